@@ -1,0 +1,5 @@
+"""Run dlpipe as ``python -m dlpipe``."""
+
+from dlpipe.cli import main
+
+main()

@@ -1,0 +1,144 @@
+"""The batches of an epoch: which examples, in what order, and how they reach the device.
+
+The order of an epoch follows from (seed, epoch) alone, so a resumed run needs to know no more than
+how many batches of which epoch it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import repeat
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+from dlpipe.columns import Columns
+from dlpipe.compute import Compute, derived_seed
+from dlpipe.protocols import Batch
+
+
+def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: Tensor | None) -> list[Tensor]:
+    """Cut `count` examples into batches in a random order.
+
+    With `lengths` (N,), a batch holds sequences of (nearly) one length: examples are sorted by
+    length, those of equal length in a random order, then cut, and the batches are shuffled. The
+    incomplete batch comes at a random place of the sorted order, so the cuts move between epochs.
+
+    Returns:
+        row numbers, one tensor per batch; their number is ``ceil(count / batch_size)`` always.
+    """
+    if lengths is None:
+        return list(torch.randperm(count, generator=generator).split(batch_size))
+    noise = torch.rand(count, generator=generator, dtype=torch.float64)
+    order = torch.argsort(lengths + noise)
+    whole, rest = divmod(count, batch_size)
+    sizes = [batch_size] * whole
+    if rest:
+        sizes.insert(int(torch.randint(whole + 1, (1,), generator=generator)), rest)
+    batches = order.split(sizes)
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator)]
+
+
+def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor]:
+    """Cut `count` examples into batches for an evaluation: sorted by length, else as they stand."""
+    order = torch.arange(count) if lengths is None else torch.argsort(lengths, stable=True)
+    return list(order.split(batch_size))
+
+
+class Batches:
+    """The batches of a split, epoch by epoch.
+
+    Args:
+        split: `Columns`, kept on the device if they fit; or a torch dataset whose items are dicts of
+            tensors, read through a DataLoader. What a dataset's items draw at random must follow
+            from their index for a resumed run to see the same.
+        batch_size: examples per batch, or "full" for all of them.
+        columns: those a batch needs; others are left out.
+        bucket: batch sequences of like length together.
+        shuffle: a new order each epoch; else always the same one.
+        workers: processes that read a dataset.
+    """
+
+    def __init__(
+        self,
+        split: Columns | Dataset[Any] | IterableDataset[Any],
+        batch_size: int | str,
+        compute: Compute,
+        *,
+        seed: int = 0,
+        columns: Collection[str] = (),
+        bucket: bool = True,
+        shuffle: bool = True,
+        workers: int = 0,
+    ) -> None:
+        self._streamed = isinstance(split, IterableDataset)
+        if isinstance(split, Columns):
+            split = split.select(columns) if columns else split
+            split = split.to(compute.device) if compute.holds(split.nbytes) else split
+        self._split = split
+        self._compute, self._seed, self._shuffle, self._workers = compute, seed, shuffle, workers
+        self._count = 0 if self._streamed else len(cast(Columns, split))
+        self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
+        self.batch_size = self._count if isinstance(batch_size, str) else batch_size
+
+    @property
+    def per_epoch(self) -> int | None:
+        """Batches of an epoch; None for a stream, which does not know."""
+        return None if self._streamed else -(-self._count // self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch (counted from 0), from batch `start` on."""
+        if self._streamed:
+            yield from self._loaded({"batch_size": self.batch_size}, number, start)
+            return
+        generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", number))
+        if self._shuffle:
+            plan = shuffled(self._count, self.batch_size, generator, self._lengths)
+        else:
+            plan = in_order(self._count, self.batch_size, self._lengths)
+        if isinstance(self._split, Columns):
+            yield from self._resident(self._split, plan[start:])
+        else:
+            yield from self._loaded({"batch_sampler": [rows.tolist() for rows in plan[start:]]}, number, 0)
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the row numbers of each batch of an unshuffled epoch; empty ones for a stream, endlessly."""
+        if self._streamed:
+            yield from repeat(torch.empty(0, dtype=torch.int64))
+        else:
+            yield from in_order(self._count, self.batch_size, self._lengths)
+
+    def _resident(self, split: Columns, plan: Sequence[Tensor]) -> Iterator[Batch]:
+        if split.device.type == "cpu" and self._compute.device.type == "cpu":
+            for rows in plan:
+                yield split.batch(rows)
+        elif split.device == self._compute.device:
+            # All row numbers travel at once; a copy per batch would cost more than the batch.
+            on_device = torch.cat(list(plan)).to(split.device).split([len(rows) for rows in plan])
+            for rows, device_rows in zip(plan, on_device, strict=True):
+                yield split.batch(rows, device_rows)
+        else:
+            for rows in plan:
+                yield self._moved(split.batch(rows))
+
+    def _loaded(self, options: dict[str, Any], epoch: int, start: int) -> Iterator[Batch]:
+        loader: DataLoader[Any] = DataLoader(
+            cast("Dataset[Any]", self._split),
+            collate_fn=default_collate,
+            num_workers=self._workers,
+            pin_memory=self._compute.device.type == "cuda",
+            generator=torch.Generator().manual_seed(derived_seed(self._seed, "workers", epoch)),
+            **options,
+        )
+        for number, batch in enumerate(loader):
+            if number >= start:
+                yield self._moved(batch)
+
+    def _moved(self, batch: Batch) -> Batch:
+        device = self._compute.device
+        return {
+            name: column if name == "lengths" or name.endswith("_lengths") else column.to(device, non_blocking=True)
+            for name, column in batch.items()
+        }

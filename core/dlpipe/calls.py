@@ -1,0 +1,70 @@
+"""Calling a model with the columns of a batch that it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from dlpipe.errors import InputError
+from dlpipe.protocols import Batch
+
+
+def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[str], list[str]]:
+    """Return the names of (required, optional) parameters of `function`, less the first `skip`."""
+    parameters = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ][skip:]
+    required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
+
+
+class Caller:
+    """Calls ``forward``, ``loss`` and ``decode`` of one model; the names are looked up once.
+
+    Args:
+        columns: names of the columns that batches will have.
+
+    Raises:
+        InputError: the model needs a column that the data does not have.
+    """
+
+    def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
+        self.model = model
+        self._columns = columns
+        self._forward = self._names(model.forward, 0)
+        decode: Any = getattr(model, "decode", None)
+        self._decode = None if decode is None else self._names(decode, 1)
+
+    def outputs(self, batch: Batch) -> Any:
+        """Run the model."""
+        return self.model(**{name: batch[name] for name in self._forward})
+
+    def predictions(self, outputs: Any, batch: Batch) -> Tensor:
+        """Return what the model predicts: its own ``decode``, else the class with the highest score."""
+        if self._decode is None:
+            return outputs.argmax(-1)  # type: ignore[no-any-return]
+        return self.model.decode(outputs, **{name: batch[name] for name in self._decode})  # type: ignore[no-any-return, operator]
+
+    def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
+        required, optional = column_names(function, skip=skip)
+        if missing := [name for name in required if name not in self._columns]:
+            raise InputError(
+                f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
+                f"{', '.join(self._columns)}; choose data and model that fit together"
+            )
+        return required + [name for name in optional if name in self._columns]
+
+    def loss_names(self) -> list[str] | None:
+        """Return the columns that the model's own ``loss`` takes beside the outputs, or None."""
+        return self._names(self.model.loss, 1) if hasattr(self.model, "loss") else None  # type: ignore[arg-type]
+
+
+def columns_needed(model: nn.Module) -> set[str]:
+    """Return the names of all columns that a model may ask for, and the targets."""
+    functions = [getattr(model, name) for name in ("forward", "loss", "decode") if hasattr(model, name)]
+    return {"targets"}.union(*(names for function in functions for names in column_names(function)))

@@ -1,0 +1,110 @@
+"""The program ``dlpipe``: its group of commands, its errors and exit codes.
+
+Commands come from plugins like everything else and are imported when they run; ``dlpipe --help``
+imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import click
+
+from dlpipe.components import load_target
+from dlpipe.errors import DlpipeError
+from dlpipe.plugins import Registry, load_plugins
+
+EPILOG = """\b
+Start here:
+  dlpipe run pipelines/slot_filling.toml
+  dlpipe predict runs/slot-filling/latest "i want to leave taipei on november 2nd"
+
+Exit codes: 0 done, 1 the run failed, 2 your input is wrong, 3 a plugin is missing or broken,
+75 preempted (resume it), 130 interrupted (resume it).
+"""
+
+
+class Commands(click.Group):
+    """The commands that the plugins of `registry` offer."""
+
+    def __init__(self, registry: Registry, **options: Any) -> None:
+        super().__init__(**options)
+        self._registry = registry
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, dlpipe's own first, in the order in which their plugin offers them."""
+        return list(self._registry.offers["command"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        offer = self._registry.find("command", cmd_name)
+        if offer is None:
+            return None
+        command = load_target(offer.component.target)
+        if not isinstance(command, click.Command):
+            raise DlpipeError(f"{offer.component.target} is a {type(command).__name__}; expected a click.Command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by their summaries, without importing any."""
+        offers = self._registry.offers["command"]
+        for title, own in (("Commands", True), ("Commands of plugins", False)):
+            rows = [(name, o.component.summary) for name, o in offers.items() if (o.namespace == "core") == own]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def make_program(registry: Registry) -> Commands:
+    """Return the program over what `registry` offers."""
+    program = Commands(
+        registry,
+        name="dlpipe",
+        help="Deep learning from one TOML file: what to learn from, what learns, how it learns, how it is judged.",
+        epilog=EPILOG,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    version = click.version_option(package_name="dlpipe", message="dlpipe %(version)s")
+    debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    decorated: Commands = version(debug(program))
+    decorated.callback = lambda debug: None
+    return decorated
+
+
+def main() -> None:
+    """Run the program and end the process with its exit code."""
+    registry = load_plugins()
+    warnings.showwarning = _show_warning
+    if "_DLPIPE_COMPLETE" not in os.environ:
+        for warning in registry.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    try:
+        code = make_program(registry).main(prog_name="dlpipe", standalone_mode=False, obj=registry)
+    except DlpipeError as error:
+        _show_traceback()
+        click.echo(str(error), err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing of it may be flushed at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_traceback() -> None:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+
+
+def _show_warning(message: Warning | str, *context: Any, **options: Any) -> None:
+    click.echo(f"warning: {message}", err=True)

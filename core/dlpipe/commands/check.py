@@ -1,0 +1,38 @@
+"""``dlpipe check``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dlpipe.commands import options
+from dlpipe.errors import PipelineError
+from dlpipe.pipeline import load_pipeline
+from dlpipe.plugins import Registry
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dlpipe check pipelines/slot_filling.toml
+  dlpipe check pipelines/slot_filling.toml --set model.cell=gru --json"""
+)
+@options.pipeline_file
+@options.assignments
+@options.local_plugins
+@options.as_json
+@click.pass_obj
+def check(
+    registry: Registry, file: Path, assignments: tuple[str, ...], allow_local_plugins: bool, as_json: bool
+) -> None:
+    """Name every mistake of a pipeline file, without running it."""
+    try:
+        load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+    except PipelineError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"ok": False, "problems": [vars(problem) for problem in error.problems]}))
+        raise SystemExit(error.exit_code) from None
+    click.echo(json.dumps({"ok": True, "problems": []}) if as_json else f"{file}: no mistakes")

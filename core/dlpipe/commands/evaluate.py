@@ -1,0 +1,53 @@
+"""``dlpipe evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dlpipe.commands import options
+from dlpipe.components import load_target
+from dlpipe.plugins import Registry
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dlpipe evaluate runs/slot-filling/latest --split test --json
+  dlpipe evaluate runs/mine/latest --set data.test=new_sentences.iob"""
+)
+@options.run_folder
+@click.option("--split", default="test", show_default=True, help="Which split of the data.")
+@options.stage
+@options.assignments
+@options.local_plugins
+@options.as_json
+@click.pass_obj
+def evaluate(
+    registry: Registry,
+    run: Path,
+    split: str,
+    stage: str | None,
+    assignments: tuple[str, ...],
+    allow_local_plugins: bool,
+    as_json: bool,
+) -> None:
+    """Judge the best checkpoint of RUN on a split of its data."""
+    trained = load_target("dlpipe.inference:open_run")(
+        run, registry=registry, stage=stage, assignments=assignments, allow_local_plugins=allow_local_plugins
+    )
+    metrics = load_target("dlpipe.inference:evaluate_run")(trained, split, same_data=not assignments)
+    if as_json:
+        nested: dict[str, Any] = {}
+        for name, value in metrics.items():
+            evaluator, _, metric = name.partition("/")
+            nested.setdefault(evaluator, {})[metric] = value
+        click.echo(json.dumps(nested))
+        return
+    click.echo(f"{split} split, {trained.checkpoint.name}")
+    width = max(map(len, metrics), default=0)
+    for name, value in metrics.items():
+        click.echo(f"  {name:<{width}}  {value:.4f}")

@@ -1,0 +1,35 @@
+"""``dlpipe plugins``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dlpipe.commands import options
+from dlpipe.plugins import Registry
+
+
+@click.command(
+    epilog="""\b
+Environment:
+  DLPIPE_PLUGINS=text,audio        load only these (and the core's own)
+  DLPIPE_DISABLE_PLUGINS=audio     load all but these"""
+)
+@options.as_json
+@click.pass_obj
+def plugins(registry: Registry, as_json: bool) -> None:
+    """List the plugins that are installed, and why one is not used."""
+    rows = []
+    for plugin in registry.plugins:
+        counts = {
+            kind: sum(offer.namespace == plugin.namespace for offer in offers.values())
+            for kind, offers in registry.offers.items()
+        }
+        rows.append(vars(plugin) | {"offers": {kind: count for kind, count in counts.items() if count}})
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        offers = ", ".join(f"{count} {kind}" for kind, count in row["offers"].items())
+        click.echo(f"{row['namespace']:<12} {row['status']:<12} {row['distribution']:<18} {row['cause'] or offers}")

@@ -1,0 +1,29 @@
+"""``dlpipe resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dlpipe.commands import options
+from dlpipe.components import load_target
+from dlpipe.plugins import Registry
+from dlpipe.runs import RunFolder
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dlpipe resume runs/slot-filling/latest"""
+)
+@options.run_folder
+@options.local_plugins
+@click.pass_obj
+def resume(registry: Registry, run: Path, allow_local_plugins: bool) -> None:
+    """Go on with RUN from its last checkpoint; it ends as if it had never stopped."""
+    folder = RunFolder.open(run)
+    if folder.status()["state"] == "finished":
+        click.echo(f"{run} is finished; there is nothing to resume", err=True)
+        return
+    load_target("dlpipe.execute:resume")(folder, registry, allow_local_plugins=allow_local_plugins)

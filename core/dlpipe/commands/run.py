@@ -1,0 +1,57 @@
+"""``dlpipe run``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dlpipe.commands import options
+from dlpipe.components import load_target
+from dlpipe.pipeline import load_pipeline
+from dlpipe.pipeline_file import relative
+from dlpipe.plugins import Registry
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dlpipe run pipelines/slot_filling.toml
+  dlpipe run pipelines/slot_filling.toml --set trainer.epochs=3 --set model.cell=gru
+  dlpipe run pipelines/slot_filling.toml --dry-run"""
+)
+@options.pipeline_file
+@options.assignments
+@click.option("--runs", default="runs", type=click.Path(path_type=Path), help="Keep run folders here instead of runs/.")
+@click.option("--dry-run", is_flag=True, help="Build everything and put one batch through; train and keep nothing.")
+@click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
+@click.option("--explain", is_flag=True, help="Say for each stage why it is run, or whose result is used.")
+@options.local_plugins
+@options.as_json
+@click.pass_obj
+def run(
+    registry: Registry,
+    file: Path,
+    assignments: tuple[str, ...],
+    runs: Path,
+    dry_run: bool,
+    fast: bool,
+    explain: bool,
+    allow_local_plugins: bool,
+    as_json: bool,
+) -> None:
+    """Run a pipeline FILE: train, judge, and keep everything in a new folder below runs/."""
+    pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+    if dry_run:
+        built = load_target("dlpipe.execute:dry_run")(pipeline)
+        click.echo(json.dumps(built, indent=1))
+        return
+    folder = load_target("dlpipe.execute:run")(pipeline, registry, runs, fast=fast, explain=explain)
+    if as_json:
+        click.echo(json.dumps({"run": str(folder.path), **folder.status()}))
+    else:
+        shown = relative(folder.path)
+        click.echo(
+            f"\n{shown}\n  look closer:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …", err=True
+        )

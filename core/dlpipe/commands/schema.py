@@ -1,0 +1,29 @@
+"""``dlpipe schema``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dlpipe.json_schema import pipeline_schema
+from dlpipe.plugins import Registry
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dlpipe schema --output pipelines/pipeline.schema.json
+Then the line  #:schema ./pipeline.schema.json  on top of a pipeline file makes editors with a TOML
+language server (Taplo, Even Better TOML) complete and check it."""
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
+@click.pass_obj
+def schema(registry: Registry, output: Path | None) -> None:
+    """Print a JSON Schema of the pipeline file, with all installed components."""
+    text = json.dumps(pipeline_schema(registry), indent=1, ensure_ascii=False) + "\n"
+    if output:
+        output.write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)

@@ -1,0 +1,102 @@
+"""Where the numbers are computed: device, precision, threads and randomness."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlpipe.errors import InputError
+from dlpipe.options import Settings
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The device and precision of a run.
+
+    Args:
+        dtype: of the forward pass; float32 means no autocast.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context that a forward pass runs in."""
+        if self.dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def holds(self, size: int) -> bool:
+        """Say whether `size` bytes of data can stay on the device beside model and activations."""
+        if self.device.type != "cuda":
+            return True  # the host's memory holds them already
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return size < free // 2
+
+
+def prepare(settings: Settings) -> Compute:
+    """Set up threads, determinism and all global randomness for a run.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(settings.deterministic)
+    seed_everything(settings.seed)
+    return Compute(_device(settings.device), getattr(torch, settings.precision))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators of Python, numpy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  components may use the global generator
+    torch.manual_seed(seed)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """Return a seed that depends on all `parts`, such as ``derived_seed(seed, "order", epoch)``."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def randomness() -> dict[str, Any]:
+    """Return the state of all global generators, as ``weights_only`` can load it."""
+    version, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_randomness(state: Mapping[str, Any]) -> None:
+    """Set all global generators to what `randomness` returned."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _device(name: str) -> torch.device:
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return accelerator or torch.device("cpu")
+    device = torch.device(name)
+    count = torch.accelerator.device_count() if accelerator and accelerator.type == device.type else 0
+    if device.type != "cpu" and (device.index or 0) >= count:
+        there = f"{count} of that kind" if count else "none of that kind"
+        raise InputError(f'device = "{name}": this machine has {there}; expected "auto" or "cpu"')
+    return device

@@ -1,0 +1,106 @@
+"""Files from the network: pinned by URL and sha256, fetched once into a cache, never half there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any
+
+from dlpipe.errors import DataError
+
+CHUNK = 1 << 20
+TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file on the network whose content is known beforehand.
+
+    Args:
+        sha256: of the whole file, in hex.
+        size: in bytes; more than that is never read.
+    """
+
+    url: str
+    sha256: str
+    size: int
+
+
+class _SameScheme(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:
+            raise DataError(f"{req.full_url} leads to {newurl}: another scheme is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where downloads are kept: ``DLPIPE_CACHE``, else the user's cache folder."""
+    if "DLPIPE_CACHE" in environ:
+        return Path(environ["DLPIPE_CACHE"])
+    home = Path.home()
+    default = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    return Path(environ.get("XDG_CACHE_HOME", default)) / "dlpipe"
+
+
+def fetch(download: Download, *, offline: bool = False, cache: Path | None = None) -> Path:
+    """Return the local copy of a file, fetching it first if it is not there.
+
+    A broken transfer is gone on with next time; what has the wrong sha256 is thrown away.
+
+    Args:
+        offline: do not touch the network.
+        cache: where to keep it, `cache_folder` if not given.
+
+    Raises:
+        DataError: it is not there and cannot be had, or is not what was pinned.
+    """
+    folder = (cache or cache_folder()) / download.sha256[:16]
+    path = folder / Path(urllib.parse.urlsplit(download.url).path).name
+    if path.is_file() and _digest(path) == download.sha256:
+        return path
+    if offline:
+        raise DataError(f"{path} is missing and offline = true; fetch {download.url} once without it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        _transfer(download, partial)
+        if (found := _digest(partial)) != download.sha256:
+            partial.unlink()
+            raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was thrown away")
+        partial.replace(path)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise DataError(f"{download.url} cannot be fetched to {path}: {reason}; try again, it goes on") from error
+    return path
+
+
+def _transfer(download: Download, partial: Path) -> None:
+    have = partial.stat().st_size if partial.exists() else 0
+    if have >= download.size:
+        have = 0
+    request = urllib.request.Request(download.url, headers={"Range": f"bytes={have}-"} if have else {})
+    opener = urllib.request.build_opener(_SameScheme)
+    with opener.open(request, timeout=TIMEOUT_S) as answer:
+        resumed = have and answer.status == 206
+        with partial.open("ab" if resumed else "wb") as file:
+            size = have if resumed else 0
+            while chunk := answer.read(CHUNK):
+                size += len(chunk)
+                if size > download.size:
+                    raise DataError(f"{download.url} is larger than the expected {download.size:,} bytes")
+                file.write(chunk)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

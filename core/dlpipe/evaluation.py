@@ -1,0 +1,89 @@
+"""A split as evaluators see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.batches import Batches
+from dlpipe.calls import Caller
+from dlpipe.compute import Compute
+from dlpipe.protocols import Batch, Data
+
+#: Sequences and small images; evaluation keeps no gradients, so larger than in training.
+BATCH_SIZE = 256
+#: Outputs of a pass that are kept for the next evaluator rather than computed again.
+KEPT_BYTES = 500_000_000
+
+
+class Examples:
+    """The examples of one split, unshuffled, and what a model makes of them.
+
+    Args:
+        split: its name.
+        limit: look at the first so many batches only (for trying things out).
+
+    Attributes:
+        data: the component that the split belongs to, for `decode` and the like.
+    """
+
+    def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
+        self.data, self.split = data, split
+        self._compute, self._limit = compute, limit
+        self._batches: Batches | None = None
+        self._kept: list[tuple[Batch, Any]] = []
+        self._kept_for: nn.Module | None = None
+
+    def predictions(self, model: nn.Module) -> Iterator[tuple[Batch, Any, Tensor]]:
+        """Yield (batch, outputs, predictions); a batch holds ``rows`` (B,), its numbers in the split.
+
+        The pass is shared: a second evaluator of the same model gets what the first one got, until
+        `forget`. The model is in evaluation mode meanwhile and knows no gradients.
+        """
+        if self._batches is None:
+            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self._compute, shuffle=False)
+        kept_all = self._kept_for is model
+        passed = iter(self._kept) if kept_all else self._pass(model, self._batches)
+        caller: Caller | None = None
+        for batch, outputs in passed:
+            caller = caller or Caller(model, tuple(batch))
+            with torch.inference_mode():
+                predicted = caller.predictions(outputs, batch)
+            yield batch, outputs, predicted
+
+    def forget(self) -> None:
+        """Drop the kept outputs; the model has changed."""
+        self._kept, self._kept_for = [], None
+
+    def _pass(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:
+        self.forget()
+        kept: list[tuple[Batch, Any]] = []
+        size = 0
+        caller: Caller | None = None
+        model.eval()
+        for batch, rows in zip(islice(batches.epoch(0), self._limit), batches.rows(), strict=False):
+            caller = caller or Caller(model, tuple(batch))
+            with torch.inference_mode(), self._compute.autocast():
+                outputs = caller.outputs(batch)
+            numbered = batch | {"rows": rows}
+            size += sum(tensor.nbytes for tensor in _tensors(outputs))
+            if size <= KEPT_BYTES:
+                kept.append((numbered, outputs))
+            yield numbered, outputs
+        if size <= KEPT_BYTES:
+            self._kept, self._kept_for = kept, model
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, dict):
+        for part in outputs.values():
+            yield from _tensors(part)
+    elif isinstance(outputs, (list, tuple)):
+        for part in outputs:
+            yield from _tensors(part)

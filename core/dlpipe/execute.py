@@ -1,0 +1,276 @@
+"""Running a pipeline: its stages one after the other, each in a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dlpipe.build import Built, build
+from dlpipe.checkpoint import Checkpoints, load_state, load_weights
+from dlpipe.compute import restore_randomness, seed_everything
+from dlpipe.diagnose import first_non_finite
+from dlpipe.errors import DataError, Interrupted, Preempted
+from dlpipe.evaluation import Examples
+from dlpipe.hooks import RunView
+from dlpipe.inference import open_run, open_stage
+from dlpipe.loop import DEV, Loop, evaluate
+from dlpipe.options import LoopOptions
+from dlpipe.pipeline import Pipeline, Reference, Stage, load_pipeline
+from dlpipe.pipeline_file import relative
+from dlpipe.plugins import Registry
+from dlpipe.progress import Progress
+from dlpipe.provenance import provenance
+from dlpipe.runs import DATA_STATE, LOG, METRICS, PROVENANCE, RESOLVED, MetricsLog, RunFolder, read_json, write_json
+from dlpipe.signals import StopSignals
+from dlpipe.watchers import Watchers
+
+TEST = "test"
+#: What ``run --fast`` leaves of a run.
+FAST = {"epochs": None, "minutes": None, "steps": 4, "log_every": 1, "evaluate_every": 2, "checkpoint_every": 2}
+FAST_BATCHES = 2
+
+
+def run(pipeline: Pipeline, registry: Registry, runs: Path, *, fast: bool = False, explain: bool = False) -> RunFolder:
+    """Run a pipeline in a new folder below `runs`.
+
+    Args:
+        fast: a few steps of everything.
+        explain: say for each stage why it is run, or from where it is taken.
+
+    Raises:
+        DlpipeError: see its exit codes; the folder is kept and can be resumed.
+    """
+    folder = RunFolder.create(runs, pipeline)
+    write_json(folder.path / PROVENANCE, provenance(pipeline, registry))
+    _Run(pipeline, folder, fast=fast, explain=explain).go()
+    return folder
+
+
+def resume(folder: RunFolder, registry: Registry, *, allow_local_plugins: bool = False) -> None:
+    """Go on with a run from its last checkpoint; it ends as if nothing had happened.
+
+    Raises:
+        DlpipeError: as for `run`.
+    """
+    pipeline = load_pipeline(folder.path / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
+    recorded = read_json(folder.path / PROVENANCE)
+    settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
+    _Run(dataclasses.replace(pipeline, settings=settings), folder, fast=bool(recorded.get("fast"))).go()
+
+
+def dry_run(pipeline: Pipeline) -> dict[str, Any]:
+    """Build every stage and take one step with one batch, saving nothing; return what was built.
+
+    Raises:
+        DlpipeError: something does not fit.
+    """
+    told: dict[str, Any] = {}
+
+    def find(reference: Reference) -> nn.Module:
+        return models[reference.stage] if reference.run is None else open_run(reference.run).model
+
+    models: dict[str, nn.Module] = {}
+    for name, stage in pipeline.stages.items():
+        built = Built(pipeline.settings, stage, find)
+        assert built.trainer is not None
+        model = models[name] = built.model if built.model is not None else built.trainer.model
+        metrics = next(iter(built.trainer.steps()))
+        told[name or "pipeline"] = {
+            "device": str(built.compute.device),
+            "data": {split: _size(built.data.split(split)) for split in built.data.splits},
+            "model": type(model).__name__,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "steps_per_epoch": built.trainer.steps_per_epoch,
+            "first step": {name: float(value) for name, value in metrics.items()},
+        }
+    return told
+
+
+def _size(split: Any) -> int | None:
+    return len(split) if hasattr(split, "__len__") else None
+
+
+class _Run:
+    """One process working on a run folder."""
+
+    def __init__(self, pipeline: Pipeline, folder: RunFolder, *, fast: bool, explain: bool = False) -> None:
+        self._pipeline, self._folder, self._fast, self._explain = pipeline, folder, fast, explain
+
+    def go(self) -> None:
+        folder = self._folder
+        if self._fast:
+            write_json(folder.path / PROVENANCE, read_json(folder.path / PROVENANCE) | {"fast": True})
+        with Progress(folder.path / LOG) as progress, StopSignals(progress.message) as signals:
+            progress.message(f"run {relative(folder.path)}")
+            folder.set_status("running")
+            try:
+                for name, stage in self._pipeline.stages.items():
+                    self._stage(name, stage, progress, signals)
+            except (Interrupted, Preempted) as error:
+                folder.set_status("interrupted" if isinstance(error, Interrupted) else "preempted", reason=str(error))
+                raise type(error)(f"{error}; go on with: dlpipe resume {relative(folder.path)}") from None
+            except BaseException as error:
+                folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
+                progress.stop()
+                raise
+            folder.set_status("finished")
+
+    def _stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
+        folder = self._folder.stage(name)
+        if name:
+            progress.message(f"stage {name}")
+        runner = _StageRun(self._pipeline, stage, folder, self._find, progress, signals, fast=self._fast)
+        runner.go()
+
+    def _find(self, reference: Reference) -> nn.Module:
+        if reference.run is not None:
+            return open_run(reference.run).model
+        return open_stage(self._pipeline, self._folder, reference.stage).model
+
+
+class _StageRun:
+    """The work on one stage: build, restore, train, judge."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        stage: Stage,
+        folder: Path,
+        find: Callable[[Reference], nn.Module],
+        progress: Progress,
+        signals: StopSignals,
+        *,
+        fast: bool,
+    ) -> None:
+        self._settings, self._folder, self._find = pipeline.settings, folder, find
+        self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
+        self._progress, self._signals = progress, signals
+        self._limit = FAST_BATCHES if fast else None
+        self._checkpoints = Checkpoints(folder / "checkpoints", keep=self._stage.options.keep, warn=progress.warning)
+
+    def go(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        built = Built(self._settings, self._stage, self._find)
+        self._remember_data(built)
+        trainer = built.trainer
+        assert trainer is not None
+        examples = {
+            split: Examples(built.data, split, built.compute, limit=self._limit)
+            for split in (DEV, TEST)
+            if split in built.data.splits
+        }
+        log = MetricsLog(self._folder / METRICS)
+        callbacks = {name: build(use, {}, self._find) for name, use in self._stage.callbacks.items()}
+        checkpoint = self._checkpoints.latest()
+        view = RunView(
+            self._settings.name,
+            self._folder,
+            self._settings.seed,
+            int(checkpoint.name[5:]) if checkpoint else 0,
+            lambda reason: loop.request_stop(reason),
+        )
+        watchers = Watchers(callbacks, view, self._progress.warning)
+        loop = Loop(
+            trainer,
+            self._stage.options,
+            evaluators=built.evaluators,
+            dev=examples.get(DEV),
+            checkpoints=self._checkpoints,
+            log=log,
+            watchers=watchers,
+            progress=self._progress,
+            signals=self._signals,
+            diagnose=self._diagnose,
+        )
+        seed_everything(self._settings.seed)
+        if checkpoint:
+            self._restore(checkpoint, built, loop)
+        else:
+            log.cut(0)  # of a process that was killed before its first checkpoint
+        self._tell(built, loop, time.monotonic() - started)
+        watchers.call("dlpipe_run_start")
+        try:
+            reason = loop.run()
+            self._progress.stop()
+            self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
+            self._judge(built, loop, examples, log, watchers)
+        except BaseException as error:
+            watchers.call("dlpipe_run_failed", step=loop.state.step, error=error)
+            raise
+        finally:
+            watchers.call("dlpipe_run_end", step=loop.state.step)
+
+    def _judge(
+        self, built: Built, loop: Loop, examples: Mapping[str, Examples], log: MetricsLog, watchers: Watchers
+    ) -> None:
+        """Evaluate the best checkpoint on the test split, once, and write what is to be looked at."""
+        if TEST not in examples or not built.evaluators or built.trainer is None:
+            return
+        best = self._checkpoints.best()
+        if best is not None:
+            load_weights(best, built.trainer.model)
+        metrics = evaluate(built.trainer, built.evaluators, examples[TEST])
+        step = int(best.name[5:]) if best else loop.state.step
+        log.append({"step": step, **metrics, "time": round(time.time(), 3)})
+        watchers.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
+        figures = self._folder / "figures"
+        figures.mkdir(exist_ok=True)
+        for evaluator in built.evaluators.values():
+            evaluator.write(figures)
+        shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
+        self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+
+    def _restore(self, checkpoint: Path, built: Built, loop: Loop) -> None:
+        assert built.trainer is not None
+        state = load_state(checkpoint)
+        load_weights(checkpoint, built.trainer.model)
+        built.trainer.load_state_dict(state["trainer"])
+        loop.restore(state["loop"])
+        self._progress.message(f"resuming after step {loop.state.step}")
+
+    def _remember_data(self, built: Built) -> None:
+        """Write down what the data learned; refuse to go on with other data than the run began with."""
+        path = self._folder / DATA_STATE
+        fingerprint = built.data.fingerprint()
+        if path.exists():
+            known = read_json(path)["fingerprint"]
+            if known != fingerprint:
+                raise DataError(
+                    f"{self._stage.data.table} the data has changed since this run began (fingerprint {fingerprint}, "
+                    f"then {known}); bring the old data back, or start a new run"
+                )
+        else:
+            write_json(path, {"fingerprint": fingerprint, "state": built.data.state()})
+
+    def _tell(self, built: Built, loop: Loop, seconds: float) -> None:
+        assert built.trainer is not None
+        model = built.trainer.model
+        count = sum(parameter.numel() for parameter in model.parameters())
+        sizes = ", ".join(f"{split} {_size(built.data.split(split))}" for split in built.data.splits)
+        self._progress.message(
+            f"{self._stage.data.offer.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
+            f"{built.compute.device};  ready in {seconds:.1f} s"
+        )
+        self._progress.start(loop.state.step, loop.total_steps)
+
+    def _diagnose(self, step: int) -> str:
+        """Take the steps up to `step` again from the last checkpoint before it."""
+        built = Built(self._settings, self._stage, self._find)
+        assert built.trainer is not None
+        seed_everything(self._settings.seed)
+        checkpoint = self._checkpoints.latest(before=step)
+        at = 0
+        if checkpoint:
+            state = load_state(checkpoint)
+            load_weights(checkpoint, built.trainer.model)
+            built.trainer.load_state_dict(state["trainer"])
+            restore_randomness(state["loop"]["randomness"])
+            at = state["loop"]["step"]
+        model = built.model if built.model is not None else built.trainer.model
+        return first_non_finite(built.trainer, model, at, step)

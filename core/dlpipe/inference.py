@@ -1,0 +1,142 @@
+"""Using a trained run: judging it on a split, and applying it to what a person gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlpipe.build import Built, load_best
+from dlpipe.calls import Caller
+from dlpipe.columns import columns_of
+from dlpipe.errors import InputError
+from dlpipe.evaluation import BATCH_SIZE, Examples
+from dlpipe.loop import evaluate
+from dlpipe.pipeline import Pipeline, Reference, Stage, load_pipeline
+from dlpipe.plugins import Registry, load_plugins
+from dlpipe.runs import DATA_STATE, RESOLVED, RunFolder, read_json
+
+
+@dataclass
+class Trained:
+    """A stage of a finished (or interrupted) run with the weights of its best checkpoint."""
+
+    pipeline: Pipeline
+    stage: Stage
+    folder: Path
+    built: Built
+    checkpoint: Path
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained model."""
+        assert self.built.model is not None
+        return self.built.model
+
+
+def open_run(
+    path: Path,
+    *,
+    registry: Registry | None = None,
+    stage: str | None = None,
+    assignments: Iterable[str] = (),
+    allow_local_plugins: bool = False,
+) -> Trained:
+    """Open a run for use; no data file is read.
+
+    Args:
+        path: the run folder.
+        stage: of a pipeline with several; the last one if not given.
+        assignments: changes to the run's pipeline, such as ``"data.path=/elsewhere"``.
+
+    Raises:
+        InputError: it is no run, has no such stage, or no checkpoint yet.
+    """
+    folder = RunFolder.open(path)
+    pipeline = load_pipeline(
+        folder.path / RESOLVED, registry or load_plugins(), assignments, allow_local_plugins=allow_local_plugins
+    )
+    return open_stage(pipeline, folder, stage)
+
+
+def open_stage(pipeline: Pipeline, folder: RunFolder, stage: str | None = None) -> Trained:
+    """Open one stage of a run; see `open_run`."""
+    names = list(pipeline.stages)
+    name = names[-1] if stage is None else stage
+    if name not in names:
+        raise InputError(
+            f"{folder.path} has no stage {name!r}; it has {', '.join(names) or 'only one, without a name'}"
+        )
+
+    def find(reference: Reference) -> nn.Module:
+        if reference.run is not None:
+            return open_run(reference.run).model
+        return open_stage(pipeline, folder, reference.stage).model
+
+    place = folder.stage(name)
+    known = read_json(place / DATA_STATE)
+    chosen = pipeline.stages[name]
+    built = Built(pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None)
+    return Trained(pipeline, chosen, place, built, load_best(built, place))
+
+
+def evaluate_run(trained: Trained, split: str, *, same_data: bool = True) -> dict[str, float]:
+    """Return the metrics of all evaluators of a trained run, by ``<evaluator>/<metric>``.
+
+    Args:
+        same_data: warn if the data is not what the run was trained with.
+
+    Raises:
+        InputError: the data has no such split.
+    """
+    data = trained.built.data
+    if split not in data.splits:
+        raise InputError(f"the data has no split {split!r}; it has {', '.join(data.splits)}")
+    if same_data and data.fingerprint() != read_json(trained.folder / DATA_STATE)["fingerprint"]:
+        warnings.warn("the data has changed since this run was trained", stacklevel=2)
+    examples = Examples(data, split, trained.built.compute)
+    metrics = evaluate(trained.model, trained.built.evaluators, examples)
+    return {name.partition("/")[2]: value for name, value in metrics.items()}
+
+
+def predict(trained: Trained, items: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield an answer for each item, in order; batches of items go through the model together.
+
+    Args:
+        items: (where it came from, the item), such as ``("line 3", "leave taipei")``.
+
+    Raises:
+        InputError: an item cannot be used; the message says which.
+    """
+    remaining = iter(items)
+    while chunk := list(islice(remaining, BATCH_SIZE)):
+        yield from _predict_together(trained, chunk)
+
+
+def _predict_together(trained: Trained, chunk: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    data, model = trained.built.data, trained.model
+    examples = []
+    for place, item in chunk:
+        try:
+            examples.append(data.encode(item))
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
+    paddings = getattr(data, "paddings", {})
+    columns = columns_of(examples, {name: paddings[name] for name in examples[0] if name in paddings})
+    columns = columns.to(trained.built.compute.device)
+    rows = torch.arange(len(examples))
+    batch = columns.batch(rows, rows.to(columns.device))
+    caller = Caller(model, tuple(batch))
+    model.eval()
+    with torch.inference_mode(), trained.built.compute.autocast():
+        predictions = caller.predictions(caller.outputs(batch), batch)
+    lengths = batch["lengths"].tolist() if "lengths" in batch else None
+    for row, (_, item) in enumerate(chunk):
+        prediction = predictions[row]
+        yield data.decode(item, (prediction if lengths is None else prediction[: lengths[row]]).cpu())

@@ -1,0 +1,120 @@
+"""A JSON Schema of the pipeline file, for editors: every installed component, its keys and their texts.
+
+Draft 4 forms only (``oneOf`` with one-value enums for ``use``): that is what TOML language servers know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from dlpipe.fields import ModelReference
+from dlpipe.pipeline import KIND_OF_GROUP, KIND_OF_TABLE, LOOP_OPTIONS, PROVIDED, SETTINGS, adapter
+from dlpipe.plugins import Registry
+from dlpipe.signatures import Computed, Parameter, Signature, read_signature
+from dlpipe.torch_names import CHOICES, GIVEN
+
+REFERENCE = {
+    "oneOf": [
+        {"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": False}
+        for key in ("stage", "run")
+    ],
+    "description": "a trained model: of an earlier stage, or of a finished run",
+}
+
+
+def pipeline_schema(registry: Registry) -> dict[str, Any]:
+    """Return the schema of a pipeline file over what `registry` offers."""
+    tables = {table: _kind(registry, kind) for table, kind in KIND_OF_TABLE.items()}
+    groups = {
+        group: {"type": "object", "additionalProperties": _kind(registry, kind)}
+        for group, kind in KIND_OF_GROUP.items()
+    }
+    stage = {"type": "object", "properties": {**tables, **groups}, "additionalProperties": False}
+    top = _properties(read_signature(SETTINGS).parameters)
+    return {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "title": "dlpipe pipeline",
+        "type": "object",
+        "properties": {
+            **top,
+            "extends": {"type": "string", "description": "start from another pipeline file"},
+            "plugins": {"type": "array", "items": {"type": "string"}, "description": "local plugin files"},
+            **tables,
+            **groups,
+            "stages": {"type": "object", "additionalProperties": stage},
+        },
+        "additionalProperties": False,
+    }
+
+
+def _kind(registry: Registry, kind: str) -> dict[str, Any]:
+    extra = read_signature(LOOP_OPTIONS) if kind == "trainer" else None
+    tables = []
+    for name, offer in sorted(registry.offers[kind].items()):
+        signature = read_signature(offer.component.target)
+        known = {k: p for k, p in signature.parameters.items() if k not in PROVIDED.get(kind, set())}
+        tables.append(_table(name, offer.component.summary, known, extra))
+    return {"oneOf": tables, "type": "object"}
+
+
+def _table(name: str, summary: str, known: Mapping[str, Parameter], extra: Signature | None = None) -> dict[str, Any]:
+    use = {"enum": [name], "description": summary}
+    properties = {"use": use, **_properties({**known, **(extra.parameters if extra else {})})}
+    return {
+        "type": "object",
+        "title": name,
+        "properties": properties,
+        "required": ["use"],
+        "additionalProperties": False,
+    }
+
+
+def _properties(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    return {name: _property(parameter) for name, parameter in parameters.items()}
+
+
+def _property(parameter: Parameter) -> dict[str, Any]:
+    if isinstance(parameter.kind, ModelReference):
+        schema: dict[str, Any] = dict(REFERENCE)
+    elif parameter.choice:
+        schema = {"oneOf": [_choice(name, target) for name, target in CHOICES[parameter.choice].items()]}
+    else:
+        try:
+            schema = _draft4(adapter(parameter.kind).json_schema())
+        except PydanticInvalidForJsonSchema:
+            schema = {}
+    if parameter.text:
+        schema["description"] = parameter.text
+    if not parameter.required and parameter.default is not None and not isinstance(parameter.default, Computed):
+        finite = not (isinstance(parameter.default, float) and parameter.default in (float("inf"), float("-inf")))
+        if finite:
+            schema["default"] = parameter.default
+    return schema
+
+
+def _choice(name: str, target: str) -> dict[str, Any]:
+    signature = read_signature(target)
+    known = {key: parameter for key, parameter in signature.parameters.items() if key not in GIVEN}
+    return _table(name, signature.summary, known)
+
+
+def _draft4(schema: Any) -> Any:
+    """Rewrite what newer drafts say otherwise: bounds, ``const``, and TOML's lack of null."""
+    if isinstance(schema, list):
+        return [_draft4(part) for part in schema if part != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    rewritten = {key: _draft4(value) for key, value in schema.items()}
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if exclusive in rewritten:
+            rewritten[bound], rewritten[exclusive] = rewritten[exclusive], True
+    if "const" in rewritten:
+        rewritten["enum"] = [rewritten.pop("const")]
+    if "prefixItems" in rewritten:
+        rewritten["items"] = rewritten.pop("prefixItems")
+    if len(rewritten.get("anyOf", ())) == 1:
+        rewritten |= rewritten.pop("anyOf")[0]
+    return rewritten

@@ -1,0 +1,44 @@
+"""The loss of a model on a split, without what training adds to it (dropout, label smoothing)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dlpipe.calls import Caller
+from dlpipe.evaluation import Examples
+from dlpipe.protocols import Batch
+from dlpipe.supervised import IGNORED
+
+
+class Loss:
+    """Mean loss over everything that has a target: the model's own loss, else cross-entropy."""
+
+    primary = "loss"
+    goal: Literal["min"] = "min"
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Return ``loss``."""
+        losses, counts = [], []
+        caller: Caller | None = None
+        with torch.inference_mode():
+            for batch, outputs, _ in examples.predictions(model):
+                caller = caller or Caller(model, tuple(batch))
+                losses.append(_loss(caller, batch, outputs).double())
+                counts.append((batch["targets"] != IGNORED).sum())
+        weights = torch.stack(counts).double()
+        return {"loss": float((torch.stack(losses) * weights).sum() / weights.sum())}
+
+    def write(self, folder: Path) -> None:
+        """Write nothing: a loss is one number."""
+
+
+def _loss(caller: Caller, batch: Batch, outputs: Any) -> Tensor:
+    names = caller.loss_names()
+    if names is not None:
+        return caller.model.loss(outputs, **{name: batch[name] for name in names})  # type: ignore[operator, no-any-return]
+    return F.cross_entropy(outputs.flatten(0, -2), batch["targets"].view(-1), ignore_index=IGNORED)

@@ -1,0 +1,526 @@
+"""From what a pipeline file says to what it means, with every mistake named at once.
+
+The tables are checked against the signatures of the components they ask for. Nothing is imported
+that a component needs: no torch, no plugin beyond its ``plugin.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from dlpipe.components import Offer, nearest
+from dlpipe.errors import PipelineError, Problem
+from dlpipe.fields import ModelReference, describe
+from dlpipe.options import LoopOptions, Settings
+from dlpipe.pipeline_file import KeyPath, Origin, Source, dotted, read_source
+from dlpipe.plugins import Registry, load_local_plugin
+from dlpipe.signatures import Parameter, Signature, read_signature
+from dlpipe.torch_names import CHOICES, GIVEN
+
+SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
+LOOP_OPTIONS = f"{LoopOptions.__module__}:{LoopOptions.__qualname__}"
+TABLES = ("data", "model", "trainer", "evaluators", "callbacks")
+KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
+KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
+#: What the core hands to components that name a parameter so; these are no keys of their tables.
+PROVIDED = {"data": {"offline"}, "trainer": {"model", "data", "compute", "seed"}}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The trained model of an earlier stage, or of a finished run. Exactly one is given."""
+
+    stage: str = ""
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """A component and what its table says.
+
+    Args:
+        table: how a person finds it, such as ``[evaluators.slots]``.
+        values: every parameter that has a plain value, from the file or by default.
+        references: parameters that are trained models.
+    """
+
+    offer: Offer
+    table: str
+    values: dict[str, Any]
+    references: dict[str, Reference]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the table as TOML could hold it, all defaults included."""
+        plain = {"use": self.offer.name} | {key: _plain(value) for key, value in self.values.items()}
+        for key, reference in self.references.items():
+            plain[key] = {"stage": reference.stage} if reference.stage else {"run": str(reference.run)}
+        return {key: value for key, value in plain.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One data, one model, one trainer, and what judges and watches them."""
+
+    name: str
+    data: Use
+    model: Use | None
+    trainer: Use
+    options: LoopOptions
+    evaluators: dict[str, Use]
+    callbacks: dict[str, Use]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the stage's tables as TOML could hold them."""
+        options = {key: value for key, value in vars(self.options).items() if value is not None}
+        tables: dict[str, Any] = {"data": self.data.plain()}
+        if self.model:
+            tables["model"] = self.model.plain()
+        tables["trainer"] = self.trainer.plain() | options
+        for group, uses in (("evaluators", self.evaluators), ("callbacks", self.callbacks)):
+            if uses:
+                tables[group] = {name: use.plain() for name, use in uses.items()}
+        return tables
+
+    def references(self) -> Iterator[Reference]:
+        """Yield every trained model that this stage starts from."""
+        for use in (self.data, self.model, self.trainer, *self.evaluators.values()):
+            yield from use.references.values() if use else ()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A checked pipeline.
+
+    Args:
+        stages: one stage named ``""`` where the file has no ``[stages]``.
+        source: what the files and the command line said.
+        local_plugins: Python files that the pipeline brings along.
+    """
+
+    settings: Settings
+    stages: dict[str, Stage]
+    source: Source
+    local_plugins: tuple[Path, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return the whole pipeline as TOML could hold it: complete, every default written out."""
+        top = {key: value for key, value in vars(self.settings).items() if value is not None}
+        if self.local_plugins:
+            top["plugins"] = [f"./{path.name}" for path in self.local_plugins]
+        if "" in self.stages:
+            return top | self.stages[""].plain()
+        return top | {"stages": {name: stage.plain() for name, stage in self.stages.items()}}
+
+    def origin(self, path: KeyPath) -> Origin | None:
+        """Return who set the value at `path`; None means the component's default."""
+        return self.source.origins.get(path)
+
+
+def load_pipeline(
+    file: str | Path,
+    registry: Registry,
+    assignments: Iterable[str] = (),
+    *,
+    allow_local_plugins: bool = False,
+) -> Pipeline:
+    """Read and check a pipeline file.
+
+    Args:
+        file: the TOML file.
+        registry: what the installed plugins offer; local plugins are added to it.
+        assignments: texts such as ``"trainer.epochs=3"``, which win over the file.
+        allow_local_plugins: load the Python files that ``plugins`` names. A pipeline file is data;
+            only the caller can allow it to run code.
+
+    Raises:
+        PipelineError: with all mistakes of the file; its exit code is 3 if only a plugin is missing.
+    """
+    return check_source(read_source(file, assignments), registry, allow_local_plugins=allow_local_plugins)
+
+
+def check_source(source: Source, registry: Registry, *, allow_local_plugins: bool = False) -> Pipeline:
+    """Check what `read_source` has read; see `load_pipeline`."""
+    checker = _Checker(source, registry)
+    checker.load_local(allow_local_plugins)
+    pipeline = checker.pipeline()
+    if checker.problems or pipeline is None:
+        raise PipelineError(checker.problems, exit_code=3 if checker.plugin_missing else 2)
+    return pipeline
+
+
+@dataclass
+class _Checker:
+    source: Source
+    registry: Registry
+    problems: list[Problem] = field(default_factory=list)
+    plugin_missing: bool = False
+    local_plugins: list[Path] = field(default_factory=list)
+
+    def problem(self, path: KeyPath, message: str) -> None:
+        origin = self.source.origin(path)
+        self.problems.append(Problem(origin.file, origin.line, message))
+
+    def load_local(self, allowed: bool) -> None:
+        names = self.source.values.pop("plugins", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            self.problem(("plugins",), f'plugins = {shown(names)}: expected a list such as ["./mine.py"]')
+            return
+        folder = self.source.origin(("plugins",)).folder.resolve()
+        for name in names:
+            path = (folder / name).resolve()
+            if folder not in path.parents:
+                self.problem(("plugins",), f'plugins: "{name}" lies outside the folder of the pipeline file')
+            elif not allowed:
+                self.problem(
+                    ("plugins",), f'plugins: "{name}" would run code of yours; allow it: --allow-local-plugins'
+                )
+            else:
+                load_local_plugin(self.registry, path)
+                self.local_plugins.append(path)
+
+    def pipeline(self) -> Pipeline | None:
+        values = self.source.values
+        signature = read_signature(SETTINGS)
+        staged = "stages" in values
+        known = {*signature.parameters, *(("stages",) if staged else (*TABLES, "stages"))}
+        for key in values:
+            if key not in known:
+                self._unknown_top_level(key, staged, known)
+        top = {key: value for key, value in values.items() if key in signature.parameters}
+        settings = self.parameters(top, signature.parameters, (), "the pipeline")
+        for name in set(signature.parameters) - set(top):
+            if signature.parameters[name].required:
+                example = "slot-filling"
+                self.problem((), f'missing key `{name}`; expected at the top of the file, such as {name} = "{example}"')
+        stages = self._stages(values)
+        if self.problems:
+            return None
+        checked = {name: stage for name, stage in stages.items() if stage}
+        return Pipeline(Settings(**settings[0]), checked, self.source, tuple(self.local_plugins))
+
+    def _unknown_top_level(self, key: str, staged: bool, known: set[str]) -> None:
+        path = (key,)
+        if staged and key in TABLES:
+            self.problem(path, f"[{key}] stands beside [stages]; write it as [stages.NAME.{key}]")
+        elif key in read_signature(LOOP_OPTIONS).parameters:
+            self.problem(path, f"`{key}` belongs to [trainer], not to the top of the file")
+        else:
+            what = f"[{key}]: unknown table" if isinstance(self.source.values[key], dict) else f"`{key}`: unknown key"
+            self.problem(path, f"{what}.{nearest(key, known)}")
+
+    def _stages(self, values: Mapping[str, Any]) -> dict[str, Stage | None]:
+        if "stages" not in values:
+            return {"": self._stage("", {key: values[key] for key in TABLES if key in values}, ())}
+        tables = values["stages"]
+        if not isinstance(tables, dict) or not tables:
+            self.problem(("stages",), f"stages = {shown(tables)}: expected tables such as [stages.pretrain.data]")
+            return {}
+        stages: dict[str, Stage | None] = {}
+        for name, table in tables.items():
+            path = ("stages", name)
+            if not isinstance(table, dict):
+                self.problem(
+                    path, f"stages.{name} = {shown(table)}: expected a table with [stages.{name}.data] and so on"
+                )
+                continue
+            for key in table:
+                if key not in TABLES:
+                    self.problem((*path, key), f"[stages.{name}] {key}: unknown table.{nearest(key, TABLES)}")
+            stages[name] = self._stage(name, table, path)
+        self._check_references(tables)
+        return stages
+
+    def _stage(self, name: str, tables: Mapping[str, Any], path: KeyPath) -> Stage | None:
+        data = self._required(tables, "data", path)
+        facts = data.offer.component.facts if data else None  # type: ignore[attr-defined]
+        offer = self._offer("trainer", tables.get("trainer"))
+        needs_model = offer is None or "model" in read_signature(offer.component.target).parameters
+        model = None
+        if "model" in tables or needs_model:
+            model = self._required(tables, "model", path, facts=facts, data=data)
+        trainer = self._required(tables, "trainer", path, extra=read_signature(LOOP_OPTIONS))
+        groups = {group: self._group(tables, group, path, facts, data) for group in KIND_OF_GROUP}
+        if not (data and trainer):
+            return None
+        own = read_signature(trainer.offer.component.target).parameters
+        loop = {key: trainer.values[key] for key in read_signature(LOOP_OPTIONS).parameters if key in trainer.values}
+        options = LoopOptions(**loop)
+        self._check_loop(options, groups["evaluators"], (*path, "trainer"), trainer.table)
+        used = Use(
+            trainer.offer, trainer.table, {k: v for k, v in trainer.values.items() if k in own}, trainer.references
+        )
+        return Stage(name, data, model, used, options, groups["evaluators"], groups["callbacks"])
+
+    def _check_loop(self, options: LoopOptions, evaluators: Mapping[str, Use], path: KeyPath, table: str) -> None:
+        if options.epochs is options.steps is options.minutes is None:
+            self.problem(path, f"{table} has no end; give epochs, steps or minutes")
+        if options.monitor is not None:
+            parts = options.monitor.split("/")
+            if len(parts) != 3 or parts[0] != "dev" or parts[1] not in evaluators:
+                names = ", ".join(f"dev/{name}/…" for name in evaluators) or "none: the file has no [evaluators]"
+                where = (*path, "monitor")
+                self.problem(where, f"{table} monitor = {shown(options.monitor)}: expected one of {names}")
+
+    def _group(
+        self, tables: Mapping[str, Any], group: str, path: KeyPath, facts: tuple[str, ...] | None, data: Use | None
+    ) -> dict[str, Use]:
+        entries = tables.get(group, {})
+        if not isinstance(entries, dict):
+            self.problem((*path, group), f"{group} = {shown(entries)}: expected tables such as [{group}.NAME]")
+            return {}
+        if "use" in entries and not isinstance(entries["use"], dict):
+            kind = KIND_OF_GROUP[group]
+            self.problem((*path, group, "use"), f"[{group}] use: give each {kind} a name, such as [{group}.mine]")
+            return {}
+        uses = {
+            name: self._use(
+                KIND_OF_GROUP[group], table, (*path, group, name), facts if group == "evaluators" else (), data
+            )
+            for name, table in entries.items()
+        }
+        return {name: use for name, use in uses.items() if use}
+
+    def _required(
+        self,
+        tables: Mapping[str, Any],
+        key: str,
+        path: KeyPath,
+        *,
+        facts: tuple[str, ...] | None = (),
+        data: Use | None = None,
+        extra: Signature | None = None,
+    ) -> Use | None:
+        if key not in tables:
+            known = ", ".join(sorted(self.registry.offers[KIND_OF_TABLE[key]])[:4])
+            self.problem(path, f'missing table [{dotted((*path, key))}]; expected `use = "…"` (there are {known} …)')
+            return None
+        return self._use(KIND_OF_TABLE[key], tables[key], (*path, key), facts, data, extra)
+
+    def _offer(self, kind: str, table: Any) -> Offer | None:
+        name = table.get("use") if isinstance(table, dict) else None
+        return self.registry.find(kind, name) if isinstance(name, str) else None
+
+    def _use(
+        self,
+        kind: str,
+        table: Any,
+        path: KeyPath,
+        facts: tuple[str, ...] | None,
+        data: Use | None,
+        extra: Signature | None = None,
+    ) -> Use | None:
+        place = f"[{dotted(path)}]"
+        if not isinstance(table, dict):
+            self.problem(path, f'{dotted(path)} = {shown(table)}: expected a table with `use = "…"`')
+            return None
+        if not isinstance(table.get("use"), str):
+            found = f"use = {shown(table['use'])}" if "use" in table else "missing key `use`"
+            self.problem((*path, "use"), f'{place} {found}: expected the name of a {kind}, such as "namespace.name"')
+            return None
+        name = table["use"]
+        offer = self.registry.find(kind, name)
+        if offer is None:
+            reason, plugin = self.registry.why_missing(kind, name)
+            self.plugin_missing |= plugin
+            self.problem((*path, "use"), f'{place} use = "{name}": {reason}')
+            return None
+        if missing := offer.missing():
+            self.plugin_missing = True
+            install = f'; install it: pip install "{offer.component.extra}"' if offer.component.extra else ""
+            self.problem((*path, "use"), f'{place} use = "{name}" needs {", ".join(missing)}{install}')
+        signature = read_signature(offer.component.target)
+        provided = PROVIDED.get(kind, set())
+        own = {key: parameter for key, parameter in signature.parameters.items() if key not in provided}
+        own |= extra.parameters if extra else {}
+        given = {key: value for key, value in table.items() if key != "use"}
+        values, references = self.parameters(given, own, path, name)
+        for parameter in own.values():
+            if parameter.required and parameter.name not in given and facts is not None and parameter.name not in facts:
+                self._missing(parameter, name, path, data)
+        return Use(offer, place, values, references)
+
+    def _missing(self, parameter: Parameter, name: str, path: KeyPath, data: Use | None) -> None:
+        message = f"[{dotted(path)}] missing key `{parameter.name}` of {name}: expected {describe(parameter.kind)}"
+        offering = [
+            offer.name
+            for offer in self.registry.offers["data"].values()
+            if parameter.name in offer.component.facts  # type: ignore[attr-defined]
+        ]
+        if data and offering:
+            message = (
+                f"[{dotted(path)}] {name} needs `{parameter.name}`, which data {data.offer.name} does not tell "
+                f"({', '.join(sorted(offering))} would); give it here or change [data]"
+            )
+        self.problem(path, message)
+
+    def parameters(
+        self, given: Mapping[str, Any], known: Mapping[str, Parameter], path: KeyPath, name: str
+    ) -> tuple[dict[str, Any], dict[str, Reference]]:
+        """Check the keys of one table; return the values, defaults included, and the references."""
+        values = {
+            key: self._default(parameter)
+            for key, parameter in known.items()
+            if not parameter.required and not isinstance(parameter.kind, ModelReference)
+        }
+        references: dict[str, Reference] = {}
+        for key, value in given.items():
+            here = (*path, key)
+            if key not in known:
+                self._unknown(key, known, path, name)
+            elif isinstance(known[key].kind, ModelReference):
+                if reference := self._reference(value, here):
+                    references[key] = reference
+            elif known[key].choice:
+                values[key] = self._choice(known[key].choice, value, here)
+            else:
+                values[key] = self._value(value, known[key].kind, here)
+        return values, references
+
+    def _default(self, parameter: Parameter) -> Any:
+        if parameter.choice and isinstance(parameter.default, dict):
+            return _Checker(Source(), self.registry)._choice(parameter.choice, parameter.default, ())
+        return parameter.default
+
+    def _value(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        try:
+            checked = adapter(kind).validate_python(value)
+        except pydantic.ValidationError:
+            table, key = _place(path)
+            self.problem(path, f"{table}{key} = {shown(value)}: expected {describe(kind)}")
+            return None
+        return _rooted(checked, self.source.origin(path).folder) if kind is not Any else checked
+
+    def _choice(self, kind: str, value: Any, path: KeyPath) -> Any:
+        names = CHOICES[kind]
+        table, key = _place(path)
+        if not isinstance(value, dict) or not isinstance(value.get("use"), str):
+            self.problem(
+                path, f'{table}{key} = {shown(value)}: expected a table such as {{ use = "{next(iter(names))}" }}'
+            )
+            return None
+        name = value["use"]
+        if name not in names:
+            hint = nearest(name, names) or f" There are {', '.join(names)}."
+            self.problem((*path, "use"), f'{table}{key} use = "{name}": unknown {kind}.{hint}')
+            return None
+        known = {key: part for key, part in read_signature(names[name]).parameters.items() if key not in GIVEN}
+        given = {key: part for key, part in value.items() if key != "use"}
+        values, _ = self.parameters(given, known, path, f"{kind} {name}")
+        return {"use": name} | values
+
+    def _reference(self, value: Any, path: KeyPath) -> Reference | None:
+        table, key = _place(path)
+        if isinstance(value, dict) and len(value) == 1:
+            if isinstance(value.get("stage"), str):
+                return Reference(stage=value["stage"])
+            if isinstance(value.get("run"), str):
+                return Reference(run=_rooted(Path(value["run"]), self.source.origin(path).folder))
+        self.problem(path, f"{table}{key} = {shown(value)}: expected {describe(ModelReference())}")
+        return None
+
+    def _unknown(self, key: str, known: Mapping[str, Parameter], path: KeyPath, name: str) -> None:
+        table = f"[{dotted(path)}]"
+        for other in self._siblings(path):
+            offer = self._offer(*other[:2])
+            keys = set(read_signature(offer.component.target).parameters) if offer else set()
+            if other[0] == "trainer":
+                keys |= set(read_signature(LOOP_OPTIONS).parameters)
+            if key in keys:
+                self.problem((*path, key), f"`{key}` belongs to [{dotted(other[2])}], not to {table}")
+                return
+        hint = nearest(key, known)
+        if not hint and key in read_signature(SETTINGS).parameters:
+            self.problem((*path, key), f"`{key}` belongs to the top of the file, not to {table}")
+            return
+        few = f" It takes {', '.join(known) or 'no keys'}." if not hint and len(known) <= 12 else ""
+        self.problem((*path, key), f"{table} {key}: unknown key of {name}.{hint}{few}")
+
+    def _siblings(self, path: KeyPath) -> Iterator[tuple[str, Any, KeyPath]]:
+        """Yield (kind, table, path) of the other tables of the stage that holds `path`."""
+        start = path[:2] if path[:1] == ("stages",) else ()
+        tables = self.source.values
+        for part in start:
+            tables = tables[part]  # type: ignore[index]
+        for key, kind in KIND_OF_TABLE.items():
+            if key in tables and path != (*start, key):
+                yield kind, tables[key], (*start, key)
+
+    def _check_references(self, tables: Mapping[str, Any]) -> None:
+        """Check that each ``{ stage = … }`` names an earlier stage, and no stage needs itself."""
+        edges = {name: list(_stage_references(table, ("stages", name))) for name, table in tables.items()}
+        order = list(tables)
+        for name, found in edges.items():
+            for path, wanted in found:
+                place = "{}{}".format(*_place(path))
+                if wanted not in tables:
+                    self.problem(path, f'{place} = {{ stage = "{wanted}" }}: no such stage.{nearest(wanted, tables)}')
+                elif ring := _ring(name, wanted, edges):
+                    self.problem(path, f"{place}: stages wait for each other in a ring: {' → '.join(ring)}")
+                elif order.index(wanted) > order.index(name):
+                    self.problem(path, f'{place}: stage "{wanted}" comes later in the file; move it before "{name}"')
+
+
+def _stage_references(table: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(table, dict):
+        if set(table) == {"stage"} and isinstance(table["stage"], str):
+            yield path, table["stage"]
+        for key, value in table.items():
+            yield from _stage_references(value, (*path, key))
+
+
+def _ring(start: str, wanted: str, edges: Mapping[str, list[tuple[KeyPath, str]]]) -> list[str]:
+    """Return the stages from `start` through `wanted` back to `start`, or nothing."""
+    trails = [[start, wanted]]
+    seen = set()
+    while trails:
+        trail = trails.pop()
+        if trail[-1] == start:
+            return trail
+        if trail[-1] not in seen:
+            seen.add(trail[-1])
+            trails += [[*trail, following] for _, following in edges.get(trail[-1], [])]
+    return []
+
+
+def shown(value: Any) -> str:
+    """Write a value as it would stand in a TOML file, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _place(path: KeyPath) -> tuple[str, str]:
+    """Return the table and the key that a path leads to: ``("[model] ", "dropout")``."""
+    table = f"[{dotted(path[:-1])}] " if len(path) > 1 else ""
+    return table, str(path[-1]) if path else ""
+
+
+def _rooted(value: Any, folder: Path) -> Any:
+    """Make the paths in a value start from the folder of the file that wrote them."""
+    if isinstance(value, Path):
+        return folder / value.expanduser()
+    if isinstance(value, list):
+        return [_rooted(part, folder) for part in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items() if _plain(part) is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, (str, int, float, bool)) else None
+
+
+@cache
+def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    """Return what checks values of a parameter's type."""
+    return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(arbitrary_types_allowed=True))

@@ -1,0 +1,106 @@
+"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere, and ``log.txt``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+#: Seconds between two plain lines about log points, so that a log file of a batch job stays short.
+PLAIN_INTERVAL = 10.0
+
+
+class Progress:
+    """Reports on a run. Use it as a context; lines go to `log` with their time as well.
+
+    Args:
+        log: ``log.txt`` of the run, None for none.
+        console: where to write; standard error by default, so that standard output stays clean.
+    """
+
+    def __init__(self, log: Path | None, console: Console | None = None) -> None:
+        self._log = log
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: RichProgress | None = None
+        self._task: object = None
+        self._total: int | None = None
+        self._last_plain = 0.0
+        self._best = ""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, step: int, total: int | None) -> None:
+        """Begin to show progress from `step` to `total`."""
+        self._total = total
+        self._last_plain = time.monotonic()
+        if self._console.is_terminal:
+            self._bar = RichProgress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[numbers]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total, completed=step, numbers="")
+
+    def stop(self) -> None:
+        """End the live bar."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def message(self, text: str, style: str | None = None) -> None:
+        """Say one thing."""
+        self._console.print(text, style=style, markup=False)
+        self._note(text)
+
+    def warning(self, text: str) -> None:
+        """Say one thing that the user should look into."""
+        self.message(f"warning: {text}", style="yellow")
+
+    def logged(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
+        """Show a log point."""
+        numbers = _numbers({name.partition("/")[2]: value for name, value in metrics.items()})
+        if self._bar:
+            self._bar.update(self._task, completed=step, numbers=f"{numbers} {rate:.0f}/s {self._best}")  # type: ignore[arg-type]
+        elif time.monotonic() - self._last_plain > PLAIN_INTERVAL:
+            self._last_plain = time.monotonic()
+            left = f", {_duration((self._total - step) / rate)} left" if self._total and rate else ""
+            self.message(f"step {step}{f'/{self._total}' if self._total else ''}  {numbers}  {rate:.0f} steps/s{left}")
+        self._note(f"step {step} {numbers} {rate:.1f} steps/s", only_file=True)
+
+    def evaluated(self, step: int, epoch: float, metrics: Mapping[str, float], monitor: str, better: bool) -> None:
+        """Show an evaluation."""
+        shown = _numbers({name.partition("/")[2]: value for name, value in metrics.items()})
+        if better:
+            self._best = f"best {metrics[monitor]:.4f}"
+        place = f"epoch {epoch:g}" if epoch else f"step {step}"
+        self.message(f"{place:>9}  dev {shown}{'  *' if better else ''}")
+
+    def _note(self, text: str, only_file: bool = False) -> None:
+        if self._log:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {'  ' if only_file else ''}{text}\n")
+
+
+def _numbers(metrics: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

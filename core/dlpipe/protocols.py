@@ -1,0 +1,113 @@
+"""What the core expects of data, trainers and evaluators. Nothing need inherit from these.
+
+A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch
+that it wants. Two methods are used where a model has them, both again by parameter name:
+``loss(outputs…)`` gives the scalar to minimise, ``decode(outputs…)`` the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.data import Dataset, IterableDataset
+
+    from dlpipe.columns import Columns
+    from dlpipe.evaluation import Examples
+
+#: A batch: tensors by column name, the first axis running over examples.
+Batch = dict[str, "Tensor"]
+
+
+@runtime_checkable
+class Data(Protocol):
+    """What to learn from. Making one reads nothing; files are read when a split is asked for.
+
+    Attributes:
+        splits: names of the splits there are, among "train", "dev" and "test".
+        facts: what models and evaluators need to know, plain values only; known once the training
+            split was read, or after `restore`.
+    """
+
+    @property
+    def splits(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    def split(self, name: str) -> Columns | Dataset[Any] | IterableDataset[Any]:
+        """Return a split: `Columns` if it fits into memory, else a torch dataset of dicts of tensors."""
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Turn what a person gives (a sentence, a path) into one example without a batch axis.
+
+        Raises:
+            InputError: the item cannot be used.
+        """
+
+    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+        """Turn the model's prediction for `item` into an answer for a person: plain values."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learned from the training split (a vocabulary …), as JSON can hold it."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what another process learned, so that no file need be read to encode."""
+
+    def fingerprint(self) -> str:
+        """Return a text that changes when the content of the data does."""
+
+
+class Trainer(Protocol):
+    """One training algorithm: an endless iterator of steps over state that it owns.
+
+    Attributes:
+        model: what is evaluated, saved and used for predictions.
+        steps_per_epoch: None where the data has no epochs.
+    """
+
+    @property
+    def model(self) -> nn.Module: ...  # noqa: D102
+
+    @property
+    def steps_per_epoch(self) -> int | None: ...  # noqa: D102
+
+    def steps(self) -> Iterator[dict[str, Tensor]]:
+        """Go on from the current state; after each step yield its numbers, scalars still on the device."""
+
+    def logged(self) -> dict[str, float]:
+        """Return numbers that cost nothing to know at a log point, such as ``{"lr": 0.001}``."""
+
+    def evaluated(self, score: float) -> None:
+        """Take notice of the monitored metric after an evaluation (a schedule may depend on it)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the weights of `model` that the next step depends on.
+
+        Tensors, numbers, texts, and lists and dicts of them only: it is loaded with ``weights_only``.
+        Global generators of randomness are the loop's business.
+        """
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state; the weights of `model` have been loaded already."""
+
+
+class Evaluator(Protocol):
+    """Turns a model and a split into numbers, and things to look at.
+
+    Attributes:
+        primary: the metric that decides which checkpoint is best.
+        goal: whether it should grow or fall.
+    """
+
+    primary: str
+    goal: Literal["max", "min"]
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Return metrics by name; `examples` shares one pass of the model among all evaluators."""
+
+    def write(self, folder: Path) -> None:
+        """Write what a person would rather look at, from the last `evaluate`, into an existing folder."""

@@ -1,0 +1,73 @@
+"""What decided the numbers of a run, written down when it starts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlpipe.pipeline import Pipeline
+from dlpipe.plugins import Registry
+
+
+def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
+    """Return versions, machine, seeds, command and git state of a run that is about to start."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "folder": str(Path.cwd()),
+        "seed": pipeline.settings.seed,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("dlpipe", "torch", "numpy", "safetensors")},
+        },
+        "plugins": {plugin.namespace: plugin.distribution for plugin in registry.plugins if plugin.status == "ok"},
+        "machine": {
+            "host": platform.node(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "gpus": gpus,
+            "cuda": torch.version.cuda if gpus else None,
+            "cudnn": torch.backends.cudnn.version() if gpus else None,
+        },
+        "git": git_state(Path.cwd()),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return commit and whether files differ from it, or None where `folder` is in no repository."""
+    if shutil.which("git") is None:
+        return None
+    answers = []
+    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+        if result.returncode:
+            return None
+        answers.append(result.stdout.strip())
+    return {"commit": answers[0], "changed": bool(answers[1])}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,145 @@
+"""The run folder: everything about one execution of a pipeline, readable without dlpipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.pipeline import Pipeline
+from dlpipe.pipeline_file import relative
+
+PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
+METRICS, DATA_STATE, LOG = "metrics.jsonl", "data.json", "log.txt"
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look alike
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one JSON object a line, appended and never rewritten but to be cut.
+
+    Values that depend on the clock have keys of their own (``time``, ``steps_per_second``,
+    ``seconds``); all others are equal between two runs of the same pipeline and seed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line.
+
+        Raises:
+            DlpipeError: the disk does not take it.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(record)) + "\n")
+        except OSError as error:
+            raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error
+
+    def size(self) -> int:
+        """Return the bytes written so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def cut(self, size: int) -> None:
+        """Forget everything after the first `size` bytes: what a killed process did past its checkpoint."""
+        if self.size() > size:
+            os.truncate(self.path, size)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return all lines."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, runs: Path, pipeline: Pipeline) -> RunFolder:
+        """Make the folder of a new run and write down the pipeline.
+
+        Args:
+            runs: where runs are kept; the folder is ``<runs>/<name>/<time>-<four letters>``.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        name = pipeline.settings.name
+        stamp = time.strftime("%Y-%m-%d_%H%M%S") + "-" + "".join(secrets.choice(_LETTERS) for _ in range(4))
+        path = runs / name / stamp
+        try:
+            path.mkdir(parents=True)
+            text = next(iter(pipeline.source.texts.values()), "")
+            (path / PIPELINE).write_text(text, encoding="utf-8")
+            (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
+            for plugin in pipeline.local_plugins:
+                shutil.copy(plugin, path / plugin.name)
+            latest = path.parent / f".latest-{stamp}"
+            latest.symlink_to(stamp)
+            latest.replace(path.parent / "latest")
+        except OSError as error:
+            raise RunFolderError(
+                f"{relative(path)} cannot be made: {error.strerror}; choose another place with --runs DIR"
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of an earlier run.
+
+        Raises:
+            RunFolderError: it is none.
+        """
+        if not path.is_dir():
+            siblings = sorted(path.parent.glob("*"))[-3:] if path.parent.is_dir() else []
+            hint = f"; there are {', '.join(entry.name for entry in siblings)}" if siblings else ""
+            raise RunFolderError(f"{path}: there is no such run folder{hint}")
+        if not (path / RESOLVED).is_file():
+            raise RunFolderError.missing(path, RESOLVED)
+        return cls(path.resolve())
+
+    def stage(self, name: str) -> Path:
+        """Return the folder of a stage: the run's own where the pipeline has no ``[stages]``."""
+        return self.path / "stages" / name if name else self.path
+
+    def status(self) -> dict[str, Any]:
+        """Return what became of the run: ``state`` and, at its end, ``reason`` and ``step``."""
+        return read_json(self.path / STATUS)
+
+    def set_status(self, state: str, **details: Any) -> None:
+        """Write down that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
+        write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run.
+
+    Raises:
+        RunFolderError: the file is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError.missing(path.parent, path.name) from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{relative(path)} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{relative(path)} holds a {type(content).__name__}; expected an object")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole: under another name first, then renamed."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,49 @@
+"""Being asked to stop: noticed at once, obeyed after the current step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+
+class StopSignals:
+    """While entered, SIGINT, SIGTERM and SIGUSR1 set `received`; a second one ends the process at once.
+
+    Outside the main thread, where Python takes no signals, nothing happens.
+
+    Args:
+        notice: told what was received, once.
+    """
+
+    def __init__(self, notice: Callable[[str], None] = lambda message: None) -> None:
+        self.received = ""
+        self._notice = notice
+        self._previous: dict[signal.Signals, object] = {}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was the user at the keyboard."""
+        return self.received == "SIGINT"
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name
+        self._restore()  # the second one does what it does to any program
+        self._notice(f"{self.received}: saving a checkpoint after this step; a second one stops at once")
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._previous = {}

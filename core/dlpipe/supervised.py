@@ -1,0 +1,250 @@
+"""The trainer for everything that is "batch in, loss out"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dlpipe.batches import Batches
+from dlpipe.calls import Caller, columns_needed
+from dlpipe.compute import Compute
+from dlpipe.errors import InputError
+from dlpipe.fields import Fraction, NonNegative, OpenFraction, OptimizerTable, Positive, PositiveFloat, ScheduleTable
+from dlpipe.optimizers import build_optimizer, build_schedule
+from dlpipe.protocols import Batch, Data
+
+IGNORED = -100  # torch's own ignore_index: a target that counts for nothing
+
+
+class Supervised:
+    """Minimise a loss over the batches of the training split, once per epoch each.
+
+    The loss of a step is the mean over everything in it that has a target, also when gradients are
+    accumulated: ``batch_size = 8, accumulate = 4`` takes the same step as ``batch_size = 32``.
+
+    Args:
+        batch_size: examples per step (and per part of it, with `accumulate`); "full" for all.
+        optimizer: one of torch's by name, with its own parameters.
+        schedule: of the learning rate, one of torch's by name; it counts steps, and what it needs
+            to know of the length of the run is filled in.
+        warmup_steps: steps over which the learning rate first grows from near 0.
+        loss: "auto" is the model's own loss where it has one, else cross-entropy.
+        label_smoothing: share of the target's probability that is spread over all classes.
+        max_grad_norm: clip the norm of all gradients together to this value.
+        accumulate: batches whose gradients make one step.
+        ema_decay: keep an exponential moving average of the weights with this decay per step; it is
+            what is evaluated and saved as the model.
+        bucket: put sequences of like length into one batch.
+        workers: processes that read data which does not fit into memory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        compute: Compute,
+        seed: int,
+        *,
+        batch_size: Positive | Literal["full"] = 32,
+        optimizer: OptimizerTable = {"use": "adam"},  # noqa: B006  read only
+        schedule: ScheduleTable | None = None,
+        warmup_steps: NonNegative = 0,
+        loss: Literal["auto", "cross_entropy", "mse", "l1", "binary_cross_entropy"] = "auto",
+        label_smoothing: Fraction = 0.0,
+        max_grad_norm: PositiveFloat | None = None,
+        accumulate: Positive = 1,
+        ema_decay: OpenFraction | None = None,
+        bucket: bool = True,
+        workers: NonNegative = 0,
+        epochs: Positive | None = None,
+        steps: Positive | None = None,
+    ) -> None:
+        self._live = model
+        self._batches = Batches(
+            data.split("train"),
+            batch_size,
+            compute,
+            seed=seed,
+            columns=columns_needed(model),
+            bucket=bucket,
+            workers=workers,
+        )
+        per_epoch = self._batches.per_epoch
+        self.steps_per_epoch = None if per_epoch is None else -(-per_epoch // accumulate)
+        total = steps or (epochs * self.steps_per_epoch if epochs and self.steps_per_epoch else None)
+        self._optimizer = build_optimizer(model.parameters(), optimizer)
+        self._schedule = build_schedule(self._optimizer, schedule, warmup_steps, total)
+        self._average = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True) if ema_decay else None
+        )
+        self._compute = compute
+        self._accumulate = accumulate
+        self._max_grad_norm = max_grad_norm
+        self._loss_name, self._label_smoothing = loss, label_smoothing
+        self._loss: Callable[[Batch], Tensor] | None = None  # made when the first batch tells its columns
+        self._epoch = 0
+        self._seen = 0  # batches of this epoch
+        if hasattr(model, "loss") and loss == "auto" and label_smoothing:
+            raise InputError(
+                f"[trainer] label_smoothing = {label_smoothing}: {type(model).__name__} has a loss of its own, "
+                'which knows no smoothing; leave it out, or set loss = "cross_entropy"'
+            )
+
+    @property
+    def model(self) -> nn.Module:
+        """The model to evaluate: the average of the weights where there is one."""
+        return self._average.module if self._average else self._live
+
+    def steps(self) -> Iterator[dict[str, Tensor]]:
+        """Update the weights once and yield ``loss``, and ``grad_norm`` where gradients are clipped."""
+        while True:
+            batches = self._batches.epoch(self._epoch, self._seen)
+            while parts := list(islice(batches, self._accumulate)):
+                # Counted before the step is handed over: the caller may save at this very moment.
+                self._seen += len(parts)
+                metrics = self._step(parts)
+                if self._seen == self._batches.per_epoch:
+                    self._epoch, self._seen = self._epoch + 1, 0
+                yield metrics
+            if self._batches.per_epoch is None:
+                self._epoch, self._seen = self._epoch + 1, 0
+
+    def logged(self) -> dict[str, float]:
+        """Return the learning rate."""
+        return {"lr": float(self._optimizer.param_groups[0]["lr"])}
+
+    def evaluated(self, score: float) -> None:
+        """Tell a schedule that waits for plateaus; it expects a score that falls."""
+        if isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step(score)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return optimizer, schedule, place in the data, and the live weights beside an average."""
+        state: dict[str, Any] = {
+            "optimizer": self._optimizer.state_dict(),
+            "epoch": self._epoch,
+            "seen": self._seen,
+        }
+        if self._schedule:
+            state["schedule"] = _plain(self._schedule.state_dict())
+        if self._average:
+            state["live"] = self._live.state_dict()
+            state["averaged"] = self._average.n_averaged
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state; see `state_dict`."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._epoch, self._seen = state["epoch"], state["seen"]
+        if self._schedule:
+            self._schedule.load_state_dict(state["schedule"])
+        if self._average:
+            self._live.load_state_dict(state["live"])
+            self._average.n_averaged.copy_(state["averaged"])
+
+    def _step(self, parts: list[Batch]) -> dict[str, Tensor]:
+        model, optimizer = self._live, self._optimizer
+        if not model.training:  # the caller may have evaluated since
+            model.train()
+        loss_of = self._loss or self._choose_loss(parts[0])
+        metrics: dict[str, Tensor] = {}
+
+        def closure() -> Tensor:
+            optimizer.zero_grad(set_to_none=True)
+            if len(parts) == 1:
+                loss = loss_of(parts[0])
+                loss.backward()
+                loss = loss.detach()
+            else:
+                loss = self._accumulated(loss_of, parts)
+            if self._max_grad_norm is not None:
+                metrics["grad_norm"] = nn.utils.clip_grad_norm_(model.parameters(), self._max_grad_norm)
+            metrics.setdefault("loss", loss)
+            return loss
+
+        # Only L-BFGS asks for the loss several times a step; for the others a closure is a detour.
+        if isinstance(optimizer, torch.optim.LBFGS):
+            optimizer.step(closure)
+        else:
+            closure()
+            optimizer.step()
+        if self._schedule and not isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step()
+        if self._average:
+            self._average.update_parameters(model)
+        return metrics
+
+    def _accumulated(self, loss_of: Callable[[Batch], Tensor], parts: list[Batch]) -> Tensor:
+        # A part counts by its number of targets; equal parts would not be one large batch.
+        counts = torch.stack([_count(part) for part in parts])
+        total = torch.zeros((), device=counts.device)
+        for part, weight in zip(parts, counts / counts.sum(), strict=True):
+            loss = loss_of(part) * weight
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _choose_loss(self, batch: Batch) -> Callable[[Batch], Tensor]:
+        caller = Caller(self._live, tuple(batch))
+        own = caller.loss_names() if self._loss_name == "auto" else None
+        autocast = self._compute.autocast
+        if own is not None:
+            names, model_loss = own, self._live.loss
+
+            def loss_of(batch: Batch) -> Tensor:
+                with autocast():
+                    return model_loss(caller.outputs(batch), **{name: batch[name] for name in names})  # type: ignore[operator, no-any-return]
+
+        else:
+            if "targets" not in batch:
+                raise InputError(f"the data has no column 'targets' to learn (it has {', '.join(batch)})")
+            measure = self._measure()
+
+            def loss_of(batch: Batch) -> Tensor:
+                with autocast():
+                    return measure(caller.outputs(batch), batch["targets"])
+
+        self._loss = loss_of
+        return loss_of
+
+    def _measure(self) -> Callable[[Tensor, Tensor], Tensor]:
+        if self._loss_name in ("auto", "cross_entropy"):
+            smoothing = self._label_smoothing
+
+            def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+                flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
+                return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORED, label_smoothing=smoothing)
+
+            return cross_entropy
+        measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            "mse": F.mse_loss,
+            "l1": F.l1_loss,
+            "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+        }
+        return measures[self._loss_name]
+
+
+def _count(batch: Batch) -> Tensor:
+    targets = batch.get("targets")
+    if targets is None:
+        first = next(iter(batch.values()))
+        return torch.tensor(float(len(first)), device=first.device)
+    return (targets != IGNORED).sum().float()
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schedule's state without the parts that ``weights_only`` would not load."""
+    plain: dict[str, Any] = {}
+    for key, value in state.items():
+        if key == "_schedulers":
+            plain[key] = [_plain(part) for part in value]
+        elif isinstance(value, (int, float, str, bool, list, tuple, type(None), dict)):
+            plain[key] = value
+    return plain

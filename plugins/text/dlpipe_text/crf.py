@@ -1,0 +1,78 @@
+"""Linear-chain conditional random field: scores whole label sequences instead of single labels.
+
+Source: Lafferty et al. 2001, "Conditional Random Fields: Probabilistic Models for
+Segmenting and Labeling Sequence Data"; on a recurrent net as in Huang et al. 2015,
+"Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
+Departs from it: the first and the last label have scores of their own.
+Axes: B sentences, T tokens of the longest, K labels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearChainCRF(nn.Module):
+    """Give label sequences a probability, and find the most probable one.
+
+    A sequence scores the sum of its labels' logits, of a transition for every pair of
+    neighbours, and of one number each for its first and its last label.
+
+    Args:
+        num_labels: K.
+    """
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        # All zero: at first every label is judged on its own, as by a softmax.
+        self.transitions = nn.Parameter(torch.zeros(num_labels, num_labels))  # from row to column
+        self.start = nn.Parameter(torch.zeros(num_labels))
+        self.end = nn.Parameter(torch.zeros(num_labels))
+
+    def log_likelihood(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K), targets (B, T), lengths (B,) to log p(targets | logits) (B,)."""
+        return self.score(logits, targets, lengths) - self.log_partition(logits, lengths)
+
+    def score(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Add up what logits (B, T, K) and transitions give targets (B, T), to scores (B,)."""
+        mask = (torch.arange(targets.size(1)) < lengths.unsqueeze(1)).to(targets.device)  # (B, T)
+        labels = targets.masked_fill(~mask, 0)  # since the padding, -100, is no index
+        emitted = logits.gather(2, labels.unsqueeze(2)).squeeze(2) * mask  # (B, T)
+        moved = self.transitions[labels[:, :-1], labels[:, 1:]] * mask[:, 1:]  # (B, T - 1)
+        ends = self.start[labels[:, 0]] + self.end[at_end(labels, lengths)]  # (B,)
+        return emitted.sum(dim=1) + moved.sum(dim=1) + ends
+
+    def log_partition(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        """Sum over all label sequences by the forward algorithm: log Z (B,) of logits (B, T, K)."""
+        # A product of exponentials costs a tenth of a logsumexp over (B, K, K) at K = 120.  What
+        # underflows in it is e^-87 of the step's largest; tiny keeps log, and its slope, finite.
+        tiny = torch.finfo(logits.dtype).tiny
+        highest = self.transitions.detach().max()
+        factors = (self.transitions - highest).exp()  # (K, K)
+        alphas = [self.start + logits[:, 0]]  # (B, K) each: all the paths that end in a label
+        for t in range(1, logits.size(1)):
+            peak = alphas[-1].detach().amax(dim=1, keepdim=True)
+            reached = ((alphas[-1] - peak).exp() @ factors).clamp_min(tiny).log()
+            alphas.append(reached + peak + highest + logits[:, t])
+        return (at_end(torch.stack(alphas, dim=1), lengths) + self.end).logsumexp(dim=1)
+
+    def viterbi(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K) to the most probable labels (B, T); in the padding the last one goes on."""
+        scores = [self.start + logits[:, 0]]  # (B, K) each: the best path that ends in a label
+        came_from = []
+        for t in range(1, logits.size(1)):
+            best, previous = (scores[-1].unsqueeze(2) + self.transitions).max(dim=1)  # (B, K)
+            scores.append(best + logits[:, t])
+            came_from.append(previous)
+        label = (at_end(torch.stack(scores, dim=1), lengths) + self.end).argmax(dim=1)  # (B,)
+        last = lengths.to(logits.device) - 1
+        path = [label]
+        for t in range(len(came_from) - 1, -1, -1):
+            before = came_from[t].gather(1, label.unsqueeze(1)).squeeze(1)
+            label = torch.where(t < last, before, label)
+            path.append(label)
+        return torch.stack(path[::-1], dim=1)
+
+
+def at_end(values: Tensor, lengths: Tensor) -> Tensor:
+    """Pick the last token's of every sentence from values (B, T, ...), to (B, ...)."""
+    return values[torch.arange(len(lengths)), lengths - 1]

@@ -1,0 +1,72 @@
+"""Feed-forward net that labels every token by the words in a window around it.
+
+Source: Hung-yi Lee, "Recurrent Neural Network" (lecture), slot filling by a feed-forward net:
+of "arrive Taipei" and "leave Taipei" it sees the same "Taipei", unless it has a window.
+Departs from it: a window, dropout and word hashing are on offer.
+Axes: B sentences, T tokens of the longest, G trigrams of the longest word, D features of a
+window, H hidden units, K labels.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from dlpipe_text.word_features import WordFeatures
+
+
+class FeedForwardTagger(nn.Module):
+    """Score K labels for every token, seeing no more than the words in a window around it.
+
+    Args:
+        vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
+        num_trigrams: trigram ids run from 0 (padding) and 1 (other) to num_trigrams - 1.
+        labels: the K names of the labels.
+        inputs: see a word as itself, as its letter trigrams, or as both side by side.
+        embedding: learned vectors, or 1-of-N (of trigrams: how often each occurs).
+        window: words seen on each side; 0 sees one word at a time, 3 seven words.
+        num_layers: hidden layers.
+        embed_dim: size of a learned vector.
+        hidden_dim: H, units of a hidden layer.
+        dropout: probability of zeroing, on the features and on the output of every hidden layer.
+        word_dropout: in training, probability that a word becomes "other"; it keeps its trigrams.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_trigrams: int,
+        labels: Sequence[str],
+        *,
+        inputs: Literal["words", "trigrams", "both"] = "words",
+        embedding: Literal["learned", "one_hot"] = "learned",
+        window: Annotated[int, Field(ge=0)] = 3,
+        num_layers: Annotated[int, Field(gt=0)] = 1,
+        embed_dim: Annotated[int, Field(gt=0)] = 100,
+        hidden_dim: Annotated[int, Field(gt=0)] = 128,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3,
+        word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.02,
+    ) -> None:
+        super().__init__()
+        self.features = WordFeatures(
+            vocab_size,
+            num_trigrams,
+            inputs=inputs,
+            embedding=embedding,
+            embed_dim=embed_dim,
+            context_window=2 * window + 1,
+            word_dropout=word_dropout,
+        )
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        size = self.features.num_features
+        for _ in range(num_layers):
+            layers += [nn.Linear(size, hidden_dim), nn.ReLU(), nn.Dropout(dropout)]
+            size = hidden_dim
+        self.classify = nn.Sequential(*layers, nn.Linear(size, len(labels)))
+
+    def forward(self, tokens: Tensor, trigrams: Tensor) -> Tensor:
+        """Map tokens (B, T) and trigrams (B, T, G) to logits (B, T, K)."""
+        features = self.features(tokens, trigrams)  # (B, T, D)
+        logits: Tensor = self.classify(features)
+        return logits

@@ -1,0 +1,275 @@
+"""Seeded generator of flight-booking sentences with a slot tag for every word (slot filling).
+
+"leave taipei on november 2nd" and "arrive taipei on november 2nd" share all words but one, yet taipei is the origin in
+the first and the destination in the second: a tagger that looks at one word at a time cannot tell them apart.  Here
+the deciding word may also stand behind the city or the date, or far from it.
+
+Each sentence is a request with, by chance, an opening, up to three details and a closing, all from `flight_patterns`.
+The test split also uses requests, cities, airlines, days and times that train never shows; dev has unseen values of
+its own.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from datetime import date, timedelta
+from functools import cache
+from typing import Literal, TypeVar, get_args
+
+import dlpipe_text.flight_patterns as patterns
+
+Split = Literal["train", "dev", "test"]
+T = TypeVar("T")
+
+OPENING_SHARE = 0.15
+CLOSING_SHARE = 0.15
+DETAIL_SHARE = 0.55  # of each of three details
+UNSEEN_SHARE = 0.2  # of the values that the split keeps to itself, where a kind has any
+SHORT_DATE_SHARE = 0.25  # of "friday" and "the 9th" among dates
+
+GROUP = re.compile(r"\(([^()]*)\)")
+SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
+NAME = re.compile(r"<(\w+)>")
+
+MONTHS = (
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+)
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+HOURS = ("twelve", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+ORDINALS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+    "twentieth",
+    "thirtieth",
+)
+SPOKEN_MINUTES = {
+    10: "ten past",
+    15: "quarter past",
+    20: "twenty past",
+    30: "half past",
+    40: "twenty to",
+    45: "quarter to",
+    50: "ten to",
+}
+
+
+def flight_sentences(split: Split, count: int, seed: int) -> list[tuple[list[str], list[str]]]:
+    """Return `count` sentences as (words, tags), lower case and without punctuation, tags in IOB2.
+
+    The same arguments give the same sentences on every machine and Python; a larger count only adds sentences at the
+    end.  The splits share no random numbers, so each can be made alone.
+
+    Args:
+        split: "dev" and "test" contain values that no other split has, "test" also patterns.
+        count: number of sentences, at least 1; 10000 take about a second.
+        seed: any whole number.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"split is {split!r}; expected one of {', '.join(map(repr, get_args(Split)))}")
+    if count < 1:
+        raise ValueError(f"count is {count}; expected a whole number above 0")
+    # A string seeds by its SHA-512, which is the same everywhere, unlike its hash().
+    rng = random.Random(f"flights/{split}/{seed}")
+    return [_Sentence(split, rng).write() for _ in range(count)]
+
+
+def patterns_for(split: Split) -> tuple[str, ...]:
+    """Return the distinct patterns of whole requests that `split` draws from, alternatives spelled out."""
+    return tuple(dict.fromkeys(flat for pattern in _requests(split) for flat in expand(pattern)))
+
+
+@cache
+def expand(pattern: str) -> tuple[str, ...]:
+    """Spell out the alternatives: ``"to {to_city} (|please)"`` gives ``("to {to_city}", "to {to_city} please")``."""
+    group = GROUP.search(pattern)
+    if group is None:
+        return (" ".join(pattern.split()),)
+    before, after = pattern[: group.start()], pattern[group.end() :]
+    return tuple(flat for choice in group[1].split("|") for flat in expand(before + choice + after))
+
+
+def _requests(split: Split) -> tuple[str, ...]:
+    return patterns.REQUESTS + (patterns.TEST_ONLY_REQUESTS if split == "test" else ())
+
+
+@cache
+def _slots(text: str) -> frozenset[str]:
+    """Return the slots that a pattern may fill, itself or through its fillers."""
+    own = {slot for slot, _ in SLOT.findall(text)}
+    return frozenset(own.union(*(_slots(" ".join(patterns.FILLERS.get(name, ()))) for name in NAME.findall(text))))
+
+
+@cache
+def _fits(detail: str, taken: frozenset[str]) -> bool:
+    """Claim that `detail` neither repeats nor contradicts the slots already taken."""
+    new = _slots(detail)
+    return not new & taken and not any(clash & new and clash <= new | taken for clash in patterns.CLASHES)
+
+
+def _pick(rng: random.Random, options: Sequence[T]) -> T:
+    # Only random() is promised to give the same numbers in later versions of Python; choice() is not.
+    return options[int(rng.random() * len(options))]
+
+
+class _Sentence:
+    """One sentence in the making, with what it has named so far."""
+
+    def __init__(self, split: Split, rng: random.Random) -> None:
+        self.split = split
+        self.rng = rng
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.named: set[str] = set()  # no value twice: "from rome to rome"
+        self.day = date(2027, 1, 1) + timedelta(days=int(rng.random() * 365))
+
+    def write(self) -> tuple[list[str], list[str]]:
+        """Write opening, request, details and closing."""
+        if self.rng.random() < OPENING_SHARE:
+            self.say(_pick(self.rng, patterns.OPENINGS))
+        request = _pick(self.rng, expand(_pick(self.rng, _requests(self.split))))
+        self.say(request.rstrip(" .?"))
+        if not request.endswith("?"):
+            self.add_details(_slots(request), patterns.CLAUSES if request.endswith(".") else patterns.PHRASES)
+            if self.rng.random() < CLOSING_SHARE:
+                self.say(_pick(self.rng, patterns.CLOSINGS))
+        return self.words, self.tags
+
+    def add_details(self, taken: frozenset[str], details: tuple[str, ...]) -> None:
+        """Add up to three: two of `details`, then a clause."""
+        for choices in (details, details, patterns.CLAUSES):
+            if self.rng.random() >= DETAIL_SHARE:
+                continue
+            detail = _pick(self.rng, [detail for detail in choices if _fits(detail, taken)])
+            taken |= _slots(detail)
+            self.say(detail)
+
+    def say(self, pattern: str) -> None:
+        """Append a pattern without alternatives, its marks replaced by values."""
+        for piece in pattern.split():
+            if slot := SLOT.fullmatch(piece):
+                self.append(self.value(slot[2] or patterns.SLOT_KINDS[slot[1]], slot[1]), slot[1])
+            elif name := NAME.fullmatch(piece):
+                if name[1] in patterns.FILLERS:
+                    self.say(_pick(self.rng, patterns.FILLERS[name[1]]))
+                else:
+                    self.append(self.value(name[1]))
+            else:
+                self.append(piece)
+
+    def append(self, text: str, slot: str | None = None) -> None:
+        """Append words, all of them of one slot or of none."""
+        words = text.split()
+        self.words += words
+        self.tags += [f"B-{slot}"] + [f"I-{slot}"] * (len(words) - 1) if slot else ["O"] * len(words)
+
+    def value(self, kind: str, slot: str | None = None) -> str:
+        """Draw a value that this sentence has not named yet."""
+        while True:
+            text = self.draw(kind, slot)
+            if text not in self.named:
+                self.named.add(text)
+                return text
+
+    def draw(self, kind: str, slot: str | None) -> str:
+        """Draw a value of `kind`; the slot matters to dates only."""
+        if kind == "date":
+            return self.draw_date(slot)
+        if kind == "flight_number":
+            return f"{_pick(self.rng, patterns.KINDS['carrier'].known)} {100 + int(self.rng.random() * 900)}"
+        words = clock_words() if kind == "clock" else patterns.KINDS[kind]
+        own = {"train": (), "dev": words.dev, "test": words.test}[self.split]
+        return _pick(self.rng, own if own and self.rng.random() < UNSEEN_SHARE else words.known)
+
+    def draw_date(self, slot: str | None) -> str:
+        """Draw a date that fits after "on"; an arrival is a day after the departure, a return 2 to 15."""
+        days_later = {"arrive_date": 1, "return_date": 2 + int(self.rng.random() * 14)}.get(slot or "", 0)
+        day = self.day + timedelta(days=days_later)
+        while any(day.day in days for split, days in patterns.DAYS.items() if split != self.split):
+            day += timedelta(days=1)
+        short = self.rng.random() < SHORT_DATE_SHARE
+        return _pick(self.rng, short_dates(day) if short else long_dates(day))
+
+
+@cache
+def clock_words() -> patterns.Words:
+    """Return the times of day by the split that may name them."""
+    return patterns.Words(**{split: clock_times(minutes) for split, minutes in patterns.MINUTES.items()})
+
+
+def clock_times(minutes: tuple[int, ...]) -> tuple[str, ...]:
+    """Return all ways to say the times of a day at these minutes past the hour: "14:30", "half past two", "noon"."""
+    times = ["noon", "midnight"] * 5 if 0 in minutes else []  # more usual than any other time
+    for minute in minutes:
+        for number, name in enumerate(HOURS):
+            spoken = f"{SPOKEN_MINUTES[minute]} {name}" if minute else f"{name} o'clock"
+            times += [spoken, f"{spoken} in the morning", f"{spoken} in the {'evening' if number > 5 else 'afternoon'}"]
+        for hour in range(24):
+            short = f"{hour % 12 or 12}:{minute:02d}" if minute else f"{hour % 12 or 12}"
+            times += [f"{hour}:{minute:02d}", f"{short} {'am' if hour < 12 else 'pm'}"]
+    return tuple(times)
+
+
+def long_dates(day: date) -> tuple[str, ...]:
+    """Return the ways to name a day of the year: "november 2nd", "the second of november", "11/2"."""
+    month, ordinal, spoken = MONTHS[day.month - 1], short_ordinal(day.day), spoken_ordinal(day.day)
+    return (
+        f"{month} {ordinal}",
+        f"the {ordinal} of {month}",
+        f"{month} {day.day}",
+        f"{day.day} {month}",
+        f"the {spoken} of {month}",
+        f"{month} the {spoken}",
+        f"{WEEKDAYS[day.weekday()]} {month} {ordinal}",
+        f"{WEEKDAYS[day.weekday()]} the {spoken} of {month}",
+        f"{day.month}/{day.day}",
+    )
+
+
+def short_dates(day: date) -> tuple[str, ...]:
+    """Return the ways to name a day of this week or month: "friday", "the 9th"."""
+    return (WEEKDAYS[day.weekday()], f"the {short_ordinal(day.day)}")
+
+
+def short_ordinal(number: int) -> str:
+    """Return "1st", "2nd", "3rd", "4th" … for 1 to 31."""
+    ending = "th" if number in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def spoken_ordinal(number: int) -> str:
+    """Return "first", "second" … "thirty first" for 1 to 31."""
+    if number <= 20:
+        return ORDINALS[number - 1]
+    if number == 30:
+        return ORDINALS[-1]
+    return f"{'twenty' if number < 30 else 'thirty'} {ORDINALS[number % 10 - 1]}"

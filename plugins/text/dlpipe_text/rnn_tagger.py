@@ -1,0 +1,183 @@
+"""Recurrent nets that score labels for every token (slot filling, tagging).
+
+Source: Mesnil et al. 2013, "Investigation of Recurrent-Neural-Network Architectures and
+Learning Methods for Spoken Language Understanding" (Elman and Jordan nets), and Huang et
+al. 2015, "Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
+Departs from them: tanh instead of sigmoid units, dropout, word hashing, no pre-trained vectors.
+Axes: B sentences, T tokens of the longest, G trigrams of the longest word, D features of a
+word, H hidden units of a direction, K labels.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from dlpipe_text.crf import LinearChainCRF
+from dlpipe_text.word_features import WordFeatures
+
+LAYERS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class RNNTagger(nn.Module):
+    """Score K labels for every token, seeing the words before it, or all words of the sentence.
+
+    Args:
+        vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
+        num_trigrams: trigram ids run from 0 (padding) and 1 (other) to num_trigrams - 1.
+        labels: the K names of the labels.
+        inputs: see a word as itself, as its letter trigrams, or as both side by side.
+        embedding: learned vectors, or 1-of-N (of trigrams: how often each occurs).
+        cell: what is remembered: hidden units (elman, gru, lstm) or the previous label (jordan).
+        bidirectional: read each sentence from its end too.
+        num_layers: recurrent layers on top of each other; a Jordan net has one.
+        embed_dim: size of a learned vector.
+        hidden_dim: H, units per direction and layer.
+        context_window: words seen at once, an odd number with the word itself in the middle.
+        dropout: probability of zeroing, on the features and on the output of every layer.
+        word_dropout: in training, probability that a word becomes "other"; it keeps its trigrams.
+        output: score every label on its own, or whole sequences of them by a CRF.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_trigrams: int,
+        labels: Sequence[str],
+        *,
+        inputs: Literal["words", "trigrams", "both"] = "words",
+        embedding: Literal["learned", "one_hot"] = "learned",
+        cell: Literal["elman", "jordan", "gru", "lstm"] = "lstm",
+        bidirectional: bool = True,
+        num_layers: Annotated[int, Field(gt=0)] = 1,
+        embed_dim: Annotated[int, Field(gt=0)] = 100,
+        hidden_dim: Annotated[int, Field(gt=0)] = 100,
+        context_window: Annotated[int, Field(gt=0)] = 1,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.02,
+        output: Literal["softmax", "crf"] = "softmax",
+    ) -> None:
+        super().__init__()
+        if cell == "jordan" and num_layers != 1:
+            raise ValueError(f"num_layers is {num_layers}; expected 1, as only the last layer of a Jordan net recurs")
+        self.features = WordFeatures(
+            vocab_size,
+            num_trigrams,
+            inputs=inputs,
+            embedding=embedding,
+            embed_dim=embed_dim,
+            context_window=context_window,
+            word_dropout=word_dropout,
+        )
+        self.dropout = nn.Dropout(dropout)
+        num_features, num_labels, num_directions = self.features.num_features, len(labels), 1 + bidirectional
+        if cell == "jordan":
+            self.net: nn.Module = JordanNet(num_features, hidden_dim, num_labels, num_directions, dropout)
+        else:
+            net = LAYERS[cell](
+                num_features,
+                hidden_dim,
+                num_layers,
+                batch_first=True,
+                dropout=dropout if num_layers > 1 else 0.0,
+                bidirectional=bidirectional,
+            )
+            self.net = HiddenNet(net, num_labels, num_directions * hidden_dim, dropout)
+        self.crf = LinearChainCRF(num_labels) if output == "crf" else None
+
+    def forward(self, tokens: Tensor, lengths: Tensor, trigrams: Tensor) -> Tensor:
+        """Map tokens (B, T), lengths (B,) on the CPU, trigrams (B, T, G) to logits (B, T, K)."""
+        features = self.dropout(self.features(tokens, trigrams))  # (B, T, D)
+        logits: Tensor = self.net(features, lengths)
+        return logits
+
+    def loss(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K), targets (B, T) to the mean of -log p over the tokens, a scalar."""
+        if self.crf is None:
+            return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return -self.crf.log_likelihood(logits, targets, lengths).sum() / lengths.sum()
+
+    def decode(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K) to the most probable labels (B, T), to be ignored in the padding."""
+        return logits.argmax(dim=2) if self.crf is None else self.crf.viterbi(logits, lengths)
+
+
+class HiddenNet(nn.Module):
+    """Remember hidden units: a recurrent net of torch, and a classifier of what it puts out.
+
+    Args:
+        recurrent: an Elman, GRU or LSTM net, batch first.
+        num_labels: K.
+        num_hidden: hidden units of all its directions together.
+        dropout: probability of zeroing a hidden unit before the classifier.
+    """
+
+    def __init__(self, recurrent: nn.RNNBase, num_labels: int, num_hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.recurrent = recurrent
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(num_hidden, num_labels)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Map features (B, T, D), lengths (B,) on the CPU to logits (B, T, K)."""
+        if (lengths == features.size(1)).all():  # nothing to pack, which costs 40 %
+            hidden, _ = self.recurrent(features)  # (B, T, H of all directions)
+        else:
+            # The backward direction would otherwise start in the padding.
+            packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
+            hidden, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=features.size(1))
+        logits: Tensor = self.classify(self.dropout(hidden))
+        return logits
+
+
+class JordanNet(nn.Module):
+    """Remember the previous token's label: its probabilities are fed back, not the guess alone.
+
+    Two directions each feed back labels of their own, and their logits are added.
+
+    Args:
+        num_features: D.
+        hidden_dim: H.
+        num_labels: K.
+        num_directions: 1 reads forward, 2 backward too.
+        dropout: probability of zeroing a hidden unit before the classifier.
+    """
+
+    def __init__(
+        self, num_features: int, hidden_dim: int, num_labels: int, num_directions: int, dropout: float
+    ) -> None:
+        super().__init__()
+        directions = range(num_directions)
+        self.features = nn.ModuleList(nn.Linear(num_features, hidden_dim) for _ in directions)
+        self.feedback = nn.ModuleList(nn.Linear(num_labels, hidden_dim, bias=False) for _ in directions)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.ModuleList(nn.Linear(hidden_dim, num_labels) for _ in directions)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Map features (B, T, D), lengths (B,) to logits (B, T, K)."""
+        logits = self._read(0, features)
+        if len(self.features) == 2:
+            logits = logits + reverse(self._read(1, reverse(features, lengths)), lengths)
+        return logits
+
+    def _read(self, direction: int, features: Tensor) -> Tensor:
+        """Go once over features (B, T, D), from the first to the last, to logits (B, T, K)."""
+        driven = self.features[direction](features)  # (B, T, H)
+        logits: list[Tensor] = []
+        for hidden in driven.unbind(dim=1):  # (B, H)
+            if logits:
+                hidden = hidden + self.feedback[direction](logits[-1].softmax(dim=1))
+            logits.append(self.classify[direction](self.dropout(hidden.tanh())))
+        return torch.stack(logits, dim=1)
+
+
+def reverse(values: Tensor, lengths: Tensor) -> Tensor:
+    """Turn round every sentence of values (B, T, ...), leaving its padding where it is."""
+    position = torch.arange(values.size(1)).expand(len(lengths), -1)  # (B, T)
+    from_end = lengths.unsqueeze(1) - 1 - position
+    source = torch.where(from_end >= 0, from_end, position)
+    return values[torch.arange(len(lengths)).unsqueeze(1), source]

@@ -1,0 +1,97 @@
+"""How well slots are found: chunk F1 as conlleval counts it, and where it goes wrong.
+
+Source: the counting rules of the CoNLL-2000 shared task, Tjong Kim Sang & Buchholz 2000,
+https://aclanthology.org/W00-0726
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from dlpipe.evaluation import Examples
+from dlpipe_text.chunks import ChunkCounter, chunks
+from dlpipe_text.tagged_text import TaggedText
+
+WORST = 50  # sentences: what a person reads in one go
+
+
+class SlotF1:
+    """Compare predicted slots with the true ones: right means the same words and the same type.
+
+    ``evaluate`` gives ``f1``, ``precision`` and ``recall`` over all slots, and ``token_accuracy``.
+    ``write`` gives ``slots.csv`` (each type), ``confusion.csv`` (true type by predicted type, in
+    words), ``worst.txt`` and ``predictions.conll`` (word, true tag, predicted tag).
+    """
+
+    primary = "f1"
+    goal: Literal["max"] = "max"
+
+    def __init__(self) -> None:
+        self._counter = ChunkCounter()
+        self._tagged: list[tuple[Sequence[str], Sequence[str], Sequence[str]]] = []
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Count the slots of a split of tagged text."""
+        data = examples.data
+        assert isinstance(data, TaggedText), "slot F1 is of tagged sentences"
+        sentences = data.sentences(examples.split)
+        self._counter, self._tagged = ChunkCounter(), []
+        for batch, _, predictions in examples.predictions(model):
+            for row, length, predicted in zip(
+                batch["rows"].tolist(), batch["lengths"].tolist(), predictions, strict=True
+            ):
+                words, gold = sentences[row]
+                tags = data.tags(predicted[:length])
+                self._counter.add(gold, tags)
+                self._tagged.append((words, gold, tags))
+        overall = self._counter.overall
+        return {
+            "f1": overall.f1,
+            "precision": overall.precision,
+            "recall": overall.recall,
+            "token_accuracy": self._counter.token_accuracy,
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write tables of the last `evaluate`."""
+        with (folder / "slots.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["slot", "f1", "precision", "recall", "true", "predicted"])
+            for slot, score in sorted(self._counter.per_type.items()):
+                shares = [f"{share:.4f}" for share in (score.f1, score.precision, score.recall)]
+                table.writerow([slot, *shares, score.gold, score.predicted])
+        with (folder / "confusion.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            names = sorted({name for pair in self._counter.confusion for name in pair})
+            table.writerow(["true \\ predicted", *names])
+            for gold in names:
+                table.writerow([gold, *(self._counter.confusion.get((gold, predicted), 0) for predicted in names)])
+        with (folder / "predictions.conll").open("w", encoding="utf-8") as file:
+            for words, gold, tags in self._tagged:
+                file.writelines(f"{word} {right} {tag}\n" for word, right, tag in zip(words, gold, tags, strict=True))
+                file.write("\n")
+        (folder / "worst.txt").write_text("\n".join(self._worst()), encoding="utf-8")
+
+    def _worst(self) -> list[str]:
+        """Describe the sentences with most wrong slots: each word above its true and predicted tag."""
+        wrong = []
+        for words, gold, tags in self._tagged:
+            difference = set(chunks(gold)) ^ set(chunks(tags))
+            if difference:
+                wrong.append((len(difference), words, gold, tags))
+        wrong.sort(key=lambda entry: -entry[0])
+        lines = [f"{len(wrong)} of {len(self._tagged)} sentences have a wrong slot"]
+        for count, *columns in wrong[:WORST]:
+            widths = [max(map(len, column)) for column in zip_longest(*columns, fillvalue="")]
+            lines += ["", f"{count} slots missed or too many"]
+            for title, row in zip(("", "true", "predicted"), columns, strict=True):
+                lines.append(
+                    f"{title:<10}" + "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+                )
+        return lines

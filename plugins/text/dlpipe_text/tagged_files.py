@@ -1,0 +1,110 @@
+"""``text.iob`` and ``text.atis``: slot filling on labelled sentences from files."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+from dlpipe.download import Download, fetch
+from dlpipe.errors import DataError
+from dlpipe.fields import NonNegative, Positive
+from dlpipe_text.iob import Sentence, find_splits, read_sentences
+from dlpipe_text.tagged_text import TaggedText
+
+_JOINT_SLU = "https://raw.githubusercontent.com/yvchen/JointSLU/fad79658f343e98c1737fcfe563e76069b62f064/data"
+ATIS = {
+    "train": Download(
+        f"{_JOINT_SLU}/atis.train.iob",
+        sha256="c6206da7418792a2668a0bb8b79b7302519c56b25613cce532e1f6263a937dbc",
+        size=845_666,
+    ),
+    "test": Download(
+        f"{_JOINT_SLU}/atis.test.iob",
+        sha256="408f441f87b3472df42c51f5d9e4431fa2dde62409174e28277e389f4bd58821",
+        size=144_077,
+    ),
+}
+
+
+def iob(
+    *,
+    path: Path | None = None,
+    train: Path | None = None,
+    dev: Path | None = None,
+    test: Path | None = None,
+    dev_size: Positive | None = None,
+    seed: NonNegative = 0,
+    min_count: Positive = 1,
+    lowercase: bool = True,
+) -> TaggedText:
+    """Labelled sentences from your own files, one token or one sentence a line.
+
+    Args:
+        path: a folder with train.iob, dev.iob and test.iob (or .conll, .txt, .tsv), or with folders
+            of seq.in and seq.out.
+        train: a file of its own, instead of `path`.
+        dev: likewise; without one, sentences are split off the training file.
+        test: likewise.
+        dev_size: how many to split off where there is no dev file; a tenth if not given.
+        seed: of that choice.
+        min_count: words seen less often in training are "other".
+        lowercase: turn what a person types into lower case.
+    """
+    named = {split: file for split, file in (("train", train), ("dev", dev), ("test", test)) if file is not None}
+    if path is None and "train" not in named:
+        raise DataError("[data] text.iob has neither path nor train; give the folder: --set data.path=DIR")
+    files = (find_splits(path) if path is not None else {}) | named
+    return _from_files(files, dev_size, seed, min_count, lowercase)
+
+
+def atis(
+    *,
+    path: Path | None = None,
+    download: bool = False,
+    dev_size: Positive = 500,
+    seed: NonNegative = 0,
+    min_count: Positive = 1,
+    offline: bool = False,
+) -> TaggedText:
+    """Air-travel requests (ATIS), 4978 to learn from and 893 to be judged by, 127 tags.
+
+    Args:
+        path: a folder with atis.train.iob and atis.test.iob.
+        download: fetch them once into the cache if `path` is not given (1 MB, checked by sha256).
+        dev_size: sentences split off the training file.
+        seed: of that choice.
+        min_count: words seen less often in training are "other".
+        offline: never touch the network.
+    """
+    if path is None and not download:
+        raise DataError(
+            "[data] text.atis has no path; give the folder with atis.train.iob and atis.test.iob "
+            "(--set data.path=DIR) or have them fetched (--set data.download=true)"
+        )
+    if path is not None:
+        files = {split: path / f"atis.{split}.iob" for split in ATIS}
+    else:
+        files = {split: fetch(source, offline=offline) for split, source in ATIS.items()}
+    return _from_files(files, dev_size, seed, min_count, lowercase=True)
+
+
+def _from_files(
+    files: Mapping[str, Path], dev_size: int | None, seed: int, min_count: int, lowercase: bool
+) -> TaggedText:
+    def read(split: str) -> list[Sentence]:
+        if "dev" in files or split == "test":
+            return read_sentences(files[split])
+        sentences = read_sentences(files["train"])
+        size = dev_size or max(1, len(sentences) // 10)
+        if size >= len(sentences):
+            raise DataError(
+                f"{files['train']} has {len(sentences)} sentences, of which dev_size = {size} are to be split off; "
+                "give a smaller dev_size or a dev file"
+            )
+        order = random.Random(seed).sample(range(len(sentences)), len(sentences))
+        chosen = set(order[:size])
+        return [sentence for row, sentence in enumerate(sentences) if (row in chosen) == (split == "dev")]
+
+    splits = [split for split in ("train", "dev", "test") if split in files or split == "dev"]
+    return TaggedText(read, splits, min_count=min_count, lowercase=lowercase)

@@ -1,0 +1,182 @@
+"""Sentences with a label for every word, as tensors.
+
+Words and labels are those of the training split. Any other word is "other" (its letter trigrams may
+still be known); a label that only another split has can never be predicted and counts as missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dlpipe.columns import Columns, Ragged
+from dlpipe.errors import DataError, InputError
+from dlpipe.supervised import IGNORED
+from dlpipe_text.iob import MAX_WORDS, Sentence
+from dlpipe_text.word_features import OTHER, PADDING
+
+RESERVED = ("<pad>", "<other>")  # the words and trigrams with the ids PADDING and OTHER
+#: Letters of a word that its trigrams are made of; what is longer is a number or a mistake.
+MAX_LETTERS = 32
+_END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$")
+
+
+class TaggedText:
+    """Data for tagging. Nothing is read before it is asked for.
+
+    Args:
+        read: returns the sentences of a split.
+        splits: names of the splits there are.
+        min_count: words seen less often in training are "other".
+        lowercase: turn what a person types into lower case, as the training sentences are.
+    """
+
+    paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "trigrams": PADDING, "targets": IGNORED}
+
+    def __init__(
+        self,
+        read: Callable[[str], list[Sentence]],
+        splits: Sequence[str],
+        *,
+        min_count: int = 1,
+        lowercase: bool = True,
+    ) -> None:
+        self.splits = tuple(splits)
+        self._read = read
+        self._min_count, self._lowercase = min_count, lowercase
+        self._sentences: dict[str, list[Sentence]] = {}
+        self._columns: dict[str, Columns] = {}
+        self._known: dict[str, list[str]] | None = None
+        self._ids: dict[str, dict[str, int]] = {}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return ``vocab_size``, ``num_trigrams``, ``labels`` and ``num_labels``."""
+        known = self._learned()
+        return {
+            "vocab_size": len(known["words"]),
+            "num_trigrams": len(known["trigrams"]),
+            "labels": known["labels"],
+            "num_labels": len(known["labels"]),
+        }
+
+    def sentences(self, split: str) -> list[Sentence]:
+        """Return the (words, tags) of a split."""
+        if split not in self._sentences:
+            self._sentences[split] = self._read(split)
+        return self._sentences[split]
+
+    def split(self, name: str) -> Columns:
+        """Return tokens (N, T), trigrams (N, T, G) and targets (N, T) of a split."""
+        if name not in self._columns:
+            sentences = self.sentences(name)
+            columns = self._encoded([words for words, _ in sentences])
+            labels = self._table("labels")
+            unknown = Counter(tag for _, tags in sentences for tag in tags if tag not in labels)
+            if unknown:
+                examples = ", ".join(tag for tag, _ in unknown.most_common(3))
+                warnings.warn(
+                    f"{len(unknown)} tags of the {name} split ({examples} …, {unknown.total()} words) never occur in "
+                    "the training split; they cannot be predicted and count as missed",
+                    stacklevel=2,
+                )
+            targets = torch.tensor([labels.get(tag, IGNORED) for _, tags in sentences for tag in tags])
+            lengths = columns["tokens"].lengths
+            self._columns[name] = Columns(columns | {"targets": Ragged(targets, lengths, padding=IGNORED)})
+        return self._columns[name]
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Turn a sentence into tokens (T,) and trigrams (T, G).
+
+        Raises:
+            InputError: it has no word, or more than a batch could hold.
+        """
+        words = self.words(item)
+        if not words:
+            raise InputError("an empty line; expected a sentence such as: i want to leave taipei on november 2nd")
+        if len(words) > MAX_WORDS:
+            raise InputError(f"a sentence of {len(words):,} words; expected {MAX_WORDS:,} at most: one sentence a line")
+        # All alike in width, so that sentences can be put together.
+        columns = self._encoded([words], width=MAX_LETTERS)
+        return {name: column.values[:-1] for name, column in columns.items()}
+
+    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+        """Return the words with their labels, the slots found, and the words never seen in training."""
+        labels = self._learned()["labels"]
+        words = self.words(item)
+        tags = [labels[index] for index in prediction.tolist()]
+        known = self._table("words")
+        return {"tokens": words, "slots": tags, "unknown": [word for word in words if word not in known]}
+
+    def words(self, item: str) -> list[str]:
+        """Split what a person typed into words, without the punctuation behind them."""
+        text = item.lower() if self._lowercase else item
+        return [word for word in (_END_OF_PHRASE.sub("", part) for part in text.split()) if word]
+
+    def tags(self, prediction: Tensor) -> list[str]:
+        """Return the labels of predicted ids (T,)."""
+        labels = self._learned()["labels"]
+        return [labels[index] for index in prediction.tolist()]
+
+    def state(self) -> dict[str, Any]:
+        """Return words, trigrams and labels by their ids."""
+        return dict(self._learned())
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over the words, trigrams and labels of another process."""
+        self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
+
+    def fingerprint(self) -> str:
+        """Return a digest of all sentences of all splits."""
+        digest = hashlib.sha256()
+        for split in self.splits:
+            for words, tags in self.sentences(split):
+                digest.update(f"{split}\t{' '.join(words)}\t{' '.join(tags)}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def _learned(self) -> dict[str, list[str]]:
+        if self._known is None:
+            sentences = self.sentences("train")
+            counts = Counter(word for words, _ in sentences for word in words)
+            words = sorted(word for word, count in counts.items() if count >= self._min_count)
+            tags = sorted({tag for _, tags in sentences for tag in tags})
+            if len(tags) < 2:
+                raise DataError(f"the training split has only the tag {tags}; expected tags such as O and B-city")
+            trigrams = sorted({trigram for word in words for trigram in letter_trigrams(word)})
+            self._known = {"words": [*RESERVED, *words], "trigrams": [*RESERVED, *trigrams], "labels": tags}
+        return self._known
+
+    def _table(self, name: str) -> dict[str, int]:
+        """Return the ids of words, trigrams or labels."""
+        if name not in self._ids:
+            self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
+        return self._ids[name]
+
+    def _encoded(self, sentences: Sequence[Sequence[str]], width: int = 0) -> dict[str, Ragged]:
+        """Return tokens and trigrams of sentences of words, `width` trigrams per word at least."""
+        known, trigrams = self._table("words"), self._table("trigrams")
+        forms = {word: index for index, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
+        # Trigrams once per form of a word, not once per word of the text.
+        of_form = [[trigrams.get(trigram, OTHER) for trigram in letter_trigrams(form)] for form in forms]
+        width = max(width, *map(len, of_form))
+        table = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in of_form])
+        tokens = torch.tensor([known.get(word, OTHER) for words in sentences for word in words])
+        places = torch.tensor([forms[word] for words in sentences for word in words])
+        lengths = torch.tensor([len(words) for words in sentences])
+        return {
+            "tokens": Ragged(tokens, lengths, padding=PADDING),
+            "trigrams": Ragged(table.index_select(0, places), lengths, padding=PADDING),
+        }
+
+
+def letter_trigrams(word: str) -> list[str]:
+    """Return the letter trigrams of ``#word#`` (Huang et al. 2013): apple is #ap app ppl ple le#."""
+    marked = f"#{word[:MAX_LETTERS]}#"
+    return [marked[start : start + 3] for start in range(len(marked) - 2)] or [marked]
