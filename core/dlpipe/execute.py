@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import nn
 
+from dlpipe import reuse
 from dlpipe.build import Built, build
-from dlpipe.checkpoint import Checkpoints, load_state, load_weights
+from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_state, load_weights
 from dlpipe.compute import restore_randomness, seed_everything
 from dlpipe.diagnose import first_non_finite
 from dlpipe.errors import DataError, Interrupted, Preempted
@@ -24,6 +25,7 @@ from dlpipe.pipeline import Pipeline, Reference, Stage, load_pipeline
 from dlpipe.pipeline_file import relative
 from dlpipe.plugins import Registry
 from dlpipe.progress import Progress
+from dlpipe.protocols import Data
 from dlpipe.provenance import provenance
 from dlpipe.runs import DATA_STATE, LOG, METRICS, PROVENANCE, RESOLVED, MetricsLog, RunFolder, read_json, write_json
 from dlpipe.signals import StopSignals
@@ -35,19 +37,28 @@ FAST = {"epochs": None, "minutes": None, "steps": 4, "log_every": 1, "evaluate_e
 FAST_BATCHES = 2
 
 
-def run(pipeline: Pipeline, registry: Registry, runs: Path, *, fast: bool = False, explain: bool = False) -> RunFolder:
+def run(
+    pipeline: Pipeline,
+    registry: Registry,
+    runs: Path,
+    *,
+    fast: bool = False,
+    fresh: bool = False,
+    explain: bool = False,
+) -> RunFolder:
     """Run a pipeline in a new folder below `runs`.
 
     Args:
         fast: a few steps of everything.
-        explain: say for each stage why it is run, or from where it is taken.
+        fresh: run every stage, also one whose inputs did not change since an earlier run.
+        explain: say for each stage why it is run.
 
     Raises:
         DlpipeError: see its exit codes; the folder is kept and can be resumed.
     """
     folder = RunFolder.create(runs, pipeline)
-    write_json(folder.path / PROVENANCE, provenance(pipeline, registry))
-    _Run(pipeline, folder, fast=fast, explain=explain).go()
+    write_json(folder.path / PROVENANCE, provenance(pipeline, registry) | {"fast": fast})
+    _Run(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain).go()
     return folder
 
 
@@ -98,13 +109,14 @@ def _size(split: Any) -> int | None:
 class _Run:
     """One process working on a run folder."""
 
-    def __init__(self, pipeline: Pipeline, folder: RunFolder, *, fast: bool, explain: bool = False) -> None:
-        self._pipeline, self._folder, self._fast, self._explain = pipeline, folder, fast, explain
+    def __init__(
+        self, pipeline: Pipeline, folder: RunFolder, *, fast: bool, reuse: bool = False, explain: bool = False
+    ) -> None:
+        self._pipeline, self._folder = pipeline, folder
+        self._fast, self._reuse, self._explain = fast, reuse, explain
 
     def go(self) -> None:
         folder = self._folder
-        if self._fast:
-            write_json(folder.path / PROVENANCE, read_json(folder.path / PROVENANCE) | {"fast": True})
         with Progress(folder.path / LOG) as progress, StopSignals(progress.message) as signals:
             progress.message(f"run {relative(folder.path)}")
             folder.set_status("running")
@@ -122,10 +134,32 @@ class _Run:
 
     def _stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
         folder = self._folder.stage(name)
+        data: Data | None = None
+        depends: dict[str, Any] = {}
         if name:
-            progress.message(f"stage {name}")
-        runner = _StageRun(self._pipeline, stage, folder, self._find, progress, signals, fast=self._fast)
-        runner.go()
+            if reuse.is_finished(folder):
+                return
+            data = build(stage.data, {"offline": self._pipeline.settings.offline}, self._find)
+            sources = {str(reference): self._digest(reference) for reference in stage.references()}
+            depends = reuse.ingredients(self._pipeline, stage, data.fingerprint(), sources)
+            found, why = None, "every stage is run"
+            if self._reuse:
+                found, why = reuse.find_same(self._folder.path.parent, self._folder.path, name, depends)
+            if found:
+                progress.message(f"stage {name} is not run again: {why}")
+                reuse.take_over(found, folder)
+                return
+            progress.message(f"stage {name}" + (f" is run: {why}" if self._explain else ""))
+        _StageRun(self._pipeline, stage, folder, self._find, progress, signals, fast=self._fast, data=data).go()
+        if name:
+            reuse.finish(folder, depends)
+
+    def _digest(self, reference: Reference) -> str:
+        """Return the sha256 of the weights that a reference means."""
+        folder = reference.run if reference.run is not None else self._folder.stage(reference.stage)
+        checkpoint = Checkpoints(folder / "checkpoints").best()
+        manifest = read_json(checkpoint / MANIFEST) if checkpoint else {"files": {WEIGHTS: {"sha256": "none"}}}
+        return str(manifest["files"][WEIGHTS]["sha256"])
 
     def _find(self, reference: Reference) -> nn.Module:
         if reference.run is not None:
@@ -146,8 +180,9 @@ class _StageRun:
         signals: StopSignals,
         *,
         fast: bool,
+        data: Data | None = None,
     ) -> None:
-        self._settings, self._folder, self._find = pipeline.settings, folder, find
+        self._settings, self._folder, self._find, self._data = pipeline.settings, folder, find, data
         self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
@@ -156,7 +191,7 @@ class _StageRun:
     def go(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        built = Built(self._settings, self._stage, self._find)
+        built = Built(self._settings, self._stage, self._find, data=self._data)
         self._remember_data(built)
         trainer = built.trainer
         assert trainer is not None
@@ -219,10 +254,12 @@ class _StageRun:
         step = int(best.name[5:]) if best else loop.state.step
         log.append({"step": step, **metrics, "time": round(time.time(), 3)})
         watchers.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
-        figures = self._folder / "figures"
-        figures.mkdir(exist_ok=True)
-        for evaluator in built.evaluators.values():
+        for name, evaluator in built.evaluators.items():
+            figures = self._folder / "figures" / name
+            figures.mkdir(parents=True, exist_ok=True)
             evaluator.write(figures)
+            if not any(figures.iterdir()):
+                figures.rmdir()
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
 

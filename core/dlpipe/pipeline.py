@@ -40,6 +40,9 @@ class Reference:
     stage: str = ""
     run: Path | None = None
 
+    def __str__(self) -> str:
+        return f"stage {self.stage}" if self.run is None else f"run {self.run}"
+
 
 @dataclass(frozen=True)
 class Use:

@@ -26,7 +26,8 @@ Examples:
 @click.option("--runs", default="runs", type=click.Path(path_type=Path), help="Keep run folders here instead of runs/.")
 @click.option("--dry-run", is_flag=True, help="Build everything and put one batch through; train and keep nothing.")
 @click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
-@click.option("--explain", is_flag=True, help="Say for each stage why it is run, or whose result is used.")
+@click.option("--fresh", is_flag=True, help="Run every stage, also one whose inputs did not change since the last run.")
+@click.option("--explain", is_flag=True, help="Say for each stage why it is run.")
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -37,6 +38,7 @@ def run(
     runs: Path,
     dry_run: bool,
     fast: bool,
+    fresh: bool,
     explain: bool,
     allow_local_plugins: bool,
     as_json: bool,
@@ -47,7 +49,7 @@ def run(
         built = load_target("dlpipe.execute:dry_run")(pipeline)
         click.echo(json.dumps(built, indent=1))
         return
-    folder = load_target("dlpipe.execute:run")(pipeline, registry, runs, fast=fast, explain=explain)
+    folder = load_target("dlpipe.execute:run")(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)
     if as_json:
         click.echo(json.dumps({"run": str(folder.path), **folder.status()}))
     else:

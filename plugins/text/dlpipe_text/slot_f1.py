@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -60,18 +59,17 @@ class SlotF1:
 
     def write(self, folder: Path) -> None:
         """Write tables of the last `evaluate`."""
-        with (folder / "slots.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["slot", "f1", "precision", "recall", "true", "predicted"])
-            for slot, score in sorted(self._counter.per_type.items()):
-                shares = [f"{share:.4f}" for share in (score.f1, score.precision, score.recall)]
-                table.writerow([slot, *shares, score.gold, score.predicted])
-        with (folder / "confusion.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            names = sorted({name for pair in self._counter.confusion for name in pair})
-            table.writerow(["true \\ predicted", *names])
-            for gold in names:
-                table.writerow([gold, *(self._counter.confusion.get((gold, predicted), 0) for predicted in names)])
+        counter = self._counter
+        scores: list[tuple[str, ...]] = [("slot", "f1", "precision", "recall", "true", "predicted")]
+        for slot, score in counter.per_type.items():
+            shares = [f"{share:.4f}" for share in (score.f1, score.precision, score.recall)]
+            scores.append((slot, *shares, str(score.gold), str(score.predicted)))
+        names = sorted({name for pair in counter.confusion for name in pair})
+        confused: list[tuple[str, ...]] = [("true \\ predicted", *names)]
+        confused += [(gold, *(str(counter.confusion[gold, predicted]) for predicted in names)) for gold in names]
+        for name, rows in (("slots.csv", scores), ("confusion.csv", confused)):
+            with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(rows)
         with (folder / "predictions.conll").open("w", encoding="utf-8") as file:
             for words, gold, tags in self._tagged:
                 file.writelines(f"{word} {right} {tag}\n" for word, right, tag in zip(words, gold, tags, strict=True))
@@ -87,11 +85,10 @@ class SlotF1:
                 wrong.append((len(difference), words, gold, tags))
         wrong.sort(key=lambda entry: -entry[0])
         lines = [f"{len(wrong)} of {len(self._tagged)} sentences have a wrong slot"]
-        for count, *columns in wrong[:WORST]:
-            widths = [max(map(len, column)) for column in zip_longest(*columns, fillvalue="")]
+        for count, words, gold, tags in wrong[:WORST]:
+            widths = [max(map(len, column)) for column in zip(words, gold, tags, strict=True)]
             lines += ["", f"{count} slots missed or too many"]
-            for title, row in zip(("", "true", "predicted"), columns, strict=True):
-                lines.append(
-                    f"{title:<10}" + "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
-                )
+            for title, row in (("", words), ("true", gold), ("predicted", tags)):
+                cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+                lines.append(f"{title:<10}" + "  ".join(cells).rstrip())
         return lines
