@@ -1,6 +1,5 @@
 from itertools import pairwise, product
 
-import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -102,14 +101,15 @@ def test_padding_changes_nothing():
     assert crf.viterbi(nonsense[0], LENGTHS)[:, :5].equal(crf.viterbi(logits, LENGTHS))
 
 
-@pytest.mark.parametrize("size", [1e2, 1e4])
-def test_huge_scores_leave_likelihood_and_gradients_finite(size):
-    crf, (logits, targets) = random_crf(), random_problem()
-    logits = (logits * size).requires_grad_()
+def test_huge_logits_do_not_overflow():
+    crf, (logits, _) = random_crf(), random_problem()
+    logits = (logits * 1000).requires_grad_()
 
-    log_likelihood = crf.log_likelihood(logits, targets, LENGTHS)
-    log_likelihood.sum().backward()
+    log_partition = crf.log_partition(logits, LENGTHS)
+    log_partition.sum().backward()
 
-    assert log_likelihood.isfinite().all()
+    for b, length in enumerate(LENGTHS):
+        _, scores = score_all_paths(crf, logits[b, :length])
+        assert_close(log_partition[b], scores.logsumexp(dim=0))
     assert logits.grad.isfinite().all()
     assert crf.transitions.grad.isfinite().all()

@@ -39,16 +39,26 @@ def test_every_token_gets_one_logit_per_label(cell, bidirectional):
     assert logits.shape == (2, 5, 6)
 
 
+def test_a_batch_of_padded_sentences_alone_keeps_its_width():
+    columns, _ = tiny_batch()
+
+    logits = tiny_tagger()(**{name: column[1:] for name, column in columns.items()})
+
+    assert logits.shape == (1, 5, 6)
+
+
 @pytest.mark.parametrize("output", ["softmax", "crf"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_padding_changes_neither_logits_nor_loss_nor_labels(cell, output):
     model = tiny_tagger(cell=cell, output=output, context_window=3).eval()
     columns, targets = tiny_batch()
-    single = {"tokens": columns["tokens"][1:, :2], "lengths": LENGTHS[1:], "trigrams": columns["trigrams"][1:, :2]}
+    padded = {name: column[1:] for name, column in columns.items()}
+    single = {"tokens": padded["tokens"][:, :2], "lengths": LENGTHS[1:], "trigrams": padded["trigrams"][:, :2]}
 
     logits, alone = model(**columns), model(**single)
 
     assert_close(logits[1:, :2], alone)
+    assert_close(model(**padded)[:, :2], alone)
     assert_close(model.loss(logits[1:], targets[1:], LENGTHS[1:]), model.loss(alone, targets[1:, :2], LENGTHS[1:]))
     assert model.decode(logits, LENGTHS)[1:, :2].equal(model.decode(alone, LENGTHS[1:]))
 
@@ -105,9 +115,9 @@ def test_second_direction_of_a_jordan_net_reads_the_sentence_backward():
 
 
 def test_reversing_leaves_the_padding_in_place():
-    assert reverse(torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]]), torch.tensor([4, 2])).tolist() == [
+    assert reverse(torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]]), torch.tensor([4, 2])).tolist() == [
         [4, 3, 2, 1],
-        [6, 5, 0, 0],
+        [6, 5, 7, 8],
     ]
 
 

@@ -91,6 +91,16 @@ def test_dropped_words_become_other_and_keep_their_trigrams():
     assert_close(letters[:, :19], (2 * features.bags["trigrams"].weight[5]).expand(50, 19, 6))
 
 
+def test_padding_stays_zero_in_training():
+    features = features_of(inputs="both", embed_dim=6)
+
+    features(TOKENS, TRIGRAMS).sum().backward()
+
+    for bag in features.bags.values():
+        assert not bag.weight[0].any()
+        assert not bag.weight.grad[0].any()
+
+
 def test_no_word_is_dropped_outside_of_training():
     features = features_of(embed_dim=6, word_dropout=0.9).eval()
 

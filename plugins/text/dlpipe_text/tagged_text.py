@@ -25,7 +25,7 @@ from dlpipe_text.word_features import OTHER, PADDING
 RESERVED = ("<pad>", "<other>")  # the words and trigrams with the ids PADDING and OTHER
 #: Letters of a word that its trigrams are made of; what is longer is a number or a mistake.
 MAX_LETTERS = 32
-_END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$")
+_END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$|^\.+$")
 
 
 class TaggedText:

@@ -1,0 +1,29 @@
+"""What every test may count on: one thread, no network, and real data where there is some."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before torch is imported anywhere: tests run beside other work, and many threads that wait for each
+# other are far slower then than one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that want it are skipped where there is none."""
+    folder = Path(os.environ.get("DLPIPE_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data sets are not at {folder}; set DLPIPE_TEST_DATA to their folder")
+    return folder

@@ -1,0 +1,447 @@
+"""Whole runs, in this process: what they leave behind, how they end, and how they go on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from dlpipe.build import Built
+from dlpipe.errors import CheckpointError, DataError, DlpipeError, InputError, NonFiniteError, RunFolderError
+from dlpipe.execute import dry_run, resume, run
+from dlpipe.inference import evaluate_run, open_run, predict
+from dlpipe.pipeline import load_pipeline
+from dlpipe.plugins import load_plugins
+from dlpipe.runs import RunFolder
+
+PLUGIN = """
+import torch
+from torch import nn
+from dlpipe import Callback, Data, Evaluator, Model, hookimpl
+from dlpipe.columns import Columns
+
+class Points:
+    splits = ("train", "dev", "test")
+    def __init__(self, *, count: int = 40, broken_fact: bool = False):
+        self.count, self.broken_fact = count, broken_fact
+    @property
+    def facts(self):
+        return {} if self.broken_fact else {"num_inputs": 3, "num_classes": 2}
+    def split(self, name):
+        generator = torch.Generator().manual_seed(len(name))
+        points = torch.randn(self.count, 3, generator=generator)
+        return Columns({"points": points, "targets": (points.sum(1) > 0).long()})
+    def encode(self, item):
+        return {"points": torch.tensor([float(part) for part in item.split()])}
+    def decode(self, item, prediction):
+        return {"class": int(prediction)}
+    def state(self):
+        return {}
+    def restore(self, state):
+        pass
+    def fingerprint(self):
+        return str(self.count)
+
+class Line(nn.Module):
+    def __init__(self, num_inputs: int, num_classes: int, start: nn.Module | None = None, *, dropout: float = 0.1, scale: float = 1.0):
+        super().__init__()
+        if dropout == 0.9:
+            raise ValueError("dropout of 0.9 is too much for three numbers")
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(num_inputs, num_classes)
+        self.scale = scale
+        if start is not None:
+            self.load_state_dict(start.state_dict())
+    def forward(self, points):
+        return self.score(self.dropout(points)) * self.scale
+
+class Accuracy:
+    primary, goal = "accuracy", "max"
+    def evaluate(self, model, examples):
+        right = [(predicted == batch["targets"]).float() for batch, _, predicted in examples.predictions(model)]
+        return {"accuracy": float(torch.cat(right).mean())}
+    def write(self, folder):
+        (folder / "seen.txt").write_text("looked at")
+
+class Recorder:
+    @hookimpl
+    def dlpipe_run_start(self, run):
+        self.file = run.folder / "hooks.txt"
+        self.file.write_text(f"start {run.resumed_step}\\n")
+    @hookimpl
+    def dlpipe_evaluated(self, step, split, metrics):
+        with self.file.open("a") as file:
+            file.write(f"evaluated {split} {step}\\n")
+    @hookimpl
+    def dlpipe_run_failed(self, step, error):
+        with self.file.open("a") as file:
+            file.write(f"failed {step} {type(error).__name__}\\n")
+    @hookimpl
+    def dlpipe_run_end(self, step):
+        with self.file.open("a") as file:
+            file.write(f"end {step}\\n")
+
+@hookimpl
+def dlpipe_data():
+    return [Data("points", ":Points", "points", facts=("num_inputs", "num_classes"))]
+@hookimpl
+def dlpipe_models():
+    return [Model("line", ":Line", "a line")]
+@hookimpl
+def dlpipe_evaluators():
+    return [Evaluator("accuracy", ":Accuracy", "share of right classes")]
+@hookimpl
+def dlpipe_callbacks():
+    return [Callback("recorder", ":Recorder", "writes down what happens")]
+"""
+
+PIPELINE = """
+name = "points"
+seed = 3
+plugins = ["./toy.py"]
+[data]
+use = "toy.points"
+[model]
+use = "toy.line"
+[trainer]
+use = "core.supervised"
+epochs = 3
+batch_size = 8
+log_every = 2
+optimizer = { use = "sgd", lr = 0.5 }
+[evaluators.right]
+use = "toy.accuracy"
+[callbacks.recorder]
+use = "toy.recorder"
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a pipeline file and the local plugin that it uses."""
+    (tmp_path / "toy.py").write_text(PLUGIN)
+    (tmp_path / "points.toml").write_text(PIPELINE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pipeline(*assignments, file="points.toml"):
+    registry = load_plugins()
+    return load_pipeline(file, registry, assignments, allow_local_plugins=True), registry
+
+
+def run_it(project, *assignments, file="points.toml", **options) -> RunFolder:
+    return run(*pipeline(*assignments, file=file), project / "runs", **options)
+
+
+def lines(folder):
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k not in ("time", "seconds", "steps_per_second")} for record in records]
+
+
+def test_a_run_leaves_everything_that_decided_its_numbers(project):
+    folder = run_it(project)
+
+    assert folder.status()["state"] == "finished"
+    names = {entry.name for entry in folder.path.iterdir()}
+    assert names >= {"pipeline.toml", "resolved.toml", "provenance.json", "metrics.jsonl", "log.txt", "toy.py"}
+    assert (folder.path / "pipeline.toml").read_text() == PIPELINE
+    assert 'use = "sgd"' in (folder.path / "resolved.toml").read_text()
+    assert (folder.path / "figures" / "right" / "seen.txt").read_text() == "looked at"
+    assert (folder.path.parent / "latest").resolve() == folder.path
+    provenance = json.loads((folder.path / "provenance.json").read_text())
+    assert provenance["seed"] == 3
+    assert provenance["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert provenance["threads"] == torch.get_num_threads()
+
+
+def test_metrics_are_named_by_split_evaluator_and_metric(project):
+    folder = run_it(project)
+
+    records = lines(folder.path)
+    assert records[0] == {"step": 2, "epoch": 0.4} | {k: v for k, v in records[0].items() if k.startswith("train/")}
+    assert [record["step"] for record in records if "dev/right/accuracy" in record] == [5, 10, 15]
+    assert "test/right/accuracy" in records[-1]
+
+
+def test_callbacks_see_the_run_from_start_to_end(project):
+    folder = run_it(project)
+
+    told = (folder.path / "hooks.txt").read_text().splitlines()
+    assert told[0] == "start 0"
+    assert told[1:4] == ["evaluated dev 5", "evaluated dev 10", "evaluated dev 15"]
+    assert told[4].startswith("evaluated test")
+    assert told[5:] == ["end 15"]
+
+
+def test_the_same_pipeline_and_seed_give_the_same_numbers(project):
+    first, second = run_it(project), run_it(project)
+
+    assert lines(first.path) == lines(second.path)
+    assert weights(first) == weights(second)
+
+
+def test_another_seed_gives_other_numbers(project):
+    assert lines(run_it(project).path) != lines(run_it(project, "seed=4").path)
+
+
+def weights(folder):
+    return (folder.path / "checkpoints" / "last" / "weights.safetensors").read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize("step", range(1, 16))
+def test_a_run_stopped_after_any_step_ends_as_if_it_never_had(project, monkeypatch, step):
+    whole = run_it(project, "trainer.checkpoint_every=3")
+    from dlpipe.supervised import Supervised
+
+    take = Supervised._step
+    taken = 0
+
+    def step_or_die(self, parts):
+        nonlocal taken
+        taken += 1
+        if taken > step:
+            raise Killed
+        return take(self, parts)
+
+    monkeypatch.setattr(Supervised, "_step", step_or_die)
+    if step < 15:
+        with pytest.raises(Killed):
+            run_it(project, "trainer.checkpoint_every=3")
+    monkeypatch.setattr(Supervised, "_step", take)
+    stopped = RunFolder.open(project / "runs" / "points" / "latest")
+
+    if step < 15:
+        resume(stopped, load_plugins(), allow_local_plugins=True)
+
+        assert stopped.status()["state"] == "finished"
+        assert lines(stopped.path) == lines(whole.path)
+        assert weights(stopped) == weights(whole)
+
+
+def test_other_data_than_the_run_began_with_is_refused(project):
+    folder = run_it(project)
+    resolved = folder.path / "resolved.toml"
+    resolved.write_text(resolved.read_text().replace("count = 40", "count = 41"))
+
+    with pytest.raises(DataError, match="the data has changed since this run began .fingerprint 41, then 40"):
+        resume(folder, load_plugins(), allow_local_plugins=True)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(project, capfd):
+    folder = run_it(project)
+    newest = (folder.path / "checkpoints" / "last").resolve()
+    state = newest / "state.pt"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+
+    resume(folder, load_plugins(), allow_local_plugins=True)
+
+    told = capfd.readouterr().err
+    assert "state.pt has" in told
+    assert "falling back to the checkpoint before it" in told
+    assert "resuming after step 10" in told
+    assert folder.status()["state"] == "finished"
+
+
+def test_a_nan_names_its_step_and_where_it_began(project):
+    with pytest.raises(NonFiniteError) as caught:
+        run_it(project, "trainer.optimizer.lr=1e38", "model.scale=1e10", "trainer.log_every=7")
+
+    message = str(caught.value)
+    assert message.startswith("step ")
+    assert "The first non-finite tensor is" in message
+    assert "Try a lower learning rate (now 1e+38), or limit the gradients with max_grad_norm" in message
+    latest = RunFolder.open(project / "runs" / "points" / "latest")
+    assert latest.status()["state"] == "failed"
+    assert "failed" in (latest.path / "hooks.txt").read_text()
+
+
+def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(project, monkeypatch):
+    from dlpipe import checkpoint
+
+    save, calls = torch.save, []
+
+    def full(*arguments):
+        calls.append(1)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        save(*arguments)
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"step 10 could not be saved: No space left on device; the checkpoint of"):
+        run_it(project)
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+
+    stopped = RunFolder.open(project / "runs" / "points" / "latest")
+    resume(stopped, load_plugins(), allow_local_plugins=True)
+
+    assert stopped.status()["state"] == "finished"
+
+
+def test_a_dry_run_builds_everything_and_keeps_nothing(project):
+    told = dry_run(pipeline()[0])
+
+    assert told["pipeline"]["parameters"] == 8
+    assert told["pipeline"]["data"] == {"train": 40, "dev": 40, "test": 40}
+    assert told["pipeline"]["first step"]["loss"] > 0
+    assert not (project / "runs").exists()
+
+
+def test_a_fast_run_takes_a_few_steps_of_everything(project):
+    folder = run_it(project, fast=True)
+
+    assert [record["step"] for record in lines(folder.path)] == [1, 2, 2, 3, 4, 4, lines(folder.path)[-1]["step"]]
+
+
+def test_a_value_that_a_component_refuses_is_named_with_its_table(project):
+    with pytest.raises(InputError, match=r'\[model\] use = "toy.line": dropout of 0.9 is too much for three numbers'):
+        run_it(project, "model.dropout=0.9")
+
+
+def test_a_fact_that_was_promised_and_is_not_told_is_the_plugins_fault(project):
+    with pytest.raises(DlpipeError, match="data toy.points promises the fact 'num_inputs', but does not tell it"):
+        run_it(project, "data.broken_fact=true")
+
+
+def test_a_place_that_cannot_be_written_is_named(project):
+    (project / "file").write_text("")
+
+    with pytest.raises(RunFolderError, match=r"cannot be made: .*; choose another place with --runs DIR"):
+        run(*pipeline(), project / "file" / "runs")
+
+
+def test_what_is_no_run_folder_is_named(project):
+    with pytest.raises(RunFolderError, match="there is no such run folder"):
+        open_run(project / "nowhere")
+    with pytest.raises(RunFolderError, match="is not a run folder: it has no resolved.toml"):
+        open_run(project)
+
+
+def test_a_trained_run_answers_without_its_data(project, monkeypatch):
+    folder = run_it(project)
+    trained = open_run(folder.path, allow_local_plugins=True)
+    monkeypatch.setattr(type(trained.built.data), "split", lambda self, name: pytest.fail("data was read"))
+
+    answers = list(predict(trained, [("item 1", "5 5 5"), ("item 2", "-5 -5 -5")]))
+
+    assert answers == [{"class": 1}, {"class": 0}]
+
+
+def test_evaluating_again_gives_the_numbers_of_the_run(project):
+    folder = run_it(project)
+
+    metrics = evaluate_run(open_run(folder.path, allow_local_plugins=True), "test")
+
+    assert metrics == {"right/accuracy": lines(folder.path)[-1]["test/right/accuracy"]}
+
+
+def test_a_split_that_is_not_there_is_named(project):
+    trained = open_run(run_it(project).path, allow_local_plugins=True)
+
+    with pytest.raises(InputError, match="the data has no split 'tset'; it has train, dev, test"):
+        evaluate_run(trained, "tset")
+
+
+def test_changed_data_is_told_when_evaluating(project):
+    folder = run_it(project)
+    resolved = folder.path / "resolved.toml"
+    resolved.write_text(resolved.read_text().replace("count = 40", "count = 41"))
+
+    with pytest.warns(UserWarning, match="the data has changed since this run was trained"):
+        evaluate_run(open_run(folder.path, allow_local_plugins=True), "test")
+
+
+STAGES = """
+name = "staged"
+plugins = ["./toy.py"]
+[stages.first.data]
+use = "toy.points"
+[stages.first.model]
+use = "toy.line"
+[stages.first.trainer]
+use = "core.supervised"
+steps = 4
+log_every = 2
+[stages.second.data]
+use = "toy.points"
+[stages.second.model]
+use = "toy.line"
+start = { stage = "first" }
+[stages.second.trainer]
+use = "core.supervised"
+steps = 2
+log_every = 1
+[stages.second.evaluators.right]
+use = "toy.accuracy"
+"""
+
+
+@pytest.fixture
+def staged(project):
+    """The same folder with a pipeline of two stages, of which the second starts from the first's model."""
+    (project / "staged.toml").write_text(STAGES)
+    return project
+
+
+def test_a_stage_starts_from_the_model_of_an_earlier_one(staged, monkeypatch):
+    folder = run_it(staged, file="staged.toml")
+    first = open_run(folder.path, stage="first", allow_local_plugins=True).model.state_dict()
+    checked, _ = pipeline(file="staged.toml")
+
+    from dlpipe.inference import open_stage
+
+    second = checked.stages["second"]
+    built = Built(checked.settings, second, lambda reference: open_stage(checked, folder, reference.stage).model)
+
+    assert built.model is not None
+    assert all(torch.equal(value, first[name]) for name, value in built.model.state_dict().items())
+    assert second.model is not None
+    assert second.model.references["start"].stage == "first"
+
+
+def test_a_stage_starts_from_the_model_of_a_finished_run(staged):
+    folder = run_it(staged)
+    text = STAGES.replace('{ stage = "first" }', f'{{ run = "{folder.path}" }}')
+    (staged / "from_run.toml").write_text(text)
+
+    finished = run_it(staged, file="from_run.toml")
+
+    assert finished.status()["state"] == "finished"
+
+
+def test_a_stage_whose_inputs_did_not_change_is_not_run_again(staged, capfd):
+    first = run_it(staged, file="staged.toml")
+    again = run_it(staged, file="staged.toml")
+
+    told = capfd.readouterr().err
+    assert "stage first is not run again: nothing has changed since" in told
+    assert "stage second is not run again" in told
+    assert lines(again.stage("second")) == lines(first.stage("second"))
+
+
+def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
+    run_it(staged, file="staged.toml")
+    run_it(staged, "stages.first.trainer.steps=5", file="staged.toml", explain=True)
+
+    told = capfd.readouterr().err
+    assert "stage first is run: trainer.steps was 4, is now 5" in told
+    assert "stage second is run: the model of stage first was" in told
+
+
+def test_fresh_runs_every_stage(staged, capfd):
+    run_it(staged, file="staged.toml")
+    run_it(staged, file="staged.toml", fresh=True)
+
+    assert "is not run again" not in capfd.readouterr().err
+
+
+def test_a_stage_that_a_run_does_not_have_is_named(staged):
+    folder = run_it(staged, file="staged.toml")
+
+    with pytest.raises(InputError, match="has no stage 'third'; it has first, second"):
+        open_run(folder.path, stage="third", allow_local_plugins=True)

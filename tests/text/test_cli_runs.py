@@ -1,0 +1,190 @@
+"""The program as a person or a batch job uses it: real processes, signals and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--set", "data.num_train=300", "--set", "data.num_dev=50", "--set", "data.num_test=50", "--set", "threads=1"]
+WALL_CLOCK = {"time", "seconds", "steps_per_second"}
+
+
+def dlpipe(*arguments, cwd, stdin=None):
+    """Run the program and return what it did."""
+    command = [sys.executable, "-m", "dlpipe", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def pipeline_file(root) -> Path:
+    return root / "pipelines" / "slot_filling.toml"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, pipeline_file):
+    """A folder with a small finished run in it."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = dlpipe("run", pipeline_file, *SMALL, "--set", "trainer.epochs=2", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "finished"
+    return folder
+
+
+LATEST = "runs/slot-filling/latest"
+
+
+def test_a_run_reports_in_plain_lines_and_tells_the_next_commands(tmp_path, pipeline_file):
+    done = dlpipe("run", pipeline_file, *SMALL, "--fast", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert re.search(r"^run runs/slot-filling/\d{4}-", done.stderr)
+    assert "  use it:       dlpipe predict runs/slot-filling/" in done.stderr
+    assert list((tmp_path / LATEST).glob("events.out.tfevents*"))
+
+
+def test_predict_prints_tokens_with_slots(trained):
+    done = dlpipe("predict", LATEST, "I want to leave Taipei on November 2nd", cwd=trained)
+
+    assert done.returncode == 0
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["i", "want", "to", "leave", "taipei", "on", "november", "2nd"]
+    assert all(len(row) == 2 for row in rows)
+
+
+def test_predict_reads_lines_and_writes_json(trained):
+    (trained / "sentences.txt").write_text("leave taipei\nto grumbleton\n")
+
+    from_file = dlpipe("predict", LATEST, "--file", "sentences.txt", "--json", cwd=trained)
+    from_stdin = dlpipe("predict", LATEST, "-", "--json", cwd=trained, stdin="leave taipei\nto grumbleton\n")
+
+    answers = [json.loads(line) for line in from_file.stdout.splitlines()]
+    assert [answer["tokens"] for answer in answers] == [["leave", "taipei"], ["to", "grumbleton"]]
+    assert answers[1]["unknown"] == ["grumbleton"]
+    assert from_stdin.stdout == from_file.stdout
+
+
+def test_predict_takes_ten_thousand_characters(trained):
+    done = dlpipe("predict", LATEST, "leave taipei " * 770, "--json", cwd=trained)
+
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["slots"]) == 2 * 770
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        ([LATEST, ""], None, r"item 1: an empty line; expected a sentence such as: i want to leave taipei"),
+        ([LATEST, "-"], "leave taipei\n\n", r"line 2: an empty line"),
+        ([LATEST, "--file", "nothing.txt"], None, r"nothing.txt cannot be read as text: No such file"),
+        ([LATEST, "--file", "binary"], None, r"binary cannot be read as text: 'utf-8' codec"),
+        (["runs/other", "hello"], None, r"runs/other: there is no such run folder"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_clear_message(trained, arguments, stdin, message):
+    (trained / "binary").write_bytes(b"\xff\xfe\x00\x01")
+
+    done = dlpipe("predict", *arguments, cwd=trained, stdin=stdin)
+
+    assert done.returncode == 2
+    assert re.search(message, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_prints_nested_json(trained):
+    done = dlpipe("evaluate", LATEST, "--split", "dev", "--json", cwd=trained)
+
+    metrics = json.loads(done.stdout)
+    assert set(metrics["slots"]) == {"f1", "precision", "recall", "token_accuracy"}
+
+
+def test_a_finished_run_has_nothing_to_resume(trained):
+    done = dlpipe("resume", LATEST, cwd=trained)
+
+    assert done.returncode == 0
+    assert "is finished; there is nothing to resume" in done.stderr
+
+
+def started(folder, pipeline_file, *options):
+    """Start a run and wait until it has taken its first steps."""
+    command = [sys.executable, "-m", "dlpipe", "run", str(pipeline_file), *SMALL, *options]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if re.search(r"epoch +1 ", line):  # the first evaluation: there is a checkpoint now
+            return process
+    pytest.fail("the run ended before its first evaluation")
+
+
+def metrics_of(folder):
+    records = [json.loads(line) for line in (folder / LATEST / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in WALL_CLOCK} for record in records]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, pipeline_file):
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert dlpipe("run", pipeline_file, *SMALL, "--set", "trainer.epochs=20", cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [
+        (signal.SIGTERM, 75, "stopped by SIGTERM after step"),
+        (signal.SIGUSR1, 75, "stopped by SIGUSR1 after step"),
+        (signal.SIGINT, 130, "stopped by SIGINT after step"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path, pipeline_file, whole, number, code, message):
+    process = started(tmp_path, pipeline_file, "--set", "trainer.epochs=20")
+    os.kill(process.pid, number)
+    told = process.communicate(timeout=60)[1]
+
+    assert process.returncode == code
+    assert message in told
+    assert not message or "go on with: dlpipe resume runs/slot-filling/" in told
+    assert "Traceback" not in told
+
+    resumed = dlpipe("resume", LATEST, cwd=tmp_path)
+
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics_of(tmp_path) == metrics_of(whole)
+    last = Path(LATEST) / "checkpoints" / "last" / "weights.safetensors"
+    assert (tmp_path / last).read_bytes() == (whole / last).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"train.iob.*empty"),
+        (b"leave taipei now\n\n", r"train.iob:1"),
+        (b"leave taipei now\tO B-from\n", r"train.iob:1.*3 words.*2 tags"),
+        (b"\x7fELF\x00\x01\x02\xff\xfe" * 50, r"train.iob"),
+        (b"go " * 100_000 + b"\t" + b"O " * 100_000 + b"\n", r"train.iob:1.*100,?000"),
+    ],
+)
+def test_data_that_cannot_be_used_ends_with_exit_2_and_one_message(tmp_path, pipeline_file, content, message):
+    (tmp_path / "train.iob").write_bytes(content)
+
+    done = dlpipe("run", pipeline_file, "--set", "data.use=text.iob", "--set", "data.path=.", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert re.search(message, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path, pipeline_file):
+    done = dlpipe("--debug", "run", pipeline_file, "--set", "data.use=text.iob", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr

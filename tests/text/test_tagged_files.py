@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from dlpipe.errors import DataError
+from dlpipe_text.tagged_files import atis, iob
+
+
+def write(path, count, start=0):
+    path.write_text("".join(f"leave city{number}\tO B-from\n" for number in range(start, start + count)))
+    return path
+
+
+def test_without_a_dev_file_sentences_are_split_off_by_seed(tmp_path):
+    write(tmp_path / "train.iob", 20)
+
+    splits = [iob(path=tmp_path, dev_size=5, seed=seed) for seed in (1, 1, 2)]
+
+    dev = [[words[1] for words, _ in data.sentences("dev")] for data in splits]
+    train = [words[1] for words, _ in splits[0].sentences("train")]
+    assert dev[0] == dev[1] != dev[2]
+    assert sorted(dev[0] + train) == sorted(f"city{number}" for number in range(20))
+    assert splits[0].splits == ("train", "dev")
+
+
+def test_a_tenth_is_split_off_if_nobody_says_how_many(tmp_path):
+    write(tmp_path / "train.iob", 20)
+
+    assert len(iob(path=tmp_path).sentences("dev")) == 2
+
+
+def test_named_files_win_over_the_folder(tmp_path):
+    write(tmp_path / "train.iob", 20)
+    write(tmp_path / "test.iob", 3)
+    other = write(tmp_path / "new.iob", 4, start=50)
+
+    data = iob(path=tmp_path, test=other)
+
+    assert [words[1] for words, _ in data.sentences("test")] == ["city50", "city51", "city52", "city53"]
+
+
+def test_nothing_to_read_is_an_error():
+    with pytest.raises(DataError, match="text.iob has neither path nor train; give the folder: --set data.path=DIR"):
+        iob()
+
+
+def test_splitting_off_everything_is_an_error(tmp_path):
+    file = write(tmp_path / "train.iob", 5)
+
+    with pytest.raises(DataError, match=r"has 5 sentences, of which dev_size = 5 are to be split off"):
+        iob(train=file, dev_size=5).sentences("train")
+
+
+def test_atis_is_neither_downloaded_nor_guessed():
+    with pytest.raises(DataError, match=r"text.atis has no path; give the folder .*--set data.download=true"):
+        atis()
+
+
+def test_atis_offline_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path))
+
+    with pytest.raises(DataError, match=r"atis.train.iob is missing and offline = true"):
+        atis(download=True, offline=True)
+
+
+def test_atis_has_the_published_sizes(real_data):
+    data = atis(path=real_data / "atis")
+
+    assert {split: len(data.sentences(split)) for split in data.splits} == {"train": 4478, "dev": 500, "test": 893}
+    assert data.facts["num_labels"] <= 121

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlpipe.errors import DataError, InputError
+from dlpipe_text.tagged_text import MAX_LETTERS, TaggedText, letter_trigrams
+
+TRAIN = [
+    (["leave", "taipei", "now"], ["O", "B-from", "O"]),
+    (["arrive", "new", "york"], ["O", "B-to", "I-to"]),
+]
+TEST = [(["leave", "oslo"], ["O", "B-from"]), (["stop", "in", "taipei", "now"], ["O", "O", "B-stop", "O"])]
+
+
+def small_data(**options) -> TaggedText:
+    return TaggedText({"train": TRAIN, "test": TEST}.__getitem__, ("train", "test"), **options)
+
+
+def test_words_and_labels_are_those_of_the_training_split():
+    facts = small_data().facts
+
+    assert facts["vocab_size"] == 2 + 6
+    assert facts["labels"] == ["B-from", "B-to", "I-to", "O"]
+    assert facts["num_labels"] == 4
+
+
+def test_tokens_are_padded_to_the_longest_of_the_batch():
+    data = TaggedText({"train": [*TRAIN, (["go"], ["O"])]}.__getitem__, ("train",))
+
+    batch = data.split("train").batch(torch.tensor([2, 1]))
+
+    assert batch["lengths"].tolist() == [1, 3]
+    assert batch["tokens"][0, 1:].tolist() == [0, 0]
+    assert batch["targets"][0, 1:].tolist() == [-100, -100]
+    assert batch["trigrams"].shape == (2, 3, max(map(len, map(letter_trigrams, ["arrive", "taipei"]))))
+
+
+def test_a_tag_seen_only_in_test_is_told_and_ignored_as_a_target():
+    data = small_data()
+
+    with pytest.warns(UserWarning, match=r"1 tags of the test split \(B-stop …, 1 words\) never occur in the training"):
+        columns = data.split("test")
+
+    assert columns.batch(torch.tensor([1]))["targets"].tolist()[0][2] == -100
+
+
+def test_unknown_words_are_other_but_keep_their_known_trigrams():
+    data = small_data()
+
+    known, unknown = data.encode("taipei"), data.encode("taipeh")
+
+    assert unknown["tokens"].tolist() == [1]
+    assert known["tokens"].tolist() != [1]
+    assert_close(unknown["trigrams"][0, :4], known["trigrams"][0, :4])  # #ta tai aip ipe
+
+
+def test_words_seen_too_seldom_are_other():
+    data = TaggedText({"train": [*TRAIN, TRAIN[0]]}.__getitem__, ("train",), min_count=2)
+
+    assert data.encode("leave new")["tokens"].tolist()[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "trigrams"),
+    [("apple", ["#ap", "app", "ppl", "ple", "le#"]), ("a", ["#a#"]), ("x" * 99, ["#xx", *["xxx"] * 30, "xx#"])],
+)
+def test_letter_trigrams_are_those_of_word_hashing(word, trigrams):
+    assert letter_trigrams(word) == trigrams
+    assert len(letter_trigrams(word)) <= MAX_LETTERS
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("Leave Taipei.", ["leave", "taipei"]),
+        ("leave taipei , now !", ["leave", "taipei", "now"]),
+        ("to st. louis at 5 p.m.", ["to", "st.", "louis", "at", "5", "p.m."]),
+    ],
+)
+def test_what_a_person_types_becomes_words(typed, words):
+    assert small_data().words(typed) == words
+
+
+def test_case_is_kept_when_training_has_it():
+    assert small_data(lowercase=False).words("Leave Taipei") == ["Leave", "Taipei"]
+
+
+@pytest.mark.parametrize("typed", ["", "   ", " . , "])
+def test_an_empty_line_is_an_error(typed):
+    with pytest.raises(InputError, match="an empty line; expected a sentence such as"):
+        small_data().encode(typed)
+
+
+def test_a_sentence_too_long_for_a_batch_is_an_error():
+    with pytest.raises(InputError, match=r"a sentence of 10,001 words; expected 10,000 at most"):
+        small_data().encode("go " * 10_001)
+
+
+def test_training_data_with_one_tag_only_is_an_error():
+    data = TaggedText({"train": [(["a"], ["O"])]}.__getitem__, ("train",))
+
+    with pytest.raises(DataError, match=r"only the tag \['O'\]; expected tags such as O and B-city"):
+        _ = data.facts
+
+
+def test_an_answer_names_words_slots_and_what_was_never_seen():
+    answer = small_data().decode("Leave Oslo", torch.tensor([3, 0]))
+
+    assert answer == {"tokens": ["leave", "oslo"], "slots": ["O", "B-from"], "unknown": ["oslo"]}
+
+
+def test_another_process_encodes_alike_without_reading_any_file():
+    data = small_data()
+
+    other = TaggedText(lambda split: pytest.fail("a file was read"), ("train",))
+    other.restore(data.state())
+
+    assert other.facts == data.facts
+    assert_close(other.encode("leave oslo"), data.encode("leave oslo"))
+
+
+def test_the_fingerprint_changes_with_any_tag():
+    changed = [TRAIN[0], (TRAIN[1][0], ["O", "B-to", "O"])]
+
+    other = TaggedText({"train": changed, "test": TEST}.__getitem__, ("train", "test"))
+
+    assert other.fingerprint() != small_data().fingerprint()
+    assert small_data().fingerprint() == small_data().fingerprint()
