@@ -32,14 +32,23 @@ GROUPS: dict[str, list[tuple[str, str, list[str]]]] = {
     "atis": [("BiLSTM", ATIS, []), ("BiLSTM-CRF with letter trigrams", "slot_filling_atis_best.toml", [])],
     "lecture": [
         *(
-            (f"feed-forward, {2 * window + 1} words", ATIS, [f"model={{use='text.feedforward_tagger',window={window}}}"])
+            (
+                f"feed-forward, {2 * window + 1} words",
+                ATIS,
+                [f"model={{use='text.feedforward_tagger',window={window}}}"],
+            )
             for window in (0, 1, 3)
         ),
         *(
             (
                 f"{cell.capitalize()}, {'both directions' if both else 'one direction'}, {words} words at a time",
                 ATIS,
-                [*LECTURE, f"model.cell={cell}", f"model.bidirectional={str(both).lower()}", f"model.context_window={words}"],
+                [
+                    *LECTURE,
+                    f"model.cell={cell}",
+                    f"model.bidirectional={str(both).lower()}",
+                    f"model.context_window={words}",
+                ],
             )
             for cell, both, words in (
                 ("jordan", False, 1),

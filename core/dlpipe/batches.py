@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from dlpipe.columns import Columns
 from dlpipe.compute import Compute, derived_seed
+from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
 
@@ -81,6 +82,10 @@ class Batches:
         self._compute, self._seed, self._shuffle, self._workers = compute, seed, shuffle, workers
         self._count = 0 if self._streamed else len(cast(Columns, split))
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
+        if self._streamed and isinstance(batch_size, str):
+            raise InputError(f'[trainer] batch_size = "{batch_size}": this data is a stream without end; give a number')
+        if not self._streamed and not self._count:
+            raise InputError("a split of the data has no examples; expected at least one")
         self.batch_size = self._count if isinstance(batch_size, str) else batch_size
 
     @property

@@ -55,34 +55,38 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written; the earlier ones are as they were.
         """
-        final = self.folder / f"step-{step:08d}"
+        final = self._path(step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}"
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for left in self.folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed while it saved
+                shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
             save_model(model, str(temporary / WEIGHTS))
             torch.save(dict(state), temporary / STATE)
             files = {name: _describe(temporary / name) for name in (WEIGHTS, STATE)}
-            (temporary / MANIFEST).write_text(json.dumps({"step": step, "files": files}, indent=1))
+            (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
             for name in (WEIGHTS, STATE, MANIFEST):
                 _flush(temporary / name)
             _flush(temporary)
             shutil.rmtree(final, ignore_errors=True)  # of a run that went further before it was resumed
             temporary.rename(final)
-            link(self.folder / "last", final.name)
-            if best:
-                link(self.folder / "best", final.name)
             _flush(self.folder)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            kept = self.steps()
+            kept = [earlier for earlier in self.steps() if earlier < step]
             good = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
             reason = getattr(error, "strerror", None) or str(error)
             raise CheckpointError(
                 f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {good}. "
                 "Make room or give the folder back its rights, then: dlpipe resume"
             ) from error
-        self._prune()
+        try:
+            link(self.folder / "last", final.name)
+            if (found := self._best_step(step)) is not None:
+                link(self.folder / "best", self._path(found).name)
+        except OSError as error:  # the checkpoint itself is whole, and nothing is read through the links
+            self._warn(f"{relative(self.folder)}: the links last and best could not be set: {error.strerror}")
+        self._prune(step)
         return final
 
     def steps(self) -> list[int]:
@@ -100,29 +104,48 @@ class Checkpoints:
         for step in reversed(self.steps()):
             if before is not None and step >= before:
                 continue
-            path = self.folder / f"step-{step:08d}"
+            path = self._path(step)
             if not (damage := verify(path)):
                 return path
             self._warn(f"{relative(path)}: {damage}; falling back to the checkpoint before it")
         return None
 
     def best(self) -> Path | None:
-        """Return the best checkpoint, or the newest whole one where there is no best."""
-        path = self.folder / "best"
-        if path.exists():
+        """Return the best checkpoint, or the newest whole one where there is no best.
+
+        The manifests tell, not the link: a process can be killed between the rename and the link.
+        """
+        for step in reversed(self.steps()):
+            path = self._path(step)
+            if _says_best(path) is False:
+                continue
             if not (damage := verify(path)):
-                return path.resolve()
-            self._warn(f"{relative(path)}: {damage}; falling back to the newest checkpoint")
+                return path
+            self._warn(f"{relative(path)}: {damage}; falling back to another checkpoint")
         return self.latest()
 
-    def _prune(self) -> None:
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def _best_step(self, saved: int) -> int | None:
+        steps = [step for step in self.steps() if step <= saved]
+        return next((step for step in reversed(steps) if _says_best(self._path(step))), None)
+
+    def _prune(self, saved: int) -> None:
+        """Drop the old ones, and those of a run that went further before it was resumed."""
         steps = self.steps()
-        best = self.folder / "best"
-        wanted = {f"step-{step:08d}" for step in steps[-self._keep :]}
-        wanted.add(best.readlink().name if best.is_symlink() else "")
+        wanted = {*[step for step in steps if step <= saved][-self._keep :], self._best_step(saved)}
         for step in steps:
-            if (name := f"step-{step:08d}") not in wanted:
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+            if step not in wanted:
+                shutil.rmtree(self._path(step), ignore_errors=True)
+
+
+def _says_best(checkpoint: Path) -> bool | None:
+    """Say whether a checkpoint was the best one when it was saved; None if its manifest cannot be read."""
+    try:
+        return bool(json.loads((checkpoint / MANIFEST).read_text())["best"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def verify(checkpoint: Path) -> str:
@@ -169,9 +192,14 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
 def link(path: Path, target: str) -> None:
     """Make `path` a link to `target` in one step, whatever it was before."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(path)
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Columns:
     that looking at them makes nobody wait for a GPU.
 
     Args:
-        columns: tensors (N, …) or `Ragged` sequences by name.
+        columns: tensors (N, …) or `Ragged` sequences by name, none of them named as lengths are.
     """
 
     def __init__(self, columns: Mapping[str, Tensor | Ragged]) -> None:
@@ -77,6 +77,8 @@ class Columns:
         for name, column in ragged.items():
             first = next(other for other in ragged if torch.equal(ragged[other].lengths, column.lengths))
             self._length_names[name] = "lengths" if first == next(iter(ragged)) else f"{first}_lengths"
+        if taken := set(columns) & set(self._length_names.values()):
+            raise ValueError(f"the column {min(taken)!r} has the name that lengths of sequences get; call it otherwise")
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -100,12 +102,27 @@ class Columns:
 
     def to(self, device: torch.device) -> Columns:
         """Return the columns on another device."""
-        return self if device == self.device else Columns({name: c.to(device) for name, c in self.columns.items()})
+        return self if device == self.device else self._with({name: c.to(device) for name, c in self.columns.items()})
 
     def select(self, names: Collection[str]) -> Columns:
-        """Return only the named columns, those that are there; all of them if none is."""
+        """Return only the named columns, those that are there; all of them if none is.
+
+        Lengths keep their names and can be asked for by them; a sequence that nobody names stays if
+        its lengths are wanted.
+        """
         chosen = {name: column for name, column in self.columns.items() if name in names}
-        return Columns(chosen or self.columns)
+        told = {self._length_names.get(name) for name in chosen}
+        for name, key in self._length_names.items():
+            if key in names and key not in told:
+                chosen[name] = self.columns[name]
+                told.add(key)
+        return self._with(chosen or self.columns)
+
+    def _with(self, columns: dict[str, Tensor | Ragged]) -> Columns:
+        """Return other columns whose lengths are named as here."""
+        made = Columns(columns)
+        made._length_names = {name: key for name, key in self._length_names.items() if name in columns}
+        return made
 
     def batch(self, rows: Tensor, device_rows: Tensor | None = None) -> Batch:
         """Return the examples `rows` (B,), int64 on the CPU.

@@ -135,7 +135,7 @@ def load_target(target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a plugin's import raises is that plugin's fault
+    except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
         raise PluginError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, attribute)

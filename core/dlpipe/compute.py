@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ def prepare(settings: Settings) -> Compute:
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if settings.deterministic:
+        # cuBLAS repeats itself only with a workspace of fixed size; torch raises where it is not set.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
     seed_everything(settings.seed)
     return Compute(_device(settings.device), getattr(torch, settings.precision))
@@ -86,17 +90,19 @@ def restore_randomness(state: Mapping[str, Any]) -> None:
     keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    # A run can go on where there are fewer devices, or none.
+    for index, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(cuda, index)
 
 
 def _device(name: str) -> torch.device:
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if name == "auto":
-        return accelerator or torch.device("cpu")
-    device = torch.device(name)
+    device = (accelerator or torch.device("cpu")) if name == "auto" else torch.device(name)
     count = torch.accelerator.device_count() if accelerator and accelerator.type == device.type else 0
     if device.type != "cpu" and (device.index or 0) >= count:
         there = f"{count} of that kind" if count else "none of that kind"
         raise InputError(f'device = "{name}": this machine has {there}; expected "auto" or "cpu"')
-    return device
+    # With its index, as tensors tell theirs: "cuda" is not equal to the "cuda:0" of what was moved there.
+    if device.type == "cpu" or device.index is not None:
+        return device
+    return torch.device(device.type, torch.accelerator.current_device_index())

@@ -28,12 +28,13 @@ def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) 
     while step < until:
         step += 1
         with _watched(model) as found:
-            next(steps)
+            metrics = next(steps)
+        if "loss" in metrics and not _finite(metrics["loss"]) and not (found and found[0].startswith("output")):
+            return f"The first non-finite tensor is the loss of step {step}; what the model put out was finite."
         if found:
-            return f"The first non-finite tensor is the output of {found[0]}, in the forward pass of step {step}."
-        for name, parameter in model.named_parameters():
-            if parameter.grad is not None and not _finite(parameter.grad):
-                return f"The first non-finite tensor is the gradient of `{name}`, at step {step}."
+            return f"The first non-finite tensor is the {found[0]}, at step {step}."
+        if broken := [name for name, value in metrics.items() if not _finite(value)]:
+            return f"The first non-finite number is {broken[0]!r}, at step {step}."
         for name, parameter in model.named_parameters():
             if not _finite(parameter):
                 return f"The first non-finite tensor is the weight `{name}`, after the update of step {step}."
@@ -47,11 +48,26 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
     def watch(name: str) -> Any:
         def look(module: nn.Module, inputs: Any, outputs: Any) -> None:
             if not found and not all(_finite(tensor) for tensor in _tensors(outputs)):
-                found.append(f"`{name}` ({type(module).__name__})" if name else type(module).__name__)
+                kind = type(module).__name__
+                found.append(f"output of `{name}` ({kind})" if name else f"output of {kind}")
 
         return look
 
+    def watch_gradient(name: str) -> Any:
+        def look(gradient: Tensor) -> None:
+            if not found and not _finite(gradient):
+                found.append(f"gradient of `{name}`")
+
+        return look
+
+    # Gradients as they come, last layer first: the first one that is broken broke those before it, and
+    # clipping would spread it over all of them.
     handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules()]
+    handles += [
+        parameter.register_hook(watch_gradient(name))
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    ]
     try:
         yield found
     finally:
@@ -62,10 +78,11 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
 def _tensors(outputs: Any) -> Iterator[Tensor]:
     if isinstance(outputs, Tensor):
         yield outputs
-    elif isinstance(outputs, (list, tuple)):
-        for part in outputs:
+    elif isinstance(outputs, (list, tuple, dict)):
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
             yield from _tensors(part)
 
 
 def _finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+    values = tensor.coalesce().values() if tensor.is_sparse else tensor
+    return bool(torch.isfinite(values).all())

@@ -49,7 +49,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(environ["DLPIPE_CACHE"])
     home = Path.home()
     default = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
-    return Path(environ.get("XDG_CACHE_HOME", default)) / "dlpipe"
+    return Path(environ.get("XDG_CACHE_HOME") or default) / "dlpipe"
 
 
 def fetch(download: Download, *, offline: bool = False, cache: Path | None = None) -> Path:
@@ -78,9 +78,11 @@ def fetch(download: Download, *, offline: bool = False, cache: Path | None = Non
             partial.unlink()
             raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was thrown away")
         partial.replace(path)
-    except (OSError, HTTPException) as error:
+    except (OSError, EOFError, HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise DataError(f"{download.url} cannot be fetched to {path}: {reason}; try again, it goes on") from error
+        status = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
+        message = f"{download.url} cannot be fetched to {path}: {status}{reason}; try again, it goes on"
+        raise DataError(message) from error
     return path
 
 
@@ -97,8 +99,11 @@ def _transfer(download: Download, partial: Path) -> None:
             while chunk := answer.read(CHUNK):
                 size += len(chunk)
                 if size > download.size:
+                    partial.unlink()
                     raise DataError(f"{download.url} is larger than the expected {download.size:,} bytes")
                 file.write(chunk)
+    if size < download.size:  # http.client says nothing when a connection ends too early
+        raise EOFError(f"the connection ended after {size:,} of {download.size:,} bytes")
 
 
 def _digest(path: Path) -> str:

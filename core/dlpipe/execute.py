@@ -13,7 +13,7 @@ from torch import nn
 from dlpipe import reuse
 from dlpipe.build import Built, build
 from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_state, load_weights
-from dlpipe.compute import restore_randomness, seed_everything
+from dlpipe.compute import prepare, restore_randomness, seed_everything
 from dlpipe.diagnose import first_non_finite
 from dlpipe.errors import DataError, Interrupted, Preempted
 from dlpipe.evaluation import Examples
@@ -45,6 +45,7 @@ def run(
     fast: bool = False,
     fresh: bool = False,
     explain: bool = False,
+    callbacks: Mapping[str, object] | None = None,
 ) -> RunFolder:
     """Run a pipeline in a new folder below `runs`.
 
@@ -52,13 +53,15 @@ def run(
         fast: a few steps of everything.
         fresh: run every stage, also one whose inputs did not change since an earlier run.
         explain: say for each stage why it is run.
+        callbacks: further callbacks, beside those that the pipeline names.
 
     Raises:
         DlpipeError: see its exit codes; the folder is kept and can be resumed.
     """
+    prepare(pipeline.settings)  # so that what is written down is what will be used
     folder = RunFolder.create(runs, pipeline)
     write_json(folder.path / PROVENANCE, provenance(pipeline, registry) | {"fast": fast})
-    _Run(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain).go()
+    _Run(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain, callbacks=callbacks or {}).go()
     return folder
 
 
@@ -83,7 +86,9 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     told: dict[str, Any] = {}
 
     def find(reference: Reference) -> nn.Module:
-        return models[reference.stage] if reference.run is None else open_run(reference.run).model
+        if reference.run is None:
+            return models[reference.stage]
+        return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins)).model
 
     models: dict[str, nn.Module] = {}
     for name, stage in pipeline.stages.items():
@@ -110,14 +115,21 @@ class _Run:
     """One process working on a run folder."""
 
     def __init__(
-        self, pipeline: Pipeline, folder: RunFolder, *, fast: bool, reuse: bool = False, explain: bool = False
+        self,
+        pipeline: Pipeline,
+        folder: RunFolder,
+        *,
+        fast: bool,
+        reuse: bool = False,
+        explain: bool = False,
+        callbacks: Mapping[str, object] | None = None,
     ) -> None:
-        self._pipeline, self._folder = pipeline, folder
+        self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
         self._fast, self._reuse, self._explain = fast, reuse, explain
 
     def go(self) -> None:
         folder = self._folder
-        with Progress(folder.path / LOG) as progress, StopSignals(progress.message) as signals:
+        with folder.lock(), Progress(folder.path / LOG) as progress, StopSignals(progress.message) as signals:
             progress.message(f"run {relative(folder.path)}")
             folder.set_status("running")
             try:
@@ -150,7 +162,8 @@ class _Run:
                 reuse.take_over(found, folder)
                 return
             progress.message(f"stage {name}" + (f" is run: {why}" if self._explain else ""))
-        _StageRun(self._pipeline, stage, folder, self._find, progress, signals, fast=self._fast, data=data).go()
+        runner = _StageRun(self._pipeline, stage, folder, self._find, progress, signals, fast=self._fast, data=data)
+        runner.go(self._callbacks)
         if name:
             reuse.finish(folder, depends)
 
@@ -163,7 +176,7 @@ class _Run:
 
     def _find(self, reference: Reference) -> nn.Module:
         if reference.run is not None:
-            return open_run(reference.run).model
+            return open_run(reference.run, allow_local_plugins=bool(self._pipeline.local_plugins)).model
         return open_stage(self._pipeline, self._folder, reference.stage).model
 
 
@@ -188,7 +201,7 @@ class _StageRun:
         self._limit = FAST_BATCHES if fast else None
         self._checkpoints = Checkpoints(folder / "checkpoints", keep=self._stage.options.keep, warn=progress.warning)
 
-    def go(self) -> None:
+    def go(self, further_callbacks: Mapping[str, object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         built = Built(self._settings, self._stage, self._find, data=self._data)
@@ -202,6 +215,7 @@ class _StageRun:
         }
         log = MetricsLog(self._folder / METRICS)
         callbacks = {name: build(use, {}, self._find) for name, use in self._stage.callbacks.items()}
+        callbacks |= further_callbacks
         checkpoint = self._checkpoints.latest()
         view = RunView(
             self._settings.name,

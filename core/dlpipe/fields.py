@@ -8,6 +8,7 @@ ordinary ``Annotated`` types of pydantic; anything built from ``int``, ``float``
 from __future__ import annotations
 
 import collections.abc
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +18,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import Field, Strict
 from pydantic.fields import FieldInfo
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
+# Strict: a text is no number, a bool no integer; but a whole number is a float.
+Positive = Annotated[int, Strict(), Field(gt=0)]
+NonNegative = Annotated[int, Strict(), Field(ge=0)]
+PositiveFloat = Annotated[float, Strict(), Field(gt=0)]
+NonNegativeFloat = Annotated[float, Strict(), Field(ge=0)]
 #: A share or probability, from 0 to 1.
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Strict(), Field(ge=0, le=1)]
 #: A share below the whole, from 0 to just under 1: dropping everything would leave nothing to learn.
-OpenFraction = Annotated[float, Field(ge=0, lt=1)]
+OpenFraction = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class ModelReference:
     """Stands for a parameter annotated ``nn.Module``: ``{ stage = "pretrain" }`` or ``{ run = "runs/…" }``."""
 
 
-#: How values are accepted: a text is no number, a bool no integer, but a whole number is a float.
+#: How plain types in a signature are meant.
 STRICT: dict[Any, Any] = {
     int: Annotated[int, Strict()],
     float: Annotated[float, Strict()],
@@ -56,6 +58,7 @@ STRICT: dict[Any, Any] = {
 }
 STRICT_BY_NAME = {kind.__name__: strict for kind, strict in STRICT.items()}
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
+_EXAMPLES = {"optimizer": '{ use = "adam", lr = 1e-3 }', "schedule": '{ use = "cosine_annealing" }'}
 _BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
 
 
@@ -63,14 +66,14 @@ def describe(kind: Any, plural: bool = False) -> str:
     """Say in words what values the type `kind` takes, such as ``a whole number above 0``."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        if any(isinstance(mark, Choice) for mark in arguments[1:]):
-            return 'a table such as { use = "adam", lr = 1e-3 }'
+        if choices := [mark.kind for mark in arguments[1:] if isinstance(mark, Choice)]:
+            return f"a table such as {_EXAMPLES[choices[0]]}"
         if told := [mark.description for mark in arguments[1:] if isinstance(mark, FieldInfo) and mark.description]:
             return told[0]
         limits = [text for mark in arguments[1:] if isinstance(mark, FieldInfo) for text in _limits(mark)]
         return " ".join([describe(arguments[0], plural), " and ".join(limits)]).strip()
     if origin is Literal:
-        return ("each " if plural else "") + "one of " + ", ".join(f'"{value}"' for value in arguments)
+        return ("each " if plural else "") + "one of " + ", ".join(map(json.dumps, arguments))
     if origin in (Union, types.UnionType):
         return " or ".join(describe(part, plural) for part in arguments if part is not type(None))
     if origin is tuple and arguments and arguments[-1] is not ...:

@@ -76,7 +76,7 @@ def open_stage(pipeline: Pipeline, folder: RunFolder, stage: str | None = None) 
 
     def find(reference: Reference) -> nn.Module:
         if reference.run is not None:
-            return open_run(reference.run).model
+            return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins)).model
         return open_stage(pipeline, folder, reference.stage).model
 
     place = folder.stage(name)

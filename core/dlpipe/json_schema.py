@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.errors import PydanticUserError
 
+from dlpipe.errors import PluginError
 from dlpipe.fields import ModelReference
-from dlpipe.pipeline import KIND_OF_GROUP, KIND_OF_TABLE, LOOP_OPTIONS, PROVIDED, SETTINGS, adapter
+from dlpipe.pipeline import KIND_OF_GROUP, KIND_OF_TABLE, LOOP_OPTIONS, PROVIDED, SETTINGS, adapter, as_toml
 from dlpipe.plugins import Registry
-from dlpipe.signatures import Computed, Parameter, Signature, read_signature
+from dlpipe.signatures import Parameter, Signature, read_signature
 from dlpipe.torch_names import CHOICES, GIVEN
 
 REFERENCE = {
@@ -23,6 +24,10 @@ REFERENCE = {
     ],
     "description": "a trained model: of an earlier stage, or of a finished run",
 }
+
+
+#: In a file that extends another, a table need not say again what it uses.
+WITHOUT_USE = {"not": {"required": ["use"]}, "title": "changes to a table of the file that this one extends"}
 
 
 def pipeline_schema(registry: Registry) -> dict[str, Any]:
@@ -54,10 +59,16 @@ def _kind(registry: Registry, kind: str) -> dict[str, Any]:
     extra = read_signature(LOOP_OPTIONS) if kind == "trainer" else None
     tables = []
     for name, offer in sorted(registry.offers[kind].items()):
-        signature = read_signature(offer.component.target)
+        try:
+            signature = read_signature(offer.component.target)
+        except PluginError:  # `check` names the cause; here any key may be right
+            tables.append(
+                {"type": "object", "title": name, "properties": {"use": {"enum": [name]}}, "required": ["use"]}
+            )
+            continue
         known = {k: p for k, p in signature.parameters.items() if k not in PROVIDED.get(kind, set())}
         tables.append(_table(name, offer.component.summary, known, extra))
-    return {"oneOf": tables, "type": "object"}
+    return {"oneOf": [*tables, WITHOUT_USE], "type": "object"}
 
 
 def _table(name: str, summary: str, known: Mapping[str, Parameter], extra: Signature | None = None) -> dict[str, Any]:
@@ -84,14 +95,13 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     else:
         try:
             schema = _draft4(adapter(parameter.kind).json_schema())
-        except PydanticInvalidForJsonSchema:
+        except PydanticUserError:  # no JSON is such a value
             schema = {}
     if parameter.text:
         schema["description"] = parameter.text
-    if not parameter.required and parameter.default is not None and not isinstance(parameter.default, Computed):
-        finite = not (isinstance(parameter.default, float) and parameter.default in (float("inf"), float("-inf")))
-        if finite:
-            schema["default"] = parameter.default
+    default = as_toml(parameter.default)
+    if default is not None and default not in (float("inf"), float("-inf")):  # which JSON does not have
+        schema["default"] = default
     return schema
 
 

@@ -7,6 +7,7 @@ the loop one comparison and one append.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -141,28 +142,32 @@ class Loop:
             self._flush()
         if self._per_epoch and step % self._per_epoch == 0:
             self._watchers.call("dlpipe_epoch_end", step=step, epoch=step // self._per_epoch)
+        reason = reason or self._stop_reason
         improved = False
-        evaluated = self._dev is not None and (self._is_due(options.evaluate_every) or bool(reason))
-        if evaluated:
+        if self._dev is not None and (self._is_due(options.evaluate_every) or reason):
             improved = self._evaluate()
             if options.patience and state.stale >= options.patience and not reason:
                 reason = f"no better {self._monitor} in {options.patience} evaluations"
+            reason = reason or self._stop_reason
+        if reason:
+            self._flush()
         state.reason = reason
+        stopped_by = self._signals.received  # looked at once: what arrives from here on waits for the next step
         timed = options.checkpoint_minutes and state.seconds - self._saved >= options.checkpoint_minutes * 60
-        if reason or improved or timed or self._signals.received or self._is_due(options.checkpoint_every):
+        due = self._is_due(options.checkpoint_every or options.evaluate_every)
+        if reason or improved or timed or stopped_by or due:
             self._save(improved)
         self._mark = time.monotonic()
-        if self._signals.received and not reason:
+        if stopped_by and not reason:
             error = Interrupted if self._signals.interrupted else Preempted
-            raise error(f"stopped by {self._signals.received} after step {step}, with a checkpoint")
+            raise error(f"stopped by {stopped_by} after step {step}, with a checkpoint")
 
     def _flush(self) -> None:
         """Log the means of the steps since the last log point; this is where tensors are read."""
         state = self.state
         if not state.pending:
             return
-        columns = {name: torch.stack([metrics[name] for metrics in state.pending]) for name in state.pending[0]}
-        self._require_finite(columns)
+        columns = self._read()
         metrics = {f"train/{name}": float(values.double().mean()) for name, values in columns.items()}
         metrics |= {f"train/{name}": value for name, value in self._trainer.logged().items()}
         rate = (state.step - self._logged[0]) / max(state.seconds - self._logged[1], 1e-9)
@@ -176,6 +181,8 @@ class Loop:
         """Evaluate on the dev split; return whether the monitored metric is the best so far."""
         assert self._dev is not None
         state = self.state
+        self._read()
+        self._require_finite_weights()
         started = time.monotonic()
         metrics = evaluate(self._trainer, self._evaluators, self._dev)
         seconds = time.monotonic() - started
@@ -184,6 +191,7 @@ class Loop:
         score = metrics[self._monitor]
         self._trainer.evaluated(-score if self._goal == "max" else score)
         better = state.best is None or (score > state.best if self._goal == "max" else score < state.best)
+        better = better and not math.isnan(score)  # NaN, a metric that is not defined, would stay the best for ever
         if better:
             state.best, state.best_step, state.stale = score, state.step, 0
         else:
@@ -195,17 +203,11 @@ class Loop:
 
     def _save(self, best: bool) -> None:
         state = self.state
-        columns = {}
-        if state.pending:
-            columns = {name: torch.stack([metrics[name] for metrics in state.pending]) for name in state.pending[0]}
-            self._require_finite(columns)
-        # Not the live weights of a trainer that averages, but those that someone will use.
-        weights = [torch.isfinite(value).all() for value in self._trainer.model.parameters()]
-        if weights and not bool(torch.stack(weights).all()):
-            self._fail(state.step, "a weight")
+        columns = self._read()
+        self._require_finite_weights()
         content = {name: value for name, value in vars(state).items() if name != "pending"}
         content |= {
-            "pending": {name: values.cpu() for name, values in columns.items()},
+            "pending": columns,
             "log_size": self._log.size(),
             "randomness": randomness(),
         }
@@ -214,12 +216,23 @@ class Loop:
         self._saved = state.seconds
         self._watchers.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
-    def _require_finite(self, columns: Mapping[str, Tensor]) -> None:
-        for name, values in columns.items():
-            finite = torch.isfinite(values)
-            if not bool(finite.all()):
-                first = int(finite.logical_not().nonzero()[0])
-                self._fail(self.state.step - len(values) + first + 1, f"train/{name}", float(values[first]))
+    def _read(self) -> dict[str, Tensor]:
+        """Return the numbers of the steps since the last log point, by name, on the CPU; they are finite."""
+        pending = self.state.pending
+        columns: dict[str, Tensor] = {}
+        for name, last in pending[-1].items() if pending else ():
+            # Those that a checkpoint brought back are on the CPU.
+            columns[name] = torch.stack([metrics[name].to(last.device) for metrics in pending]).cpu()
+        broken = {name: int((~it.isfinite()).nonzero()[0]) for name, it in columns.items() if not _finite(it)}
+        if broken:
+            name, first = min(broken.items(), key=lambda found: found[1])
+            self._fail(self.state.step - len(pending) + first + 1, f"train/{name}", float(columns[name][first]))
+        return columns
+
+    def _require_finite_weights(self) -> None:
+        # Not the live weights of a trainer that averages, but those that someone will use.
+        if not _finite(*self._trainer.model.parameters()):
+            self._fail(self.state.step, "a weight")
 
     def _fail(self, step: int, what: str, value: float = float("nan")) -> None:
         lr = self._trainer.logged().get("lr")
@@ -284,11 +297,22 @@ def evaluate(trainer_or_model: Any, evaluators: Mapping[str, Evaluator], example
     return metrics
 
 
+def _finite(*tensors: Tensor) -> bool:
+    """Say whether all numbers are finite, waiting for the device once."""
+    return not tensors or bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
 def _monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Literal["max", "min"]]:
     """Return the metric that decides which checkpoint is best, and whether it should grow or fall."""
     if not evaluators:
         return "", "max"
-    name = options.monitor.split("/")[1] if options.monitor else next(iter(evaluators))
+    name = next(iter(evaluators))
+    if options.monitor:
+        parts = options.monitor.split("/")
+        if len(parts) != 3 or parts[0] != DEV or parts[1] not in evaluators:
+            expected = ", ".join(f"{DEV}/{known}/…" for known in evaluators)
+            raise InputError(f'[trainer] monitor = "{options.monitor}": expected one of {expected}')
+        name = parts[1]
     evaluator = evaluators[name]
     monitor = options.monitor or f"{DEV}/{name}/{evaluator.primary}"
     own = monitor == f"{DEV}/{name}/{evaluator.primary}"

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dlpipe.calls import Caller
 from dlpipe.evaluation import Examples
 from dlpipe.protocols import Batch
-from dlpipe.supervised import IGNORED
+from dlpipe.supervised import IGNORED, count_targets
 
 
 class Loss:
@@ -29,9 +29,10 @@ class Loss:
             for batch, outputs, _ in examples.predictions(model):
                 caller = caller or Caller(model, tuple(batch))
                 losses.append(_loss(caller, batch, outputs).double())
-                counts.append((batch["targets"] != IGNORED).sum())
-        weights = torch.stack(counts).double()
-        return {"loss": float((torch.stack(losses) * weights).sum() / weights.sum())}
+                counts.append(count_targets(batch).double())
+        means = torch.stack(losses)
+        weights = torch.stack(counts).to(means.device)
+        return {"loss": float((means * weights).sum() / weights.sum())}
 
     def write(self, folder: Path) -> None:
         """Write nothing: a loss is one number."""

@@ -51,6 +51,11 @@ def build_schedule(
         if options.get(name) is None or (name == "total_iters" and options[name] == known[name].default):
             if total_steps is None:
                 raise InputError(f"[trainer] schedule {table['use']} needs {name}, as the run has no number of steps")
+            if total_steps <= warmup_steps:
+                raise InputError(
+                    f"[trainer] warmup_steps = {warmup_steps}: the run has {total_steps} steps, which leaves none for "
+                    f"schedule {table['use']}"
+                )
             options[name] = total_steps - warmup_steps
     schedule = _make(target, "schedule", table, optimizer, **options)
     if warmup is None:
@@ -63,5 +68,5 @@ def build_schedule(
 def _make(target: str, kind: str, table: Mapping[str, Any], *arguments: Any, **options: Any) -> Any:
     try:
         return load_target(target)(*arguments, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"[trainer] {kind} {table['use']}: {error}") from error

@@ -6,7 +6,9 @@ that a component needs: no torch, no plugin beyond its ``plugin.py``.
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,13 +18,13 @@ from typing import Any
 import pydantic
 
 from dlpipe.components import Offer, nearest
-from dlpipe.errors import PipelineError, Problem
+from dlpipe.errors import PipelineError, PluginError, Problem
 from dlpipe.fields import ModelReference, describe
 from dlpipe.options import LoopOptions, Settings
 from dlpipe.pipeline_file import KeyPath, Origin, Source, dotted, read_source
 from dlpipe.plugins import Registry, load_local_plugin
-from dlpipe.signatures import Parameter, Signature, read_signature
-from dlpipe.torch_names import CHOICES, GIVEN
+from dlpipe.signatures import Computed, Parameter, Signature, read_signature
+from dlpipe.torch_names import CHOICES, GIVEN, TOTAL_STEPS
 
 SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
 LOOP_OPTIONS = f"{LoopOptions.__module__}:{LoopOptions.__qualname__}"
@@ -31,6 +33,8 @@ KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
 KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
 #: What the core hands to components that name a parameter so; these are no keys of their tables.
 PROVIDED = {"data": {"offline"}, "trainer": {"model", "data", "compute", "seed"}}
+#: Of stages, evaluators and callbacks: they become names of folders and parts of a metric's name.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Use:
 
     def plain(self) -> dict[str, Any]:
         """Return the table as TOML could hold it, all defaults included."""
-        plain = {"use": self.offer.name} | {key: _plain(value) for key, value in self.values.items()}
+        plain = {"use": self.offer.name} | {key: as_toml(value) for key, value in self.values.items()}
         for key, reference in self.references.items():
             plain[key] = {"stage": reference.stage} if reference.stage else {"run": str(reference.run)}
         return {key: value for key, value in plain.items() if value is not None}
@@ -143,7 +147,8 @@ def load_pipeline(
             only the caller can allow it to run code.
 
     Raises:
-        PipelineError: with all mistakes of the file; its exit code is 3 if only a plugin is missing.
+        PipelineError: with all mistakes of the file; its exit code is 3 if a plugin that the file
+            needs is missing or broken.
     """
     return check_source(read_source(file, assignments), registry, allow_local_plugins=allow_local_plugins)
 
@@ -165,6 +170,7 @@ class _Checker:
     problems: list[Problem] = field(default_factory=list)
     plugin_missing: bool = False
     local_plugins: list[Path] = field(default_factory=list)
+    stage_references: list[tuple[KeyPath, str]] = field(default_factory=list)
 
     def problem(self, path: KeyPath, message: str) -> None:
         origin = self.source.origin(path)
@@ -177,16 +183,20 @@ class _Checker:
             return
         folder = self.source.origin(("plugins",)).folder.resolve()
         for name in names:
-            path = (folder / name).resolve()
-            if folder not in path.parents:
+            path = folder / name
+            if "\0" in name or folder not in path.resolve().parents:
                 self.problem(("plugins",), f'plugins: "{name}" lies outside the folder of the pipeline file')
             elif not allowed:
                 self.problem(
                     ("plugins",), f'plugins: "{name}" would run code of yours; allow it: --allow-local-plugins'
                 )
             else:
-                load_local_plugin(self.registry, path)
-                self.local_plugins.append(path)
+                try:
+                    load_local_plugin(self.registry, path.resolve())
+                    self.local_plugins.append(path.resolve())
+                except PluginError as error:
+                    self.plugin_missing = True
+                    self.problem(("plugins",), str(error))
 
     def pipeline(self) -> Pipeline | None:
         values = self.source.values
@@ -212,15 +222,20 @@ class _Checker:
         path = (key,)
         if staged and key in TABLES:
             self.problem(path, f"[{key}] stands beside [stages]; write it as [stages.NAME.{key}]")
-        elif key in read_signature(LOOP_OPTIONS).parameters:
-            self.problem(path, f"`{key}` belongs to [trainer], not to the top of the file")
+        elif owner := self._owner(key, ()):
+            self.problem(path, f"`{key}` belongs to {owner}, not to the top of the file")
         else:
-            what = f"[{key}]: unknown table" if isinstance(self.source.values[key], dict) else f"`{key}`: unknown key"
+            is_table, name = isinstance(self.source.values[key], dict), dotted(path)
+            what = f"[{name}]: unknown table" if is_table else f"`{name}`: unknown key"
             self.problem(path, f"{what}.{nearest(key, known)}")
 
     def _stages(self, values: Mapping[str, Any]) -> dict[str, Stage | None]:
         if "stages" not in values:
-            return {"": self._stage("", {key: values[key] for key in TABLES if key in values}, ())}
+            stage = self._stage("", {key: values[key] for key in TABLES if key in values}, ())
+            for path, wanted in self.stage_references:
+                place = "{}{}".format(*_place(path))
+                self.problem(path, f"{place} = {{ stage = {shown(wanted)} }}: this file has no [stages]")
+            return {"": stage}
         tables = values["stages"]
         if not isinstance(tables, dict) or not tables:
             self.problem(("stages",), f"stages = {shown(tables)}: expected tables such as [stages.pretrain.data]")
@@ -229,47 +244,58 @@ class _Checker:
         for name, table in tables.items():
             path = ("stages", name)
             if not isinstance(table, dict):
-                self.problem(
-                    path, f"stages.{name} = {shown(table)}: expected a table with [stages.{name}.data] and so on"
-                )
+                expected = f"expected a table with [{dotted(path)}.data] and so on"
+                self.problem(path, f"{dotted(path)} = {shown(table)}: {expected}")
                 continue
             for key in table:
                 if key not in TABLES:
-                    self.problem((*path, key), f"[stages.{name}] {key}: unknown table.{nearest(key, TABLES)}")
+                    self.problem(
+                        (*path, key), f"[{dotted(path)}] {dotted((key,))}: unknown table.{nearest(key, TABLES)}"
+                    )
+            self._check_name("stage", name, path)
             stages[name] = self._stage(name, table, path)
-        self._check_references(tables)
+        self._check_references(list(tables))
         return stages
 
     def _stage(self, name: str, tables: Mapping[str, Any], path: KeyPath) -> Stage | None:
         data = self._required(tables, "data", path)
         facts = data.offer.component.facts if data else None  # type: ignore[attr-defined]
         offer = self._offer("trainer", tables.get("trainer"))
-        needs_model = offer is None or "model" in read_signature(offer.component.target).parameters
+        signature = _signature(offer) if offer else None
+        needs_model = signature is None or "model" in signature.parameters
         model = None
         if "model" in tables or needs_model:
             model = self._required(tables, "model", path, facts=facts, data=data)
         trainer = self._required(tables, "trainer", path, extra=read_signature(LOOP_OPTIONS))
         groups = {group: self._group(tables, group, path, facts, data) for group in KIND_OF_GROUP}
-        if not (data and trainer):
+        self._check_loop(tables.get("trainer"), tables.get("evaluators", {}), (*path, "trainer"))
+        if not (data and trainer and signature):
             return None
-        own = read_signature(trainer.offer.component.target).parameters
+        own = signature.parameters
         loop = {key: trainer.values[key] for key in read_signature(LOOP_OPTIONS).parameters if key in trainer.values}
         options = LoopOptions(**loop)
-        self._check_loop(options, groups["evaluators"], (*path, "trainer"), trainer.table)
         used = Use(
             trainer.offer, trainer.table, {k: v for k, v in trainer.values.items() if k in own}, trainer.references
         )
         return Stage(name, data, model, used, options, groups["evaluators"], groups["callbacks"])
 
-    def _check_loop(self, options: LoopOptions, evaluators: Mapping[str, Use], path: KeyPath, table: str) -> None:
-        if options.epochs is options.steps is options.minutes is None:
-            self.problem(path, f"{table} has no end; give epochs, steps or minutes")
-        if options.monitor is not None:
-            parts = options.monitor.split("/")
+    def _check_loop(self, table: Any, evaluators: Any, path: KeyPath) -> None:
+        """Check what the keys of ``[trainer]`` say together; each by itself is checked elsewhere."""
+        if not isinstance(table, dict):
+            return
+        if not {"epochs", "steps", "minutes"} & set(table):
+            self.problem(path, f"[{dotted(path)}] has no end; give epochs, steps or minutes")
+        if isinstance(monitor := table.get("monitor"), str) and isinstance(evaluators, dict):
+            parts = monitor.split("/")
             if len(parts) != 3 or parts[0] != "dev" or parts[1] not in evaluators:
-                names = ", ".join(f"dev/{name}/…" for name in evaluators) or "none: the file has no [evaluators]"
-                where = (*path, "monitor")
-                self.problem(where, f"{table} monitor = {shown(options.monitor)}: expected one of {names}")
+                expected = ", ".join(f"dev/{name}/…" for name in evaluators)
+                expected = f"expected one of {expected}" if expected else "there are no [evaluators]"
+                self.problem((*path, "monitor"), f"[{dotted(path)}] monitor = {shown(monitor)}: {expected}")
+
+    def _check_name(self, kind: str, name: str, path: KeyPath) -> None:
+        if not NAME.fullmatch(name):
+            expected = "letters, digits, '-', '_' and '.', a letter or digit first"
+            self.problem(path, f"{shown(name)} is no name for a {kind}; expected {expected}")
 
     def _group(
         self, tables: Mapping[str, Any], group: str, path: KeyPath, facts: tuple[str, ...] | None, data: Use | None
@@ -282,13 +308,14 @@ class _Checker:
             kind = KIND_OF_GROUP[group]
             self.problem((*path, group, "use"), f"[{group}] use: give each {kind} a name, such as [{group}.mine]")
             return {}
-        uses = {
-            name: self._use(
-                KIND_OF_GROUP[group], table, (*path, group, name), facts if group == "evaluators" else (), data
-            )
-            for name, table in entries.items()
-        }
-        return {name: use for name, use in uses.items() if use}
+        if group == "callbacks":  # they are told nothing of the data
+            facts, data = (), None
+        uses = {}
+        for name, table in entries.items():
+            self._check_name(KIND_OF_GROUP[group], name, (*path, group, name))
+            if use := self._use(KIND_OF_GROUP[group], table, (*path, group, name), facts, data):
+                uses[name] = use
+        return uses
 
     def _required(
         self,
@@ -301,7 +328,7 @@ class _Checker:
         extra: Signature | None = None,
     ) -> Use | None:
         if key not in tables:
-            known = ", ".join(sorted(self.registry.offers[KIND_OF_TABLE[key]])[:4])
+            known = ", ".join(sorted(self.registry.offers[KIND_OF_TABLE[key]])[:4]) or "none"
             self.problem(path, f'missing table [{dotted((*path, key))}]; expected `use = "…"` (there are {known} …)')
             return None
         return self._use(KIND_OF_TABLE[key], tables[key], (*path, key), facts, data, extra)
@@ -332,13 +359,18 @@ class _Checker:
         if offer is None:
             reason, plugin = self.registry.why_missing(kind, name)
             self.plugin_missing |= plugin
-            self.problem((*path, "use"), f'{place} use = "{name}": {reason}')
+            self.problem((*path, "use"), f"{place} use = {shown(name)}: {reason}")
             return None
         if missing := offer.missing():
             self.plugin_missing = True
             install = f'; install it: pip install "{offer.component.extra}"' if offer.component.extra else ""
             self.problem((*path, "use"), f'{place} use = "{name}" needs {", ".join(missing)}{install}')
-        signature = read_signature(offer.component.target)
+        try:
+            signature = read_signature(offer.component.target)
+        except PluginError as error:
+            self.plugin_missing = True
+            self.problem((*path, "use"), f"{place} use = {shown(name)} ({offer.distribution}): {error}")
+            return None
         provided = PROVIDED.get(kind, set())
         own = {key: parameter for key, parameter in signature.parameters.items() if key not in provided}
         own |= extra.parameters if extra else {}
@@ -388,7 +420,7 @@ class _Checker:
 
     def _default(self, parameter: Parameter) -> Any:
         if parameter.choice and isinstance(parameter.default, dict):
-            return _Checker(Source(), self.registry)._choice(parameter.choice, parameter.default, ())
+            return self._choice(parameter.choice, parameter.default, ())
         return parameter.default
 
     def _value(self, value: Any, kind: Any, path: KeyPath) -> Any:
@@ -398,7 +430,20 @@ class _Checker:
             table, key = _place(path)
             self.problem(path, f"{table}{key} = {shown(value)}: expected {describe(kind)}")
             return None
-        return _rooted(checked, self.source.origin(path).folder) if kind is not Any else checked
+        return self._rooted(checked, path)
+
+    def _rooted(self, value: Any, path: KeyPath) -> Any:
+        """Make the paths in a value start from the folder of the file that wrote them."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._rooted(part, path) for part in value)
+        if not isinstance(value, Path):
+            return value
+        try:
+            return (self.source.origin(path).folder / value.expanduser()).absolute()
+        except RuntimeError:
+            table, key = _place(path)
+            self.problem(path, f"{table}{key} = {shown(str(value))}: there is no such user")
+            return None
 
     def _choice(self, kind: str, value: Any, path: KeyPath) -> Any:
         names = CHOICES[kind]
@@ -411,74 +456,78 @@ class _Checker:
         name = value["use"]
         if name not in names:
             hint = nearest(name, names) or f" There are {', '.join(names)}."
-            self.problem((*path, "use"), f'{table}{key} use = "{name}": unknown {kind}.{hint}')
+            self.problem((*path, "use"), f"{table}{key} use = {shown(name)}: unknown {kind}.{hint}")
             return None
         known = {key: part for key, part in read_signature(names[name]).parameters.items() if key not in GIVEN}
         given = {key: part for key, part in value.items() if key != "use"}
         values, _ = self.parameters(given, known, path, f"{kind} {name}")
-        return {"use": name} | values
+        for parameter in known.values():
+            if parameter.required and parameter.name not in given and parameter.name not in TOTAL_STEPS:
+                self._missing(parameter, f"{kind} {name}", path, None)
+        return {"use": name} | {key: value for key, value in values.items() if not isinstance(value, Computed)}
 
     def _reference(self, value: Any, path: KeyPath) -> Reference | None:
         table, key = _place(path)
         if isinstance(value, dict) and len(value) == 1:
             if isinstance(value.get("stage"), str):
+                self.stage_references.append((path, value["stage"]))
                 return Reference(stage=value["stage"])
             if isinstance(value.get("run"), str):
-                return Reference(run=_rooted(Path(value["run"]), self.source.origin(path).folder))
+                return Reference(run=self._rooted(Path(value["run"]), path))
         self.problem(path, f"{table}{key} = {shown(value)}: expected {describe(ModelReference())}")
         return None
 
     def _unknown(self, key: str, known: Mapping[str, Parameter], path: KeyPath, name: str) -> None:
         table = f"[{dotted(path)}]"
-        for other in self._siblings(path):
-            offer = self._offer(*other[:2])
-            keys = set(read_signature(offer.component.target).parameters) if offer else set()
-            if other[0] == "trainer":
-                keys |= set(read_signature(LOOP_OPTIONS).parameters)
-            if key in keys:
-                self.problem((*path, key), f"`{key}` belongs to [{dotted(other[2])}], not to {table}")
-                return
-        hint = nearest(key, known)
-        if not hint and key in read_signature(SETTINGS).parameters:
-            self.problem((*path, key), f"`{key}` belongs to the top of the file, not to {table}")
+        if owner := self._owner(key, path):
+            self.problem((*path, key), f"`{key}` belongs to {owner}, not to {table}")
             return
+        hint = nearest(key, known)
         few = f" It takes {', '.join(known) or 'no keys'}." if not hint and len(known) <= 12 else ""
-        self.problem((*path, key), f"{table} {key}: unknown key of {name}.{hint}{few}")
+        self.problem((*path, key), f"{table} {dotted((key,))}: unknown key of {name}.{hint}{few}")
 
-    def _siblings(self, path: KeyPath) -> Iterator[tuple[str, Any, KeyPath]]:
-        """Yield (kind, table, path) of the other tables of the stage that holds `path`."""
+    def _owner(self, key: str, path: KeyPath) -> str:
+        """Return where a key that is unknown at `path` would be right: ``[model]``, or an empty text."""
+        if path and key in read_signature(SETTINGS).parameters:
+            return "the top of the file"
         start = path[:2] if path[:1] == ("stages",) else ()
-        tables = self.source.values
+        tables: Any = self.source.values
         for part in start:
-            tables = tables[part]  # type: ignore[index]
-        for key, kind in KIND_OF_TABLE.items():
-            if key in tables and path != (*start, key):
-                yield kind, tables[key], (*start, key)
+            tables = tables[part]
+        for table, kind in KIND_OF_TABLE.items():
+            offer = self._offer(kind, tables.get(table))
+            signature = _signature(offer) if offer else None
+            keys = set(signature.parameters) - PROVIDED.get(kind, set()) if signature else set()
+            if kind == "trainer":
+                keys |= set(read_signature(LOOP_OPTIONS).parameters)
+            if key in keys and path != (*start, table):
+                return f"[{dotted((*start, table))}]"
+        return ""
 
-    def _check_references(self, tables: Mapping[str, Any]) -> None:
+    def _check_references(self, stages: list[str]) -> None:
         """Check that each ``{ stage = … }`` names an earlier stage, and no stage needs itself."""
-        edges = {name: list(_stage_references(table, ("stages", name))) for name, table in tables.items()}
-        order = list(tables)
-        for name, found in edges.items():
-            for path, wanted in found:
-                place = "{}{}".format(*_place(path))
-                if wanted not in tables:
-                    self.problem(path, f'{place} = {{ stage = "{wanted}" }}: no such stage.{nearest(wanted, tables)}')
-                elif ring := _ring(name, wanted, edges):
-                    self.problem(path, f"{place}: stages wait for each other in a ring: {' → '.join(ring)}")
-                elif order.index(wanted) > order.index(name):
-                    self.problem(path, f'{place}: stage "{wanted}" comes later in the file; move it before "{name}"')
+        edges: dict[str, list[str]] = {}
+        for path, wanted in self.stage_references:
+            edges.setdefault(str(path[1]), []).append(wanted)
+        for path, wanted in self.stage_references:
+            name, place = str(path[1]), "{}{}".format(*_place(path))
+            if wanted not in stages:
+                self.problem(path, f"{place} = {{ stage = {shown(wanted)} }}: no such stage.{nearest(wanted, stages)}")
+            elif ring := _ring(name, wanted, edges):
+                self.problem(path, f"{place}: stages wait for each other in a ring: {' → '.join(ring)}")
+            elif stages.index(wanted) > stages.index(name):
+                self.problem(path, f'{place}: stage "{wanted}" comes later in the file; move it before "{name}"')
 
 
-def _stage_references(table: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(table, dict):
-        if set(table) == {"stage"} and isinstance(table["stage"], str):
-            yield path, table["stage"]
-        for key, value in table.items():
-            yield from _stage_references(value, (*path, key))
+def _signature(offer: Offer) -> Signature | None:
+    """Return the signature of a component; None where its plugin is broken, which `_use` reports."""
+    try:
+        return read_signature(offer.component.target)
+    except PluginError:
+        return None
 
 
-def _ring(start: str, wanted: str, edges: Mapping[str, list[tuple[KeyPath, str]]]) -> list[str]:
+def _ring(start: str, wanted: str, edges: Mapping[str, list[str]]) -> list[str]:
     """Return the stages from `start` through `wanted` back to `start`, or nothing."""
     trails = [[start, wanted]]
     seen = set()
@@ -488,8 +537,11 @@ def _ring(start: str, wanted: str, edges: Mapping[str, list[tuple[KeyPath, str]]
             return trail
         if trail[-1] not in seen:
             seen.add(trail[-1])
-            trails += [[*trail, following] for _, following in edges.get(trail[-1], [])]
+            trails += [[*trail, following] for following in edges.get(trail[-1], [])]
     return []
+
+
+_TOML_TYPES = (str, int, float, bool, datetime.date, datetime.time)  # a datetime is a date
 
 
 def shown(value: Any) -> str:
@@ -501,29 +553,25 @@ def shown(value: Any) -> str:
 def _place(path: KeyPath) -> tuple[str, str]:
     """Return the table and the key that a path leads to: ``("[model] ", "dropout")``."""
     table = f"[{dotted(path[:-1])}] " if len(path) > 1 else ""
-    return table, str(path[-1]) if path else ""
+    return table, dotted(path[-1:])
 
 
-def _rooted(value: Any, folder: Path) -> Any:
-    """Make the paths in a value start from the folder of the file that wrote them."""
-    if isinstance(value, Path):
-        return folder / value.expanduser()
-    if isinstance(value, list):
-        return [_rooted(part, folder) for part in value]
-    return value
-
-
-def _plain(value: Any) -> Any:
+def as_toml(value: Any) -> Any:
+    """Return a value as TOML could hold it; None for a default that it could not."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items() if _plain(part) is not None}
+        return {key: as_toml(part) for key, part in value.items() if as_toml(part) is not None}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return value if isinstance(value, (str, int, float, bool)) else None
+        parts = [as_toml(part) for part in value]
+        return None if None in parts else parts
+    return value if isinstance(value, _TOML_TYPES) else None
 
 
 @cache
 def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
-    """Return what checks values of a parameter's type."""
-    return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+    """Return what checks values of a parameter's type; a type that pydantic cannot check takes anything."""
+    try:
+        return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+    except Exception:  # one of many; the component itself will refuse what it cannot use
+        return pydantic.TypeAdapter(Any)

@@ -6,25 +6,27 @@ Nothing here knows what the keys mean; `dlpipe.pipeline` does.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dlpipe.components import nearest
 from dlpipe.errors import PipelineError, Problem
-from dlpipe.toml_positions import key_lines, repeated_keys
+from dlpipe.toml_positions import TooDeep, key_lines, repeated_keys
 
 #: A pipeline is written by a person; anything longer is not one, and would only cost time to refuse.
 MAX_BYTES = 1_000_000
-#: `tomllib` and the checks recurse once per level; no pipeline nests deeper than this.
-MAX_DEPTH = 20
+#: TOML promises whole numbers of 64 bits and no more.
+MAX_INTEGER = 2**63 - 1
 SET = "--set"
 
 KeyPath = tuple[str | int, ...]
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -74,16 +76,15 @@ def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
         assignments: texts such as ``"trainer.epochs=3"``.
 
     Raises:
-        PipelineError: a file cannot be read, is no TOML or extends itself; an assignment has no
-            ``=``.
+        PipelineError: a file cannot be read, is no TOML or extends itself; an assignment is none.
     """
-    source = _read(Path(file), ())
-    problems = []
+    source = _read(Path(file), Origin(str(Path(file))), ())
+    problems: list[Problem] = []
     for assignment in assignments:
         try:
             _merge(source, _assigned(assignment))
-        except ValueError as error:
-            problems.append(Problem(SET, 0, str(error)))
+        except PipelineError as error:
+            problems += error.problems
     if problems:
         raise PipelineError(problems)
     return source
@@ -93,16 +94,21 @@ def source_of_text(text: str, file: str) -> Source:
     """Read one TOML text as if it stood in `file`; what it extends is not followed."""
     if "\0" in text:
         raise PipelineError([Problem(file, text.count("\n", 0, text.index("\0")) + 1, "holds a NUL byte: not TOML")])
-    repeated = repeated_keys(text)
     try:
+        origins = {path: Origin(file, line) for path, line in key_lines(text).items()}
         values = tomllib.loads(text)
-        lines = key_lines(text)
-        _check_depth(file, lines)
-    except RecursionError:
-        raise PipelineError([Problem(file, 1, f"nests deeper than {MAX_DEPTH} levels")]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise PipelineError(_syntax_problems(file, text, str(error), repeated)) from None
-    return Source(values, {path: Origin(file, line) for path, line in lines.items()}, {file: text})
+    except TooDeep as error:
+        raise PipelineError([Problem(file, error.line, str(error))]) from None
+    except ValueError as error:  # TOMLDecodeError, and what `int` says to thousands of digits
+        raise PipelineError(_syntax_problems(file, text, str(error))) from None
+    source = Source(values, origins, {file: text})
+    problems = [
+        Problem(file, source.origin(path).line, f"`{dotted(path)}` is a whole number of more than 64 bits")
+        for path in _too_large(values, ())
+    ]
+    if problems:
+        raise PipelineError(problems)
+    return source
 
 
 def drop(source: Source, path: KeyPath) -> None:
@@ -111,40 +117,40 @@ def drop(source: Source, path: KeyPath) -> None:
         del source.origins[known]
 
 
-def _read(file: Path, extended_by: tuple[Path, ...]) -> Source:
-    ring = [*extended_by, file]
+def _read(file: Path, asked: Origin, extended_by: tuple[Path, ...]) -> Source:
+    """Read a file and what it extends; `asked` is where its name stands."""
+    source = source_of_text(_text(file, asked), str(file))
+    ring = (*extended_by, file)
     if file.resolve() in [path.resolve() for path in extended_by]:
-        raise PipelineError([Problem(str(extended_by[-1]), 1, "extends itself: " + " → ".join(map(str, ring)))])
-    source = source_of_text(_text(file), str(file))
+        raise PipelineError([Problem(asked.file, asked.line, "extends itself: " + " → ".join(map(str, ring)))])
     if "extends" not in source.values:
         return source
     base_name = source.values.pop("extends")
     origin = source.origins.pop(("extends",))
     if not isinstance(base_name, str):
         raise PipelineError([Problem(origin.file, origin.line, f"extends = {base_name!r}: expected a file name")])
-    try:
-        merged = _read(file.parent / base_name, (*extended_by, file))
-    except FileNotFoundError:
-        hint = nearest(base_name, (path.name for path in file.parent.glob("*.toml")))
-        message = f'extends = "{base_name}": there is no such file.{hint}'
-        raise PipelineError([Problem(origin.file, origin.line, message)]) from None
+    merged = _read(file.parent / base_name, origin, ring)
     _merge(merged, source)
     merged.texts = source.texts | merged.texts
     return merged
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, asked: Origin) -> str:
+    """Return the text of a file; `asked` is to blame where there is none."""
+    name = file.relative_to(asked.folder) if file.is_relative_to(asked.folder) else file
+    start = "" if asked.file == str(file) else f'extends = "{name}": '
     try:
-        if file.stat().st_size > MAX_BYTES:
-            size = file.stat().st_size
-            raise PipelineError([Problem(str(file), 0, f"has {size:,} bytes; a pipeline has {MAX_BYTES:,} at most")])
-        raw = file.read_bytes()
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        if isinstance(error, FileNotFoundError):
-            known = {path.name: path for path in file.parent.glob("*.toml")} if file.parent.is_dir() else {}
-            message = f"there is no such pipeline file.{nearest(file.name, known)}"
-        raise PipelineError([Problem(str(file), 0, message)]) from None
+        with file.open("rb") as stream:  # no size is asked for: pipes and devices have none
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        hint = nearest(file.name, (path.name for path in file.parent.glob("*.toml")))
+        message = f"{start}there is no such pipeline file.{hint}"
+        raise PipelineError([Problem(asked.file, asked.line, message)]) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        message = f"{start}cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise PipelineError([Problem(asked.file, asked.line, message)]) from None
+    if len(raw) > MAX_BYTES:
+        raise PipelineError([Problem(str(file), 0, f"is too long; a pipeline has {MAX_BYTES:,} bytes at most")])
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -153,37 +159,53 @@ def _text(file: Path) -> str:
         raise PipelineError([Problem(str(file), line, f"{found} is not UTF-8; save the file as UTF-8")]) from None
 
 
-def _syntax_problems(file: str, text: str, message: str, repeated: list[tuple[KeyPath, int, int]]) -> list[Problem]:
-    if repeated:
-        return [
-            Problem(file, second, f"`{dotted(path)}` is given twice, first on line {first}; remove one")
-            for path, first, second in repeated
-        ]
+def _syntax_problems(file: str, text: str, message: str) -> list[Problem]:
+    """Return what keeps a text from being TOML; `message` is what ``tomllib`` said of the first such place."""
     place = _ERROR_PLACE.search(message)
-    line = int(place.group(1)) if place and place.group(1) else text.count("\n") + 1
-    return [Problem(file, line, f"is not TOML: {_ERROR_PLACE.sub('', message)}")]
+    line = int(place.group(1)) if place and place.group(1) else text.count("\n") + 1 if place else 0
+    repeated = repeated_keys(text)
+    problems = [
+        Problem(file, second, f"`{dotted(path)}` is given twice, first on line {first}; remove one")
+        for path, first, second in repeated
+    ]
+    # A key that is given twice is what tomllib stops at, too, unless it stopped before.
+    if not repeated or line < min(second for _, _, second in repeated):
+        problems.append(Problem(file, line, f"is not TOML: {_ERROR_PLACE.sub('', message)}"))
+    return problems
 
 
-def _check_depth(file: str, lines: dict[KeyPath, int]) -> None:
-    for path, line in lines.items():
-        if len(path) > MAX_DEPTH:
-            raise PipelineError([Problem(file, line, f"`{dotted(path)}` nests deeper than {MAX_DEPTH} levels")])
+def _too_large(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        yield path
+    elif isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _too_large(part, (*path, key))
 
 
 def _assigned(assignment: str) -> Source:
     """Return the source that sets one path: ``"model.cell=gru"``."""
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
-        raise ValueError(f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
+        raise PipelineError([Problem(SET, 0, f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')])
     path = tuple(part.strip() for part in name.split("."))
-    try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a text
-    values: dict[str, Any] = {path[-1]: value}
+    values: dict[str, Any] = {path[-1]: _value_of(text)}
     for part in reversed(path[:-1]):
         values = {part: values}
     return Source(values, {path: Origin(SET)}, {})
+
+
+def _value_of(text: str) -> Any:
+    """Return the TOML value that a text stands for; one that is no TOML, such as a bare word, is itself."""
+    try:
+        key_lines(f"value = {text}")
+        read = tomllib.loads(f"value = {text}")
+    except TooDeep as error:
+        raise PipelineError([Problem(SET, 0, f"{text[:20]}… {error}")]) from None
+    except ValueError:
+        return text.strip()
+    if any(_too_large(read, ())):
+        raise PipelineError([Problem(SET, 0, f"{text[:20]}… is a whole number of more than 64 bits")])
+    return read["value"] if len(read) == 1 else text.strip()
 
 
 def _merge(base: Source, over: Source) -> None:
@@ -191,10 +213,13 @@ def _merge(base: Source, over: Source) -> None:
 
 
 def _merge_tables(base: Source, over: Source, below: dict[str, Any], above: dict[str, Any], path: KeyPath) -> None:
-    # The parameters of one component mean nothing to another.
-    if "use" in above and below.get("use") not in (None, above["use"]):
+    # The parameters of one component mean nothing to another. (A table called `use` is an evaluator's.)
+    if isinstance(above.get("use"), str) and below.get("use") not in (None, above["use"]):
         below.clear()
+        place = base.origins.get(path)
         drop(base, path)
+        if place:
+            base.origins[path] = place
     if path in over.origins:
         base.origins[path] = over.origins[path]
     for key, value in above.items():
@@ -213,7 +238,11 @@ def dotted(path: KeyPath) -> str:
     """Write a path as a person would: ``filters[0].size``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            key = part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False)
+            text += f".{key}" if text else key
     return text
 
 

@@ -7,6 +7,7 @@ forgotten ``@hookimpl``, a keyword-only or defaulted argument) is an error here.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -27,6 +28,7 @@ from dlpipe.hooks import API, Lifecycle, Offers
 
 GROUP = "dlpipe.plugins"
 PREFIX = "dlpipe_"
+OWN = "dlpipe.plugin"
 HOOK_OF_KIND = {
     "data": "dlpipe_data",
     "model": "dlpipe_models",
@@ -86,13 +88,13 @@ class Registry:
             rather than the name misspelt (exit 2).
         """
         namespace = name.partition(".")[0]
+        known = {plugin.namespace for plugin in self.plugins if plugin.status == "ok"}
         for plugin in self.plugins:
-            if plugin.namespace == namespace and plugin.status != "ok":
+            if plugin.namespace == namespace and namespace not in known:
                 return f"{plugin}", True
         for other, offers in self.offers.items():
             if name in offers:
                 return f"{name} is a {other}, not a {kind}.{nearest(name, self.offers[kind])}", False
-        known = {plugin.namespace for plugin in self.plugins if plugin.status == "ok"}
         if "." in name and namespace not in known:
             hint = nearest(name, self.offers[kind]) or nearest(namespace, known)
             installed = ", ".join(sorted(known)) or "none"
@@ -115,11 +117,16 @@ def load_plugins(
     """
     if entry_points is None:
         entry_points = metadata.entry_points(group=GROUP)
-    found: dict[str, list[metadata.EntryPoint]] = {}
-    for point in sorted(entry_points, key=lambda point: (point.name, point.value)):
-        found.setdefault(point.name, []).append(point)
-
     registry = Registry()
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    # The core first: a name of its own wins over a plugin's.
+    for point in sorted(entry_points, key=lambda point: (point.name != "core", point.name, point.value)):
+        if point.name == "core" and point.value != OWN:
+            plugin = Plugin(point.name, point.value, _distribution(point))
+            _give_up(registry, plugin, "conflict", "the namespace 'core' is dlpipe's own; it needs another name")
+        else:
+            found.setdefault(point.name, []).append(point)
+
     allowed, disabled = _names(environ, "DLPIPE_PLUGINS"), _names(environ, "DLPIPE_DISABLE_PLUGINS")
     for variable, names in (("DLPIPE_PLUGINS", allowed), ("DLPIPE_DISABLE_PLUGINS", disabled)):
         for name in sorted((names or set()) - set(found)):
@@ -145,16 +152,21 @@ def load_local_plugin(registry: Registry, path: Path) -> None:
         PluginError: the file cannot be used as a plugin.
     """
     namespace = path.stem
-    if any(plugin.namespace == namespace for plugin in registry.plugins):
-        raise PluginError(f"{path}: the namespace '{namespace}' is taken by an installed plugin; rename the file")
-    module_name = f"dlpipe_local_{namespace}"
+    for plugin in registry.plugins:
+        if plugin.namespace == namespace and plugin.distribution == str(path) and plugin.status == "ok":
+            return  # loaded before
+        if plugin.namespace == namespace:
+            raise PluginError(f"{path}: the namespace '{namespace}' is taken by {plugin.distribution}; rename the file")
+    # Two runs may bring different files of one name.
+    digest = hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:8]
+    module_name = f"dlpipe_local_{namespace}_{digest}"
 
     def load() -> ModuleType:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None or not path.is_file():
             raise FileNotFoundError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
+        sys.modules[module_name] = module  # from where the components are imported later
         spec.loader.exec_module(module)
         return module
 

@@ -65,7 +65,7 @@ class Progress:
 
     def message(self, text: str, style: str | None = None) -> None:
         """Say one thing."""
-        self._console.print(text, style=style, markup=False)
+        self._console.print(text, style=style, markup=False, emoji=False)
         self._note(text)
 
     def warning(self, text: str) -> None:

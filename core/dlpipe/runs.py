@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
+import platform
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from dlpipe.pipeline import Pipeline
 from dlpipe.pipeline_file import relative
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
-METRICS, DATA_STATE, LOG = "metrics.jsonl", "data.json", "log.txt"
+METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look alike
 
 
@@ -112,6 +116,45 @@ class RunFolder:
         """Return the folder of a stage: the run's own where the pipeline has no ``[stages]``."""
         return self.path / "stages" / name if name else self.path
 
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process out of this folder.
+
+        The lock is the system's, on an open file: a process that dies, however it does, leaves none
+        behind. The file's content is for people.
+
+        Raises:
+            RunFolderError: another process works on this run; its host and number are named.
+        """
+        path = self.path / LOCK
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise RunFolderError(f"{relative(path)} cannot be locked: {error.strerror}") from error
+                file.seek(0)
+                owner = file.read().strip() or "another process"
+                raise RunFolderError(
+                    f"{relative(self.path)} is being worked on by {owner}; wait for it to end"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+
+    @classmethod
+    def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
+        """Return the newest run of the same resolved pipeline that has not finished, or None."""
+        resolved = tomli_w.dumps(pipeline.plain())
+        for path in sorted((runs / pipeline.settings.name).glob(f"*/{RESOLVED}"), reverse=True):
+            folder = cls(path.parent)
+            if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
+                continue
+            if folder.status()["state"] != "finished" and path.read_text(encoding="utf-8") == resolved:
+                return folder
+        return None
+
     def status(self) -> dict[str, Any]:
         """Return what became of the run: ``state`` and, at its end, ``reason`` and ``step``."""
         return read_json(self.path / STATUS)
@@ -131,7 +174,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunFolderError.missing(path.parent, path.name) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{relative(path)} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise RunFolderError(f"{relative(path)} holds a {type(content).__name__}; expected an object")

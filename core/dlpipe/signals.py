@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -41,7 +42,9 @@ class StopSignals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number).name
         self._restore()  # the second one does what it does to any program
-        self._notice(f"{self.received}: saving a checkpoint after this step; a second one stops at once")
+        # The program may be in the middle of writing to the same stream; then the notice is left out.
+        with contextlib.suppress(RuntimeError):
+            self._notice(f"{self.received}: saving a checkpoint after this step; a second one stops at once")
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

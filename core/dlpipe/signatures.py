@@ -41,6 +41,8 @@ _MODULES_OF_TYPES = {
     "dlpipe.fields": fields,
 }
 _BUILTINS: dict[str, Any] = {**fields.STRICT_BY_NAME, "None": type(None), "dict": dict, "list": list, "tuple": tuple}
+#: Bases that have no parameters of their own.
+_PLAIN_BASES = {"object", "ABC", "Generic", "Protocol"}
 _MODULE_NAMES = {"torch.nn.Module", "torch.nn.modules.module.Module"}
 
 
@@ -78,7 +80,8 @@ class Parameter:
     @property
     def choice(self) -> str:
         """The list of names this table chooses from (``"optimizer"`` ...), or an empty text."""
-        marks = [mark for mark in typing.get_args(self.kind)[1:] if isinstance(mark, fields.Choice)]
+        parts = [self.kind, *typing.get_args(self.kind)]  # it may stand in a union with None
+        marks = [mark for part in parts for mark in typing.get_args(part)[1:] if isinstance(mark, fields.Choice)]
         return marks[0].kind if marks else ""
 
 
@@ -107,10 +110,10 @@ def read_signature(target: str) -> Signature:
     module, _, name = target.partition(":")
     try:
         found, file = _find(module, name)
+        parameters, documented = _callable(found)
     except Unreadable:
         return _imported(target)
-    documented, parameters = _callable(found)
-    texts = _texts(found, documented)
+    texts = _texts(documented)
     read = {
         parameter.name: Parameter(
             parameter.name,
@@ -120,67 +123,86 @@ def read_signature(target: str) -> Signature:
         )
         for parameter in parameters
     }
-    doc = (found.docstring or documented.docstring or griffe.Docstring("")).value
+    doc = next((item.docstring.value for item in documented if item.docstring), "")
     return Signature(read, doc.strip().partition("\n")[0], str(file))
 
 
-def _callable(found: griffe.Object) -> tuple[griffe.Object, list[griffe.Parameter]]:
-    """Return what holds the signature of a class or function, and its parameters less self."""
+def _callable(found: griffe.Object) -> tuple[list[griffe.Parameter], list[griffe.Object]]:
+    """Return the parameters of a class or function less self, and whatever may document them."""
     variadic = (griffe.ParameterKind.var_positional, griffe.ParameterKind.var_keyword)
     if isinstance(found, griffe.Function):
-        return found, [parameter for parameter in found.parameters if parameter.kind not in variadic]
+        return [parameter for parameter in found.parameters if parameter.kind not in variadic], [found]
     if not isinstance(found, griffe.Class):
-        return found, []
-    if any("dataclass" in str(decorator.value) for decorator in found.decorators):
-        fields_ = [member for member in found.members.values() if isinstance(member, griffe.Attribute)]
-        return found, [
-            griffe.Parameter(field.name, annotation=field.annotation, default=field.value)
-            for field in fields_
-            if field.annotation is not None and "ClassVar" not in str(field.annotation)
-        ]
+        raise Unreadable(f"{found.path} is neither a class nor a function")
     for ancestor in _ancestors(found):
         init = ancestor.members.get("__init__")
         if isinstance(init, griffe.Function):
-            return init, [parameter for parameter in init.parameters if parameter.kind not in variadic][1:]
-    return found, []
+            parameters = [parameter for parameter in init.parameters if parameter.kind not in variadic][1:]
+            return parameters, [found, ancestor, init]
+        if _is_dataclass(ancestor):
+            return _dataclass_fields(ancestor), [found, *_ancestors(ancestor)]
+    return [], [found]
 
 
 def _ancestors(found: griffe.Class) -> Iterator[griffe.Class]:
-    """Yield the class and those it inherits from, as far as their sources can be found."""
+    """Yield the class and those it inherits from, the nearest first."""
     yield found
     for base in found.bases:
-        try:
-            module, _, name = _path(str(base), found).rpartition(".")
-            parent, _ = _find(module, name)
-        except Unreadable:
+        name = str(base).partition("[")[0]
+        if name.rpartition(".")[2] in _PLAIN_BASES:
             continue
-        if isinstance(parent, griffe.Class):
-            yield from _ancestors(parent)
+        module, _, name = _path(name, found).rpartition(".")
+        parent, _ = _find(module, name)
+        if not isinstance(parent, griffe.Class) or parent.path == found.path:
+            raise Unreadable(f"{found.path} inherits from {base}")
+        yield from _ancestors(parent)
 
 
-def _texts(*documented: griffe.Object) -> dict[str, str]:
-    """Return the ``Args:`` lines of the docstrings by parameter."""
+def _is_dataclass(found: griffe.Class) -> bool:
+    return any("dataclass" in str(decorator.value) for decorator in found.decorators)
+
+
+def _dataclass_fields(found: griffe.Class) -> list[griffe.Parameter]:
+    """Return the parameters that ``@dataclass`` makes: those of the bases first."""
+    parameters: dict[str, griffe.Parameter] = {}
+    for ancestor in filter(_is_dataclass, reversed(list(_ancestors(found)))):
+        for member in ancestor.members.values():
+            if not isinstance(member, griffe.Attribute) or member.annotation is None:
+                continue
+            if "instance-attribute" not in member.labels:  # griffe has taken ClassVar off the annotation
+                continue
+            if "field(" in str(member.value):
+                raise Unreadable(f"{member.path} is made by field()")
+            parameters[member.name] = griffe.Parameter(member.name, annotation=member.annotation, default=member.value)
+    return list(parameters.values())
+
+
+def _texts(documented: list[griffe.Object]) -> dict[str, str]:
+    """Return the ``Args:`` lines of the docstrings by parameter; the first that has one wins."""
     texts: dict[str, str] = {}
     for item in documented:
         if item.docstring is None:
             continue
         for section in item.docstring.parse("google", warnings=False):
             if isinstance(section, griffe.DocstringSectionParameters):
-                texts.update({entry.name: " ".join(entry.description.split()) for entry in section.value})
+                for entry in section.value:
+                    texts.setdefault(entry.name, " ".join(entry.description.split()))
     return texts
 
 
 def _find(module: str, name: str) -> tuple[griffe.Object, Path]:
     """Return the parsed class, function or attribute `name` of `module`, and its file."""
-    file = _source(module)
-    tree = _parse(module, file)
-    member = tree.members.get(name)
-    if member is None:
-        raise Unreadable(f"{module} has no {name}")
-    if isinstance(member, griffe.Alias):
-        origin, _, original = member.target_path.rpartition(".")
-        return _find(origin, original)
-    return member, file
+    seen = set()
+    while (module, name) not in seen:
+        seen.add((module, name))
+        file = _source(module)
+        member = _parse(module, file).members.get(name)
+        if member is None:
+            raise Unreadable(f"{module} has no {name}")
+        if not isinstance(member, griffe.Alias):
+            return member, file
+        module, _, name = member.target_path.rpartition(".")
+    raise Unreadable(f"{module} imports {name} from itself")
 
 
 @cache
@@ -216,7 +238,7 @@ def _resolve(annotation: str, scope: griffe.Object) -> Any:
     """Return the type that an annotation in `scope` means, or Any."""
     try:
         return _type(ast.parse(annotation, mode="eval").body, scope)
-    except (Unreadable, SyntaxError, TypeError):
+    except (Unreadable, SyntaxError, TypeError, RecursionError):  # Json = dict[str, "Json"]
         return Any
 
 
@@ -229,13 +251,16 @@ def _type(node: ast.expr, scope: griffe.Object) -> Any:
         outer = _type(node.value, scope)
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if outer is typing.Literal:
-            return typing.Literal[tuple(ast.literal_eval(part) for part in inner)]
+            return typing.Literal[tuple(_constant(part) for part in inner)]
         if outer is typing.Annotated:
             marks = tuple(_mark(part, scope) for part in inner[1:])
             return typing.Annotated[(_type(inner[0], scope), *marks)]
         if outer in (Union, typing.Optional):
             return _union(inner, scope)
-        return outer[tuple(... if _is_ellipsis(part) else _type(part, scope) for part in inner)]
+        parts = tuple(... if _is_ellipsis(part) else _type(part, scope) for part in inner)
+        if any(isinstance(part, fields.ModelReference) for part in parts):
+            raise Unreadable(ast.unparse(node))
+        return outer[parts]
     if isinstance(node, (ast.Name, ast.Attribute)):
         return _named(ast.unparse(node), scope)
     raise Unreadable(ast.unparse(node))
@@ -263,7 +288,7 @@ def _named(name: str, scope: griffe.Object) -> Any:
     if path in _MODULE_NAMES:
         return fields.ModelReference()
     module, _, attribute = path.rpartition(".")
-    if module in _MODULES_OF_TYPES:
+    if hasattr(_MODULES_OF_TYPES.get(module), attribute):
         return getattr(_MODULES_OF_TYPES[module], attribute)
     found, _ = _find(module, attribute)
     if isinstance(found, griffe.Attribute) and found.value is not None:

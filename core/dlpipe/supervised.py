@@ -78,7 +78,8 @@ class Supervised:
         )
         per_epoch = self._batches.per_epoch
         self.steps_per_epoch = None if per_epoch is None else -(-per_epoch // accumulate)
-        total = steps or (epochs * self.steps_per_epoch if epochs and self.steps_per_epoch else None)
+        ends = [steps, epochs * self.steps_per_epoch if epochs and self.steps_per_epoch else None]
+        total = min((end for end in ends if end is not None), default=None)
         self._optimizer = build_optimizer(model.parameters(), optimizer)
         self._schedule = build_schedule(self._optimizer, schedule, warmup_steps, total)
         self._average = (
@@ -91,10 +92,12 @@ class Supervised:
         self._loss: Callable[[Batch], Tensor] | None = None  # made when the first batch tells its columns
         self._epoch = 0
         self._seen = 0  # batches of this epoch
-        if hasattr(model, "loss") and loss == "auto" and label_smoothing:
+        own = hasattr(model, "loss") and loss == "auto"
+        if label_smoothing and (own or loss not in ("auto", "cross_entropy")):
+            whose = f"{type(model).__name__} has a loss of its own" if own else f'the loss is "{loss}"'
             raise InputError(
-                f"[trainer] label_smoothing = {label_smoothing}: {type(model).__name__} has a loss of its own, "
-                'which knows no smoothing; leave it out, or set loss = "cross_entropy"'
+                f"[trainer] label_smoothing = {label_smoothing}: {whose}, which knows no smoothing; "
+                'leave it out, or set loss = "cross_entropy"'
             )
 
     @property
@@ -114,6 +117,8 @@ class Supervised:
                     self._epoch, self._seen = self._epoch + 1, 0
                 yield metrics
             if self._batches.per_epoch is None:
+                if not self._seen:
+                    raise InputError(f"the training split gave no example in epoch {self._epoch}; expected some")
                 self._epoch, self._seen = self._epoch + 1, 0
 
     def logged(self) -> dict[str, float]:
@@ -164,9 +169,9 @@ class Supervised:
                 loss = loss.detach()
             else:
                 loss = self._accumulated(loss_of, parts)
+            metrics.setdefault("loss", loss)
             if self._max_grad_norm is not None:
                 metrics["grad_norm"] = nn.utils.clip_grad_norm_(model.parameters(), self._max_grad_norm)
-            metrics.setdefault("loss", loss)
             return loss
 
         # Only L-BFGS asks for the loss several times a step; for the others a closure is a detour.
@@ -183,13 +188,13 @@ class Supervised:
 
     def _accumulated(self, loss_of: Callable[[Batch], Tensor], parts: list[Batch]) -> Tensor:
         # A part counts by its number of targets; equal parts would not be one large batch.
-        counts = torch.stack([_count(part) for part in parts])
-        total = torch.zeros((), device=counts.device)
+        counts = torch.stack([count_targets(part) for part in parts])
+        losses = []
         for part, weight in zip(parts, counts / counts.sum(), strict=True):
             loss = loss_of(part) * weight
             loss.backward()
-            total += loss.detach()
-        return total
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def _choose_loss(self, batch: Batch) -> Callable[[Batch], Tensor]:
         caller = Caller(self._live, tuple(batch))
@@ -231,7 +236,8 @@ class Supervised:
         return measures[self._loss_name]
 
 
-def _count(batch: Batch) -> Tensor:
+def count_targets(batch: Batch) -> Tensor:
+    """Return over how much the loss of a batch is a mean: its targets, or its examples where it has none."""
     targets = batch.get("targets")
     if targets is None:
         first = next(iter(batch.values()))

@@ -1,30 +1,48 @@
 """On which line of a TOML text each key stands.
 
 ``tomllib`` tells no positions, and no library does. This scanner follows only the structure (keys,
-tables, strings, brackets); it is asked after ``tomllib`` has accepted the text, or to find what a
-rejected text says twice.
+tables, strings, brackets). It runs before ``tomllib``, which recurses once per level: a text that
+nests too deep is refused here. Where a text is not TOML it stops; ``tomllib`` says why.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 
 Path = tuple[str | int, ...]
 #: Path, line, and whether this mention defines it (``a.b = 1`` defines ``a.b`` and mentions ``a``).
 Found = tuple[Path, int, bool]
 
+#: Levels of tables and arrays; no pipeline that a person writes nests deeper than this.
+MAX_DEPTH = 20
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)+")
 _BLANK = re.compile(r"[ \t]+")
 _SCALAR = re.compile(r"[^,\]}#\n]+")
-_STRINGS = (
-    re.compile(r'"""(?:\\.|[^\\])*?"{3,5}', re.DOTALL),
-    re.compile(r"'''.*?'{3,5}", re.DOTALL),
+_LINE_STRINGS = (
     re.compile(r'"(?:\\.|[^"\\\n])*"'),
     re.compile(r"'[^'\n]*'"),
 )
-_ESCAPED = re.compile(r"\\(.)")
+_STRINGS = (
+    re.compile(r'"""(?:\\.|[^\\])*?"{3,5}', re.DOTALL),
+    re.compile(r"'''.*?'{3,5}", re.DOTALL),
+    *_LINE_STRINGS,
+)
+
+
+class TooDeep(Exception):
+    """A key or array on line `line` is more than `MAX_DEPTH` levels deep."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        super().__init__(f"nests deeper than {MAX_DEPTH} levels")
+
+
+class _NotToml(Exception):
+    """Here the scanner cannot go on."""
 
 
 class _Scanner:
@@ -44,32 +62,42 @@ class _Scanner:
         self.at += len(symbol) * found
         return found
 
+    def expect(self, symbol: str) -> None:
+        if not self.take(symbol):
+            raise _NotToml
+
     def line(self) -> int:
         start, line = self._counted
         self._counted = (self.at, line + self.text.count("\n", start, self.at))
         return self._counted[1]
 
-    def string(self) -> str:
-        for pattern in _STRINGS:
+    def string(self, patterns: tuple[re.Pattern[str], ...]) -> str:
+        for pattern in patterns:
             if found := self.skip(pattern):
                 return found
         return ""
 
-    def key(self) -> tuple[str, ...]:
-        """Read a dotted key; an empty tuple where there is none."""
+    def key(self, above: int) -> tuple[str, ...]:
+        """Read a dotted key that stands `above` levels deep."""
         parts: list[str] = []
-        while True:
+        while not parts or self.take("."):
             self.skip(_BLANK)
-            part = self.skip(_BARE_KEY)
-            if not part:
-                quoted = self.string()
-                if not quoted:
-                    return tuple(parts)
-                part = quoted[1:-1] if quoted[0] == "'" else _ESCAPED.sub(r"\1", quoted[1:-1])
-            parts.append(part)
+            parts.append(self.skip(_BARE_KEY) or self.quoted_key())
             self.skip(_BLANK)
-            if not self.take("."):
-                return tuple(parts)
+            if above + len(parts) > MAX_DEPTH:
+                raise TooDeep(self.line())
+        return tuple(parts)
+
+    def quoted_key(self) -> str:
+        quoted = self.string(_LINE_STRINGS)
+        if not quoted:
+            raise _NotToml
+        if quoted[0] == "'" or "\\" not in quoted:
+            return quoted[1:-1]
+        try:
+            return str(tomllib.loads(f"key = {quoted}")["key"])
+        except tomllib.TOMLDecodeError:
+            raise _NotToml from None
 
     def value(self, path: Path) -> Iterator[Found]:
         self.skip(_BLANK)
@@ -77,85 +105,97 @@ class _Scanner:
             yield from self.items(path)
         elif self.take("{"):
             yield from self.inline_table(path)
-        elif not self.string():
-            self.skip(_SCALAR)
+        elif not self.string(_STRINGS) and not self.skip(_SCALAR):
+            raise _NotToml
 
     def items(self, path: Path) -> Iterator[Found]:
+        if len(path) == MAX_DEPTH:
+            raise TooDeep(self.line())
         index = 0
-        while self.at < len(self.text):
-            self.skip(_SPACE)
-            if self.take("]"):
-                return
-            before = self.at
+        self.skip(_SPACE)
+        while not self.take("]"):
             yield (*path, index), self.line(), True
             yield from self.value((*path, index))
             self.skip(_SPACE)
-            index += self.take(",")
-            if self.at == before:
+            if not self.take(","):
+                self.expect("]")
                 return
+            self.skip(_SPACE)
+            index += 1
 
     def inline_table(self, path: Path) -> Iterator[Found]:
-        while self.at < len(self.text):
-            self.skip(_SPACE)
-            if self.take("}"):
-                return
-            before = self.at
+        self.skip(_SPACE)
+        while not self.take("}"):
             yield from self.assignment(path)
             self.skip(_SPACE)
-            self.take(",")
-            if self.at == before:
+            if not self.take(","):
+                self.expect("}")
                 return
+            self.skip(_SPACE)
 
     def assignment(self, path: Path) -> Iterator[Found]:
         line = self.line()
-        key = self.key()
-        if key:
-            for length in range(1, len(key) + 1):
-                yield (*path, *key[:length]), line, length == len(key)
-            self.take("=")
-            yield from self.value((*path, *key))
+        key = self.key(len(path))
+        for length in range(1, len(key) + 1):
+            yield (*path, *key[:length]), line, length == len(key)
+        self.expect("=")
+        yield from self.value((*path, *key))
 
     def tables(self) -> Iterator[Found]:
         table: Path = ()
         lengths: dict[Path, int] = {}
-        while True:
-            self.skip(_SPACE)
-            if self.at >= len(self.text):
-                return
-            before = self.at
+        self.skip(_SPACE)
+        while self.at < len(self.text):
             if self.take("["):
                 array, line = self.take("["), self.line()
-                table = self.key()
-                self.take("]]" if array else "]")
+                *around, last = self.key(0)
+                self.expect("]]" if array else "]")
+                table = ()
+                for part in around:
+                    table = (*table, part)
+                    yield table, line, False
+                    if table in lengths:  # [a.b] below [[a]] is a table of the last a
+                        table = (*table, lengths[table] - 1)
+                table = (*table, last)
                 if array:
-                    index = lengths.get(table, 0)
-                    lengths[table] = index + 1
-                    table = (*table, index)
-                for length in range(1, len(table)):
-                    yield table[:length], line, False
+                    yield table, line, False
+                    lengths[table] = lengths.get(table, 0) + 1
+                    table = (*table, lengths[table] - 1)
                 yield table, line, True
             else:
                 yield from self.assignment(table)
-            if self.at == before:  # not TOML; tomllib has said so
-                return
+            self.skip(_SPACE)
+
+    def found(self) -> Iterator[Found]:
+        try:
+            yield from self.tables()
+        except _NotToml:
+            return
 
 
 def key_lines(text: str) -> dict[Path, int]:
     """Return the line, from 1, of each key and table by its path; the first one if there are several.
 
     A path is ``("model", "hidden_dim")``, and ``("filters", 0, "size")`` inside an array.
+
+    Raises:
+        TooDeep: something is nested too deep.
     """
     lines: dict[Path, int] = {}
-    for path, line, _ in _Scanner(text).tables():
+    for path, line, _ in _Scanner(text).found():
         lines.setdefault(path, line)
     return lines
 
 
 def repeated_keys(text: str) -> list[tuple[Path, int, int]]:
-    """Return (path, first line, second line) for each key or table that a text defines twice."""
+    """Return (path, first line, second line) for each key or table that a text defines twice.
+
+    Raises:
+        TooDeep: something is nested too deep.
+    """
     defined: dict[Path, int] = {}
     repeated = []
-    for path, line, defines in _Scanner(text).tables():
+    for path, line, defines in _Scanner(text).found():
         if defines and path in defined:
             repeated.append((path, defined[path], line))
         elif defines:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from dlpipe.inference import evaluate_run, open_run, predict
 from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import load_plugins
 from dlpipe.runs import RunFolder
+from dlpipe.testing import check_resume
 
 PLUGIN = """
 import torch
@@ -273,7 +276,9 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(project, monkey
         save(*arguments)
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
-    with pytest.raises(CheckpointError, match=r"step 10 could not be saved: No space left on device; the checkpoint of"):
+    with pytest.raises(
+        CheckpointError, match=r"step 10 could not be saved: No space left on device; the checkpoint of"
+    ):
         run_it(project)
     monkeypatch.setattr(checkpoint.torch, "save", save)
 
@@ -445,3 +450,57 @@ def test_a_stage_that_a_run_does_not_have_is_named(staged):
 
     with pytest.raises(InputError, match="has no stage 'third'; it has first, second"):
         open_run(folder.path, stage="third", allow_local_plugins=True)
+
+
+def test_a_second_process_on_one_run_is_refused_with_the_owners_name(project):
+    folder = run_it(project)
+    code = f"""
+import sys, time
+from pathlib import Path
+from dlpipe.runs import RunFolder
+from dlpipe.testing import check_resume
+with RunFolder(Path({str(folder.path)!r})).lock():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "locked\n"
+
+        with pytest.raises(
+            RunFolderError, match=rf"is being worked on by process {owner.pid} on .+; wait for it to end"
+        ):
+            resume(folder, load_plugins(), allow_local_plugins=True)
+
+        owner.kill()
+        owner.wait()
+    resume(folder, load_plugins(), allow_local_plugins=True)  # the dead leave no lock behind
+
+
+def test_resume_auto_finds_the_newest_unfinished_run_of_the_same_pipeline(project):
+    finished = run_it(project)
+    stopped, other = run_it(project), run_it(project, "seed=4")
+    stopped.set_status("running")  # as after a kill
+    other.set_status("running")
+
+    found = RunFolder.unfinished(project / "runs", pipeline()[0])
+
+    assert found is not None
+    assert found.path == stopped.path != finished.path
+    assert RunFolder.unfinished(project / "runs", pipeline("seed=5")[0]) is None
+
+
+def test_check_resume_passes_for_a_trainer_that_remembers_everything(project):
+    check_resume("points.toml", project / "runs", stops=(1, 7), allow_local_plugins=True)
+
+
+def test_check_resume_names_what_a_forgetful_trainer_forgot(project, monkeypatch):
+    from dlpipe.supervised import Supervised
+
+    remember = Supervised.state_dict
+    monkeypatch.setattr(Supervised, "state_dict", lambda self: remember(self) | {"seen": 0})
+
+    with pytest.raises(AssertionError, match=r"stopped after step 7: at step 8, train/loss is .*, undisturbed"):
+        check_resume("points.toml", project / "runs", stops=(7,), allow_local_plugins=True)

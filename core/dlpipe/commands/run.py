@@ -11,7 +11,8 @@ from dlpipe.commands import options
 from dlpipe.components import load_target
 from dlpipe.pipeline import load_pipeline
 from dlpipe.pipeline_file import relative
-from dlpipe.plugins import Registry
+from dlpipe.plugins import Registry, load_plugins
+from dlpipe.runs import RunFolder
 
 
 @click.command(
@@ -19,13 +20,22 @@ from dlpipe.plugins import Registry
 Examples:
   dlpipe run pipelines/slot_filling.toml
   dlpipe run pipelines/slot_filling.toml --set trainer.epochs=3 --set model.cell=gru
-  dlpipe run pipelines/slot_filling.toml --dry-run"""
+  dlpipe run pipelines/slot_filling.toml --dry-run
+  dlpipe run pipelines/slot_filling.toml --resume auto      (the line for a batch job)"""
 )
 @options.pipeline_file
 @options.assignments
 @click.option("--runs", default="runs", type=click.Path(path_type=Path), help="Keep run folders here instead of runs/.")
 @click.option("--dry-run", is_flag=True, help="Build everything and put one batch through; train and keep nothing.")
 @click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
+@click.option(
+    "--resume",
+    "resume_mode",
+    type=click.Choice(["auto", "never"]),
+    default="never",
+    show_default=True,
+    help="auto: go on with the newest unfinished run of this very pipeline, if there is one. For batch jobs.",
+)
 @click.option("--fresh", is_flag=True, help="Run every stage, also one whose inputs did not change since the last run.")
 @click.option("--explain", is_flag=True, help="Say for each stage why it is run.")
 @options.local_plugins
@@ -38,6 +48,7 @@ def run(
     runs: Path,
     dry_run: bool,
     fast: bool,
+    resume_mode: str,
     fresh: bool,
     explain: bool,
     allow_local_plugins: bool,
@@ -49,7 +60,12 @@ def run(
         built = load_target("dlpipe.execute:dry_run")(pipeline)
         click.echo(json.dumps(built, indent=1))
         return
-    folder = load_target("dlpipe.execute:run")(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)
+    folder = RunFolder.unfinished(runs, pipeline) if resume_mode == "auto" else None
+    if folder:
+        load_target("dlpipe.execute:resume")(folder, load_plugins(), allow_local_plugins=allow_local_plugins)
+    else:
+        start = load_target("dlpipe.execute:run")
+        folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)
     if as_json:
         click.echo(json.dumps({"run": str(folder.path), **folder.status()}))
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dlpipe.errors import InputError
 from dlpipe.json_schema import pipeline_schema
 from dlpipe.plugins import Registry
 
@@ -24,6 +25,9 @@ def schema(registry: Registry, output: Path | None) -> None:
     """Print a JSON Schema of the pipeline file, with all installed components."""
     text = json.dumps(pipeline_schema(registry), indent=1, ensure_ascii=False) + "\n"
     if output:
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{output} cannot be written: {error.strerror}; choose another --output") from error
     else:
         click.echo(text, nl=False)

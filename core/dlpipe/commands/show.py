@@ -11,14 +11,18 @@ import click
 import tomli_w
 
 from dlpipe.commands import options
+from dlpipe.commands.list import LISTED
 from dlpipe.components import Offer, nearest
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, RunFolderError
 from dlpipe.fields import describe
-from dlpipe.pipeline import Pipeline, load_pipeline, shown
+from dlpipe.pipeline import LOOP_OPTIONS, PROVIDED, Pipeline, load_pipeline, shown
 from dlpipe.pipeline_file import KeyPath
 from dlpipe.plugins import Registry
 from dlpipe.runs import RESOLVED
-from dlpipe.signatures import Computed, read_signature
+from dlpipe.signatures import Computed, Parameter, read_signature
+
+#: Kinds whose required parameters the data tells, where the file does not.
+TOLD_FACTS = {"model", "evaluator"}
 
 
 @click.command(
@@ -44,17 +48,19 @@ def show(
 ) -> None:
     """Show WHAT in full: a pipeline file or run folder with all defaults, or a component by its name."""
     path = Path(what)
-    offers = [offer for offers in registry.offers.values() for offer in offers.values() if offer.name == what]
-    if offers and not path.exists():
-        _show_component(offers[0], as_json)
+    components = {name: offer for kind in LISTED for name, offer in registry.offers[kind].items()}
+    if what in components and not path.exists():
+        _show_component(components[what], as_json)
         return
-    if not path.exists() and not path.suffix and "/" not in what:
-        known = {offer.name for offers in registry.offers.values() for offer in offers.values()}
-        raise InputError(f"{what} is neither a pipeline file, a run folder nor a component.{nearest(what, known)}")
+    if not path.exists() and path.suffix != ".toml" and "/" not in what:
+        message = f"{what} is neither a pipeline file, a run folder nor a component.{nearest(what, components)}"
+        raise InputError(message)
     file = path / RESOLVED if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise RunFolderError.missing(path, RESOLVED)
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if as_json:
-        click.echo(json.dumps(pipeline.plain(), indent=1))
+        click.echo(json.dumps(pipeline.plain(), indent=1, default=str))  # a date is no JSON
     elif origins:
         rows = list(_origins(pipeline))
         width = min(max(len(text) for text, _ in rows), 60)
@@ -81,20 +87,27 @@ def _leaves(tree: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, A
 def _show_component(offer: Offer, as_json: bool) -> None:
     component = offer.component
     signature = read_signature(component.target)
+    known = dict(signature.parameters)
+    if component.kind == "trainer":
+        known |= read_signature(LOOP_OPTIONS).parameters
+    provided = PROVIDED.get(component.kind, set())
+    if component.kind in TOLD_FACTS:
+        provided = {name for name, parameter in known.items() if parameter.required}
     parameters = [
         {
             "name": parameter.name,
             "expects": describe(parameter.kind),
-            "default": parameter.default.source if isinstance(parameter.default, Computed) else parameter.default,
+            "required": parameter.required,
+            "default": _default(parameter),
             "text": parameter.text,
         }
-        for parameter in signature.parameters.values()
-        if not parameter.required
+        for name, parameter in known.items()
+        if name not in provided
     ]
-    needs = [parameter.name for parameter in signature.parameters.values() if parameter.required]
+    needs = [name for name in known if name in provided]
     if as_json:
-        known = {"name": offer.name, "kind": component.kind, "summary": component.summary, "needs": needs}
-        click.echo(json.dumps({**known, "parameters": parameters}, indent=1, default=str))
+        top = {"name": offer.name, "kind": component.kind, "summary": component.summary, "needs": needs}
+        click.echo(json.dumps({**top, "parameters": parameters}, indent=1, default=str))
         return
     click.secho(f"{offer.name}  ({component.kind}, {offer.distribution})", bold=True)
     click.echo(f"  {signature.summary or component.summary}\n")
@@ -102,5 +115,12 @@ def _show_component(offer: Offer, as_json: bool) -> None:
         click.echo(f"  given by dlpipe or by the data: {', '.join(needs)}\n")
     for parameter in parameters:
         default = "" if parameter["default"] is None else f" = {shown(parameter['default'])}"
+        default = " (must be given)" if parameter["required"] else default
         click.secho(f"  {parameter['name']}{default}", bold=True)
         click.echo(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}")
+
+
+def _default(parameter: Parameter) -> Any:
+    if parameter.required:
+        return None
+    return parameter.default.source if isinstance(parameter.default, Computed) else parameter.default

@@ -1,0 +1,175 @@
+"""Shared by the tests of the core: a few made-up components, and short ways to pipeline files."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from dlpipe.components import Callback, Component, Data, Evaluator, Model, Offer, Trainer
+from dlpipe.errors import PipelineError
+from dlpipe.pipeline import load_pipeline
+from dlpipe.plugins import Plugin, Registry, load_plugins
+
+# Components that are read, never imported: `nowhere` does not exist.
+PARTS = '''
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import nowhere
+from pydantic import Field
+from torch import nn
+
+from dlpipe.fields import Fraction, OptimizerTable, Positive, ScheduleTable
+
+
+def images(*, path: Path | None = None, files: list[Path] = [], pair: tuple[Path, Path] | None = None,
+           size: Positive = 8, offline: bool = False, extra: Any = None, table: Mapping[str, Any] = {}):
+    """Images."""
+
+
+def words(*, must: str):
+    """Words."""
+
+
+class Net(nn.Module):
+    """A net."""
+
+    def __init__(self, num_classes: int, *, dropout: Fraction = 0.5, bias: bool = True, rate: float = 0.1,
+                 sizes: tuple[int, ...] = (3,), kind: Literal["a", "b", 3] = "a", label: str | None = None) -> None: ...
+
+
+class Tuned(nn.Module):
+    """A net on top of another."""
+
+    def __init__(self, *, encoder: nn.Module, second: nn.Module | None = None) -> None: ...
+
+
+class Fit:
+    """A trainer."""
+
+    def __init__(self, model, data, compute, seed: int, *, batch_size: Positive = 4, steps: Positive | None = None,
+                 optimizer: OptimizerTable = {"use": "sgd"}, schedule: ScheduleTable | None = None) -> None: ...
+
+
+class Play:
+    """A trainer that makes its own model."""
+
+    def __init__(self, data, compute, seed: int, *, gamma: Fraction = 0.9) -> None: ...
+
+
+class Accuracy:
+    """An evaluator."""
+
+    def __init__(self, num_classes: int, top: Positive = 1) -> None: ...
+
+
+class Watch:
+    """A callback."""
+
+    def __init__(self, num_classes: int, every: Positive = 1) -> None: ...
+'''
+
+
+def offer(record: Component, namespace: str = "fake") -> Offer:
+    return Offer(record, namespace, f"dlpipe-{namespace} 1.0")
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory):
+    """Make the module `fake_parts` readable, without importing it."""
+    folder = tmp_path_factory.mktemp("parts")
+    (folder / "fake_parts.py").write_text(PARTS)
+    sys.path.insert(0, str(folder))
+    yield "fake_parts"
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture
+def fakes(parts) -> Registry:
+    """The installed plugins' registry, and the components of `PARTS` as those of a plugin `fake`."""
+    registry = load_plugins({})
+    registry.plugins.append(Plugin("fake", parts, "dlpipe-fake 1.0"))
+    for record in (
+        Data("images", f"{parts}:images", "images", facts=("num_classes", "image_shape")),
+        Data("words", f"{parts}:words", "words"),
+        Model("net", f"{parts}:Net", "a net"),
+        Model("tuned", f"{parts}:Tuned", "a net on another"),
+        Model("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe[far]"),
+        Model("gone", "nowhere_at_all:Net", "its module is missing"),
+        Trainer("fit", f"{parts}:Fit", "fits"),
+        Trainer("play", f"{parts}:Play", "plays"),
+        Evaluator("accuracy", f"{parts}:Accuracy", "counts"),
+        Callback("watch", f"{parts}:Watch", "watches"),
+    ):
+        known = offer(record)
+        registry.offers[record.kind][known.name] = known
+    return registry
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file of the test's own folder and return its path."""
+
+    def write(text: str | bytes, name: str = "pipeline.toml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def load(write, fakes):
+    """Check a pipeline text against the made-up components."""
+
+    def load(text: str | Path, assignments=(), **options):
+        file = text if isinstance(text, Path) else write(text)
+        return load_pipeline(file, fakes, assignments, **options)
+
+    return load
+
+
+@pytest.fixture
+def mistakes(load):
+    """Return what is wrong with a pipeline text, as (line, message)."""
+
+    def mistakes(text: str | Path, assignments=(), **options) -> list[tuple[int, str]]:
+        with pytest.raises(PipelineError) as caught:
+            load(text, assignments, **options)
+        return [(problem.line, problem.message) for problem in caught.value.problems]
+
+    return mistakes
+
+
+class Distribution(metadata.Distribution):
+    """An installed distribution that has a name and a version, and nothing else."""
+
+    def __init__(self, name: str, version: str) -> None:
+        self._metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+    def read_text(self, filename: str) -> str | None:
+        return self._metadata if filename == "METADATA" else None
+
+    def locate_file(self, path):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def entry_point(tmp_path, monkeypatch):
+    """Write a plugin module and return an entry point that leads to it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def entry_point(namespace: str, code: str, *, distribution: str = "") -> metadata.EntryPoint:
+        module = f"plugin_{namespace}_{len(list(tmp_path.glob('plugin_*')))}"
+        (tmp_path / f"{module}.py").write_text(f"from dlpipe import *\nfrom dlpipe import hookimpl\n{code}\n")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        point = metadata.EntryPoint(namespace, module, "dlpipe.plugins")
+        vars(point).update(dist=Distribution(distribution or f"dlpipe-{namespace}", "1.0"))
+        return point
+
+    return entry_point

@@ -1,0 +1,150 @@
+import io
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlpipe.compute import Compute, derived_seed, prepare, randomness, restore_randomness, seed_everything
+from dlpipe.errors import InputError
+from dlpipe.options import Settings
+
+
+def draw():
+    """Draw once from every global generator."""
+    return random.random(), random.gauss(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))  # noqa: NPY002
+
+
+@pytest.fixture
+def one_gpu(monkeypatch):
+    """A machine that says it has one GPU, cuda:0."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """A machine that says it has no GPU."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+
+
+def test_a_derived_seed_never_changes():
+    assert derived_seed(7, "order", 3) == 38809191718001963
+
+
+def test_a_derived_seed_depends_on_every_part():
+    seeds = {
+        derived_seed(7, "order", 3),
+        derived_seed(8, "order", 3),
+        derived_seed(7, "x", 3),
+        derived_seed(7, "order", 4),
+    }
+
+    assert len(seeds) == 4
+    assert derived_seed(1, 23) != derived_seed(12, 3)
+
+
+def test_the_same_seed_gives_the_same_draws():
+    seed_everything(2**40 + 5)
+    first = draw()
+    seed_everything(2**40 + 5)
+
+    assert draw() == first
+
+
+def test_randomness_comes_back_from_a_file_that_runs_no_code():
+    seed_everything(5)
+    draw()  # so that a second gaussian number is waiting in each generator
+    file = io.BytesIO()
+    torch.save(randomness(), file)
+    expected = [draw() for _ in range(3)]
+
+    seed_everything(6)
+    restore_randomness(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+
+    assert [draw() for _ in range(3)] == expected
+
+
+def test_randomness_of_a_machine_with_more_devices_can_be_restored(monkeypatch):
+    restored = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, index: restored.append(index))
+    state = randomness() | {"cuda": [torch.zeros(16, dtype=torch.uint8)] * 2}
+
+    restore_randomness(state)
+
+    assert restored == [0]
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
+def test_a_device_has_its_index(one_gpu, name):
+    compute = prepare(Settings("x", device=name))
+
+    assert compute.device == torch.device("cuda:0")  # as tensors that were moved there say
+
+
+def test_auto_is_the_cpu_where_there_is_nothing_else(no_gpu):
+    assert prepare(Settings("x")).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there_is_an_error(no_gpu, name):
+    with pytest.raises(InputError, match=rf'device = "{name}": this machine has none of that kind; expected "auto"'):
+        prepare(Settings("x", device=name))
+
+
+def test_a_device_beyond_the_last_one_is_an_error(one_gpu):
+    with pytest.raises(InputError, match=r'device = "cuda:1": this machine has 1 of that kind'):
+        prepare(Settings("x", device="cuda:1"))
+
+
+def test_threads_are_set(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+
+    prepare(Settings("x", device="cpu", threads=3))
+
+    assert asked == [3]
+
+
+def test_determinism_is_asked_for_with_what_cublas_needs(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
+    monkeypatch.setattr(os, "environ", {})
+
+    prepare(Settings("x", device="cpu", deterministic=True))
+
+    assert asked == [True]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_float32_runs_without_autocast():
+    with Compute(torch.device("cpu")).autocast():
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_bfloat16_is_autocast():
+    layer, images = torch.nn.Linear(2, 5), torch.ones(7, 2)
+
+    with prepare(Settings("x", device="cpu", precision="bfloat16")).autocast():
+        logits = layer(images)
+
+    assert logits.dtype is torch.bfloat16
+    assert layer.weight.dtype is torch.float32
+    assert_close(logits.float(), layer(images), rtol=0.02, atol=0.02)
+
+
+def test_the_host_holds_what_it_has_loaded():
+    assert Compute(torch.device("cpu")).holds(10**15)
+
+
+def test_a_gpu_holds_half_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 200))
+    compute = Compute(torch.device("cuda:0"))
+
+    assert compute.holds(49)
+    assert not compute.holds(50)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.runs import MetricsLog, RunFolder, read_json, write_json
+
+
+def test_metrics_are_appended_and_read_back(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+
+    log.append({"step": 1, "train/loss": 0.5})
+    log.append({"step": 2, "train/loss": 0.25})
+
+    assert log.records() == [{"step": 1, "train/loss": 0.5}, {"step": 2, "train/loss": 0.25}]
+
+
+def test_what_was_written_after_a_checkpoint_is_cut_off(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.append({"step": 1})
+    size = log.size()
+    log.append({"step": 2})
+    with log.path.open("a") as file:
+        file.write('{"step": 3, "tra')  # killed in the middle of a line
+
+    log.cut(size)
+
+    assert log.records() == [{"step": 1}]
+
+
+def test_a_log_that_was_never_written_has_no_records(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+
+    log.cut(0)
+
+    assert log.size() == 0
+    assert log.records() == []
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(DlpipeError, match=r"metrics.jsonl cannot be written: No such file or directory"):
+        MetricsLog(tmp_path / "gone" / "metrics.jsonl").append({"step": 1})
+
+
+def test_json_is_written_whole_and_read_back(tmp_path):
+    write_json(tmp_path / "status.json", {"state": "finished", "reason": "é"})
+
+    assert read_json(tmp_path / "status.json") == {"state": "finished", "reason": "é"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"is not a run folder: it has no data.json; expected a folder that `dlpipe run` has made"),
+        (b"{", r"data.json cannot be read: Expecting property name"),
+        (b"\xff", r"data.json cannot be read: 'utf-8' codec can't decode"),
+        (b"[1]", r"data.json holds a list; expected an object"),
+        (b"[" * 100_000, r"data.json cannot be read"),
+    ],
+)
+def test_a_file_of_a_run_that_cannot_be_read_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "data.json").write_bytes(content)
+
+    with pytest.raises(RunFolderError, match=message):
+        read_json(tmp_path / "data.json")
+
+
+def test_a_missing_run_folder_is_named_with_its_neighbours(tmp_path):
+    (tmp_path / "2026-01-02").mkdir()
+
+    with pytest.raises(RunFolderError, match=r"there is no such run folder; there are 2026-01-02"):
+        RunFolder.open(tmp_path / "latest")
+
+
+def test_a_stage_without_a_name_is_the_run_itself(tmp_path):
+    assert RunFolder(tmp_path).stage("") == tmp_path
+    assert RunFolder(tmp_path).stage("tag") == tmp_path / "stages" / "tag"
