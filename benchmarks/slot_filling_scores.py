@@ -21,8 +21,8 @@ from pathlib import Path
 
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 ATIS = "slot_filling_atis.toml"
-#: The recipe for the lecture's nets: ten epochs, one direction, 100 hidden units.
-LECTURE = ["trainer.epochs=10", "model.hidden_dim=100", "model.dropout=0.25"]
+#: The recipe for the lecture's recurrent nets.
+LECTURE = ["trainer.epochs=10", "trainer.batch_size=16", "model.hidden_dim=100", "model.dropout=0.25"]
 GROUPS: dict[str, list[tuple[str, str, list[str]]]] = {
     "flights": [
         ("BiLSTM", "slot_filling.toml", []),
@@ -33,31 +33,26 @@ GROUPS: dict[str, list[tuple[str, str, list[str]]]] = {
     "lecture": [
         *(
             (
-                f"feed-forward, {2 * window + 1} words",
+                f"feed-forward, {words} at a time",
                 ATIS,
                 [f"model={{use='text.feedforward_tagger',window={window}}}"],
             )
-            for window in (0, 1, 3)
+            for window, words in ((0, "one word"), (1, "three words"), (3, "seven words"))
         ),
         *(
             (
-                f"{cell.capitalize()}, {'both directions' if both else 'one direction'}, {words} words at a time",
+                name,
                 ATIS,
-                [
-                    *LECTURE,
-                    f"model.cell={cell}",
-                    f"model.bidirectional={str(both).lower()}",
-                    f"model.context_window={words}",
-                ],
+                [*LECTURE, f"model.cell={cell}", f"model.bidirectional={both}", f"model.context_window={words}"],
             )
-            for cell, both, words in (
-                ("jordan", False, 1),
-                ("jordan", False, 5),
-                ("elman", False, 1),
-                ("gru", False, 1),
-                ("lstm", False, 1),
-                ("elman", True, 1),
-                ("lstm", True, 1),
+            for name, cell, both, words in (
+                ("Jordan, one word at a time", "jordan", "false", 1),
+                ("Jordan, five words at a time", "jordan", "false", 5),
+                ("Elman", "elman", "false", 1),
+                ("GRU", "gru", "false", 1),
+                ("LSTM", "lstm", "false", 1),
+                ("Elman, both directions", "elman", "true", 1),
+                ("LSTM, both directions", "lstm", "true", 1),
             )
         ),
     ],

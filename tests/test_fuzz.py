@@ -38,7 +38,9 @@ def damaged(content: bytes, seed: int) -> bytes:
     draw = random.Random(seed)
     for _ in range(draw.randint(1, 6)):
         at, length = draw.randrange(len(content) + 1), draw.choice([1, 1, 4, 40])
-        junk = draw.choice([b"", draw.randbytes(length), content[at : at + length] * 2, b"[[", b'"""', b"= 1e999", b"\n"])
+        junk = draw.choice(
+            [b"", draw.randbytes(length), content[at : at + length] * 2, b"[[", b'"""', b"= 1e999", b"\n"]
+        )
         content = content[:at] + junk + content[at + draw.choice([0, length]) :]
     return content
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlpipe.execute import dry_run, run
+from dlpipe.json_schema import pipeline_schema
 from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import load_plugins
 
@@ -68,3 +69,17 @@ def test_slot_filling_reaches_its_score_and_needs_memory(root, tmp_path):
 def test_slot_filling_on_atis_reaches_its_score(root, real_data, tmp_path):
     # The median of three seeds is 0.949 or more (docs/text/rnn_tagger.md); one seed may lie below it.
     assert score(root / "pipelines" / "slot_filling_atis.toml", real_data, tmp_path) >= 0.942
+
+
+def without_torch(schema):
+    """Drop what depends on the torch that is installed: the parameters of its optimizers and schedules."""
+    if isinstance(schema, dict):
+        return {key: without_torch(value) for key, value in schema.items() if key not in ("optimizer", "schedule")}
+    return [without_torch(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def test_the_schema_beside_the_pipelines_is_up_to_date(root):
+    kept = json.loads((root / "pipelines" / "pipeline.schema.json").read_text())
+
+    # If this fails: dlpipe schema --output pipelines/pipeline.schema.json
+    assert without_torch(kept) == without_torch(pipeline_schema(load_plugins()))

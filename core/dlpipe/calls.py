@@ -23,6 +23,12 @@ def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[s
     return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
 
 
+def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
+    """Return a method of a model, or None; a layer that is called so (``self.loss = nn.MSELoss()``) is none."""
+    method = getattr(model, name, None)
+    return method if inspect.ismethod(method) else None
+
+
 class Caller:
     """Calls ``forward``, ``loss`` and ``decode`` of one model; the names are looked up once.
 
@@ -37,7 +43,7 @@ class Caller:
         self.model = model
         self._columns = columns
         self._forward = self._names(model.forward, 0)
-        decode: Any = getattr(model, "decode", None)
+        decode = own_method(model, "decode")
         self._decode = None if decode is None else self._names(decode, 1)
 
     def outputs(self, batch: Batch) -> Any:
@@ -61,10 +67,11 @@ class Caller:
 
     def loss_names(self) -> list[str] | None:
         """Return the columns that the model's own ``loss`` takes beside the outputs, or None."""
-        return self._names(self.model.loss, 1) if hasattr(self.model, "loss") else None  # type: ignore[arg-type]
+        loss = own_method(self.model, "loss")
+        return None if loss is None else self._names(loss, 1)
 
 
 def columns_needed(model: nn.Module) -> set[str]:
     """Return the names of all columns that a model may ask for, and the targets."""
-    functions = [getattr(model, name) for name in ("forward", "loss", "decode") if hasattr(model, name)]
+    functions = [method for name in ("forward", "loss", "decode") if (method := own_method(model, name))]
     return {"targets"}.union(*(names for function in functions for names in column_names(function)))

@@ -15,9 +15,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from dlpipe.errors import CheckpointError
+from dlpipe.files import flush, link
 from dlpipe.pipeline_file import relative
 
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
@@ -61,16 +62,20 @@ class Checkpoints:
             for left in self.folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed while it saved
                 shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
-            save_model(model, str(temporary / WEIGHTS))
-            torch.save(dict(state), temporary / STATE)
-            files = {name: _describe(temporary / name) for name in (WEIGHTS, STATE)}
+            with ThreadPoolExecutor(2) as both:  # writing, hashing and waiting for the disk all leave the lock
+                weights = both.submit(save_model, model, str(temporary / WEIGHTS))
+                torch.save(dict(state), temporary / STATE)
+                weights.result()
+                flushed = [both.submit(flush, temporary / name) for name in (WEIGHTS, STATE)]
+                files = {name: _describe(temporary / name) for name in (WEIGHTS, STATE)}
+                for each in flushed:
+                    each.result()
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
-            for name in (WEIGHTS, STATE, MANIFEST):
-                _flush(temporary / name)
-            _flush(temporary)
+            flush(temporary / MANIFEST)
+            flush(temporary)
             shutil.rmtree(final, ignore_errors=True)  # of a run that went further before it was resumed
             temporary.rename(final)
-            _flush(self.folder)
+            flush(self.folder)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [earlier for earlier in self.steps() if earlier < step]
@@ -189,28 +194,6 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
 
 
-def link(path: Path, target: str) -> None:
-    """Make `path` a link to `target` in one step, whatever it was before."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(target)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
 def _describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file or folder to the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -145,7 +145,9 @@ def load_target(target: str) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known name that is most like `name`, or an empty text."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    known = list(known)
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    match = match or [other for other in known if len(name) > 2 and other.startswith(name)]
     return f' Did you mean "{match[0]}"?' if match else ""
 
 

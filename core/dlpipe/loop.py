@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dlpipe.checkpoint import Checkpoints
 from dlpipe.compute import randomness, restore_randomness
-from dlpipe.errors import InputError, Interrupted, NonFiniteError, Preempted
+from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted
 from dlpipe.evaluation import Examples
 from dlpipe.options import LoopOptions
 from dlpipe.progress import Progress
@@ -95,12 +95,11 @@ class Loop:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to what a checkpoint says; the trainer has been restored already."""
-        pending = state["pending"]
-        count = len(next(iter(pending.values()))) if pending else 0
-        known = {name: value for name, value in state.items() if name not in ("pending", "log_size", "randomness")}
-        self.state = Progressed(
-            **known, pending=[{name: values[index] for name, values in pending.items()} for index in range(count)]
-        )
+        known = {name: value for name, value in state.items() if name in vars(self.state)}
+        self.state = Progressed(**known | {"pending": [{} for _ in range(state["pending_steps"])]})
+        for name, (places, values) in state["pending"].items():
+            for place, value in zip(places, values, strict=True):
+                self.state.pending[place][name] = value
         self._logged = (self.state.step, self.state.seconds)
         self._saved = self.state.seconds
         self._log.cut(state["log_size"])
@@ -124,7 +123,10 @@ class Loop:
         due = self._next_due()
         pending, signals = state.pending, self._signals
         while not state.reason:
-            pending.append(next(steps))
+            metrics = next(steps, None)
+            if metrics is None:
+                raise PluginError(f"the trainer's steps() ended after step {state.step}; expected an endless iterator")
+            pending.append(metrics)
             state.step += 1
             if state.step == due or signals.received or self._stop_reason:
                 self._pause()
@@ -168,7 +170,7 @@ class Loop:
         if not state.pending:
             return
         columns = self._read()
-        metrics = {f"train/{name}": float(values.double().mean()) for name, values in columns.items()}
+        metrics = {f"train/{name}": float(values.double().mean()) for name, (_, values) in columns.items()}
         metrics |= {f"train/{name}": value for name, value in self._trainer.logged().items()}
         rate = (state.step - self._logged[0]) / max(state.seconds - self._logged[1], 1e-9)
         self._logged = (state.step, state.seconds)
@@ -208,7 +210,8 @@ class Loop:
         content = {name: value for name, value in vars(state).items() if name != "pending"}
         content |= {
             "pending": columns,
-            "log_size": self._log.size(),
+            "pending_steps": len(state.pending),
+            "log_size": self._log.sync(),
             "randomness": randomness(),
         }
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
@@ -216,17 +219,26 @@ class Loop:
         self._saved = state.seconds
         self._watchers.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
-    def _read(self) -> dict[str, Tensor]:
-        """Return the numbers of the steps since the last log point, by name, on the CPU; they are finite."""
+    def _read(self) -> dict[str, tuple[list[int], Tensor]]:
+        """Return the numbers of the steps since the last log point, by name: which steps, and their values.
+
+        A step need not have all names. The values are on the CPU and finite.
+        """
         pending = self.state.pending
-        columns: dict[str, Tensor] = {}
-        for name, last in pending[-1].items() if pending else ():
+        columns: dict[str, tuple[list[int], Tensor]] = {}
+        for name in dict.fromkeys(name for metrics in pending for name in metrics):
+            places = [place for place, metrics in enumerate(pending) if name in metrics]
+            values = [pending[place][name] for place in places]
             # Those that a checkpoint brought back are on the CPU.
-            columns[name] = torch.stack([metrics[name].to(last.device) for metrics in pending]).cpu()
-        broken = {name: int((~it.isfinite()).nonzero()[0]) for name, it in columns.items() if not _finite(it)}
+            columns[name] = places, torch.stack([value.to(values[-1].device) for value in values]).cpu()
+        broken = {
+            name: places[int((~values.isfinite()).nonzero()[0])]
+            for name, (places, values) in columns.items()
+            if not _finite(values)
+        }
         if broken:
-            name, first = min(broken.items(), key=lambda found: found[1])
-            self._fail(self.state.step - len(pending) + first + 1, f"train/{name}", float(columns[name][first]))
+            name, place = min(broken.items(), key=lambda found: found[1])
+            self._fail(self.state.step - len(pending) + place + 1, f"train/{name}", float(pending[place][name]))
         return columns
 
     def _require_finite_weights(self) -> None:

@@ -48,7 +48,7 @@ def build_schedule(
     known = inspect.signature(load_target(target)).parameters
     for name in TOTAL_STEPS & set(known):
         # torch's own default for total_iters (5, meant as epochs) would end a schedule of steps at once.
-        if options.get(name) is None or (name == "total_iters" and options[name] == known[name].default):
+        if options.get(name) is None:
             if total_steps is None:
                 raise InputError(f"[trainer] schedule {table['use']} needs {name}, as the run has no number of steps")
             if total_steps <= warmup_steps:

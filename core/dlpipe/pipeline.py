@@ -285,6 +285,9 @@ class _Checker:
             return
         if not {"epochs", "steps", "minutes"} & set(table):
             self.problem(path, f"[{dotted(path)}] has no end; give epochs, steps or minutes")
+        if "patience" in table and not evaluators:
+            message = f"[{dotted(path)}] patience: there are no [evaluators] whose metric could stop growing"
+            self.problem((*path, "patience"), message)
         if isinstance(monitor := table.get("monitor"), str) and isinstance(evaluators, dict):
             parts = monitor.split("/")
             if len(parts) != 3 or parts[0] != "dev" or parts[1] not in evaluators:
@@ -464,7 +467,10 @@ class _Checker:
         for parameter in known.values():
             if parameter.required and parameter.name not in given and parameter.name not in TOTAL_STEPS:
                 self._missing(parameter, f"{kind} {name}", path, None)
-        return {"use": name} | {key: value for key, value in values.items() if not isinstance(value, Computed)}
+        # torch's own default for a number of steps means epochs; the trainer knows the length of the run.
+        unsaid = TOTAL_STEPS - set(given)
+        plain = {key: part for key, part in values.items() if key not in unsaid and not isinstance(part, Computed)}
+        return {"use": name} | plain
 
     def _reference(self, value: Any, path: KeyPath) -> Reference | None:
         table, key = _place(path)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import platform
 import secrets
@@ -18,6 +19,7 @@ from typing import Any
 import tomli_w
 
 from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.files import flush, link
 from dlpipe.pipeline import Pipeline
 from dlpipe.pipeline_file import relative
 
@@ -37,16 +39,22 @@ class MetricsLog:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line.
+        """Add a line; a number that is not finite stands there as null, as JSON knows no other.
 
         Raises:
             DlpipeError: the disk does not take it.
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(record)) + "\n")
+                file.write(json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
         except OSError as error:
             raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error
+
+    def sync(self) -> int:
+        """Have all lines on the disk, and return their bytes: what a checkpoint refers to."""
+        if self.path.exists():
+            flush(self.path)
+        return self.size()
 
     def size(self) -> int:
         """Return the bytes written so far."""
@@ -88,9 +96,7 @@ class RunFolder:
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             for plugin in pipeline.local_plugins:
                 shutil.copy(plugin, path / plugin.name)
-            latest = path.parent / f".latest-{stamp}"
-            latest.symlink_to(stamp)
-            latest.replace(path.parent / "latest")
+            link(path.parent / "latest", stamp)
         except OSError as error:
             raise RunFolderError(
                 f"{relative(path)} cannot be made: {error.strerror}; choose another place with --runs DIR"
@@ -162,6 +168,10 @@ class RunFolder:
     def set_status(self, state: str, **details: Any) -> None:
         """Write down that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
         write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

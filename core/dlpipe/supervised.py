@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dlpipe.batches import Batches
-from dlpipe.calls import Caller, columns_needed
+from dlpipe.calls import Caller, columns_needed, own_method
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OpenFraction, OptimizerTable, Positive, PositiveFloat, ScheduleTable
@@ -92,7 +92,7 @@ class Supervised:
         self._loss: Callable[[Batch], Tensor] | None = None  # made when the first batch tells its columns
         self._epoch = 0
         self._seen = 0  # batches of this epoch
-        own = hasattr(model, "loss") and loss == "auto"
+        own = own_method(model, "loss") is not None and loss == "auto"
         if label_smoothing and (own or loss not in ("auto", "cross_entropy")):
             whose = f"{type(model).__name__} has a loss of its own" if own else f'the loss is "{loss}"'
             raise InputError(
@@ -158,33 +158,38 @@ class Supervised:
         model, optimizer = self._live, self._optimizer
         if not model.training:  # the caller may have evaluated since
             model.train()
-        loss_of = self._loss or self._choose_loss(parts[0])
-        metrics: dict[str, Tensor] = {}
+        if isinstance(optimizer, torch.optim.LBFGS):  # asks for the loss several times a step
+            first: list[dict[str, Tensor]] = []
 
-        def closure() -> Tensor:
-            optimizer.zero_grad(set_to_none=True)
-            if len(parts) == 1:
-                loss = loss_of(parts[0])
-                loss.backward()
-                loss = loss.detach()
-            else:
-                loss = self._accumulated(loss_of, parts)
-            metrics.setdefault("loss", loss)
-            if self._max_grad_norm is not None:
-                metrics["grad_norm"] = nn.utils.clip_grad_norm_(model.parameters(), self._max_grad_norm)
-            return loss
+            def closure() -> Tensor:
+                first.append(self._backward(parts))
+                return first[-1]["loss"]
 
-        # Only L-BFGS asks for the loss several times a step; for the others a closure is a detour.
-        if isinstance(optimizer, torch.optim.LBFGS):
             optimizer.step(closure)
+            metrics = first[0]
         else:
-            closure()
+            metrics = self._backward(parts)
             optimizer.step()
         if self._schedule and not isinstance(self._schedule, ReduceLROnPlateau):
             self._schedule.step()
         if self._average:
             self._average.update_parameters(model)
         return metrics
+
+    def _backward(self, parts: list[Batch]) -> dict[str, Tensor]:
+        """Compute the gradients of a step."""
+        loss_of = self._loss or self._choose_loss(parts[0])
+        self._optimizer.zero_grad(set_to_none=True)
+        if len(parts) == 1:
+            loss = loss_of(parts[0])
+            loss.backward()
+            loss = loss.detach()
+        else:
+            loss = self._accumulated(loss_of, parts)
+        if self._max_grad_norm is None:
+            return {"loss": loss}
+        norm = nn.utils.clip_grad_norm_(self._live.parameters(), self._max_grad_norm)
+        return {"loss": loss, "grad_norm": norm}
 
     def _accumulated(self, loss_of: Callable[[Batch], Tensor], parts: list[Batch]) -> Tensor:
         # A part counts by its number of targets; equal parts would not be one large batch.
@@ -205,7 +210,9 @@ class Supervised:
 
             def loss_of(batch: Batch) -> Tensor:
                 with autocast():
-                    return model_loss(caller.outputs(batch), **{name: batch[name] for name in names})  # type: ignore[operator, no-any-return]
+                    outputs = caller.outputs(batch)
+                # Outside: what a model does in its own loss (the sums of a CRF, say) may not bear bfloat16.
+                return model_loss(outputs, **{name: batch[name] for name in names})  # type: ignore[operator, no-any-return]
 
         else:
             if "targets" not in batch:

@@ -166,13 +166,13 @@ def test_a_number_of_steps_of_the_file_is_kept():
     assert found[5] == pytest.approx(0)
 
 
-def test_the_default_of_torch_stands_for_the_steps_of_the_run():
-    """A resolved pipeline file holds torch's defaults, and 5 steps are no schedule for a run."""
+@pytest.mark.parametrize(("given", "rate"), [({}, 0.5), ({"total_iters": 5}, 0.0)])
+def test_a_number_of_steps_is_the_runs_unless_the_file_gives_one(given, rate):
     optimizer = sgd()
 
-    rates(optimizer, build_schedule(optimizer, {"use": "polynomial", "total_iters": 5}, 0, 100), 50)
+    rates(optimizer, build_schedule(optimizer, {"use": "polynomial", **given}, 0, 100), 50)
 
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
 
 def test_a_warm_up_grows_in_a_line():

@@ -265,7 +265,11 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
             'optimizer = { use = "sgd", batch_size = 1 }',
             "`batch_size` belongs to [trainer], not to [trainer.optimizer]",
         ),
-        (11, 'schedule = { use = "cosine" }', '[trainer] schedule use = "cosine": unknown schedule.'),
+        (
+            11,
+            'schedule = { use = "cosine" }',
+            '[trainer] schedule use = "cosine": unknown schedule. Did you mean "cosine_annealing"?',
+        ),
         (
             11,
             'schedule = { use = "step" }',
@@ -629,3 +633,9 @@ def test_origins_are_known_for_what_the_file_says(load, tmp_path):
     assert str(pipeline.origin(("model", "dropout"))) == f"{tmp_path / 'pipeline.toml'}:7"
     assert str(pipeline.origin(("model", "rate"))) == "--set"
     assert pipeline.origin(("model", "bias")) is None
+
+
+def test_patience_without_evaluators_is_a_mistake(mistakes):
+    text = changed(10, "epochs = 1\npatience = 3").partition("[evaluators")[0]
+
+    assert mistakes(text) == [(11, "[trainer] patience: there are no [evaluators] whose metric could stop growing")]
