@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from dlpipe.check import load_pipeline
 from dlpipe.checkpoint import MANIFEST, STATE, WEIGHTS, Checkpoints, load_state, load_weights
 from dlpipe.errors import CheckpointError, DataError, DlpipeError, PipelineError
-from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import load_plugins
 from dlpipe_text.iob import read_sentences
 

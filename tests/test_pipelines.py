@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dlpipe.check import load_pipeline
 from dlpipe.execute import dry_run, run
 from dlpipe.json_schema import pipeline_schema
-from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import load_plugins
 
 PIPELINES = sorted((Path(__file__).resolve().parents[1] / "pipelines").rglob("*.toml"))

@@ -12,6 +12,7 @@ from torch import nn
 
 from dlpipe import reuse
 from dlpipe.build import Built, build
+from dlpipe.check import load_pipeline
 from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_state, load_weights
 from dlpipe.compute import prepare, restore_randomness, seed_everything
 from dlpipe.diagnose import first_non_finite
@@ -21,7 +22,7 @@ from dlpipe.hooks import RunView
 from dlpipe.inference import open_run, open_stage
 from dlpipe.loop import DEV, Loop, evaluate
 from dlpipe.options import LoopOptions
-from dlpipe.pipeline import Pipeline, Reference, Stage, load_pipeline
+from dlpipe.pipeline import Pipeline, Reference, Stage
 from dlpipe.pipeline_file import relative
 from dlpipe.plugins import Registry
 from dlpipe.progress import Progress

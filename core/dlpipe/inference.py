@@ -14,11 +14,12 @@ from torch import nn
 
 from dlpipe.build import Built, load_best
 from dlpipe.calls import Caller
+from dlpipe.check import load_pipeline
 from dlpipe.columns import columns_of
 from dlpipe.errors import InputError
 from dlpipe.evaluation import BATCH_SIZE, Examples
 from dlpipe.loop import evaluate
-from dlpipe.pipeline import Pipeline, Reference, Stage, load_pipeline
+from dlpipe.pipeline import Pipeline, Reference, Stage
 from dlpipe.plugins import Registry, load_plugins
 from dlpipe.runs import DATA_STATE, RESOLVED, RunFolder, read_json
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic.errors import PydanticUserError
 
+from dlpipe.check import KIND_OF_GROUP, KIND_OF_TABLE, LOOP_OPTIONS, PROVIDED, SETTINGS, adapter
 from dlpipe.errors import PluginError
 from dlpipe.fields import ModelReference
-from dlpipe.pipeline import KIND_OF_GROUP, KIND_OF_TABLE, LOOP_OPTIONS, PROVIDED, SETTINGS, adapter, as_toml
+from dlpipe.pipeline import as_toml
 from dlpipe.plugins import Registry
 from dlpipe.signatures import Parameter, Signature, read_signature
 from dlpipe.torch_names import CHOICES, GIVEN

@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dlpipe.check import load_pipeline
 from dlpipe.checkpoint import WEIGHTS, Checkpoints
 from dlpipe.errors import Preempted
 from dlpipe.execute import resume, run
 from dlpipe.hooks import hookimpl
-from dlpipe.pipeline import Pipeline, load_pipeline
+from dlpipe.pipeline import Pipeline
 from dlpipe.plugins import Registry, load_plugins
 from dlpipe.runs import METRICS, MetricsLog, RunFolder
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dlpipe.check import load_pipeline
 from dlpipe.components import Callback, Component, Data, Evaluator, Model, Offer, Trainer
 from dlpipe.errors import PipelineError
-from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import Plugin, Registry, load_plugins
 
 # Components that are read, never imported: `nowhere` does not exist.

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from dlpipe.build import Built
+from dlpipe.check import load_pipeline
 from dlpipe.errors import CheckpointError, DataError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.execute import dry_run, resume, run
 from dlpipe.inference import evaluate_run, open_run, predict
-from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import load_plugins
 from dlpipe.runs import RunFolder
 from dlpipe.testing import check_resume

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from dlpipe.check import LOOP_OPTIONS, SETTINGS, adapter
 from dlpipe.options import LoopOptions, Settings
-from dlpipe.pipeline import LOOP_OPTIONS, SETTINGS, adapter
 from dlpipe.signatures import read_signature
 
 

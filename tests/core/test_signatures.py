@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 import pytest
 
 from dlpipe import fields
+from dlpipe.check import LOOP_OPTIONS, SETTINGS
 from dlpipe.components import load_target
 from dlpipe.errors import PluginError
-from dlpipe.pipeline import LOOP_OPTIONS, SETTINGS
 from dlpipe.plugins import load_plugins
 from dlpipe.signatures import REQUIRED, Computed, Parameter, read_signature
 from dlpipe.torch_names import OPTIMIZERS, SCHEDULES

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from dlpipe.check import load_pipeline
 from dlpipe.commands import options
 from dlpipe.errors import PipelineError
-from dlpipe.pipeline import load_pipeline
 from dlpipe.plugins import Registry
 
 

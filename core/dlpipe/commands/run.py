@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from dlpipe.check import load_pipeline
 from dlpipe.commands import options
 from dlpipe.components import load_target
-from dlpipe.pipeline import load_pipeline
 from dlpipe.pipeline_file import relative
 from dlpipe.plugins import Registry, load_plugins
 from dlpipe.runs import RunFolder

@@ -10,12 +10,13 @@ from typing import Any
 import click
 import tomli_w
 
+from dlpipe.check import LOOP_OPTIONS, PROVIDED, load_pipeline, shown
 from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
 from dlpipe.components import Offer, nearest
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.fields import describe
-from dlpipe.pipeline import LOOP_OPTIONS, PROVIDED, Pipeline, load_pipeline, shown
+from dlpipe.pipeline import Pipeline
 from dlpipe.pipeline_file import KeyPath
 from dlpipe.plugins import Registry
 from dlpipe.runs import RESOLVED

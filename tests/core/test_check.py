@@ -9,8 +9,8 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dlpipe.check import Reference, adapter, check_source, load_pipeline, shown
 from dlpipe.errors import InputError, PipelineError, PluginError
-from dlpipe.pipeline import Reference, adapter, check_source, load_pipeline, shown
 from dlpipe.pipeline_file import source_of_text
 from dlpipe.plugins import Registry
 from dlpipe.signatures import Computed
