@@ -16,7 +16,7 @@ from dlpipe.check import load_pipeline
 from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_state, load_weights
 from dlpipe.compute import prepare, restore_randomness, seed_everything
 from dlpipe.diagnose import first_non_finite
-from dlpipe.errors import DataError, Interrupted, Preempted
+from dlpipe.errors import DataError, InputError, Interrupted, Preempted
 from dlpipe.evaluation import Examples
 from dlpipe.hooks import RunView
 from dlpipe.inference import open_run, open_stage
@@ -57,12 +57,18 @@ def run(
         callbacks: further callbacks, beside those that the pipeline names.
 
     Raises:
-        DlpipeError: see its exit codes; the folder is kept and can be resumed.
+        DlpipeError: see its exit codes; the folder is kept and can be resumed. Only where what the user
+            gave is wrong, and nothing was trained yet, is no folder left behind.
     """
     prepare(pipeline.settings)  # so that what is written down is what will be used
     folder = RunFolder.create(runs, pipeline)
     write_json(folder.path / PROVENANCE, provenance(pipeline, registry) | {"fast": fast})
-    _Run(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain, callbacks=callbacks or {}).go()
+    try:
+        _Run(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain, callbacks=callbacks or {}).go()
+    except InputError:
+        if not any(folder.path.rglob(f"*/{MANIFEST}")):
+            folder.discard()
+        raise
     return folder
 
 

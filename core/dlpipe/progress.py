@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 #: Seconds between two plain lines about log points, so that a log file of a batch job stays short.
 PLAIN_INTERVAL = 10.0
@@ -47,7 +48,7 @@ class Progress:
         if self._console.is_terminal:
             self._bar = RichProgress(
                 TextColumn("step"),
-                MofNCompleteColumn(),
+                MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=11)),
                 BarColumn(bar_width=20),
                 TextColumn("{task.fields[numbers]}"),
                 TimeRemainingColumn(),

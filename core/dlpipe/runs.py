@@ -118,6 +118,16 @@ class RunFolder:
             raise RunFolderError.missing(path, RESOLVED)
         return cls(path.resolve())
 
+    def discard(self) -> None:
+        """Remove the folder of a run that never began; ``latest`` points to the newest other one again."""
+        shutil.rmtree(self.path)
+        latest = self.path.parent / "latest"
+        others = sorted(path.name for path in self.path.parent.iterdir() if path.is_dir() and path != latest)
+        if others:
+            link(latest, others[-1])
+        else:
+            latest.unlink(missing_ok=True)
+
     def stage(self, name: str) -> Path:
         """Return the folder of a stage: the run's own where the pipeline has no ``[stages]``."""
         return self.path / "stages" / name if name else self.path

@@ -308,6 +308,19 @@ def test_a_value_that_a_component_refuses_is_named_with_its_table(project):
         run_it(project, "model.dropout=0.9")
 
 
+def test_a_mistake_of_the_user_leaves_no_run_behind(project):
+    good = run_it(project)
+    with pytest.raises(InputError):
+        run_it(project, "model.dropout=0.9")
+
+    runs = project / "runs" / "points"
+    assert sorted(entry.name for entry in runs.iterdir()) == sorted([good.path.name, "latest"])
+    assert (runs / "latest").resolve() == good.path
+    with pytest.raises(InputError):
+        run(*pipeline("model.dropout=0.9"), project / "other")
+    assert not [*(project / "other" / "points").iterdir()]
+
+
 def test_a_fact_that_was_promised_and_is_not_told_is_the_plugins_fault(project):
     with pytest.raises(DlpipeError, match="data toy.points promises the fact 'num_inputs', but does not tell it"):
         run_it(project, "data.broken_fact=true")
