@@ -30,6 +30,8 @@ class Data(Protocol):
         splits: names of the splits there are, among "train", "dev" and "test".
         facts: what models and evaluators need to know, plain values only; known once the training
             split was read, or after `restore`.
+        paddings: optional; for columns that are sequences, what stands behind the end of a shorter
+            one, by name. Other columns of encoded items are stacked.
     """
 
     @property
@@ -76,7 +78,10 @@ class Trainer(Protocol):
     def steps_per_epoch(self) -> int | None: ...  # noqa: D102
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Go on from the current state; after each step yield its numbers, scalars still on the device."""
+        """Go on from the current state; after each step yield its numbers, scalars still on the device.
+
+        A step need not have all of them (an agent that does not learn yet has no loss).
+        """
 
     def logged(self) -> dict[str, float]:
         """Return numbers that cost nothing to know at a log point, such as ``{"lr": 0.001}``."""
