@@ -80,7 +80,7 @@ class Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [earlier for earlier in self.steps() if earlier < step]
             good = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = _reason(error, self.folder)
             raise CheckpointError(
                 f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {good}. "
                 "Make room or give the folder back its rights, then: dlpipe resume"
@@ -143,6 +143,14 @@ class Checkpoints:
         for step in steps:
             if step not in wanted:
                 shutil.rmtree(self._path(step), ignore_errors=True)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # torch and safetensors say of a full disk that they are at an unexpected position of the file.
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    return f"{str(error).strip()} ({free / 1e6:.1f} MB are free on that disk)"
 
 
 def _says_best(checkpoint: Path) -> bool | None:

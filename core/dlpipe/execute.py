@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from dlpipe.check import load_pipeline
 from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_state, load_weights
 from dlpipe.compute import prepare, restore_randomness, seed_everything
 from dlpipe.diagnose import first_non_finite
-from dlpipe.errors import DataError, InputError, Interrupted, Preempted
+from dlpipe.errors import DataError, DlpipeError, InputError, Interrupted, Preempted
 from dlpipe.evaluation import Examples
 from dlpipe.hooks import RunView
 from dlpipe.inference import open_run, open_stage
@@ -143,10 +144,13 @@ class _Run:
                 for name, stage in self._pipeline.stages.items():
                     self._stage(name, stage, progress, signals)
             except (Interrupted, Preempted) as error:
-                folder.set_status("interrupted" if isinstance(error, Interrupted) else "preempted", reason=str(error))
+                state = "interrupted" if isinstance(error, Interrupted) else "preempted"
+                with contextlib.suppress(DlpipeError):  # the checkpoint counts, not this
+                    folder.set_status(state, reason=str(error))
                 raise type(error)(f"{error}; go on with: dlpipe resume {relative(folder.path)}") from None
             except BaseException as error:
-                folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
+                with contextlib.suppress(DlpipeError):  # the disk may be full; that error is on its way already
+                    folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
                 progress.stop()
                 raise
             folder.set_status("finished")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,7 +95,8 @@ class Progress:
 
     def _note(self, text: str, only_file: bool = False) -> None:
         if self._log:
-            with self._log.open("a", encoding="utf-8") as file:
+            # A full disk ends the run where something counts that is lost; these lines do not.
+            with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {'  ' if only_file else ''}{text}\n")
 
 

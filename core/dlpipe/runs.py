@@ -202,7 +202,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole: under another name first, then renamed."""
+    """Write a JSON file whole: under another name first, then renamed.
+
+    Raises:
+        DlpipeError: the disk does not take it.
+    """
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error

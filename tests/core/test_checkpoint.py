@@ -274,7 +274,7 @@ def test_a_writer_that_breaks_off_is_an_error_that_says_there_is_no_earlier_one(
     monkeypatch.setattr(torch, "save", fail)
 
     with pytest.raises(
-        CheckpointError, match=r"PytorchStreamWriter failed writing file data/0; there is no earlier one"
+        CheckpointError, match=r"writing file data/0 \([\d.]+ MB are free on that disk\); there is no earlier one"
     ):
         save(checkpoints, 5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import torch
 
 from dlpipe.build import Built
 from dlpipe.check import load_pipeline
+from dlpipe.checkpoint import Checkpoints
 from dlpipe.errors import CheckpointError, DataError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.execute import dry_run, resume, run
 from dlpipe.inference import evaluate_run, open_run, predict
@@ -517,3 +519,32 @@ def test_check_resume_names_what_a_forgetful_trainer_forgot(project, monkeypatch
 
     with pytest.raises(AssertionError, match=r"stopped after step 7: at step 8, train/loss is .*, undisturbed"):
         check_resume("points.toml", project / "runs", stops=(7,), allow_local_plugins=True)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of its own, too small for many checkpoints."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=120k", "tmpfs", str(disk)]
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(["mount", *options], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("a small disk can be mounted by root only")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full_costs_no_earlier_checkpoint(project, tiny_disk):
+    with pytest.raises(DlpipeError, match=r"could not be saved|cannot be written|No space left") as caught:
+        run(*pipeline("trainer.keep=100", "trainer.epochs=20"), tiny_disk)
+
+    assert caught.value.exit_code == 1
+    stopped = RunFolder.open(tiny_disk / "points" / "latest")
+    assert Checkpoints(stopped.path / "checkpoints").latest() is not None
+    subprocess.run(["mount", "-o", "remount,size=9m", str(tiny_disk)], check=True)
+
+    resume(stopped, load_plugins(), allow_local_plugins=True)
+
+    assert stopped.status()["state"] == "finished"
