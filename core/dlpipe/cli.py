@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from dlpipe.components import load_target
+from dlpipe.components import load_target, nearest
 from dlpipe.errors import DlpipeError
 from dlpipe.plugins import Registry, load_plugins
 
@@ -48,6 +48,14 @@ class Commands(click.Group):
         if not isinstance(command, click.Command):
             raise DlpipeError(f"{offer.component.target} is a {type(command).__name__}; expected a click.Command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; for an unknown one, name the nearest."""
+        if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}.{nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by their summaries, without importing any."""

@@ -73,7 +73,8 @@ def describe(kind: Any, plural: bool = False) -> str:
         limits = [text for mark in arguments[1:] if isinstance(mark, FieldInfo) for text in _limits(mark)]
         return " ".join([describe(arguments[0], plural), " and ".join(limits)]).strip()
     if origin is Literal:
-        return ("each " if plural else "") + "one of " + ", ".join(map(json.dumps, arguments))
+        choice = "" if len(arguments) == 1 else "one of "
+        return ("each " if plural else "") + choice + ", ".join(map(json.dumps, arguments))
     if origin in (Union, types.UnionType):
         return " or ".join(describe(part, plural) for part in arguments if part is not type(None))
     if origin is tuple and arguments and arguments[-1] is not ...:

@@ -355,3 +355,10 @@ def test_no_file_gives_a_traceback(dlpipe, write, text):
     assert answer.returncode == 2
     assert answer.stderr.startswith("pipeline.toml:")
     assert "Traceback" not in answer.stderr
+
+
+def test_a_misspelt_command_names_the_nearest_one(dlpipe):
+    done = dlpipe("rnu", "pipeline.toml")
+
+    assert done.returncode == 2
+    assert "No such command 'rnu'. Did you mean \"run\"?" in done.stderr

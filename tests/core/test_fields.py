@@ -32,7 +32,7 @@ from dlpipe.fields import describe
         (Literal["a", "b"], 'one of "a", "b"'),
         (Literal["a", 2, True], 'one of "a", 2, true'),
         (int | None, "a whole number"),
-        (fields.Positive | Literal["full"], 'a whole number above 0 or one of "full"'),
+        (fields.Positive | Literal["full"], 'a whole number above 0 or "full"'),
         (list[int], "a list of whole numbers"),
         (list[str], "a list of text"),
         (list[bool], "a list of true or false"),
