@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
+from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe_text.slot_f1 import SlotF1
 from dlpipe_text.tagged_text import TaggedText
@@ -40,6 +42,13 @@ def judged(answers: dict[str, list[str]]) -> tuple[SlotF1, dict[str, float]]:
     evaluator = SlotF1()
     examples = Examples(data, "dev", Compute(torch.device("cpu")))
     return evaluator, evaluator.evaluate(Recites(data, answers), examples)
+
+
+def test_other_data_than_tagged_sentences_is_refused():
+    examples = Examples(object(), "dev", Compute(torch.device("cpu")))  # type: ignore[arg-type]
+
+    with pytest.raises(InputError, match="judges tagged sentences, such as text.flights; this is object"):
+        SlotF1().evaluate(nn.Identity(), examples)
 
 
 def test_right_tags_score_one():

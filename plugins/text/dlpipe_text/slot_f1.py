@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import nn
 
+from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe_text.chunks import ChunkCounter, chunks
 from dlpipe_text.tagged_text import TaggedText
@@ -38,7 +39,10 @@ class SlotF1:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Count the slots of a split of tagged text."""
         data = examples.data
-        assert isinstance(data, TaggedText), "slot F1 is of tagged sentences"
+        if not isinstance(data, TaggedText):
+            raise InputError(
+                f"text.slot_f1 judges tagged sentences, such as text.flights; this is {type(data).__name__}"
+            )
         sentences = data.sentences(examples.split)
         self._counter, self._tagged = ChunkCounter(), []
         for batch, _, predictions in examples.predictions(model):
