@@ -80,7 +80,7 @@ def check_resume(
             assert stopped is not None
             resume(stopped, load_plugins(), allow_local_plugins=allow_local_plugins)
             for name in stages:
-                _compare(
+                assert_same_outcome(
                     whole.stage(name), stopped.stage(name), f"stopped after step {step}{' of ' + name if name else ''}"
                 )
         else:
@@ -93,7 +93,12 @@ def comparable_metrics(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name not in WALL_CLOCK} for record in records]
 
 
-def _compare(whole: Path, stopped: Path, what: str) -> None:
+def assert_same_outcome(whole: Path, stopped: Path, what: str) -> None:
+    """Check that two stages ended with equal metrics and weights.
+
+    Raises:
+        AssertionError: naming `what` and the first difference.
+    """
     wanted, found = comparable_metrics(whole), comparable_metrics(stopped)
     for right, other in zip(wanted, found, strict=False):
         if right != other:

@@ -18,7 +18,8 @@ from dlpipe.execute import dry_run, resume, run
 from dlpipe.inference import evaluate_run, open_run, predict
 from dlpipe.plugins import load_plugins
 from dlpipe.runs import RunFolder
-from dlpipe.testing import check_resume
+from dlpipe.supervised import Supervised
+from dlpipe.testing import assert_same_outcome, check_resume
 
 PLUGIN = """
 import torch
@@ -28,7 +29,8 @@ from dlpipe.columns import Columns
 
 class Points:
     splits = ("train", "dev", "test")
-    def __init__(self, *, count: int = 40, broken_fact: bool = False):
+    def __init__(self, *, count: int = 40, broken_fact: bool = False, draws: int = 0):
+        torch.rand(draws)
         self.count, self.broken_fact = count, broken_fact
     @property
     def facts(self):
@@ -202,8 +204,6 @@ class Killed(BaseException):
 @pytest.mark.parametrize("step", range(1, 16))
 def test_a_run_stopped_after_any_step_ends_as_if_it_never_had(project, monkeypatch, step):
     whole = run_it(project, "trainer.checkpoint_every=3")
-    from dlpipe.supervised import Supervised
-
     take = Supervised._step
     taken = 0
 
@@ -290,6 +290,22 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(project, monkey
     assert stopped.status()["state"] == "finished"
 
 
+def test_the_number_of_threads_that_is_written_down_is_the_one_that_was_used(project):
+    before = torch.get_num_threads()
+    try:
+        folder = run_it(project, f"threads={before + 1}")
+    finally:
+        torch.set_num_threads(before)
+
+    assert json.loads((folder.path / "provenance.json").read_text())["threads"] == before + 1
+
+
+def test_what_the_data_draws_at_random_does_not_change_the_first_weights(project):
+    losses = [dry_run(pipeline(f"data.draws={draws}")[0])["pipeline"]["first step"]["loss"] for draws in (0, 7)]
+
+    assert losses[0] == losses[1]
+
+
 def test_a_dry_run_builds_everything_and_keeps_nothing(project):
     told = dry_run(pipeline()[0])
 
@@ -352,8 +368,9 @@ def test_a_trained_run_answers_without_its_data(project, monkeypatch):
     assert answers == [{"class": 1}, {"class": 0}]
 
 
-def test_evaluating_again_gives_the_numbers_of_the_run(project):
-    folder = run_it(project)
+@pytest.mark.parametrize("goal", ["max", "min"])
+def test_evaluating_again_gives_the_numbers_of_the_run_which_are_those_of_its_best_checkpoint(project, goal):
+    folder = run_it(project, f"trainer.goal={goal}")  # "min": the best one is not the last one
 
     metrics = evaluate_run(open_run(folder.path, allow_local_plugins=True), "test")
 
@@ -453,6 +470,31 @@ def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
     assert "stage second is run: the model of stage first was" in told
 
 
+def test_a_resumed_run_does_not_go_through_its_finished_stages_again(staged, monkeypatch, capfd):
+    take, taken = Supervised._step, 0
+
+    def step_or_die(self, parts):
+        nonlocal taken
+        taken += 1
+        if taken > 5:
+            raise Killed
+        return take(self, parts)
+
+    monkeypatch.setattr(Supervised, "_step", step_or_die)
+    with pytest.raises(Killed):
+        run_it(staged, file="staged.toml")
+    monkeypatch.setattr(Supervised, "_step", take)
+    capfd.readouterr()
+
+    stopped = RunFolder.open(staged / "runs" / "staged" / "latest")
+    resume(stopped, load_plugins(), allow_local_plugins=True)
+
+    told = capfd.readouterr().err
+    assert "stage second" in told
+    assert "stage first" not in told
+    assert stopped.status()["state"] == "finished"
+
+
 def test_fresh_runs_every_stage(staged, capfd):
     run_it(staged, file="staged.toml")
     run_it(staged, file="staged.toml", fresh=True)
@@ -473,7 +515,8 @@ def test_a_second_process_on_one_run_is_refused_with_the_owners_name(project):
 import sys, time
 from pathlib import Path
 from dlpipe.runs import RunFolder
-from dlpipe.testing import check_resume
+from dlpipe.supervised import Supervised
+from dlpipe.testing import assert_same_outcome, check_resume
 with RunFolder(Path({str(folder.path)!r})).lock():
     print("locked", flush=True)
     sys.stdin.read()
@@ -511,9 +554,18 @@ def test_check_resume_passes_for_a_trainer_that_remembers_everything(project):
     check_resume("points.toml", project / "runs", stops=(1, 7), allow_local_plugins=True)
 
 
-def test_check_resume_names_what_a_forgetful_trainer_forgot(project, monkeypatch):
-    from dlpipe.supervised import Supervised
+def test_weights_that_differ_are_a_difference_even_if_no_metric_shows_it(project):
+    whole, other = run_it(project), run_it(project)
+    assert_same_outcome(whole.path, other.path, "the second run")
 
+    checkpoints = other.path / "checkpoints"
+    shutil.rmtree((checkpoints / "last").resolve())
+
+    with pytest.raises(AssertionError, match="the second run: the final weights differ"):
+        assert_same_outcome(whole.path, other.path, "the second run")
+
+
+def test_check_resume_names_what_a_forgetful_trainer_forgot(project, monkeypatch):
     remember = Supervised.state_dict
     monkeypatch.setattr(Supervised, "state_dict", lambda self: remember(self) | {"seen": 0})
 

@@ -85,3 +85,12 @@ def test_the_tables_show_what_went_wrong(tmp_path):
         ["predicted", "O", "B-to", "O"],
     ]
     assert (tmp_path / "predictions.conll").read_text().startswith("leave O O\ntaipei B-from B-to\nnow O O\n\n")
+
+
+def test_the_sentence_with_most_mistakes_comes_first(tmp_path):
+    evaluator, _ = judged({"leave": ["O", "O", "O"], "arrive": ["O", "O", "O", "O", "O"]})
+
+    evaluator.write(tmp_path)
+
+    worst = (tmp_path / "worst.txt").read_text().splitlines()
+    assert [line for line in worst if "missed" in line] == ["2 slots missed or too many", "1 slots missed or too many"]
