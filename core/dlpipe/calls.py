@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -65,10 +65,22 @@ class Caller:
             )
         return required + [name for name in optional if name in self._columns]
 
-    def loss_names(self) -> list[str] | None:
-        """Return the columns that the model's own ``loss`` takes beside the outputs, or None."""
+    def own_loss(self) -> Callable[[Any, Batch], Tensor] | None:
+        """Return the model's own ``loss`` as a function of outputs and batch, or None."""
         loss = own_method(self.model, "loss")
-        return None if loss is None else self._names(loss, 1)
+        if loss is None:
+            return None
+        names = self._names(loss, 1)
+        return lambda outputs, batch: loss(outputs, **{name: batch[name] for name in names})
+
+
+def tensors_in(outputs: Any) -> Iterator[Tensor]:
+    """Yield the tensors of what a module returned: one, or lists and dicts of them."""
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, (list, tuple, dict)):
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from tensors_in(part)
 
 
 def columns_needed(model: nn.Module) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlpipe.calls import tensors_in
 from dlpipe.protocols import Trainer
 
 
@@ -47,7 +48,7 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
 
     def watch(name: str) -> Any:
         def look(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            if not found and not all(_finite(tensor) for tensor in _tensors(outputs)):
+            if not found and not all(_finite(tensor) for tensor in tensors_in(outputs)):
                 kind = type(module).__name__
                 found.append(f"output of `{name}` ({kind})" if name else f"output of {kind}")
 
@@ -73,14 +74,6 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, (list, tuple, dict)):
-        for part in outputs.values() if isinstance(outputs, dict) else outputs:
-            yield from _tensors(part)
 
 
 def _finite(tensor: Tensor) -> bool:

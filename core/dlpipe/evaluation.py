@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.batches import Batches
-from dlpipe.calls import Caller
+from dlpipe.calls import Caller, tensors_in
 from dlpipe.compute import Compute
 from dlpipe.protocols import Batch, Data
 
@@ -70,20 +70,9 @@ class Examples:
             with torch.inference_mode(), self._compute.autocast():
                 outputs = caller.outputs(batch)
             numbered = batch | {"rows": rows}
-            size += sum(tensor.nbytes for tensor in _tensors(outputs))
+            size += sum(tensor.nbytes for tensor in tensors_in(outputs))
             if size <= KEPT_BYTES:
                 kept.append((numbered, outputs))
             yield numbered, outputs
         if size <= KEPT_BYTES:
             self._kept, self._kept_for = kept, model
-
-
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, dict):
-        for part in outputs.values():
-            yield from _tensors(part)
-    elif isinstance(outputs, (list, tuple)):
-        for part in outputs:
-            yield from _tensors(part)

@@ -20,7 +20,7 @@ from dlpipe.diagnose import first_non_finite
 from dlpipe.errors import DataError, DlpipeError, InputError, Interrupted, Preempted
 from dlpipe.evaluation import Examples
 from dlpipe.hooks import RunView
-from dlpipe.inference import open_run, open_stage
+from dlpipe.inference import open_reference, open_run
 from dlpipe.loop import DEV, Loop, evaluate
 from dlpipe.options import LoopOptions
 from dlpipe.pipeline import Pipeline, Reference, Stage
@@ -165,6 +165,7 @@ class _Run:
             data = build(stage.data, {"offline": self._pipeline.settings.offline}, self._find)
             sources = {str(reference): self._digest(reference) for reference in stage.references()}
             depends = reuse.ingredients(self._pipeline, stage, data.fingerprint(), sources)
+            depends["--fast"] = self._fast  # what a fast run leaves is no result for others
             found, why = None, "every stage is run"
             if self._reuse:
                 found, why = reuse.find_same(self._folder.path.parent, self._folder.path, name, depends)
@@ -180,15 +181,11 @@ class _Run:
 
     def _digest(self, reference: Reference) -> str:
         """Return the sha256 of the weights that a reference means."""
-        folder = reference.run if reference.run is not None else self._folder.stage(reference.stage)
-        checkpoint = Checkpoints(folder / "checkpoints").best()
-        manifest = read_json(checkpoint / MANIFEST) if checkpoint else {"files": {WEIGHTS: {"sha256": "none"}}}
-        return str(manifest["files"][WEIGHTS]["sha256"])
+        checkpoint = open_reference(self._pipeline, self._folder, reference).checkpoint
+        return str(read_json(checkpoint / MANIFEST)["files"][WEIGHTS]["sha256"])
 
     def _find(self, reference: Reference) -> nn.Module:
-        if reference.run is not None:
-            return open_run(reference.run, allow_local_plugins=bool(self._pipeline.local_plugins)).model
-        return open_stage(self._pipeline, self._folder, reference.stage).model
+        return open_reference(self._pipeline, self._folder, reference).model
 
 
 class _StageRun:

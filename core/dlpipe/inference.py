@@ -75,16 +75,26 @@ def open_stage(pipeline: Pipeline, folder: RunFolder, stage: str | None = None) 
             f"{folder.path} has no stage {name!r}; it has {', '.join(names) or 'only one, without a name'}"
         )
 
-    def find(reference: Reference) -> nn.Module:
-        if reference.run is not None:
-            return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins)).model
-        return open_stage(pipeline, folder, reference.stage).model
-
     place = folder.stage(name)
     known = read_json(place / DATA_STATE)
     chosen = pipeline.stages[name]
+
+    def find(reference: Reference) -> nn.Module:
+        return open_reference(pipeline, folder, reference).model
+
     built = Built(pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None)
     return Trained(pipeline, chosen, place, built, load_best(built, place))
+
+
+def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) -> Trained:
+    """Open what a reference in `pipeline` means: a stage of this run, or another run.
+
+    Raises:
+        InputError: as for `open_run`.
+    """
+    if reference.run is not None:
+        return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins))
+    return open_stage(pipeline, folder, reference.stage)
 
 
 def evaluate_run(trained: Trained, split: str, *, same_data: bool = True) -> dict[str, float]:

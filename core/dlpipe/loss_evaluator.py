@@ -39,7 +39,7 @@ class Loss:
 
 
 def _loss(caller: Caller, batch: Batch, outputs: Any) -> Tensor:
-    names = caller.loss_names()
-    if names is not None:
-        return caller.model.loss(outputs, **{name: batch[name] for name in names})  # type: ignore[operator, no-any-return]
+    own = caller.own_loss()
+    if own is not None:
+        return own(outputs, batch)
     return F.cross_entropy(outputs.flatten(0, -2), batch["targets"].view(-1), ignore_index=IGNORED)

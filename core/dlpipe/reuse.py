@@ -1,7 +1,7 @@
 """Not running a stage again whose inputs did not change, and saying why one is run.
 
-What a stage depends on is written down as its *ingredients* when it is done: its tables (less the
-callbacks, which only watch), the seed, the fingerprint of its data, the stages and runs it starts
+What a stage depends on is written down as its *ingredients* when it is done: its tables (the
+callbacks too, as one can end a run), the seed, the fingerprint of its data, the stages and runs it starts
 from, and the versions of the plugins it uses. A stage with equal ingredients has an equal result.
 """
 
@@ -27,11 +27,10 @@ def ingredients(pipeline: Pipeline, stage: Stage, fingerprint: str, sources: Map
         fingerprint: of its data.
         sources: what each trained model that it starts from is, by a text that changes with it.
     """
-    tables = {name: table for name, table in stage.plain().items() if name != "callbacks"}
     settings = pipeline.settings
     used = [stage.data, stage.trainer, *stage.evaluators.values(), *([stage.model] if stage.model else [])]
     return {
-        **dict(_leaves(tables, "")),
+        **dict(_leaves(stage.plain(), "")),
         "seed": settings.seed,
         "precision": settings.precision,
         "deterministic": settings.deterministic,

@@ -203,16 +203,15 @@ class Supervised:
 
     def _choose_loss(self, batch: Batch) -> Callable[[Batch], Tensor]:
         caller = Caller(self._live, tuple(batch))
-        own = caller.loss_names() if self._loss_name == "auto" else None
+        own = caller.own_loss() if self._loss_name == "auto" else None
         autocast = self._compute.autocast
         if own is not None:
-            names, model_loss = own, self._live.loss
 
             def loss_of(batch: Batch) -> Tensor:
                 with autocast():
                     outputs = caller.outputs(batch)
                 # Outside: what a model does in its own loss (the sums of a CRF, say) may not bear bfloat16.
-                return model_loss(outputs, **{name: batch[name] for name in names})  # type: ignore[operator, no-any-return]
+                return own(outputs, batch)
 
         else:
             if "targets" not in batch:

@@ -67,8 +67,12 @@ def test_without_decode_the_class_with_the_highest_score_is_predicted():
 
 
 def test_a_loss_of_the_models_own_is_asked_for_by_its_columns():
-    assert Caller(Scorer(), tuple(BATCH)).loss_names() == ["targets", "lengths"]
-    assert Caller(Sorter(), ("images",)).loss_names() is None
+    model = Scorer()
+    loss = Caller(model, tuple(BATCH)).own_loss()
+
+    assert loss is not None
+    assert loss(torch.ones(2), BATCH) == model.loss(torch.ones(2), BATCH["targets"], lengths=BATCH["lengths"])
+    assert Caller(Sorter(), ("images",)).own_loss() is None
 
 
 def test_all_columns_that_a_model_may_ask_for_are_known_beforehand():
@@ -87,4 +91,4 @@ def test_a_missing_column_of_the_loss_is_an_error_that_names_it():
     caller = Caller(Scorer(), ("tokens", "lengths"))
 
     with pytest.raises(InputError, match=r"Scorer\.loss needs the column 'targets', but the data has tokens, lengths"):
-        caller.loss_names()
+        caller.own_loss()

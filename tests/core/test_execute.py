@@ -495,6 +495,28 @@ def test_a_resumed_run_does_not_go_through_its_finished_stages_again(staged, mon
     assert stopped.status()["state"] == "finished"
 
 
+def test_what_a_fast_run_leaves_is_not_taken_for_the_result(staged, capfd):
+    run_it(staged, file="staged.toml", fast=True)
+    run_it(staged, file="staged.toml")
+
+    assert "is not run again" not in capfd.readouterr().err
+
+
+def test_another_model_behind_the_same_reference_runs_a_stage_again(staged, capfd):
+    text = STAGES.replace('{ stage = "first" }', '{ run = "runs/staged/latest" }')
+    (staged / "from_run.toml").write_text(text.replace('name = "staged"', 'name = "other"'))
+    run_it(staged, file="staged.toml")
+    run_it(staged, file="from_run.toml")
+    run_it(staged, "stages.second.trainer.optimizer={use='sgd',lr=0.5}", file="staged.toml")
+    capfd.readouterr()
+
+    run_it(staged, file="from_run.toml", explain=True)
+
+    told = capfd.readouterr().err
+    assert "stage first is not run again" in told
+    assert "stage second is run: the model of run" in told
+
+
 def test_fresh_runs_every_stage(staged, capfd):
     run_it(staged, file="staged.toml")
     run_it(staged, file="staged.toml", fresh=True)
