@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from dlpipe.columns import Columns
+from dlpipe.columns import Columns, Prepare
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
@@ -54,11 +54,12 @@ class Batches:
     Args:
         split: `Columns`, kept on the device if they fit; or a torch dataset whose items are dicts of
             tensors, read through a DataLoader. What a dataset's items draw at random must follow
-            from their index for a resumed run to see the same.
+            from their index for a resumed run to see the same. Either may have a ``prepare``, see
+            `dlpipe.columns.Prepare`.
         batch_size: examples per batch, or "full" for all of them.
         columns: those a batch needs; others are left out.
         bucket: batch sequences of like length together.
-        shuffle: a new order each epoch; else always the same one.
+        training: a new order each epoch, and prepared as training wants it; else always the same.
         workers: processes that read a dataset.
     """
 
@@ -71,7 +72,7 @@ class Batches:
         seed: int = 0,
         columns: Collection[str] = (),
         bucket: bool = True,
-        shuffle: bool = True,
+        training: bool = True,
         workers: int = 0,
     ) -> None:
         self._streamed = isinstance(split, IterableDataset)
@@ -79,7 +80,8 @@ class Batches:
             split = split.select(columns) if columns else split
             split = split.to(compute.device) if compute.holds(split.nbytes) else split
         self._split = split
-        self._compute, self._seed, self._shuffle, self._workers = compute, seed, shuffle, workers
+        self._prepare: Prepare | None = getattr(split, "prepare", None)
+        self._compute, self._seed, self._training, self._workers = compute, seed, training, workers
         self._count = 0 if self._streamed else len(cast(Columns, split))
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
         if self._streamed and isinstance(batch_size, str):
@@ -95,11 +97,21 @@ class Batches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch (counted from 0), from batch `start` on."""
+        if self._prepare is None:
+            yield from self._kept(number, start)
+            return
+        generator = torch.Generator(self._compute.device)
+        for place, batch in enumerate(self._kept(number, start), start):
+            generator.manual_seed(derived_seed(self._seed, "prepare", number, place))
+            yield self._prepare(batch, generator, self._training)
+
+    def _kept(self, number: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch on the device, as they are kept."""
         if self._streamed:
             yield from self._loaded({"batch_size": self.batch_size}, number, start)
             return
         generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", number))
-        if self._shuffle:
+        if self._training:
             plan = shuffled(self._count, self.batch_size, generator, self._lengths)
         else:
             plan = in_order(self._count, self.batch_size, self._lengths)

@@ -45,7 +45,9 @@ def build(use: Use, provided: Mapping[str, Any], find: Finder) -> Any:
     arguments |= {
         name: value
         for name, value in use.values.items()
-        if not isinstance(value, Computed) and not (value is None and name in arguments)
+        if name in parameters  # the others are the core's own
+        and not isinstance(value, Computed)
+        and not (value is None and name in arguments)
     }
     try:
         return target(**arguments)

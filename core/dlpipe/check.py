@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,8 @@ import pydantic
 
 from dlpipe.components import Offer, nearest
 from dlpipe.errors import PipelineError, PluginError, Problem
-from dlpipe.fields import ModelReference, describe
-from dlpipe.options import LoopOptions, Settings
+from dlpipe.fields import ModelReference, describe, part_of, table_keys
+from dlpipe.options import EvaluatorOptions, LoopOptions, Settings
 from dlpipe.pipeline import Pipeline, Reference, Stage, Use
 from dlpipe.pipeline_file import KeyPath, Source, dotted, read_source
 from dlpipe.plugins import Registry, load_local_plugin
@@ -27,7 +27,11 @@ from dlpipe.signatures import Computed, Parameter, Signature, read_signature
 from dlpipe.torch_names import CHOICES, GIVEN, TOTAL_STEPS
 
 SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
-LOOP_OPTIONS = f"{LoopOptions.__module__}:{LoopOptions.__qualname__}"
+#: What the core itself takes in every table of a kind.
+OPTIONS = {
+    "trainer": f"{LoopOptions.__module__}:{LoopOptions.__qualname__}",
+    "evaluator": f"{EvaluatorOptions.__module__}:{EvaluatorOptions.__qualname__}",
+}
 TABLES = ("data", "model", "trainer", "evaluators", "callbacks")
 KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
 KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
@@ -173,32 +177,31 @@ class _Checker:
         model = None
         if "model" in tables or needs_model:
             model = self._required(tables, "model", path, facts=facts, data=data)
-        trainer = self._required(tables, "trainer", path, extra=read_signature(LOOP_OPTIONS))
+        trainer = self._required(tables, "trainer", path)
         groups = {group: self._group(tables, group, path, facts, data) for group in KIND_OF_GROUP}
-        self._check_loop(tables.get("trainer"), tables.get("evaluators", {}), (*path, "trainer"))
+        self._check_loop(tables.get("trainer"), _on_dev(tables.get("evaluators"), groups), (*path, "trainer"))
         if not (data and trainer and signature):
             return None
         own = signature.parameters
-        loop = {key: trainer.values[key] for key in read_signature(LOOP_OPTIONS).parameters if key in trainer.values}
-        options = LoopOptions(**loop)
+        options = LoopOptions(**{key: trainer.values[key] for key in options_of("trainer") if key in trainer.values})
         used = Use(
             trainer.offer, trainer.table, {k: v for k, v in trainer.values.items() if k in own}, trainer.references
         )
         return Stage(name, data, model, used, options, groups["evaluators"], groups["callbacks"])
 
-    def _check_loop(self, table: Any, evaluators: Any, path: KeyPath) -> None:
+    def _check_loop(self, table: Any, judging: Sequence[str], path: KeyPath) -> None:
         """Check what the keys of ``[trainer]`` say together; each by itself is checked elsewhere."""
         if not isinstance(table, dict):
             return
         if not {"epochs", "steps", "minutes"} & set(table):
             self.problem(path, f"[{dotted(path)}] has no end; give epochs, steps or minutes")
-        if "patience" in table and not evaluators:
+        if "patience" in table and not judging:
             message = f"[{dotted(path)}] patience: there are no [evaluators] whose metric could stop growing"
             self.problem((*path, "patience"), message)
-        if isinstance(monitor := table.get("monitor"), str) and isinstance(evaluators, dict):
+        if isinstance(monitor := table.get("monitor"), str):
             parts = monitor.split("/")
-            if len(parts) != 3 or parts[0] != "dev" or parts[1] not in evaluators:
-                expected = ", ".join(f"dev/{name}/…" for name in evaluators)
+            if len(parts) != 3 or parts[0] != "dev" or parts[1] not in judging:
+                expected = ", ".join(f"dev/{name}/…" for name in judging)
                 expected = f"expected one of {expected}" if expected else "there are no [evaluators]"
                 self.problem((*path, "monitor"), f"[{dotted(path)}] monitor = {shown(monitor)}: {expected}")
 
@@ -235,13 +238,12 @@ class _Checker:
         *,
         facts: tuple[str, ...] | None = (),
         data: Use | None = None,
-        extra: Signature | None = None,
     ) -> Use | None:
         if key not in tables:
             known = ", ".join(sorted(self.registry.offers[KIND_OF_TABLE[key]])[:4]) or "none"
             self.problem(path, f'missing table [{dotted((*path, key))}]; expected `use = "…"` (there are {known} …)')
             return None
-        return self._use(KIND_OF_TABLE[key], tables[key], (*path, key), facts, data, extra)
+        return self._use(KIND_OF_TABLE[key], tables[key], (*path, key), facts, data)
 
     def _offer(self, kind: str, table: Any) -> Offer | None:
         name = table.get("use") if isinstance(table, dict) else None
@@ -254,7 +256,6 @@ class _Checker:
         path: KeyPath,
         facts: tuple[str, ...] | None,
         data: Use | None,
-        extra: Signature | None = None,
     ) -> Use | None:
         place = f"[{dotted(path)}]"
         if not isinstance(table, dict):
@@ -283,7 +284,7 @@ class _Checker:
             return None
         provided = PROVIDED.get(kind, set())
         own = {key: parameter for key, parameter in signature.parameters.items() if key not in provided}
-        own |= extra.parameters if extra else {}
+        own |= options_of(kind)
         given = {key: value for key, value in table.items() if key != "use"}
         values, references = self.parameters(given, own, path, name)
         for parameter in own.values():
@@ -331,14 +332,17 @@ class _Checker:
     def _default(self, parameter: Parameter) -> Any:
         if parameter.choice and isinstance(parameter.default, dict):
             return self._choice(parameter.choice, parameter.default, ())
+        if isinstance(parameter.default, tuple):  # a file that says the same gives a list
+            return adapter(parameter.kind).validate_python(list(parameter.default))
         return parameter.default
 
     def _value(self, value: Any, kind: Any, path: KeyPath) -> Any:
         try:
             checked = adapter(kind).validate_python(value)
-        except pydantic.ValidationError:
-            table, key = _place(path)
-            self.problem(path, f"{table}{key} = {shown(value)}: expected {describe(kind)}")
+        except pydantic.ValidationError as error:
+            table, _ = _place(path)
+            for inner, message in _mistakes(error, kind, value).items():
+                self.problem((*path, *inner), f"{table}{dotted((path[-1], *inner))}{message}")
             return None
         return self._rooted(checked, path)
 
@@ -411,8 +415,7 @@ class _Checker:
             offer = self._offer(kind, tables.get(table))
             signature = _signature(offer) if offer else None
             keys = set(signature.parameters) - PROVIDED.get(kind, set()) if signature else set()
-            if kind == "trainer":
-                keys |= set(read_signature(LOOP_OPTIONS).parameters)
+            keys |= set(options_of(kind))
             if key in keys and path != (*start, table):
                 return f"[{dotted((*start, table))}]"
         return ""
@@ -430,6 +433,18 @@ class _Checker:
                 self.problem(path, f"{place}: stages wait for each other in a ring: {' → '.join(ring)}")
             elif stages.index(wanted) > stages.index(name):
                 self.problem(path, f'{place}: stage "{wanted}" comes later in the file; move it before "{name}"')
+
+
+def _on_dev(tables: Any, groups: Mapping[str, Mapping[str, Use]]) -> list[str]:
+    """Return the names of the evaluators that judge on the dev split; of one with a mistake nobody knows."""
+    uses = groups["evaluators"]
+    names = tables if isinstance(tables, dict) else {}
+    return [name for name in names if name not in uses or "dev" in (uses[name].values["splits"] or ["dev"])]
+
+
+def options_of(kind: str) -> Mapping[str, Parameter]:
+    """Return the keys that the core takes in every table of a kind, beside the component's own."""
+    return read_signature(OPTIONS[kind]).parameters if kind in OPTIONS else {}
 
 
 def _signature(offer: Offer) -> Signature | None:
@@ -466,10 +481,34 @@ def _place(path: KeyPath) -> tuple[str, str]:
     return table, dotted(path[-1:])
 
 
+def _mistakes(error: pydantic.ValidationError, kind: Any, value: Any) -> dict[KeyPath, str]:
+    """Say what is wrong in a value, by the place in it: in one of its tables, or all of it."""
+    mistakes: dict[KeyPath, str] = {}
+    for detail in error.errors():
+        inner: KeyPath = ()
+        expected, found, message = kind, value, ""
+        for part in detail["loc"]:
+            keys = table_keys(expected)
+            if keys is not None and part not in keys:
+                inner = (*inner, part)
+                hint = nearest(str(part), keys) or f" It takes {', '.join(keys)}."
+                message = f": unknown key.{hint}"
+                break
+            if keys is not None and part not in found:
+                message = f": missing key `{part}`; expected {describe(keys[part])}"
+                break
+            if (below := part_of(expected, part)) is None:
+                break
+            expected, found, inner = below, found[part], (*inner, part)
+        mistakes.setdefault(inner, message or f" = {shown(found)}: expected {describe(expected)}")
+    return mistakes
+
+
 @cache
 def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
     """Return what checks values of a parameter's type; a type that pydantic cannot check takes anything."""
     try:
-        return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+        config = None if table_keys(kind) else pydantic.ConfigDict(arbitrary_types_allowed=True)
+        return pydantic.TypeAdapter(kind, config=config)
     except Exception:  # one of many; the component itself will refuse what it cannot use
         return pydantic.TypeAdapter(Any)

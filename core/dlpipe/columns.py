@@ -5,12 +5,17 @@ Axes: N examples, B examples of a batch, T positions of the longest sequence in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from dlpipe.protocols import Batch
+
+#: Makes what a model takes of a batch as it is kept (bytes to numbers, augmentation, noise), on the device of the
+#: batch. Called with the batch, a generator there whose seed follows from (seed, epoch, batch), and whether it is
+#: for training.
+Prepare = Callable[[Batch, torch.Generator, bool], Batch]
 
 
 class Ragged:
@@ -65,13 +70,14 @@ class Columns:
 
     Args:
         columns: tensors (N, …) or `Ragged` sequences by name, none of them named as lengths are.
+        prepare: what `Batches` does to each batch on its device; nothing if not given.
     """
 
-    def __init__(self, columns: Mapping[str, Tensor | Ragged]) -> None:
+    def __init__(self, columns: Mapping[str, Tensor | Ragged], *, prepare: Prepare | None = None) -> None:
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"columns have different numbers of examples: {sizes}")
-        self.columns = dict(columns)
+        self.columns, self.prepare = dict(columns), prepare
         self._length_names: dict[str, str] = {}
         ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
         for name, column in ragged.items():
@@ -120,7 +126,7 @@ class Columns:
 
     def _with(self, columns: dict[str, Tensor | Ragged]) -> Columns:
         """Return other columns whose lengths are named as here."""
-        made = Columns(columns)
+        made = Columns(columns, prepare=self.prepare)
         made._length_names = {name: key for name, key in self._length_names.items() if name in columns}
         return made
 

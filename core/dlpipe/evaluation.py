@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from dlpipe.batches import Batches
 from dlpipe.calls import Caller, tensors_in
+from dlpipe.columns import Columns
 from dlpipe.compute import Compute
 from dlpipe.protocols import Batch, Data
 
 #: Sequences and small images; evaluation keeps no gradients, so larger than in training.
 BATCH_SIZE = 256
-#: Outputs of a pass that are kept for the next evaluator rather than computed again.
+#: Batches and outputs of a pass that are kept for the next evaluator rather than computed again.
 KEPT_BYTES = 500_000_000
 
 
@@ -39,21 +40,19 @@ class Examples:
         self._kept_for: nn.Module | None = None
 
     def predictions(self, model: nn.Module) -> Iterator[tuple[Batch, Any, Tensor]]:
-        """Yield (batch, outputs, predictions); a batch holds ``rows`` (B,), its numbers in the split.
+        """Iterate over (batch, outputs, predictions); a batch holds ``rows`` (B,), its numbers in the split.
 
         The pass is shared: a second evaluator of the same model gets what the first one got, until
         `forget`. The model is in evaluation mode meanwhile and knows no gradients.
         """
         if self._batches is None:
-            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self._compute, shuffle=False)
+            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self._compute, training=False)
         kept_all = self._kept_for is model
-        passed = iter(self._kept) if kept_all else self._pass(model, self._batches)
-        caller: Caller | None = None
-        for batch, outputs in passed:
-            caller = caller or Caller(model, tuple(batch))
-            with torch.inference_mode():
-                predicted = caller.predictions(outputs, batch)
-            yield batch, outputs, predicted
+        return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
+
+    def predictions_on(self, model: nn.Module, split: Columns) -> Iterator[tuple[Batch, Any, Tensor]]:
+        """Iterate in the same way over other examples (these ones with noise, say); nothing of it is kept."""
+        return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self._compute, training=False)))
 
     def forget(self) -> None:
         """Drop the kept outputs; the model has changed."""
@@ -63,16 +62,28 @@ class Examples:
         self.forget()
         kept: list[tuple[Batch, Any]] = []
         size = 0
+        for batch, outputs in self._run(model, batches):
+            size += sum(tensor.nbytes for tensor in tensors_in([outputs, batch]))
+            if size <= KEPT_BYTES:
+                kept.append((batch, outputs))
+            yield batch, outputs
+        if size <= KEPT_BYTES:
+            self._kept, self._kept_for = kept, model
+
+    def _run(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:
         caller: Caller | None = None
         model.eval()
         for batch, rows in zip(islice(batches.epoch(0), self._limit), batches.rows(), strict=False):
             caller = caller or Caller(model, tuple(batch))
             with torch.inference_mode(), self._compute.autocast():
                 outputs = caller.outputs(batch)
-            numbered = batch | {"rows": rows}
-            size += sum(tensor.nbytes for tensor in tensors_in(outputs))
-            if size <= KEPT_BYTES:
-                kept.append((numbered, outputs))
-            yield numbered, outputs
-        if size <= KEPT_BYTES:
-            self._kept, self._kept_for = kept, model
+            yield batch | {"rows": rows}, outputs
+
+
+def _predicted(model: nn.Module, passed: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any, Tensor]]:
+    caller: Caller | None = None
+    for batch, outputs in passed:
+        caller = caller or Caller(model, tuple(batch))
+        with torch.inference_mode():
+            predicted = caller.predictions(outputs, batch)
+        yield batch, outputs, predicted

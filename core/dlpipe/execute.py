@@ -27,7 +27,7 @@ from dlpipe.pipeline import Pipeline, Reference, Stage
 from dlpipe.pipeline_file import relative
 from dlpipe.plugins import Registry
 from dlpipe.progress import Progress
-from dlpipe.protocols import Data
+from dlpipe.protocols import Data, Evaluator
 from dlpipe.provenance import provenance
 from dlpipe.runs import DATA_STATE, LOG, METRICS, PROVENANCE, RESOLVED, MetricsLog, RunFolder, read_json, write_json
 from dlpipe.signals import StopSignals
@@ -236,7 +236,7 @@ class _StageRun:
         loop = Loop(
             trainer,
             self._stage.options,
-            evaluators=built.evaluators,
+            evaluators=self._judging(built, DEV),
             dev=examples.get(DEV),
             checkpoints=self._checkpoints,
             log=log,
@@ -267,16 +267,17 @@ class _StageRun:
         self, built: Built, loop: Loop, examples: Mapping[str, Examples], log: MetricsLog, watchers: Watchers
     ) -> None:
         """Evaluate the best checkpoint on the test split, once, and write what is to be looked at."""
-        if TEST not in examples or not built.evaluators or built.trainer is None:
+        evaluators = self._judging(built, TEST)
+        if TEST not in examples or not evaluators or built.trainer is None:
             return
         best = self._checkpoints.best()
         if best is not None:
             load_weights(best, built.trainer.model)
-        metrics = evaluate(built.trainer, built.evaluators, examples[TEST])
+        metrics = evaluate(built.trainer, evaluators, examples[TEST])
         step = int(best.name[5:]) if best else loop.state.step
         log.append({"step": step, **metrics, "time": round(time.time(), 3)})
         watchers.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
-        for name, evaluator in built.evaluators.items():
+        for name, evaluator in evaluators.items():
             figures = self._folder / "figures" / name
             figures.mkdir(parents=True, exist_ok=True)
             evaluator.write(figures)
@@ -284,6 +285,11 @@ class _StageRun:
                 figures.rmdir()
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+
+    def _judging(self, built: Built, split: str) -> dict[str, Evaluator]:
+        """Return the evaluators that the pipeline wants on a split."""
+        uses = self._stage.evaluators
+        return {name: judge for name, judge in built.evaluators.items() if split in uses[name].values["splits"]}
 
     def _restore(self, checkpoint: Path, built: Built, loop: Loop) -> None:
         assert built.trainer is not None

@@ -2,7 +2,8 @@
 
 A component's signature is the schema of its table, so these types appear in annotations. They are
 ordinary ``Annotated`` types of pydantic; anything built from ``int``, ``float``, ``bool``, ``str``,
-``Path``, ``Literal``, lists, tuples, mappings and unions of them works as well.
+``Path``, ``Literal``, lists, tuples, mappings and unions of them works as well, and so does a
+``TypedDict`` for a table within the table.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import Field, Strict
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 # Strict: a text is no number, a bool no integer; but a whole number is a float.
 Positive = Annotated[int, Strict(), Field(gt=0)]
@@ -81,14 +83,31 @@ def describe(kind: Any, plural: bool = False) -> str:
         return f"a list of {len(arguments)}: " + ", ".join(describe(part) for part in arguments)
     if origin in (list, tuple, collections.abc.Sequence):
         return f"a list of {describe(arguments[0], plural=True)}"
-    if origin in (dict, collections.abc.Mapping) or kind in (dict, Mapping):
-        return "a table"
+    if origin in (dict, collections.abc.Mapping) or kind in (dict, Mapping) or is_typeddict(kind):
+        return "tables" if plural else "a table"
     if isinstance(kind, ModelReference):
         return 'a trained model: { stage = "…" } or { run = "…" }'
     word = _WORDS.get(kind, "value")
     if kind is bool:
         return word
     return word + "s" if plural and kind is not str else (word if kind is str else f"a {word}")
+
+
+def table_keys(kind: Any) -> dict[str, Any] | None:
+    """Return the keys of a table and their types, where `kind` says them; else None."""
+    return dict(kind.__annotations__) if is_typeddict(kind) else None
+
+
+def part_of(kind: Any, place: int | str) -> Any:
+    """Return the type of what stands at `place` in a value of type `kind`, or None where that is not known."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if isinstance(place, str):
+        return (table_keys(kind) or {}).get(place)
+    if origin in (Union, types.UnionType):
+        return next((found for part in arguments if (found := part_of(part, place)) is not None), None)
+    if origin is tuple and arguments[-1] is not ...:
+        return None
+    return arguments[0] if origin in (list, tuple, collections.abc.Sequence) else None
 
 
 def _limits(mark: FieldInfo) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -125,19 +126,18 @@ def predict(trained: Trained, items: Iterable[tuple[str, str]]) -> Iterator[dict
     Raises:
         InputError: an item cannot be used; the message says which.
     """
-    remaining = iter(items)
+    expand: Callable[[str], Iterable[str]] | None = getattr(trained.built.data, "expand", None)
+    if expand is None:
+        remaining = iter(items)
+    else:
+        remaining = ((place, part) for place, item in items for part in _at(place, expand, item))
     while chunk := list(islice(remaining, BATCH_SIZE)):
         yield from _predict_together(trained, chunk)
 
 
 def _predict_together(trained: Trained, chunk: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     data, model = trained.built.data, trained.model
-    examples = []
-    for place, item in chunk:
-        try:
-            examples.append(data.encode(item))
-        except InputError as error:
-            raise InputError(f"{place}: {error}") from error
+    examples = [_at(place, data.encode, item) for place, item in chunk]
     paddings = getattr(data, "paddings", {})
     columns = columns_of(examples, {name: paddings[name] for name in examples[0] if name in paddings})
     columns = columns.to(trained.built.compute.device)
@@ -146,8 +146,19 @@ def _predict_together(trained: Trained, chunk: Sequence[tuple[str, str]]) -> Ite
     caller = Caller(model, tuple(batch))
     model.eval()
     with torch.inference_mode(), trained.built.compute.autocast():
-        predictions = caller.predictions(caller.outputs(batch), batch)
+        outputs = caller.outputs(batch)
+        predictions = caller.predictions(outputs, batch)
     lengths = batch["lengths"].tolist() if "lengths" in batch else None
+    asks = "outputs" in inspect.signature(data.decode).parameters
     for row, (_, item) in enumerate(chunk):
-        prediction = predictions[row]
-        yield data.decode(item, (prediction if lengths is None else prediction[: lengths[row]]).cpu())
+        prediction = predictions[row] if lengths is None else predictions[row][: lengths[row]]
+        more = {"outputs": outputs[row].float().cpu()} if asks else {}
+        yield data.decode(item, prediction.cpu(), **more)
+
+
+def _at(place: str, function: Callable[[str], Any], item: str) -> Any:
+    """Apply `function` to an item; an error says where the item came from."""
+    try:
+        return function(item)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error

@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic.errors import PydanticUserError
 
-from dlpipe.check import KIND_OF_GROUP, KIND_OF_TABLE, LOOP_OPTIONS, PROVIDED, SETTINGS, adapter
+from dlpipe.check import KIND_OF_GROUP, KIND_OF_TABLE, PROVIDED, SETTINGS, adapter, options_of
 from dlpipe.errors import PluginError
 from dlpipe.fields import ModelReference
 from dlpipe.pipeline import as_toml
 from dlpipe.plugins import Registry
-from dlpipe.signatures import Parameter, Signature, read_signature
+from dlpipe.signatures import Parameter, read_signature
 from dlpipe.torch_names import CHOICES, GIVEN
 
 REFERENCE = {
@@ -57,7 +57,6 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
 
 
 def _kind(registry: Registry, kind: str) -> dict[str, Any]:
-    extra = read_signature(LOOP_OPTIONS) if kind == "trainer" else None
     tables = []
     for name, offer in sorted(registry.offers[kind].items()):
         try:
@@ -68,17 +67,16 @@ def _kind(registry: Registry, kind: str) -> dict[str, Any]:
             )
             continue
         known = {k: p for k, p in signature.parameters.items() if k not in PROVIDED.get(kind, set())}
-        tables.append(_table(name, offer.component.summary, known, extra))
+        tables.append(_table(name, offer.component.summary, {**known, **options_of(kind)}))
     return {"oneOf": [*tables, WITHOUT_USE], "type": "object"}
 
 
-def _table(name: str, summary: str, known: Mapping[str, Parameter], extra: Signature | None = None) -> dict[str, Any]:
+def _table(name: str, summary: str, known: Mapping[str, Parameter]) -> dict[str, Any]:
     use = {"enum": [name], "description": summary}
-    properties = {"use": use, **_properties({**known, **(extra.parameters if extra else {})})}
     return {
         "type": "object",
         "title": name,
-        "properties": properties,
+        "properties": {"use": use, **_properties(known)},
         "required": ["use"],
         "additionalProperties": False,
     }
@@ -95,7 +93,8 @@ def _property(parameter: Parameter) -> dict[str, Any]:
         schema = {"oneOf": [_choice(name, target) for name, target in CHOICES[parameter.choice].items()]}
     else:
         try:
-            schema = _draft4(adapter(parameter.kind).json_schema())
+            schema = adapter(parameter.kind).json_schema()
+            schema = _draft4(_inlined(schema, schema.pop("$defs", {})))
         except PydanticUserError:  # no JSON is such a value
             schema = {}
     if parameter.text:
@@ -110,6 +109,17 @@ def _choice(name: str, target: str) -> dict[str, Any]:
     signature = read_signature(target)
     known = {key: parameter for key, parameter in signature.parameters.items() if key not in GIVEN}
     return _table(name, signature.summary, known)
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Write definitions where they are meant; a property of a larger schema has no place for them."""
+    if isinstance(schema, list):
+        return [_inlined(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
 def _draft4(schema: Any) -> Any:

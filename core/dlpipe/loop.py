@@ -188,9 +188,17 @@ class Loop:
         started = time.monotonic()
         metrics = evaluate(self._trainer, self._evaluators, self._dev)
         seconds = time.monotonic() - started
+        better = bool(self._monitor) and self._better(metrics)
+        self._record(metrics, seconds=round(seconds, 3))
+        self._watchers.call("dlpipe_evaluated", step=state.step, split=DEV, metrics=metrics)
+        self._progress.evaluated(state.step, self._epoch(), metrics, self._monitor, better)
+        return better
+
+    def _better(self, metrics: Mapping[str, float]) -> bool:
+        """Take notice of the monitored metric; return whether it is the best so far."""
         if self._monitor not in metrics:
             raise InputError(f"[trainer] monitor = {self._monitor!r}: the evaluators give {', '.join(metrics)}")
-        score = metrics[self._monitor]
+        state, score = self.state, metrics[self._monitor]
         self._trainer.evaluated(-score if self._goal == "max" else score)
         better = state.best is None or (score > state.best if self._goal == "max" else score < state.best)
         better = better and not math.isnan(score)  # NaN, a metric that is not defined, would stay the best for ever
@@ -198,9 +206,6 @@ class Loop:
             state.best, state.best_step, state.stale = score, state.step, 0
         else:
             state.stale += 1
-        self._record(metrics, seconds=round(seconds, 3))
-        self._watchers.call("dlpipe_evaluated", step=state.step, split=DEV, metrics=metrics)
-        self._progress.evaluated(state.step, self._epoch(), metrics, self._monitor, better)
         return better
 
     def _save(self, best: bool) -> None:
@@ -316,15 +321,15 @@ def _finite(*tensors: Tensor) -> bool:
 
 def _monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Literal["max", "min"]]:
     """Return the metric that decides which checkpoint is best, and whether it should grow or fall."""
-    if not evaluators:
-        return "", "max"
-    name = next(iter(evaluators))
+    name = next((name for name, evaluator in evaluators.items() if evaluator.primary), "")
     if options.monitor:
         parts = options.monitor.split("/")
         if len(parts) != 3 or parts[0] != DEV or parts[1] not in evaluators:
             expected = ", ".join(f"{DEV}/{known}/…" for known in evaluators)
             raise InputError(f'[trainer] monitor = "{options.monitor}": expected one of {expected}')
         name = parts[1]
+    if not name:  # nothing to compare checkpoints by: the last one counts
+        return "", "max"
     evaluator = evaluators[name]
     monitor = options.monitor or f"{DEV}/{name}/{evaluator.primary}"
     own = monitor == f"{DEV}/{name}/{evaluator.primary}"

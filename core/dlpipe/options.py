@@ -1,11 +1,13 @@
 """What a pipeline file can say beside its components: the settings of the run and of the loop.
 
 Like a component's, these signatures are the schema: `Settings` of the top level of the file,
-`LoopOptions` of what every ``[trainer]`` table takes beside the parameters of the trainer itself.
+`LoopOptions` of what every ``[trainer]`` table takes beside the parameters of the trainer itself,
+`EvaluatorOptions` likewise of ``[evaluators.NAME]``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -74,3 +76,14 @@ class LoopOptions:
     monitor: str | None = None
     goal: Literal["max", "min"] | None = None
     patience: Positive | None = None
+
+
+@dataclass(frozen=True)
+class EvaluatorOptions:
+    """Options of the table of every evaluator.
+
+    Args:
+        splits: on which splits it judges during a run; what costs much need not be on "dev".
+    """
+
+    splits: Sequence[Literal["dev", "test"]] = ("dev", "test")

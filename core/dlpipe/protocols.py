@@ -32,6 +32,9 @@ class Data(Protocol):
             split was read, or after `restore`.
         paddings: optional; for columns that are sequences, what stands behind the end of a shorter
             one, by name. Other columns of encoded items are stacked.
+
+    A method ``expand(item)`` is optional: it names the single items that an item stands for, such as
+    the images in a folder.
     """
 
     @property
@@ -44,14 +47,17 @@ class Data(Protocol):
         """Return a split: `Columns` if it fits into memory, else a torch dataset of dicts of tensors."""
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Turn what a person gives (a sentence, a path) into one example without a batch axis.
+        """Turn what a person gives (a sentence, a path) into one example, as a model takes it, without a batch axis.
 
         Raises:
             InputError: the item cannot be used.
         """
 
     def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Turn the model's prediction for `item` into an answer for a person: plain values."""
+        """Turn the model's prediction for `item` into an answer for a person: plain values.
+
+        Given a third parameter ``outputs``, it gets what the model returned for the item (logits).
+        """
 
     def state(self) -> dict[str, Any]:
         """Return what was learned from the training split (a vocabulary …), as JSON can hold it."""
@@ -104,11 +110,12 @@ class Evaluator(Protocol):
     """Turns a model and a split into numbers, and things to look at.
 
     Attributes:
-        primary: the metric that decides which checkpoint is best.
+        primary: the metric that decides which checkpoint is best; None where there is no such one,
+            as when an evaluator only draws.
         goal: whether it should grow or fall.
     """
 
-    primary: str
+    primary: str | None
     goal: Literal["max", "min"]
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:

@@ -25,6 +25,7 @@ from typing import Any, Union
 
 import griffe
 import pydantic
+import typing_extensions
 
 from dlpipe import fields
 from dlpipe.components import load_target
@@ -293,7 +294,22 @@ def _named(name: str, scope: griffe.Object) -> Any:
     found, _ = _find(module, attribute)
     if isinstance(found, griffe.Attribute) and found.value is not None:
         return _type(ast.parse(str(found.value), mode="eval").body, found)
+    if isinstance(found, griffe.Class) and any(str(base).rpartition(".")[2] == "TypedDict" for base in found.bases):
+        return _table(found)
     raise Unreadable(path)
+
+
+def _table(found: griffe.Class) -> Any:
+    """Return a TypedDict as pydantic takes it: keys of other names are mistakes."""
+    keys = {
+        name: _resolve(str(member.annotation), found)
+        for name, member in found.members.items()
+        if isinstance(member, griffe.Attribute)
+    }
+    make: Any = typing_extensions.TypedDict  # which pydantic wants before Python 3.12
+    made = make(found.name, keys, total=found.keywords.get("total") != "False")
+    made.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+    return made
 
 
 def _path(name: str, scope: griffe.Object) -> str:

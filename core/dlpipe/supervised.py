@@ -35,7 +35,9 @@ class Supervised:
         schedule: of the learning rate, one of torch's by name; it counts steps, and what it needs
             to know of the length of the run is filled in.
         warmup_steps: steps over which the learning rate first grows from near 0.
-        loss: "auto" is the model's own loss where it has one, else cross-entropy.
+        loss: "auto" is the model's own loss where it has one, else cross-entropy. Where the targets are
+            classes, "mse" compares softmax of the scores with 1 for the right class and 0 for the others,
+            as a mean over all classes (as Keras does).
         label_smoothing: share of the target's probability that is spread over all classes.
         max_grad_norm: clip the norm of all gradients together to this value.
         accumulate: batches whose gradients make one step.
@@ -235,11 +237,21 @@ class Supervised:
 
             return cross_entropy
         measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            "mse": F.mse_loss,
+            "mse": squared_error,
             "l1": F.l1_loss,
             "binary_cross_entropy": F.binary_cross_entropy_with_logits,
         }
         return measures[self._loss_name]
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error; of targets that are classes (…), outputs (…, K) being their scores."""
+    if targets.is_floating_point():
+        return F.mse_loss(outputs, targets)
+    wanted = F.one_hot(targets.clamp(min=0), outputs.size(-1)).to(outputs.dtype)
+    errors = (outputs.softmax(-1) - wanted).square().mean(-1)
+    known = targets != IGNORED
+    return (errors * known).sum() / known.sum()
 
 
 def count_targets(batch: Batch) -> Tensor:

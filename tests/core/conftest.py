@@ -91,7 +91,7 @@ def parts(tmp_path_factory):
 @pytest.fixture
 def fakes(parts) -> Registry:
     """The installed plugins' registry, and the components of `PARTS` as those of a plugin `fake`."""
-    registry = load_plugins({})
+    registry = load_plugins({"DLPIPE_PLUGINS": "core,text"})
     registry.plugins.append(Plugin("fake", parts, "dlpipe-fake 1.0"))
     for record in (
         Data("images", f"{parts}:images", "images", facts=("num_classes", "image_shape")),

@@ -172,7 +172,7 @@ def test_without_buckets_batches_mix_lengths():
 
 def test_unshuffled_batches_tell_their_rows():
     lengths = torch.tensor([5, 2, 7, 2, 1])
-    batches = Batches(lengthy(lengths), 2, CPU, shuffle=False)
+    batches = Batches(lengthy(lengths), 2, CPU, training=False)
 
     found = [batch["number"][:, 0].tolist() for batch in batches.epoch(0)]
 
@@ -181,7 +181,7 @@ def test_unshuffled_batches_tell_their_rows():
 
 def test_unshuffled_examples_without_lengths_stand_as_they_are():
     assert [rows.tolist() for rows in in_order(5, 2, None)] == [[0, 1], [2, 3], [4]]
-    assert flat(Batches(Squares(), 5, CPU, shuffle=False).epoch(4)) == list(range(17))
+    assert flat(Batches(Squares(), 5, CPU, training=False).epoch(4)) == list(range(17))
 
 
 def test_full_is_one_batch_of_everything():

@@ -164,7 +164,7 @@ def test_a_value_that_fits_is_taken(load, assignment, value):
         ("model.dropout=nan", "[model] dropout = NaN: expected a number at least 0 and at most 1"),
         ("model.kind=c", '[model] kind = "c": expected one of "a", "b", 3'),
         ("model.sizes=3", "[model] sizes = 3: expected a list of whole numbers"),
-        ('model.sizes=["3"]', '[model] sizes = ["3"]: expected a list of whole numbers'),
+        ('model.sizes=["3"]', '[model] sizes[0] = "3": expected a whole number'),
         ("model.sizes=text", '[model] sizes = "text": expected a list of whole numbers'),
         ("trainer.batch_size=4.0", "[trainer] batch_size = 4.0: expected a whole number above 0"),
         ("trainer.batch_size=true", "[trainer] batch_size = true: expected a whole number above 0"),
@@ -401,7 +401,7 @@ def test_a_mistake_of_the_command_line_has_no_line(load):
     ("use", "message", "code"),
     [
         ("fake.nte", '[model] use = "fake.nte": no plugin offers this model. Did you mean "fake.net"?', 2),
-        ("vision.cnn", "[model] use = \"vision.cnn\": no installed plugin has the namespace 'vision' (installed: ", 3),
+        ("nobody.cnn", "[model] use = \"nobody.cnn\": no installed plugin has the namespace 'nobody' (installed: ", 3),
         ("fake.far", '[model] use = "fake.far" needs no-such-dist; install it: pip install "dlpipe[far]"', 3),
         (
             "fake.gone",

@@ -150,7 +150,9 @@ def test_a_limit_looks_at_the_first_batches_only():
 
 @pytest.mark.parametrize("nested", [lambda x: x, lambda x: {"x": (x, [x])}])
 def test_outputs_too_large_to_keep_are_computed_again(monkeypatch, nested):
-    monkeypatch.setattr(evaluation, "KEPT_BYTES", 27)  # 7 numbers of 4 bytes are 28
+    monkeypatch.setattr(
+        evaluation, "KEPT_BYTES", 111
+    )  # inputs and outputs are 7 numbers of 4 bytes each, their rows 7 of 8
     model, shared = Doubler(nested), examples()
 
     for _ in range(2):
@@ -160,7 +162,7 @@ def test_outputs_too_large_to_keep_are_computed_again(monkeypatch, nested):
 
 
 def test_outputs_that_just_fit_are_kept(monkeypatch):
-    monkeypatch.setattr(evaluation, "KEPT_BYTES", 28)
+    monkeypatch.setattr(evaluation, "KEPT_BYTES", 112)
     model, shared = Doubler(), examples()
 
     for _ in range(2):

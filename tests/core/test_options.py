@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from dlpipe.check import LOOP_OPTIONS, SETTINGS, adapter
+from dlpipe.check import OPTIONS, SETTINGS, adapter
 from dlpipe.options import LoopOptions, Settings
 from dlpipe.signatures import read_signature
 
@@ -40,12 +40,12 @@ def test_another_device_is_refused(device):
     "key", ["epochs", "steps", "log_every", "evaluate_every", "checkpoint_every", "keep", "patience"]
 )
 def test_counts_are_above_0(key):
-    assert accepts(LOOP_OPTIONS, key, 1)
-    assert not accepts(LOOP_OPTIONS, key, 0)
-    assert not accepts(LOOP_OPTIONS, key, "1")
+    assert accepts(OPTIONS["trainer"], key, 1)
+    assert not accepts(OPTIONS["trainer"], key, 0)
+    assert not accepts(OPTIONS["trainer"], key, "1")
 
 
-@pytest.mark.parametrize(("target", "options"), [(SETTINGS, Settings(name="x")), (LOOP_OPTIONS, LoopOptions())])
+@pytest.mark.parametrize(("target", "options"), [(SETTINGS, Settings(name="x")), (OPTIONS["trainer"], LoopOptions())])
 def test_the_defaults_that_are_read_are_those_that_hold(target, options):
     for name, parameter in read_signature(target).parameters.items():
         if not parameter.required:

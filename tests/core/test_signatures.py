@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import pytest
 
 from dlpipe import fields
-from dlpipe.check import LOOP_OPTIONS, SETTINGS
+from dlpipe.check import OPTIONS, SETTINGS
 from dlpipe.components import load_target
 from dlpipe.errors import PluginError
 from dlpipe.plugins import load_plugins
@@ -21,7 +21,7 @@ COMPONENTS = [
     if kind != "command"
     for offer in offers.values()
 ]
-TARGETS = [*COMPONENTS, *OPTIMIZERS.values(), *SCHEDULES.values(), SETTINGS, LOOP_OPTIONS]
+TARGETS = [*COMPONENTS, *OPTIMIZERS.values(), *SCHEDULES.values(), SETTINGS, *OPTIONS.values()]
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_signature_read_from_its_source_is_the_one_that_python_sees(target):
         assert default is REQUIRED or isinstance(default, Computed) or default == part.default
 
 
-@pytest.mark.parametrize("target", [*COMPONENTS, SETTINGS, LOOP_OPTIONS])
+@pytest.mark.parametrize("target", [*COMPONENTS, SETTINGS, *OPTIONS.values()])
 def test_every_key_of_our_components_has_a_type_and_a_line_of_text(target):
     for parameter in read_signature(target).parameters.values():
         if not parameter.required:

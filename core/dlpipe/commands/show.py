@@ -10,7 +10,7 @@ from typing import Any
 import click
 import tomli_w
 
-from dlpipe.check import LOOP_OPTIONS, PROVIDED, load_pipeline, shown
+from dlpipe.check import PROVIDED, load_pipeline, options_of, shown
 from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
 from dlpipe.components import Offer, nearest
@@ -88,9 +88,7 @@ def _leaves(tree: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, A
 def _show_component(offer: Offer, as_json: bool) -> None:
     component = offer.component
     signature = read_signature(component.target)
-    known = dict(signature.parameters)
-    if component.kind == "trainer":
-        known |= read_signature(LOOP_OPTIONS).parameters
+    known = {**signature.parameters, **options_of(component.kind)}
     provided = PROVIDED.get(component.kind, set())
     if component.kind in TOLD_FACTS:
         provided = {name for name, parameter in known.items() if parameter.required}

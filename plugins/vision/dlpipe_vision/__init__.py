@@ -1,0 +1,1 @@
+"""The vision plugin: images and what is learned from them."""

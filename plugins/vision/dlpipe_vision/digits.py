@@ -1,0 +1,52 @@
+"""Handwritten digits of 8×8 pixels, which come with scikit-learn: data that needs no file.
+
+Source: E. Alpaydin and C. Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+Repository, https://doi.org/10.24432/C50P49; scikit-learn has its 1,797 test images.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe_vision.augment import Augment
+from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading, evenly
+
+#: The files know no test split; ours is every fifth image or so, evenly of all classes, always the same.
+TEST_SHARE = 5
+#: The darkest value in the files; they count which of 16 finer pixels were inked.
+INKED = 16
+
+
+def digits(
+    *,
+    dev: OpenFraction | Positive = 0.1,
+    limit: Positive | None = None,
+    normalize: Normalize = "standardize",
+    augment: Augment | None = None,
+    noise: NonNegativeFloat = 0.0,
+) -> LabelledImages:
+    """Offer 1,797 handwritten digits of 8×8 grey pixels: 1,438 to learn from, 359 to judge by.
+
+    The digits of one writer may stand on both sides, so scores are higher than for new writers.
+
+    Args:
+        dev: how many training images to keep for development, or which share of them.
+        limit: use only the first so many of the remaining training images.
+        normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
+            "symmetric" (-1 to 1) or "none" (0 to 255).
+        augment: random changes to training images, such as { rotate = 15, shift = 1 }.
+        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+    """
+    return LabelledImages(_read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+
+
+def _read() -> Reading:
+    from sklearn.datasets import load_digits  # takes a second, and only this data needs it
+
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images / INKED * 255).round().to(torch.uint8)[:, None]
+    every = ImageSet(images, torch.from_numpy(bunch.target).long())
+    test = evenly(every.targets, len(every) // TEST_SHARE)
+    rest = torch.ones(len(every), dtype=torch.bool).index_fill_(0, test, False).nonzero()[:, 0]
+    return Reading([str(digit) for digit in range(10)], {"train": every.pick(rest), "test": every.pick(test)})

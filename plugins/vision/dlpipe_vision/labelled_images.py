@@ -1,0 +1,325 @@
+"""Labelled images, whatever files they came from: splits, normalisation, augmentation, a person's own picture.
+
+Images stay bytes until they are in a batch on the device; only there do they become numbers.
+Axes: N images, B of a batch, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dlpipe.columns import Columns, Prepare
+from dlpipe.errors import InputError
+from dlpipe.protocols import Batch
+from dlpipe_vision.augment import Augment, augmented, noisy
+from dlpipe_vision.picture import SUFFIXES, read_picture
+
+#: How bytes become numbers: of mean 0 and standard deviation 1 over the training images; from 0 to 1;
+#: from -1 to 1; or as they are, from 0 to 255.
+Normalize = Literal["standardize", "unit", "symmetric", "none"]
+#: Images looked at to learn mean and deviation, where not all of them fit into memory.
+SAMPLED = 2000
+#: Below this mean brightness of the outermost pixels (of 255), training images are light on dark.
+DARK = 64
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split, as their files hold them.
+
+    Args:
+        images: (N, C, H, W) bytes; or, where those do not fit into memory, a sequence of (C, H, W).
+        targets: (N,) int64, class numbers.
+        names: what a person calls each image, such as its file; its number if not given.
+    """
+
+    images: Tensor | Sequence[Tensor]
+    targets: Tensor
+    names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def pick(self, rows: Tensor) -> ImageSet:
+        """Return only the images `rows` (M,)."""
+        numbers = rows.tolist()
+        names = self.names or range(len(self))
+        images = self.images[rows] if isinstance(self.images, Tensor) else Picked(self.images, numbers)
+        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers])
+
+
+class Picked(Sequence[Tensor]):
+    """Some of a sequence of images."""
+
+    def __init__(self, images: Sequence[Tensor], rows: Sequence[int]) -> None:
+        self._images, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._images[self._rows[place]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from files.
+
+    Args:
+        labels: the name of each class.
+        sets: by split; a "dev" split is taken from "train" where there is none.
+    """
+
+    labels: Sequence[str]
+    sets: Mapping[str, ImageSet]
+
+
+class ImageDataset(Dataset[Batch]):
+    """Images that are read when they are needed, as they do not fit into memory."""
+
+    def __init__(self, images: ImageSet, prepare: Prepare) -> None:
+        self._images, self.prepare = images, prepare
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> Batch:
+        return {"images": self._images.images[row], "targets": self._images.targets[row]}
+
+
+class LabelledImages:
+    """Images of classes, for a classifier.
+
+    Args:
+        read: reads the files; called once, when a split is first asked for.
+        dev: how many training images to keep for development, or which share of them (drawn evenly from
+            all classes, always the same); only where the files have no such split of their own.
+        limit: use only the first so many of the remaining training images.
+        normalize: "standardize" (mean 0, standard deviation 1 over the training images, by channel), "unit"
+            (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255).
+        augment: random changes to training images.
+        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Reading],
+        *,
+        dev: float = 0,
+        limit: int | None = None,
+        normalize: Normalize = "standardize",
+        augment: Augment | None = None,
+        noise: float = 0.0,
+    ) -> None:
+        self._read, self._dev, self._limit = read, dev, limit
+        self._normalize, self._augment, self._noise = normalize, augment, noise
+        self._reading: Reading | None = None
+        self._state: dict[str, Any] = {}
+        self._notes: dict[str, list[str]] = {}
+        self._scales: dict[tuple[torch.device, float], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the files have, and "dev"."""
+        return tuple(split for split in ("train", "dev", "test") if split in self._sets)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``image_shape`` (C, H, W), ``num_classes`` and ``labels``."""
+        state = self.state()
+        labels = list(state["labels"])
+        return {"image_shape": tuple(state["image_shape"]), "num_classes": len(labels), "labels": labels}
+
+    @property
+    def labels(self) -> list[str]:
+        """The name of each class."""
+        return list(self.state()["labels"])
+
+    def split(self, name: str) -> Columns | ImageDataset:
+        """Return ``images`` (N, C, H, W), prepared in batches, and ``targets`` (N,)."""
+        return self._split(self._sets[name], self._prepare)
+
+    def changed(self, name: str, change: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
+        """Return a split whose images are changed before they are normalised.
+
+        Args:
+            change: makes new images of images (B, C, H, W), numbers from 0 to 1; it may draw from the generator.
+        """
+
+        def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+            return batch | {"images": self._normalized(change(_unit(batch["images"]), generator), 1.0)}
+
+        return self._split(self._sets[name], prepare)
+
+    def pictures(self, name: str, rows: Tensor) -> Tensor:
+        """Return the images `rows` (M,) of a split as their files hold them: (M, C, H, W) bytes."""
+        images = self._sets[name].images
+        return images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
+
+    def names(self, name: str) -> Sequence[str]:
+        """Return what a person calls each image of a split."""
+        images = self._sets[name]
+        return images.names or [str(row) for row in range(len(images))]
+
+    def expand(self, item: str) -> list[str]:
+        """Return the images in a folder; anything else stands for itself.
+
+        Raises:
+            InputError: a folder holds no image.
+        """
+        folder = Path(item)
+        if not folder.is_dir():
+            return [item]
+        found = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise InputError(f"{item}: this folder holds no image ({', '.join(sorted(SUFFIXES))})")
+        return found
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Read an image of any size and colours and make it like those of the training.
+
+        Raises:
+            InputError: the file is no image that can be read.
+        """
+        state = self.state()
+        image, self._notes[item] = read_picture(Path(item), tuple(state["image_shape"]), dark=state["light_on_dark"])
+        return {"images": self._normalized(image[None])[0]}
+
+    def decode(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
+        """Return the class, how sure the model is, the next classes, and what was done to the picture."""
+        shares = outputs.softmax(-1)
+        best = shares.argsort(descending=True)[:4].tolist()
+        answer: dict[str, Any] = {
+            "image": item,
+            "label": self.labels[int(prediction)],
+            "confidence": round(float(shares[int(prediction)]), 4),
+            "next": {self.labels[number]: round(float(shares[number]), 4) for number in best if number != prediction},
+            "prepared": self._notes.pop(item, []),
+        }
+        return answer
+
+    def state(self) -> dict[str, Any]:
+        """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
+        if not self._state:
+            self._state = _learned(self._sets["train"].images) | {"labels": list(self._known.labels)}
+        return self._state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what an earlier process learned."""
+        self._state = dict(state)
+
+    def fingerprint(self) -> str:
+        """Return a digest of all images and labels."""
+        digest = hashlib.sha256(repr(list(self._known.labels)).encode())
+        for name, images in sorted(self._sets.items()):
+            digest.update(f"{name} {list(images.names or [])}".encode())
+            digest.update(images.targets.numpy().tobytes())
+            if isinstance(images.images, Tensor):
+                digest.update(images.images.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+    @property
+    def _known(self) -> Reading:
+        if self._reading is None:
+            self._reading = self._divided(self._read())
+        return self._reading
+
+    @property
+    def _sets(self) -> Mapping[str, ImageSet]:
+        return self._known.sets
+
+    def _divided(self, reading: Reading) -> Reading:
+        """Take the dev split out of the training images, then the first `limit` of those."""
+        sets = dict(reading.sets)
+        train = sets["train"]
+        if self._dev and "dev" not in sets:
+            count = self._dev if isinstance(self._dev, int) else math.ceil(self._dev * len(train))
+            if count >= len(train):
+                raise InputError(
+                    f"[data] dev = {self._dev}: there are {len(train)} training images; leave some to learn"
+                )
+            taken = evenly(train.targets, count)
+            rest = torch.ones(len(train), dtype=torch.bool).index_fill_(0, taken, False)
+            sets |= {"dev": train.pick(taken), "train": train.pick(rest.nonzero()[:, 0])}
+        if self._limit is not None:
+            sets["train"] = sets["train"].pick(torch.arange(min(self._limit, len(sets["train"]))))
+        return replace(reading, sets=sets)
+
+    def _split(self, images: ImageSet, prepare: Prepare) -> Columns | ImageDataset:
+        if isinstance(images.images, Tensor):
+            return Columns({"images": images.images, "targets": images.targets}, prepare=prepare)
+        return ImageDataset(images, prepare)
+
+    def _prepare(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+        images = batch["images"]
+        if training and self._augment:
+            images = self._normalized(augmented(_unit(images), self._augment, generator), 1.0)
+        elif not training and self._noise:
+            images = self._normalized(noisy(_unit(images), self._noise, generator), 1.0)
+        else:
+            images = self._normalized(images)
+        return batch | {"images": images}
+
+    def _normalized(self, images: Tensor, white: float = 255.0) -> Tensor:
+        """Make what a model takes of images (B, C, H, W) that run from 0 to `white`."""
+        if (images.device, white) not in self._scales:
+            self._scales[images.device, white] = self._scale(white, images.device)
+        offset, factor = self._scales[images.device, white]
+        return torch.sub(images, offset).mul_(factor)
+
+    def _scale(self, white: float, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return what to subtract from images that run from 0 to `white`, and what to multiply with then: (C, 1, 1)."""
+        channels = len(self.state()["mean"])
+        offset, width = {
+            "standardize": (self.state()["mean"], self.state()["std"]),
+            "none": ([0.0] * channels, [1.0] * channels),
+            "unit": ([0.0] * channels, [255.0] * channels),
+            "symmetric": ([127.5] * channels, [127.5] * channels),
+        }[self._normalize]
+        offsets, widths = (torch.tensor(part, device=device)[:, None, None] / 255 * white for part in (offset, width))
+        return offsets, 1 / widths
+
+
+def evenly(targets: Tensor, count: int) -> Tensor:
+    """Draw `count` rows evenly from all classes, always the same; the only image of a class is left alone.
+
+    Args:
+        targets: (N,) class numbers.
+    """
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
+    by_class = order[targets[order].argsort(stable=True)]
+    places = ((torch.arange(count) + 0.5) * (len(targets) / count)).long()
+    taken = by_class[places]
+    single = targets.bincount()[targets[taken]] == 1
+    return taken[~single].sort().values
+
+
+def _unit(images: Tensor) -> Tensor:
+    """Return images from 0 to 255 as numbers from 0 to 1."""
+    return images * (1 / 255)
+
+
+def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
+    """Return what predictions need to know of the training images."""
+    if not isinstance(images, Tensor):
+        images = torch.stack([images[row] for row in range(0, len(images), max(len(images) // SAMPLED, 1))])
+    values = torch.arange(256, dtype=torch.float64)
+    means, deviations = [], []
+    for channel in range(images.size(1)):
+        counts = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+        mean = float((counts * values).sum() / counts.sum())
+        variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+        means.append(mean)
+        deviations.append(max(math.sqrt(variance), 1.0))  # a channel that is always the same tells nothing
+    border = torch.cat([images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]], dim=-1)
+    dark = images.size(1) == 1 and float(border.float().mean()) < DARK
+    return {"image_shape": list(images.shape[1:]), "mean": means, "std": deviations, "light_on_dark": dark}

@@ -1,0 +1,23 @@
+"""What the vision plugin offers. Imports no torch."""
+
+from __future__ import annotations
+
+from dlpipe import Data, hookimpl
+
+DLPIPE_API = (1, 0)
+FACTS = ("image_shape", "num_classes", "labels")
+EXTRA = "dlpipe[vision]"
+
+
+@hookimpl
+def dlpipe_data():
+    return [
+        Data(
+            "digits",
+            "dlpipe_vision.digits:digits",
+            "handwritten digits of 8×8 pixels, which come with scikit-learn",
+            requires=("scikit-learn", "pillow"),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+    ]
