@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
+from typing_extensions import is_typeddict
 
 from dlpipe.components import Offer, nearest
 from dlpipe.errors import PipelineError, PluginError, Problem
@@ -495,7 +496,7 @@ def _mistakes(error: pydantic.ValidationError, kind: Any, value: Any) -> dict[Ke
                 message = f": unknown key.{hint}"
                 break
             if keys is not None and part not in found:
-                message = f": missing key `{part}`; expected {describe(keys[part])}"
+                message = f": missing key `{part}`; expected {describe(part_of(expected, part))}"
                 break
             if (below := part_of(expected, part)) is None:
                 break
@@ -508,7 +509,7 @@ def _mistakes(error: pydantic.ValidationError, kind: Any, value: Any) -> dict[Ke
 def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
     """Return what checks values of a parameter's type; a type that pydantic cannot check takes anything."""
     try:
-        config = None if table_keys(kind) else pydantic.ConfigDict(arbitrary_types_allowed=True)
+        config = None if is_typeddict(kind) else pydantic.ConfigDict(arbitrary_types_allowed=True)
         return pydantic.TypeAdapter(kind, config=config)
     except Exception:  # one of many; the component itself will refuse what it cannot use
         return pydantic.TypeAdapter(Any)

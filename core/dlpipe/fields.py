@@ -95,6 +95,8 @@ def describe(kind: Any, plural: bool = False) -> str:
 
 def table_keys(kind: Any) -> dict[str, Any] | None:
     """Return the keys of a table and their types, where `kind` says them; else None."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return next((keys for part in get_args(kind) if (keys := table_keys(part)) is not None), None)
     return dict(kind.__annotations__) if is_typeddict(kind) else None
 
 

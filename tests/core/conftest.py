@@ -15,9 +15,9 @@ from dlpipe.plugins import Plugin, Registry, load_plugins
 
 # Components that are read, never imported: `nowhere` does not exist.
 PARTS = '''
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import nowhere
 from pydantic import Field
@@ -40,6 +40,26 @@ class Net(nn.Module):
 
     def __init__(self, num_classes: int, *, dropout: Fraction = 0.5, bias: bool = True, rate: float = 0.1,
                  sizes: tuple[int, ...] = (3,), kind: Literal["a", "b", 3] = "a", label: str | None = None) -> None: ...
+
+
+class Layer(TypedDict, total=False):
+    """A table within a table."""
+
+    size: Positive
+    kind: Literal["a", "b"]
+
+
+class Tier(TypedDict):
+    """A table whose keys must all be given."""
+
+    height: Positive
+
+
+class Stack(nn.Module):
+    """A net of layers."""
+
+    def __init__(self, *, layers: Sequence[Layer] = ({"size": 2},), first: Layer | None = None,
+                 tiers: list[Tier] = []) -> None: ...
 
 
 class Tuned(nn.Module):
@@ -97,6 +117,7 @@ def fakes(parts) -> Registry:
         Data("images", f"{parts}:images", "images", facts=("num_classes", "image_shape")),
         Data("words", f"{parts}:words", "words"),
         Model("net", f"{parts}:Net", "a net"),
+        Model("stack", f"{parts}:Stack", "a net of layers"),
         Model("tuned", f"{parts}:Tuned", "a net on another"),
         Model("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe[far]"),
         Model("gone", "nowhere_at_all:Net", "its module is missing"),

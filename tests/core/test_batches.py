@@ -248,3 +248,47 @@ def test_a_stream_cannot_be_one_batch():
 def test_a_split_without_examples_is_refused(batch_size):
     with pytest.raises(InputError, match="a split of the data has no examples"):
         Batches(numbered(0), batch_size, CPU)
+
+
+def jitter(batch, generator, training):
+    """Prepare by adding a random number to each example, and telling whether it is for training."""
+    noise = torch.rand(len(batch["number"]), generator=generator)
+    return {"number": batch["number"] + noise, "training": torch.full((len(noise),), training)}
+
+
+class Jittered(Squares):
+    """Squares that are prepared batch by batch, too."""
+
+    prepare = staticmethod(jitter)
+
+
+def prepared(kind):
+    return Columns({"number": torch.arange(17)}, prepare=jitter) if kind == "columns" else Jittered()
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset"])
+def test_what_is_drawn_to_prepare_a_batch_follows_from_seed_epoch_and_place(kind):
+    whole = [batch["number"] for batch in Batches(prepared(kind), 5, CPU, seed=3).epoch(2)]
+
+    again = [batch["number"] for batch in Batches(prepared(kind), 5, CPU, seed=3).epoch(2, start=2)]
+
+    assert_close(again, whole[2:])
+    fractions = torch.stack([numbers[0] % 1 for numbers in whole])
+    assert len(fractions.unique()) == 4
+    other_epoch = next(Batches(prepared(kind), 5, CPU, seed=3).epoch(1))["number"]
+    assert not torch.equal(other_epoch % 1, whole[0] % 1)
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset"])
+@pytest.mark.parametrize("training", [True, False])
+def test_preparing_is_told_whether_it_is_for_training(kind, training):
+    batch = next(Batches(prepared(kind), 5, CPU, training=training).epoch(0))
+
+    assert batch["training"].tolist() == [training] * 5
+
+
+def test_columns_that_are_chosen_or_moved_are_prepared_as_before():
+    columns = Columns({"number": torch.arange(4), "other": torch.arange(4)}, prepare=jitter)
+
+    assert columns.select(["number"]).prepare is jitter
+    assert columns.to(torch.device("meta")).prepare is jitter

@@ -639,3 +639,47 @@ def test_patience_without_evaluators_is_a_mistake(mistakes):
     text = changed(10, "epochs = 1\npatience = 3").partition("[evaluators")[0]
 
     assert mistakes(text) == [(11, "[trainer] patience: there are no [evaluators] whose metric could stop growing")]
+
+
+STACK = GOOD.replace('use = "fake.net"\ndropout = 0.25', 'use = "fake.stack"')
+
+
+def stack(*lines):
+    return (
+        "\n".join([*STACK.partition("[trainer]")[0].partition('use = "fake.stack"')[:2], *lines, "[trainer]"])
+        + (STACK.partition("[trainer]")[2])
+    )
+
+
+def test_tables_within_a_table_are_checked_each_at_its_place(mistakes):
+    text = stack("layers = [", '  { size = 3, kind = "a" },', "  { sise = 3 },", '  { kind = "c" },', "]", "first = 3")
+
+    found = [message for _, message in mistakes(text)]
+
+    assert found == [
+        '[model] layers[1].sise: unknown key. Did you mean "size"?',
+        '[model] layers[2].kind = "c": expected one of "a", "b"',
+        "[model] first = 3: expected a table",
+    ]
+
+
+def test_a_key_that_a_table_within_a_table_lacks_is_named(mistakes):
+    found = [message for _, message in mistakes(stack("tiers = [{ height = 2 }, {}]", "first = { wide = 2 }"))]
+
+    assert found == [
+        "[model] tiers[1]: missing key `height`; expected a whole number above 0",
+        "[model] first.wide: unknown key. It takes size, kind.",
+    ]
+
+
+def test_a_default_that_is_a_tuple_is_the_list_that_a_file_would_say(load):
+    assert load(STACK).stages[""].model.values["layers"] == [{"size": 2}]
+
+
+@pytest.mark.parametrize("key", ["patience = 2", 'monitor = "dev/right/accuracy"'])
+def test_an_evaluator_that_does_not_see_the_dev_split_cannot_be_watched(mistakes, key):
+    text = GOOD.replace("[trainer]\n", f"[trainer]\n{key}\n").replace(
+        "[evaluators.right]\n", '[evaluators.right]\nsplits = ["test"]\n'
+    )
+
+    assert "there are no [evaluators]" in mistakes(text)[0][1]

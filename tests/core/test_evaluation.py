@@ -189,3 +189,24 @@ def test_an_evaluation_draws_no_random_numbers():
         collect(examples(split).predictions(Doubler()))
 
     assert_close(torch.get_rng_state(), before)
+
+
+def test_other_examples_pass_through_the_same_model_and_are_not_kept():
+    model, shared = Doubler(), examples()
+    changed = Columns({"numbers": torch.arange(4.0) + 10})
+
+    answers = [
+        (batch["rows"].tolist(), outputs.tolist()) for batch, outputs, _ in shared.predictions_on(model, changed)
+    ]
+
+    assert answers == [([0, 1, 2], [20.0, 22.0, 24.0]), ([3], [26.0])]
+    assert [outputs for _, outputs, _ in collect(shared.predictions(model))] == [2.0 * number for number in range(7)]
+
+
+def test_a_split_is_prepared_for_judging_and_not_for_training():
+    told = []
+    split = Columns({"numbers": torch.arange(2.0)}, prepare=lambda batch, _, training: told.append(training) or batch)
+
+    list(Examples(Splits(split), "dev", CPU).predictions(Doubler()))
+
+    assert told == [False]

@@ -71,6 +71,11 @@ class Accuracy:
     def write(self, folder):
         (folder / "seen.txt").write_text("looked at")
 
+class Drawing(Accuracy):
+    primary = None
+    def evaluate(self, model, examples):
+        return {}
+
 class Recorder:
     @hookimpl
     def dlpipe_run_start(self, run):
@@ -97,7 +102,7 @@ def dlpipe_models():
     return [Model("line", ":Line", "a line")]
 @hookimpl
 def dlpipe_evaluators():
-    return [Evaluator("accuracy", ":Accuracy", "share of right classes")]
+    return [Evaluator("accuracy", ":Accuracy", "share of right classes"), Evaluator("drawing", ":Drawing", "draws")]
 @hookimpl
 def dlpipe_callbacks():
     return [Callback("recorder", ":Recorder", "writes down what happens")]
@@ -622,3 +627,42 @@ def test_a_disk_that_is_really_full_costs_no_earlier_checkpoint(project, tiny_di
     resume(stopped, load_plugins(), allow_local_plugins=True)
 
     assert stopped.status()["state"] == "finished"
+
+
+def test_an_evaluator_judges_on_the_splits_it_is_wanted_on(project):
+    folder = run_it(project, "evaluators.late.use=toy.accuracy", 'evaluators.late.splits=["test"]')
+
+    names = {name for record in lines(folder.path) for name in record if "accuracy" in name}
+    assert names == {"dev/right/accuracy", "test/right/accuracy", "test/late/accuracy"}
+
+
+def test_one_that_only_draws_leaves_the_choice_of_the_best_checkpoint_to_the_next(project):
+    text = PIPELINE.replace("[evaluators.right]", '[evaluators.drawing]\nuse = "toy.drawing"\n[evaluators.right]')
+    (project / "drawn.toml").write_text(text)
+
+    folder = run_it(project, file="drawn.toml")
+
+    assert RunFolder.open(folder.path).status()["state"] == "finished"
+    assert (folder.path / "figures" / "drawing" / "seen.txt").exists()
+    assert (folder.path / "checkpoints" / "best").exists()
+
+
+def test_without_a_metric_to_compare_by_the_last_checkpoint_counts(project):
+    folder = run_it(project, "evaluators.right.use=toy.drawing")
+
+    assert not (folder.path / "checkpoints" / "best").exists()
+    assert open_run(folder.path, allow_local_plugins=True).checkpoint.name == "step-00000015"
+
+
+def test_data_may_ask_for_the_outputs_and_say_what_an_item_stands_for(project):
+    plugin = PLUGIN.replace(
+        "def decode(self, item, prediction):\n        return {",
+        "def expand(self, item):\n        return item.split(';')\n"
+        "    def decode(self, item, prediction, outputs):\n        return {'scores': len(outputs), ",
+    )
+    (project / "toy.py").write_text(plugin)
+    trained = open_run(run_it(project).path, allow_local_plugins=True)
+
+    answers = list(predict(trained, [("item 1", "5 5 5;-5 -5 -5"), ("item 2", "4 4 4")]))
+
+    assert answers == [{"scores": 2, "class": 1}, {"scores": 2, "class": 0}, {"scores": 2, "class": 1}]

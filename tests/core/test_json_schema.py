@@ -152,3 +152,12 @@ def test_what_dlpipe_gives_is_no_key(schema):
 
     assert {"batch_size", "epochs", "monitor"} <= set(trainer["properties"])
     assert not {"model", "data", "compute", "seed"} & set(trainer["properties"])
+
+
+def test_a_table_within_a_table_is_told_where_it_stands(fakes):
+    models = pipeline_schema(fakes)["properties"]["model"]["oneOf"]
+    layers = next(model for model in models if model["title"] == "fake.stack")["properties"]["layers"]
+
+    assert layers["items"]["properties"]["size"]["minimum"] == 0
+    assert layers["items"]["additionalProperties"] is False
+    assert "$ref" not in json.dumps(layers)

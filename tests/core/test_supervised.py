@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset
 from dlpipe.columns import Columns, Ragged
 from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness, seed_everything
 from dlpipe.errors import InputError
-from dlpipe.supervised import IGNORED, Supervised, count_targets
+from dlpipe.supervised import IGNORED, Supervised, count_targets, squared_error
 
 CPU = Compute(torch.device("cpu"))
 SGD = {"use": "sgd", "lr": 0.1, "momentum": 0.9}
@@ -456,3 +456,21 @@ def test_smoothing_a_loss_of_the_models_own_is_refused():
 def test_smoothing_a_loss_without_classes_is_refused():
     with pytest.raises(InputError, match=r'label_smoothing = 0\.1: the loss is "mse", which knows no smoothing'):
         trainer(numbers(), Regressor(), loss="mse", label_smoothing=0.1)
+
+
+def test_squared_errors_of_classes_compare_shares_as_keras_does():
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]])
+    shares = [[math.exp(value) / sum(map(math.exp, row)) for value in row] for row in logits.tolist()]
+    errors = [(shares[0][0] - 1) ** 2, shares[0][1] ** 2, shares[0][2] ** 2]
+
+    loss = squared_error(logits, torch.tensor([0, IGNORED]))
+
+    assert_close(loss, torch.tensor(sum(errors) / 3))
+
+
+def test_a_net_learns_classes_by_squared_errors():
+    ours = trainer(loss="mse", batch_size="full", optimizer={"use": "adam", "lr": 0.05})
+
+    first, *_, last = losses(ours, 300)
+
+    assert last < first / 2
