@@ -1,0 +1,1 @@
+"""Vision: image classification with fully connected, convolutional and torchvision's nets."""
