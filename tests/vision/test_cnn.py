@@ -1,0 +1,235 @@
+import re
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from dlpipe_vision.cnn import CNN
+
+SHAPE = (2, 6, 7)
+LAYERS = ({"conv": 5, "norm": True}, {"pool": 2}, {"conv": 4, "kernel": 2}, {"dense": 8, "norm": True})
+
+
+def tiny_cnn(*layers, **options):
+    torch.manual_seed(0)
+    return CNN(SHAPE, 3, layers=layers or LAYERS, **options)
+
+
+def tiny_batch():
+    """Return images (8, 2, 6, 7) and targets (8,)."""
+    random = torch.Generator().manual_seed(0)
+    return torch.rand(8, *SHAPE, generator=random), torch.randint(3, (8,), generator=random)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
+def test_every_image_gets_one_logit_per_class(activation):
+    images, _ = tiny_batch()
+
+    assert tiny_cnn(activation=activation)(images).shape == (8, 3)
+
+
+@pytest.mark.parametrize("size", [8, 28])
+def test_the_defaults_take_small_digits_and_large_ones(size):
+    assert CNN((1, size, size), 10)(torch.zeros(2, 1, size, size)).shape == (2, 10)
+
+
+def test_the_default_is_the_net_of_the_keras_example():
+    model = CNN((1, 28, 28), 10)
+
+    assert sum(parameter.numel() for parameter in model.parameters()) == 1_199_882
+
+
+def test_without_layers_it_is_logistic_regression():
+    model = CNN(SHAPE, 3, layers=())
+    images, _ = tiny_batch()
+
+    assert_close(model(images), images.flatten(1) @ model.layers[1].weight.T + model.layers[1].bias)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shapes"),
+    [
+        ([{"conv": 5}, {"pool": 2}], ["5×6×7", "5×3×3"]),
+        ([{"conv": 5, "kernel": 2}, {"average_pool": 3}], ["5×7×8", "5×2×2"]),
+        ([{"conv": 5, "kernel": 5, "stride": 2, "padding": 1}], ["5×2×3"]),
+        ([{"conv": 5, "padding": 0}, {"global_pool": "max"}, {"dropout": 0.5}], ["5×4×5", "5×1×1", "5×1×1"]),
+        ([{"dense": 9}, {"dropout": 0.5}, {"dense": 4}], ["9", "9", "4"]),
+    ],
+)
+def test_the_layout_tells_what_comes_out_of_every_layer(layers, shapes):
+    model = tiny_cnn(*layers)
+    images, _ = tiny_batch()
+
+    assert [line.rpartition(" ")[2] for line in model.layout.splitlines()] == ["2×6×7", *shapes, "3"]
+    assert model(images).shape == (8, 3)
+
+
+def test_the_layout_shows_the_layers_as_they_were_given():
+    layout = tiny_cnn({"conv": 5, "norm": True}, {"global_pool": "max"}).layout
+
+    assert layout.splitlines() == [
+        "images 2×6×7",
+        "{ conv = 5, norm = true } 5×6×7",
+        '{ global_pool = "max" } 5×1×1',
+        "classifier 3",
+    ]
+
+
+def test_a_picture_that_moves_leaves_what_is_pooled_over_all_places_as_it_was():
+    model = tiny_cnn({"conv": 5}, {"global_pool": "max"})
+    picture = torch.zeros(1, 2, 6, 7)
+    picture[..., 1:3, 1:4] = torch.rand(2, 2, 3)
+
+    moved = picture.roll((2, 1), dims=(2, 3))
+
+    assert_close(model(moved), model(picture))
+
+
+def test_an_image_is_scored_alike_in_every_batch():
+    model = tiny_cnn(*LAYERS, {"dropout": 0.5}).eval()
+    images, _ = tiny_batch()
+
+    assert_close(model(images)[3:5], model(images[3:5]))
+
+
+def test_it_is_the_net_of_the_formula():
+    model = tiny_cnn({"conv": 5, "kernel": 2, "stride": 2, "padding": 1}, {"average_pool": 2}, activation="tanh")
+    images, _ = tiny_batch()
+    conv, *_, classify = model.layers
+
+    padded = torch.zeros(8, 2, 8, 9)
+    padded[:, :, 1:7, 1:8] = images
+    maps = torch.empty(8, 5, 4, 4)
+    for row in range(4):
+        for column in range(4):
+            window = padded[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            maps[:, :, row, column] = torch.einsum("bchw,ochw->bo", window, conv.weight) + conv.bias
+    pooled = maps.tanh().view(8, 5, 2, 2, 2, 2).mean((3, 5))
+
+    assert_close(model(images), pooled.flatten(1) @ classify.weight.T + classify.bias)
+
+
+@pytest.mark.parametrize(("kind", "reduce"), [("average", torch.mean), ("max", torch.amax)])
+def test_global_pooling_keeps_one_number_of_every_channel(kind, reduce):
+    model = tiny_cnn({"global_pool": kind})
+    images, _ = tiny_batch()
+
+    assert_close(model(images), model.layers[-1](reduce(images, dim=(2, 3))))
+
+
+def test_a_norm_comes_before_the_activation_and_replaces_the_bias():
+    model = tiny_cnn({"conv": 5, "norm": True}, {"dense": 8, "norm": True})
+
+    kinds = [type(layer) for layer in model.layers]
+
+    assert kinds[:3] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    assert kinds[3:] == [nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert model.layers[0].bias is None
+    assert model.layers[4].bias is None
+
+
+def test_a_maxout_channel_is_the_largest_of_its_own_pieces():
+    model = tiny_cnn({"conv": 5}, {"global_pool": "average"}, activation="maxout", maxout_pieces=3)
+    images, _ = tiny_batch()
+    conv, *_, classify = model.layers
+
+    pieces = F.conv2d(images, conv.weight, conv.bias, padding=1).view(8, 5, 3, 6, 7)
+
+    assert_close(model(images), classify(pieces.max(2).values.mean((2, 3))))
+
+
+def test_first_weights_of_a_convolution_count_every_place_of_the_filter():
+    torch.manual_seed(0)
+    conv = CNN((40, 6, 6), 3, layers=[{"conv": 60}], activation="maxout").layers[0]
+    bound = (6 / (9 * 40 + 9 * 60)) ** 0.5
+
+    assert 0.999 * bound < conv.weight.abs().max() <= bound
+    assert not conv.bias.any()
+
+
+def test_convolutions_work_on_channels_that_lie_side_by_side():
+    model, seen = tiny_cnn(), []
+    model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    images, _ = tiny_batch()
+
+    model(images)
+
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "maxout"])
+def test_one_batch_is_learned_by_heart(activation):
+    model = tiny_cnn(activation=activation)
+    images, targets = tiny_batch()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+
+    for _ in range(60):
+        loss = F.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    assert loss < 0.05
+
+
+def test_weights_survive_saving_and_loading():
+    model, other = tiny_cnn(), tiny_cnn().eval()
+    images, _ = tiny_batch()
+    model(images)  # moves the running means of the norms
+    for parameter in other.parameters():
+        nn.init.zeros_(parameter)
+
+    other.load_state_dict(load(save(model.state_dict())))
+
+    assert other(images).equal(model.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            [{"dropout": 0.5}, {"conv": 8, "pool": 2}],
+            "layers[1] = { conv = 8, pool = 2 }: conv and pool are 2 layers; expected exactly one of conv, pool, "
+            "average_pool, global_pool, dropout, dense per entry",
+        ),
+        ([{"kernel": 3}], "layers[0] = { kernel = 3 }: no kind of layer is named; expected exactly one of conv, pool,"),
+        (
+            [{"pool": 2, "kernel": 3}],
+            "layers[0] = { pool = 2, kernel = 3 }: kernel does not belong to pool; expected nothing beside it",
+        ),
+        (
+            [{"dense": 4, "padding": 1}],
+            "layers[0] = { dense = 4, padding = 1 }: padding does not belong to dense; expected nothing but norm beside it",
+        ),
+        (
+            [{"conv": 4, "kernle": 1}],
+            "layers[0] = { conv = 4, kernle = 1 }: kernle does not belong to conv; "
+            "expected nothing but kernel, stride, padding, norm beside it",
+        ),
+        (
+            [{"dense": 4}, {"dropout": 0.5}, {"conv": 8}],
+            "layers[2] = { conv = 8 }: a dense layer stands before it and leaves no image; "
+            "expected conv before the first dense",
+        ),
+        (
+            [{"dense": 4}, {"global_pool": "max"}],
+            'layers[1] = { global_pool = "max" }: a dense layer stands before it and leaves no image',
+        ),
+        (
+            [{"pool": 3}, {"conv": 8, "kernel": 5, "padding": 1}],
+            "layers[1]: conv with kernel = 5 and padding = 1 of 2×2 images; expected images of at least 3×3: "
+            "pool less before it, or choose a smaller kernel or more padding",
+        ),
+        (
+            [{"pool": 4}, {"pool": 2}],
+            "layers[1]: pool = 2 of 1×1 images; expected images of at least 2×2: pool less before it, or leave it out",
+        ),
+        ([{"average_pool": 7}], "layers[0]: average_pool = 7 of 6×7 images; expected images of at least 7×7"),
+    ],
+)
+def test_a_layer_that_cannot_be_is_refused(layers, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tiny_cnn(*layers)

@@ -1,0 +1,190 @@
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from dlpipe_vision.activations import Maxout
+from dlpipe_vision.mlp import MLP
+
+SHAPE = (2, 3, 5)
+
+
+def tiny_mlp(**options):
+    torch.manual_seed(0)
+    return MLP(SHAPE, 4, **{"hidden": (7, 6), **options})
+
+
+def tiny_batch():
+    """Return images (8, 2, 3, 5) and targets (8,)."""
+    random = torch.Generator().manual_seed(0)
+    return torch.rand(8, *SHAPE, generator=random), torch.randint(4, (8,), generator=random)
+
+
+def linears(model):
+    return [layer for layer in model.layers if isinstance(layer, nn.Linear)]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
+def test_every_image_gets_one_logit_per_class(activation):
+    images, _ = tiny_batch()
+
+    assert tiny_mlp(activation=activation)(images).shape == (8, 4)
+
+
+def test_the_defaults_take_digits_of_8_by_8_pixels():
+    assert MLP((1, 8, 8), 10)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_layers_are_as_wide_as_asked_for():
+    sizes = [tuple(layer.weight.shape) for layer in linears(tiny_mlp(activation="maxout", maxout_pieces=3))]
+
+    assert sizes == [(21, 30), (18, 7), (4, 6)]
+
+
+def test_an_image_is_scored_alike_in_every_batch():
+    model = tiny_mlp(dropout=0.5, input_dropout=0.2).eval()
+    images, _ = tiny_batch()
+
+    assert_close(model(images)[3:5], model(images[3:5]))
+
+
+def test_pixels_in_another_order_make_no_difference_to_weights_in_that_order():
+    model, shuffled = tiny_mlp(), tiny_mlp()
+    images, _ = tiny_batch()
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
+
+    linears(shuffled)[0].weight.data = linears(model)[0].weight.data[:, order]
+
+    assert_close(shuffled(images.flatten(1)[:, order].view_as(images)), model(images))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_it_is_the_net_of_the_formula(activation):
+    model = tiny_mlp(activation=activation)
+    images, _ = tiny_batch()
+    act = {"sigmoid": lambda z: 1 / (1 + (-z).exp()), "tanh": torch.tanh, "relu": lambda z: z.clamp(min=0)}[activation]
+    first, second, last = linears(model)
+
+    hidden = act(images.reshape(8, 30) @ first.weight.T + first.bias)
+    hidden = act(hidden @ second.weight.T + second.bias)
+
+    assert_close(model(images), hidden @ last.weight.T + last.bias)
+
+
+def test_without_hidden_layers_it_is_logistic_regression():
+    model = tiny_mlp(hidden=())
+    images, targets = tiny_batch()
+    (linear,) = linears(model)
+
+    F.cross_entropy(model(images), targets).backward()
+
+    errors = model(images).softmax(1) - F.one_hot(targets, 4)  # (B, K)
+    assert_close(linear.weight.grad, errors.T @ images.flatten(1) / 8)
+    assert_close(linear.bias.grad, errors.mean(0))
+
+
+def test_a_maxout_unit_is_the_largest_of_its_own_pieces():
+    model = tiny_mlp(hidden=(7,), activation="maxout", maxout_pieces=3)
+    images, _ = tiny_batch()
+    first, last = linears(model)
+
+    pieces = images.flatten(1) @ first.weight.view(7, 3, 30).permute(1, 2, 0) + first.bias.view(7, 3).T[:, None]
+
+    assert_close(model(images), pieces.max(0).values @ last.weight.T + last.bias)
+
+
+def test_maxout_of_a_piece_and_nothing_is_relu_exactly():
+    random = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 7, generator=random)
+
+    pieces = torch.stack([scores, torch.zeros(5, 7)], dim=2).flatten(1)
+
+    assert Maxout(2)(pieces).equal(scores.relu())
+
+
+def test_a_maxout_net_with_pieces_w_and_nothing_is_the_relu_net():
+    relu, maxout = tiny_mlp(activation="relu"), tiny_mlp(activation="maxout", maxout_pieces=2)
+    images, _ = tiny_batch()
+    *hidden, last = zip(linears(relu), linears(maxout), strict=True)
+    with torch.no_grad():
+        for rectified, doubled in hidden:
+            for weight, pieces in zip(rectified.parameters(), doubled.parameters(), strict=True):
+                pieces.copy_(torch.stack([weight.normal_(), torch.zeros_like(weight)], dim=1).flatten(0, 1))
+    last[1].load_state_dict(last[0].state_dict())
+
+    assert_close(maxout(images), relu(images))
+
+
+def test_dropout_stands_behind_the_pixels_and_every_hidden_layer_and_not_behind_the_logits():
+    model = tiny_mlp(input_dropout=0.2, dropout=0.5)
+
+    rates = [layer.p for layer in model.layers if isinstance(layer, nn.Dropout)]
+
+    assert rates == [0.2, 0.5, 0.5]
+    assert isinstance(model.layers[1], nn.Dropout)
+    assert isinstance(model.layers[-1], nn.Linear)
+
+
+def wide_mlp(**options):
+    torch.manual_seed(0)
+    return linears(MLP((1, 20, 30), 100, hidden=(400,), **options))[0]
+
+
+def test_first_weights_are_glorots_with_biases_of_zero():
+    layer = wide_mlp()
+    bound = (6 / (600 + 400)) ** 0.5
+
+    assert 0.999 * bound < layer.weight.abs().max() <= bound
+    assert_close(layer.weight.std(), torch.tensor(bound / 3**0.5), rtol=0.01, atol=0)
+    assert not layer.bias.any()
+
+
+def test_every_piece_of_a_maxout_unit_starts_as_the_layer_it_would_be_alone():
+    layer = wide_mlp(activation="maxout", maxout_pieces=3)
+    bound = (6 / (600 + 400)) ** 0.5
+
+    assert 0.999 * bound < layer.weight.abs().max() <= bound
+
+
+def test_first_weights_can_be_hes():
+    layer = wide_mlp(init="he_normal")
+
+    assert_close(layer.weight.std(), torch.tensor((2 / 600) ** 0.5), rtol=0.01, atol=0)
+    assert layer.weight.abs().max() > 3 * (2 / 600) ** 0.5  # normal, not uniform
+    assert not layer.bias.any()
+
+
+def test_first_weights_can_be_torchs_own():
+    layer = wide_mlp(init="torch")
+    torch.manual_seed(0)
+
+    assert layer.weight.equal(nn.Linear(600, 400).weight)
+    assert layer.bias.any()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "maxout"])
+def test_one_batch_is_learned_by_heart(activation):
+    model = tiny_mlp(activation=activation)
+    images, targets = tiny_batch()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+
+    for _ in range(100):
+        loss = F.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    assert loss < 0.05
+
+
+def test_weights_survive_saving_and_loading():
+    model, other = tiny_mlp(activation="maxout").eval(), tiny_mlp(activation="maxout").eval()
+    images, _ = tiny_batch()
+    for parameter in other.parameters():
+        nn.init.zeros_(parameter)
+
+    other.load_state_dict(load(save(model.state_dict())))
+
+    assert other(images).equal(model(images))
