@@ -191,7 +191,7 @@ def read_idx(path: Path, axes: int) -> Tensor:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}; get it again") from error
 
 
-def _parsed(file: IO[bytes], path: Path, axes: int, density: int) -> Tensor:
+def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, density: int) -> Tensor:
     header = file.read(4 + 4 * axes)
     expected = bytes([0, 0, 8, axes])
     if header[:4] != expected:
