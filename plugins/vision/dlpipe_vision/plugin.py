@@ -20,4 +20,20 @@ def dlpipe_data():
             extra=EXTRA,
             facts=FACTS,
         ),
+        Data(
+            "idx",
+            "dlpipe_vision.idx:idx",
+            "your own images in IDX files, as MNIST has them",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+        Data(
+            "mnist",
+            "dlpipe_vision.idx:mnist",
+            "handwritten digits of 28×28 pixels (MNIST)",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
     ]

@@ -1,0 +1,211 @@
+"""``vision.idx`` and ``vision.mnist``: images and labels in the IDX files of MNIST and its family.
+
+Format: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits": two zero bytes, the kind of
+number (8, unsigned bytes), how many axes, the length of each (four bytes, the highest first), then the bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from dlpipe.download import Download, fetch
+from dlpipe.errors import DataError
+from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe_vision.augment import Augment
+from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading
+
+#: How the files of a split begin.
+PREFIXES = {"train": "train", "test": "t10k"}
+#: Axes of a file of images (N, H, W) and of one of labels (N,).
+IMAGES, LABELS = 3, 1
+GZIP = b"\x1f\x8b"
+#: Deflate makes a byte of no more than so many.
+MOST_DENSE = 1032
+_MIRROR = "https://storage.googleapis.com/cvdf-datasets/mnist"
+MNIST = {
+    name: Download(f"{_MIRROR}/{name}-ubyte.gz", sha256=sha256, size=size)
+    for name, sha256, size in (
+        ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422),
+        ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881),
+        ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877),
+        ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542),
+    )
+}
+
+
+def idx(
+    *,
+    path: Path | None = None,
+    labels: Sequence[str] | None = None,
+    dev: OpenFraction | Positive = 0.1,
+    limit: Positive | None = None,
+    normalize: Normalize = "standardize",
+    augment: Augment | None = None,
+    noise: NonNegativeFloat = 0.0,
+) -> LabelledImages:
+    """Grey images from a folder of IDX files, as MNIST and Fashion-MNIST have them.
+
+    Args:
+        path: a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and, for test, the same with t10k;
+            each may end in .gz.
+        labels: the name of each class; their numbers if not given.
+        dev: how many training images to keep for development, or which share of them.
+        limit: use only the first so many of the remaining training images.
+        normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
+            "symmetric" (-1 to 1) or "none" (0 to 255).
+        augment: random changes to training images, such as { rotate = 15, shift = 1 }.
+        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+    """
+    if path is None:
+        raise DataError("[data] vision.idx has no path; give the folder: --set data.path=DIR")
+    folder = path
+
+    def read() -> Reading:
+        return read_folder(find_files(folder), labels)
+
+    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+
+
+def mnist(
+    *,
+    path: Path | None = None,
+    download: bool = False,
+    dev: OpenFraction | Positive = 5000,
+    limit: Positive | None = None,
+    normalize: Normalize = "standardize",
+    augment: Augment | None = None,
+    noise: NonNegativeFloat = 0.0,
+    offline: bool = False,
+) -> LabelledImages:
+    """Handwritten digits of 28×28 grey pixels (MNIST), 60,000 to learn from and 10,000 to be judged by.
+
+    Args:
+        path: a folder with its four IDX files, each of which may end in .gz.
+        download: fetch them once into the cache if `path` is not given (12 MB, checked by sha256).
+        dev: how many training images to keep for development, or which share of them.
+        limit: use only the first so many of the remaining training images.
+        normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
+            "symmetric" (-1 to 1) or "none" (0 to 255).
+        augment: random changes to training images, such as { rotate = 15, shift = 1 }.
+        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        offline: never touch the network.
+    """
+    if path is None and not download:
+        raise DataError(
+            "[data] vision.mnist has no path; give the folder with its IDX files (--set data.path=DIR) "
+            "or have them fetched (--set data.download=true)"
+        )
+
+    def read() -> Reading:
+        if path is not None:
+            files = find_files(path)
+        else:
+            found = {name: fetch(source, offline=offline) for name, source in MNIST.items()}
+            files = {s: (found[f"{p}-images-idx3"], found[f"{p}-labels-idx1"]) for s, p in PREFIXES.items()}
+        return read_folder(files, [str(digit) for digit in range(10)])
+
+    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+
+
+def find_files(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Find images and labels of "train" and, where there is one, "test".
+
+    Raises:
+        DataError: one is missing; a test split must be whole or not there at all.
+    """
+    found = {}
+    for split, prefix in PREFIXES.items():
+        kinds = [_names(prefix, kind, axes) for kind, axes in (("images", IMAGES), ("labels", LABELS))]
+        files = [next((folder / name for name in names if (folder / name).is_file()), None) for names in kinds]
+        if split == "test" and files == [None, None]:
+            continue
+        for file, names in zip(files, kinds, strict=True):
+            if file is None:
+                raise DataError(f"{folder}: no {names[0]} in it; looked for {', '.join(names)}. Add it")
+        found[split] = (files[0], files[1])
+    return found  # type: ignore[return-value]  # no None is left
+
+
+def read_folder(files: Mapping[str, tuple[Path, Path]], labels: Sequence[str] | None) -> Reading:
+    """Read the images and labels of all splits.
+
+    Args:
+        files: images and labels by split.
+        labels: the name of each class; their numbers, as many as the training labels need, if None.
+
+    Raises:
+        DataError: a file is damaged, or does not fit another.
+    """
+    sets = {split: _read_split(*pair) for split, pair in files.items()}
+    names = labels or [str(number) for number in range(int(sets["train"].targets.max()) + 1)]
+    for split, images in sets.items():
+        if (highest := int(images.targets.max())) >= len(names):
+            raise DataError(
+                f"{files[split][1]}: label {highest}; expected 0 to {len(names) - 1}, as there are {len(names)} "
+                "classes. Name them all with labels, or take another file"
+            )
+        if (shape := images.images[0].shape) != (train := sets["train"].images[0].shape):
+            raise DataError(
+                f"{files[split][0]}: images of {shape[2]}×{shape[1]} pixels; expected {train[2]}×{train[1]}, "
+                f"as in {files['train'][0].name}"
+            )
+    return Reading(list(names), sets)
+
+
+def _names(prefix: str, kind: str, axes: int) -> list[str]:
+    return [f"{prefix}-{kind}{mark}idx{axes}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+
+
+def _read_split(images_file: Path, labels_file: Path) -> ImageSet:
+    images, targets = read_idx(images_file, IMAGES), read_idx(labels_file, LABELS)
+    if len(images) != len(targets):
+        raise DataError(
+            f"{labels_file}: {len(targets)} labels; expected {len(images)}, one for each image of {images_file.name}"
+        )
+    return ImageSet(images[:, None], targets.long())
+
+
+def read_idx(path: Path, axes: int) -> Tensor:
+    """Read a file of bytes with so many axes, compressed or not.
+
+    Raises:
+        DataError: it cannot be read, or is not what its header says.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == GZIP:
+                file.seek(0)
+                with gzip.open(file) as inner:
+                    return _parsed(inner, path, axes, MOST_DENSE)
+            file.seek(0)
+            return _parsed(file, path, axes, 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}; get it again") from error
+
+
+def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, density: int) -> Tensor:
+    header = file.read(4 + 4 * axes)
+    expected = bytes([0, 0, 8, axes])
+    if header[:4] != expected:
+        raise DataError(
+            f"{path}: begins with {header[:4].hex() or 'nothing'}; expected {expected.hex()}, "
+            f"an IDX file of bytes with {axes} {'axes' if axes > 1 else 'axis'}"
+        )
+    shape = [int.from_bytes(header[place : place + 4], "big") for place in range(4, len(header), 4)]
+    size = math.prod(shape)
+    if len(header) < 4 + 4 * axes or not size:
+        raise DataError(f"{path}: its header gives the lengths {shape}; expected {axes}, all above 0")
+    # Never more than the header says, nor than a file of this size can hold: it may be a bomb.
+    body = file.read(size + 1) if size <= path.stat().st_size * density else b""
+    if len(body) != size:
+        found = f"more than {size:,}" if len(body) > size else f"{len(body):,}" if body else "fewer"
+        raise DataError(f"{path}: {found} bytes behind the header; expected {size:,} ({'×'.join(map(str, shape))})")
+    return torch.frombuffer(bytearray(body), dtype=torch.uint8).view(shape)
