@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import Data, hookimpl
+from dlpipe import Data, Model, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels")
@@ -35,5 +35,20 @@ def dlpipe_data():
             requires=("pillow",),
             extra=EXTRA,
             facts=FACTS,
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_models():
+    return [
+        Model("mlp", "dlpipe_vision.mlp:MLP", "fully connected net; logistic regression without hidden layers"),
+        Model("cnn", "dlpipe_vision.cnn:CNN", "convolutional net, layer by layer as the file lists them"),
+        Model(
+            "backbone",
+            "dlpipe_vision.backbone:Backbone",
+            "torchvision's classifiers by name (resnet18, vgg11 …)",
+            requires=("torchvision",),
+            extra=EXTRA,
         ),
     ]
