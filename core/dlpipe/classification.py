@@ -55,6 +55,13 @@ class Answers:
         """Share of right answers."""
         return float(self.right.double().mean())
 
+    def worst_first(self) -> Tensor:
+        """Return the places (N,) of all answers: the most confidently wrong first, the most confidently right last."""
+        if self.confidence is None:
+            return self.right.int().argsort(stable=True)
+        badness = torch.where(self.right, -1 - self.confidence, self.confidence)
+        return badness.argsort(descending=True, stable=True)
+
 
 def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int) -> Answers:
     """Return what a model answered in a pass of `Examples`; it stays on the device until the end of the pass.

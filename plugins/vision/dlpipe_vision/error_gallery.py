@@ -13,7 +13,6 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -88,7 +87,7 @@ class ErrorGallery:
         self._draw_worst(folder / "worst.png", *self._seen)
 
     def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers) -> None:
-        order = worst_first(answers)
+        order = answers.worst_first()
         wrong = order[~answers.right[order]][: self._worst]
         if not len(wrong):
             return
@@ -101,10 +100,8 @@ class ErrorGallery:
                 axes.set_axis_off()
             for axes, number, picture in zip(cells, wrong.tolist(), pictures, strict=False):
                 axes.imshow(to_pixels(picture), cmap="gray", vmin=0, vmax=255)
-                name = shortened(names[int(answers.rows[number])], 22)
-                lines = [f"true {shortened(self._labels[answers.targets[number]])}"]
-                lines += [f"predicted {shortened(self._labels[answers.predicted[number]], 12)}"]
-                axes.set_title("\n".join([*lines, f"{_confidence(answers, number)}{name}"]), fontsize=7.5)
+                name = shortened(names[int(answers.rows[number])], 20)
+                axes.set_title(f"{name}\n{verdict(answers, number, self._labels)}", fontsize=7.5)
 
     def _page(self, data: LabelledImages, split: str, answers: Answers) -> Iterator[str]:
         wrong = int((~answers.right).sum())
@@ -114,7 +111,7 @@ class ErrorGallery:
         yield "<p>A row for each true class, a column for each predicted one. A number leads to its images.</p>"
         confusion = confusion_of(answers, len(self._labels))
         yield from self._matrix(confusion)
-        names, order = data.names(split), worst_first(answers)
+        names, order = data.names(split), answers.worst_first()
         for true, predicted in confusion.nonzero().tolist():
             cell = order[(answers.targets[order] == true) & (answers.predicted[order] == predicted)]
             shown = cell[: self._per_cell]
@@ -124,7 +121,7 @@ class ErrorGallery:
             yield f'<section id="t{true}p{predicted}">\n<h2>{escape(heading)}: {count}</h2>\n<ul>'
             for number, picture in zip(shown.tolist(), pictures, strict=True):
                 name = names[int(answers.rows[number])]
-                yield self._figure(picture, heading, f"{_confidence(answers, number)}{name}")
+                yield _figure(picture, heading + _confidence(answers, number), name)
             yield '</ul>\n<a href="#matrix">back to the matrix</a>\n</section>'
         yield "</body>\n</html>\n"
 
@@ -137,25 +134,11 @@ class ErrorGallery:
             yield f'<tr><th scope="row">{escape(self._labels[true])}</th>{cells}</tr>'
         yield "</tbody></table></div>"
 
-    def _figure(self, picture: Tensor, heading: str, caption: str) -> str:
-        image = Image.fromarray(to_pixels(picture))
-        image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        image.save(file, "png")
-        factor = max(SHOWN // max(image.size), 1)
-        return (
-            f'<li><figure><img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" '
-            f'width="{image.width * factor}" height="{image.height * factor}" alt="{escape(heading)}">'
-            f"<figcaption>{escape(heading)}<br>{escape(caption)}</figcaption></figure></li>"
-        )
 
-
-def worst_first(answers: Answers) -> Tensor:
-    """Return the places (N,) of all answers: the most confidently wrong first, the most confidently right last."""
-    if answers.confidence is None:
-        return answers.right.int().argsort(stable=True)
-    badness = torch.where(answers.right, -1 - answers.confidence, answers.confidence)
-    return badness.argsort(descending=True, stable=True)
+def verdict(answers: Answers, number: int, labels: Sequence[str]) -> str:
+    """Return what is to be said about one answer, in two short lines."""
+    true, predicted = (shortened(labels[int(numbers[number])], 12) for numbers in (answers.targets, answers.predicted))
+    return f"true {true}\npredicted {predicted}{_confidence(answers, number)}"
 
 
 def _cell(true: int, predicted: int, count: int, support: int) -> str:
@@ -167,5 +150,18 @@ def _cell(true: int, predicted: int, count: int, support: int) -> str:
     return f'<td class="{kinds}" style="{colour}"><a href="#t{true}p{predicted}">{count}</a></td>'
 
 
+def _figure(picture: Tensor, verdict: str, name: str) -> str:
+    image = Image.fromarray(to_pixels(picture))
+    image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "png")
+    factor = max(SHOWN // max(image.size), 1)
+    return (
+        f'<li><figure><img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" '
+        f'width="{image.width * factor}" height="{image.height * factor}" alt="{escape(verdict)}">'
+        f"<figcaption>{escape(name)}<br>{escape(verdict)}</figcaption></figure></li>"
+    )
+
+
 def _confidence(answers: Answers, number: int) -> str:
-    return "" if answers.confidence is None else f"{answers.confidence[number]:.2f}, "
+    return "" if answers.confidence is None else f" ({answers.confidence[number]:.2f})"

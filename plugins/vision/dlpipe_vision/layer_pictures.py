@@ -14,7 +14,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dlpipe.calls import Caller
 from dlpipe.classification import Answers, collect
@@ -23,7 +22,7 @@ from dlpipe.components import nearest
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.figures import drawing, shortened
-from dlpipe_vision.error_gallery import worst_first
+from dlpipe_vision.error_gallery import verdict
 from dlpipe_vision.labelled_images import LabelledImages, labelled
 from dlpipe_vision.picture import to_pixels
 
@@ -65,7 +64,8 @@ class LayerPictures:
     Args:
         image_shape: (C, H, W) of the images.
         labels: the name of each class.
-        layer: where Grad-CAM looks, such as "features.3"; the last convolution if not given.
+        layer: where Grad-CAM looks, such as "features.3"; if not given, the last convolution with what follows it
+            in maps of the same size (normalisation, activation).
     """
 
     primary = None
@@ -79,11 +79,11 @@ class LayerPictures:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Look into the model with a few images, some of them wrong if any is; there is nothing to measure."""
         data = labelled(examples.data, "vision.layer_pictures")
-        layer = self._chosen_layer(model)
+        self._check_layer(model)
         self._filters = first_filters(model, self._shape)
         with _in_evaluation(model):
             answers = _some(collect(examples.predictions(model), len(self._labels)))
-            self._looked = _look(model, layer, data, examples, answers)
+            self._looked = _look(model, self._layer, data, examples, answers)
         return {}
 
     def write(self, folder: Path) -> None:
@@ -96,18 +96,14 @@ class LayerPictures:
         if self._looked.cams is not None:
             _draw_cams(folder / "grad_cam.png", self._looked, self._labels)
 
-    def _chosen_layer(self, model: nn.Module) -> str | None:
-        names = list(_convolutions(model))
-        if self._layer is None:
-            return names[-1] if names else None
+    def _check_layer(self, model: nn.Module) -> None:
         known = [name for name, _ in model.named_modules() if name]
-        if self._layer not in known:
-            among = ", ".join(names) or "none"
+        if self._layer is not None and self._layer not in known:
+            among = ", ".join(_convolutions(model)) or "none"
             raise InputError(
                 f'vision.layer_pictures: layer = "{self._layer}": {type(model).__name__} has no such layer; '
                 f"its convolutions are {among}.{nearest(self._layer, known)}"
             )
-        return self._layer
 
 
 def grad_cam(maps: Tensor, gradients: Tensor) -> Tensor:
@@ -155,6 +151,7 @@ def _recorded(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     def note(name: str, output: object) -> object:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
+        found.pop(name, None)  # of an earlier call, so that the order is that of the last calls
         found[name] = output if output.requires_grad else output.detach().requires_grad_()
         return found[name].clone()  # which the next layer may overwrite
 
@@ -163,7 +160,8 @@ def _recorded(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
         for name, layer in layers.items()
     ]
     try:
-        yield found
+        with torch.enable_grad():
+            yield found
     finally:
         for handle in handles:
             handle.remove()
@@ -171,7 +169,7 @@ def _recorded(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
 def _some(answers: Answers) -> Answers:
     """Return the most confidently wrong answers, and right ones evenly from all over the split."""
-    order = worst_first(answers)
+    order = answers.worst_first()
     wrong = order[~answers.right[order]][:WRONG]
     right = answers.right.nonzero()[:, 0]
     right = right[:: max(len(right) // RIGHT, 1)][:RIGHT]
@@ -183,27 +181,37 @@ def _some(answers: Answers) -> Answers:
 def _look(model: nn.Module, layer: str | None, data: LabelledImages, examples: Examples, answers: Answers) -> Looked:
     pictures = data.pictures(examples.split, answers.rows)
     convolutions = _convolutions(model)
-    if layer is None:
+    if layer is None and not convolutions:
         return Looked(pictures, answers, {}, None, None)
     chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
     [(batch, _, predicted)] = examples.predictions_on(model, chosen)
-    with _recorded(convolutions | {layer: model.get_submodule(layer)}) as found, torch.enable_grad():
+    with _recorded(_simple(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}) as found:
         scores = Caller(model, tuple(batch)).outputs(batch)
-    cams = _cams(layer, found, scores, predicted)
-    maps = {name: found[name].detach().float().cpu() for name in convolutions if name in found}
-    return Looked(pictures, answers, maps, cams, layer)
+    maps = {name: found[name].detach().float().cpu() for name in found if name in convolutions}
+    layer = layer or _last_maps(found, list(maps)[-1])
+    return Looked(pictures, answers, maps, _cams(layer, found, scores, predicted), layer)
+
+
+def _simple(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers that are not made of layers."""
+    return {name: module for name, module in model.named_modules() if not any(module.children())}
+
+
+def _last_maps(found: Mapping[str, Tensor], convolution: str) -> str:
+    """Return the last layer whose maps are as large as those of a convolution: the activation behind it, say."""
+    return [name for name, output in found.items() if output.shape == found[convolution].shape][-1]
 
 
 def _cams(layer: str, found: Mapping[str, Tensor], scores: object, predicted: Tensor) -> Tensor | None:
     if layer not in found or found[layer].dim() != 4:
-        shape = tuple(found[layer].shape) if layer in found else "nothing"
+        given = f"outputs of shape {tuple(found[layer].shape)}" if layer in found else "no tensor"
         raise InputError(
-            f'vision.layer_pictures: layer = "{layer}" gives {shape}; expected feature maps (B, C, h, w): '
+            f'vision.layer_pictures: layer = "{layer}" gives {given}; expected feature maps (B, C, h, w): '
             "name a convolution, or what follows one"
         )
     if not isinstance(scores, Tensor) or scores.dim() != 2:
         return None  # no scores of classes, so nothing to explain
-    # Of its own answer; the answers to other images of the batch do not depend on this one.
+    # The score of one image does not depend on the others, so one sum gives the gradients of all.
     of_predicted = scores.gather(1, predicted[:, None].clone()).sum()
     (gradients,) = torch.autograd.grad(of_predicted, [found[layer]])
     return grad_cam(found[layer].detach().float(), gradients.float()).cpu()
@@ -221,8 +229,9 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> None:
     if filters.size(1) not in (1, 3):
         title += f", mean over {filters.size(1)} channels"
         filters = filters.mean(1, keepdim=True)
+    colours = "grey is 0" if filters.size(1) == 3 else "brown is below 0, purple above"
     with drawing(path, max(across * 0.9, 4.0), down * 0.9 + 0.6) as figure:
-        figure.suptitle(f"{title}\neach from its lowest to its highest weight, 0 in the middle", fontsize=9)
+        figure.suptitle(f"{title}\n{colours}, each up to its largest weight", fontsize=9)
         cells = figure.subplots(down, across, squeeze=False).flatten()
         for axes in cells:
             axes.set_axis_off()
@@ -246,40 +255,36 @@ def _draw_maps(path: Path, looked: Looked, labels: list[str]) -> None:
             for axes in cells.flatten():
                 axes.set_axis_off()
             cells[0, 0].imshow(to_pixels(looked.pictures[number]), cmap="gray", vmin=0, vmax=255)
-            group.suptitle(_told(looked.answers, number, labels), fontsize=8)
+            group.suptitle(verdict(looked.answers, number, labels), fontsize=8)
             for row, name in zip(cells[1:], names, strict=True):
                 maps = looked.maps[name][number]
                 varied = maps.flatten(1).std(1, correction=0).argsort(descending=True, stable=True)[:CHANNELS]
                 for axes, channel in zip(row, varied.tolist(), strict=False):
                     axes.imshow(maps[channel].numpy(), cmap="viridis")
-                    axes.set_title(f"{shortened(name, 10)} [{channel}]", fontsize=6)
+                    axes.set_title(f"{shortened(name, 12)}, channel {channel}", fontsize=6)
 
 
 def _draw_cams(path: Path, looked: Looked, labels: list[str]) -> None:
     """Draw each image, and again with what speaks for the predicted class."""
     assert looked.cams is not None
     height, width = looked.pictures.shape[2:]
-    heat = F.interpolate(looked.cams[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
-    with drawing(path, 1.5 * len(heat) + 0.4, 4.0) as figure:
-        figure.suptitle(f"Grad-CAM at {looked.layer}: bright places speak for the predicted class")
-        cells = figure.subplots(2, len(heat), squeeze=False)
+    over_the_image = (-0.5, width - 0.5, height - 0.5, -0.5)
+    with drawing(path, 1.5 * len(looked.cams) + 0.4, 4.0) as figure:
+        figure.suptitle(f"Grad-CAM at layer {looked.layer}: bright places speak for the predicted class")
+        cells = figure.subplots(2, len(looked.cams), squeeze=False)
         for axes in cells.flatten():
             axes.set_axis_off()
         for number, (upper, lower) in enumerate(cells.T):
             pixels = to_pixels(looked.pictures[number])
             upper.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-            upper.set_title(_told(looked.answers, number, labels), fontsize=7.5)
+            upper.set_title(verdict(looked.answers, number, labels), fontsize=7.5)
             lower.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-            highest = float(heat[number].max())
-            lower.imshow(heat[number].numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=highest or 1.0)
-            if not highest:
+            heat, highest = looked.cams[number].numpy(), float(looked.cams[number].max()) or 1.0
+            lower.imshow(
+                heat, cmap="inferno", alpha=0.6, vmin=0, vmax=highest, extent=over_the_image, interpolation="bilinear"
+            )
+            if not heat.any():
                 lower.set_title("nothing speaks for it here", fontsize=7.5)
-
-
-def _told(answers: Answers, number: int, labels: list[str]) -> str:
-    true, predicted = (shortened(labels[int(numbers[number])], 12) for numbers in (answers.targets, answers.predicted))
-    confidence = "" if answers.confidence is None else f" ({answers.confidence[number]:.2f})"
-    return f"true {true}\npredicted {predicted}{confidence}"
 
 
 def _spread(count: int, most: int) -> list[int]:

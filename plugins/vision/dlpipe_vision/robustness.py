@@ -93,9 +93,9 @@ class Robustness:
                 axes.axhline(scores[0], color=GREY, linestyle="--", linewidth=1)
                 axes.plot([0, *levels], scores, "o-", color=BLUE)
                 for level, score in zip([0, *levels], scores, strict=True):
-                    axes.annotate(f"{score:.2f}", (level, score), (0, 6), textcoords="offset points", ha="center")
+                    axes.annotate(f"{score:.2f}", (level, score), (3, 5), textcoords="offset points")
                 axes.set(title=kind, xlabel=UNITS[kind], ylim=(0, 1.08), xticks=[0, *levels])
-                axes.margins(x=0.1)
+                axes.margins(x=0.15)
                 axes.set_xticklabels([f"{level:g}" for level in (0, *levels)])
             figures[0].set_ylabel("accuracy")
 
