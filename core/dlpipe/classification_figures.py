@@ -79,12 +79,19 @@ def draw_calibration(path: Path, counts: Tensor, confidence: Tensor, accuracy: T
     """
     width = 1 / len(counts)
     middles = [(place + 0.5) * width for place in range(len(counts))]
-    shares = counts / counts.sum()
+    shares, heights = (counts / counts.sum()).tolist(), accuracy.nan_to_num(0.0).tolist()
     with drawing(path, 4.6, 5.4) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        upper.bar(middles, accuracy.nan_to_num(0.0), width, color=BLUE, edgecolor="white", label="accuracy of the bin")
+        upper.bar(middles, heights, width, color=BLUE, edgecolor="white", label="accuracy of the bin")
         upper.plot([0, 1], [0, 1], "--", color=GREY, label="as often right as believed")
-        upper.plot(confidence, accuracy, "o", color=ORANGE, markeredgecolor="black", label="at its mean confidence")
+        upper.plot(
+            confidence.tolist(),
+            accuracy.tolist(),
+            "o",
+            color=ORANGE,
+            markeredgecolor="black",
+            label="at its mean confidence",
+        )
         upper.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
         upper.set_title(f"Calibration: expected error {error:.3f}")
         upper.legend(loc="upper left")
