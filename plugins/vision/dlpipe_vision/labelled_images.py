@@ -40,11 +40,13 @@ class ImageSet:
         images: (N, C, H, W) bytes; or, where those do not fit into memory, a sequence of (C, H, W).
         targets: (N,) int64, class numbers.
         names: what a person calls each image, such as its file; its number if not given.
+        sizes: bytes of each file, by which a change is noticed where the images are not in memory.
     """
 
     images: Tensor | Sequence[Tensor]
     targets: Tensor
     names: Sequence[str] | None = None
+    sizes: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -54,7 +56,8 @@ class ImageSet:
         numbers = rows.tolist()
         names = self.names or range(len(self))
         images = self.images[rows] if isinstance(self.images, Tensor) else Picked(self.images, numbers)
-        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers])
+        sizes = None if self.sizes is None else [self.sizes[row] for row in numbers]
+        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes)
 
 
 class Picked(Sequence[Tensor]):
@@ -88,6 +91,9 @@ class ImageDataset(Dataset[Batch]):
 
     def __init__(self, images: ImageSet, prepare: Prepare) -> None:
         self._images, self.prepare = images, prepare
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"prepare": None}  # worker processes read, the main one prepares
 
     def __len__(self) -> int:
         return len(self._images)
@@ -218,13 +224,15 @@ class LabelledImages:
         self._state = dict(state)
 
     def fingerprint(self) -> str:
-        """Return a digest of all images and labels."""
+        """Return a digest of all images and labels; of images not in memory, of their names and sizes."""
         digest = hashlib.sha256(repr(list(self._known.labels)).encode())
         for name, images in sorted(self._sets.items()):
             digest.update(f"{name} {list(images.names or [])}".encode())
             digest.update(images.targets.numpy().tobytes())
             if isinstance(images.images, Tensor):
                 digest.update(images.images.contiguous().numpy().data)
+            else:
+                digest.update(repr(list(images.sizes or [])).encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -311,7 +319,7 @@ def _unit(images: Tensor) -> Tensor:
 def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     """Return what predictions need to know of the training images."""
     if not isinstance(images, Tensor):
-        images = torch.stack([images[row] for row in range(0, len(images), max(len(images) // SAMPLED, 1))])
+        images = torch.stack([images[row] for row in range(0, len(images), -(-len(images) // SAMPLED))])
     values = torch.arange(256, dtype=torch.float64)
     means, deviations = [], []
     for channel in range(images.size(1)):

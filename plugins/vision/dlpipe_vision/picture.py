@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +23,19 @@ MAX_PIXELS = 100_000_000
 LIGHT = 160
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, content: bytes | None = None) -> Image.Image:
     """Read and decode an image, turned as its camera was held; 16-bit grey becomes 8-bit, transparency white.
+
+    Args:
+        content: what the file holds, where it was read already; `path` then only names it.
 
     Raises:
         InputError: there is no such file, it is no image, is cut off, or has more than 100 million pixels.
     """
     try:
-        if not path.stat().st_size:
+        if not (path.stat().st_size if content is None else content):
             raise InputError(f"{path}: the file is empty; expected an image")
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: {image.width}×{image.height} pixels; expected {MAX_PIXELS:,} at most, make it smaller"
@@ -40,7 +46,7 @@ def open_image(path: Path) -> Image.Image:
         raise InputError(f"{path}: too many pixels; expected {MAX_PIXELS:,} at most, make it smaller") from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, struct.error, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an image: {_short(error, path)}") from error
 
 
@@ -79,8 +85,13 @@ def read_picture(path: Path, shape: tuple[int, int, int], *, dark: bool) -> tupl
         done.append(f"resized from {image.width}×{image.height} to {width}×{height}")
         if image.width * height != image.height * width:
             done[-1] += " with a border, to keep its shape"
-        image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, _ground(image))
+        image = fitted(image, width, height)
     return to_bytes(image), done
+
+
+def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return an image resized to width × height; where its shape is another, a border of its colour is added."""
+    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, _ground(image))
 
 
 def to_bytes(image: Image.Image) -> Tensor:
@@ -109,4 +120,4 @@ def _ground(image: Image.Image) -> tuple[int, ...] | int:
 def _short(error: Exception, path: Path) -> str:
     """Return what went wrong without the path, which stands before it already."""
     text = getattr(error, "strerror", None) or str(error)
-    return text.replace(f" '{path}'", "").replace(f" {str(path)!r}", "")
+    return text.partition(" <_io.BytesIO")[0].replace(f" '{path}'", "").replace(f" {str(path)!r}", "")

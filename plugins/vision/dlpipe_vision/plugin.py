@@ -36,6 +36,30 @@ def dlpipe_data():
             extra=EXTRA,
             facts=FACTS,
         ),
+        Data(
+            "image_folder",
+            "dlpipe_vision.image_files:image_folder",
+            "your own images in folders of classes, an archive of them, or a table",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+        Data(
+            "cifar",
+            "dlpipe_vision.cifar:cifar",
+            "CIFAR-10 or CIFAR-100 in its binary files",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+        Data(
+            "cifar10",
+            "dlpipe_vision.cifar:cifar10",
+            "colour photographs of 32×32 pixels in ten classes (CIFAR-10)",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
     ]
 
 
