@@ -83,6 +83,12 @@ def as_table(answer: Mapping[str, Any]) -> str:
         for row in zip(*columns.values(), strict=True)
     ]
     for name, value in answer.items():
-        if name not in columns and value not in ([], "", None):
-            lines.append(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        if name not in columns and value not in ([], {}, "", None):
+            lines.append(f"{name}: {_in_words(value)}")
     return "\n".join(lines)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

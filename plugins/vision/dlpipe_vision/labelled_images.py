@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from dlpipe_vision.picture import SUFFIXES, read_picture
 Normalize = Literal["standardize", "unit", "symmetric", "none"]
 #: Images looked at to learn mean and deviation, where not all of them fit into memory.
 SAMPLED = 2000
+#: Pictures whose preparation is remembered until they are decoded: more than a batch of predictions has.
+REMEMBERED = 10_000
 #: Below this mean brightness of the outermost pixels (of 255), training images are light on dark.
 DARK = 64
 
@@ -107,8 +110,8 @@ class LabelledImages:
 
     Args:
         read: reads the files; called once, when a split is first asked for.
-        dev: how many training images to keep for development, or which share of them (drawn evenly from
-            all classes, always the same); only where the files have no such split of their own.
+        dev: how many training images to keep for development (an int), or which share of them (a float below 1),
+            drawn evenly from all classes, always the same; only where the files have no such split of their own.
         limit: use only the first so many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images, by channel), "unit"
             (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255).
@@ -120,7 +123,7 @@ class LabelledImages:
         self,
         read: Callable[[], Reading],
         *,
-        dev: float = 0,
+        dev: int | float = 0,
         limit: int | None = None,
         normalize: Normalize = "standardize",
         augment: Augment | None = None,
@@ -197,7 +200,8 @@ class LabelledImages:
             InputError: the file is no image that can be read.
         """
         state = self.state()
-        image, self._notes[item] = read_picture(Path(item), tuple(state["image_shape"]), dark=state["light_on_dark"])
+        image, notes = read_picture(Path(item), tuple(state["image_shape"]), dark=state["light_on_dark"])
+        self._remember(item, notes)
         return {"images": self._normalized(image[None])[0]}
 
     def decode(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
@@ -209,7 +213,7 @@ class LabelledImages:
             "label": self.labels[int(prediction)],
             "confidence": round(float(shares[int(prediction)]), 4),
             "next": {self.labels[number]: round(float(shares[number]), 4) for number in best if number != prediction},
-            "prepared": self._notes.pop(item, []),
+            "prepared": self._notes.get(item, []),
         }
         return answer
 
@@ -260,7 +264,14 @@ class LabelledImages:
             sets |= {"dev": train.pick(taken), "train": train.pick(rest.nonzero()[:, 0])}
         if self._limit is not None:
             sets["train"] = sets["train"].pick(torch.arange(min(self._limit, len(sets["train"]))))
+        _warn_of_missing(sets["train"].targets, reading.labels)
         return replace(reading, sets=sets)
+
+    def _remember(self, item: str, notes: list[str]) -> None:
+        self._notes.pop(item, None)  # so that it stands last, and is forgotten last
+        self._notes[item] = notes
+        if len(self._notes) > REMEMBERED:
+            del self._notes[next(iter(self._notes))]
 
     def _split(self, images: ImageSet, prepare: Prepare) -> Columns | ImageDataset:
         if isinstance(images.images, Tensor):
@@ -316,21 +327,39 @@ def _unit(images: Tensor) -> Tensor:
     return images * (1 / 255)
 
 
+def _warn_of_missing(targets: Tensor, labels: Sequence[str]) -> None:
+    """Warn of classes that none of the training images has."""
+    missing = [
+        label for label, count in zip(labels, targets.bincount(minlength=len(labels)), strict=False) if not count
+    ]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        warnings.warn(
+            f"[data] no training image is left of {', '.join(missing[:5])}{more}; the model cannot learn such a class: "
+            "lower dev or raise limit",
+            stacklevel=2,
+        )
+
+
 def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     """Return what predictions need to know of the training images."""
-    if not isinstance(images, Tensor):
-        images = torch.stack([images[row] for row in range(0, len(images), -(-len(images) // SAMPLED))])
-    values = torch.arange(256, dtype=torch.float64)
-    means, deviations = [], []
-    for channel in range(images.size(1)):
-        counts = torch.bincount(images[:, channel].flatten(), minlength=256).double()
-        mean = float((counts * values).sum() / counts.sum())
-        variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
-        means.append(mean)
-        deviations.append(max(math.sqrt(variance), 1.0))  # a channel that is always the same tells nothing
-    border = torch.cat([images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]], dim=-1)
-    dark = images.size(1) == 1 and float(border.float().mean()) < DARK
-    return {"image_shape": list(images.shape[1:]), "mean": means, "std": deviations, "light_on_dark": dark}
+    rows = range(0, len(images), math.ceil(len(images) / SAMPLED))
+    parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
+    counts, edge = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)  # (C, 256) after the first
+    for part in parts:
+        shape = list(part.shape[1:])
+        counts = counts + torch.stack([plane.flatten().bincount(minlength=256) for plane in part.unbind(1)])
+        border = torch.cat([part[:, :, 0], part[:, :, -1], part[:, :, :, 0], part[:, :, :, -1]], dim=-1)
+        edge = edge + torch.stack([border.sum(dtype=torch.int64), torch.tensor(border.numel())])
+    shares, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64)
+    mean = (shares * values).sum(1, keepdim=True)
+    deviation = (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)  # one value only tells nothing
+    return {
+        "image_shape": shape,
+        "mean": mean[:, 0].tolist(),
+        "std": deviation.tolist(),
+        "light_on_dark": shape[0] == 1 and float(edge[0] / edge[1]) < DARK,
+    }
 
 
 def labelled(data: object, evaluator: str) -> LabelledImages:

@@ -1,0 +1,254 @@
+"""Labelled images: splits, what is learned of them, normalisation, and answers for a person's own pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from dlpipe.errors import InputError
+from dlpipe_vision import labelled_images
+from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading, evenly
+
+IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.tensor([0, 1, 2] * 4)
+TRAIN = ImageSet(IMAGES, TARGETS, [f"{number}.png" for number in range(12)])
+
+
+def reading(train=TRAIN, labels=("cat", "dog", "owl"), **sets):
+    return Reading(labels, {"train": train, **sets})
+
+
+def data(*arguments, **options):
+    return LabelledImages(lambda: reading(*arguments), **options)
+
+
+def prepared(made, split="train", *, training=False, seed=0):
+    columns = made.split(split)
+    batch = columns.batch(torch.arange(len(columns)))
+    return columns.prepare(batch, torch.Generator().manual_seed(seed), training)["images"]
+
+
+def no_reading():
+    raise AssertionError("files are read")
+
+
+@pytest.mark.parametrize(("dev", "size"), [(0.25, 3), (0.3, 4), (5, 5), (1, 1), (11, 11)])
+@pytest.mark.filterwarnings("ignore:.*no training image")
+def test_dev_is_a_number_or_a_share_rounded_up(dev, size):
+    made = data(dev=dev)
+
+    assert (len(made.split("dev")), len(made.split("train"))) == (size, 12 - size)
+    assert sorted([*made.names("dev"), *made.names("train")]) == sorted(TRAIN.names)
+
+
+@pytest.mark.parametrize("dev", [0, 0.0])
+def test_without_dev_there_is_no_such_split(dev):
+    assert data(dev=dev).splits == ("train",)
+
+
+@pytest.mark.parametrize("dev", [12, 13, 0.99])
+def test_a_dev_split_that_leaves_nothing_is_refused(dev):
+    with pytest.raises(InputError, match=re.escape(f"dev = {dev}: there are 12 training images; leave some to learn")):
+        data(dev=dev).split("train")
+
+
+def test_a_dev_split_of_the_files_is_taken_as_it_is():
+    made = LabelledImages(lambda: reading(dev=TRAIN.pick(torch.tensor([3, 4]))), dev=5)
+
+    assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
+
+
+def test_dev_is_taken_evenly_from_all_classes():
+    assert data(dev=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
+
+
+def test_the_only_image_of_a_class_stays():
+    taken = evenly(torch.tensor([0, 0, 0, 0, 1]), 4)
+
+    assert 4 not in taken.tolist()
+    assert len(taken) == 3
+
+
+@pytest.mark.parametrize(("limit", "size"), [(5, 5), (12, 12), (99, 12)])
+def test_limit_keeps_the_first_images(limit, size):
+    assert list(data(limit=limit).names("train")) == list(TRAIN.names[:size])
+
+
+def test_a_class_that_no_training_image_is_left_of_is_named():
+    with pytest.warns(UserWarning, match="no training image is left of dog, owl; the model cannot learn such a class"):
+        data(limit=1).split("train")
+
+
+def test_nothing_is_said_where_all_classes_are_there():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data(limit=3).split("train")
+
+
+def test_facts_are_those_of_the_training_images():
+    labels = ["cat", "dog", "owl"]
+
+    assert data().facts == {"image_shape": (3, 4, 6), "num_classes": 3, "labels": labels}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_means_and_deviations_are_those_of_the_pixels(lazy):
+    state = data(replace(TRAIN, images=list(IMAGES)) if lazy else TRAIN).state()
+
+    pixels = IMAGES.double().transpose(0, 1).flatten(1)
+    assert_close(torch.tensor(state["mean"]), pixels.mean(1).float())
+    assert_close(torch.tensor(state["std"]), pixels.std(1, correction=0).float())
+
+
+def test_of_many_images_that_are_read_one_by_one_only_some_are_looked_at(monkeypatch):
+    monkeypatch.setattr(labelled_images, "SAMPLED", 5)
+
+    class Counted(list):
+        seen = 0
+
+        def __getitem__(self, place):
+            self.seen += 1
+            return super().__getitem__(place)
+
+    images = Counted(IMAGES[:9])
+
+    data(ImageSet(images, TARGETS[:9])).state()
+
+    assert images.seen == 5
+
+
+@pytest.mark.parametrize(
+    ("normalize", "expected"),
+    [
+        ("unit", IMAGES / 255),
+        ("symmetric", IMAGES / 127.5 - 1),
+        ("none", IMAGES.float()),
+        (
+            "standardize",
+            (IMAGES - IMAGES.float().mean((0, 2, 3), keepdim=True))
+            / IMAGES.float().std((0, 2, 3), keepdim=True, correction=0),
+        ),
+    ],
+)
+def test_pixels_become_numbers(normalize, expected):
+    made = data(normalize=normalize)
+
+    assert_close(prepared(made), expected, atol=1e-4, rtol=1e-5)
+    assert_close(
+        prepared(data(normalize=normalize, augment={"noise": 1e-9}), training=True), expected, atol=1e-3, rtol=0
+    )
+
+
+def test_images_stay_bytes_until_they_are_in_a_batch():
+    assert data().split("train").columns["images"].dtype == torch.uint8
+
+
+def test_noise_is_the_same_at_every_evaluation_and_absent_in_training():
+    made, plain = data(noise=0.1, normalize="unit"), data(normalize="unit")
+
+    assert prepared(made).equal(prepared(made))
+    assert not prepared(made).equal(prepared(plain))
+    assert prepared(made, training=True).equal(prepared(plain))
+
+
+def test_images_are_augmented_in_training_alone():
+    made, plain = data(augment={"flip": True}), data()
+
+    assert prepared(made).equal(prepared(plain))
+    assert not prepared(made, training=True).equal(prepared(plain))
+
+
+def test_a_changed_split_is_changed_before_it_is_normalised():
+    columns = data(normalize="symmetric").changed("train", lambda images, generator: 1 - images)
+
+    batch = columns.prepare(columns.batch(torch.tensor([4, 1])), torch.Generator(), False)
+
+    assert_close(batch["images"], 1 - IMAGES[[4, 1]] / 127.5, atol=1e-5, rtol=0)
+    assert batch["targets"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("images", [IMAGES, list(IMAGES)], ids=["tensor", "one by one"])
+def test_pictures_and_names_are_those_of_the_files(images):
+    made = data(ImageSet(images, TARGETS))
+
+    assert made.pictures("train", torch.tensor([7, 2])).equal(IMAGES[[7, 2]])
+    assert list(made.names("train"))[10:] == ["10", "11"]
+
+
+def test_what_was_learned_survives_as_json_and_no_file_is_read(tmp_path):
+    made, restored = data(), LabelledImages(no_reading)
+    Image.new("RGB", (9, 9), (10, 90, 200)).save(tmp_path / "own.png")
+
+    restored.restore(json.loads(json.dumps(made.state())))
+
+    assert restored.facts == made.facts
+    own = str(tmp_path / "own.png")
+    assert restored.encode(own)["images"].equal(made.encode(own)["images"])
+    assert restored.decode(own, torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["label"] == "dog"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TRAIN, images=IMAGES.index_fill(0, torch.tensor(3), 0)),
+        replace(TRAIN, targets=TARGETS.flip(0)),
+        replace(TRAIN, names=[f"{number}.jpg" for number in range(12)]),
+    ],
+    ids=["pixels", "label", "name"],
+)
+def test_the_fingerprint_changes_with_the_data(other):
+    assert data().fingerprint() == data().fingerprint() != data(other).fingerprint()
+
+
+def test_a_folder_stands_for_the_images_in_it(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.png", "notes.txt", "deep/a.JPG"):
+        (tmp_path / name).touch()
+
+    assert data().expand(str(tmp_path)) == [str(tmp_path / "b.png"), str(tmp_path / "deep" / "a.JPG")]
+    assert data().expand("one.png") == ["one.png"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: this folder holds no image (.bmp, .gif,")):
+        data().expand(str(tmp_path))
+
+
+def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tmp_path):
+    made, own = data(), str(tmp_path / "own.png")
+    Image.new("RGB", (12, 8)).save(own)
+    for _ in range(2):
+        made.encode(own)
+
+    answers = [made.decode(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]).log()) for _ in range(2)]
+
+    assert (
+        answers[0]
+        == answers[1]
+        == {
+            "image": own,
+            "label": "owl",
+            "confidence": 0.3,
+            "next": {"cat": 0.5, "dog": 0.2},
+            "prepared": ["resized from 12×8 to 6×4"],
+        }
+    )
+
+
+def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(labelled_images, "REMEMBERED", 2)
+    made, files = data(), [str(tmp_path / f"{name}.png") for name in "abc"]
+    for file in files:
+        Image.new("RGB", (12, 8)).save(file)
+        made.encode(file)
+
+    notes = [made.decode(file, torch.tensor(0), torch.zeros(3))["prepared"] for file in files]
+
+    assert [len(note) for note in notes] == [0, 1, 1]
