@@ -29,6 +29,8 @@ from dlpipe.torch_names import CHOICES, GIVEN, TOTAL_STEPS
 SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
 LOOP_OPTIONS = f"{LoopOptions.__module__}:{LoopOptions.__qualname__}"
 TABLES = ("data", "model", "trainer", "evaluators", "callbacks")
+#: What only `dlpipe sweep` reads; see `dlpipe.sweep`.
+SWEEP = "sweep"
 KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
 KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
 #: What the core hands to components that name a parameter so; these are no keys of their tables.
@@ -109,7 +111,7 @@ class _Checker:
         values = self.source.values
         signature = read_signature(SETTINGS)
         staged = "stages" in values
-        known = {*signature.parameters, *(("stages",) if staged else (*TABLES, "stages"))}
+        known = {*signature.parameters, SWEEP, *(("stages",) if staged else (*TABLES, "stages"))}
         for key in values:
             if key not in known:
                 self._unknown_top_level(key, staged, known)
