@@ -131,8 +131,8 @@ class _Planner:
             return None
         axes = {key: self._axis(key, axis) for key, axis in table.items() if key not in OPTIONS}
         count = self._seeds(table.get("seeds", 1)) if seeds is None else seeds
-        metric = self._metric(table.get("metric", ""), base)
-        if not axes and count == 1:
+        metric = self._metric(table.get("metric", ""))
+        if not axes and seeds is None and "seeds" not in table:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
             )
@@ -147,8 +147,8 @@ class _Planner:
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             self.problem(f'{labels.count(label)} trials are called "{label}"; remove one, or name them: [sweep.NAME]')
         references = self._references(table.get("reference", {}), labels)
-        trials = self._trials(dict(zip(labels, grid, strict=True)), count)
-        return Sweep(base.settings.name, metric, tuple(trials), references) if base else None
+        trials = tuple(self._trials(dict(zip(labels, grid, strict=True)), count))
+        return Sweep(base.settings.name, metric, trials, references) if base else None
 
     def _place(self, message: str) -> Problem:
         origin = self.source.origin((SWEEP,))
@@ -166,7 +166,7 @@ class _Planner:
             return self._named_axis(key, axis)
         tops = (*read_signature(SETTINGS).parameters, *TABLES)
         if "." not in key and key not in tops:
-            self.problem(f"{place}: unknown key.{nearest(key, (*OPTIONS, *tops))} An axis is a path or a table", key)
+            self.problem(f"{place}: unknown key.{nearest(key, (*OPTIONS, *tops))} An axis is a path, or a table", key)
         elif self._may_set(key, key):
             if isinstance(axis, list) and axis:
                 return [Choice(compact(value), {key: value}) for value in axis]
@@ -224,10 +224,13 @@ class _Planner:
                     self.problem(f"{place} = {shown(number)}: expected a number", *path)
         return table
 
-    def _metric(self, metric: Any, base: Pipeline | None) -> str:
-        if not metric or base is None:
+    def _metric(self, metric: Any) -> str:
+        if metric == "":
             return ""
-        known = list(base.stages.values())[-1].evaluators
+        tables = self.source.values
+        if isinstance(stages := tables.get("stages"), dict) and stages:
+            tables = list(stages.values())[-1]  # the last stage is what the pipeline is for
+        known = tables.get("evaluators", {}) if isinstance(tables, dict) else {}
         parts = metric.split("/") if isinstance(metric, str) else []
         if len(parts) != 3 or parts[0] not in SPLITS or parts[1] not in known:
             expected = ", ".join(f"test/{name}/…" for name in known) or "no metric, as there are no [evaluators]"

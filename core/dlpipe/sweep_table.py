@@ -62,7 +62,11 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
     judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
     primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
     if sweep.metric:
-        return Metric(sweep.metric, goal if sweep.metric.partition("/")[2] == primary else "")
+        known = dict.fromkeys(name for outcome in outcomes for name in outcome.get("metrics", {}))
+        note = (
+            "" if sweep.metric in known else f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}"
+        )
+        return Metric(sweep.metric, goal if sweep.metric.partition("/")[2] == primary else "", note)
     if not primary:
         return Metric()
     if any(f"test/{primary}" in outcome.get("metrics", {}) for outcome in outcomes):
@@ -186,7 +190,7 @@ def _spread(row: Row, metric: str) -> str:
         return "–" if row.done else "failed"
     text = _number(statistics.fmean(values))
     if len(values) > 1:
-        text += f" ± {_number(statistics.stdev(values))}"
+        text += f" ± {_number(statistics.stdev(values), like=statistics.fmean(values))}"
     return text if len(values) == len(row.outcomes) else f"{text} ({len(values)} of {len(row.outcomes)})"
 
 
@@ -200,10 +204,12 @@ def _seconds(row: Row) -> str:
     return f"{statistics.median(seconds):.1f}" if seconds else "–"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, like: float | None = None) -> str:
+    """Write a number, with as many decimals as another one beside it would have."""
     if value is None:
         return "–"
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
+    size = abs(value if like is None else like)
+    return f"{value:.4f}" if size == 0 or 1e-3 <= size < 1e4 else f"{value:.3g}"
 
 
 def _line(cells: Sequence[str]) -> str:

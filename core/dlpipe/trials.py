@@ -58,7 +58,7 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         torch.set_num_threads(threads)  # whatever the last trial asked for
-        connection.send(_outcome(task))
+        connection.send(outcome(task))
 
 
 def _follow_parent() -> None:
@@ -71,7 +71,8 @@ def _follow_parent() -> None:
         time.sleep(1)
 
 
-def _outcome(task: Task) -> dict[str, Any]:
+def outcome(task: Task) -> dict[str, Any]:
+    """Do one task and return what became of it, whatever that is: see `dlpipe.workers.work`."""
     try:
         registry = load_plugins()
         for plugin in task.pipeline.local_plugins:
@@ -83,7 +84,7 @@ def _outcome(task: Task) -> dict[str, Any]:
         return {"state": "stopped"}
     except DlpipeError as error:
         reason = str(error)
-    except BaseException as error:  # one trial's end is not that of the others
+    except (Exception, SystemExit) as error:  # one trial's end is not that of the others
         reason = f"{type(error).__name__}: {error}"
     folder = None if task.dry else RunFolder.unfinished(task.runs, task.pipeline)
     return {"state": "failed", "reason": reason, "run": str(folder.path) if folder else None}
@@ -96,7 +97,8 @@ def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     if folder is None:
         folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh)
     elif folder.status()["state"] != "finished":
-        resume(folder, registry, allow_local_plugins=bool(pipeline.local_plugins))
+        # Its copies of local plugins have the names of those that `registry` knows.
+        resume(folder, load_plugins(), allow_local_plugins=bool(pipeline.local_plugins))
         how = "resumed"
     return {"state": "finished", "how": how, "run": str(folder.path), **results(pipeline, folder)}
 
