@@ -34,6 +34,8 @@ OPTIONS = {
     "evaluator": f"{EvaluatorOptions.__module__}:{EvaluatorOptions.__qualname__}",
 }
 TABLES = ("data", "model", "trainer", "evaluators", "callbacks")
+#: What only `dlpipe sweep` reads; see `dlpipe.sweep`.
+SWEEP = "sweep"
 KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
 KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
 #: What the core hands to components that name a parameter so; these are no keys of their tables.
@@ -114,7 +116,7 @@ class _Checker:
         values = self.source.values
         signature = read_signature(SETTINGS)
         staged = "stages" in values
-        known = {*signature.parameters, *(("stages",) if staged else (*TABLES, "stages"))}
+        known = {*signature.parameters, SWEEP, *(("stages",) if staged else (*TABLES, "stages"))}
         for key in values:
             if key not in known:
                 self._unknown_top_level(key, staged, known)

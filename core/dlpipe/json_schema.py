@@ -27,6 +27,27 @@ REFERENCE = {
 }
 
 
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+SWEEP = {
+    "type": "object",
+    "description": "what `dlpipe sweep` tries: lists of values by path, or named tables of several paths each",
+    "properties": {
+        "metric": {"type": "string", "description": "what the table shows first, such as test/slots/f1"},
+        "seeds": {"type": "integer", "minimum": 1, "description": "runs per trial, seed after seed", "default": 1},
+        "reference": {
+            "type": "object",
+            "additionalProperties": _NUMBERS,
+            "description": "published numbers to stand beside ours: by source, then by the label of a trial",
+        },
+    },
+    "additionalProperties": {
+        "oneOf": [
+            {"type": "array", "minItems": 1},
+            {"type": "object", "additionalProperties": {"type": "object", "minProperties": 1}},
+        ]
+    },
+}
+
 #: In a file that extends another, a table need not say again what it uses.
 WITHOUT_USE = {"not": {"required": ["use"]}, "title": "changes to a table of the file that this one extends"}
 
@@ -51,6 +72,7 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
             **tables,
             **groups,
             "stages": {"type": "object", "additionalProperties": stage},
+            "sweep": SWEEP,
         },
         "additionalProperties": False,
     }

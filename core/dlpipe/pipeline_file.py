@@ -187,11 +187,31 @@ def _assigned(assignment: str) -> Source:
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
         raise PipelineError([Problem(SET, 0, f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')])
-    path = tuple(part.strip() for part in name.split("."))
-    values: dict[str, Any] = {path[-1]: _value_of(text)}
+    return _setting(key_path(name), _value_of(text), Origin(SET))
+
+
+def key_path(name: str) -> tuple[str, ...]:
+    """Return the path that a text such as ``"trainer.optimizer.lr"`` means."""
+    return tuple(part.strip() for part in name.split("."))
+
+
+def set_path(source: Source, path: tuple[str, ...], value: Any, origin: Origin) -> None:
+    """Set a path as ``--set`` does, but a table takes the place of the one that was there."""
+    if isinstance(value, dict):
+        around: Any = source.values
+        for part in path[:-1]:
+            around = around.get(part) if isinstance(around, dict) else None
+        if isinstance(around, dict):
+            around.pop(path[-1], None)
+    _merge(source, _setting(path, value, origin))
+
+
+def _setting(path: tuple[str, ...], value: Any, origin: Origin) -> Source:
+    """Return the source that sets one path."""
+    values: dict[str, Any] = {path[-1]: value}
     for part in reversed(path[:-1]):
         values = {part: values}
-    return Source(values, {path: Origin(SET)}, {})
+    return Source(values, {path: origin}, {})
 
 
 def _value_of(text: str) -> Any:

@@ -51,6 +51,7 @@ def dlpipe_commands() -> Iterable[Command]:
     return [
         Command("run", "dlpipe.commands.run:run", "Run a pipeline file in a new run folder"),
         Command("resume", "dlpipe.commands.resume:resume", "Go on with a run from its last checkpoint"),
+        Command("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline file's [sweep]"),
         Command("check", "dlpipe.commands.check:check", "Name every mistake of a pipeline file"),
         Command("list", "dlpipe.commands.list:list_", "List the components that are installed"),
         Command("show", "dlpipe.commands.show:show", "Show a pipeline with all defaults, or a component"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,8 +44,36 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
             "cuda": torch.version.cuda if gpus else None,
             "cudnn": torch.backends.cudnn.version() if gpus else None,
         },
+        "code": code_digests(pipeline),
         "git": git_state(Path.cwd()),
     }
+
+
+def code_digests(pipeline: Pipeline) -> dict[str, str]:
+    """Return a sha256 over the Python files of dlpipe and of each package whose components the pipeline uses.
+
+    Versions do not tell one state of an editable installation from the next, and the git state changes
+    with every line of a pipeline file.
+    """
+    modules = {"dlpipe": "dlpipe"}
+    for stage in pipeline.stages.values():
+        used = [stage.data, stage.trainer, *stage.evaluators.values(), *stage.callbacks.values()]
+        for use in [*used, *([stage.model] if stage.model else [])]:
+            modules[use.offer.namespace] = use.offer.component.target.partition(":")[0].partition(".")[0]
+    return {name: _digest(module) for name, module in sorted(modules.items()) if name != "core"}
+
+
+@cache
+def _digest(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or []) if folder] if spec else []
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    if spec and not folders and spec.origin:
+        files = [Path(spec.origin)]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -86,17 +86,15 @@ class RunFolder:
         Raises:
             RunFolderError: it cannot be written.
         """
-        name = pipeline.settings.name
-        stamp = time.strftime("%Y-%m-%d_%H%M%S") + "-" + "".join(secrets.choice(_LETTERS) for _ in range(4))
-        path = runs / name / stamp
+        path = runs / pipeline.settings.name / "folder"
         try:
-            path.mkdir(parents=True)
+            path = new_folder(path.parent)
             text = next(iter(pipeline.source.texts.values()), "")
             (path / PIPELINE).write_text(text, encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             for plugin in pipeline.local_plugins:
                 shutil.copy(plugin, path / plugin.name)
-            link(path.parent / "latest", stamp)
+            link(path.parent / "latest", path.name)
         except OSError as error:
             raise RunFolderError(
                 f"{relative(path)} cannot be made: {error.strerror}; choose another place with --runs DIR"
@@ -122,7 +120,7 @@ class RunFolder:
         """Remove the folder of a run that never began; ``latest`` points to the newest other one again."""
         shutil.rmtree(self.path)
         latest = self.path.parent / "latest"
-        others = sorted(path.name for path in self.path.parent.iterdir() if path.is_dir() and path != latest)
+        others = sorted(path.parent.name for path in self.path.parent.glob(f"*/{RESOLVED}") if path.parent != latest)
         if others:
             link(latest, others[-1])
         else:
@@ -162,14 +160,17 @@ class RunFolder:
     @classmethod
     def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
         """Return the newest run of the same resolved pipeline that has not finished, or None."""
+        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] != "finished"), None)
+
+    @classmethod
+    def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
+        """Yield the runs of the same resolved pipeline, the newest first; what ``--fast`` left is none."""
         resolved = tomli_w.dumps(pipeline.plain())
         for path in sorted((runs / pipeline.settings.name).glob(f"*/{RESOLVED}"), reverse=True):
-            folder = cls(path.parent)
             if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
                 continue
-            if folder.status()["state"] != "finished" and path.read_text(encoding="utf-8") == resolved:
-                return folder
-        return None
+            if path.read_text(encoding="utf-8") == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
+                yield cls(path.parent)
 
     def status(self) -> dict[str, Any]:
         """Return what became of the run: ``state`` and, at its end, ``reason`` and ``step``."""
@@ -178,6 +179,17 @@ class RunFolder:
     def set_status(self, state: str, **details: Any) -> None:
         """Write down that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
         write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
+
+
+def new_folder(parent: Path) -> Path:
+    """Make a folder named by the time and four letters; processes that do so at once get one each."""
+    while True:
+        letters = "".join(secrets.choice(_LETTERS) for _ in range(4))
+        path = parent / f"{time.strftime('%Y-%m-%d_%H%M%S')}-{letters}"
+        with contextlib.suppress(FileExistsError):
+            parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            return path
 
 
 def _json_number(value: Any) -> Any:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from dlpipe.check import load_pipeline
+from dlpipe.check import SWEEP, check_source
 from dlpipe.commands import options
 from dlpipe.errors import PipelineError
+from dlpipe.pipeline_file import read_source
 from dlpipe.plugins import Registry
+from dlpipe.sweep import plan
 
 
 @click.command(
@@ -27,9 +29,11 @@ Examples:
 def check(
     registry: Registry, file: Path, assignments: tuple[str, ...], allow_local_plugins: bool, as_json: bool
 ) -> None:
-    """Name every mistake of a pipeline file, without running it."""
+    """Name every mistake of a pipeline file, those of all trials of its [sweep] included, without running it."""
     try:
-        load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+        source = read_source(file, assignments)
+        look = plan if SWEEP in source.values else check_source
+        look(source, registry, allow_local_plugins=allow_local_plugins)
     except PipelineError as error:
         if not as_json:
             raise

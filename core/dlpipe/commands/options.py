@@ -15,6 +15,9 @@ assignments = click.option(
     metavar="PATH=VALUE",
     help="Set a key of the pipeline, such as trainer.epochs=3 or model.cell=gru. May be given several times.",
 )
+runs = click.option(
+    "--runs", default="runs", type=click.Path(path_type=Path), help="Keep run folders here instead of runs/."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 local_plugins = click.option(
     "--allow-local-plugins",

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from dlpipe.check import load_pipeline
+from dlpipe.check import SWEEP, load_pipeline
 from dlpipe.commands import options
 from dlpipe.components import load_target
 from dlpipe.pipeline_file import relative
 from dlpipe.plugins import Registry, load_plugins
 from dlpipe.runs import RunFolder
+from dlpipe.sweep import count_trials
 
 
 @click.command(
@@ -25,7 +26,7 @@ Examples:
 )
 @options.pipeline_file
 @options.assignments
-@click.option("--runs", default="runs", type=click.Path(path_type=Path), help="Keep run folders here instead of runs/.")
+@options.runs
 @click.option("--dry-run", is_flag=True, help="Build everything and put one batch through; train and keep nothing.")
 @click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
 @click.option(
@@ -56,6 +57,12 @@ def run(
 ) -> None:
     """Run a pipeline FILE: train, judge, and keep everything in a new folder below runs/."""
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+    if SWEEP in pipeline.source.values:
+        trials = count_trials(pipeline.source.values[SWEEP])
+        click.echo(
+            f"{file} has a [sweep] of {trials} trials; this is the pipeline itself.  All trials:  dlpipe sweep {file}",
+            err=True,
+        )
     if dry_run:
         built = load_target("dlpipe.execute:dry_run")(pipeline)
         click.echo(json.dumps(built, indent=1))

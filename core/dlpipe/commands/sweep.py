@@ -1,0 +1,177 @@
+"""``dlpipe sweep``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+from rich.console import Console
+
+from dlpipe.commands import options
+from dlpipe.components import load_target
+from dlpipe.errors import DlpipeError, Interrupted, Preempted, RunFolderError
+from dlpipe.files import link
+from dlpipe.pipeline import Pipeline
+from dlpipe.pipeline_file import relative
+from dlpipe.plugins import Registry
+from dlpipe.runs import new_folder, write_json
+from dlpipe.signals import StopSignals
+from dlpipe.sweep import Sweep, load_sweep
+from dlpipe.sweep_table import Row, as_json, markdown, show, shown_metric
+from dlpipe.workers import Task, work
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dlpipe sweep pipelines/depth.toml
+  dlpipe sweep pipelines/depth.toml --seeds 5 --jobs 4
+  dlpipe sweep pipelines/depth.toml --set trainer.epochs=1 --json
+Runs that were made before under the same conditions are taken over, interrupted ones go on: the same
+command again continues a sweep."""
+)
+@options.pipeline_file
+@options.assignments
+@click.option("--seeds", type=click.IntRange(min=1), help="Runs per trial, instead of what the file says.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Runs at the same time. By default as many as the cores allow where the pipeline says its `threads` and "
+    "computes on the CPU, else 1.",
+)
+@options.runs
+@click.option("--dry-run", is_flag=True, help="Build every trial and put one batch through; train and keep nothing.")
+@click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
+@click.option("--fresh", is_flag=True, help="Run everything anew; take over and resume nothing.")
+@options.local_plugins
+@options.as_json
+@click.pass_obj
+def sweep(
+    registry: Registry,
+    file: Path,
+    assignments: tuple[str, ...],
+    seeds: int | None,
+    jobs: int | None,
+    runs: Path,
+    dry_run: bool,
+    fast: bool,
+    fresh: bool,
+    allow_local_plugins: bool,
+    as_json: bool,
+) -> None:
+    """Run all trials that the [sweep] of a pipeline FILE asks for, and compare them in a table."""
+    planned = load_sweep(
+        file, registry, assignments, seeds=1 if dry_run else seeds, allow_local_plugins=allow_local_plugins
+    )
+    pipelines = _different(planned)
+    tasks = [Task(pipeline, runs, fast, fresh, dry_run) for pipeline, _ in pipelines.values()]
+    jobs = min(jobs or _default_jobs([task.pipeline for task in tasks]), len(tasks))
+    several = len(planned.trials[0].pipelines) > 1
+    labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
+    click.echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
+    outcomes = dict(zip(pipelines, _run_all(planned, tasks, labels, jobs), strict=True))
+    rows = [Row(trial, tuple(outcomes[_key(one)] for one in trial.pipelines)) for trial in planned.trials]
+    if dry_run:
+        built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in rows}
+        click.echo(json.dumps(built, indent=1, ensure_ascii=False))
+    else:
+        _report(planned, rows, runs, fast, as_json)
+    if failed := sum(outcome["state"] == "failed" for outcome in outcomes.values()):
+        raise DlpipeError(f"{failed} of {len(tasks)} runs failed; see above")
+
+
+def _key(pipeline: Pipeline) -> str:
+    return tomli_w.dumps(pipeline.plain())
+
+
+def _different(planned: Sweep) -> dict[str, tuple[Pipeline, str]]:
+    """Return the pipelines that are to be run, by content; trials that come to the same share one."""
+    found: dict[str, tuple[Pipeline, str]] = {}
+    for trial in planned.trials:
+        for pipeline in trial.pipelines:
+            found.setdefault(_key(pipeline), (pipeline, trial.label))
+    return found
+
+
+def _default_jobs(pipelines: list[Pipeline]) -> int:
+    threads = [pipeline.settings.threads for pipeline in pipelines]
+    if any(count is None for count in threads):
+        return 1
+    on_cpu = all(pipeline.settings.device == "cpu" for pipeline in pipelines)
+    if not on_cpu and load_target("torch.accelerator:is_available")():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max(count or 1 for count in threads))
+
+
+def _run_all(planned: Sweep, tasks: list[Task], labels: list[str], jobs: int) -> list[Mapping[str, Any]]:
+    """Do all tasks, saying a line for each that ends."""
+    outcomes: dict[int, Mapping[str, Any]] = {}
+    with StopSignals(
+        lambda message: click.echo(message.replace("after this step", "of all that runs"), err=True)
+    ) as signals:
+        for index, outcome in work(tasks, jobs, signals):
+            if outcome["state"] == "stopped" and not signals.received:
+                outcome = {"state": "failed", "reason": "it was asked to stop, and the sweep was not"}
+            if outcome["state"] != "stopped":
+                outcomes[index] = outcome
+                click.echo(f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_said(planned, outcome)}", err=True)
+    if signals.received and len(outcomes) < len(tasks):
+        error = Interrupted if signals.interrupted else Preempted
+        done = f"{len(outcomes)} of {len(tasks)} runs are done"
+        raise error(f"stopped by {signals.received}: {done}; go on with the same command: {_command()}")
+    return [outcomes[index] for index in range(len(tasks))]
+
+
+def _said(planned: Sweep, outcome: Mapping[str, Any]) -> str:
+    if outcome["state"] == "failed":
+        run = f"  ({relative(Path(outcome['run']))})" if outcome.get("run") else ""
+        return f"failed: {outcome['reason']}{run}"
+    if outcome["state"] == "built":
+        return "can be built"
+    name = shown_metric(planned, [outcome]).name
+    value = outcome["metrics"].get(name)
+    number = f"{name} {value:.4f}  " if value is not None else ""
+    seconds = f"{outcome['seconds']:.1f} s" if outcome["seconds"] is not None else "no checkpoint"
+    return f"{number}({seconds}{'' if outcome['how'] == 'run' else ', ' + outcome['how']})"
+
+
+def _command() -> str:
+    return shlex.join(["dlpipe", *sys.argv[1:]])
+
+
+def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, json_wanted: bool) -> None:
+    """Write the table into the folder of the sweep, and print it."""
+    metric = shown_metric(planned, [outcome for row in rows for outcome in row.outcomes])
+    content = {
+        "command": _command(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "dlpipe": metadata.version("dlpipe"),
+        "torch": metadata.version("torch"),
+        "fast": fast,
+        **as_json(planned, rows, metric),
+    }
+    try:
+        folder = new_folder(runs / planned.name / "sweeps")
+        title = f"{planned.name}: {len(rows)} trials{' (--fast: only a few steps)' if fast else ''}"
+        text = markdown(planned, rows, metric, title)
+        (folder / "table.md").write_text(f"{text}\n`{_command()}`\n", encoding="utf-8")
+        write_json(folder / "table.json", content)
+        link(folder.parent / "latest", folder.name)
+    except OSError as error:
+        raise RunFolderError(f"{relative(runs / planned.name)} cannot be written: {error.strerror}") from error
+    if json_wanted:
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    click.echo(err=True)
+    show(Console(highlight=False), planned, rows, metric)
+    click.echo(f"\n{relative(folder)}/table.md, table.json", err=True)
