@@ -13,9 +13,15 @@ from dlpipe.execute import dry_run, run
 from dlpipe.json_schema import pipeline_schema
 from dlpipe.plugins import load_plugins
 
-PIPELINES = sorted((Path(__file__).resolve().parents[1] / "pipelines").rglob("*.toml"))
+FOLDER = Path(__file__).resolve().parents[1] / "pipelines"
+PIPELINES = sorted(FOLDER.rglob("*.toml"))
 #: Those that want a real data set, and where in the folder of data sets it is.
-REAL = {"slot_filling_atis.toml": "atis", "slot_filling_atis_best.toml": "atis"}
+REAL = {
+    "slot_filling_atis.toml": "atis",
+    "slot_filling_atis_best.toml": "atis",
+    "cnn_mnist.toml": "mnist",
+    "cnn_cifar10.toml": "cifar10/cifar10-jpg.tar.gz",
+}
 
 
 def load(path: Path, real_data: Path | None, *assignments: str):
@@ -32,7 +38,8 @@ def needs(path: Path, request) -> Path | None:
 def test_a_pipeline_has_no_mistakes_and_names_its_schema(path):
     load(path, None)
 
-    assert path.read_text().startswith("#:schema ./pipeline.schema.json\n")
+    place = "../" * (len(path.relative_to(FOLDER).parts) - 1) or "./"
+    assert path.read_text().startswith(f"#:schema {place}pipeline.schema.json\n")
     assert tomllib.loads(path.read_text())["name"]
 
 
@@ -50,10 +57,10 @@ def test_a_pipeline_runs_to_its_end(path, request, tmp_path):
     assert folder.status()["state"] == "finished"
 
 
-def score(path: Path, real_data: Path | None, tmp_path: Path, *assignments: str) -> float:
+def score(path: Path, real_data: Path | None, tmp_path: Path, *assignments: str, metric="test/slots/f1") -> float:
     folder = run(*load(path, real_data, *assignments), tmp_path)
     last = (folder.path / "metrics.jsonl").read_text().splitlines()[-1]
-    return json.loads(last)["test/slots/f1"]
+    return json.loads(last)[metric]
 
 
 @pytest.mark.slow
@@ -69,6 +76,35 @@ def test_slot_filling_reaches_its_score_and_needs_memory(root, tmp_path):
 def test_slot_filling_on_atis_reaches_its_score(root, real_data, tmp_path):
     # The median of three seeds is 0.949 or more (docs/text/rnn_tagger.md); one seed may lie below it.
     assert score(root / "pipelines" / "slot_filling_atis.toml", real_data, tmp_path) >= 0.942
+
+
+@pytest.mark.slow
+def test_a_convolutional_net_reads_digits_better_than_logistic_regression(root, tmp_path):
+    # Three seeds: docs/vision/cnn.md.
+    convolutional, logistic = (
+        score(root / "pipelines" / f"{name}_digits.toml", None, tmp_path, metric="test/digits/accuracy")
+        for name in ("cnn", "logistic")
+    )
+
+    assert convolutional >= 0.985
+    assert logistic < 0.975
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "least", "most"),
+    [
+        ([], 0.60, 0.90),
+        (["trainer.loss=mse"], 0, 0.40),
+        (["model.hidden=[500,500,500,500,500,500,500,500,500]"], 0, 0.2),
+        (["model.hidden=[500,500,500,500,500,500,500,500,500]", "model.activation=relu"], 0.9, 1),
+    ],
+    ids=["sigmoid", "squared error", "nine layers", "nine layers of ReLU"],
+)
+def test_the_recipe_shows_on_small_digits_what_it_shows_on_mnist(root, tmp_path, settings, least, most):
+    found = score(root / "pipelines" / "recipe" / "base.toml", None, tmp_path, *settings, metric="test/digits/accuracy")
+
+    assert least <= found <= most
 
 
 def without_torch(schema):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from dlpipe.batches import Batches
 from dlpipe.calls import Caller, tensors_in
@@ -50,7 +51,7 @@ class Examples:
         kept_all = self._kept_for is model
         return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
 
-    def predictions_on(self, model: nn.Module, split: Columns) -> Iterator[tuple[Batch, Any, Tensor]]:
+    def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate in the same way over other examples (these ones with noise, say); nothing of it is kept."""
         return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self._compute, training=False)))
 

@@ -19,7 +19,16 @@ def dlpipe_trainers() -> Iterable[Trainer]:
 @hookimpl
 def dlpipe_evaluators() -> Iterable[Evaluator]:
     """Offer the evaluators that know no domain."""
-    return [Evaluator("loss", "dlpipe.loss_evaluator:Loss", "mean loss over everything that has a target")]
+    return [
+        Evaluator("loss", "dlpipe.loss_evaluator:Loss", "mean loss over everything that has a target"),
+        Evaluator(
+            "classification",
+            "dlpipe.classification:Classification",
+            "accuracy, F1 and calibration of a classifier, and which class it takes for which",
+            requires=("matplotlib",),
+            extra="dlpipe[report]",
+        ),
+    ]
 
 
 @hookimpl

@@ -34,7 +34,8 @@ class Data(Protocol):
             one, by name. Other columns of encoded items are stacked.
 
     A method ``expand(item)`` is optional: it names the single items that an item stands for, such as
-    the images in a folder.
+    the images in a folder. Another, ``names(split)``, tells what a person calls each example of a split,
+    such as its file.
     """
 
     @property

@@ -55,9 +55,11 @@ def test_one_channel_is_seen_as_three_equal_ones(tmp_path):
     colour = tiny_backbone()
     grey = tiny_backbone((1, 33, 34), weights=saved(tmp_path, colour.net))
 
-    answer = grey.eval()(images(1, 33, 34))
+    picture = images(1, 33, 34)
+    first, of_colour = grey.net.conv1[0](picture), colour.net.conv1[0](picture.expand(-1, 3, -1, -1))
 
-    assert_close(answer, colour.eval()(images(1, 33, 34).expand(-1, 3, -1, -1)))
+    assert_close(first, of_colour)
+    assert_close(grey.eval()(picture), colour.eval()(picture.expand(-1, 3, -1, -1)))
 
 
 def test_more_channels_take_the_weights_of_the_old_ones_in_turn():
@@ -140,6 +142,15 @@ def test_files_of_old_do_not_count_batches(tmp_path):
     counters = {key: None for key in net.state_dict() if key.endswith("num_batches_tracked")}
 
     model = tiny_backbone(weights=saved(tmp_path, net, **counters))
+
+    assert model.net.fc.weight.equal(net.fc.weight)
+
+
+def test_auxiliary_classifiers_in_a_file_are_passed_over(tmp_path):
+    net = models.shufflenet_v2_x0_5(num_classes=4)
+    extra = {"aux1.fc2.weight": torch.zeros(3), "AuxLogits.fc.bias": torch.zeros(3)}
+
+    model = tiny_backbone(weights=saved(tmp_path, net, **extra))
 
     assert model.net.fc.weight.equal(net.fc.weight)
 

@@ -150,6 +150,16 @@ def test_first_weights_of_a_convolution_count_every_place_of_the_filter():
     assert not conv.bias.any()
 
 
+def test_the_classifier_starts_with_biases_of_zero():
+    assert not tiny_cnn().layers[-1].bias.any()
+
+
+def test_dropout_zeroes_the_share_that_was_asked_for():
+    model = tiny_cnn({"dropout": 0.25}, {"dense": 4}, {"dropout": 0.125})
+
+    assert [layer.p for layer in model.layers if isinstance(layer, nn.Dropout)] == [0.25, 0.125]
+
+
 def test_convolutions_work_on_channels_that_lie_side_by_side():
     model, seen = tiny_cnn(), []
     model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -222,6 +232,10 @@ def test_weights_survive_saving_and_loading():
             [{"pool": 3}, {"conv": 8, "kernel": 5, "padding": 1}],
             "layers[1]: conv with kernel = 5 and padding = 1 of 2×2 images; expected images of at least 3×3: "
             "pool less before it, or choose a smaller kernel or more padding",
+        ),
+        (
+            [{"conv": 8, "kernel": 7, "padding": 0}],
+            "layers[0]: conv with kernel = 7 and padding = 0 of 6×7 images; expected images of at least 7×7",
         ),
         (
             [{"pool": 4}, {"pool": 2}],

@@ -141,6 +141,13 @@ def test_first_weights_are_glorots_with_biases_of_zero():
     assert not layer.bias.any()
 
 
+def test_the_classifier_starts_with_glorots_weights_too():
+    last = linears(tiny_mlp(hidden=()))[-1]
+
+    assert not last.bias.any()
+    assert last.weight.abs().max() > 30**-0.5  # torch's own bound
+
+
 def test_every_piece_of_a_maxout_unit_starts_as_the_layer_it_would_be_alone():
     layer = wide_mlp(activation="maxout", maxout_pieces=3)
     bound = (6 / (600 + 400)) ** 0.5

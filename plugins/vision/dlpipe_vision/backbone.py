@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision import models  # type: ignore[import-untyped]
+from torchvision import models
 
 # Auxiliary classifiers would answer with more than logits; without the rest both warn of a change to come.
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -6,10 +6,13 @@ Repository, https://doi.org/10.24432/C50P49; scikit-learn has its 1,797 test ima
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
+from dlpipe_vision.idx import mnist
 from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading, evenly
 
 #: The files know no test split; ours is every fifth image or so, evenly of all classes, always the same.
@@ -20,6 +23,7 @@ INKED = 16
 
 def digits(
     *,
+    path: Path | None = None,
     dev: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
@@ -31,6 +35,7 @@ def digits(
     The digits of one writer may stand on both sides, so scores are higher than for new writers.
 
     Args:
+        path: a folder with the IDX files of MNIST, to have its 28×28 digits instead; see vision.mnist.
         dev: how many training images to keep for development, or which share of them.
         limit: use only the first so many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
@@ -38,6 +43,8 @@ def digits(
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
     """
+    if path is not None:
+        return mnist(path=path, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
     return LabelledImages(_read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 

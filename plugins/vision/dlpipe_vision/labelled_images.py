@@ -331,3 +331,14 @@ def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     border = torch.cat([images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]], dim=-1)
     dark = images.size(1) == 1 and float(border.float().mean()) < DARK
     return {"image_shape": list(images.shape[1:]), "mean": means, "std": deviations, "light_on_dark": dark}
+
+
+def labelled(data: object, evaluator: str) -> LabelledImages:
+    """Return `data` if it is labelled images, as `evaluator` needs.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(data, LabelledImages):
+        raise InputError(f"{evaluator} judges labelled images, such as vision.digits; this is {type(data).__name__}")
+    return data

@@ -100,6 +100,11 @@ def to_bytes(image: Image.Image) -> Tensor:
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
+def to_pixels(picture: Tensor) -> np.ndarray[Any, Any]:
+    """Return bytes (C, H, W) as people look at them: grey (H, W), or colours (H, W, 3) if there are three channels."""
+    return (picture.permute(1, 2, 0) if len(picture) == 3 else picture.float().mean(0).byte()).numpy()
+
+
 def _border(pixels: Image.Image) -> np.ndarray[Any, Any]:
     """Return the outermost pixels (P, C)."""
     values = np.asarray(pixels).reshape(pixels.height, pixels.width, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import Data, hookimpl
+from dlpipe import Data, Evaluator, Model, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels")
@@ -59,5 +59,48 @@ def dlpipe_data():
             requires=("pillow",),
             extra=EXTRA,
             facts=FACTS,
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_models():
+    return [
+        Model("mlp", "dlpipe_vision.mlp:MLP", "fully connected net; logistic regression without hidden layers"),
+        Model("cnn", "dlpipe_vision.cnn:CNN", "convolutional net, layer by layer as the file lists them"),
+        Model(
+            "backbone",
+            "dlpipe_vision.backbone:Backbone",
+            "torchvision's classifiers by name (resnet18, vgg11 …)",
+            requires=("torchvision",),
+            extra=EXTRA,
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_evaluators():
+    needs = ("pillow", "matplotlib")
+    return [
+        Evaluator(
+            "error_gallery",
+            "dlpipe_vision.error_gallery:ErrorGallery",
+            "shows the images behind each cell of the confusion matrix, and the worst mistakes",
+            requires=needs,
+            extra=EXTRA,
+        ),
+        Evaluator(
+            "robustness",
+            "dlpipe_vision.robustness:Robustness",
+            "accuracy on noisy, moved and turned images",
+            requires=needs,
+            extra=EXTRA,
+        ),
+        Evaluator(
+            "layer_pictures",
+            "dlpipe_vision.layer_pictures:LayerPictures",
+            "draws filters, feature maps and where the model looks (Grad-CAM)",
+            requires=needs,
+            extra=EXTRA,
         ),
     ]

@@ -1,0 +1,56 @@
+"""Figures as PNG files: one look for all of them, and the only place that imports matplotlib.
+
+Colours are those of Okabe & Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/: people who
+see red and green alike can tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
+DPI = 120
+#: Names are shown as they are: a "$" in one begins no formula.
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,
+    "text.usetex": False,
+    "image.interpolation": "nearest",
+}
+
+
+@contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Give an empty figure to draw into and write it afterwards.
+
+    Args:
+        path: of the PNG file.
+        width: of the figure, in inches of 120 pixels.
+        height: likewise.
+    """
+    import matplotlib  # takes more than a second, and only who draws needs it
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        figure.savefig(path, dpi=DPI)
+
+
+def shortened(name: str, length: int = 16) -> str:
+    """Return a name that takes little room: its beginning, if it is long."""
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def thinned(names: Sequence[str], most: int) -> dict[int, str]:
+    """Return `most` names at the most, evenly spread, by their place."""
+    return {place: shortened(names[place]) for place in range(0, len(names), -(-len(names) // most))}

@@ -1,0 +1,167 @@
+"""The images that a classifier got wrong: the worst of them, and those behind each cell of the confusion matrix.
+
+Axes: M chosen images, K classes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from torch import Tensor, nn
+
+from dlpipe.classification import Answers, collect, confusion_of
+from dlpipe.evaluation import Examples
+from dlpipe.fields import Positive
+from dlpipe.figures import drawing, shortened
+from dlpipe_vision.labelled_images import LabelledImages, labelled
+from dlpipe_vision.picture import to_pixels
+
+#: Pixels of an image on the page: small ones are enlarged by a whole number, large ones made smaller.
+SHOWN = 96
+#: Images in a row of ``worst.png``.
+ACROSS = 6
+STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
+.matrix { overflow: auto; max-height: 85vh; border: 1px solid #ccc; width: fit-content; max-width: 100%; }
+table { border-collapse: separate; border-spacing: 0; }
+th, td { padding: .3rem .5rem; text-align: right; border: 1px solid #eee; min-width: 2rem; }
+thead th { position: sticky; top: 0; background: #f6f6f6; text-align: center; }
+tbody th { position: sticky; left: 0; background: #f6f6f6; max-width: 12rem; overflow-wrap: anywhere; }
+td a { color: inherit; display: block; }
+td.right { outline: 2px solid #777; outline-offset: -2px; }
+.dark { color: #fff; }
+section { border-top: 1px solid #ccc; margin-top: 1.5rem; scroll-margin-top: 1rem; }
+section:target h2 { background: #fff3c4; }
+h2 { font-size: 1.1rem; }
+ul { display: flex; flex-wrap: wrap; gap: .8rem; list-style: none; padding: 0; }
+figure { margin: 0; width: 8rem; overflow-wrap: anywhere; font-size: .85rem; }
+img { image-rendering: pixelated; border: 1px solid #ccc; }
+"""
+
+
+class ErrorGallery:
+    """Show wrongly classified images; it gives no numbers.
+
+    ``write`` gives ``confusion.html``, one file that needs no network: the confusion matrix, each cell of which
+    leads to its images, the most confidently wrong first (of right ones, the least confident); and ``worst.png``,
+    the most confidently wrong images of all, where any is wrong.
+
+    Args:
+        image_shape: (C, H, W) of the images.
+        labels: the name of each class.
+        per_cell: images shown of each cell of the confusion matrix.
+        worst: images in ``worst.png``.
+    """
+
+    primary = None
+    goal: Literal["max"] = "max"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        labels: Sequence[str],
+        *,
+        per_cell: Positive = 20,
+        worst: Positive = 36,
+    ) -> None:
+        self._shape, self._labels, self._per_cell, self._worst = image_shape, list(labels), per_cell, worst
+        self._seen: tuple[LabelledImages, str, Answers] | None = None
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Remember what the model answered; there is nothing to measure."""
+        data = labelled(examples.data, "vision.error_gallery")
+        self._seen = data, examples.split, collect(examples.predictions(model), len(self._labels))
+        return {}
+
+    def write(self, folder: Path) -> None:
+        """Write the page and the picture of the last `evaluate`."""
+        assert self._seen is not None
+        (folder / "confusion.html").write_text("\n".join(self._page(*self._seen)), encoding="utf-8")
+        self._draw_worst(folder / "worst.png", *self._seen)
+
+    def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers) -> None:
+        order = answers.worst_first()
+        wrong = order[~answers.right[order]][: self._worst]
+        if not len(wrong):
+            return
+        down = math.ceil(len(wrong) / ACROSS)
+        names, pictures = data.names(split), data.pictures(split, answers.rows[wrong])
+        with drawing(path, ACROSS * 1.55, down * 2.05 + 0.4) as figure:
+            figure.suptitle(f"{split}: most confidently wrong, {len(wrong)} of {int((~answers.right).sum())}")
+            cells = figure.subplots(down, ACROSS, squeeze=False).flatten()
+            for axes in cells:
+                axes.set_axis_off()
+            for axes, number, picture in zip(cells, wrong.tolist(), pictures, strict=False):
+                axes.imshow(to_pixels(picture), cmap="gray", vmin=0, vmax=255)
+                name = shortened(names[int(answers.rows[number])], 20)
+                axes.set_title(f"{name}\n{verdict(answers, number, self._labels)}", fontsize=7.5)
+
+    def _page(self, data: LabelledImages, split: str, answers: Answers) -> Iterator[str]:
+        wrong = int((~answers.right).sum())
+        title = f"{split}: {wrong} of {len(answers.right)} images are wrong"
+        yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
+        yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>"
+        yield "<p>A row for each true class, a column for each predicted one. A number leads to its images.</p>"
+        confusion = confusion_of(answers, len(self._labels))
+        yield from self._matrix(confusion)
+        names, order = data.names(split), answers.worst_first()
+        for true, predicted in confusion.nonzero().tolist():
+            cell = order[(answers.targets[order] == true) & (answers.predicted[order] == predicted)]
+            shown = cell[: self._per_cell]
+            pictures = data.pictures(split, answers.rows[shown])
+            count = f"{len(cell)} images" if len(shown) == len(cell) else f"{len(shown)} of {len(cell)} images"
+            heading = f"true {self._labels[true]} → predicted {self._labels[predicted]}"
+            yield f'<section id="t{true}p{predicted}">\n<h2>{escape(heading)}: {count}</h2>\n<ul>'
+            for number, picture in zip(shown.tolist(), pictures, strict=True):
+                name = names[int(answers.rows[number])]
+                yield _figure(picture, heading + _confidence(answers, number), name)
+            yield '</ul>\n<a href="#matrix">back to the matrix</a>\n</section>'
+        yield "</body>\n</html>\n"
+
+    def _matrix(self, confusion: Tensor) -> Iterator[str]:
+        heads = "".join(f'<th scope="col">{escape(label)}</th>' for label in self._labels)
+        yield '<div class="matrix" id="matrix"><table>'
+        yield f"<thead><tr><th>true ↓ predicted →</th>{heads}</tr></thead><tbody>"
+        for true, counts in enumerate(confusion.tolist()):
+            cells = "".join(_cell(true, predicted, count, sum(counts)) for predicted, count in enumerate(counts))
+            yield f'<tr><th scope="row">{escape(self._labels[true])}</th>{cells}</tr>'
+        yield "</tbody></table></div>"
+
+
+def verdict(answers: Answers, number: int, labels: Sequence[str]) -> str:
+    """Return what is to be said about one answer, in two short lines."""
+    true, predicted = (shortened(labels[int(numbers[number])], 12) for numbers in (answers.targets, answers.predicted))
+    return f"true {true}\npredicted {predicted}{_confidence(answers, number)}"
+
+
+def _cell(true: int, predicted: int, count: int, support: int) -> str:
+    if not count:
+        return "<td></td>"
+    share = (count / support) ** 0.5  # its root: few mistakes beside many right answers stay visible
+    kinds = " ".join(kind for kind, holds in (("right", true == predicted), ("dark", share > 0.6)) if holds)
+    colour = f"background: rgba(0, 70, 130, {share:.2f})"
+    return f'<td class="{kinds}" style="{colour}"><a href="#t{true}p{predicted}">{count}</a></td>'
+
+
+def _figure(picture: Tensor, verdict: str, name: str) -> str:
+    image = Image.fromarray(to_pixels(picture))
+    image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "png")
+    factor = max(SHOWN // max(image.size), 1)
+    return (
+        f'<li><figure><img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" '
+        f'width="{image.width * factor}" height="{image.height * factor}" alt="{escape(verdict)}">'
+        f"<figcaption>{escape(name)}<br>{escape(verdict)}</figcaption></figure></li>"
+    )
+
+
+def _confidence(answers: Answers, number: int) -> str:
+    return "" if answers.confidence is None else f" ({answers.confidence[number]:.2f})"

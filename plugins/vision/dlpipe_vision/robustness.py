@@ -1,0 +1,125 @@
+"""What is left of a classifier's accuracy when its images are noisy, moved or turned.
+
+Axes: B images of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.classification import Answers, collect
+from dlpipe.errors import InputError
+from dlpipe.evaluation import Examples
+from dlpipe.fields import Positive, PositiveFloat
+from dlpipe.figures import BLUE, GREY, drawing
+from dlpipe_vision.augment import affine, noisy
+from dlpipe_vision.labelled_images import labelled
+
+#: Makes other images (B, C, H, W) of images whose pixels run from 0 to 1.
+Change = Callable[[Tensor, torch.Generator], Tensor]
+#: Units of what is done to images, for the axes of figures.
+UNITS = {"noise": "standard deviation (pixels 0 to 1)", "shift": "pixels", "rotate": "degrees"}
+
+
+class Robustness:
+    """Judge a classifier of images on changed images; the same ones each time.
+
+    ``evaluate`` gives ``accuracy`` on the images as the data offers them, and ``accuracy_noise_0.25``,
+    ``accuracy_shift_2``, ``accuracy_rotate_15`` … for each change. What comes in from outside is black.
+    It takes a pass of the model for each noise, four for each shift and two for each turn; ``splits = ["test"]``
+    spares them during training. ``write`` gives ``robustness.png``.
+
+    Args:
+        image_shape: (C, H, W) of the images.
+        num_classes: how many classes there are.
+        noise: standard deviations of normal noise on every pixel (0 to 1); nothing is cut off at 0 or 1.
+        shift: distances in pixels; the mean over right, left, down and up.
+        rotate: angles in degrees; the mean over both directions.
+    """
+
+    primary = "accuracy"
+    goal: Literal["max"] = "max"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        noise: Sequence[PositiveFloat] = (0.25, 0.5, 1.0),
+        shift: Sequence[Positive] = (1, 2, 3),
+        rotate: Sequence[PositiveFloat] = (15, 30),
+    ) -> None:
+        _, height, width = image_shape
+        if too_far := [distance for distance in shift if distance >= min(height, width)]:
+            raise InputError(
+                f"vision.robustness: shift = {too_far[0]} leaves nothing of images of {height}×{width} pixels; "
+                f"expected 1 to {min(height, width) - 1}"
+            )
+        self._num_classes = num_classes
+        self._levels: dict[str, Sequence[float]] = {"noise": noise, "shift": shift, "rotate": rotate}
+        self._metrics: dict[str, float] = {}
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Judge the model on unchanged and on changed images."""
+        data = labelled(examples.data, "vision.robustness")
+
+        def judged(passed: Any) -> Answers:
+            return collect(passed, self._num_classes)
+
+        self._metrics = {"accuracy": judged(examples.predictions(model)).accuracy}
+        for kind, level in self._changes():
+            answers = [
+                judged(examples.predictions_on(model, data.changed(examples.split, change)))
+                for change in changes(kind, level)
+            ]
+            self._metrics[_name(kind, level)] = sum(one.accuracy for one in answers) / len(answers)
+        return dict(self._metrics)
+
+    def write(self, folder: Path) -> None:
+        """Draw accuracy against the size of each kind of change."""
+        kinds = [kind for kind, levels in self._levels.items() if levels]
+        if not kinds:
+            return
+        with drawing(folder / "robustness.png", 3.2 * len(kinds), 3.2) as figure:
+            figures = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+            for axes, kind in zip(figures, kinds, strict=True):
+                levels = sorted(set(self._levels[kind]))
+                scores = [self._metrics["accuracy"], *(self._metrics[_name(kind, level)] for level in levels)]
+                axes.axhline(scores[0], color=GREY, linestyle="--", linewidth=1)
+                axes.plot([0, *levels], scores, "o-", color=BLUE)
+                for level, score in zip([0, *levels], scores, strict=True):
+                    axes.annotate(f"{score:.2f}", (level, score), (3, 5), textcoords="offset points")
+                axes.set(title=kind, xlabel=UNITS[kind], ylim=(0, 1.08), xticks=[0, *levels])
+                axes.margins(x=0.15)
+                axes.set_xticklabels([f"{level:g}" for level in (0, *levels)])
+            figures[0].set_ylabel("accuracy")
+
+    def _changes(self) -> Iterator[tuple[str, float]]:
+        return ((kind, level) for kind, levels in self._levels.items() for level in levels)
+
+
+def changes(kind: str, level: float) -> list[Change]:
+    """Return the ways to change images: one for noise, two for a turn, four for a shift."""
+    if kind == "noise":
+        return [lambda images, generator: noisy(images, level, generator)]
+    if kind == "shift":
+        return [_moved(0, level * right, level * down) for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    return [_moved(angle, 0, 0) for angle in (level, -level)]
+
+
+def _moved(angle: float, right: float, down: float) -> Change:
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        ones = images.new_ones(len(images))
+        shift = images.new_tensor([right, down]).expand(len(images), 2)
+        return affine(images, ones * angle, ones, shift)
+
+    return change
+
+
+def _name(kind: str, level: float) -> str:
+    return f"accuracy_{kind}_{level:g}"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dlpipe.errors import InputError
+from dlpipe_vision.error_gallery import ErrorGallery
+
+LABELS = ["sad", "<i>", "glad"]
+
+
+class Page(HTMLParser):
+    """What a page holds: links, sections, images, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.sections, self.images, self.text, self.tags = [], [], [], "", set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.add(tag)
+        if tag == "a":
+            self.links.append(values["href"])
+        if tag == "section":
+            self.sections.append(values["id"])
+        if tag == "img":
+            self.images.append(values)
+
+    def handle_data(self, data):
+        self.text += data + "\n"
+
+
+class Guesses(nn.Module):
+    """Calls bright first pixels "glad" and all others "sad", the surer the higher the row."""
+
+    def forward(self, images):
+        first = images[:, 0, 0, 0]
+        sure = 1 + images[:, 0, 1, 1]
+        return torch.stack([(first < 0.7) * sure, first * 0, (first > 0.7) * sure], dim=1)
+
+
+class Knows(nn.Module):
+    """Is always right."""
+
+    def forward(self, images):
+        return nn.functional.one_hot((images[:, 0, 0, 0] * 2.55).round().long(), 3) * 9.0
+
+
+def written(folder, examples, model, **options):
+    gallery = ErrorGallery((1, 5, 7), LABELS, **options)
+    assert gallery.evaluate(model, examples) == {}
+    gallery.write(folder)
+    return Page((folder / "confusion.html").read_text(encoding="utf-8"))
+
+
+def pixels(image):
+    kind, _, data = image["src"].partition(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_each_cell_leads_to_its_images(tmp_path, faces_examples):
+    page = written(tmp_path, faces_examples, Guesses())
+
+    assert page.links[:3] == ["#t0p0", "#t1p0", "#t2p2"]
+    assert page.sections == ["t0p0", "t1p0", "t2p2"]
+    assert len(page.images) == 9
+    assert "test: 3 of 9 images are wrong" in page.text
+    assert "true <i> → predicted sad: 3 images" in page.text
+
+
+def test_the_page_needs_nothing_else_and_escapes_names(tmp_path, faces_examples):
+    page = written(tmp_path, faces_examples, Guesses())
+
+    assert not page.tags & {"i", "face", "script", "link"}
+    assert all(link.startswith("#") for link in page.links)
+    assert "<face 4>.png" in page.text
+
+
+def test_the_worst_images_come_first_as_many_as_wanted(tmp_path, faces, faces_examples):
+    page = written(tmp_path, faces_examples, Guesses(), per_cell=2)
+    pictures = faces.pictures("test", torch.tensor([1, 4, 7]))
+    wrong = pictures[pictures[:, 0, 1, 1].argsort(descending=True)]
+
+    assert len(page.images) == 6
+    assert "true <i> → predicted sad: 2 of 3 images" in page.text
+    assert [pixels(image).tolist() for image in page.images[2:4]] == wrong[:2, 0].tolist()
+
+
+def test_small_images_are_enlarged_by_a_whole_number(tmp_path, faces_examples):
+    page = written(tmp_path, faces_examples, Guesses())
+
+    assert {(image["width"], image["height"]) for image in page.images} == {("91", "65")}
+
+
+def test_the_worst_mistakes_are_drawn(tmp_path, faces_examples):
+    written(tmp_path, faces_examples, Guesses(), worst=2)
+
+    assert Image.open(tmp_path / "worst.png").format == "PNG"
+
+
+def test_where_nothing_is_wrong_there_is_no_worst(tmp_path, faces_examples):
+    page = written(tmp_path, faces_examples, Knows())
+
+    assert "test: 0 of 9 images are wrong" in page.text
+    assert not (tmp_path / "worst.png").exists()
+
+
+def test_other_data_than_images_is_refused(other_examples):
+    with pytest.raises(
+        InputError, match=r"error_gallery judges labelled images, such as vision.digits; this is object"
+    ):
+        ErrorGallery((1, 5, 7), LABELS).evaluate(Knows(), other_examples)

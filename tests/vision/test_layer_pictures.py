@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.testing import assert_close
+
+from dlpipe.errors import InputError
+from dlpipe_vision.layer_pictures import LayerPictures, first_filters, grad_cam
+
+SHAPE, LABELS = (1, 5, 7), ["sad", "neutral", "glad"]
+
+
+class Layers(nn.Sequential):
+    """Layers one behind the other, for images."""
+
+    def forward(self, images):
+        return super().forward(images)
+
+
+def convolutional(*between: nn.Module) -> Layers:
+    torch.manual_seed(0)
+    return Layers(nn.Conv2d(1, 2, 3, padding=1), *between, nn.Flatten(), nn.Linear(70, 3))
+
+
+def looked(model, examples, **options):
+    pictures = LayerPictures(SHAPE, LABELS, **options)
+    assert pictures.evaluate(model, examples) == {}
+    return pictures
+
+
+def test_grad_cam_of_a_linear_model_is_what_the_paper_says(faces, faces_examples):
+    model = convolutional()
+
+    seen = looked(model, faces_examples)._looked
+
+    images = seen.pictures / 255
+    maps = model[0](images)
+    weights = model[2].weight.view(3, 2, 5, 7)[seen.answers.predicted].mean((2, 3))
+    wanted = (weights[:, :, None, None] * maps).sum(1).clamp_min(0)
+    assert seen.layer == "0"
+    assert_close(seen.cams, wanted.detach())
+
+
+def test_weights_are_means_of_gradients_and_what_speaks_against_is_left_out():
+    maps = torch.tensor([[[[1.0, -2.0]], [[3.0, 1.0]]]])
+    gradients = torch.tensor([[[[1.0, 3.0]], [[-1.0, 0.0]]]])
+
+    assert_close(grad_cam(maps, gradients), torch.tensor([[[0.5, 0.0]]]))
+
+
+def test_the_activation_behind_the_last_convolution_is_looked_at(faces_examples):
+    model = convolutional(nn.BatchNorm2d(2), nn.ReLU(inplace=True))
+
+    seen = looked(model, faces_examples)._looked
+
+    assert seen.layer == "2"
+    assert_close(seen.maps["0"], model[0](seen.pictures / 255).detach())
+
+
+def test_a_layer_can_be_named(faces_examples):
+    assert looked(convolutional(nn.ReLU()), faces_examples, layer="0")._looked.layer == "0"
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_model_is_left_as_it_was(faces_examples, frozen):
+    model = convolutional(nn.Dropout(0.5)).train().requires_grad_(not frozen)
+    model[1].eval()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+
+    looked(model, faces_examples)
+
+    assert [part.training for part in model.modules()] == [True, True, False, True, True]
+    assert all(weight.grad is None for weight in model.parameters())
+    assert not any(part._forward_hooks for part in model.modules())
+    assert_close(dict(model.state_dict()), before)
+
+
+def test_three_figures_are_drawn_of_a_convolutional_model(tmp_path, faces_examples):
+    looked(convolutional(nn.ReLU()), faces_examples).write(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["feature_maps.png", "filters.png", "grad_cam.png"]
+    assert all(Image.open(path).format == "PNG" for path in tmp_path.iterdir())
+
+
+def test_a_model_without_convolutions_has_only_filters(tmp_path, faces_examples):
+    looked(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["filters.png"]
+
+
+def test_the_first_filters_are_those_that_see_the_image():
+    conv, linear = convolutional(), Layers(nn.Flatten(), nn.Linear(35, 4), nn.Linear(4, 3))
+
+    assert_close(first_filters(conv, SHAPE)[1], conv[0].weight.detach())
+    assert_close(first_filters(linear, SHAPE)[1], linear[1].weight.detach().view(4, 1, 5, 7))
+    assert first_filters(linear[2], SHAPE) is None
+
+
+def test_a_layer_that_is_not_there_is_refused_with_the_nearest(faces_examples):
+    model = nn.Sequential()
+    model.add_module("features", nn.Conv2d(1, 2, 3))
+
+    with pytest.raises(
+        InputError,
+        match=r'layer = "fetures": Sequential has no such layer; its convolutions are features. Did you mean "features"',
+    ):
+        looked(model, faces_examples, layer="fetures")
+
+
+def test_a_layer_without_maps_is_refused(faces_examples):
+    with pytest.raises(InputError, match=r'layer = "2" gives outputs of shape \(\d, 3\); expected feature maps'):
+        looked(convolutional(), faces_examples, layer="2")
+
+
+def test_other_data_than_images_is_refused(other_examples):
+    with pytest.raises(
+        InputError, match=r"layer_pictures judges labelled images, such as vision.digits; this is object"
+    ):
+        looked(convolutional(), other_examples)
