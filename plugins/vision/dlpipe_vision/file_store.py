@@ -207,7 +207,8 @@ class _Listing:
             raise DataError(f"{self._path}: its member {name!r} is a link or device; pack it anew with files only")
         if _hidden(place):
             return None
-        self.folders.update(str(parent) for parent in place.parents if parent.parts)
+        if str(place.parent) not in self.folders:
+            self.folders.update(str(parent) for parent in place.parents if parent.parts)
         if folder:
             self.folders.add(str(place))
             return None

@@ -31,8 +31,8 @@ MODES = {"auto": None, "grey": "L", "rgb": "RGB"}
 #: What the folders of a split may be called.
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 EXPECTED = "expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*.png"
-#: Images that are decoded before the next ones are handed to the threads.
-BLOCK = 1024
+#: Images that are decoded before the next ones are handed to the threads, and how many a thread takes at once.
+BLOCK, SHARE = 2048, 64
 #: Names that a message lists.
 NAMED = 5
 
@@ -270,10 +270,14 @@ def _attempts(decoder: Decoder, found: Sequence[Found]) -> Iterator[tuple[Found,
         except InputError as error:
             return error
 
+    def attempts(entries: Sequence[Found]) -> list[tuple[Found, Tensor | InputError]]:
+        return [(entry, attempt(entry)) for entry in entries]
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(found), BLOCK):
             block = found[start : start + BLOCK]
-            yield from zip(block, pool.map(attempt, block), strict=True)
+            for part in pool.map(attempts, [block[at : at + SHARE] for at in range(0, len(block), SHARE)]):
+                yield from part
 
 
 def _rows(found: Sequence[Found], targets: Tensor, test: float) -> dict[str, Tensor]:

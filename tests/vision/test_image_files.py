@@ -1,0 +1,357 @@
+"""Images in folders, archives and tables: what is found, and every way it can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from dlpipe.errors import DlpipeError, InputError
+from dlpipe_vision import file_store
+from dlpipe_vision.image_files import image_folder
+
+
+def png(value=0, size=(4, 3), mode="L"):
+    """Return a file of an image (width, height) of one colour."""
+    content = io.BytesIO()
+    Image.new(mode, size, value).save(content, "PNG")
+    return content.getvalue()
+
+
+def write(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def classes(split="", counts=(("cat", 4), ("dog", 4)), **options):
+    return {f"{split}{label}/{n}.png": png(n, **options) for label, count in counts for n in range(count)}
+
+
+SPLITS = classes("train/") | classes("test/", (("cat", 2), ("dog", 3)))
+
+
+def tarred(path, files, mode="w:gz"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def refused(path, message, **options):
+    with pytest.raises(InputError, match=re.escape(message)):
+        image_folder(path=path, **({"dev": 0} | options)).split("train")
+
+
+def pixels(data, split):
+    """Return name and first pixel of each image, sorted."""
+    names = data.names(split)
+    return sorted(zip(names, data.pictures(split, torch.arange(len(names)))[:, 0, 0, 0].tolist(), strict=True))
+
+
+def test_folders_of_splits_are_read(tmp_path):
+    data = image_folder(path=write(tmp_path, SPLITS), dev=0)
+
+    assert data.splits == ("train", "test")
+    assert data.facts == {"image_shape": (1, 3, 4), "num_classes": 2, "labels": ["cat", "dog"]}
+    assert pixels(data, "test")[1] == ("test/cat/1.png", 1)
+    assert sorted(data.split("test").columns["targets"].tolist()) == [0, 0, 1, 1, 1]
+
+
+def test_a_dev_folder_is_the_dev_split_by_any_of_its_names(tmp_path):
+    for name in ("dev", "val", "valid"):
+        folder = write(tmp_path / name, SPLITS | classes(f"{name}/", (("cat", 1), ("dog", 1))))
+
+        assert len(image_folder(path=folder).names("dev")) == 2
+
+
+@pytest.mark.parametrize("top", ["", "pets/"])
+def test_archives_hold_what_their_folder_would(tmp_path, top):
+    files = {f"{top}{name}": content for name, content in SPLITS.items()} | {f"{top}README.md": b"pets"}
+    archives = [
+        write(tmp_path / "folder", files),
+        tarred(tmp_path / "a.tar.gz", files),
+        tarred(tmp_path / "a.tar", files, "w"),
+        zipped(tmp_path / "a.zip", files),
+    ]
+
+    found = [image_folder(path=path, dev=0) for path in archives]
+
+    assert len({data.fingerprint() for data in found}) == 1
+    assert pixels(found[1], "train")[5] == (f"{top}train/dog/1.png", 1)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"folder", "a.tar.gz", "a.tar", "a.zip"}
+
+
+def test_without_splits_a_test_share_is_taken_evenly_and_always_the_same(tmp_path):
+    folder = write(tmp_path, classes(counts=(("cat", 10), ("dog", 20))))
+    data, again = (image_folder(path=folder, test=0.3, dev=0) for _ in range(2))
+
+    assert data.names("test") == again.names("test")
+    assert data.split("test").columns["targets"].bincount().tolist() == [3, 6]
+    assert not set(data.names("test")) & set(data.names("train"))
+    assert image_folder(path=folder, test=0.0, dev=0).splits == ("train",)
+
+
+def test_training_images_are_in_a_random_order_that_limit_cuts(tmp_path):
+    folder = write(tmp_path, classes(counts=(("cat", 30), ("dog", 30))))
+    targets = image_folder(path=folder, dev=0, limit=20).split("train").columns["targets"]
+
+    assert len(targets) == 20
+    assert 4 <= int(targets.sum()) <= 16
+
+
+def test_a_table_lists_images_with_or_without_splits(tmp_path):
+    write(tmp_path, {"a/0.png": png(7), "a/1.png": png(8), "b.png": png(9)})
+    (tmp_path / "with.csv").write_text("path,label,split\na/0.png,x,train\na/1.png,y,train\nb.png,y,val\n")
+    (tmp_path / "without.csv").write_text("\ufefflabel,path\nx,a/0.png\nx,a/1.png\nx,b.png\n", encoding="utf-8")
+
+    with pytest.warns(UserWarning, match="one training image only of x, y; add more"):
+        found = pixels(image_folder(path=tmp_path / "with.csv"), "dev")
+    assert found == [("b.png", 9)]
+    assert len(image_folder(path=tmp_path / "without.csv", test=0.0, dev=0).names("train")) == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "t.csv:1: no column label and path; expected path,label and, if you like, split"),
+        ("path,label\n", "t.csv: no images in it; expected a line for each"),
+        ("path,label\na.png,\n", "t.csv:2: path 'a.png', label ''; expected both"),
+        ("path,label\n../a.png,x\n", "t.csv:2: '../a.png' would lie outside of"),
+        ("path,label\n/a.png,x\n", "t.csv:2: '/a.png' would lie outside of"),
+        ("path,label\nb.png,x\n", "t.csv:2: there is no file"),
+        ("path,label\na.png,x\na.png,y\n", "t.csv:3: a.png is listed twice; keep one of them"),
+        ("path,label,split\na.png,x,tset\n", "t.csv:2: split 'tset'; expected one of train, dev, val, valid"),
+        ('path,label\n"a.png,x\n', "t.csv cannot be read: unexpected end of data"),
+    ],
+)
+def test_a_wrong_line_of_a_table_is_named(tmp_path, table, message):
+    write(tmp_path, {"a.png": png()})
+    (tmp_path / "t.csv").write_text(table)
+
+    refused(tmp_path / "t.csv", message)
+
+
+def test_mixed_sizes_are_listed_and_size_makes_them_one(tmp_path):
+    folder = write(tmp_path, SPLITS | {"train/cat/wide.png": png(200, size=(9, 3))})
+
+    refused(
+        folder, "images of 2 sizes (width×height): 4×3 (13, such as test/cat/0.png), 9×3 (1, such as train/cat/wide"
+    )
+    refused(folder, "such as data.size = [3, 4] (height, width)")
+    assert image_folder(path=folder, size=(5, 6)).facts["image_shape"] == (1, 5, 6)
+    assert image_folder(path=folder, size=7).facts["image_shape"] == (1, 7, 7)
+
+
+def test_auto_is_grey_only_if_all_images_are(tmp_path):
+    folder = write(tmp_path, SPLITS)
+    assert image_folder(path=folder, color="rgb").facts["image_shape"] == (3, 3, 4)
+
+    write(tmp_path, {"test/cat/red.png": png((255, 0, 0), mode="RGB")})
+
+    assert image_folder(path=folder).facts["image_shape"] == (3, 3, 4)
+    assert image_folder(path=folder, color="grey").facts["image_shape"] == (1, 3, 4)
+
+
+def test_16_bit_and_transparent_images_become_plain_ones(tmp_path):
+    deep = io.BytesIO()
+    Image.fromarray(np.full((3, 4), 0x8000, np.uint16)).save(deep, "PNG")
+    data = image_folder(
+        path=write(
+            tmp_path, SPLITS | {"test/dog/d.png": deep.getvalue(), "test/dog/t.png": png((9, 9, 9, 0), mode="RGBA")}
+        )
+    )
+
+    assert dict(pixels(data, "test"))["test/dog/d.png"] == 0x80
+    assert dict(pixels(data, "test"))["test/dog/t.png"] == 255
+
+
+def bomb(width, height):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+BAD = [
+    (b"", "bad.png: the file is empty; expected an image"),
+    (b"hello", "bad.png cannot be read as an image: cannot identify image file; repair it"),
+    (png(size=(90, 90))[:-40], "bad.png cannot be read as an image: "),
+    (bomb(20_000, 20_000), "bad.png: too many pixels; expected 100,000,000 at most"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD)
+@pytest.mark.parametrize("pack", [write, lambda path, files: tarred(path / "a.tar.gz", files)])
+def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path, content, message, pack):
+    path = pack(tmp_path, SPLITS | {"train/cat/bad.png": content})
+
+    refused(path, message)
+    refused(path, 'repair it, or leave out such files: data.unreadable = "skip"')
+    with pytest.warns(UserWarning, match="1 files cannot be read and are left out: train/cat/bad.png"):
+        assert len(image_folder(path=path, unreadable="skip", dev=0).names("train")) == 8
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"readme.txt": b"x"}, "no image in it (.bmp, .gif"),
+        ({"0.png": png()}, "1 images (0.png), but no folders of classes; expected train/CLASS/*.png"),
+        (SPLITS | {"val/cat/0.png": png(), "dev/cat/0.png": png()}, "dev, val are all the dev split; keep one of them"),
+        (classes("test/"), "no training image that can be read; expected train/CLASS/*.png"),
+        (
+            SPLITS | {"test/owl/0.png": png()},
+            "the test split has classes that the train split lacks: owl; add training",
+        ),
+        (SPLITS | {"train/owl/x.txt": b""}, "owl: a class without an image; add some, or remove the folder"),
+        (classes() | {"owl/x.txt": b""}, "owl: a class without an image; add some, or remove the folder"),
+    ],
+)
+def test_folders_that_make_no_data_set_are_refused(tmp_path, files, message):
+    refused(write(tmp_path, files), message)
+    refused(tarred(tmp_path / "a.tar.gz", files), message)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"train/cat/x.txt": b"", "train/0.png": png()},
+            "2 files are no images of a class: train/0.png, train/cat/x.txt",
+        ),
+        ({"train/owl/0.png": png(), "test/owl/0.png": png()}, "one training image only of owl; add more"),
+        ({"train/owl/0.png": png(), "train/owl/1.png": png()}, "the test split has no image of owl"),
+    ],
+)
+def test_what_is_odd_is_warned_of(tmp_path, files, message):
+    with pytest.warns(UserWarning, match=message):
+        image_folder(path=write(tmp_path, SPLITS | files), dev=0).split("train")
+
+
+def test_hidden_files_and_a_readme_are_nobodys_mistake(tmp_path, recwarn):
+    hidden = {".DS_Store": b"", "train/.x/0.png": b"", "__MACOSX/train/cat/._0.png": b"", "README": b""}
+
+    data = image_folder(path=zipped(tmp_path / "a.zip", SPLITS | hidden), dev=0)
+
+    assert len(data.names("train")) == 8
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", ["/etc/x.png", "../x.png", "train/cat/../../../x.png"])
+def test_members_outside_of_an_archive_are_refused_by_name(tmp_path, name):
+    for path in (tarred(tmp_path / "a.tar", SPLITS | {name: png()}, "w"), zipped(tmp_path / "a.zip", {name: png()})):
+        refused(path, f"its member {name!r} would lie outside of it; pack it anew")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_an_archive_are_refused_by_name(tmp_path, kind):
+    member = tarfile.TarInfo("train/cat/link.png")
+    member.type, member.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.addfile(member)
+    link = zipfile.ZipInfo("train/cat/link.png")
+    link.external_attr = 0o120777 << 16
+    zipped(tmp_path / "a.zip", {link: b"/etc/passwd"})
+
+    for name in ("a.tar.gz", "a.zip"):
+        refused(tmp_path / name, "its member 'train/cat/link.png' is a link or device; pack it anew with files only")
+
+
+def test_archive_bombs_end_in_a_clear_error(tmp_path, monkeypatch):
+    large = tarred(tmp_path / "a.tar.gz", {"cat/0.png": bytes(3_000_000)})
+    refused(large, "unpacks to more than 1,000,000 bytes, which resident_mb allows; if you trust it", resident_mb=1)
+
+    monkeypatch.setattr(file_store, "MAX_FILE", 1000)
+    refused(zipped(tmp_path / "a.zip", {"cat/0.png": bytes(3000)}), "0.png: 3,000 bytes; expected 1,000 at most")
+
+    monkeypatch.setattr(file_store, "MAX_MEMBERS", 5)
+    refused(tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of images")
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    write(tmp_path, {"x.tar.gz": gzip.compress(b"hello"), "x.zip": b"PK", "y.tar.gz": gzip.compress(bytes(99))[:-9]})
+
+    refused(tmp_path / "none", "none: there is no such folder or archive")
+    for name in ("x.tar.gz", "x.zip", "y.tar.gz"):
+        refused(tmp_path / name, f"{name} cannot be read: ")
+    with pytest.raises(InputError, match=r"vision.image_folder has no path; give the folder: --set data.path=DIR"):
+        image_folder()
+
+
+@pytest.mark.parametrize("pack", ["folder", "a.tar", "a.tar.gz", "a.zip"])
+def test_more_images_than_memory_are_read_when_needed_by_other_processes_too(tmp_path, pack):
+    files = classes("train/", (("cat", 3), ("dog", 4)), size=(500, 600)) | classes("test/", size=(500, 600))
+    path = {
+        "folder": lambda: write(tmp_path / "folder", files),
+        "a.tar": lambda: tarred(tmp_path / "a.tar", files, "w"),
+        "a.tar.gz": lambda: tarred(tmp_path / "a.tar.gz", files),
+        "a.zip": lambda: zipped(tmp_path / "a.zip", files),
+    }[pack]()
+    lazy, resident = (image_folder(path=path, resident_mb=mb, dev=2, normalize="none") for mb in (1, 100))
+
+    travelled = pickle.loads(pickle.dumps(lazy.split("train")))
+    batch = next(iter(DataLoader(lazy.split("train"), batch_size=5, num_workers=2)))
+
+    assert lazy.facts == resident.facts
+    assert torch.equal(batch["images"], resident.split("train").columns["images"])
+    assert torch.equal(batch["targets"], resident.split("train").columns["targets"])
+    assert torch.equal(travelled[3]["images"], batch["images"][3])
+    assert travelled.prepare is None
+    assert callable(lazy.split("train").prepare)
+
+
+def test_a_changed_file_changes_the_fingerprint_of_images_not_in_memory(tmp_path):
+    files = classes("train/", size=(500, 600))
+    before = image_folder(path=write(tmp_path, files), resident_mb=1, dev=0).fingerprint()
+    with (tmp_path / "train/cat/0.png").open("ab") as file:
+        file.write(b"more")
+
+    assert image_folder(path=tmp_path, resident_mb=1, dev=0).fingerprint() != before
+
+
+def test_any_bytes_are_read_or_refused(tmp_path):
+    seeds = [b"", png(3), png((1, 2, 3), mode="RGB"), tarred(tmp_path / "s.tar", classes(), "w").read_bytes()[:9000]]
+    seeds.append(zipped(tmp_path / "s.zip", classes(counts=(("cat", 2),))).read_bytes())
+    seeds.append(tarred(tmp_path / "s.tar.gz", classes()).read_bytes())
+
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @given(
+        st.sampled_from(seeds),
+        st.binary(max_size=12),
+        st.integers(0, 9000),
+        st.sampled_from(["a.any", "d/c/0.png", "t.csv"]),
+    )
+    def check(seed, content, place, name):
+        place %= len(seed) + 1
+        write(tmp_path, {name: seed[:place] + content + seed[place + len(content) :]})
+        try:
+            image_folder(path=tmp_path / name.split("/")[0], dev=0, test=0.0).split("train")
+        except DlpipeError as error:
+            assert str(error).startswith(os.fspath(tmp_path))
+
+    check()
