@@ -181,7 +181,7 @@ class _Planner:
         choices = []
         for choice, values in table.items():
             place = dotted((name, choice))
-            if not isinstance(values, dict) or not values:
+            if not isinstance(values, dict):  # an empty one is the file as it is
                 expected = 'expected a table of paths, such as { "model.width" = 10 }'
                 self.problem(f"{place} = {shown(values)}: {expected}", name, choice)
             elif sum(self._may_set(path, name, choice) for path in values) == len(values):  # each says its mistake

@@ -251,3 +251,9 @@ def test_a_file_without_the_table_is_told_what_it_looks_like(fakes, write, table
         load_sweep(write(table + BASE), fakes)
 
     assert f": {found}; expected" in str(caught.value)
+
+
+def test_an_empty_choice_is_the_pipeline_as_it_is(sweep):
+    plain, tuned = sweep('[sweep.net]\n"plain" = {}\n"tuned" = { "model.dropout" = 0.1 }\n').trials
+
+    assert (plain.values, net(plain)["dropout"], net(tuned)["dropout"]) == ({}, 0.25, 0.1)

@@ -252,3 +252,21 @@ def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
     notes = [made.decode(file, torch.tensor(0), torch.zeros(3))["prepared"] for file in files]
 
     assert [len(note) for note in notes] == [0, 1, 1]
+
+
+def test_shuffled_pixels_stand_in_one_order_for_all_images_and_splits():
+    plain, made = data(dev=4, normalize="none"), data(dev=4, normalize="none", shuffle_pixels=True)
+    numbers = torch.arange(24.0).view(1, 1, 4, 6)
+
+    order = labelled_images.shuffled(numbers).flatten().long()
+
+    assert order.sort().values.tolist() == list(range(24)) != order.tolist()
+    for split in ("train", "dev"):
+        assert_close(prepared(made, split).flatten(-2), prepared(plain, split).flatten(-2)[..., order])
+
+
+def test_a_persons_picture_is_shuffled_as_the_images_were(tmp_path):
+    made = data(normalize="none", shuffle_pixels=True)
+    Image.fromarray(IMAGES[5].permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")
+
+    assert_close(made.encode(str(tmp_path / "mine.png"))["images"], prepared(made)[5])

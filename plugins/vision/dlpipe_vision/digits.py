@@ -6,13 +6,14 @@ Repository, https://doi.org/10.24432/C50P49; scikit-learn has its 1,797 test ima
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.idx import mnist
+from dlpipe_vision.idx import read_mnist
 from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading, evenly
 
 #: The files know no test split; ours is every fifth image or so, evenly of all classes, always the same.
@@ -29,6 +30,7 @@ def digits(
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
+    shuffle_pixels: bool = False,
 ) -> LabelledImages:
     """Offer 1,797 handwritten digits of 8×8 grey pixels: 1,438 to learn from, 359 to judge by.
 
@@ -42,10 +44,18 @@ def digits(
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        shuffle_pixels: put the pixels of each image into another order, the same for all images: what a net
+            knows of neighbourhoods is worth nothing then.
     """
-    if path is not None:
-        return mnist(path=path, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
-    return LabelledImages(_read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(
+        _read if path is None else partial(read_mnist, path),
+        dev=dev,
+        limit=limit,
+        normalize=normalize,
+        augment=augment,
+        noise=noise,
+        shuffle_pixels=shuffle_pixels,
+    )
 
 
 def _read() -> Reading:

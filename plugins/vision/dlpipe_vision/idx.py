@@ -10,6 +10,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -104,15 +105,18 @@ def mnist(
             "or have them fetched (--set data.download=true)"
         )
 
-    def read() -> Reading:
-        if path is not None:
-            files = find_files(path)
-        else:
-            found = {name: fetch(source, offline=offline) for name, source in MNIST.items()}
-            files = {s: (found[f"{p}-images-idx3"], found[f"{p}-labels-idx1"]) for s, p in PREFIXES.items()}
-        return read_folder(files, [str(digit) for digit in range(10)])
-
+    read = partial(read_mnist, path, offline=offline)
     return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+
+
+def read_mnist(path: Path | None, *, offline: bool = False) -> Reading:
+    """Read MNIST from a folder, or from the cache into which it is fetched."""
+    if path is not None:
+        files = find_files(path)
+    else:
+        found = {name: fetch(source, offline=offline) for name, source in MNIST.items()}
+        files = {s: (found[f"{p}-images-idx3"], found[f"{p}-labels-idx1"]) for s, p in PREFIXES.items()}
+    return read_folder(files, [str(digit) for digit in range(10)])
 
 
 def find_files(folder: Path) -> dict[str, tuple[Path, Path]]:

@@ -117,6 +117,7 @@ class LabelledImages:
             (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images.
         noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        shuffle_pixels: last of all, put the pixels of each image into another order, the same for all images.
     """
 
     def __init__(
@@ -128,9 +129,11 @@ class LabelledImages:
         normalize: Normalize = "standardize",
         augment: Augment | None = None,
         noise: float = 0.0,
+        shuffle_pixels: bool = False,
     ) -> None:
         self._read, self._dev, self._limit = read, dev, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
+        self._shuffle_pixels = shuffle_pixels
         self._reading: Reading | None = None
         self._state: dict[str, Any] = {}
         self._notes: dict[str, list[str]] = {}
@@ -293,7 +296,8 @@ class LabelledImages:
         if (images.device, white) not in self._scales:
             self._scales[images.device, white] = self._scale(white, images.device)
         offset, factor = self._scales[images.device, white]
-        return torch.sub(images, offset).mul_(factor)
+        numbers = torch.sub(images, offset).mul_(factor)
+        return shuffled(numbers) if self._shuffle_pixels else numbers
 
     def _scale(self, white: float, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return what to subtract from images that run from 0 to `white`, and what to multiply with then: (C, 1, 1)."""
@@ -320,6 +324,12 @@ def evenly(targets: Tensor, count: int) -> Tensor:
     taken = by_class[places]
     single = targets.bincount()[targets[taken]] == 1
     return taken[~single].sort().values
+
+
+def shuffled(images: Tensor) -> Tensor:
+    """Put the pixels of images (B, C, H, W) into another order, always the same; channels stay together."""
+    order = torch.randperm(images.shape[-2] * images.shape[-1], generator=torch.Generator().manual_seed(0))
+    return images.flatten(-2)[..., order.to(images.device)].view_as(images)
 
 
 def _unit(images: Tensor) -> Tensor:
