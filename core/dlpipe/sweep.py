@@ -122,11 +122,13 @@ class _Planner:
 
     def sweep(self, seeds: int | None) -> Sweep | None:
         base = self._checked(copy.deepcopy(self.source), "")
-        table = self.source.values.get(SWEEP)
+        table = self.source.values.get(SWEEP, {} if seeds else None)  # several seeds need no table
         if not isinstance(table, dict):
             found = "has no [sweep]" if table is None else f"sweep = {shown(table)}"
             self.problems.append(
-                self._place(f'{found}; expected a table such as [sweep] "trainer.optimizer.lr" = [0.01, 0.1]')
+                self._place(
+                    f'{found}; expected a table such as [sweep] "trainer.optimizer.lr" = [0.01, 0.1], or --seeds'
+                )
             )
             return None
         axes = {key: self._axis(key, axis) for key, axis in table.items() if key not in OPTIONS}

@@ -257,3 +257,9 @@ def test_an_empty_choice_is_the_pipeline_as_it_is(sweep):
     plain, tuned = sweep('[sweep.net]\n"plain" = {}\n"tuned" = { "model.dropout" = 0.1 }\n').trials
 
     assert (plain.values, net(plain)["dropout"], net(tuned)["dropout"]) == ({}, 0.25, 0.1)
+
+
+def test_several_seeds_need_no_table(sweep):
+    (trial,) = sweep("", seeds=2).trials
+
+    assert [pipeline.settings.seed for pipeline in trial.pipelines] == [5, 6]

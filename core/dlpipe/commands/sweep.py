@@ -33,9 +33,10 @@ from dlpipe.workers import Task, work
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe sweep pipelines/depth.toml
-  dlpipe sweep pipelines/depth.toml --seeds 5 --jobs 4
-  dlpipe sweep pipelines/depth.toml --set trainer.epochs=1 --json
+  dlpipe sweep pipelines/recipe/depth.toml
+  dlpipe sweep pipelines/recipe/depth.toml --seeds 5 --jobs 4
+  dlpipe sweep pipelines/recipe/depth.toml --set trainer.steps=100 --json
+  dlpipe sweep pipelines/cnn_digits.toml --seeds 3
 Runs that were made before under the same conditions are taken over, interrupted ones go on: the same
 command again continues a sweep."""
 )
