@@ -12,6 +12,7 @@ from dlpipe.check import load_pipeline
 from dlpipe.execute import dry_run, run
 from dlpipe.json_schema import pipeline_schema
 from dlpipe.plugins import load_plugins
+from dlpipe.sweep import load_sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "pipelines"
 PIPELINES = sorted(FOLDER.rglob("*.toml"))
@@ -22,6 +23,11 @@ REAL = {
     "cnn_mnist.toml": "mnist",
     "cnn_cifar10.toml": "cifar10/cifar10-jpg.tar.gz",
 }
+
+
+#: Reading 60,000 small JPEG files takes half a minute.
+QUICK = [pytest.param(path, marks=pytest.mark.slow) if path.name == "cnn_cifar10.toml" else path for path in PIPELINES]
+SWEEPS = [path for path in PIPELINES if "sweep" in tomllib.loads(path.read_text())]
 
 
 def load(path: Path, real_data: Path | None, *assignments: str):
@@ -43,14 +49,19 @@ def test_a_pipeline_has_no_mistakes_and_names_its_schema(path):
     assert tomllib.loads(path.read_text())["name"]
 
 
-@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_no_trial_of_a_sweep_has_mistakes(path):
+    assert len(load_sweep(path, load_plugins()).trials) > 1
+
+
+@pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_a_pipeline_builds_and_takes_a_step(path, request):
     told = dry_run(load(path, needs(path, request))[0])
 
     assert told["pipeline"]["first step"]["loss"] > 0
 
 
-@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_a_pipeline_runs_to_its_end(path, request, tmp_path):
     folder = run(*load(path, needs(path, request)), tmp_path, fast=True)
 
