@@ -60,11 +60,12 @@ def code_digests(pipeline: Pipeline) -> dict[str, str]:
         used = [stage.data, stage.trainer, *stage.evaluators.values(), *stage.callbacks.values()]
         for use in [*used, *([stage.model] if stage.model else [])]:
             modules[use.offer.namespace] = use.offer.component.target.partition(":")[0].partition(".")[0]
-    return {name: _digest(module) for name, module in sorted(modules.items()) if name != "core"}
+    return {name: package_digest(module) for name, module in sorted(modules.items()) if name != "core"}
 
 
 @cache
-def _digest(module: str) -> str:
+def package_digest(module: str) -> str:
+    """Return a sha256 over all Python files of a package, or of a single module."""
     spec = importlib.util.find_spec(module)
     folders = [Path(folder) for folder in (spec.submodule_search_locations or []) if folder] if spec else []
     files = [path for folder in folders for path in folder.rglob("*.py")]

@@ -86,9 +86,9 @@ class RunFolder:
         Raises:
             RunFolderError: it cannot be written.
         """
-        path = runs / pipeline.settings.name / "folder"
+        path = runs / pipeline.settings.name
         try:
-            path = new_folder(path.parent)
+            path = new_folder(path)
             text = next(iter(pipeline.source.texts.values()), "")
             (path / PIPELINE).write_text(text, encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")

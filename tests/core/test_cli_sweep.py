@@ -196,7 +196,7 @@ def test_a_dry_run_builds_every_trial_and_keeps_nothing(project):
 )
 def test_a_stopped_sweep_goes_on_where_it_was(project, number, code, to_all):
     """`to_all`: as the keyboard and batch systems do, the signal goes to the whole group of processes."""
-    write(project, '[sweep]\n"trainer.steps" = [2, 12000]\n')
+    write(project, '[sweep]\n"trainer.steps" = [2, 3000]\n')
     options = ["--jobs", "1", "--set", "trainer.checkpoint_every=50", "--set", "trainer.evaluate_every=50"]
     process = start(project, *options)
     assert process.stderr is not None

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from dlpipe import runs
 from dlpipe.errors import DlpipeError, RunFolderError
-from dlpipe.runs import MetricsLog, RunFolder, read_json, write_json
+from dlpipe.runs import RESOLVED, MetricsLog, RunFolder, new_folder, read_json, write_json
 
 
 def test_metrics_are_appended_and_read_back(tmp_path):
@@ -77,3 +80,25 @@ def test_a_missing_run_folder_is_named_with_its_neighbours(tmp_path):
 def test_a_stage_without_a_name_is_the_run_itself(tmp_path):
     assert RunFolder(tmp_path).stage("") == tmp_path
     assert RunFolder(tmp_path).stage("tag") == tmp_path / "stages" / "tag"
+
+
+def test_two_processes_that_make_a_folder_at_once_get_one_each(tmp_path, monkeypatch):
+    letters = iter("aaaaaaaabbbb")
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
+    monkeypatch.setattr(runs.secrets, "choice", lambda known: next(letters))
+
+    folders = [new_folder(tmp_path / "points") for _ in range(2)]
+
+    assert [folder.name for folder in folders] == ["now-aaaa", "now-bbbb"]
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_after_a_run_is_discarded_the_newest_other_run_is_the_latest(tmp_path):
+    for name in ("2025", "2026"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / RESOLVED).touch()
+    (tmp_path / "sweeps").mkdir()
+
+    RunFolder(tmp_path / "2026").discard()
+
+    assert (tmp_path / "latest").readlink().name == "2025"

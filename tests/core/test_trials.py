@@ -138,7 +138,9 @@ def test_an_unfinished_run_is_resumed_and_a_finished_one_wins(trial):
     RunFolder(folders()[0]).set_status("preempted")
 
     resumed = trial()
-    RunFolder(Path(trial(fresh=True)["run"])).set_status("failed")
+    newest = Path(trial(fresh=True)["run"])
+    newest = newest.rename(newest.with_name("2999-01-01_000000-aaaa"))
+    RunFolder(newest).set_status("failed")
     again = trial()
 
     assert (resumed["how"], again["how"]) == ("resumed", "taken over")
