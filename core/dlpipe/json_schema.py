@@ -32,7 +32,10 @@ SWEEP = {
     "type": "object",
     "description": "what `dlpipe sweep` tries: lists of values by path, or named tables of several paths each",
     "properties": {
-        "metric": {"type": "string", "description": "what the table shows first, such as test/slots/f1"},
+        "metric": {
+            "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "description": "what trials are compared by, such as test/slots/f1; of a list, the first; all are shown",
+        },
         "seeds": {"type": "integer", "minimum": 1, "description": "runs per trial, seed after seed", "default": 1},
         "reference": {
             "type": "object",

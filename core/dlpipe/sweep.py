@@ -63,7 +63,8 @@ class Sweep:
     """A checked sweep.
 
     Args:
-        metric: what the table shows first; empty for the primary metric of the first evaluator.
+        metric: what trials are compared by; empty for the primary metric of the first evaluator.
+        further: other metrics that the table shall show.
         references: published numbers: by source, then by the label of a trial.
     """
 
@@ -71,6 +72,7 @@ class Sweep:
     metric: str
     trials: tuple[Trial, ...]
     references: dict[str, dict[str, float]]
+    further: tuple[str, ...] = ()
 
 
 def load_sweep(
@@ -133,7 +135,8 @@ class _Planner:
             return None
         axes = {key: self._axis(key, axis) for key, axis in table.items() if key not in OPTIONS}
         count = self._seeds(table.get("seeds", 1)) if seeds is None else seeds
-        metric = self._metric(table.get("metric", ""))
+        told = table.get("metric", "")
+        metric, *further = [self._metric(name) for name in (told if isinstance(told, list) and told else [told])]
         if not axes and seeds is None and "seeds" not in table:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
@@ -150,7 +153,7 @@ class _Planner:
             self.problem(f'{labels.count(label)} trials are called "{label}"; remove one, or name them: [sweep.NAME]')
         references = self._references(table.get("reference", {}), labels)
         trials = tuple(self._trials(dict(zip(labels, grid, strict=True)), count))
-        return Sweep(base.settings.name, metric, trials, references) if base else None
+        return Sweep(base.settings.name, metric, trials, references, tuple(further)) if base else None
 
     def _place(self, message: str) -> Problem:
         origin = self.source.origin((SWEEP,))
@@ -284,13 +287,15 @@ def _seeded(pipeline: Pipeline, seeds: int) -> Iterator[Pipeline]:
 
 
 def compact(value: Any) -> str:
-    """Write a value as labels show it: a text bare, all else as TOML would."""
+    """Write a value as labels show it: a text bare, nine equal layers as ``9 × 500``, all else as TOML would."""
     return value if isinstance(value, str) else _inline(value)
 
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{dotted((key,))} = {_inline(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list) and len(value) > 3 and all(part == value[0] for part in value):
+        return f"{len(value)} × {_inline(value[0])}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -85,10 +85,10 @@ class Cells:
 
 def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
     """Return the table; `further` metrics stand in it where they are few."""
-    others = _further(rows, metric) if further else []
+    others = list(sweep.further) or (_further(rows, metric) if further else [])
     columns = list(sweep.trials[0].choices) or ["trial"]
     columns += [metric.name] if metric.name else []
-    columns += [*(name.rpartition("/")[2] for name in others), *sweep.references, "seconds", "run"]
+    columns += [*(name.partition("/")[2] for name in others), *sweep.references, "seconds", "run"]
     best = _best(rows, metric)
     lines = []
     for number, row in enumerate(rows):

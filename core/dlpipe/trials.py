@@ -161,7 +161,7 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         ``metrics``, the last ones on test and on dev; ``seconds`` of training; ``primary`` and ``goal`` of
-        the first evaluator, where it has some.
+        the first evaluator that has some; one that judges on test comes before those that do not.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -173,9 +173,9 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 
 
 def _judged_by(stage: Stage) -> dict[str, str]:
-    for name, use in stage.evaluators.items():
+    for name, use in sorted(stage.evaluators.items(), key=lambda item: "test" not in item[1].values["splits"]):
         evaluator = _target(use.offer.component.target)
-        if hasattr(evaluator, "primary"):
+        if getattr(evaluator, "primary", None):  # None: it only draws
             return {"primary": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
     return {}
 

@@ -6,7 +6,7 @@ import pytest
 
 from dlpipe.errors import PipelineError
 from dlpipe.pipeline_file import read_source
-from dlpipe.sweep import count_trials, load_sweep
+from dlpipe.sweep import compact, count_trials, load_sweep
 
 BASE = """\
 name = "grid"
@@ -263,3 +263,20 @@ def test_several_seeds_need_no_table(sweep):
     (trial,) = sweep("", seeds=2).trials
 
     assert [pipeline.settings.seed for pipeline in trial.pipelines] == [5, 6]
+
+
+def test_a_long_list_of_equal_parts_is_short_in_a_label():
+    assert compact([500] * 9) == "9 × 500"
+    assert compact([3, 3, 5, 3]) == "[3, 3, 5, 3]"
+    assert compact([3, 3]) == "[3, 3]"
+
+
+def test_of_several_metrics_the_first_decides_and_the_others_are_shown(sweep, mistakes):
+    table = '[sweep]\nmetric = ["test/digits/top", "dev/digits/other"]\n"model.dropout" = [0.1]\n'
+
+    planned = sweep(table)
+
+    assert (planned.metric, planned.further) == ("test/digits/top", ("dev/digits/other",))
+    assert mistakes(table.replace("dev/digits", "dev/nobody")) == [
+        '2: [sweep] metric = "dev/nobody/other": expected test/digits/…'
+    ]

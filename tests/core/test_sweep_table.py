@@ -92,7 +92,7 @@ def test_further_metrics_have_columns_while_they_are_few():
     few = outcome(0.5, **{"test/digits/loss": 2.0, "dev/digits/loss": 3.0})
     many = outcome(0.5, **{f"test/digits/{name}": 1.0 for name in "abcd"})
 
-    assert cells(*table((few,))).columns[2:4] == ["test/digits/accuracy", "loss"]
+    assert cells(*table((few,))).columns[2:4] == ["test/digits/accuracy", "digits/loss"]
     assert len(cells(*table((many,))).columns) == 5
 
 

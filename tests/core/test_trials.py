@@ -18,7 +18,7 @@ import os
 from pathlib import Path
 import torch
 from torch import nn
-from dlpipe import Data, Model, hookimpl
+from dlpipe import Data, Evaluator, Model, hookimpl
 from dlpipe.columns import Columns
 
 class Points:
@@ -44,6 +44,16 @@ class Line(nn.Module):
     def forward(self, points):
         return self.score(points)
 
+class Drawing:
+    primary, goal = None, "max"
+    def evaluate(self, model, examples):
+        return {}
+    def write(self, folder):
+        pass
+
+@hookimpl
+def dlpipe_evaluators():
+    return [Evaluator("drawing", ":Drawing", "draws")]
 @hookimpl
 def dlpipe_data():
     return [Data("points", ":Points", "points", facts=("num_inputs",))]
@@ -103,6 +113,14 @@ def test_the_last_metrics_and_the_primary_one_are_told(trial):
     assert set(told["metrics"]) == {"dev/fit/loss", "test/fit/loss"}
     assert (told["primary"], told["goal"]) == ("fit/loss", "min")
     assert told["seconds"] > 0
+
+
+def test_an_evaluator_that_only_draws_or_judges_on_dev_alone_does_not_decide(trial, tmp_path):
+    drawing = '[evaluators.art]\nuse = "toy.drawing"\n'
+    on_dev = '[evaluators.first]\nuse = "core.loss"\nsplits = ["dev"]\n'
+    (tmp_path / "points.toml").write_text(PIPELINE.replace("[evaluators.fit]", f"{drawing}{on_dev}[evaluators.fit]"))
+
+    assert trial()["primary"] == "fit/loss"
 
 
 @pytest.mark.parametrize(
