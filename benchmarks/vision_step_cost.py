@@ -15,7 +15,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.checkpoint import Checkpoints
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
 from dlpipe.hooks import RunView
 from dlpipe.loop import Loop, Progressed
 from dlpipe.options import LoopOptions
 from dlpipe.progress import Progress
-from dlpipe.protocols import Batch
 from dlpipe.runs import MetricsLog
 from dlpipe.signals import StopSignals
 from dlpipe.supervised import Supervised
 from dlpipe.watchers import Watchers
 from dlpipe_vision.cnn import CNN
+from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
 from dlpipe_vision.mlp import MLP
 
 SEED = 1
@@ -44,32 +43,11 @@ EXAMPLES, SHAPE, CLASSES = 60_000, (1, 28, 28), 10
 Make = Callable[[], nn.Module]
 
 
-class Pixels(Columns):
-    """Images kept as bytes; those of a batch become numbers from 0 to 1."""
-
-    def batch(self, rows: Tensor, device_rows: Tensor | None = None) -> Batch:
-        batch = super().batch(rows, device_rows)
-        batch["images"] = batch["images"].float().div_(255)
-        return batch
-
-    def _with(self, columns: dict[str, Any]) -> Columns:
-        return Pixels(columns)
-
-
-class RandomImages:
-    """Random images of random classes."""
-
-    splits = ("train",)
-    facts: Mapping[str, Any] = {"image_shape": SHAPE, "num_classes": CLASSES}
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(SEED)
-        self.images = torch.randint(256, (EXAMPLES, *SHAPE), dtype=torch.uint8, generator=generator)
-        self.targets = torch.randint(CLASSES, (EXAMPLES,), generator=generator)
-
-    def split(self, name: str) -> Columns:
-        # The one place to put in what the plugin's data classes make of images that are resident.
-        return Pixels({"images": self.images, "targets": self.targets})
+def random_images() -> tuple[Tensor, Tensor]:
+    """Return random images (N, C, H, W) of random classes (N,)."""
+    generator = torch.Generator().manual_seed(SEED)
+    images = torch.randint(256, (EXAMPLES, *SHAPE), dtype=torch.uint8, generator=generator)
+    return images, torch.randint(CLASSES, (EXAMPLES,), generator=generator)
 
 
 class NoCheckpoints(Checkpoints):
@@ -79,7 +57,7 @@ class NoCheckpoints(Checkpoints):
         return self.folder
 
 
-def raw(data: RandomImages, make: Make, batch_size: int) -> Callable[[int], None]:
+def raw(images: Tensor, targets: Tensor, make: Make, batch_size: int) -> Callable[[int], None]:
     """Return a function that takes steps in a loop as one writes it by hand."""
     torch.manual_seed(SEED)
     model = make()
@@ -89,14 +67,14 @@ def raw(data: RandomImages, make: Make, batch_size: int) -> Callable[[int], None
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             for rows in torch.randperm(EXAMPLES, generator=generator).split(batch_size):
-                yield data.images.index_select(0, rows).float().div_(255), data.targets.index_select(0, rows)
+                yield images.index_select(0, rows).float().div_(255), targets.index_select(0, rows)
 
     endless = batches()
 
     def steps(count: int) -> None:
         for _ in range(count):
-            images, targets = next(endless)
-            loss = F.cross_entropy(model(images), targets)
+            batch, wanted = next(endless)
+            loss = F.cross_entropy(model(batch), wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -104,12 +82,14 @@ def raw(data: RandomImages, make: Make, batch_size: int) -> Callable[[int], None
     return steps
 
 
-def ours(data: RandomImages, make: Make, batch_size: int, folder: Path) -> Callable[[int], None]:
+def ours(images: Tensor, targets: Tensor, make: Make, batch_size: int, folder: Path) -> Callable[[int], None]:
     """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
     torch.manual_seed(SEED)
+    labels = [str(number) for number in range(CLASSES)]
+    data = LabelledImages(lambda: Reading(labels, {"train": ImageSet(images, targets)}), normalize="unit")
     trainer = Supervised(
         make(),
-        data,  # type: ignore[arg-type]
+        data,
         Compute(torch.device("cpu")),
         SEED,
         batch_size=batch_size,
@@ -140,12 +120,12 @@ def ours(data: RandomImages, make: Make, batch_size: int, folder: Path) -> Calla
 
 
 def compare(name: str, make: Make, batch_size: int, block: int, rounds: int) -> None:
-    data = RandomImages()
+    data = random_images()
     with tempfile.TemporaryDirectory() as folder:
         loops = {
-            "raw": raw(data, make, batch_size),
-            "dlpipe": ours(data, make, batch_size, Path(folder)),
-            "raw again": raw(data, make, batch_size),
+            "raw": raw(*data, make, batch_size),
+            "dlpipe": ours(*data, make, batch_size, Path(folder)),
+            "raw again": raw(*data, make, batch_size),
         }
         times: dict[str, list[float]] = {key: [] for key in loops}
         for steps in loops.values():
