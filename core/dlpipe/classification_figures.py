@@ -94,6 +94,6 @@ def draw_calibration(path: Path, counts: Tensor, confidence: Tensor, accuracy: T
         )
         upper.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
         upper.set_title(f"Calibration: expected error {error:.3f}")
-        upper.legend(loc="upper left")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
         lower.bar(middles, shares, width, color=GREY, edgecolor="white")
         lower.set(xlabel="confidence", ylabel="share of examples")

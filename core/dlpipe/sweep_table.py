@@ -126,7 +126,8 @@ def _table(content: Cells, sweep: Sweep) -> Table:
 def legend(sweep: Sweep, metric: Metric) -> list[str]:
     """Return what is to be said below the table."""
     seeds = len(sweep.trials[0].pipelines)
-    lines = [f"* best: {'higher' if metric.goal == 'max' else 'lower'} is better"] if metric.goal else []
+    compared = metric.goal and len(sweep.trials) > 1
+    lines = [f"* best: {'higher' if metric.goal == 'max' else 'lower'} is better"] if compared else []
     lines += [f"mean ± standard deviation of {seeds} seeds; seconds of training are the median"] if seeds > 1 else []
     return [*lines, *([metric.note] if metric.note else [])]
 
