@@ -33,7 +33,7 @@ SWEEPS = [path for path in PIPELINES if "sweep" in tomllib.loads(path.read_text(
 def load(path: Path, real_data: Path | None, *assignments: str):
     registry = load_plugins()
     place = [f"data.path={real_data / REAL[path.name]}"] if real_data else []
-    return load_pipeline(path, registry, [*place, *assignments]), registry
+    return load_pipeline(path, registry, [*place, *assignments], allow_local_plugins=True), registry
 
 
 def needs(path: Path, request) -> Path | None:
@@ -51,7 +51,7 @@ def test_a_pipeline_has_no_mistakes_and_names_its_schema(path):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_no_trial_of_a_sweep_has_mistakes(path):
-    assert len(load_sweep(path, load_plugins()).trials) > 1
+    assert len(load_sweep(path, load_plugins(), allow_local_plugins=True).trials) > 1
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
