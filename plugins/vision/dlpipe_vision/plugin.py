@@ -12,55 +12,28 @@ EXTRA = "dlpipe[vision]"
 @hookimpl
 def dlpipe_data():
     return [
-        Data(
+        _images(
             "digits",
             "dlpipe_vision.digits:digits",
             "handwritten digits of 8×8 pixels, which come with scikit-learn",
-            requires=("scikit-learn", "pillow"),
-            extra=EXTRA,
-            facts=FACTS,
+            "scikit-learn",
         ),
-        Data(
-            "idx",
-            "dlpipe_vision.idx:idx",
-            "your own images in IDX files, as MNIST has them",
-            requires=("pillow",),
-            extra=EXTRA,
-            facts=FACTS,
-        ),
-        Data(
-            "mnist",
-            "dlpipe_vision.idx:mnist",
-            "handwritten digits of 28×28 pixels (MNIST)",
-            requires=("pillow",),
-            extra=EXTRA,
-            facts=FACTS,
-        ),
-        Data(
+        _images("idx", "dlpipe_vision.idx:idx", "your own images in IDX files, as MNIST has them"),
+        _images("mnist", "dlpipe_vision.idx:mnist", "handwritten digits of 28×28 pixels (MNIST)"),
+        _images(
             "image_folder",
             "dlpipe_vision.image_files:image_folder",
             "your own images in folders of classes, an archive of them, or a table",
-            requires=("pillow",),
-            extra=EXTRA,
-            facts=FACTS,
         ),
-        Data(
-            "cifar",
-            "dlpipe_vision.cifar:cifar",
-            "CIFAR-10 or CIFAR-100 in its binary files",
-            requires=("pillow",),
-            extra=EXTRA,
-            facts=FACTS,
-        ),
-        Data(
-            "cifar10",
-            "dlpipe_vision.cifar:cifar10",
-            "colour photographs of 32×32 pixels in ten classes (CIFAR-10)",
-            requires=("pillow",),
-            extra=EXTRA,
-            facts=FACTS,
+        _images("cifar", "dlpipe_vision.cifar:cifar", "CIFAR-10 or CIFAR-100 in its binary files"),
+        _images(
+            "cifar10", "dlpipe_vision.cifar:cifar10", "colour photographs of 32×32 pixels in ten classes (CIFAR-10)"
         ),
     ]
+
+
+def _images(name: str, target: str, summary: str, *requires: str) -> Data:
+    return Data(name, target, summary, requires=("pillow", *requires), extra=EXTRA, facts=FACTS)
 
 
 @hookimpl
