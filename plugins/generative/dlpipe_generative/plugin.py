@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dlpipe import Evaluator, Model, hookimpl
+from dlpipe import Data, Evaluator, Model, Trainer, hookimpl
 
 DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[generative]"
+
+
+@hookimpl
+def dlpipe_data():
+    return [
+        Data(
+            "gaussian_ring",
+            "dlpipe_generative.gaussian_ring:GaussianRing",
+            "points around modes on a circle: does a generator forget some?",
+            facts=("point_dim", "mode_centers", "mode_deviation"),
+        ),
+    ]
 
 
 @hookimpl
@@ -13,6 +25,14 @@ def dlpipe_models():
     return [
         Model("autoencoder", "dlpipe_generative.autoencoder:AutoEncoder", "an image through a few numbers and back"),
         Model("vae", "dlpipe_generative.vae:VAE", "variational auto-encoder: codes that one can draw from"),
+        Model("gan", "dlpipe_generative.gan:GAN", "generator and discriminator of dense layers, for points or images"),
+    ]
+
+
+@hookimpl
+def dlpipe_trainers():
+    return [
+        Trainer("gan_trainer", "dlpipe_generative.gan_trainer:GANTrainer", "two nets against each other"),
     ]
 
 
@@ -26,6 +46,9 @@ def dlpipe_evaluators():
         ),
         _evaluator(
             "elbo", "dlpipe_generative.elbo:Elbo", "likelihood of images under a variational auto-encoder, in nats"
+        ),
+        _evaluator(
+            "modes", "dlpipe_generative.modes:Modes", "how many modes of a mixture a generator covers, and how exactly"
         ),
         _evaluator(
             "latent", "dlpipe_generative.latent:Latent", "interpolation, traversal and map of codes, and their classes"
