@@ -139,7 +139,7 @@ class Checkpoints:
         return final
 
     def _save_blocks(self, folder: Path, blocks: Mapping[str, Block]) -> dict[str, dict[str, Any]]:
-        """Write or link the blocks by file; return what the manifest says of each, of those written the version only."""
+        """Write or link the blocks by file; return what the manifest says of each, of a written one its version."""
         known: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all of them are written
             known = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]

@@ -242,8 +242,9 @@ def _ask(module: ModuleType, plugin: Plugin) -> list[Offer]:
 
 def _with_module(component: Component, module: str) -> Component:
     """Return a record whose targets name their module also where they are the plugin's own."""
-    own = {name: getattr(component, name, "") for name in ("target", "application")}
-    return replace(component, **{name: module + target for name, target in own.items() if target.startswith(":")})
+    targets = {name: getattr(component, name, "") for name in ("target", "application")}
+    own: dict[str, Any] = {name: module + target for name, target in targets.items() if target.startswith(":")}
+    return replace(component, **own)
 
 
 def _check_hooks(plugin: ModuleType | type, specs: type) -> None:
