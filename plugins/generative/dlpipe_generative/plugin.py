@@ -12,6 +12,14 @@ EXTRA = "dlpipe[generative]"
 def dlpipe_data():
     return [
         Data(
+            "manga_faces",
+            "dlpipe_generative.manga_faces:MangaFaces",
+            "comic faces drawn by a seeded hand, all their factors known",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=("image_shape", "pixel_range", "num_classes", "labels", "attributes"),
+        ),
+        Data(
             "gaussian_ring",
             "dlpipe_generative.gaussian_ring:GaussianRing",
             "points around modes on a circle: does a generator forget some?",
@@ -26,6 +34,7 @@ def dlpipe_models():
         Model("autoencoder", "dlpipe_generative.autoencoder:AutoEncoder", "an image through a few numbers and back"),
         Model("vae", "dlpipe_generative.vae:VAE", "variational auto-encoder: codes that one can draw from"),
         Model("gan", "dlpipe_generative.gan:GAN", "generator and discriminator of dense layers, for points or images"),
+        Model("dcgan", "dlpipe_generative.dcgan:DCGAN", "deep convolutional generator and discriminator of images"),
     ]
 
 
@@ -49,6 +58,32 @@ def dlpipe_evaluators():
         ),
         _evaluator(
             "modes", "dlpipe_generative.modes:Modes", "how many modes of a mixture a generator covers, and how exactly"
+        ),
+        _evaluator(
+            "samples",
+            "dlpipe_generative.samples:Samples",
+            "what is drawn from the same numbers; a film of the training",
+        ),
+        _evaluator(
+            "quality",
+            "dlpipe_generative.quality:Quality",
+            "Fréchet and kernel distance, precision, recall and coverage, on features of a classifier of its own",
+        ),
+        _evaluator(
+            "train_on_generated",
+            "dlpipe_generative.train_on_generated:TrainOnGenerated",
+            "what a classifier learns from drawn images, judged by real ones",
+        ),
+        _evaluator(
+            "attributes",
+            "dlpipe_generative.attributes:Attributes",
+            "how often drawn images have each attribute, beside the truth",
+        ),
+        _evaluator(
+            "nearest", "dlpipe_generative.nearest:Nearest", "the training image nearest to each drawn one: no copies?"
+        ),
+        _evaluator(
+            "balance", "dlpipe_generative.balance:Balance", "scores of the discriminator, and the alarm of a collapse"
         ),
         _evaluator(
             "latent", "dlpipe_generative.latent:Latent", "interpolation, traversal and map of codes, and their classes"
