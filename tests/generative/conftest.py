@@ -81,7 +81,7 @@ class Parrot(nn.Module):
 
     def __init__(self, images: Tensor, num_classes: int | None = None) -> None:
         super().__init__()
-        self.register_buffer("images", images)
+        self.images = images
         self.weight = nn.Parameter(torch.zeros(1))
         self.num_classes = num_classes
         self._next = 0
@@ -90,3 +90,9 @@ class Parrot(nn.Module):
         rows = (torch.arange(len(latent)) + self._next) % len(self.images)
         self._next += len(latent)
         return self.images[rows]
+
+
+@pytest.fixture
+def parrot() -> type[Parrot]:
+    """A model that draws what it is given."""
+    return Parrot

@@ -44,8 +44,8 @@ class Attributes:
     """Let a classifier that learned the attributes of real images read drawn ones, and count.
 
     ``evaluate`` gives ``worst_deviation``, the largest of |share drawn / share real - 1| over all values of all
-    attributes, ``mean_deviation``, the mean of these, and ``reader_accuracy``, how well the classifier reads the images of
-    the split. A conditional model draws each class equally often, which may not be how often it is real. ``write``
+    attributes, ``mean_deviation``, the mean of these, and ``reader_accuracy``, how well the classifier reads the images
+    of the split. A conditional model draws each class equally often, which may not be how often it is real. ``write``
     gives ``attributes.csv`` and ``attributes.png``.
 
     Args:

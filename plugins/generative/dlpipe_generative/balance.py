@@ -55,9 +55,10 @@ class Balance:
         diversity = spread(drawn[0]) / spread(real[0])
         if diversity < self._alarm:
             warnings.warn(
-                f"the generator has collapsed, or learned nothing yet: two things it draws are {diversity:.2f} times as "
-                f"far apart as two real ones (alarm = {self._alarm}). If it stays so, try a lower lr of both optimizers, "
-                'label_smoothing = 0.1, more critic_steps, or loss = "hinge" with a spectral discriminator_norm',
+                f"the generator has collapsed, or learned nothing yet: two things it draws are {diversity:.2f} times "
+                f"as far apart as two real ones (alarm = {self._alarm}). If it stays so, try a lower lr of both "
+                'optimizers, label_smoothing = 0.1, more critic_steps, or loss = "hinge" with '
+                'discriminator_norm = "spectral"',
                 stacklevel=2,
             )
         return {name: float(scores.mean()) for name, scores in self._scores.items()} | {"diversity": diversity}

@@ -59,7 +59,7 @@ class MangaFaces:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``image_shape``, ``pixel_range``, ``num_classes``, ``labels``, and how often ``attributes`` have each value."""
+        """``image_shape``, ``pixel_range``, ``num_classes``, ``labels``, and how often ``attributes`` are what."""
         labels = list(FACTORS[self._label])
         return {
             "image_shape": (1, self._size, self._size),

@@ -31,11 +31,15 @@ def dlpipe_data():
 @hookimpl
 def dlpipe_models():
     return [
-        Model("autoencoder", "dlpipe_generative.autoencoder:AutoEncoder", "an image through a few numbers and back"),
-        Model("vae", "dlpipe_generative.vae:VAE", "variational auto-encoder: codes that one can draw from"),
-        Model("gan", "dlpipe_generative.gan:GAN", "generator and discriminator of dense layers, for points or images"),
-        Model("dcgan", "dlpipe_generative.dcgan:DCGAN", "deep convolutional generator and discriminator of images"),
+        _model("autoencoder", "dlpipe_generative.autoencoder:AutoEncoder", "an image through a few numbers and back"),
+        _model("vae", "dlpipe_generative.vae:VAE", "variational auto-encoder: codes that one can draw from"),
+        _model("gan", "dlpipe_generative.gan:GAN", "generator and discriminator of dense layers, for points or images"),
+        _model("dcgan", "dlpipe_generative.dcgan:DCGAN", "deep convolutional generator and discriminator of images"),
     ]
+
+
+def _model(name: str, target: str, summary: str) -> Model:
+    return Model(name, target, summary, application="dlpipe_generative.draw:draw")
 
 
 @hookimpl
