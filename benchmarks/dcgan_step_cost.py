@@ -2,10 +2,10 @@
 
     python benchmarks/dcgan_step_cost.py [--rounds 15]
 
-Both loops train ``generative.dcgan`` (28×28 pixels, 32 channels, kernels of 4) with two Adams, batch 64, on the same 20,000
-random images, resident as bytes and made floats batch by batch, one thread, block by block in turn, so that a
-machine whose speed drifts slows both. Printed is CPU time per step: the median over blocks, and the ratio of the medians
-to that of both raw loops together. ``raw`` stands twice: how far the two are apart is the noise.
+Both loops train ``generative.dcgan`` (28×28 pixels, 32 channels, kernels of 4) with two Adams, batch 64, on the same
+20,000 random images, resident as bytes and made floats batch by batch, one thread, block by block in turn, so that a
+machine whose speed drifts slows both. Printed is CPU time per step: the median over blocks, and the ratio of the
+medians to that of both raw loops together. ``raw`` stands twice: how far the two are apart is the noise.
 The hand-written loop does what is known to save time: things are drawn once per step, and the discriminator takes no
 gradients of its own weights while the generator learns.
 """
@@ -138,7 +138,7 @@ def ours(images: Tensor, folder: Path) -> Callable[[int], None]:
             progress=Progress(folder / "log.txt", Console(quiet=True)),
             signals=StopSignals(),
             diagnose=lambda step: "",
-            samples=folder,
+            samples=folder / "samples",
         )
         loop.state = Progressed(step=done)
         loop.run()

@@ -13,7 +13,7 @@ from dlpipe_generative.gaussian_ring import GaussianRing
 from dlpipe_generative.vae import VAE
 
 CPU = Compute(torch.device("cpu"))
-CELL = (50, 34)  # of an image of 4×6 pixels, magnified eight times, and the gap
+CELL = (62, 42)  # of an image of 4×6 pixels, magnified ten times, and the gap
 
 
 def dcgan(**options):

@@ -7,7 +7,6 @@ from torch.testing import assert_close
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.testing import check_resume
 from dlpipe_generative.gan import GAN
 from dlpipe_generative.gan_losses import discriminator_loss, generator_loss
 from dlpipe_generative.gan_trainer import GANTrainer
@@ -143,27 +142,3 @@ def test_points_are_learned_as_images_are():
     trainer = made(GaussianRing(count=100))
 
     assert set(taken(trainer, 1)[0]) == {"d_loss", "g_loss", "d_real", "d_fake"}
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        ["trainer.critic_steps=2"],
-        ["trainer.loss=wgan_gp", "trainer.ema_decay=0.9"],
-    ],
-    ids=["critic steps", "average"],
-)
-def test_a_resumed_run_ends_as_an_undisturbed_one(root, tmp_path, changes):
-    check_resume(
-        root / "pipelines" / "gan_ring.toml",
-        tmp_path,
-        assignments=[
-            "data.count=600",
-            "model.hidden=[8]",
-            "trainer.batch_size=100",
-            "trainer.steps=8",
-            "trainer.evaluate_every=3",
-            "evaluators.modes.count=50",
-            *changes,
-        ],
-    )

@@ -50,7 +50,7 @@ def test_pictures_of_a_code_of_two_numbers(examples, tmp_path, kind):
 
     assert 0 <= found["knn_accuracy"] <= 1
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["codes", "interpolation", "map", "random", "traversal"]
-    assert Image.open(tmp_path / "traversal.png").size == (11 * 50 + 2, 2 * 34 + 2)
+    assert Image.open(tmp_path / "traversal.png").size == (11 * 62 + 2, 2 * 42 + 2)
 
 
 def test_codes_that_keep_the_classes_apart_are_told_by_their_neighbours(examples):

@@ -25,4 +25,4 @@ def test_copies_are_noticed_and_new_images_are_none(examples, stripes, parrot, t
     assert copied == {"copies": 1.0, "distance_ratio": 0.0}
     assert new["copies"] <= 0.2
     assert 0.8 < new["distance_ratio"] < 1.2
-    assert Image.open(tmp_path / "nearest.png").size == (15 * 50 + 2, 2 * 34 + 2)
+    assert Image.open(tmp_path / "nearest.png").size == (15 * 62 + 2, 2 * 42 + 2)

@@ -60,7 +60,7 @@ def test_images_stand_above_what_was_made_of_them(examples, tmp_path):
     judge.write(tmp_path)
 
     picture = Image.open(tmp_path / "reconstructions.png")
-    assert picture.size == (10 * (6 * 8 + 2) + 2, 3 * (4 * 8 + 2) + 2)
+    assert picture.size == (10 * (6 * 10 + 2) + 2, 3 * (4 * 10 + 2) + 2)
 
 
 def test_a_model_that_does_not_encode_is_refused(examples):

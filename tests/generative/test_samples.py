@@ -55,7 +55,7 @@ def test_a_sheet_a_walk_and_a_film(dark_examples, tmp_path, conditional):
 
     names = {"samples.png", "interpolation.png", "step-00000005.png", "step-00000010.png", "training.gif"}
     assert {path.name for path in tmp_path.iterdir()} == names
-    assert Image.open(tmp_path / "samples.png").size == (3 * 50 + 2, 2 * 34 + 2)
+    assert Image.open(tmp_path / "samples.png").size == (3 * 62 + 2, 2 * 42 + 2)
     assert Image.open(tmp_path / "training.gif").n_frames == 2
 
 

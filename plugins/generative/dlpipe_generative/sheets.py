@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 #: Small images are magnified by a whole number, up to this size in pixels.
-SHOWN = 48
+SHOWN = 64
 GAP = 2
 #: Of a film: how long each picture stands, and the last.
 FRAME_MS, LAST_MS = 150, 2000
