@@ -38,7 +38,13 @@ RUNS = {
         (
             "augmented images",
             "logistic_digits.toml",
-            ["trainer.epochs=6", "data.limit=300", "data.augment={rotate=10,shift=1}", "model.hidden=[20]"],
+            [
+                "trainer.epochs=6",
+                "data.limit=300",
+                "data.augment={rotate=10,shift=1}",
+                "model.hidden=[20]",
+                "evaluators.digits.use=core.loss",
+            ],
         ),
     ],
 }
