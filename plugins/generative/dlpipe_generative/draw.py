@@ -54,7 +54,7 @@ def draw(
         output: a .png file for all of them side by side, a .npz file for the numbers, or a folder for single files.
     """
     draws = require(model, Draws, WHO)  # type: ignore[type-abstract]
-    wish = _class_of(label, draws.num_classes, data)
+    wish = _class_of(label, draws.num_classes, data, compute)
     across = draws.num_classes if label is None else None
     if items:
         latent, given = _codes(model, data, compute, items, wish)
@@ -79,7 +79,7 @@ def draw(
     yield {"written": str(output), "images": len(images), **({} if items else {"seed": seed}), **told}
 
 
-def _class_of(label: str | None, num_classes: int | None, data: Data) -> Tensor | None:
+def _class_of(label: str | None, num_classes: int | None, data: Data, compute: Compute) -> Tensor | None:
     """Return the number (1,) of a class that is asked for."""
     if label is None:
         return None
@@ -90,13 +90,13 @@ def _class_of(label: str | None, num_classes: int | None, data: Data) -> Tensor 
         )
     if label not in labels:
         raise InputError(f"--label {label}: expected one of {', '.join(labels)}.{nearest(label, labels)}")
-    return torch.tensor([labels.index(label)])
+    return torch.tensor([labels.index(label)], device=compute.device)
 
 
 def _targets(count: int, each: int, num_classes: int | None, wish: Tensor | None, compute: Compute) -> Tensor | None:
     """Return the classes of what is drawn: the one that is asked for, or all in turn, `each` so many times."""
     if wish is not None:
-        return wish.to(compute.device).expand(count)
+        return wish.expand(count)
     turns = classes_in_turn(count // each, num_classes, compute.device)
     return None if turns is None else turns.repeat_interleave(each)
 
@@ -110,7 +110,7 @@ def _codes(
     if model.num_classes is not None and wish is None:
         raise InputError(f"{items[0]}: this model must be told of which class the pictures are: --label")
     images = torch.stack([data.encode(item)["images"] for item in items]).to(compute.device)
-    targets = None if wish is None else wish.to(compute.device).expand(len(images))
+    targets = None if wish is None else wish.expand(len(images))
     model.eval()
     return encoded(model, images, targets), images
 
