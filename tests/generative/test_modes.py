@@ -31,6 +31,7 @@ def test_points_within_three_deviations_of_a_mode_count_and_others_do_not():
     found = coverage(points, CENTERS, 0.1)
 
     assert (found.modes, found.high_quality, found.smallest_share) == (2, 0.9, 0.0)
+    assert found.covered_quality == pytest.approx(0.9 * 2 / 3)
 
 
 def test_a_stray_point_does_not_cover_a_mode():

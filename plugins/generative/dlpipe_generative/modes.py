@@ -37,19 +37,22 @@ class Coverage:
         high_quality: share of points within three standard deviations of a mode.
         smallest_share: of the high-quality points, that of the rarest mode, times the number of modes; 1 if all are
             equally frequent.
+        covered_quality: `high_quality` times the share of modes that are covered.
     """
 
     modes: int
     high_quality: float
     smallest_share: float
+    covered_quality: float
 
 
 class Modes:
     """Count the modes that a generator of points covers.
 
-    ``evaluate`` gives ``modes``, ``high_quality`` (the share of points within three standard deviations of a mode) and
-    ``smallest_share`` (1 if all modes are equally frequent). ``write`` and each evaluation during training give
-    pictures of points, the latter also a film.
+    ``evaluate`` gives ``modes``, ``high_quality`` (the share of points within three standard deviations of a mode),
+    ``smallest_share`` (1 if all modes are equally frequent) and ``covered_quality``, the second times the share of
+    modes that are covered, so that a generator which forgot some is not the best one. ``write`` and each evaluation
+    during training give pictures of points, the latter also a film.
 
     Args:
         mode_centers: where the modes are.
@@ -57,7 +60,7 @@ class Modes:
         count: points to draw, always from the same numbers.
     """
 
-    primary = "high_quality"
+    primary = "covered_quality"
     goal: Literal["max"] = "max"
 
     def __init__(
@@ -99,4 +102,5 @@ def coverage(points: Tensor, centers: Tensor, deviation: float) -> Coverage:
     counts = near.bincount(minlength=len(centers))
     fair = len(points) / len(centers)
     smallest = float(counts.min()) * len(centers) / max(len(near), 1)
-    return Coverage(int((counts >= COVERED * fair).sum()), len(near) / len(points), smallest)
+    covered, quality = int((counts >= COVERED * fair).sum()), len(near) / len(points)
+    return Coverage(covered, quality, smallest, quality * covered / len(centers))
