@@ -1,0 +1,55 @@
+"""What the reinforcement learning plugin offers. Imports no torch."""
+
+from __future__ import annotations
+
+from dlpipe import Data, Evaluator, Model, Trainer, hookimpl
+
+DLPIPE_API = (1, 0)
+FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range", "reward_threshold", "time_limit")
+NEEDS = ("gymnasium",)
+EXTRA = "dlpipe[rl]"
+
+
+@hookimpl
+def dlpipe_data():
+    return [
+        Data(
+            "environment",
+            "dlpipe_rl.gymnasium_id:environment",
+            "any environment of gymnasium, by its id",
+            requires=NEEDS,
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_models():
+    return [Model("q_network", "dlpipe_rl.q_network:QNetwork", "action values, of numbers or of images")]
+
+
+@hookimpl
+def dlpipe_trainers():
+    return [
+        Trainer(
+            "dqn",
+            "dlpipe_rl.dqn:DQN",
+            "learns action values from replayed moves (double, n-step, prioritised)",
+            requires=NEEDS,
+            extra=EXTRA,
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_evaluators():
+    return [
+        Evaluator(
+            "returns",
+            "dlpipe_rl.returns:Returns",
+            "plays whole episodes with fixed seeds, greedily, and shows the best of them",
+            requires=(*NEEDS, "matplotlib", "pillow"),
+            extra=EXTRA,
+        ),
+    ]
