@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -98,8 +99,8 @@ class DQN:
         facts = data.facts
         if not facts["num_actions"]:
             raise InputError(
-                f"[trainer] rl.dqn compares the values of all actions, and {data.name} has continuous ones (Box of shape "
-                f"{facts['action_shape']}); take an environment with discrete actions, or the trainer rl.ppo"
+                f"[trainer] rl.dqn compares the values of all actions, and {data.name} has continuous ones (a Box of "
+                f"shape {facts['action_shape']}); take an environment with discrete actions, or the trainer rl.ppo"
             )
         self._num_actions = facts["num_actions"]
         self._players = data.training_players(num_envs, seed)
@@ -225,12 +226,12 @@ class DQN:
         epsilon = self._epsilon.at(self._timestep)
         tried = torch.rand(count, generator=self._random) < epsilon
         if tried.all():
-            return torch.randint(self._num_actions, (count,), generator=self._random).numpy()
+            return np.asarray(torch.randint(self._num_actions, (count,), generator=self._random))
         with torch.inference_mode(), self._compute.autocast():
             best = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).cpu()
         if tried.any():
             best = torch.where(tried, torch.randint(self._num_actions, (count,), generator=self._random), best)
-        return best.numpy()
+        return np.asarray(best)
 
     def _update(self) -> Tensor:
         if self._priorities is None:

@@ -108,7 +108,7 @@ class Environments:
     def evaluation_players(self, count: int, split: str) -> list[Players]:
         """Return single players, the first of which plays the first seed of a split, and so on."""
         first = EVALUATION_SEEDS[split]
-        return [self._players(1, lambda player, seed=seed: lambda number: seed) for seed in range(first, first + count)]
+        return [self._players(1, partial(_always, first + number)) for number in range(count)]
 
     def _players(self, count: int, seeds_of: Callable[[int], Callable[[int], int]]) -> LocalPlayers:
         envs = [Episodes(self.make(), self.name, seeds_of(player)) for player in range(count)]
@@ -172,6 +172,10 @@ class ChannelsFirst(gym.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Array) -> Array:
         """Move the channels to the front."""
         return np.atleast_1d(observation.T.swapaxes(1, 2) if observation.ndim == 3 else observation)
+
+
+def _always(seed: int, player: int) -> Callable[[int], int]:
+    return lambda number: seed
 
 
 def _training_seed(seed: int, player: int, number: int) -> int:

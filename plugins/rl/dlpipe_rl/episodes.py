@@ -94,7 +94,9 @@ class Episodes:
         """
         self.actions.append(action)
         try:
-            obs, reward, terminated, truncated, _ = self.env.step(action if self._start is None else action + self._start)
+            obs, reward, terminated, truncated, _ = self.env.step(
+                action if self._start is None else action + self._start
+            )
         except Exception as error:  # whatever it raises is the environment's fault
             raise self._misbehaved("step", f"raised {type(error).__name__}: {error}") from error
         reward = float(reward)

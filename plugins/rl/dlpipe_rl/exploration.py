@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,4 +31,4 @@ class Epsilon:
         if self.schedule == "linear":
             return self.start + (self.end - self.start) * share
         # An exponential curve never reaches 0; a thousandth is near enough for an end of 0.
-        return self.start * (max(self.end, 1e-3) / self.start) ** share
+        return max(self.start, 1e-3) * math.exp(math.log(max(self.end, 1e-3) / max(self.start, 1e-3)) * share)

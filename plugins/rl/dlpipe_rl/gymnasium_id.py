@@ -34,7 +34,7 @@ WRAPPERS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
 def environment(
     *,
     id: str = "CartPole-v1",
-    arguments: Mapping[str, Any] = {},  # noqa: B006  read only
+    arguments: Mapping[str, Any] = {},
     wrappers: Sequence[str | Mapping[str, Any]] = (),
     max_episode_steps: Positive | None = None,
     frame_stack: Positive = 1,
@@ -98,4 +98,3 @@ def _make(
     except Exception as error:  # an environment's own code may raise anything
         raise InputError(f'[data] id = "{id}": it cannot be made: {type(error).__name__}: {error}') from error
     return env
-

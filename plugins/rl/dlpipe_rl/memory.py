@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -11,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dlpipe.errors import InputError
 
@@ -80,13 +80,8 @@ def free_memory() -> int:
 
 def size(nbytes: float) -> str:
     """Return a number of bytes in words, such as ``7.06 GB``."""
-    for unit in ("bytes", "kB", "MB"):
-        if nbytes < 1000:
-            break
-        nbytes /= 1000
-    else:
-        unit = "GB"
-    return f"{nbytes:.3g} {unit}"
+    power = min(3, int(math.log10(max(nbytes, 1))) // 3)
+    return f"{nbytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:

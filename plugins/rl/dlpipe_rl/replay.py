@@ -79,7 +79,7 @@ class Replay:
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
         self._players, self._stack, self._n_step, self._gamma = players, frame_stack, n_step, gamma
         # numpy writes single numbers ten times faster, torch gathers faster: both see the same memory.
-        self._arrays = {
+        self._arrays: dict[str, Array] = {
             "actions": np.zeros(count, np.int64),
             "rewards": np.zeros(count, np.float32),
             "ages": np.zeros(count, np.uint8),  # frames since the episode began, as far as stacks care

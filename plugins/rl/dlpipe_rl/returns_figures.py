@@ -19,8 +19,8 @@ def draw_returns(path: Path, returns: Array, random: Array) -> None:
         axes = figure.subplots()
         low, high = min(returns.min(), random.min()), max(returns.max(), random.max())
         bins = np.linspace(low, high if high > low else low + 1, 41)
-        axes.hist(random, bins, color=GREY, alpha=0.7, label=f"random policy: mean {random.mean():.1f}")
-        axes.hist(returns, bins, color=BLUE, alpha=0.8, label=f"greedy policy: mean {returns.mean():.1f}")
+        axes.hist(random, bins.tolist(), color=GREY, alpha=0.7, label=f"random policy: mean {random.mean():.1f}")
+        axes.hist(returns, bins.tolist(), color=BLUE, alpha=0.8, label=f"greedy policy: mean {returns.mean():.1f}")
         axes.set(xlabel="return of an episode", ylabel="episodes")
         axes.legend(frameon=False)
 
