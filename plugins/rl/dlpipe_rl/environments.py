@@ -90,8 +90,8 @@ class Environments:
             "obs_dtype": obs.dtype.name,
             "num_actions": int(action.n) if isinstance(action, spaces.Discrete) else 0,
             "action_shape": () if discrete else tuple(action.shape or ()),
-            "reward_range": _reward_range(env),
-            "reward_threshold": spec.reward_threshold if spec else None,
+            "reward_range": getattr(env.unwrapped, "reward_range", None),
+            "reward_threshold": spec.reward_threshold if spec else getattr(env.unwrapped, "reward_threshold", None),
             "time_limit": _time_limit(env),
         }
         env.close()
@@ -180,11 +180,6 @@ def _always(seed: int, player: int) -> Callable[[int], int]:
 
 def _training_seed(seed: int, player: int, number: int) -> int:
     return TRAINING_SEEDS[derived_seed(seed, "episode", player, number) % len(TRAINING_SEEDS)]
-
-
-def _reward_range(env: gym.Env[Any, Any]) -> tuple[float, float] | None:
-    found = getattr(env.unwrapped, "reward_range", None)
-    return None if found is None else (float(found[0]), float(found[1]))
 
 
 def _time_limit(env: gym.Env[Any, Any]) -> int | None:

@@ -13,15 +13,13 @@ EXTRA = "dlpipe[rl]"
 @hookimpl
 def dlpipe_data():
     return [
-        Data(
-            "environment",
-            "dlpipe_rl.gymnasium_id:environment",
-            "any environment of gymnasium, by its id",
-            requires=NEEDS,
-            extra=EXTRA,
-            facts=FACTS,
-        ),
+        _environment("environment", "dlpipe_rl.gymnasium_id:environment", "any environment of gymnasium, by its id"),
+        _environment("catch", "dlpipe_rl.catch:catch", "a ball falls, a paddle is to be under it; seen as pixels"),
     ]
+
+
+def _environment(name: str, target: str, summary: str) -> Data:
+    return Data(name, target, summary, requires=NEEDS, extra=EXTRA, facts=FACTS)
 
 
 @hookimpl
