@@ -131,6 +131,7 @@ def ours(
             watchers=Watchers({}, view, print),
             progress=Progress(folder / "log.txt", Console(quiet=True)),
             signals=StopSignals(),
+            samples=folder / "samples",
             diagnose=lambda step: "",
         )
         loop.state = Progressed(step=done)

@@ -110,6 +110,7 @@ def ours(images: Tensor, targets: Tensor, make: Make, batch_size: int, folder: P
             watchers=Watchers({}, view, print),
             progress=Progress(folder / "log.txt", Console(quiet=True)),
             signals=StopSignals(),
+            samples=folder / "samples",
             diagnose=lambda step: "",
         )
         loop.state = Progressed(step=done)

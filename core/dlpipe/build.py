@@ -98,16 +98,17 @@ class Built:
             self.trainer = build(stage.trainer, loop | given, find)
 
 
-def load_best(built: Built, folder: Path) -> Path:
-    """Load the weights of the best checkpoint of a stage into its model and return that checkpoint.
+def load_checkpoint(built: Built, folder: Path, which: str = "best") -> Path:
+    """Load the weights of a checkpoint of a stage into its model and return that checkpoint.
 
     Args:
         folder: of the stage.
+        which: "best", "last" or the number of a step.
 
     Raises:
-        InputError: it has no checkpoint.
+        InputError: it has no checkpoint, or not that one.
     """
-    checkpoint = Checkpoints(folder / "checkpoints", warn=warnings.warn).best()
+    checkpoint = Checkpoints(folder / "checkpoints", warn=warnings.warn).find(which)
     if checkpoint is None:
         raise InputError(f"{relative(folder)} has no checkpoint yet; train it first: dlpipe resume {relative(folder)}")
     if built.model is None and built.trainer is not None:

@@ -182,7 +182,9 @@ class _Checker:
             model = self._required(tables, "model", path, facts=facts, data=data)
         trainer = self._required(tables, "trainer", path)
         groups = {group: self._group(tables, group, path, facts, data) for group in KIND_OF_GROUP}
-        self._check_loop(tables.get("trainer"), _on_dev(tables.get("evaluators"), groups), (*path, "trainer"))
+        budget = offer.component.budget if offer else ()  # type: ignore[attr-defined]
+        judging = _on_dev(tables.get("evaluators"), groups)
+        self._check_loop(tables.get("trainer"), budget, judging, (*path, "trainer"))
         if not (data and trainer and signature):
             return None
         own = signature.parameters
@@ -192,12 +194,13 @@ class _Checker:
         )
         return Stage(name, data, model, used, options, groups["evaluators"], groups["callbacks"])
 
-    def _check_loop(self, table: Any, judging: Sequence[str], path: KeyPath) -> None:
+    def _check_loop(self, table: Any, budget: Sequence[str], judging: Sequence[str], path: KeyPath) -> None:
         """Check what the keys of ``[trainer]`` say together; each by itself is checked elsewhere."""
         if not isinstance(table, dict):
             return
-        if not {"epochs", "steps", "minutes"} & set(table):
-            self.problem(path, f"[{dotted(path)}] has no end; give epochs, steps or minutes")
+        ends = [*budget, "epochs", "steps", "minutes"]
+        if not set(ends) & set(table):
+            self.problem(path, f"[{dotted(path)}] has no end; give {', '.join(ends[:-1])} or {ends[-1]}")
         if "patience" in table and not judging:
             message = f"[{dotted(path)}] patience: there are no [evaluators] whose metric could stop growing"
             self.problem((*path, "patience"), message)

@@ -2,12 +2,14 @@
 
 A checkpoint is a folder ``step-00001200`` with
 
-    weights.safetensors   the model
-    state.pt              everything else the next step depends on, read with ``weights_only``
-    manifest.json         size and sha256 of both
+    weights.safetensors        the model
+    state.pt                   everything else the next step depends on, read with ``weights_only``
+    block-<name>.safetensors   parts of a large state that change seldom, where the trainer has such
+    manifest.json              size and sha256 of each
 
 It is written under a temporary name, flushed to the disk and renamed; so what bears the final name
-is complete. ``last`` and ``best`` are links.
+is complete. ``last`` and ``best`` are links. A block that is as it was in the checkpoint before is a
+second name of the same file (a hard link), so that a replay buffer is not written whole each time.
 """
 
 from __future__ import annotations
@@ -15,23 +17,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
 
-from dlpipe.errors import CheckpointError
+from dlpipe.errors import CheckpointError, InputError, PluginError
 from dlpipe.files import flush, link
 from dlpipe.pipeline_file import relative
 
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 _TEMPORARY = ".saving-"
+_BLOCK = re.compile(r"block-([a-z0-9][a-z0-9_-]*)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a trainer's large state that changes seldom, such as a filled part of a replay buffer.
+
+    Args:
+        version: another number whenever the content is another; it must follow from the trainer's state
+            (how often the part was written to, say), so that it is the same after a resume.
+        tensors: the content by name; views of a larger tensor are not copied before they are written.
+    """
+
+    version: int
+    tensors: Mapping[str, Tensor]
 
 
 class Checkpoints:
@@ -46,16 +65,37 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int = 2, warn: Callable[[str], None] = lambda message: None) -> None:
         self.folder = folder
         self._keep, self._warn = keep, warn
+        self._base: Path | None = None
 
-    def save(self, step: int, model: nn.Module, state: Mapping[str, Any], *, best: bool) -> Path:
+    def go_on_from(self, checkpoint: Path) -> None:
+        """Take it that the state is that of `checkpoint`: the next one links to its blocks that have not changed."""
+        self._base = checkpoint
+
+    def save(
+        self,
+        step: int,
+        model: nn.Module,
+        state: Mapping[str, Any],
+        *,
+        best: bool,
+        blocks: Mapping[str, Block] | None = None,
+    ) -> Path:
         """Save a checkpoint and drop those no longer wanted.
 
         Args:
             best: it is the best one so far.
+            blocks: parts of the state by name (lower-case letters, digits, - and _); only those are written whose
+                version is not that of the checkpoint before.
 
         Raises:
             CheckpointError: it could not be written; the earlier ones are as they were.
+            PluginError: a block has a name that no file can have.
         """
+        blocks = {f"block-{name}.safetensors": block for name, block in (blocks or {}).items()}
+        if wrong := [name for name in blocks if not _BLOCK.fullmatch(name)]:
+            raise PluginError(
+                f"a trainer's block is called {wrong[0][6:-12]!r}; expected lower-case letters, digits, - and _"
+            )
         final = self._path(step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}"
         try:
@@ -66,8 +106,11 @@ class Checkpoints:
                 weights = both.submit(save_model, model, str(temporary / WEIGHTS))
                 torch.save(dict(state), temporary / STATE)
                 weights.result()
-                flushed = [both.submit(flush, temporary / name) for name in (WEIGHTS, STATE)]
-                files = {name: _describe(temporary / name) for name in (WEIGHTS, STATE)}
+                files = self._save_blocks(temporary, blocks)
+                written = [WEIGHTS, STATE, *(name for name, told in files.items() if "sha256" not in told)]
+                flushed = [both.submit(flush, temporary / name) for name in written]
+                for name in written:
+                    files[name] = files.get(name, {}) | _describe(temporary / name)
                 for each in flushed:
                     each.result()
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
@@ -91,8 +134,26 @@ class Checkpoints:
                 link(self.folder / "best", self._path(found).name)
         except OSError as error:  # the checkpoint itself is whole, and nothing is read through the links
             self._warn(f"{relative(self.folder)}: the links last and best could not be set: {error.strerror}")
+        self._base = final
         self._prune(step)
         return final
+
+    def _save_blocks(self, folder: Path, blocks: Mapping[str, Block]) -> dict[str, dict[str, Any]]:
+        """Write or link the blocks by file; return what the manifest says of each, of a written one its version."""
+        known: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all of them are written
+            known = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]
+        files: dict[str, dict[str, Any]] = {}
+        for file, block in blocks.items():
+            told = known.get(file, {})
+            if self._base and told.get("version") == block.version:
+                with contextlib.suppress(OSError):  # a disk that knows no second names, or the file is gone
+                    (folder / file).hardlink_to(self._base / file)
+                    files[file] = told
+                    continue
+            save_file({key: tensor.contiguous() for key, tensor in block.tensors.items()}, folder / file)
+            files[file] = {"version": block.version}
+        return files
 
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, ascending."""
@@ -128,6 +189,24 @@ class Checkpoints:
                 return path
             self._warn(f"{relative(path)}: {damage}; falling back to another checkpoint")
         return self.latest()
+
+    def find(self, which: str) -> Path | None:
+        """Return the checkpoint that a person means: "best", "last", or the number of a step.
+
+        Raises:
+            InputError: it is none of these, or there is none of that step, or it is damaged.
+        """
+        if which in ("best", "last"):
+            return self.best() if which == "best" else self.latest()
+        there = ", ".join(map(str, self.steps())) or "none"
+        if not which.isdecimal() or int(which) not in self.steps():
+            raise InputError(
+                f'{relative(self.folder)}: checkpoint "{which}": expected best, last or one of the steps {there}'
+            )
+        path = self._path(int(which))
+        if damage := verify(path):
+            raise InputError(f"{relative(path)}: {damage}; choose another of the steps {there}")
+        return path
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -165,7 +244,9 @@ def verify(checkpoint: Path) -> str:
     """Return what is wrong with a checkpoint, or an empty text."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text())
-        for name in (WEIGHTS, STATE):
+        for name in {WEIGHTS: 0, STATE: 0} | manifest["files"]:
+            if name not in (WEIGHTS, STATE) and not _BLOCK.fullmatch(name):
+                return f"its manifest names {name!r}, which is no file of a checkpoint"
             wanted, found = manifest["files"][name], _describe(checkpoint / name)
             if wanted["size"] != found["size"]:
                 return f"{name} has {found['size']} bytes, the manifest says {wanted['size']}"
@@ -200,6 +281,20 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         return torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
+
+
+def load_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the blocks of a checkpoint by name, one in memory at a time.
+
+    Raises:
+        CheckpointError: a file is no block.
+    """
+    for path in sorted(checkpoint.iterdir()):
+        if match := _BLOCK.fullmatch(path.name):
+            try:
+                yield match[1], load_file(path)
+            except (RuntimeError, SafetensorError, OSError) as error:
+                raise CheckpointError(f"{relative(path)} cannot be loaded: {error}") from error
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -53,24 +53,45 @@ class Data(Component):
 
     Args:
         facts: names of what this data tells models and evaluators (``vocab_size``, ``labels`` ...).
+        application: ``"package.module:function"``, what ``dlpipe predict RUN`` does where no items are given;
+            see `dlpipe.application`.
     """
 
     kind = "data"
     facts: tuple[str, ...] = ()
+    application: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_application(self.kind, self.name, self.application)
 
 
 @dataclass(frozen=True)
 class Model(Component):
-    """What learns: a ``torch.nn.Module``."""
+    """What learns: a ``torch.nn.Module``.
+
+    Args:
+        application: as that of `Data`; a model's own comes first.
+    """
 
     kind = "model"
+    application: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_application(self.kind, self.name, self.application)
 
 
 @dataclass(frozen=True)
 class Trainer(Component):
-    """How it learns: an iterator of steps over state that it owns."""
+    """How it learns: an iterator of steps over state that it owns.
+
+    Args:
+        budget: names of its own parameters that end a run, beside ``epochs``, ``steps`` and ``minutes``.
+    """
 
     kind = "trainer"
+    budget: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +170,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     match = match or [other for other in known if len(name) > 2 and other.startswith(name)]
     return f' Did you mean "{match[0]}"?' if match else ""
+
+
+def _check_application(kind: str, name: str, target: str) -> None:
+    if target and not TARGET.fullmatch(target):
+        raise PluginError(f'{kind} {name!r} has application {target!r}: expected "package.module:function"')
 
 
 def _installed(distribution: str) -> bool:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dlpipe import reuse
 from dlpipe.build import Built, build
 from dlpipe.check import load_pipeline
-from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_state, load_weights
+from dlpipe.checkpoint import MANIFEST, WEIGHTS, Checkpoints, load_blocks, load_state, load_weights
 from dlpipe.compute import prepare, restore_randomness, seed_everything
 from dlpipe.diagnose import first_non_finite
 from dlpipe.errors import DataError, DlpipeError, InputError, Interrupted, Preempted
 from dlpipe.evaluation import Examples
+from dlpipe.files import writing
 from dlpipe.hooks import RunView
 from dlpipe.inference import open_reference, open_run
 from dlpipe.loop import DEV, Loop, evaluate
@@ -27,7 +28,7 @@ from dlpipe.pipeline import Pipeline, Reference, Stage
 from dlpipe.pipeline_file import relative
 from dlpipe.plugins import Registry
 from dlpipe.progress import Progress
-from dlpipe.protocols import Data, Evaluator
+from dlpipe.protocols import Data, Evaluator, Trainer
 from dlpipe.provenance import provenance
 from dlpipe.runs import DATA_STATE, LOG, METRICS, PROVENANCE, RESOLVED, MetricsLog, RunFolder, read_json, write_json
 from dlpipe.signals import StopSignals
@@ -174,7 +175,9 @@ class _Run:
                 reuse.take_over(found, folder)
                 return
             progress.message(f"stage {name}" + (f" is run: {why}" if self._explain else ""))
-        runner = _StageRun(self._pipeline, stage, folder, self._find, progress, signals, fast=self._fast, data=data)
+        runner = _StageRun(
+            self._pipeline, stage, self._folder, self._find, progress, signals, fast=self._fast, data=data
+        )
         runner.go(self._callbacks)
         if name:
             reuse.finish(folder, depends)
@@ -195,7 +198,7 @@ class _StageRun:
         self,
         pipeline: Pipeline,
         stage: Stage,
-        folder: Path,
+        run: RunFolder,
         find: Callable[[Reference], nn.Module],
         progress: Progress,
         signals: StopSignals,
@@ -203,11 +206,14 @@ class _StageRun:
         fast: bool,
         data: Data | None = None,
     ) -> None:
-        self._settings, self._folder, self._find, self._data = pipeline.settings, folder, find, data
+        self._settings, self._find, self._data = pipeline.settings, find, data
+        self._run_folder, self._folder = run.path, run.stage(stage.name)
         self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
-        self._checkpoints = Checkpoints(folder / "checkpoints", keep=self._stage.options.keep, warn=progress.warning)
+        self._checkpoints = Checkpoints(
+            self._folder / "checkpoints", keep=self._stage.options.keep, warn=progress.warning
+        )
 
     def go(self, further_callbacks: Mapping[str, object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -243,6 +249,7 @@ class _StageRun:
             watchers=watchers,
             progress=self._progress,
             signals=self._signals,
+            samples=self._folder / "samples",
             diagnose=self._diagnose,
         )
         seed_everything(self._settings.seed)
@@ -251,6 +258,7 @@ class _StageRun:
         else:
             log.cut(0)  # of a process that was killed before its first checkpoint
         self._tell(built, loop, time.monotonic() - started)
+        self._note_caveats(trainer)
         watchers.call("dlpipe_run_start")
         try:
             reason = loop.run()
@@ -262,6 +270,7 @@ class _StageRun:
             raise
         finally:
             watchers.call("dlpipe_run_end", step=loop.state.step)
+            _close(built)
 
     def _judge(
         self, built: Built, loop: Loop, examples: Mapping[str, Examples], log: MetricsLog, watchers: Watchers
@@ -278,11 +287,8 @@ class _StageRun:
         log.append({"step": step, **metrics, "time": round(time.time(), 3)})
         watchers.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         for name, evaluator in evaluators.items():
-            figures = self._folder / "figures" / name
-            figures.mkdir(parents=True, exist_ok=True)
-            evaluator.write(figures)
-            if not any(figures.iterdir()):
-                figures.rmdir()
+            with writing(self._folder / "figures" / name) as figures:
+                evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
 
@@ -295,7 +301,8 @@ class _StageRun:
         assert built.trainer is not None
         state = load_state(checkpoint)
         load_weights(checkpoint, built.trainer.model)
-        built.trainer.load_state_dict(state["trainer"])
+        _load_state(built.trainer, checkpoint, state)
+        self._checkpoints.go_on_from(checkpoint)
         loop.restore(state["loop"])
         self._progress.message(f"resuming after step {loop.state.step}")
 
@@ -312,6 +319,16 @@ class _StageRun:
                 )
         else:
             write_json(path, {"fingerprint": fingerprint, "state": built.data.state()})
+
+    def _note_caveats(self, trainer: Trainer) -> None:
+        """Warn of what may keep a resumed run from being exact, and write it down."""
+        caveats = list(getattr(trainer, "caveats", ()))
+        for caveat in caveats:
+            self._progress.warning(f"{self._stage.trainer.table} a resumed run may differ: {caveat}")
+        if caveats:
+            told = read_json(self._run_folder / PROVENANCE)
+            told["caveats"] = told.get("caveats", {}) | {self._stage.trainer.table: caveats}
+            write_json(self._run_folder / PROVENANCE, told)
 
     def _tell(self, built: Built, loop: Loop, seconds: float) -> None:
         assert built.trainer is not None
@@ -334,8 +351,23 @@ class _StageRun:
         if checkpoint:
             state = load_state(checkpoint)
             load_weights(checkpoint, built.trainer.model)
-            built.trainer.load_state_dict(state["trainer"])
+            _load_state(built.trainer, checkpoint, state)
             restore_randomness(state["loop"]["randomness"])
             at = state["loop"]["step"]
         model = built.model if built.model is not None else built.trainer.model
         return first_non_finite(built.trainer, model, at, step)
+
+
+def _load_state(trainer: Trainer, checkpoint: Path, state: Mapping[str, Any]) -> None:
+    """Bring a trainer, whose weights are loaded, back to the state of a checkpoint."""
+    trainer.load_state_dict(state["trainer"])
+    load: Callable[[Iterator[tuple[str, dict[str, Tensor]]]], None] | None = getattr(trainer, "load_blocks", None)
+    if load is not None:
+        load(load_blocks(checkpoint))
+
+
+def _close(built: Built) -> None:
+    """Let the components give back what they hold: processes, files."""
+    for part in (built.trainer, *built.evaluators.values(), built.data):
+        if close := getattr(part, "close", None):
+            close()

@@ -1,10 +1,14 @@
-"""Two things about files that must not go half-way."""
+"""What must not go half-way with files, and what to say when the disk refuses."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from dlpipe.errors import DlpipeError
+from dlpipe.pipeline_file import relative
 
 
 def link(path: Path, target: str) -> None:
@@ -27,3 +31,19 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """Make a folder for a component to write into; where it wrote nothing, none is left.
+
+    Raises:
+        DlpipeError: the disk does not take it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as error:
+        raise DlpipeError(f"{relative(folder)} cannot be written: {error.strerror or error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlpipe.build import Built, load_best
+from dlpipe.build import Built, load_checkpoint
 from dlpipe.calls import Caller
 from dlpipe.check import load_pipeline
 from dlpipe.columns import columns_of
+from dlpipe.components import load_target
 from dlpipe.errors import InputError
 from dlpipe.evaluation import BATCH_SIZE, Examples
 from dlpipe.loop import evaluate
@@ -27,7 +28,7 @@ from dlpipe.runs import DATA_STATE, RESOLVED, RunFolder, read_json
 
 @dataclass
 class Trained:
-    """A stage of a finished (or interrupted) run with the weights of its best checkpoint."""
+    """A stage of a finished (or interrupted) run with the weights of one of its checkpoints."""
 
     pipeline: Pipeline
     stage: Stage
@@ -47,6 +48,7 @@ def open_run(
     *,
     registry: Registry | None = None,
     stage: str | None = None,
+    checkpoint: str = "best",
     assignments: Iterable[str] = (),
     allow_local_plugins: bool = False,
 ) -> Trained:
@@ -55,36 +57,30 @@ def open_run(
     Args:
         path: the run folder.
         stage: of a pipeline with several; the last one if not given.
+        checkpoint: "best", "last" or the number of a step.
         assignments: changes to the run's pipeline, such as ``"data.path=/elsewhere"``.
 
     Raises:
-        InputError: it is no run, has no such stage, or no checkpoint yet.
+        InputError: it is no run, has no such stage, no such checkpoint, or none yet.
     """
     folder = RunFolder.open(path)
     pipeline = load_pipeline(
         folder.path / RESOLVED, registry or load_plugins(), assignments, allow_local_plugins=allow_local_plugins
     )
-    return open_stage(pipeline, folder, stage)
+    return open_stage(pipeline, folder, stage, checkpoint)
 
 
-def open_stage(pipeline: Pipeline, folder: RunFolder, stage: str | None = None) -> Trained:
+def open_stage(pipeline: Pipeline, folder: RunFolder, stage: str | None = None, checkpoint: str = "best") -> Trained:
     """Open one stage of a run; see `open_run`."""
-    names = list(pipeline.stages)
-    name = names[-1] if stage is None else stage
-    if name not in names:
-        raise InputError(
-            f"{folder.path} has no stage {name!r}; it has {', '.join(names) or 'only one, without a name'}"
-        )
-
-    place = folder.stage(name)
+    chosen = pipeline.stage(stage)
+    place = folder.stage(chosen.name)
     known = read_json(place / DATA_STATE)
-    chosen = pipeline.stages[name]
 
     def find(reference: Reference) -> nn.Module:
         return open_reference(pipeline, folder, reference).model
 
     built = Built(pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None)
-    return Trained(pipeline, chosen, place, built, load_best(built, place))
+    return Trained(pipeline, chosen, place, built, load_checkpoint(built, place, checkpoint))
 
 
 def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) -> Trained:
@@ -133,6 +129,24 @@ def predict(trained: Trained, items: Iterable[tuple[str, str]]) -> Iterator[dict
         remaining = ((place, part) for place, item in items for part in _at(place, expand, item))
     while chunk := list(islice(remaining, BATCH_SIZE)):
         yield from _predict_together(trained, chunk)
+
+
+def apply(trained: Trained, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the answers of a trained run's application; see `dlpipe.application`.
+
+    Args:
+        target: of the application.
+        options: checked values by parameter.
+
+    Raises:
+        InputError: what it should write cannot be written.
+    """
+    application = load_target(target)
+    trained.model.eval()
+    try:
+        yield from application(trained.model, trained.built.data, trained.built.compute, **options)
+    except OSError as error:
+        raise InputError(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
 
 
 def _predict_together(trained: Trained, chunk: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:

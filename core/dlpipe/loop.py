@@ -11,15 +11,17 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from dlpipe.checkpoint import Checkpoints
+from dlpipe.checkpoint import Block, Checkpoints
 from dlpipe.compute import randomness, restore_randomness
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted
 from dlpipe.evaluation import Examples
+from dlpipe.files import writing
 from dlpipe.options import LoopOptions
 from dlpipe.progress import Progress
 from dlpipe.protocols import Evaluator, Trainer
@@ -56,6 +58,7 @@ class Loop:
     Args:
         evaluators: by the name that the pipeline gives them.
         dev: what to evaluate on; None where the data has no dev split.
+        samples: folder for what evaluators write during training.
         diagnose: says where the first non-finite number of a step came from, given the trainer's
             last good checkpoint and that step.
     """
@@ -72,14 +75,17 @@ class Loop:
         watchers: Watchers,
         progress: Progress,
         signals: StopSignals,
+        samples: Path,
         diagnose: Callable[[int], str],
     ) -> None:
         self._trainer, self._options = trainer, options
         self._evaluators = evaluators if dev else {}
         self._dev = dev if evaluators else None
         self._checkpoints, self._log, self._watchers = checkpoints, log, watchers
+        self._samples = samples
         self._progress, self._signals, self._diagnose = progress, signals, diagnose
         self._per_epoch = trainer.steps_per_epoch
+        self._blocks: Callable[[], Mapping[str, Block]] = getattr(trainer, "blocks", dict)
         self._monitor, self._goal = _monitored(options, self._evaluators)
         self._total = self._total_steps()
         self.state = Progressed()
@@ -187,12 +193,21 @@ class Loop:
         self._require_finite_weights()
         started = time.monotonic()
         metrics = evaluate(self._trainer, self._evaluators, self._dev)
+        self._sample()
         seconds = time.monotonic() - started
         better = bool(self._monitor) and self._better(metrics)
         self._record(metrics, seconds=round(seconds, 3))
         self._watchers.call("dlpipe_evaluated", step=state.step, split=DEV, metrics=metrics)
         self._progress.evaluated(state.step, self._epoch(), metrics, self._monitor, better)
         return better
+
+    def _sample(self) -> None:
+        """Let the evaluators write what a person would like to see develop."""
+        for name, evaluator in self._evaluators.items():
+            sample: Callable[[Path, int], None] | None = getattr(evaluator, "sample", None)
+            if sample is not None:
+                with writing(self._samples / name) as folder:
+                    sample(folder, self.state.step)
 
     def _better(self, metrics: Mapping[str, float]) -> bool:
         """Take notice of the monitored metric; return whether it is the best so far."""
@@ -220,7 +235,7 @@ class Loop:
             "randomness": randomness(),
         }
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
-        path = self._checkpoints.save(state.step, self._trainer.model, saved, best=best)
+        path = self._checkpoints.save(state.step, self._trainer.model, saved, best=best, blocks=self._blocks())
         self._saved = state.seconds
         self._watchers.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
@@ -297,7 +312,11 @@ class Loop:
             raise InputError(
                 f"[trainer] epochs = {options.epochs}: this data is a stream without epochs; give steps or minutes"
             )
-        ends = [options.steps, options.epochs * self._per_epoch if options.epochs and self._per_epoch else None]
+        ends = [
+            options.steps,
+            options.epochs * self._per_epoch if options.epochs and self._per_epoch else None,
+            getattr(self._trainer, "total_steps", None),
+        ]
         return min((end for end in ends if end is not None), default=None)
 
 

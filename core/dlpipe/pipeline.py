@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlpipe.components import Offer
+from dlpipe.components import Offer, nearest
+from dlpipe.errors import InputError
 from dlpipe.options import LoopOptions, Settings
 from dlpipe.pipeline_file import KeyPath, Origin, Source
 
@@ -102,6 +103,19 @@ class Pipeline:
         if "" in self.stages:
             return top | self.stages[""].plain()
         return top | {"stages": {name: stage.plain() for name, stage in self.stages.items()}}
+
+    def stage(self, name: str | None = None) -> Stage:
+        """Return a stage by its name, the last one if none is given.
+
+        Raises:
+            InputError: there is no such stage.
+        """
+        names = list(self.stages)
+        wanted = names[-1] if name is None else name
+        if wanted not in names:
+            told = ", ".join(names) if names != [""] else "only one, without a name"
+            raise InputError(f"{self.settings.name} has no stage {wanted!r}; it has {told}.{nearest(wanted, names)}")
+        return self.stages[wanted]
 
     def origin(self, path: KeyPath) -> Origin | None:
         """Return who set the value at `path`; None means the component's default."""

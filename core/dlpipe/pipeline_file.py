@@ -187,7 +187,7 @@ def _assigned(assignment: str) -> Source:
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
         raise PipelineError([Problem(SET, 0, f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')])
-    return _setting(key_path(name), _value_of(text), Origin(SET))
+    return _setting(key_path(name), value_of(text), Origin(SET))
 
 
 def key_path(name: str) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ def _setting(path: tuple[str, ...], value: Any, origin: Origin) -> Source:
     return Source(values, {path: origin}, {})
 
 
-def _value_of(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Return the TOML value that a text stands for; one that is no TOML, such as a bare word, is itself."""
     try:
         key_lines(f"value = {text}")

@@ -241,7 +241,10 @@ def _ask(module: ModuleType, plugin: Plugin) -> list[Offer]:
 
 
 def _with_module(component: Component, module: str) -> Component:
-    return replace(component, target=module + component.target) if component.target.startswith(":") else component
+    """Return a record whose targets name their module also where they are the plugin's own."""
+    targets = {name: getattr(component, name, "") for name in ("target", "application")}
+    own: dict[str, Any] = {name: module + target for name, target in targets.items() if target.startswith(":")}
+    return replace(component, **own)
 
 
 def _check_hooks(plugin: ModuleType | type, specs: type) -> None:

@@ -76,6 +76,14 @@ class Trainer(Protocol):
     Attributes:
         model: what is evaluated, saved and used for predictions.
         steps_per_epoch: None where the data has no epochs.
+        total_steps: optional; where a parameter of the trainer's own ends the run (its record names it as
+            ``budget``), after how many steps. ``steps``, ``epochs`` and ``minutes`` may end it earlier.
+        caveats: optional; in words, why a resumed run may not be exact. Warned of and written down.
+
+    A state that is large and changes a part at a time, such as a replay buffer, is no part of `state_dict`:
+    an optional method ``blocks()`` returns it as `dlpipe.checkpoint.Block` by name, and
+    ``load_blocks(blocks)``, called after `load_state_dict`, gets (name, tensors) one after the other.
+    ``close()``, optional here and for data and evaluators, is called when the stage is over.
     """
 
     @property
@@ -114,6 +122,9 @@ class Evaluator(Protocol):
         primary: the metric that decides which checkpoint is best; None where there is no such one,
             as when an evaluator only draws.
         goal: whether it should grow or fall.
+
+    A method ``sample(folder, step)`` is optional: called after each evaluation during training, it writes what
+    a person would like to see develop into ``samples/<name>`` of the run, in files named by their step.
     """
 
     primary: str | None

@@ -80,3 +80,9 @@ def test_a_module_that_breaks_at_import_is_named_with_the_cause(tmp_path, monkey
 
     with pytest.raises(PluginError, match=f"breaks_at_import:X cannot be imported: {cause}"):
         load_target("breaks_at_import:X")
+
+
+@pytest.mark.parametrize("record", [Data, Model])
+def test_an_application_that_is_no_target_is_refused(record):
+    with pytest.raises(PluginError, match=r"'images' has application 'draw': expected \"package\.module:function\""):
+        record("images", "m:X", "", application="draw")

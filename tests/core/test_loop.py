@@ -133,6 +133,7 @@ def build(folder, trainer=None, *, evaluators=None, dev=True, callbacks=None, si
         watchers=Watchers(callbacks or {}, view, progress.warning),
         progress=progress,
         signals=signals or StopSignals(),
+        samples=folder / "samples",
         diagnose=diagnose,
     )
     loop.parts = SimpleNamespace(trainer=trainer, log=log, checkpoints=checkpoints, out=out)

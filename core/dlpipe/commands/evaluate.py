@@ -22,6 +22,7 @@ Examples:
 @options.run_folder
 @click.option("--split", default="test", show_default=True, help="Which split of the data.")
 @options.stage
+@options.checkpoint
 @options.assignments
 @options.local_plugins
 @options.as_json
@@ -31,13 +32,19 @@ def evaluate(
     run: Path,
     split: str,
     stage: str | None,
+    checkpoint: str,
     assignments: tuple[str, ...],
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
-    """Judge the best checkpoint of RUN on a split of its data."""
+    """Judge a checkpoint of RUN, the best one if not said otherwise, on a split of its data."""
     trained = load_target("dlpipe.inference:open_run")(
-        run, registry=registry, stage=stage, assignments=assignments, allow_local_plugins=allow_local_plugins
+        run,
+        registry=registry,
+        stage=stage,
+        checkpoint=checkpoint,
+        assignments=assignments,
+        allow_local_plugins=allow_local_plugins,
     )
     metrics = load_target("dlpipe.inference:evaluate_run")(trained, split, same_data=not assignments)
     if as_json:

@@ -26,3 +26,10 @@ local_plugins = click.option(
     help="Run the Python files that the pipeline names in `plugins`.",
 )
 stage = click.option("--stage", metavar="NAME", help="Which stage of the run, if it has several; else the last one.")
+checkpoint = click.option(
+    "--checkpoint",
+    default="best",
+    show_default=True,
+    metavar="best|last|STEP",
+    help="Which checkpoint of the run.",
+)

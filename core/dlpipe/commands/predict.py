@@ -10,44 +10,107 @@ from typing import Any
 
 import click
 
+from dlpipe.application import application_of, check_options, explained, flag, options_of, takes_items
+from dlpipe.check import load_pipeline
 from dlpipe.commands import options
 from dlpipe.components import load_target
 from dlpipe.errors import InputError
+from dlpipe.fields import STRICT
 from dlpipe.plugins import Registry
+from dlpipe.runs import RESOLVED
+from dlpipe.signatures import Parameter
+
+#: Where click's context keeps the target of the run's application.
+APPLICATION = "dlpipe.application"
+
+
+class Predict(click.Command):
+    """``predict``, which also takes the options of the application of the run that it is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find out which run is meant, and with that which further options there are."""
+        first = click.Context(self, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True)
+        super().parse_args(first, list(args))
+        ctx.meta[APPLICATION] = _application(ctx.obj, **first.params)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters, and before --help those of the application."""
+        *own, help_option = super().get_params(ctx)
+        target = ctx.meta.get(APPLICATION, "")
+        further = [_option(parameter) for parameter in options_of(target).values()] if target else []
+        taken = {parameter.name for parameter in own}
+        return [*own, *(option for option in further if option.name not in taken), help_option]
+
+
+def _application(
+    registry: Registry, *, run: Path | None, stage: str | None, allow_local_plugins: bool, **_: Any
+) -> str:
+    """Return the target of the application of a run; an empty text if it has none, or is no run."""
+    if run is None or not (run / RESOLVED).is_file():
+        return ""
+    pipeline = load_pipeline(run / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
+    return application_of(pipeline.stage(stage))
+
+
+def _option(parameter: Parameter) -> click.Option:
+    name, text = flag(parameter.name), explained(parameter)
+    if parameter.kind in (bool, STRICT[bool]):
+        negative = f"/--no-{name[2:]}" if parameter.default is True else ""
+        return click.Option([name + negative, parameter.name], is_flag=True, default=None, help=text)
+    return click.Option([name, parameter.name], metavar=name[2:].upper(), help=text)
 
 
 @click.command(
+    cls=Predict,
     epilog="""\b
 Examples:
   dlpipe predict runs/slot-filling/latest "i want to leave taipei on november 2nd"
   dlpipe predict runs/slot-filling/latest --file sentences.txt --json > answers.jsonl
-  echo "arrive taipei on november 2nd" | dlpipe predict runs/slot-filling/latest -"""
+  echo "arrive taipei on november 2nd" | dlpipe predict runs/slot-filling/latest -
+  dlpipe predict RUN --help                 (with the options of that very run)""",
 )
 @options.run_folder
 @click.argument("items", nargs=-1)
 @click.option("--file", type=click.Path(path_type=Path), help="Read items from a text file, one a line.")
 @options.stage
+@options.checkpoint
 @options.local_plugins
 @options.as_json
-@click.pass_obj
+@click.pass_context
 def predict(
-    registry: Registry,
+    ctx: click.Context,
+    /,
     run: Path,
     items: tuple[str, ...],
     file: Path | None,
     stage: str | None,
+    checkpoint: str,
     allow_local_plugins: bool,
     as_json: bool,
+    **given: str | bool | None,
 ) -> None:
     """Apply the best checkpoint of RUN to ITEMS: what the run's data calls one example.
 
-    Without ITEMS, or with "-", they are read from standard input, one a line. With --json each answer
-    is a line of JSON.
+    Without ITEMS, or with "-", they are read from standard input, one a line. A run that needs none (an agent that
+    plays, a net that draws) has options of its own instead: see RUN --help. With --json each answer is a line of JSON.
     """
+    target = ctx.meta[APPLICATION]
+    chosen = {name: value for name, value in given.items() if value is not None}
+    applied = bool(target) and (takes_items(target) or not (items or file))
+    if chosen and not applied:
+        raise InputError(f"{flag(next(iter(chosen)))} is for {run} without items; leave out either")
+    values = check_options(target, chosen) if applied else {}
     trained = load_target("dlpipe.inference:open_run")(
-        run, registry=registry, stage=stage, allow_local_plugins=allow_local_plugins
+        run, registry=ctx.obj, stage=stage, checkpoint=checkpoint, allow_local_plugins=allow_local_plugins
     )
-    answers = load_target("dlpipe.inference:predict")(trained, _items(items, file))
+    if applied:
+        values |= (
+            {"items": [item for _, item in _items(items, file)] if items or file else []} if takes_items(target) else {}
+        )
+        answers = load_target("dlpipe.inference:apply")(trained, target, values)
+    else:
+        answers = load_target("dlpipe.inference:predict")(trained, _items(items, file))
     for number, answer in enumerate(answers):
         if as_json:
             click.echo(json.dumps(answer, ensure_ascii=False))

@@ -10,6 +10,8 @@ from typing import Any
 import click
 import tomli_w
 
+from dlpipe.application import flag
+from dlpipe.application import options_of as application_options
 from dlpipe.check import PROVIDED, load_pipeline, options_of, shown
 from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
@@ -112,6 +114,9 @@ def _show_component(offer: Offer, as_json: bool) -> None:
     click.echo(f"  {signature.summary or component.summary}\n")
     if needs:
         click.echo(f"  given by dlpipe or by the data: {', '.join(needs)}\n")
+    if application := getattr(component, "application", ""):
+        flags = " ".join(flag(name) for name in application_options(application))
+        click.echo(f"  a trained run is used without items:  dlpipe predict RUN {flags}\n")
     for parameter in parameters:
         default = "" if parameter["default"] is None else f" = {shown(parameter['default'])}"
         default = " (must be given)" if parameter["required"] else default
