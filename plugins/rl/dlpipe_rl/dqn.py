@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from dlpipe.checkpoint import Block
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
@@ -117,6 +118,7 @@ class DQN:
             storage=replay_storage,
             compute=compute,
         )
+        self.notes = [self._replay.told]
         self._priorities = Priorities(self._replay.slots, prioritised) if prioritised else None
         self._importance, self._timesteps = importance, timesteps
         self._learning = QLearning(
@@ -195,6 +197,14 @@ class DQN:
         self._obs = self._players.restore(state["players"])
         self._random.set_state(state["random"])
         self._timestep = state["timestep"]
+
+    def blocks(self) -> dict[str, Block]:
+        """Return the frames of the replay, in parts that change seldom."""
+        return self._replay.blocks()
+
+    def load_blocks(self, blocks: Iterable[tuple[str, dict[str, Tensor]]]) -> None:
+        """Take back the frames of the replay."""
+        self._replay.load_blocks(blocks)
 
     def close(self) -> None:
         """Give back environments and scratch files."""

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from dlpipe.errors import DlpipeError
 
 Array = NDArray[Any]
+#: An episode of so many timesteps is taken for one that will never end (the longest of Atari has 27,000).
+ENDLESS = 1_000_000
 
 
 class MisbehavedError(DlpipeError):
@@ -93,6 +95,11 @@ class Episodes:
             MisbehavedError: the environment raised, or returned what its spaces do not hold.
         """
         self.actions.append(action)
+        if len(self.actions) > ENDLESS:
+            raise MisbehavedError(
+                f"environment {self._name} has not ended an episode after {ENDLESS:,} timesteps (seed {self.seed}); "
+                "cut its episodes off: [data] max_episode_steps = 1000"
+            )
         try:
             obs, reward, terminated, truncated, _ = self.env.step(
                 action if self._start is None else action + self._start

@@ -36,6 +36,7 @@ def dlpipe_trainers():
             "learns action values from replayed moves (double, n-step, prioritised)",
             requires=NEEDS,
             extra=EXTRA,
+            budget=("timesteps",),
         ),
     ]
 

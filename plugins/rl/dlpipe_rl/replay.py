@@ -9,7 +9,7 @@ Axes: N players, C slots of each, B moves of a batch. Slot t of player n is numb
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,9 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlpipe.checkpoint import Block
 from dlpipe.compute import Compute
 from dlpipe_rl.episodes import Array
 from dlpipe_rl.memory import Room
+
+
+#: Frames are saved in blocks of about so many bytes, of which a checkpoint writes those that changed.
+BLOCK_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Replay:
             "goes_on": np.zeros(count, np.float32),  # 0 where the move terminated the episode
         }
         self._tensors = {name: torch.from_numpy(array) for name, array in self._arrays.items()}
+        self._per_block = max(1, BLOCK_BYTES // (self._room.nbytes // count))
+        self._versions = np.zeros(-(-count // self._per_block), np.int64)  # how often each block was written to
         self._heads = np.full(players, -1)  # the slot of what each player sees now
         self._ages = np.zeros(players, np.int64)
         self._everyone = np.arange(players)
@@ -166,23 +173,41 @@ class Replay:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything; frames only so far as something was written."""
+        """Return everything but the frames, which `blocks` has."""
         written = self._written
         return {
             "heads": self._heads.tolist(),
             "ages_now": self._ages.tolist(),
             "written": written,
-            "frames": self._frames[:written].cpu(),
+            "versions": self._versions.tolist(),
             **{name: tensor[:written] for name, tensor in self._tensors.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state; `load_blocks` brings the frames."""
         written = self._written = state["written"]
         self._heads[:], self._ages[:] = state["heads"], state["ages_now"]
-        self._frames[:written] = state["frames"].to(self._frames.device)
+        self._versions[:] = state["versions"]
         for name, tensor in self._tensors.items():
             tensor[:written] = state[name]
+
+    def blocks(self) -> dict[str, Block]:
+        """Return the frames, as far as there are any, in blocks."""
+        size = self._per_block
+        return {
+            f"replay-{number:05d}": Block(
+                int(version), {"frames": self._frames[number * size : min((number + 1) * size, self._written)]}
+            )
+            for number, version in enumerate(self._versions)
+            if version
+        }
+
+    def load_blocks(self, blocks: Iterable[tuple[str, Mapping[str, Tensor]]]) -> None:
+        """Take back the frames."""
+        for name, tensors in blocks:
+            start = int(name.removeprefix("replay-")) * self._per_block
+            frames = tensors["frames"]
+            self._frames[start : start + len(frames)] = frames.to(self._frames.device)
 
     def close(self) -> None:
         """Give back what is on the disk."""
@@ -195,6 +220,7 @@ class Replay:
         if self._stack > 1:  # the stacks of the next slots would reach over this one
             lost = np.concatenate([slots, (heads + self._stack - 1) % self._length * self._players + players])
         self._arrays["moved"][lost] = False
+        self._versions[slots // self._per_block] += 1
         self._arrays["ages"][slots] = np.minimum(self._ages[players], self._stack - 1)
         newest = obs[:, -self._frames.shape[1] :]
         if self._writable is not None:
