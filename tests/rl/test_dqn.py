@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 from torch.testing import assert_close
@@ -79,7 +77,7 @@ def test_epsilon_is_how_often_an_action_is_not_the_best_one():
 
 
 def test_every_action_of_a_corridor_gets_the_value_that_can_be_worked_out_by_hand():
-    # Going on from place 0 brings 1, 2 and 3; staying at place p brings p and another try.
+    # With γ = 0.5: at place 2 it is best to stay for ever, 2 / (1 - 0.5) = 4, where going on brings 3 and the end.
     made = trainer(
         timesteps=2000, gamma=0.5, target_every=20, batch_size=32, optimizer={"use": "adam", "lr": 0.01}, loss="mse"
     )
@@ -87,23 +85,22 @@ def test_every_action_of_a_corridor_gets_the_value_that_can_be_worked_out_by_han
     take(made, 1500)
 
     values = made.model(torch.tensor([[0.0], [1.0], [2.0]]))
-    going_on = [1 + 0.5 * 2 + 0.25 * 3, 2 + 0.5 * 3, 3]
-    staying = [0.5 * going_on[0], 1 + 0.5 * going_on[1], 2 + 0.5 * going_on[2]]
+    staying, going_on = [0 + 0.5 * 3, 1 + 0.5 * 4, 2 + 0.5 * 4], [1 + 0.5 * 4, 2 + 0.5 * 4, 3 + 0]
     assert_close(values.detach(), torch.tensor([staying, going_on]).T, atol=0.1, rtol=0)
 
 
 @pytest.mark.parametrize("extra", [{"prioritised": 0.6}, {"n_step": 3}, {"double": False}])
-def test_the_further_ideas_find_the_way_through_a_corridor_too(extra):
-    made = trainer(timesteps=2000, gamma=0.9, target_every=20, optimizer={"use": "adam", "lr": 0.01}, **extra)
+def test_the_further_ideas_find_the_best_place_of_a_corridor_too(extra):
+    made = trainer(timesteps=5000, gamma=0.5, target_every=20, optimizer={"use": "adam", "lr": 0.01}, **extra)
 
-    take(made, 400)
+    take(made, 1000)
 
-    assert made.model(torch.tensor([[0.0], [1.0], [2.0]])).argmax(1).tolist() != [0, 0, 0]
+    assert made.model(torch.tensor([[0.0], [1.0], [2.0]])).argmax(1).tolist() == [1, 1, 0]
 
 
 def test_a_plain_step_takes_nothing_from_global_randomness():
     torch.manual_seed(5)
-    made = copy.deepcopy(trainer())
+    made = trainer()
     before = torch.get_rng_state()
 
     take(made, 3)

@@ -102,7 +102,7 @@ def test_a_noisy_layer_is_linear_with_noise_in_proportion_to_sigma():
 
 
 def test_values_are_learned_by_heart():
-    model = tiny()
+    model = tiny(hidden=(30,))
     obs, wanted = some_obs(5), torch.tensor([[1.0, 2, 3], [3, 1, 2], [0, 0, 1], [2, 0, 2]])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
