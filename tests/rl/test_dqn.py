@@ -60,7 +60,9 @@ def test_nothing_is_updated_before_enough_moves_were_made():
 
 
 def test_a_step_tells_what_ended_episodes_brought():
-    told = [metrics for metrics in take(trainer(epsilon_schedule="constant", epsilon_end=1.0), 60) if "return" in metrics]
+    told = [
+        metrics for metrics in take(trainer(epsilon_schedule="constant", epsilon_end=1.0), 60) if "return" in metrics
+    ]
 
     assert told
     assert all(metrics["return"] >= 6 and metrics["length"] >= 3 for metrics in told)

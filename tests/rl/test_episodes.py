@@ -26,7 +26,12 @@ def test_an_episode_tells_its_sum_of_rewards_and_its_length():
 
     moves = [played.step(action) for action in (1, 0, 1, 1)]
 
-    assert [(reward, terminated) for _, reward, terminated, _ in moves] == [(1, False), (1, False), (2, False), (3, True)]
+    assert [(reward, terminated) for _, reward, terminated, _ in moves] == [
+        (1, False),
+        (1, False),
+        (2, False),
+        (3, True),
+    ]
     assert (played.ended(True).total, played.ended(True).length) == (7, 4)
 
 

@@ -41,7 +41,8 @@ def test_a_disk_that_is_too_small_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "words"), [(7, "7 bytes"), (1000, "1 kB"), (7_056_000_000, "7.06 GB"), (0, "0 bytes"), (3e12, "3e+03 GB")]
+    ("nbytes", "words"),
+    [(7, "7 bytes"), (1000, "1 kB"), (7_056_000_000, "7.06 GB"), (0, "0 bytes"), (3e12, "3e+03 GB")],
 )
 def test_sizes_are_told_in_words(nbytes, words):
     assert size(nbytes) == words

@@ -30,7 +30,9 @@ def test_every_observation_gets_one_value_per_action(shape, options):
 
 
 def test_images_of_atari_go_through_the_layers_of_the_paper():
-    layers = [layer for layer in tiny((4, 84, 84), hidden=(512,)).modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    layers = [
+        layer for layer in tiny((4, 84, 84), hidden=(512,)).modules() if isinstance(layer, (nn.Conv2d, nn.Linear))
+    ]
 
     assert [tuple(layer.weight.shape) for layer in layers] == [
         (32, 4, 8, 8),

@@ -97,7 +97,9 @@ def test_a_ring_that_has_gone_round_gives_what_a_large_one_gives(frame_stack, n_
     # The newest move of each player is among them.
     for player in range(2):
         newest = [moves_of(kept) for kept in (small, large)]
-        last = [as_rows(moves)[previous(kept, player, moves)] for kept, moves in zip((small, large), newest, strict=True)]
+        last = [
+            as_rows(moves)[previous(kept, player, moves)] for kept, moves in zip((small, large), newest, strict=True)
+        ]
         assert last[0].tolist() == last[1].tolist()
 
 

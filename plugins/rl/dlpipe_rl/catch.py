@@ -62,7 +62,7 @@ class Catch(gym.Env[Array, Any]):
         reward = (1.0 if self._ball == self._paddle else -1.0) if ended else 0.0
         return self._board(), reward, ended, False, {}
 
-    def render(self) -> Array:  # type: ignore[override]
+    def render(self) -> Array:
         """Return the board as an image (H, W, 3), the paddle in another colour than the ball."""
         image = np.full((self._rows, self._columns, 3), 255, np.uint8)
         image[-1, self._paddle] = (0, 114, 178)
@@ -81,7 +81,7 @@ def catch(
     columns: Annotated[int, Field(ge=3)] = 10,
     drift: Fraction = 0.0,
 ) -> Environments:
-    """A ball falls, a paddle is to be under it; seen as pixels.
+    """Offer the game of a ball that falls and a paddle that is to be under it, seen as pixels.
 
     Args:
         rows: height of the board; an episode has one timestep less.

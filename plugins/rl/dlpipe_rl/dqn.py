@@ -30,6 +30,7 @@ from dlpipe_rl.exploration import Epsilon
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
 from dlpipe_rl.replay import Replay
+from dlpipe_rl.told import told
 
 
 class DQN:
@@ -159,7 +160,7 @@ class DQN:
             if self._schedule:
                 self._schedule.step()
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
-            yield metrics | told(episodes) if episodes else metrics
+            yield metrics | told(episodes)
 
     def logged(self) -> dict[str, float]:
         """Return learning rate, ε and the number of timesteps."""
@@ -252,9 +253,3 @@ class DQN:
         loss, errors = self._learning.update(self._replay.at(slots), weights.to(self._compute.device))
         self._priorities.update(slots, errors)
         return loss
-
-
-def told(episodes: Iterable[Episode]) -> dict[str, Tensor]:
-    """Return what a step tells of the episodes that ended in it."""
-    totals, lengths = zip(*((float(episode.total), float(episode.length)) for episode in episodes), strict=True)
-    return {"return": torch.tensor(totals).mean(), "length": torch.tensor(lengths).mean()}

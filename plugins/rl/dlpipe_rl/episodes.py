@@ -63,8 +63,15 @@ class Episodes:
         space = env.observation_space
         assert isinstance(space, spaces.Box)
         self._shape, self._dtype = space.shape, space.dtype
-        discrete = env.action_space
-        self._start = int(discrete.start) if isinstance(discrete, spaces.Discrete) else None
+        actions = env.action_space
+        self._inner: Callable[[Any], Any]
+        if isinstance(actions, spaces.Discrete):
+            start = int(actions.start)
+            self._inner = lambda action: int(action) + start
+        else:
+            assert isinstance(actions, spaces.Box)
+            low, high = actions.low, actions.high
+            self._inner = lambda action: np.clip(action, low, high, dtype=low.dtype)
         # Finite bounds make NaN and infinity fail the same two comparisons.
         limits = np.finfo(space.dtype) if np.issubdtype(space.dtype, np.floating) else np.iinfo(space.dtype)
         self._low, self._high = np.maximum(space.low, limits.min), np.minimum(space.high, limits.max)
@@ -89,7 +96,8 @@ class Episodes:
         """Make a move; return the observation, the reward, and whether the episode terminated or was truncated.
 
         Args:
-            action: the number of a discrete one, counted from 0; an array where actions are continuous.
+            action: the number of a discrete one, counted from 0; where actions are continuous, an array, which is
+                clipped to what the environment takes.
 
         Raises:
             MisbehavedError: the environment raised, or returned what its spaces do not hold.
@@ -101,9 +109,7 @@ class Episodes:
                 "cut its episodes off: [data] max_episode_steps = 1000"
             )
         try:
-            obs, reward, terminated, truncated, _ = self.env.step(
-                action if self._start is None else action + self._start
-            )
+            obs, reward, terminated, truncated, _ = self.env.step(self._inner(action))
         except Exception as error:  # whatever it raises is the environment's fault
             raise self._misbehaved("step", f"raised {type(error).__name__}: {error}") from error
         reward = float(reward)

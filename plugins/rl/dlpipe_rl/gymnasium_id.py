@@ -39,7 +39,7 @@ def environment(
     max_episode_steps: Positive | None = None,
     frame_stack: Positive = 1,
 ) -> Environments:
-    """Any environment of gymnasium, by its id.
+    """Offer any environment of gymnasium, by its id.
 
     Args:
         id: such as "CartPole-v1".

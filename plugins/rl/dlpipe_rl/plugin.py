@@ -24,7 +24,11 @@ def _environment(name: str, target: str, summary: str) -> Data:
 
 @hookimpl
 def dlpipe_models():
-    return [Model("q_network", "dlpipe_rl.q_network:QNetwork", "action values, of numbers or of images")]
+    return [
+        Model("q_network", "dlpipe_rl.q_network:QNetwork", "action values, of numbers or of images"),
+        Model("policy_network", "dlpipe_rl.policy_network:PolicyNetwork", "probabilities of actions"),
+        Model("actor_critic", "dlpipe_rl.actor_critic:ActorCritic", "probabilities of actions, and values beside them"),
+    ]
 
 
 @hookimpl
@@ -34,6 +38,29 @@ def dlpipe_trainers():
             "dqn",
             "dlpipe_rl.dqn:DQN",
             "learns action values from replayed moves (double, n-step, prioritised)",
+            requires=NEEDS,
+            extra=EXTRA,
+            budget=("timesteps",),
+        ),
+        Trainer(
+            "reinforce",
+            "dlpipe_rl.reinforce:reinforce",
+            "follows the gradient of a policy, whole episodes at a time, with a baseline or without",
+            requires=NEEDS,
+            extra=EXTRA,
+        ),
+        Trainer(
+            "a2c",
+            "dlpipe_rl.a2c:a2c",
+            "advantage actor-critic: follows the gradient of a policy, a few moves at a time",
+            requires=NEEDS,
+            extra=EXTRA,
+            budget=("timesteps",),
+        ),
+        Trainer(
+            "ppo",
+            "dlpipe_rl.ppo:ppo",
+            "proximal policy optimization: several passes over the same moves, near the old policy",
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),

@@ -22,7 +22,6 @@ from dlpipe.compute import Compute
 from dlpipe_rl.episodes import Array
 from dlpipe_rl.memory import Room
 
-
 #: Frames are saved in blocks of about so many bytes, of which a checkpoint writes those that changed.
 BLOCK_BYTES = 32_000_000
 
