@@ -1,13 +1,14 @@
 """The batches of an epoch: which examples, in what order, and how they reach the device.
 
-The order of an epoch follows from (seed, epoch) alone, so a resumed run needs to know no more than
-how many batches of which epoch it has seen.
+The order of an epoch follows from (seed, epoch) alone, and so does whatever a dataset that is read item
+by item draws at random; so a resumed run needs to know no more than how many batches of which epoch it
+has seen, and the number of processes that read changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from dlpipe.columns import Columns, Prepare
-from dlpipe.compute import Compute, derived_seed
+from dlpipe.compute import Compute, OwnRandomness, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
@@ -48,14 +49,26 @@ def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor
     return list(order.split(batch_size))
 
 
+class _WholeBatches(Dataset[Any]):
+    """A dataset whose items are batches of another, by (number of the batch, rows)."""
+
+    def __init__(self, dataset: Dataset[Any], *seed: int | str) -> None:
+        self._dataset, self._seed = dataset, seed
+
+    def __getitem__(self, place: tuple[int, list[int]]) -> Batch:
+        number, rows = place
+        with OwnRandomness(derived_seed(*self._seed, number)):
+            return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
+
+
 class Batches:
     """The batches of a split, epoch by epoch.
 
     Args:
         split: `Columns`, kept on the device if they fit; or a torch dataset whose items are dicts of
-            tensors, read through a DataLoader. What a dataset's items draw at random must follow
-            from their index for a resumed run to see the same. Either may have a ``prepare``, see
-            `dlpipe.columns.Prepare`.
+            tensors, read through a DataLoader. What the items draw from the global generators of
+            Python, numpy and torch follows from the seed, the epoch and the batch. Either may have a
+            ``prepare``, see `dlpipe.columns.Prepare`.
         batch_size: examples per batch, or "full" for all of them.
         columns: those a batch needs; others are left out.
         bucket: batch sequences of like length together.
@@ -108,7 +121,7 @@ class Batches:
     def _kept(self, number: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch on the device, as they are kept."""
         if self._streamed:
-            yield from self._loaded({"batch_size": self.batch_size}, number, start)
+            yield from self._streaming(number, start)
             return
         generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", number))
         if self._training:
@@ -118,7 +131,9 @@ class Batches:
         if isinstance(self._split, Columns):
             yield from self._resident(self._split, plan[start:])
         else:
-            yield from self._loaded({"batch_sampler": [rows.tolist() for rows in plan[start:]]}, number, 0)
+            whole = _WholeBatches(self._split, self._seed, "items", number)
+            places = [(place, rows.tolist()) for place, rows in enumerate(plan)][start:]
+            yield from map(self._moved, self._loader(whole, number, sampler=places, batch_size=None))
 
     def rows(self) -> Iterator[Tensor]:
         """Yield the row numbers of each batch of an unshuffled epoch; empty ones for a stream, endlessly."""
@@ -140,18 +155,28 @@ class Batches:
             for rows in plan:
                 yield self._moved(split.batch(rows))
 
-    def _loaded(self, options: dict[str, Any], epoch: int, start: int) -> Iterator[Batch]:
-        loader: DataLoader[Any] = DataLoader(
-            cast("Dataset[Any]", self._split),
-            collate_fn=default_collate,
+    def _streaming(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of a stream; those before `start` have to be read as well."""
+        own = OwnRandomness(derived_seed(self._seed, "stream", epoch))
+        loader = self._loader(cast("Dataset[Any]", self._split), epoch, batch_size=self.batch_size)
+        with own:
+            batches = iter(loader)
+        for number in count():
+            with own:
+                batch = next(batches, None)
+            if batch is None:
+                return
+            if number >= start:
+                yield self._moved(batch)
+
+    def _loader(self, dataset: Dataset[Any], epoch: int, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
             num_workers=self._workers,
             pin_memory=self._compute.device.type == "cuda",
             generator=torch.Generator().manual_seed(derived_seed(self._seed, "workers", epoch)),
             **options,
         )
-        for number, batch in enumerate(loader):
-            if number >= start:
-                yield self._moved(batch)
 
     def _moved(self, batch: Batch) -> Batch:
         device = self._compute.device

@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,45 @@ def restore_randomness(state: Mapping[str, Any]) -> None:
     # A run can go on where there are fewer devices, or none.
     for index, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda, index)
+
+
+class OwnRandomness:
+    """While entered, the global generators of the CPU are this one's: what is drawn meanwhile follows from its seed.
+
+    What the rest of the program draws is as if nothing had happened. Entered again, it goes on where it was.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed: int | None = seed
+        self._own: Any = None
+        self._outside: Any = None
+
+    def __enter__(self) -> OwnRandomness:
+        self._outside = _host_state()
+        if self._seed is None:
+            _set_host_state(self._own)
+        else:
+            random.seed(self._seed)
+            np.random.seed(self._seed % 2**32)  # noqa: NPY002
+            torch.default_generator.manual_seed(self._seed)
+            self._seed = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._own = _host_state()
+        _set_host_state(self._outside)
+
+
+def _host_state() -> tuple[Any, Any, torch.Tensor]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+
+
+def _set_host_state(state: tuple[Any, Any, torch.Tensor]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])  # noqa: NPY002
+    torch.set_rng_state(state[2])
 
 
 def _device(name: str) -> torch.device:

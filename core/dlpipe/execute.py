@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -63,8 +64,7 @@ def run(
             gave is wrong, and nothing was trained yet, is no folder left behind.
     """
     prepare(pipeline.settings)  # so that what is written down is what will be used
-    folder = RunFolder.create(runs, pipeline)
-    write_json(folder.path / PROVENANCE, provenance(pipeline, registry) | {"fast": fast})
+    folder = RunFolder.create(runs, pipeline, provenance(pipeline, registry) | {"fast": fast})
     try:
         _Run(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain, callbacks=callbacks or {}).go()
     except InputError:
@@ -153,7 +153,12 @@ class _Run:
                 with contextlib.suppress(DlpipeError):  # the disk may be full; that error is on its way already
                     folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
                 progress.stop()
-                raise
+                if not isinstance(error, OSError):
+                    raise
+                place = f"{relative(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
+                raise DlpipeError(
+                    f"{place}{error.strerror or error}. Put that right, then: dlpipe resume {relative(folder.path)}"
+                ) from error
             folder.set_status("finished")
 
     def _stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:

@@ -77,25 +77,29 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, runs: Path, pipeline: Pipeline) -> RunFolder:
-        """Make the folder of a new run and write down the pipeline.
+    def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> RunFolder:
+        """Make the folder of a new run and write down the pipeline; where that fails, nothing is left.
 
         Args:
             runs: where runs are kept; the folder is ``<runs>/<name>/<time>-<four letters>``.
+            provenance: what else decides the numbers of the run.
 
         Raises:
             RunFolderError: it cannot be written.
         """
-        path = runs / pipeline.settings.name
+        parent = path = runs / pipeline.settings.name
         try:
-            path = new_folder(path)
+            path = new_folder(parent)
             text = next(iter(pipeline.source.texts.values()), "")
             (path / PIPELINE).write_text(text, encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             for plugin in pipeline.local_plugins:
                 shutil.copy(plugin, path / plugin.name)
-            link(path.parent / "latest", path.name)
+            (path / PROVENANCE).write_text(_as_json(provenance), encoding="utf-8")
+            link(parent / "latest", path.name)
         except OSError as error:
+            if path != parent:
+                shutil.rmtree(path, ignore_errors=True)
             raise RunFolderError(
                 f"{relative(path)} cannot be made: {error.strerror}; choose another place with --runs DIR"
             ) from error
@@ -139,9 +143,14 @@ class RunFolder:
 
         Raises:
             RunFolderError: another process works on this run; its host and number are named.
+            DlpipeError: the folder cannot be written.
         """
         path = self.path / LOCK
-        with path.open("a+", encoding="utf-8") as file:
+        try:
+            opened = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error
+        with opened as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -192,6 +201,10 @@ def new_folder(parent: Path) -> Path:
             return path
 
 
+def _as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n"
+
+
 def _json_number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -221,7 +234,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     temporary = path.with_name(f".{path.name}")
     try:
-        temporary.write_text(json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(_as_json(content), encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error

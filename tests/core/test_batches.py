@@ -1,6 +1,8 @@
 import os
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -42,6 +44,20 @@ class Counting(IterableDataset):
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker else (0, 1)
         return ({"number": torch.tensor(index)} for index in range(first, 17, every))
+
+
+class Noisy(Squares):
+    """Examples with a number from each of the global generators."""
+
+    def __getitem__(self, index):
+        return {"number": torch.tensor([index, random.random(), np.random.rand(), float(torch.rand(()))])}
+
+
+class NoisyStream(IterableDataset):
+    """A stream of such examples; the processes that read it all give the same."""
+
+    def __iter__(self):
+        return (Noisy()[index] for index in range(17))
 
 
 class TooSmall(Compute):
@@ -210,6 +226,37 @@ def test_a_stream_read_by_processes_gives_its_examples():
 
     assert sorted(flat(batches.epoch(0))) == list(range(17))
     assert batches.per_epoch is None
+
+
+def drawn(split, epoch=1, start=0, **options):
+    return [batch["number"].tolist() for batch in Batches(split, 5, CPU, seed=1, **options).epoch(epoch, start)]
+
+
+def test_what_items_draw_at_random_does_not_depend_on_who_reads_them():
+    assert drawn(Noisy(), workers=2) == drawn(Noisy())
+
+
+@pytest.mark.parametrize("split", [Noisy(), NoisyStream()])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_items_draw_at_random_is_the_same_after_a_resume(split, workers):
+    whole = drawn(split, workers=workers)
+    random.seed(5)
+    torch.manual_seed(5)
+
+    assert drawn(split, start=2, workers=workers) == whole[2:]
+    assert drawn(split, epoch=2, workers=workers) != whole
+
+
+@pytest.mark.parametrize("split", [Noisy(), NoisyStream()])
+def test_what_items_draw_at_random_changes_nothing_outside(split):
+    def after(read):
+        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        batches = Batches(split, 5, CPU, seed=1).epoch(0)
+        for _ in range(read):
+            next(batches)
+        return random.random(), np.random.rand(), float(torch.rand(()))
+
+    assert after(3) == after(0)
 
 
 def test_a_stream_has_no_row_numbers():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dlpipe import checkpoint
-from dlpipe.checkpoint import MANIFEST, STATE, WEIGHTS, Checkpoints, link, load_state, load_weights, verify
+from dlpipe.checkpoint import MANIFEST, STATE, WEIGHTS, Block, Checkpoints, link, load_state, load_weights, verify
 from dlpipe.errors import CheckpointError
 
 
@@ -217,16 +217,24 @@ def test_a_step_can_be_saved_again(checkpoints):
     assert verify(checkpoints.latest()) == ""
 
 
-@pytest.mark.parametrize("number", range(10))
-def test_a_full_disk_costs_no_earlier_checkpoint(checkpoints, warnings, monkeypatch, number):
-    save(checkpoints, 2, best=[2])
+#: A full disk, a used-up quota, a disk that became read-only, one that fails, a server that forgot the file.
+REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE]
+
+
+@pytest.mark.parametrize("code", REFUSALS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", range(12))
+def test_a_disk_that_refuses_at_any_moment_of_a_save_costs_no_earlier_checkpoint(
+    checkpoints, warnings, monkeypatch, number, code
+):
+    blocks = {"full": Block(5, {"seen": torch.ones(3)}), "filling": Block(1, {"seen": torch.ones(2)})}
+    checkpoints.save(2, TiedModel(2.0), {}, best=True, blocks=blocks)
     calls = []
 
     def failing(function):
         def call(*arguments, **options):
             calls.append(function)
             if len(calls) == number + 1:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise OSError(code, os.strerror(code))
             return function(*arguments, **options)
 
         return call
@@ -234,22 +242,32 @@ def test_a_full_disk_costs_no_earlier_checkpoint(checkpoints, warnings, monkeypa
     for place, name in ((os, "fsync"), (Path, "mkdir"), (Path, "rename"), (Path, "write_text")):
         monkeypatch.setattr(place, name, failing(getattr(place, name)))
     monkeypatch.setattr(torch, "save", failing(torch.save))
-    monkeypatch.setattr(checkpoint, "save_model", failing(checkpoint.save_model))
+    for name in ("save_model", "save_file"):
+        monkeypatch.setattr(checkpoint, name, failing(getattr(checkpoint, name)))
 
-    text = (
-        r"checkpoint of step 5 could not be saved: No space left on device; the checkpoint of step 2 is intact\. Make"
-    )
+    text = rf"checkpoint of step 5 could not be saved: {os.strerror(code)}; the checkpoint of step 2 is intact\. Make"
     with pytest.raises(CheckpointError, match=text):
-        save(checkpoints, 5, best=[5])
+        checkpoints.save(5, TiedModel(5.0), {}, best=True, blocks=blocks | {"filling": Block(2, {})})
     monkeypatch.undo()
 
     assert len(calls) > number  # weights and state are written side by side
     assert not list(checkpoints.folder.glob(".*"))
     assert verify(checkpoints.folder / "step-00000002") == ""
     assert verify(checkpoints.latest()) == ""
-    save(checkpoints, 7)
+    checkpoints.save(7, TiedModel(7.0), {}, best=False, blocks=blocks)
     assert checkpoints.latest().name == "step-00000007"
+    assert verify(checkpoints.latest()) == ""
     assert warnings == []
+
+
+def test_an_old_folder_that_a_server_does_not_let_go_is_named_and_the_one_before_is_intact(checkpoints, monkeypatch):
+    save(checkpoints, 2, 5)
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", lambda path, **options: None)  # as where .nfs files stay behind
+
+    with pytest.raises(
+        CheckpointError, match=r"step 5 could not be saved: Directory not empty; the checkpoint of step 2"
+    ):
+        save(checkpoints, 5)
 
 
 @pytest.mark.parametrize("name", ["symlink_to", "replace"])

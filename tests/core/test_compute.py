@@ -14,7 +14,7 @@ from dlpipe.options import Settings
 
 def draw():
     """Draw once from every global generator."""
-    return random.random(), random.gauss(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))  # noqa: NPY002
+    return random.random(), random.gauss(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))
 
 
 @pytest.fixture

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -627,6 +631,56 @@ def test_a_disk_that_is_really_full_costs_no_earlier_checkpoint(project, tiny_di
     resume(stopped, load_plugins(), allow_local_plugins=True)
 
     assert stopped.status()["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("code", "after"),
+    [*((errno.EROFS, after) for after in range(2, 60, 7)), (errno.EDQUOT, 31), (errno.EIO, 38), (errno.ESTALE, 45)],
+)
+def test_a_disk_that_refuses_from_some_moment_on_ends_the_run_with_one_message(project, monkeypatch, code, after):
+    whole = run_it(project, "trainer.checkpoint_every=2")
+    writes = []
+
+    def refusing(function, writing=lambda *arguments: True):
+        def call(*arguments, **options):
+            if writing(*arguments, *options.values()):
+                writes.append(function)
+                if len(writes) > after:
+                    raise OSError(code, os.strerror(code))
+            return function(*arguments, **options)
+
+        return call
+
+    opened_to_write = lambda path, mode="r", *rest: "w" in mode or "a" in mode  # noqa: E731
+    monkeypatch.setattr(Path, "open", refusing(Path.open, opened_to_write))
+    for name in ("write_text", "mkdir", "rename", "replace", "symlink_to"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name)))
+    monkeypatch.setattr(torch, "save", refusing(torch.save))
+    with pytest.raises(DlpipeError, match=os.strerror(code)) as caught:
+        run_it(project, "trainer.checkpoint_every=2")
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+
+    stopped = RunFolder.open(project / "runs" / "points" / "latest")
+    if stopped.path == whole.path:  # it could not be begun, and nothing of it is left
+        assert [path.name for path in (project / "runs" / "points").iterdir() if path.name != "latest"] == [
+            whole.path.name
+        ]
+        return
+    assert caught.value.exit_code == 1
+    resume(stopped, load_plugins(), allow_local_plugins=True)
+    assert_same_outcome(whole.path, stopped.path, "resumed")
+
+
+def test_a_clock_that_jumps_changes_nothing_but_times(project, monkeypatch):
+    whole = run_it(project)
+    jumps = iter([1e9, 5.0, 2e9, -1e9] * 100)
+
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    check_resume("points.toml", project / "checked", stops=(3, 8), allow_local_plugins=True)
+    jumped = run_it(project)
+
+    assert_same_outcome(whole.path, jumped.path, "with jumps")
 
 
 def test_an_evaluator_judges_on_the_splits_it_is_wanted_on(project):
