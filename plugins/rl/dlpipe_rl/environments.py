@@ -108,7 +108,11 @@ class Environments:
     def evaluation_players(self, count: int, split: str) -> list[Players]:
         """Return single players, the first of which plays the first seed of a split, and so on."""
         first = EVALUATION_SEEDS[split]
-        return [self._players(1, partial(_always, first + number)) for number in range(count)]
+        return [self.player(first + number) for number in range(count)]
+
+    def player(self, seed: int) -> Players:
+        """Return a single player that plays the episode of `seed`, again and again."""
+        return self._players(1, lambda player: lambda number: seed)
 
     def _players(self, count: int, seeds_of: Callable[[int], Callable[[int], int]]) -> LocalPlayers:
         envs = [Episodes(self.make(), self.name, seeds_of(player)) for player in range(count)]
@@ -172,10 +176,6 @@ class ChannelsFirst(gym.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Array) -> Array:
         """Move the channels to the front."""
         return np.atleast_1d(observation.T.swapaxes(1, 2) if observation.ndim == 3 else observation)
-
-
-def _always(seed: int, player: int) -> Callable[[int], int]:
-    return lambda number: seed
 
 
 def _training_seed(seed: int, player: int, number: int) -> int:

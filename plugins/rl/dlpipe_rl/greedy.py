@@ -50,7 +50,7 @@ def greedy(model: nn.Module, compute: Compute) -> Policy:
     return act
 
 
-def play(policy: Policy, players: Sequence[Players]) -> list[Played]:
+def play_together(policy: Policy, players: Sequence[Players]) -> list[Played]:
     """Let each of `players`, who plays one environment, play one episode; all of them at the same time."""
     finished: dict[int, Played] = {}
     playing = {number: Played(Episode(0, 0, 0, False)) for number in range(len(players))}

@@ -7,6 +7,7 @@ from dlpipe import Data, Evaluator, Model, Trainer, hookimpl
 DLPIPE_API = (1, 0)
 FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range", "reward_threshold", "time_limit")
 NEEDS = ("gymnasium",)
+DRAWS = (*NEEDS, "matplotlib", "pillow")
 EXTRA = "dlpipe[rl]"
 
 
@@ -19,7 +20,7 @@ def dlpipe_data():
 
 
 def _environment(name: str, target: str, summary: str) -> Data:
-    return Data(name, target, summary, requires=NEEDS, extra=EXTRA, facts=FACTS)
+    return Data(name, target, summary, requires=NEEDS, extra=EXTRA, facts=FACTS, application="dlpipe_rl.play:play")
 
 
 @hookimpl
@@ -75,7 +76,7 @@ def dlpipe_evaluators():
             "returns",
             "dlpipe_rl.returns:Returns",
             "plays whole episodes with fixed seeds, greedily, and shows the best of them",
-            requires=(*NEEDS, "matplotlib", "pillow"),
+            requires=DRAWS,
             extra=EXTRA,
         ),
     ]

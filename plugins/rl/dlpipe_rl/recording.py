@@ -30,7 +30,7 @@ def record(path: Path, data: Environments, seed: int, actions: Sequence[Any]) ->
     if not shown:
         return False
     first, *others = [image.quantize(64, dither=Image.Dither.NONE) for image in shown]
-    first.save(path, save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     return True
 
 

@@ -18,7 +18,7 @@ from dlpipe.evaluation import Examples
 from dlpipe.fields import Fraction, Positive
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episodes import Array
-from dlpipe_rl.greedy import Played, Policy, greedy, play
+from dlpipe_rl.greedy import Played, Policy, greedy, play_together
 from dlpipe_rl.overestimation import compared
 from dlpipe_rl.recording import record
 from dlpipe_rl.returns_figures import draw_returns, draw_values
@@ -112,7 +112,7 @@ def random_policy(data: Environments) -> Policy:
 def _play(data: Environments, split: str, count: int, policy: Policy) -> list[Played]:
     players = data.evaluation_players(count, split)
     try:
-        return play(policy, players)
+        return play_together(policy, players)
     finally:
         for player in players:
             player.close()
