@@ -5,7 +5,7 @@ A split has no examples, only seeds: those of an evaluation are fixed, and none 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from torch import Tensor
 from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
 from dlpipe_rl.episodes import Array, Episodes
+from dlpipe_rl.player_processes import PlayerProcesses
 from dlpipe_rl.players import LocalPlayers, Players
 
 #: The first seed of an evaluation's episodes.
@@ -41,15 +42,25 @@ class Environments:
         make: makes one; with "rgb_array", one that can also be drawn, where that can be.
         frame_stack: an observation is so many of the last ones.
         fingerprint: of everything that decides what the environment does.
+        for_training: what training puts around an environment and an evaluation does not.
+        workers: processes that play in training; 0 plays in this one.
     """
 
     splits = ("train", "dev", "test")
 
     def __init__(
-        self, name: str, make: Callable[..., gym.Env[Any, Any]], *, frame_stack: int = 1, fingerprint: str
+        self,
+        name: str,
+        make: Callable[..., gym.Env[Any, Any]],
+        *,
+        frame_stack: int = 1,
+        fingerprint: str,
+        for_training: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
+        workers: int = 0,
     ) -> None:
         self.name, self.frame_stack = name, frame_stack
         self._make, self._fingerprint = make, fingerprint
+        self._for_training, self._workers = for_training, workers
 
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
         """Make one; its observations are a box of numbers with channels first.
@@ -103,7 +114,8 @@ class Environments:
 
     def training_players(self, count: int, seed: int) -> Players:
         """Return players of which no two play the same episode, nor one that an evaluation plays."""
-        return self._players(count, lambda player: partial(_training_seed, seed, player))
+        make = partial(self._trained_on, seed)
+        return PlayerProcesses(make, count, self._workers) if self._workers else make(range(count))
 
     def evaluation_players(self, count: int, split: str) -> list[Players]:
         """Return single players, the first of which plays the first seed of a split, and so on."""
@@ -112,10 +124,11 @@ class Environments:
 
     def player(self, seed: int) -> Players:
         """Return a single player that plays the episode of `seed`, again and again."""
-        return self._players(1, lambda player: lambda number: seed)
+        return LocalPlayers([Episodes(self.make(), self.name, lambda number: seed)], frame_stack=self.frame_stack)
 
-    def _players(self, count: int, seeds_of: Callable[[int], Callable[[int], int]]) -> LocalPlayers:
-        envs = [Episodes(self.make(), self.name, seeds_of(player)) for player in range(count)]
+    def _trained_on(self, seed: int, players: Sequence[int]) -> LocalPlayers:
+        change = self._for_training or (lambda env: env)
+        envs = [Episodes(change(self.make()), self.name, partial(_training_seed, seed, player)) for player in players]
         return LocalPlayers(envs, frame_stack=self.frame_stack)
 
     def caveats(self) -> list[str]:

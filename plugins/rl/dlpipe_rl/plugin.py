@@ -16,11 +16,14 @@ def dlpipe_data():
     return [
         _environment("environment", "dlpipe_rl.gymnasium_id:environment", "any environment of gymnasium, by its id"),
         _environment("catch", "dlpipe_rl.catch:catch", "a ball falls, a paddle is to be under it; seen as pixels"),
+        _environment("atari", "dlpipe_rl.atari:atari", "Atari games", ("ale-py", "pillow"), "dlpipe[rl,atari]"),
     ]
 
 
-def _environment(name: str, target: str, summary: str) -> Data:
-    return Data(name, target, summary, requires=NEEDS, extra=EXTRA, facts=FACTS, application="dlpipe_rl.play:play")
+def _environment(name: str, target: str, summary: str, needs: tuple[str, ...] = (), extra: str = EXTRA) -> Data:
+    return Data(
+        name, target, summary, requires=(*NEEDS, *needs), extra=extra, facts=FACTS, application="dlpipe_rl.play:play"
+    )
 
 
 @hookimpl
