@@ -19,7 +19,7 @@ import torch
 from dlpipe_rl.episodes import Array, Episode, Episodes
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Moves:
     """What came of one move of every player.
 
@@ -88,20 +88,22 @@ class LocalPlayers:
 
     def step(self, actions: Sequence[Any] | Array) -> Moves:
         """See `Players.step`."""
-        count = len(self._envs)
-        rewards = np.empty(count, np.float32)
-        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        rewards, terminated, truncated = list[float](), list[bool](), list[bool]()
         last: dict[int, Array] = {}
         episodes: dict[int, Episode] = {}
         for player, env in enumerate(self._envs):
-            frame, rewards[player], ends, cut = env.step(actions[player])
+            frame, reward, ends, cut = env.step(actions[player])
             self._next(player, frame)
+            rewards.append(reward)
+            terminated.append(ends)
+            truncated.append(cut and not ends)
             if ends or cut:
-                terminated[player], truncated[player] = ends, cut and not ends
                 last[player] = self._obs[player].copy()
                 episodes[player] = env.ended(ends)
                 self._first(player, env.begin())
-        return Moves(self._obs, rewards, terminated, truncated, last, episodes)
+        return Moves(
+            self._obs, np.array(rewards, np.float32), np.array(terminated), np.array(truncated), last, episodes
+        )
 
     def state(self) -> dict[str, Any]:
         """Return episode and actions of every player, and what it sees, to compare."""
