@@ -25,17 +25,17 @@ class Moves:
 
     Args:
         obs: (N, …) what they see now; of an ended episode's player, the beginning of the next one.
-        rewards: (N,) float32.
-        terminated: (N,) whether the episode came to its own end, beyond which there is nothing.
-        truncated: (N,) whether it was cut off.
+        rewards: N of them.
+        terminated: for each, whether the episode came to its own end, beyond which there is nothing.
+        truncated: for each, whether it was cut off.
         last: by player, the observation that its ended episode closed with.
         episodes: by player, what the ended episode came to.
     """
 
     obs: Array
-    rewards: Array
-    terminated: Array
-    truncated: Array
+    rewards: list[float]
+    terminated: list[bool]
+    truncated: list[bool]
     last: Mapping[int, Array]
     episodes: Mapping[int, Episode]
 
@@ -101,9 +101,7 @@ class LocalPlayers:
                 last[player] = self._obs[player].copy()
                 episodes[player] = env.ended(ends)
                 self._first(player, env.begin())
-        return Moves(
-            self._obs, np.array(rewards, np.float32), np.array(terminated), np.array(truncated), last, episodes
-        )
+        return Moves(self._obs, rewards, terminated, truncated, last, episodes)
 
     def state(self) -> dict[str, Any]:
         """Return episode and actions of every player, and what it sees, to compare."""

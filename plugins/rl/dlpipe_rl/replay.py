@@ -110,7 +110,12 @@ class Replay:
             self._see(player, seen)
 
     def add(
-        self, actions: Array, rewards: Array, terminated: Array, obs: Array, last: Mapping[int, Array]
+        self,
+        actions: Array,
+        rewards: Sequence[float],
+        terminated: Sequence[bool],
+        obs: Array,
+        last: Mapping[int, Array],
     ) -> tuple[list[int], list[int]]:
         """Take in one move of every player, and what they see then; see `dlpipe_rl.players.Moves`.
 
