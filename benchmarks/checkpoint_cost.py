@@ -1,9 +1,11 @@
-"""What saving a checkpoint of 100 million parameters costs beside plain ``torch.save`` of the same.
+"""What saving a checkpoint costs beside plain ``torch.save`` of the same.
 
     python benchmarks/checkpoint_cost.py [--rounds 7]
 
-A checkpoint is hashed, flushed to the disk and renamed; ``torch.save`` writes over the old file, which
-a kill in the middle leaves broken. Both in turn; printed are medians of wall seconds.
+Two cases: 100 million parameters; and the state of an agent, a replay memory of a gigabyte in blocks of 32 MB of
+which two change between checkpoints. A checkpoint is hashed, flushed to the disk and renamed; ``torch.save``
+writes over the old file, which a kill in the middle leaves broken. All ways in turn; printed are medians of wall
+seconds.
 """
 
 from __future__ import annotations
@@ -13,44 +15,83 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from dlpipe.checkpoint import Checkpoints
+from dlpipe.checkpoint import Block, Checkpoints
+
+
+def plain(path: Path, content: object) -> None:
+    torch.save(content, path)
+
+
+def flushed_and_renamed(path: Path, content: object) -> None:
+    temporary = path.with_name("temporary.pt")
+    torch.save(content, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def compare(title: str, rounds: int, ways: Mapping[str, Callable[[int], object]]) -> None:
+    """Take the ways in turn, once to warm up, and print what each costs; the first one is the base."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name, save in ways.items():
+            started = time.perf_counter()
+            save(turn)
+            if turn:
+                times[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    base = next(iter(medians.values()))
+    print(f"{title}, {rounds} rounds")
+    for name, seconds in medians.items():
+        print(f"  {name:<33} {seconds:6.2f} s  ratio {seconds / base:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    model = nn.Sequential(*[nn.Linear(5000, 5000) for _ in range(4)])
-    times: dict[str, list[float]] = {"torch.save": [], "torch.save, flushed and renamed": [], "dlpipe": []}
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        checkpoints = Checkpoints(Path(folder) / "checkpoints", keep=1)
-        plain, temporary = Path(folder) / "plain.pt", Path(folder) / "temporary.pt"
+        path = Path(folder)
+        model = nn.Sequential(*[nn.Linear(5000, 5000) for _ in range(4)])
+        checkpoints = Checkpoints(path / "weights", keep=1)
+        compare(
+            f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
+            rounds,
+            {
+                "torch.save": lambda turn: plain(path / "plain.pt", model.state_dict()),
+                "torch.save, flushed and renamed": lambda turn: flushed_and_renamed(
+                    path / "plain.pt", model.state_dict()
+                ),
+                "dlpipe": lambda turn: checkpoints.save(turn, model, {}, best=True),
+            },
+        )
+        parts = torch.randint(256, (32, 32_000_000), dtype=torch.uint8)
+        versions = [0] * len(parts)
+        agents = Checkpoints(path / "agent", keep=1)
 
-        def save_plain() -> None:
-            torch.save(model.state_dict(), plain)
+        def save_blocks(turn: int) -> None:
+            for newest in (2 * turn, 2 * turn + 1):
+                versions[newest % len(parts)] += 1
+            blocks = {
+                f"replay-{number}": Block(version, {"frames": part})
+                for number, (version, part) in enumerate(zip(versions, parts, strict=True))
+            }
+            agents.save(turn, nn.Linear(5, 3), {}, best=True, blocks=blocks)
 
-        def save_whole() -> None:
-            torch.save(model.state_dict(), temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(plain)
-
-        for turn in range(rounds + 1):
-            ways = (save_plain, save_whole, lambda step=turn: checkpoints.save(step, model, {}, best=True))
-            for seconds, save in zip(times.values(), ways, strict=True):
-                started = time.perf_counter()
-                save()
-                if turn:  # the first one warms up
-                    seconds.append(time.perf_counter() - started)
-    base = statistics.median(times["torch.save"])
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters, {rounds} rounds")
-    for name, seconds in times.items():
-        print(f"  {name:<33} {statistics.median(seconds):6.2f} s  ratio {statistics.median(seconds) / base:.2f}")
+        compare(
+            f"a replay of {parts.nbytes / 1e9:.1f} GB",
+            rounds,
+            {
+                "torch.save": lambda turn: plain(path / "plain.pt", parts),
+                "dlpipe, in blocks": save_blocks,
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dlpipe.check import load_pipeline
-from dlpipe.checkpoint import MANIFEST, STATE, WEIGHTS, Checkpoints, load_state, load_weights
+from dlpipe.checkpoint import MANIFEST, STATE, WEIGHTS, Block, Checkpoints, load_blocks, load_state, load_weights
 from dlpipe.errors import CheckpointError, DataError, DlpipeError, PipelineError
 from dlpipe.plugins import load_plugins
 from dlpipe_text.iob import read_sentences
 
 REGISTRY = load_plugins()
+BLOCK = "block-replay-0.safetensors"
 #: A short form for every day and a long one for CI, 12,000 cases in all.
 FORMS = [120, pytest.param(4000, marks=pytest.mark.slow)]
 seeds = st.integers(0, 2**32)
@@ -86,13 +87,14 @@ def saved(folder: Path) -> tuple[Path, nn.Module]:
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     state = {"loop": {"step": 1}, "trainer": {"optimizer": optimizer.state_dict()}}
-    return Checkpoints(folder).save(1, model, state, best=True), model
+    blocks = {"replay-0": Block(3, {"rewards": torch.arange(5.0)})}
+    return Checkpoints(folder).save(1, model, state, best=True, blocks=blocks), model
 
 
 def sign(checkpoint: Path) -> None:
     """Make the manifest agree with whatever the files hold now, as an enemy would."""
     files = {}
-    for name in (WEIGHTS, STATE):
+    for name in (WEIGHTS, STATE, BLOCK):
         content = (checkpoint / name).read_bytes()
         files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (checkpoint / MANIFEST).write_text(json.dumps({"step": 1, "best": True, "files": files}))
@@ -101,7 +103,7 @@ def sign(checkpoint: Path) -> None:
 @pytest.mark.parametrize("count", FORMS)
 def test_a_damaged_checkpoint_is_passed_over_and_a_forged_one_refused(count, tmp_path):
     checkpoint, model = saved(tmp_path)
-    originals = {name: (checkpoint / name).read_bytes() for name in (WEIGHTS, STATE, MANIFEST)}
+    originals = {name: (checkpoint / name).read_bytes() for name in (WEIGHTS, STATE, BLOCK, MANIFEST)}
 
     @fuzz(count)
     @given(seeds)
@@ -115,7 +117,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_a_forged_one_refused(count, tmp
 
         if name != MANIFEST:
             sign(checkpoint)
-        for load in (lambda: load_state(checkpoint), lambda: load_weights(checkpoint, model)):
+        loads = [
+            lambda: load_state(checkpoint),
+            lambda: load_weights(checkpoint, model),
+            lambda: [*load_blocks(checkpoint)],
+        ]
+        for load in loads:
             try:
                 load()
             except CheckpointError as error:

@@ -35,7 +35,7 @@ from dlpipe.files import flush, link
 from dlpipe.pipeline_file import relative
 
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
-_TEMPORARY = ".saving-"
+TEMPORARY = ".saving-"
 _BLOCK = re.compile(r"block-([a-z0-9][a-z0-9_-]*)\.safetensors")
 
 
@@ -97,9 +97,9 @@ class Checkpoints:
                 f"a trainer's block is called {wrong[0][6:-12]!r}; expected lower-case letters, digits, - and _"
             )
         final = self._path(step)
-        temporary = self.folder / f"{_TEMPORARY}{final.name}"
+        temporary = self.folder / f"{TEMPORARY}{final.name}"
         try:
-            for left in self.folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed while it saved
+            for left in self.folder.glob(f"{TEMPORARY}*"):  # by a process that was killed while it saved
                 shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
             with ThreadPoolExecutor(2) as both:  # writing, hashing and waiting for the disk all leave the lock

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
+#: For lines that stand for things of one kind, in this order.
+COLOURS = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
 DPI = 120
 #: Names are shown as they are: a "$" in one begins no formula.
 STYLE: dict[Any, Any] = {

@@ -57,11 +57,11 @@ WITHOUT_USE = {"not": {"required": ["use"]}, "title": "changes to a table of the
 
 def pipeline_schema(registry: Registry) -> dict[str, Any]:
     """Return the schema of a pipeline file over what `registry` offers."""
-    tables = {table: _kind(registry, kind) for table, kind in KIND_OF_TABLE.items()}
+    tables = {table: _defined(kind) for table, kind in KIND_OF_TABLE.items()}
     groups = {
-        group: {"type": "object", "additionalProperties": _kind(registry, kind)}
-        for group, kind in KIND_OF_GROUP.items()
+        group: {"type": "object", "additionalProperties": _defined(kind)} for group, kind in KIND_OF_GROUP.items()
     }
+    kinds = [*KIND_OF_TABLE.values(), *KIND_OF_GROUP.values()]
     stage = {"type": "object", "properties": {**tables, **groups}, "additionalProperties": False}
     top = _properties(read_signature(SETTINGS).parameters)
     return {
@@ -78,7 +78,19 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
             "sweep": SWEEP,
         },
         "additionalProperties": False,
+        "definitions": {
+            **{kind: _kind(registry, kind) for kind in kinds},
+            **{
+                choice: {"oneOf": [_choice(name, target) for name, target in targets.items()]}
+                for choice, targets in CHOICES.items()
+            },
+        },
     }
+
+
+def _defined(name: str) -> dict[str, Any]:
+    """Return a schema that says no more than one of the definitions."""
+    return {"$ref": f"#/definitions/{name}"}
 
 
 def _kind(registry: Registry, kind: str) -> dict[str, Any]:
@@ -115,7 +127,7 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     if isinstance(parameter.kind, ModelReference):
         schema: dict[str, Any] = dict(REFERENCE)
     elif parameter.choice:
-        schema = {"oneOf": [_choice(name, target) for name, target in CHOICES[parameter.choice].items()]}
+        schema = {"allOf": [_defined(parameter.choice)]}  # what stands beside a bare $ref counts for nothing
     else:
         try:
             schema = adapter(parameter.kind).json_schema()

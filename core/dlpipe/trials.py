@@ -160,16 +160,18 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
     """Return what a sweep's table needs to know of a finished run.
 
     Returns:
-        ``metrics``, the last ones on test and on dev; ``seconds`` of training; ``primary`` and ``goal`` of
-        the first evaluator that has some; one that judges on test comes before those that do not.
+        ``metrics``, the last ones on test and on dev; ``log``, the file that has them all; ``seconds`` of
+        training; ``primary`` and ``goal`` of the first evaluator that has some; one that judges on test comes
+        before those that do not.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
-    for record in MetricsLog(folder.stage(stage.name) / METRICS).records():
+    log = folder.stage(stage.name) / METRICS
+    for record in MetricsLog(log).records():
         metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
     checkpoint = Checkpoints(folder.stage(stage.name) / "checkpoints").latest()
     seconds = load_state(checkpoint)["loop"]["seconds"] if checkpoint else None
-    return {"metrics": metrics, "seconds": seconds, **_judged_by(stage)}
+    return {"metrics": metrics, "log": str(log), "seconds": seconds, **_judged_by(stage)}
 
 
 def _judged_by(stage: Stage) -> dict[str, str]:

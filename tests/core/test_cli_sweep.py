@@ -145,6 +145,7 @@ def test_the_table_is_kept_as_markdown_and_json(swept):
     assert content["trials"][1]["mean"] == pytest.approx(0.6931, abs=1e-4)
     assert [run["seed"] for run in content["trials"][0]["runs"]] == [3, 4]
     assert content["metric"] == "test/fit/loss"
+    assert (folder / "runs/points/sweeps/latest/curves.png").stat().st_size > 10_000
     assert all((folder / run["run"]).is_dir() for trial in content["trials"] for run in trial["runs"])
 
 

@@ -120,11 +120,11 @@ def test_every_default_is_right_by_its_own_schema(schema):
 
     assert len(defaults) > 100
     for name, part in defaults:
-        assert Draft4Validator(part).is_valid(part["default"]), (name, part)
+        assert Draft4Validator({**part, "definitions": schema["definitions"]}).is_valid(part["default"]), (name, part)
 
 
 def test_keys_carry_the_texts_of_the_docstrings(schema):
-    (tagger,) = [table for table in schema["properties"]["model"]["oneOf"] if table["title"] == "text.rnn_tagger"]
+    (tagger,) = [table for table in schema["definitions"]["model"]["oneOf"] if table["title"] == "text.rnn_tagger"]
 
     assert tagger["properties"]["hidden_dim"] == {
         "type": "integer",
@@ -137,7 +137,7 @@ def test_keys_carry_the_texts_of_the_docstrings(schema):
 
 
 def test_a_trained_model_is_a_reference_and_a_broken_component_takes_any_key(fakes):
-    models = pipeline_schema(fakes)["properties"]["model"]["oneOf"]
+    models = pipeline_schema(fakes)["definitions"]["model"]["oneOf"]
     named = {table["title"]: table for table in models}
 
     tuned, gone = Draft4Validator(named["fake.tuned"]), Draft4Validator(named["fake.gone"])
@@ -148,14 +148,14 @@ def test_a_trained_model_is_a_reference_and_a_broken_component_takes_any_key(fak
 
 
 def test_what_dlpipe_gives_is_no_key(schema):
-    (trainer,) = [table for table in schema["properties"]["trainer"]["oneOf"] if table["title"] == "core.supervised"]
+    (trainer,) = [table for table in schema["definitions"]["trainer"]["oneOf"] if table["title"] == "core.supervised"]
 
     assert {"batch_size", "epochs", "monitor"} <= set(trainer["properties"])
     assert not {"model", "data", "compute", "seed"} & set(trainer["properties"])
 
 
 def test_a_table_within_a_table_is_told_where_it_stands(fakes):
-    models = pipeline_schema(fakes)["properties"]["model"]["oneOf"]
+    models = pipeline_schema(fakes)["definitions"]["model"]["oneOf"]
     layers = next(model for model in models if model["title"] == "fake.stack")["properties"]["layers"]
 
     assert layers["items"]["properties"]["size"]["minimum"] == 0

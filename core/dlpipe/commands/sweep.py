@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,9 @@ def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, json_wanted
         text = markdown(planned, rows, metric, title)
         (folder / "table.md").write_text(f"{text}\n`{_command()}`\n", encoding="utf-8")
         write_json(folder / "table.json", content)
+        drawn = find_spec("matplotlib") and load_target("dlpipe.sweep_curves:draw_curves")(
+            folder / "curves.png", rows, metric
+        )
         link(folder.parent / "latest", folder.name)
     except OSError as error:
         raise RunFolderError(f"{relative(runs / planned.name)} cannot be written: {error.strerror}") from error
@@ -175,4 +179,4 @@ def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, json_wanted
         return
     click.echo(err=True)
     show(Console(highlight=False), planned, rows, metric)
-    click.echo(f"\n{relative(folder)}/table.md, table.json", err=True)
+    click.echo(f"\n{relative(folder)}/table.md, table.json{', curves.png' if drawn else ''}", err=True)

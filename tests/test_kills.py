@@ -1,0 +1,74 @@
+"""Real processes, killed at random moments, end with the same bits as one that nobody disturbed: every trainer.
+
+Trainers that the table does not know are an error, so that none is forgotten.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from dlpipe.plugins import load_plugins
+from dlpipe.testing import check_kills
+
+EAGER = ["threads=1", "trainer.checkpoint_every=3", "trainer.log_every=4"]
+SENTENCES = ["data.num_train=120", "data.num_dev=30", "data.num_test=30", "trainer.epochs=12"]
+#: By trainer: a name, a pipeline, and what makes a run of seconds of it that uses all that has a state.
+RUNS = {
+    "core.supervised": [
+        ("recurrent", "slot_filling.toml", SENTENCES),
+        (
+            "everything",
+            "slot_filling.toml",
+            [
+                *SENTENCES,
+                "model.inputs=both",
+                "model.output=crf",
+                "trainer.ema_decay=0.9",
+                "trainer.accumulate=2",
+                "trainer.warmup_steps=5",
+                "trainer.schedule={use='one_cycle',max_lr=0.01}",
+                "trainer.patience=50",
+            ],
+        ),
+        (
+            "momentum",
+            "slot_filling_feedforward.toml",
+            [*SENTENCES, "trainer.optimizer={use='sgd',lr=0.1,momentum=0.9}"],
+        ),
+        (
+            "augmented images",
+            "logistic_digits.toml",
+            [
+                "trainer.epochs=6",
+                "data.limit=300",
+                "data.augment={rotate=10,shift=1}",
+                "model.hidden=[20]",
+                "evaluators.digits.use=core.loss",
+            ],
+        ),
+    ],
+}
+CASES = [case for cases in RUNS.values() for case in cases]
+
+
+def test_no_trainer_is_forgotten():
+    assert set(RUNS) == set(load_plugins().offers["trainer"])
+
+
+def test_ten_kills_cost_nothing(root, tmp_path):
+    _, file, settings = CASES[0]
+
+    moments = check_kills(root / "pipelines" / file, tmp_path, assignments=[*EAGER, *settings], kills=10)
+
+    assert moments.total() >= 10
+    assert moments["in a save"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "settings"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_hundred_kills_over_all_trainers_cost_nothing(root, tmp_path, file, settings):
+    each = -(-100 // len(CASES))
+
+    moments = check_kills(root / "pipelines" / file, tmp_path, assignments=[*EAGER, *settings], kills=each, seed=1)
+
+    assert moments.total() >= each
