@@ -16,11 +16,8 @@ def scores(path, tmp_path):
     """Return the metrics of the best checkpoint on the test split, and of the last one on the dev split."""
     registry = load_plugins()
     folder = run(load_pipeline(path, registry, []), registry, tmp_path)
-    *_, last, best = [
-        record
-        for line in (folder.path / "metrics.jsonl").read_text().splitlines()
-        if any(name.endswith("play/return_mean") for name in (record := json.loads(line)))
-    ]
+    records = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
+    *_, last, best = [record for record in records if any("return_mean" in name for name in record)]
     return best, last
 
 
