@@ -17,7 +17,7 @@ from dlpipe.calls import Caller, columns_needed, own_method
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OpenFraction, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.optimizers import build_optimizer, build_schedule
+from dlpipe.optimizers import build_optimizer, build_schedule, schedule_state
 from dlpipe.protocols import Batch, Data
 
 IGNORED = -100  # torch's own ignore_index: a target that counts for nothing
@@ -140,7 +140,7 @@ class Supervised:
             "seen": self._seen,
         }
         if self._schedule:
-            state["schedule"] = _plain(self._schedule.state_dict())
+            state["schedule"] = schedule_state(self._schedule)
         if self._average:
             state["live"] = self._live.state_dict()
             state["averaged"] = self._average.n_averaged
@@ -261,14 +261,3 @@ def count_targets(batch: Batch) -> Tensor:
         first = next(iter(batch.values()))
         return torch.tensor(float(len(first)), device=first.device)
     return (targets != IGNORED).sum().float()
-
-
-def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schedule's state without the parts that ``weights_only`` would not load."""
-    plain: dict[str, Any] = {}
-    for key, value in state.items():
-        if key == "_schedulers":
-            plain[key] = [_plain(part) for part in value]
-        elif isinstance(value, (int, float, str, bool, list, tuple, type(None), dict)):
-            plain[key] = value
-    return plain

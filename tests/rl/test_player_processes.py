@@ -1,0 +1,58 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from dlpipe.errors import DlpipeError
+from dlpipe_rl.gymnasium_id import environment
+
+#: Every player of three shares, unequal ones.
+PLAYERS, WORKERS = 5, 2
+
+
+@pytest.fixture(scope="module")
+def both():
+    """The same five players in this process and in two others."""
+    local, apart = (environment(workers=workers).training_players(PLAYERS, 3) for workers in (0, WORKERS))
+    yield local, apart
+    apart.close()
+
+
+def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(both):
+    local, apart = both
+    random = np.random.default_rng(0)
+    assert np.array_equal(local.begin(), apart.begin())
+    assert len(apart) == PLAYERS
+
+    for _ in range(60):
+        actions = random.integers(2, size=PLAYERS)
+        here, there = local.step(actions), apart.step(actions)
+        assert np.array_equal(here.obs, there.obs)
+        assert np.array_equal(here.rewards, there.rewards)
+        assert np.array_equal(here.terminated, there.terminated)
+        assert here.episodes == there.episodes
+        assert {player: seen.tolist() for player, seen in here.last.items()} == {
+            player: seen.tolist() for player, seen in there.last.items()
+        }
+
+    mine, theirs = local.state(), apart.state()
+    assert mine["episodes"] == theirs["episodes"]
+    assert all(torch.equal(one, other) for one, other in zip(mine["actions"], theirs["actions"], strict=True))
+    apart.step(np.zeros(PLAYERS, np.int64))
+    assert np.array_equal(apart.restore(mine), local._obs)
+
+
+def test_what_goes_wrong_in_a_process_is_told_here(both):
+    both[1].begin()
+
+    with pytest.raises(DlpipeError, match=r"CartPole-v1 raised AssertionError: 77 .* in step\(\), at timestep 1"):
+        both[1].step(np.array([0, 0, 0, 0, 77]))
+
+
+def test_a_process_that_dies_is_told(both):
+    os.kill(both[1]._processes[0].pid, signal.SIGKILL)
+
+    with pytest.raises(DlpipeError, match=r"a process that plays has ended by itself \(exit code -9\).*dlpipe resume"):
+        both[1].step(np.zeros(PLAYERS, np.int64))
