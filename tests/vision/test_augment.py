@@ -113,6 +113,8 @@ def test_erased_rectangles_are_as_in_the_paper():
     assert ((tall + 1) * (wide + 1)).min() > 200
     assert ((tall - 1) * (wide - 1)).max() < 3300
     assert areas.min() < 400 < 3000 < areas.max()
+    assert erased.any(2).any(0).all()  # every row and column, the outermost too
+    assert erased.any(1).any(0).all()
     ratio = tall / wide
     assert ((tall - 1) / (wide + 1)).max() < 3.3
     assert ((tall + 1) / (wide - 1)).min() > 1 / 3.3
