@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe_vision import augment
 from dlpipe_vision.augment import affine, augmented, noisy
 
 EACH = [{"rotate": 20.0}, {"scale": 0.3}, {"shift": 2}, {"flip": True}, {"crop": 2}, {"erase": 1.0}, {"noise": 0.1}]
@@ -75,6 +76,44 @@ def test_a_shift_of_a_turned_image_that_is_not_square_is_in_pixels():
     result = moved(images, 90.0, shift=(1.0, 1.0))
 
     assert_close(result[..., 1:, 3:8], images[..., 2:7].rot90(1, (2, 3))[..., :-1, :], atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return the angles (B,), factors (B,) and shifts (B, 2) that images are moved by."""
+    seen = []
+
+    def remember(images, *amounts):
+        seen.append(amounts)
+        return images
+
+    monkeypatch.setattr(augment, "affine", remember)
+
+    def drawn(how):
+        augmented(pictures(500, 1, 2, 3), how, generator())
+        return seen.pop()
+
+    return drawn
+
+
+def test_amounts_are_drawn_between_their_limits(drawn):
+    angle, factor, shift = drawn({"rotate": 20.0, "scale": 0.3, "shift": 2})
+
+    for amounts, low, high in ((angle, -20, 20), (factor, 0.7, 1.3), (shift[:, 0], -2, 2), (shift[:, 1], -2, 2)):
+        tenth = (high - low) / 10
+        assert low <= amounts.min() < low + tenth
+        assert high - tenth < amounts.max() <= high
+        assert amounts.float().mean() == pytest.approx((low + high) / 2, abs=tenth)
+    assert abs(torch.corrcoef(shift.T)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("how", [{"rotate": 20.0}, {"scale": 0.3}, {"shift": 2}], ids=lambda how: next(iter(how)))
+def test_an_amount_that_is_not_asked_for_changes_nothing(drawn, how):
+    angle, factor, shift = drawn(how)
+
+    assert ("rotate" in how) == bool(angle.any())
+    assert ("scale" in how) == bool((factor != 1).any())
+    assert ("shift" in how) == bool(shift.any())
 
 
 def test_about_half_of_a_batch_is_mirrored_left_and_right():
