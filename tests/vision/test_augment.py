@@ -78,6 +78,14 @@ def test_a_shift_of_a_turned_image_that_is_not_square_is_in_pixels():
     assert_close(result[..., 1:, 3:8], images[..., 2:7].rot90(1, (2, 3))[..., :-1, :], atol=1e-5, rtol=0)
 
 
+def test_a_turned_image_is_enlarged_as_one_that_is_not_turned():
+    images = pictures(1, 2, 8, 8)
+
+    result = moved(images, 90.0, factor=1.6)
+
+    assert_close(result, moved(images, factor=1.6).rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """Return the angles (B,), factors (B,) and shifts (B, 2) that images are moved by."""
@@ -152,8 +160,10 @@ def test_erased_rectangles_are_as_in_the_paper():
     assert ((tall + 1) * (wide + 1)).min() > 200
     assert ((tall - 1) * (wide - 1)).max() < 3300
     assert areas.min() < 400 < 3000 < areas.max()
-    assert erased.any(2).any(0).all()  # every row and column, the outermost too
-    assert erased.any(1).any(0).all()
+    for lines, extent in ((erased.any(2)[hit], tall), (erased.any(1)[hit], wide)):
+        assert lines.any(0).all()  # every row and column, the outermost too
+        places = lines.int().argmax(1)[extent < 30] / (100 - extent[extent < 30])
+        assert places.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.1)
     ratio = tall / wide
     assert ((tall - 1) / (wide + 1)).max() < 3.3
     assert ((tall + 1) / (wide - 1)).min() > 1 / 3.3
