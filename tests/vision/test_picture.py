@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dlpipe.errors import InputError
-from dlpipe_vision.picture import read_picture
+from dlpipe_vision.picture import SUFFIXES, open_image, read_picture
 
 GREY, COLOUR = (1, 4, 6), (3, 4, 6)
 
@@ -71,6 +71,25 @@ def test_colours_of_print_are_understood(read):
     assert pixels[:, 0, 0].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm"])
+def test_every_kind_of_file_in_the_documentation_is_read(read, suffix):
+    pixels, _ = read(
+        plain("RGB" if suffix == "ppm" else "L", 200 if suffix != "ppm" else (200,) * 3), name=f"a.{suffix}"
+    )
+
+    assert pixels.float().mean() == pytest.approx(200, abs=2)
+    assert f".{suffix}" in SUFFIXES
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"), [("1", 1, "L"), ("F", 9.0, "L"), ("CMYK", (0, 9, 9, 0), "RGB")]
+)
+def test_what_is_opened_is_grey_or_of_three_colours(tmp_path, mode, colour, expected):
+    plain(mode, colour).save(tmp_path / "a.tif")
+
+    assert open_image(tmp_path / "a.tif").mode == expected
+
+
 def test_a_picture_is_turned_as_its_camera_was_held(read):
     image, exif = Image.frombytes("L", (4, 6), bytes(range(24))), Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
@@ -113,6 +132,12 @@ def test_a_picture_of_another_shape_gets_a_border_of_its_ground(read):
     assert pixels[0, :, [0, 5]].unique().tolist() == [70]
 
 
+def test_the_border_of_a_coloured_picture_has_its_colour(read):
+    pixels, _ = read(Image.new("RGB", (8, 8), (10, 200, 30)), COLOUR)
+
+    assert pixels[:, 0, 0].tolist() == [10, 200, 30]
+
+
 def test_a_larger_picture_of_the_same_shape_gets_no_border(read):
     assert read(Image.new("L", (12, 8), 70))[1] == ["resized from 12×8 to 6×4"]
 
@@ -151,3 +176,17 @@ def test_a_picture_that_is_cut_off_is_refused(tmp_path):
 
     with pytest.raises(InputError, match=r"part.png cannot be read as an image: .*truncated"):
         read_picture(tmp_path / "part.png", GREY, dark=False)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError, EOFError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error, zlib.error]
+)
+def test_whatever_a_decoder_raises_is_said_with_the_file(tmp_path, monkeypatch, error):
+    def fail(file):
+        raise error("broken block")
+
+    (tmp_path / "picture.png").write_bytes(b"x")
+    monkeypatch.setattr(Image, "open", fail)
+
+    with pytest.raises(InputError, match=r"picture.png cannot be read as an image: .*broken block"):
+        open_image(tmp_path / "picture.png")
