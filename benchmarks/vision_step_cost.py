@@ -178,10 +178,10 @@ def compare(case: Case, rounds: int) -> None:
 
 def cases() -> Iterator[Case]:
     """Give the nets that are timed."""
-    yield Case("vision.mlp, 3 x 500", lambda: MLP(GREY, CLASSES, hidden=(500, 500, 500)), GREY, 100, 100)
+    yield Case("vision.mlp, 3 x 500", lambda: MLP(GREY, CLASSES, hidden=(500, 500, 500)), GREY, 100, 200)
     for name, net, block in (
-        ("default", partial(CNN, GREY, CLASSES), 5),
-        ("cnn_cifar10.toml", partial(CNN, COLOUR, CLASSES, layers=VGG_LIKE), 5),
+        ("default", partial(CNN, GREY, CLASSES), 20),
+        ("cnn_cifar10.toml", partial(CNN, COLOUR, CLASSES, layers=VGG_LIKE), 20),
     ):
         shape = net.args[0]
         for precision in (torch.float32, torch.bfloat16):
