@@ -192,11 +192,14 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path, content, message):
         read_picture(tmp_path / "picture.png", GREY, dark=False)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
-def test_grey_of_more_than_8_bits_is_made_of_8(tmp_path, mode):
-    plain(mode, 200 * 256).save(tmp_path / "a.tif")
+@pytest.mark.parametrize(
+    ("mode", "value", "expected"),
+    [("I;16", 200 * 256, 200), ("I;16B", 200 * 256, 200), ("I", 200 * 256, 200), ("I", 90_000, 255), ("I", 0, 0)],
+)
+def test_grey_of_more_than_8_bits_is_made_of_8(tmp_path, mode, value, expected):
+    plain(mode, value).save(tmp_path / "a.tif")
 
-    assert open_image(tmp_path / "a.tif").getpixel((0, 0)) == 200
+    assert open_image(tmp_path / "a.tif").getpixel((0, 0)) == expected
 
 
 def test_a_folder_is_no_picture(tmp_path):
