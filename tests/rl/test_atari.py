@@ -60,7 +60,7 @@ def test_rewards_are_clipped_in_training_only():
     for name, player in (("training", training), ("judging", judging)):
         player.begin()
         for _ in range(150):
-            rewards[name].add(float(player.step(random.integers(6, size=1)).rewards[0]))
+            rewards[name].add(player.step(random.integers(6, size=1)).rewards[0])
 
     assert rewards["training"] == {0, 1}
     assert max(rewards["judging"]) >= 5

@@ -36,7 +36,7 @@ def take(made, count):
     ids=["plain", "prioritised", "noisy", "catch"],
 )
 def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_path, name, options):
-    sizes = ["trainer.timesteps=60", "trainer.steps=12", "trainer.evaluate_every=6"]
+    sizes = ["trainer.timesteps=120", "trainer.steps=12", "trainer.evaluate_every=6"]
 
     check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*SMALL, *sizes, *options], stops=(1, 7))
 

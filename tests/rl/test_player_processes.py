@@ -30,8 +30,7 @@ def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(bot
         actions = random.integers(2, size=PLAYERS)
         here, there = local.step(actions), apart.step(actions)
         assert np.array_equal(here.obs, there.obs)
-        assert np.array_equal(here.rewards, there.rewards)
-        assert np.array_equal(here.terminated, there.terminated)
+        assert (here.rewards, here.terminated, here.truncated) == (there.rewards, there.terminated, there.truncated)
         assert here.episodes == there.episodes
         assert {player: seen.tolist() for player, seen in here.last.items()} == {
             player: seen.tolist() for player, seen in there.last.items()

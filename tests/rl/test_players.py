@@ -18,8 +18,8 @@ def test_an_ended_episode_is_followed_by_the_next_in_the_same_step():
 
     assert moves.obs.tolist() == [[0], [1]]
     assert moves.last[0].tolist() == [2]
-    assert moves.terminated.tolist() == [True, False]
-    assert moves.rewards.tolist() == [2, 1]
+    assert moves.terminated == [True, False]
+    assert moves.rewards == [2, 1]
     assert (moves.episodes[0].total, moves.episodes[0].length, set(moves.episodes)) == (3, 2, {0})
 
 
@@ -30,8 +30,8 @@ def test_an_end_and_a_cut_are_kept_apart():
     playing.step([1, 0])
     moves = playing.step([1, 0])
 
-    assert moves.terminated.tolist() == [True, False]
-    assert moves.truncated.tolist() == [False, True]
+    assert moves.terminated == [True, False]
+    assert moves.truncated == [False, True]
     assert not moves.episodes[1].terminated
 
 

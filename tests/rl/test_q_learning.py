@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,7 +24,7 @@ class Table(nn.Module):
 def moves():
     """Place 0, action 1, reward 2, to place 1; and place 1, action 0, reward 3, to place 2, where the episode ended."""
     return Transitions(
-        torch.arange(2),
+        np.arange(2),
         torch.tensor([[0.0], [1.0]]),
         torch.tensor([1, 0]),
         torch.tensor([2.0, 3.0]),
@@ -55,7 +56,7 @@ def test_double_takes_the_value_of_the_action_that_the_online_network_prefers():
 def test_an_update_moves_the_values_that_were_chosen_and_no_others():
     model, updating = learning()
 
-    loss, errors = updating.update(moves())
+    loss, errors = updating.update_weighted(moves(), torch.ones(2))
 
     assert_close(loss, torch.tensor(((5 - 0) ** 2 + (3 - 4) ** 2) / 2))
     assert_close(errors, torch.tensor([5.0, 1.0]))
@@ -63,13 +64,13 @@ def test_an_update_moves_the_values_that_were_chosen_and_no_others():
 
 
 def test_huber_is_half_the_square_below_1_and_grows_like_the_error_beyond():
-    loss, _ = learning(loss="huber")[1].update(moves())
+    loss = learning(loss="huber")[1].update(moves())
 
     assert_close(loss, torch.tensor(((5 - 0.5) + 0.5) / 2))
 
 
 def test_weights_of_moves_count_in_the_loss():
-    loss, _ = learning()[1].update(moves(), torch.tensor([0.0, 1.0]))
+    loss, _ = learning()[1].update_weighted(moves(), torch.tensor([0.0, 1.0]))
 
     assert_close(loss, torch.tensor(1 / 2))
 
@@ -109,7 +110,7 @@ def test_two_states_have_the_values_that_can_be_worked_out_by_hand(cut):
     place 1 is worth 2 / (1 − 0.5) = 4 and place 0 1 + 0.5 · 4 = 3.
     """
     chain = Transitions(
-        torch.arange(2),
+        np.arange(2),
         torch.tensor([[0.0], [1.0]]),
         torch.tensor([0, 0]),
         torch.tensor([1.0, 2.0]),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dlpipe.fields import Positive
 from dlpipe_rl.action_heads import action_head
-from dlpipe_rl.encoder import encoder
+from dlpipe_rl.encoder import as_numbers, encoder
 from dlpipe_rl.policy_network import orthogonal
 
 
@@ -50,6 +50,7 @@ class ActorCritic(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Map observations (B, *obs_shape) to logits (B, A) (or means and spreads (B, 2, K)), and values (B,)."""
+        obs = as_numbers(obs)
         features = self.encode(obs)  # (B, F)
         seen = features if self.encode_value is None else self.encode_value(obs)
         return self.head(features), self.critic(seen).squeeze(1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlpipe.checkpoint import Block
-from dlpipe.compute import Compute, derived_seed
+from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
 from dlpipe.optimizers import build_optimizer, build_schedule, schedule_state
@@ -29,6 +29,7 @@ from dlpipe_rl.episodes import Array, Episode
 from dlpipe_rl.exploration import Epsilon
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
+from dlpipe_rl.randomness import generator, restore, state_of
 from dlpipe_rl.replay import Replay
 from dlpipe_rl.told import told
 
@@ -139,7 +140,7 @@ class DQN:
         self._schedule = build_schedule(self._learning.optimizer, schedule, 0, min(ends, default=None))
         falls = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
         self._epsilon = Epsilon(epsilon_start, epsilon_end, falls, epsilon_schedule)
-        self._random = torch.Generator().manual_seed(derived_seed(seed, "dqn"))
+        self._random = generator(seed, "dqn")
         self._timestep = 0
         self._obs: Array | None = None  # what the players see; nothing before the first step
 
@@ -183,7 +184,7 @@ class DQN:
             "replay": self._replay.state_dict(),
             "priorities": self._priorities.state_dict() if self._priorities else None,
             "players": self._players.state(),
-            "random": self._random.get_state(),
+            "random": state_of(self._random),
             "timestep": self._timestep,
         }
 
@@ -196,7 +197,7 @@ class DQN:
         if self._priorities:
             self._priorities.load_state_dict(state["priorities"])
         self._obs = self._players.restore(state["players"])
-        self._random.set_state(state["random"])
+        restore(self._random, state["random"])
         self._timestep = state["timestep"]
 
     def blocks(self) -> dict[str, Block]:
@@ -233,23 +234,22 @@ class DQN:
 
     def _actions(self, obs: Array) -> Array:
         """Return (N,) actions: the best ones, or with probability ε random ones."""
-        count = len(obs)
-        epsilon = self._epsilon.at(self._timestep)
-        tried = torch.rand(count, generator=self._random) < epsilon
-        if tried.all():
-            return np.asarray(torch.randint(self._num_actions, (count,), generator=self._random))
+        count, epsilon = len(obs), self._epsilon.at(self._timestep)
+        tried = [self._random.random() < epsilon for _ in range(count)]
+        if all(tried):
+            return self._random.integers(self._num_actions, size=count)
         with torch.inference_mode(), self._compute.autocast():
-            best = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).cpu()
-        if tried.any():
-            best = torch.where(tried, torch.randint(self._num_actions, (count,), generator=self._random), best)
-        return np.asarray(best)
+            best: Array = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).cpu().numpy()
+        if any(tried):
+            return np.where(tried, self._random.integers(self._num_actions, size=count), best)
+        return best
 
     def _update(self) -> Tensor:
         if self._priorities is None:
-            return self._learning.update(self._replay.sample(self._batch_size, self._random))[0]
+            return self._learning.update(self._replay.sample(self._batch_size, self._random))
         done = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
         importance = self._importance + (1 - self._importance) * done
         slots, weights = self._priorities.sample(self._batch_size, importance, self._random)
-        loss, errors = self._learning.update(self._replay.at(slots), weights.to(self._compute.device))
+        loss, errors = self._learning.update_weighted(self._replay.at(slots), weights.to(self._compute.device))
         self._priorities.update(slots, errors)
         return loss

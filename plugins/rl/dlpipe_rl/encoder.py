@@ -22,12 +22,11 @@ SMALL = ((16, 3, 1), (32, 3, 1))
 NATURE_NEEDS = 36
 
 
-class Scale(nn.Module):
-    """Bytes (B, …) to numbers from 0 to 1; other observations as they are."""
-
-    def forward(self, obs: Tensor) -> Tensor:
-        """Map observations (B, …) to floats (B, …)."""
-        return obs.float() / 255 if obs.dtype == torch.uint8 else obs.float()
+def as_numbers(obs: Tensor) -> Tensor:
+    """Return observations (B, …) as floats, bytes as numbers from 0 to 1."""
+    if obs.dtype is torch.float32:
+        return obs
+    return obs.float() / 255 if obs.dtype is torch.uint8 else obs.float()
 
 
 def encoder(
@@ -37,21 +36,22 @@ def encoder(
     linear: Callable[[int, int], nn.Module] = nn.Linear,
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> tuple[nn.Sequential, int]:
-    """Return layers from observations (B, *obs_shape) to features (B, F), and F.
+    """Return layers from observations (B, *obs_shape), as `as_numbers` gives them, to features (B, F), and F.
 
     Args:
         hidden: units of the fully connected layers.
         linear: makes one of them.
         activation: behind each layer.
     """
-    layers: list[nn.Module] = [Scale()]
+    layers: list[nn.Module] = []
     width = math.prod(obs_shape)
     if len(obs_shape) == 3:
         convolutions = _convolutions(NATURE if min(obs_shape[1:]) >= NATURE_NEEDS else SMALL, obs_shape[0])
         layers += convolutions
         with torch.no_grad():
             width = nn.Sequential(*convolutions)(torch.zeros(1, *obs_shape)).numel()
-    layers.append(nn.Flatten())
+    if len(obs_shape) > 1:
+        layers.append(nn.Flatten())
     for size in hidden:
         layers += [linear(width, size), activation()]
         width = size

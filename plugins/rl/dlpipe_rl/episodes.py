@@ -22,6 +22,8 @@ from dlpipe.errors import DlpipeError
 Array = NDArray[Any]
 #: An episode of so many timesteps is taken for one that will never end (the longest of Atari has 27,000).
 ENDLESS = 1_000_000
+#: So many numbers are checked one by one.
+SMALL = 16
 
 
 class MisbehavedError(DlpipeError):
@@ -75,6 +77,8 @@ class Episodes:
         # Finite bounds make NaN and infinity fail the same two comparisons.
         limits = np.finfo(space.dtype) if np.issubdtype(space.dtype, np.floating) else np.iinfo(space.dtype)
         self._low, self._high = np.maximum(space.low, limits.min), np.minimum(space.high, limits.max)
+        # Of few numbers, each by itself: a dozen calls of numpy would take longer than most small environments.
+        self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True)) if self._is_small() else []
         self._unbounded = space.dtype == np.uint8 and not space.low.any() and bool((space.high == 255).all())
 
     @property
@@ -128,7 +132,11 @@ class Episodes:
             raise self._misbehaved(
                 method, f"returned an observation that is {found}; its space says {self._dtype} of shape {self._shape}"
             )
-        if not self._unbounded and not ((obs >= self._low) & (obs <= self._high)).all():
+        if self._limits:
+            fine = all(low <= value <= high for value, (low, high) in zip(obs.tolist(), self._limits, strict=True))
+        else:
+            fine = self._unbounded or bool(((obs >= self._low) & (obs <= self._high)).all())
+        if not fine:
             place = tuple(np.argwhere(~((obs >= self._low) & (obs <= self._high)))[0].tolist())
             raise self._misbehaved(
                 method,
@@ -136,6 +144,9 @@ class Episodes:
                 f"({self._low[place]:g} to {self._high[place]:g})",
             )
         return obs
+
+    def _is_small(self) -> bool:
+        return len(self._shape) == 1 and self._shape[0] <= SMALL
 
     def _misbehaved(self, method: str, what: str) -> MisbehavedError:
         place = f"at timestep {len(self.actions)} of the episode with seed {self.seed}"

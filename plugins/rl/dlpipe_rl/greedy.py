@@ -61,7 +61,7 @@ def play_together(policy: Policy, players: Sequence[Players]) -> list[Played]:
             moves = players[number].step(actions[row : row + 1])
             seen[number] = moves.obs
             played.actions.append(actions[row])
-            played.rewards.append(float(moves.rewards[0]))
+            played.rewards.append(moves.rewards[0])
             if values is not None:
                 played.values.append(float(values[row]))
             if moves.episodes:

@@ -54,21 +54,14 @@ class PlayerProcesses:
     def step(self, actions: Sequence[Any] | Array) -> Moves:
         """See `dlpipe_rl.players.Players.step`."""
         parts: list[Moves] = self._ask("step", [(actions[share[0] : share[-1] + 1],) for share in self._shares])
+        shares = list(zip(self._shares, parts, strict=True))
         return Moves(
             np.concatenate([part.obs for part in parts]),
-            np.concatenate([part.rewards for part in parts]),
-            np.concatenate([part.terminated for part in parts]),
-            np.concatenate([part.truncated for part in parts]),
-            {
-                share[place]: seen
-                for share, part in zip(self._shares, parts, strict=True)
-                for place, seen in part.last.items()
-            },
-            {
-                share[place]: episode
-                for share, part in zip(self._shares, parts, strict=True)
-                for place, episode in part.episodes.items()
-            },
+            [reward for part in parts for reward in part.rewards],
+            [ends for part in parts for ends in part.terminated],
+            [cut for part in parts for cut in part.truncated],
+            {share[place]: seen for share, part in shares for place, seen in part.last.items()},
+            {share[place]: episode for share, part in shares for place, episode in part.episodes.items()},
         )
 
     def state(self) -> dict[str, Any]:

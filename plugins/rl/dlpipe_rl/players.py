@@ -19,23 +19,23 @@ import torch
 from dlpipe_rl.episodes import Array, Episode, Episodes
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Moves:
     """What came of one move of every player.
 
     Args:
         obs: (N, …) what they see now; of an ended episode's player, the beginning of the next one.
-        rewards: (N,) float32.
-        terminated: (N,) whether the episode came to its own end, beyond which there is nothing.
-        truncated: (N,) whether it was cut off.
+        rewards: N of them.
+        terminated: for each, whether the episode came to its own end, beyond which there is nothing.
+        truncated: for each, whether it was cut off.
         last: by player, the observation that its ended episode closed with.
         episodes: by player, what the ended episode came to.
     """
 
     obs: Array
-    rewards: Array
-    terminated: Array
-    truncated: Array
+    rewards: list[float]
+    terminated: list[bool]
+    truncated: list[bool]
     last: Mapping[int, Array]
     episodes: Mapping[int, Episode]
 
@@ -88,16 +88,16 @@ class LocalPlayers:
 
     def step(self, actions: Sequence[Any] | Array) -> Moves:
         """See `Players.step`."""
-        count = len(self._envs)
-        rewards = np.empty(count, np.float32)
-        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        rewards, terminated, truncated = list[float](), list[bool](), list[bool]()
         last: dict[int, Array] = {}
         episodes: dict[int, Episode] = {}
         for player, env in enumerate(self._envs):
-            frame, rewards[player], ends, cut = env.step(actions[player])
+            frame, reward, ends, cut = env.step(actions[player])
             self._next(player, frame)
+            rewards.append(reward)
+            terminated.append(ends)
+            truncated.append(cut and not ends)
             if ends or cut:
-                terminated[player], truncated[player] = ends, cut and not ends
                 last[player] = self._obs[player].copy()
                 episodes[player] = env.ended(ends)
                 self._first(player, env.begin())

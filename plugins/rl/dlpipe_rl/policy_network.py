@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlpipe.fields import Positive
 from dlpipe_rl.action_heads import action_head
-from dlpipe_rl.encoder import encoder
+from dlpipe_rl.encoder import as_numbers, encoder
 
 
 class PolicyNetwork(nn.Module):
@@ -42,7 +42,7 @@ class PolicyNetwork(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Map observations (B, *obs_shape) to logits (B, A), or to means and spreads (B, 2, K) of numbers."""
-        return self.head(self.encode(obs))  # type: ignore[no-any-return]
+        return self.head(self.encode(as_numbers(obs)))  # type: ignore[no-any-return]
 
     def decode(self, outputs: Tensor) -> Tensor:
         """Return the most probable actions."""

@@ -8,7 +8,7 @@ Axes: S slots of the replay, B moves of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,10 @@ class Priorities:
         self._sums = np.zeros(2 * self._first)
         self._largest = 1.0
 
-    def add(self, made: Array, lost: Array) -> None:
+    def add(self, made: Sequence[int], lost: Sequence[int]) -> None:
         """Take notice of new moves, which come first until they were replayed, and of those that are gone."""
-        self.set(lost, 0)
-        self.set(made, self._largest)
+        self.set(np.array(lost), 0)
+        self.set(np.array(made), self._largest)
 
     def set(self, slots: Array, priorities: Array | float) -> None:
         """Give slots (B,) their priorities; 0 is never drawn."""
@@ -49,7 +49,7 @@ class Priorities:
             # From both children, not by the difference: so the tree depends on its leaves and on nothing else.
             self._sums[nodes] = self._sums[2 * nodes] + self._sums[2 * nodes + 1]
 
-    def sample(self, batch_size: int, importance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, batch_size: int, importance: float, random: np.random.Generator) -> tuple[Array, Tensor]:
         """Draw slots in proportion to their priorities.
 
         Args:
@@ -58,7 +58,7 @@ class Priorities:
         Returns:
             (B,) slots, and (B,) the weights of their moves in the loss, at most 1.
         """
-        left = torch.rand(batch_size, generator=generator, dtype=torch.float64).numpy() * self._sums[1]
+        left = random.random(batch_size) * self._sums[1]
         nodes = np.ones(batch_size, np.int64)
         for _ in range(self._depth):
             nodes *= 2
@@ -68,13 +68,13 @@ class Priorities:
             left -= np.where(right, lower, 0)
             nodes += right
         weights = self._sums[nodes] ** -importance
-        return torch.from_numpy(nodes - self._first), torch.from_numpy(weights / weights.max()).float()
+        return nodes - self._first, torch.from_numpy(weights / weights.max()).float()
 
-    def update(self, slots: Tensor, errors: Tensor) -> None:
+    def update(self, slots: Array, errors: Tensor) -> None:
         """Set the priorities of moves that were replayed, by their errors (B,)."""
         priorities = (errors.double().cpu().numpy() + FLOOR) ** self._exponent
         self._largest = max(self._largest, float(priorities.max()))
-        self.set(slots.numpy(), priorities)
+        self.set(slots, priorities)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the leaves; the sums follow from them."""

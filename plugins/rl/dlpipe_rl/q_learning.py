@@ -48,7 +48,8 @@ class QLearning:
         self._max_grad_norm = max_grad_norm
         self._updates = 0
         # Made once: walking through the modules each time would cost more than the sums.
-        self._online_weights = [parameter.detach() for parameter in model.parameters()]
+        self._parameters = list(model.parameters())
+        self._online_weights = [parameter.detach() for parameter in self._parameters]
         self._target_weights = [parameter.detach() for parameter in self._target.parameters()]
 
     def targets(self, moves: Transitions) -> Tensor:
@@ -62,32 +63,43 @@ class QLearning:
                 value = values.amax(1)
         return torch.addcmul(moves.returns, moves.discounts, value.float())
 
-    def update(self, moves: Transitions, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def update(self, moves: Transitions) -> Tensor:
+        """Update the weights once and return the loss, in which all moves count alike."""
+        values, targets = self._compared(moves)
+        return self._descend(self._measure(values, targets))
+
+    def update_weighted(self, moves: Transitions, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Update the weights once.
 
         Args:
-            weights: (B,) of the moves in the loss; all the same if not given.
+            weights: (B,) of the moves in the loss.
 
         Returns:
             the loss, and (B,) by how much each value was wrong.
         """
+        values, targets = self._compared(moves)
+        loss = self._descend((weights * self._measure(values, targets, reduction="none")).mean())
+        return loss, (targets - values.detach()).abs()
+
+    def _compared(self, moves: Transitions) -> tuple[Tensor, Tensor]:
+        """Return (B,) the values of the moves and (B,) what they should be."""
         targets = self.targets(moves)
         with self._compute.autocast():
             values = self._model(moves.obs).gather(1, moves.actions.unsqueeze(1)).squeeze(1)
-        values = values.float()
-        if weights is None:
-            loss = self._measure(values, targets)
-        else:
-            loss = (weights * self._measure(values, targets, reduction="none")).mean()
-        self.optimizer.zero_grad(set_to_none=True)
+        return values.float(), targets
+
+    def _descend(self, loss: Tensor) -> Tensor:
+        # As optimizer.zero_grad(set_to_none=True) does, which takes a dozen microseconds more to say so.
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()
         if self._max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self._model.parameters(), self._max_grad_norm)
+            nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self.optimizer.step()
         self._updates += 1
         if self._updates % self._target_every == 0:
             self._follow()
-        return loss.detach(), (targets - values.detach()).abs()
+        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the online network."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
-from dlpipe_rl.encoder import encoder
+from dlpipe_rl.encoder import as_numbers, encoder
 from dlpipe_rl.noisy import NoisyLinear
 
 
@@ -53,7 +53,7 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Map observations (B, *obs_shape) to action values (B, A)."""
-        features = self.encode(obs)  # (B, F)
+        features = self.encode(as_numbers(obs))  # (B, F)
         advantages = self.advantages(features)
         if self.state_value is None:
             return advantages  # type: ignore[no-any-return]

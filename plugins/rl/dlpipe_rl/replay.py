@@ -26,12 +26,12 @@ from dlpipe_rl.memory import Room
 BLOCK_BYTES = 32_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Transitions:
     """A batch of moves.
 
     Args:
-        slots: (B,) where each was made, on the CPU.
+        slots: (B,) where each was made.
         obs: (B, …) what was seen.
         actions: (B,) int64.
         returns: (B,) sum of the next n rewards, discounted; fewer if the episode ended.
@@ -40,7 +40,7 @@ class Transitions:
         next_obs: (B, …) what was seen then.
     """
 
-    slots: Tensor
+    slots: Array
     obs: Tensor
     actions: Tensor
     returns: Tensor
@@ -58,6 +58,9 @@ class Replay:
         n_step: rewards that are summed up.
         storage: of the frames, see `dlpipe_rl.memory.Room`; they lie on the GPU where they fit there.
         compute: where batches are wanted.
+
+    Attributes:
+        slots: of all players.
     """
 
     def __init__(
@@ -77,31 +80,24 @@ class Replay:
         self._length = -(-size // players) + frame_stack
         count = self._length * players
         advice = f"[trainer] replay_size = {size:,}: take a smaller one"
+        self.slots = count
         self._room = Room((count, *frame_shape), dtype, storage, advice)
         self._device = compute.device
         self._frames = self._room.tensor.to(self._device) if compute.holds(self._room.nbytes) else self._room.tensor
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
         self._players, self._stack, self._n_step, self._gamma = players, frame_stack, n_step, gamma
-        # numpy writes single numbers ten times faster, torch gathers faster: both see the same memory.
         self._arrays: dict[str, Array] = {
             "actions": np.zeros(count, np.int64),
             "rewards": np.zeros(count, np.float32),
+            "discounts": np.zeros(count, np.float32),  # of what comes behind the move: γ, or 0 where it terminated
             "ages": np.zeros(count, np.uint8),  # frames since the episode began, as far as stacks care
             "moved": np.zeros(count, bool),  # whether a move starts here that can be sampled
-            "goes_on": np.zeros(count, np.float32),  # 0 where the move terminated the episode
         }
-        self._tensors = {name: torch.from_numpy(array) for name, array in self._arrays.items()}
         self._per_block = max(1, BLOCK_BYTES // (self._room.nbytes // count))
-        self._versions = np.zeros(-(-count // self._per_block), np.int64)  # how often each block was written to
-        self._heads = np.full(players, -1)  # the slot of what each player sees now
-        self._ages = np.zeros(players, np.int64)
-        self._everyone = np.arange(players)
+        self._heads = list(range(-players, 0))  # the slot of what each player sees now
+        self._seen = [0] * players  # frames of each player, ever
+        self._ages = [0] * players  # frames since its episode began
         self._written = 0  # slots below this one hold something
-
-    @property
-    def slots(self) -> int:
-        """All slots of all players."""
-        return len(self._arrays["moved"])
 
     @property
     def told(self) -> str:
@@ -110,95 +106,92 @@ class Replay:
 
     def begin(self, obs: Array) -> None:
         """Take in what the players see (N, …) at the beginning of their first episodes."""
-        self._see(self._everyone, obs)
+        for player, seen in enumerate(obs):
+            self._see(player, seen)
 
     def add(
-        self, actions: Array, rewards: Array, terminated: Array, obs: Array, last: Mapping[int, Array]
-    ) -> tuple[Array, Array]:
+        self,
+        actions: Array,
+        rewards: Sequence[float],
+        terminated: Sequence[bool],
+        obs: Array,
+        last: Mapping[int, Array],
+    ) -> tuple[list[int], list[int]]:
         """Take in one move of every player, and what they see then; see `dlpipe_rl.players.Moves`.
 
         Returns:
             (N,) the slots of the moves, and those whose moves are gone.
         """
-        slots = self._heads * self._players + self._everyone
-        arrays = self._arrays
-        arrays["actions"][slots] = actions
-        arrays["rewards"][slots] = rewards
-        arrays["goes_on"][slots] = ~terminated
-        arrays["moved"][slots] = True
-        self._ages += 1
-        if last:
-            closing = obs.copy()
-            for player, seen in last.items():
-                closing[player] = seen
-            lost = self._see(self._everyone, closing)
-            ended = np.array(list(last))
-            self._ages[ended] = 0
-            lost = np.concatenate([lost, self._see(ended, obs[ended])])
-        else:
-            lost = self._see(self._everyone, obs)
-        return slots, lost
+        arrays, made, lost = self._arrays, self._heads.copy(), list[int]()
+        # One number at a time: of a single player, as is usual here, numpy's ways with many would take longer.
+        for player, slot in enumerate(made):
+            arrays["actions"][slot] = actions[player]
+            arrays["rewards"][slot] = rewards[player]
+            arrays["discounts"][slot] = 0.0 if terminated[player] else self._gamma
+            arrays["moved"][slot] = True
+            self._ages[player] += 1
+            if player in last:
+                lost += self._see(player, last[player])
+                self._ages[player] = 0
+            lost += self._see(player, obs[player])
+        return made, lost
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> Transitions:
+    def sample(self, batch_size: int, random: np.random.Generator) -> Transitions:
         """Return moves, each as likely as any other."""
-        moved = self._tensors["moved"]
-        slots = torch.randint(self._written, (batch_size,), generator=generator)
-        while not (usable := moved[slots]).all():
-            wrong = (~usable).nonzero().squeeze(1)
-            slots[wrong] = torch.randint(self._written, (len(wrong),), generator=generator)
-        return self.at(slots)
+        moved = self._arrays["moved"]
+        count = batch_size + batch_size // 4 + 8  # some more than are needed: no move starts where an episode closed
+        found = random.integers(self._written, size=count)
+        found = found[moved[found]]
+        while len(found) < batch_size:
+            more = random.integers(self._written, size=count)
+            found = np.concatenate([found, more[moved[more]]])
+        return self.at(found[:batch_size])
 
-    def at(self, slots: Tensor) -> Transitions:
+    def at(self, slots: Array) -> Transitions:
         """Return the moves that were made at `slots` (B,)."""
-        tensors, count = self._tensors, self.slots
-        returns = tensors["rewards"].index_select(0, slots)
-        discounts = tensors["goes_on"].index_select(0, slots) * self._gamma
+        arrays, count = self._arrays, self.slots
+        returns, discounts = arrays["rewards"].take(slots), arrays["discounts"].take(slots)
         end = (slots + self._players) % count
         for _ in range(self._n_step - 1):
             # A slot without a move is what an episode closed with, or what is seen now: the sum ends there.
-            further = tensors["moved"].index_select(0, end)
-            returns = returns + tensors["rewards"].index_select(0, end) * discounts * further
-            step = tensors["goes_on"].index_select(0, end) * self._gamma
-            discounts = torch.where(further, discounts * step, discounts)
-            end = torch.where(further, (end + self._players) % count, end)
-        device = self._device
-        return Transitions(
-            slots,
-            self._observations(slots),
-            tensors["actions"].index_select(0, slots).to(device),
-            returns.to(device),
-            discounts.to(device),
-            self._observations(end),
-        )
+            further = arrays["moved"].take(end)
+            returns = returns + arrays["rewards"].take(end) * discounts * further
+            discounts = np.where(further, discounts * arrays["discounts"].take(end), discounts)
+            end = np.where(further, (end + self._players) % count, end)
+        actions, sums, factors = map(self._there, (arrays["actions"].take(slots), returns, discounts))
+        return Transitions(slots, self._observations(slots), actions, sums, factors, self._observations(end))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the frames, which `blocks` has."""
         written = self._written
         return {
-            "heads": self._heads.tolist(),
-            "ages_now": self._ages.tolist(),
+            "heads": list(self._heads),
+            "seen": list(self._seen),
+            "ages_now": list(self._ages),
             "written": written,
-            "versions": self._versions.tolist(),
-            **{name: tensor[:written] for name, tensor in self._tensors.items()},
+            **{name: torch.from_numpy(array[:written]) for name, array in self._arrays.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state; `load_blocks` brings the frames."""
         written = self._written = state["written"]
-        self._heads[:], self._ages[:] = state["heads"], state["ages_now"]
-        self._versions[:] = state["versions"]
-        for name, tensor in self._tensors.items():
-            tensor[:written] = state[name]
+        self._heads, self._seen, self._ages = (list(state[name]) for name in ("heads", "seen", "ages_now"))
+        for name, array in self._arrays.items():
+            array[:written] = state[name].numpy()
 
     def blocks(self) -> dict[str, Block]:
-        """Return the frames, as far as there are any, in blocks."""
-        size = self._per_block
+        """Return the frames, as far as there are any, in blocks; a block's version is how often it was written to."""
+        length, size = self._length, self._per_block
+        rounds = (
+            np.array(self._seen) - np.arange(length)[:, np.newaxis] + length - 1
+        ) // length  # (C, N) writes of each slot
+        starts = range(0, self._written, size)
+        versions = np.add.reduceat(rounds.ravel()[: self._written], starts)
         return {
-            f"replay-{number:05d}": Block(
-                int(version), {"frames": self._frames[number * size : min((number + 1) * size, self._written)]}
+            f"replay-{start // size:05d}": Block(
+                int(version), {"frames": self._frames[start : min(start + size, self._written)]}
             )
-            for number, version in enumerate(self._versions)
-            if version
+            for start, version in zip(starts, versions, strict=True)
         }
 
     def load_blocks(self, blocks: Iterable[tuple[str, Mapping[str, Tensor]]]) -> None:
@@ -212,31 +205,43 @@ class Replay:
         """Give back what is on the disk."""
         self._room.close()
 
-    def _see(self, players: Array, obs: Array) -> Array:
-        """Write the newest frame of what `players` see into their next slots; return those whose moves are gone."""
-        heads = self._heads[players] = (self._heads[players] + 1) % self._length
-        slots = lost = heads * self._players + players
-        if self._stack > 1:  # the stacks of the next slots would reach over this one
-            lost = np.concatenate([slots, (heads + self._stack - 1) % self._length * self._players + players])
-        self._arrays["moved"][lost] = False
-        self._versions[slots // self._per_block] += 1
-        self._arrays["ages"][slots] = np.minimum(self._ages[players], self._stack - 1)
-        newest = obs[:, -self._frames.shape[1] :]
+    def _see(self, player: int, obs: Array) -> list[int]:
+        """Write the newest frame of what a player sees into its next slot; return the slots whose moves are gone."""
+        slot = self._heads[player] = (self._heads[player] + self._players) % self.slots
+        self._seen[player] += 1
+        moved, lost = self._arrays["moved"], [slot]
+        moved[slot] = False
+        if self._stack > 1:
+            # The stack of this slot would reach over the new frame.
+            unreachable = (slot + (self._stack - 1) * self._players) % self.slots
+            lost.append(unreachable)
+            moved[unreachable] = False
+            self._arrays["ages"][slot] = min(self._ages[player], self._stack - 1)
+            obs = obs[-self._frames.shape[1] :]
         if self._writable is not None:
-            self._writable[slots] = newest
+            self._writable[slot] = obs
         else:
-            self._frames[torch.from_numpy(slots).to(self._device)] = torch.from_numpy(newest).to(self._device)
-        self._written = max(self._written, int(heads.max() + 1) * self._players)
+            self._frames[slot] = torch.from_numpy(obs).to(self._device)
+        if self._written < self.slots:
+            self._written = max(self._written, (slot // self._players + 1) * self._players)
         return lost
 
-    def _observations(self, slots: Tensor) -> Tensor:
+    def _observations(self, slots: Array) -> Tensor:
         """Return (B, …) what was seen at `slots`, stacks put together."""
         if self._stack == 1:
             return self._gather(slots)
-        back = torch.arange(self._stack - 1, -1, -1)
-        back = torch.minimum(back, self._tensors["ages"].index_select(0, slots).unsqueeze(1))  # (B, frames)
-        places = (slots.unsqueeze(1) - back * self._players) % self.slots
-        return self._gather(places.view(-1)).view(len(slots), -1, *self._frames.shape[2:])
+        back = np.arange(self._stack - 1, -1, -1)
+        back = np.minimum(back, self._arrays["ages"].take(slots)[:, np.newaxis])  # (B, frames)
+        places = (slots[:, np.newaxis] - back * self._players) % self.slots
+        return self._gather(places.ravel()).view(len(slots), -1, *self._frames.shape[2:])
 
-    def _gather(self, slots: Tensor) -> Tensor:
-        return self._frames.index_select(0, slots.to(self._frames.device)).to(self._device, non_blocking=True)
+    def _gather(self, slots: Array) -> Tensor:
+        if self._writable is not None:
+            frames = self._frames.index_select(0, torch.from_numpy(slots))
+            return frames if self._device.type == "cpu" else frames.to(self._device)
+        return self._frames.index_select(0, self._there(slots))
+
+    def _there(self, column: Array) -> Tensor:
+        """Return numbers on the device of the batch."""
+        tensor = torch.from_numpy(column)
+        return tensor if self._device.type == "cpu" else tensor.to(self._device)

@@ -5,7 +5,7 @@ Axes: T timesteps, N players.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ class Collector:
             usable.append(~over)
             moves = self._move(made)
             episodes += [episode for player, episode in moves.episodes.items() if not over[player]]
-            over |= moves.terminated | moves.truncated
+            over[list(moves.last)] = True
         return self._rollout(made, np.stack(usable), episodes)
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,15 +131,13 @@ class Collector:
     def _rollout(self, made: _Made, usable: Array, episodes: Sequence[Episode]) -> Rollout:
         assert self._obs is not None
         device = self._compute.device
-
-        def together(parts: Iterable[Array]) -> Tensor:
-            return torch.from_numpy(np.stack(list(parts))).to(device)
-
         obs, actions, log_probs, values, closing = (torch.stack(parts) for parts in made.tensors())
-        ended = together(moves.terminated | moves.truncated for moves in made.moves)
+        ended = torch.zeros_like(closing, dtype=torch.bool)
+        for timestep, moves in enumerate(made.moves):
+            ended[timestep, list(moves.last)] = True
         last = self._outputs(torch.from_numpy(self._obs.copy()).to(device))[1]
         after = torch.where(ended, closing, torch.cat([values[1:], last.unsqueeze(0)]))
-        rewards = together(moves.rewards for moves in made.moves)
+        rewards = torch.tensor([moves.rewards for moves in made.moves], device=device)
         usable_moves = torch.from_numpy(usable).to(device)
         return Rollout(obs, actions, log_probs, values, after, rewards, ended, usable_moves, tuple(episodes))
 
