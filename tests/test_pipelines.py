@@ -29,8 +29,8 @@ REAL = {
 }
 
 
-#: Reading 60,000 small JPEG files takes half a minute, and so does drawing 9,600 faces or teaching who judges them.
-LONG = ("cnn_cifar10.toml", "dcgan_manga.toml", "dcgan_mnist.toml")
+#: Reading 60,000 small JPEG files takes half a minute; teaching who judges drawn images, more on a busy machine.
+LONG = ("cnn_cifar10.toml", "dcgan_manga.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_mnist.toml")
 QUICK = [pytest.param(path, marks=pytest.mark.slow) if path.name in LONG else path for path in PIPELINES]
 SWEEPS = [path for path in PIPELINES if "sweep" in tomllib.loads(path.read_text())]
 

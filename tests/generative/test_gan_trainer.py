@@ -122,6 +122,14 @@ def test_the_discriminator_can_learn_again_after_the_generator_did(dark_stripes)
     assert all(weight.requires_grad for weight in trainer.model.parameters())
 
 
+def test_every_step_draws_other_things(dark_stripes):
+    still = {"use": "sgd", "lr": 0.0}
+
+    first, second = taken(made(dark_stripes, generator_optimizer=still, discriminator_optimizer=still), 2)
+
+    assert first["g_loss"] != second["g_loss"]
+
+
 def test_two_seeds_draw_other_things(dark_stripes):
     first, second = (taken(made(dark_stripes, seed=seed, batch_size=60), 1)[0] for seed in (3, 4))
 

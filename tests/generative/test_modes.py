@@ -24,10 +24,9 @@ class Drawer(nn.Module):
         return self.place + latent[:, :2] * 0.02
 
 
-def test_points_near_a_mode_count_and_others_do_not():
-    points = torch.cat(
-        [CENTERS[0].expand(6, 2), CENTERS[1].expand(3, 2) + torch.tensor([0.29, 0.0]), CENTERS[2][None] + 1]
-    )
+def test_points_within_three_deviations_of_a_mode_count_and_others_do_not():
+    near, far = torch.tensor([0.29, 0.0]), torch.tensor([0.31, 0.0])
+    points = torch.cat([CENTERS[0].expand(6, 2), CENTERS[1].expand(3, 2) + near, CENTERS[2][None] + far])
 
     found = coverage(points, CENTERS, 0.1)
 
