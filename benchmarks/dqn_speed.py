@@ -45,6 +45,7 @@ from dlpipe_rl.q_network import QNetwork
 
 SEED, EPSILON, GAMMA = 1, 0.05, 0.99
 BATCH, REPLAY, STARTS, COPY_EVERY = 128, 100_000, 1000, 500
+LOG_EVERY = 1000  # as pipelines/dqn_cartpole.toml has it
 
 
 class NoCheckpoints(Checkpoints):
@@ -131,7 +132,7 @@ def ours(folder: Path) -> Callable[[int], None]:
         nonlocal done
         loop = Loop(
             trainer,
-            LoopOptions(steps=done + count),
+            LoopOptions(steps=done + count, log_every=LOG_EVERY),
             evaluators={},
             dev=None,
             checkpoints=NoCheckpoints(folder),

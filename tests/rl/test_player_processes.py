@@ -50,6 +50,13 @@ def test_what_goes_wrong_in_a_process_is_told_here(both):
         both[1].step(np.array([0, 0, 0, 0, 77]))
 
 
+def test_signals_to_all_processes_are_left_to_the_trainer(both):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(both[1]._processes[0].pid, number)
+
+    assert both[1].begin().shape == (PLAYERS, 4)
+
+
 def test_a_process_that_dies_is_told(both):
     os.kill(both[1]._processes[0].pid, signal.SIGKILL)
 

@@ -132,11 +132,7 @@ class Episodes:
             raise self._misbehaved(
                 method, f"returned an observation that is {found}; its space says {self._dtype} of shape {self._shape}"
             )
-        if self._limits:
-            fine = all(low <= value <= high for value, (low, high) in zip(obs.tolist(), self._limits, strict=True))
-        else:
-            fine = self._unbounded or bool(((obs >= self._low) & (obs <= self._high)).all())
-        if not fine:
+        if not self._holds(obs):
             place = tuple(np.argwhere(~((obs >= self._low) & (obs <= self._high)))[0].tolist())
             raise self._misbehaved(
                 method,
@@ -144,6 +140,17 @@ class Episodes:
                 f"({self._low[place]:g} to {self._high[place]:g})",
             )
         return obs
+
+    def _holds(self, obs: Array) -> bool:
+        """Say whether all numbers are within the bounds of the space."""
+        if self._unbounded:
+            return True
+        if not self._limits:
+            return bool(((obs >= self._low) & (obs <= self._high)).all())
+        for value, (low, high) in zip(obs.tolist(), self._limits, strict=True):  # noqa: SIM110  faster than all()
+            if not low <= value <= high:
+                return False
+        return True
 
     def _is_small(self) -> bool:
         return len(self._shape) == 1 and self._shape[0] <= SMALL

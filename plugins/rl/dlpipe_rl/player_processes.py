@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -91,7 +92,7 @@ class PlayerProcesses:
             connection.close()
         for process in self._processes:
             process.join(5)
-            process.terminate()
+            process.kill()
 
     def _ask(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method in every process at the same time and return the answers."""
@@ -117,9 +118,13 @@ class PlayerProcesses:
 
 def _work(connection: Connection, make: Make, share: Sequence[int]) -> None:
     """Play in this process what is asked for, until nobody asks any more."""
+    # Ctrl-C and a batch system's signals reach every process of the group; whether to stop is the trainer's decision,
+    # which asks for the players' state first. A trainer that is killed closes the connection.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     players = make(share)
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, OSError):
         while True:
             method, arguments = connection.recv()
             try:
