@@ -71,15 +71,9 @@ def test_no_trial_of_a_sweep_has_mistakes(path):
 def test_a_pipeline_builds_and_takes_a_step(path, request):
     told = dry_run(load(path, needs(path, request))[0])
 
-<<<<<<< HEAD
     first = told["pipeline"]["first step"]
     assert first
     assert all(math.isfinite(value) for value in first.values())
-=======
-    loss = told["pipeline"]["first step"]["loss"]
-    assert math.isfinite(loss)  # that of a policy may lie below 0
-    assert loss != 0
->>>>>>> rl
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
