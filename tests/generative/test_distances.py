@@ -69,3 +69,11 @@ def test_the_same_distribution_is_covered_and_another_is_not():
     assert coverage(real, features(300, seed=1)) > 0.9
     assert coverage(real, features(300, mean=9.0, seed=1)) == 0
     assert precision_and_recall(real, features(300, mean=9.0, seed=1)) == (0, 0)
+
+
+def test_the_nearest_neighbour_of_a_thing_is_another_thing():
+    real = torch.tensor([[0.0], [1.0], [3.0]])  # their nearest neighbours are 1, 1 and 2 away
+
+    assert coverage(real, torch.tensor([[5.0]]), neighbours=1) == 1 / 3
+    assert coverage(real, torch.tensor([[5.1]]), neighbours=1) == 0
+    assert precision_and_recall(real, torch.tensor([[-0.9], [4.9], [5.1]]), neighbours=1)[0] == 2 / 3

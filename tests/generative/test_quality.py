@@ -7,6 +7,7 @@ from dlpipe.columns import Columns
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
+from dlpipe_generative import quality as quality_module
 from dlpipe_generative.quality import Quality
 
 
@@ -24,9 +25,20 @@ def test_real_images_are_as_near_as_the_floor_and_noise_is_far(examples, stripes
     assert good["frechet_own"] < 3 * good["frechet_floor"] + 0.5
     assert bad["frechet_own"] > 10 * good["frechet_own"]
     assert bad["kid_own"] > good["kid_own"]
-    assert bad["frechet_floor"] == good["frechet_floor"]  # the classifier is taught once
+    assert bad["frechet_floor"] == good["frechet_floor"]
     assert good["precision"] > 0.5 > bad["precision"]
     assert (good["classes"], good["rarest_class"], good["as_asked"]) == (3, 1, 1)
+
+
+def test_the_classifier_is_taught_once(examples, stripes, parrot, monkeypatch):
+    quality, taught_before = judge(reader_steps=2), quality_module.taught
+    calls = []
+    monkeypatch.setattr(quality_module, "taught", lambda *given: calls.append(given) or taught_before(*given))
+
+    for _ in range(2):
+        quality.evaluate(parrot(stripes.split("dev").columns["images"]), examples)
+
+    assert len(calls) == 1
 
 
 def test_classes_that_are_missing_are_counted(examples, stripes, parrot):

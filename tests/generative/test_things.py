@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from dlpipe.columns import Columns
 from dlpipe.errors import InputError
@@ -25,11 +26,35 @@ def test_a_split_is_one_tensor_prepared_as_for_judging(stripes):
     assert noted == [False]
 
 
-def test_only_so_many_are_returned(stripes):
+def test_only_so_many_are_returned_from_all_over_the_split(stripes):
     images, classes = things(stripes, "train", CPU, "here", limit=7)
 
-    assert torch.equal(images, stripes.split("train").columns["images"][:7])
-    assert len(classes) == 7
+    columns, rows = stripes.split("train").columns, torch.tensor([0, 9, 19, 29, 39, 49, 59])
+    assert torch.equal(images, columns["images"][rows])
+    assert torch.equal(classes, columns["targets"][rows])
+    assert len(things(stripes, "test", CPU, "here", limit=99)[0]) == 15
+
+
+def test_so_many_of_a_dataset_are_read_and_no_more(stripes):
+    columns, read = stripes.split("train").columns, []
+
+    class Files(Dataset):
+        def prepare(self, batch, generator, training):
+            return batch | {"images": batch["images"] * 2}
+
+        def __len__(self):
+            return 60
+
+        def __getitem__(self, row):
+            read.append(row)
+            return {name: column[row] for name, column in columns.items()}
+
+    stripes.split = lambda name: Files()
+
+    images, _ = things(stripes, "train", CPU, "here", limit=2)
+
+    assert read == [0, 59]
+    assert torch.equal(images, columns["images"][[0, 59]] * 2)
 
 
 def test_data_of_neither_images_nor_points_is_refused(stripes):

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
 
 from dlpipe.batches import Batches
+from dlpipe.columns import Columns
 from dlpipe.compute import Compute
 from dlpipe.protocols import Data
 from dlpipe_generative.contracts import column_of
@@ -28,21 +31,33 @@ def device_of(model: nn.Module) -> torch.device:
 def things(
     data: Data, split: str, device: torch.device, who: str, limit: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the first things of a split (N, …) and their classes (N,), None where there are none.
+    """Return the things of a split (N, …) and their classes (N,), None where there are none.
 
     Args:
         who: wants them, for the message where there are none.
-        limit: so many; all if not given.
+        limit: so many, evenly from all over the split (whose first ones may be easier than the others, as those of
+            MNIST are); all if not given.
     """
-    found, classes, count = [], [], 0
-    for batch in Batches(data.split(split), BATCH, Compute(device), training=False).epoch(0):
+    chosen = data.split(split) if limit is None else _spread(data.split(split), limit)
+    found, classes = [], []
+    for batch in Batches(chosen, BATCH, Compute(device), training=False).epoch(0):
         found.append(batch[column_of([*batch], who)])
         if "targets" in batch:
             classes.append(batch["targets"])
-        count += len(found[-1])
-        if limit is not None and count >= limit:
-            break
-    return torch.cat(found)[:limit], torch.cat(classes)[:limit] if classes else None
+    return torch.cat(found), torch.cat(classes) if classes else None
+
+
+def _spread(split: Columns | Dataset[Any], limit: int) -> Columns | Dataset[Any]:
+    """Return so many examples of a split, evenly from all over it."""
+    count = len(split)  # type: ignore[arg-type]
+    if count <= limit:
+        return split
+    rows = torch.linspace(0, count - 1, limit).long()
+    if isinstance(split, Columns):
+        return Columns(split.batch(rows), prepare=split.prepare)
+    chosen = Subset(split, rows.tolist())
+    chosen.prepare = getattr(split, "prepare", None)  # type: ignore[attr-defined]
+    return chosen
 
 
 def normal(count: int, latent_dim: int, seed: int, device: torch.device) -> Tensor:

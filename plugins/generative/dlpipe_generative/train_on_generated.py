@@ -40,7 +40,7 @@ class TrainOnGenerated:
         self,
         num_classes: int,
         *,
-        count: Positive = 20_000,
+        count: Positive = 60_000,
         seed: NonNegative = 1,
         reader_steps: Positive = STEPS,
     ) -> None:
