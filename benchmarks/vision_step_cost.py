@@ -14,9 +14,7 @@ loops together. ``raw`` stands twice: how far the two are apart is the noise.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,20 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
+from in_turn import Steps, compare, in_loop
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlpipe.checkpoint import Checkpoints
 from dlpipe.compute import Compute
-from dlpipe.hooks import RunView
-from dlpipe.loop import Loop, Progressed
-from dlpipe.options import LoopOptions
-from dlpipe.progress import Progress
-from dlpipe.runs import MetricsLog
-from dlpipe.signals import StopSignals
 from dlpipe.supervised import Supervised
-from dlpipe.watchers import Watchers
 from dlpipe_vision.cnn import CNN, Layer
 from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
 from dlpipe_vision.mlp import MLP
@@ -56,7 +46,6 @@ VGG_LIKE: list[Layer] = [
     {"dense": 128, "norm": True},
 ]
 Images = tuple[Tensor, Tensor]
-Steps = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -79,11 +68,8 @@ def random_images(shape: tuple[int, int, int]) -> Images:
     return images, torch.randint(CLASSES, (EXAMPLES,), generator=generator)
 
 
-class NoCheckpoints(Checkpoints):
-    """Measures the steps alone; what a checkpoint costs is another question."""
-
-    def save(self, *arguments: Any, **options: Any) -> Path:
-        return self.folder
+def save(self, *arguments: Any, **options: Any) -> Path:
+    return self.folder
 
 
 def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_format) -> Steps:
@@ -125,32 +111,10 @@ def ours(data: Images, case: Case, folder: Path) -> Steps:
         batch_size=case.batch_size,
         optimizer={"use": "adam"},
     )
-    done = 0
-    view = RunView("benchmark", folder, SEED, 0, lambda reason: None)
-
-    def steps(count: int) -> None:
-        nonlocal done
-        loop = Loop(
-            trainer,
-            LoopOptions(steps=done + count),
-            evaluators={},
-            dev=None,
-            checkpoints=NoCheckpoints(folder),
-            log=MetricsLog(folder / "metrics.jsonl"),
-            watchers=Watchers({}, view, print),
-            progress=Progress(folder / "log.txt", Console(quiet=True)),
-            signals=StopSignals(),
-            samples=folder / "samples",
-            diagnose=lambda step: "",
-        )
-        loop.state = Progressed(step=done)
-        loop.run()
-        done += count
-
-    return steps
+    return in_loop(trainer, folder)
 
 
-def compare(case: Case, rounds: int) -> None:
+def compare_case(case: Case, rounds: int) -> None:
     """Time the loops of a case in turn and print what a step of each costs."""
     data = random_images(case.shape)
     with tempfile.TemporaryDirectory() as folder:
@@ -161,20 +125,7 @@ def compare(case: Case, rounds: int) -> None:
         }
         if case.memory != torch.contiguous_format:
             loops["plain"] = raw(data, case, torch.float32, torch.contiguous_format)
-        times: dict[str, list[float]] = {key: [] for key in loops}
-        for steps in loops.values():
-            steps(case.block)  # warm up
-        for turn in range(rounds):
-            order = list(loops) if turn % 2 else list(reversed(loops))
-            for key in order:
-                started = time.process_time()
-                loops[key](case.block)
-                times[key].append((time.process_time() - started) / case.block)
-    base = statistics.median(times["raw"] + times["raw again"])
-    print(f"{case.name}, batch {case.batch_size}: {rounds} blocks of {case.block} steps")
-    for key, values in times.items():
-        median = statistics.median(values)
-        print(f"  {key:<10} {median * 1e6:8.1f} us/step  ratio {median / base:.3f}  {(median - base) * 1e6:+7.1f} us")
+        compare(f"{case.name}, batch {case.batch_size}", loops, case.block, rounds)
 
 
 def cases() -> Iterator[Case]:
@@ -196,4 +147,4 @@ if __name__ == "__main__":
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     for case in cases():
-        compare(case, rounds)
+        compare_case(case, rounds)
