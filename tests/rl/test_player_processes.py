@@ -6,10 +6,24 @@ import pytest
 import torch
 
 from dlpipe.errors import DlpipeError
+from dlpipe_rl import ppo as module
+from dlpipe_rl.actor_critic import ActorCritic
+from dlpipe_rl.dqn import DQN
 from dlpipe_rl.gymnasium_id import environment
+from dlpipe_rl.q_network import QNetwork
+
+from .conftest import CPU
 
 #: Every player of three shares, unequal ones.
 PLAYERS, WORKERS = 5, 2
+
+
+def dqn(data):
+    return DQN(QNetwork((4,), 2, hidden=(5,)), data, CPU, 3, num_envs=3, learning_starts=30, batch_size=8)
+
+
+def ppo(data):
+    return module.ppo(ActorCritic((4,), 2, (), hidden=(5,)), data, CPU, 3, num_envs=3, moves=20, batch_size=30)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +62,20 @@ def test_what_goes_wrong_in_a_process_is_told_here(both):
 
     with pytest.raises(DlpipeError, match=r"CartPole-v1 raised AssertionError: 77 .* in step\(\), at timestep 1"):
         both[1].step(np.array([0, 0, 0, 0, 77]))
+
+
+@pytest.mark.parametrize("make", [dqn, ppo])
+def test_a_trainer_learns_the_same_whoever_plays(make):
+    learned = []
+    for workers in (0, 1):
+        torch.manual_seed(0)
+        made = make(environment(workers=workers))
+        taking = made.steps()
+        told = [next(taking) for _ in range(4)]
+        learned.append([float(numbers["loss"]) for numbers in told])
+        made.close()
+
+    assert learned[0] == learned[1]
 
 
 def test_signals_to_all_processes_are_left_to_the_trainer(both):

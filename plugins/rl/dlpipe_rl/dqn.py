@@ -226,6 +226,7 @@ class DQN:
         assert self._obs is not None
         actions = self._actions(self._obs)
         moves = self._players.step(actions)
+        self._obs = moves.obs
         made, lost = self._replay.add(actions, moves.rewards, moves.terminated, moves.obs, moves.last)
         if self._priorities:
             self._priorities.add(made, lost)

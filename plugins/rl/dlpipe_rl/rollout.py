@@ -110,6 +110,7 @@ class Collector:
             actions = head.sample(choice, self._random)
             log_prob = head.log_prob(choice, actions)
         moves = self._players.step(actions.cpu().numpy())
+        self._obs = moves.obs
         self.timestep += len(self._players)
         closing = value.new_zeros(len(value))  # values of what was seen where an episode was cut off
         if cut := [player for player in moves.last if moves.truncated[player]]:
