@@ -16,29 +16,18 @@ import argparse
 import copy
 import importlib.util
 import random
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from rich.console import Console
+from in_turn import Steps, compare, in_loop
 from torch import nn
 from torch.nn import functional as F
 
-from dlpipe.checkpoint import Checkpoints
 from dlpipe.compute import Compute
-from dlpipe.hooks import RunView
-from dlpipe.loop import Loop, Progressed
-from dlpipe.options import LoopOptions
-from dlpipe.progress import Progress
-from dlpipe.runs import MetricsLog
-from dlpipe.signals import StopSignals
-from dlpipe.watchers import Watchers
 from dlpipe_rl.dqn import DQN
 from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.q_network import QNetwork
@@ -48,14 +37,11 @@ BATCH, REPLAY, STARTS, COPY_EVERY = 128, 100_000, 1000, 500
 LOG_EVERY = 1000  # as pipelines/dqn_cartpole.toml has it
 
 
-class NoCheckpoints(Checkpoints):
-    """Measures the steps alone; what a checkpoint costs is another question."""
-
-    def save(self, *arguments: Any, **options: Any) -> Path:
-        return self.folder
+def save(self, *arguments: Any, **options: Any) -> Path:
+    return self.folder
 
 
-def raw() -> Callable[[int], None]:
+def raw() -> Steps:
     """Return a function that takes timesteps in a hand-written loop."""
     torch.manual_seed(SEED)
     env = gym.make("CartPole-v1", disable_env_checker=True)
@@ -107,7 +93,7 @@ def raw() -> Callable[[int], None]:
     return steps
 
 
-def ours(folder: Path) -> Callable[[int], None]:
+def ours(folder: Path) -> Steps:
     """Return a function that takes timesteps in dlpipe's loop, log points and metrics.jsonl included."""
     torch.manual_seed(SEED)
     data = environment()
@@ -125,32 +111,10 @@ def ours(folder: Path) -> Callable[[int], None]:
         epsilon_end=EPSILON,
         optimizer={"use": "adam", "lr": 1e-3, "fused": True},
     )
-    done = 0
-    view = RunView("benchmark", folder, SEED, 0, lambda reason: None)
-
-    def steps(count: int) -> None:
-        nonlocal done
-        loop = Loop(
-            trainer,
-            LoopOptions(steps=done + count, log_every=LOG_EVERY),
-            evaluators={},
-            dev=None,
-            checkpoints=NoCheckpoints(folder),
-            log=MetricsLog(folder / "metrics.jsonl"),
-            watchers=Watchers({}, view, print),
-            progress=Progress(folder / "log.txt", Console(quiet=True)),
-            signals=StopSignals(),
-            samples=folder / "samples",
-            diagnose=lambda step: "",
-        )
-        loop.state = Progressed(step=done)
-        loop.run()
-        done += count
-
-    return steps
+    return in_loop(trainer, folder, log_every=LOG_EVERY)
 
 
-def stable_baselines() -> Callable[[int], None]:
+def stable_baselines() -> Steps:
     """Return a function that takes timesteps in Stable-Baselines3's DQN."""
     from stable_baselines3 import DQN as Theirs  # noqa: N811  not a dependency of dlpipe
 
@@ -179,25 +143,12 @@ def stable_baselines() -> Callable[[int], None]:
     return steps
 
 
-def compare(block: int, rounds: int) -> None:
+def compare_loops(block: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         loops = {"raw": raw(), "dlpipe": ours(Path(folder)), "raw again": raw()}
         if importlib.util.find_spec("stable_baselines3"):
             loops["sb3"] = stable_baselines()
-        times: dict[str, list[float]] = {key: [] for key in loops}
-        for steps in loops.values():
-            steps(block)  # warm up
-        for turn in range(rounds):
-            order = list(loops) if turn % 2 else list(reversed(loops))
-            for key in order:
-                started = time.process_time()
-                loops[key](block)
-                times[key].append((time.process_time() - started) / block)
-    base = statistics.median(times["raw"] + times["raw again"])
-    print(f"DQN on CartPole-v1: {rounds} blocks of {block} timesteps, an update in each")
-    for key, values in times.items():
-        median = statistics.median(values)
-        print(f"  {key:<10} {median * 1e6:8.1f} us  ratio {median / base:.3f}  {1 / median:8.0f} timesteps/CPU-s")
+        compare("DQN on CartPole-v1, a timestep and an update in each step", loops, block, rounds)
 
 
 if __name__ == "__main__":
@@ -206,4 +157,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     random.seed(SEED)
-    compare(1000, arguments.rounds)
+    compare_loops(1000, arguments.rounds)

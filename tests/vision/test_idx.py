@@ -41,7 +41,11 @@ def test_images_and_labels_are_read_plain_or_compressed(folder):
     data = idx(path=folder, dev=0, labels=["coat", "shoe"])
 
     assert data.splits == ("train",)
-    assert data.facts == {"image_shape": (1, 3, 4), "num_classes": 2, "labels": ["coat", "shoe"]}
+    assert {name: data.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
+        "image_shape": (1, 3, 4),
+        "num_classes": 2,
+        "labels": ["coat", "shoe"],
+    }
     assert data.pictures("train", torch.tensor([1]))[0, 0, 2].tolist() == [20, 21, 22, 23]
     assert data.split("train").columns["targets"].tolist() == [1, 0]
 

@@ -95,7 +95,19 @@ def test_nothing_is_said_where_all_classes_are_there():
 def test_facts_are_those_of_the_training_images():
     labels = ["cat", "dog", "owl"]
 
-    assert data().facts == {"image_shape": (3, 4, 6), "num_classes": 3, "labels": labels}
+    facts = data(normalize="unit").facts
+
+    assert facts == {"image_shape": (3, 4, 6), "num_classes": 3, "labels": labels, "pixel_range": (0.0, 1.0)}
+
+
+@pytest.mark.parametrize("normalize", ["standardize", "unit", "symmetric", "none"])
+def test_the_range_of_pixels_is_what_black_and_white_become(normalize):
+    made = data(normalize=normalize)
+    both = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 6)
+
+    prepared_both = made._normalized(both)
+
+    assert_close(made.facts["pixel_range"], (float(prepared_both.min()), float(prepared_both.max())))
 
 
 @pytest.mark.parametrize("lazy", [False, True])

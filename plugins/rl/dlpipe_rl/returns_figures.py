@@ -40,5 +40,6 @@ def draw_values(path: Path, played: Sequence[Played], gamma: float) -> None:
             ends = [min(expected.min(), followed.min()), max(expected.max(), followed.max())]
             scatter.plot(ends, ends, color=GREY, linewidth=1)
             scatter.plot(followed[shown], expected[shown], ".", color=VERMILION, markersize=3, alpha=0.4)
-            scatter.set_title(f"over-estimated by {(expected - followed).mean():+.2f} on average")
+            error = float((expected - followed).mean())
+            scatter.set_title(f"{'over' if error > 0 else 'under'}-estimated by {abs(error):.2f} on average")
         scatter.set(xlabel="what followed", ylabel="expected by the model")

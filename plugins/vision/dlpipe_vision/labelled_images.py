@@ -146,10 +146,19 @@ class LabelledImages:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``image_shape`` (C, H, W), ``num_classes`` and ``labels``."""
+        """``image_shape`` (C, H, W), ``num_classes``, ``labels``, and ``pixel_range``: what black and white become."""
         state = self.state()
         labels = list(state["labels"])
-        return {"image_shape": tuple(state["image_shape"]), "num_classes": len(labels), "labels": labels}
+        offset, factor = self._scale(255.0, torch.device("cpu"))
+        return {
+            "image_shape": tuple(state["image_shape"]),
+            "num_classes": len(labels),
+            "labels": labels,
+            "pixel_range": (
+                round(float((0 - offset).mul(factor).min()), 6),
+                round(float((255 - offset).mul(factor).max()), 6),
+            ),
+        }
 
     @property
     def labels(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dlpipe import Data, Evaluator, Model, hookimpl
 
 DLPIPE_API = (1, 0)
-FACTS = ("image_shape", "num_classes", "labels")
+FACTS = ("image_shape", "num_classes", "labels", "pixel_range")
 EXTRA = "dlpipe[vision]"
 
 

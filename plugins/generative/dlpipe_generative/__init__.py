@@ -1,0 +1,1 @@
+"""Machines that draw: auto-encoders, variational auto-encoders and generative adversarial nets."""

@@ -1,0 +1,156 @@
+"""Deep convolutional generative adversarial net.
+
+Source: Radford, Metz & Chintala 2016, "Unsupervised Representation Learning with Deep Convolutional Generative
+Adversarial Networks", https://arxiv.org/abs/1511.06434, section 3 and figure 1; spectral normalisation: Miyato et al.
+2018, https://arxiv.org/abs/1802.05957; conditional: Miyato & Koyama 2018, "cGANs with Projection Discriminator".
+Departs from it: normal noise where the paper has uniform noise; the size follows from the data; the discriminator gives
+scores, no probabilities.
+Axes: B images, C channels, H rows, W columns, Z numbers an image is drawn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from dlpipe.fields import Positive
+from dlpipe_generative.pixels import SYMMETRIC, check_range
+from dlpipe_generative.projection import Projection
+from dlpipe_generative.strided import double, half, halvings
+from dlpipe_generative.wishes import classes_told, with_class
+
+Norm = Literal["batch", "spectral", "none"]
+#: Section 4 of the paper: deviation of the first weights, slope of leaky ReLU below 0.
+DEVIATION, SLOPE = 0.02, 0.2
+
+
+class DCGAN(nn.Module):
+    """A generator that doubles a small map until it is an image, and a discriminator that halves an image again.
+
+    With the defaults and images of 64×64 pixels it is the paper's: maps of 4×4 pixels and 1024 channels.
+
+    Args:
+        image_shape: C, H, W.
+        pixel_range: what black and white are; expected -1 and 1.
+        num_classes: of the data; used where the model is conditional.
+        latent_dim: Z.
+        channels: of the layer next to the image; each further one has twice as many.
+        kernel: side of all convolutions.
+        smallest: an image is halved while its sides stay whole and at least so long.
+        discriminator_norm: "batch" normalisation in all layers but the first, as in the paper; "spectral"
+            normalisation of all its weights; or "none". The losses "wgan_gp" and "hinge" want one of the latter two.
+        conditional: tell both nets the class, so that one can ask for a class.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        pixel_range: tuple[float, float],
+        *,
+        num_classes: int | None = None,
+        latent_dim: Positive = 100,
+        channels: Positive = 128,
+        kernel: Literal[3, 4, 5] = 5,
+        smallest: Positive = 4,
+        discriminator_norm: Norm = "batch",
+        conditional: bool = False,
+    ) -> None:
+        super().__init__()
+        check_range("generative.dcgan", pixel_range, SYMMETRIC)
+        self.num_classes = classes_told("generative.dcgan", conditional, num_classes)
+        self.latent_dim = latent_dim
+        *halved, size = halvings(image_shape, smallest)
+        widths = [image_shape[0], *(channels * 2**depth for depth in range(len(halved)))]
+        self.generator = Generator(widths[::-1], size, latent_dim, kernel, self.num_classes)
+        self.discriminator = Discriminator(widths, size, kernel, discriminator_norm, self.num_classes)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Score how real images (B, C, H, W) look: (B,)."""
+        return self.discriminator(images, targets)  # type: ignore[no-any-return]
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Return the scores: they are the prediction."""
+        return outputs
+
+    def draw(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Draw images (B, C, H, W), pixels from -1 to 1, from numbers (B, Z), of classes (B,) if conditional."""
+        return self.generator(latent, targets)  # type: ignore[no-any-return]
+
+
+class Generator(nn.Module):
+    """From numbers to a small map of many channels, and by doubling to an image.
+
+    Args:
+        widths: channels of the maps, the image's last.
+        size: H and W of the first.
+    """
+
+    def __init__(
+        self, widths: list[int], size: tuple[int, int], latent_dim: int, kernel: int, num_classes: int | None
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.project = nn.Sequential(
+            nn.Linear(latent_dim + (num_classes or 0), widths[0] * prod(size), bias=False),
+            nn.Unflatten(1, (widths[0], *size)),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        )
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths[:-1]):
+            layers += [
+                double(inputs, outputs, kernel, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers, double(widths[-2], widths[-1], kernel), nn.Tanh())
+
+    def forward(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Map numbers (B, Z) to images (B, C, H, W)."""
+        maps = self.project(with_class(latent, targets, self.num_classes))
+        # Channels last takes a fifth off the steps of convolutions on a CPU, and more on a GPU in bfloat16.
+        return self.layers(maps.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+
+class Discriminator(nn.Module):
+    """By halving from an image to a small map of many channels, and from that to a score.
+
+    Args:
+        widths: channels of the maps, the image's first.
+        size: H and W of the last.
+    """
+
+    def __init__(
+        self, widths: list[int], size: tuple[int, int], kernel: int, norm: Norm, num_classes: int | None
+    ) -> None:
+        super().__init__()
+        weighted: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else nn.Identity()
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            batch = norm == "batch" and bool(layers)  # not behind the image itself, section 3 of the paper
+            layers.append(weighted(half(inputs, outputs, kernel, bias=not batch)))
+            layers += [nn.BatchNorm2d(outputs)] if batch else []
+            layers.append(nn.LeakyReLU(SLOPE, inplace=True))
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.score = Projection(widths[-1] * prod(size), num_classes)
+        weighted(self.score.linear)
+
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Map images (B, C, H, W) to scores (B,)."""
+        features = self.layers(images.contiguous(memory_format=torch.channels_last))
+        return self.score(features, targets)  # type: ignore[no-any-return]
+
+
+def _initialise(layer: nn.Module) -> None:
+    """Draw first weights of mean 0 and deviation 0.02, as in the paper; those of batch normalisation around 1."""
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0.0, DEVIATION)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1.0, DEVIATION)

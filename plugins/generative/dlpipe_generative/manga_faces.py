@@ -1,0 +1,130 @@
+"""Comic faces that a seeded hand draws: data whose factors are known, so that one can count what a machine draws.
+
+Axes: N faces, C channels (one, grey), H rows, W columns, A attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dlpipe.columns import Columns
+from dlpipe.compute import derived_seed
+from dlpipe.errors import InputError
+from dlpipe.fields import Positive
+from dlpipe.protocols import Batch
+from dlpipe_generative import face_drawing
+from dlpipe_generative.face_drawing import FACTORS, Hand, draw_face, factors_of
+from dlpipe_generative.pixels import SYMMETRIC, UNIT, PixelRange
+
+Label = Literal["hair", "hair_tone", "eyes", "mouth", "glasses", "screentone"]
+RANGES: Mapping[str, PixelRange] = {"unit": UNIT, "symmetric": SYMMETRIC}
+
+
+class MangaFaces:
+    """Grey faces of independent factors: hair, hair_tone, eyes, mouth, glasses and screentone.
+
+    Each face follows from the seed and its number alone, so any part of the data can be drawn again.
+
+    Args:
+        size: H and W.
+        count: training faces; development and test have a tenth of that each.
+        label: which factor is the class of a face (``targets``), for conditional models and for classifiers.
+        normalize: "symmetric" (-1 to 1) or "unit" (0 to 1).
+        seed: another one gives other faces.
+    """
+
+    splits = ("train", "dev", "test")
+
+    def __init__(
+        self,
+        *,
+        size: Positive = 64,
+        count: Positive = 4000,
+        label: Label = "hair",
+        normalize: Literal["symmetric", "unit"] = "symmetric",
+        seed: int = 0,
+    ) -> None:
+        self._size, self._count, self._label, self._seed = size, count, label, seed
+        self._range = RANGES[normalize]
+        self._drawn: dict[str, Columns] = {}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``image_shape``, ``pixel_range``, ``num_classes``, ``labels``, and how often ``attributes`` are what."""
+        labels = list(FACTORS[self._label])
+        return {
+            "image_shape": (1, self._size, self._size),
+            "pixel_range": self._range,
+            "num_classes": len(labels),
+            "labels": labels,
+            "attributes": {name: dict(shares) for name, shares in FACTORS.items()},
+        }
+
+    def split(self, name: str) -> Columns:
+        """Return ``images`` (N, 1, H, W), ``targets`` (N,), and ``factors`` (N, A), numbers of values."""
+        if name not in self._drawn:
+            count = self._count if name == "train" else max(1, self._count // 10)
+            faces = [self._face(f"{name} {number}") for number in range(count)]
+            factors = torch.tensor([_numbers(factors) for factors, _ in faces])
+            images = torch.stack([image for _, image in faces])
+            targets = factors[:, list(FACTORS).index(self._label)]
+            columns = {"images": images, "targets": targets, "factors": factors}
+            self._drawn[name] = Columns(columns, prepare=self._prepare)
+        return self._drawn[name]
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Draw a face that no split has; `item` names it, such as ``"17"``, and always means the same one."""
+        return {"images": self._normalized(self._face(f"predict {item}")[1])}
+
+    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+        """Return a class that was predicted for a face, and what it really is like.
+
+        Raises:
+            InputError: the prediction is no class.
+        """
+        if prediction.is_floating_point() or prediction.dim():
+            raise InputError(f"{item}: the model predicts no class; leave out the items to have it draw")
+        value = list(FACTORS[self._label])[int(prediction)]
+        return {"face": item, self._label: value, "drawn as": self._face(f"predict {item}")[0]}
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: nothing is learned from the faces."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over nothing."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of what the faces follow from, the code that draws them included."""
+        what = (self._size, self._count, self._label, self._seed, inspect.getsource(face_drawing))
+        return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+
+    def _face(self, name: str) -> tuple[dict[str, str], Tensor]:
+        random = Random(derived_seed(self._seed, "face", name))
+        factors = factors_of(random)
+        return factors, _bytes(draw_face(factors, Hand.of(random), self._size))
+
+    def _prepare(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+        return batch | {"images": self._normalized(batch["images"])}
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        low, high = self._range
+        return images.float().mul_((high - low) / 255).add_(low)
+
+
+def _numbers(factors: Mapping[str, str]) -> list[int]:
+    return [list(FACTORS[name]).index(value) for name, value in factors.items()]
+
+
+def _bytes(picture: Image.Image) -> Tensor:
+    """Return a grey picture as bytes (1, H, W)."""
+    return torch.from_numpy(np.array(picture))[None]

@@ -1,0 +1,98 @@
+"""Shared by the tests of generative: a few made-up images, and how models are judged on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dlpipe.columns import Columns
+from dlpipe.compute import Compute
+from dlpipe.evaluation import Examples
+
+CPU = Compute(torch.device("cpu"))
+
+
+class Stripes:
+    """Images of 4 rows and 6 columns, of three classes: which of three stripes is bright; a little noise.
+
+    Args:
+        low: what black is; white is 1.
+    """
+
+    splits = ("train", "dev", "test")
+
+    def __init__(self, low: float = 0.0, count: int = 60) -> None:
+        self._low, self._count = low, count
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return {
+            "image_shape": (1, 4, 6),
+            "num_classes": 3,
+            "labels": ["left", "middle", "right"],
+            "pixel_range": (self._low, 1.0),
+        }
+
+    def split(self, name: str) -> Columns:
+        generator = torch.Generator().manual_seed(self.splits.index(name))
+        count = self._count if name == "train" else 15
+        targets = torch.arange(count) % 3
+        images = torch.rand(count, 1, 4, 6, generator=generator) * 0.2
+        for column in range(6):
+            images[targets == column // 2, :, :, column] += 0.7
+        return Columns({"images": images * (1 - self._low) + self._low, "targets": targets})
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def stripes() -> Stripes:
+    """Images from 0 to 1."""
+    return Stripes()
+
+
+@pytest.fixture
+def dark_stripes() -> Stripes:
+    """Images from -1 to 1."""
+    return Stripes(low=-1.0)
+
+
+@pytest.fixture
+def examples(stripes) -> Examples:
+    """The test split of `stripes`."""
+    return Examples(stripes, "test", CPU)
+
+
+@pytest.fixture
+def dark_examples(dark_stripes) -> Examples:
+    """The test split of `dark_stripes`."""
+    return Examples(dark_stripes, "test", CPU)
+
+
+class Parrot(nn.Module):
+    """Draws images (1, 4, 6) that are given to it, one after the other, whatever it is asked for."""
+
+    latent_dim = 5
+
+    def __init__(self, images: Tensor, num_classes: int | None = None) -> None:
+        super().__init__()
+        self.images = images
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.num_classes = num_classes
+        self._next = 0
+
+    def draw(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
+        rows = (torch.arange(len(latent)) + self._next) % len(self.images)
+        self._next += len(latent)
+        return self.images[rows]
+
+
+@pytest.fixture
+def parrot() -> type[Parrot]:
+    """A model that draws what it is given."""
+    return Parrot

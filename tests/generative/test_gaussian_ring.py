@@ -1,0 +1,33 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlpipe.errors import InputError
+from dlpipe_generative.gaussian_ring import GaussianRing
+
+
+def test_points_lie_around_modes_on_a_circle_each_as_often():
+    data = GaussianRing(modes=5, radius=3.0, deviation=0.1, count=5000)
+    points = data.split("train").columns["points"]
+    centers = torch.tensor(data.facts["mode_centers"])
+
+    nearest = torch.cdist(points, centers).argmin(1)
+    offsets = points - centers[nearest]
+
+    assert_close(centers.norm(dim=1), torch.full((5,), 3.0))
+    assert nearest.bincount().tolist() == [1000] * 5
+    assert_close(offsets.std(0), torch.full((2,), 0.1), atol=0.005, rtol=0)
+
+
+def test_the_same_seed_gives_the_same_points_and_each_split_its_own():
+    data = GaussianRing(count=50)
+
+    assert torch.equal(data.split("dev").columns["points"], GaussianRing(count=50).split("dev").columns["points"])
+    assert not torch.equal(data.split("dev").columns["points"], data.split("test").columns["points"])
+    assert GaussianRing(seed=1).fingerprint() != data.fingerprint() == GaussianRing(count=50).fingerprint()
+
+
+def test_a_point_can_be_typed():
+    assert_close(GaussianRing().encode("0.5, -2")["points"], torch.tensor([0.5, -2.0]))
+    with pytest.raises(InputError, match='"left": expected a point, two numbers such as "0.5 2"'):
+        GaussianRing().encode("left")

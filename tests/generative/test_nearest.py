@@ -1,0 +1,28 @@
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from dlpipe_generative.nearest import Nearest, nearest
+
+
+def test_the_nearest_of_known_images_is_found():
+    known = torch.tensor([0.0, 3.0, 10.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    images = torch.tensor([9.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+
+    distances, rows = nearest(images, known)
+
+    assert_close(distances, torch.tensor([2.0, 2.0]))
+    assert rows.tolist() == [2, 0]
+
+
+def test_copies_are_noticed_and_new_images_are_none(examples, stripes, parrot, tmp_path):
+    judge = Nearest((0.0, 1.0), count=15)
+
+    copied = judge.evaluate(parrot(stripes.split("train").columns["images"]), examples)
+    judge.write(tmp_path)
+    new = judge.evaluate(parrot(stripes.split("dev").columns["images"]), examples)
+
+    assert copied == {"copies": 1.0, "distance_ratio": 0.0}
+    assert new["copies"] <= 0.2
+    assert 0.8 < new["distance_ratio"] < 1.2
+    assert Image.open(tmp_path / "nearest.png").size == (15 * 62 + 2, 2 * 42 + 2)

@@ -1,0 +1,127 @@
+import math
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.distributions import Bernoulli, Normal
+from torch.distributions import kl_divergence as torch_kl
+from torch.testing import assert_close
+
+from dlpipe_generative.vae import VAE, kl_divergence, log_normal, sampled
+
+SHAPE, UNIT = (1, 4, 6), (0.0, 1.0)
+
+
+def tiny(**options):
+    torch.manual_seed(0)
+    return VAE(SHAPE, UNIT, **{"hidden": (7, 5), "latent_dim": 3, **options})
+
+
+def images(count=8):
+    return torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)).round()
+
+
+@pytest.mark.parametrize("net", ["dense", "conv"])
+def test_shapes_are_those_of_images_and_codes(net):
+    model = tiny(net=net, hidden=(5,))
+
+    drawn = model(images())
+
+    assert drawn.pixels.shape == drawn.wanted.shape == (8, *SHAPE)
+    assert drawn.mean.shape == drawn.log_variance.shape == (8, 3)
+    assert model.draw(torch.zeros(2, 3)).shape == (2, *SHAPE)
+
+
+def test_the_divergence_is_torchs_own_summed_over_the_code():
+    mean, log_variance = torch.randn(5, 3), torch.randn(5, 3)
+
+    wanted = torch_kl(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
+
+    assert_close(kl_divergence(mean, log_variance), wanted)
+
+
+def test_the_divergence_is_what_samples_say():
+    torch.manual_seed(0)
+    mean, log_variance = torch.tensor([[1.0, -0.5]]), torch.tensor([[-1.0, 0.3]])
+    latent = sampled(mean, log_variance, torch.randn(200_000, 2))
+
+    found = (log_normal(latent, mean, log_variance) - log_normal(latent, 0.0, 0.0)).sum(1).mean()
+
+    assert_close(found, kl_divergence(mean, log_variance)[0], atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_likelihood_is_that_of_the_named_distribution_summed_over_pixels(likelihood):
+    model, latent = tiny(likelihood=likelihood, scale=0.3), torch.randn(8, 3)
+    drawn = model.draw(latent)
+    of_pixels = Bernoulli(drawn) if likelihood == "bernoulli" else Normal(drawn, 0.3)
+
+    assert_close(model.log_likelihood(images(), latent), of_pixels.log_prob(images()).flatten(1).sum(1))
+
+
+def test_the_loss_is_a_sum_over_dimensions_and_a_mean_over_the_batch():
+    model = tiny(beta=2.0).eval()
+    drawn = model(images())
+
+    each = 2.0 * kl_divergence(drawn.mean, drawn.log_variance) - model.log_likelihood(images(), drawn.mean)
+
+    assert_close(model.loss(drawn), each.mean())
+    assert model.loss(drawn) > 5  # some 24 pixels of ln 2 each
+
+
+def test_the_weight_of_the_divergence_grows_over_the_warmup_and_is_kept():
+    model = tiny(warmup_steps=4, beta=3.0)
+    weights = [float(model._weight()) for _ in range(3)]
+    other = tiny(warmup_steps=4, beta=3.0)
+    other.load_state_dict(load(save(model.state_dict())))
+
+    weights += [float(other._weight()) for _ in range(2)]
+
+    assert weights == [0.75, 1.5, 2.25, 3.0, 3.0]
+    assert other.eval()._weight() == 3.0
+
+
+def test_grey_becomes_black_and_white_anew_in_training_only():
+    model, grey = tiny(), torch.full((400, *SHAPE), 0.25)
+
+    first, second = model(grey).wanted, model(grey).wanted
+
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(first, second)
+    assert abs(float(first.mean()) - 0.25) < 0.02
+    assert_close(model.eval()(grey).wanted, grey)
+    assert_close(tiny(likelihood="gaussian")(grey).wanted, grey)
+
+
+def test_a_class_that_is_told_changes_what_is_drawn():
+    model, latent = tiny(conditional=True, num_classes=3), torch.zeros(3, 3)
+
+    drawn = model.draw(latent, torch.tensor([0, 1, 2]))
+
+    assert not torch.allclose(drawn[0], drawn[1])
+    with pytest.raises(ValueError, match=r"draws by class: expected targets \(B,\) from 0 to 2, got none"):
+        model.draw(latent)
+
+
+def test_a_class_cannot_be_told_where_the_data_has_none():
+    with pytest.raises(ValueError, match="conditional = true: the data has no classes"):
+        tiny(conditional=True)
+
+
+def test_a_batch_is_learned_by_heart():
+    model = tiny(hidden=(64,), latent_dim=8, beta=0.0, likelihood="gaussian", scale=1.0)
+    optimizer, batch = torch.optim.Adam(model.parameters(), lr=1e-2), images()
+    for _ in range(400):
+        optimizer.zero_grad()
+        model.loss(model(batch)).backward()
+        optimizer.step()
+
+    least = 24 * 0.5 * math.log(2 * math.pi)  # of a density of deviation 1 at its centre
+    assert model.loss(model.eval()(batch)) < least + 0.5
+
+
+def test_pixels_that_it_cannot_draw_are_refused():
+    with pytest.raises(
+        ValueError, match="generative.vae draws pixels from 0 to 1, but those of the data run from -0.42 to 2.82"
+    ):
+        VAE(SHAPE, (-0.42, 2.82))
