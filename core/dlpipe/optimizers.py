@@ -65,6 +65,18 @@ def build_schedule(
     return SequentialLR(optimizer, [warmup, schedule], [warmup_steps])
 
 
+def after_step(schedule: LRScheduler | None) -> None:
+    """Tell a schedule that counts steps of one more."""
+    if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
+        schedule.step()
+
+
+def after_evaluation(schedule: LRScheduler | None, score: float) -> None:
+    """Tell a schedule that waits for plateaus of a score that should fall."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(score)
+
+
 def schedule_state(schedule: LRScheduler) -> dict[str, Any]:
     """Return a schedule's state without the parts that ``weights_only`` would not load."""
     return _plain(schedule.state_dict())

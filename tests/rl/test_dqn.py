@@ -124,3 +124,17 @@ def test_a_replay_that_fits_nowhere_is_refused():
 
 def test_what_the_replay_takes_is_told():
     assert trainer().notes == ["replay of 100,001 frames: 400 kB in memory"]
+
+
+def test_a_schedule_that_waits_for_plateaus_is_told_of_evaluations_only():
+    made = trainer(
+        schedule={"use": "reduce_on_plateau", "patience": 0, "factor": 0.5}, optimizer={"use": "sgd", "lr": 0.1}
+    )
+
+    take(made, 3)
+    rate = made.logged()["lr"]
+    for score in (1.0, 2.0):
+        made.evaluated(score)
+
+    assert rate == 0.1
+    assert made.logged()["lr"] == 0.05

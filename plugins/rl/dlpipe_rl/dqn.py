@@ -17,13 +17,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlpipe.checkpoint import Block
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.optimizers import build_optimizer, build_schedule, schedule_state
+from dlpipe.optimizers import after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episodes import Array, Episode
 from dlpipe_rl.exploration import Epsilon
@@ -158,8 +157,7 @@ class DQN:
             while self._timestep < self._learning_starts:
                 episodes += self._move()
             losses = [self._update() for _ in range(self._updates)]
-            if self._schedule:
-                self._schedule.step()
+            after_step(self._schedule)
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
             yield metrics | told(episodes)
 
@@ -173,8 +171,7 @@ class DQN:
 
     def evaluated(self, score: float) -> None:
         """Tell a schedule that waits for plateaus."""
-        if isinstance(self._schedule, ReduceLROnPlateau):
-            self._schedule.step(score)
+        after_evaluation(self._schedule, score)
 
     def state_dict(self) -> dict[str, Any]:
         """Return optimizer, target network, replay, environments, randomness and counts."""

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
-from dlpipe.optimizers import build_schedule, schedule_state
+from dlpipe.optimizers import after_evaluation, after_step, build_schedule, schedule_state
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.rollout import Collector, Rollout
@@ -103,8 +102,7 @@ class OnPolicy:
                 self.model.train()
             rollout = self._collector.episodes() if self._moves is None else self._collector.moves(self._moves)
             metrics = self._update(self._lesson(rollout), self._random)
-            if self._schedule and not isinstance(self._schedule, ReduceLROnPlateau):
-                self._schedule.step()
+            after_step(self._schedule)
             yield metrics | told(rollout.episodes)
 
     def logged(self) -> dict[str, float]:
@@ -113,8 +111,7 @@ class OnPolicy:
 
     def evaluated(self, score: float) -> None:
         """Tell a schedule that waits for plateaus."""
-        if isinstance(self._schedule, ReduceLROnPlateau):
-            self._schedule.step(score)
+        after_evaluation(self._schedule, score)
 
     def state_dict(self) -> dict[str, Any]:
         """Return optimizer, schedule, environments, randomness and counts."""
