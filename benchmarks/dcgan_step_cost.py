@@ -13,28 +13,18 @@ gradients of its own weights while the generator learns.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
+from in_turn import Steps, compare, in_loop
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlpipe.checkpoint import Checkpoints
 from dlpipe.columns import Columns
 from dlpipe.compute import Compute
-from dlpipe.hooks import RunView
-from dlpipe.loop import Loop, Progressed
-from dlpipe.options import LoopOptions
-from dlpipe.progress import Progress
-from dlpipe.runs import MetricsLog
-from dlpipe.signals import StopSignals
-from dlpipe.watchers import Watchers
 from dlpipe_generative.dcgan import DCGAN
 from dlpipe_generative.gan_trainer import GANTrainer
 
@@ -66,14 +56,11 @@ class RandomImages:
         )
 
 
-class NoCheckpoints(Checkpoints):
-    """Measures the steps alone; what a checkpoint costs is another question."""
-
-    def save(self, *arguments: Any, **options: Any) -> Path:
-        return self.folder
+def save(self, *arguments: Any, **options: Any) -> Path:
+    return self.folder
 
 
-def raw(images: Tensor) -> Callable[[int], None]:
+def raw(images: Tensor) -> Steps:
     """Return a function that takes steps in a loop as one writes it by hand."""
     model = make()
     generator, discriminator = model.generator, model.discriminator
@@ -110,7 +97,7 @@ def raw(images: Tensor) -> Callable[[int], None]:
     return steps
 
 
-def ours(images: Tensor, folder: Path) -> Callable[[int], None]:
+def ours(images: Tensor, folder: Path) -> Steps:
     """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
     adam = {"use": "adam", **ADAM}
     trainer = GANTrainer(
@@ -122,53 +109,18 @@ def ours(images: Tensor, folder: Path) -> Callable[[int], None]:
         generator_optimizer=adam,
         discriminator_optimizer=adam,
     )
-    done = 0
-    view = RunView("benchmark", folder, SEED, 0, lambda reason: None)
-
-    def steps(count: int) -> None:
-        nonlocal done
-        loop = Loop(
-            trainer,
-            LoopOptions(steps=done + count),
-            evaluators={},
-            dev=None,
-            checkpoints=NoCheckpoints(folder),
-            log=MetricsLog(folder / "metrics.jsonl"),
-            watchers=Watchers({}, view, print),
-            progress=Progress(folder / "log.txt", Console(quiet=True)),
-            signals=StopSignals(),
-            diagnose=lambda step: "",
-            samples=folder / "samples",
-        )
-        loop.state = Progressed(step=done)
-        loop.run()
-        done += count
-
-    return steps
+    return in_loop(trainer, folder)
 
 
-def compare(block: int, rounds: int) -> None:
+def compare_loops(block: int, rounds: int) -> None:
     images = torch.randint(256, (EXAMPLES, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(SEED))
     with tempfile.TemporaryDirectory() as folder:
         loops = {"raw": raw(images), "dlpipe": ours(images, Path(folder)), "raw again": raw(images)}
-        times: dict[str, list[float]] = {key: [] for key in loops}
-        for steps in loops.values():
-            steps(block)  # warm up
-        for turn in range(rounds):
-            order = list(loops) if turn % 2 else list(reversed(loops))
-            for key in order:
-                started = time.process_time()
-                loops[key](block)
-                times[key].append((time.process_time() - started) / block)
-    base = statistics.median(times["raw"] + times["raw again"])
-    print(f"generative.dcgan, 28×28, 32 channels, batch {BATCH_SIZE}: {rounds} blocks of {block} steps")
-    for key, values in times.items():
-        median = statistics.median(values)
-        print(f"  {key:<10} {median * 1e3:8.2f} ms/step  ratio {median / base:.3f}  {(median - base) * 1e6:+7.1f} us")
+        compare(f"generative.dcgan, 28×28, 32 channels, batch {BATCH_SIZE}", loops, block, rounds)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     torch.set_num_threads(1)
-    compare(10, parser.parse_args().rounds)
+    compare_loops(10, parser.parse_args().rounds)

@@ -11,30 +11,20 @@ are apart is the noise.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
+from in_turn import Steps, compare, in_loop
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.checkpoint import Checkpoints
 from dlpipe.columns import Columns
 from dlpipe.compute import Compute
-from dlpipe.hooks import RunView
-from dlpipe.loop import Loop, Progressed
-from dlpipe.options import LoopOptions
-from dlpipe.progress import Progress
-from dlpipe.runs import MetricsLog
-from dlpipe.signals import StopSignals
 from dlpipe.supervised import Supervised
-from dlpipe.watchers import Watchers
 
 SEED = 1
 
@@ -69,14 +59,7 @@ class Net(nn.Module):
         return self.layers(vectors)
 
 
-class NoCheckpoints(Checkpoints):
-    """Measures the steps alone; what a checkpoint costs is another question."""
-
-    def save(self, *arguments: Any, **options: Any) -> Path:
-        return self.folder
-
-
-def raw(data: Vectors, sizes: tuple[int, ...], batch_size: int, classes: int | None) -> Callable[[int], None]:
+def raw(data: Vectors, sizes: tuple[int, ...], batch_size: int, classes: int | None) -> Steps:
     """Return a function that takes steps in a loop as one writes it by hand."""
     torch.manual_seed(SEED)
     model = Net(sizes)
@@ -102,9 +85,7 @@ def raw(data: Vectors, sizes: tuple[int, ...], batch_size: int, classes: int | N
     return steps
 
 
-def ours(
-    data: Vectors, sizes: tuple[int, ...], batch_size: int, classes: int | None, folder: Path
-) -> Callable[[int], None]:
+def ours(data: Vectors, sizes: tuple[int, ...], batch_size: int, classes: int | None, folder: Path) -> Steps:
     """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
     torch.manual_seed(SEED)
     trainer = Supervised(
@@ -116,32 +97,10 @@ def ours(
         optimizer={"use": "sgd", "lr": 0.1},
         loss="cross_entropy" if classes else "mse",
     )
-    done = 0
-    view = RunView("benchmark", folder, SEED, 0, lambda reason: None)
-
-    def steps(count: int) -> None:
-        nonlocal done
-        loop = Loop(
-            trainer,
-            LoopOptions(steps=done + count),
-            evaluators={},
-            dev=None,
-            checkpoints=NoCheckpoints(folder),
-            log=MetricsLog(folder / "metrics.jsonl"),
-            watchers=Watchers({}, view, print),
-            progress=Progress(folder / "log.txt", Console(quiet=True)),
-            signals=StopSignals(),
-            samples=folder / "samples",
-            diagnose=lambda step: "",
-        )
-        loop.state = Progressed(step=done)
-        loop.run()
-        done += count
-
-    return steps
+    return in_loop(trainer, folder)
 
 
-def compare(name: str, sizes: tuple[int, ...], batch_size: int, examples: int, block: int, rounds: int) -> None:
+def compare_nets(name: str, sizes: tuple[int, ...], batch_size: int, examples: int, block: int, rounds: int) -> None:
     classes = sizes[-1] if sizes[-1] > 1 else None
     data = Vectors(examples, sizes[0], classes)
     with tempfile.TemporaryDirectory() as folder:
@@ -150,20 +109,7 @@ def compare(name: str, sizes: tuple[int, ...], batch_size: int, examples: int, b
             "dlpipe": ours(data, sizes, batch_size, classes, Path(folder)),
             "raw again": raw(data, sizes, batch_size, classes),
         }
-        times: dict[str, list[float]] = {key: [] for key in loops}
-        for steps in loops.values():
-            steps(block)  # warm up
-        for turn in range(rounds):
-            order = list(loops) if turn % 2 else list(reversed(loops))
-            for key in order:
-                started = time.process_time()
-                loops[key](block)
-                times[key].append((time.process_time() - started) / block)
-    base = statistics.median(times["raw"] + times["raw again"])
-    print(f"{name}: {rounds} blocks of {block} steps")
-    for key, values in times.items():
-        median = statistics.median(values)
-        print(f"  {key:<10} {median * 1e6:8.1f} us/step  ratio {median / base:.3f}  {(median - base) * 1e6:+7.1f} us")
+        compare(name, loops, block, rounds)
 
 
 if __name__ == "__main__":
@@ -171,5 +117,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    compare("784-500-500-10, batch 100", (784, 500, 500, 10), 100, 60_000, 600, rounds)
-    compare("Linear 8 to 1, batch 8", (8, 1), 8, 8_000, 1000, rounds)
+    compare_nets("784-500-500-10, batch 100", (784, 500, 500, 10), 100, 60_000, 600, rounds)
+    compare_nets("Linear 8 to 1, batch 8", (8, 1), 8, 8_000, 1000, rounds)

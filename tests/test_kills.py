@@ -12,6 +12,7 @@ from dlpipe.testing import check_kills
 
 EAGER = ["threads=1", "trainer.checkpoint_every=3", "trainer.log_every=4"]
 SENTENCES = ["data.num_train=120", "data.num_dev=30", "data.num_test=30", "trainer.epochs=12"]
+PLAYED = ["trainer.evaluate_every=10", "evaluators.play.episodes=3"]
 #: By trainer: a name, a pipeline, and what makes a run of seconds of it that uses all that has a state.
 RUNS = {
     "core.supervised": [
@@ -47,6 +48,35 @@ RUNS = {
             ],
         ),
     ],
+    "generative.gan_trainer": [
+        (
+            "two nets",
+            "gan_ring.toml",
+            ["data.count=2000", "trainer.steps=90", "trainer.evaluate_every=20", "trainer.critic_steps=2"],
+        ),
+    ],
+    "rl.dqn": [
+        (
+            "an agent with a memory",
+            "dqn_catch.toml",
+            [
+                "trainer.timesteps=400",
+                "trainer.learning_starts=60",
+                "trainer.replay_size=150",
+                "trainer.n_step=3",
+                "trainer.prioritised=0.6",
+                "trainer.batch_size=8",
+                "trainer.target_every=5",
+                "trainer.evaluate_every=60",
+                "evaluators.play.episodes=3",
+            ],
+        ),
+    ],
+    "rl.reinforce": [
+        ("whole episodes", "reinforce_cartpole.toml", ["trainer.steps=20", "trainer.episodes=4", *PLAYED])
+    ],
+    "rl.a2c": [("a few moves", "ppo_cartpole.toml", ["trainer.use=rl.a2c", "trainer.steps=60", *PLAYED])],
+    "rl.ppo": [("several passes", "ppo_cartpole.toml", ["trainer.timesteps=12_000", "trainer.passes=3", *PLAYED])],
 }
 CASES = [case for cases in RUNS.values() for case in cases]
 

@@ -33,10 +33,18 @@ REAL = {
 LONG = ("cnn_cifar10.toml", "dcgan_manga.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_mnist.toml")
 QUICK = [pytest.param(path, marks=pytest.mark.slow) if path.name in LONG else path for path in PIPELINES]
 SWEEPS = [path for path in PIPELINES if "sweep" in tomllib.loads(path.read_text())]
+#: Those meant for a GPU server are only tried out, in small.
+SMALL = {
+    "dqn_pong.toml": ["data.workers=0", "trainer.num_envs=2", "trainer.learning_starts=50", "trainer.replay_size=500"],
+    "ppo_pong.toml": ["data.workers=0", "trainer.num_envs=2", "trainer.moves=16", "trainer.batch_size=16"],
+}
 
 
 def load(path: Path, real_data: Path | None, *assignments: str):
     registry = load_plugins()
+    if path.name in SMALL:
+        pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and no part of dlpipe[all]")
+        assignments = (*SMALL[path.name], "trainer.steps=4", "evaluators.play.episodes=1", *assignments)
     place = [f"data.path={real_data / REAL[path.name]}"] if real_data else []
     return load_pipeline(path, registry, [*place, *assignments], allow_local_plugins=True), registry
 

@@ -31,11 +31,13 @@ class Examples:
 
     Attributes:
         data: the component that the split belongs to, for `decode` and the like.
+        compute: where the model is.
+        limit: as given; for evaluators that have no batches to count.
     """
 
     def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
         self.data, self.split = data, split
-        self._compute, self._limit = compute, limit
+        self.compute, self.limit = compute, limit
         self._batches: Batches | None = None
         self._kept: list[tuple[Batch, Any]] = []
         self._kept_for: nn.Module | None = None
@@ -47,13 +49,13 @@ class Examples:
         `forget`. The model is in evaluation mode meanwhile and knows no gradients.
         """
         if self._batches is None:
-            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self._compute, training=False)
+            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self.compute, training=False)
         kept_all = self._kept_for is model
         return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
 
     def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate in the same way over other examples (these ones with noise, say); nothing of it is kept."""
-        return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self._compute, training=False)))
+        return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self.compute, training=False)))
 
     def forget(self) -> None:
         """Drop the kept outputs; the model has changed."""
@@ -74,9 +76,9 @@ class Examples:
     def _run(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:
         caller: Caller | None = None
         model.eval()
-        for batch, rows in zip(islice(batches.epoch(0), self._limit), batches.rows(), strict=False):
+        for batch, rows in zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False):
             caller = caller or Caller(model, tuple(batch))
-            with torch.inference_mode(), self._compute.autocast():
+            with torch.inference_mode(), self.compute.autocast():
                 outputs = caller.outputs(batch)
             yield batch | {"rows": rows}, outputs
 

@@ -344,6 +344,8 @@ class _StageRun:
             f"{self._stage.data.offer.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
             f"{built.compute.device};  ready in {seconds:.1f} s"
         )
+        for note in getattr(built.trainer, "notes", ()):
+            self._progress.message(f"{self._stage.trainer.offer.name}: {note}")
         self._progress.start(loop.state.step, loop.total_steps)
 
     def _diagnose(self, step: int) -> str:

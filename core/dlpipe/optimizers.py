@@ -65,6 +65,33 @@ def build_schedule(
     return SequentialLR(optimizer, [warmup, schedule], [warmup_steps])
 
 
+def after_step(schedule: LRScheduler | None) -> None:
+    """Tell a schedule that counts steps of one more."""
+    if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
+        schedule.step()
+
+
+def after_evaluation(schedule: LRScheduler | None, score: float) -> None:
+    """Tell a schedule that waits for plateaus of a score that should fall."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(score)
+
+
+def schedule_state(schedule: LRScheduler) -> dict[str, Any]:
+    """Return a schedule's state without the parts that ``weights_only`` would not load."""
+    return _plain(schedule.state_dict())
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in state.items():
+        if key == "_schedulers":
+            plain[key] = [_plain(part) for part in value]
+        elif isinstance(value, (int, float, str, bool, list, tuple, type(None), dict)):
+            plain[key] = value
+    return plain
+
+
 def _make(target: str, kind: str, table: Mapping[str, Any], *arguments: Any, **options: Any) -> Any:
     try:
         return load_target(target)(*arguments, **options)

@@ -79,6 +79,8 @@ class Trainer(Protocol):
         total_steps: optional; where a parameter of the trainer's own ends the run (its record names it as
             ``budget``), after how many steps. ``steps``, ``epochs`` and ``minutes`` may end it earlier.
         caveats: optional; in words, why a resumed run may not be exact. Warned of and written down.
+        notes: optional; in words, what a person would want to know before it starts, such as how much memory
+            it takes.
 
     A state that is large and changes a part at a time, such as a replay buffer, is no part of `state_dict`:
     an optional method ``blocks()`` returns it as `dlpipe.checkpoint.Block` by name, and

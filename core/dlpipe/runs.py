@@ -121,7 +121,10 @@ class RunFolder:
         return cls(path.resolve())
 
     def discard(self) -> None:
-        """Remove the folder of a run that never began; ``latest`` points to the newest other one again."""
+        """Remove the folder of a run that never began; ``latest`` points to the newest other one again.
+
+        Where there is none, the folder of the pipeline's runs goes too, if it is empty then.
+        """
         shutil.rmtree(self.path)
         latest = self.path.parent / "latest"
         others = sorted(path.parent.name for path in self.path.parent.glob(f"*/{RESOLVED}") if path.parent != latest)
@@ -129,6 +132,8 @@ class RunFolder:
             link(latest, others[-1])
         else:
             latest.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where other things lie there, they stay
+                self.path.parent.rmdir()
 
     def stage(self, name: str) -> Path:
         """Return the folder of a stage: the run's own where the pipeline has no ``[stages]``."""

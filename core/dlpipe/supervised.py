@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dlpipe.batches import Batches
@@ -17,7 +16,7 @@ from dlpipe.calls import Caller, columns_needed, own_method
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OpenFraction, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.optimizers import build_optimizer, build_schedule
+from dlpipe.optimizers import after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
 from dlpipe.protocols import Batch, Data
 
 IGNORED = -100  # torch's own ignore_index: a target that counts for nothing
@@ -129,8 +128,7 @@ class Supervised:
 
     def evaluated(self, score: float) -> None:
         """Tell a schedule that waits for plateaus; it expects a score that falls."""
-        if isinstance(self._schedule, ReduceLROnPlateau):
-            self._schedule.step(score)
+        after_evaluation(self._schedule, score)
 
     def state_dict(self) -> dict[str, Any]:
         """Return optimizer, schedule, place in the data, and the live weights beside an average."""
@@ -140,7 +138,7 @@ class Supervised:
             "seen": self._seen,
         }
         if self._schedule:
-            state["schedule"] = _plain(self._schedule.state_dict())
+            state["schedule"] = schedule_state(self._schedule)
         if self._average:
             state["live"] = self._live.state_dict()
             state["averaged"] = self._average.n_averaged
@@ -172,8 +170,7 @@ class Supervised:
         else:
             metrics = self._backward(parts)
             optimizer.step()
-        if self._schedule and not isinstance(self._schedule, ReduceLROnPlateau):
-            self._schedule.step()
+        after_step(self._schedule)
         if self._average:
             self._average.update_parameters(model)
         return metrics
@@ -261,14 +258,3 @@ def count_targets(batch: Batch) -> Tensor:
         first = next(iter(batch.values()))
         return torch.tensor(float(len(first)), device=first.device)
     return (targets != IGNORED).sum().float()
-
-
-def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schedule's state without the parts that ``weights_only`` would not load."""
-    plain: dict[str, Any] = {}
-    for key, value in state.items():
-        if key == "_schedulers":
-            plain[key] = [_plain(part) for part in value]
-        elif isinstance(value, (int, float, str, bool, list, tuple, type(None), dict)):
-            plain[key] = value
-    return plain

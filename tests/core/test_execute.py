@@ -345,7 +345,7 @@ def test_a_mistake_of_the_user_leaves_no_run_behind(project):
     assert (runs / "latest").resolve() == good.path
     with pytest.raises(InputError):
         run(*pipeline("model.dropout=0.9"), project / "other")
-    assert not [*(project / "other" / "points").iterdir()]
+    assert not [*(project / "other").iterdir()]
 
 
 def test_a_fact_that_was_promised_and_is_not_told_is_the_plugins_fault(project):

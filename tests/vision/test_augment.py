@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe_vision import augment
 from dlpipe_vision.augment import affine, augmented, noisy
 
 EACH = [{"rotate": 20.0}, {"scale": 0.3}, {"shift": 2}, {"flip": True}, {"crop": 2}, {"erase": 1.0}, {"noise": 0.1}]
@@ -77,6 +78,52 @@ def test_a_shift_of_a_turned_image_that_is_not_square_is_in_pixels():
     assert_close(result[..., 1:, 3:8], images[..., 2:7].rot90(1, (2, 3))[..., :-1, :], atol=1e-5, rtol=0)
 
 
+def test_a_turned_image_is_enlarged_as_one_that_is_not_turned():
+    images = pictures(1, 2, 8, 8)
+
+    result = moved(images, 90.0, factor=1.6)
+
+    assert_close(result, moved(images, factor=1.6).rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return the angles (B,), factors (B,) and shifts (B, 2) that images are moved by."""
+    seen = []
+
+    def remember(images, *amounts):
+        seen.append(amounts)
+        return images
+
+    monkeypatch.setattr(augment, "affine", remember)
+
+    def drawn(how):
+        augmented(pictures(500, 1, 2, 3), how, generator())
+        return seen.pop()
+
+    return drawn
+
+
+def test_amounts_are_drawn_between_their_limits(drawn):
+    angle, factor, shift = drawn({"rotate": 20.0, "scale": 0.3, "shift": 2})
+
+    for amounts, low, high in ((angle, -20, 20), (factor, 0.7, 1.3), (shift[:, 0], -2, 2), (shift[:, 1], -2, 2)):
+        tenth = (high - low) / 10
+        assert low <= amounts.min() < low + tenth
+        assert high - tenth < amounts.max() <= high
+        assert amounts.float().mean() == pytest.approx((low + high) / 2, abs=tenth)
+    assert abs(torch.corrcoef(shift.T)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("how", [{"rotate": 20.0}, {"scale": 0.3}, {"shift": 2}], ids=lambda how: next(iter(how)))
+def test_an_amount_that_is_not_asked_for_changes_nothing(drawn, how):
+    angle, factor, shift = drawn(how)
+
+    assert ("rotate" in how) == bool(angle.any())
+    assert ("scale" in how) == bool((factor != 1).any())
+    assert ("shift" in how) == bool(shift.any())
+
+
 def test_about_half_of_a_batch_is_mirrored_left_and_right():
     images = pictures(400, 2, 3, 4)
 
@@ -113,6 +160,10 @@ def test_erased_rectangles_are_as_in_the_paper():
     assert ((tall + 1) * (wide + 1)).min() > 200
     assert ((tall - 1) * (wide - 1)).max() < 3300
     assert areas.min() < 400 < 3000 < areas.max()
+    for lines, extent in ((erased.any(2)[hit], tall), (erased.any(1)[hit], wide)):
+        assert lines.any(0).all()  # every row and column, the outermost too
+        places = lines.int().argmax(1)[extent < 30] / (100 - extent[extent < 30])
+        assert places.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.1)
     ratio = tall / wide
     assert ((tall - 1) / (wide + 1)).max() < 3.3
     assert ((tall + 1) / (wide - 1)).min() > 1 / 3.3

@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 import torch
-from safetensors.torch import load, save, save_file
+from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -97,7 +97,10 @@ def test_auxiliary_classifiers_are_left_away():
 def test_weights_of_a_file_are_the_ones_it_starts_from(tmp_path, suffix):
     original = tiny_backbone()
     file = tmp_path / f"weights{suffix}"
-    (save_file if suffix == ".safetensors" else torch.save)(original.net.state_dict(), file)
+    if suffix == ".safetensors":
+        save_model(original.net, str(file))
+    else:
+        torch.save(original.net.state_dict(), file)
     torch.manual_seed(1)
 
     with warnings.catch_warnings():
@@ -180,15 +183,25 @@ def test_one_batch_is_learned_by_heart():
     assert loss < 0.1
 
 
-def test_weights_survive_saving_and_loading():
+def test_weights_survive_saving_and_loading(tmp_path):
     model, other = tiny_backbone(), tiny_backbone()
     model(images())  # moves the running means of the norms
     for parameter in other.parameters():
         nn.init.zeros_(parameter)
 
-    other.load_state_dict(load(save(model.state_dict())))
+    save_model(model, str(tmp_path / "weights.safetensors"))
+    load_model(other, str(tmp_path / "weights.safetensors"))
 
     assert other.eval()(images()).equal(model.eval()(images()))
+
+
+def test_convolutions_hand_on_channels_that_lie_side_by_side():
+    model, seen = tiny_backbone((1, 33, 34)), []
+    model.net.maxpool.register_forward_hook(lambda module, inputs, output: seen.append(*inputs))
+
+    model(images(1, 33, 34))
+
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():

@@ -2,7 +2,7 @@ import re
 
 import pytest
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -160,14 +160,16 @@ def test_dropout_zeroes_the_share_that_was_asked_for():
     assert [layer.p for layer in model.layers if isinstance(layer, nn.Dropout)] == [0.25, 0.125]
 
 
-def test_convolutions_work_on_channels_that_lie_side_by_side():
-    model, seen = tiny_cnn(), []
-    model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append(output))
-    images, _ = tiny_batch()
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolutions_hand_on_channels_that_lie_side_by_side(channels, dtype):
+    model, seen = CNN((channels, 6, 7), 3, layers=[{"conv": 5}, {"conv": 4}]), []
+    model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append((*inputs, output)))
 
-    model(images)
+    with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+        model(torch.zeros(2, channels, 6, 7))
 
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen[0])
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "maxout"])
@@ -185,14 +187,15 @@ def test_one_batch_is_learned_by_heart(activation):
     assert loss < 0.05
 
 
-def test_weights_survive_saving_and_loading():
+def test_weights_survive_saving_and_loading(tmp_path):
     model, other = tiny_cnn(), tiny_cnn().eval()
     images, _ = tiny_batch()
     model(images)  # moves the running means of the norms
     for parameter in other.parameters():
         nn.init.zeros_(parameter)
 
-    other.load_state_dict(load(save(model.state_dict())))
+    save_model(model, str(tmp_path / "weights.safetensors"))
+    load_model(other, str(tmp_path / "weights.safetensors"))
 
     assert other(images).equal(model.eval()(images))
 

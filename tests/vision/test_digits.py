@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 import torch
 from PIL import Image
+from torch.testing import assert_close
 
 from dlpipe.check import load_pipeline
 from dlpipe.execute import run
 from dlpipe.inference import open_run, predict
 from dlpipe.plugins import load_plugins
 from dlpipe.testing import check_resume
+from dlpipe_vision.augment import noisy
 from dlpipe_vision.digits import digits
+from dlpipe_vision.labelled_images import shuffled
 
 PIPELINE = """
 name = "digits"
@@ -56,10 +61,66 @@ def test_there_are_digits_to_learn_from_and_digits_to_judge_by():
     sizes = [len(made.split(name)) for name in ("train", "dev", "test")]
 
     assert sizes == [1338, 100, 359]
-    assert made.facts["image_shape"] == (1, 8, 8)
+    black, white = made.facts.pop("pixel_range")
+    assert black < 0 < 1 < white  # standardised, and mostly dark
+    assert {name: made.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
+        "image_shape": (1, 8, 8),
+        "num_classes": 10,
+        "labels": list("0123456789"),
+    }
     counts = made.split("test").columns["targets"].bincount()
     assert counts.max() - counts.min() <= 3
     assert made.pictures("train", torch.arange(1338)).max() == 255
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twenty images of 2×5 pixels in IDX files, to learn from and to judge by."""
+    pixels, targets = bytes(range(200)), bytes(range(10)) * 2
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, 20, 2, 5) + pixels)
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 20) + targets)
+    return tmp_path
+
+
+def prepared(data, split, *, training=False):
+    """Return the images of a split as a model gets them."""
+    columns = data.split(split)
+    batch = columns.batch(torch.arange(len(columns)))
+    return columns.prepare(batch, torch.Generator().manual_seed(0), training)["images"]
+
+
+def test_a_folder_is_read_instead_and_nothing_is_done_to_its_images_by_default(folder):
+    data = digits(path=folder, normalize="none")
+
+    assert data.facts["image_shape"] == (1, 2, 5)
+    assert len(data.split("dev")) == 2  # a tenth
+    assert prepared(data, "test").flatten().tolist() == list(range(200))
+    assert prepared(data, "train", training=True).flatten().unique().numel() == 180
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ({"noise": 0.5}, lambda images: noisy(images, 0.5, torch.Generator().manual_seed(0))),
+        ({"shuffle_pixels": True}, shuffled),
+        ({"normalize": "symmetric"}, lambda images: images * 2 - 1),
+    ],
+    ids=["noise", "shuffle_pixels", "normalize"],
+)
+def test_options_change_what_is_judged(folder, options, change):
+    images = prepared(digits(path=folder, normalize="unit"), "test")
+
+    result = prepared(digits(path=folder, **{"normalize": "unit", **options}), "test")
+
+    assert_close(result, change(images))
+
+
+def test_augmentation_and_limit_change_what_is_learned(folder):
+    data = digits(path=folder, dev=0, limit=12, normalize="unit", augment={"erase": 1.0})
+
+    assert len(data.split("train")) == 12
+    assert (prepared(data, "train", training=True)[1:] == 0).flatten(1).any(1).all()
 
 
 def test_a_trained_run_knows_a_picture_of_a_digit(write, tmp_path):

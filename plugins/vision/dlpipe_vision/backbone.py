@@ -64,6 +64,7 @@ class Backbone(nn.Module):
             if first in found and found[first].dim() == 4:
                 found[first] = with_channels(found[first], image_shape[0])
             _load(self.net, found, fresh, f'weights = "{weights}"', name)
+        self.net.to(memory_format=torch.channels_last)  # as in CNN
         _try(self.net, image_shape, name)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -27,14 +27,19 @@ from dlpipe_vision.picture import to_pixels
 SHOWN = 96
 #: Images in a row of ``worst.png``.
 ACROSS = 6
+#: Letters of a name that fit above one of them.
+NAME = 22
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
 .matrix { overflow: auto; max-height: 85vh; border: 1px solid #ccc; width: fit-content; max-width: 100%; }
 table { border-collapse: separate; border-spacing: 0; }
-th, td { padding: .3rem .5rem; text-align: right; border: 1px solid #eee; min-width: 2rem; }
-thead th { position: sticky; top: 0; background: #f6f6f6; text-align: center; }
-tbody th { position: sticky; left: 0; background: #f6f6f6; max-width: 12rem; overflow-wrap: anywhere; }
+th, td { text-align: center; border: 1px solid #eee; min-width: 2.4rem; }
+th, td a { padding: .3rem .5rem; }
+thead th { position: sticky; top: 0; background: #f6f6f6; }
+tbody th { position: sticky; left: 0; background: #f6f6f6; text-align: right; }
+tbody th { max-width: 12rem; overflow-wrap: anywhere; }
 td a { color: inherit; display: block; }
+td a:hover, td a:focus { outline: 3px solid #E69F00; }
 td.right { outline: 2px solid #777; outline-offset: -2px; }
 .dark { color: #fff; }
 section { border-top: 1px solid #ccc; margin-top: 1.5rem; scroll-margin-top: 1rem; }
@@ -50,8 +55,8 @@ class ErrorGallery:
     """Show wrongly classified images; it gives no numbers.
 
     ``write`` gives ``confusion.html``, one file that needs no network: the confusion matrix, each cell of which
-    leads to its images, the most confidently wrong first (of right ones, the least confident); and ``worst.png``,
-    the most confidently wrong images of all, where any is wrong.
+    leads to its images, the most confidently wrong first (of right ones, the least confident), below it the most
+    frequent mistake first; and ``worst.png``, the most confidently wrong images of all, where any is wrong.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -100,7 +105,7 @@ class ErrorGallery:
                 axes.set_axis_off()
             for axes, number, picture in zip(cells, wrong.tolist(), pictures, strict=False):
                 axes.imshow(to_pixels(picture), cmap="gray", vmin=0, vmax=255)
-                name = shortened(names[int(answers.rows[number])], 20)
+                name = ending(names[int(answers.rows[number])])
                 axes.set_title(f"{name}\n{verdict(answers, number, self._labels)}", fontsize=7.5)
 
     def _page(self, data: LabelledImages, split: str, answers: Answers) -> Iterator[str]:
@@ -108,20 +113,21 @@ class ErrorGallery:
         title = f"{split}: {wrong} of {len(answers.right)} images are wrong"
         yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
         yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>"
-        yield "<p>A row for each true class, a column for each predicted one. A number leads to its images.</p>"
+        yield (
+            "<p>A row for each true class, a column for each predicted one. A number leads to its images. Below: "
+            "the most frequent mistake first, then what is right; in brackets, how sure the model is.</p>"
+        )
         confusion = confusion_of(answers, len(self._labels))
         yield from self._matrix(confusion)
         names, order = data.names(split), answers.worst_first()
-        for true, predicted in confusion.nonzero().tolist():
+        for true, predicted in _mistakes_first(confusion):
             cell = order[(answers.targets[order] == true) & (answers.predicted[order] == predicted)]
             shown = cell[: self._per_cell]
             pictures = data.pictures(split, answers.rows[shown])
-            count = f"{len(cell)} images" if len(shown) == len(cell) else f"{len(shown)} of {len(cell)} images"
-            heading = f"true {self._labels[true]} → predicted {self._labels[predicted]}"
-            yield f'<section id="t{true}p{predicted}">\n<h2>{escape(heading)}: {count}</h2>\n<ul>'
+            heading = f"{self._cell_name(true, predicted)}: {_count(len(shown), len(cell))}"
+            yield f'<section id="t{true}p{predicted}">\n<h2>{escape(heading)}</h2>\n<ul>'
             for number, picture in zip(shown.tolist(), pictures, strict=True):
-                name = names[int(answers.rows[number])]
-                yield _figure(picture, heading + _confidence(answers, number), name)
+                yield _figure(picture, names[int(answers.rows[number])] + _confidence(answers, number))
             yield '</ul>\n<a href="#matrix">back to the matrix</a>\n</section>'
         yield "</body>\n</html>\n"
 
@@ -130,9 +136,22 @@ class ErrorGallery:
         yield '<div class="matrix" id="matrix"><table>'
         yield f"<thead><tr><th>true ↓ predicted →</th>{heads}</tr></thead><tbody>"
         for true, counts in enumerate(confusion.tolist()):
-            cells = "".join(_cell(true, predicted, count, sum(counts)) for predicted, count in enumerate(counts))
+            cells = "".join(self._cell(true, predicted, sum(counts), count) for predicted, count in enumerate(counts))
             yield f'<tr><th scope="row">{escape(self._labels[true])}</th>{cells}</tr>'
         yield "</tbody></table></div>"
+
+    def _cell(self, true: int, predicted: int, support: int, count: int) -> str:
+        if not count:
+            return "<td></td>"
+        share = (count / support) ** 0.5  # its root: few mistakes beside many right answers stay visible
+        kinds = " ".join(kind for kind, holds in (("right", true == predicted), ("dark", share > 0.6)) if holds)
+        colour = f"background: rgba(0, 70, 130, {share:.2f})"
+        hint = escape(f"{self._cell_name(true, predicted)}: {count} of {support}")
+        link = f'<a href="#t{true}p{predicted}" title="{hint}">{count}</a>'
+        return f'<td class="{kinds}" style="{colour}">{link}</td>'
+
+    def _cell_name(self, true: int, predicted: int) -> str:
+        return f"true {self._labels[true]} → predicted {self._labels[predicted]}"
 
 
 def verdict(answers: Answers, number: int, labels: Sequence[str]) -> str:
@@ -141,16 +160,23 @@ def verdict(answers: Answers, number: int, labels: Sequence[str]) -> str:
     return f"true {true}\npredicted {predicted}{_confidence(answers, number)}"
 
 
-def _cell(true: int, predicted: int, count: int, support: int) -> str:
-    if not count:
-        return "<td></td>"
-    share = (count / support) ** 0.5  # its root: few mistakes beside many right answers stay visible
-    kinds = " ".join(kind for kind, holds in (("right", true == predicted), ("dark", share > 0.6)) if holds)
-    colour = f"background: rgba(0, 70, 130, {share:.2f})"
-    return f'<td class="{kinds}" style="{colour}"><a href="#t{true}p{predicted}">{count}</a></td>'
+def ending(name: str) -> str:
+    """Return the end of a long name: files of one folder differ there."""
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
 
 
-def _figure(picture: Tensor, verdict: str, name: str) -> str:
+def _mistakes_first(confusion: Tensor) -> list[tuple[int, int]]:
+    """Return the cells that are not empty: mistakes, the most frequent first, then right answers by class."""
+    cells = [(true, predicted) for true, predicted in confusion.nonzero().tolist()]
+    return sorted(cells, key=lambda cell: (0, -int(confusion[cell])) if cell[0] != cell[1] else (1, cell[0]))
+
+
+def _count(shown: int, there: int) -> str:
+    images = "1 image" if there == 1 else f"{there} images"
+    return images if shown == there else f"{shown} of {images}"
+
+
+def _figure(picture: Tensor, caption: str) -> str:
     image = Image.fromarray(to_pixels(picture))
     image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
     file = io.BytesIO()
@@ -158,8 +184,8 @@ def _figure(picture: Tensor, verdict: str, name: str) -> str:
     factor = max(SHOWN // max(image.size), 1)
     return (
         f'<li><figure><img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" '
-        f'width="{image.width * factor}" height="{image.height * factor}" alt="{escape(verdict)}">'
-        f"<figcaption>{escape(name)}<br>{escape(verdict)}</figcaption></figure></li>"
+        f'width="{image.width * factor}" height="{image.height * factor}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure></li>"
     )
 
 

@@ -1,0 +1,64 @@
+"""A policy, and beside it what it expects to collect.
+
+Sources: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning",
+https://arxiv.org/abs/1602.01783; first weights as in Huang et al. 2022, "The 37 Implementation Details of
+Proximal Policy Optimization", https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/.
+Axes: B observations, A actions, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dlpipe.fields import Positive
+from dlpipe_rl.action_heads import action_head
+from dlpipe_rl.encoder import as_numbers, encoder
+from dlpipe_rl.policy_network import orthogonal
+
+
+class ActorCritic(nn.Module):
+    """Probabilities of actions, and the value of what is seen.
+
+    For an image both share all layers but the last; for numbers each has layers of its own.
+
+    Args:
+        obs_shape: of one observation; three axes are an image, channels first.
+        num_actions: A; 0 where actions are numbers.
+        action_shape: of a continuous action.
+        hidden: units of the fully connected layers.
+    """
+
+    def __init__(
+        self,
+        obs_shape: Sequence[int],
+        num_actions: int,
+        action_shape: Sequence[int],
+        *,
+        hidden: Sequence[Positive] = (64, 64),
+    ) -> None:
+        super().__init__()
+        shared = len(obs_shape) == 3
+        activation = nn.ReLU if shared else nn.Tanh
+        self.encode, width = encoder(obs_shape, hidden, linear=orthogonal, activation=activation)
+        self.encode_value = None if shared else encoder(obs_shape, hidden, linear=orthogonal, activation=activation)[0]
+        self.head = action_head(width, num_actions, action_shape)
+        self.critic = nn.Linear(width, 1)
+        nn.init.orthogonal_(self.critic.weight)
+        nn.init.zeros_(self.critic.bias)
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Map observations (B, *obs_shape) to logits (B, A) (or means and spreads (B, 2, K)), and values (B,)."""
+        obs = as_numbers(obs)
+        features = self.encode(obs)  # (B, F)
+        seen = features if self.encode_value is None else self.encode_value(obs)
+        return self.head(features), self.critic(seen).squeeze(1)
+
+    def decode(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the most probable actions."""
+        return self.head.best(outputs[0])
+
+    def value(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the values (B,)."""
+        return outputs[1]

@@ -1,0 +1,49 @@
+"""Pictures of environments: CartPole drawn here, as gymnasium needs pygame for it; others draw themselves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.classic_control import CartPoleEnv
+from PIL import Image, ImageDraw
+
+#: Pictures smaller than this are enlarged, pixel by pixel.
+SMALL = 128
+WIDTH, HEIGHT = 300, 150
+CART, POLE, TRACK, AXLE = "#222222", "#D55E00", "#999999", "#0072B2"
+
+
+def picture(env: gym.Env[Any, Any]) -> Image.Image | None:
+    """Return what an environment looks like now, or None if nobody can draw it."""
+    inner = env.unwrapped
+    if isinstance(inner, CartPoleEnv):
+        return None if inner.state is None else draw_cart_pole(*inner.state[[0, 2]])
+    if inner.render_mode != "rgb_array":
+        return None
+    try:
+        image = Image.fromarray(np.asarray(env.render()))
+    except gym.error.DependencyNotInstalled:  # such as pygame
+        return None
+    factor = -(-SMALL // min(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def draw_cart_pole(position: float, angle: float) -> Image.Image:
+    """Draw a cart on its track, with the pole that it balances.
+
+    Args:
+        position: of the cart, from -2.4 to 2.4.
+        angle: of the pole, in radians; 0 stands upright, above 0 it leans to the right.
+    """
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw = ImageDraw.Draw(image)
+    x, y = WIDTH * (position / 4.8 + 0.5), HEIGHT * 0.8
+    draw.line([(0, y + 10), (WIDTH, y + 10)], fill=TRACK, width=2)
+    draw.rectangle([x - 20, y - 10, x + 20, y + 10], fill=CART)
+    tip = (x + 90 * math.sin(angle), y - 90 * math.cos(angle))
+    draw.line([(x, y - 8), tip], fill=POLE, width=7)
+    draw.ellipse([x - 4, y - 12, x + 4, y - 4], fill=AXLE)
+    return image

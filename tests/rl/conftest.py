@@ -1,0 +1,78 @@
+"""What the tests of reinforcement learning share: an environment whose every answer is known."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from dlpipe.compute import Compute
+from dlpipe_rl.environments import Environments
+
+CPU = Compute(torch.device("cpu"))
+
+
+class Corridor(gym.Env):
+    """Places 0 … length in a row, observed as a number; 1 goes on and brings the place's number, 0 stays.
+
+    It terminates at `length`, or is cut off after `cut` timesteps. An episode begins at its seed modulo 3 where
+    `shifted`.
+    """
+
+    def __init__(self, length=4, cut=None, shifted=False, render_mode=None):
+        self.observation_space = spaces.Box(0, 100, (1,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.length, self.cut, self.shifted, self.render_mode = length, cut, shifted, render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.timesteps = (seed % 3 if self.shifted else 0), 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.timesteps += 1
+        self.place += int(action)
+        ends = self.place >= self.length
+        return self.seen(), float(self.place), ends, not ends and self.timesteps == self.cut, {}
+
+    def seen(self):
+        return np.array([self.place], np.float32)
+
+
+class Faulty(Corridor):
+    """A corridor that goes wrong in its third timestep."""
+
+    def __init__(self, fault="raises", **options):
+        super().__init__(**options)
+        self.fault = fault
+
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        if self.timesteps == 3:
+            if self.fault == "raises":
+                raise ZeroDivisionError("the motor is stuck")
+            wrong = {
+                "nan": np.array([np.nan], np.float32),
+                "infinite": np.array([np.inf], np.float32),
+                "outside": np.array([101], np.float32),
+                "shape": np.zeros((2,), np.float32),
+                "dtype": np.zeros((1,), np.float64),
+                "type": 5,
+            }
+            obs = wrong.get(self.fault, obs)
+            reward = float("nan") if self.fault == "reward" else reward
+        return obs, reward, *rest
+
+
+def corridor(kind=Corridor, frame_stack=1, **options) -> Environments:
+    """The corridor as data."""
+    return Environments("Corridor", partial(kind, **options), frame_stack=frame_stack, fingerprint="corridor")
+
+
+@pytest.fixture
+def cpu() -> Compute:
+    return CPU

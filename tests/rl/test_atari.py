@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and no part of dlpipe[all]: dlpipe[atari]")
+
+from dlpipe.errors import InputError
+from dlpipe.testing import check_resume
+from dlpipe_rl.atari import Atari, atari
+
+
+def played(actions=40, seed=3, **options):
+    """Return what is seen in a game, and its rewards, with random actions."""
+    env = Atari(**{"game": "pong", "size": 42, "frame_skip": 4, "sticky": 0.25, "noop_max": 30, **options})
+    random = np.random.default_rng(0)
+    seen, rewards = [env.reset(seed=seed)[0]], []
+    for _ in range(actions):
+        obs, reward, *_ = env.step(random.integers(6))
+        seen.append(obs)
+        rewards.append(reward)
+    return np.stack(seen), rewards
+
+
+def test_facts_are_those_of_the_literature():
+    facts = atari().facts
+
+    assert facts["obs_shape"] == (4, 84, 84)
+    assert facts["obs_dtype"] == "uint8"
+    assert facts["num_actions"] == 6
+    assert facts["time_limit"] == 27_000
+
+
+def test_a_game_follows_from_its_seed_whatever_was_played_before():
+    assert np.array_equal(played()[0], played()[0])
+    assert not np.array_equal(played()[0], played(seed=4)[0])
+    assert atari(size=42).caveats() == []
+
+
+def test_sticky_actions_and_idle_frames_are_what_differs_between_seeds():
+    plain = {"sticky": 0.0, "noop_max": 0}
+
+    assert np.array_equal(played(**plain)[0], played(seed=4, **plain)[0])
+    assert not np.array_equal(played(**plain | {"sticky": 0.5})[0], played(**plain)[0])
+
+
+def test_what_is_on_one_of_the_last_two_frames_is_seen():
+    env = Atari("pong", 42, 4, 0.0, 0)
+    env.reset(seed=0)
+
+    env._screens[:] = 0
+    env._screens[0, :, :80] = env._screens[1, :, 80:] = 255
+
+    assert (env._seen() == 255).all()
+
+
+def test_rewards_are_clipped_in_training_only():
+    data = atari(game="space_invaders", size=42, noop_max=0)
+    training, judging = data.training_players(1, 0), data.player(10_000)
+    random = np.random.default_rng(0)
+    rewards = {"training": set(), "judging": set()}
+    for name, player in (("training", training), ("judging", judging)):
+        player.begin()
+        for _ in range(150):
+            rewards[name].add(player.step(random.integers(6, size=1)).rewards[0])
+
+    assert rewards["training"] == {0, 1}
+    assert max(rewards["judging"]) >= 5
+
+
+def test_an_unknown_game_is_told_with_what_was_meant():
+    with pytest.raises(InputError, match='game = "pongg": ale-py has no such ROM. Did you mean "pong"'):
+        atari(game="pongg")
+
+
+@pytest.mark.parametrize("name", ["dqn_pong", pytest.param("ppo_pong", marks=pytest.mark.slow)])
+def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_path, name):
+    small = [
+        "trainer.num_envs=2",
+        "trainer.batch_size=4",
+        "trainer.timesteps=1000",
+        "trainer.steps=4",
+        "model.hidden=[8]",
+    ]
+    dqn = ["trainer.learning_starts=20", "trainer.replay_size=60", "trainer.evaluate_every=100"]
+    changes = dqn if name == "dqn_pong" else ["trainer.moves=8", "trainer.evaluate_every=100"]
+    quick = ["data.workers=0", "data.size=42", "evaluators.play.splits=[]", 'device="cpu"', *small]
+
+    check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*quick, *changes], stops=(2,))

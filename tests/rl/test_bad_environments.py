@@ -1,0 +1,118 @@
+"""An environment that goes wrong in the middle of a run: a message that says where, and the checkpoint is kept."""
+
+import pytest
+
+from dlpipe.check import load_pipeline
+from dlpipe.checkpoint import Checkpoints
+from dlpipe.errors import InputError
+from dlpipe.execute import run
+from dlpipe.plugins import load_plugins
+from dlpipe_rl.episodes import MisbehavedError
+
+MODULE = """
+import gymnasium as gym
+import numpy as np
+
+from dlpipe import Data, hookimpl
+from dlpipe_rl.environments import Environments
+
+DLPIPE_API = (1, 0)
+FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range", "reward_threshold", "time_limit")
+MADE = []
+
+
+class Fragile(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, fault):
+        self.fault, self.moves = fault, 0
+        MADE.append(self)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.moves += 1
+        broken = self.moves > 40 and MADE.index(self) == 1  # the one that is trained on
+        if broken and self.fault == "raises":
+            raise RuntimeError("the arm is stuck")
+        obs = np.full(2, np.nan if broken and self.fault == "nan" else 0.5, np.float32)
+        return obs, 1.0, self.moves % 5 == 0, False, {}
+
+
+def fragile(*, fault: str = "raises"):
+    MADE.clear()
+    return Environments("Fragile", lambda render_mode=None: Fragile(fault), fingerprint=fault)
+
+
+@hookimpl
+def dlpipe_data():
+    return [Data("fragile", ":fragile", "breaks", facts=FACTS)]
+"""
+
+PIPELINE = """
+name = "fragile"
+plugins = ["./fragile_arm.py"]
+[data]
+use = "fragile_arm.fragile"
+[model]
+use = "rl.q_network"
+hidden = [3]
+[trainer]
+use = "rl.dqn"
+timesteps = 100
+learning_starts = 10
+batch_size = 4
+evaluate_every = 5
+log_every = 5
+[evaluators.play]
+use = "rl.returns"
+episodes = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "raises",
+            r"environment Fragile raised RuntimeError: the arm is stuck in step\(\), at timestep 1 of the episode",
+        ),
+        ("nan", r"environment Fragile returned an observation with nan at \[0\], outside of its space \(0 to 1\)"),
+    ],
+)
+def test_a_run_whose_environment_breaks_says_where_and_keeps_its_checkpoint(tmp_path, fault, message):
+    (tmp_path / "fragile_arm.py").write_text(MODULE)
+    (tmp_path / "pipeline.toml").write_text(PIPELINE)
+    registry = load_plugins()
+    changes = [f'data.fault="{fault}"']
+    pipeline = load_pipeline(tmp_path / "pipeline.toml", registry, changes, allow_local_plugins=True)
+
+    with pytest.raises(MisbehavedError, match=message):
+        run(pipeline, registry, tmp_path / "runs")
+
+    (folder,) = (path for path in (tmp_path / "runs" / "fragile").iterdir() if not path.is_symlink())
+    assert Checkpoints(folder / "checkpoints").latest().name == "step-00000030"
+    assert "dlpipe resume" in (folder / "status.json").read_text()
+
+
+def test_a_replay_larger_than_memory_leaves_no_run_behind(root, tmp_path):
+    registry = load_plugins()
+    pipeline = load_pipeline(root / "pipelines" / "dqn_cartpole.toml", registry, ["trainer.replay_size=9000000000000"])
+
+    with pytest.raises(InputError, match=r"replay_size = 9,000,000,000,000: take a smaller one"):
+        run(pipeline, registry, tmp_path)
+
+    assert not list(tmp_path.glob("*/2*"))
+
+
+def test_a_mistaken_id_is_told_before_anything_is_made(root, tmp_path):
+    registry = load_plugins()
+    pipeline = load_pipeline(root / "pipelines" / "dqn_cartpole.toml", registry, ["data.id=CartPoole-v1"])
+
+    with pytest.raises(
+        InputError, match=r'id = "CartPoole-v1": gymnasium has no such environment. Did you mean "CartPole-v1"'
+    ):
+        run(pipeline, registry, tmp_path)

@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlpipe.errors import InputError
+from dlpipe.testing import check_resume
+from dlpipe_rl.dqn import DQN
+from dlpipe_rl.gymnasium_id import environment
+from dlpipe_rl.q_network import QNetwork
+
+from .conftest import CPU, corridor
+
+SMALL = ["trainer.learning_starts=20", "trainer.batch_size=5", "model.hidden=[7]", "evaluators.play.episodes=3"]
+
+
+def trainer(data=None, **options):
+    torch.manual_seed(0)
+    data = data or corridor(length=3)
+    model = QNetwork(data.facts["obs_shape"], data.facts["num_actions"] or 1, hidden=(9,))
+    return DQN(model, data, CPU, 3, **{"learning_starts": 20, "batch_size": 6, **options})
+
+
+def take(made, count):
+    steps = made.steps()
+    return [next(steps) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dqn_cartpole", []),
+        ("dqn_cartpole", ["trainer.prioritised=0.6", "trainer.n_step=3", "trainer.num_envs=3", "model.dueling=true"]),
+        ("dqn_cartpole", ["model.noisy=true", "trainer.replay_size=30", "trainer.target_rate=0.1"]),
+        ("dqn_catch", ["trainer.updates=2", 'trainer.schedule={use="linear"}', "trainer.train_every=3"]),
+    ],
+    ids=["plain", "prioritised", "noisy", "catch"],
+)
+def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_path, name, options):
+    sizes = ["trainer.timesteps=120", "trainer.steps=12", "trainer.evaluate_every=6"]
+
+    check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*SMALL, *sizes, *options], stops=(1, 7))
+
+
+def test_the_budget_is_counted_in_moves_of_all_players():
+    made = trainer(timesteps=50, num_envs=2, train_every=3)
+
+    take(made, made.total_steps)
+
+    assert made.total_steps == 1 + (50 - 20) // 6
+    assert made.logged()["timesteps"] == 50
+
+
+def test_nothing_is_updated_before_enough_moves_were_made():
+    made = trainer(num_envs=3)
+
+    (first,) = take(made, 1)
+
+    assert made.logged()["timesteps"] == 21
+    assert first["loss"] >= 0
+
+
+def test_a_step_tells_what_ended_episodes_brought():
+    told = [
+        metrics for metrics in take(trainer(epsilon_schedule="constant", epsilon_end=1.0), 60) if "return" in metrics
+    ]
+
+    assert told
+    assert all(metrics["return"] >= 6 and metrics["length"] >= 3 for metrics in told)
+
+
+def test_epsilon_is_how_often_an_action_is_not_the_best_one():
+    made = trainer(epsilon_schedule="constant", epsilon_end=0.5)
+    with torch.no_grad():
+        made.model.advantages.bias.copy_(torch.tensor([100.0, 0.0]))
+
+    actions = torch.cat([torch.from_numpy(made._actions(torch.zeros(4, 1).numpy())) for _ in range(500)])
+
+    assert_close(actions.float().mean(), torch.tensor(0.25), atol=0.03, rtol=0)
+
+
+def test_every_action_of_a_corridor_gets_the_value_that_can_be_worked_out_by_hand():
+    # With γ = 0.5: at place 2 it is best to stay for ever, 2 / (1 - 0.5) = 4, where going on brings 3 and the end.
+    made = trainer(
+        timesteps=2000, gamma=0.5, target_every=20, batch_size=32, optimizer={"use": "adam", "lr": 0.01}, loss="mse"
+    )
+
+    take(made, 1500)
+
+    values = made.model(torch.tensor([[0.0], [1.0], [2.0]]))
+    staying, going_on = [0 + 0.5 * 3, 1 + 0.5 * 4, 2 + 0.5 * 4], [1 + 0.5 * 4, 2 + 0.5 * 4, 3 + 0]
+    assert_close(values.detach(), torch.tensor([staying, going_on]).T, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("extra", [{"prioritised": 0.6}, {"n_step": 3}, {"double": False}])
+def test_the_further_ideas_find_the_best_place_of_a_corridor_too(extra):
+    made = trainer(timesteps=5000, gamma=0.5, target_every=20, optimizer={"use": "adam", "lr": 0.01}, **extra)
+
+    take(made, 1000)
+
+    assert made.model(torch.tensor([[0.0], [1.0], [2.0]])).argmax(1).tolist() == [1, 1, 0]
+
+
+def test_a_plain_step_takes_nothing_from_global_randomness():
+    torch.manual_seed(5)
+    made = trainer()
+    before = torch.get_rng_state()
+
+    take(made, 3)
+
+    assert torch.get_rng_state().equal(before)
+
+
+def test_continuous_actions_are_refused_with_what_to_take_instead():
+    with pytest.raises(InputError, match=r"Pendulum-v1 has continuous ones \(a Box of shape \(1,\)\).*rl.ppo"):
+        trainer(environment(id="Pendulum-v1"))
+    with pytest.raises(InputError, match=r"one output per action.*continuous actions.*rl.actor_critic"):
+        QNetwork((3,), 0)
+
+
+def test_a_replay_that_fits_nowhere_is_refused():
+    with pytest.raises(InputError, match="replay_size = 1,000,000,000,000: take a smaller one"):
+        trainer(replay_size=10**12)
+
+
+def test_what_the_replay_takes_is_told():
+    assert trainer().notes == ["replay of 100,001 frames: 400 kB in memory"]
+
+
+def test_a_schedule_that_waits_for_plateaus_is_told_of_evaluations_only():
+    made = trainer(
+        schedule={"use": "reduce_on_plateau", "patience": 0, "factor": 0.5}, optimizer={"use": "sgd", "lr": 0.1}
+    )
+
+    take(made, 3)
+    rate = made.logged()["lr"]
+    for score in (1.0, 2.0):
+        made.evaluated(score)
+
+    assert rate == 0.1
+    assert made.logged()["lr"] == 0.05

@@ -1,0 +1,108 @@
+import gymnasium as gym
+import pytest
+
+from dlpipe.errors import InputError
+from dlpipe_rl.gymnasium_id import WRAPPERS, environment
+
+
+def facts(**options):
+    return environment(**options).facts
+
+
+def test_facts_are_those_of_the_environment():
+    found = facts()
+
+    assert found["obs_shape"] == (4,)
+    assert found["obs_dtype"] == "float32"
+    assert found["num_actions"] == 2
+    assert found["reward_threshold"] == 475
+    assert found["time_limit"] == 500
+
+
+@pytest.mark.parametrize(
+    ("id", "shape"),
+    [("FrozenLake-v1", (16,)), ("Blackjack-v1", (45,)), ("Pendulum-v1", (3,)), ("MountainCar-v0", (2,))],
+)
+def test_whatever_is_observed_becomes_a_box_of_numbers(id, shape):
+    assert facts(id=id)["obs_shape"] == shape
+    data = environment(id=id)
+    player = data.player(3)
+    assert player.begin().shape == (1, *shape)
+    assert data.caveats() == []
+
+
+def test_continuous_actions_have_a_shape_and_no_number():
+    found = facts(id="Pendulum-v1")
+
+    assert (found["num_actions"], found["action_shape"]) == (0, (1,))
+
+
+def test_episodes_can_be_cut_off_earlier_and_frames_stacked():
+    found = facts(max_episode_steps=7, frame_stack=3)
+
+    assert (found["time_limit"], found["obs_shape"]) == (7, (12,))
+
+
+def test_arguments_reach_the_environment():
+    env = environment(arguments={"sutton_barto_reward": True}).make()
+
+    assert env.unwrapped._sutton_barto_reward
+
+
+def test_wrappers_are_put_on_from_the_innermost():
+    env = environment(
+        id="Pendulum-v1",
+        wrappers=[{"use": "clip_reward", "min_reward": -1, "max_reward": 0}, "time_aware_observation"],
+    ).make()
+
+    assert env.observation_space.shape == (4,)
+    env.reset(seed=0)
+    assert -1 <= env.step([1.0])[1] <= 0
+    assert isinstance(env, gym.wrappers.TimeAwareObservation)
+
+
+def test_every_wrapper_that_is_offered_is_one():
+    assert all(issubclass(wrapper, gym.Wrapper) for wrapper in WRAPPERS.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"id": "CartPol-v1"}, r'id = "CartPol-v1": gymnasium has no such environment. Did you mean "CartPole-v1"'),
+        ({"id": "CartPole-v9"}, r'id = "CartPole-v9": gymnasium has no such environment. Did you mean'),
+        ({"id": "mine:Env-v0"}, r"imports no module.*plugins = \[\"./mine.py\"\], say id = \"Env-v0\".*--allow-local"),
+        ({"wrappers": ["clip_rewards"]}, r"'clip_rewards' is not one of .* Did you mean \"clip_reward\""),
+        ({"wrappers": ["normalize_observation"]}, r"memory beyond the episode are left out"),
+    ],
+)
+def test_a_mistake_is_told_with_what_was_meant(options, message):
+    with pytest.raises(InputError, match=message):
+        environment(**options)
+
+
+def test_an_environment_that_cannot_be_made_says_why():
+    with pytest.raises(InputError, match=r'id = "CartPole-v1": it cannot be made: TypeError: .*speed'):
+        environment(arguments={"speed": 3}).make()
+
+
+def test_actions_of_several_parts_are_refused():
+    gym.register("Many-v0", lambda render_mode=None: Many())
+
+    with pytest.raises(InputError, match=r"Many-v0 has actions MultiDiscrete\(\[2 3\]\); expected Discrete or Box"):
+        _ = environment(id="Many-v0").facts
+
+
+class Many(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (2,))
+    action_space = gym.spaces.MultiDiscrete([2, 3])
+
+
+def test_the_fingerprint_tells_all_that_decides_what_happens():
+    assert environment().fingerprint() == f"CartPole-v1(), 1 frames, gymnasium {gym.__version__}"
+    assert "max_episode_steps=9" in environment(max_episode_steps=9).fingerprint()
+    assert "'use': 'clip_reward'" in environment(wrappers=[{"use": "clip_reward", "min_reward": 0}]).fingerprint()
+
+
+def test_an_agent_takes_no_items():
+    with pytest.raises(InputError, match="plays CartPole-v1, and takes no items"):
+        environment().encode("hello")

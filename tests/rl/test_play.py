@@ -1,0 +1,68 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from dlpipe.check import load_pipeline
+from dlpipe.cli import make_program
+from dlpipe.errors import InputError
+from dlpipe.execute import run
+from dlpipe.plugins import load_plugins
+from dlpipe_rl.catch import catch
+from dlpipe_rl.play import as_text, play
+
+from .conftest import CPU, corridor
+from .test_returns import Chooser, Follower
+
+
+def test_an_episode_is_played_timestep_by_timestep():
+    told = list(play(Follower(), catch(), CPU, every=4))
+
+    assert [answer.get("timestep") for answer in told] == [0, 4, 8, 9, None]
+    assert all("picture" in answer for answer in told[:-1])
+    assert (told[-1]["return"], told[-1]["length"], told[-1]["seed"]) == (1, 9, 20_000)
+
+
+def test_what_cannot_be_drawn_is_told_in_numbers():
+    told = list(play(Chooser(1), corridor(length=2), CPU, every=1))
+
+    assert told[0] == {"timestep": 0, "action": 1, "reward": 1.0, "value": 2.0}
+    assert told[-1]["return"] == 3
+
+
+def test_episodes_are_written_as_gifs(tmp_path):
+    told = list(play(Follower(), catch(), CPU, episodes=2, output=tmp_path / "ball.gif"))
+
+    assert [answer["file"] for answer in told] == [str(tmp_path / name) for name in ("ball.gif", "ball-2.gif")]
+    with Image.open(tmp_path / "ball.gif") as gif:
+        assert gif.n_frames == 10
+        assert gif.size == (130, 130)
+
+
+def test_a_gif_that_cannot_be_made_is_told(tmp_path):
+    with pytest.raises(InputError, match="Corridor cannot be drawn.*leave out --output"):
+        list(play(Chooser(1), corridor(), CPU, output=tmp_path / "corridor.gif"))
+    with pytest.raises(InputError, match=r"--output .*nowhere.*cannot be written: No such file"):
+        list(play(Follower(), catch(), CPU, output=tmp_path / "nowhere" / "ball.gif"))
+
+
+def test_a_picture_as_text_shows_what_differs_from_the_background():
+    image = Image.new("RGB", (40, 40), "white")
+    image.paste("black", (20, 0, 40, 20))
+
+    assert as_text(image, 8) == "    @@@@\n    @@@@\n\n"
+
+
+def test_a_trained_run_plays(root, tmp_path):
+    registry = load_plugins()
+    folder = run(load_pipeline(root / "pipelines" / "dqn_catch.toml", registry, []), registry, tmp_path, fast=True)
+
+    asked = ["predict", str(folder.path), "--json", "--every", "100"]
+    answer = CliRunner().invoke(make_program(registry), asked, obj=registry, catch_exceptions=False)
+
+    assert json.loads(answer.output.splitlines()[-1])["length"] == 9
+    assert sorted(path.name for path in (folder.path / "samples" / "play").iterdir()) == [
+        "step-00000002.gif",
+        "step-00000004.gif",
+    ]

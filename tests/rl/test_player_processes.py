@@ -1,0 +1,92 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from dlpipe.errors import DlpipeError
+from dlpipe_rl import ppo as module
+from dlpipe_rl.actor_critic import ActorCritic
+from dlpipe_rl.dqn import DQN
+from dlpipe_rl.gymnasium_id import environment
+from dlpipe_rl.q_network import QNetwork
+
+from .conftest import CPU
+
+#: Every player of three shares, unequal ones.
+PLAYERS, WORKERS = 5, 2
+
+
+def dqn(data):
+    return DQN(QNetwork((4,), 2, hidden=(5,)), data, CPU, 3, num_envs=3, learning_starts=30, batch_size=8)
+
+
+def ppo(data):
+    return module.ppo(ActorCritic((4,), 2, (), hidden=(5,)), data, CPU, 3, num_envs=3, moves=20, batch_size=30)
+
+
+@pytest.fixture(scope="module")
+def both():
+    """The same five players in this process and in two others."""
+    local, apart = (environment(workers=workers).training_players(PLAYERS, 3) for workers in (0, WORKERS))
+    yield local, apart
+    apart.close()
+
+
+def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(both):
+    local, apart = both
+    random = np.random.default_rng(0)
+    assert np.array_equal(local.begin(), apart.begin())
+    assert len(apart) == PLAYERS
+
+    for _ in range(60):
+        actions = random.integers(2, size=PLAYERS)
+        here, there = local.step(actions), apart.step(actions)
+        assert np.array_equal(here.obs, there.obs)
+        assert (here.rewards, here.terminated, here.truncated) == (there.rewards, there.terminated, there.truncated)
+        assert here.episodes == there.episodes
+        assert {player: seen.tolist() for player, seen in here.last.items()} == {
+            player: seen.tolist() for player, seen in there.last.items()
+        }
+
+    mine, theirs = local.state(), apart.state()
+    assert mine["episodes"] == theirs["episodes"]
+    assert all(torch.equal(one, other) for one, other in zip(mine["actions"], theirs["actions"], strict=True))
+    apart.step(np.zeros(PLAYERS, np.int64))
+    assert np.array_equal(apart.restore(mine), local._obs)
+
+
+def test_what_goes_wrong_in_a_process_is_told_here(both):
+    both[1].begin()
+
+    with pytest.raises(DlpipeError, match=r"CartPole-v1 raised AssertionError: 77 .* in step\(\), at timestep 1"):
+        both[1].step(np.array([0, 0, 0, 0, 77]))
+
+
+@pytest.mark.parametrize("make", [dqn, ppo])
+def test_a_trainer_learns_the_same_whoever_plays(make):
+    learned = []
+    for workers in (0, 1):
+        torch.manual_seed(0)
+        made = make(environment(workers=workers))
+        taking = made.steps()
+        told = [next(taking) for _ in range(4)]
+        learned.append([float(numbers["loss"]) for numbers in told])
+        made.close()
+
+    assert learned[0] == learned[1]
+
+
+def test_signals_to_all_processes_are_left_to_the_trainer(both):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(both[1]._processes[0].pid, number)
+
+    assert both[1].begin().shape == (PLAYERS, 4)
+
+
+def test_a_process_that_dies_is_told(both):
+    os.kill(both[1]._processes[0].pid, signal.SIGKILL)
+
+    with pytest.raises(DlpipeError, match=r"a process that plays has ended by itself \(exit code -9\).*dlpipe resume"):
+        both[1].step(np.zeros(PLAYERS, np.int64))

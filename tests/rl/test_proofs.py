@@ -1,0 +1,38 @@
+"""The slow proofs: agents reach their scores, best checkpoint and last."""
+
+import json
+
+import pytest
+
+from dlpipe.check import load_pipeline
+from dlpipe.execute import run
+from dlpipe.plugins import load_plugins
+
+pytestmark = pytest.mark.slow
+
+
+def scores(path, tmp_path):
+    """Return the metrics of the best checkpoint on the test split, and of the last one on the dev split."""
+    registry = load_plugins()
+    folder = run(load_pipeline(path, registry, []), registry, tmp_path)
+    records = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
+    *_, last, best = [record for record in records if any("return_mean" in name for name in record)]
+    return best, last
+
+
+@pytest.mark.parametrize("name", ["reinforce_cartpole", "ppo_cartpole", "dqn_cartpole"])
+def test_a_pole_is_balanced(root, tmp_path, name):
+    # Five seeds each: docs/rl.
+    best, last = scores(root / "pipelines" / f"{name}.toml", tmp_path)
+
+    assert best["test/play/return_mean"] >= 475
+    assert last["dev/play/return_mean"] >= 475
+    assert best["test/play/random_return_mean"] < 50
+
+
+def test_a_ball_is_caught_by_looking_at_pixels(root, tmp_path):
+    best, last = scores(root / "pipelines" / "dqn_catch.toml", tmp_path)
+
+    assert best["test/play/success"] >= 0.99
+    assert last["dev/play/success"] >= 0.99
+    assert best["test/play/random_return_mean"] < 0

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from dlpipe_rl.q_learning import QLearning
+from dlpipe_rl.replay import Transitions
+
+from .conftest import CPU
+
+
+class Table(nn.Module):
+    """A value for each of 3 places and 2 actions."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor(values))
+
+    def forward(self, obs):
+        return self.values[obs.squeeze(1).long()]
+
+
+def moves():
+    """Place 0, action 1, reward 2, to place 1; and place 1, action 0, reward 3, to place 2, where the episode ended."""
+    return Transitions(
+        np.arange(2),
+        torch.tensor([[0.0], [1.0]]),
+        torch.tensor([1, 0]),
+        torch.tensor([2.0, 3.0]),
+        torch.tensor([0.5, 0.0]),
+        torch.tensor([[1.0], [2.0]]),
+    )
+
+
+def learning(values=((0.0, 0.0), (4.0, 6.0), (100.0, 100.0)), lr=0.1, **options):
+    model = Table([list(row) for row in values])
+    defaults = {"double": False, "loss": "mse", "target_every": 2, "target_rate": 1.0, "max_grad_norm": None}
+    return model, QLearning(model, torch.optim.SGD(model.parameters(), lr=lr), CPU, **defaults | options)
+
+
+def test_a_target_is_the_rewards_and_the_discounted_best_value_behind_them():
+    _, updating = learning()
+
+    assert_close(updating.targets(moves()), torch.tensor([2 + 0.5 * 6, 3.0]))
+
+
+def test_double_takes_the_value_of_the_action_that_the_online_network_prefers():
+    model, updating = learning(double=True)
+    with torch.no_grad():
+        model.values[1] = torch.tensor([9.0, 1.0])  # the target network still has 4 and 6
+
+    assert_close(updating.targets(moves()), torch.tensor([2 + 0.5 * 4, 3.0]))
+
+
+def test_an_update_moves_the_values_that_were_chosen_and_no_others():
+    model, updating = learning()
+
+    loss, errors = updating.update_weighted(moves(), torch.ones(2))
+
+    assert_close(loss, torch.tensor(((5 - 0) ** 2 + (3 - 4) ** 2) / 2))
+    assert_close(errors, torch.tensor([5.0, 1.0]))
+    assert_close(model.values.detach(), torch.tensor([[0, 0.1 * 5], [4 - 0.1 * 1, 6], [100, 100]]))
+
+
+def test_huber_is_half_the_square_below_1_and_grows_like_the_error_beyond():
+    loss = learning(loss="huber")[1].update(moves())
+
+    assert_close(loss, torch.tensor(((5 - 0.5) + 0.5) / 2))
+
+
+def test_weights_of_moves_count_in_the_loss():
+    loss, _ = learning()[1].update_weighted(moves(), torch.tensor([0.0, 1.0]))
+
+    assert_close(loss, torch.tensor(1 / 2))
+
+
+def test_the_target_network_is_a_copy_after_every_second_update():
+    model, updating = learning()
+
+    updating.update(moves())
+    assert not updating._target.values.equal(model.values)
+    updating.update(moves())
+    assert updating._target.values.equal(model.values)
+
+
+def test_the_target_network_can_follow_slowly():
+    model, updating = learning(target_every=1, target_rate=0.25)
+    first = model.values.detach().clone()
+
+    updating.update(moves())
+
+    assert_close(updating._target.values, first + 0.25 * (model.values.detach() - first))
+
+
+def test_gradients_are_clipped_where_asked_for():
+    model, updating = learning(max_grad_norm=1e-3, lr=1.0)
+    before = model.values.detach().clone()
+
+    updating.update(moves())
+
+    assert_close((model.values.detach() - before).norm(), torch.tensor(1e-3), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_two_states_have_the_values_that_can_be_worked_out_by_hand(cut):
+    """Place 0 leads to place 1 for 1, and place 1 back to itself for 2, until the episode ends there.
+
+    With γ = 0.5: if the end is termination, place 1 is worth 2 and place 0 1 + 0.5 · 2 = 2. If it is only cut off,
+    place 1 is worth 2 / (1 − 0.5) = 4 and place 0 1 + 0.5 · 4 = 3.
+    """
+    chain = Transitions(
+        np.arange(2),
+        torch.tensor([[0.0], [1.0]]),
+        torch.tensor([0, 0]),
+        torch.tensor([1.0, 2.0]),
+        torch.tensor([0.5, 0.5 if cut else 0.0]),
+        torch.tensor([[1.0], [1.0]]),
+    )
+    model = Table([[0.0], [0.0]])
+    updating = QLearning(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.5),
+        CPU,
+        double=False,
+        loss="mse",
+        target_every=1,
+        target_rate=1.0,
+        max_grad_norm=None,
+    )
+
+    for _ in range(100):
+        updating.update(chain)
+
+    assert_close(model.values.detach(), torch.tensor([[3.0], [4.0]] if cut else [[2.0], [2.0]]))

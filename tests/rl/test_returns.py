@@ -1,0 +1,133 @@
+import csv
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dlpipe.errors import InputError
+from dlpipe.evaluation import Examples
+from dlpipe_rl.catch import catch
+from dlpipe_rl.gymnasium_id import environment
+from dlpipe_rl.returns import Returns
+
+from .conftest import CPU, corridor
+
+
+class Chooser(nn.Module):
+    """Always prefers one action, and values it at 2."""
+
+    def __init__(self, action):
+        super().__init__()
+        self.action = action
+
+    def forward(self, obs):
+        return 2.0 * torch.eye(3)[self.action].expand(len(obs), 3)
+
+    def value(self, outputs):
+        return outputs.amax(1)
+
+
+class Follower(nn.Module):
+    """Catches the ball always: it moves under it. Has no values."""
+
+    def forward(self, obs):
+        ball = obs[:, 0, :-1].amax(1).argmax(1)
+        paddle = obs[:, 0, -1].argmax(1)
+        return torch.eye(3)[1 + torch.sign(ball - paddle).clamp(-1, 1).long()]
+
+
+def judged(data, model, split="dev", **options):
+    evaluator = Returns(data.facts["reward_threshold"], **options)
+    return evaluator, evaluator.evaluate(model, Examples(data, split, CPU))
+
+
+def test_statistics_are_those_of_whole_episodes():
+    data = corridor(length=4, shifted=True)  # begins at 0, 1 or 2
+
+    _, metrics = judged(data, Chooser(1), episodes=9, gamma=0.5)
+
+    # 1 + 2 + 3 + 4, 2 + 3 + 4 or 3 + 4, three of each.
+    assert metrics["return_mean"] == (10 + 9 + 7) / 3
+    assert metrics["return_median"] == 9
+    assert metrics["return_iqm"] == pytest.approx((9 * 3 + 10 + 7) / 5)
+    assert metrics["return_iqm_low"] <= metrics["return_iqm"] <= metrics["return_iqm_high"]
+    assert metrics["return_min"] == 7
+    assert metrics["length_mean"] == 3
+    assert "success" not in metrics
+
+
+def test_values_are_compared_with_what_followed():
+    _, metrics = judged(corridor(length=2), Chooser(1), episodes=3, gamma=0.5)
+
+    # Rewards 1 and 2: worth 1 + 0.5 · 2 = 2, then 2; 2 are expected at both.
+    assert metrics["value_mean"] == 2
+    assert metrics["overestimation"] == 0
+    assert judged(corridor(length=2), Chooser(1), episodes=3, gamma=0.0)[1]["overestimation"] == 0.5
+
+
+def test_success_is_the_share_of_episodes_that_reach_the_threshold():
+    _, metrics = judged(catch(), Follower(), episodes=20)
+
+    assert metrics["success"] == metrics["return_mean"] == 1
+    assert metrics["random_return_mean"] < 0
+    assert "overestimation" not in metrics
+
+
+def test_the_same_model_is_judged_alike_every_time():
+    data = environment()
+
+    assert judged(data, Chooser(0), episodes=4)[1] == judged(data, Chooser(0), episodes=4)[1]
+
+
+def test_each_split_has_episodes_of_its_own():
+    evaluator, first = judged(environment(), Chooser(0), episodes=5)
+
+    second = evaluator.evaluate(Chooser(0), Examples(environment(), "test", CPU))
+
+    assert first["random_return_mean"] != second["random_return_mean"]
+
+
+def test_a_fast_run_plays_few_episodes():
+    evaluator = Returns(None, episodes=50)
+
+    evaluator.evaluate(Chooser(1), Examples(corridor(), "dev", CPU, limit=2))
+
+    assert len(evaluator._played) == 2
+
+
+def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
+    data = environment()
+    evaluator, metrics = judged(data, Chooser(0), "test", episodes=5)
+
+    evaluator.write(tmp_path)
+
+    with (tmp_path / "returns.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    greedy = [row for row in rows if row["policy"] == "greedy"]
+    assert [row["seed"] for row in greedy] == [str(20_000 + number) for number in range(5)]
+    assert sum(float(row["return"]) for row in greedy) / 5 == metrics["return_mean"]
+    assert len(rows) == 10
+    best = max(float(row["return"]) for row in greedy)
+    with Image.open(tmp_path / "episode.gif") as gif:
+        assert best - 2 < gif.n_frames <= best + 1  # Pillow joins pictures that are equal
+    for name in ("returns.png", "values.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 300
+
+
+def test_a_sample_is_named_by_its_step(tmp_path):
+    judged(catch(), Follower(), episodes=2)[0].sample(tmp_path, 1200)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00001200.gif"]
+
+
+def test_an_environment_that_cannot_be_drawn_is_judged_without_pictures_of_it(tmp_path):
+    judged(corridor(), Chooser(1), "test", episodes=2)[0].write(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["returns.csv", "returns.png", "values.png"]
+
+
+def test_data_that_is_no_environment_is_refused():
+    with pytest.raises(InputError, match="rl.returns plays environments, and the data is object"):
+        Returns(None).evaluate(Chooser(0), Examples(object(), "dev", CPU))
