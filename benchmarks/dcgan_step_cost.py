@@ -56,10 +56,6 @@ class RandomImages:
         )
 
 
-def save(self, *arguments: Any, **options: Any) -> Path:
-    return self.folder
-
-
 def raw(images: Tensor) -> Steps:
     """Return a function that takes steps in a loop as one writes it by hand."""
     model = make()
