@@ -144,17 +144,49 @@ class Payload:
 def test_a_state_with_code_in_it_is_refused_and_nothing_runs(tmp_path):
     checkpoint, _ = saved(tmp_path)
     target = tmp_path / "executed"
-    with zipfile.ZipFile(checkpoint / STATE) as old:
-        parts = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(checkpoint / STATE, "w") as new:
-        for name, content in parts.items():
-            new.writestr(name, pickle.dumps(Payload(target), protocol=2) if name.endswith("data.pkl") else content)
-    sign(checkpoint)
+    payload = pickle.dumps(Payload(target), protocol=2)
+    written_again(
+        checkpoint,
+        lambda new, name, content: new.writestr(name, payload if name.endswith("data.pkl") else content),
+    )
 
     with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely"):
         load_state(checkpoint)
 
     assert not target.exists()
+
+
+def written_again(checkpoint: Path, write) -> None:
+    """Write the parts of a state again, by a function of the new archive, each name and each content, and sign them."""
+    with zipfile.ZipFile(checkpoint / STATE) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(checkpoint / STATE, "w") as new:
+        for name, content in parts.items():
+            write(new, name, content)
+    sign(checkpoint)
+
+
+def test_a_state_that_unpacks_to_more_than_it_is_is_refused_and_not_unpacked(tmp_path):
+    checkpoint, _ = saved(tmp_path)
+    written_again(
+        checkpoint, lambda new, name, content: new.writestr(name, content + bytes(10**6), zipfile.ZIP_DEFLATED)
+    )
+
+    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: it holds compressed parts"):
+        load_state(checkpoint)
+
+
+def test_a_state_whose_parts_lie_on_top_of_each_other_is_refused(tmp_path):
+    checkpoint, _ = saved(tmp_path)
+
+    def twice(new, name, content):
+        new.writestr(name, content)
+        new.infolist().extend(new.infolist()[-1:] * 20)  # further entries of the directory, the same bytes
+
+    written_again(checkpoint, twice)
+
+    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: its parts are larger than the file"):
+        load_state(checkpoint)
 
 
 def test_weights_with_a_header_of_a_terabyte_are_refused(tmp_path):

@@ -19,6 +19,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -278,9 +279,20 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: the file is no state.
     """
     try:
+        _require_plain(checkpoint / STATE)
         return torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse a file that would fill more memory than it has bytes; torch itself compresses nothing."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("it holds compressed parts, which torch does not write")
+    if sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ValueError("its parts are larger than the file")
 
 
 def load_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
