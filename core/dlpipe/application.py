@@ -87,7 +87,9 @@ def flag(name: str) -> str:
 def explained(parameter: Parameter) -> str:
     """Return what an option is for, what it takes and what it is by default."""
     default = parameter.default
-    plain = None if parameter.required else default.source if isinstance(default, Computed) else default
+    if isinstance(default, Computed):  # Path("drawn.png") is drawn.png to a person
+        default = default.source.removeprefix("Path(").removesuffix(")").strip("'\"")
+    plain = None if parameter.required else default
     told = "" if plain is None or plain is False or plain == () else f" (default: {shown(plain)})"
     text = parameter.text or describe(parameter.kind)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}.{told}"

@@ -94,7 +94,7 @@ class FullDisk(Judge):
     def sample(self, folder, step): raise OSError(28, "No space left on device")
 
 def play(model: nn.Module, data, compute, *, episodes: Positive = 1, style: Literal["bold", "shy"] = "bold",
-         name: str = "agent", aloud: bool = False, quick: bool = True, output: Path | None = None) -> Iterator[dict[str, Any]]:
+         name: str = "agent", aloud: bool = False, quick: bool = True, output: Path | None = None, log: Path = Path("log.txt")) -> Iterator[dict[str, Any]]:
     """Play.
 
     Args:
@@ -246,6 +246,7 @@ def test_help_lists_the_options_of_the_run(project):
 
     assert "--episodes EPISODES" in done.output
     assert "How many to play. (default: 1)" in done.output
+    assert re.search(r'--log LOG .*\(default: "log\.txt"\)', done.output)
     assert "--checkpoint" in done.output
     assert "--episodes" not in dlpipe("predict", "--help").output
 
@@ -257,7 +258,7 @@ def test_show_tells_how_a_trained_run_is_used(project):
 
     done = CliRunner().invoke(make_program(registry), ["show", "own.world"], obj=registry)
 
-    assert "dlpipe predict RUN --episodes --style --name --aloud --quick --output" in done.output
+    assert "dlpipe predict RUN --episodes --style --name --aloud --quick --output --log" in done.output
 
 
 @pytest.mark.parametrize(
