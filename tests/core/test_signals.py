@@ -26,6 +26,15 @@ def test_a_signal_is_noticed_and_nothing_else_happens(number):
     assert notices == [f"{number.name}: saving a checkpoint after this step; a second one stops at once"]
 
 
+@pytest.fixture
+def keyboard():
+    """Ctrl-C as in a terminal; a process in the background may have been started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("keyboard")
 def test_a_second_interruption_ends_the_program():
     with StopSignals() as signals, pytest.raises(KeyboardInterrupt):  # noqa: PT012  the first must be harmless
         os.kill(os.getpid(), signal.SIGINT)
