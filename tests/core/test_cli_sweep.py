@@ -197,8 +197,9 @@ def test_a_dry_run_builds_every_trial_and_keeps_nothing(project):
 )
 def test_a_stopped_sweep_goes_on_where_it_was(project, number, code, to_all):
     """`to_all`: as the keyboard and batch systems do, the signal goes to the whole group of processes."""
-    write(project, '[sweep]\n"trainer.steps" = [2, 3000]\n')
-    options = ["--jobs", "1", "--set", "trainer.checkpoint_every=50", "--set", "trainer.evaluate_every=50"]
+    # So many that a fast machine is not done with them before it hears of the signal.
+    write(project, '[sweep]\n"trainer.steps" = [2, 20_000]\n')
+    options = ["--jobs", "1", "--set", "trainer.checkpoint_every=1000", "--set", "trainer.evaluate_every=1000"]
     process = start(project, *options)
     assert process.stderr is not None
     assert any("[1/2]" in line for line in process.stderr)
