@@ -94,7 +94,8 @@ class Atari(gym.Env[Array, Any]):
 
     def render(self) -> Array:
         """Return the screen in colours (210, 160, 3)."""
-        return self._ale.getScreenRGB()
+        screen: Array = self._ale.getScreenRGB()
+        return screen
 
     def _seen(self) -> Array:
         image = Image.fromarray(self._screens.max(0)).resize((self._size, self._size), Image.Resampling.BOX)
