@@ -7,8 +7,8 @@ has seen, and the number of processes that read changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from itertools import count, repeat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count, islice, repeat
 from typing import Any, cast
 
 import torch
@@ -184,3 +184,48 @@ class Batches:
             name: column if name == "lengths" or name.endswith("_lengths") else column.to(device, non_blocking=True)
             for name, column in batch.items()
         }
+
+
+class EndlessBatches:
+    """The batches of a training split, epoch after epoch, some of them to a step; they know their place.
+
+    Args:
+        per_step: batches that make one step; the last step of an epoch may have fewer.
+    """
+
+    def __init__(self, batches: Batches, per_step: int) -> None:
+        self._batches, self._per_step = batches, per_step
+        self._epoch = 0
+        self._seen = 0  # batches of this epoch
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps of an epoch; None for a stream."""
+        per_epoch = self._batches.per_epoch
+        return None if per_epoch is None else -(-per_epoch // self._per_step)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        """Go on from the current place, for ever; the place is behind a step's batches when they are given.
+
+        Raises:
+            InputError: a stream has no example in an epoch.
+        """
+        while True:
+            batches = self._batches.epoch(self._epoch, self._seen)
+            while parts := list(islice(batches, self._per_step)):
+                self._seen += len(parts)
+                if self._seen == self._batches.per_epoch:
+                    self._epoch, self._seen = self._epoch + 1, 0
+                yield parts
+            if self._batches.per_epoch is None:
+                if not self._seen:
+                    raise InputError(f"the training split gave no example in epoch {self._epoch}; expected some")
+                self._epoch, self._seen = self._epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place."""
+        return {"epoch": self._epoch, "seen": self._seen}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go back to a place."""
+        self._epoch, self._seen = state["epoch"], state["seen"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dlpipe.batches import Batches
+from dlpipe.batches import Batches, EndlessBatches
 from dlpipe.calls import Caller, columns_needed, own_method
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
@@ -68,7 +67,7 @@ class Supervised:
         steps: Positive | None = None,
     ) -> None:
         self._live = model
-        self._batches = Batches(
+        batches = Batches(
             data.split("train"),
             batch_size,
             compute,
@@ -77,8 +76,8 @@ class Supervised:
             bucket=bucket,
             workers=workers,
         )
-        per_epoch = self._batches.per_epoch
-        self.steps_per_epoch = None if per_epoch is None else -(-per_epoch // accumulate)
+        self._batches = EndlessBatches(batches, accumulate)
+        self.steps_per_epoch = self._batches.steps_per_epoch
         ends = [steps, epochs * self.steps_per_epoch if epochs and self.steps_per_epoch else None]
         total = min((end for end in ends if end is not None), default=None)
         self._optimizer = build_optimizer(model.parameters(), optimizer)
@@ -87,12 +86,9 @@ class Supervised:
             AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True) if ema_decay else None
         )
         self._compute = compute
-        self._accumulate = accumulate
         self._max_grad_norm = max_grad_norm
         self._loss_name, self._label_smoothing = loss, label_smoothing
         self._loss: Callable[[Batch], Tensor] | None = None  # made when the first batch tells its columns
-        self._epoch = 0
-        self._seen = 0  # batches of this epoch
         own = own_method(model, "loss") is not None and loss == "auto"
         if label_smoothing and (own or loss not in ("auto", "cross_entropy")):
             whose = f"{type(model).__name__} has a loss of its own" if own else f'the loss is "{loss}"'
@@ -108,19 +104,8 @@ class Supervised:
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Update the weights once and yield ``loss``, and ``grad_norm`` where gradients are clipped."""
-        while True:
-            batches = self._batches.epoch(self._epoch, self._seen)
-            while parts := list(islice(batches, self._accumulate)):
-                # Counted before the step is handed over: the caller may save at this very moment.
-                self._seen += len(parts)
-                metrics = self._step(parts)
-                if self._seen == self._batches.per_epoch:
-                    self._epoch, self._seen = self._epoch + 1, 0
-                yield metrics
-            if self._batches.per_epoch is None:
-                if not self._seen:
-                    raise InputError(f"the training split gave no example in epoch {self._epoch}; expected some")
-                self._epoch, self._seen = self._epoch + 1, 0
+        for parts in self._batches:
+            yield self._step(parts)
 
     def logged(self) -> dict[str, float]:
         """Return the learning rate."""
@@ -134,8 +119,7 @@ class Supervised:
         """Return optimizer, schedule, place in the data, and the live weights beside an average."""
         state: dict[str, Any] = {
             "optimizer": self._optimizer.state_dict(),
-            "epoch": self._epoch,
-            "seen": self._seen,
+            **self._batches.state_dict(),
         }
         if self._schedule:
             state["schedule"] = schedule_state(self._schedule)
@@ -147,7 +131,7 @@ class Supervised:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state; see `state_dict`."""
         self._optimizer.load_state_dict(state["optimizer"])
-        self._epoch, self._seen = state["epoch"], state["seen"]
+        self._batches.load_state_dict(state)
         if self._schedule:
             self._schedule.load_state_dict(state["schedule"])
         if self._average:

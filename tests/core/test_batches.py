@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from dlpipe.batches import Batches, in_order, shuffled
+from dlpipe.batches import Batches, EndlessBatches, in_order, shuffled
 from dlpipe.columns import Columns, Ragged
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
@@ -339,3 +339,20 @@ def test_columns_that_are_chosen_or_moved_are_prepared_as_before():
 
     assert columns.select(["number"]).prepare is jitter
     assert columns.to(torch.device("meta")).prepare is jitter
+
+
+def test_endless_batches_go_on_from_their_place_which_is_behind_what_was_given():
+    def made():
+        return EndlessBatches(Batches(numbered(), 4, CPU, seed=1), 2)
+
+    first, second = made(), made()
+    parts = iter(first)
+    given = [[batch["number"].tolist() for batch in next(parts)] for _ in range(7)]
+
+    rest = iter(second)
+    second.load_state_dict({"epoch": 1, "seen": 2})
+
+    assert first.steps_per_epoch == 3
+    assert [len(step) for step in given] == [2, 2, 1, 2, 2, 1, 2]  # five batches an epoch
+    assert first.state_dict() == {"epoch": 2, "seen": 2}
+    assert [[batch["number"].tolist() for batch in next(rest)] for _ in range(3)] == given[4:]

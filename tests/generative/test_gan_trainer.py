@@ -38,7 +38,8 @@ def taken(trainer, count):
 def test_a_step_is_what_the_paper_says(dark_stripes):
     trainer = made(dark_stripes, batch_size=60, generator_optimizer=PLAIN, discriminator_optimizer=PLAIN, hidden=(5,))
     other = made(dark_stripes, hidden=(5,)).model.train()
-    batch = next(trainer._batches.epoch(0))
+    (batch,) = next(iter(trainer._batches))
+    trainer._batches.load_state_dict({"epoch": 0, "seen": 0})
 
     (metrics,) = taken(trainer, 1)
 
@@ -66,7 +67,8 @@ def test_an_epoch_counts_updates_of_the_discriminator(dark_stripes):
     taken(trainer, 2)
 
     assert trainer.steps_per_epoch == 2
-    assert (trainer._epoch, trainer._seen) == (1, 0)
+    state = trainer.state_dict()
+    assert (state["epoch"], state["seen"]) == (1, 0)
 
 
 def test_the_discriminator_is_taught_more_often_than_the_generator(dark_stripes):

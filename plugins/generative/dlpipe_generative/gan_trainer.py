@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dlpipe.batches import Batches
+from dlpipe.batches import Batches, EndlessBatches
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OpenFraction, OptimizerTable, Positive
@@ -71,7 +70,7 @@ class GANTrainer:
                 f'[trainer] label_smoothing = {label_smoothing}: the loss "{loss}" knows no labels; leave it out, or '
                 'set loss = "non_saturating"'
             )
-        self._batches = Batches(
+        batches = Batches(
             data.split("train"),
             batch_size,
             compute,
@@ -79,11 +78,11 @@ class GANTrainer:
             columns=[*THINGS, "targets"],
             workers=workers,
         )
-        per_epoch = self._batches.per_epoch
-        self.steps_per_epoch = None if per_epoch is None else -(-per_epoch // critic_steps)
+        self._batches = EndlessBatches(batches, critic_steps)
+        self.steps_per_epoch = self._batches.steps_per_epoch
         self._compute, self._seed = compute, seed
         self._loss: LossName = loss
-        self._critic_steps, self._penalty, self._smoothing = critic_steps, gradient_penalty, label_smoothing
+        self._penalty, self._smoothing = gradient_penalty, label_smoothing
         self._optimizers = {
             "generator": build_optimizer(self._nets.generator.parameters(), generator_optimizer),
             "discriminator": build_optimizer(self._nets.discriminator.parameters(), discriminator_optimizer),
@@ -96,8 +95,7 @@ class GANTrainer:
             self._shown = _with_generator(model, self._average.module)
         self._random = torch.Generator(compute.device)
         self._column = ""  # told by the first batch
-        self._step = self._epoch = 0
-        self._seen = 0  # batches of this epoch
+        self._step = 0
 
     @property
     def model(self) -> nn.Module:
@@ -109,19 +107,8 @@ class GANTrainer:
 
         ``d_real`` and ``d_fake`` are mean probabilities of being real with the non-saturating loss, else mean scores.
         """
-        while True:
-            batches = self._batches.epoch(self._epoch, self._seen)
-            while parts := list(islice(batches, self._critic_steps)):
-                # Counted before the step is handed over: the caller may save at this very moment.
-                self._seen += len(parts)
-                metrics = self._take(parts)
-                if self._seen == self._batches.per_epoch:
-                    self._epoch, self._seen = self._epoch + 1, 0
-                yield metrics
-            if self._batches.per_epoch is None:
-                if not self._seen:
-                    raise InputError(f"the training split gave no example in epoch {self._epoch}; expected some")
-                self._epoch, self._seen = self._epoch + 1, 0
+        for parts in self._batches:
+            yield self._take(parts)
 
     def logged(self) -> dict[str, float]:
         """Return the learning rates, the generator's as ``lr``."""
@@ -134,7 +121,7 @@ class GANTrainer:
     def state_dict(self) -> dict[str, Any]:
         """Return optimizers, place in the data, and the generator's live weights beside an average."""
         state: dict[str, Any] = {name: each.state_dict() for name, each in self._optimizers.items()}
-        state |= {"step": self._step, "epoch": self._epoch, "seen": self._seen}
+        state |= {"step": self._step, **self._batches.state_dict()}
         if self._average:
             state |= {"live": self._nets.generator.state_dict(), "averaged": self._average.n_averaged}
         return state
@@ -143,7 +130,8 @@ class GANTrainer:
         """Go back to a state; see `state_dict`."""
         for name, each in self._optimizers.items():
             each.load_state_dict(state[name])
-        self._step, self._epoch, self._seen = state["step"], state["epoch"], state["seen"]
+        self._step = state["step"]
+        self._batches.load_state_dict(state)
         if self._average:
             self._nets.generator.load_state_dict(state["live"])
             self._average.n_averaged.copy_(state["averaged"])
