@@ -279,14 +279,18 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: the file is no state.
     """
     try:
-        _require_plain(checkpoint / STATE)
+        require_plain(checkpoint / STATE)
         return torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
 
 
-def _require_plain(path: Path) -> None:
-    """Refuse a file that would fill more memory than it has bytes; torch itself compresses nothing."""
+def require_plain(path: Path) -> None:
+    """Refuse a file of torch's that would fill more memory than it has bytes; torch itself compresses nothing.
+
+    Raises:
+        ValueError: it would.
+    """
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):

@@ -1,5 +1,6 @@
 import re
 import warnings
+import zipfile
 
 import pytest
 import torch
@@ -255,6 +256,17 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match='harmful.pth" cannot be loaded safely: '):
         tiny_backbone(weights=tmp_path / "harmful.pth")
+
+
+def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    torch.save({"fc.weight": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    bomb = zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "plain.pth") as old, bomb as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+
+    with pytest.raises(ValueError, match='bomb.pth" cannot be loaded safely: it holds compressed parts'):
+        tiny_backbone(weights=tmp_path / "bomb.pth")
 
 
 def test_a_file_without_tensors_by_name_is_refused(tmp_path):

@@ -105,9 +105,8 @@ def predict(
         run, registry=ctx.obj, stage=stage, checkpoint=checkpoint, allow_local_plugins=allow_local_plugins
     )
     if applied:
-        values |= (
-            {"items": [item for _, item in _items(items, file)] if items or file else []} if takes_items(target) else {}
-        )
+        if takes_items(target):
+            values["items"] = [item for _, item in _items(items, file)] if items or file else []
         answers = load_target("dlpipe.inference:apply")(trained, target, values)
     else:
         answers = load_target("dlpipe.inference:predict")(trained, _items(items, file))

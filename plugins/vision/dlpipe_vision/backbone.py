@@ -10,6 +10,7 @@ Axes: B images, C channels, H rows, W columns, K classes.
 import difflib
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
+
+from dlpipe.checkpoint import require_plain
 
 # Auxiliary classifiers would answer with more than logits; without the rest both warn of a change to come.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -127,8 +130,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f'weights = "{path}": there is no such file; expected a .safetensors or .pth file')
     try:
-        safe = path.suffix == ".safetensors"
-        found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            if zipfile.is_zipfile(path):  # older ones are no archives and hold nothing compressed
+                require_plain(path)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds for a file that is not their own
         raise ValueError(f'weights = "{path}" cannot be loaded safely: {error}') from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
