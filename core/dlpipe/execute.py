@@ -339,7 +339,7 @@ class _StageRun:
         assert built.trainer is not None
         model = built.trainer.model
         count = sum(parameter.numel() for parameter in model.parameters())
-        sizes = ", ".join(f"{split} {_size(built.data.split(split))}" for split in built.data.splits)
+        sizes = ", ".join(f"{split} {_size(built.data.split(split)) or ''}".strip() for split in built.data.splits)
         self._progress.message(
             f"{self._stage.data.offer.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
             f"{built.compute.device};  ready in {seconds:.1f} s"
