@@ -1,6 +1,6 @@
 """What a timestep of DQN costs in dlpipe beside a tight hand-written loop and Stable-Baselines3.
 
-    pip install 'stable-baselines3==2.9.*' && python benchmarks/dqn_speed.py [--rounds 11]
+    pip install 'stable-baselines3==2.9.*' && python benchmarks/dqn_speed.py [--rounds 7]
 
 All learn CartPole-v1 with an update in every timestep: batch 128, a 128-128 net, Huber loss, Adam, a target network
 copied every 500 updates, ε = 0.05, a replay of 100,000, one thread, block by block in turn, so that a machine whose
@@ -153,8 +153,8 @@ def compare_loops(block: int, rounds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     random.seed(SEED)
-    compare_loops(1000, arguments.rounds)
+    compare_loops(4000, arguments.rounds)

@@ -249,8 +249,9 @@ class Loop:
         for name in dict.fromkeys(name for metrics in pending for name in metrics):
             places = [place for place, metrics in enumerate(pending) if name in metrics]
             values = [pending[place][name] for place in places]
-            # Those that a checkpoint brought back are on the CPU.
-            columns[name] = places, torch.stack([value.to(values[-1].device) for value in values]).cpu()
+            if values[0].device != values[-1].device:  # those that a checkpoint brought back are on the CPU
+                values = [value.to(values[-1].device) for value in values]
+            columns[name] = places, torch.stack(values).cpu()
         broken = {
             name: places[int((~values.isfinite()).nonzero()[0])]
             for name, (places, values) in columns.items()

@@ -6,7 +6,7 @@ from dlpipe_rl.priorities import FLOOR, Priorities
 
 
 def drawn(priorities, count=20_000, importance=1.0):
-    slots, weights = priorities.sample(count, importance, np.random.default_rng(0))
+    slots, weights = priorities.sample(count, importance, torch.Generator())
     return torch.from_numpy(slots), weights
 
 

@@ -73,7 +73,7 @@ def test_dueling_advantages_have_a_mean_of_zero():
     model = tiny(dueling=True)
     obs = some_obs(5)
 
-    assert_close(model(obs).mean(1, keepdim=True), model.state_value(model.encode(obs)))
+    assert_close(model(obs).mean(1, keepdim=True), model.layers[-1].state_value(model.layers[:-1](obs)))
 
 
 def test_noise_is_new_in_every_pass_and_absent_when_judged():
@@ -119,7 +119,7 @@ def test_values_are_learned_by_heart():
 
 def test_weights_survive_saving_and_loading():
     model, other = tiny(noisy=True, dueling=True).eval(), tiny(noisy=True, dueling=True).eval()
-    nn.init.zeros_(other.advantages.weight)
+    nn.init.zeros_(other.layers[-1].advantages.weight)
 
     other.load_state_dict(load(save(model.state_dict())))
 

@@ -33,7 +33,7 @@ def filled(actions, kept=None, players=1, **options):
 
 def moves_of(kept):
     """Return all moves that can be sampled, by their slots."""
-    return kept.at(kept._arrays["moved"].nonzero()[0])
+    return kept.at(kept._starts[: kept._count].sort().values)
 
 
 def test_a_move_knows_what_was_seen_before_and_after():
@@ -113,7 +113,7 @@ def previous(kept, player, moves):
     head = kept._heads[player]
     for back in range(1, 4):
         slot = (head - back * 2) % kept.slots
-        if kept._arrays["moved"][slot]:
+        if kept._places[slot] >= 0:
             return moves.slots.tolist().index(slot)
     raise AssertionError("no move")
 
@@ -121,10 +121,10 @@ def previous(kept, player, moves):
 def test_every_move_is_drawn_and_nothing_else():
     kept = filled([[1, 1, 0, 1, 1, 1, 0]], length=2)
 
-    slots = kept.sample(500, np.random.default_rng(0)).slots
-    counts = np.bincount(slots, minlength=kept.slots)
+    slots = kept.sample(500, torch.Generator()).slots
+    counts = slots.bincount(minlength=kept.slots)
 
-    assert set(counts.nonzero()[0].tolist()) == set(kept._arrays["moved"].nonzero()[0].tolist())
+    assert counts.nonzero().ravel().tolist() == moves_of(kept).slots.tolist()
     assert counts[counts > 0].min() > 40
 
 
@@ -134,7 +134,7 @@ def test_moves_that_are_gone_are_told():
 
     told = [kept.add(np.array([0]), *nothing(), obs(number), {}) for number in range(1, 8)]
 
-    still = {slot for slot in range(kept.slots) if kept._arrays["moved"][slot]}
+    still = set(moves_of(kept).slots.tolist())
     made, lost = {int(slot) for slots, _ in told for slot in slots}, told[-1][1]
     assert made == set(range(kept.slots))
     assert not still & set(lost)
@@ -160,7 +160,7 @@ def test_a_restored_replay_goes_on_alike(monkeypatch):
 
     for each in (kept, other):
         each.add(np.array([1, 0]), *(2 * part for part in nothing()), np.ones((2, 1), np.float32), {})
-    one, two = (each.sample(30, np.random.default_rng(1)) for each in (kept, other))
+    one, two = (each.sample(30, torch.Generator()) for each in (kept, other))
     assert as_rows(one).equal(as_rows(two))
 
 
@@ -182,8 +182,8 @@ def test_a_block_has_another_version_when_it_was_written_to(monkeypatch):
 def test_a_million_frames_of_atari_take_little_more_than_their_bytes():
     kept = Replay(1_000_000, 8, (1, 84, 84), torch.uint8, frame_stack=4, compute=CPU, storage="auto")
 
-    arrays = sum(array.nbytes for array in kept._arrays.values())
-    assert kept._room.nbytes + arrays <= 7.5e9
+    numbers = [*kept._columns.values(), kept._starts, kept._places, kept._behind]
+    assert kept._room.nbytes + sum(tensor.nbytes for tensor in numbers) <= 7.5e9
     assert kept.told.startswith("replay of 1,000,032 frames: 7.06 GB ")
     kept.close()
 

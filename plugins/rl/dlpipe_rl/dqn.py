@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dlpipe.checkpoint import Block
-from dlpipe.compute import Compute
+from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
 from dlpipe.optimizers import after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
@@ -140,6 +139,7 @@ class DQN:
         falls = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
         self._epsilon = Epsilon(epsilon_start, epsilon_end, falls, epsilon_schedule)
         self._random = generator(seed, "dqn")
+        self._replayed = torch.Generator().manual_seed(derived_seed(seed, "replay"))
         self._timestep = 0
         self._obs: Array | None = None  # what the players see; nothing before the first step
 
@@ -159,7 +159,9 @@ class DQN:
             losses = [self._update() for _ in range(self._updates)]
             after_step(self._schedule)
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
-            yield metrics | told(episodes)
+            if episodes:
+                metrics |= told(episodes)
+            yield metrics
 
     def logged(self) -> dict[str, float]:
         """Return learning rate, ε and the number of timesteps."""
@@ -182,6 +184,7 @@ class DQN:
             "priorities": self._priorities.state_dict() if self._priorities else None,
             "players": self._players.state(),
             "random": state_of(self._random),
+            "replayed": self._replayed.get_state(),
             "timestep": self._timestep,
         }
 
@@ -195,6 +198,7 @@ class DQN:
             self._priorities.load_state_dict(state["priorities"])
         self._obs = self._players.restore(state["players"])
         restore(self._random, state["random"])
+        self._replayed.set_state(state["replayed"])
         self._timestep = state["timestep"]
 
     def blocks(self) -> dict[str, Block]:
@@ -230,24 +234,23 @@ class DQN:
         self._timestep += len(made)
         return moves.episodes.values()
 
-    def _actions(self, obs: Array) -> Array:
-        """Return (N,) actions: the best ones, or with probability ε random ones."""
-        count, epsilon = len(obs), self._epsilon.at(self._timestep)
-        tried = [self._random.random() < epsilon for _ in range(count)]
-        if all(tried):
-            return self._random.integers(self._num_actions, size=count)
+    def _actions(self, obs: Array) -> list[int]:
+        """Return N actions: the best ones, or with probability ε random ones."""
+        random, epsilon, count = self._random, self._epsilon.at(self._timestep), len(obs)
+        tried = [random.randrange(self._num_actions) if random.random() < epsilon else -1 for _ in range(count)]
+        if -1 not in tried:
+            return tried
         with torch.inference_mode(), self._compute.autocast():
-            best: Array = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).cpu().numpy()
-        if any(tried):
-            return np.where(tried, self._random.integers(self._num_actions, size=count), best)
-        return best
+            best = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).tolist()
+        return [choice if action < 0 else action for action, choice in zip(tried, best, strict=True)]
 
     def _update(self) -> Tensor:
         if self._priorities is None:
-            return self._learning.update(self._replay.sample(self._batch_size, self._random))
+            return self._learning.update(self._replay.sample(self._batch_size, self._replayed))
         done = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
         importance = self._importance + (1 - self._importance) * done
-        slots, weights = self._priorities.sample(self._batch_size, importance, self._random)
-        loss, errors = self._learning.update_weighted(self._replay.at(slots), weights.to(self._compute.device))
+        slots, weights = self._priorities.sample(self._batch_size, importance, self._replayed)
+        moves = self._replay.at(torch.from_numpy(slots))
+        loss, errors = self._learning.update_weighted(moves, weights.to(self._compute.device))
         self._priorities.update(slots, errors)
         return loss

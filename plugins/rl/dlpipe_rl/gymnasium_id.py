@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -93,8 +94,9 @@ def _make(
 ) -> gym.Env[Any, Any]:
     rendering = {"render_mode": render_mode} if render_mode else {}
     try:
-        # What gymnasium would check in the first step, `Episodes` checks in every one.
-        env = gym.make(id, max_episode_steps, disable_env_checker=True, **arguments, **rendering)
+        # What gymnasium would check in the first step, `Episodes` checks in every one, and it begins with reset().
+        spec = replace(gym.spec(id), order_enforce=False)
+        env = gym.make(spec, max_episode_steps, disable_env_checker=True, **arguments, **rendering)
         for name, options in wrappers:
             env = WRAPPERS[name](env, **options)
     except Exception as error:  # an environment's own code may raise anything

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ import torch
 from dlpipe_rl.episodes import Array, Episode, Episodes
 
 
-@dataclass(slots=True)
-class Moves:
+class Moves(NamedTuple):
     """What came of one move of every player.
 
     Args:
@@ -36,8 +34,8 @@ class Moves:
     rewards: list[float]
     terminated: list[bool]
     truncated: list[bool]
-    last: Mapping[int, Array]
-    episodes: Mapping[int, Episode]
+    last: dict[int, Array]
+    episodes: dict[int, Episode]
 
 
 class Players(Protocol):
@@ -88,20 +86,18 @@ class LocalPlayers:
 
     def step(self, actions: Sequence[Any] | Array) -> Moves:
         """See `Players.step`."""
-        rewards, terminated, truncated = list[float](), list[bool](), list[bool]()
-        last: dict[int, Array] = {}
-        episodes: dict[int, Episode] = {}
+        moves = Moves(self._obs, [], [], [], {}, {})
         for player, env in enumerate(self._envs):
             frame, reward, ends, cut = env.step(actions[player])
             self._next(player, frame)
-            rewards.append(reward)
-            terminated.append(ends)
-            truncated.append(cut and not ends)
+            moves.rewards.append(reward)
+            moves.terminated.append(ends)
+            moves.truncated.append(cut and not ends)
             if ends or cut:
-                last[player] = self._obs[player].copy()
-                episodes[player] = env.ended(ends)
+                moves.last[player] = self._obs[player].copy()
+                moves.episodes[player] = env.ended(ends)
                 self._first(player, env.begin())
-        return Moves(self._obs, rewards, terminated, truncated, last, episodes)
+        return moves
 
     def state(self) -> dict[str, Any]:
         """Return episode and actions of every player, and what it sees, to compare."""

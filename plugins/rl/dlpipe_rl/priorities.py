@@ -49,7 +49,7 @@ class Priorities:
             # From both children, not by the difference: so the tree depends on its leaves and on nothing else.
             self._sums[nodes] = self._sums[2 * nodes] + self._sums[2 * nodes + 1]
 
-    def sample(self, batch_size: int, importance: float, random: np.random.Generator) -> tuple[Array, Tensor]:
+    def sample(self, batch_size: int, importance: float, random: torch.Generator) -> tuple[Array, Tensor]:
         """Draw slots in proportion to their priorities.
 
         Args:
@@ -58,7 +58,7 @@ class Priorities:
         Returns:
             (B,) slots, and (B,) the weights of their moves in the loss, at most 1.
         """
-        left = random.random(batch_size) * self._sums[1]
+        left = torch.rand(batch_size, dtype=torch.float64, generator=random).numpy() * self._sums[1]
         nodes = np.ones(batch_size, np.int64)
         for _ in range(self._depth):
             nodes *= 2

@@ -47,19 +47,31 @@ class QNetwork(nn.Module):
                 "environment with discrete actions, or rl.actor_critic with the trainer rl.ppo"
             )
         linear = NoisyLinear if noisy else nn.Linear
-        self.encode, width = encoder(obs_shape, hidden, linear=linear)
-        self.advantages = linear(width, num_actions)
-        self.state_value = linear(width, 1) if dueling else None
+        features, width = encoder(obs_shape, hidden, linear=linear)
+        head = DuelingHead(linear(width, 1), linear(width, num_actions)) if dueling else linear(width, num_actions)
+        self.layers = nn.Sequential(*features, head)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Map observations (B, *obs_shape) to action values (B, A)."""
-        features = self.encode(as_numbers(obs))  # (B, F)
-        advantages = self.advantages(features)
-        if self.state_value is None:
-            return advantages  # type: ignore[no-any-return]
-        # Without the mean, a constant could wander between the two heads.
-        return self.state_value(features) + advantages - advantages.mean(1, keepdim=True)  # type: ignore[no-any-return]
+        values = as_numbers(obs)
+        for layer in self.layers:  # by hand: a container that is called takes as long as a small layer
+            values = layer(values)
+        return values
 
     def value(self, outputs: Tensor) -> Tensor:
         """Return (B,) what the best action is worth, of outputs (B, A)."""
         return outputs.amax(1)
+
+
+class DuelingHead(nn.Module):
+    """The value of a state, and how much better or worse than that each action is."""
+
+    def __init__(self, state_value: nn.Module, advantages: nn.Module) -> None:
+        super().__init__()
+        self.state_value, self.advantages = state_value, advantages
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to action values (B, A)."""
+        advantages = self.advantages(features)
+        # Without the mean, a constant could wander between the two.
+        return self.state_value(features) + advantages - advantages.mean(1, keepdim=True)  # type: ignore[no-any-return]

@@ -40,12 +40,17 @@ class Transitions:
         next_obs: (B, …) what was seen then.
     """
 
-    slots: Array
+    slots: Tensor
     obs: Tensor
     actions: Tensor
     returns: Tensor
     discounts: Tensor
     next_obs: Tensor
+
+    def to(self, device: torch.device) -> Transitions:
+        """Return them on a device; `slots` stays where it is."""
+        rest = (self.obs, self.actions, self.returns, self.discounts, self.next_obs)
+        return Transitions(self.slots, *(tensor.to(device) for tensor in rest))
 
 
 class Replay:
@@ -86,13 +91,20 @@ class Replay:
         self._frames = self._room.tensor.to(self._device) if compute.holds(self._room.nbytes) else self._room.tensor
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
         self._players, self._stack, self._n_step, self._gamma = players, frame_stack, n_step, gamma
-        self._arrays: dict[str, Array] = {
-            "actions": np.zeros(count, np.int64),
-            "rewards": np.zeros(count, np.float32),
-            "discounts": np.zeros(count, np.float32),  # of what comes behind the move: γ, or 0 where it terminated
-            "ages": np.zeros(count, np.uint8),  # frames since the episode began, as far as stacks care
-            "moved": np.zeros(count, bool),  # whether a move starts here that can be sampled
+        self._columns = {
+            "actions": torch.zeros(count, dtype=torch.int64),
+            # The reward, and the discount of what comes behind the move: γ, or 0 where it terminated.
+            "outcomes": torch.zeros(count, 2),
+            "ages": torch.zeros(count, dtype=torch.uint8),  # frames since the episode began, as far as stacks care
         }
+        # The slots where a move starts that can be sampled, in no order; and where each slot is among them, or -1.
+        self._starts, self._count = torch.zeros(count, dtype=torch.int64), 0
+        self._places = torch.full((count,), -1)
+        # The same memory: numpy writes single numbers faster, and torch reads batches faster, between two updates.
+        columns = self._columns | {"starts": self._starts, "places": self._places}
+        self._arrays = {name: column.numpy() for name, column in columns.items()}
+        self._behind = (torch.arange(count) + players) % count  # the slot that follows
+        self._back = torch.arange(frame_stack - 1, -1, -1)
         self._per_block = max(1, BLOCK_BYTES // (self._room.nbytes // count))
         self._heads = list(range(-players, 0))  # the slot of what each player sees now
         self._seen = [0] * players  # frames of each player, ever
@@ -111,7 +123,7 @@ class Replay:
 
     def add(
         self,
-        actions: Array,
+        actions: Sequence[int],
         rewards: Sequence[float],
         terminated: Sequence[bool],
         obs: Array,
@@ -126,9 +138,9 @@ class Replay:
         # One number at a time: of a single player, as is usual here, numpy's ways with many would take longer.
         for player, slot in enumerate(made):
             arrays["actions"][slot] = actions[player]
-            arrays["rewards"][slot] = rewards[player]
-            arrays["discounts"][slot] = 0.0 if terminated[player] else self._gamma
-            arrays["moved"][slot] = True
+            arrays["outcomes"][slot, 0] = rewards[player]
+            arrays["outcomes"][slot, 1] = 0.0 if terminated[player] else self._gamma
+            self._remember(slot)
             self._ages[player] += 1
             if player in last:
                 lost += self._see(player, last[player])
@@ -136,30 +148,26 @@ class Replay:
             lost += self._see(player, obs[player])
         return made, lost
 
-    def sample(self, batch_size: int, random: np.random.Generator) -> Transitions:
+    def sample(self, batch_size: int, random: torch.Generator) -> Transitions:
         """Return moves, each as likely as any other."""
-        moved = self._arrays["moved"]
-        count = batch_size + batch_size // 4 + 8  # some more than are needed: no move starts where an episode closed
-        found = random.integers(self._written, size=count)
-        found = found[moved[found]]
-        while len(found) < batch_size:
-            more = random.integers(self._written, size=count)
-            found = np.concatenate([found, more[moved[more]]])
-        return self.at(found[:batch_size])
+        rows = torch.randint(self._count, (batch_size,), generator=random)
+        return self.at(self._starts.index_select(0, rows))
 
-    def at(self, slots: Array) -> Transitions:
+    def at(self, slots: Tensor) -> Transitions:
         """Return the moves that were made at `slots` (B,)."""
-        arrays, count = self._arrays, self.slots
-        returns, discounts = arrays["rewards"].take(slots), arrays["discounts"].take(slots)
-        end = (slots + self._players) % count
+        actions, outcomes = self._columns["actions"], self._columns["outcomes"]
+        returns, discounts = outcomes.index_select(0, slots).unbind(1)
+        end = self._behind.index_select(0, slots)
         for _ in range(self._n_step - 1):
             # A slot without a move is what an episode closed with, or what is seen now: the sum ends there.
-            further = arrays["moved"].take(end)
-            returns = returns + arrays["rewards"].take(end) * discounts * further
-            discounts = np.where(further, discounts * arrays["discounts"].take(end), discounts)
-            end = np.where(further, (end + self._players) % count, end)
-        actions, sums, factors = map(self._there, (arrays["actions"].take(slots), returns, discounts))
-        return Transitions(slots, self._observations(slots), actions, sums, factors, self._observations(end))
+            further = self._places.index_select(0, end) >= 0
+            rewards, factors = outcomes.index_select(0, end).unbind(1)
+            returns = torch.where(further, returns + discounts * rewards, returns)
+            discounts = torch.where(further, discounts * factors, discounts)
+            end = torch.where(further, self._behind.index_select(0, end), end)
+        gather = self._gather if self._stack == 1 else self._gather_stacks
+        moves = Transitions(slots, gather(slots), actions.index_select(0, slots), returns, discounts, gather(end))
+        return moves if self._device.type == "cpu" else moves.to(self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the frames, which `blocks` has."""
@@ -169,15 +177,21 @@ class Replay:
             "seen": list(self._seen),
             "ages_now": list(self._ages),
             "written": written,
-            **{name: torch.from_numpy(array[:written]) for name, array in self._arrays.items()},
+            "starts": self._starts[: self._count],
+            **{name: column[:written] for name, column in self._columns.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state; `load_blocks` brings the frames."""
         written = self._written = state["written"]
         self._heads, self._seen, self._ages = (list(state[name]) for name in ("heads", "seen", "ages_now"))
-        for name, array in self._arrays.items():
-            array[:written] = state[name].numpy()
+        for name, column in self._columns.items():
+            column[:written] = state[name]
+        starts = state["starts"]
+        self._count = len(starts)
+        self._starts[: self._count] = starts
+        self._places.fill_(-1)
+        self._places[starts] = torch.arange(self._count)
 
     def blocks(self) -> dict[str, Block]:
         """Return the frames, as far as there are any, in blocks; a block's version is how often it was written to."""
@@ -209,13 +223,13 @@ class Replay:
         """Write the newest frame of what a player sees into its next slot; return the slots whose moves are gone."""
         slot = self._heads[player] = (self._heads[player] + self._players) % self.slots
         self._seen[player] += 1
-        moved, lost = self._arrays["moved"], [slot]
-        moved[slot] = False
+        lost = [slot]
+        self._forget(slot)
         if self._stack > 1:
             # The stack of this slot would reach over the new frame.
             unreachable = (slot + (self._stack - 1) * self._players) % self.slots
             lost.append(unreachable)
-            moved[unreachable] = False
+            self._forget(unreachable)
             self._arrays["ages"][slot] = min(self._ages[player], self._stack - 1)
             obs = obs[-self._frames.shape[1] :]
         if self._writable is not None:
@@ -226,22 +240,29 @@ class Replay:
             self._written = max(self._written, (slot // self._players + 1) * self._players)
         return lost
 
-    def _observations(self, slots: Array) -> Tensor:
+    def _remember(self, slot: int) -> None:
+        """Let the move that starts at `slot` be sampled."""
+        self._arrays["starts"][self._count] = slot
+        self._arrays["places"][slot] = self._count
+        self._count += 1
+
+    def _forget(self, slot: int) -> None:
+        """Let no move that starts at `slot` be sampled; the last of the others takes its place."""
+        starts, places = self._arrays["starts"], self._arrays["places"]
+        place = places[slot]
+        if place < 0:
+            return
+        self._count -= 1
+        last = starts[self._count]
+        starts[place], places[last] = last, place
+        places[slot] = -1
+
+    def _gather(self, slots: Tensor) -> Tensor:
+        """Return (B, …) the frames at `slots`, where the frames are."""
+        return self._frames.index_select(0, slots if self._writable is not None else slots.to(self._device))
+
+    def _gather_stacks(self, slots: Tensor) -> Tensor:
         """Return (B, …) what was seen at `slots`, stacks put together."""
-        if self._stack == 1:
-            return self._gather(slots)
-        back = np.arange(self._stack - 1, -1, -1)
-        back = np.minimum(back, self._arrays["ages"].take(slots)[:, np.newaxis])  # (B, frames)
-        places = (slots[:, np.newaxis] - back * self._players) % self.slots
+        back = torch.minimum(self._back, self._columns["ages"].index_select(0, slots).unsqueeze(1))  # (B, frames)
+        places = (slots.unsqueeze(1) - back * self._players) % self.slots
         return self._gather(places.ravel()).view(len(slots), -1, *self._frames.shape[2:])
-
-    def _gather(self, slots: Array) -> Tensor:
-        if self._writable is not None:
-            frames = self._frames.index_select(0, torch.from_numpy(slots))
-            return frames if self._device.type == "cpu" else frames.to(self._device)
-        return self._frames.index_select(0, self._there(slots))
-
-    def _there(self, column: Array) -> Tensor:
-        """Return numbers on the device of the batch."""
-        tensor = torch.from_numpy(column)
-        return tensor if self._device.type == "cpu" else tensor.to(self._device)
