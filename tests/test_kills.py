@@ -104,7 +104,7 @@ RUNS = {
     "rl.reinforce": [
         ("whole episodes", "reinforce_cartpole.toml", ["trainer.steps=20", "trainer.episodes=4", *PLAYED])
     ],
-    "rl.a2c": [("a few moves", "ppo_cartpole.toml", ["trainer.use=rl.a2c", "trainer.steps=60", *PLAYED])],
+    "rl.a2c": [("a few moves", "a2c_cartpole.toml", ["trainer.steps=60", *PLAYED])],
     "rl.ppo": [("several passes", "ppo_cartpole.toml", ["trainer.timesteps=12_000", "trainer.passes=3", *PLAYED])],
 }
 CASES = [case for cases in RUNS.values() for case in cases]

@@ -200,7 +200,7 @@ def test_the_budget_is_counted_in_moves_of_all_players():
     [
         ("ppo_cartpole", ["trainer.timesteps=1200", "trainer.num_envs=3", "trainer.moves=40", "trainer.passes=2"]),
         ("reinforce_cartpole", ["trainer.steps=9", "trainer.episodes=2"]),
-        ("ppo_cartpole", ["trainer.use=rl.a2c", "trainer.timesteps=200", "trainer.num_envs=2", "trainer.log_every=1"]),
+        ("a2c_cartpole", ["trainer.timesteps=200", "trainer.num_envs=2", "trainer.moves=5", "trainer.log_every=1"]),
     ],
     ids=["ppo", "reinforce", "a2c"],
 )

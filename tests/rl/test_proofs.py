@@ -20,7 +20,7 @@ def scores(path, tmp_path):
     return best, last
 
 
-@pytest.mark.parametrize("name", ["reinforce_cartpole", "ppo_cartpole", "dqn_cartpole"])
+@pytest.mark.parametrize("name", ["reinforce_cartpole", "a2c_cartpole", "ppo_cartpole", "dqn_cartpole"])
 def test_a_pole_is_balanced(root, tmp_path, name):
     # Five seeds each: docs/rl.
     best, last = scores(root / "pipelines" / f"{name}.toml", tmp_path)
