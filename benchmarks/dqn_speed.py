@@ -1,13 +1,14 @@
 """What a timestep of DQN costs in dlpipe beside a tight hand-written loop and Stable-Baselines3.
 
-    pip install 'stable-baselines3==2.9.*' && python benchmarks/dqn_speed.py [--rounds 7]
+    pip install 'stable-baselines3==2.9.*' && python benchmarks/dqn_speed.py [--rounds 6]
 
 All learn CartPole-v1 with an update in every timestep: batch 128, a 128-128 net, Huber loss, Adam, a target network
 copied every 500 updates, ε = 0.05, a replay of 100,000, one thread, block by block in turn, so that a machine whose
 speed drifts slows all of them. The hand-written loop has what a careful person would do: preallocated arrays that
 numpy writes and torch gathers from, fused Adam, no gradient norm. Stable-Baselines3 has its own defaults for all that
 is not named here. Printed is CPU time per timestep: the median over blocks, and the ratio to that of both raw loops
-together. ``raw`` stands twice: how far the two are apart is the noise. Without Stable-Baselines3 it is left out.
+together. ``raw`` stands twice: how far the two are apart is the noise. In each round all loops are made anew, as
+where their memory happens to lie makes some per cent. Without Stable-Baselines3 it is left out.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import copy
 import importlib.util
 import random
 import tempfile
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from in_turn import Steps, compare, in_loop
+from in_turn import Steps, in_loop, take_turns, tell
 from torch import nn
 from torch.nn import functional as F
 
@@ -35,10 +36,7 @@ from dlpipe_rl.q_network import QNetwork
 SEED, EPSILON, GAMMA = 1, 0.05, 0.99
 BATCH, REPLAY, STARTS, COPY_EVERY = 128, 100_000, 1000, 500
 LOG_EVERY = 1000  # as pipelines/dqn_cartpole.toml has it
-
-
-def save(self, *arguments: Any, **options: Any) -> Path:
-    return self.folder
+BLOCK = 2000
 
 
 def raw() -> Steps:
@@ -143,18 +141,23 @@ def stable_baselines() -> Steps:
     return steps
 
 
-def compare_loops(block: int, rounds: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        loops = {"raw": raw(), "dlpipe": ours(Path(folder)), "raw again": raw()}
-        if importlib.util.find_spec("stable_baselines3"):
-            loops["sb3"] = stable_baselines()
-        compare("DQN on CartPole-v1, a timestep and an update in each step", loops, block, rounds)
+def measure(folder: Path) -> dict[str, list[float]]:
+    """Return the CPU time of a timestep in two blocks of each loop, all made anew."""
+    loops = {"raw": raw(), "dlpipe": ours(folder), "raw again": raw()}
+    if importlib.util.find_spec("stable_baselines3"):
+        loops["sb3"] = stable_baselines()
+    return take_turns(loops, BLOCK, 2)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     random.seed(SEED)
-    compare_loops(4000, arguments.rounds)
+    times: dict[str, list[float]] = defaultdict(list)
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, values in measure(Path(folder)).items():
+                times[name] += values
+    tell("DQN on CartPole-v1, a timestep and an update in each step", times, BLOCK)

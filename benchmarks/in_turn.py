@@ -60,6 +60,11 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
 
 def compare(title: str, loops: Mapping[str, Steps], block: int, rounds: int) -> None:
     """Take blocks of steps in turn, and print medians of CPU time per step; the base is "raw" and "raw again"."""
+    tell(title, take_turns(loops, block, rounds), block)
+
+
+def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str, list[float]]:
+    """Take blocks of steps in turn, and return the CPU time of a step in each block."""
     times: dict[str, list[float]] = {name: [] for name in loops}
     for steps in loops.values():
         steps(block)  # warm up
@@ -68,8 +73,13 @@ def compare(title: str, loops: Mapping[str, Steps], block: int, rounds: int) -> 
             started = time.process_time()
             loops[name](block)
             times[name].append((time.process_time() - started) / block)
+    return times
+
+
+def tell(title: str, times: Mapping[str, list[float]], block: int) -> None:
+    """Print the medians, and their ratios to that of "raw" and "raw again" together."""
     base = statistics.median(times["raw"] + times["raw again"])
-    print(f"{title}: {rounds} blocks of {block} steps")
+    print(f"{title}: {len(times['raw'])} blocks of {block} steps")
     for name, values in times.items():
         median = statistics.median(values)
         print(f"  {name:<10} {median * 1e6:10.1f} us/step  ratio {median / base:.3f}  {(median - base) * 1e6:+9.1f} us")
