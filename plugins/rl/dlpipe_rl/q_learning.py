@@ -54,10 +54,11 @@ class QLearning:
 
     def targets(self, moves: Transitions) -> Tensor:
         """Return (B,) what each move was worth: its rewards and the value of where it led."""
-        with torch.no_grad(), self._compute.autocast():
-            values = self._target(moves.next_obs)  # (B, A)
+        with self._compute.autocast():
+            values = self._target(moves.next_obs)  # (B, A), whose weights ask for no gradient
             if self._double:
-                best = self._model(moves.next_obs).argmax(1, keepdim=True)
+                with torch.no_grad():
+                    best = self._model(moves.next_obs).argmax(1, keepdim=True)
                 value = values.gather(1, best).squeeze(1)
             else:
                 value = values.amax(1)
