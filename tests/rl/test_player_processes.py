@@ -78,15 +78,23 @@ def test_a_trainer_learns_the_same_whoever_plays(make):
     assert learned[0] == learned[1]
 
 
-def test_signals_to_all_processes_are_left_to_the_trainer(both):
+def test_signals_to_all_processes_are_left_to_the_trainer_from_the_first_moment():
+    players = environment(workers=1).training_players(PLAYERS, 3)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        os.kill(both[1]._processes[0].pid, number)
+        os.kill(players._processes[0].pid, number)  # at once: it is still starting
 
-    assert both[1].begin().shape == (PLAYERS, 4)
+    assert players.begin().shape == (PLAYERS, 4)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(players._processes[0].pid, number)
+    assert players.begin().shape == (PLAYERS, 4)
+    players.close()
 
 
-def test_a_process_that_dies_is_told(both):
-    os.kill(both[1]._processes[0].pid, signal.SIGKILL)
+def test_a_process_that_dies_is_told():
+    players = environment(workers=1).training_players(PLAYERS, 3)
+    os.kill(players._processes[0].pid, signal.SIGKILL)
 
     with pytest.raises(DlpipeError, match=r"a process that plays has ended by itself \(exit code -9\).*dlpipe resume"):
-        both[1].step(np.zeros(PLAYERS, np.int64))
+        players.begin()
+    players.close()

@@ -10,7 +10,8 @@ import contextlib
 import multiprocessing
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ from dlpipe_rl.players import LocalPlayers, Moves
 
 #: Makes the players of the numbers that it is given.
 Make = Callable[[Sequence[int]], LocalPlayers]
+
+#: Ctrl-C and a batch system's signals reach every process of the group; whether to stop is the trainer's decision,
+#: which asks for the players' state first. A trainer that is killed closes the connection.
+LEFT_TO_THE_TRAINER = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class PlayerProcesses:
@@ -37,13 +42,18 @@ class PlayerProcesses:
         self._count = count
         self._connections: list[Connection] = []
         self._processes = []
-        for share in self._shares:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, make, share), daemon=True)
-            process.start()
-            theirs.close()
-            self._connections.append(ours)
-            self._processes.append(process)
+        resource_tracker.ensure_running()  # which lets signals through again when it starts
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_TRAINER)  # a process starts with this
+        try:
+            for share in self._shares:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs, make, share), daemon=True)
+                process.start()
+                theirs.close()
+                self._connections.append(ours)
+                self._processes.append(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __len__(self) -> int:
         return self._count
@@ -103,8 +113,11 @@ class PlayerProcesses:
             for connection in self._connections:
                 answers.append(connection.recv())
         except (EOFError, OSError) as error:
+            # The pipes of a process that dies close a moment before its exit code can be asked for.
+            gone = wait([process.sentinel for process in self._processes], timeout=5)
             for process in self._processes:
-                process.join(0.1)
+                if process.sentinel in gone:
+                    process.join(5)
             codes = [process.exitcode for process in self._processes if process.exitcode is not None]
             raise DlpipeError(
                 f"a process that plays has ended by itself (exit code {codes[0] if codes else 'unknown'}). "
@@ -118,10 +131,9 @@ class PlayerProcesses:
 
 def _work(connection: Connection, make: Make, share: Sequence[int]) -> None:
     """Play in this process what is asked for, until nobody asks any more."""
-    # Ctrl-C and a batch system's signals reach every process of the group; whether to stop is the trainer's decision,
-    # which asks for the players' state first. A trainer that is killed closes the connection.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in LEFT_TO_THE_TRAINER:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_THE_TRAINER)
     torch.set_num_threads(1)
     players = make(share)
     with contextlib.suppress(EOFError, OSError):
