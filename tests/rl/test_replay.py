@@ -164,6 +164,14 @@ def test_a_restored_replay_goes_on_alike(monkeypatch):
     assert as_rows(one).equal(as_rows(two))
 
 
+def test_a_state_takes_as_much_as_there_are_moves(tmp_path):
+    kept = filled([[1, 0, 1, 1]], replay(100_000), length=9)
+
+    torch.save(kept.state_dict(), tmp_path / "state.pt")
+
+    assert (tmp_path / "state.pt").stat().st_size < 10_000
+
+
 def test_a_block_has_another_version_when_it_was_written_to(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_BYTES", 20)  # 5 frames
     kept = filled([[0, 0, 0, 0, 0, 0, 0]], length=9)

@@ -159,9 +159,7 @@ class DQN:
             losses = [self._update() for _ in range(self._updates)]
             after_step(self._schedule)
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
-            if episodes:
-                metrics |= told(episodes)
-            yield metrics
+            yield metrics | told(episodes)
 
     def logged(self) -> dict[str, float]:
         """Return learning rate, ε and the number of timesteps."""
@@ -240,11 +238,8 @@ class DQN:
         tried = [random.randrange(self._num_actions) if random.random() < epsilon else -1 for _ in range(count)]
         if -1 not in tried:
             return tried
-        seen = torch.from_numpy(obs)
-        if self._compute.device.type != "cpu":
-            seen = seen.to(self._compute.device)
         with torch.inference_mode(), self._compute.autocast():
-            best = self.model(seen).argmax(1).tolist()
+            best = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).tolist()
         return [choice if action < 0 else action for action, choice in zip(tried, best, strict=True)]
 
     def _update(self) -> Tensor:

@@ -171,14 +171,15 @@ class Replay:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the frames, which `blocks` has."""
-        written = self._written
+        written, arrays = self._written, self._arrays
+        # Parts of the arrays: of a tensor's part, torch saves the whole.
         return {
             "heads": list(self._heads),
             "seen": list(self._seen),
             "ages_now": list(self._ages),
             "written": written,
-            "starts": self._starts[: self._count],
-            **{name: column[:written] for name, column in self._columns.items()},
+            "starts": torch.from_numpy(arrays["starts"][: self._count]),
+            **{name: torch.from_numpy(arrays[name][:written]) for name in self._columns},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
