@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dlpipe.checkpoint import Block, Checkpoints
+from dlpipe.runs.checkpoint import Block, Checkpoints
 
 
 def plain(path: Path, content: object) -> None:

@@ -23,8 +23,8 @@ from in_turn import Steps, compare, in_loop
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
+from dlpipe.data.columns import Columns
 from dlpipe_generative.dcgan import DCGAN
 from dlpipe_generative.gan_trainer import GANTrainer
 

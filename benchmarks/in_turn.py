@@ -10,15 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from dlpipe.checkpoint import Checkpoints
-from dlpipe.hooks import RunView
-from dlpipe.loop import Loop, Progressed
-from dlpipe.options import LoopOptions
-from dlpipe.progress import Progress
+from dlpipe.config.settings import LoopOptions
 from dlpipe.protocols import Trainer
-from dlpipe.runs import MetricsLog
-from dlpipe.signals import StopSignals
-from dlpipe.watchers import Watchers
+from dlpipe.registry.hooks import RunView
+from dlpipe.runs.checkpoint import Checkpoints
+from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.signals import StopSignals
+from dlpipe.training.callbacks import Callbacks
+from dlpipe.training.loop import Loop, LoopState
+from dlpipe.training.progress import Progress
 
 #: Takes so many steps.
 Steps = Callable[[int], None]
@@ -45,13 +45,13 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
             dev=None,
             checkpoints=NoCheckpoints(folder),
             log=MetricsLog(folder / "metrics.jsonl"),
-            watchers=Watchers({}, view, print),
+            watchers=Callbacks({}, view, print),
             progress=Progress(folder / "log.txt", Console(quiet=True)),
             signals=StopSignals(),
             samples=folder / "samples",
             diagnose=lambda step: "",
         )
-        loop.state = Progressed(step=done)
+        loop.state = LoopState(step=done)
         loop.run()
         done += count
 

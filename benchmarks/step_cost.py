@@ -22,9 +22,9 @@ from in_turn import Steps, compare, in_loop
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
-from dlpipe.supervised import Supervised
+from dlpipe.data.columns import Columns
+from dlpipe.training.supervised import Supervised
 
 SEED = 1
 

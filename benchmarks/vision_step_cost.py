@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dlpipe.compute import Compute
-from dlpipe.supervised import Supervised
+from dlpipe.training.supervised import Supervised
 from dlpipe_vision.cnn import CNN, Layer
 from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
 from dlpipe_vision.mlp import MLP

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dlpipe.check import load_pipeline
-from dlpipe.hooks import Lifecycle, Offers
-from dlpipe.plugins import load_plugins
+from dlpipe.config.check import load_pipeline
+from dlpipe.registry.hooks import ComponentHooks, Lifecycle
+from dlpipe.registry.loading import load_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -52,7 +52,7 @@ def test_links_lead_somewhere(page):
 def test_every_hook_is_in_the_docs():
     text = (ROOT / "docs" / "plugins.md").read_text()
 
-    for specs in (Offers, Lifecycle):
+    for specs in (ComponentHooks, Lifecycle):
         for name in vars(specs):
             assert not name.startswith("dlpipe_") or f"`{name}`" in text or f"def {name}()" in text, name
 
@@ -60,7 +60,7 @@ def test_every_hook_is_in_the_docs():
 def test_every_command_is_in_the_docs():
     text = "".join(page.read_text() for page in PAGES)
 
-    for name in load_plugins().offers["command"]:
+    for name in load_plugins().components["command"]:
         assert f"dlpipe {name}" in text, name
 
 

@@ -15,10 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dlpipe.check import load_pipeline
-from dlpipe.checkpoint import MANIFEST, STATE, WEIGHTS, Block, Checkpoints, load_blocks, load_state, load_weights
+from dlpipe.config.check import load_pipeline
 from dlpipe.errors import CheckpointError, DataError, DlpipeError, PipelineError
-from dlpipe.plugins import load_plugins
+from dlpipe.registry.loading import load_plugins
+from dlpipe.runs.checkpoint import (
+    MANIFEST,
+    STATE,
+    WEIGHTS,
+    Checkpoints,
+    StateBlock,
+    load_state,
+    load_state_blocks,
+    load_weights,
+)
 from dlpipe_text.iob import read_sentences
 
 REGISTRY = load_plugins()
@@ -87,7 +96,7 @@ def saved(folder: Path) -> tuple[Path, nn.Module]:
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     state = {"loop": {"step": 1}, "trainer": {"optimizer": optimizer.state_dict()}}
-    blocks = {"replay-0": Block(3, {"rewards": torch.arange(5.0)})}
+    blocks = {"replay-0": StateBlock(3, {"rewards": torch.arange(5.0)})}
     return Checkpoints(folder).save(1, model, state, best=True, blocks=blocks), model
 
 
@@ -120,7 +129,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_a_forged_one_refused(count, tmp
         loads = [
             lambda: load_state(checkpoint),
             lambda: load_weights(checkpoint, model),
-            lambda: [*load_blocks(checkpoint)],
+            lambda: [*load_state_blocks(checkpoint)],
         ]
         for load in loads:
             try:

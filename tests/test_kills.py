@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlpipe.plugins import load_plugins
+from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_kills
 
 EAGER = ["threads=1", "trainer.checkpoint_every=3", "trainer.log_every=4"]
@@ -111,7 +111,7 @@ CASES = [case for cases in RUNS.values() for case in cases]
 
 
 def test_no_trainer_is_forgotten():
-    assert set(RUNS) == set(load_plugins().offers["trainer"])
+    assert set(RUNS) == set(load_plugins().components["trainer"])
 
 
 def test_ten_kills_cost_nothing(root, tmp_path):

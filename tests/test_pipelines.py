@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dlpipe.check import load_pipeline
-from dlpipe.execute import dry_run, run
-from dlpipe.json_schema import pipeline_schema
-from dlpipe.plugins import load_plugins
-from dlpipe.sweep import load_sweep
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.json_schema import pipeline_schema
+from dlpipe.engine.execute import dry_run, run
+from dlpipe.registry.loading import load_plugins
+from dlpipe.sweep.plan import load_sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "pipelines"
 PIPELINES = sorted(FOLDER.rglob("*.toml"))

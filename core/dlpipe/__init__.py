@@ -3,20 +3,28 @@
 These are the names a ``plugin.py`` needs. Importing them imports neither torch nor numpy.
 """
 
-from dlpipe.components import Callback, Command, Component, Data, Evaluator, Model, Trainer
 from dlpipe.errors import DataError, DlpipeError, InputError
-from dlpipe.hooks import hookimpl
+from dlpipe.registry.hooks import hookimpl
+from dlpipe.registry.specs import (
+    CallbackSpec,
+    CommandSpec,
+    ComponentSpec,
+    DataSpec,
+    EvaluatorSpec,
+    ModelSpec,
+    TrainerSpec,
+)
 
 __all__ = [
-    "Callback",
-    "Command",
-    "Component",
-    "Data",
+    "CallbackSpec",
+    "CommandSpec",
+    "ComponentSpec",
     "DataError",
+    "DataSpec",
     "DlpipeError",
-    "Evaluator",
+    "EvaluatorSpec",
     "InputError",
-    "Model",
-    "Trainer",
+    "ModelSpec",
+    "TrainerSpec",
     "hookimpl",
 ]

@@ -14,9 +14,10 @@ from typing import Any
 
 import click
 
-from dlpipe.components import load_target, nearest
 from dlpipe.errors import DlpipeError
-from dlpipe.plugins import Registry, load_plugins
+from dlpipe.messages import nearest
+from dlpipe.registry.loading import Registry, load_plugins
+from dlpipe.registry.targets import load_target
 
 EPILOG = """\b
 Start here:
@@ -29,7 +30,7 @@ Exit codes: 0 done, 1 the run failed, 2 your input is wrong, 3 a plugin is missi
 
 
 class Commands(click.Group):
-    """The commands that the plugins of `registry` offer."""
+    """The commands that the plugins of `registry` component."""
 
     def __init__(self, registry: Registry, **options: Any) -> None:
         super().__init__(**options)
@@ -37,16 +38,16 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, dlpipe's own first, in the order in which their plugin offers them."""
-        return list(self._registry.offers["command"])
+        return list(self._registry.components["command"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        offer = self._registry.find("command", cmd_name)
-        if offer is None:
+        component = self._registry.find("command", cmd_name)
+        if component is None:
             return None
-        command = load_target(offer.component.target)
+        command = load_target(component.spec.target)
         if not isinstance(command, click.Command):
-            raise DlpipeError(f"{offer.component.target} is a {type(command).__name__}; expected a click.Command")
+            raise DlpipeError(f"{component.spec.target} is a {type(command).__name__}; expected a click.Command")
         return command
 
     def resolve_command(
@@ -59,16 +60,16 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by their summaries, without importing any."""
-        offers = self._registry.offers["command"]
+        components = self._registry.components["command"]
         for title, own in (("Commands", True), ("Commands of plugins", False)):
-            rows = [(name, o.component.summary) for name, o in offers.items() if (o.namespace == "core") == own]
+            rows = [(name, o.spec.summary) for name, o in components.items() if (o.namespace == "core") == own]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
 
 def make_program(registry: Registry) -> Commands:
-    """Return the program over what `registry` offers."""
+    """Return the program over what `registry` components."""
     program = Commands(
         registry,
         name="dlpipe",

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
-from dlpipe.options import Settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Compute:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def holds(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
         """Say whether `size` bytes of data can stay on the device beside model and activations."""
         if self.device.type != "cuda":
             return True  # the host's memory holds them already
@@ -43,7 +43,7 @@ class Compute:
         return size < free // 2
 
 
-def prepare(settings: Settings) -> Compute:
+def configure_torch(settings: Settings) -> Compute:
     """Set up threads, determinism and all global randomness for a run.
 
     Raises:
@@ -96,7 +96,7 @@ def restore_randomness(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(cuda, index)
 
 
-class OwnRandomness:
+class IsolatedRNG:
     """While entered, the global generators of the CPU are this one's: what is drawn meanwhile follows from its seed.
 
     What the rest of the program draws is as if nothing had happened. Entered again, it goes on where it was.
@@ -107,7 +107,7 @@ class OwnRandomness:
         self._own: Any = None
         self._outside: Any = None
 
-    def __enter__(self) -> OwnRandomness:
+    def __enter__(self) -> IsolatedRNG:
         self._outside = _host_state()
         if self._seed is None:
             _set_host_state(self._own)

@@ -2,7 +2,7 @@
 
 A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch
 that it wants. Two methods are used where a model has them, both again by parameter name:
-``loss(outputs…)`` gives the scalar to minimise, ``decode(outputs…)`` the prediction.
+``loss(outputs…)`` gives the scalar to minimise, ``predict(outputs…)`` the prediction.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.data import Dataset, IterableDataset
 
-    from dlpipe.columns import Columns
-    from dlpipe.evaluation import Examples
+    from dlpipe.data.columns import Columns
+    from dlpipe.evaluation.examples import Examples
 
 #: A batch: tensors by column name, the first axis running over examples.
 Batch = dict[str, "Tensor"]
@@ -54,7 +54,7 @@ class Data(Protocol):
             InputError: the item cannot be used.
         """
 
-    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Turn the model's prediction for `item` into an answer for a person: plain values.
 
         Given a third parameter ``outputs``, it gets what the model returned for the item (logits).
@@ -83,8 +83,8 @@ class Trainer(Protocol):
             it takes.
 
     A state that is large and changes a part at a time, such as a replay buffer, is no part of `state_dict`:
-    an optional method ``blocks()`` returns it as `dlpipe.checkpoint.Block` by name, and
-    ``load_blocks(blocks)``, called after `load_state_dict`, gets (name, tensors) one after the other.
+    an optional method ``state_blocks()`` returns it as `dlpipe.runs.checkpoint.StateBlock` by name, and
+    ``load_state_blocks(blocks)``, called after `load_state_dict`, gets (name, tensors) one after the other.
     ``close()``, optional here and for data and evaluators, is called when the stage is over.
     """
 
@@ -100,10 +100,10 @@ class Trainer(Protocol):
         A step need not have all of them (an agent that does not learn yet has no loss).
         """
 
-    def logged(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """Return numbers that cost nothing to know at a log point, such as ``{"lr": 0.001}``."""
 
-    def evaluated(self, score: float) -> None:
+    def on_score(self, score: float) -> None:
         """Take notice of the monitored metric after an evaluation (a schedule may depend on it)."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -26,14 +26,15 @@ from typing import Any
 
 import torch
 
-from dlpipe.check import load_pipeline
-from dlpipe.checkpoint import TEMPORARY, WEIGHTS, Checkpoints
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.engine.execute import resume, run
 from dlpipe.errors import Preempted
-from dlpipe.execute import resume, run
-from dlpipe.hooks import hookimpl
-from dlpipe.pipeline import Pipeline
-from dlpipe.plugins import Registry, load_plugins
-from dlpipe.runs import METRICS, MetricsLog, RunFolder
+from dlpipe.registry.hooks import hookimpl
+from dlpipe.registry.loading import Registry, load_plugins
+from dlpipe.runs.checkpoint import TEMPORARY, WEIGHTS, Checkpoints
+from dlpipe.runs.folder import METRICS, RunFolder
+from dlpipe.runs.metrics_log import MetricsLog
 
 #: Keys of ``metrics.jsonl`` that depend on the clock.
 WALL_CLOCK = ("time", "seconds", "steps_per_second")

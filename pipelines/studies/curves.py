@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe import Data, Evaluator, Model, hookimpl
-from dlpipe.columns import Columns
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+from dlpipe.data import Columns
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import BLUE, GREY, ORANGE, drawing
@@ -47,7 +47,7 @@ class Points:
         """Take a number."""
         return {"x": torch.tensor([float(item)])}
 
-    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the net's value and the curve's."""
         return {"x": item, "net": float(prediction), "curve": float(curve(torch.tensor(float(item))))}
 
@@ -84,7 +84,7 @@ class OneHiddenLayer(nn.Module):
         value: Tensor = self.output(torch.relu(self.hidden(x)))
         return value
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor) -> Tensor:
         """Return values (N,)."""
         return outputs[:, 0]
 
@@ -132,14 +132,14 @@ class Fit:
 
 @hookimpl
 def dlpipe_data():
-    return [Data("points", ":Points", "points of a curve")]
+    return [DataSpec("points", ":Points", "points of a curve")]
 
 
 @hookimpl
 def dlpipe_models():
-    return [Model("one_hidden_layer", ":OneHiddenLayer", "a net of one hidden layer")]
+    return [ModelSpec("one_hidden_layer", ":OneHiddenLayer", "a net of one hidden layer")]
 
 
 @hookimpl
 def dlpipe_evaluators():
-    return [Evaluator("fit", ":Fit", "how far a net is from the curve")]
+    return [EvaluatorSpec("fit", ":Fit", "how far a net is from the curve")]

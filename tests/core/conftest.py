@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from dlpipe.check import load_pipeline
-from dlpipe.components import Callback, Component, Data, Evaluator, Model, Offer, Trainer
+from dlpipe.config.check import load_pipeline
 from dlpipe.errors import PipelineError
-from dlpipe.plugins import Plugin, Registry, load_plugins
+from dlpipe.registry.loading import Plugin, Registry, load_plugins
+from dlpipe.registry.specs import (
+    CallbackSpec,
+    ComponentSpec,
+    DataSpec,
+    EvaluatorSpec,
+    ModelSpec,
+    RegisteredComponent,
+    TrainerSpec,
+)
 
 # Components that are read, never imported: `nowhere` does not exist.
 PARTS = '''
@@ -94,8 +102,8 @@ class Watch:
 '''
 
 
-def offer(record: Component, namespace: str = "fake") -> Offer:
-    return Offer(record, namespace, f"dlpipe-{namespace} 1.0")
+def offer(record: ComponentSpec, namespace: str = "fake") -> RegisteredComponent:
+    return RegisteredComponent(record, namespace, f"dlpipe-{namespace} 1.0")
 
 
 @pytest.fixture(scope="session")
@@ -114,20 +122,20 @@ def fakes(parts) -> Registry:
     registry = load_plugins({"DLPIPE_PLUGINS": "core,text"})
     registry.plugins.append(Plugin("fake", parts, "dlpipe-fake 1.0"))
     for record in (
-        Data("images", f"{parts}:images", "images", facts=("num_classes", "image_shape")),
-        Data("words", f"{parts}:words", "words"),
-        Model("net", f"{parts}:Net", "a net"),
-        Model("stack", f"{parts}:Stack", "a net of layers"),
-        Model("tuned", f"{parts}:Tuned", "a net on another"),
-        Model("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe[far]"),
-        Model("gone", "nowhere_at_all:Net", "its module is missing"),
-        Trainer("fit", f"{parts}:Fit", "fits"),
-        Trainer("play", f"{parts}:Play", "plays"),
-        Evaluator("accuracy", f"{parts}:Accuracy", "counts"),
-        Callback("watch", f"{parts}:Watch", "watches"),
+        DataSpec("images", f"{parts}:images", "images", facts=("num_classes", "image_shape")),
+        DataSpec("words", f"{parts}:words", "words"),
+        ModelSpec("net", f"{parts}:Net", "a net"),
+        ModelSpec("stack", f"{parts}:Stack", "a net of layers"),
+        ModelSpec("tuned", f"{parts}:Tuned", "a net on another"),
+        ModelSpec("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe[far]"),
+        ModelSpec("gone", "nowhere_at_all:Net", "its module is missing"),
+        TrainerSpec("fit", f"{parts}:Fit", "fits"),
+        TrainerSpec("play", f"{parts}:Play", "plays"),
+        EvaluatorSpec("accuracy", f"{parts}:Accuracy", "counts"),
+        CallbackSpec("watch", f"{parts}:Watch", "watches"),
     ):
         known = offer(record)
-        registry.offers[record.kind][known.name] = known
+        registry.components[record.kind][known.name] = known
     return registry
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dlpipe.compute import Compute, derived_seed, prepare, randomness, restore_randomness, seed_everything
+from dlpipe.compute import Compute, configure_torch, derived_seed, randomness, restore_randomness, seed_everything
+from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
-from dlpipe.options import Settings
 
 
 def draw():
@@ -82,31 +82,31 @@ def test_randomness_of_a_machine_with_more_devices_can_be_restored(monkeypatch):
 
 @pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
 def test_a_device_has_its_index(one_gpu, name):
-    compute = prepare(Settings("x", device=name))
+    compute = configure_torch(Settings("x", device=name))
 
     assert compute.device == torch.device("cuda:0")  # as tensors that were moved there say
 
 
 def test_auto_is_the_cpu_where_there_is_nothing_else(no_gpu):
-    assert prepare(Settings("x")).device == torch.device("cpu")
+    assert configure_torch(Settings("x")).device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there_is_an_error(no_gpu, name):
     with pytest.raises(InputError, match=rf'device = "{name}": this machine has none of that kind; expected "auto"'):
-        prepare(Settings("x", device=name))
+        configure_torch(Settings("x", device=name))
 
 
 def test_a_device_beyond_the_last_one_is_an_error(one_gpu):
     with pytest.raises(InputError, match=r'device = "cuda:1": this machine has 1 of that kind'):
-        prepare(Settings("x", device="cuda:1"))
+        configure_torch(Settings("x", device="cuda:1"))
 
 
 def test_threads_are_set(monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
 
-    prepare(Settings("x", device="cpu", threads=3))
+    configure_torch(Settings("x", device="cpu", threads=3))
 
     assert asked == [3]
 
@@ -116,7 +116,7 @@ def test_determinism_is_asked_for_with_what_cublas_needs(monkeypatch):
     monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
     monkeypatch.setattr(os, "environ", {})
 
-    prepare(Settings("x", device="cpu", deterministic=True))
+    configure_torch(Settings("x", device="cpu", deterministic=True))
 
     assert asked == [True]
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
@@ -130,7 +130,7 @@ def test_float32_runs_without_autocast():
 def test_bfloat16_is_autocast():
     layer, images = torch.nn.Linear(2, 5), torch.ones(7, 2)
 
-    with prepare(Settings("x", device="cpu", precision="bfloat16")).autocast():
+    with configure_torch(Settings("x", device="cpu", precision="bfloat16")).autocast():
         logits = layer(images)
 
     assert logits.dtype is torch.bfloat16
@@ -139,12 +139,12 @@ def test_bfloat16_is_autocast():
 
 
 def test_the_host_holds_what_it_has_loaded():
-    assert Compute(torch.device("cpu")).holds(10**15)
+    assert Compute(torch.device("cpu")).fits(10**15)
 
 
 def test_a_gpu_holds_half_of_what_is_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 200))
     compute = Compute(torch.device("cuda:0"))
 
-    assert compute.holds(49)
-    assert not compute.holds(50)
+    assert compute.fits(49)
+    assert not compute.fits(50)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
-from dlpipe.evaluation import Examples
+from dlpipe.data.columns import Columns
+from dlpipe.evaluation.examples import Examples
 
 CPU = Compute(torch.device("cpu"))
 

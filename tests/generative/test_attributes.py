@@ -5,7 +5,7 @@ import torch
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_generative.attributes import Attributes, shares_of
 
 TRUTH = {"stripe": {"left": 1 / 3, "middle": 1 / 3, "right": 1 / 3}}

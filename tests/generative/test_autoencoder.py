@@ -6,7 +6,7 @@ from safetensors.torch import load, save
 from torch.testing import assert_close
 
 from dlpipe.compute import Compute
-from dlpipe.supervised import Supervised
+from dlpipe.training.supervised import Supervised
 from dlpipe_generative.autoencoder import AutoEncoder
 from dlpipe_generative.principal_components import Components
 

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_generative.balance import Balance, spread
 from dlpipe_generative.gan import GAN
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dlpipe.batches import Batches
 from dlpipe.compute import Compute
+from dlpipe.data.batches import Batches
 from dlpipe.errors import InputError
 from dlpipe_generative.face_drawing import FACTORS
 from dlpipe_generative.manga_faces import MangaFaces
@@ -52,10 +52,10 @@ def test_another_size_or_seed_is_other_data():
 def test_a_face_to_predict_can_be_named_and_what_it_is_like_is_told():
     data = faces()
 
-    answer = data.decode("17", torch.tensor(2))
+    answer = data.present("17", torch.tensor(2))
 
     assert torch.equal(data.encode("17")["images"], data.encode("17")["images"])
     assert answer["hair"] == "twintails"
     assert answer["drawn as"].keys() == FACTORS.keys()
     with pytest.raises(InputError, match="17: the model predicts no class"):
-        data.decode("17", torch.tensor(0.3))
+        data.present("17", torch.tensor(0.3))

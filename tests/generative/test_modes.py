@@ -4,7 +4,7 @@ from PIL import Image
 from torch import nn
 
 from dlpipe.compute import Compute
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_generative.gaussian_ring import GaussianRing
 from dlpipe_generative.modes import Modes, coverage
 

@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
+from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_generative import quality as quality_module
 from dlpipe_generative.quality import Quality
 

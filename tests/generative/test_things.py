@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from dlpipe.columns import Columns
+from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
 from dlpipe_generative.things import isolated, normal, parts, things
 

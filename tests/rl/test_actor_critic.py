@@ -33,13 +33,13 @@ def test_the_prediction_is_the_most_probable_action(kind):
     outputs = model(some_obs(5))
     logits = outputs[0] if kind is ActorCritic else outputs
 
-    assert model.decode(outputs).equal(logits.argmax(1))
+    assert model.predict(outputs).equal(logits.argmax(1))
 
 
 def test_continuous_actions_have_their_own_shape():
     model = tiny(num_actions=0, action_shape=(2, 3))
 
-    assert model.decode(model(some_obs(5))).shape == (4, 2, 3)
+    assert model.predict(model(some_obs(5))).shape == (4, 2, 3)
 
 
 def test_actor_and_critic_share_layers_only_for_an_image():

@@ -2,18 +2,18 @@
 
 import pytest
 
-from dlpipe.check import load_pipeline
-from dlpipe.checkpoint import Checkpoints
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
 from dlpipe.errors import InputError
-from dlpipe.execute import run
-from dlpipe.plugins import load_plugins
+from dlpipe.registry.loading import load_plugins
+from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe_rl.episodes import MisbehavedError
 
 MODULE = """
 import gymnasium as gym
 import numpy as np
 
-from dlpipe import Data, hookimpl
+from dlpipe import DataSpec, hookimpl
 from dlpipe_rl.environments import Environments
 
 DLPIPE_API = (1, 0)
@@ -49,7 +49,7 @@ def fragile(*, fault: str = "raises"):
 
 @hookimpl
 def dlpipe_data():
-    return [Data("fragile", ":fragile", "breaks", facts=FACTS)]
+    return [DataSpec("fragile", ":fragile", "breaks", facts=FACTS)]
 """
 
 PIPELINE = """

@@ -47,7 +47,7 @@ def test_the_budget_is_counted_in_moves_of_all_players():
     take(made, made.total_steps)
 
     assert made.total_steps == 1 + (50 - 20) // 6
-    assert made.logged()["timesteps"] == 50
+    assert made.log_values()["timesteps"] == 50
 
 
 def test_nothing_is_updated_before_enough_moves_were_made():
@@ -55,7 +55,7 @@ def test_nothing_is_updated_before_enough_moves_were_made():
 
     (first,) = take(made, 1)
 
-    assert made.logged()["timesteps"] == 21
+    assert made.log_values()["timesteps"] == 21
     assert first["loss"] >= 0
 
 
@@ -132,9 +132,9 @@ def test_a_schedule_that_waits_for_plateaus_is_told_of_evaluations_only():
     )
 
     take(made, 3)
-    rate = made.logged()["lr"]
+    rate = made.log_values()["lr"]
     for score in (1.0, 2.0):
-        made.evaluated(score)
+        made.on_score(score)
 
     assert rate == 0.1
-    assert made.logged()["lr"] == 0.05
+    assert made.log_values()["lr"] == 0.05

@@ -4,11 +4,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from dlpipe.check import load_pipeline
 from dlpipe.cli import make_program
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
 from dlpipe.errors import InputError
-from dlpipe.execute import run
-from dlpipe.plugins import load_plugins
+from dlpipe.registry.loading import load_plugins
 from dlpipe_rl.catch import catch
 from dlpipe_rl.play import as_text, play
 

@@ -185,14 +185,14 @@ def test_numbers_as_actions_are_learned_too():
     made, told = trained(ppo, 3, data=environment(id="Pendulum-v1"), moves=20, batch_size=40)
 
     assert all(numbers["loss"].isfinite() for numbers in told)
-    assert made.model.decode(made.model(torch.zeros(2, 3))).shape == (2, 1)
+    assert made.model.predict(made.model(torch.zeros(2, 3))).shape == (2, 1)
 
 
 def test_the_budget_is_counted_in_moves_of_all_players():
     made, _ = trained(a2c, 7, timesteps=100, num_envs=4, moves=4)
 
     assert made.total_steps == 7
-    assert made.logged()["timesteps"] == 112
+    assert made.log_values()["timesteps"] == 112
 
 
 @pytest.mark.parametrize(

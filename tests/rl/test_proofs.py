@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from dlpipe.check import load_pipeline
-from dlpipe.execute import run
-from dlpipe.plugins import load_plugins
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
+from dlpipe.registry.loading import load_plugins
 
 pytestmark = pytest.mark.slow
 

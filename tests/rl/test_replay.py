@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dlpipe.checkpoint import Block
 from dlpipe.errors import InputError
+from dlpipe.runs.checkpoint import StateBlock
 from dlpipe_rl import replay as module
 from dlpipe_rl.replay import Replay
 
@@ -156,7 +156,7 @@ def test_a_restored_replay_goes_on_alike(monkeypatch):
     other = replay(60, 2)
 
     other.load_state_dict(kept.state_dict())
-    other.load_blocks((name, dict(block.tensors)) for name, block in kept.blocks().items())
+    other.load_state_blocks((name, dict(block.tensors)) for name, block in kept.state_blocks().items())
 
     for each in (kept, other):
         each.add(np.array([1, 0]), *(2 * part for part in nothing()), np.ones((2, 1), np.float32), {})
@@ -175,12 +175,12 @@ def test_a_state_takes_as_much_as_there_are_moves(tmp_path):
 def test_a_block_has_another_version_when_it_was_written_to(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_BYTES", 20)  # 5 frames
     kept = filled([[0, 0, 0, 0, 0, 0, 0]], length=9)
-    before = kept.blocks()
+    before = kept.state_blocks()
 
     kept.add(np.array([1]), *nothing(), np.ones((1, 1), np.float32), {})
-    after = kept.blocks()
+    after = kept.state_blocks()
 
-    assert all(isinstance(block, Block) for block in after.values())
+    assert all(isinstance(block, StateBlock) for block in after.values())
     assert list(before) == list(after) == ["replay-00000", "replay-00001"]
     assert before["replay-00000"].version == after["replay-00000"].version
     assert before["replay-00001"].version < after["replay-00001"].version

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_rl.catch import catch
 from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.returns import Returns

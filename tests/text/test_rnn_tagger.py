@@ -60,7 +60,7 @@ def test_padding_changes_neither_logits_nor_loss_nor_labels(cell, output):
     assert_close(logits[1:, :2], alone)
     assert_close(model(**padded)[:, :2], alone)
     assert_close(model.loss(logits[1:], targets[1:], LENGTHS[1:]), model.loss(alone, targets[1:, :2], LENGTHS[1:]))
-    assert model.decode(logits, LENGTHS)[1:, :2].equal(model.decode(alone, LENGTHS[1:]))
+    assert model.predict(logits, LENGTHS)[1:, :2].equal(model.predict(alone, LENGTHS[1:]))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -145,7 +145,7 @@ def test_crf_labels_are_whole_sequences():
     model = tiny_tagger(output="crf")
     model.crf.transitions.data = 100 * torch.eye(6)  # so every change of label costs 100
 
-    labels = model.decode(torch.randn(2, 5, 6), LENGTHS)
+    labels = model.predict(torch.randn(2, 5, 6), LENGTHS)
 
     assert (labels[0] == labels[0, 0]).all()
 
@@ -163,7 +163,7 @@ def test_one_batch_is_learned_by_heart(cell, output):
         loss.backward()
         optimizer.step()
 
-    labels = model.decode(model(**columns), LENGTHS)
+    labels = model.predict(model(**columns), LENGTHS)
     assert loss < 0.1
     assert labels[targets != -100].equal(targets[targets != -100])
 

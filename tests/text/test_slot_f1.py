@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_text.slot_f1 import SlotF1
 from dlpipe_text.tagged_text import TaggedText
 
@@ -29,7 +29,7 @@ class Recites(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor) -> Tensor:
         tags = torch.zeros_like(outputs)
         for row, first in enumerate(outputs[:, 0].tolist()):
             answer = self.answers[first]

@@ -106,7 +106,7 @@ def test_training_data_with_one_tag_only_is_an_error():
 
 
 def test_an_answer_names_words_slots_and_what_was_never_seen():
-    answer = small_data().decode("Leave Oslo", torch.tensor([3, 0]))
+    answer = small_data().present("Leave Oslo", torch.tensor([3, 0]))
 
     assert answer == {"tokens": ["leave", "oslo"], "slots": ["O", "B-from"], "unknown": ["oslo"]}
 

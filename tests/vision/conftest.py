@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dlpipe.compute import Compute
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation.examples import Examples
 from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
 
 

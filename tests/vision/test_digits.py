@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from dlpipe.check import load_pipeline
-from dlpipe.execute import run
-from dlpipe.inference import open_run, predict
-from dlpipe.plugins import load_plugins
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
+from dlpipe.engine.inference import open_run, predict
+from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 from dlpipe_vision.augment import noisy
 from dlpipe_vision.digits import digits

@@ -203,7 +203,7 @@ def test_what_was_learned_survives_as_json_and_no_file_is_read(tmp_path):
     assert restored.facts == made.facts
     own = str(tmp_path / "own.png")
     assert restored.encode(own)["images"].equal(made.encode(own)["images"])
-    assert restored.decode(own, torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["label"] == "dog"
+    assert restored.present(own, torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["label"] == "dog"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tm
     for _ in range(2):
         made.encode(own)
 
-    answers = [made.decode(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]).log()) for _ in range(2)]
+    answers = [made.present(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]).log()) for _ in range(2)]
 
     assert (
         answers[0]
@@ -261,7 +261,7 @@ def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
         Image.new("RGB", (12, 8)).save(file)
         made.encode(file)
 
-    notes = [made.decode(file, torch.tensor(0), torch.zeros(3))["prepared"] for file in files]
+    notes = [made.present(file, torch.tensor(0), torch.zeros(3))["prepared"] for file in files]
 
     assert [len(note) for note in notes] == [0, 1, 1]
 

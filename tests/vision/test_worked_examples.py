@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from dlpipe.optimizers import build_optimizer
+from dlpipe.training.optimizers import build_optimizer
 from dlpipe_vision.cnn import CNN
 from dlpipe_vision.mlp import MLP
 

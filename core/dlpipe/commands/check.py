@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from dlpipe.check import SWEEP, check_source
 from dlpipe.commands import options
+from dlpipe.config.check import SWEEP, check_source
+from dlpipe.config.source import read_source
 from dlpipe.errors import PipelineError
-from dlpipe.pipeline_file import read_source
-from dlpipe.plugins import Registry
-from dlpipe.sweep import plan
+from dlpipe.registry.loading import Registry
+from dlpipe.sweep.plan import plan
 
 
 @click.command(

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
-from dlpipe.components import load_target
-from dlpipe.plugins import Registry
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.targets import load_target
 
 
 @click.command(
@@ -38,7 +38,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Judge a checkpoint of RUN, the best one if not said otherwise, on a split of its data."""
-    trained = load_target("dlpipe.inference:open_run")(
+    trained = load_target("dlpipe.engine.inference:open_run")(
         run,
         registry=registry,
         stage=stage,
@@ -46,7 +46,7 @@ def evaluate(
         assignments=assignments,
         allow_local_plugins=allow_local_plugins,
     )
-    metrics = load_target("dlpipe.inference:evaluate_run")(trained, split, same_data=not assignments)
+    metrics = load_target("dlpipe.engine.inference:evaluate_run")(trained, split, same_data=not assignments)
     if as_json:
         nested: dict[str, Any] = {}
         for name, value in metrics.items():

@@ -7,8 +7,8 @@ import json
 import click
 
 from dlpipe.commands import options
-from dlpipe.components import KINDS
-from dlpipe.plugins import Registry
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.specs import KINDS
 
 LISTED = [kind for kind in KINDS if kind != "command"]
 
@@ -25,26 +25,26 @@ Examples:
 @options.as_json
 @click.pass_obj
 def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
-    """List the components that the installed plugins offer."""
+    """List the components that the installed plugins component."""
     found = {
         wanted: [
             {
-                "name": offer.name,
-                "summary": offer.component.summary,
-                "distribution": offer.distribution,
-                "needs": offer.missing(),
-                "install": offer.component.extra if offer.missing() else "",
+                "name": component.name,
+                "summary": component.spec.summary,
+                "distribution": component.distribution,
+                "needs": component.missing(),
+                "install": component.spec.extra if component.missing() else "",
             }
-            for _, offer in sorted(registry.offers[wanted].items())
+            for _, component in sorted(registry.components[wanted].items())
         ]
         for wanted in ([kind] if kind else LISTED)
     }
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    for wanted, offers in found.items():
+    for wanted, rows in found.items():
         click.secho(wanted, bold=True)
-        width = max((len(str(offer["name"])) for offer in offers), default=0)
-        for offer in offers:
-            needs = f'  (needs {", ".join(offer["needs"])}: pip install "{offer["install"]}")' if offer["needs"] else ""
-            click.echo(f"  {offer['name']:<{width}}  {offer['summary']}{needs}")
+        width = max((len(str(row["name"])) for row in rows), default=0)
+        for row in rows:
+            needs = f'  (needs {", ".join(row["needs"])}: pip install "{row["install"]}")' if row["needs"] else ""
+            click.echo(f"  {row['name']:<{width}}  {row['summary']}{needs}")

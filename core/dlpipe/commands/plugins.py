@@ -7,7 +7,7 @@ import json
 import click
 
 from dlpipe.commands import options
-from dlpipe.plugins import Registry
+from dlpipe.registry.loading import Registry
 
 
 @click.command(
@@ -23,8 +23,8 @@ def plugins(registry: Registry, as_json: bool) -> None:
     rows = []
     for plugin in registry.plugins:
         counts = {
-            kind: sum(offer.namespace == plugin.namespace for offer in offers.values())
-            for kind, offers in registry.offers.items()
+            kind: sum(component.namespace == plugin.namespace for component in components.values())
+            for kind, components in registry.components.items()
         }
         rows.append(vars(plugin) | {"offers": {kind: count for kind, count in counts.items() if count}})
     if as_json:

@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
-from dlpipe.application import application_of, check_options, explained, flag, options_of, takes_items
-from dlpipe.check import load_pipeline
 from dlpipe.commands import options
-from dlpipe.components import load_target
+from dlpipe.config.application import application_of, check_options, explained, flag, options_of, takes_items
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.signatures import Parameter
 from dlpipe.errors import InputError
 from dlpipe.fields import STRICT
-from dlpipe.plugins import Registry
-from dlpipe.runs import RESOLVED
-from dlpipe.signatures import Parameter
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.folder import RESOLVED
 
 #: Where click's context keeps the target of the run's application.
-APPLICATION = "dlpipe.application"
+APPLICATION = "dlpipe.config.application"
 
 
 class Predict(click.Command):
@@ -101,15 +101,15 @@ def predict(
     if chosen and not applied:
         raise InputError(f"{flag(next(iter(chosen)))} is for {run} without items; leave out either")
     values = check_options(target, chosen) if applied else {}
-    trained = load_target("dlpipe.inference:open_run")(
+    trained = load_target("dlpipe.engine.inference:open_run")(
         run, registry=ctx.obj, stage=stage, checkpoint=checkpoint, allow_local_plugins=allow_local_plugins
     )
     if applied:
         if takes_items(target):
             values["items"] = [item for _, item in _items(items, file)] if items or file else []
-        answers = load_target("dlpipe.inference:apply")(trained, target, values)
+        answers = load_target("dlpipe.engine.inference:apply")(trained, target, values)
     else:
-        answers = load_target("dlpipe.inference:predict")(trained, _items(items, file))
+        answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file))
     for number, answer in enumerate(answers):
         if as_json:
             click.echo(json.dumps(answer, ensure_ascii=False))

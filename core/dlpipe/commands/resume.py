@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
-from dlpipe.components import load_target
-from dlpipe.plugins import Registry
-from dlpipe.runs import RunFolder
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.folder import RunFolder
 
 
 @click.command(
@@ -26,4 +26,4 @@ def resume(registry: Registry, run: Path, allow_local_plugins: bool) -> None:
     if folder.status()["state"] == "finished":
         click.echo(f"{run} is finished; there is nothing to resume", err=True)
         return
-    load_target("dlpipe.execute:resume")(folder, registry, allow_local_plugins=allow_local_plugins)
+    load_target("dlpipe.engine.execute:resume")(folder, registry, allow_local_plugins=allow_local_plugins)

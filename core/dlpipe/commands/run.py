@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from dlpipe.check import SWEEP, load_pipeline
 from dlpipe.commands import options
-from dlpipe.components import load_target
-from dlpipe.pipeline_file import relative
-from dlpipe.plugins import Registry, load_plugins
-from dlpipe.runs import RunFolder
-from dlpipe.sweep import count_trials
+from dlpipe.config.check import SWEEP, load_pipeline
+from dlpipe.messages import relative
+from dlpipe.registry.loading import Registry, load_plugins
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.folder import RunFolder
+from dlpipe.sweep.plan import count_trials
 
 
 @click.command(
@@ -64,14 +64,14 @@ def run(
             err=True,
         )
     if dry_run:
-        built = load_target("dlpipe.execute:dry_run")(pipeline)
+        built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         click.echo(json.dumps(built, indent=1))
         return
     folder = RunFolder.unfinished(runs, pipeline) if resume_mode == "auto" else None
     if folder:
-        load_target("dlpipe.execute:resume")(folder, load_plugins(), allow_local_plugins=allow_local_plugins)
+        load_target("dlpipe.engine.execute:resume")(folder, load_plugins(), allow_local_plugins=allow_local_plugins)
     else:
-        start = load_target("dlpipe.execute:run")
+        start = load_target("dlpipe.engine.execute:run")
         folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)
     if as_json:
         click.echo(json.dumps({"run": str(folder.path), **folder.status()}))

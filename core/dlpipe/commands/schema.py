@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from dlpipe.config.json_schema import pipeline_schema
 from dlpipe.errors import InputError
-from dlpipe.json_schema import pipeline_schema
-from dlpipe.plugins import Registry
+from dlpipe.registry.loading import Registry
 
 
 @click.command(

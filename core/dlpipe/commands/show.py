@@ -10,19 +10,20 @@ from typing import Any
 import click
 import tomli_w
 
-from dlpipe.application import flag
-from dlpipe.application import options_of as application_options
-from dlpipe.check import PROVIDED, load_pipeline, options_of, shown
 from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
-from dlpipe.components import Offer, nearest
+from dlpipe.config.application import flag
+from dlpipe.config.application import options_of as application_options
+from dlpipe.config.check import PROVIDED, load_pipeline, options_of
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.config.signatures import Computed, Parameter, read_signature
+from dlpipe.config.source import KeyPath
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.fields import describe
-from dlpipe.pipeline import Pipeline
-from dlpipe.pipeline_file import KeyPath
-from dlpipe.plugins import Registry
-from dlpipe.runs import RESOLVED
-from dlpipe.signatures import Computed, Parameter, read_signature
+from dlpipe.messages import nearest, shown
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.specs import RegisteredComponent
+from dlpipe.runs.folder import RESOLVED
 
 #: Kinds whose required parameters the data tells, where the file does not.
 TOLD_FACTS = {"model", "evaluator"}
@@ -51,7 +52,7 @@ def show(
 ) -> None:
     """Show WHAT in full: a pipeline file or run folder with all defaults, or a component by its name."""
     path = Path(what)
-    components = {name: offer for kind in LISTED for name, offer in registry.offers[kind].items()}
+    components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if what in components and not path.exists():
         _show_component(components[what], as_json)
         return
@@ -87,8 +88,8 @@ def _leaves(tree: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, A
             yield (*path, key), value
 
 
-def _show_component(offer: Offer, as_json: bool) -> None:
-    component = offer.component
+def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:
+    component = registered.spec
     signature = read_signature(component.target)
     known = {**signature.parameters, **options_of(component.kind)}
     provided = PROVIDED.get(component.kind, set())
@@ -107,10 +108,10 @@ def _show_component(offer: Offer, as_json: bool) -> None:
     ]
     needs = [name for name in known if name in provided]
     if as_json:
-        top = {"name": offer.name, "kind": component.kind, "summary": component.summary, "needs": needs}
+        top = {"name": registered.name, "kind": component.kind, "summary": component.summary, "needs": needs}
         click.echo(json.dumps({**top, "parameters": parameters}, indent=1, default=str))
         return
-    click.secho(f"{offer.name}  ({component.kind}, {offer.distribution})", bold=True)
+    click.secho(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
     click.echo(f"  {signature.summary or component.summary}\n")
     if needs:
         click.echo(f"  given by dlpipe or by the data: {', '.join(needs)}\n")

@@ -18,17 +18,17 @@ import tomli_w
 from rich.console import Console
 
 from dlpipe.commands import options
-from dlpipe.components import load_target
+from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, Interrupted, Preempted, RunFolderError
-from dlpipe.files import link
-from dlpipe.pipeline import Pipeline
-from dlpipe.pipeline_file import relative
-from dlpipe.plugins import Registry
-from dlpipe.runs import new_folder, write_json
-from dlpipe.signals import StopSignals
-from dlpipe.sweep import Sweep, load_sweep
-from dlpipe.sweep_table import Row, as_json, markdown, show, shown_metric
-from dlpipe.workers import Task, work
+from dlpipe.messages import relative
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.atomic import link
+from dlpipe.runs.folder import new_folder, write_json
+from dlpipe.runs.signals import StopSignals
+from dlpipe.sweep.plan import Sweep, load_sweep
+from dlpipe.sweep.table import Row, as_json, markdown, show, shown_metric
+from dlpipe.sweep.workers import Task, work
 
 
 @click.command(
@@ -168,7 +168,7 @@ def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, json_wanted
         text = markdown(planned, rows, metric, title)
         (folder / "table.md").write_text(f"{text}\n`{_command()}`\n", encoding="utf-8")
         write_json(folder / "table.json", content)
-        drawn = find_spec("matplotlib") and load_target("dlpipe.sweep_curves:draw_curves")(
+        drawn = find_spec("matplotlib") and load_target("dlpipe.sweep.curves:draw_curves")(
             folder / "curves.png", rows, metric
         )
         link(folder.parent / "latest", folder.name)

@@ -83,7 +83,7 @@ class AutoEncoder(nn.Module):
         """Return the squared error, mean over pixels and images."""
         return F.mse_loss(outputs.float(), images)
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor) -> Tensor:
         """Return what was drawn: that is the prediction."""
         return outputs
 

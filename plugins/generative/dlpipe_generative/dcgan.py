@@ -75,7 +75,7 @@ class DCGAN(nn.Module):
         """Score how real images (B, C, H, W) look: (B,)."""
         return self.discriminator(images, targets)  # type: ignore[no-any-return]
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor) -> Tensor:
         """Return the scores: they are the prediction."""
         return outputs
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlpipe.components import nearest
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.messages import nearest
 from dlpipe.protocols import Data
 from dlpipe_generative.contracts import Draws, Encodes, require
 from dlpipe_generative.drawn import classes_in_turn, drawn

@@ -70,7 +70,7 @@ class GAN(nn.Module):
         """Score how real images (B, C, H, W) or points (B, 2) look: (B,)."""
         return self.discriminator(points if images is None else images, targets)  # type: ignore[no-any-return]
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor) -> Tensor:
         """Return the scores: they are the prediction."""
         return outputs
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dlpipe.batches import Batches, EndlessBatches
 from dlpipe.compute import Compute, derived_seed
+from dlpipe.data import Batches, EndlessBatches
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OpenFraction, OptimizerTable, Positive
-from dlpipe.optimizers import build_optimizer
 from dlpipe.protocols import Batch, Data
+from dlpipe.training import build_optimizer
 from dlpipe_generative.contracts import THINGS, Adversaries, column_of, require
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
 
@@ -110,12 +110,12 @@ class GANTrainer:
         for parts in self._batches:
             yield self._take(parts)
 
-    def logged(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """Return the learning rates, the generator's as ``lr``."""
         rates = {name: float(each.param_groups[0]["lr"]) for name, each in self._optimizers.items()}
         return {"lr": rates["generator"], "d_lr": rates["discriminator"]}
 
-    def evaluated(self, score: float) -> None:
+    def on_score(self, score: float) -> None:
         """Take no notice: no rate here depends on a score."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlpipe.columns import Columns
 from dlpipe.compute import derived_seed
+from dlpipe.data import Columns
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive, PositiveFloat
 
@@ -71,7 +71,7 @@ class GaussianRing:
             raise InputError(f'"{item}": expected a point, two numbers such as "0.5 2"') from error
         return {"points": torch.tensor([first, second])}
 
-    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the score of a point."""
         return {"point": item, "score": round(float(prediction), 4)}
 

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlpipe.columns import Columns
 from dlpipe.compute import derived_seed
+from dlpipe.data import Columns
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 from dlpipe.protocols import Batch
@@ -85,7 +85,7 @@ class MangaFaces:
         """Draw a face that no split has; `item` names it, such as ``"17"``, and always means the same one."""
         return {"images": self._normalized(self._face(f"predict {item}")[1])}
 
-    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return a class that was predicted for a face, and what it really is like.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import Data, Evaluator, Model, Trainer, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[generative]"
@@ -11,7 +11,7 @@ EXTRA = "dlpipe[generative]"
 @hookimpl
 def dlpipe_data():
     return [
-        Data(
+        DataSpec(
             "manga_faces",
             "dlpipe_generative.manga_faces:MangaFaces",
             "comic faces drawn by a seeded hand, all their factors known",
@@ -19,7 +19,7 @@ def dlpipe_data():
             extra=EXTRA,
             facts=("image_shape", "pixel_range", "num_classes", "labels", "attributes"),
         ),
-        Data(
+        DataSpec(
             "gaussian_ring",
             "dlpipe_generative.gaussian_ring:GaussianRing",
             "points around modes on a circle: does a generator forget some?",
@@ -38,14 +38,14 @@ def dlpipe_models():
     ]
 
 
-def _model(name: str, target: str, summary: str) -> Model:
-    return Model(name, target, summary, application="dlpipe_generative.draw:draw")
+def _model(name: str, target: str, summary: str) -> ModelSpec:
+    return ModelSpec(name, target, summary, application="dlpipe_generative.draw:draw")
 
 
 @hookimpl
 def dlpipe_trainers():
     return [
-        Trainer("gan_trainer", "dlpipe_generative.gan_trainer:GANTrainer", "two nets against each other"),
+        TrainerSpec("gan_trainer", "dlpipe_generative.gan_trainer:GANTrainer", "two nets against each other"),
     ]
 
 
@@ -95,5 +95,5 @@ def dlpipe_evaluators():
     ]
 
 
-def _evaluator(name: str, target: str, summary: str) -> Evaluator:
-    return Evaluator(name, target, summary, requires=("pillow", "matplotlib"), extra=EXTRA)
+def _evaluator(name: str, target: str, summary: str) -> EvaluatorSpec:
+    return EvaluatorSpec(name, target, summary, requires=("pillow", "matplotlib"), extra=EXTRA)

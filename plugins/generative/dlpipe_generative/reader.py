@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
-from dlpipe.supervised import Supervised
+from dlpipe.data import Columns
+from dlpipe.training import Supervised
 from dlpipe_generative.strided import half, halvings
 from dlpipe_generative.things import isolated, parts
 

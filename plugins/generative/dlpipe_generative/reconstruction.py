@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.calls import Caller
+from dlpipe.data import ModelCaller
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegativeFloat
 from dlpipe_generative.contracts import Encodes, require
@@ -81,6 +81,6 @@ class Reconstruction:
 
 
 def _predicted(model: nn.Module, batch: dict[str, Any]) -> Tensor:
-    caller = Caller(model, tuple(batch))
+    caller = ModelCaller(model, tuple(batch))
     with torch.inference_mode():
         return caller.predictions(caller.outputs(batch), batch)

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from dlpipe.batches import Batches
-from dlpipe.columns import Columns
 from dlpipe.compute import Compute
+from dlpipe.data import Batches, Columns
 from dlpipe.protocols import Data
 from dlpipe_generative.contracts import column_of
 

@@ -104,7 +104,7 @@ class VAE(nn.Module):
         divergence = kl_divergence(outputs.mean.float(), outputs.log_variance.float())
         return (self._weight() * divergence - drawn).mean()
 
-    def decode(self, outputs: Drawn) -> Tensor:
+    def predict(self, outputs: Drawn) -> Tensor:
         """Return what was drawn, pixels from 0 to 1: that is the prediction."""
         return self._seen(outputs.pixels)
 

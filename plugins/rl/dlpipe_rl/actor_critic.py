@@ -55,7 +55,7 @@ class ActorCritic(nn.Module):
         seen = features if self.encode_value is None else self.encode_value(obs)
         return self.head(features), self.critic(seen).squeeze(1)
 
-    def decode(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+    def predict(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         """Return the most probable actions."""
         return self.head.best(outputs[0])
 

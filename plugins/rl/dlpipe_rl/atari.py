@@ -22,9 +22,9 @@ from gymnasium import spaces
 from PIL import Image
 from pydantic import Field
 
-from dlpipe.components import nearest
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, Positive
+from dlpipe.messages import nearest
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episodes import Array
 

@@ -17,11 +17,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.checkpoint import Block
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.optimizers import after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
+from dlpipe.training import StateBlock, after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episodes import Array, Episode
 from dlpipe_rl.exploration import Epsilon
@@ -161,7 +160,7 @@ class DQN:
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
             yield metrics | told(episodes)
 
-    def logged(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """Return learning rate, ε and the number of timesteps."""
         return {
             "lr": float(self._learning.optimizer.param_groups[0]["lr"]),
@@ -169,7 +168,7 @@ class DQN:
             "timesteps": float(self._timestep),
         }
 
-    def evaluated(self, score: float) -> None:
+    def on_score(self, score: float) -> None:
         """Tell a schedule that waits for plateaus."""
         after_evaluation(self._schedule, score)
 
@@ -199,13 +198,13 @@ class DQN:
         self._replayed.set_state(state["replayed"])
         self._timestep = state["timestep"]
 
-    def blocks(self) -> dict[str, Block]:
+    def state_blocks(self) -> dict[str, StateBlock]:
         """Return the frames of the replay, in parts that change seldom."""
-        return self._replay.blocks()
+        return self._replay.state_blocks()
 
-    def load_blocks(self, blocks: Iterable[tuple[str, dict[str, Tensor]]]) -> None:
+    def load_state_blocks(self, blocks: Iterable[tuple[str, dict[str, Tensor]]]) -> None:
         """Take back the frames of the replay."""
-        self._replay.load_blocks(blocks)
+        self._replay.load_state_blocks(blocks)
 
     def close(self) -> None:
         """Give back environments and scratch files."""

@@ -159,7 +159,7 @@ class Environments:
         """Refuse: an agent is shown an environment, not an item."""
         raise InputError(f"{item!r}: an agent plays {self.name}, and takes no items; leave them out")
 
-    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the number of an action."""
         return {"action": prediction.tolist()}
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlpipe.calls import Caller, own_method
 from dlpipe.compute import Compute
+from dlpipe.data import ModelCaller, own_method
 from dlpipe_rl.episodes import Array, Episode
 from dlpipe_rl.players import Players
 
@@ -34,8 +34,8 @@ class Played:
 
 
 def greedy(model: nn.Module, compute: Compute) -> Policy:
-    """Return the policy that takes a model's best action, its ``decode``'s or the one with the highest output."""
-    caller = Caller(model, ("obs",))
+    """Return the policy that takes a model's best action, its ``predict``'s or the one with the highest output."""
+    caller = ModelCaller(model, ("obs",))
     value_of = own_method(model, "value")
     model.eval()
 

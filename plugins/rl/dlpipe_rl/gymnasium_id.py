@@ -10,9 +10,9 @@ from typing import Any, Literal
 import gymnasium as gym
 from gymnasium import wrappers as offered
 
-from dlpipe.components import nearest
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.messages import nearest
 from dlpipe_rl.environments import Environments
 
 #: gymnasium's wrappers whose whole state belongs to one episode, so that an episode can be played again.

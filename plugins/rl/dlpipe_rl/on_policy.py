@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
-from dlpipe.optimizers import after_evaluation, after_step, build_schedule, schedule_state
+from dlpipe.training import after_evaluation, after_step, build_schedule, schedule_state
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.rollout import Collector, Rollout
@@ -105,11 +105,11 @@ class OnPolicy:
             after_step(self._schedule)
             yield metrics | told(rollout.episodes)
 
-    def logged(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """Return learning rate and number of timesteps."""
         return {"lr": float(self._optimizer.param_groups[0]["lr"]), "timesteps": float(self._collector.timestep)}
 
-    def evaluated(self, score: float) -> None:
+    def on_score(self, score: float) -> None:
         """Tell a schedule that waits for plateaus."""
         after_evaluation(self._schedule, score)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import Data, Evaluator, Model, Trainer, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range", "reward_threshold", "time_limit")
@@ -20,8 +20,8 @@ def dlpipe_data():
     ]
 
 
-def _environment(name: str, target: str, summary: str, needs: tuple[str, ...] = (), extra: str = EXTRA) -> Data:
-    return Data(
+def _environment(name: str, target: str, summary: str, needs: tuple[str, ...] = (), extra: str = EXTRA) -> DataSpec:
+    return DataSpec(
         name, target, summary, requires=(*NEEDS, *needs), extra=extra, facts=FACTS, application="dlpipe_rl.play:play"
     )
 
@@ -29,16 +29,18 @@ def _environment(name: str, target: str, summary: str, needs: tuple[str, ...] = 
 @hookimpl
 def dlpipe_models():
     return [
-        Model("q_network", "dlpipe_rl.q_network:QNetwork", "action values, of numbers or of images"),
-        Model("policy_network", "dlpipe_rl.policy_network:PolicyNetwork", "probabilities of actions"),
-        Model("actor_critic", "dlpipe_rl.actor_critic:ActorCritic", "probabilities of actions, and values beside them"),
+        ModelSpec("q_network", "dlpipe_rl.q_network:QNetwork", "action values, of numbers or of images"),
+        ModelSpec("policy_network", "dlpipe_rl.policy_network:PolicyNetwork", "probabilities of actions"),
+        ModelSpec(
+            "actor_critic", "dlpipe_rl.actor_critic:ActorCritic", "probabilities of actions, and values beside them"
+        ),
     ]
 
 
 @hookimpl
 def dlpipe_trainers():
     return [
-        Trainer(
+        TrainerSpec(
             "dqn",
             "dlpipe_rl.dqn:DQN",
             "learns action values from replayed moves (double, n-step, prioritised)",
@@ -46,14 +48,14 @@ def dlpipe_trainers():
             extra=EXTRA,
             budget=("timesteps",),
         ),
-        Trainer(
+        TrainerSpec(
             "reinforce",
             "dlpipe_rl.reinforce:reinforce",
             "follows the gradient of a policy, whole episodes at a time, with a baseline or without",
             requires=NEEDS,
             extra=EXTRA,
         ),
-        Trainer(
+        TrainerSpec(
             "a2c",
             "dlpipe_rl.a2c:a2c",
             "advantage actor-critic: follows the gradient of a policy, a few moves at a time",
@@ -61,7 +63,7 @@ def dlpipe_trainers():
             extra=EXTRA,
             budget=("timesteps",),
         ),
-        Trainer(
+        TrainerSpec(
             "ppo",
             "dlpipe_rl.ppo:ppo",
             "proximal policy optimization: several passes over the same moves, near the old policy",
@@ -75,7 +77,7 @@ def dlpipe_trainers():
 @hookimpl
 def dlpipe_evaluators():
     return [
-        Evaluator(
+        EvaluatorSpec(
             "returns",
             "dlpipe_rl.returns:Returns",
             "plays whole episodes with fixed seeds, greedily, and shows the best of them",

@@ -44,7 +44,7 @@ class PolicyNetwork(nn.Module):
         """Map observations (B, *obs_shape) to logits (B, A), or to means and spreads (B, 2, K) of numbers."""
         return self.head(self.encode(as_numbers(obs)))  # type: ignore[no-any-return]
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor) -> Tensor:
         """Return the most probable actions."""
         return self.head.best(outputs)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.optimizers import build_optimizer
+from dlpipe.training import build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import Lesson, OnPolicy, require_values
 from dlpipe_rl.policy_gradient import Loss, normalized

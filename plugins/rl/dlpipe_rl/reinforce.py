@@ -15,7 +15,7 @@ from torch import nn
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.optimizers import build_optimizer
+from dlpipe.training import build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy
 from dlpipe_rl.policy_gradient import Loss, PolicyGradient

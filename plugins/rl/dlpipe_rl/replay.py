@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlpipe.checkpoint import Block
 from dlpipe.compute import Compute
+from dlpipe.training import StateBlock
 from dlpipe_rl.episodes import Array
 from dlpipe_rl.memory import Room
 
@@ -88,7 +88,7 @@ class Replay:
         self.slots = count
         self._room = Room((count, *frame_shape), dtype, storage, advice)
         self._device = compute.device
-        self._frames = self._room.tensor.to(self._device) if compute.holds(self._room.nbytes) else self._room.tensor
+        self._frames = self._room.tensor.to(self._device) if compute.fits(self._room.nbytes) else self._room.tensor
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
         self._players, self._stack, self._n_step, self._gamma = players, frame_stack, n_step, gamma
         self._columns = {
@@ -170,7 +170,7 @@ class Replay:
         return moves if self._device.type == "cpu" else moves.to(self._device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the frames, which `blocks` has."""
+        """Return everything but the frames, which `state_blocks` has."""
         written, arrays = self._written, self._arrays
         # Parts of the arrays: of a tensor's part, torch saves the whole.
         return {
@@ -183,7 +183,7 @@ class Replay:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; `load_blocks` brings the frames."""
+        """Go back to a state; `load_state_blocks` brings the frames."""
         written = self._written = state["written"]
         self._heads, self._seen, self._ages = (list(state[name]) for name in ("heads", "seen", "ages_now"))
         for name, column in self._columns.items():
@@ -194,7 +194,7 @@ class Replay:
         self._places.fill_(-1)
         self._places[starts] = torch.arange(self._count)
 
-    def blocks(self) -> dict[str, Block]:
+    def state_blocks(self) -> dict[str, StateBlock]:
         """Return the frames, as far as there are any, in blocks; a block's version is how often it was written to."""
         length, size = self._length, self._per_block
         rounds = (
@@ -203,13 +203,13 @@ class Replay:
         starts = range(0, self._written, size)
         versions = np.add.reduceat(rounds.ravel()[: self._written], starts)
         return {
-            f"replay-{start // size:05d}": Block(
+            f"replay-{start // size:05d}": StateBlock(
                 int(version), {"frames": self._frames[start : min(start + size, self._written)]}
             )
             for start, version in zip(starts, versions, strict=True)
         }
 
-    def load_blocks(self, blocks: Iterable[tuple[str, Mapping[str, Tensor]]]) -> None:
+    def load_state_blocks(self, blocks: Iterable[tuple[str, Mapping[str, Tensor]]]) -> None:
         """Take back the frames."""
         for name, tensors in blocks:
             start = int(name.removeprefix("replay-")) * self._per_block

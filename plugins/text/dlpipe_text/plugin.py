@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import Data, Evaluator, Model, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
@@ -11,22 +11,24 @@ FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
 @hookimpl
 def dlpipe_data():
     return [
-        Data(
+        DataSpec(
             "flights", "dlpipe_text.flights:flights", "flight requests with slots, written by a generator", facts=FACTS
         ),
-        Data("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
-        Data("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
+        DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
+        DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
     ]
 
 
 @hookimpl
 def dlpipe_models():
     return [
-        Model("rnn_tagger", "dlpipe_text.rnn_tagger:RNNTagger", "Elman, Jordan, GRU or LSTM tagger, CRF if wanted"),
-        Model("feedforward_tagger", "dlpipe_text.feedforward_tagger:FeedForwardTagger", "tags each word by a window"),
+        ModelSpec("rnn_tagger", "dlpipe_text.rnn_tagger:RNNTagger", "Elman, Jordan, GRU or LSTM tagger, CRF if wanted"),
+        ModelSpec(
+            "feedforward_tagger", "dlpipe_text.feedforward_tagger:FeedForwardTagger", "tags each word by a window"
+        ),
     ]
 
 
 @hookimpl
 def dlpipe_evaluators():
-    return [Evaluator("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots as conlleval counts it")]
+    return [EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots as conlleval counts it")]

@@ -101,7 +101,7 @@ class RNNTagger(nn.Module):
             return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         return -self.crf.log_likelihood(logits, targets, lengths).sum() / lengths.sum()
 
-    def decode(self, logits: Tensor, lengths: Tensor) -> Tensor:
+    def predict(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K) to the most probable labels (B, T), to be ignored in the padding."""
         return logits.argmax(dim=2) if self.crf is None else self.crf.viterbi(logits, lengths)
 

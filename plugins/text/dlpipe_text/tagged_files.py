@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlpipe.download import Download, fetch
+from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe_text.iob import Sentence, find_splits, read_sentences

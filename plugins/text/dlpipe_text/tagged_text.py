@@ -16,9 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dlpipe.columns import Columns, Ragged
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged
 from dlpipe.errors import DataError, InputError
-from dlpipe.supervised import IGNORED
 from dlpipe_text.iob import MAX_WORDS, Sentence
 from dlpipe_text.word_features import OTHER, PADDING
 
@@ -38,7 +37,7 @@ class TaggedText:
         lowercase: turn what a person types into lower case, as the training sentences are.
     """
 
-    paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "trigrams": PADDING, "targets": IGNORED}
+    paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "trigrams": PADDING, "targets": IGNORE_INDEX}
 
     def __init__(
         self,
@@ -87,9 +86,9 @@ class TaggedText:
                     "the training split; they cannot be predicted and count as missed",
                     stacklevel=2,
                 )
-            targets = torch.tensor([labels.get(tag, IGNORED) for _, tags in sentences for tag in tags])
+            targets = torch.tensor([labels.get(tag, IGNORE_INDEX) for _, tags in sentences for tag in tags])
             lengths = columns["tokens"].lengths
-            self._columns[name] = Columns(columns | {"targets": Ragged(targets, lengths, padding=IGNORED)})
+            self._columns[name] = Columns(columns | {"targets": Ragged(targets, lengths, padding=IGNORE_INDEX)})
         return self._columns[name]
 
     def encode(self, item: str) -> dict[str, Tensor]:
@@ -107,7 +106,7 @@ class TaggedText:
         columns = self._encoded([words], width=MAX_LETTERS)
         return {name: column.values[:-1] for name, column in columns.items()}
 
-    def decode(self, item: str, prediction: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the words with their labels, the slots found, and the words never seen in training."""
         labels = self._learned()["labels"]
         words = self.words(item)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from dlpipe.checkpoint import require_plain
+from dlpipe.training import require_plain
 
 # Auxiliary classifiers would answer with more than logits; without the rest both warn of a change to come.
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from dlpipe.download import Download, fetch
+from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment

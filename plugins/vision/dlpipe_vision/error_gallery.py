@@ -16,8 +16,7 @@ from typing import Literal
 from PIL import Image
 from torch import Tensor, nn
 
-from dlpipe.classification import Answers, collect, confusion_of
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Answers, Examples, collect, confusion_of
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
 from dlpipe_vision.labelled_images import LabelledImages, labelled
@@ -144,7 +143,7 @@ class ErrorGallery:
         if not count:
             return "<td></td>"
         share = (count / support) ** 0.5  # its root: few mistakes beside many right answers stay visible
-        kinds = " ".join(kind for kind, holds in (("right", true == predicted), ("dark", share > 0.6)) if holds)
+        kinds = " ".join(kind for kind, fits in (("right", true == predicted), ("dark", share > 0.6)) if fits)
         colour = f"background: rgba(0, 70, 130, {share:.2f})"
         hint = escape(f"{self._cell_name(true, predicted)}: {count} of {support}")
         link = f'<a href="#t{true}p{predicted}" title="{hint}">{count}</a>'

@@ -17,7 +17,7 @@ from typing import IO
 import torch
 from torch import Tensor
 
-from dlpipe.download import Download, fetch
+from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.columns import Columns, Prepare
+from dlpipe.data import Columns, Prepare
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
@@ -216,7 +216,7 @@ class LabelledImages:
         self._remember(item, notes)
         return {"images": self._normalized(image[None])[0]}
 
-    def decode(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
         """Return the class, how sure the model is, the next classes, and what was done to the picture."""
         shares = outputs.softmax(-1)
         best = shares.argsort(descending=True)[:4].tolist()

@@ -15,13 +15,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.calls import Caller
-from dlpipe.classification import Answers, collect
-from dlpipe.columns import Columns
-from dlpipe.components import nearest
+from dlpipe.data import Columns, ModelCaller
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
+from dlpipe.messages import nearest
 from dlpipe_vision.error_gallery import verdict
 from dlpipe_vision.labelled_images import LabelledImages, labelled
 from dlpipe_vision.picture import to_pixels
@@ -186,7 +184,7 @@ def _look(model: nn.Module, layer: str | None, data: LabelledImages, examples: E
     chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
     [(batch, _, predicted)] = examples.predictions_on(model, chosen)
     with _recorded(_simple(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}) as found:
-        scores = Caller(model, tuple(batch)).outputs(batch)
+        scores = ModelCaller(model, tuple(batch)).outputs(batch)
     maps = {name: found[name].detach().float().cpu() for name in found if name in convolutions}
     layer = layer or _last_maps(found, list(maps)[-1])
     return Looked(pictures, answers, maps, _cams(layer, found, scores, predicted), layer)

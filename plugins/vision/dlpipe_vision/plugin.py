@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import Data, Evaluator, Model, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels", "pixel_range")
@@ -32,16 +32,16 @@ def dlpipe_data():
     ]
 
 
-def _images(name: str, target: str, summary: str, *requires: str) -> Data:
-    return Data(name, target, summary, requires=("pillow", *requires), extra=EXTRA, facts=FACTS)
+def _images(name: str, target: str, summary: str, *requires: str) -> DataSpec:
+    return DataSpec(name, target, summary, requires=("pillow", *requires), extra=EXTRA, facts=FACTS)
 
 
 @hookimpl
 def dlpipe_models():
     return [
-        Model("mlp", "dlpipe_vision.mlp:MLP", "fully connected net; logistic regression without hidden layers"),
-        Model("cnn", "dlpipe_vision.cnn:CNN", "convolutional net, layer by layer as the file lists them"),
-        Model(
+        ModelSpec("mlp", "dlpipe_vision.mlp:MLP", "fully connected net; logistic regression without hidden layers"),
+        ModelSpec("cnn", "dlpipe_vision.cnn:CNN", "convolutional net, layer by layer as the file lists them"),
+        ModelSpec(
             "backbone",
             "dlpipe_vision.backbone:Backbone",
             "torchvision's classifiers by name (resnet18, vgg11 …)",
@@ -55,21 +55,21 @@ def dlpipe_models():
 def dlpipe_evaluators():
     needs = ("pillow", "matplotlib")
     return [
-        Evaluator(
+        EvaluatorSpec(
             "error_gallery",
             "dlpipe_vision.error_gallery:ErrorGallery",
             "shows the images behind each cell of the confusion matrix, and the worst mistakes",
             requires=needs,
             extra=EXTRA,
         ),
-        Evaluator(
+        EvaluatorSpec(
             "robustness",
             "dlpipe_vision.robustness:Robustness",
             "accuracy on noisy, moved and turned images",
             requires=needs,
             extra=EXTRA,
         ),
-        Evaluator(
+        EvaluatorSpec(
             "layer_pictures",
             "dlpipe_vision.layer_pictures:LayerPictures",
             "draws filters, feature maps and where the model looks (Grad-CAM)",

@@ -1,0 +1,143 @@
+"""A checked pipeline: what is left of a file when every name has become a component and every value is right."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+from dlpipe.config.settings import LoopOptions, Settings
+from dlpipe.config.source import KeyPath, Origin, Source
+from dlpipe.errors import InputError
+from dlpipe.messages import nearest
+from dlpipe.registry.specs import (
+    CallbackSpec,
+    DataSpec,
+    EvaluatorSpec,
+    ModelSpec,
+    RegisteredComponent,
+    SpecT,
+    TrainerSpec,
+)
+
+_TOML_TYPES = (str, int, float, bool, datetime.date, datetime.time)  # a datetime is a date
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The trained model of an earlier stage, or of a finished run. Exactly one is given."""
+
+    stage: str = ""
+    run: Path | None = None
+
+    def __str__(self) -> str:
+        return f"stage {self.stage}" if self.run is None else f"run {self.run}"
+
+
+@dataclass(frozen=True)
+class ComponentConfig(Generic[SpecT]):
+    """A component and what its table says.
+
+    Args:
+        table: how a person finds it, such as ``[evaluators.slots]``.
+        values: every parameter that has a plain value, from the file or by default.
+        references: parameters that are trained models.
+    """
+
+    component: RegisteredComponent[SpecT]
+    table: str
+    values: dict[str, Any]
+    references: dict[str, Reference]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the table as TOML could hold it, all defaults included."""
+        plain = {"use": self.component.name} | {key: as_toml(value) for key, value in self.values.items()}
+        for key, reference in self.references.items():
+            plain[key] = {"stage": reference.stage} if reference.stage else {"run": str(reference.run)}
+        return {key: value for key, value in plain.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One data, one model, one trainer, and what judges and watches them."""
+
+    name: str
+    data: ComponentConfig[DataSpec]
+    model: ComponentConfig[ModelSpec] | None
+    trainer: ComponentConfig[TrainerSpec]
+    options: LoopOptions
+    evaluators: dict[str, ComponentConfig[EvaluatorSpec]]
+    callbacks: dict[str, ComponentConfig[CallbackSpec]]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the stage's tables as TOML could hold them."""
+        options = {key: value for key, value in vars(self.options).items() if value is not None}
+        tables: dict[str, Any] = {"data": self.data.plain()}
+        if self.model:
+            tables["model"] = self.model.plain()
+        tables["trainer"] = self.trainer.plain() | options
+        for group, uses in (("evaluators", self.evaluators), ("callbacks", self.callbacks)):
+            if uses:
+                tables[group] = {name: use.plain() for name, use in uses.items()}
+        return tables
+
+    def references(self) -> Iterator[Reference]:
+        """Yield every trained model that this stage starts from."""
+        for use in (self.data, self.model, self.trainer, *self.evaluators.values()):
+            yield from use.references.values() if use else ()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A checked pipeline.
+
+    Args:
+        stages: one stage named ``""`` where the file has no ``[stages]``.
+        source: what the files and the command line said.
+        local_plugins: Python files that the pipeline brings along.
+    """
+
+    settings: Settings
+    stages: dict[str, Stage]
+    source: Source
+    local_plugins: tuple[Path, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return the whole pipeline as TOML could hold it: complete, every default written out."""
+        top = {key: value for key, value in vars(self.settings).items() if value is not None}
+        if self.local_plugins:
+            top["plugins"] = [f"./{path.name}" for path in self.local_plugins]
+        if "" in self.stages:
+            return top | self.stages[""].plain()
+        return top | {"stages": {name: stage.plain() for name, stage in self.stages.items()}}
+
+    def stage(self, name: str | None = None) -> Stage:
+        """Return a stage by its name, the last one if none is given.
+
+        Raises:
+            InputError: there is no such stage.
+        """
+        names = list(self.stages)
+        wanted = names[-1] if name is None else name
+        if wanted not in names:
+            told = ", ".join(names) if names != [""] else "only one, without a name"
+            raise InputError(f"{self.settings.name} has no stage {wanted!r}; it has {told}.{nearest(wanted, names)}")
+        return self.stages[wanted]
+
+    def origin(self, path: KeyPath) -> Origin | None:
+        """Return who set the value at `path`; None means the component's default."""
+        return self.source.origins.get(path)
+
+
+def as_toml(value: Any) -> Any:
+    """Return a value as TOML could hold it; None for a default that it could not."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: as_toml(part) for key, part in value.items() if as_toml(part) is not None}
+    if isinstance(value, (list, tuple)):
+        parts = [as_toml(part) for part in value]
+        return None if None in parts else parts
+    return value if isinstance(value, _TOML_TYPES) else None

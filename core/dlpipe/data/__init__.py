@@ -1,0 +1,23 @@
+"""For data components and trainers: columns in memory, batches, downloads, calling a model with a batch."""
+
+from dlpipe.data.batches import Batches, EndlessBatches
+from dlpipe.data.columns import Columns, Prepare, Ragged
+from dlpipe.data.download import Download, fetch
+from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
+from dlpipe.data.targets import IGNORE_INDEX, count_targets
+
+__all__ = [
+    "IGNORE_INDEX",
+    "Batches",
+    "Columns",
+    "Download",
+    "EndlessBatches",
+    "ModelCaller",
+    "Prepare",
+    "Ragged",
+    "columns_needed",
+    "count_targets",
+    "fetch",
+    "own_method",
+    "tensors_in",
+]

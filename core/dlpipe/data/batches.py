@@ -1,0 +1,231 @@
+"""The batches of an epoch: which examples, in what order, and how they reach the device.
+
+The order of an epoch follows from (seed, epoch) alone, and so does whatever a dataset that is read item
+by item draws at random; so a resumed run needs to know no more than how many batches of which epoch it
+has seen, and the number of processes that read changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count, islice, repeat
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+from dlpipe.compute import Compute, IsolatedRNG, derived_seed
+from dlpipe.data.columns import Columns, Prepare
+from dlpipe.errors import InputError
+from dlpipe.protocols import Batch
+
+
+def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: Tensor | None) -> list[Tensor]:
+    """Cut `count` examples into batches in a random order.
+
+    With `lengths` (N,), a batch holds sequences of (nearly) one length: examples are sorted by
+    length, those of equal length in a random order, then cut, and the batches are shuffled. The
+    incomplete batch comes at a random place of the sorted order, so the cuts move between epochs.
+
+    Returns:
+        row numbers, one tensor per batch; their number is ``ceil(count / batch_size)`` always.
+    """
+    if lengths is None:
+        return list(torch.randperm(count, generator=generator).split(batch_size))
+    noise = torch.rand(count, generator=generator, dtype=torch.float64)
+    order = torch.argsort(lengths + noise)
+    whole, rest = divmod(count, batch_size)
+    sizes = [batch_size] * whole
+    if rest:
+        sizes.insert(int(torch.randint(whole + 1, (1,), generator=generator)), rest)
+    batches = order.split(sizes)
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator)]
+
+
+def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor]:
+    """Cut `count` examples into batches for an evaluation: sorted by length, else as they stand."""
+    order = torch.arange(count) if lengths is None else torch.argsort(lengths, stable=True)
+    return list(order.split(batch_size))
+
+
+class _WholeBatches(Dataset[Any]):
+    """A dataset whose items are batches of another, by (number of the batch, rows)."""
+
+    def __init__(self, dataset: Dataset[Any], *seed: int | str) -> None:
+        self._dataset, self._seed = dataset, seed
+
+    def __getitem__(self, place: tuple[int, list[int]]) -> Batch:
+        number, rows = place
+        with IsolatedRNG(derived_seed(*self._seed, number)):
+            return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
+
+
+class Batches:
+    """The batches of a split, epoch by epoch.
+
+    Args:
+        split: `Columns`, kept on the device if they fit; or a torch dataset whose items are dicts of
+            tensors, read through a DataLoader. What the items draw from the global generators of
+            Python, numpy and torch follows from the seed, the epoch and the batch. Either may have a
+            ``prepare``, see `dlpipe.data.columns.Prepare`.
+        batch_size: examples per batch, or "full" for all of them.
+        columns: those a batch needs; others are left out.
+        bucket: batch sequences of like length together.
+        training: a new order each epoch, and prepared as training wants it; else always the same.
+        workers: processes that read a dataset.
+    """
+
+    def __init__(
+        self,
+        split: Columns | Dataset[Any] | IterableDataset[Any],
+        batch_size: int | str,
+        compute: Compute,
+        *,
+        seed: int = 0,
+        columns: Collection[str] = (),
+        bucket: bool = True,
+        training: bool = True,
+        workers: int = 0,
+    ) -> None:
+        self._streamed = isinstance(split, IterableDataset)
+        if isinstance(split, Columns):
+            split = split.select(columns) if columns else split
+            split = split.to(compute.device) if compute.fits(split.nbytes) else split
+        self._split = split
+        self._prepare: Prepare | None = getattr(split, "prepare", None)
+        self._compute, self._seed, self._training, self._workers = compute, seed, training, workers
+        self._count = 0 if self._streamed else len(cast(Columns, split))
+        self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
+        if self._streamed and isinstance(batch_size, str):
+            raise InputError(f'[trainer] batch_size = "{batch_size}": this data is a stream without end; give a number')
+        if not self._streamed and not self._count:
+            raise InputError("a split of the data has no examples; expected at least one")
+        self.batch_size = self._count if isinstance(batch_size, str) else batch_size
+
+    @property
+    def per_epoch(self) -> int | None:
+        """Batches of an epoch; None for a stream, which does not know."""
+        return None if self._streamed else -(-self._count // self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch (counted from 0), from batch `start` on."""
+        if self._prepare is None:
+            yield from self._kept(number, start)
+            return
+        generator = torch.Generator(self._compute.device)
+        for place, batch in enumerate(self._kept(number, start), start):
+            generator.manual_seed(derived_seed(self._seed, "prepare", number, place))
+            yield self._prepare(batch, generator, self._training)
+
+    def _kept(self, number: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch on the device, as they are kept."""
+        if self._streamed:
+            yield from self._streaming(number, start)
+            return
+        generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", number))
+        if self._training:
+            plan = shuffled(self._count, self.batch_size, generator, self._lengths)
+        else:
+            plan = in_order(self._count, self.batch_size, self._lengths)
+        if isinstance(self._split, Columns):
+            yield from self._resident(self._split, plan[start:])
+        else:
+            whole = _WholeBatches(self._split, self._seed, "items", number)
+            places = [(place, rows.tolist()) for place, rows in enumerate(plan)][start:]
+            yield from map(self._moved, self._loader(whole, number, sampler=places, batch_size=None))
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the row numbers of each batch of an unshuffled epoch; empty ones for a stream, endlessly."""
+        if self._streamed:
+            yield from repeat(torch.empty(0, dtype=torch.int64))
+        else:
+            yield from in_order(self._count, self.batch_size, self._lengths)
+
+    def _resident(self, split: Columns, plan: Sequence[Tensor]) -> Iterator[Batch]:
+        if split.device.type == "cpu" and self._compute.device.type == "cpu":
+            for rows in plan:
+                yield split.batch(rows)
+        elif split.device == self._compute.device:
+            # All row numbers travel at once; a copy per batch would cost more than the batch.
+            on_device = torch.cat(list(plan)).to(split.device).split([len(rows) for rows in plan])
+            for rows, device_rows in zip(plan, on_device, strict=True):
+                yield split.batch(rows, device_rows)
+        else:
+            for rows in plan:
+                yield self._moved(split.batch(rows))
+
+    def _streaming(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of a stream; those before `start` have to be read as well."""
+        own = IsolatedRNG(derived_seed(self._seed, "stream", epoch))
+        loader = self._loader(cast("Dataset[Any]", self._split), epoch, batch_size=self.batch_size)
+        with own:
+            batches = iter(loader)
+        for number in count():
+            with own:
+                batch = next(batches, None)
+            if batch is None:
+                return
+            if number >= start:
+                yield self._moved(batch)
+
+    def _loader(self, dataset: Dataset[Any], epoch: int, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            num_workers=self._workers,
+            pin_memory=self._compute.device.type == "cuda",
+            generator=torch.Generator().manual_seed(derived_seed(self._seed, "workers", epoch)),
+            **options,
+        )
+
+    def _moved(self, batch: Batch) -> Batch:
+        device = self._compute.device
+        return {
+            name: column if name == "lengths" or name.endswith("_lengths") else column.to(device, non_blocking=True)
+            for name, column in batch.items()
+        }
+
+
+class EndlessBatches:
+    """The batches of a training split, epoch after epoch, some of them to a step; they know their place.
+
+    Args:
+        per_step: batches that make one step; the last step of an epoch may have fewer.
+    """
+
+    def __init__(self, batches: Batches, per_step: int) -> None:
+        self._batches, self._per_step = batches, per_step
+        self._epoch = 0
+        self._seen = 0  # batches of this epoch
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps of an epoch; None for a stream."""
+        per_epoch = self._batches.per_epoch
+        return None if per_epoch is None else -(-per_epoch // self._per_step)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        """Go on from the current place, for ever; the place is behind a step's batches when they are given.
+
+        Raises:
+            InputError: a stream has no example in an epoch.
+        """
+        while True:
+            batches = self._batches.epoch(self._epoch, self._seen)
+            while parts := list(islice(batches, self._per_step)):
+                self._seen += len(parts)
+                if self._seen == self._batches.per_epoch:
+                    self._epoch, self._seen = self._epoch + 1, 0
+                yield parts
+            if self._batches.per_epoch is None:
+                if not self._seen:
+                    raise InputError(f"the training split gave no example in epoch {self._epoch}; expected some")
+                self._epoch, self._seen = self._epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place."""
+        return {"epoch": self._epoch, "seen": self._seen}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go back to a place."""
+        self._epoch, self._seen = state["epoch"], state["seen"]

@@ -1,0 +1,171 @@
+"""Data that is resident as tensors: a batch is one index operation per column.
+
+Axes: N examples, B examples of a batch, T positions of the longest sequence in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from dlpipe.protocols import Batch
+
+#: Makes what a model takes of a batch as it is kept (bytes to numbers, augmentation, noise), on the device of the
+#: batch. Called with the batch, a generator there whose seed follows from (seed, epoch, batch), and whether it is
+#: for training.
+Prepare = Callable[[Batch, torch.Generator, bool], Batch]
+
+
+class Ragged:
+    """N sequences of different lengths, laid end to end.
+
+    Args:
+        values: (total, …) all positions of all sequences.
+        lengths: (N,) int64; their sum is ``total``.
+        padding: what stands behind the end of the shorter sequences of a batch.
+    """
+
+    def __init__(self, values: Tensor, lengths: Tensor, *, padding: float = 0) -> None:
+        if int(lengths.sum()) != len(values):
+            raise ValueError(f"lengths sum to {int(lengths.sum())}, but values has {len(values)} positions")
+        self.lengths = lengths.cpu()
+        # One position more, the padding: gathering it costs less than filling a mask afterwards.
+        self.values = torch.cat([values, values.new_full((1, *values.shape[1:]), padding)])
+        self.starts = torch.cumsum(lengths, 0) - lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def to(self, device: torch.device) -> Ragged:
+        """Return the same sequences on another device; the lengths stay on the CPU."""
+        moved = object.__new__(Ragged)
+        moved.lengths, moved.values, moved.starts = self.lengths, self.values.to(device), self.starts.to(device)
+        return moved
+
+    def indices(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Return (B, T) indices into `values` for `rows` (B,) on its device, their lengths on the CPU."""
+        longest = int(lengths.max())
+        steps = torch.arange(longest, device=rows.device)
+        positions = self.starts.index_select(0, rows).unsqueeze(1) + steps
+        if int(lengths.min()) < longest:
+            beyond = steps >= lengths.to(rows.device, non_blocking=True).unsqueeze(1)
+            positions = positions.masked_fill_(beyond, len(self.values) - 1)
+        return positions
+
+    def gather(self, positions: Tensor) -> Tensor:
+        """Return (B, T, …) values at `positions` (B, T)."""
+        flat = self.values.index_select(0, positions.view(-1))
+        return flat.view(*positions.shape, *self.values.shape[1:])
+
+
+class Columns:
+    """A split as columns of N examples each.
+
+    Sequences of the same lengths share their index computation. A batch holds every column asked
+    for and, for sequences, ``lengths`` (B,) of the first ragged column; another ragged column
+    ``name`` whose lengths differ from that adds ``name_lengths``. Lengths are on the CPU always, so
+    that looking at them makes nobody wait for a GPU.
+
+    Args:
+        columns: tensors (N, …) or `Ragged` sequences by name, none of them named as lengths are.
+        prepare: what `Batches` does to each batch on its device; nothing if not given.
+    """
+
+    def __init__(self, columns: Mapping[str, Tensor | Ragged], *, prepare: Prepare | None = None) -> None:
+        sizes = {name: len(column) for name, column in columns.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"columns have different numbers of examples: {sizes}")
+        self.columns, self.prepare = dict(columns), prepare
+        self._length_names: dict[str, str] = {}
+        ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
+        for name, column in ragged.items():
+            first = next(other for other in ragged if torch.equal(ragged[other].lengths, column.lengths))
+            self._length_names[name] = "lengths" if first == next(iter(ragged)) else f"{first}_lengths"
+        if taken := set(columns) & set(self._length_names.values()):
+            raise ValueError(f"the column {min(taken)!r} has the name that lengths of sequences get; call it otherwise")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """Lengths (N,) of the first ragged column, by which batches are bucketed."""
+        return next((column.lengths for column in self.columns.values() if isinstance(column, Ragged)), None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the columns take on a device."""
+        tensors = [column.values if isinstance(column, Ragged) else column for column in self.columns.values()]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the columns are."""
+        first = next(iter(self.columns.values()))
+        return first.values.device if isinstance(first, Ragged) else first.device
+
+    def to(self, device: torch.device) -> Columns:
+        """Return the columns on another device."""
+        return self if device == self.device else self._with({name: c.to(device) for name, c in self.columns.items()})
+
+    def select(self, names: Collection[str]) -> Columns:
+        """Return only the named columns, those that are there; all of them if none is.
+
+        Lengths keep their names and can be asked for by them; a sequence that nobody names stays if
+        its lengths are wanted.
+        """
+        chosen = {name: column for name, column in self.columns.items() if name in names}
+        told = {self._length_names.get(name) for name in chosen}
+        for name, key in self._length_names.items():
+            if key in names and key not in told:
+                chosen[name] = self.columns[name]
+                told.add(key)
+        return self._with(chosen or self.columns)
+
+    def _with(self, columns: dict[str, Tensor | Ragged]) -> Columns:
+        """Return other columns whose lengths are named as here."""
+        made = Columns(columns, prepare=self.prepare)
+        made._length_names = {name: key for name, key in self._length_names.items() if name in columns}
+        return made
+
+    def batch(self, rows: Tensor, device_rows: Tensor | None = None) -> Batch:
+        """Return the examples `rows` (B,), int64 on the CPU.
+
+        Args:
+            device_rows: the same on the columns' device, if the caller has them already.
+        """
+        on_device = rows if device_rows is None else device_rows
+        if not self._length_names:
+            return {name: column.index_select(0, on_device) for name, column in self.columns.items()}  # type: ignore[union-attr]
+        batch: Batch = {}
+        shared: dict[str, Tensor] = {}
+        for name, column in self.columns.items():
+            if isinstance(column, Ragged):
+                key = self._length_names[name]
+                if key not in shared:
+                    batch[key] = column.lengths.index_select(0, rows)
+                    shared[key] = column.indices(on_device, batch[key])
+                batch[name] = column.gather(shared[key])
+            else:
+                batch[name] = column.index_select(0, on_device)
+        return batch
+
+
+def columns_of(examples: list[Batch], paddings: Mapping[str, float]) -> Columns:
+    """Make columns of single examples: what differs in its first axis becomes `Ragged`.
+
+    Args:
+        examples: dicts of tensors with the same keys.
+        paddings: padding of those columns that are sequences, by name; others are stacked.
+    """
+    columns: dict[str, Tensor | Ragged] = {}
+    for name in examples[0]:
+        values = [example[name] for example in examples]
+        if name in paddings:
+            lengths = torch.tensor([len(value) for value in values])
+            columns[name] = Ragged(torch.cat(values), lengths, padding=paddings[name])
+        else:
+            columns[name] = torch.stack(values)
+    return Columns(columns)

@@ -1,0 +1,89 @@
+"""Calling a model with the columns of a batch that it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from dlpipe.errors import InputError
+from dlpipe.protocols import Batch
+
+
+def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[str], list[str]]:
+    """Return the names of (required, optional) parameters of `function`, less the first `skip`."""
+    parameters = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ][skip:]
+    required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
+
+
+def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
+    """Return a method of a model, or None; a layer that is called so (``self.loss = nn.MSELoss()``) is none."""
+    method = getattr(model, name, None)
+    return method if inspect.ismethod(method) else None
+
+
+class ModelCaller:
+    """Calls ``forward``, ``loss`` and ``predict`` of one model; the names are looked up once.
+
+    Args:
+        columns: names of the columns that batches will have.
+
+    Raises:
+        InputError: the model needs a column that the data does not have.
+    """
+
+    def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
+        self.model = model
+        self._columns = columns
+        self._forward = self._names(model.forward, 0)
+        decode = own_method(model, "predict")
+        self._decode = None if decode is None else self._names(decode, 1)
+
+    def outputs(self, batch: Batch) -> Any:
+        """Run the model."""
+        return self.model(**{name: batch[name] for name in self._forward})
+
+    def predictions(self, outputs: Any, batch: Batch) -> Tensor:
+        """Return what the model predicts: its own ``predict``, else the class with the highest score."""
+        if self._decode is None:
+            return outputs.argmax(-1)  # type: ignore[no-any-return]
+        return self.model.predict(outputs, **{name: batch[name] for name in self._decode})  # type: ignore[no-any-return, operator]
+
+    def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
+        required, optional = column_names(function, skip=skip)
+        if missing := [name for name in required if name not in self._columns]:
+            raise InputError(
+                f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
+                f"{', '.join(self._columns)}; choose data and model that fit together"
+            )
+        return required + [name for name in optional if name in self._columns]
+
+    def own_loss(self) -> Callable[[Any, Batch], Tensor] | None:
+        """Return the model's own ``loss`` as a function of outputs and batch, or None."""
+        loss = own_method(self.model, "loss")
+        if loss is None:
+            return None
+        names = self._names(loss, 1)
+        return lambda outputs, batch: loss(outputs, **{name: batch[name] for name in names})
+
+
+def tensors_in(outputs: Any) -> Iterator[Tensor]:
+    """Yield the tensors of what a module returned: one, or lists and dicts of them."""
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, (list, tuple, dict)):
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from tensors_in(part)
+
+
+def columns_needed(model: nn.Module) -> set[str]:
+    """Return the names of all columns that a model may ask for, and the targets."""
+    functions = [method for name in ("forward", "loss", "predict") if (method := own_method(model, name))]
+    return {"targets"}.union(*(names for function in functions for names in column_names(function)))

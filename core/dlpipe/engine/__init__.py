@@ -1,0 +1,1 @@
+"""Building the components of a pipeline, running its stages, and using a trained run."""

@@ -1,0 +1,182 @@
+"""Using a trained run: judging it on a split, and applying it to what a person gives."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.pipeline import Pipeline, Reference, Stage
+from dlpipe.data.columns import columns_of
+from dlpipe.data.model_caller import ModelCaller
+from dlpipe.engine.build import StageComponents, load_checkpoint
+from dlpipe.errors import InputError
+from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.examples import BATCH_SIZE, Examples
+from dlpipe.registry.loading import Registry, load_plugins
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder, read_json
+
+
+@dataclass
+class TrainedStage:
+    """A stage of a finished (or interrupted) run with the weights of one of its checkpoints."""
+
+    pipeline: Pipeline
+    stage: Stage
+    folder: Path
+    built: StageComponents
+    checkpoint: Path
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained model."""
+        assert self.built.model is not None
+        return self.built.model
+
+
+def open_run(
+    path: Path,
+    *,
+    registry: Registry | None = None,
+    stage: str | None = None,
+    checkpoint: str = "best",
+    assignments: Iterable[str] = (),
+    allow_local_plugins: bool = False,
+) -> TrainedStage:
+    """Open a run for use; no data file is read.
+
+    Args:
+        path: the run folder.
+        stage: of a pipeline with several; the last one if not given.
+        checkpoint: "best", "last" or the number of a step.
+        assignments: changes to the run's pipeline, such as ``"data.path=/elsewhere"``.
+
+    Raises:
+        InputError: it is no run, has no such stage, no such checkpoint, or none yet.
+    """
+    folder = RunFolder.open(path)
+    pipeline = load_pipeline(
+        folder.path / RESOLVED, registry or load_plugins(), assignments, allow_local_plugins=allow_local_plugins
+    )
+    return open_stage(pipeline, folder, stage, checkpoint)
+
+
+def open_stage(
+    pipeline: Pipeline, folder: RunFolder, stage: str | None = None, checkpoint: str = "best"
+) -> TrainedStage:
+    """Open one stage of a run; see `open_run`."""
+    chosen = pipeline.stage(stage)
+    place = folder.stage(chosen.name)
+    known = read_json(place / DATA_STATE)
+
+    def find(reference: Reference) -> nn.Module:
+        return open_reference(pipeline, folder, reference).model
+
+    built = StageComponents(
+        pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None
+    )
+    return TrainedStage(pipeline, chosen, place, built, load_checkpoint(built, place, checkpoint))
+
+
+def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) -> TrainedStage:
+    """Open what a reference in `pipeline` means: a stage of this run, or another run.
+
+    Raises:
+        InputError: as for `open_run`.
+    """
+    if reference.run is not None:
+        return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins))
+    return open_stage(pipeline, folder, reference.stage)
+
+
+def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -> dict[str, float]:
+    """Return the metrics of all evaluators of a trained run, by ``<evaluator>/<metric>``.
+
+    Args:
+        same_data: warn if the data is not what the run was trained with.
+
+    Raises:
+        InputError: the data has no such split.
+    """
+    data = trained.built.data
+    if split not in data.splits:
+        raise InputError(f"the data has no split {split!r}; it has {', '.join(data.splits)}")
+    if same_data and data.fingerprint() != read_json(trained.folder / DATA_STATE)["fingerprint"]:
+        warnings.warn("the data has changed since this run was trained", stacklevel=2)
+    examples = Examples(data, split, trained.built.compute)
+    metrics = evaluate(trained.model, trained.built.evaluators, examples)
+    return {name.partition("/")[2]: value for name, value in metrics.items()}
+
+
+def predict(trained: TrainedStage, items: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield an answer for each item, in order; batches of items go through the model together.
+
+    Args:
+        items: (where it came from, the item), such as ``("line 3", "leave taipei")``.
+
+    Raises:
+        InputError: an item cannot be used; the message says which.
+    """
+    expand: Callable[[str], Iterable[str]] | None = getattr(trained.built.data, "expand", None)
+    if expand is None:
+        remaining = iter(items)
+    else:
+        remaining = ((place, part) for place, item in items for part in _at(place, expand, item))
+    while chunk := list(islice(remaining, BATCH_SIZE)):
+        yield from _predict_together(trained, chunk)
+
+
+def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the answers of a trained run's application; see `dlpipe.config.application`.
+
+    Args:
+        target: of the application.
+        options: checked values by parameter.
+
+    Raises:
+        InputError: what it should write cannot be written.
+    """
+    application = load_target(target)
+    trained.model.eval()
+    try:
+        yield from application(trained.model, trained.built.data, trained.built.compute, **options)
+    except OSError as error:
+        raise InputError(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
+
+
+def _predict_together(trained: TrainedStage, chunk: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    data, model = trained.built.data, trained.model
+    examples = [_at(place, data.encode, item) for place, item in chunk]
+    paddings = getattr(data, "paddings", {})
+    columns = columns_of(examples, {name: paddings[name] for name in examples[0] if name in paddings})
+    columns = columns.to(trained.built.compute.device)
+    rows = torch.arange(len(examples))
+    batch = columns.batch(rows, rows.to(columns.device))
+    caller = ModelCaller(model, tuple(batch))
+    model.eval()
+    with torch.inference_mode(), trained.built.compute.autocast():
+        outputs = caller.outputs(batch)
+        predictions = caller.predictions(outputs, batch)
+    lengths = batch["lengths"].tolist() if "lengths" in batch else None
+    asks = "outputs" in inspect.signature(data.present).parameters
+    for row, (_, item) in enumerate(chunk):
+        prediction = predictions[row] if lengths is None else predictions[row][: lengths[row]]
+        more = {"outputs": outputs[row].float().cpu()} if asks else {}
+        yield data.present(item, prediction.cpu(), **more)
+
+
+def _at(place: str, function: Callable[[str], Any], item: str) -> Any:
+    """Apply `function` to an item; an error says where the item came from."""
+    try:
+        return function(item)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error

@@ -1,0 +1,263 @@
+"""How well classes are told apart: shares of right answers, calibration, and which class is taken for which.
+
+Axes: N examples, B of a batch, K classes, M bins of confidence.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.data.targets import IGNORE_INDEX
+from dlpipe.errors import InputError
+from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
+from dlpipe.evaluation.examples import Examples
+from dlpipe.protocols import Batch
+
+#: Bins of confidence, as in Guo et al. 2017.
+BINS = 15
+#: ``accuracy_top5`` says something from so many classes up.
+TOP, TOP_FROM = 5, 10
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered, in the order of the split; examples without a target are left out.
+
+    Args:
+        rows: (N,) numbers of the examples in their split.
+        targets: (N,) class numbers.
+        predicted: (N,) class numbers.
+        confidence: (N,) what the model takes the probability of its answer for, float64; None where it gives no logits.
+        in_top: (N,) whether the target is among the five classes of the highest logits; None likewise.
+    """
+
+    rows: Tensor
+    targets: Tensor
+    predicted: Tensor
+    confidence: Tensor | None = None
+    in_top: Tensor | None = None
+
+    @property
+    def right(self) -> Tensor:
+        """(N,) whether each answer is right."""
+        return self.predicted == self.targets
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right.double().mean())
+
+    def worst_first(self) -> Tensor:
+        """Return the places (N,) of all answers: the most confidently wrong first, the most confidently right last."""
+        if self.confidence is None:
+            return self.right.int().argsort(stable=True)
+        badness = torch.where(self.right, -1 - self.confidence, self.confidence)
+        return badness.argsort(descending=True, stable=True)
+
+
+def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int) -> Answers:
+    """Return what a model answered in a pass of `Examples`; it stays on the device until the end of the pass.
+
+    Raises:
+        InputError: data or model are not about classes of whole examples, or about others than these.
+    """
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for batch, outputs, predicted in passed:
+        targets = _targets(batch, predicted)
+        parts = {"rows": batch["rows"], "targets": targets, "predicted": predicted}
+        if isinstance(outputs, Tensor) and outputs.is_floating_point() and outputs.shape == (len(targets), num_classes):
+            chosen = predicted.clamp(0, num_classes - 1)[:, None]  # an answer beyond them is named below
+            parts["confidence"] = outputs.double().softmax(1).gather(1, chosen)[:, 0]
+            parts["in_top"] = (outputs.topk(min(TOP, num_classes)).indices == targets[:, None]).any(1)
+        for name, part in parts.items():
+            found[name].append(part)
+    columns = {name: torch.cat(parts).cpu() for name, parts in found.items()}
+    if not len(columns["rows"]):  # of a stream
+        columns["rows"] = torch.arange(len(columns["targets"]))
+    kept = (columns["targets"] != IGNORE_INDEX).nonzero()[:, 0]
+    order = kept[columns["rows"][kept].argsort()]
+    answers = Answers(**{name: column[order] for name, column in columns.items()})
+    _check(answers, num_classes)
+    return answers
+
+
+def confusion_of(answers: Answers, num_classes: int) -> Tensor:
+    """Return how often each class (K, rows) was taken for which (K, columns)."""
+    pairs = answers.targets * num_classes + answers.predicted
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores (K,) of each class; NaN where there is nothing to divide by."""
+
+    precision: Tensor
+    recall: Tensor
+    f1: Tensor
+    support: Tensor
+
+    @classmethod
+    def of(cls, confusion: Tensor) -> ClassScores:
+        """Return the scores of a confusion matrix (K, K), rows true, columns predicted."""
+        right, true, predicted = confusion.diag().double(), confusion.sum(1), confusion.sum(0)
+        return cls(right / predicted, right / true, 2 * right / (true + predicted), true)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether answers are as often right as the model believes: M bins of equal width between 0 and 1.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599, section 2.
+
+    Args:
+        counts: (M,) answers by confidence; a bin holds its upper edge.
+        confidence: (M,) their mean confidence, NaN in an empty bin.
+        accuracy: (M,) how many of them are right, likewise.
+    """
+
+    counts: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+
+    @classmethod
+    def of(cls, confidence: Tensor, right: Tensor) -> Calibration:
+        """Return the calibration of answers with `confidence` (N,), of which some are `right` (N,)."""
+        bins = torch.bucketize(confidence, torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1])
+        counts = torch.bincount(bins, minlength=BINS)
+        sums = (torch.bincount(bins, weights=of.double(), minlength=BINS) for of in (confidence, right))
+        return cls(counts, *(total / counts for total in sums))
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: mean distance between confidence and accuracy, over all answers."""
+        return float((self.counts * (self.accuracy - self.confidence).abs()).nansum() / self.counts.sum())
+
+
+class Classification:
+    """Judge a classifier on any data with one class per example (``targets``, (B,)).
+
+    ``evaluate`` gives
+
+    * ``accuracy``, the share of right answers;
+    * ``accuracy_macro``, the mean over classes of the share that was found (recall); a class that never occurs in
+      the split is left out;
+    * ``f1_macro``, the mean over classes of F1; a class that occurs and is never predicted counts 0, as does
+      one that is predicted and never occurs; one that neither occurs nor is predicted is left out;
+    * ``accuracy_top5``, how often the right class is among the five of the highest logits; from 10 classes up;
+    * ``ece``, the expected calibration error: how far confidence and accuracy are apart, 0 to 1, in 15 bins.
+
+    The last two need a model that returns logits (B, K). ``write`` gives ``classes.csv`` (each class; a score that
+    is not defined is empty), ``confusion.csv`` and ``confusion.png`` (rows true, columns predicted),
+    ``calibration.png`` and ``predictions.csv``.
+
+    Args:
+        labels: the name of each class.
+    """
+
+    primary = "accuracy"
+    goal: Literal["max"] = "max"
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = [str(label) for label in labels]
+        self._answers: Answers | None = None
+        self._names: Callable[[], Sequence[str]] | None = None
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Count right and wrong answers."""
+        answers = self._answers = collect(examples.predictions(model), len(self._labels))
+        names = getattr(examples.data, "names", None)
+        self._names = None if names is None else lambda: names(examples.split)
+        scores = ClassScores.of(confusion_of(answers, len(self._labels)))
+        metrics = {
+            "accuracy": answers.accuracy,
+            "accuracy_macro": float(scores.recall.nanmean()),
+            "f1_macro": float(scores.f1.nanmean()),
+        }
+        if answers.in_top is not None and len(self._labels) >= TOP_FROM:
+            metrics["accuracy_top5"] = float(answers.in_top.double().mean())
+        if answers.confidence is not None:
+            metrics["ece"] = Calibration.of(answers.confidence, answers.right).error
+        return metrics
+
+    def write(self, folder: Path) -> None:
+        """Write tables and figures of the last `evaluate`."""
+        assert self._answers is not None
+        confusion = confusion_of(self._answers, len(self._labels))
+        _write_csv(folder / "classes.csv", self._classes(confusion))
+        table = [[label, *counts] for label, counts in zip(self._labels, confusion.tolist(), strict=True)]
+        _write_csv(folder / "confusion.csv", [["true \\ predicted", *self._labels], *table])
+        _write_csv(folder / "predictions.csv", self._predictions(self._answers))
+        draw_confusion(folder / "confusion.png", confusion, self._labels)
+        if self._answers.confidence is not None:
+            calibration = Calibration.of(self._answers.confidence, self._answers.right)
+            draw_calibration(
+                folder / "calibration.png",
+                calibration.counts,
+                calibration.confidence,
+                calibration.accuracy,
+                calibration.error,
+            )
+
+    def _classes(self, confusion: Tensor) -> list[list[object]]:
+        scores = ClassScores.of(confusion)
+        columns = [[_share(value) for value in part.tolist()] for part in (scores.precision, scores.recall, scores.f1)]
+        rows = zip(self._labels, *columns, scores.support.tolist(), strict=True)
+        return [["class", "precision", "recall", "f1", "support"], *map(list, rows)]
+
+    def _predictions(self, answers: Answers) -> list[list[object]]:
+        rows = answers.rows.tolist()
+        columns: dict[str, Iterable[object]] = {"row": rows}
+        if self._names is not None:
+            names = self._names()
+            columns["name"] = [names[row] for row in rows]
+        columns["true"] = [self._labels[number] for number in answers.targets.tolist()]
+        columns["predicted"] = [self._labels[number] for number in answers.predicted.tolist()]
+        if answers.confidence is not None:
+            columns["confidence"] = map(_share, answers.confidence.tolist())
+        return [list(columns), *map(list, zip(*columns.values(), strict=True))]
+
+
+def _targets(batch: Batch, predicted: Tensor) -> Tensor:
+    if "targets" not in batch:
+        raise InputError(
+            f"classes are judged by the column 'targets', but the data has {', '.join(batch)}; "
+            "choose data with one class per example"
+        )
+    targets = batch["targets"]
+    if targets.dim() != 1 or targets.is_floating_point():
+        kind = str(targets.dtype).removeprefix("torch.")
+        raise InputError(
+            f"targets are {kind} of shape {tuple(targets.shape)}; expected one class number per example: "
+            "choose another evaluator, or data with one class per example"
+        )
+    if predicted.shape != targets.shape:
+        raise InputError(
+            f"the model predicts {tuple(predicted.shape)} for targets {tuple(targets.shape)}; expected one class per "
+            "example: choose a model that classifies whole examples"
+        )
+    return targets
+
+
+def _check(answers: Answers, num_classes: int) -> None:
+    for who, numbers in (("data has the target", answers.targets), ("model predicts the class", answers.predicted)):
+        if len(beyond := numbers[(numbers < 0) | (numbers >= num_classes)]):
+            raise InputError(
+                f"the {who} {int(beyond[0])}, but there are {num_classes} labels; expected 0 to {num_classes - 1}"
+            )
+
+
+def _share(value: float) -> str:
+    return "" if value != value else f"{value:.4f}"
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)

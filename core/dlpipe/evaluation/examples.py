@@ -1,0 +1,92 @@
+"""A split as evaluators see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from dlpipe.compute import Compute
+from dlpipe.data.batches import Batches
+from dlpipe.data.columns import Columns
+from dlpipe.data.model_caller import ModelCaller, tensors_in
+from dlpipe.protocols import Batch, Data
+
+#: Sequences and small images; evaluation keeps no gradients, so larger than in training.
+BATCH_SIZE = 256
+#: Batches and outputs of a pass that are kept for the next evaluator rather than computed again.
+KEPT_BYTES = 500_000_000
+
+
+class Examples:
+    """The examples of one split, unshuffled, and what a model makes of them.
+
+    Args:
+        split: its name.
+        limit: look at the first so many batches only (for trying things out).
+
+    Attributes:
+        data: the component that the split belongs to, for `present` and the like.
+        compute: where the model is.
+        limit: as given; for evaluators that have no batches to count.
+    """
+
+    def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
+        self.data, self.split = data, split
+        self.compute, self.limit = compute, limit
+        self._batches: Batches | None = None
+        self._kept: list[tuple[Batch, Any]] = []
+        self._kept_for: nn.Module | None = None
+
+    def predictions(self, model: nn.Module) -> Iterator[tuple[Batch, Any, Tensor]]:
+        """Iterate over (batch, outputs, predictions); a batch holds ``rows`` (B,), its numbers in the split.
+
+        The pass is shared: a second evaluator of the same model gets what the first one got, until
+        `forget`. The model is in evaluation mode meanwhile and knows no gradients.
+        """
+        if self._batches is None:
+            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self.compute, training=False)
+        kept_all = self._kept_for is model
+        return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
+
+    def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
+        """Iterate in the same way over other examples (these ones with noise, say); nothing of it is kept."""
+        return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self.compute, training=False)))
+
+    def forget(self) -> None:
+        """Drop the kept outputs; the model has changed."""
+        self._kept, self._kept_for = [], None
+
+    def _pass(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:
+        self.forget()
+        kept: list[tuple[Batch, Any]] = []
+        size = 0
+        for batch, outputs in self._run(model, batches):
+            size += sum(tensor.nbytes for tensor in tensors_in([outputs, batch]))
+            if size <= KEPT_BYTES:
+                kept.append((batch, outputs))
+            yield batch, outputs
+        if size <= KEPT_BYTES:
+            self._kept, self._kept_for = kept, model
+
+    def _run(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:
+        caller: ModelCaller | None = None
+        model.eval()
+        for batch, rows in zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False):
+            caller = caller or ModelCaller(model, tuple(batch))
+            with torch.inference_mode(), self.compute.autocast():
+                outputs = caller.outputs(batch)
+            yield batch | {"rows": rows}, outputs
+
+
+def _predicted(model: nn.Module, passed: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any, Tensor]]:
+    caller: ModelCaller | None = None
+    for batch, outputs in passed:
+        caller = caller or ModelCaller(model, tuple(batch))
+        with torch.inference_mode():
+            predicted = caller.predictions(outputs, batch)
+        yield batch, outputs, predicted

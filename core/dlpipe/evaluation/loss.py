@@ -1,0 +1,45 @@
+"""The loss of a model on a split, without what training adds to it (dropout, label smoothing)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dlpipe.data.model_caller import ModelCaller
+from dlpipe.data.targets import IGNORE_INDEX, count_targets
+from dlpipe.evaluation.examples import Examples
+from dlpipe.protocols import Batch
+
+
+class Loss:
+    """Mean loss over everything that has a target: the model's own loss, else cross-entropy."""
+
+    primary = "loss"
+    goal: Literal["min"] = "min"
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Return ``loss``."""
+        losses, counts = [], []
+        caller: ModelCaller | None = None
+        with torch.inference_mode():
+            for batch, outputs, _ in examples.predictions(model):
+                caller = caller or ModelCaller(model, tuple(batch))
+                losses.append(_loss(caller, batch, outputs).double())
+                counts.append(count_targets(batch).double())
+        means = torch.stack(losses)
+        weights = torch.stack(counts).to(means.device)
+        return {"loss": float((means * weights).sum() / weights.sum())}
+
+    def write(self, folder: Path) -> None:
+        """Write nothing: a loss is one number."""
+
+
+def _loss(caller: ModelCaller, batch: Batch, outputs: Any) -> Tensor:
+    own = caller.own_loss()
+    if own is not None:
+        return own(outputs, batch)
+    return F.cross_entropy(outputs.flatten(0, -2), batch["targets"].view(-1), ignore_index=IGNORE_INDEX)

@@ -1,0 +1,1 @@
+"""What plugins component: the records, the hooks, and loading. Imports no torch."""

@@ -1,0 +1,25 @@
+"""Importing what a record's target names."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from dlpipe.errors import PluginError
+
+
+def load_target(target: str) -> Any:
+    """Import ``"package.module:Name"`` and return what it names.
+
+    Raises:
+        PluginError: the module cannot be imported or has no such name.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
+        raise PluginError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise PluginError(f"{target} cannot be used: module {module_name} has no {attribute}") from error

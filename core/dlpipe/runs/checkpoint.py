@@ -1,0 +1,318 @@
+"""Checkpoints: written whole or not at all, verified when read, never able to run code.
+
+A checkpoint is a folder ``step-00001200`` with
+
+    weights.safetensors        the model
+    state.pt                   everything else the next step depends on, read with ``weights_only``
+    block-<name>.safetensors   parts of a large state that change seldom, where the trainer has such
+    manifest.json              size and sha256 of each
+
+It is written under a temporary name, flushed to the disk and renamed; so what bears the final name
+is complete. ``last`` and ``best`` are links. A block that is as it was in the checkpoint before is a
+second name of the same file (a hard link), so that a replay buffer is not written whole each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
+
+from dlpipe.errors import CheckpointError, InputError, PluginError
+from dlpipe.runs.atomic import flush, link
+from dlpipe.messages import relative
+
+WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
+TEMPORARY = ".saving-"
+_BLOCK = re.compile(r"block-([a-z0-9][a-z0-9_-]*)\.safetensors")
+
+
+@dataclass(frozen=True)
+class StateBlock:
+    """A part of a trainer's large state that changes seldom, such as a filled part of a replay buffer.
+
+    Args:
+        version: another number whenever the content is another; it must follow from the trainer's state
+            (how often the part was written to, say), so that it is the same after a resume.
+        tensors: the content by name; views of a larger tensor are not copied before they are written.
+    """
+
+    version: int
+    tensors: Mapping[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one run (or stage).
+
+    Args:
+        folder: where they are; made when the first one is saved.
+        keep: how many of the last ones to keep beside the best one.
+        warn: told about a damaged checkpoint that is passed over.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.folder = folder
+        self._keep, self._warn = keep, warn
+        self._base: Path | None = None
+
+    def continue_from(self, checkpoint: Path) -> None:
+        """Take it that the state is that of `checkpoint`: the next one links to its blocks that have not changed."""
+        self._base = checkpoint
+
+    def save(
+        self,
+        step: int,
+        model: nn.Module,
+        state: Mapping[str, Any],
+        *,
+        best: bool,
+        blocks: Mapping[str, StateBlock] | None = None,
+    ) -> Path:
+        """Save a checkpoint and drop those no longer wanted.
+
+        Args:
+            best: it is the best one so far.
+            blocks: parts of the state by name (lower-case letters, digits, - and _); only those are written whose
+                version is not that of the checkpoint before.
+
+        Raises:
+            CheckpointError: it could not be written; the earlier ones are as they were.
+            PluginError: a block has a name that no file can have.
+        """
+        blocks = {f"block-{name}.safetensors": block for name, block in (blocks or {}).items()}
+        if wrong := [name for name in blocks if not _BLOCK.fullmatch(name)]:
+            raise PluginError(
+                f"a trainer's block is called {wrong[0][6:-12]!r}; expected lower-case letters, digits, - and _"
+            )
+        final = self._path(step)
+        temporary = self.folder / f"{TEMPORARY}{final.name}"
+        try:
+            for left in self.folder.glob(f"{TEMPORARY}*"):  # by a process that was killed while it saved
+                shutil.rmtree(left, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            with ThreadPoolExecutor(2) as both:  # writing, hashing and waiting for the disk all leave the lock
+                weights = both.submit(save_model, model, str(temporary / WEIGHTS))
+                torch.save(dict(state), temporary / STATE)
+                weights.result()
+                files = self._save_blocks(temporary, blocks)
+                written = [WEIGHTS, STATE, *(name for name, told in files.items() if "sha256" not in told)]
+                flushed = [both.submit(flush, temporary / name) for name in written]
+                for name in written:
+                    files[name] = files.get(name, {}) | _describe(temporary / name)
+                for each in flushed:
+                    each.result()
+            (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
+            flush(temporary / MANIFEST)
+            flush(temporary)
+            shutil.rmtree(final, ignore_errors=True)  # of a run that went further before it was resumed
+            temporary.rename(final)
+            flush(self.folder)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            kept = [earlier for earlier in self.steps() if earlier < step]
+            good = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
+            reason = _reason(error, self.folder)
+            raise CheckpointError(
+                f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {good}. "
+                "Make room or give the folder back its rights, then: dlpipe resume"
+            ) from error
+        try:
+            link(self.folder / "last", final.name)
+            if (found := self._best_step(step)) is not None:
+                link(self.folder / "best", self._path(found).name)
+        except OSError as error:  # the checkpoint itself is whole, and nothing is read through the links
+            self._warn(f"{relative(self.folder)}: the links last and best could not be set: {error.strerror}")
+        self._base = final
+        self._prune(step)
+        return final
+
+    def _save_blocks(self, folder: Path, blocks: Mapping[str, StateBlock]) -> dict[str, dict[str, Any]]:
+        """Write or link the blocks by file; return what the manifest says of each, of a written one its version."""
+        known: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all of them are written
+            known = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]
+        files: dict[str, dict[str, Any]] = {}
+        for file, block in blocks.items():
+            told = known.get(file, {})
+            if self._base and told.get("version") == block.version:
+                with contextlib.suppress(OSError):  # a disk that knows no second names, or the file is gone
+                    (folder / file).hardlink_to(self._base / file)
+                    files[file] = told
+                    continue
+            save_file({key: tensor.contiguous() for key, tensor in block.tensors.items()}, folder / file)
+            files[file] = {"version": block.version}
+        return files
+
+    def steps(self) -> list[int]:
+        """Return the steps of the complete checkpoints, ascending."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(int(path.name[5:]) for path in self.folder.glob("step-*") if path.name[5:].isdigit())
+        return []
+
+    def latest(self, before: int | None = None) -> Path | None:
+        """Return the newest checkpoint that is whole, or None; a damaged one is named and passed over.
+
+        Args:
+            before: only those of earlier steps.
+        """
+        for step in reversed(self.steps()):
+            if before is not None and step >= before:
+                continue
+            path = self._path(step)
+            if not (damage := verify(path)):
+                return path
+            self._warn(f"{relative(path)}: {damage}; falling back to the checkpoint before it")
+        return None
+
+    def best(self) -> Path | None:
+        """Return the best checkpoint, or the newest whole one where there is no best.
+
+        The manifests tell, not the link: a process can be killed between the rename and the link.
+        """
+        for step in reversed(self.steps()):
+            path = self._path(step)
+            if _says_best(path) is False:
+                continue
+            if not (damage := verify(path)):
+                return path
+            self._warn(f"{relative(path)}: {damage}; falling back to another checkpoint")
+        return self.latest()
+
+    def find(self, which: str) -> Path | None:
+        """Return the checkpoint that a person means: "best", "last", or the number of a step.
+
+        Raises:
+            InputError: it is none of these, or there is none of that step, or it is damaged.
+        """
+        if which in ("best", "last"):
+            return self.best() if which == "best" else self.latest()
+        there = ", ".join(map(str, self.steps())) or "none"
+        if not which.isdecimal() or int(which) not in self.steps():
+            raise InputError(
+                f'{relative(self.folder)}: checkpoint "{which}": expected best, last or one of the steps {there}'
+            )
+        path = self._path(int(which))
+        if damage := verify(path):
+            raise InputError(f"{relative(path)}: {damage}; choose another of the steps {there}")
+        return path
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def _best_step(self, saved: int) -> int | None:
+        steps = [step for step in self.steps() if step <= saved]
+        return next((step for step in reversed(steps) if _says_best(self._path(step))), None)
+
+    def _prune(self, saved: int) -> None:
+        """Drop the old ones, and those of a run that went further before it was resumed."""
+        steps = self.steps()
+        wanted = {*[step for step in steps if step <= saved][-self._keep :], self._best_step(saved)}
+        for step in steps:
+            if step not in wanted:
+                shutil.rmtree(self._path(step), ignore_errors=True)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # torch and safetensors say of a full disk that they are at an unexpected position of the file.
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    return f"{str(error).strip()} ({free / 1e6:.1f} MB are free on that disk)"
+
+
+def _says_best(checkpoint: Path) -> bool | None:
+    """Say whether a checkpoint was the best one when it was saved; None if its manifest cannot be read."""
+    try:
+        return bool(json.loads((checkpoint / MANIFEST).read_text())["best"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def verify(checkpoint: Path) -> str:
+    """Return what is wrong with a checkpoint, or an empty text."""
+    try:
+        manifest = json.loads((checkpoint / MANIFEST).read_text())
+        for name in {WEIGHTS: 0, STATE: 0} | manifest["files"]:
+            if name not in (WEIGHTS, STATE) and not _BLOCK.fullmatch(name):
+                return f"its manifest names {name!r}, which is no file of a checkpoint"
+            wanted, found = manifest["files"][name], _describe(checkpoint / name)
+            if wanted["size"] != found["size"]:
+                return f"{name} has {found['size']} bytes, the manifest says {wanted['size']}"
+            if wanted["sha256"] != found["sha256"]:
+                return f"{name} is damaged (its sha256 is not that of the manifest)"
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"it cannot be read ({type(error).__name__}: {error})"
+    return ""
+
+
+def load_weights(checkpoint: Path, model: nn.Module) -> None:
+    """Load the weights of a checkpoint into `model`.
+
+    Raises:
+        CheckpointError: they belong to another model.
+    """
+    try:
+        load_model(model, str(checkpoint / WEIGHTS))
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise CheckpointError(f"{relative(checkpoint / WEIGHTS)} does not fit the model: {error}") from error
+
+
+def load_state(checkpoint: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint; nothing in the file can run code.
+
+    Raises:
+        CheckpointError: the file is no state.
+    """
+    try:
+        require_plain(checkpoint / STATE)
+        return torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except Exception as error:  # torch raises many kinds for a file that is not its own
+        raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
+
+
+def require_plain(path: Path) -> None:
+    """Refuse a file of torch's that would fill more memory than it has bytes; torch itself compresses nothing.
+
+    Raises:
+        ValueError: it would.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("it holds compressed parts, which torch does not write")
+    if sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ValueError("its parts are larger than the file")
+
+
+def load_state_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the blocks of a checkpoint by name, one in memory at a time.
+
+    Raises:
+        CheckpointError: a file is no block.
+    """
+    for path in sorted(checkpoint.iterdir()):
+        if match := _BLOCK.fullmatch(path.name):
+            try:
+                yield match[1], load_file(path)
+            except (RuntimeError, SafetensorError, OSError) as error:
+                raise CheckpointError(f"{relative(path)} cannot be loaded: {error}") from error
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

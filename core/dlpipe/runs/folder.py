@@ -1,0 +1,199 @@
+"""The run folder: everything about one execution of a pipeline, readable without dlpipe."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import math
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.runs.atomic import flush, link
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.messages import relative
+
+PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
+METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look alike
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> RunFolder:
+        """Make the folder of a new run and write down the pipeline; where that fails, nothing is left.
+
+        Args:
+            runs: where runs are kept; the folder is ``<runs>/<name>/<time>-<four letters>``.
+            provenance: what else decides the numbers of the run.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        parent = path = runs / pipeline.settings.name
+        try:
+            path = new_folder(parent)
+            text = next(iter(pipeline.source.texts.values()), "")
+            (path / PIPELINE).write_text(text, encoding="utf-8")
+            (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
+            for plugin in pipeline.local_plugins:
+                shutil.copy(plugin, path / plugin.name)
+            (path / PROVENANCE).write_text(_as_json(provenance), encoding="utf-8")
+            link(parent / "latest", path.name)
+        except OSError as error:
+            if path != parent:
+                shutil.rmtree(path, ignore_errors=True)
+            raise RunFolderError(
+                f"{relative(path)} cannot be made: {error.strerror}; choose another place with --runs DIR"
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of an earlier run.
+
+        Raises:
+            RunFolderError: it is none.
+        """
+        if not path.is_dir():
+            siblings = sorted(path.parent.glob("*"))[-3:] if path.parent.is_dir() else []
+            hint = f"; there are {', '.join(entry.name for entry in siblings)}" if siblings else ""
+            raise RunFolderError(f"{path}: there is no such run folder{hint}")
+        if not (path / RESOLVED).is_file():
+            raise RunFolderError.missing(path, RESOLVED)
+        return cls(path.resolve())
+
+    def discard(self) -> None:
+        """Remove the folder of a run that never began; ``latest`` points to the newest other one again.
+
+        Where there is none, the folder of the pipeline's runs goes too, if it is empty then.
+        """
+        shutil.rmtree(self.path)
+        latest = self.path.parent / "latest"
+        others = sorted(path.parent.name for path in self.path.parent.glob(f"*/{RESOLVED}") if path.parent != latest)
+        if others:
+            link(latest, others[-1])
+        else:
+            latest.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where other things lie there, they stay
+                self.path.parent.rmdir()
+
+    def stage(self, name: str) -> Path:
+        """Return the folder of a stage: the run's own where the pipeline has no ``[stages]``."""
+        return self.path / "stages" / name if name else self.path
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process out of this folder.
+
+        The lock is the system's, on an open file: a process that dies, however it does, leaves none
+        behind. The file's content is for people.
+
+        Raises:
+            RunFolderError: another process works on this run; its host and number are named.
+            DlpipeError: the folder cannot be written.
+        """
+        path = self.path / LOCK
+        try:
+            opened = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error
+        with opened as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise RunFolderError(f"{relative(path)} cannot be locked: {error.strerror}") from error
+                file.seek(0)
+                owner = file.read().strip() or "another process"
+                raise RunFolderError(
+                    f"{relative(self.path)} is being worked on by {owner}; wait for it to end"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+
+    @classmethod
+    def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
+        """Return the newest run of the same resolved pipeline that has not finished, or None."""
+        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] != "finished"), None)
+
+    @classmethod
+    def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
+        """Yield the runs of the same resolved pipeline, the newest first; what ``--fast`` left is none."""
+        resolved = tomli_w.dumps(pipeline.plain())
+        for path in sorted((runs / pipeline.settings.name).glob(f"*/{RESOLVED}"), reverse=True):
+            if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
+                continue
+            if path.read_text(encoding="utf-8") == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
+                yield cls(path.parent)
+
+    def status(self) -> dict[str, Any]:
+        """Return what became of the run: ``state`` and, at its end, ``reason`` and ``step``."""
+        return read_json(self.path / STATUS)
+
+    def set_status(self, state: str, **details: Any) -> None:
+        """Write down that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
+        write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
+
+
+def new_folder(parent: Path) -> Path:
+    """Make a folder named by the time and four letters; processes that do so at once get one each."""
+    while True:
+        letters = "".join(secrets.choice(_LETTERS) for _ in range(4))
+        path = parent / f"{time.strftime('%Y-%m-%d_%H%M%S')}-{letters}"
+        with contextlib.suppress(FileExistsError):
+            parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            return path
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run.
+
+    Raises:
+        RunFolderError: the file is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError.missing(path.parent, path.name) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{relative(path)} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{relative(path)} holds a {type(content).__name__}; expected an object")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole: under another name first, then renamed.
+
+    Raises:
+        DlpipeError: the disk does not take it.
+    """
+    temporary = path.with_name(f".{path.name}")
+    try:
+        temporary.write_text(_as_json(content), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error

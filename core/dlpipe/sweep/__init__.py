@@ -1,0 +1,1 @@
+"""What a ``[sweep]`` means, its trials, and the table of their results."""

@@ -1,0 +1,68 @@
+"""Learning curves of a sweep: every seed as a thin line, their mean as a thick one, and how sure it is as a band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.sweep.table import Metric, Row
+
+#: The band holds the mean of as many seeds with this probability, as far as these seeds tell.
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
+    """Draw how a metric on the dev split grew in each trial; the best trials only, where there are many.
+
+    Args:
+        path: of the PNG file.
+        metric: what the trials are compared by; its value on "dev" is drawn.
+
+    Returns:
+        whether there was anything to draw.
+    """
+    name = f"dev/{metric.name.partition('/')[2]}"
+    found = [(row, curves) for row in rows if (curves := [c for one in row.done if (c := curve(one, name))])]
+    if not found:
+        return False
+    if metric.goal:
+        found.sort(key=lambda pair: (pair[0].mean(metric.name) or 0) * (-1 if metric.goal == "max" else 1))
+    with drawing(path, 7, 4.2) as figure:
+        axes = figure.subplots()
+        for (row, curves), colour in zip(found, COLOURS, strict=False):
+            for single in curves:
+                axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45)
+            steps, mean, low, high = band(curves)
+            axes.plot(steps, mean, color=colour, linewidth=1.8, label=shortened(row.trial.label, 40))
+            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        left_out = len(found) - len(COLOURS)
+        seeds = max(len(row.outcomes) for row in rows)
+        told = f"mean of {seeds} seeds, {CONFIDENCE:.0%} bootstrap interval of it, and each seed" if seeds > 1 else ""
+        axes.set(xlabel="step", ylabel=name, title=told)
+        axes.legend(title=f"the best {len(COLOURS)} of {len(found)} trials" if left_out > 0 else None, frameon=False)
+    return True
+
+
+def curve(outcome: Mapping[str, object], metric: str) -> dict[int, float]:
+    """Return a metric of one run by step."""
+    records = MetricsLog(Path(str(outcome["log"]))).records()
+    return {record["step"]: record[metric] for record in records if record.get(metric) is not None}
+
+
+def band(curves: Sequence[Mapping[int, float]]) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
+    """Return steps (T,) that all curves have, the mean there, and the ends of its bootstrap interval, each (T,).
+
+    The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3) takes
+    seeds, whole curves, with replacement. With few seeds it is too narrow rather than too wide.
+    """
+    steps = sorted(set.intersection(*(set(single) for single in curves)))
+    values = np.array([[single[step] for step in steps] for single in curves])  # (S, T)
+    draws = np.random.default_rng(0).integers(len(curves), size=(RESAMPLES, len(curves)))
+    means = values[draws].mean(1)  # (RESAMPLES, T)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return steps, values.mean(0), low, high

@@ -1,0 +1,301 @@
+"""The ``[sweep]`` table of a pipeline file: which trials there are, with every mistake of all of them at once.
+
+A trial is the pipeline with some paths set otherwise; each runs once per seed. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlpipe.config.check import SETTINGS, SWEEP, TABLES, check_source
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.config.signatures import read_signature
+from dlpipe.config.source import SET, Source, dotted, key_path, read_source, set_path
+from dlpipe.errors import PipelineError, Problem
+from dlpipe.messages import nearest, shown
+from dlpipe.registry.loading import Registry
+
+#: More than this is a typing mistake more often than a wish.
+MAX_TRIALS = 1000
+OPTIONS = ("metric", "seeds", "reference")
+SPLITS = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of an axis.
+
+    Args:
+        name: as labels show it.
+        values: what it sets, by path such as ``"trainer.optimizer.lr"``.
+    """
+
+    name: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of the grid.
+
+    Args:
+        choices: the name of its choice on each axis.
+        values: what it sets, by path.
+        pipelines: one per seed.
+    """
+
+    label: str
+    choices: dict[str, str]
+    values: dict[str, Any]
+    pipelines: tuple[Pipeline, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep.
+
+    Args:
+        metric: what trials are compared by; empty for the primary metric of the first evaluator.
+        further: other metrics that the table shall show.
+        references: published numbers: by source, then by the label of a trial.
+    """
+
+    name: str
+    metric: str
+    trials: tuple[Trial, ...]
+    references: dict[str, dict[str, float]]
+    further: tuple[str, ...] = ()
+
+
+def load_sweep(
+    file: str | Path,
+    registry: Registry,
+    assignments: Iterable[str] = (),
+    *,
+    seeds: int | None = None,
+    allow_local_plugins: bool = False,
+) -> Sweep:
+    """Read a pipeline file and check all trials of its ``[sweep]``.
+
+    Args:
+        assignments: as for `dlpipe.config.check.load_pipeline`; they hold for all trials.
+        seeds: runs per trial, instead of what the file says.
+
+    Raises:
+        PipelineError: with all mistakes of the pipeline, of the table and of all trials.
+    """
+    return plan(read_source(file, assignments), registry, seeds=seeds, allow_local_plugins=allow_local_plugins)
+
+
+def plan(source: Source, registry: Registry, *, seeds: int | None = None, allow_local_plugins: bool = False) -> Sweep:
+    """Check what `read_source` has read; see `load_sweep`."""
+    planner = _Planner(source, registry, allow_local_plugins)
+    sweep = planner.sweep(seeds)
+    if planner.problems or sweep is None:
+        raise PipelineError(planner.problems, planner.exit_code)
+    return sweep
+
+
+def count_trials(table: Any) -> int:
+    """Return how many trials a ``[sweep]`` table asks for, right or not."""
+    axes = [axis for key, axis in table.items() if key not in OPTIONS] if isinstance(table, dict) else []
+    return math.prod(len(axis) for axis in axes if isinstance(axis, (list, dict)))
+
+
+@dataclass
+class _Planner:
+    source: Source
+    registry: Registry
+    allow_local_plugins: bool
+    problems: list[Problem] = field(default_factory=list)
+    exit_code: int = 2
+
+    def problem(self, message: str, *path: str) -> None:
+        origin = self.source.origin((SWEEP, *path))
+        self.problems.append(Problem(origin.file, origin.line, f"[sweep] {message}"))
+
+    def sweep(self, seeds: int | None) -> Sweep | None:
+        base = self._checked(copy.deepcopy(self.source), "")
+        table = self.source.values.get(SWEEP, {} if seeds else None)  # several seeds need no table
+        if not isinstance(table, dict):
+            found = "has no [sweep]" if table is None else f"sweep = {shown(table)}"
+            self.problems.append(
+                self._place(
+                    f'{found}; expected a table such as [sweep] "trainer.optimizer.lr" = [0.01, 0.1], or --seeds'
+                )
+            )
+            return None
+        axes = {key: self._axis(key, axis) for key, axis in table.items() if key not in OPTIONS}
+        count = self._seeds(table.get("seeds", 1)) if seeds is None else seeds
+        told = table.get("metric", "")
+        metric, *further = [self._metric(name) for name in (told if isinstance(told, list) and told else [told])]
+        if not axes and seeds is None and "seeds" not in table:
+            self.problem(
+                'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
+            )
+        if (total := math.prod(len(axis) for axis in axes.values())) > MAX_TRIALS:
+            self.problem(f"asks for {total:,} trials; expected {MAX_TRIALS:,} at most")
+            return None
+        if not all(axes.values()):  # an axis has a mistake: the grid means nothing
+            return None
+        self._check_overlap(axes)
+        grid = [dict(zip(axes, choices, strict=True)) for choices in itertools.product(*axes.values())]
+        labels = [", ".join(choice.name for choice in point.values()) for point in grid] if axes else ["as it is"]
+        for label in sorted({label for label in labels if labels.count(label) > 1}):
+            self.problem(f'{labels.count(label)} trials are called "{label}"; remove one, or name them: [sweep.NAME]')
+        references = self._references(table.get("reference", {}), labels)
+        trials = tuple(self._trials(dict(zip(labels, grid, strict=True)), count))
+        return Sweep(base.settings.name, metric, trials, references, tuple(further)) if base else None
+
+    def _place(self, message: str) -> Problem:
+        origin = self.source.origin((SWEEP,))
+        return Problem(origin.file, origin.line, message)
+
+    def _seeds(self, seeds: Any) -> int:
+        if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+            self.problem(f"seeds = {shown(seeds)}: expected a whole number above 0", "seeds")
+            return 1
+        return seeds
+
+    def _axis(self, key: str, axis: Any) -> list[Choice]:
+        place = dotted((key,))
+        if isinstance(axis, dict) and "." not in key:
+            return self._named_axis(key, axis)
+        tops = (*read_signature(SETTINGS).parameters, *TABLES)
+        if "." not in key and key not in tops:
+            self.problem(f"{place}: unknown key.{nearest(key, (*OPTIONS, *tops))} An axis is a path, or a table", key)
+        elif self._may_set(key, key):
+            if isinstance(axis, list) and axis:
+                return [Choice(compact(value), {key: value}) for value in axis]
+            self.problem(f"{place} = {shown(axis)}: expected a list of the values to try", key)
+        return []
+
+    def _named_axis(self, name: str, table: Mapping[str, Any]) -> list[Choice]:
+        if not table:
+            self.problem(
+                f'{dotted((name,))} is empty; expected choices such as "small" = {{ "model.width" = 10 }}', name
+            )
+        choices = []
+        for choice, values in table.items():
+            place = dotted((name, choice))
+            if not isinstance(values, dict):  # an empty one is the file as it is
+                expected = 'expected a table of paths, such as { "model.width" = 10 }'
+                self.problem(f"{place} = {shown(values)}: {expected}", name, choice)
+            elif sum(self._may_set(path, name, choice) for path in values) == len(values):  # each says its mistake
+                choices.append(Choice(choice, dict(values)))
+        return choices if len(choices) == len(table) else []
+
+    def _may_set(self, path: str, *place: str) -> bool:
+        parts = key_path(path)
+        if parts[0] == "seed":
+            self.problem("seed is no axis; write seeds = 3 for three runs of each trial", *place)
+        elif parts[0] in ("name", SWEEP, "plugins", "extends"):
+            self.problem(f"{parts[0]} is no axis: it is the same for all trials", *place)
+        elif not all(parts):
+            self.problem(f"{shown(path)}: expected a path such as trainer.optimizer.lr", *place)
+        else:
+            if any(known[: len(parts)] == parts and who.file == SET for known, who in self.source.origins.items()):
+                message = f"{path} is an axis of [sweep], which would win over --set; leave one of them out"
+                self.problems.append(Problem(SET, 0, message))
+            return True
+        return False
+
+    def _check_overlap(self, axes: Mapping[str, list[Choice]]) -> None:
+        owners: dict[str, str] = {}
+        for axis, choices in axes.items():
+            for path in dict.fromkeys(path for choice in choices for path in choice.values):
+                if owners.setdefault(path, axis) != axis:
+                    self.problem(f"{path} is set by two axes, {owners[path]} and {axis}; keep one", axis)
+
+    def _references(self, table: Any, labels: list[str]) -> dict[str, dict[str, float]]:
+        if not isinstance(table, dict) or not all(isinstance(numbers, dict) for numbers in table.values()):
+            self.problem(f"reference = {shown(table)}: expected tables such as [sweep.reference.paper]", "reference")
+            return {}
+        for name, numbers in table.items():
+            for label, number in numbers.items():
+                place, path = dotted(("reference", name, label)), ("reference", name, label)
+                if label not in labels:
+                    known = ", ".join(f'"{known}"' for known in labels[:10]) + (" …" if len(labels) > 10 else "")
+                    self.problem(f"{place}: there is no such trial; there are {known}", *path)
+                if isinstance(number, bool) or not isinstance(number, (int, float)):
+                    self.problem(f"{place} = {shown(number)}: expected a number", *path)
+        return table
+
+    def _metric(self, metric: Any) -> str:
+        if metric == "":
+            return ""
+        tables = self.source.values
+        if isinstance(stages := tables.get("stages"), dict) and stages:
+            tables = list(stages.values())[-1]  # the last stage is what the pipeline is for
+        known = tables.get("evaluators", {}) if isinstance(tables, dict) else {}
+        parts = metric.split("/") if isinstance(metric, str) else []
+        if len(parts) != 3 or parts[0] not in SPLITS or parts[1] not in known:
+            expected = ", ".join(f"test/{name}/…" for name in known) or "no metric, as there are no [evaluators]"
+            self.problem(f"metric = {shown(metric)}: expected {expected}", "metric")
+        return str(metric)
+
+    def _trials(self, points: Mapping[str, Mapping[str, Choice]], seeds: int) -> Iterator[Trial]:
+        known = set(self.problems)
+        mistakes: dict[Problem, list[str]] = {}
+        for label, point in points.items():
+            source = copy.deepcopy(self.source)
+            setters = [(path, value, axis) for axis, choice in point.items() for path, value in choice.values.items()]
+            # A table before what stands in it, and a `use` before the parameters of what it names.
+            for path, value, axis in sorted(setters, key=_depth):
+                where = (SWEEP, axis, point[axis].name)
+                set_path(source, key_path(path), copy.deepcopy(value), self.source.origin(where))
+            before = len(self.problems)
+            pipeline = self._checked(source, label)
+            for problem in self.problems[before:]:
+                mistakes.setdefault(problem, []).append(label)
+            del self.problems[before:]
+            if pipeline:
+                values = {path: value for path, value, _ in setters}
+                yield Trial(label, {a: c.name for a, c in point.items()}, values, tuple(_seeded(pipeline, seeds)))
+        for problem, labels in mistakes.items():
+            if problem not in known:
+                more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+                message = f'{problem.message} (trial "{labels[0]}"{more})'
+                self.problems.append(dataclasses.replace(problem, message=message))
+
+    def _checked(self, source: Source, label: str) -> Pipeline | None:
+        source.values.pop(SWEEP, None)
+        try:
+            return check_source(source, self.registry, allow_local_plugins=self.allow_local_plugins)
+        except PipelineError as error:
+            self.exit_code = max(self.exit_code, error.exit_code)
+            self.problems += error.problems
+            return None
+
+
+def _depth(setter: tuple[str, Any, str]) -> tuple[int, bool]:
+    parts = key_path(setter[0])
+    return len(parts), parts[-1] != "use"
+
+
+def _seeded(pipeline: Pipeline, seeds: int) -> Iterator[Pipeline]:
+    for seed in range(pipeline.settings.seed, pipeline.settings.seed + seeds):
+        yield dataclasses.replace(pipeline, settings=dataclasses.replace(pipeline.settings, seed=seed))
+
+
+def compact(value: Any) -> str:
+    """Write a value as labels show it: a text bare, nine equal layers as ``9 × 500``, all else as TOML would."""
+    return value if isinstance(value, str) else _inline(value)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{dotted((key,))} = {_inline(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list) and len(value) > 3 and all(part == value[0] for part in value):
+        return f"{len(value)} × {_inline(value[0])}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,217 @@
+"""What a sweep found: a table for people, as Markdown too, and all of it as JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from dlpipe.messages import relative
+from dlpipe.sweep.plan import Sweep, Trial
+
+#: Further metrics get columns of their own when they are so few.
+MAX_FURTHER = 3
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the trials are compared by.
+
+    Args:
+        goal: "max", "min", or empty where nobody says.
+        note: what a reader must know about it.
+    """
+
+    name: str = ""
+    goal: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial and what became of its runs, seed after seed."""
+
+    trial: Trial
+    outcomes: tuple[Mapping[str, Any], ...]
+
+    @property
+    def done(self) -> list[Mapping[str, Any]]:
+        """The runs that finished."""
+        return [outcome for outcome in self.outcomes if outcome["state"] == "finished"]
+
+    def values(self, metric: str) -> list[float]:
+        """Return a metric of all seeds that have it."""
+        found = [outcome["metrics"].get(metric) for outcome in self.done]
+        return [value for value in found if value is not None]
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean over the seeds, None where there is nothing."""
+        values = self.values(metric)
+        return statistics.fmean(values) if values else None
+
+
+def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
+    """Return what to compare by: what the file says, else the primary metric of the first evaluator."""
+    judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
+    primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
+    if sweep.metric:
+        known = dict.fromkeys(name for outcome in outcomes for name in outcome.get("metrics", {}))
+        note = (
+            "" if sweep.metric in known else f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}"
+        )
+        return Metric(sweep.metric, goal if sweep.metric.partition("/")[2] == primary else "", note)
+    if not primary:
+        return Metric()
+    if any(f"test/{primary}" in outcome.get("metrics", {}) for outcome in outcomes):
+        return Metric(f"test/{primary}", goal)
+    return Metric(f"dev/{primary}", goal, "the data has no test split; these are the last metrics on dev")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as texts; the row `best` is marked in its cells, too."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    best: int | None
+
+
+def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
+    """Return the table; `further` metrics stand in it where they are few."""
+    others = list(sweep.further) or (_further(rows, metric) if further else [])
+    columns = list(sweep.trials[0].choices) or ["trial"]
+    columns += [metric.name] if metric.name else []
+    columns += [*(name.partition("/")[2] for name in others), *sweep.references, "seconds", "run"]
+    best = _best(rows, metric)
+    lines = []
+    for number, row in enumerate(rows):
+        line = list(row.trial.choices.values()) or [row.trial.label]
+        if metric.name:
+            line.append(_spread(row, metric.name) + (" *" if number == best else ""))
+        line += [_spread(row, name) for name in others]
+        line += [_number(numbers.get(row.trial.label)) for numbers in sweep.references.values()]
+        lines.append([*line, _seconds(row), _folder(row)])
+    return Cells(columns, lines, best)
+
+
+def show(console: Console, sweep: Sweep, rows: Sequence[Row], metric: Metric) -> None:
+    """Print the table; on a narrow terminal without further metrics."""
+    if not console.is_terminal:  # who reads a file can scroll
+        console.width = 1000
+    wide, narrow = (_table(cells(sweep, rows, metric, further=further), sweep) for further in (True, False))
+    fits = Measurement.get(console, console.options.update(max_width=1000), wide).maximum <= console.width
+    console.print(wide if fits else narrow)
+    for line in legend(sweep, metric):
+        console.print(line, markup=False, highlight=False)
+
+
+def _table(content: Cells, sweep: Sweep) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    texts = len(sweep.trials[0].choices) or 1
+    for place, column in enumerate(content.columns):
+        is_text = place < texts or column == "run"
+        table.add_column(Text(column), justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+    for number, line in enumerate(content.rows):
+        table.add_row(*map(Text, line), style="bold" if number == content.best else None)
+    return table
+
+
+def legend(sweep: Sweep, metric: Metric) -> list[str]:
+    """Return what is to be said below the table."""
+    seeds = len(sweep.trials[0].pipelines)
+    compared = metric.goal and len(sweep.trials) > 1
+    lines = [f"* best: {'higher' if metric.goal == 'max' else 'lower'} is better"] if compared else []
+    lines += [f"mean ± standard deviation of {seeds} seeds; seconds of training are the median"] if seeds > 1 else []
+    return [*lines, *([metric.note] if metric.note else [])]
+
+
+def markdown(sweep: Sweep, rows: Sequence[Row], metric: Metric, title: str) -> str:
+    """Return the table as Markdown."""
+    content = cells(sweep, rows, metric)
+    heading = [_line(content.columns), _line(["---"] * len(content.columns))]
+    lines = [f"# {title}", "", *heading, *map(_line, content.rows), ""]
+    return "\n".join([*lines, *(f"{line}  " for line in legend(sweep, metric))]) + "\n"
+
+
+def as_json(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> dict[str, Any]:
+    """Return everything that is known of the trials, as JSON can hold it."""
+    return {
+        "name": sweep.name,
+        "metric": metric.name,
+        "goal": metric.goal,
+        "note": metric.note,
+        "trials": [_trial(sweep, row, metric) for row in rows],
+    }
+
+
+def _trial(sweep: Sweep, row: Row, metric: Metric) -> dict[str, Any]:
+    values = row.values(metric.name)
+    known = ("state", "how", "reason", "run", "metrics", "seconds")
+    runs = [
+        {"seed": pipeline.settings.seed} | {key: outcome[key] for key in known if key in outcome}
+        for pipeline, outcome in zip(row.trial.pipelines, row.outcomes, strict=True)
+    ]
+    return {
+        "label": row.trial.label,
+        "choices": row.trial.choices,
+        "set": row.trial.values,
+        "mean": row.mean(metric.name),
+        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "references": {
+            name: numbers[row.trial.label] for name, numbers in sweep.references.items() if row.trial.label in numbers
+        },
+        "runs": runs,
+    }
+
+
+def _further(rows: Sequence[Row], metric: Metric) -> list[str]:
+    split = metric.name.partition("/")[0]
+    names = dict.fromkeys(name for row in rows for outcome in row.done for name in outcome["metrics"])
+    further = [name for name in names if name.startswith(f"{split}/") and name != metric.name]
+    return further if len(further) <= MAX_FURTHER else []
+
+
+def _best(rows: Sequence[Row], metric: Metric) -> int | None:
+    means = {number: mean for number, row in enumerate(rows) if (mean := row.mean(metric.name)) is not None}
+    if not metric.goal or len(means) < 2:
+        return None
+    return (max if metric.goal == "max" else min)(means, key=lambda number: means[number])
+
+
+def _spread(row: Row, metric: str) -> str:
+    values = row.values(metric)
+    if not values:
+        return "–" if row.done else "failed"
+    text = _number(statistics.fmean(values))
+    if len(values) > 1:
+        text += f" ± {_number(statistics.stdev(values), like=statistics.fmean(values))}"
+    return text if len(values) == len(row.outcomes) else f"{text} ({len(values)} of {len(row.outcomes)})"
+
+
+def _folder(row: Row) -> str:
+    folder = next((outcome["run"] for outcome in row.outcomes if outcome.get("run")), None)
+    return relative(Path(folder)) if folder else "–"
+
+
+def _seconds(row: Row) -> str:
+    seconds = [outcome["seconds"] for outcome in row.done if outcome["seconds"] is not None]
+    return f"{statistics.median(seconds):.1f}" if seconds else "–"
+
+
+def _number(value: float | None, like: float | None = None) -> str:
+    """Write a number, with as many decimals as another one beside it would have."""
+    if value is None:
+        return "–"
+    size = abs(value if like is None else like)
+    return f"{value:.4f}" if size == 0 or 1e-3 <= size < 1e4 else f"{value:.3g}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

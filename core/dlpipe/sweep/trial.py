@@ -1,0 +1,188 @@
+"""One trial of a sweep in a process of its own: taken over from an earlier run, resumed, or run.
+
+An earlier run stands for a trial when its resolved pipeline is the same and so is what else decides
+the numbers: versions, threads, accelerators, the code of dlpipe and of the plugins used, local plugins,
+and the content of the data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from functools import cache
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlpipe.config.pipeline import Pipeline, Reference, Stage
+from dlpipe.engine.build import build
+from dlpipe.engine.execute import dry_run, resume, run
+from dlpipe.engine.inference import open_reference
+from dlpipe.errors import DlpipeError, Interrupted, Preempted
+from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.checkpoint import Checkpoints, load_state
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json
+from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.provenance import provenance
+from dlpipe.sweep.workers import STOP_SIGNALS, Task
+
+#: What of a run's provenance must be equal for its numbers to be those of a new run.
+CONDITIONS = ("threads", "versions", "code")
+_FINGERPRINTS: dict[str, str] = {}
+
+
+def serve(connection: Connection) -> None:
+    """Do the tasks that arrive until there are no more; the main function of a worker process.
+
+    A request to stop is heard by the run that is going on, and by nothing else: it may be repeated
+    until the run hears it, and cannot harm the checkpoint that is being saved then.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    os.setpgrp()  # the keyboard's Ctrl-C is for the sweep, which passes it on
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    # What runs say stands in their logs; the sweep has the terminal.
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    threads = torch.get_num_threads()
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        torch.set_num_threads(threads)  # whatever the last trial asked for
+        connection.send(outcome(task))
+
+
+def _follow_parent() -> None:
+    """Stop when the sweep is gone, however it went."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def outcome(task: Task) -> dict[str, Any]:
+    """Do one task and return what became of it, whatever that is: see `dlpipe.sweep.workers.work`."""
+    try:
+        registry = load_plugins()
+        for plugin in task.pipeline.local_plugins:
+            load_local_plugin(registry, plugin)
+        if task.dry:
+            return {"state": "built", "built": dry_run(task.pipeline)}
+        return _trial(task, registry)
+    except (Interrupted, Preempted):
+        return {"state": "stopped"}
+    except DlpipeError as error:
+        reason = str(error)
+    except (Exception, SystemExit) as error:  # one trial's end is not that of the others
+        reason = f"{type(error).__name__}: {error}"
+    folder = None if task.dry else RunFolder.unfinished(task.runs, task.pipeline)
+    return {"state": "failed", "reason": reason, "run": str(folder.path) if folder else None}
+
+
+def _trial(task: Task, registry: Registry) -> dict[str, Any]:
+    pipeline, how, folder = task.pipeline, "run", None
+    if not (task.fast or task.fresh):
+        folder, how = find_same(pipeline, registry, task.runs)
+    if folder is None:
+        folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh)
+    elif folder.status()["state"] != "finished":
+        # Its copies of local plugins have the names of those that `registry` knows.
+        resume(folder, load_plugins(), allow_local_plugins=bool(pipeline.local_plugins))
+        how = "resumed"
+    return {"state": "finished", "how": how, "run": str(folder.path), **results(pipeline, folder)}
+
+
+def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFolder | None, str]:
+    """Look for an earlier run whose numbers are those that a new one would have.
+
+    Returns:
+        a finished run or else an unfinished one, and "taken over"; or None and what has changed since
+        the newest run of this pipeline.
+    """
+    if pipeline.settings.threads is not None:
+        torch.set_num_threads(pipeline.settings.threads)
+    now = json.loads(json.dumps(provenance(pipeline, registry)))
+    why = "run"
+    same = []
+    for folder in RunFolder.of(runs, pipeline):
+        if changed := _changes(pipeline, folder, now):
+            why = f"run again: other {', '.join(changed)}" if why == "run" else why
+        else:
+            same.append(folder)
+    same.sort(key=lambda folder: folder.status()["state"] != "finished")
+    return (same[0], "taken over") if same else (None, why)
+
+
+def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list[str]:
+    """Return in words what differs between the conditions of a run and those of now."""
+    then = read_json(folder.path / PROVENANCE)
+    changed = [name for name in CONDITIONS if then.get(name) != now[name]]
+    if then.get("machine", {}).get("gpus") != now["machine"]["gpus"]:
+        changed.append("accelerators")
+    copies = [folder.path / plugin.name for plugin in pipeline.local_plugins]
+    if any(a.read_bytes() != b.read_bytes() for a, b in zip(pipeline.local_plugins, copies, strict=True)):
+        changed.append("local plugins")
+    stages = pipeline.stages.values()
+    if any(reference.run for stage in stages for reference in stage.references()):
+        changed.append("runs that it starts from, perhaps")
+    if not changed and not all(_has_same_data(pipeline, stage, folder) for stage in stages):
+        changed.append("data")
+    return changed
+
+
+def _has_same_data(pipeline: Pipeline, stage: Stage, folder: RunFolder) -> bool:
+    path = folder.stage(stage.name) / DATA_STATE
+    if not path.is_file():  # it was stopped before it came so far
+        return bool(folder.status()["state"] != "finished")
+
+    def find(reference: Reference) -> Any:
+        return open_reference(pipeline, folder, reference).model
+
+    key = json.dumps([pipeline.settings.seed, stage.data.plain()], default=str)
+    if key not in _FINGERPRINTS:  # once per process and not per trial: it may mean reading all files
+        _FINGERPRINTS[key] = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
+    known: str = read_json(path)["fingerprint"]
+    return known == _FINGERPRINTS[key]
+
+
+def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
+    """Return what a sweep's table needs to know of a finished run.
+
+    Returns:
+        ``metrics``, the last ones on test and on dev; ``log``, the file that has them all; ``seconds`` of
+        training; ``primary`` and ``goal`` of the first evaluator that has some; one that judges on test comes
+        before those that do not.
+    """
+    stage = list(pipeline.stages.values())[-1]
+    metrics: dict[str, float | None] = {}
+    log = folder.stage(stage.name) / METRICS
+    for record in MetricsLog(log).records():
+        metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
+    checkpoint = Checkpoints(folder.stage(stage.name) / "checkpoints").latest()
+    seconds = load_state(checkpoint)["loop"]["seconds"] if checkpoint else None
+    return {"metrics": metrics, "log": str(log), "seconds": seconds, **_judged_by(stage)}
+
+
+def _judged_by(stage: Stage) -> dict[str, str]:
+    for name, use in sorted(stage.evaluators.items(), key=lambda item: "test" not in item[1].values["splits"]):
+        evaluator = _target(use.component.spec.target)
+        if getattr(evaluator, "primary", None):  # None: it only draws
+            return {"primary": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
+    return {}
+
+
+@cache
+def _target(target: str) -> Any:
+    return load_target(target)

@@ -1,0 +1,106 @@
+"""Processes that work on tasks one after the other, so that torch is imported once for each and not per task."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.signals import StopSignals
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+#: Seconds between two requests to stop; a worker that is still starting does not hear the first one.
+REPEAT = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a sweep.
+
+    Args:
+        runs: where run folders are kept.
+        dry: build everything and keep nothing.
+    """
+
+    pipeline: Pipeline
+    runs: Path
+    fast: bool = False
+    fresh: bool = False
+    dry: bool = False
+
+
+def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Do all tasks, `jobs` at once, and yield (index, outcome) as they end.
+
+    An outcome's ``state`` is "finished", "built", "failed" (with a ``reason``) or "stopped". Once a
+    signal arrives, no further task is begun and those that are going on are asked to stop.
+    """
+    waiting = list(enumerate(tasks))[::-1]
+    busy: dict[Connection, tuple[_Worker, int]] = {}
+    idle: list[_Worker] = []
+    try:
+        while True:
+            while waiting and len(busy) < jobs and not signals.received:
+                worker = idle.pop() if idle else _Worker()
+                index, task = waiting.pop()
+                worker.connection.send(task)
+                busy[worker.connection] = worker, index
+            if not busy:
+                return
+            if signals.received:
+                for worker, _ in busy.values():
+                    worker.ask_to_stop()
+            for connection in wait(list(busy), timeout=REPEAT):
+                assert isinstance(connection, Connection)
+                worker, index = busy.pop(connection)
+                outcome = worker.outcome(stopping=bool(signals.received))
+                if worker.process.is_alive():
+                    idle.append(worker)
+                yield index, outcome
+    finally:
+        for worker, _ in busy.values():  # only where something went wrong here, or a second signal came
+            worker.process.kill()
+        for worker in idle:
+            worker.connection.close()
+
+
+class _Worker:
+    """One process and the way to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # it would unblock the signals
+        self.connection, theirs = context.Pipe()
+        # Until it has left the process group of the terminal, signals for it wait.
+        known = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            self.process: BaseProcess = context.Process(target=_serve, args=(theirs,))
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, known)
+        theirs.close()
+
+    def ask_to_stop(self) -> None:
+        self.process.terminate()
+
+    def outcome(self, *, stopping: bool) -> dict[str, Any]:
+        try:
+            outcome: dict[str, Any] = self.connection.recv()
+            return outcome
+        except (EOFError, ConnectionError):
+            self.process.join()
+        code = self.process.exitcode or 0
+        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return {"state": "stopped"} if stopping else {"state": "failed", "reason": f"its process {ended}", "run": None}
+
+
+def _serve(connection: Connection) -> None:
+    load_target("dlpipe.sweep.trial:serve")(connection)

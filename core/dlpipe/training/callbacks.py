@@ -1,0 +1,37 @@
+"""Calling the callbacks of a run, each guarded from the others and the run from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlpipe.registry.hooks import RunView
+from dlpipe.registry.loading import lifecycle_manager
+
+
+class Callbacks:
+    """The callbacks that a pipeline names, in the order of its file.
+
+    Args:
+        callbacks: by the name that the file gives them.
+        report: told once about a callback that raised and is off from then on.
+    """
+
+    def __init__(self, callbacks: Mapping[str, object], run: RunView, report: Callable[[str], None]) -> None:
+        self._manager = lifecycle_manager(callbacks)
+        self._order = list(callbacks)
+        self._run, self._report = run, report
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call a lifecycle hook of every callback that is still on."""
+        arguments["run"] = self._run
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        for implementation in sorted(implementations, key=lambda item: self._order.index(item.plugin_name)):
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:  # whatever it is, it must not end the run
+                self._manager.unregister(name=implementation.plugin_name)
+                self._report(
+                    f"callback [callbacks.{implementation.plugin_name}] failed in {hook} and is off for the rest of "
+                    f"the run: {type(error).__name__}: {error}"
+                )

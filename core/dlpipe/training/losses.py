@@ -1,0 +1,83 @@
+"""The loss of a batch: the model's own, or one of a few by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dlpipe.compute import Compute
+from dlpipe.data.model_caller import ModelCaller, own_method
+from dlpipe.data.targets import IGNORE_INDEX
+from dlpipe.errors import InputError
+from dlpipe.protocols import Batch
+
+LossName = Literal["auto", "cross_entropy", "mse", "l1", "binary_cross_entropy"]
+#: Maps outputs and targets to a scalar, the mean over everything that has a target.
+LossFunction = Callable[[Any, Tensor], Tensor]
+
+
+def loss_function(name: LossName, label_smoothing: float = 0.0) -> LossFunction:
+    """Return a loss by its name; "auto" is cross-entropy here."""
+    if name in ("auto", "cross_entropy"):
+        return lambda logits, targets: cross_entropy(logits, targets, label_smoothing)
+    functions: dict[str, LossFunction] = {
+        "mse": squared_error,
+        "l1": F.l1_loss,
+        "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+    }
+    return functions[name]
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of logits (…, K) and classes (…)."""
+    flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
+    return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error; if targets are classes (…), of the softmax of outputs (…, K) and one-hot targets."""
+    if targets.is_floating_point():
+        return F.mse_loss(outputs, targets)
+    one_hot = F.one_hot(targets.clamp(min=0), outputs.size(-1)).to(outputs.dtype)
+    errors = (outputs.softmax(-1) - one_hot).square().mean(-1)
+    known = targets != IGNORE_INDEX
+    return (errors * known).sum() / known.sum()
+
+
+class BatchLoss:
+    """The loss of a model on a batch.
+
+    Args:
+        columns: names of the columns that every batch has.
+        name: "auto" is the model's own ``loss`` if it has one, else cross-entropy.
+
+    Raises:
+        InputError: the data lacks a column that the loss needs.
+    """
+
+    def __init__(
+        self, model: nn.Module, columns: tuple[str, ...], compute: Compute, name: LossName, label_smoothing: float
+    ) -> None:
+        self._caller = ModelCaller(model, columns)
+        self._autocast = compute.autocast
+        self._own = self._caller.own_loss() if name == "auto" else None
+        self._function = loss_function(name, label_smoothing)
+        if self._own is None and "targets" not in columns:
+            raise InputError(f"the loss needs the column 'targets', but the data has {', '.join(columns)}")
+
+    def __call__(self, batch: Batch, step: int) -> Tensor:
+        """Return the loss (a scalar) of a batch; `step` is the number of steps taken before this one."""
+        with self._autocast():
+            outputs = self._caller.outputs(batch)
+            if self._own is None:
+                return self._function(outputs, batch["targets"])
+        # Outside of autocast: a model's own loss (the sums of a CRF, for example) may be unstable in bfloat16.
+        return self._own(outputs, batch, step)
+
+
+def has_own_loss(model: nn.Module) -> bool:
+    """Return whether a model has a method ``loss``."""
+    return own_method(model, "loss") is not None

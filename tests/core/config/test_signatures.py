@@ -1,0 +1,358 @@
+"""Signatures read from sources are those that Python itself knows, and torch stays out of it."""
+
+import inspect
+import subprocess
+import sys
+from typing import Annotated, Any, Literal, get_args
+
+import pytest
+
+from dlpipe import fields
+from dlpipe.config.check import OPTIONS, SETTINGS
+from dlpipe.config.signatures import REQUIRED, Computed, Parameter, read_signature
+from dlpipe.config.torch_names import OPTIMIZERS, SCHEDULES
+from dlpipe.errors import PluginError
+from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.targets import load_target
+
+COMPONENTS = [
+    offer.spec.target
+    for kind, offers in load_plugins({}).components.items()
+    if kind != "command"
+    for offer in offers.values()
+]
+TARGETS = [*COMPONENTS, *OPTIMIZERS.values(), *SCHEDULES.values(), SETTINGS, *OPTIONS.values()]
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch, request):
+    """Write a module and read the signature of its `X`; nothing is imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    count = iter(range(100))
+
+    def read(code, **others):
+        module = f"sample_{abs(hash(request.node.nodeid))}_{next(count)}"
+        for name, text in {**others, module: code}.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        signature = read_signature(f"{module}:X")
+        if signature.file:
+            assert module not in sys.modules
+        return signature
+
+    return read
+
+
+def kinds(signature):
+    return {name: parameter.kind for name, parameter in signature.parameters.items()}
+
+
+def defaults(signature):
+    return {name: parameter.default for name, parameter in signature.parameters.items()}
+
+
+# The real ones
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_signature_read_from_its_source_is_the_one_that_python_sees(target):
+    try:
+        found = load_target(target)
+    except PluginError as error:
+        pytest.skip(f"not installed: {error}")
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    real = [part for part in inspect.signature(found).parameters.values() if part.kind not in variadic]
+
+    signature = read_signature(target)
+
+    assert signature.file
+    assert list(signature.parameters) == [part.name for part in real]
+    for part in real:
+        default = signature.parameters[part.name].default
+        assert (default is REQUIRED) == (part.default is part.empty)
+        assert default is REQUIRED or isinstance(default, Computed) or default == part.default
+
+
+@pytest.mark.parametrize("target", [*COMPONENTS, SETTINGS, *OPTIONS.values()])
+def test_every_key_of_our_components_has_a_type_and_a_line_of_text(target):
+    for parameter in read_signature(target).parameters.values():
+        if not parameter.required:
+            assert parameter.kind is not Any, parameter
+            # A trainer that wants to know the loop's own options does not explain them again.
+            assert parameter.text or parameter.name in ("epochs", "steps"), parameter
+
+
+def test_reading_every_signature_imports_no_torch():
+    code = f"""
+import sys
+from dlpipe.config.signatures import read_signature
+for target in {TARGETS}:
+    assert read_signature(target).file, target
+print(sorted({{"torch", "numpy"}} & set(sys.modules)))
+"""
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert answer.stdout == "[]\n", answer.stderr
+
+
+# Forms of code
+
+
+def test_a_function_is_read(read):
+    signature = read('''
+def X(first, /, second: int, *rest: int, third: str = "a", **others):
+    """Make it.
+
+    Longer.
+
+    Args:
+        second: of two
+            lines.
+        third: of one.
+    """
+''')
+
+    assert signature.summary == "Make it."
+    assert defaults(signature) == {"first": REQUIRED, "second": REQUIRED, "third": "a"}
+    assert signature.parameters["second"].text == "of two lines."
+    assert signature.parameters["first"] == Parameter("first", Any, REQUIRED, "")
+
+
+def test_an_init_is_inherited_with_its_texts(read):
+    base = '''
+class Base:
+    """Base.
+
+    Args:
+        size: of it.
+    """
+
+    def __init__(self, size: int = 3, *args, **kwargs): ...
+'''
+    heir = '''
+import base_of_sample as b
+class Between(b.Base[int]): pass
+class X(Between):
+    """Heir."""
+'''
+
+    signature = read(heir, base_of_sample=base)
+
+    assert signature.summary == "Heir."
+    assert defaults(signature) == {"size": 3}
+    assert signature.parameters["size"].text == "of it."
+
+
+def test_a_class_without_init_has_no_parameters(read):
+    assert read("from typing import Generic\nclass X(Generic[int], object): pass").parameters == {}
+
+
+def test_texts_of_the_init_itself_count(read):
+    signature = read(
+        'class X:\n    def __init__(self, a=1):\n        """Do.\n\n        Args:\n            a: text.\n        """'
+    )
+
+    assert signature.parameters["a"].text == "text."
+
+
+def test_a_dataclass_has_its_fields_and_those_of_its_bases(read):
+    signature = read('''
+from dataclasses import dataclass
+from typing import ClassVar
+@dataclass(frozen=True)
+class Base:
+    """Base.
+
+    Args:
+        a: first.
+    """
+    a: int
+    b: str = "b"
+    shared: ClassVar[int] = 3
+    plain = 4
+@dataclass
+class Heir(Base):
+    """Heir."""
+    c: float = 0.5
+    b: str = "c"
+class X(Heir): pass
+''')
+
+    assert defaults(signature) == {"a": REQUIRED, "b": "c", "c": 0.5}
+    assert signature.parameters["a"].text == "first."
+
+
+def test_what_dataclass_makes_of_field_is_asked_of_python(read):
+    signature = read("""
+from dataclasses import dataclass, field
+@dataclass
+class X:
+    a: list = field(default_factory=list)
+    b: int = field(init=False, default=3)
+    c: int = field(default=4)
+""")
+
+    assert list(signature.parameters) == ["a", "c"]
+    assert signature.parameters["c"].default == 4
+    assert signature.file == ""
+
+
+def test_names_are_followed_through_imports_and_aliases(read):
+    origin = "def original(a: int = 1): ..."
+    between = "from sample_origin import original as renamed"
+
+    signature = read("from sample_between import renamed as X", sample_origin=origin, sample_between=between)
+
+    assert defaults(signature) == {"a": 1}
+
+
+def test_a_name_that_is_imported_from_itself_does_not_hang(read):
+    with pytest.raises(PluginError, match="cannot be imported: ImportError"):
+        read("from sample_itself import X", sample_itself="from sample_itself import X")
+
+
+def test_a_class_that_takes_the_name_of_its_base_does_not_hang(read):
+    signature = read(
+        "from sample_parent import X\nclass X(X): pass", sample_parent="class X:\n def __init__(s, a): ..."
+    )
+
+    assert defaults(signature) == {"a": REQUIRED}
+    assert signature.file == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import functools\ndef f(a, b): ...\nX = functools.partial(f, 1)", ["b"]),
+        ("exec('def X(a, b=2): ...')", ["a", "b"]),
+        ("import collections\nclass X(collections.namedtuple('P', 'u v')): pass", ["u", "v"]),
+    ],
+)
+def test_what_no_source_tells_is_imported(read, code, expected):
+    signature = read(code)
+
+    assert list(signature.parameters) == expected
+    assert signature.file == ""
+
+
+def test_a_compiled_target_is_imported():
+    signature = read_signature("math:isclose")
+
+    assert defaults(signature) == {"a": REQUIRED, "b": REQUIRED, "rel_tol": 1e-09, "abs_tol": 0.0}
+    assert kinds(signature)["rel_tol"] is Any
+    assert signature.summary.startswith("Determine whether two floating")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("no_such_module:X", "no_such_module:X cannot be imported: ModuleNotFoundError: No module named 'no_such"),
+        ("dlpipe.no_such:X", "dlpipe.no_such:X cannot be imported: ModuleNotFoundError: No module named 'dlpipe.no"),
+        ("dlpipe.errors:Nothing", "dlpipe.errors:Nothing cannot be used: module dlpipe.errors has no Nothing"),
+        ("dlpipe.errors:Sequence.x", "module dlpipe.errors has no Sequence.x"),
+        ("math:pi", "math:pi cannot be used: it has no signature"),
+    ],
+)
+def test_a_target_that_is_not_there_is_a_fault_of_its_plugin(target, message):
+    with pytest.raises(PluginError, match=message):
+        read_signature(target)
+
+
+def test_a_source_that_is_not_python_is_a_fault_of_its_plugin(read):
+    with pytest.raises(PluginError, match="cannot be imported: SyntaxError"):
+        read("def X(:")
+
+
+# Annotations
+
+STRICT_INT, STRICT_STR = fields.STRICT[int], fields.STRICT[str]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [
+        ("int", STRICT_INT),
+        ("'int'", STRICT_INT),
+        ("Optional[int]", STRICT_INT),  # TOML has no None
+        ("Union[int, str, None]", STRICT_INT | STRICT_STR | None),
+        ("int | Unknown", STRICT_INT),
+        ("Unknown | None", Any),
+        ("Unknown", Any),
+        ("Any", Any),
+        ("list[int]", list[STRICT_INT]),
+        ("tuple[int, ...]", tuple[STRICT_INT, ...]),
+        ("dict[str, Any]", dict[STRICT_STR, Any]),
+        ("list[Unknown]", Any),
+        ("Literal['a', -1, True]", Literal["a", -1, True]),
+        ("Literal[Color.RED]", Any),
+        ("fields.Positive", fields.Positive),
+        ("Positive | Literal['full']", fields.Positive | Literal["full"]),
+        ("Size", fields.Positive),
+        ("Either", STRICT_INT | STRICT_STR),
+        ("Json", Any),
+        ("typing.NoSuchThing", Any),
+        ("Callable[[int], str]", Any),
+        ("int[", Any),
+        ("nn.Module", fields.ModelReference()),
+        ("nn.Module | None", fields.ModelReference()),
+        ("list[nn.Module]", Any),
+        ("OptimizerTable", fields.OptimizerTable),
+        ("1 + 1", Any),
+    ],
+)
+def test_an_annotation_is_understood_or_stands_for_any_value(read, annotation, kind):
+    quoted = annotation if annotation != "int[" else "'int['"
+    signature = read(f"""
+import typing
+from typing import Any, Callable, Literal, Optional, Union
+from dlpipe import fields
+from dlpipe.fields import OptimizerTable, Positive
+from torch import nn
+Size = Positive
+Either = int | str
+Json = dict[str, "Json"] | int
+def X(a: {quoted}): ...
+""")
+
+    assert kinds(signature) == {"a": kind}
+
+
+def test_bounds_are_read_from_annotated(read):
+    code = "from typing import Annotated\nfrom pydantic import Field\ndef X(a: Annotated[int, Field(gt=2, lt=-5)]): ..."
+
+    kind = kinds(read(code))["a"]
+
+    assert fields.describe(kind) == fields.describe(Annotated[int, fields.Field(gt=2, lt=-5)])
+    assert get_args(kind)[0] is int
+
+
+@pytest.mark.parametrize(
+    ("source", "default"),
+    [
+        ("3", 3),
+        ("-1e-3", -1e-3),
+        ("None", None),
+        ("(1, 'a')", (1, "a")),
+        ("{'use': 'adam'}", {"use": "adam"}),
+        ("float('inf')", float("inf")),
+        ("math.inf", float("inf")),
+        ("1.0 / 3", Computed("1.0 / 3")),
+        ("CONSTANT", Computed("CONSTANT")),
+    ],
+)
+def test_a_default_is_a_plain_value_or_left_to_the_component(read, source, default):
+    assert defaults(read(f"def X(a={source}): ..."))["a"] == default
+
+
+@pytest.mark.parametrize(
+    ("annotation", "choice"),
+    [("OptimizerTable", "optimizer"), ("ScheduleTable", "schedule"), ("ScheduleTable | None", "schedule"), ("int", "")],
+)
+def test_a_table_that_chooses_from_a_list_of_names_says_which(read, annotation, choice):
+    code = f"from dlpipe.fields import OptimizerTable, ScheduleTable\ndef X(a: {annotation}): ..."
+
+    assert read(code).parameters["a"].choice == choice
+
+
+def test_required_says_so_in_messages():
+    assert repr(REQUIRED) == "REQUIRED"

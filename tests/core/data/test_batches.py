@@ -1,0 +1,358 @@
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from dlpipe.compute import Compute
+from dlpipe.data.batches import Batches, EndlessBatches, in_order, shuffled
+from dlpipe.data.columns import Columns, Ragged
+from dlpipe.errors import InputError
+
+CPU = Compute(torch.device("cpu"))
+ATIS = next(
+    (
+        folder
+        for folder in (
+            Path(os.environ.get("DLPIPE_TEST_DATA", "no such folder")) / "atis",
+            Path(__file__).parents[4] / "shared/data/atis",
+        )
+        if folder.is_dir()
+    ),
+    None,
+)
+
+
+class Squares(Dataset):
+    """17 examples: a number and its square."""
+
+    def __len__(self):
+        return 17
+
+    def __getitem__(self, index):
+        return {"number": torch.tensor(index), "targets": torch.tensor(index**2)}
+
+
+class Counting(IterableDataset):
+    """A stream of 17 numbers that the processes reading it share out."""
+
+    def __iter__(self):
+        worker = get_worker_info()
+        first, every = (worker.id, worker.num_workers) if worker else (0, 1)
+        return ({"number": torch.tensor(index)} for index in range(first, 17, every))
+
+
+class Noisy(Squares):
+    """Examples with a number from each of the global generators."""
+
+    def __getitem__(self, index):
+        return {"number": torch.tensor([index, random.random(), np.random.rand(), float(torch.rand(()))])}
+
+
+class NoisyStream(IterableDataset):
+    """A stream of such examples; the processes that read it all give the same."""
+
+    def __iter__(self):
+        return (Noisy()[index] for index in range(17))
+
+
+class TooSmall(Compute):
+    """A device that no data fits on."""
+
+    def fits(self, size):
+        return False
+
+
+def numbered(count=17):
+    return Columns({"number": torch.arange(count)})
+
+
+def lengthy(lengths):
+    """Return columns of sequences of the given lengths whose values all are the row number."""
+    return Columns({"number": Ragged(torch.arange(len(lengths)).repeat_interleave(lengths), lengths, padding=-1)})
+
+
+def numbers(batches):
+    return [batch["number"].tolist() for batch in batches]
+
+
+def flat(batches):
+    return [number for batch in numbers(batches) for number in batch]
+
+
+def padding_share(lengths, batch_size, seed=0):
+    plan = shuffled(len(lengths), batch_size, torch.Generator().manual_seed(seed), lengths)
+    padded = sum(int(lengths[rows].max()) * len(rows) for rows in plan)
+    return 1 - int(lengths.sum()) / padded
+
+
+def lengths_like_atis():
+    """Return 4978 lengths between 1 and 46 that are distributed much as those of ATIS (mean 11)."""
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(4978, generator=generator) * 3.8 + 11.4).round().long().clamp(1, 46)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 17, 20])
+@pytest.mark.parametrize("source", [numbered, Squares])
+def test_every_example_comes_once_an_epoch(source, batch_size):
+    batches = Batches(source(), batch_size, CPU)
+
+    for epoch in range(3):
+        found = list(batches.epoch(epoch))
+        assert sorted(flat(found)) == list(range(17))
+        assert len(found) == batches.per_epoch == -(-17 // batch_size)
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 8, 20])
+def test_buckets_hold_every_example_once_in_a_constant_number_of_batches(count):
+    lengths = torch.arange(count) % 5 + 1
+    for seed in range(20):
+        plan = shuffled(count, 7, torch.Generator().manual_seed(seed), lengths)
+
+        assert torch.cat(plan).sort().values.tolist() == list(range(count))
+        assert len(plan) == -(-count // 7)
+        assert max(map(len, plan)) <= 7
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    def order(seed, epoch):
+        torch.manual_seed(torch.seed() % 2**31)  # whatever the global generator says
+        return flat(Batches(numbered(), 5, CPU, seed=seed).epoch(epoch))
+
+    assert order(seed=1, epoch=2) == order(seed=1, epoch=2)
+    assert order(seed=1, epoch=2) != order(seed=1, epoch=3)
+    assert order(seed=1, epoch=2) != order(seed=2, epoch=2)
+
+
+def test_making_an_epoch_leaves_the_global_randomness_alone():
+    before = torch.get_rng_state()
+
+    for source in (numbered(), Squares(), Counting()):
+        list(Batches(source, 5, CPU).epoch(0))
+
+    assert_close(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
+@pytest.mark.parametrize("source", [numbered, lambda: lengthy(torch.arange(17) % 5 + 1), Squares, Counting])
+def test_an_epoch_resumed_in_its_middle_gives_the_same_remaining_batches(source, start):
+    whole = numbers(Batches(source(), 5, CPU, seed=3).epoch(2))
+
+    rest = numbers(Batches(source(), 5, CPU, seed=3).epoch(2, start))
+
+    assert rest == whole[start:]
+
+
+def test_buckets_leave_little_padding():
+    lengths = lengths_like_atis()
+
+    assert padding_share(lengths, 16) <= 0.05
+    assert padding_share(lengths, 64) <= 0.05
+
+
+@pytest.mark.skipif(ATIS is None, reason="the ATIS files are not here; set DLPIPE_TEST_DATA to the folder with atis/")
+def test_buckets_leave_little_padding_on_atis():
+    lines = (ATIS / "atis.train.iob").read_text().splitlines()
+    lengths = torch.tensor([len(line.partition("\t")[0].split()) - 2 for line in lines])  # without BOS and EOS
+
+    assert padding_share(lengths, 16) <= 0.05
+
+
+def test_buckets_are_not_the_same_every_epoch():
+    batches = Batches(lengthy(torch.tensor([2] * 6 + [5] * 4)), 2, CPU)
+
+    first, second = ({frozenset(batch["number"][:, 0].tolist()) for batch in batches.epoch(e)} for e in (0, 1))
+
+    assert first != second
+
+
+def test_the_incomplete_batch_is_not_always_that_of_the_longest():
+    batches = Batches(lengthy(torch.arange(1, 8)), 3, CPU)
+
+    alone = {int(batch["lengths"][0]) for e in range(20) for batch in batches.epoch(e) if len(batch["lengths"]) == 1}
+
+    assert alone == {1, 4, 7}
+
+
+def test_without_buckets_batches_mix_lengths():
+    lengths = torch.tensor([2, 7]).repeat(50)
+
+    batches = Batches(lengthy(lengths), 10, CPU, bucket=False).epoch(0)
+
+    assert any(len(batch["lengths"].unique()) == 2 for batch in batches)
+
+
+def test_unshuffled_batches_tell_their_rows():
+    lengths = torch.tensor([5, 2, 7, 2, 1])
+    batches = Batches(lengthy(lengths), 2, CPU, training=False)
+
+    found = [batch["number"][:, 0].tolist() for batch in batches.epoch(0)]
+
+    assert found == [rows.tolist() for rows in batches.rows()] == [[4, 1], [3, 0], [2]]
+
+
+def test_unshuffled_examples_without_lengths_stand_as_they_are():
+    assert [rows.tolist() for rows in in_order(5, 2, None)] == [[0, 1], [2, 3], [4]]
+    assert flat(Batches(Squares(), 5, CPU, training=False).epoch(4)) == list(range(17))
+
+
+def test_full_is_one_batch_of_everything():
+    batches = Batches(numbered(), "full", CPU)
+
+    assert [len(batch) for batch in numbers(batches.epoch(0))] == [17]
+    assert batches.per_epoch == 1
+
+
+def test_only_the_columns_that_are_needed_come():
+    columns = Columns({"number": torch.arange(5), "other": torch.arange(5), "targets": torch.arange(5)})
+
+    batch = next(Batches(columns, 2, CPU, columns={"number", "targets"}).epoch(0))
+
+    assert set(batch) == {"number", "targets"}
+
+
+def test_a_dataset_read_by_processes_gives_the_same_batches():
+    alone = numbers(Batches(Squares(), 5, CPU, seed=1).epoch(1))
+
+    assert numbers(Batches(Squares(), 5, CPU, seed=1, workers=2).epoch(1)) == alone
+
+
+def test_a_stream_read_by_processes_gives_its_examples():
+    batches = Batches(Counting(), 5, CPU, workers=2)
+
+    assert sorted(flat(batches.epoch(0))) == list(range(17))
+    assert batches.per_epoch is None
+
+
+def drawn(split, epoch=1, start=0, **options):
+    return [batch["number"].tolist() for batch in Batches(split, 5, CPU, seed=1, **options).epoch(epoch, start)]
+
+
+def test_what_items_draw_at_random_does_not_depend_on_who_reads_them():
+    assert drawn(Noisy(), workers=2) == drawn(Noisy())
+
+
+@pytest.mark.parametrize("split", [Noisy(), NoisyStream()])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_items_draw_at_random_is_the_same_after_a_resume(split, workers):
+    whole = drawn(split, workers=workers)
+    random.seed(5)
+    torch.manual_seed(5)
+
+    assert drawn(split, start=2, workers=workers) == whole[2:]
+    assert drawn(split, epoch=2, workers=workers) != whole
+
+
+@pytest.mark.parametrize("split", [Noisy(), NoisyStream()])
+def test_what_items_draw_at_random_changes_nothing_outside(split):
+    def after(read):
+        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        batches = Batches(split, 5, CPU, seed=1).epoch(0)
+        for _ in range(read):
+            next(batches)
+        return random.random(), np.random.rand(), float(torch.rand(()))
+
+    assert after(3) == after(0)
+
+
+def test_a_stream_has_no_row_numbers():
+    rows = Batches(Counting(), 5, CPU).rows()
+
+    assert [len(next(rows)) for _ in range(3)] == [0, 0, 0]
+
+
+def test_data_that_fits_moves_to_the_device_once():
+    batches = Batches(lengthy(torch.tensor([2, 5, 1])), 2, Compute(torch.device("meta")))
+
+    batch = next(batches.epoch(0))
+
+    assert batch["number"].device.type == "meta"
+    assert batch["lengths"].device.type == "cpu"
+
+
+def test_data_that_does_not_fit_stays_and_its_batches_travel():
+    columns = lengthy(torch.tensor([2, 5, 1]))
+    asked = []
+    columns.to = lambda device: asked.append(device)
+
+    batch = next(Batches(columns, 2, TooSmall(torch.device("meta"))).epoch(0))
+
+    assert asked == []
+    assert batch["number"].device.type == "meta"
+    assert batch["lengths"].device.type == "cpu"
+
+
+def test_a_stream_cannot_be_one_batch():
+    with pytest.raises(InputError, match=r'batch_size = "full": this data is a stream without end'):
+        Batches(Counting(), "full", CPU)
+
+
+@pytest.mark.parametrize("batch_size", [5, "full"])
+def test_a_split_without_examples_is_refused(batch_size):
+    with pytest.raises(InputError, match="a split of the data has no examples"):
+        Batches(numbered(0), batch_size, CPU)
+
+
+def jitter(batch, generator, training):
+    """Prepare by adding a random number to each example, and telling whether it is for training."""
+    noise = torch.rand(len(batch["number"]), generator=generator)
+    return {"number": batch["number"] + noise, "training": torch.full((len(noise),), training)}
+
+
+class Jittered(Squares):
+    """Squares that are prepared batch by batch, too."""
+
+    prepare = staticmethod(jitter)
+
+
+def prepared(kind):
+    return Columns({"number": torch.arange(17)}, prepare=jitter) if kind == "columns" else Jittered()
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset"])
+def test_what_is_drawn_to_prepare_a_batch_follows_from_seed_epoch_and_place(kind):
+    whole = [batch["number"] for batch in Batches(prepared(kind), 5, CPU, seed=3).epoch(2)]
+
+    again = [batch["number"] for batch in Batches(prepared(kind), 5, CPU, seed=3).epoch(2, start=2)]
+
+    assert_close(again, whole[2:])
+    fractions = torch.stack([numbers[0] % 1 for numbers in whole])
+    assert len(fractions.unique()) == 4
+    other_epoch = next(Batches(prepared(kind), 5, CPU, seed=3).epoch(1))["number"]
+    assert not torch.equal(other_epoch % 1, whole[0] % 1)
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset"])
+@pytest.mark.parametrize("training", [True, False])
+def test_preparing_is_told_whether_it_is_for_training(kind, training):
+    batch = next(Batches(prepared(kind), 5, CPU, training=training).epoch(0))
+
+    assert batch["training"].tolist() == [training] * 5
+
+
+def test_columns_that_are_chosen_or_moved_are_prepared_as_before():
+    columns = Columns({"number": torch.arange(4), "other": torch.arange(4)}, prepare=jitter)
+
+    assert columns.select(["number"]).prepare is jitter
+    assert columns.to(torch.device("meta")).prepare is jitter
+
+
+def test_endless_batches_go_on_from_their_place_which_is_behind_what_was_given():
+    def made():
+        return EndlessBatches(Batches(numbered(), 4, CPU, seed=1), 2)
+
+    first, second = made(), made()
+    parts = iter(first)
+    given = [[batch["number"].tolist() for batch in next(parts)] for _ in range(7)]
+
+    rest = iter(second)
+    second.load_state_dict({"epoch": 1, "seen": 2})
+
+    assert first.steps_per_epoch == 3
+    assert [len(step) for step in given] == [2, 2, 1, 2, 2, 1, 2]  # five batches an epoch
+    assert first.state_dict() == {"epoch": 2, "seen": 2}
+    assert [[batch["number"].tolist() for batch in next(rest)] for _ in range(3)] == given[4:]

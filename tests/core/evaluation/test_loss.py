@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dlpipe.compute import Compute
+from dlpipe.data.columns import Columns, Ragged
+from dlpipe.evaluation import examples as evaluation
+from dlpipe.evaluation.examples import Examples
+from dlpipe.evaluation.loss import Loss
+
+LENGTHS = torch.tensor([5, 2, 7, 1, 3])
+TOKENS = torch.randint(11, (18,), generator=torch.Generator().manual_seed(0))
+
+
+class OneSplit:
+    """Data with one split."""
+
+    def __init__(self, split):
+        self._split = split
+
+    def split(self, name):
+        return self._split
+
+
+class Tagger(nn.Module):
+    """Scores 3 labels for every token of 11, noisily while it trains."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.embed = nn.Embedding(11, 3)
+        self.dropout = nn.Dropout(0.9)
+
+    def forward(self, tokens):
+        return self.dropout(self.embed(tokens))
+
+
+class Reconstructor(nn.Module):
+    """Has a loss of its own and no targets to learn."""
+
+    def forward(self, images):
+        return images * 2
+
+    def loss(self, outputs, images):
+        return (outputs - images).square().mean()
+
+
+class Ranker(Tagger):
+    """A tagger with a loss of its own: half the cross-entropy."""
+
+    def loss(self, outputs, targets):
+        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten()) / 2
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """Evaluate 2 examples at a time, so that batches weigh differently."""
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
+
+
+def examples(columns):
+    return Examples(OneSplit(Columns(columns)), "dev", Compute(torch.device("cpu")))
+
+
+def sentences():
+    targets = (TOKENS % 3).masked_fill(TOKENS == 7, -100)
+    return {"tokens": Ragged(TOKENS, LENGTHS), "targets": Ragged(targets, LENGTHS, padding=-100)}
+
+
+def mean_over_tokens(model):
+    """Return the loss over the tokens that have a target, without batches or padding."""
+    kept = TOKENS != 7
+    return F.cross_entropy(model.embed(TOKENS[kept]), TOKENS[kept] % 3).item()
+
+
+def test_the_loss_is_the_mean_over_all_tokens_with_a_target():
+    model = Tagger()
+
+    assert Loss().evaluate(model, examples(sentences())) == {"loss": pytest.approx(mean_over_tokens(model))}
+
+
+def test_a_loss_of_the_models_own_is_used():
+    model = Ranker()
+
+    assert Loss().evaluate(model, examples(sentences()))["loss"] == pytest.approx(mean_over_tokens(model) / 2)
+
+
+def test_a_model_without_targets_counts_examples():
+    images = torch.arange(15.0).view(5, 3)
+
+    metrics = Loss().evaluate(Reconstructor(), examples({"images": images}))
+
+    assert metrics["loss"] == pytest.approx(float(images.square().mean()))
+
+
+def test_one_label_per_example_is_enough():
+    images, targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(3)), torch.tensor([0, 2, 1, 1, 0])
+    model = nn.Identity()
+    model.forward = lambda images: images
+
+    metrics = Loss().evaluate(model, examples({"images": images, "targets": targets}))
+
+    assert metrics["loss"] == pytest.approx(float(F.cross_entropy(images, targets)))
+
+
+def test_a_lower_loss_is_better():
+    assert (Loss.primary, Loss.goal) == ("loss", "min")
+
+
+def test_there_is_nothing_to_look_at(tmp_path):
+    Loss().write(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,370 @@
+import errno
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dlpipe.runs import checkpoint
+from dlpipe.runs.checkpoint import MANIFEST, STATE, WEIGHTS, StateBlock, Checkpoints, link, load_state, load_weights, verify
+from dlpipe.errors import CheckpointError
+
+
+class TiedModel(nn.Module):
+    """Two layers that share their weight, and a buffer."""
+
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.embed = nn.Embedding(7, 5)
+        self.classify = nn.Linear(5, 7)
+        self.classify.weight = self.embed.weight
+        self.register_buffer("seen", torch.tensor(scale))
+        nn.init.constant_(self.embed.weight, scale)
+        nn.init.constant_(self.classify.bias, -scale)
+
+
+class Payload:
+    """What would make a folder if it were unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.fixture
+def warnings():
+    return []
+
+
+@pytest.fixture
+def checkpoints(tmp_path, warnings):
+    return Checkpoints(tmp_path / "checkpoints", keep=3, warn=warnings.append)
+
+
+def save(checkpoints, *steps, best=()):
+    for step in steps:
+        checkpoints.save(step, TiedModel(float(step)), {"loop": {"step": step}}, best=step in best)
+
+
+def names(checkpoints):
+    return sorted(path.name for path in checkpoints.folder.iterdir())
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def fill_with_garbage(path):
+    path.write_bytes(b"\xff{]")
+
+
+def test_what_was_saved_comes_back(checkpoints):
+    state = {"loop": {"step": 5, "best": None}, "trainer": {"moments": [torch.arange(3)], "betas": (0.9, 0.5)}}
+    saved, model = TiedModel(2.0), TiedModel()
+
+    path = checkpoints.save(5, saved, state, best=False)
+    load_weights(path, model)
+    found = load_state(path)
+
+    assert verify(path) == ""
+    assert all(torch.equal(value, saved.state_dict()[name]) for name, value in model.state_dict().items())
+    assert model.classify.weight is model.embed.weight
+    assert found["loop"] == state["loop"]
+    assert found["trainer"]["betas"] == (0.9, 0.5)
+    assert found["trainer"]["moments"][0].tolist() == [0, 1, 2]
+
+
+def test_a_checkpoint_is_a_folder_named_after_its_step(checkpoints):
+    save(checkpoints, 1200)
+
+    assert names(checkpoints) == ["last", "step-00001200"]
+    assert sorted(path.name for path in (checkpoints.folder / "last").iterdir()) == [MANIFEST, STATE, WEIGHTS]
+
+
+def test_a_folder_that_is_not_there_has_no_checkpoints(tmp_path):
+    nothing = Checkpoints(tmp_path / "none")
+
+    assert (nothing.steps(), nothing.latest(), nothing.best()) == ([], None, None)
+    assert not nothing.folder.exists()
+
+
+def test_the_newest_is_the_latest(checkpoints):
+    save(checkpoints, 2, 5, 7)
+
+    assert checkpoints.latest().name == "step-00000007"
+    assert checkpoints.latest(before=7).name == "step-00000005"
+    assert checkpoints.latest(before=2) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "text"),
+    [
+        (WEIGHTS, truncate, r"weights\.safetensors has \d+ bytes, the manifest says \d+"),
+        (WEIGHTS, flip_a_byte, r"weights\.safetensors is damaged \(its sha256"),
+        (WEIGHTS, Path.unlink, r"weights\.safetensors is missing"),
+        (STATE, truncate, r"state\.pt has \d+ bytes"),
+        (STATE, flip_a_byte, r"state\.pt is damaged"),
+        (STATE, Path.unlink, r"state\.pt is missing"),
+        (MANIFEST, truncate, r"it cannot be read \(JSONDecodeError"),
+        (MANIFEST, fill_with_garbage, r"it cannot be read \(UnicodeDecodeError"),
+        (MANIFEST, lambda path: path.write_text("[7]"), r"it cannot be read \(TypeError"),
+        (MANIFEST, lambda path: path.write_text("{}"), r"it cannot be read \(KeyError"),
+        (MANIFEST, Path.unlink, r"manifest\.json is missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(checkpoints, warnings, name, damage, text):
+    save(checkpoints, 2, 5)
+    damage(checkpoints.folder / "step-00000005" / name)
+
+    found = checkpoints.latest()
+
+    assert found.name == "step-00000002"
+    assert len(warnings) == 1
+    assert re.search(rf"step-00000005: {text}.*; falling back to the checkpoint before it", warnings[0])
+
+
+def test_where_all_are_damaged_there_is_none(checkpoints, warnings):
+    save(checkpoints, 2, 5, best=[2])
+    for path in checkpoints.folder.glob("step-*"):
+        truncate(path / STATE)
+
+    assert checkpoints.latest() is None
+    assert checkpoints.best() is None
+    assert {warning.partition(":")[0][-3:] for warning in warnings} == {"002", "005"}
+
+
+def test_the_best_is_the_last_one_that_was(checkpoints):
+    save(checkpoints, 2, 3, 5, 7, best=[2, 3])
+
+    assert checkpoints.best().name == "step-00000003"
+    assert (checkpoints.folder / "best").resolve() == checkpoints.folder / "step-00000003"
+    assert (checkpoints.folder / "last").resolve() == checkpoints.folder / "step-00000007"
+
+
+def test_without_a_best_one_the_latest_is(checkpoints):
+    save(checkpoints, 2, 5)
+
+    assert checkpoints.best().name == "step-00000005"
+
+
+@pytest.mark.parametrize(("name", "damage"), [(WEIGHTS, flip_a_byte), (MANIFEST, fill_with_garbage)])
+def test_for_a_damaged_best_one_the_newest_is_taken_and_a_warning_says_so(checkpoints, warnings, name, damage):
+    save(checkpoints, 2, 5, best=[2])
+    damage(checkpoints.folder / "step-00000002" / name)
+
+    assert checkpoints.best().name == "step-00000005"
+    assert [warning.partition("; ")[2] for warning in warnings] == ["falling back to another checkpoint"]
+
+
+def test_a_process_killed_before_the_links_were_set_has_its_best_all_the_same(checkpoints, monkeypatch):
+    save(checkpoints, 2, best=[2])
+    monkeypatch.setattr(checkpoint, "link", lambda path, target: None)
+    save(checkpoints, 5, best=[5])
+    monkeypatch.undo()
+
+    assert checkpoints.best().name == "step-00000005"
+
+    save(checkpoints, 7)
+    assert (checkpoints.folder / "best").readlink() == Path("step-00000005")
+
+
+def test_old_ones_are_dropped_but_never_the_best(checkpoints):
+    save(checkpoints, *range(1, 9), best=[2])
+
+    assert checkpoints.steps() == [2, 6, 7, 8]
+
+
+def test_damaged_ones_of_a_later_step_do_not_crowd_out_what_is_saved_now(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    save(checkpoints, 2, 7, best=[2, 7])
+    truncate(tmp_path / "step-00000007" / STATE)
+
+    save(checkpoints, 5)
+
+    assert checkpoints.steps() == [5]
+    assert checkpoints.latest().name == "step-00000005"
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_one(checkpoints):
+    left = checkpoints.folder / ".saving-step-00000003"
+    left.mkdir(parents=True)
+    (left / WEIGHTS).write_bytes(b"half")
+    assert checkpoints.steps() == []
+
+    save(checkpoints, 5)
+
+    assert not left.exists()
+
+
+def test_a_step_can_be_saved_again(checkpoints):
+    save(checkpoints, 5)
+    flip_a_byte(checkpoints.folder / "step-00000005" / STATE)
+
+    save(checkpoints, 5)
+
+    assert verify(checkpoints.latest()) == ""
+
+
+#: A full disk, a used-up quota, a disk that became read-only, one that fails, a server that forgot the file.
+REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE]
+
+
+@pytest.mark.parametrize("code", REFUSALS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", range(12))
+def test_a_disk_that_refuses_at_any_moment_of_a_save_costs_no_earlier_checkpoint(
+    checkpoints, warnings, monkeypatch, number, code
+):
+    blocks = {"full": StateBlock(5, {"seen": torch.ones(3)}), "filling": StateBlock(1, {"seen": torch.ones(2)})}
+    checkpoints.save(2, TiedModel(2.0), {}, best=True, blocks=blocks)
+    calls = []
+
+    def failing(function):
+        def call(*arguments, **options):
+            calls.append(function)
+            if len(calls) == number + 1:
+                raise OSError(code, os.strerror(code))
+            return function(*arguments, **options)
+
+        return call
+
+    for place, name in ((os, "fsync"), (Path, "mkdir"), (Path, "rename"), (Path, "write_text")):
+        monkeypatch.setattr(place, name, failing(getattr(place, name)))
+    monkeypatch.setattr(torch, "save", failing(torch.save))
+    for name in ("save_model", "save_file"):
+        monkeypatch.setattr(checkpoint, name, failing(getattr(checkpoint, name)))
+
+    text = rf"checkpoint of step 5 could not be saved: {os.strerror(code)}; the checkpoint of step 2 is intact\. Make"
+    with pytest.raises(CheckpointError, match=text):
+        checkpoints.save(5, TiedModel(5.0), {}, best=True, blocks=blocks | {"filling": StateBlock(2, {})})
+    monkeypatch.undo()
+
+    assert len(calls) > number  # weights and state are written side by side
+    assert not list(checkpoints.folder.glob(".*"))
+    assert verify(checkpoints.folder / "step-00000002") == ""
+    assert verify(checkpoints.latest()) == ""
+    checkpoints.save(7, TiedModel(7.0), {}, best=False, blocks=blocks)
+    assert checkpoints.latest().name == "step-00000007"
+    assert verify(checkpoints.latest()) == ""
+    assert warnings == []
+
+
+def test_an_old_folder_that_a_server_does_not_let_go_is_named_and_the_one_before_is_intact(checkpoints, monkeypatch):
+    save(checkpoints, 2, 5)
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", lambda path, **options: None)  # as where .nfs files stay behind
+
+    with pytest.raises(
+        CheckpointError, match=r"step 5 could not be saved: Directory not empty; the checkpoint of step 2"
+    ):
+        save(checkpoints, 5)
+
+
+@pytest.mark.parametrize("name", ["symlink_to", "replace"])
+def test_links_that_cannot_be_set_cost_a_warning_only(checkpoints, warnings, monkeypatch, name):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, name, fail)
+    save(checkpoints, 5, best=[5])
+    monkeypatch.undo()
+
+    assert names(checkpoints) == ["step-00000005"]
+    assert checkpoints.best().name == "step-00000005"
+    assert "the links last and best could not be set: No space left on device" in warnings[0]
+
+
+def test_a_writer_that_breaks_off_is_an_error_that_says_there_is_no_earlier_one(checkpoints, monkeypatch):
+    def fail(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0")
+
+    monkeypatch.setattr(torch, "save", fail)
+
+    with pytest.raises(
+        CheckpointError, match=r"writing file data/0 \([\d.]+ MB are free on that disk\); there is no earlier one"
+    ):
+        save(checkpoints, 5)
+
+    assert names(checkpoints) == []
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state, 2))])
+def test_a_state_that_would_run_code_is_refused_and_runs_none(checkpoints, tmp_path, write):
+    save(checkpoints, 5)
+    path, target = checkpoints.folder / "step-00000005", tmp_path / "made by the payload"
+    write({"loop": Payload(target)}, path / STATE)
+
+    with pytest.raises(CheckpointError, match=r"state\.pt cannot be loaded safely"):
+        load_state(path)
+
+    assert not target.exists()
+
+
+def test_a_payload_would_run_where_nobody_looks(tmp_path):
+    """So the test above tests something."""
+    torch.save({"loop": Payload(tmp_path / "made")}, tmp_path / STATE)
+
+    torch.load(tmp_path / STATE, weights_only=False)
+
+    assert (tmp_path / "made").is_dir()
+
+
+@pytest.mark.parametrize("model", [nn.Linear(2, 5), nn.Embedding(7, 4)])
+def test_weights_of_another_model_are_refused(checkpoints, model):
+    save(checkpoints, 5)
+
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors does not fit the model: "):
+        load_weights(checkpoints.latest(), model)
+
+
+def test_the_manifest_tells_what_is_there(checkpoints):
+    save(checkpoints, 5, best=[5])
+
+    manifest = json.loads((checkpoints.folder / "step-00000005" / MANIFEST).read_text())
+
+    assert (manifest["step"], manifest["best"]) == (5, True)
+    assert manifest["files"][STATE]["size"] == (checkpoints.folder / "last" / STATE).stat().st_size
+
+
+@pytest.mark.parametrize("before", [None, "link", "file"])
+def test_a_link_replaces_what_was_there(tmp_path, before):
+    path = tmp_path / "best"
+    if before == "link":
+        path.symlink_to("nowhere")
+    elif before == "file":
+        path.write_text("old")
+
+    link(path, "step-00000005")
+
+    assert path.readlink() == Path("step-00000005")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_link_is_never_missing_while_it_is_replaced(tmp_path, monkeypatch):
+    path, seen = tmp_path / "best", []
+    link(path, "old")
+    for name in ("unlink", "symlink_to", "replace"):
+        original = getattr(Path, name)
+
+        def watched(self, *arguments, original=original, **options):
+            seen.append(path.readlink().name)
+            result = original(self, *arguments, **options)
+            seen.append(path.readlink().name)
+            return result
+
+        monkeypatch.setattr(Path, name, watched)
+
+    link(path, "new")
+
+    assert seen == ["old"] * 5 + ["new"]

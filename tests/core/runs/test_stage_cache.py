@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+
+from dlpipe.runs.stage_cache import find_same, finish, is_finished, reuse_stage
+
+
+def finished(runs, run, **content):
+    """Make a run with one finished stage."""
+    folder = runs / run / "stages" / "tag"
+    (folder / "checkpoints" / "step-00000003").mkdir(parents=True)
+    (folder / "checkpoints" / "step-00000003" / "weights").write_text("w")
+    (folder / "checkpoints" / "best").symlink_to("step-00000003")
+    finish(folder, content)
+    return folder
+
+
+def test_a_stage_that_was_never_finished_says_so(tmp_path):
+    assert find_same(tmp_path, tmp_path / "now", "tag", {"seed": 1}) == (None, "it was never finished before")
+
+
+def test_a_stage_with_the_same_ingredients_is_found(tmp_path):
+    folder = finished(tmp_path, "one", seed=1, sizes=(2, 3))
+
+    found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 1, "sizes": (2, 3)})
+
+    assert found == folder
+    assert why.startswith("nothing has changed since")
+
+
+def test_what_changed_since_the_newest_one_is_named(tmp_path):
+    older, newer = finished(tmp_path, "one", seed=1), finished(tmp_path, "two", seed=2, epochs=3)
+    os.utime(older / "stage.json", (1, 1))
+
+    found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 5, "model.dim": 7})
+
+    assert found is None
+    assert why == "seed was 2, is now 5; epochs was 3, is now not set; model.dim was not set, is now 7"
+    assert newer.exists()
+
+
+def test_a_run_does_not_find_itself(tmp_path):
+    folder = finished(tmp_path, "one", seed=1)
+
+    assert find_same(tmp_path, folder.parents[1], "tag", {"seed": 1})[0] is None
+
+
+def test_the_link_to_the_newest_run_is_not_another_run(tmp_path):
+    folder = finished(tmp_path, "one", seed=1)
+    (tmp_path / "latest").symlink_to("one")
+
+    assert find_same(tmp_path, folder.parents[1], "tag", {"seed": 1})[0] is None
+
+
+def test_a_stage_that_is_taken_over_outlives_the_run_it_came_from(tmp_path):
+    folder = finished(tmp_path, "one", seed=1)
+    mine = tmp_path / "now" / "stages" / "tag"
+
+    reuse_stage(folder, mine)
+    for path in sorted((tmp_path / "one").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    assert is_finished(mine)
+    assert (mine / "checkpoints" / "best" / "weights").read_text() == "w"

@@ -1,0 +1,72 @@
+"""Learning curves of several seeds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dlpipe.sweep.curves import band, curve, draw_curves
+from dlpipe.sweep.table import Metric, Row
+
+RIGHT = b"\x89PNG"
+
+
+class Labelled:
+    """Stands for a trial: only its label is asked for."""
+
+    def __init__(self, label):
+        self.label = label
+
+
+def run(folder, name, values):
+    """Write down a run whose dev score had `values` at steps 5, 10 …, and return its outcome."""
+    log = folder / f"{name}.jsonl"
+    lines = [{"step": 5 * (place + 1), "dev/digits/accuracy": value} for place, value in enumerate(values)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in [{"step": 1, "train/loss": 2.0}, *lines]))
+    return {"state": "finished", "log": str(log), "metrics": {"test/digits/accuracy": values[-1]}}
+
+
+def test_a_curve_is_the_metric_by_step(tmp_path):
+    outcome = run(tmp_path, "a", [0.5, None, 0.75])
+
+    assert curve(outcome, "dev/digits/accuracy") == {5: 0.5, 15: 0.75}
+
+
+def test_the_band_lies_around_the_mean_and_within_the_seeds():
+    steps, mean, low, high = band([{5: 0.0, 10: 1.0, 15: 9.0}, {5: 1.0, 10: 1.0}, {5: 5.0, 10: 1.0}])
+
+    assert steps == [5, 10]
+    assert mean.tolist() == [2.0, 1.0]
+    assert 0 <= low[0] < 2 < high[0] <= 5
+    assert low[1] == high[1] == 1.0
+
+
+def test_the_band_is_the_bootstrap_interval_of_the_mean():
+    # Of two seeds 0 and 1, resampled means are 0, ½, 1 with probability ¼, ½, ¼: the interval is all of it.
+    _, _, low, high = band([{1: 0.0}, {1: 1.0}])
+    # Of a hundred seeds it is nearly that of a normal distribution: ± 1.96 · 0.5 / √100.
+    _, mean, narrow, wide = band([{1: float(seed % 2)} for seed in range(100)])
+
+    assert (low[0], high[0]) == (0.0, 1.0)
+    assert (wide[0] - narrow[0]) / 2 == pytest.approx(1.96 * 0.5 / 10, rel=0.1)
+    assert mean[0] == 0.5
+
+
+@pytest.mark.parametrize(("trials", "seeds"), [(1, 1), (3, 2), (11, 2)])
+def test_curves_are_drawn(tmp_path, trials, seeds):
+    rows = [
+        Row(Labelled(f"trial {trial}"), tuple(run(tmp_path, f"{trial}-{seed}", [0.1, 0.2]) for seed in range(seeds)))
+        for trial in range(trials)
+    ]
+
+    assert draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
+
+    assert (tmp_path / "curves.png").read_bytes().startswith(RIGHT)
+
+
+def test_where_nothing_was_measured_on_dev_nothing_is_drawn(tmp_path):
+    rows = [Row(Labelled("one"), ({"state": "failed", "reason": "no luck"}, run(tmp_path, "a", [None])))]
+
+    assert not draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
+    assert not (tmp_path / "curves.png").exists()

@@ -1,0 +1,282 @@
+"""The ``[sweep]`` table: the trials it means, and its mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlpipe.config.source import read_source
+from dlpipe.errors import PipelineError
+from dlpipe.sweep.plan import compact, count_trials, load_sweep
+
+BASE = """\
+name = "grid"
+seed = 5
+[data]
+use = "fake.images"
+[model]
+use = "fake.net"
+dropout = 0.25
+sizes = [2]
+[trainer]
+use = "fake.fit"
+epochs = 1
+optimizer = { use = "sgd", lr = 0.5, momentum = 0.9 }
+[evaluators.digits]
+use = "fake.accuracy"
+"""
+
+
+@pytest.fixture
+def sweep(fakes, write):
+    """Plan the sweep of the base with a table."""
+
+    def sweep(table, *assignments, base=BASE, **options):
+        return load_sweep(write(base + table), fakes, assignments, **options)
+
+    return sweep
+
+
+@pytest.fixture
+def mistakes(sweep):
+    """Return the mistakes of a table, each with its line counted from ``[sweep]`` (1)."""
+
+    def mistakes(table, *assignments, **options):
+        with pytest.raises(PipelineError) as caught:
+            sweep(table, *assignments, **options)
+        above = BASE.count("\n")
+        return [f"{p.line - above if p.line else p.file}: {p.message}" for p in caught.value.problems]
+
+    return mistakes
+
+
+def optimizer(trial):
+    return trial.pipelines[0].stages[""].trainer.values["optimizer"]
+
+
+def net(trial):
+    return trial.pipelines[0].stages[""].model.values
+
+
+# Trials
+
+
+def test_the_grid_is_the_product_of_the_axes_in_the_order_of_the_file(sweep):
+    trials = sweep('[sweep]\n"model.kind" = ["b", 3]\n"model.dropout" = [0.1, 0.2, 0.0]\n').trials
+
+    assert [trial.label for trial in trials] == ["b, 0.1", "b, 0.2", "b, 0.0", "3, 0.1", "3, 0.2", "3, 0.0"]
+    assert [(net(trial)["kind"], net(trial)["dropout"]) for trial in trials][1:4] == [("b", 0.2), ("b", 0.0), (3, 0.1)]
+    assert trials[1].values == {"model.kind": "b", "model.dropout": 0.2}
+
+
+def test_a_named_axis_sets_several_paths_together(sweep):
+    table = '[sweep.size]\nsmall = { "model.sizes" = [1], "model.dropout" = 0.0 }\n"very large" = { "model.sizes" = [7, 7] }\n'
+
+    small, large = sweep(table).trials
+
+    assert (small.label, net(small)["sizes"], net(small)["dropout"]) == ("small", (1,), 0.0)
+    assert (large.label, net(large)["sizes"], net(large)["dropout"]) == ("very large", (7, 7), 0.25)
+
+
+def test_a_table_as_a_value_takes_the_place_of_the_one_that_was_there(sweep):
+    table = '[sweep]\n"trainer.optimizer" = [{ use = "sgd", lr = 0.1 }, { use = "adam" }]\n'
+
+    sgd, adam = sweep(table).trials
+
+    assert (sgd.label, adam.label) == ('{ use = "sgd", lr = 0.1 }', '{ use = "adam" }')
+    assert (optimizer(sgd)["lr"], optimizer(sgd)["momentum"]) == (0.1, 0)
+    assert optimizer(adam)["use"] == "adam"
+
+
+def test_another_use_drops_the_parameters_before_other_axes_set_theirs(sweep):
+    table = '[sweep]\n"trainer.optimizer.lr" = [0.25]\n"trainer.optimizer.use" = ["adam"]\n'
+
+    (trial,) = sweep(table).trials
+
+    assert (optimizer(trial)["use"], optimizer(trial)["lr"]) == ("adam", 0.25)
+    assert "momentum" not in optimizer(trial)
+
+
+def test_settings_and_whole_tables_can_be_axes(sweep):
+    table = '[sweep]\nprecision = ["float32", "bfloat16"]\nmodel = [{ use = "fake.net", dropout = 0.5 }]\n'
+
+    trials = sweep(table).trials
+
+    assert [trial.pipelines[0].settings.precision for trial in trials] == ["float32", "bfloat16"]
+    assert (net(trials[0])["dropout"], net(trials[0])["sizes"]) == (0.5, (3,))
+
+
+def test_seeds_count_from_that_of_the_file(sweep):
+    table = "[sweep]\nseeds = 3\n"
+
+    seeds = [[one.settings.seed for one in sweep(table, *more).trials[0].pipelines] for more in ([], ["seed=8"])]
+    fewer = sweep(table, seeds=2).trials[0]
+
+    assert seeds == [[5, 6, 7], [8, 9, 10]]
+    assert len(fewer.pipelines) == 2
+    assert fewer.label == "as it is"
+
+
+def test_what_is_set_on_the_command_line_holds_for_all_trials(sweep):
+    trials = sweep('[sweep]\n"model.dropout" = [0.1, 0.2]\n', "model.bias=false").trials
+
+    assert [net(trial)["bias"] for trial in trials] == [False, False]
+
+
+def test_the_sweep_is_no_part_of_the_resolved_pipeline(sweep):
+    (trial,) = sweep('[sweep]\n"model.dropout" = [0.1]\n').trials
+
+    assert "sweep" not in trial.pipelines[0].plain()
+
+
+def test_a_sweep_is_extended_like_other_tables(fakes, write):
+    write(BASE + '[sweep]\nseeds = 2\n"model.dropout" = [0.1, 0.2]\n', "base.toml")
+
+    planned = load_sweep(write('extends = "base.toml"\n[sweep]\n"model.dropout" = [0.3]\n'), fakes)
+
+    assert [(trial.label, len(trial.pipelines)) for trial in planned.trials] == [("0.3", 2)]
+
+
+def test_trials_can_be_counted_without_a_check(write):
+    table = '[sweep]\nseeds = 2\n"a.b" = [1, 2, 3]\n[sweep.c]\nx = {}\ny = {}\n[sweep.reference.d]\nx = 1\n'
+
+    assert count_trials(read_source(write(table)).values["sweep"]) == 6
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        (
+            '[sweep]\n"model.dropout" = 3\n',
+            '2: [sweep] "model.dropout" = 3: expected a list of the values to try',
+        ),
+        (
+            '[sweep]\n"model.dropout" = []\n',
+            '2: [sweep] "model.dropout" = []: expected a list of the values to try',
+        ),
+        ("[sweep]\nseed = [1, 2]\n", "2: [sweep] seed is no axis; write seeds = 3 for three runs of each trial"),
+        (
+            "[sweep.a]\nb = { seed = 3 }\n",
+            "2: [sweep] seed is no axis; write seeds = 3 for three runs of each trial",
+        ),
+        ('[sweep]\nname = ["a", "b"]\n', "2: [sweep] name is no axis: it is the same for all trials"),
+        ('[sweep]\n"model..x" = [1]\n', '2: [sweep] "model..x": expected a path such as trainer.optimizer.lr'),
+        (
+            "[sweep]\nsedes = [1]\n",
+            '2: [sweep] sedes: unknown key. Did you mean "seeds"? An axis is a path, or a table',
+        ),
+        ("[sweep]\nseeds = 0\n", "2: [sweep] seeds = 0: expected a whole number above 0"),
+        ("[sweep]\nseeds = true\n", "2: [sweep] seeds = true: expected a whole number above 0"),
+        (
+            "[sweep]\n",
+            '1: [sweep] there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds',
+        ),
+        (
+            "[sweep.net]\nsmall = 3\n",
+            '2: [sweep] net.small = 3: expected a table of paths, such as { "model.width" = 10 }',
+        ),
+        (
+            "[sweep.net]\n",
+            '1: [sweep] net is empty; expected choices such as "small" = { "model.width" = 10 }',
+        ),
+        (
+            '[sweep]\n"model.dropout" = [0.1, 0.1]\n',
+            '1: [sweep] 2 trials are called "0.1"; remove one, or name them: [sweep.NAME]',
+        ),
+        (
+            '[sweep]\n"model.dropout" = [0.1]\n[sweep.d]\nx = { "model.dropout" = 0.2 }\n',
+            "3: [sweep] model.dropout is set by two axes, model.dropout and d; keep one",
+        ),
+        (
+            '[sweep]\n"model.dropout" = [0.1]\n[sweep.reference.paper]\n"0.2" = 3\n',
+            '4: [sweep] reference.paper."0.2": there is no such trial; there are "0.1"',
+        ),
+        (
+            '[sweep]\n"model.dropout" = [0.1]\n[sweep.reference.paper]\n"0.1" = "3"\n',
+            '4: [sweep] reference.paper."0.1" = "3": expected a number',
+        ),
+        (
+            '[sweep]\nreference = { x = 3 }\n"model.dropout" = [0.1]\n',
+            '2: [sweep] reference = {"x": 3}: expected tables such as [sweep.reference.paper]',
+        ),
+        (
+            '[sweep]\nmetric = "test/digit/accuracy"\n"model.dropout" = [0.1]\n',
+            '2: [sweep] metric = "test/digit/accuracy": expected test/digits/…',
+        ),
+        (
+            '[sweep]\n"model.dropout" = [0.1, 1.5]\n',
+            '2: [model] dropout = 1.5: expected a number at least 0 and at most 1 (trial "1.5")',
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(mistakes, table, found):
+    assert mistakes(table) == [found]
+
+
+def test_a_mistake_of_several_trials_is_told_once(mistakes):
+    table = '[sweep]\n"model.dropuot" = [0.1]\n"model.kind" = ["a", "b", 3]\n'
+
+    assert mistakes(table) == [
+        '2: [model] dropuot: unknown key of fake.net. Did you mean "dropout"? (trial "0.1, a" and 2 more)'
+    ]
+
+
+def test_mistakes_of_the_pipeline_and_of_trials_are_told_together(mistakes):
+    table = '[sweep]\nmetric = 3\n"model.dropout" = [7]\n"model.kind" = ["a", "c"]\n'
+
+    found = mistakes(table, "trainer.epochs=0")
+
+    assert [message.partition(":")[0] for message in found] == ["--set", "2", "3", "4"]
+    assert all("(trial" not in message for message in found[:2])
+
+
+def test_an_axis_that_is_set_on_the_command_line_is_a_mistake(mistakes):
+    found = mistakes('[sweep]\n"model.dropout" = [0.1]\n', "model.dropout=0.2")
+
+    assert found == ["--set: model.dropout is an axis of [sweep], which would win over --set; leave one of them out"]
+
+
+def test_too_many_trials_are_refused_with_their_number(mistakes):
+    values = str(list(range(1, 41)))
+    table = f'[sweep]\n"trainer.batch_size" = {values}\n"trainer.steps" = {values}\n'
+
+    assert mistakes(table) == ["1: [sweep] asks for 1,600 trials; expected 1,000 at most"]
+
+
+@pytest.mark.parametrize(("table", "found"), [("", "has no [sweep]"), ("sweep = 3\n", "sweep = 3")])
+def test_a_file_without_the_table_is_told_what_it_looks_like(fakes, write, table, found):
+    with pytest.raises(PipelineError, match=r"expected a table such as \[sweep\] \"trainer.optimizer.lr\"") as caught:
+        load_sweep(write(table + BASE), fakes)
+
+    assert f": {found}; expected" in str(caught.value)
+
+
+def test_an_empty_choice_is_the_pipeline_as_it_is(sweep):
+    plain, tuned = sweep('[sweep.net]\n"plain" = {}\n"tuned" = { "model.dropout" = 0.1 }\n').trials
+
+    assert (plain.values, net(plain)["dropout"], net(tuned)["dropout"]) == ({}, 0.25, 0.1)
+
+
+def test_several_seeds_need_no_table(sweep):
+    (trial,) = sweep("", seeds=2).trials
+
+    assert [pipeline.settings.seed for pipeline in trial.pipelines] == [5, 6]
+
+
+def test_a_long_list_of_equal_parts_is_short_in_a_label():
+    assert compact([500] * 9) == "9 × 500"
+    assert compact([3, 3, 5, 3]) == "[3, 3, 5, 3]"
+    assert compact([3, 3]) == "[3, 3]"
+
+
+def test_of_several_metrics_the_first_decides_and_the_others_are_shown(sweep, mistakes):
+    table = '[sweep]\nmetric = ["test/digits/top", "dev/digits/other"]\n"model.dropout" = [0.1]\n'
+
+    planned = sweep(table)
+
+    assert (planned.metric, planned.further) == ("test/digits/top", ("dev/digits/other",))
+    assert mistakes(table.replace("dev/digits", "dev/nobody")) == [
+        '2: [sweep] metric = "dev/nobody/other": expected test/digits/…'
+    ]

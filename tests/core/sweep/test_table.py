@@ -1,0 +1,151 @@
+"""The table at the end of a sweep, from made-up outcomes."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from dlpipe.sweep.plan import Sweep, Trial
+from dlpipe.sweep.table import Row, as_json, cells, markdown, show, shown_metric
+
+
+def outcome(value=None, seconds=2.0, **further):
+    metrics = {"test/digits/accuracy": value, **further}
+    return {
+        "state": "finished",
+        "how": "run",
+        "run": "runs/a/b",
+        "seconds": seconds,
+        "metrics": metrics,
+        "primary": "digits/accuracy",
+        "goal": "max",
+    }
+
+
+FAILED = {"state": "failed", "reason": "no luck", "run": None}
+
+
+class Named:
+    """Stands for a pipeline: only its seed is asked for."""
+
+    def __init__(self, seed):
+        self.settings = self
+        self.seed = seed
+
+
+def table(*outcomes, metric="", references=None):
+    """Return a sweep of one trial for each tuple of outcomes, and its rows."""
+    trials = tuple(
+        Trial(f"{number}, x", {"a.b": str(number), "c": "x"}, {}, tuple(map(Named, range(len(seeds)))))
+        for number, seeds in enumerate(outcomes)
+    )
+    sweep = Sweep("demo", metric, trials, references or {})
+    rows = [Row(trial, seeds) for trial, seeds in zip(trials, outcomes, strict=True)]
+    return sweep, rows, shown_metric(sweep, [one for seeds in outcomes for one in seeds])
+
+
+def test_seeds_are_told_by_mean_and_standard_deviation_and_seconds_by_the_median():
+    content = cells(*table((outcome(0.5, 1.0), outcome(0.7, 2.0), outcome(0.6, 9.0))))
+
+    assert content.columns == ["a.b", "c", "test/digits/accuracy", "seconds", "run"]
+    assert content.rows == [["0", "x", "0.6000 ± 0.1000", "2.0", "runs/a/b"]]
+
+
+def test_one_seed_has_no_deviation_and_the_best_row_is_marked():
+    content = cells(*table((outcome(0.5),), (outcome(0.75),), (outcome(0.7),)))
+
+    assert [row[2] for row in content.rows] == ["0.5000", "0.7500 *", "0.7000"]
+    assert content.best == 1
+
+
+def test_where_less_is_better_the_least_is_best():
+    content = cells(*table((outcome(0.5) | {"goal": "min"},), (outcome(0.75),)))
+
+    assert content.best == 0
+
+
+def test_of_a_metric_that_nobody_judges_by_no_row_is_best():
+    first, second = outcome(0.5, **{"test/digits/f1": 1.0}), outcome(0.6, **{"test/digits/f1": 2.0})
+
+    content = cells(*table((first,), (second,), metric="test/digits/f1"))
+
+    assert [row[2:4] for row in content.rows] == [["1.0000", "0.5000"], ["2.0000", "0.6000"]]
+    assert content.best is None
+
+
+def test_failed_runs_are_seen_in_their_row():
+    content = cells(*table((FAILED, FAILED), (outcome(0.5), FAILED)))
+
+    assert [row[2] for row in content.rows] == ["failed", "0.5000 (1 of 2)"]
+    assert content.rows[0][3:] == ["–", "–"]
+
+
+def test_published_numbers_stand_beside_ours_by_label():
+    content = cells(*table((outcome(0.5),), (outcome(0.6),), references={"paper": {"1, x": 0.25}}))
+
+    assert content.columns[3] == "paper"
+    assert [row[3] for row in content.rows] == ["–", "0.2500"]
+
+
+def test_further_metrics_have_columns_while_they_are_few():
+    few = outcome(0.5, **{"test/digits/loss": 2.0, "dev/digits/loss": 3.0})
+    many = outcome(0.5, **{f"test/digits/{name}": 1.0 for name in "abcd"})
+
+    assert cells(*table((few,))).columns[2:4] == ["test/digits/accuracy", "digits/loss"]
+    assert len(cells(*table((many,))).columns) == 5
+
+
+def test_numbers_stay_readable_whatever_their_size():
+    content = cells(*table((outcome(123456.0), outcome(123458.0)), (outcome(2e-5),), (outcome(0.5), outcome(0.5001))))
+
+    assert [row[2] for row in content.rows] == ["1.23e+05 ± 1.41 *", "2e-05", "0.5000 ± 0.0001"]
+
+
+def test_without_a_test_split_dev_is_shown_and_said():
+    lone = outcome() | {"metrics": {"dev/digits/accuracy": 0.5}}
+
+    sweep, rows, metric = table((lone,))
+
+    assert metric.name == "dev/digits/accuracy"
+    assert "no test split" in markdown(sweep, rows, metric, "demo")
+
+
+def test_a_metric_that_no_run_has_is_said():
+    sweep, rows, metric = table((outcome(0.5),), metric="test/digits/acuracy")
+
+    assert metric.note == "no run has test/digits/acuracy; there are test/digits/accuracy"
+    assert cells(sweep, rows, metric).rows[0][2] == "–"
+
+
+def test_without_evaluators_there_are_only_seconds():
+    lone = {"state": "finished", "run": "runs/a/b", "metrics": {}, "seconds": None}
+
+    assert cells(*table((lone,))).columns == ["a.b", "c", "seconds", "run"]
+
+
+def test_json_holds_every_seed():
+    trial = as_json(*table((outcome(0.5), outcome(0.75)), references={"paper": {"0, x": 1.0}}))["trials"][0]
+
+    assert (trial["label"], trial["mean"], trial["references"]) == ("0, x", 0.625, {"paper": 1.0})
+    assert [(run["seed"], run["metrics"]["test/digits/accuracy"]) for run in trial["runs"]] == [(0, 0.5), (1, 0.75)]
+
+
+def test_markdown_keeps_its_columns_whatever_the_choices_are():
+    sweep, rows, metric = table((outcome(0.5),))
+    sweep.trials[0].choices["c"] = "a|b"
+
+    assert r"| 0 | a\|b | 0.5000 |" in markdown(sweep, rows, metric, "demo")
+
+
+def test_a_narrow_terminal_shows_no_further_metrics_and_a_file_shows_all():
+    seen = {}
+    for terminal, width in ((True, 50), (True, 160), (False, 60)):
+        stream = io.StringIO()
+        show(
+            Console(file=stream, width=width, force_terminal=terminal),
+            *table((outcome(0.5, **{"test/digits/loss": 2.0}),)),
+        )
+        seen[terminal, width] = stream.getvalue()
+
+    assert ["loss" in text for text in seen.values()] == [False, True, True]

@@ -1,0 +1,200 @@
+"""One trial after the other, in this process: when an earlier run stands for it, and what is told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dlpipe.config.check import load_pipeline
+from dlpipe.registry.loading import load_plugins
+from dlpipe.runs.folder import RunFolder
+from dlpipe.sweep import trial as trials
+from dlpipe.sweep.trial import outcome
+from dlpipe.sweep.workers import Task
+
+PLUGIN = """
+import os
+from pathlib import Path
+import torch
+from torch import nn
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+from dlpipe.data.columns import Columns
+
+class Points:
+    facts = {"num_inputs": 3}
+    def __init__(self, *, tested: bool = True):
+        self.splits = ("train", "dev", "test") if tested else ("train", "dev")
+    def split(self, name):
+        points = torch.randn(24, 3, generator=torch.Generator().manual_seed(len(name)))
+        return Columns({"points": points, "targets": (points.sum(1) > 0).long()})
+    def state(self):
+        return {}
+    def restore(self, state):
+        pass
+    def fingerprint(self):
+        return Path("content.txt").read_text()
+
+class Line(nn.Module):
+    def __init__(self, num_inputs: int, start: nn.Module | None = None):
+        super().__init__()
+        if os.path.exists("trouble"):
+            raise RuntimeError("no such luck")
+        self.score = nn.Linear(num_inputs, 2)
+    def forward(self, points):
+        return self.score(points)
+
+class Drawing:
+    primary, goal = None, "max"
+    def evaluate(self, model, examples):
+        return {}
+    def write(self, folder):
+        pass
+
+@hookimpl
+def dlpipe_evaluators():
+    return [EvaluatorSpec("drawing", ":Drawing", "draws")]
+@hookimpl
+def dlpipe_data():
+    return [DataSpec("points", ":Points", "points", facts=("num_inputs",))]
+@hookimpl
+def dlpipe_models():
+    return [ModelSpec("line", ":Line", "a line")]
+"""
+PIPELINE = """
+name = "points"
+threads = 1
+plugins = ["./toy.py"]
+[data]
+use = "toy.points"
+[model]
+use = "toy.line"
+[trainer]
+use = "core.supervised"
+steps = 4
+evaluate_every = 2
+[evaluators.fit]
+use = "core.loss"
+"""
+
+
+def folders():
+    """Return the folders of all runs, the oldest first."""
+    return sorted(Path("runs/points").glob("2*"), key=lambda path: (path / "status.json").stat().st_mtime_ns)
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    """Do a trial in a folder of its own, and return what became of it."""
+    (tmp_path / "toy.py").write_text(PLUGIN)
+    (tmp_path / "points.toml").write_text(PIPELINE)
+    (tmp_path / "content.txt").write_text("one")
+    monkeypatch.chdir(tmp_path)
+
+    def trial(*assignments, **options):
+        pipeline = load_pipeline("points.toml", load_plugins(), assignments, allow_local_plugins=True)
+        return outcome(Task(pipeline, tmp_path / "runs", **options))
+
+    return trial
+
+
+def test_an_equal_run_is_taken_over_and_another_seed_is_run(trial):
+    first, second, other = trial(), trial(), trial("seed=3")
+
+    assert (first["state"], first["how"]) == ("finished", "run")
+    assert second == first | {"how": "taken over"}
+    assert other["how"] == "run"
+    assert other["metrics"] != first["metrics"]
+
+
+def test_the_last_metrics_and_the_primary_one_are_told(trial):
+    told = trial()
+
+    assert set(told["metrics"]) == {"dev/fit/loss", "test/fit/loss"}
+    assert (told["primary"], told["goal"]) == ("fit/loss", "min")
+    assert told["seconds"] > 0
+
+
+def test_an_evaluator_that_only_draws_or_judges_on_dev_alone_does_not_decide(trial, tmp_path):
+    drawing = '[evaluators.art]\nuse = "toy.drawing"\n'
+    on_dev = '[evaluators.first]\nuse = "core.loss"\nsplits = ["dev"]\n'
+    (tmp_path / "points.toml").write_text(PIPELINE.replace("[evaluators.fit]", f"{drawing}{on_dev}[evaluators.fit]"))
+
+    assert trial()["primary"] == "fit/loss"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "why"),
+    [
+        ("content.txt", "two", "run again: other data"),
+        ("toy.py", PLUGIN + "# another\n", "run again: other code, local plugins"),
+    ],
+)
+def test_a_run_with_other_data_or_code_is_not_taken_over(trial, tmp_path, file, text, why):
+    trial()
+    (tmp_path / file).write_text(text)
+    trials._FINGERPRINTS.clear()  # each sweep has processes of its own
+
+    assert [trial()["how"], trial()["how"]] == [why, "taken over"]
+
+
+@pytest.mark.parametrize("options", [{"fresh": True}, {"fast": True}])
+def test_nothing_is_taken_over_when_fresh_or_fast(trial, options):
+    trial()
+
+    assert trial(**options)["how"] == "run"
+
+
+def test_what_a_fast_run_leaves_is_not_taken_over(trial):
+    trial(fast=True)
+
+    assert trial()["how"] == "run"
+
+
+def test_an_unfinished_run_is_resumed_and_a_finished_one_wins(trial):
+    trial()
+    RunFolder(folders()[0]).set_status("preempted")
+
+    resumed = trial()
+    newest = Path(trial(fresh=True)["run"])
+    newest = newest.rename(newest.with_name("2999-01-01_000000-aaaa"))
+    RunFolder(newest).set_status("failed")
+    again = trial()
+
+    assert (resumed["how"], again["how"]) == ("resumed", "taken over")
+    assert again["run"] == resumed["run"]
+
+
+def test_other_versions_are_named(trial):
+    trial()
+    path = folders()[0] / "provenance.json"
+    path.write_text(path.read_text().replace('"torch": "', '"torch": "0.'))
+
+    assert trial()["how"] == "run again: other versions"
+
+
+def test_a_trial_that_starts_from_a_finished_run_is_run_again(trial):
+    trial()
+    start = f"model.start={{ run = '{folders()[0]}' }}"
+
+    hows = [trial(start)["how"], trial(start)["how"]]
+
+    assert hows == ["run", "run again: other runs that it starts from, perhaps"]
+
+
+def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):
+    (tmp_path / "trouble").touch()
+
+    told = trial()
+
+    assert told["state"] == "failed"
+    assert "no such luck" in told["reason"]
+    assert trial(dry=True)["state"] == "failed"
+
+
+def test_a_dry_trial_tells_what_was_built(trial, tmp_path):
+    told = trial(dry=True)
+
+    assert told["state"] == "built"
+    assert told["built"]["pipeline"]["parameters"] == 8
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,42 @@
+"""The nearest known name, values as TOML writes them, short paths."""
+
+from pathlib import Path
+
+import pytest
+
+from dlpipe.config.torch_names import OPTIMIZERS
+from dlpipe.messages import nearest, relative, shown
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("rnn_taggr", ["rnn_tagger", "crf"], ' Did you mean "rnn_tagger"?'),
+        ("xyz", ["rnn_tagger"], ""),
+        ("xyz", [], ""),
+        ("adma", ["adamax", "adam"], ' Did you mean "adam"?'),  # two letters swapped are one mistake
+        ("adams", ["adam", "adamw"], ' Did you mean "adam"?'),  # of two as near, the first
+        ("translation.toml", ["gan_ring.toml", "slot_filling.toml"], ""),
+        ("recurrent", ["recurrent_tagger"], ' Did you mean "recurrent_tagger"?'),
+        ("re", ["recurrent_tagger"], ""),
+    ],
+)
+def test_the_nearest_name_is_suggested_where_one_is_near(name, known, hint):
+    assert nearest(name, known) == hint
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("adma", "adam"), ("adams", "adam"), ("adamv", "adam"), ("sdg", "sgd")])
+def test_a_misspelt_optimizer_is_taken_for_the_usual_one(typo, meant):
+    assert nearest(typo, OPTIMIZERS) == f' Did you mean "{meant}"?'
+
+
+def test_a_long_value_is_truncated():
+    assert shown([1, True, "a"]) == '[1, true, "a"]'
+    assert shown("x" * 100) == '"' + "x" * 56 + "…"
+
+
+def test_a_path_is_shown_from_the_working_directory_where_that_is_shorter(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    assert relative(tmp_path / "runs" / "x") == "runs/x"
+    assert relative(Path("/a")) == "/a"
