@@ -14,7 +14,8 @@ DlpipeError             1    the run failed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,18 @@ class DlpipeError(Exception):
 
 
 class InputError(DlpipeError):
-    """What the user gave (a file, an argument) is wrong."""
+    """What the user gave (a file, an argument) is wrong.
+
+    Attributes:
+        table: of the component that raised it, such as ``[trainer]``; the core puts it there (see `errors_in`), and
+            it precedes the message.
+    """
 
     exit_code = 2
+    table: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.table} {super().__str__()}".lstrip()
 
 
 @dataclass(frozen=True, order=True)
@@ -75,6 +85,26 @@ class RunFolderError(InputError):
     def missing(cls, path: Path, what: str) -> RunFolderError:
         """Make the error for a folder that lacks a file of every run."""
         return cls(f"{path} is not a run folder: it has no {what}; expected a folder that `dlpipe run` has made")
+
+
+@contextmanager
+def errors_in(table: str, *, data_table: str = "") -> Iterator[None]:
+    """Name the table of a component, such as ``[evaluators.slots]``, in every error about its input.
+
+    Components do not know where in a pipeline file they stand; whoever builds and calls them does. The innermost
+    table wins. Errors about whole pipelines and run folders name their own place.
+
+    Args:
+        table: of the component.
+        data_table: of the data, which a `DataError` belongs to whoever read the data; if not given, a `DataError` is
+            left to an outer `errors_in` that has it.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(error, (PipelineError, RunFolderError)):
+            error.table = error.table or (data_table if isinstance(error, DataError) else table)
+        raise
 
 
 class PluginError(DlpipeError):

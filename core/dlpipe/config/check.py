@@ -39,7 +39,7 @@ SWEEP = "sweep"
 KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
 KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
 #: What the core hands to components that name a parameter so; these are no keys of their tables.
-PROVIDED = {"data": {"offline"}, "trainer": {"model", "data", "compute", "seed"}}
+PROVIDED = {"data": {"offline"}, "trainer": {"model", "data", "compute", "seed", "budget"}}
 #: Of stages, evaluators and callbacks: they become names of folders and parts of a metric's name.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

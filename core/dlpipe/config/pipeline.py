@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from dlpipe.config.settings import LoopOptions, Settings
-from dlpipe.config.source import KeyPath, Origin, Source
+from dlpipe.config.source import KeyPath, Origin, Source, dotted
 from dlpipe.errors import InputError
 from dlpipe.messages import nearest
 from dlpipe.registry.specs import (
@@ -129,6 +129,11 @@ class Pipeline:
     def origin(self, path: KeyPath) -> Origin | None:
         """Return who set the value at `path`; None means the component's default."""
         return self.source.origins.get(path)
+
+
+def table_name(stage: str, *keys: str) -> str:
+    """Return how a person finds a table of a stage: ``[trainer]``, or ``[stages.pretrain.trainer]``."""
+    return f"[{dotted((*(('stages', stage) if stage else ()), *keys))}]"
 
 
 def as_toml(value: Any) -> Any:
