@@ -494,7 +494,7 @@ def test_a_table_that_looks_like_a_reference_is_none(load):
 
 # Local plugins
 
-LOCAL = "from dlpipe import Model, hookimpl\n@hookimpl\ndef dlpipe_models():\n    return [ModelSpec('net', 'fake_parts:Net', '')]"
+LOCAL = "from dlpipe import ModelSpec, hookimpl\n@hookimpl\ndef dlpipe_models():\n    return [ModelSpec('net', 'fake_parts:Net', '')]"
 
 
 @pytest.fixture
