@@ -1,4 +1,4 @@
-"""Checks for authors of plugins: does a pipeline keep the promises that dlpipe makes.
+"""Checks for authors of plugins: whether a pipeline keeps dlpipe's promises.
 
 Use them in tests of your own::
 
@@ -48,7 +48,7 @@ WALL_CLOCK = ("time", "seconds", "steps_per_second")
 
 
 class _StopAt:
-    """Asks this process to save and stop, as a batch system would, after one step."""
+    """Asks this process to save a checkpoint and stop, as a batch system would, after one step."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -67,10 +67,10 @@ def check_resume(
     stops: Iterable[int] = (1, 2, 5),
     allow_local_plugins: bool = False,
 ) -> None:
-    """Check that a run which is stopped and resumed ends as if it had not been.
+    """Check that a run that is stopped and resumed ends like an uninterrupted one.
 
     Everything that the next step depends on must be in the trainer's ``state_dict``, or follow from
-    the seed and the step; what is forgotten shows as a difference here.
+    the seed and the step; anything that is missing shows up as a difference.
 
     Args:
         pipeline: a pipeline file whose run takes seconds.
@@ -115,25 +115,25 @@ def check_kills(
     seed: int = 0,
     allow_local_plugins: bool = False,
 ) -> Counter[str]:
-    """Check that runs which are killed (SIGKILL) at random moments end as if they had not been.
+    """Check that runs that are killed (SIGKILL) at random moments end like an uninterrupted one.
 
-    Each run is a process, started and started again as ``dlpipe run FILE --resume auto`` does it, and killed
-    at a moment that is drawn: at any time, as it begins or resumes, while a checkpoint is being written, just
+    Each run is a process that is started again and again as by ``dlpipe run FILE --resume auto``, and killed
+    at a random moment: at any time, as it begins or resumes, while a checkpoint is being written, just
     after something was logged.
 
     Args:
         pipeline: a pipeline file whose run takes seconds and saves checkpoints often.
         folder: where runs may be kept; empty.
         assignments: changes to the pipeline, such as ``"trainer.steps=200"``.
-        kills: how many at least; a run that ends before its time is followed by another.
-        seed: of the moments.
+        kills: the minimum number of kills; if a run ends before it is killed, another one follows.
+        seed: of the random moments.
         allow_local_plugins: let the pipeline run Python files that it names.
 
     Returns:
         how many processes were killed at which moments.
 
     Raises:
-        AssertionError: naming the first difference; or a run failed, or none can be killed.
+        AssertionError: naming the first difference; or a run failed, or none could be killed.
     """
     work = (Path(pipeline).absolute(), [*assignments], allow_local_plugins, dict(os.environ))
     stages = load_pipeline(pipeline, load_plugins(), [*assignments], allow_local_plugins=allow_local_plugins).stages
@@ -157,7 +157,7 @@ def check_kills(
 
 
 def _start(runs: Path, *work: Any) -> BaseProcess:
-    """Start a process that runs a pipeline, or goes on with its unfinished run."""
+    """Start a process that runs a pipeline, or resumes its unfinished run."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dlpipe.testing", "torch._dynamo"])  # imported once, not once per kill
     runs.mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ def _end_well(process: BaseProcess, runs: Path) -> None:
 
 
 def _killed(process: BaseProcess, runs: Path, seconds: float, draw: random.Random) -> str:
-    """Kill a process at a moment that is drawn, and return which; an empty text if it ended before."""
+    """Kill a process at a random moment, and return which; an empty string if it ended before."""
     moments = ["at any time", "as it began", "in a save", "after a line was logged"]
     name = draw.choice(moments)
     if name in moments[2:]:
@@ -209,7 +209,7 @@ def _killed(process: BaseProcess, runs: Path, seconds: float, draw: random.Rando
 
 
 def _saving(runs: Path) -> str:
-    """Return the names of the checkpoints that are being written, an empty text where there is none."""
+    """Return the names of the checkpoints that are being written, an empty string if there are none."""
     with contextlib.suppress(OSError):  # folders come and go meanwhile
         folders = [*runs.glob("*/latest/checkpoints"), *runs.glob("*/latest/stages/*/checkpoints")]
         names = [name for folder in folders for name in os.listdir(folder)]  # noqa: PTH208  fast, as it is asked often
@@ -218,7 +218,7 @@ def _saving(runs: Path) -> str:
 
 
 def _logged(runs: Path) -> str:
-    """Return how much was logged, an empty text if nothing was."""
+    """Return the sizes of the metrics files, an empty string if there are none."""
     with contextlib.suppress(OSError):
         files = [*runs.glob(f"*/latest/{METRICS}"), *runs.glob(f"*/latest/stages/*/{METRICS}")]
         return " ".join(str(path.stat().st_size) for path in files)
@@ -230,7 +230,7 @@ def _newest(runs: Path, stage: str) -> Path:
 
 
 def comparable_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a stage's ``metrics.jsonl`` without what depends on the clock."""
+    """Return the lines of a stage's ``metrics.jsonl`` without the values that depend on the clock."""
     records = MetricsLog(folder / METRICS).records()
     return [{name: value for name, value in record.items() if name not in WALL_CLOCK} for record in records]
 
@@ -246,10 +246,10 @@ def assert_same_outcome(whole: Path, stopped: Path, what: str) -> None:
         if right != other:
             names = [name for name in right if right[name] != other.get(name)]
             difference = (
-                f"{names[0]} is {other.get(names[0])}, undisturbed {right[names[0]]}" if names else json.dumps(other)
+                f"{names[0]} is {other.get(names[0])}, uninterrupted {right[names[0]]}" if names else json.dumps(other)
             )
             raise AssertionError(f"{what}: at step {right['step']}, {difference}")
-    assert len(wanted) == len(found), f"{what}: {len(found)} lines of metrics, undisturbed {len(wanted)}"
+    assert len(wanted) == len(found), f"{what}: {len(found)} lines of metrics, uninterrupted {len(wanted)}"
     last = [Checkpoints(folder / "checkpoints").latest() for folder in (whole, stopped)]
     assert last[0] is not None
     assert last[1] is not None

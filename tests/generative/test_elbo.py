@@ -51,7 +51,7 @@ def test_the_mean_of_weights_is_taken_not_of_their_logarithms():
     assert_close(importance_weighted(torch.tensor([[0.0], [math.log(3)]])), torch.tensor([math.log(2)]))
 
 
-def test_the_same_numbers_come_again_and_training_draws_on_undisturbed(examples):
+def test_the_same_numbers_come_again_and_training_draws_on_uninterrupted(examples):
     judge, coder = Elbo(importance_samples=3), model()
     torch.manual_seed(5)
     wanted = torch.rand(1)

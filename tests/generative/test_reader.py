@@ -31,7 +31,7 @@ def test_it_learns_to_read(stripes):
     assert torch.equal(reader.read(images), wanted)
 
 
-def test_it_learns_the_same_each_time_and_training_draws_on_undisturbed(stripes):
+def test_it_learns_the_same_each_time_and_training_draws_on_uninterrupted(stripes):
     torch.manual_seed(5)
     wanted = torch.rand(1)
     torch.manual_seed(5)

@@ -39,7 +39,7 @@ def test_with_noise_it_is_judged_by_the_images_without(examples):
     assert found["mse"] != Reconstruction((0.0, 1.0)).evaluate(model(), examples)["mse"]
 
 
-def test_noise_is_the_same_each_time_and_training_draws_on_undisturbed(examples):
+def test_noise_is_the_same_each_time_and_training_draws_on_uninterrupted(examples):
     judge, coder = Reconstruction((0.0, 1.0), noise=0.5), model()
     torch.manual_seed(5)
     wanted = torch.rand(1)

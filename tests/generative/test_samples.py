@@ -28,7 +28,7 @@ def test_a_walk_to_where_one_stands_already_is_no_walk():
     assert_close(spherical(place, place, 3), place.expand(3, 7), atol=1e-3, rtol=1e-3)
 
 
-def test_the_same_images_are_drawn_each_time_and_training_draws_on_undisturbed(dark_examples):
+def test_the_same_images_are_drawn_each_time_and_training_draws_on_uninterrupted(dark_examples):
     judge, net = Samples((-1.0, 1.0), count=6), model()
     torch.manual_seed(5)
     wanted = torch.rand(1)

@@ -1,4 +1,4 @@
-"""Using a trained run: judging it on a split, and applying it to what a person gives."""
+"""Using a trained run: evaluating it on a split, and predicting for items."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def open_run(
         assignments: changes to the run's pipeline, such as ``"data.path=/elsewhere"``.
 
     Raises:
-        InputError: it is no run, has no such stage, no such checkpoint, or none yet.
+        InputError: it is not a run folder, or has no such stage, no such checkpoint, or no checkpoint yet.
     """
     folder = RunFolder.open(path)
     pipeline = load_pipeline(
@@ -88,7 +88,7 @@ def open_stage(
 
 
 def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) -> TrainedStage:
-    """Open what a reference in `pipeline` means: a stage of this run, or another run.
+    """Open what a reference in `pipeline` stands for: a stage of this run, or another run.
 
     Raises:
         InputError: as for `open_run`.

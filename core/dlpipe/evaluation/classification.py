@@ -1,4 +1,4 @@
-"""How well classes are told apart: shares of right answers, calibration, and which class is taken for which.
+"""How well a classifier works: accuracy, F1, calibration, and the confusion of classes.
 
 Axes: N examples, B of a batch, K classes, M bins of confidence.
 """
@@ -23,20 +23,20 @@ from dlpipe.protocols import Batch, SupportsNames
 
 #: Bins of confidence, as in Guo et al. 2017.
 BINS = 15
-#: ``accuracy_top5`` says something from so many classes up.
+#: ``accuracy_top5`` is reported from this number of classes up.
 TOP, TOP_FROM = 5, 10
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answered, in the order of the split; examples without a target are left out.
+    """The predictions of a model, in the order of the split; examples without a target are left out.
 
     Args:
         rows: (N,) numbers of the examples in their split.
         targets: (N,) class numbers.
         predicted: (N,) class numbers.
-        confidence: (N,) what the model takes the probability of its answer for, float64; None where it gives no logits.
-        in_top: (N,) whether the target is among the five classes of the highest logits; None likewise.
+        confidence: (N,) the probability that the model gives its prediction, float64; None if it returns no logits.
+        in_top: (N,) whether the target is among the five classes with the highest logits; None if it returns no logits.
     """
 
     rows: Tensor
@@ -47,16 +47,16 @@ class Answers:
 
     @property
     def right(self) -> Tensor:
-        """(N,) whether each answer is right."""
+        """(N,) whether each prediction is right."""
         return self.predicted == self.targets
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """Share of right predictions."""
         return float(self.right.double().mean())
 
     def worst_first(self) -> Tensor:
-        """Return the places (N,) of all answers: the most confidently wrong first, the most confidently right last."""
+        """Return the indices (N,) of all predictions, from the most confidently wrong to the most confidently right."""
         if self.confidence is None:
             return self.right.int().argsort(stable=True)
         badness = torch.where(self.right, -1 - self.confidence, self.confidence)
@@ -64,17 +64,17 @@ class Answers:
 
 
 def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int) -> Answers:
-    """Return what a model answered in a pass of `Examples`; it stays on the device until the end of the pass.
+    """Return the predictions of a pass of `Examples`; they stay on the device until the end of the pass.
 
     Raises:
-        InputError: data or model are not about classes of whole examples, or about others than these.
+        InputError: data or model do not classify whole examples, or have other classes than these.
     """
     found: dict[str, list[Tensor]] = defaultdict(list)
     for batch, outputs, predicted in passed:
         targets = _targets(batch, predicted)
         parts = {"rows": batch["rows"], "targets": targets, "predicted": predicted}
         if isinstance(outputs, Tensor) and outputs.is_floating_point() and outputs.shape == (len(targets), num_classes):
-            chosen = predicted.clamp(0, num_classes - 1)[:, None]  # an answer beyond them is named below
+            chosen = predicted.clamp(0, num_classes - 1)[:, None]  # a prediction out of range is reported below
             parts["confidence"] = outputs.double().softmax(1).gather(1, chosen)[:, 0]
             parts["in_top"] = (outputs.topk(min(TOP, num_classes)).indices == targets[:, None]).any(1)
         for name, part in parts.items():
@@ -90,14 +90,14 @@ def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int) -> An
 
 
 def confusion_of(answers: Answers, num_classes: int) -> Tensor:
-    """Return how often each class (K, rows) was taken for which (K, columns)."""
+    """Return the confusion matrix (K, K): rows are true classes, columns predicted ones."""
     pairs = answers.targets * num_classes + answers.predicted
     return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores (K,) of each class; NaN where there is nothing to divide by."""
+    """Scores (K,) of each class; NaN if the denominator is zero."""
 
     precision: Tensor
     recall: Tensor
@@ -113,14 +113,14 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether answers are as often right as the model believes: M bins of equal width between 0 and 1.
+    """Whether predictions are right as often as their confidence says: M bins of equal width from 0 to 1.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599, section 2.
 
     Args:
-        counts: (M,) answers by confidence; a bin holds its upper edge.
+        counts: (M,) predictions by confidence; a bin includes its upper edge.
         confidence: (M,) their mean confidence, NaN in an empty bin.
-        accuracy: (M,) how many of them are right, likewise.
+        accuracy: (M,) share of right ones, NaN in an empty bin.
     """
 
     counts: Tensor
@@ -129,7 +129,7 @@ class Calibration:
 
     @classmethod
     def of(cls, confidence: Tensor, right: Tensor) -> Calibration:
-        """Return the calibration of answers with `confidence` (N,), of which some are `right` (N,)."""
+        """Return the calibration of predictions with `confidence` (N,) of which those in `right` (N,) are right."""
         bins = torch.bucketize(confidence, torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1])
         counts = torch.bincount(bins, minlength=BINS)
         sums = (torch.bincount(bins, weights=of.double(), minlength=BINS) for of in (confidence, right))
@@ -137,22 +137,21 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: mean distance between confidence and accuracy, over all answers."""
+        """The expected calibration error: the mean distance between confidence and accuracy over all predictions."""
         return float((self.counts * (self.accuracy - self.confidence).abs()).nansum() / self.counts.sum())
 
 
 class Classification:
-    """Judge a classifier on any data with one class per example (``targets``, (B,)).
+    """Evaluate a classifier on any data with one class per example (``targets``, (B,)).
 
     ``evaluate`` gives
 
-    * ``accuracy``, the share of right answers;
-    * ``accuracy_macro``, the mean over classes of the share that was found (recall); a class that never occurs in
-      the split is left out;
+    * ``accuracy``, the share of right predictions;
+    * ``accuracy_macro``, the mean recall over classes; a class that never occurs in the split is left out;
     * ``f1_macro``, the mean over classes of F1; a class that occurs and is never predicted counts 0, as does
       one that is predicted and never occurs; one that neither occurs nor is predicted is left out;
-    * ``accuracy_top5``, how often the right class is among the five of the highest logits; from 10 classes up;
-    * ``ece``, the expected calibration error: how far confidence and accuracy are apart, 0 to 1, in 15 bins.
+    * ``accuracy_top5``, how often the right class is among the five with the highest logits; from 10 classes up;
+    * ``ece``, the expected calibration error: the difference between confidence and accuracy, 0 to 1, in 15 bins.
 
     The last two need a model that returns logits (B, K). ``write`` gives ``classes.csv`` (each class; a score that
     is not defined is empty), ``confusion.csv`` and ``confusion.png`` (rows true, columns predicted),
@@ -171,7 +170,7 @@ class Classification:
         self._names: Callable[[], Sequence[str]] | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Count right and wrong answers."""
+        """Compute the metrics of a split."""
         answers = self._answers = collect(examples.predictions(model), len(self._labels))
         data = examples.data
         self._names = (lambda: data.names(examples.split)) if isinstance(data, SupportsNames) else None
@@ -228,7 +227,7 @@ class Classification:
 def _targets(batch: Batch, predicted: Tensor) -> Tensor:
     if "targets" not in batch:
         raise InputError(
-            f"classes are judged by the column 'targets', but the data has {', '.join(batch)}; "
+            f"the evaluator needs the column 'targets', but the data has {', '.join(batch)}; "
             "choose data with one class per example"
         )
     targets = batch["targets"]
@@ -240,8 +239,8 @@ def _targets(batch: Batch, predicted: Tensor) -> Tensor:
         )
     if predicted.shape != targets.shape:
         raise InputError(
-            f"the model predicts {tuple(predicted.shape)} for targets {tuple(targets.shape)}; expected one class per "
-            "example: choose a model that classifies whole examples"
+            f"the predictions have shape {tuple(predicted.shape)}, the targets {tuple(targets.shape)}; expected one "
+            "class per example: choose a model that classifies whole examples"
         )
     return targets
 

@@ -16,14 +16,14 @@ from dlpipe.figures import BLUE, GREY, ORANGE, drawing, shortened, thinned
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Up to so many classes, cells are large enough for their numbers.
+#: Up to this many classes, cells are large enough for their numbers.
 NUMBERED = 20
-#: Class names beside an axis, at most.
+#: At most this many class names along an axis.
 NAMED = 40
 
 
 def draw_confusion(path: Path, confusion: Tensor, labels: Sequence[str]) -> None:
-    """Draw how often each class was taken for which (K, K): counts, and shares of the true class."""
+    """Draw a confusion matrix (K, K): counts, and shares of the true class."""
     size = min(max(0.45 * len(labels), 2.2), 9.0)
     margin = 0.09 * max(len(shortened(label)) for label in labels)
     shares = (confusion / confusion.sum(1, keepdim=True)).nan_to_num(0.0)
@@ -35,7 +35,7 @@ def draw_confusion(path: Path, confusion: Tensor, labels: Sequence[str]) -> None
 
 def _matrix(axes: Axes, values: Tensor, labels: Sequence[str], shown: str, title: str) -> None:
     highest = max(float(values.max()), 1.0)
-    # The root of the values: a few mistakes beside hundreds of right answers stay visible.
+    # The root of the values: a few mistakes next to hundreds of right predictions stay visible.
     image = axes.imshow(values.sqrt().numpy(), cmap="Blues", vmin=0, vmax=highest**0.5)
     ticks = thinned(labels, NAMED)
     upright = max(map(len, ticks.values())) > 3
@@ -69,12 +69,12 @@ def _number(axes: Axes, values: Tensor, shown: str, highest: float) -> None:
 
 
 def draw_calibration(path: Path, counts: Tensor, confidence: Tensor, accuracy: Tensor, error: float) -> None:
-    """Draw accuracy against confidence, and how many answers there are of each confidence.
+    """Draw accuracy against confidence, and the distribution of confidence.
 
     Args:
-        counts: (M,) answers in bins of equal width.
+        counts: (M,) predictions in bins of equal width.
         confidence: (M,) their mean confidence, NaN in an empty bin.
-        accuracy: (M,) how many of them are right, likewise.
+        accuracy: (M,) share of right ones, NaN in an empty bin.
         error: expected calibration error.
     """
     width = 1 / len(counts)
@@ -83,7 +83,7 @@ def draw_calibration(path: Path, counts: Tensor, confidence: Tensor, accuracy: T
     with drawing(path, 4.6, 5.4) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.bar(middles, heights, width, color=BLUE, edgecolor="white", label="accuracy of the bin")
-        upper.plot([0, 1], [0, 1], "--", color=GREY, label="as often right as believed")
+        upper.plot([0, 1], [0, 1], "--", color=GREY, label="perfect calibration")
         upper.plot(
             confidence.tolist(),
             accuracy.tolist(),

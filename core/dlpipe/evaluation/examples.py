@@ -18,19 +18,19 @@ from dlpipe.protocols import Batch, Data
 
 #: Sequences and small images; evaluation keeps no gradients, so larger than in training.
 BATCH_SIZE = 256
-#: Batches and outputs of a pass that are kept for the next evaluator rather than computed again.
+#: Batches and outputs of a pass that are cached for the next evaluator instead of computed again.
 KEPT_BYTES = 500_000_000
 
 
 class Examples:
-    """The examples of one split, unshuffled, and what a model makes of them.
+    """The examples of one split, unshuffled, and the predictions of a model for them.
 
     Args:
         split: its name.
-        limit: look at the first so many batches only (for trying things out).
+        limit: only use this many batches, the first ones (for trying things out).
 
     Attributes:
-        data: the component that the split belongs to, for `present` and the like.
+        data: the component that the split belongs to, for `present` and similar methods.
         compute: where the model is.
         limit: as given; for evaluators that have no batches to count.
     """
@@ -45,8 +45,8 @@ class Examples:
     def predictions(self, model: nn.Module) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate over (batch, outputs, predictions); a batch holds ``rows`` (B,), its numbers in the split.
 
-        The pass is shared: a second evaluator of the same model gets what the first one got, until
-        `forget`. The model is in evaluation mode meanwhile and knows no gradients.
+        The pass is shared: a second evaluator of the same model gets the outputs computed for the first one, until
+        `forget`. The model is in evaluation mode, and no gradients are computed.
         """
         if self._batches is None:
             self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self.compute, training=False)
@@ -54,11 +54,11 @@ class Examples:
         return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
 
     def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
-        """Iterate in the same way over other examples (these ones with noise, say); nothing of it is kept."""
+        """Iterate in the same way over other examples (the same ones with noise, for example); nothing is cached."""
         return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self.compute, training=False)))
 
     def forget(self) -> None:
-        """Drop the kept outputs; the model has changed."""
+        """Drop the cached outputs; the model has changed."""
         self._kept, self._kept_for = [], None
 
     def _pass(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:

@@ -1,4 +1,4 @@
-"""Calling the callbacks of a run, each guarded from the others and the run from all of them."""
+"""Calling the callbacks of a run, isolated from each other and from the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Callbacks:
 
     Args:
         callbacks: by the name that the file gives them.
-        report: told once about a callback that raised and is off from then on.
+        report: called once for a callback that raised; it is disabled from then on.
     """
 
     def __init__(self, callbacks: Mapping[str, object], run: RunView, report: Callable[[str], None]) -> None:
@@ -23,7 +23,7 @@ class Callbacks:
         self._run, self._report = run, report
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call a lifecycle hook of every callback that is still on."""
+        """Call a lifecycle hook of every callback that is still enabled."""
         arguments["run"] = self._run
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         for implementation in sorted(implementations, key=lambda item: self._order.index(item.plugin_name)):
@@ -32,6 +32,6 @@ class Callbacks:
             except Exception as error:  # whatever it is, it must not end the run
                 self._manager.unregister(name=implementation.plugin_name)
                 self._report(
-                    f"callback [callbacks.{implementation.plugin_name}] failed in {hook} and is off for the rest of "
-                    f"the run: {type(error).__name__}: {error}"
+                    f"callback [callbacks.{implementation.plugin_name}] failed in {hook} and is disabled for the "
+                    f"rest of the run: {type(error).__name__}: {error}"
                 )

@@ -1,7 +1,7 @@
-"""Where a NaN came from: the steps since the last checkpoint are taken again, watched closely.
+"""Where a NaN came from: the steps since the last checkpoint are repeated and every tensor is checked.
 
-Training itself looks at the loss only at log points, so that no step waits. As a run can be repeated
-exactly, the close look is cheap: it happens once, and only when something is wrong.
+Training itself reads the loss only at log points, so that no step waits for the device. Since a run can be repeated
+exactly, the search is cheap: it happens once, and only if something is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dlpipe.protocols import Trainer
 
 
 def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) -> str:
-    """Take steps until the first non-finite number and say in a sentence where it is.
+    """Take steps until the first non-finite number, and return a sentence that says where it is.
 
     Args:
         trainer: at `step`, in the state of an earlier checkpoint.
@@ -31,7 +31,7 @@ def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) 
         with _watched(model) as found:
             metrics = next(steps)
         if "loss" in metrics and not _finite(metrics["loss"]) and not (found and found[0].startswith("output")):
-            return f"The first non-finite tensor is the loss of step {step}; what the model put out was finite."
+            return f"The first non-finite tensor is the loss of step {step}; the model's outputs were finite."
         if found:
             return f"The first non-finite tensor is the {found[0]}, at step {step}."
         if broken := [name for name, value in metrics.items() if not _finite(value)]:
@@ -39,7 +39,7 @@ def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) 
         for name, parameter in model.named_parameters():
             if not _finite(parameter):
                 return f"The first non-finite tensor is the weight `{name}`, after the update of step {step}."
-    return "Taking the steps again gave finite numbers: the run is not repeatable on this device."
+    return "Repeating the steps gave finite numbers: the run is not repeatable on this device."
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
 
         return look
 
-    # Gradients as they come, last layer first: the first one that is broken broke those before it, and
+    # Gradients arrive from the last layer to the first: the first non-finite one caused those of earlier layers, and
     # clipping would spread it over all of them.
     handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules()]
     handles += [

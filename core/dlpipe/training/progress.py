@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere, and ``log.txt``."""
+"""What the user sees of a run: a progress bar on a terminal, plain lines elsewhere, and ``log.txt``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
-#: Seconds between two plain lines about log points, so that a log file of a batch job stays short.
+#: Seconds between two plain lines about log points, to keep the log file of a batch job short.
 PLAIN_INTERVAL = 10.0
 
 
 class Progress:
-    """Reports on a run. Use it as a context; lines go to `log` with their time as well.
+    """Reports on a run. Use it as a context manager; lines also go to `log`, with their time.
 
     Args:
         log: ``log.txt`` of the run, None for none.
@@ -43,7 +43,7 @@ class Progress:
         self.stop()
 
     def start(self, step: int, total: int | None) -> None:
-        """Begin to show progress from `step` to `total`."""
+        """Start showing progress from `step` to `total`."""
         self._total = total
         self._last_plain = time.monotonic()
         if self._console.is_terminal:
@@ -60,18 +60,18 @@ class Progress:
             self._task = self._bar.add_task("", total=total, completed=step, numbers="")
 
     def stop(self) -> None:
-        """End the live bar."""
+        """Remove the progress bar."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
     def message(self, text: str, style: str | None = None) -> None:
-        """Say one thing."""
+        """Print one message."""
         self._console.print(text, style=style, markup=False, emoji=False)
         self._note(text)
 
     def warning(self, text: str) -> None:
-        """Say one thing that the user should look into."""
+        """Print something that the user should look into."""
         self.message(f"warning: {text}", style="yellow")
 
     def logged(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
@@ -95,7 +95,7 @@ class Progress:
 
     def _note(self, text: str, only_file: bool = False) -> None:
         if self._log:
-            # A full disk ends the run where something counts that is lost; these lines do not.
+            # A full disk ends the run when something important cannot be saved; these lines are not.
             with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {'  ' if only_file else ''}{text}\n")
 

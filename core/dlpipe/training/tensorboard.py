@@ -17,7 +17,7 @@ class TensorBoard:
 
     @hookimpl
     def dlpipe_run_start(self, run: RunView) -> None:
-        """Open an events file; what a killed process wrote after its checkpoint is struck out."""
+        """Open an events file; what a killed process wrote after its checkpoint is purged."""
         self._writer = SummaryWriter(str(run.folder), purge_step=run.resumed_step + 1 if run.resumed_step else None)
 
     @hookimpl
@@ -32,7 +32,7 @@ class TensorBoard:
 
     @hookimpl
     def dlpipe_checkpoint_saved(self) -> None:
-        """Have on disk what the checkpoint stands for."""
+        """Flush the events up to the checkpoint to disk."""
         if self._writer:
             self._writer.flush()
 

@@ -602,7 +602,7 @@ def test_check_resume_names_what_a_forgetful_trainer_forgot(project, monkeypatch
     remember = Supervised.state_dict
     monkeypatch.setattr(Supervised, "state_dict", lambda self: remember(self) | {"batches": {"epoch": 0, "seen": 0}})
 
-    with pytest.raises(AssertionError, match=r"stopped after step 7: at step 8, train/loss is .*, undisturbed"):
+    with pytest.raises(AssertionError, match=r"stopped after step 7: at step 8, train/loss is .*, uninterrupted"):
         check_resume("points.toml", project / "runs", stops=(7,), allow_local_plugins=True)
 
 

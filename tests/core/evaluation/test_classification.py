@@ -201,7 +201,7 @@ def test_the_most_confidently_wrong_answer_comes_first():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"logits": torch.zeros(2, 3)}, "by the column 'targets', but the data has logits, rows; choose data"),
+        ({"logits": torch.zeros(2, 3)}, "needs the column 'targets', but the data has logits, rows; choose data"),
         (
             {"logits": torch.zeros(2, 3), "targets": torch.zeros(2)},
             r"targets are float32 of shape \(2,\); expected one",
@@ -212,7 +212,7 @@ def test_the_most_confidently_wrong_answer_comes_first():
         ),
         (
             {"logits": torch.zeros(2, 5, 3), "targets": torch.tensor([1, 2])},
-            r"the model predicts \(2, 5\) for targets \(2,\); expected one class per example: choose a model",
+            r"the predictions have shape \(2, 5\), the targets \(2,\); expected one class per example: choose a model",
         ),
         (
             {"logits": torch.zeros(2, 3), "targets": torch.tensor([1, 3])},

@@ -78,7 +78,7 @@ def test_a_callback_that_raises_is_named_once_and_off_and_the_others_go_on():
     assert [note[:2] for note in notes] == [("first", 1), ("last", 1), ("first", 2), ("last", 2)]
     assert failing.calls == ["epoch"]
     assert reports == [
-        "callback [callbacks.bad] failed in dlpipe_epoch_end and is off for the rest of the run: KeyError: 'loss'"
+        "callback [callbacks.bad] failed in dlpipe_epoch_end and is disabled for the rest of the run: KeyError: 'loss'"
     ]
 
 

@@ -437,7 +437,7 @@ def test_a_callback_that_raises_is_named_once_and_the_run_goes_on(tmp_path):
     loop = build(tmp_path, steps=9, callbacks={"bad": Failing(), "notes": Everything()})
 
     assert loop.run() == "9 steps done"
-    assert loop.parts.out.getvalue().count("[callbacks.bad] failed in dlpipe_step_logged and is off") == 1
+    assert loop.parts.out.getvalue().count("[callbacks.bad] failed in dlpipe_step_logged and is disabled") == 1
 
 
 @pytest.mark.parametrize(("hook", "step"), [("logged", 3), ("epoch", 4), ("evaluated", 4), ("saved", 5)])

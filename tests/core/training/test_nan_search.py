@@ -109,13 +109,13 @@ def test_a_weight_that_an_update_broke_is_named():
 def test_a_loss_that_overflows_alone_is_told():
     found = diagnosis(LossNet(nn.Identity()))
 
-    assert found == "The first non-finite tensor is the loss of step 1; what the model put out was finite."
+    assert found == "The first non-finite tensor is the loss of step 1; the model's outputs were finite."
 
 
 def test_steps_that_cannot_be_repeated_are_told():
     found = diagnosis(Net(nn.Identity()))
 
-    assert found == "Taking the steps again gave finite numbers: the run is not repeatable on this device."
+    assert found == "Repeating the steps gave finite numbers: the run is not repeatable on this device."
 
 
 def test_looking_leaves_no_hooks_behind():
