@@ -217,7 +217,7 @@ def test_weights_with_a_header_of_a_terabyte_are_refused(tmp_path):
         pytest.param(b"\x80\x04\x95", r"is not UTF-8; save the file as UTF-8", id="a pickle"),
         pytest.param(b'plugins = ["/etc/passwd"]', r"lies outside the folder of the pipeline file", id="a far plugin"),
         pytest.param(b'plugins = ["../evil.py"]', r"lies outside the folder of the pipeline file", id="plugin above"),
-        pytest.param(b'plugins = ["evil.py"]', r"would run code of yours; allow it", id="a plugin"),
+        pytest.param(b'plugins = ["evil.py"]', r"would run Python code; allow it", id="a plugin"),
         pytest.param(b'name = "../../x"', r"expected a name of letters", id="a name that leads out"),
         pytest.param(b'[model]\nuse = "os.system"', r"no installed plugin has the namespace 'os'", id="a function"),
     ],

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
-from dlpipe.config.check import SWEEP, check_source
+from dlpipe.config.check import check_source
 from dlpipe.config.source import read_source
+from dlpipe.config.tables import SWEEP
 from dlpipe.errors import PipelineError
 from dlpipe.registry.loading import Registry
 from dlpipe.sweep.plan import plan

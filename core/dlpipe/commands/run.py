@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
-from dlpipe.config.check import SWEEP, load_pipeline
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.tables import SWEEP
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target

@@ -14,10 +14,12 @@ from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
-from dlpipe.config.check import PROVIDED, load_pipeline, options_of
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.config.signatures import Computed, Parameter, read_signature
+from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.source import KeyPath
+from dlpipe.config.tables import PROVIDED, options_of
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.fields import describe
 from dlpipe.messages import nearest, shown

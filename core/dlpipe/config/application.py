@@ -13,10 +13,11 @@ from typing import Any
 
 import pydantic
 
-from dlpipe.config.check import adapter
+from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Stage
-from dlpipe.config.signatures import Computed, Parameter, read_signature
+from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.source import value_of
+from dlpipe.config.values import adapter
 from dlpipe.errors import InputError
 from dlpipe.fields import describe
 from dlpipe.messages import shown

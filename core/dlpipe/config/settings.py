@@ -7,13 +7,17 @@ Like a component's, these signatures are the schema: `Settings` of the top level
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from dlpipe.fields import NonNegative, Positive, PositiveFloat
+
+#: Former names of the settings and options below, and their current names: a file that uses a former name gets an
+#: error that gives the current one.
+RENAMED: Mapping[str, Mapping[str, str]] = {"pipeline": {}, "trainer": {}, "evaluator": {}}
 
 
 @dataclass(frozen=True)

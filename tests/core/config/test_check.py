@@ -1,4 +1,4 @@
-"""Every kind of mistake is named at its line, all of them at once; what is right is understood."""
+"""Every kind of mistake is reported at its line, all of them at once; a correct file is understood."""
 
 import json
 import tomllib
@@ -9,9 +9,12 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlpipe.config.check import Reference, adapter, check_source, load_pipeline
-from dlpipe.config.signatures import Computed
+from dlpipe.config.check import check_source, load_pipeline
+from dlpipe.config.defaults import Computed
+from dlpipe.config.pipeline import Reference
+from dlpipe.config.settings import RENAMED
 from dlpipe.config.source import source_of_text
+from dlpipe.config.values import adapter
 from dlpipe.errors import InputError, PipelineError, PluginError
 from dlpipe.messages import shown
 from dlpipe.registry.loading import Registry
@@ -55,7 +58,7 @@ def changed(line, text, base=GOOD):
     return "\n".join(lines) + "\n"
 
 
-# What is right
+# Correct files
 
 
 def test_a_pipeline_is_understood(load):
@@ -75,7 +78,7 @@ def test_a_pipeline_is_understood(load):
     assert stage.callbacks["log"].values == {"num_classes": 5, "every": 1}
 
 
-def test_a_trainer_that_makes_its_model_needs_no_table_for_it(load):
+def test_a_trainer_that_builds_its_own_model_needs_no_model_table(load):
     text = 'name = "x"\n[data]\nuse = "fake.images"\n[trainer]\nuse = "fake.play"\nsteps = 3\n'
 
     assert load(text).stages[""].model is None
@@ -121,7 +124,7 @@ def test_defaults_that_toml_cannot_hold_are_left_to_torch(load, write, name):
     assert load(write(text)).plain() == pipeline.plain()
 
 
-def test_a_date_survives_where_any_value_is_welcome(load):
+def test_a_date_survives_where_any_value_is_accepted(load):
     pipeline = load(GOOD, ["data.extra=2020-01-31", "data.table={ a = [10:30:00] }"])
 
     plain = pipeline.plain()["data"]
@@ -145,7 +148,7 @@ def test_a_date_survives_where_any_value_is_welcome(load):
         ("bias=false", False),
     ],
 )
-def test_a_value_that_fits_is_taken(load, assignment, value):
+def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
     found = load(GOOD, [f"model.{assignment}"]).stages[""].model.values[assignment.partition("=")[0]]
 
     assert found == value
@@ -176,7 +179,7 @@ def test_a_value_that_fits_is_taken(load, assignment, value):
         ("trainer.goal=up", '[trainer] goal = "up": expected one of "max", "min"'),
         ("trainer.optimizer.lr=fast", '[trainer.optimizer] lr = "fast": expected a number'),
         ("data.path=3", "[data] path = 3: expected a path"),
-        ("data.path=~no-such-user/x", '[data] path = "~no-such-user/x": there is no such user'),
+        ("data.path=~no-such-user/x", '[data] path = "~no-such-user/x": no such user'),
         ("data.pair=[1]", "[data] pair = [1]: expected a list of 2: a path, a path"),
         ("data.table=3", "[data] table = 3: expected a table"),
         ("seed=-1", "seed = -1: expected a whole number at least 0"),
@@ -189,11 +192,11 @@ def test_a_value_that_fits_is_taken(load, assignment, value):
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_with_what_was_expected(mistakes, assignment, message):
+def test_a_wrong_value_is_reported_with_what_was_expected(mistakes, assignment, message):
     assert mistakes(GOOD, [assignment]) == [(0, message)]
 
 
-def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tmp_path, monkeypatch):
+def test_a_relative_path_starts_from_the_folder_of_its_file(load, write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(changed(4, 'use = "fake.images"\npath = "here"\nfiles = ["one"]'), "base/base.toml")
     write('extends = "../base/base.toml"\n[data]\npair = ["a", "/b"]\n', "sub/pipeline.toml")
@@ -216,9 +219,13 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
             'use = "fake.imagse"',
             '[data] use = "fake.imagse": no plugin offers this data. Did you mean "fake.images"?',
         ),
-        (4, 'use = "fake.net"', '[data] use = "fake.net": fake.net is a model, not a data.'),
-        (4, "use = 3", '[data] use = 3: expected the name of a data, such as "namespace.name"'),
-        (4, "size = 3", (3, '[data] missing key `use`: expected the name of a data, such as "namespace.name"')),
+        (4, 'use = "fake.net"', '[data] use = "fake.net": fake.net is a model, not a data component.'),
+        (4, "use = 3", '[data] use = 3: expected the name of a data component, such as "namespace.name"'),
+        (
+            4,
+            "size = 3",
+            (3, '[data] missing key `use`: expected the name of a data component, such as "namespace.name"'),
+        ),
         (4, 'use = "a\\nb"', '[data] use = "a\\nb": no plugin offers this data.'),
         (7, "dropuot = 0.5", '[model] dropuot: unknown key of fake.net. Did you mean "dropout"?'),
         (
@@ -245,12 +252,16 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
         (10, 'epochs = 1\nmonitor = "dev/no/f1"', (11, '[trainer] monitor = "dev/no/f1": expected one of dev/right/…')),
         (10, 'epochs = 1\nmonitor = "test/right/f1"', (11, '[trainer] monitor = "test/right/f1": expected one of')),
         (10, 'epochs = 1\nmonitor = "right"', (11, '[trainer] monitor = "right": expected one of dev/right/…')),
-        (12, "[evaluators]", (13, "[evaluators] use: give each evaluator a name, such as [evaluators.mine]")),
-        (12, '[evaluators."../x"]', '"../x" is no name for a evaluator; expected letters, digits'),
-        (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adadelta" }'),
+        (
+            12,
+            "[evaluators]",
+            (13, '[evaluators] use = "fake.accuracy": give each evaluator a name, such as [evaluators.mine]'),
+        ),
+        (12, '[evaluators."../x"]', '"../x" cannot be the name of an evaluator; expected letters, digits'),
+        (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adam" }'),
         (11, "optimizer = { lr = 1 }", '[trainer] optimizer = {"lr": 1}: expected a table such as'),
         (11, 'optimizer = { use = "adm" }', '[trainer] optimizer use = "adm": unknown optimizer. Did you mean "adam"?'),
-        (11, 'optimizer = { use = "zz" }', '[trainer] optimizer use = "zz": unknown optimizer. There are adadelta,'),
+        (11, 'optimizer = { use = "zz" }', '[trainer] optimizer use = "zz": unknown optimizer. There are adam, adamw,'),
         (
             11,
             'optimizer = { use = "adam", learning_rate = 1 }',
@@ -279,7 +290,7 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
         (11, 'schedule = { use = "step", step_size = "3" }', '[trainer.schedule] step_size = "3": expected a whole'),
     ],
 )
-def test_a_mistake_is_named_at_its_line(mistakes, line, text, expected):
+def test_a_mistake_is_reported_at_its_line(mistakes, line, text, expected):
     at, expected = expected if isinstance(expected, tuple) else (line, expected)
 
     found = mistakes(changed(line, text))
@@ -290,18 +301,18 @@ def test_a_mistake_is_named_at_its_line(mistakes, line, text, expected):
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ([1], (1, 'missing key `name`; expected at the top of the file, such as name = "slot-filling"')),
+        ([1], (1, 'missing key `name`; expected it at the top of the file, such as name = "slot-filling"')),
         (
             [3, 4],
-            (1, 'missing table [data]; expected `use = "…"` (there are fake.images, fake.words, text.atis, text.f'),
+            (1, 'missing table [data]; add it with use = "…" (available: fake.images, fake.words, text.atis, te'),
         ),
-        ([5, 6, 7], (1, "missing table [model]; expected")),
-        ([8, 9, 10, 11], (1, "missing table [trainer]; expected")),
+        ([5, 6, 7], (1, "missing table [model]; add it with")),
+        ([8, 9, 10, 11], (1, "missing table [trainer]; add it with")),
         ([9], (8, "[trainer] missing key `use`: expected the name of a trainer")),
         ([16], (14, "[callbacks.log] missing key `num_classes` of fake.watch: expected a whole number")),
     ],
 )
-def test_what_is_missing_is_named(mistakes, lines, expected):
+def test_a_missing_key_or_table_is_reported(mistakes, lines, expected):
     text = "".join(line for number, line in enumerate(GOOD.splitlines(True), 1) if number not in lines)
 
     ((line, message),) = mistakes(text)
@@ -310,26 +321,26 @@ def test_what_is_missing_is_named(mistakes, lines, expected):
     assert message.startswith(expected[1])
 
 
-def test_a_table_that_is_a_value_is_named(mistakes):
+def test_a_value_in_place_of_a_table_is_reported(mistakes):
     text = 'name = "x"\ndata = 3\n[model]\nuse = "fake.net"\n[trainer]\nuse = "fake.fit"\nepochs = 1\n'
 
-    assert mistakes(text)[0] == (2, 'data = 3: expected a table with `use = "…"`')
+    assert mistakes(text)[0] == (2, 'data = 3: expected a table with use = "…"')
 
 
-def test_a_parameter_without_default_of_data_must_be_given(mistakes):
+def test_a_required_parameter_of_data_must_be_given(mistakes):
     found = mistakes(GOOD, ["data.use=fake.words"])
 
     assert found == [
         (3, "[data] missing key `must` of fake.words: expected text"),
         (
             5,
-            "[model] fake.net needs `num_classes`, which data fake.words does not tell (fake.images would); "
-            "give it here or change [data]",
+            "[model] fake.net needs `num_classes`, which data fake.words does not provide (fake.images would); "
+            "set it here or change [data]",
         ),
         (
             12,
-            "[evaluators.right] fake.accuracy needs `num_classes`, which data fake.words does not tell "
-            "(fake.images would); give it here or change [data]",
+            "[evaluators.right] fake.accuracy needs `num_classes`, which data fake.words does not provide "
+            "(fake.images would); set it here or change [data]",
         ),
     ]
 
@@ -342,11 +353,11 @@ def test_a_fact_can_be_given_by_the_file_instead(load):
     assert pipeline.stages[""].model.values["num_classes"] == 3
 
 
-def test_facts_of_unknown_data_are_not_asked_for(mistakes):
+def test_facts_of_unknown_data_are_not_required(mistakes):
     assert [line for line, _ in mistakes(changed(4, 'use = "fake.nothing"'))] == [4]
 
 
-def test_all_mistakes_of_a_file_are_named_at_once_and_in_order(mistakes):
+def test_all_mistakes_of_a_file_are_reported_at_once_and_in_order(mistakes):
     found = mistakes("""\
 nmae = "x"
 sede = 3
@@ -382,11 +393,14 @@ def test_a_monitored_evaluator_with_a_mistake_is_one_mistake_and_not_two(mistake
     assert [line for line, _ in mistakes(text, ["trainer.monitor=dev/right/accuracy"])] == [13]
 
 
-def test_a_monitor_without_evaluators_is_named(mistakes):
+def test_a_monitor_without_evaluators_is_reported(mistakes):
     text = "".join(GOOD.splitlines(True)[:11])
 
     assert mistakes(text, ["trainer.monitor=dev/right/accuracy"]) == [
-        (0, '[trainer] monitor = "dev/right/accuracy": there are no [evaluators]')
+        (
+            0,
+            '[trainer] monitor = "dev/right/accuracy": no evaluator runs on the dev split; add one to [evaluators], or remove monitor',
+        )
     ]
 
 
@@ -403,7 +417,7 @@ def test_a_mistake_of_the_command_line_has_no_line(load):
     [
         ("fake.nte", '[model] use = "fake.nte": no plugin offers this model. Did you mean "fake.net"?', 2),
         ("nobody.cnn", "[model] use = \"nobody.cnn\": no installed plugin has the namespace 'nobody' (installed: ", 3),
-        ("fake.far", '[model] use = "fake.far" needs no-such-dist; install it: pip install "dlpipe[far]"', 3),
+        ("fake.far", '[model] use = "fake.far" needs no-such-dist; install with: pip install "dlpipe-fake[far]"', 3),
         (
             "fake.gone",
             '[model] use = "fake.gone" (dlpipe-fake 1.0): nowhere_at_all:Net cannot be imported: ModuleNotFoundError',
@@ -421,7 +435,7 @@ def test_the_exit_code_tells_a_missing_plugin_from_a_wrong_name(load, use, messa
     assert caught.value.exit_code == code
 
 
-def test_a_broken_plugin_that_is_needed_is_named_with_its_cause(entry_point, write):
+def test_a_broken_plugin_that_is_needed_is_reported_with_its_cause(entry_point, write):
     from dlpipe.registry.loading import load_plugins
 
     registry = load_plugins({}, [entry_point("fake", "1 / 0")])
@@ -432,8 +446,8 @@ def test_a_broken_plugin_that_is_needed_is_named_with_its_cause(entry_point, wri
     assert caught.value.exit_code == 3
 
 
-def test_without_any_plugin_nothing_can_be_had(write):
-    with pytest.raises(PipelineError, match=r"missing table \[model\].*there are none") as caught:
+def test_without_plugins_no_component_is_available(write):
+    with pytest.raises(PipelineError, match=r"missing table \[model\].*available: none") as caught:
         load_pipeline(write('name = "x"\n'), Registry())
 
     assert caught.value.exit_code == 2
@@ -446,9 +460,9 @@ def test_without_any_plugin_nothing_can_be_had(write):
     ("line", "text", "expected"),
     [
         (8, 'model = { use = "fake.tuned", encoder = { stage = "frist" } }',
-         (8, '[stages.second.model] encoder = { stage = "frist" }: no such stage. Did you mean "first"?')),
+         (8, '[stages.second.model] encoder = { stage = "frist" }: there is no such stage. Did you mean "first"?')),
         (8, 'model = { use = "fake.tuned", encoder = { stage = "second" } }',
-         (8, "[stages.second.model] encoder: stages wait for each other in a ring: second → second")),
+         (8, "[stages.second.model] encoder: the stages depend on each other in a circle: second → second")),
         (8, 'model = { use = "fake.tuned", encoder = 3 }',
          (8, '[stages.second.model] encoder = 3: expected a trained model: { stage = "…" } or { run = "…" }')),
         (8, 'model = { use = "fake.tuned", encoder = { stage = "first", run = "x" } }',
@@ -456,24 +470,24 @@ def test_without_any_plugin_nothing_can_be_had(write):
         (8, 'model = { use = "fake.tuned" }',
          (8, "[stages.second.model] missing key `encoder` of fake.tuned: expected a trained model")),
         (4, 'model = { use = "fake.tuned", encoder = { stage = "second" } }',
-         (4, "[stages.first.model] encoder: stages wait for each other in a ring: first → second → first")),
+         (4, "[stages.first.model] encoder: the stages depend on each other in a circle: first → second → first")),
         (4, 'model = { use = "fake.net", batch_size = 3 }',
          (4, "`batch_size` belongs to [stages.first.trainer], not to [stages.first.model]")),
         (5, 'modell = { use = "fake.fit" }', (5, '[stages.first] modell: unknown table. Did you mean "model"?')),
-        (5, "", (2, "missing table [stages.first.trainer]; expected")),
-        (2, '[stages."../x"]', (2, '"../x" is no name for a stage; expected letters, digits,')),
-        (2, '[stages.""]', (2, '"" is no name for a stage; expected letters, digits,')),
-        (1, 'name = "x"\n[data]\nuse = "fake.images"', (2, "[data] stands beside [stages]; write it as [stages.NAME.data]")),
-        (1, 'name = "x"\nstages.third = 3', (2, "stages.third = 3: expected a table with [stages.third.data] and so on")),
+        (5, "", (2, "missing table [stages.first.trainer]; add it with")),
+        (2, '[stages."../x"]', (2, '"../x" cannot be the name of a stage; expected letters, digits,')),
+        (2, '[stages.""]', (2, '"" cannot be the name of a stage; expected letters, digits,')),
+        (1, 'name = "x"\n[data]\nuse = "fake.images"', (2, "[data] is outside [stages]; write it as [stages.NAME.data]")),
+        (1, 'name = "x"\nstages.third = 3', (2, "stages.third = 3: expected tables such as [stages.third.data]")),
     ],
 )  # fmt: skip
-def test_a_mistake_of_a_stage_is_named_at_its_line(mistakes, line, text, expected):
+def test_a_mistake_in_a_stage_is_reported_at_its_line(mistakes, line, text, expected):
     found = mistakes(changed(line, text, STAGES))
 
     assert any(at == expected[0] and message.startswith(expected[1]) for at, message in found), found
 
 
-def test_a_later_stage_is_no_beginning(mistakes):
+def test_a_stage_cannot_start_from_a_later_one(mistakes):
     lines = STAGES.splitlines(True)
     text = "".join([lines[0], *lines[5:], *lines[1:5]])
 
@@ -482,19 +496,19 @@ def test_a_later_stage_is_no_beginning(mistakes):
     ]
 
 
-def test_a_stage_of_a_file_without_stages_is_named(mistakes):
+def test_a_reference_to_a_stage_in_a_file_without_stages_is_reported(mistakes):
     text = changed(6, 'use = "fake.tuned"').replace("dropout = 0.25", 'encoder = { stage = "first" }')
 
     assert mistakes(text) == [(7, '[model] encoder = { stage = "first" }: this file has no [stages]')]
 
 
-def test_a_table_that_looks_like_a_reference_is_none(load):
+def test_a_plain_table_that_looks_like_a_reference_stays_a_table(load):
     assert load(GOOD, ["data.table={ stage = 'x' }"]).stages[""].data.values["table"] == {"stage": "x"}
 
 
 # Local plugins
 
-LOCAL = "from dlpipe import Model, hookimpl\n@hookimpl\ndef dlpipe_models():\n    return [ModelSpec('net', 'fake_parts:Net', '')]"
+LOCAL = "from dlpipe import ModelSpec, hookimpl\n@hookimpl\ndef dlpipe_models():\n    return [ModelSpec('net', 'fake_parts:Net', '')]"
 
 
 @pytest.fixture
@@ -514,26 +528,26 @@ def test_a_local_plugin_is_used_when_allowed(load, mine, tmp_path):
 
 
 def test_a_local_plugin_is_not_run_unless_allowed(mistakes, mine):
-    assert mistakes(mine)[0] == (1, 'plugins: "./mine.py" would run code of yours; allow it: --allow-local-plugins')
+    assert mistakes(mine)[0] == (1, 'plugins: "./mine.py" would run Python code; allow it with --allow-local-plugins')
 
 
 @pytest.mark.parametrize("name", ["../x.py", "/x.py", "a/../../x.py", ".", "\\u0000"])
-def test_a_local_plugin_lies_beside_the_file(mistakes, name):
+def test_a_local_plugin_must_be_in_the_folder_of_the_file(mistakes, name):
     found = mistakes(f'plugins = ["{name}"]\n{GOOD}', allow_local_plugins=True)
 
     assert [line for line, _ in found] == [1]
-    assert found[0][1].endswith("lies outside the folder of the pipeline file")
+    assert found[0][1].endswith("is outside the folder of the pipeline file")
 
 
 @pytest.mark.parametrize("value", ["3", '"./mine.py"', "[3]"])
-def test_plugins_are_a_list_of_names(mistakes, value):
+def test_plugins_must_be_a_list_of_names(mistakes, value):
     ((line, message),) = mistakes(f"plugins = {value}\n{GOOD}")
 
     assert line == 1
-    assert message.endswith(': expected a list such as ["./mine.py"]')
+    assert message.endswith(': expected a list of file names such as ["./mine.py"]')
 
 
-def test_a_broken_local_plugin_is_named_with_all_other_mistakes(load, write):
+def test_a_broken_local_plugin_is_reported_with_all_other_mistakes(load, write):
     write("1 / 0", "broken.py")
 
     with pytest.raises(PipelineError) as caught:
@@ -588,7 +602,7 @@ def mutated(draw):
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated())
-def test_no_text_gives_anything_but_an_error_of_ours(fakes, text):
+def test_any_file_is_understood_or_refused_with_our_own_error(fakes, text):
     try:
         pipeline = check_source(source_of_text(text, "x.toml"), fakes)
     except (PipelineError, PluginError, InputError) as error:
@@ -599,7 +613,7 @@ def test_no_text_gives_anything_but_an_error_of_ours(fakes, text):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*tomllib.loads(GOOD), "model.dropout", "trainer.optimizer", "data.path", "data.extra"]), JUNK)
-def test_no_value_of_the_command_line_gives_anything_but_an_error_of_ours(fakes, tmp_path, path, junk):
+def test_any_value_of_the_command_line_is_understood_or_refused_with_our_own_error(fakes, tmp_path, path, junk):
     file = tmp_path / "pipeline.toml"
     file.write_text(GOOD)
 
@@ -620,11 +634,11 @@ def test_a_value_is_shown_as_it_would_be_written(value, text):
     assert shown(value) == text
 
 
-def test_a_type_that_pydantic_does_not_know_takes_anything():
+def test_a_type_that_pydantic_does_not_know_accepts_anything():
     assert adapter(dict[int]).validate_python("anything") == "anything"
 
 
-def test_the_plain_form_is_json_too(load):
+def test_the_plain_form_can_be_written_as_json(load):
     assert json.loads(json.dumps(load(GOOD).plain()))["model"]["dropout"] == 0.25
 
 
@@ -639,7 +653,9 @@ def test_origins_are_known_for_what_the_file_says(load, tmp_path):
 def test_patience_without_evaluators_is_a_mistake(mistakes):
     text = changed(10, "epochs = 1\npatience = 3").partition("[evaluators")[0]
 
-    assert mistakes(text) == [(11, "[trainer] patience: there are no [evaluators] whose metric could stop growing")]
+    assert mistakes(text) == [
+        (11, "[trainer] patience = 3: no evaluator runs on the dev split; add one to [evaluators], or remove patience")
+    ]
 
 
 STACK = GOOD.replace('use = "fake.net"\ndropout = 0.25', 'use = "fake.stack"')
@@ -652,7 +668,7 @@ def stack(*lines):
     )
 
 
-def test_tables_within_a_table_are_checked_each_at_its_place(mistakes):
+def test_tables_within_a_table_are_checked_at_their_own_lines(mistakes):
     text = stack("layers = [", '  { size = 3, kind = "a" },', "  { sise = 3 },", '  { kind = "c" },', "]", "first = 3")
 
     found = [message for _, message in mistakes(text)]
@@ -664,7 +680,7 @@ def test_tables_within_a_table_are_checked_each_at_its_place(mistakes):
     ]
 
 
-def test_a_key_that_a_table_within_a_table_lacks_is_named(mistakes):
+def test_a_missing_key_of_a_table_within_a_table_is_reported(mistakes):
     found = [message for _, message in mistakes(stack("tiers = [{ height = 2 }, {}]", "first = { wide = 2 }"))]
 
     assert found == [
@@ -673,14 +689,108 @@ def test_a_key_that_a_table_within_a_table_lacks_is_named(mistakes):
     ]
 
 
-def test_a_default_that_is_a_tuple_is_the_list_that_a_file_would_say(load):
+def test_a_default_tuple_becomes_the_list_that_a_file_would_give(load):
     assert load(STACK).stages[""].model.values["layers"] == [{"size": 2}]
 
 
 @pytest.mark.parametrize("key", ["patience = 2", 'monitor = "dev/right/accuracy"'])
-def test_an_evaluator_that_does_not_see_the_dev_split_cannot_be_watched(mistakes, key):
+def test_an_evaluator_that_skips_the_dev_split_cannot_be_monitored(mistakes, key):
     text = GOOD.replace("[trainer]\n", f"[trainer]\n{key}\n").replace(
         "[evaluators.right]\n", '[evaluators.right]\nsplits = ["test"]\n'
     )
 
-    assert "there are no [evaluators]" in mistakes(text)[0][1]
+    assert "no evaluator runs on the dev split; add one to [evaluators], or remove" in mistakes(text)[0][1]
+
+
+# Renamed
+
+
+def test_a_renamed_key_is_answered_with_its_new_name(mistakes):
+    text = GOOD.replace("epochs = 2", "epochs = 2\nbatch = 8")
+
+    assert mistakes(text) == [(11, "[trainer] batch: was renamed to batch_size")]
+    assert mistakes(GOOD, ["trainer.batch=8"]) == [(0, "[trainer] batch: was renamed to batch_size")]
+
+
+def test_a_renamed_key_of_a_table_within_a_table_is_answered_with_its_new_name(mistakes):
+    found = mistakes(stack("layers = [", "  { size = 3 },", "  { width = 3 },", "]"))
+
+    assert [message for _, message in found] == ["[model] layers[1].width: was renamed to layers.size"]
+
+
+def test_a_renamed_key_counts_as_given(mistakes):
+    given = ["data.use=fake.words", "model.num_classes=3", "evaluators.right.num_classes=3"]
+
+    assert mistakes(GOOD, [*given, "data.needed=x"]) == [(0, "[data] needed: was renamed to must")]
+
+
+def test_a_renamed_budget_is_one_mistake_and_not_two(mistakes):
+    assert mistakes(GOOD.replace("epochs = 2", "updates = 2")) == [(10, "[trainer] updates: was renamed to steps")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "assignment", "message"),
+    [
+        ("trainer", "save_every", "trainer.save_every=3", "[trainer] save_every: was renamed to checkpoint_every"),
+        ("evaluator", "on", "evaluators.right.on=3", "[evaluators.right] on: was renamed to splits"),
+        ("pipeline", "random_seed", "random_seed=3", "random_seed: was renamed to seed"),
+    ],
+)
+def test_a_renamed_option_of_the_core_is_answered_with_its_new_name(
+    mistakes, monkeypatch, kind, old, assignment, message
+):
+    monkeypatch.setitem(RENAMED, kind, {old: message.rpartition(" ")[2]})
+
+    assert mistakes(GOOD, [assignment]) == [(0, message)]
+
+
+@pytest.mark.parametrize("old", ["fake.network", "elsewhere.net"])
+def test_a_renamed_component_is_answered_with_its_new_name(mistakes, old):
+    assert mistakes(changed(6, f'use = "{old}"')) == [(6, f'[model] use = "{old}": was renamed to "fake.net"')]
+
+
+# Optimizers and schedules
+
+
+def test_the_direction_of_reduce_on_plateau_cannot_be_set(mistakes):
+    found = mistakes(GOOD, ["trainer.schedule={ use = 'reduce_on_plateau', mode = 'max' }"])
+
+    assert found == [
+        (
+            0,
+            '[trainer.schedule] mode = "max": the direction follows from the monitored metric; remove it, and set '
+            "`goal` in [trainer] if the metric needs the other direction",
+        )
+    ]
+
+
+def test_the_direction_of_reduce_on_plateau_is_not_filled_in(load):
+    schedule = load(GOOD, ["trainer.schedule={ use = 'reduce_on_plateau' }"]).stages[""].trainer.values["schedule"]
+
+    assert schedule["factor"] == 0.1
+    assert "mode" not in schedule
+
+
+def test_the_mode_of_a_cyclic_schedule_is_its_own(load):
+    table = "{ use = 'cyclic', base_lr = 0.1, max_lr = 1.0, mode = 'exp_range' }"
+
+    assert load(GOOD, [f"trainer.schedule={table}"]).stages[""].trainer.values["schedule"]["mode"] == "exp_range"
+
+
+# Computed defaults
+
+
+def test_a_default_that_is_a_constant_is_part_of_the_resolved_pipeline(load):
+    values = load(GOOD, ["model.use=fake.sized"]).plain()["model"]
+
+    assert values == {"use": "fake.sized", "width": 64, "rates": [0.5, 0.25]}
+
+
+def test_a_relative_path_by_default_starts_from_the_working_directory(load, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline = load(GOOD, ["callbacks.log.use=fake.note"])
+
+    again = load(write(tomli_w.dumps(pipeline.plain()), "elsewhere/resolved.toml"))
+
+    assert pipeline.plain()["callbacks"]["log"]["file"] == str(tmp_path / "notes.txt")
+    assert again.plain() == pipeline.plain()
