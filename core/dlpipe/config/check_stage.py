@@ -12,8 +12,9 @@ from dlpipe.config.pipeline import ComponentConfig, Stage
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.settings import LoopOptions
 from dlpipe.config.signatures import Signature, read_signature
-from dlpipe.config.source import KeyPath, dotted
+from dlpipe.config.source import dotted
 from dlpipe.config.tables import KIND_OF_GROUP, KIND_OF_TABLE, SETTINGS, TAKES_FACTS, keys_of, options_of, renamed_keys
+from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import PluginError
 from dlpipe.messages import shown
 from dlpipe.registry.loading import Registry

@@ -13,8 +13,9 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Reference
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.signatures import Parameter
-from dlpipe.config.source import SET, KeyPath, Origin, dotted
+from dlpipe.config.source import SET, Origin, dotted
 from dlpipe.config.tables import choice_keys
+from dlpipe.config.toml_lines import KeyPath
 from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
 from dlpipe.config.values import adapter, mistakes
 from dlpipe.fields import ModelReference, describe

@@ -108,6 +108,7 @@ def _tree(file: Path) -> ast.Module:
 
 def _assigned(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
     """Yield the names that a statement assigns and their values, as in ``WIDTH, HEIGHT = 8, 6``."""
+    pairs: list[tuple[ast.expr, ast.expr]]
     if isinstance(statement, ast.AnnAssign) and statement.value:
         pairs = [(statement.target, statement.value)]
     elif isinstance(statement, ast.Assign):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dlpipe.config.source import KeyPath, Source, dotted
+from dlpipe.config.source import Source, dotted
+from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import PipelineError, Problem
 
 #: How a message refers to the table that is the whole file.

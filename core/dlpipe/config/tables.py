@@ -1,4 +1,4 @@
-"""The tables of a pipeline file, and which keys each of them takes. Imports no torch."""
+"""The tables of a pipeline file, and which keys each of them takes. Does not import torch."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 from typing_extensions import is_typeddict
 
-from dlpipe.config.source import KeyPath
+from dlpipe.config.toml_lines import KeyPath
 from dlpipe.fields import describe, part_of, table_keys
 from dlpipe.messages import nearest, shown
 

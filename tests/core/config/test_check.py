@@ -163,9 +163,9 @@ def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
         ("model.rate=2020-01-31", '[model] rate = "2020-01-31": expected a number'),
         ("model.bias=1", "[model] bias = 1: expected true or false"),
         ("model.bias=yes", '[model] bias = "yes": expected true or false'),
-        ("model.label=3", "[model] label = 3: expected text"),
-        ("model.dropout=1.5", "[model] dropout = 1.5: expected a number at least 0 and at most 1"),
-        ("model.dropout=nan", "[model] dropout = NaN: expected a number at least 0 and at most 1"),
+        ("model.label=3", "[model] label = 3: expected a string"),
+        ("model.dropout=1.5", "[model] dropout = 1.5: expected a number from 0 to 1"),
+        ("model.dropout=nan", "[model] dropout = NaN: expected a number from 0 to 1"),
         ("model.kind=c", '[model] kind = "c": expected one of "a", "b", 3'),
         ("model.sizes=3", "[model] sizes = 3: expected a list of whole numbers"),
         ('model.sizes=["3"]', '[model] sizes[0] = "3": expected a whole number'),
@@ -175,20 +175,20 @@ def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
         ('trainer.epochs="10"', '[trainer] epochs = "10": expected a whole number above 0'),
         ("trainer.epochs=ten", '[trainer] epochs = "ten": expected a whole number above 0'),
         ("trainer.epochs=0", "[trainer] epochs = 0: expected a whole number above 0"),
-        ("trainer.monitor=3", "[trainer] monitor = 3: expected text"),
+        ("trainer.monitor=3", "[trainer] monitor = 3: expected a string"),
         ("trainer.goal=up", '[trainer] goal = "up": expected one of "max", "min"'),
         ("trainer.optimizer.lr=fast", '[trainer.optimizer] lr = "fast": expected a number'),
         ("data.path=3", "[data] path = 3: expected a path"),
         ("data.path=~no-such-user/x", '[data] path = "~no-such-user/x": no such user'),
         ("data.pair=[1]", "[data] pair = [1]: expected a list of 2: a path, a path"),
         ("data.table=3", "[data] table = 3: expected a table"),
-        ("seed=-1", "seed = -1: expected a whole number at least 0"),
-        ("seed=true", "seed = true: expected a whole number at least 0"),
+        ("seed=-1", "seed = -1: expected a whole number of at least 0"),
+        ("seed=true", "seed = true: expected a whole number of at least 0"),
         ("device=gpu", 'device = "gpu": expected "auto", "cpu", "cuda", "cuda:N" or "mps"'),
         ('name="../x"', "name = \"../x\": expected a name of letters, digits, '-', '_' and '.'"),
         (
             "model.dropout=" + "x" * 90,
-            '[model] dropout = "' + "x" * 56 + "…: expected a number at least 0 and at most 1",
+            '[model] dropout = "' + "x" * 56 + "…: expected a number from 0 to 1",
         ),
     ],
 )
@@ -331,7 +331,7 @@ def test_a_required_parameter_of_data_must_be_given(mistakes):
     found = mistakes(GOOD, ["data.use=fake.words"])
 
     assert found == [
-        (3, "[data] missing key `must` of fake.words: expected text"),
+        (3, "[data] missing key `must` of fake.words: expected a string"),
         (
             5,
             "[model] fake.net needs `num_classes`, which data fake.words does not provide (fake.images would); "
@@ -405,7 +405,7 @@ def test_a_monitor_without_evaluators_is_reported(mistakes):
 
 
 def test_a_mistake_of_the_command_line_has_no_line(load):
-    with pytest.raises(PipelineError, match=r'^--set: \[model\] dropout = "high": expected a number at least 0'):
+    with pytest.raises(PipelineError, match=r'^--set: \[model\] dropout = "high": expected a number from 0 to 1'):
         load(GOOD, ["model.dropout=high"])
 
 
