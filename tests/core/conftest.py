@@ -185,7 +185,7 @@ def mistakes(load):
     """Return what is wrong with a pipeline text, as (line, message)."""
 
     def mistakes(text: str | Path, assignments=(), **options) -> list[tuple[int, str]]:
-        with pytest.raises(PipelineError) as caught:
+        with pytest.raises(PipelineError, match=r"\S: ") as caught:  # each message starts with its place
             load(text, assignments, **options)
         return [(problem.line, problem.message) for problem in caught.value.problems]
 

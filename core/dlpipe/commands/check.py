@@ -43,5 +43,5 @@ def check(
         if not as_json:
             raise
         click.echo(json.dumps({"ok": False, "problems": [vars(problem) for problem in error.problems]}))
-        raise SystemExit(error.exit_code) from None
+        click.get_current_context().exit(error.exit_code)
     click.echo(json.dumps({"ok": True, "problems": []}) if as_json else f"{file}: no mistakes")

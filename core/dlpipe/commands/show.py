@@ -21,12 +21,12 @@ from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
 from dlpipe.config.toml_lines import KeyPath
-from dlpipe.errors import InputError, RunFolderError
+from dlpipe.errors import InputError
 from dlpipe.fields import describe
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
-from dlpipe.runs.folder import RESOLVED
+from dlpipe.runs.folder import RESOLVED, RunFolder
 
 
 @click.command(
@@ -66,10 +66,10 @@ def show(
                 raise InputError(f'{what} was renamed to "{component.name}"')
         hint = nearest(what, [*components, *shipped_pipelines()])
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
-    file = path / RESOLVED if path.is_dir() else path
-    if path.is_dir() and not file.is_file():
-        raise RunFolderError.missing(path, RESOLVED)
-    pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+    if path.is_dir():
+        RunFolder.open(path)  # raises an error if it is not a run folder
+        path = path / RESOLVED
+    pipeline = load_pipeline(path, registry, assignments, allow_local_plugins=allow_local_plugins)
     if as_json:
         click.echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:

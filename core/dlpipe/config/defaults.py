@@ -74,14 +74,14 @@ def _value(node: ast.expr, scope: griffe.Object | None) -> Any:
             return _BINARY[type(op)](_value(left, scope), _value(right, scope))
         case ast.Call(func, args, []):
             return _called(ast.unparse(func), scope)(*(_value(argument, scope) for argument in args))
-    raise Unreadable(ast.unparse(node))
+    raise Unreadable(f"{ast.unparse(node)} is not understood")
 
 
 def _constant(name: str, scope: griffe.Object | None) -> Any:
     if isinstance(scope, griffe.Class) and name in scope.members:
         raise Unreadable(f"{name} belongs to {scope.path}")
     if scope is None:
-        raise Unreadable(name)
+        raise Unreadable(f"{name} has no scope")
     path = full_path(name, scope)
     if path in _KNOWN:
         return _KNOWN[path]
@@ -95,5 +95,5 @@ def _called(name: str, scope: griffe.Object | None) -> Callable[..., Any]:
     if scope and path == f"{scope.module.path}.{name}" and name not in scope.module.members:
         path = name  # a builtin
     if path not in _CALLS:
-        raise Unreadable(name)
+        raise Unreadable(f"{name}() is not understood")
     return _CALLS[path]

@@ -81,7 +81,7 @@ def source_file(module: str) -> Path:
     try:
         spec = importlib.util.find_spec(top)  # a top-level name: this imports nothing
     except (ImportError, ValueError) as error:
-        raise Unreadable(str(error)) from error
+        raise Unreadable(f"no module {top}: {error}") from error
     if spec is None or spec.origin is None:
         raise Unreadable(f"no module {top}")
     path = Path(spec.origin)
@@ -98,7 +98,7 @@ def _parse(module: str, file: Path) -> griffe.Module:
     try:
         return griffe.visit(module, filepath=file, code=file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise Unreadable(str(error)) from error
+        raise Unreadable(f"{file}: {error}") from error
 
 
 @cache

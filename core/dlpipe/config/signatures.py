@@ -223,11 +223,11 @@ def _type(node: ast.expr, scope: griffe.Object) -> Any:
             return _union(inner, scope)
         parts = tuple(... if _is_ellipsis(part) else _type(part, scope) for part in inner)
         if any(isinstance(part, fields.ModelReference) for part in parts):
-            raise Unreadable(ast.unparse(node))
+            raise Unreadable(f"{ast.unparse(node)} is not understood")
         return outer[parts]
     if isinstance(node, (ast.Name, ast.Attribute)):
         return _named(ast.unparse(node), scope)
-    raise Unreadable(ast.unparse(node))
+    raise Unreadable(f"{ast.unparse(node)} is not understood")
 
 
 def _union(parts: list[ast.expr], scope: griffe.Object) -> Any:
@@ -239,7 +239,7 @@ def _union(parts: list[ast.expr], scope: griffe.Object) -> Any:
         except Unreadable:
             continue
     if not known or known == [type(None)]:
-        raise Unreadable("no known member")
+        raise Unreadable(f"no member of {' | '.join(map(ast.unparse, parts))} is understood")
     if models := [part for part in known if isinstance(part, fields.ModelReference)]:
         return models[0]
     return Union[tuple(known)]  # noqa: UP007  of a computed list
@@ -259,7 +259,7 @@ def _named(name: str, scope: griffe.Object) -> Any:
         return _type(ast.parse(str(found.value), mode="eval").body, found)
     if isinstance(found, griffe.Class) and any(str(base).rpartition(".")[2] == "TypedDict" for base in found.bases):
         return _table(found)
-    raise Unreadable(path)
+    raise Unreadable(f"{path} is not understood")
 
 
 def _table(found: griffe.Class) -> Any:
@@ -287,7 +287,7 @@ def _constant(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError as error:
-        raise Unreadable(ast.unparse(node)) from error
+        raise Unreadable(f"{ast.unparse(node)} is not understood") from error
 
 
 def _is_ellipsis(node: ast.expr) -> bool:

@@ -92,14 +92,13 @@ def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
 def source_of_text(text: str, file: str) -> Source:
     """Read one TOML text as the content of `file`; ``extends`` is not followed."""
     if "\0" in text:
-        raise PipelineError(
-            [Problem(file, text.count("\n", 0, text.index("\0")) + 1, "not valid TOML: it contains a NUL byte")]
-        )
+        at = text.index("\0")
+        raise _error(Origin(file, text.count("\n", 0, at) + 1), f"not valid TOML: character {at} is NUL")
     try:
         origins = {path: Origin(file, line) for path, line in key_lines(text).items()}
         values = tomllib.loads(text)
     except TooDeep as error:
-        raise PipelineError([Problem(file, error.line, str(error))]) from None
+        raise _error(Origin(file, error.line), f"{error}") from None
     except ValueError as error:  # TOMLDecodeError, or from `int` for thousands of digits
         raise PipelineError(_syntax_problems(file, text, str(error))) from None
     source = Source(values, origins, {file: text})
@@ -123,14 +122,13 @@ def _read(file: Path, named_by: Origin, extended_by: tuple[Path, ...]) -> Source
     source = source_of_text(_text(file, named_by), str(file))
     circle = (*extended_by, file)
     if file.resolve() in [path.resolve() for path in extended_by]:
-        message = f"the file extends itself: {' → '.join(map(str, circle))}"
-        raise PipelineError([Problem(named_by.file, named_by.line, message)])
+        raise _error(named_by, f"the file extends itself: {' → '.join(map(str, circle))}")
     if "extends" not in source.values:
         return source
     base_name = source.values.pop("extends")
     origin = source.origins.pop(("extends",))
     if not isinstance(base_name, str):
-        raise PipelineError([Problem(origin.file, origin.line, f"extends = {shown(base_name)}: expected a file name")])
+        raise _error(origin, f"extends = {shown(base_name)}: expected a file name")
     merged = _read(file.parent / base_name, origin, circle)
     _merge(merged, source)
     merged.texts = source.texts | merged.texts
@@ -148,21 +146,21 @@ def _text(file: Path, named_by: Origin) -> str:
         hint = nearest(file.name, (path.name for path in file.parent.glob("*.toml")))
         if not start:
             hint = hint or nearest(str(file).removesuffix(".toml"), shipped_pipelines())
-        message = f"{start}there is no such pipeline file.{hint}"
-        raise PipelineError([Problem(named_by.file, named_by.line, message)]) from None
+        raise _error(named_by, f"{start}there is no such pipeline file.{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        message = f"{start}the file cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise PipelineError([Problem(named_by.file, named_by.line, message)]) from None
+        raise _error(named_by, f"{start}the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(raw) > MAX_BYTES:
-        raise PipelineError(
-            [Problem(str(file), 0, f"the file is too long; a pipeline has at most {MAX_BYTES:,} bytes")]
-        )
+        raise _error(Origin(str(file)), f"the file is too long; a pipeline has at most {MAX_BYTES:,} bytes")
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{raw[error.start]:02x} at offset {error.start}"
-        raise PipelineError([Problem(str(file), line, f"{found} is not UTF-8; save the file as UTF-8")]) from None
+        raise _error(Origin(str(file), line), f"{found} is not UTF-8; save the file as UTF-8") from None
+
+
+def _error(origin: Origin, message: str) -> PipelineError:
+    return PipelineError([Problem(origin.file, origin.line, message)])
 
 
 def _syntax_problems(file: str, text: str, message: str) -> list[Problem]:
@@ -192,7 +190,7 @@ def _assigned(assignment: str) -> Source:
     """Return the source that sets one path: ``"model.cell=gru"``."""
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
-        raise PipelineError([Problem(SET, 0, f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')])
+        raise _error(Origin(SET), f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
     return _setting(key_path(name), value_of(text), Origin(SET))
 
 
@@ -226,11 +224,11 @@ def value_of(text: str) -> Any:
         key_lines(f"value = {text}")
         read = tomllib.loads(f"value = {text}")
     except TooDeep as error:
-        raise PipelineError([Problem(SET, 0, f"{text[:20]}… is {error}")]) from None
+        raise _error(Origin(SET), f"{text[:20]}… is {error}") from None
     except ValueError:
         return text.strip()
     if any(_too_large(read, ())):
-        raise PipelineError([Problem(SET, 0, f"{text[:20]}… is a whole number of more than 64 bits")])
+        raise _error(Origin(SET), f"{text[:20]}… is a whole number of more than 64 bits")
     return read["value"] if len(read) == 1 else text.strip()
 
 

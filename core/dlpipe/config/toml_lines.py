@@ -70,6 +70,10 @@ class _Scanner:
         self._counted = (self.at, line + self.text.count("\n", start, self.at))
         return self._counted[1]
 
+    def check_depth(self, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise TooDeep(self.line())
+
     def string(self, patterns: tuple[re.Pattern[str], ...]) -> str:
         for pattern in patterns:
             if found := self.skip(pattern):
@@ -83,8 +87,7 @@ class _Scanner:
             self.skip(_BLANK)
             parts.append(self.skip(_BARE_KEY) or self.quoted_key())
             self.skip(_BLANK)
-            if above + len(parts) > MAX_DEPTH:
-                raise TooDeep(self.line())
+            self.check_depth(above + len(parts))
         return tuple(parts)
 
     def quoted_key(self) -> str:
@@ -108,8 +111,7 @@ class _Scanner:
             raise _NotToml
 
     def items(self, path: KeyPath) -> Iterator[Found]:
-        if len(path) == MAX_DEPTH:
-            raise TooDeep(self.line())
+        self.check_depth(len(path) + 1)
         index = 0
         self.skip(_SPACE)
         while not self.take("]"):

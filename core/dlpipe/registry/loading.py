@@ -179,7 +179,7 @@ def load_local_plugin(registry: Registry, path: Path) -> None:
     _load(registry, Plugin(namespace, module_name, str(path)), load)
     plugin = registry.plugins[-1]
     if plugin.status != "ok":
-        raise PluginError(str(plugin))
+        raise PluginError(f"{plugin}")
 
 
 def lifecycle_manager(callbacks: Mapping[str, object]) -> pluggy.PluginManager:

@@ -371,7 +371,7 @@ def test_a_misspelt_command_names_the_nearest_one(dlpipe):
     done = dlpipe("rnu", "pipeline.toml")
 
     assert done.returncode == 2
-    assert "There is no command 'rnu'. Did you mean \"run\"?" in done.stderr
+    assert "unknown command 'rnu'. Did you mean \"run\"?" in done.stderr
 
 
 # The pipelines that come with dlpipe

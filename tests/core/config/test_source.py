@@ -30,7 +30,7 @@ def problems():
     """Return the mistakes of a file as `PipelineError` gives them, without the folder."""
 
     def problems(file, assignments=()):
-        with pytest.raises(PipelineError) as caught:
+        with pytest.raises(PipelineError, match=r"\S: ") as caught:  # each message starts with its place
             read_source(file, assignments)
         assert caught.value.exit_code == 2
         return [str(problem).replace(f"{file.parent}{os.sep}", "") for problem in caught.value.problems]
@@ -236,7 +236,7 @@ def test_all_wrong_set_values_are_reported(write, problems):
     ("text", "expected"),
     [
         (b"a = 1\n\nb = '\xff'\n", ["pipeline.toml:3: byte 0xff at offset 12 is not UTF-8; save the file as UTF-8"]),
-        (b"a = 1\nb = '\0'\n", ["pipeline.toml:2: not valid TOML: it contains a NUL byte"]),
+        (b"a = 1\nb = '\0'\n", ["pipeline.toml:2: not valid TOML: character 11 is NUL"]),
         ("a = 1\n" * 200_000, [f"pipeline.toml: the file is too long; a pipeline has at most {MAX_BYTES:,} bytes"]),
         ("\nb = " + "[" * 10_000, ["pipeline.toml:2: nested more than 20 levels deep"]),
         ("\nb = " + "[" * 10_000 + "]" * 10_000, ["pipeline.toml:2: nested more than 20 levels deep"]),
