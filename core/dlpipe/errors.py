@@ -14,7 +14,8 @@ DlpipeError             1    the run failed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ __all__ = [
     "Preempted",
     "Problem",
     "RunFolderError",
+    "errors_in",
 ]
 
 
@@ -40,9 +42,18 @@ class DlpipeError(Exception):
 
 
 class InputError(DlpipeError):
-    """The input is wrong: a file, a value or an argument."""
+    """The input is wrong: a file, a value or an argument.
+
+    Attributes:
+        table: of the component that raised it, such as ``[trainer]``; the core puts it there (see `errors_in`), and
+            it precedes the message.
+    """
 
     exit_code = 2
+    table: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.table} {super().__str__()}".lstrip()
 
 
 @dataclass(frozen=True, order=True)
@@ -89,6 +100,26 @@ class RunFolderError(InputError):
     def missing(cls, path: Path, what: str) -> RunFolderError:
         """Return the error for a folder without a file that every run has."""
         return cls(f"{path} is not a run folder: it has no {what}; expected a folder created by `dlpipe run`")
+
+
+@contextmanager
+def errors_in(table: str, *, data_table: str = "") -> Iterator[None]:
+    """Name the table of a component, such as ``[evaluators.slots]``, in every error about its input.
+
+    A component does not know its table; the code that builds and calls it does. The innermost table takes precedence.
+    Errors about whole pipelines and run folders name their own place.
+
+    Args:
+        table: of the component.
+        data_table: of the data, to which a `DataError` belongs whichever component read the data. If it is not given,
+            an outer `errors_in` names the table of a `DataError`.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(error, (PipelineError, RunFolderError)):
+            error.table = error.table or (data_table if isinstance(error, DataError) else table)
+        raise
 
 
 class PluginError(DlpipeError):

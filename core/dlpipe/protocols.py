@@ -1,13 +1,17 @@
-"""What the core expects of data, trainers and evaluators. Nothing need inherit from these.
+"""What the core expects of data, models, trainers and evaluators. Nothing has to inherit from these.
 
-A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch
-that it wants. Two methods are used where a model has them, both again by parameter name:
-``loss(outputs…)`` gives the scalar to minimise, ``predict(outputs…)`` the prediction.
+A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes.
+Two methods are used if a model has them, again by the names of their parameters: ``loss(outputs, …)`` returns the
+scalar to minimise, ``predict(outputs, …)`` the predictions. A parameter ``step`` of ``loss`` gets the number of steps
+taken so far, and None outside of training.
+
+Optional methods and attributes are the ``Supports…`` protocols. A component that has half of a pair, or a name that is
+nearly one of them, is refused when it is built (`dlpipe.engine.conformance`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -17,25 +21,39 @@ if TYPE_CHECKING:
 
     from dlpipe.data.columns import Columns
     from dlpipe.evaluation.examples import Examples
+    from dlpipe.runs.checkpoint import StateBlock
 
-#: A batch: tensors by column name, the first axis running over examples.
+__all__ = [
+    "Batch",
+    "Data",
+    "Evaluator",
+    "Goal",
+    "SupportsCaveats",
+    "SupportsClose",
+    "SupportsExpand",
+    "SupportsNames",
+    "SupportsNotes",
+    "SupportsPaddings",
+    "SupportsSamples",
+    "SupportsStateBlocks",
+    "SupportsTotalSteps",
+    "Trainer",
+]
+
+#: A batch: tensors by column name; the first axis runs over examples.
 Batch = dict[str, "Tensor"]
+#: Whether a metric should grow or fall.
+Goal = Literal["max", "min"]
 
 
 @runtime_checkable
 class Data(Protocol):
-    """What to learn from. Making one reads nothing; files are read when a split is asked for.
+    """What to learn from. The constructor reads nothing; files are read when a split is asked for.
 
     Attributes:
-        splits: names of the splits there are, among "train", "dev" and "test".
-        facts: what models and evaluators need to know, plain values only; known once the training
-            split was read, or after `restore`.
-        paddings: optional; for columns that are sequences, what stands behind the end of a shorter
-            one, by name. Other columns of encoded items are stacked.
-
-    A method ``expand(item)`` is optional: it names the single items that an item stands for, such as
-    the images in a folder. Another, ``names(split)``, tells what a person calls each example of a split,
-    such as its file.
+        splits: the names of its splits, among "train", "dev" and "test".
+        facts: what models and evaluators need to know, plain values only. The core asks for them after construction;
+            data that learns them from the training split reads it then, unless `restore` was called before.
     """
 
     @property
@@ -48,26 +66,54 @@ class Data(Protocol):
         """Return a split: `Columns` if it fits into memory, else a torch dataset of dicts of tensors."""
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Turn what a person gives (a sentence, a path) into one example, as a model takes it, without a batch axis.
+        """Convert what a person gives (a sentence, a path) into one example for the model, without a batch axis.
 
         Raises:
             InputError: the item cannot be used.
         """
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Turn the model's prediction for `item` into an answer for a person: plain values.
+        """Convert the model's prediction for `item` into an answer for a person: plain values.
 
-        Given a third parameter ``outputs``, it gets what the model returned for the item (logits).
+        If it has a third parameter ``outputs``, that gets what the model returned for the item (logits).
         """
 
     def state(self) -> dict[str, Any]:
-        """Return what was learned from the training split (a vocabulary …), as JSON can hold it."""
+        """Return what was learned from the training split (a vocabulary, say), JSON-serialisable."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what another process learned, so that no file need be read to encode."""
+        """Set what another process learned, so that encoding an item reads no file."""
 
     def fingerprint(self) -> str:
-        """Return a text that changes when the content of the data does."""
+        """Return a string that changes if the content of the data does."""
+
+
+@runtime_checkable
+class SupportsPaddings(Protocol):
+    """Data whose encoded items have columns that are sequences.
+
+    Attributes:
+        paddings: by column name, what fills up the shorter sequences of a batch. Other columns are stacked.
+    """
+
+    @property
+    def paddings(self) -> Mapping[str, float]: ...  # noqa: D102
+
+
+@runtime_checkable
+class SupportsExpand(Protocol):
+    """Data for which one item can stand for several."""
+
+    def expand(self, item: str) -> Iterable[str]:
+        """Return the single items that an item stands for, such as the images in a folder."""
+
+
+@runtime_checkable
+class SupportsNames(Protocol):
+    """Data whose examples have names that a person knows."""
+
+    def names(self, split: str) -> Sequence[str]:
+        """Return what a person calls each example of a split, such as its file."""
 
 
 class Trainer(Protocol):
@@ -75,17 +121,7 @@ class Trainer(Protocol):
 
     Attributes:
         model: what is evaluated, saved and used for predictions.
-        steps_per_epoch: None where the data has no epochs.
-        total_steps: optional; where a parameter of the trainer's own ends the run (its record names it as
-            ``budget``), after how many steps. ``steps``, ``epochs`` and ``minutes`` may end it earlier.
-        caveats: optional; in words, why a resumed run may not be exact. Warned of and written down.
-        notes: optional; in words, what a person would want to know before it starts, such as how much memory
-            it takes.
-
-    A state that is large and changes a part at a time, such as a replay buffer, is no part of `state_dict`:
-    an optional method ``state_blocks()`` returns it as `dlpipe.runs.checkpoint.StateBlock` by name, and
-    ``load_state_blocks(blocks)``, called after `load_state_dict`, gets (name, tensors) one after the other.
-    ``close()``, optional here and for data and evaluators, is called when the stage is over.
+        steps_per_epoch: None for data without epochs.
     """
 
     @property
@@ -95,45 +131,109 @@ class Trainer(Protocol):
     def steps_per_epoch(self) -> int | None: ...  # noqa: D102
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Go on from the current state; after each step yield its numbers, scalars still on the device.
+        """Continue from the current state; after each step yield its metrics, scalars still on the device.
 
         A step need not have all of them (an agent that does not learn yet has no loss).
         """
 
     def log_values(self) -> dict[str, float]:
-        """Return numbers that cost nothing to know at a log point, such as ``{"lr": 0.001}``."""
+        """Return values to log that are known without reading a tensor, such as ``{"lr": 0.001}``."""
 
-    def on_score(self, score: float) -> None:
-        """Take notice of the monitored metric after an evaluation (a schedule may depend on it)."""
+    def on_score(self, score: float, goal: Goal) -> None:
+        """Use the monitored metric after an evaluation (a schedule may depend on it)."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the weights of `model` that the next step depends on.
+        """Return everything except the weights of `model` that the next step depends on.
 
-        Tensors, numbers, texts, and lists and dicts of them only: it is loaded with ``weights_only``.
-        Global generators of randomness are the loop's business.
+        Only tensors, numbers, strings, None, and lists and dicts of them: it is loaded with ``weights_only``. The
+        state of the global random number generators is saved by the loop.
         """
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; the weights of `model` have been loaded already."""
+        """Restore what `state_dict` returned; the weights of `model` have been loaded already."""
+
+
+@runtime_checkable
+class SupportsTotalSteps(Protocol):
+    """A trainer with a budget of its own (its spec names the parameters as ``budget``).
+
+    Attributes:
+        total_steps: the number of steps after which that budget is spent, None if it is not limited. ``steps``,
+            ``epochs`` and ``minutes`` may end the run earlier.
+    """
+
+    @property
+    def total_steps(self) -> int | None: ...  # noqa: D102
+
+
+@runtime_checkable
+class SupportsStateBlocks(Protocol):
+    """A trainer with a large state that changes a part at a time, such as a replay buffer.
+
+    That state is not in `Trainer.state_dict`; a checkpoint writes only the blocks that changed.
+    """
+
+    def state_blocks(self) -> Mapping[str, StateBlock]:
+        """Return the blocks by name."""
+
+    def load_state_blocks(self, blocks: Iterable[tuple[str, dict[str, Tensor]]]) -> None:
+        """Restore the blocks, (name, tensors) one after the other; called after `Trainer.load_state_dict`."""
+
+
+@runtime_checkable
+class SupportsCaveats(Protocol):
+    """A trainer that knows why a resumed run may differ from an uninterrupted one.
+
+    Attributes:
+        caveats: the reasons, in words. The user is warned, and they are recorded in provenance.json.
+    """
+
+    @property
+    def caveats(self) -> Sequence[str]: ...  # noqa: D102
+
+
+@runtime_checkable
+class SupportsNotes(Protocol):
+    """A trainer with something to say before it starts.
+
+    Attributes:
+        notes: in words, such as how much memory it takes.
+    """
+
+    @property
+    def notes(self) -> Sequence[str]: ...  # noqa: D102
 
 
 class Evaluator(Protocol):
-    """Turns a model and a split into numbers, and things to look at.
+    """Turns a model and a split into metrics, and things to look at.
 
     Attributes:
-        primary: the metric that decides which checkpoint is best; None where there is no such one,
-            as when an evaluator only draws.
-        goal: whether it should grow or fall.
-
-    A method ``sample(folder, step)`` is optional: called after each evaluation during training, it writes what
-    a person would like to see develop into ``samples/<name>`` of the run, in files named by their step.
+        primary: the metric that decides which checkpoint is best; None if none should, as when an evaluator only
+            writes figures.
+        goal: whether the primary metric should grow or fall; not needed if there is none.
     """
 
     primary: str | None
-    goal: Literal["max", "min"]
+    goal: Goal
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return metrics by name; `examples` shares one pass of the model among all evaluators."""
 
     def write(self, folder: Path) -> None:
-        """Write what a person would rather look at, from the last `evaluate`, into an existing folder."""
+        """Write figures and tables of the last `evaluate` into an existing folder."""
+
+
+@runtime_checkable
+class SupportsSamples(Protocol):
+    """An evaluator that shows how training progresses."""
+
+    def sample(self, folder: Path, step: int) -> None:
+        """Write files named by the step into ``samples/<name>`` of the run; called after each evaluation in training."""
+
+
+@runtime_checkable
+class SupportsClose(Protocol):
+    """A trainer, data or evaluator that holds resources (processes, files)."""
+
+    def close(self) -> None:
+        """Release them; called when the stage is over, also after an error."""

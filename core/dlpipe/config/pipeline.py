@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from dlpipe.config.settings import LoopOptions, Settings
-from dlpipe.config.source import Origin, Source
+from dlpipe.config.source import Origin, Source, dotted
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
 from dlpipe.messages import nearest
@@ -130,6 +130,11 @@ class Pipeline:
     def origin(self, path: KeyPath) -> Origin | None:
         """Return what set the value at `path`, or None for a default."""
         return self.source.origins.get(path)
+
+
+def table_name(stage: str, *keys: str) -> str:
+    """Return how a message refers to a table of a stage: ``[trainer]``, or ``[stages.pretrain.trainer]``."""
+    return f"[{dotted((*(('stages', stage) if stage else ()), *keys))}]"
 
 
 def as_toml(value: Any) -> Any:

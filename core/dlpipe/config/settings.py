@@ -48,6 +48,31 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How long a run may train; whatever is reached first ends it.
+
+    Args:
+        epochs: passes over the training split.
+        steps: optimizer updates, or what counts as one.
+        minutes: of training time.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+
+    def total_steps(self, steps_per_epoch: int | None, own: int | None = None) -> int | None:
+        """Return the number of steps of the run, or None if only time ends it.
+
+        Args:
+            steps_per_epoch: None for data without epochs.
+            own: the steps that the trainer's own budget allows, such as a number of timesteps.
+        """
+        epochs = self.epochs * steps_per_epoch if self.epochs and steps_per_epoch else None
+        return min((end for end in (self.steps, epochs, own) if end is not None), default=None)
+
+
+@dataclass(frozen=True)
 class LoopOptions:
     """Options of the training loop, in the ``[trainer]`` table of every trainer.
 
@@ -79,6 +104,11 @@ class LoopOptions:
     monitor: str | None = None
     goal: Literal["max", "min"] | None = None
     patience: Positive | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """How long the run may train."""
+        return Budget(self.epochs, self.steps, self.minutes)
 
 
 @dataclass(frozen=True)

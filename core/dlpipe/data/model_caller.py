@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
+#: The parameter of a model's ``loss`` that is not a column: the number of steps taken so far.
+STEP = "step"
+#: A model's own loss, of its outputs, a batch, and the number of steps taken so far (None outside of training).
+OwnLoss = Callable[[Any, Batch, int | None], Tensor]
+
 
 def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[str], list[str]]:
-    """Return the names of (required, optional) parameters of `function`, less the first `skip`."""
+    """Return the names of (required, optional) parameters of `function`, without the first `skip`."""
     parameters = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
@@ -24,13 +29,13 @@ def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[s
 
 
 def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
-    """Return a method of a model, or None; a layer that is called so (``self.loss = nn.MSELoss()``) is none."""
+    """Return a method of a model, or None; a layer of that name (``self.loss = nn.MSELoss()``) is not a method."""
     method = getattr(model, name, None)
     return method if inspect.ismethod(method) else None
 
 
 class ModelCaller:
-    """Calls ``forward``, ``loss`` and ``predict`` of one model; the names are looked up once.
+    """Calls ``forward``, ``loss`` and ``predict`` of one model; their parameter names are looked up once.
 
     Args:
         columns: names of the columns that batches will have.
@@ -43,39 +48,41 @@ class ModelCaller:
         self.model = model
         self._columns = columns
         self._forward = self._names(model.forward, 0)
-        decode = own_method(model, "predict")
-        self._decode = None if decode is None else self._names(decode, 1)
+        predict = own_method(model, "predict")
+        self._predict = None if predict is None else self._names(predict, 1)
 
     def outputs(self, batch: Batch) -> Any:
         """Run the model."""
         return self.model(**{name: batch[name] for name in self._forward})
 
     def predictions(self, outputs: Any, batch: Batch) -> Tensor:
-        """Return what the model predicts: its own ``predict``, else the class with the highest score."""
-        if self._decode is None:
+        """Return the model's predictions: those of its own ``predict``, else the class with the highest score."""
+        if self._predict is None:
             return outputs.argmax(-1)  # type: ignore[no-any-return]
-        return self.model.predict(outputs, **{name: batch[name] for name in self._decode})  # type: ignore[no-any-return, operator]
+        return self.model.predict(outputs, **{name: batch[name] for name in self._predict})  # type: ignore[no-any-return, operator]
 
-    def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
-        required, optional = column_names(function, skip=skip)
-        if missing := [name for name in required if name not in self._columns]:
-            raise InputError(
-                f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
-                f"{', '.join(self._columns)}; choose data and model that fit together"
-            )
-        return required + [name for name in optional if name in self._columns]
-
-    def own_loss(self) -> Callable[[Any, Batch], Tensor] | None:
-        """Return the model's own ``loss`` as a function of outputs and batch, or None."""
+    def own_loss(self) -> OwnLoss | None:
+        """Return the model's own ``loss``, or None."""
         loss = own_method(self.model, "loss")
         if loss is None:
             return None
         names = self._names(loss, 1)
-        return lambda outputs, batch: loss(outputs, **{name: batch[name] for name in names})
+        if not any(STEP in part for part in column_names(loss, skip=1)):
+            return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names})
+        return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names}, step=step)
+
+    def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
+        required, optional = column_names(function, skip=skip)
+        if missing := [name for name in required if name not in (*self._columns, STEP)]:
+            raise InputError(
+                f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
+                f"{', '.join(self._columns)}; choose a data and a model that fit together"
+            )
+        return [name for name in required + optional if name in self._columns]
 
 
 def tensors_in(outputs: Any) -> Iterator[Tensor]:
-    """Yield the tensors of what a module returned: one, or lists and dicts of them."""
+    """Yield the tensors in what a module returned: a tensor, or lists and dicts of them."""
     if isinstance(outputs, Tensor):
         yield outputs
     elif isinstance(outputs, (list, tuple, dict)):

@@ -1,4 +1,4 @@
-"""Making the components of a stage: importing targets and filling in what their signatures name."""
+"""Building the components of a stage: importing targets and providing what their signatures name."""
 
 from __future__ import annotations
 
@@ -14,96 +14,125 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import ComponentConfig, Reference, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
-from dlpipe.errors import DlpipeError, InputError, PluginError
+from dlpipe.engine.conformance import check_members
+from dlpipe.errors import DlpipeError, InputError, PluginError, errors_in
 from dlpipe.messages import relative
-from dlpipe.protocols import Data, Evaluator, Trainer
+from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 
-#: Finds the trained model that a reference means.
-Finder = Callable[[Reference], nn.Module]
+#: Finds the trained model that a reference stands for.
+FindModel = Callable[[Reference], nn.Module]
 
 
-def build(use: ComponentConfig[Any], provided: Mapping[str, Any], find: Finder) -> Any:
-    """Make the component that a table asks for.
+def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model: FindModel) -> Any:
+    """Build the component that a table selects.
 
     Args:
-        provided: what the core has to give by parameter name: facts, the model, the seed …
-        find: where references to trained models lead.
+        provided: what the core can provide, by parameter name: facts, the model, the seed …
+        find_model: finds referenced trained models.
 
     Raises:
-        PluginError: the target cannot be imported.
+        PluginError: the target cannot be imported, or has members that dlpipe would never call.
         InputError: the component refuses a value.
     """
-    component = use.component.spec
+    spec = config.component.spec
+    who = f'{config.table} use = "{config.component.name}"'
     try:
-        target = load_target(component.target)
+        target = load_target(spec.target)
     except PluginError as error:
-        raise PluginError(
-            f'{use.table} use = "{use.component.name}" ({use.component.distribution}): {error}'
-        ) from error
-    parameters = read_signature(component.target).parameters
+        raise PluginError(f"{who} ({config.component.distribution}): {error}") from error
+    parameters = read_signature(spec.target).parameters
     arguments = {name: provided[name] for name in parameters if name in provided}
-    arguments |= {name: find(reference) for name, reference in use.references.items()}
+    arguments |= {name: find_model(reference) for name, reference in config.references.items()}
     arguments |= {
         name: value
-        for name, value in use.values.items()
+        for name, value in config.values.items()
         if name in parameters  # the others are the core's own
         and not isinstance(value, Computed)
         and not (value is None and name in arguments)
     }
     try:
-        return target(**arguments)
+        with errors_in(config.table, data_table=config.table if spec.kind == "data" else ""):
+            component = target(**arguments)
     except DlpipeError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f'{use.table} use = "{use.component.name}": {error}') from error
+        raise InputError(f"{who}: {error}") from error
+    try:
+        check_members(spec.kind, component)
+    except PluginError as error:
+        raise PluginError(f"{who} ({config.component.distribution}): {error}") from error
+    return component
 
 
 class StageComponents:
-    """The components of a stage, made in one order with one seed, so always with the same weights.
+    """The components of a stage, always built in the same order with the same seed, so the same weights result.
 
     Args:
         data_state: what the data learned in an earlier process; no file is read to learn it again.
         with_trainer: without, the training split is not read.
+        data: the data of the stage, if it has been built already.
     """
 
     def __init__(
         self,
         settings: Settings,
         stage: Stage,
-        find: Finder,
+        find_model: FindModel,
         *,
         data_state: Mapping[str, Any] | None = None,
         with_trainer: bool = True,
         data: Data | None = None,
     ) -> None:
         self.compute: Compute = configure_torch(settings)
-        self.data: Data = data or build(stage.data, {"offline": settings.offline}, find)
+        self.data: Data = data or build(stage.data, {"offline": settings.offline}, find_model)
         if data_state is not None:
             self.data.restore(data_state)
-        facts = dict(self.data.facts)
-        declared = stage.data.component.spec.facts
-        if missing := [name for name in declared if name not in facts]:
-            raise PluginError(
-                f"data {stage.data.component.name} promises the fact {missing[0]!r}, but does not tell it"
-            )
-        # Whatever making the data drew at random, the model's first weights follow from the seed.
+        facts = self._facts(stage.data)
+        # Whatever random numbers the data used, the model's first weights follow from the seed.
         seed_everything(settings.seed)
         self.model: nn.Module | None = None
         if stage.model:
-            self.model = build(stage.model, facts, find).to(self.compute.device)
+            self.model = build(stage.model, facts, find_model).to(self.compute.device)
         self.evaluators: dict[str, Evaluator] = {
-            name: build(use, facts, find) for name, use in stage.evaluators.items()
+            name: build(config, facts, find_model) for name, config in stage.evaluators.items()
         }
         self.trainer: Trainer | None = None
         if with_trainer:
-            loop = {name: value for name, value in vars(stage.options).items() if value is not None}
-            given = {"model": self.model, "data": self.data, "compute": self.compute, "seed": settings.seed}
-            self.trainer = build(stage.trainer, loop | given, find)
+            provided = {
+                "model": self.model,
+                "data": self.data,
+                "compute": self.compute,
+                "seed": settings.seed,
+                "budget": stage.options.budget,
+            }
+            self.trainer = build(stage.trainer, provided, find_model)
+
+    @property
+    def trained_model(self) -> nn.Module:
+        """The model that is evaluated, saved and used: the trainer's, as it may average weights or build its own."""
+        model = self.trainer.model if self.trainer is not None else self.model
+        assert model is not None
+        return model
+
+    def close(self) -> None:
+        """Let the components release what they hold: processes, files."""
+        for component in (self.trainer, *self.evaluators.values(), self.data):
+            if isinstance(component, SupportsClose):
+                component.close()
+
+    def _facts(self, config: ComponentConfig[Any]) -> dict[str, Any]:
+        facts = dict(self.data.facts)
+        if missing := [name for name in config.component.spec.facts if name not in facts]:
+            raise PluginError(
+                f'{config.table} use = "{config.component.name}": its spec declares the fact {missing[0]!r}, but the data '
+                f"provides {', '.join(facts) or 'none'}"
+            )
+        return facts
 
 
-def load_checkpoint(built: StageComponents, folder: Path, which: str = "best") -> Path:
+def load_checkpoint(components: StageComponents, folder: Path, which: str = "best") -> Path:
     """Load the weights of a checkpoint of a stage into its model and return that checkpoint.
 
     Args:
@@ -116,8 +145,5 @@ def load_checkpoint(built: StageComponents, folder: Path, which: str = "best") -
     checkpoint = Checkpoints(folder / "checkpoints", warn=warnings.warn).find(which)
     if checkpoint is None:
         raise InputError(f"{relative(folder)} has no checkpoint yet; train it first: dlpipe resume {relative(folder)}")
-    if built.model is None and built.trainer is not None:
-        built.model = built.trainer.model
-    assert built.model is not None
-    load_weights(checkpoint, built.model)
+    load_weights(checkpoint, components.trained_model)
     return checkpoint

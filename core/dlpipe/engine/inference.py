@@ -39,8 +39,7 @@ class TrainedStage:
     @property
     def model(self) -> nn.Module:
         """The trained model."""
-        assert self.built.model is not None
-        return self.built.model
+        return self.built.trained_model
 
 
 def open_run(
@@ -113,7 +112,7 @@ def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -
     if same_data and data.fingerprint() != read_json(trained.folder / DATA_STATE)["fingerprint"]:
         warnings.warn("the data has changed since this run was trained", stacklevel=2)
     examples = Examples(data, split, trained.built.compute)
-    metrics = evaluate(trained.model, trained.built.evaluators, examples)
+    metrics = evaluate(trained.model, trained.built.evaluators, examples, stage=trained.stage.name)
     return {name.partition("/")[2]: value for name, value in metrics.items()}
 
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from torch import nn
+
+from dlpipe.config.pipeline import table_name
+from dlpipe.errors import errors_in
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Evaluator
 
 
-def evaluate(trainer_or_model: Any, evaluators: Mapping[str, Evaluator], examples: Examples) -> dict[str, float]:
-    """Return the metrics of all evaluators, named ``<split>/<evaluator>/<metric>``."""
-    model = getattr(trainer_or_model, "model", trainer_or_model)
+def evaluate(
+    model: nn.Module, evaluators: Mapping[str, Evaluator], examples: Examples, *, stage: str = ""
+) -> dict[str, float]:
+    """Return the metrics of all evaluators, named ``<split>/<evaluator>/<metric>``.
+
+    Args:
+        stage: the name of their stage, for error messages.
+
+    Raises:
+        InputError: an evaluator cannot judge this model on this data; the message names its table.
+    """
+    metrics: dict[str, float] = {}
     examples.forget()
-    metrics = {
-        f"{examples.split}/{name}/{metric}": float(value)
-        for name, evaluator in evaluators.items()
-        for metric, value in evaluator.evaluate(model, examples).items()
-    }
+    for name, evaluator in evaluators.items():
+        with errors_in(table_name(stage, "evaluators", name)):
+            found = evaluator.evaluate(model, examples)
+        metrics |= {f"{examples.split}/{name}/{metric}": float(value) for metric, value in found.items()}
     examples.forget()
     return metrics

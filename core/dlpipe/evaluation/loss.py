@@ -41,5 +41,5 @@ class Loss:
 def _loss(caller: ModelCaller, batch: Batch, outputs: Any) -> Tensor:
     own = caller.own_loss()
     if own is not None:
-        return own(outputs, batch)
+        return own(outputs, batch, None)
     return F.cross_entropy(outputs.flatten(0, -2), batch["targets"].view(-1), ignore_index=IGNORE_INDEX)

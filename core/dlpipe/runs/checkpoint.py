@@ -32,8 +32,8 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from dlpipe.errors import CheckpointError, InputError, PluginError
-from dlpipe.runs.atomic import flush, link
 from dlpipe.messages import relative
+from dlpipe.runs.atomic import flush, link
 
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".saving-"
@@ -223,6 +223,11 @@ class Checkpoints:
         for step in steps:
             if step not in wanted:
                 shutil.rmtree(self._path(step), ignore_errors=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step of a checkpoint folder ``step-00001200``."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def _reason(error: Exception, folder: Path) -> str:

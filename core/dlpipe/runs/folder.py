@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import json
-import math
 import os
 import platform
 import secrets
@@ -18,10 +17,10 @@ from typing import Any
 
 import tomli_w
 
-from dlpipe.errors import DlpipeError, RunFolderError
-from dlpipe.runs.atomic import flush, link
 from dlpipe.config.pipeline import Pipeline
+from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.messages import relative
+from dlpipe.runs.atomic import link
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"

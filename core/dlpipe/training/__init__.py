@@ -1,16 +1,18 @@
-"""For trainers: optimizers and schedules by name, large states in blocks, and the supervised trainer to build on."""
+"""For trainers: optimizers and schedules by name, averaged weights, large states in blocks, the supervised trainer."""
 
+from dlpipe.config.settings import Budget
 from dlpipe.runs.checkpoint import StateBlock, require_plain
-from dlpipe.training.optimizers import after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
+from dlpipe.training.averaging import WeightAverage
+from dlpipe.training.optimizers import build_optimizer
+from dlpipe.training.schedule import LearningRateSchedule
 from dlpipe.training.supervised import Supervised
 
 __all__ = [
+    "Budget",
+    "LearningRateSchedule",
     "StateBlock",
     "Supervised",
-    "after_evaluation",
-    "after_step",
+    "WeightAverage",
     "build_optimizer",
-    "build_schedule",
     "require_plain",
-    "schedule_state",
 ]

@@ -1,8 +1,7 @@
-"""The loop: consumes a trainer's steps and does once, for all trainers, what is not their algorithm.
+"""The loop: runs a trainer's steps and does, once for all trainers, everything that is not their algorithm.
 
-Budget, log points, evaluation, best and last checkpoints, early stopping, the stop on NaN, signals.
-Between two log points no value of a tensor is read, so no step waits for a GPU, and a step costs
-the loop one comparison and one append.
+Budget, log points, evaluation, best and last checkpoints, early stopping, the stop on NaN, signals. Between two log
+points no tensor value is read, so no step waits for a GPU, and a step costs the loop one comparison and one append.
 """
 
 from __future__ import annotations
@@ -12,19 +11,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dlpipe.compute import randomness, restore_randomness
+from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
-from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted
+from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
-from dlpipe.protocols import Evaluator, Trainer
+from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.atomic import writing
-from dlpipe.runs.checkpoint import Checkpoints, StateBlock
+from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -42,6 +42,7 @@ class LoopState:
         stale: evaluations since then.
         seconds: of training, in all processes of this run.
         reason: why the run has ended; empty while it has not.
+        pending: metrics of the steps since the last log point, not read yet.
     """
 
     step: int = 0
@@ -58,10 +59,10 @@ class Loop:
 
     Args:
         evaluators: by the name that the pipeline gives them.
-        dev: what to evaluate on; None where the data has no dev split.
+        dev: what to evaluate on; None if the data has no dev split.
         samples: folder for what evaluators write during training.
-        diagnose: says where the first non-finite number of a step came from, given the trainer's
-            last good checkpoint and that step.
+        find_nan: says where the first non-finite number of a step came from, given that step.
+        stage: name of the stage, for error messages.
     """
 
     def __init__(
@@ -73,27 +74,34 @@ class Loop:
         dev: Examples | None,
         checkpoints: Checkpoints,
         log: MetricsLog,
-        watchers: Callbacks,
+        callbacks: Callbacks,
         progress: Progress,
         signals: StopSignals,
         samples: Path,
-        diagnose: Callable[[int], str],
+        find_nan: Callable[[int], str],
+        stage: str = "",
     ) -> None:
-        self._trainer, self._options = trainer, options
+        self._trainer, self._options, self._stage = trainer, options, stage
+        self._table = table_name(stage, "trainer")
         self._evaluators = evaluators if dev else {}
         self._dev = dev if evaluators else None
-        self._checkpoints, self._log, self._watchers = checkpoints, log, watchers
+        self._checkpoints, self._log, self._callbacks = checkpoints, log, callbacks
         self._samples = samples
-        self._progress, self._signals, self._diagnose = progress, signals, diagnose
+        self._progress, self._signals, self._find_nan = progress, signals, find_nan
         self._per_epoch = trainer.steps_per_epoch
-        self._blocks: Callable[[], Mapping[str, StateBlock]] = getattr(trainer, "state_blocks", dict)
-        self._monitor, self._goal = _monitored(options, self._evaluators)
-        self._total = self._total_steps()
+        with errors_in(self._table):
+            self._monitor, self._goal = _monitored(options, self._evaluators)
+            if options.epochs is not None and self._per_epoch is None:
+                raise InputError(
+                    f"epochs = {options.epochs}: this data is a stream without epochs; give steps or minutes instead"
+                )
+        own_total = trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
+        self._total = options.budget.total_steps(self._per_epoch, own_total)
         self.state = LoopState()
-        self._stop_reason = ""
-        self._mark = 0.0  # when training last went on
+        self._stop_request = ""
+        self._resumed_at = 0.0  # when training last continued, on the monotonic clock
         self._logged = (0, 0.0)  # step and seconds of training at the last log point
-        self._saved = 0.0  # seconds of training at the last checkpoint
+        self._saved_at = 0.0  # seconds of training at the last checkpoint
 
     @property
     def total_steps(self) -> int | None:
@@ -101,32 +109,37 @@ class Loop:
         return self._total
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to what a checkpoint says; the trainer has been restored already."""
+        """Restore the state of a checkpoint; the trainer has been restored already."""
         known = {name: value for name, value in state.items() if name in vars(self.state)}
         self.state = LoopState(**known | {"pending": [{} for _ in range(state["pending_steps"])]})
-        for name, (places, values) in state["pending"].items():
-            for place, value in zip(places, values, strict=True):
-                self.state.pending[place][name] = value
+        for name, (positions, values) in state["pending"].items():
+            for position, value in zip(positions, values, strict=True):
+                self.state.pending[position][name] = value
         self._logged = (self.state.step, self.state.seconds)
-        self._saved = self.state.seconds
+        self._saved_at = self.state.seconds
         self._log.truncate(state["log_size"])
         restore_randomness(state["randomness"])
 
     def request_stop(self, reason: str) -> None:
         """Ask for the run to end after the current step, with a checkpoint."""
-        self._stop_reason = reason
+        self._stop_request = reason
 
     def run(self) -> str:
         """Train until something ends the run, and return what did.
 
         Raises:
             Preempted: after SIGTERM or SIGUSR1, with a checkpoint.
-            Interrupted: after Ctrl-C, likewise.
-            NonFiniteError: a number of a step was NaN or infinite.
+            Interrupted: after Ctrl-C, with a checkpoint.
+            NonFiniteError: a metric or weight was NaN or infinite.
+            InputError: the trainer cannot use its model or data.
         """
+        with errors_in(self._table):
+            return self._run()
+
+    def _run(self) -> str:
         state = self.state
         steps = self._trainer.steps()
-        self._mark = time.monotonic()
+        self._resumed_at = time.monotonic()
         due = self._next_due()
         pending, signals = state.pending, self._signals
         while not state.reason:
@@ -135,89 +148,99 @@ class Loop:
                 raise PluginError(f"the trainer's steps() ended after step {state.step}; expected an endless iterator")
             pending.append(metrics)
             state.step += 1
-            if state.step == due or signals.received or self._stop_reason:
-                self._pause()
+            if state.step == due or signals.received or self._stop_request:
+                self._after_step()
                 pending = state.pending
                 due = self._next_due()
         return state.reason
 
-    def _pause(self) -> None:
-        """Do all that is due after the current step."""
+    def _after_step(self) -> None:
+        """Do everything that is due after the current step."""
         state, options = self.state, self._options
-        step = state.step
-        state.seconds += time.monotonic() - self._mark
-        reason = self._ended()
-        if step % options.log_every == 0 or reason:
-            self._flush()
-        if self._per_epoch and step % self._per_epoch == 0:
-            self._watchers.call("dlpipe_epoch_end", step=step, epoch=step // self._per_epoch)
-        reason = reason or self._stop_reason
-        improved = False
-        if self._dev is not None and (self._is_due(options.evaluate_every) or reason):
-            improved = self._evaluate()
-            if options.patience and state.stale >= options.patience and not reason:
-                reason = f"no better {self._monitor} in {options.patience} evaluations"
-            reason = reason or self._stop_reason
-        if reason:
-            self._flush()
-        state.reason = reason
-        stopped_by = self._signals.received  # looked at once: what arrives from here on waits for the next step
-        timed = options.checkpoint_minutes and state.seconds - self._saved >= options.checkpoint_minutes * 60
-        due = self._is_due(options.checkpoint_every or options.evaluate_every)
-        if reason or improved or timed or stopped_by or due:
-            self._save(improved)
-        self._mark = time.monotonic()
-        if stopped_by and not reason:
-            error = Interrupted if self._signals.interrupted else Preempted
-            raise error(f"stopped by {stopped_by} after step {step}, with a checkpoint")
+        state.seconds += time.monotonic() - self._resumed_at
+        if state.step % options.log_every == 0 or self._end_reason():
+            self._log_pending()
+        if self._per_epoch and state.step % self._per_epoch == 0:
+            self._callbacks.call("dlpipe_epoch_end", step=state.step, epoch=state.step // self._per_epoch)
 
-    def _flush(self) -> None:
+        improved = False
+        if self._dev is not None and (self._is_due(options.evaluate_every) or self._end_reason()):
+            improved = self._evaluate(self._dev)
+
+        state.reason = self._end_reason()
+        if state.reason:
+            self._log_pending()
+        stopped_by = self._signals.received  # read once: a signal that arrives later waits for the next step
+        if state.reason or improved or stopped_by or self._checkpoint_is_due():
+            self._save(improved)
+        self._resumed_at = time.monotonic()
+        if stopped_by and not state.reason:
+            error = Interrupted if self._signals.interrupted else Preempted
+            raise error(f"stopped by {stopped_by} after step {state.step}, with a checkpoint")
+
+    def _end_reason(self) -> str:
+        """Return why the run ends after the current step, or an empty string."""
+        state, options = self.state, self._options
+        if self._total is not None and state.step >= self._total:
+            whole = options.epochs and self._per_epoch and self._total == options.epochs * self._per_epoch
+            return f"{options.epochs} epochs done" if whole else f"{self._total} steps done"
+        if options.minutes is not None and state.seconds >= options.minutes * 60:
+            return f"{options.minutes:g} minutes used"
+        if options.patience and state.stale >= options.patience:
+            return f"no better {self._monitor} in {options.patience} evaluations"
+        return self._stop_request
+
+    def _checkpoint_is_due(self) -> bool:
+        options = self._options
+        minutes = options.checkpoint_minutes
+        if minutes and self.state.seconds - self._saved_at >= minutes * 60:
+            return True
+        return self._is_due(options.checkpoint_every or options.evaluate_every)
+
+    def _log_pending(self) -> None:
         """Log the means of the steps since the last log point; this is where tensors are read."""
         state = self.state
         if not state.pending:
             return
-        columns = self._read()
+        columns = self._stack_pending()
         metrics = {f"train/{name}": float(values.double().mean()) for name, (_, values) in columns.items()}
         metrics |= {f"train/{name}": value for name, value in self._trainer.log_values().items()}
         rate = (state.step - self._logged[0]) / max(state.seconds - self._logged[1], 1e-9)
         self._logged = (state.step, state.seconds)
         state.pending = []
         self._record(metrics, steps_per_second=round(rate, 2))
-        self._watchers.call("dlpipe_step_logged", step=state.step, metrics=metrics)
+        self._callbacks.call("dlpipe_step_logged", step=state.step, metrics=metrics)
         self._progress.logged(state.step, metrics, rate)
 
-    def _evaluate(self) -> bool:
+    def _evaluate(self, dev: Examples) -> bool:
         """Evaluate on the dev split; return whether the monitored metric is the best so far."""
-        assert self._dev is not None
-        state = self.state
-        self._read()
+        self._stack_pending()  # raises if a metric is not finite
         self._require_finite_weights()
         started = time.monotonic()
-        metrics = evaluate(self._trainer, self._evaluators, self._dev)
-        self._sample()
+        metrics = evaluate(self._trainer.model, self._evaluators, dev, stage=self._stage)
+        self._write_samples()
         seconds = time.monotonic() - started
-        better = bool(self._monitor) and self._better(metrics)
+        improved = bool(self._monitor) and self._record_score(metrics)
         self._record(metrics, seconds=round(seconds, 3))
-        self._watchers.call("dlpipe_evaluated", step=state.step, split=DEV, metrics=metrics)
-        self._progress.evaluated(state.step, self._epoch(), metrics, self._monitor, better)
-        return better
+        self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=DEV, metrics=metrics)
+        self._progress.evaluated(self.state.step, self._epoch(), metrics, self._monitor, improved)
+        return improved
 
-    def _sample(self) -> None:
-        """Let the evaluators write what a person would like to see develop."""
+    def _write_samples(self) -> None:
+        """Let the evaluators write what shows how training progresses."""
         for name, evaluator in self._evaluators.items():
-            sample: Callable[[Path, int], None] | None = getattr(evaluator, "sample", None)
-            if sample is not None:
-                with writing(self._samples / name) as folder:
-                    sample(folder, self.state.step)
+            if isinstance(evaluator, SupportsSamples):
+                with writing(self._samples / name) as folder, errors_in(table_name(self._stage, "evaluators", name)):
+                    evaluator.sample(folder, self.state.step)
 
-    def _better(self, metrics: Mapping[str, float]) -> bool:
-        """Take notice of the monitored metric; return whether it is the best so far."""
+    def _record_score(self, metrics: Mapping[str, float]) -> bool:
+        """Compare the monitored metric with the best so far, tell the trainer, and return whether it is better."""
         if self._monitor not in metrics:
-            raise InputError(f"[trainer] monitor = {self._monitor!r}: the evaluators give {', '.join(metrics)}")
+            raise InputError(f"monitor = {self._monitor!r}: the evaluators give {', '.join(metrics)}")
         state, score = self.state, metrics[self._monitor]
-        self._trainer.on_score(-score if self._goal == "max" else score)
+        self._trainer.on_score(score, self._goal)
         better = state.best is None or (score > state.best if self._goal == "max" else score < state.best)
-        better = better and not math.isnan(score)  # NaN, a metric that is not defined, would stay the best for ever
+        better = better and not math.isnan(score)  # NaN, an undefined metric, would stay the best for ever
         if better:
             state.best, state.best_step, state.stale = score, state.step, 0
         else:
@@ -226,7 +249,7 @@ class Loop:
 
     def _save(self, best: bool) -> None:
         state = self.state
-        columns = self._read()
+        columns = self._stack_pending()
         self._require_finite_weights()
         content = {name: value for name, value in vars(state).items() if name != "pending"}
         content |= {
@@ -236,51 +259,56 @@ class Loop:
             "randomness": randomness(),
         }
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
-        path = self._checkpoints.save(state.step, self._trainer.model, saved, best=best, blocks=self._blocks())
-        self._saved = state.seconds
-        self._watchers.call("dlpipe_checkpoint_saved", step=state.step, path=path)
+        blocks = self._trainer.state_blocks() if isinstance(self._trainer, SupportsStateBlocks) else {}
+        path = self._checkpoints.save(state.step, self._trainer.model, saved, best=best, blocks=blocks)
+        self._saved_at = state.seconds
+        self._callbacks.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
-    def _read(self) -> dict[str, tuple[list[int], Tensor]]:
-        """Return the numbers of the steps since the last log point, by name: which steps, and their values.
+    def _stack_pending(self) -> dict[str, tuple[list[int], Tensor]]:
+        """Return the metrics of the steps since the last log point: by name, the steps that have it and their values.
 
-        A step need not have all names. The values are on the CPU and finite.
+        The values are on the CPU and finite.
+
+        Raises:
+            NonFiniteError: one is not; the first step with such a value is named.
         """
         pending = self.state.pending
         columns: dict[str, tuple[list[int], Tensor]] = {}
         for name in dict.fromkeys(name for metrics in pending for name in metrics):
-            places = [place for place, metrics in enumerate(pending) if name in metrics]
-            values = [pending[place][name] for place in places]
-            if values[0].device != values[-1].device:  # those that a checkpoint brought back are on the CPU
+            positions = [position for position, metrics in enumerate(pending) if name in metrics]
+            values = [pending[position][name] for position in positions]
+            if values[0].device != values[-1].device:  # those restored from a checkpoint are on the CPU
                 values = [value.to(values[-1].device) for value in values]
-            columns[name] = places, torch.stack(values).cpu()
+            columns[name] = positions, torch.stack(values).cpu()
         broken = {
-            name: places[int((~values.isfinite()).nonzero()[0])]
-            for name, (places, values) in columns.items()
+            name: positions[int((~values.isfinite()).nonzero()[0])]
+            for name, (positions, values) in columns.items()
             if not _finite(values)
         }
         if broken:
-            name, place = min(broken.items(), key=lambda found: found[1])
-            self._fail(self.state.step - len(pending) + place + 1, f"train/{name}", float(pending[place][name]))
+            name, position = min(broken.items(), key=lambda item: item[1])
+            step = self.state.step - len(pending) + position + 1
+            self._stop_on_non_finite(step, f"train/{name}", float(pending[position][name]))
         return columns
 
     def _require_finite_weights(self) -> None:
-        # Not the live weights of a trainer that averages, but those that someone will use.
+        # Of a trainer that averages weights, not the live ones but those that will be used.
         if not _finite(*self._trainer.model.parameters()):
-            self._fail(self.state.step, "a weight")
+            self._stop_on_non_finite(self.state.step, "a weight")
 
-    def _fail(self, step: int, what: str, value: float = float("nan")) -> None:
+    def _stop_on_non_finite(self, step: int, what: str, value: float = float("nan")) -> None:
         lr = self._trainer.log_values().get("lr")
         rate = f" (now {lr:g})" if lr is not None else ""
         raise NonFiniteError(
-            f"step {step}: {what} is {value}. {self._diagnose(step)}\n"
+            f"step {step}: {what} is {value}. {self._find_nan(step)}\n"
             f"Try a lower learning rate{rate}, or limit the gradients with max_grad_norm = 1.0"
         )
 
     def _record(self, metrics: Mapping[str, float], **timing: float) -> None:
-        place: dict[str, Any] = {"step": self.state.step}
+        position: dict[str, Any] = {"step": self.state.step}
         if self._per_epoch:
-            place["epoch"] = round(self._epoch(), 4)
-        self._log.append({**place, **metrics, "time": round(time.time(), 3), **timing})
+            position["epoch"] = round(self._epoch(), 4)
+        self._log.append({**position, **metrics, "time": round(time.time(), 3), **timing})
 
     def _epoch(self) -> float:
         return self.state.step / self._per_epoch if self._per_epoch else 0.0
@@ -288,17 +316,6 @@ class Loop:
     def _is_due(self, every: int | None) -> bool:
         every = every or self._per_epoch
         return every is not None and self.state.step % every == 0
-
-    def _ended(self) -> str:
-        state, options = self.state, self._options
-        if self._stop_reason:
-            return self._stop_reason
-        if self._total is not None and state.step >= self._total:
-            whole = options.epochs and self._per_epoch and self._total == options.epochs * self._per_epoch
-            return f"{options.epochs} epochs done" if whole else f"{self._total} steps done"
-        if options.minutes is not None and state.seconds >= options.minutes * 60:
-            return f"{options.minutes:g} minutes used"
-        return ""
 
     def _next_due(self) -> int:
         """Return the next step after which there is something to do."""
@@ -308,39 +325,25 @@ class Loop:
         due = min(step - step % period + period for period in periods if period)
         return due if self._total is None or self._total <= step else min(due, self._total)
 
-    def _total_steps(self) -> int | None:
-        options = self._options
-        if options.epochs is not None and self._per_epoch is None:
-            raise InputError(
-                f"[trainer] epochs = {options.epochs}: this data is a stream without epochs; give steps or minutes"
-            )
-        ends = [
-            options.steps,
-            options.epochs * self._per_epoch if options.epochs and self._per_epoch else None,
-            getattr(self._trainer, "total_steps", None),
-        ]
-        return min((end for end in ends if end is not None), default=None)
-
 
 def _finite(*tensors: Tensor) -> bool:
-    """Say whether all numbers are finite, waiting for the device once."""
+    """Return whether all numbers are finite, waiting for the device once."""
     return not tensors or bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
-def _monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Literal["max", "min"]]:
+def _monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Goal]:
     """Return the metric that decides which checkpoint is best, and whether it should grow or fall."""
     name = next((name for name, evaluator in evaluators.items() if evaluator.primary), "")
     if options.monitor:
         parts = options.monitor.split("/")
         if len(parts) != 3 or parts[0] != DEV or parts[1] not in evaluators:
             expected = ", ".join(f"{DEV}/{known}/…" for known in evaluators)
-            raise InputError(f'[trainer] monitor = "{options.monitor}": expected one of {expected}')
+            raise InputError(f'monitor = "{options.monitor}": expected one of {expected}')
         name = parts[1]
     if not name:  # nothing to compare checkpoints by: the last one counts
         return "", "max"
     evaluator = evaluators[name]
     monitor = options.monitor or f"{DEV}/{name}/{evaluator.primary}"
-    own = monitor == f"{DEV}/{name}/{evaluator.primary}"
-    if options.goal is None and not own:
-        raise InputError(f'[trainer] monitor = "{monitor}": say whether it should grow or fall: goal = "max" or "min"')
+    if options.goal is None and monitor != f"{DEV}/{name}/{evaluator.primary}":
+        raise InputError(f'monitor = "{monitor}": say whether it should grow or fall: goal = "max" or "min"')
     return monitor, options.goal or evaluator.goal

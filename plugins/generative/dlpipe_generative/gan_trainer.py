@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.data import Batches, EndlessBatches
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OpenFraction, OptimizerTable, Positive
-from dlpipe.protocols import Batch, Data
-from dlpipe.training import build_optimizer
+from dlpipe.protocols import Batch, Data, Goal
+from dlpipe.training import WeightAverage, build_optimizer
 from dlpipe_generative.contracts import THINGS, Adversaries, column_of, require
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
 
@@ -62,7 +61,7 @@ class GANTrainer:
         gradient_penalty: NonNegativeFloat = 10.0,
         label_smoothing: Fraction = 0.0,
         ema_decay: OpenFraction | None = None,
-        workers: NonNegative = 0,
+        num_workers: NonNegative = 0,
     ) -> None:
         self._nets: Adversaries = require(model, Adversaries, WHO)  # type: ignore[type-abstract]
         if label_smoothing and loss != "non_saturating":
@@ -76,7 +75,7 @@ class GANTrainer:
             compute,
             seed=seed,
             columns=[*THINGS, "targets"],
-            workers=workers,
+            workers=num_workers,
         )
         self._batches = EndlessBatches(batches, critic_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
@@ -87,11 +86,10 @@ class GANTrainer:
             "generator": build_optimizer(self._nets.generator.parameters(), generator_optimizer),
             "discriminator": build_optimizer(self._nets.discriminator.parameters(), discriminator_optimizer),
         }
-        self._average: AveragedModel | None = None
+        self._average: WeightAverage | None = None
         self._shown = model
         if ema_decay:
-            average = get_ema_multi_avg_fn(ema_decay)
-            self._average = AveragedModel(self._nets.generator, multi_avg_fn=average, use_buffers=True)
+            self._average = WeightAverage(self._nets.generator, ema_decay)
             self._shown = _with_generator(model, self._average.module)
         self._random = torch.Generator(compute.device)
         self._column = ""  # told by the first batch
@@ -115,15 +113,15 @@ class GANTrainer:
         rates = {name: float(each.param_groups[0]["lr"]) for name, each in self._optimizers.items()}
         return {"lr": rates["generator"], "d_lr": rates["discriminator"]}
 
-    def on_score(self, score: float) -> None:
-        """Take no notice: no rate here depends on a score."""
+    def on_score(self, score: float, goal: Goal) -> None:
+        """Do nothing: no learning rate here depends on a score."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return optimizers, place in the data, and the generator's live weights beside an average."""
         state: dict[str, Any] = {name: each.state_dict() for name, each in self._optimizers.items()}
         state |= {"step": self._step, **self._batches.state_dict()}
         if self._average:
-            state |= {"live": self._nets.generator.state_dict(), "averaged": self._average.n_averaged}
+            state["average"] = self._average.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -133,8 +131,7 @@ class GANTrainer:
         self._step = state["step"]
         self._batches.load_state_dict(state)
         if self._average:
-            self._nets.generator.load_state_dict(state["live"])
-            self._average.n_averaged.copy_(state["averaged"])
+            self._average.load_state_dict(state["average"])
 
     def _take(self, parts: list[Batch]) -> dict[str, Tensor]:
         nets = self._nets
@@ -149,7 +146,7 @@ class GANTrainer:
             metrics = self._teach_discriminator(batch, fake.detach())
         metrics["g_loss"] = self._teach_generator(fake, self._wishes(parts[-1]))
         if self._average:
-            self._average.update_parameters(nets.generator)
+            self._average.update()
         self._step += 1
         return metrics
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.data import Columns
-from dlpipe.training import Supervised
+from dlpipe.training import Budget, Supervised
 from dlpipe_generative.strided import half, halvings
 from dlpipe_generative.things import isolated, parts
 
@@ -95,7 +95,7 @@ def taught(images: Tensor, wanted: Tensor, sizes: Sequence[int], seed: int = 0, 
             batch_size=min(BATCH_SIZE, len(images)),
             optimizer={"use": "adamw", "lr": LEARNING_RATE, "weight_decay": 0.05},
             schedule={"use": "cosine_annealing"},
-            steps=steps,
+            budget=Budget(steps=steps),
         )
         for _ in islice(trainer.steps(), steps):
             pass

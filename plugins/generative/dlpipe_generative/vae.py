@@ -87,8 +87,6 @@ class VAE(nn.Module):
         self.features, width = encoder(image_shape, net, hidden, activation)
         self.code = nn.Linear(width + told, 2 * latent_dim)
         self.decoder = decoder(latent_dim + told, image_shape, net, hidden, activation)
-        self.seen_steps: Tensor
-        self.register_buffer("seen_steps", torch.zeros((), dtype=torch.int64))  # saved with the weights
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Drawn:
         """Draw images (B, C, H, W) from samples of their codes; in evaluation, from the means of those."""
@@ -98,11 +96,15 @@ class VAE(nn.Module):
         latent = sampled(mean, log_variance, torch.randn_like(mean)) if self.training else mean
         return Drawn(images, self._pixels(latent, targets), mean, log_variance)
 
-    def loss(self, outputs: Drawn) -> Tensor:
-        """Return minus the evidence lower bound in nats, its KL divergence weighted; mean over the batch."""
+    def loss(self, outputs: Drawn, step: int | None = None) -> Tensor:
+        """Return minus the evidence lower bound in nats, its KL divergence weighted; mean over the batch.
+
+        Args:
+            step: optimizer steps taken so far; None outside of training, where the weight is that after the warm-up.
+        """
         drawn = self._log_probability(outputs.pixels.float(), outputs.wanted.float())
         divergence = kl_divergence(outputs.mean.float(), outputs.log_variance.float())
-        return (self._weight() * divergence - drawn).mean()
+        return (self._weight(step) * divergence - drawn).mean()
 
     def predict(self, outputs: Drawn) -> Tensor:
         """Return what was drawn, pixels from 0 to 1: that is the prediction."""
@@ -139,11 +141,10 @@ class VAE(nn.Module):
             each = log_normal(images, pixels, 2 * math.log(self.scale))
         return each.flatten(1).sum(1)
 
-    def _weight(self) -> Tensor | float:
-        if not self.training or not self.warmup_steps:
+    def _weight(self, step: int | None) -> float:
+        if step is None or not self.warmup_steps:
             return self.beta
-        self.seen_steps += 1
-        return self.beta * (self.seen_steps / self.warmup_steps).clamp(max=1)
+        return self.beta * min(1.0, (step + 1) / self.warmup_steps)
 
 
 def sampled(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 
 from dlpipe.compute import Compute
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.training import build_optimizer
+from dlpipe.training import Budget, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy, require_values
 from dlpipe_rl.policy_gradient import Loss, PolicyGradient
@@ -22,6 +22,7 @@ def a2c(
     data: Environments,
     compute: Compute,
     seed: int,
+    budget: Budget = Budget(),  # noqa: B008  frozen
     *,
     timesteps: Positive | None = None,
     num_envs: Positive = 8,
@@ -34,7 +35,6 @@ def a2c(
     optimizer: OptimizerTable = {"use": "rmsprop", "lr": 7e-4, "eps": 1e-5},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = 0.5,
-    steps: Positive | None = None,
 ) -> OnPolicy:
     """Make what went better than expected more probable, a few moves at a time.
 
@@ -68,5 +68,5 @@ def a2c(
         gamma=gamma,
         trace=trace,
         timesteps=timesteps,
-        steps=steps,
+        budget=budget,
     )

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.training import StateBlock, after_evaluation, after_step, build_optimizer, build_schedule, schedule_state
+from dlpipe.protocols import Goal
+from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episodes import Array, Episode
 from dlpipe_rl.exploration import Epsilon
@@ -69,6 +70,7 @@ class DQN:
         data: Environments,
         compute: Compute,
         seed: int,
+        budget: Budget = Budget(),  # noqa: B008  frozen
         *,
         timesteps: Positive | None = None,
         num_envs: Positive = 1,
@@ -93,7 +95,6 @@ class DQN:
         optimizer: OptimizerTable = {"use": "adam", "fused": True},  # noqa: B006  read only
         schedule: ScheduleTable | None = None,
         max_grad_norm: PositiveFloat | None = None,
-        steps: Positive | None = None,
     ) -> None:
         self.model, self._compute, self.steps_per_epoch = model, compute, None
         facts = data.facts
@@ -133,8 +134,8 @@ class DQN:
         self._moves, self._updates, self._batch_size = train_every, updates, batch_size
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
         self.total_steps = self._total(timesteps)
-        ends = [end for end in (steps, self.total_steps) if end is not None]
-        self._schedule = build_schedule(self._learning.optimizer, schedule, 0, min(ends, default=None))
+        total = budget.total_steps(None, self.total_steps)
+        self._schedule = LearningRateSchedule(self._learning.optimizer, schedule, total_steps=total)
         falls = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
         self._epsilon = Epsilon(epsilon_start, epsilon_end, falls, epsilon_schedule)
         self._random = generator(seed, "dqn")
@@ -156,27 +157,27 @@ class DQN:
             while self._timestep < self._learning_starts:
                 episodes += self._move()
             losses = [self._update() for _ in range(self._updates)]
-            after_step(self._schedule)
+            self._schedule.step()
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
             yield metrics | told(episodes)
 
     def log_values(self) -> dict[str, float]:
         """Return learning rate, ε and the number of timesteps."""
         return {
-            "lr": float(self._learning.optimizer.param_groups[0]["lr"]),
+            "lr": self._schedule.learning_rate,
             "epsilon": self._epsilon.at(self._timestep),
             "timesteps": float(self._timestep),
         }
 
-    def on_score(self, score: float) -> None:
-        """Tell a schedule that waits for plateaus."""
-        after_evaluation(self._schedule, score)
+    def on_score(self, score: float, goal: Goal) -> None:
+        """Pass the monitored metric on to the schedule."""
+        self._schedule.on_score(score, goal)
 
     def state_dict(self) -> dict[str, Any]:
         """Return optimizer, target network, replay, environments, randomness and counts."""
         return {
             "learning": self._learning.state_dict(),
-            "schedule": schedule_state(self._schedule) if self._schedule else None,
+            "schedule": self._schedule.state_dict(),
             "replay": self._replay.state_dict(),
             "priorities": self._priorities.state_dict() if self._priorities else None,
             "players": self._players.state(),
@@ -188,8 +189,7 @@ class DQN:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state; the environments are played again up to where they were."""
         self._learning.load_state_dict(state["learning"])
-        if self._schedule:
-            self._schedule.load_state_dict(state["schedule"])
+        self._schedule.load_state_dict(state["schedule"])
         self._replay.load_state_dict(state["replay"])
         if self._priorities:
             self._priorities.load_state_dict(state["priorities"])

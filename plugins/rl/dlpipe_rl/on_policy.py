@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
-from dlpipe.training import after_evaluation, after_step, build_schedule, schedule_state
+from dlpipe.protocols import Goal
+from dlpipe.training import Budget, LearningRateSchedule
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.rollout import Collector, Rollout
@@ -59,7 +60,7 @@ class OnPolicy:
         trace: λ of the advantages.
         schedule: of the learning rate; it counts steps.
         timesteps: moves of all players together after which training is over.
-        steps: after which it is over in any case.
+        budget: how long the run may train otherwise.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class OnPolicy:
         moves: int | None,
         gamma: float,
         trace: float,
+        budget: Budget,
         timesteps: int | None = None,
-        steps: int | None = None,
     ) -> None:
         if not hasattr(model, "head"):
             raise InputError(
@@ -92,8 +93,8 @@ class OnPolicy:
         self._collector = Collector(model, self._players, compute, derived_seed(seed, "actions"))
         self._random = torch.Generator().manual_seed(derived_seed(seed, "on policy"))
         self.total_steps = -(-timesteps // (moves * num_envs)) if timesteps and moves else None
-        ends = [end for end in (steps, self.total_steps) if end is not None]
-        self._schedule = build_schedule(optimizer, schedule, 0, min(ends, default=None))
+        total = budget.total_steps(None, self.total_steps)
+        self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Play and learn, and yield what the update tells, and ``return`` and ``length`` of ended episodes."""
@@ -102,22 +103,22 @@ class OnPolicy:
                 self.model.train()
             rollout = self._collector.episodes() if self._moves is None else self._collector.moves(self._moves)
             metrics = self._update(self._lesson(rollout), self._random)
-            after_step(self._schedule)
+            self._schedule.step()
             yield metrics | told(rollout.episodes)
 
     def log_values(self) -> dict[str, float]:
         """Return learning rate and number of timesteps."""
-        return {"lr": float(self._optimizer.param_groups[0]["lr"]), "timesteps": float(self._collector.timestep)}
+        return {"lr": self._schedule.learning_rate, "timesteps": float(self._collector.timestep)}
 
-    def on_score(self, score: float) -> None:
-        """Tell a schedule that waits for plateaus."""
-        after_evaluation(self._schedule, score)
+    def on_score(self, score: float, goal: Goal) -> None:
+        """Pass the monitored metric on to the schedule."""
+        self._schedule.on_score(score, goal)
 
     def state_dict(self) -> dict[str, Any]:
         """Return optimizer, schedule, environments, randomness and counts."""
         return {
             "optimizer": self._optimizer.state_dict(),
-            "schedule": schedule_state(self._schedule) if self._schedule else None,
+            "schedule": self._schedule.state_dict(),
             "collector": self._collector.state_dict(),
             "random": self._random.get_state(),
         }
@@ -125,8 +126,7 @@ class OnPolicy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state; the environments are played again up to where they were."""
         self._optimizer.load_state_dict(state["optimizer"])
-        if self._schedule:
-            self._schedule.load_state_dict(state["schedule"])
+        self._schedule.load_state_dict(state["schedule"])
         self._collector.load_state_dict(state["collector"])
         self._random.set_state(state["random"])
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.training import build_optimizer
+from dlpipe.training import Budget, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import Lesson, OnPolicy, require_values
 from dlpipe_rl.policy_gradient import Loss, normalized
@@ -59,6 +59,7 @@ def ppo(
     data: Environments,
     compute: Compute,
     seed: int,
+    budget: Budget = Budget(),  # noqa: B008  frozen
     *,
     timesteps: Positive | None = None,
     num_envs: Positive = 8,
@@ -73,7 +74,6 @@ def ppo(
     optimizer: OptimizerTable = {"use": "adam", "lr": 2.5e-4, "eps": 1e-5, "fused": True},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = 0.5,
-    steps: Positive | None = None,
 ) -> OnPolicy:
     """Make what went better than expected more probable, in several passes that stay near the old policy.
 
@@ -109,5 +109,5 @@ def ppo(
         gamma=gamma,
         trace=trace,
         timesteps=timesteps,
-        steps=steps,
+        budget=budget,
     )

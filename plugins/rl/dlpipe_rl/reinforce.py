@@ -15,7 +15,7 @@ from torch import nn
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.training import build_optimizer
+from dlpipe.training import Budget, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy
 from dlpipe_rl.policy_gradient import Loss, PolicyGradient
@@ -26,6 +26,7 @@ def reinforce(
     data: Environments,
     compute: Compute,
     seed: int,
+    budget: Budget = Budget(),  # noqa: B008  frozen
     *,
     episodes: Positive = 16,
     gamma: Fraction = 0.99,
@@ -36,7 +37,6 @@ def reinforce(
     optimizer: OptimizerTable = {"use": "adam", "lr": 3e-3, "fused": True},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = None,
-    steps: Positive | None = None,
 ) -> OnPolicy:
     """Make what went well in whole episodes more probable.
 
@@ -70,5 +70,5 @@ def reinforce(
         moves=None,
         gamma=gamma,
         trace=1.0,
-        steps=steps,
+        budget=budget,
     )

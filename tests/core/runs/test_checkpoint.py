@@ -9,9 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from dlpipe.runs import checkpoint
-from dlpipe.runs.checkpoint import MANIFEST, STATE, WEIGHTS, StateBlock, Checkpoints, link, load_state, load_weights, verify
 from dlpipe.errors import CheckpointError
+from dlpipe.runs import checkpoint
+from dlpipe.runs.checkpoint import (
+    MANIFEST,
+    STATE,
+    WEIGHTS,
+    Checkpoints,
+    StateBlock,
+    link,
+    load_state,
+    load_weights,
+    verify,
+)
 
 
 class TiedModel(nn.Module):

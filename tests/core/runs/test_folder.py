@@ -4,10 +4,9 @@ import time
 
 import pytest
 
+from dlpipe.errors import RunFolderError
 from dlpipe.runs import folder as runs
-from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.runs.folder import RESOLVED, RunFolder, new_folder, read_json, write_json
-from dlpipe.runs.metrics_log import MetricsLog
 
 
 def test_json_is_written_whole_and_read_back(tmp_path):

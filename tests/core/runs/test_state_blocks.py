@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from dlpipe.runs import checkpoint
-from dlpipe.runs.checkpoint import MANIFEST, StateBlock, Checkpoints, load_state_blocks, verify
 from dlpipe.errors import CheckpointError, InputError, PluginError
+from dlpipe.runs import checkpoint
+from dlpipe.runs.checkpoint import MANIFEST, Checkpoints, StateBlock, load_state_blocks, verify
 
 
 @pytest.fixture

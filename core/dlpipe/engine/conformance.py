@@ -1,0 +1,119 @@
+"""Refusing components whose methods dlpipe would never call: a name that is nearly right, or half of a pair.
+
+A misspelt optional method is silent otherwise: a trainer with ``load_state_block`` would lose its replay buffer at
+the first resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rapidfuzz.distance import OSA, Hamming
+from torch import nn
+
+from dlpipe import protocols
+from dlpipe.errors import PluginError
+from dlpipe.messages import MAX_WRONG
+
+#: What each kind of component must have.
+REQUIRED: dict[str, tuple[type, ...]] = {
+    "data": (protocols.Data,),
+    "trainer": (protocols.Trainer,),
+    "evaluator": (protocols.Evaluator,),
+    "callback": (),
+    "model": (),
+}
+#: What it may have.
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "data": (
+        protocols.SupportsPaddings,
+        protocols.SupportsExpand,
+        protocols.SupportsNames,
+        protocols.SupportsClose,
+    ),
+    "trainer": (
+        protocols.SupportsTotalSteps,
+        protocols.SupportsStateBlocks,
+        protocols.SupportsCaveats,
+        protocols.SupportsNotes,
+        protocols.SupportsClose,
+    ),
+    "evaluator": (protocols.SupportsSamples, protocols.SupportsClose),
+    "callback": (),
+    "model": (),
+}
+#: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
+MODEL_METHODS = ("loss", "predict")
+
+
+def check_members(kind: str, component: Any) -> None:
+    """Check that a component has what its kind needs, and no member that is nearly an optional one.
+
+    Args:
+        kind: "data", "model", "trainer" or "evaluator".
+
+    Raises:
+        PluginError: naming the member and what it should be called.
+    """
+    name = type(component).__name__
+    present = _members(component)
+    for protocol in REQUIRED[kind]:
+        for member, is_method in _declared(protocol).items():
+            if not hasattr(component, member) and not (
+                member == "goal" and getattr(component, "primary", None) is None
+            ):
+                hint = _nearly(member, [other for other in present if present[other] == is_method])
+                found = f"; it has {hint}" if hint else ""
+                raise PluginError(f"{name} lacks {_shown(member, is_method)}, which every {kind} needs{found}")
+    optional = {member: is_method for protocol in OPTIONAL[kind] for member, is_method in _declared(protocol).items()}
+    if kind == "model":
+        optional = dict.fromkeys(MODEL_METHODS, True)
+    known = {*optional, *(member for protocol in REQUIRED[kind] for member in _declared(protocol))}
+    for member, is_method in present.items():
+        candidates = [other for other in optional if other not in present and optional[other] == is_method]
+        if member not in known and (meant := _nearly(member, candidates)):
+            raise PluginError(
+                f"{name} has {_shown(member, is_method)}, which dlpipe never uses; rename it to {meant} if that is "
+                "what it is, or give it a name of its own"
+            )
+    for protocol in OPTIONAL[kind]:
+        members = _declared(protocol)
+        missing = [member for member in members if not hasattr(component, member)]
+        if missing and len(missing) < len(members):
+            there = next(member for member in members if member not in missing)
+            raise PluginError(f"{name} has {there}() but lacks {missing[0]}(); dlpipe needs both")
+
+
+def _members(component: Any) -> dict[str, bool]:
+    """Return the public members that the component itself defines, and whether each is a method."""
+    plain = {*dir(nn.Module), *dir(object)} if isinstance(component, nn.Module) else {*dir(object)}
+    names = [*dir(type(component)), *(vars(component) if not isinstance(component, nn.Module) else ())]
+    return {
+        name: callable(getattr(type(component), name, None))
+        for name in dict.fromkeys(names)
+        if not name.startswith("_") and name not in plain
+    }
+
+
+def _declared(protocol: type) -> dict[str, bool]:
+    """Return the members that a protocol declares, and whether each is a method."""
+    attributes = dict.fromkeys(getattr(protocol, "__annotations__", {}), False)
+    return attributes | {name: callable(value) for name, value in vars(protocol).items() if not name.startswith("_")}
+
+
+def _nearly(name: str, others: Iterable[str]) -> str:
+    """Return the name that `name` is a misspelling of, or an empty string.
+
+    Letters left out, added or swapped are misspellings; other letters are another word (``clone`` is not ``close``).
+    """
+    for other in others:
+        distance = OSA.distance(name, other)
+        replaced = len(name) == len(other) and Hamming.distance(name, other) == distance
+        if distance <= max(len(name), len(other)) * MAX_WRONG and not replaced:
+            return other
+    return ""
+
+
+def _shown(member: str, is_method: bool) -> str:
+    return f"the method {member}()" if is_method else f"the attribute {member}"

@@ -1,0 +1,226 @@
+"""The work on one stage: build, restore, train, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dlpipe.compute import restore_randomness, seed_everything
+from dlpipe.config.pipeline import Stage, table_name
+from dlpipe.config.settings import LoopOptions, Settings
+from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.errors import DataError, errors_in
+from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.examples import Examples
+from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsStateBlocks, Trainer
+from dlpipe.registry.hooks import RunView
+from dlpipe.runs.atomic import writing
+from dlpipe.runs.checkpoint import Checkpoints, load_state, load_state_blocks, load_weights, step_of
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json, write_json
+from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.signals import StopSignals
+from dlpipe.training.callbacks import Callbacks
+from dlpipe.training.loop import DEV, Loop
+from dlpipe.training.nan_search import first_non_finite
+from dlpipe.training.progress import Progress
+
+TEST = "test"
+#: What ``run --fast`` leaves of a run.
+FAST = {"epochs": None, "minutes": None, "steps": 4, "log_every": 1, "evaluate_every": 2, "checkpoint_every": 2}
+FAST_BATCHES = 2
+
+
+class StageRun:
+    """One process working on one stage.
+
+    Args:
+        fast: only a few steps of everything.
+        data: the data of the stage, if it has been built already.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stage: Stage,
+        run: RunFolder,
+        find_model: FindModel,
+        progress: Progress,
+        signals: StopSignals,
+        *,
+        fast: bool,
+        data: Data | None = None,
+    ) -> None:
+        self._settings, self._find_model, self._data = settings, find_model, data
+        self._run_folder, self._folder = run.path, run.stage(stage.name)
+        self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
+        self._progress, self._signals = progress, signals
+        self._limit = FAST_BATCHES if fast else None
+        self._checkpoints = Checkpoints(
+            self._folder / "checkpoints", keep=self._stage.options.keep, warn=progress.warning
+        )
+        self._log = MetricsLog(self._folder / METRICS)
+
+    def run(self, further_callbacks: Mapping[str, object]) -> None:
+        """Train from the last checkpoint (or from the start) to the end, and evaluate the best checkpoint."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with errors_in(self._stage.trainer.table, data_table=self._stage.data.table):
+            components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
+            self._check_data(components.data)
+            checkpoint = self._checkpoints.latest()
+            callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
+            loop = self._loop(components, callbacks)
+            self._restore(checkpoint, components, loop)
+            self._announce(components, loop, time.monotonic() - started)
+            callbacks.call("dlpipe_run_start")
+            try:
+                reason = loop.run()
+                self._progress.stop()
+                self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
+                self._evaluate_on_test(components, loop.state.step, callbacks)
+            except BaseException as error:
+                callbacks.call("dlpipe_run_failed", step=loop.state.step, error=error)
+                raise
+            finally:
+                callbacks.call("dlpipe_run_end", step=loop.state.step)
+                components.close()
+
+    def _callbacks(
+        self, checkpoint: Path | None, further: Mapping[str, object], request_stop: Callable[[str], None]
+    ) -> Callbacks:
+        """Build the callbacks that the pipeline names."""
+        resumed_step = step_of(checkpoint) if checkpoint else 0
+        view = RunView(self._settings.name, self._folder, self._settings.seed, resumed_step, request_stop)
+        built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
+        return Callbacks({**built, **further}, view, self._progress.warning)
+
+    def _loop(self, components: StageComponents, callbacks: Callbacks) -> Loop:
+        assert components.trainer is not None
+        return Loop(
+            components.trainer,
+            self._stage.options,
+            evaluators=self._evaluators_on(DEV, components),
+            dev=self._examples(DEV, components),
+            checkpoints=self._checkpoints,
+            log=self._log,
+            callbacks=callbacks,
+            progress=self._progress,
+            signals=self._signals,
+            samples=self._folder / "samples",
+            find_nan=self._find_nan,
+            stage=self._stage.name,
+        )
+
+    def _examples(self, split: str, components: StageComponents) -> Examples | None:
+        if split not in components.data.splits:
+            return None
+        return Examples(components.data, split, components.compute, limit=self._limit)
+
+    def _evaluators_on(self, split: str, components: StageComponents) -> dict[str, Evaluator]:
+        """Return the evaluators that the pipeline wants on a split."""
+        configs = self._stage.evaluators
+        return {name: each for name, each in components.evaluators.items() if split in configs[name].values["splits"]}
+
+    def _restore(self, checkpoint: Path | None, components: StageComponents, loop: Loop) -> None:
+        """Restore the state of a checkpoint, or begin from the seed."""
+        seed_everything(self._settings.seed)
+        if checkpoint is None:
+            self._log.truncate(0)  # written by a process that was killed before its first checkpoint
+            return
+        assert components.trainer is not None
+        loop.restore(_restore_trainer(components.trainer, checkpoint))
+        self._checkpoints.continue_from(checkpoint)
+        self._progress.message(f"resuming after step {loop.state.step}")
+
+    def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> None:
+        """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
+        evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
+        if examples is None or not evaluators:
+            return
+        best = self._checkpoints.best()
+        if best is not None:
+            load_weights(best, components.trained_model)
+        metrics = evaluate(components.trained_model, evaluators, examples, stage=self._stage.name)
+        step = step_of(best) if best else last_step
+        self._log.append({"step": step, **metrics, "time": round(time.time(), 3)})
+        callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
+        for name, evaluator in evaluators.items():
+            table = table_name(self._stage.name, "evaluators", name)
+            with writing(self._folder / "figures" / name) as figures, errors_in(table):
+                evaluator.write(figures)
+        shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
+        self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+
+    def _check_data(self, data: Data) -> None:
+        """Record what the data learned; refuse to continue with other data than the run began with."""
+        path = self._folder / DATA_STATE
+        fingerprint = data.fingerprint()
+        if not path.exists():
+            write_json(path, {"fingerprint": fingerprint, "state": data.state()})
+            return
+        known = read_json(path)["fingerprint"]
+        if known != fingerprint:
+            raise DataError(
+                f"the data has changed since this run began (fingerprint {fingerprint}, then {known}); "
+                "restore the old data, or start a new run"
+            )
+
+    def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
+        """Say what is going to be trained, and what the trainer has to say about it."""
+        data, trainer, model = components.data, components.trainer, components.trained_model
+        count = sum(parameter.numel() for parameter in model.parameters())
+        sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)
+        self._progress.message(
+            f"{self._stage.data.component.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
+            f"{components.compute.device};  ready in {seconds:.1f} s"
+        )
+        if isinstance(trainer, SupportsNotes):
+            for note in trainer.notes:
+                self._progress.message(f"{self._stage.trainer.component.name}: {note}")
+        if isinstance(trainer, SupportsCaveats) and trainer.caveats:
+            self._record_caveats(list(trainer.caveats))
+        self._progress.start(loop.state.step, loop.total_steps)
+
+    def _record_caveats(self, caveats: list[str]) -> None:
+        """Warn of what may make a resumed run differ from an uninterrupted one, and record it."""
+        table, path = self._stage.trainer.table, self._run_folder / PROVENANCE
+        for caveat in caveats:
+            self._progress.warning(f"{table} a resumed run may differ: {caveat}")
+        recorded = read_json(path)
+        recorded["caveats"] = recorded.get("caveats", {}) | {table: caveats}
+        write_json(path, recorded)
+
+    def _find_nan(self, step: int) -> str:
+        """Repeat the steps up to `step` from the last checkpoint before it, and say where the first NaN appears."""
+        components = StageComponents(self._settings, self._stage, self._find_model)
+        trainer = components.trainer
+        assert trainer is not None
+        seed_everything(self._settings.seed)
+        checkpoint = self._checkpoints.latest(before=step)
+        start = 0
+        if checkpoint:
+            state = _restore_trainer(trainer, checkpoint)
+            restore_randomness(state["randomness"])
+            start = state["step"]
+        live: nn.Module = components.model if components.model is not None else trainer.model
+        return first_non_finite(trainer, live, start, step)
+
+
+def size_of(split: Any) -> int | None:
+    """Return the number of examples of a split, or None for a stream."""
+    return len(split) if hasattr(split, "__len__") else None
+
+
+def _restore_trainer(trainer: Trainer, checkpoint: Path) -> dict[str, Any]:
+    """Restore weights and state of a trainer from a checkpoint, and return the state of the loop."""
+    state = load_state(checkpoint)
+    load_weights(checkpoint, trainer.model)
+    trainer.load_state_dict(state["trainer"])
+    if isinstance(trainer, SupportsStateBlocks):
+        trainer.load_state_blocks(load_state_blocks(checkpoint))
+    return dict(state["loop"])

@@ -1,0 +1,60 @@
+"""The metrics of a run (or stage), one line per log point."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlpipe.errors import DlpipeError
+from dlpipe.messages import relative
+from dlpipe.runs.atomic import flush
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one JSON object a line, appended and never rewritten but to be cut.
+
+    Values that depend on the clock have keys of their own (``time``, ``steps_per_second``,
+    ``seconds``); all others are equal between two runs of the same pipeline and seed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line; a number that is not finite stands there as null, as JSON knows no other.
+
+        Raises:
+            DlpipeError: the disk does not take it.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
+        except OSError as error:
+            raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error
+
+    def sync(self) -> int:
+        """Have all lines on the disk, and return their bytes: what a checkpoint refers to."""
+        if self.path.exists():
+            flush(self.path)
+        return self.size()
+
+    def size(self) -> int:
+        """Return the bytes written so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def truncate(self, size: int) -> None:
+        """Forget everything after the first `size` bytes: what a killed process did past its checkpoint."""
+        if self.size() > size:
+            os.truncate(self.path, size)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return all lines."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
