@@ -25,7 +25,7 @@ RUNS = {
                 "model.inputs=both",
                 "model.output=crf",
                 "trainer.ema_decay=0.9",
-                "trainer.accumulate=2",
+                "trainer.gradient_accumulation_steps=2",
                 "trainer.warmup_steps=5",
                 "trainer.schedule={use='one_cycle',max_lr=0.01}",
                 "trainer.patience=50",

@@ -1,8 +1,9 @@
-"""The rules of the layout: who may import whom, and what must stay light."""
+"""The rules of the layout: who may import whom, what is public, what must stay light, and which words are not used."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -13,29 +14,136 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+#: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
+LAYERS = [
+    ["errors", "messages"],
+    ["fields", "protocols"],
+    ["registry"],
+    ["config"],
+    ["compute", "figures", "runs"],
+    ["data"],
+    ["evaluation"],
+    ["training"],
+    ["engine"],
+    ["sweep"],
+    ["testing", "commands", "plugin"],
+    ["cli"],
+    ["__main__"],
+]
+#: What imports neither torch nor numpy, so that `dlpipe check`, `list` and `show` are fast.
+TORCH_FREE = ["dlpipe", "errors", "messages", "fields", "protocols", "registry", "config", "commands", "plugin", "cli"]
+#: What authors of plugins may import; everything else is private. docs/plugins.md lists the names.
+PUBLIC = [
+    "dlpipe",
+    "dlpipe.compute",
+    "dlpipe.data",
+    "dlpipe.errors",
+    "dlpipe.evaluation",
+    "dlpipe.fields",
+    "dlpipe.figures",
+    "dlpipe.messages",
+    "dlpipe.protocols",
+    "dlpipe.testing",
+    "dlpipe.training",
+]
 
 
-def imported_by(path: Path) -> set[str]:
-    """Return the modules that a file imports, anywhere in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imports_of(path: Path, *, when_typing: bool = True) -> list[tuple[str, list[str]]]:
+    """Return (module, names) of every import in a file, anywhere in it; names are empty for ``import x``."""
+    found: list[tuple[str, list[str]]] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not when_typing:
+            return
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
+            found.extend((alias.name, []) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
+            found.append((node.module, [alias.name for alias in node.names]))
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
+def layer_of(module: str) -> int | None:
+    """Return the row of a module of the core in `LAYERS`; the package itself has none."""
+    name = module.removeprefix("dlpipe").lstrip(".").partition(".")[0]
+    return next((row for row, names in enumerate(LAYERS) if name in names), None)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT / "core").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", CORE, ids=module_name)
 def test_the_core_imports_no_plugin(path):
-    assert not [name for name in imported_by(path) if name.startswith("dlpipe_")]
+    assert not [name for name, _ in imports_of(path) if name.startswith("dlpipe_")]
+
+
+@pytest.mark.parametrize("path", CORE, ids=module_name)
+def test_packages_of_the_core_import_in_one_direction(path):
+    own = module_name(path)
+    if own == "dlpipe":
+        assert {name for name, _ in imports_of(path)} <= {
+            "dlpipe.errors",
+            "dlpipe.registry.hooks",
+            "dlpipe.registry.specs",
+            "importlib",
+            "typing",
+        }
+        return
+    imported = [
+        f"{module}.{name}" if layer_of(f"{module}.{name}") is not None and module == "dlpipe" else module
+        for module, names in imports_of(path, when_typing=False)
+        if module.partition(".")[0] == "dlpipe"
+        for name in names or [""]
+    ]
+    package = own.split(".")[1]
+    for module in imported:
+        same = module.split(".")[1:2] == [package]
+        assert same or (layer_of(module) is not None and layer_of(module) < layer_of(own)), f"{own} imports {module}"
+
+
+def test_every_module_of_the_core_has_a_layer():
+    assert not [
+        module_name(path) for path in CORE if module_name(path) != "dlpipe" and layer_of(module_name(path)) is None
+    ]
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.name)
 def test_a_plugin_imports_no_other_plugin(path):
     own = path.relative_to(ROOT / "plugins").parts[1]
 
-    assert not [name for name in imported_by(path) if name.startswith("dlpipe_") and name.split(".")[0] != own]
+    assert not [name for name, _ in imports_of(path) if name.startswith("dlpipe_") and name.split(".")[0] != own]
+
+
+@pytest.mark.parametrize("path", [*PLUGINS, *sorted((ROOT / "pipelines").rglob("*.py"))], ids=lambda path: path.name)
+def test_a_plugin_imports_only_public_names_of_dlpipe(path):
+    for module, names in imports_of(path):
+        if module.partition(".")[0] == "dlpipe":
+            assert module in PUBLIC, f"{path.name} imports from {module}, which is private"
+            assert set(names) <= set(importlib.import_module(module).__all__), module
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_exist_and_are_documented(module):
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    names = importlib.import_module(module).__all__
+
+    assert f"`{module}`" in page
+    for name in names:
+        assert hasattr(importlib.import_module(module), name)
+        assert re.search(rf"\b{name}\b", page), f"docs/plugins.md does not mention {module}.{name}"
+
+
+def test_public_modules_are_attributes_of_dlpipe_without_an_import():
+    code = "import dlpipe, sys; assert 'torch' not in sys.modules; print(dlpipe.data.Columns.__name__)"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "Columns"
 
 
 def test_only_the_package_and_a_readme_stand_in_a_plugin_folder():
@@ -44,8 +152,12 @@ def test_only_the_package_and_a_readme_stand_in_a_plugin_folder():
         assert {entry.name for entry in folder.iterdir()} <= {f"dlpipe_{folder.name}", "README.md"}
 
 
-def test_plugin_modules_import_neither_torch_nor_numpy():
-    modules = ["dlpipe.plugin", *(f"{path.parent.name}.plugin" for path in PLUGINS if path.name == "plugin.py")]
+def test_what_must_stay_light_imports_neither_torch_nor_numpy():
+    modules = [
+        name for path in CORE if (name := module_name(path)) == "dlpipe" or name.split(".")[1:2][0] in TORCH_FREE
+    ]
+    modules += [f"{path.parent.name}.plugin" for path in PLUGINS if path.name == "plugin.py"]
+    modules.remove("dlpipe.__main__") if "dlpipe.__main__" in modules else None
     code = f"import sys, {', '.join(modules)}; print(sorted({{'torch', 'numpy'}} & set(sys.modules)))"
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -66,3 +178,70 @@ def test_nothing_unpickles():
     pattern = re.compile(r"pickle\.loads?\(|weights_only\s*=\s*False")
     for path in CORE + PLUGINS:
         assert not pattern.search(path.read_text(encoding="utf-8")), path
+
+
+#: Words and phrases that were replaced by the field's own terms, or by plain English; (pattern, what to write instead).
+REMOVED_WORDS = {
+    r"\bbears?\b": "tolerates, carries",
+    r"\banew\b": "again",
+    r"\blikewise\b": "also, the same",
+    r"\b(gone|goes|go|going) on with\b": "resumed, resume",
+    r"\bthrown away\b": "discarded",
+    r"\bknows no\b": "does not support",
+    r"\bis no (run|file|folder|state|TOML|number)\b": "is not a …",
+    r"\bwish(es|ed)?\b": "want",
+    r"\btold of\b|\btells of\b": "informed of",
+    r"\bput that right\b": "fix this",
+    r"\bmade anew\b": "recreated",
+}
+#: Identifiers that were renamed.
+REMOVED_NAMES = [
+    "Progressed",
+    "Watchers",
+    "OwnRandomness",
+    "IGNORED",
+    "Offers",
+    "take_over",
+    "go_on_from",
+    "build_schedule",
+    "after_evaluation",
+    "Lesson",
+    "Room",
+    "Players",
+    "LocalPlayers",
+    "PlayerProcesses",
+    "Collector",
+    "Played",
+    "target_rate",
+    "prioritised",
+    "classes_told",
+    "Drawn",
+    "THINGS",
+    "taught",
+    "Looked",
+    "Picked",
+    "pieces_of",
+]
+TEXTS = [
+    *CORE,
+    *PLUGINS,
+    *(path for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "pipelines").rglob("*.toml")),
+    *sorted((ROOT / "benchmarks").glob("*.py")),
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_words_that_were_replaced_are_not_used(path):
+    text = path.read_text(encoding="utf-8")
+    # Records of renamed parameters and components name the old ones, so that a file with one gets an answer.
+    prose = re.sub(r"(renamed|formerly)=[({].*?[)}]", "", text, flags=re.S)
+    found = [
+        f"line {text[: match.start()].count(chr(10)) + 1}: {match[0]!r}, write: {instead}"
+        for pattern, instead in REMOVED_WORDS.items()
+        for match in re.finditer(pattern, text, re.I)
+    ]
+    found += [f"{name}, which was renamed" for name in REMOVED_NAMES if re.search(rf"\b{name}\b", prose)]
+
+    assert not found, "\n".join(found)

@@ -1,7 +1,11 @@
-"""dlpipe: one TOML file says what to learn from, what learns, how it learns and how it is judged.
+"""dlpipe: train and evaluate deep-learning models from one TOML file.
 
-These are the names a ``plugin.py`` needs. Importing them imports neither torch nor numpy.
+These are the names that a ``plugin.py`` needs; importing them imports neither torch nor numpy. The other public modules
+(`dlpipe.data`, `dlpipe.training` …) are imported when they are first used.
 """
+
+import importlib
+from typing import Any
 
 from dlpipe.errors import DataError, DlpipeError, InputError
 from dlpipe.registry.hooks import hookimpl
@@ -28,3 +32,21 @@ __all__ = [
     "TrainerSpec",
     "hookimpl",
 ]
+_PUBLIC_MODULES = {
+    "compute",
+    "data",
+    "errors",
+    "evaluation",
+    "fields",
+    "figures",
+    "messages",
+    "protocols",
+    "testing",
+    "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f"dlpipe.{name}")
+    raise AttributeError(f"module 'dlpipe' has no attribute {name!r}")

@@ -17,6 +17,13 @@ import torch
 from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
 
+__all__ = [
+    "Compute",
+    "IsolatedRNG",
+    "derived_seed",
+    "seed_everything",
+]
+
 
 @dataclass(frozen=True)
 class Compute:

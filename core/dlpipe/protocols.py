@@ -31,6 +31,7 @@ __all__ = [
     "SupportsCaveats",
     "SupportsClose",
     "SupportsExpand",
+    "SupportsItems",
     "SupportsNames",
     "SupportsNotes",
     "SupportsPaddings",
@@ -65,6 +66,20 @@ class Data(Protocol):
     def split(self, name: str) -> Columns | Dataset[Any] | IterableDataset[Any]:
         """Return a split: `Columns` if it fits into memory, else a torch dataset of dicts of tensors."""
 
+    def state(self) -> dict[str, Any]:
+        """Return what was learned from the training split (a vocabulary, say), JSON-serialisable."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what another process learned, so that encoding an item reads no file."""
+
+    def fingerprint(self) -> str:
+        """Return a string that changes if the content of the data does."""
+
+
+@runtime_checkable
+class SupportsItems(Protocol):
+    """Data that converts between a person's items and tensors: what ``dlpipe predict RUN ITEM`` needs."""
+
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert what a person gives (a sentence, a path) into one example for the model, without a batch axis.
 
@@ -77,15 +92,6 @@ class Data(Protocol):
 
         If it has a third parameter ``outputs``, that gets what the model returned for the item (logits).
         """
-
-    def state(self) -> dict[str, Any]:
-        """Return what was learned from the training split (a vocabulary, say), JSON-serialisable."""
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Set what another process learned, so that encoding an item reads no file."""
-
-    def fingerprint(self) -> str:
-        """Return a string that changes if the content of the data does."""
 
 
 @runtime_checkable
@@ -228,7 +234,7 @@ class SupportsSamples(Protocol):
     """An evaluator that shows how training progresses."""
 
     def sample(self, folder: Path, step: int) -> None:
-        """Write files named by the step into ``samples/<name>`` of the run; called after each evaluation in training."""
+        """Write files named by the step into ``samples/<name>`` of the run; called after each evaluation on "dev"."""
 
 
 @runtime_checkable

@@ -36,6 +36,13 @@ from dlpipe.runs.checkpoint import TEMPORARY, WEIGHTS, Checkpoints
 from dlpipe.runs.folder import METRICS, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 
+__all__ = [
+    "assert_same_outcome",
+    "check_kills",
+    "check_resume",
+    "comparable_metrics",
+]
+
 #: Keys of ``metrics.jsonl`` that depend on the clock.
 WALL_CLOCK = ("time", "seconds", "steps_per_second")
 

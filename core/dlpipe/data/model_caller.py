@@ -93,4 +93,4 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
 def columns_needed(model: nn.Module) -> set[str]:
     """Return the names of all columns that a model may ask for, and the targets."""
     functions = [method for name in ("forward", "loss", "predict") if (method := own_method(model, name))]
-    return {"targets"}.union(*(names for function in functions for names in column_names(function)))
+    return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {STEP}

@@ -126,8 +126,8 @@ class StageComponents:
         facts = dict(self.data.facts)
         if missing := [name for name in config.component.spec.facts if name not in facts]:
             raise PluginError(
-                f'{config.table} use = "{config.component.name}": its spec declares the fact {missing[0]!r}, but the data '
-                f"provides {', '.join(facts) or 'none'}"
+                f'{config.table} use = "{config.component.name}": its spec declares the fact {missing[0]!r}, '
+                f"but the data provides {', '.join(facts) or 'none'}"
             )
         return facts
 

@@ -27,6 +27,7 @@ REQUIRED: dict[str, tuple[type, ...]] = {
 #: What it may have.
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "data": (
+        protocols.SupportsItems,
         protocols.SupportsPaddings,
         protocols.SupportsExpand,
         protocols.SupportsNames,

@@ -21,6 +21,7 @@ from dlpipe.engine.build import StageComponents, load_checkpoint
 from dlpipe.errors import InputError
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import BATCH_SIZE, Examples
+from dlpipe.protocols import SupportsExpand, SupportsItems, SupportsPaddings
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder, read_json
@@ -125,13 +126,15 @@ def predict(trained: TrainedStage, items: Iterable[tuple[str, str]]) -> Iterator
     Raises:
         InputError: an item cannot be used; the message says which.
     """
-    expand: Callable[[str], Iterable[str]] | None = getattr(trained.built.data, "expand", None)
-    if expand is None:
-        remaining = iter(items)
-    else:
+    data = trained.built.data
+    if not isinstance(data, SupportsItems):
+        raise InputError(f"{type(data).__name__} cannot encode items; run `dlpipe predict` without any")
+    remaining = iter(items)
+    if isinstance(data, SupportsExpand):
+        expand = data.expand
         remaining = ((place, part) for place, item in items for part in _at(place, expand, item))
     while chunk := list(islice(remaining, BATCH_SIZE)):
-        yield from _predict_together(trained, chunk)
+        yield from _predict_together(trained, data, chunk)
 
 
 def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -152,10 +155,12 @@ def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Ite
         raise InputError(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
 
 
-def _predict_together(trained: TrainedStage, chunk: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    data, model = trained.built.data, trained.model
+def _predict_together(
+    trained: TrainedStage, data: SupportsItems, chunk: Sequence[tuple[str, str]]
+) -> Iterator[dict[str, Any]]:
+    model = trained.model
     examples = [_at(place, data.encode, item) for place, item in chunk]
-    paddings = getattr(data, "paddings", {})
+    paddings = data.paddings if isinstance(data, SupportsPaddings) else {}
     columns = columns_of(examples, {name: paddings[name] for name in examples[0] if name in paddings})
     columns = columns.to(trained.built.compute.device)
     rows = torch.arange(len(examples))

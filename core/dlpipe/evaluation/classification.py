@@ -19,7 +19,7 @@ from dlpipe.data.targets import IGNORE_INDEX
 from dlpipe.errors import InputError
 from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
 from dlpipe.evaluation.examples import Examples
-from dlpipe.protocols import Batch
+from dlpipe.protocols import Batch, SupportsNames
 
 #: Bins of confidence, as in Guo et al. 2017.
 BINS = 15
@@ -173,8 +173,8 @@ class Classification:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Count right and wrong answers."""
         answers = self._answers = collect(examples.predictions(model), len(self._labels))
-        names = getattr(examples.data, "names", None)
-        self._names = None if names is None else lambda: names(examples.split)
+        data = examples.data
+        self._names = (lambda: data.names(examples.split)) if isinstance(data, SupportsNames) else None
         scores = ClassScores.of(confusion_of(answers, len(self._labels)))
         metrics = {
             "accuracy": answers.accuracy,

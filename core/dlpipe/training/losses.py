@@ -38,7 +38,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared error; if targets are classes (…), of the softmax of outputs (…, K) and one-hot targets."""
+    """Return the mean squared error; for targets that are classes (…), of softmax (…, K) against one-hot targets."""
     if targets.is_floating_point():
         return F.mse_loss(outputs, targets)
     one_hot = F.one_hot(targets.clamp(min=0), outputs.size(-1)).to(outputs.dtype)

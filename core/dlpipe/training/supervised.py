@@ -99,20 +99,24 @@ class Supervised:
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Update the weights once and yield ``loss``, and ``grad_norm`` if gradients are clipped."""
         for batches in self._batches:
-            if not self._live.training:  # the caller may have evaluated since
-                self._live.train()
-            if self._loss is None:
-                self._loss = BatchLoss(self._live, tuple(batches[0]), self._compute, *self._loss_options)
-            if isinstance(self._optimizer, torch.optim.LBFGS):
-                metrics = self._lbfgs_step(batches, self._loss)
-            else:
-                metrics = self._gradients(batches, self._loss)
-                self._optimizer.step()
-            self._schedule.step()
-            if self._average:
-                self._average.update()
-            self._step_number += 1
-            yield metrics
+            yield self._step(batches)
+
+    def _step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Update the weights once."""
+        if not self._live.training:  # the caller may have evaluated since
+            self._live.train()
+        if self._loss is None:
+            self._loss = BatchLoss(self._live, tuple(batches[0]), self._compute, *self._loss_options)
+        if isinstance(self._optimizer, torch.optim.LBFGS):
+            metrics = self._lbfgs_step(batches, self._loss)
+        else:
+            metrics = self._gradients(batches, self._loss)
+            self._optimizer.step()
+        self._schedule.step()
+        if self._average:
+            self._average.update()
+        self._step_number += 1
+        return metrics
 
     def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss) -> dict[str, Tensor]:
         """Compute the gradients of a step, and clip them."""
@@ -136,7 +140,7 @@ class Supervised:
             evaluations.append(self._gradients(batches, loss_of))
             return evaluations[-1]["loss"]
 
-        self._optimizer.step(closure)
+        self._optimizer.step(closure)  # type: ignore[arg-type]  # LBFGS takes a tensor
         return evaluations[0]
 
     def log_values(self) -> dict[str, float]:

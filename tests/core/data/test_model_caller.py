@@ -71,8 +71,22 @@ def test_a_loss_of_the_models_own_is_asked_for_by_its_columns():
     loss = ModelCaller(model, tuple(BATCH)).own_loss()
 
     assert loss is not None
-    assert loss(torch.ones(2), BATCH) == model.loss(torch.ones(2), BATCH["targets"], lengths=BATCH["lengths"])
+    assert loss(torch.ones(2), BATCH, None) == model.loss(torch.ones(2), BATCH["targets"], lengths=BATCH["lengths"])
     assert ModelCaller(Sorter(), ("images",)).own_loss() is None
+
+
+class Warmed(Scorer):
+    """A model whose loss depends on the number of steps."""
+
+    def loss(self, scores, targets, step=None):
+        return step
+
+
+def test_a_loss_may_ask_for_the_number_of_steps():
+    loss = ModelCaller(Warmed(), tuple(BATCH)).own_loss()
+
+    assert [loss(torch.ones(2), BATCH, step) for step in (0, 7, None)] == [0, 7, None]
+    assert "step" not in columns_needed(Warmed())
 
 
 def test_all_columns_that_a_model_may_ask_for_are_known_beforehand():

@@ -349,7 +349,7 @@ def test_a_mistake_of_the_user_leaves_no_run_behind(project):
 
 
 def test_a_fact_that_was_promised_and_is_not_told_is_the_plugins_fault(project):
-    with pytest.raises(DlpipeError, match="data toy.points promises the fact 'num_inputs', but does not tell it"):
+    with pytest.raises(DlpipeError, match="its spec declares the fact 'num_inputs', but the data provides none"):
         run_it(project, "data.broken_fact=true")
 
 
@@ -600,7 +600,7 @@ def test_weights_that_differ_are_a_difference_even_if_no_metric_shows_it(project
 
 def test_check_resume_names_what_a_forgetful_trainer_forgot(project, monkeypatch):
     remember = Supervised.state_dict
-    monkeypatch.setattr(Supervised, "state_dict", lambda self: remember(self) | {"seen": 0})
+    monkeypatch.setattr(Supervised, "state_dict", lambda self: remember(self) | {"batches": {"epoch": 0, "seen": 0}})
 
     with pytest.raises(AssertionError, match=r"stopped after step 7: at step 8, train/loss is .*, undisturbed"):
         check_resume("points.toml", project / "runs", stops=(7,), allow_local_plugins=True)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlpipe.compute import Compute, restore_randomness, seed_everything
-from dlpipe.config.settings import LoopOptions
+from dlpipe.config.settings import Budget, LoopOptions
 from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, Preempted
 from dlpipe.evaluation.evaluate import evaluate
@@ -52,8 +52,8 @@ class Counter:
     def log_values(self):
         return {"lr": 0.5}
 
-    def on_score(self, score):
-        self.told.append(score)
+    def on_score(self, score, goal):
+        self.told.append((score, goal))
 
     def state_dict(self):
         return {"step": self.step}
@@ -131,11 +131,11 @@ def build(folder, trainer=None, *, evaluators=None, dev=True, callbacks=None, si
         dev=SimpleNamespace(split="dev", forget=lambda: None) if dev is True else dev,
         checkpoints=checkpoints,
         log=log,
-        watchers=Callbacks(callbacks or {}, view, progress.warning),
+        callbacks=Callbacks(callbacks or {}, view, progress.warning),
         progress=progress,
         signals=signals or StopSignals(),
         samples=folder / "samples",
-        diagnose=diagnose,
+        find_nan=diagnose,
     )
     loop.parts = SimpleNamespace(trainer=trainer, log=log, checkpoints=checkpoints, out=out)
     return loop
@@ -196,7 +196,7 @@ def test_minutes_of_resumed_parts_add_up(tmp_path, monkeypatch):
 
     signals = StopSignals()
     first = build(tmp_path, Counter(act=thirty_seconds), signals=signals, minutes=3, log_every=1)
-    first._watchers.call = lambda hook, **what: setattr(signals, "received", "SIGTERM")
+    first._callbacks.call = lambda hook, **what: setattr(signals, "received", "SIGTERM")
     with pytest.raises(Preempted):
         first.run()
     second = build(tmp_path, Counter(act=thirty_seconds), minutes=3, log_every=1)
@@ -337,7 +337,7 @@ def test_scores_that_are_never_numbers_leave_no_best(tmp_path):
     assert not (loop.parts.checkpoints.folder / "best").exists()
 
 
-def test_a_schedule_hears_of_scores_that_fall(tmp_path):
+def test_the_trainer_gets_the_score_and_its_direction(tmp_path):
     loops = [
         build(
             tmp_path / goal, evaluators={"slots": Scripted(0.1, 0.5, goal=goal)}, steps=2, evaluate_every=1, log_every=9
@@ -348,13 +348,13 @@ def test_a_schedule_hears_of_scores_that_fall(tmp_path):
         (tmp_path / folder).mkdir()
         loop.run()
 
-    assert [loop.parts.trainer.told for loop in loops] == [[-0.1, -0.5], [0.1, 0.5]]
+    assert [loop.parts.trainer.told for loop in loops] == [[(0.1, "max"), (0.5, "max")], [(0.1, "min"), (0.5, "min")]]
 
 
 def test_nothing_is_done_after_a_step_where_nothing_is_due(tmp_path):
     loop, paused = build(tmp_path, Counter(100), steps=20, log_every=15, dev=None), []
-    pause = loop._pause
-    loop._pause = lambda: paused.append(loop.state.step) or pause()
+    pause = loop._after_step
+    loop._after_step = lambda: paused.append(loop.state.step) or pause()
 
     loop.run()
 
@@ -619,7 +619,11 @@ def real(folder, act=lambda step: None, *, model=Classifier, trainer=None, **opt
     seed_everything(3)
     data = Pictures()
     made = Supervised(
-        model(), data, CPU, 3, **{"batch_size": 7, "ema_decay": 0.9, "warmup_steps": 3, "steps": 11} | (trainer or {})
+        model(),
+        data,
+        CPU,
+        3,
+        **{"batch_size": 7, "ema_decay": 0.9, "warmup_steps": 3, "budget": Budget(steps=11)} | (trainer or {}),
     )
     take = made._step
     step = [0]
@@ -775,7 +779,9 @@ def test_reading_a_tensor_is_counted(read):
     assert reads.count == 1
 
 
-@pytest.mark.parametrize("trainer", [{}, {"max_grad_norm": 1.0}, {"accumulate": 2}, {"warmup_steps": 5}])
+@pytest.mark.parametrize(
+    "trainer", [{}, {"max_grad_norm": 1.0}, {"gradient_accumulation_steps": 2}, {"warmup_steps": 5}]
+)
 def test_no_value_of_a_tensor_is_read_between_log_points(tmp_path, trainer):
     marks = []
     with Reads() as reads:

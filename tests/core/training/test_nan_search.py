@@ -88,7 +88,9 @@ def test_an_output_by_name_is_looked_at():
     assert diagnosis(DictNet(nn.Identity())) == "The first non-finite tensor is the output of DictNet, at step 1."
 
 
-@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 1.0}, {"accumulate": 2}, {"ema_decay": 0.9}])
+@pytest.mark.parametrize(
+    "options", [{}, {"max_grad_norm": 1.0}, {"gradient_accumulation_steps": 2}, {"ema_decay": 0.9}]
+)
 def test_the_gradient_that_broke_the_others_is_named(options):
     model = Net(AtStep(3, NoGradient.apply))
 

@@ -1,57 +1,16 @@
+"""torch's optimizers by name."""
+
 import pytest
 import torch
 from torch import nn
-from torch.optim import lr_scheduler
 
-from dlpipe.config.torch_names import OPTIMIZERS, SCHEDULES
+from dlpipe.config.torch_names import OPTIMIZERS
 from dlpipe.errors import InputError
-from dlpipe.training.optimizers import build_optimizer, build_schedule
-
-#: What each schedule needs at least.
-NEEDED = {
-    "constant": {},
-    "cosine_annealing": {},
-    "cosine_annealing_warm_restarts": {"T_0": 4},
-    "cyclic": {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 3},
-    "exponential": {"gamma": 0.9},
-    "linear": {},
-    "multi_step": {"milestones": [3, 5]},
-    "one_cycle": {"max_lr": 0.5},
-    "polynomial": {},
-    "reduce_on_plateau": {},
-    "step": {"step_size": 2},
-}
-#: How torch's own would be made for a run of 10 steps.
-BY_HAND = {
-    "constant": lambda optimizer: lr_scheduler.ConstantLR(optimizer, total_iters=10),
-    "cosine_annealing": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 10),
-    "cosine_annealing_warm_restarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4),
-    "cyclic": lambda optimizer: lr_scheduler.CyclicLR(optimizer, 0.1, 0.5, 3),
-    "exponential": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
-    "linear": lambda optimizer: lr_scheduler.LinearLR(optimizer, total_iters=10),
-    "multi_step": lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [3, 5]),
-    "one_cycle": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.5, 10),
-    "polynomial": lambda optimizer: lr_scheduler.PolynomialLR(optimizer, 10),
-    "step": lambda optimizer: lr_scheduler.StepLR(optimizer, 2),
-}
+from dlpipe.training.optimizers import build_optimizer
 
 
 def parameter():
     return nn.Parameter(torch.linspace(-1, 1, 10).view(2, 5))
-
-
-def sgd(lr=1.0):
-    return build_optimizer([parameter()], {"use": "sgd", "lr": lr})
-
-
-def rates(optimizer, schedule, steps=10):
-    """Return the learning rate of each step."""
-    found = []
-    for _ in range(steps):
-        found.append(float(optimizer.param_groups[0]["lr"]))
-        optimizer.step()
-        schedule.step()
-    return found
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"sparse_adam"}))
@@ -94,9 +53,9 @@ def test_an_optimizer_takes_its_parameters_from_the_table():
 @pytest.mark.parametrize(
     ("table", "text"),
     [
-        ({"use": "adam", "lr": -1.0}, r"\[trainer\] optimizer adam: Invalid learning rate: -1.0"),
-        ({"use": "adam", "speed": 1.0}, r"\[trainer\] optimizer adam: .*unexpected keyword argument 'speed'"),
-        ({"use": "sgd", "nesterov": True}, r"\[trainer\] optimizer sgd: Nesterov momentum requires a momentum"),
+        ({"use": "adam", "lr": -1.0}, r"optimizer adam: Invalid learning rate: -1.0"),
+        ({"use": "adam", "speed": 1.0}, r"optimizer adam: .*unexpected keyword argument 'speed'"),
+        ({"use": "sgd", "nesterov": True}, r"optimizer sgd: Nesterov momentum requires a momentum"),
     ],
 )
 def test_a_value_that_torch_refuses_is_an_error_of_the_file(table, text):
@@ -105,124 +64,5 @@ def test_a_value_that_torch_refuses_is_an_error_of_the_file(table, text):
 
 
 def test_muon_says_that_it_wants_matrices():
-    with pytest.raises(InputError, match=r"\[trainer\] optimizer muon: .*2D"):
+    with pytest.raises(InputError, match=r"optimizer muon: .*2D"):
         build_optimizer([nn.Parameter(torch.zeros(5))], {"use": "muon"})
-
-
-@pytest.mark.parametrize("name", BY_HAND)
-def test_a_schedule_counts_steps_as_torch_does(name):
-    by_hand = sgd()
-    expected = rates(by_hand, BY_HAND[name](by_hand))
-    optimizer = sgd()
-
-    found = rates(optimizer, build_schedule(optimizer, {"use": name} | NEEDED[name], 0, 10))
-
-    assert found == expected
-
-
-def test_every_schedule_is_covered_here():
-    assert NEEDED.keys() == SCHEDULES.keys() == BY_HAND.keys() | {"reduce_on_plateau"}
-
-
-@pytest.mark.parametrize("name", sorted(SCHEDULES.keys() - {"reduce_on_plateau"}))
-def test_every_schedule_can_be_warmed_up(name):
-    optimizer = sgd()
-    schedule = build_schedule(optimizer, {"use": name} | NEEDED[name], 3, 10)
-
-    found = rates(optimizer, schedule)
-
-    start = found[3]
-    assert found[0] < found[1] < found[2]
-    assert start > 0
-    assert all(rate >= 0 for rate in found)
-
-
-def test_a_cosine_ends_near_zero_with_the_run():
-    optimizer = sgd()
-
-    found = rates(optimizer, build_schedule(optimizer, {"use": "cosine_annealing"}, 0, 100), 100)
-
-    assert found[0] == 1
-    assert found[50] == pytest.approx(0.5)
-    assert 0 < found[99] < 0.001
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
-
-
-def test_a_cosine_after_a_warm_up_ends_with_the_run_too():
-    optimizer = sgd()
-
-    found = rates(optimizer, build_schedule(optimizer, {"use": "cosine_annealing"}, 20, 100), 100)
-
-    assert found[20] == 1
-    assert found[60] == pytest.approx(0.5)
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
-
-
-def test_a_number_of_steps_of_the_file_is_kept():
-    optimizer = sgd()
-
-    found = rates(optimizer, build_schedule(optimizer, {"use": "cosine_annealing", "T_max": 5}, 0, 100), 6)
-
-    assert found[5] == pytest.approx(0)
-
-
-@pytest.mark.parametrize(("given", "rate"), [({}, 0.5), ({"total_iters": 5}, 0.0)])
-def test_a_number_of_steps_is_the_runs_unless_the_file_gives_one(given, rate):
-    optimizer = sgd()
-
-    rates(optimizer, build_schedule(optimizer, {"use": "polynomial", **given}, 0, 100), 50)
-
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
-
-
-def test_a_warm_up_grows_in_a_line():
-    optimizer = sgd(lr=2.0)
-
-    found = rates(optimizer, build_schedule(optimizer, None, 4, None), 6)
-
-    assert found == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0, 2.0])
-
-
-def test_without_schedule_and_warm_up_there_is_none():
-    assert build_schedule(sgd(), None, 0, 10) is None
-
-
-def test_a_plateau_lowers_the_rate():
-    optimizer = sgd()
-    schedule = build_schedule(optimizer, {"use": "reduce_on_plateau", "patience": 0, "factor": 0.5}, 0, None)
-
-    for score in (1.0, 0.5, 0.75):
-        schedule.step(score)
-
-    assert optimizer.param_groups[0]["lr"] == 0.5
-
-
-def test_a_plateau_cannot_be_warmed_up():
-    with pytest.raises(InputError, match="warmup_steps cannot stand before schedule reduce_on_plateau"):
-        build_schedule(sgd(), {"use": "reduce_on_plateau"}, 3, 10)
-
-
-@pytest.mark.parametrize("name", ["cosine_annealing", "one_cycle", "linear"])
-def test_a_schedule_of_a_run_without_number_of_steps_needs_one(name):
-    with pytest.raises(InputError, match=rf"schedule {name} needs \w+, as the run has no number of steps"):
-        build_schedule(sgd(), {"use": name} | NEEDED[name], 0, None)
-
-
-@pytest.mark.parametrize("warmup_steps", [10, 12])
-def test_a_warm_up_that_leaves_no_step_is_refused(warmup_steps):
-    with pytest.raises(InputError, match=rf"warmup_steps = {warmup_steps}: the run has 10 steps, which leaves none"):
-        build_schedule(sgd(), {"use": "cosine_annealing"}, warmup_steps, 10)
-
-
-@pytest.mark.parametrize(
-    ("table", "text"),
-    [
-        ({"use": "step"}, r"\[trainer\] schedule step: .*step_size"),
-        ({"use": "one_cycle", "max_lr": 1.0, "pct_start": 2.0}, r"\[trainer\] schedule one_cycle: .*pct_start"),
-        (NEEDED["cyclic"] | {"use": "cyclic", "step_size_up": 0}, r"\[trainer\] schedule cyclic: .*division by zero"),
-        ({"use": "cosine_annealing_warm_restarts", "T_0": 0}, r"\[trainer\] schedule cosine_annealing_warm_restarts: "),
-    ],
-)
-def test_a_schedule_that_torch_refuses_is_an_error_of_the_file(table, text):
-    with pytest.raises(InputError, match=text):
-        build_schedule(sgd(), table, 0, 10)

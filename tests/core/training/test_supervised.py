@@ -9,10 +9,12 @@ from torch.testing import assert_close
 from torch.utils.data import IterableDataset
 
 from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness, seed_everything
+from dlpipe.config.settings import Budget
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 from dlpipe.errors import InputError
-from dlpipe.training.supervised import Supervised, squared_error
+from dlpipe.training.losses import squared_error
+from dlpipe.training.supervised import Supervised
 
 CPU = Compute(torch.device("cpu"))
 SGD = {"use": "sgd", "lr": 0.1, "momentum": 0.9}
@@ -160,7 +162,7 @@ def assert_same_weights(model, other):
             {"optimizer": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), "clip": 0.5},
         ),
         (
-            {"optimizer": SGD, "schedule": {"use": "cosine_annealing"}, "epochs": 3},
+            {"optimizer": SGD, "schedule": {"use": "cosine_annealing"}, "budget": Budget(epochs=3)},
             {
                 "optimizer": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
                 "schedule": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12),
@@ -190,7 +192,7 @@ def test_training_learns_the_examples_by_heart():
 
 def test_an_epoch_has_as_many_steps_as_it_says():
     assert trainer().steps_per_epoch == 4
-    assert trainer(accumulate=3).steps_per_epoch == 2
+    assert trainer(gradient_accumulation_steps=3).steps_per_epoch == 2
     assert trainer(batch_size="full").steps_per_epoch == 1
     assert trainer(Stream()).steps_per_epoch is None
 
@@ -204,7 +206,7 @@ def test_accumulated_batches_make_the_step_of_a_large_one(split, model):
         ours = trainer(split(), model(), optimizer=SGD, **options)
         return losses(ours, 3), ours.model.state_dict()
 
-    assert_close(run(batch_size=5, accumulate=5), run(batch_size="full"))
+    assert_close(run(batch_size=5, gradient_accumulation_steps=5), run(batch_size="full"))
 
 
 def test_a_part_counts_by_its_targets():
@@ -285,7 +287,7 @@ def test_the_norm_of_clipped_gradients_is_told():
 
 
 def test_numbers_of_a_step_hold_no_graph():
-    for options in ({}, {"accumulate": 2}, {"max_grad_norm": 1.0}):
+    for options in ({}, {"gradient_accumulation_steps": 2}, {"max_grad_norm": 1.0}):
         assert not any(value.requires_grad for value in take(trainer(**options), 1)[0].values())
 
 
@@ -315,22 +317,26 @@ FEATURES = {
     "sgd": {"optimizer": SGD},
     "adam": {},
     "average": {"ema_decay": 0.9},
-    "cosine": {"schedule": {"use": "cosine_annealing"}, "epochs": 3},
+    "cosine": {"schedule": {"use": "cosine_annealing"}, "budget": Budget(epochs=3)},
     "warm-up": {"warmup_steps": 4},
-    "warm-up and one cycle": {"warmup_steps": 3, "schedule": {"use": "one_cycle", "max_lr": 0.1}, "steps": 11},
+    "warm-up and one cycle": {
+        "warmup_steps": 3,
+        "schedule": {"use": "one_cycle", "max_lr": 0.1},
+        "budget": Budget(steps=11),
+    },
     "cyclic": {"schedule": {"use": "cyclic", "base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3}},
     "warm restarts": {"schedule": {"use": "cosine_annealing_warm_restarts", "T_0": 3}},
     "plateau": {"schedule": {"use": "reduce_on_plateau", "patience": 1}},
-    "accumulate": {"accumulate": 3},
+    "accumulation": {"gradient_accumulation_steps": 3},
     "clipping": {"max_grad_norm": 0.1},
     "lbfgs": {"optimizer": {"use": "lbfgs", "max_iter": 3}, "batch_size": "full"},
     "everything": {
         "ema_decay": 0.9,
-        "accumulate": 2,
+        "gradient_accumulation_steps": 2,
         "warmup_steps": 2,
         "schedule": {"use": "linear"},
         "max_grad_norm": 1.0,
-        "steps": 11,
+        "budget": Budget(steps=11),
     },
 }
 
@@ -339,7 +345,7 @@ def watched_steps(ours, first, last):
     """Take steps `first` up to `last`, with an evaluation after each; return all that was to be seen."""
     seen = []
     for step, metrics in zip(range(first, last), ours.steps(), strict=False):
-        ours.on_score(abs(step - 4.0))
+        ours.on_score(abs(step - 4.0), "min")
         seen.append(([float(value) for value in metrics.values()], ours.log_values()))
     return seen
 
@@ -382,7 +388,9 @@ def test_a_restored_stream_goes_on_where_it_was():
 
 
 def test_a_schedule_ends_with_the_shorter_of_epochs_and_steps():
-    ours = trainer(schedule={"use": "cosine_annealing"}, epochs=2, steps=100, optimizer={"use": "sgd", "lr": 1.0})
+    ours = trainer(
+        schedule={"use": "cosine_annealing"}, budget=Budget(epochs=2, steps=100), optimizer={"use": "sgd", "lr": 1.0}
+    )
 
     take(ours, 8)
 
@@ -393,7 +401,7 @@ def test_a_plateau_lowers_the_rate_of_the_steps():
     ours = trainer(schedule={"use": "reduce_on_plateau", "patience": 0, "factor": 0.5}, optimizer=SGD)
 
     for score in (1.0, 2.0):
-        ours.on_score(score)
+        ours.on_score(score, "min")
 
     assert ours.log_values() == {"lr": 0.05}
 
@@ -401,7 +409,7 @@ def test_a_plateau_lowers_the_rate_of_the_steps():
 def test_an_evaluation_means_nothing_to_other_schedules():
     ours = trainer(schedule={"use": "exponential", "gamma": 0.5}, optimizer=SGD)
 
-    ours.on_score(1.0)
+    ours.on_score(1.0, "max")
 
     assert ours.log_values() == {"lr": 0.1}
 
@@ -430,7 +438,7 @@ def test_an_average_of_a_frozen_layer_keeps_it():
 
 
 def test_data_without_targets_is_an_error_that_tells_its_columns():
-    with pytest.raises(InputError, match=r"the data has no column 'targets' to learn \(it has images\)"):
+    with pytest.raises(InputError, match=r"the loss needs the column 'targets', but the data has images"):
         take(trainer(Columns({"images": torch.zeros(5, 5)})), 1)
 
 
@@ -450,12 +458,14 @@ def test_an_empty_split_is_an_error_and_no_endless_loop():
 
 
 def test_smoothing_a_loss_of_the_models_own_is_refused():
-    with pytest.raises(InputError, match=r"label_smoothing = 0\.1: Regressor has a loss of its own"):
+    with pytest.raises(
+        InputError, match=r"label_smoothing = 0\.1: the loss of Regressor does not support label smoothing"
+    ):
         trainer(numbers(), Regressor(), label_smoothing=0.1)
 
 
 def test_smoothing_a_loss_without_classes_is_refused():
-    with pytest.raises(InputError, match=r'label_smoothing = 0\.1: the loss is "mse", which knows no smoothing'):
+    with pytest.raises(InputError, match=r'label_smoothing = 0\.1: loss = "mse" does not support label smoothing'):
         trainer(numbers(), Regressor(), loss="mse", label_smoothing=0.1)
 
 
