@@ -1,7 +1,7 @@
-"""The program ``dlpipe``: its group of commands, its errors and exit codes.
+"""The program ``dlpipe``: its commands, errors and exit codes.
 
-Commands come from plugins like everything else and are imported when they run; ``dlpipe --help``
-imports neither torch nor numpy.
+Like components, commands come from plugins. A command is imported when it runs; ``dlpipe --help`` imports neither
+torch nor numpy.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
 
 EPILOG = """\b
-Start here:
-  dlpipe run pipelines/slot_filling.toml
+Getting started:
+  dlpipe list pipelines
+  dlpipe run slot_filling
   dlpipe predict runs/slot-filling/latest "i want to leave taipei on november 2nd"
 
-Exit codes: 0 done, 1 the run failed, 2 your input is wrong, 3 a plugin is missing or broken,
-75 preempted (resume it), 130 interrupted (resume it).
+Exit codes: 0 success, 1 the run failed, 2 the input is wrong, 3 a plugin is missing or broken,
+75 preempted and 130 interrupted (dlpipe resume continues such a run).
 """
 
 
 class Commands(click.Group):
-    """The commands that the plugins of `registry` component."""
+    """The commands that the plugins of `registry` offer."""
 
     def __init__(self, registry: Registry, **options: Any) -> None:
         super().__init__(**options)
         self._registry = registry
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, dlpipe's own first, in the order in which their plugin offers them."""
+        """Return the names in the order of their plugins, those of dlpipe first."""
         return list(self._registry.components["command"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -53,39 +54,42 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; for an unknown one, name the nearest."""
+        """Find a command; for an unknown name, suggest the nearest."""
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            ctx.fail(f"No such command {args[0]!r}.{nearest(args[0], self.list_commands(ctx))}")
+            ctx.fail(f"unknown command {args[0]!r}.{nearest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by their summaries, without importing any."""
+        """List the commands with their summaries, without importing any."""
         components = self._registry.components["command"]
-        for title, own in (("Commands", True), ("Commands of plugins", False)):
-            rows = [(name, o.spec.summary) for name, o in components.items() if (o.namespace == "core") == own]
+        for title, own in (("Commands", True), ("Commands from plugins", False)):
+            rows = [
+                (name, known.spec.summary) for name, known in components.items() if (known.namespace == "core") == own
+            ]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
 
 def make_program(registry: Registry) -> Commands:
-    """Return the program over what `registry` components."""
+    """Return the program with the commands of `registry`."""
     program = Commands(
         registry,
         name="dlpipe",
-        help="Deep learning from one TOML file: what to learn from, what learns, how it learns, how it is judged.",
+        help="Train and evaluate deep-learning models. One TOML file describes the data, the model, the trainer and "
+        "the evaluators.",
         epilog=EPILOG,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     version = click.version_option(package_name="dlpipe", message="dlpipe %(version)s")
-    debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    debug = click.option("--debug", is_flag=True, help="Show the traceback if a command fails.")
     decorated: Commands = version(debug(program))
     decorated.callback = lambda debug: None
     return decorated
 
 
 def main() -> None:
-    """Run the program and end the process with its exit code."""
+    """Run the program and exit with its exit code."""
     registry = load_plugins()
     warnings.showwarning = _show_warning
     if "_DLPIPE_COMPLETE" not in os.environ:
@@ -104,7 +108,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         code = 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing of it may be flushed at exit either.
+        # The reader of our output has closed it; it must not be flushed at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)

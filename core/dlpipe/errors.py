@@ -1,15 +1,15 @@
-"""Every error that dlpipe raises on purpose, and the exit code that each ends a command with.
+"""The errors of dlpipe, and the exit code of a command that ends with one of them.
 
 DlpipeError             1    the run failed
-├── InputError          2    what the user gave is wrong
-│   ├── PipelineError        mistakes of one pipeline file, all of them together
-│   ├── DataError            a data file that cannot be used as it is
-│   └── RunFolderError       no such run, or a folder that cannot be used
-├── PluginError         3    a plugin that is needed is missing or broken
+├── InputError          2    the input is wrong
+│   ├── PipelineError        all mistakes of one pipeline file
+│   ├── DataError            a data file that cannot be used
+│   └── RunFolderError       a run that does not exist, or a folder that cannot be used
+├── PluginError         3    a required plugin is missing or broken
 ├── NonFiniteError      1    a loss or weight became NaN or infinite
-├── CheckpointError     1    no checkpoint can be read, or one cannot be written
-├── Preempted           75   the machine asked for its time back; resume the run
-└── Interrupted         130  the user pressed Ctrl-C; resume the run
+├── CheckpointError     1    a checkpoint cannot be read or written
+├── Preempted           75   a batch system stopped the run; it can be resumed
+└── Interrupted         130  the user pressed Ctrl-C; the run can be resumed
 """
 
 from __future__ import annotations
@@ -19,15 +19,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DlpipeError",
+    "InputError",
+    "Interrupted",
+    "NonFiniteError",
+    "PipelineError",
+    "PluginError",
+    "Preempted",
+    "Problem",
+    "RunFolderError",
+    "errors_in",
+]
+
 
 class DlpipeError(Exception):
-    """Base of all errors that end a command with one message and no traceback."""
+    """Base class of the errors that end a command with one message and without a traceback."""
 
     exit_code: int = 1
 
 
 class InputError(DlpipeError):
-    """What the user gave (a file, an argument) is wrong.
+    """The input is wrong: a file, a value or an argument.
 
     Attributes:
         table: of the component that raised it, such as ``[trainer]``; the core puts it there (see `errors_in`), and
@@ -46,8 +61,8 @@ class Problem:
     """One mistake in a pipeline file.
 
     Args:
-        file: the file that holds the mistake, or ``--set`` for the command line.
-        line: its line, counted from 1; 0 when it has none (a missing file, ``--set``).
+        file: the file with the mistake, or ``--set`` for the command line.
+        line: counted from 1; 0 if there is none (a missing file, ``--set``).
         message: what was found and what was expected, in one sentence.
     """
 
@@ -65,7 +80,7 @@ class PipelineError(InputError):
 
     Args:
         problems: what is wrong.
-        exit_code: 3 where a plugin that the file needs is missing or broken.
+        exit_code: 3 if a plugin that the file needs is missing or broken.
     """
 
     def __init__(self, problems: Sequence[Problem], exit_code: int = 2) -> None:
@@ -75,29 +90,29 @@ class PipelineError(InputError):
 
 
 class DataError(InputError):
-    """A data file that cannot be used as it is; the message names file and line."""
+    """A data file cannot be used; the message gives the file and the line."""
 
 
 class RunFolderError(InputError):
-    """A run folder that does not exist, is incomplete or cannot be written."""
+    """A run folder does not exist, is incomplete or cannot be written."""
 
     @classmethod
     def missing(cls, path: Path, what: str) -> RunFolderError:
-        """Make the error for a folder that lacks a file of every run."""
-        return cls(f"{path} is not a run folder: it has no {what}; expected a folder that `dlpipe run` has made")
+        """Return the error for a folder without a file that every run has."""
+        return cls(f"{path} is not a run folder: it has no {what}; expected a folder created by `dlpipe run`")
 
 
 @contextmanager
 def errors_in(table: str, *, data_table: str = "") -> Iterator[None]:
     """Name the table of a component, such as ``[evaluators.slots]``, in every error about its input.
 
-    Components do not know where in a pipeline file they stand; whoever builds and calls them does. The innermost
-    table wins. Errors about whole pipelines and run folders name their own place.
+    A component does not know its table; the code that builds and calls it does. The innermost table takes precedence.
+    Errors about whole pipelines and run folders name their own place.
 
     Args:
         table: of the component.
-        data_table: of the data, which a `DataError` belongs to whoever read the data; if not given, a `DataError` is
-            left to an outer `errors_in` that has it.
+        data_table: of the data, to which a `DataError` belongs whichever component read the data. If it is not given,
+            an outer `errors_in` names the table of a `DataError`.
     """
     try:
         yield
@@ -108,26 +123,26 @@ def errors_in(table: str, *, data_table: str = "") -> Iterator[None]:
 
 
 class PluginError(DlpipeError):
-    """A plugin that this command needs is missing, broken or in conflict with another."""
+    """A plugin that the command needs is missing, broken or in conflict with another."""
 
     exit_code = 3
 
 
 class NonFiniteError(DlpipeError):
-    """A number that training depends on became NaN or infinite."""
+    """A loss or a weight became NaN or infinite."""
 
 
 class CheckpointError(DlpipeError):
-    """A checkpoint that cannot be read or written."""
+    """A checkpoint cannot be read or written."""
 
 
 class Preempted(DlpipeError):
-    """The run was asked to stop (SIGTERM, SIGUSR1) and has saved a checkpoint."""
+    """The run received SIGTERM or SIGUSR1 and saved a checkpoint."""
 
     exit_code = 75
 
 
 class Interrupted(DlpipeError):
-    """The user interrupted the run (Ctrl-C) and it has saved a checkpoint."""
+    """The user interrupted the run (Ctrl-C), which saved a checkpoint."""
 
     exit_code = 130

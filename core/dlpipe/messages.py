@@ -1,4 +1,4 @@
-"""Building blocks of error messages: the nearest known name, a value as TOML writes it, a short path."""
+"""Parts of error messages: the nearest known name, a value as in a TOML file, a short path."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from typing import Any
 
 from rapidfuzz.distance import OSA
 
-#: The share of a name's letters that may be wrong for it to be taken for another: one letter in three.
+__all__ = ["nearest", "relative", "shown"]
+
+#: The fraction of a name's letters that may be wrong: one in three.
 MAX_WRONG = 1 / 3
-#: The longest value that a message shows in full.
+#: A message shows at most this many characters of a value.
 MAX_SHOWN = 60
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known name that `name` was probably meant to be, or an empty string.
 
-    Names are ranked by the number of letters inserted, deleted, replaced or swapped with their neighbour (the
-    optimal string alignment distance). Among equally near names the first one wins: list common names first.
+    Names are compared by the number of letters that are inserted, deleted, replaced or swapped with their neighbour
+    (the optimal string alignment distance); upper and lower case are the same. Of equally near names the first wins:
+    list common names first. If none is near, the first name that starts with `name` is suggested.
     """
     known = list(known)
-    near = [other for other in known if OSA.distance(name, other) <= max(len(name), len(other)) * MAX_WRONG]
-    near.sort(key=lambda other: OSA.distance(name, other))  # stable
+    distances = {other: OSA.distance(name.casefold(), other.casefold()) for other in known}
+    near = [other for other in known if distances[other] <= MAX_WRONG * max(len(name), len(other))]
+    near.sort(key=lambda other: distances[other])  # the sort is stable
     near = near or [other for other in known if len(name) > 2 and other.startswith(name)]
     return f' Did you mean "{near[0]}"?' if near else ""
 
 
 def shown(value: Any) -> str:
-    """Write a value as it would stand in a TOML file, truncated if it is long."""
+    """Return a value as a TOML file would show it, truncated if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "…"
 

@@ -1,4 +1,4 @@
-"""What the core itself offers, through the same door as any plugin. Imports no torch."""
+"""The components and commands of dlpipe itself, offered like those of any plugin. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ DLPIPE_API = (1, 0)
 
 @hookimpl
 def dlpipe_trainers() -> Iterable[TrainerSpec]:
-    """Offer the trainers that know no domain."""
+    """Offer the trainer for any model with a loss."""
     return [
         TrainerSpec(
-            "supervised", "dlpipe.training.supervised:Supervised", "batch in, loss out: minimises a loss by gradients"
+            "supervised",
+            "dlpipe.training.supervised:Supervised",
+            "minimises a loss by gradient descent",
         )
     ]
 
 
 @hookimpl
 def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
-    """Offer the evaluators that know no domain."""
+    """Offer the evaluators for any domain."""
     return [
-        EvaluatorSpec("loss", "dlpipe.evaluation.loss:Loss", "mean loss over everything that has a target"),
+        EvaluatorSpec("loss", "dlpipe.evaluation.loss:Loss", "mean loss over all targets"),
         EvaluatorSpec(
             "classification",
             "dlpipe.evaluation.classification:Classification",
-            "accuracy, F1 and calibration of a classifier, and which class it takes for which",
+            "accuracy, F1, calibration and confusion matrix of a classifier",
             requires=("matplotlib",),
             extra="dlpipe[report]",
         ),
@@ -37,7 +39,7 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
 
 @hookimpl
 def dlpipe_callbacks() -> Iterable[CallbackSpec]:
-    """Offer the callbacks that know no domain."""
+    """Offer the callbacks for any domain."""
     return [
         CallbackSpec(
             "tensorboard",
@@ -51,16 +53,17 @@ def dlpipe_callbacks() -> Iterable[CallbackSpec]:
 
 @hookimpl
 def dlpipe_commands() -> Iterable[CommandSpec]:
-    """Offer dlpipe's own commands."""
+    """Offer the commands of dlpipe."""
     return [
-        CommandSpec("run", "dlpipe.commands.run:run", "Run a pipeline file in a new run folder"),
-        CommandSpec("resume", "dlpipe.commands.resume:resume", "Go on with a run from its last checkpoint"),
-        CommandSpec("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline file's [sweep]"),
-        CommandSpec("check", "dlpipe.commands.check:check", "Name every mistake of a pipeline file"),
-        CommandSpec("list", "dlpipe.commands.list:list_", "List the components that are installed"),
+        CommandSpec("run", "dlpipe.commands.run:run", "Train and evaluate a pipeline in a new run folder"),
+        CommandSpec("resume", "dlpipe.commands.resume:resume", "Resume an interrupted run from its last checkpoint"),
+        CommandSpec("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline's [sweep] and compare them"),
+        CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
+        CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
+        CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),
+        CommandSpec("list", "dlpipe.commands.list:list_", "List installed components, or the pipelines of dlpipe"),
         CommandSpec("show", "dlpipe.commands.show:show", "Show a pipeline with all defaults, or a component"),
-        CommandSpec("plugins", "dlpipe.commands.plugins:plugins", "List the plugins and what became of them"),
-        CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Judge a trained run on a split of its data"),
-        CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained run to what you give it"),
-        CommandSpec("schema", "dlpipe.commands.schema:schema", "Print a JSON Schema of the pipeline file for editors"),
+        CommandSpec("new", "dlpipe.commands.new:new", "Create a pipeline file from one that comes with dlpipe"),
+        CommandSpec("plugins", "dlpipe.commands.plugins:plugins", "List the installed plugins and their status"),
+        CommandSpec("schema", "dlpipe.commands.schema:schema", "Print a JSON Schema of pipeline files for editors"),
     ]

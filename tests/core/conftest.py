@@ -1,4 +1,4 @@
-"""Shared by the tests of the core: a few made-up components, and short ways to pipeline files."""
+"""Fixtures for the tests of the core: a few made-up components, and pipeline files in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dlpipe.registry.specs import (
     TrainerSpec,
 )
 
-# Components that are read, never imported: `nowhere` does not exist.
+# These components are parsed and never imported: `nowhere` does not exist.
 PARTS = '''
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,9 +84,18 @@ class Fit:
 
 
 class Play:
-    """A trainer that makes its own model."""
+    """A trainer that builds its own model."""
 
     def __init__(self, data, compute, seed: int, *, gamma: Fraction = 0.9) -> None: ...
+
+
+WIDTH = 32
+
+
+class Sized(nn.Module):
+    """A net with computed defaults."""
+
+    def __init__(self, *, width: Positive = 2 * WIDTH, rates: tuple[float, ...] = (1 / 2, 1 / 4)) -> None: ...
 
 
 class Accuracy:
@@ -99,6 +108,12 @@ class Watch:
     """A callback."""
 
     def __init__(self, num_classes: int, every: Positive = 1) -> None: ...
+
+
+class Note:
+    """A callback that writes to a file."""
+
+    def __init__(self, num_classes: int = 0, file: Path = Path("notes.txt")) -> None: ...
 '''
 
 
@@ -123,16 +138,18 @@ def fakes(parts) -> Registry:
     registry.plugins.append(Plugin("fake", parts, "dlpipe-fake 1.0"))
     for record in (
         DataSpec("images", f"{parts}:images", "images", facts=("num_classes", "image_shape")),
-        DataSpec("words", f"{parts}:words", "words"),
-        ModelSpec("net", f"{parts}:Net", "a net"),
-        ModelSpec("stack", f"{parts}:Stack", "a net of layers"),
+        DataSpec("words", f"{parts}:words", "words", renamed={"needed": "must"}),
+        ModelSpec("net", f"{parts}:Net", "a net", formerly=("network", "elsewhere.net")),
+        ModelSpec("stack", f"{parts}:Stack", "a net of layers", renamed={"layers.width": "layers.size"}),
+        ModelSpec("sized", f"{parts}:Sized", "a net with computed defaults"),
         ModelSpec("tuned", f"{parts}:Tuned", "a net on another"),
-        ModelSpec("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe[far]"),
+        ModelSpec("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe-fake[far]"),
         ModelSpec("gone", "nowhere_at_all:Net", "its module is missing"),
-        TrainerSpec("fit", f"{parts}:Fit", "fits"),
+        TrainerSpec("fit", f"{parts}:Fit", "fits", renamed={"batch": "batch_size", "updates": "steps"}),
         TrainerSpec("play", f"{parts}:Play", "plays"),
         EvaluatorSpec("accuracy", f"{parts}:Accuracy", "counts"),
         CallbackSpec("watch", f"{parts}:Watch", "watches"),
+        CallbackSpec("note", f"{parts}:Note", "takes notes"),
     ):
         known = offer(record)
         registry.components[record.kind][known.name] = known
@@ -168,7 +185,7 @@ def mistakes(load):
     """Return what is wrong with a pipeline text, as (line, message)."""
 
     def mistakes(text: str | Path, assignments=(), **options) -> list[tuple[int, str]]:
-        with pytest.raises(PipelineError) as caught:
+        with pytest.raises(PipelineError, match=r"\S: ") as caught:  # each message starts with its place
             load(text, assignments, **options)
         return [(problem.line, problem.message) for problem in caught.value.problems]
 
@@ -176,13 +193,16 @@ def mistakes(load):
 
 
 class Distribution(metadata.Distribution):
-    """An installed distribution that has a name and a version, and nothing else."""
+    """An installed distribution with a name, a version, and perhaps the record of its source."""
 
-    def __init__(self, name: str, version: str) -> None:
-        self._metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    def __init__(self, name: str, version: str, direct_url: str | None = None) -> None:
+        self._files = {
+            "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            "direct_url.json": direct_url,
+        }
 
     def read_text(self, filename: str) -> str | None:
-        return self._metadata if filename == "METADATA" else None
+        return self._files.get(filename)
 
     def locate_file(self, path):
         raise NotImplementedError
@@ -190,7 +210,7 @@ class Distribution(metadata.Distribution):
 
 @pytest.fixture
 def entry_point(tmp_path, monkeypatch):
-    """Write a plugin module and return an entry point that leads to it."""
+    """Write a plugin module and return an entry point that refers to it."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def entry_point(namespace: str, code: str, *, distribution: str = "") -> metadata.EntryPoint:

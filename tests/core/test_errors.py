@@ -10,14 +10,14 @@ def every_error(base=DlpipeError):
     return [base, *(error for child in base.__subclasses__() for error in every_error(child))]
 
 
-def test_the_tree_at_the_top_tells_every_error_and_its_exit_code():
-    # Each line of the tree: name, exit code (that of the line above it where there is none), meaning.
-    told, above = {}, 0
+def test_the_tree_in_the_docstring_has_every_error_and_its_exit_code():
+    # Each line of the tree: name, exit code (if missing, that of the line above), meaning.
+    listed, above = {}, 0
     for line in errors.__doc__.splitlines()[2:]:
         name, *rest = line.lstrip("│├└─ ").split()
-        above = told[name] = int(rest[0]) if rest[0].isdigit() else above
+        above = listed[name] = int(rest[0]) if rest[0].isdigit() else above
 
-    assert told == {error.__name__: error.exit_code for error in every_error() if error.__module__ == "dlpipe.errors"}
+    assert listed == {error.__name__: error.exit_code for error in every_error() if error.__module__ == "dlpipe.errors"}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_problem_starts_with_its_place(problem, text):
     assert str(problem) == text
 
 
-def test_problems_stand_in_the_order_of_their_lines_and_once_each():
+def test_problems_are_in_the_order_of_their_lines_and_once_each():
     later, earlier = Problem("a.toml", 10, "x"), Problem("a.toml", 9, "y")
 
     error = PipelineError([later, earlier, later], exit_code=3)
@@ -42,9 +42,9 @@ def test_problems_stand_in_the_order_of_their_lines_and_once_each():
     assert error.exit_code == 3
 
 
-def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(tmp_path):
+def test_a_folder_that_is_not_a_run_is_reported_with_what_it_lacks(tmp_path):
     error = RunFolderError.missing(tmp_path, "resolved.toml")
 
     assert str(error) == (
-        f"{tmp_path} is not a run folder: it has no resolved.toml; expected a folder that `dlpipe run` has made"
+        f"{tmp_path} is not a run folder: it has no resolved.toml; expected a folder created by `dlpipe run`"
     )

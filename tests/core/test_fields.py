@@ -1,4 +1,4 @@
-"""What a value of each type looks like in words, and which values pass."""
+"""How messages describe the values of a type, and which values are accepted."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,27 +17,27 @@ from dlpipe.fields import describe
         (int, "a whole number"),
         (float, "a number"),
         (bool, "true or false"),
-        (str, "text"),
+        (str, "a string"),
         (Path, "a path"),
         (Any, "a value"),
         (fields.STRICT[int], "a whole number"),
         (fields.Positive, "a whole number above 0"),
-        (fields.NonNegative, "a whole number at least 0"),
+        (fields.NonNegative, "a whole number of at least 0"),
         (fields.PositiveFloat, "a number above 0"),
-        (fields.NonNegativeFloat, "a number at least 0"),
-        (fields.Fraction, "a number at least 0 and at most 1"),
-        (fields.OpenFraction, "a number at least 0 and below 1"),
-        (Annotated[int, Field(gt=1, le=5)], "a whole number above 1 and at most 5"),
+        (fields.NonNegativeFloat, "a number of at least 0"),
+        (fields.Fraction, "a number from 0 to 1"),
+        (fields.OpenFraction, "a number of at least 0 and below 1"),
+        (Annotated[int, Field(gt=1, le=5)], "a whole number above 1 and of at most 5"),
         (Annotated[str, Field(pattern="x", description="an x")], "an x"),
         (Literal["a", "b"], 'one of "a", "b"'),
         (Literal["a", 2, True], 'one of "a", 2, true'),
         (int | None, "a whole number"),
         (fields.Positive | Literal["full"], 'a whole number above 0 or "full"'),
         (list[int], "a list of whole numbers"),
-        (list[str], "a list of text"),
+        (list[str], "a list of strings"),
         (list[bool], "a list of true or false"),
         (Sequence[fields.Positive], "a list of whole numbers above 0"),
-        (Sequence[Literal["a", "b"]], 'a list of each one of "a", "b"'),
+        (Sequence[Literal["a", "b"]], 'a list of values from "a", "b"'),
         (tuple[int, ...], "a list of whole numbers"),
         (tuple[float, float], "a list of 2: a number, a number"),
         (dict[str, int], "a table"),
@@ -67,10 +67,10 @@ def test_a_type_is_described_in_words(kind, words):
         (fields.STRICT[str], ["a"], [1, True]),
     ],
 )
-def test_a_text_is_no_number_and_a_bool_no_integer_but_a_whole_number_is_a_float(kind, good, bad):
+def test_strings_are_not_numbers_and_bools_not_integers_but_whole_numbers_are_floats(kind, good, bad):
     adapter = TypeAdapter(kind)
 
     assert [adapter.validate_python(value) for value in good] == good
     for value in bad:
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValidationError, match="validation error"):
             adapter.validate_python(value)

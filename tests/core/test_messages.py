@@ -1,4 +1,4 @@
-"""The nearest known name, values as TOML writes them, short paths."""
+"""The nearest known name, values as in a TOML file, short paths."""
 
 from pathlib import Path
 
@@ -14,19 +14,23 @@ from dlpipe.messages import nearest, relative, shown
         ("rnn_taggr", ["rnn_tagger", "crf"], ' Did you mean "rnn_tagger"?'),
         ("xyz", ["rnn_tagger"], ""),
         ("xyz", [], ""),
-        ("adma", ["adamax", "adam"], ' Did you mean "adam"?'),  # two letters swapped are one mistake
-        ("adams", ["adam", "adamw"], ' Did you mean "adam"?'),  # of two as near, the first
+        ("adma", ["adamax", "adam"], ' Did you mean "adam"?'),  # two swapped letters are one mistake
+        ("adams", ["adam", "adamw"], ' Did you mean "adam"?'),  # of two equally near names, the first
         ("translation.toml", ["gan_ring.toml", "slot_filling.toml"], ""),
         ("recurrent", ["recurrent_tagger"], ' Did you mean "recurrent_tagger"?'),
         ("re", ["recurrent_tagger"], ""),
+        ("SGD", ["adam", "sgd"], ' Did you mean "sgd"?'),
+        ("Adam", ["adamw", "adam"], ' Did you mean "adam"?'),
+        ("ab", ["cd", "abc"], ' Did you mean "abc"?'),
+        ("", ["a"], ""),
     ],
 )
-def test_the_nearest_name_is_suggested_where_one_is_near(name, known, hint):
+def test_the_nearest_name_is_suggested_if_one_is_near(name, known, hint):
     assert nearest(name, known) == hint
 
 
 @pytest.mark.parametrize(("typo", "meant"), [("adma", "adam"), ("adams", "adam"), ("adamv", "adam"), ("sdg", "sgd")])
-def test_a_misspelt_optimizer_is_taken_for_the_usual_one(typo, meant):
+def test_of_equally_near_optimizers_the_usual_one_is_suggested(typo, meant):
     assert nearest(typo, OPTIMIZERS) == f' Did you mean "{meant}"?'
 
 
@@ -35,7 +39,7 @@ def test_a_long_value_is_truncated():
     assert shown("x" * 100) == '"' + "x" * 56 + "…"
 
 
-def test_a_path_is_shown_from_the_working_directory_where_that_is_shorter(monkeypatch, tmp_path):
+def test_a_path_is_shown_relative_to_the_working_directory_if_that_is_shorter(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     assert relative(tmp_path / "runs" / "x") == "runs/x"

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
-from dlpipe.config.check import SWEEP, check_source
+from dlpipe.config.check import check_source
 from dlpipe.config.source import read_source
+from dlpipe.config.tables import SWEEP
 from dlpipe.errors import PipelineError
 from dlpipe.registry.loading import Registry
 from dlpipe.sweep.plan import plan
@@ -18,8 +19,8 @@ from dlpipe.sweep.plan import plan
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe check pipelines/slot_filling.toml
-  dlpipe check pipelines/slot_filling.toml --set model.cell=gru --json"""
+  dlpipe check mine.toml
+  dlpipe check mine.toml --set model.cell=gru --json"""
 )
 @options.pipeline_file
 @options.assignments
@@ -29,14 +30,18 @@ Examples:
 def check(
     registry: Registry, file: Path, assignments: tuple[str, ...], allow_local_plugins: bool, as_json: bool
 ) -> None:
-    """Name every mistake of a pipeline file, those of all trials of its [sweep] included, without running it."""
+    """Report all mistakes of a pipeline without running it.
+
+    FILE is a pipeline file, or the name of a pipeline that comes with dlpipe. All trials of its [sweep] are checked
+    too.
+    """
     try:
         source = read_source(file, assignments)
-        look = plan if SWEEP in source.values else check_source
-        look(source, registry, allow_local_plugins=allow_local_plugins)
+        check_all = plan if SWEEP in source.values else check_source
+        check_all(source, registry, allow_local_plugins=allow_local_plugins)
     except PipelineError as error:
         if not as_json:
             raise
         click.echo(json.dumps({"ok": False, "problems": [vars(problem) for problem in error.problems]}))
-        raise SystemExit(error.exit_code) from None
+        click.get_current_context().exit(error.exit_code)
     click.echo(json.dumps({"ok": True, "problems": []}) if as_json else f"{file}: no mistakes")

@@ -20,7 +20,7 @@ Examples:
   dlpipe evaluate runs/mine/latest --set data.test=new_sentences.iob"""
 )
 @options.run_folder
-@click.option("--split", default="test", show_default=True, help="Which split of the data.")
+@click.option("--split", default="test", show_default=True, help="Split of the data to evaluate on.")
 @options.stage
 @options.checkpoint
 @options.assignments
@@ -37,7 +37,10 @@ def evaluate(
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
-    """Judge a checkpoint of RUN, the best one if not said otherwise, on a split of its data."""
+    """Evaluate a checkpoint of RUN on a split of its data.
+
+    RUN is a run folder, such as runs/slot-filling/latest. With --set data.…, evaluate on other data.
+    """
     trained = load_target("dlpipe.engine.inference:open_run")(
         run,
         registry=registry,

@@ -3,48 +3,70 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from dlpipe.commands import options
+from dlpipe.config.shipped import shipped_pipelines, summary_of
+from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import KINDS
 
 LISTED = [kind for kind in KINDS if kind != "command"]
+PIPELINE = "pipeline"
+
+
+class Kind(click.Choice[str]):
+    """A kind of component, or pipelines; the plural is accepted."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the kind in the singular."""
+        return str(super().convert(str(value).removesuffix("s"), param, ctx))
 
 
 @click.command(
     "list",
     epilog="""\b
 Examples:
-  dlpipe list
-  dlpipe list model
-  dlpipe show text.rnn_tagger      (what one of them takes)""",
+  dlpipe list                      (all components)
+  dlpipe list models
+  dlpipe list pipelines            (those that come with dlpipe)
+  dlpipe show text.rnn_tagger      (the keys of a component)""",
 )
-@click.argument("kind", type=click.Choice(LISTED), required=False)
+@click.argument("kind", type=Kind([*LISTED, PIPELINE]), required=False)
 @options.as_json
 @click.pass_obj
 def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
-    """List the components that the installed plugins component."""
-    found = {
-        wanted: [
-            {
-                "name": component.name,
-                "summary": component.spec.summary,
-                "distribution": component.distribution,
-                "needs": component.missing(),
-                "install": component.spec.extra if component.missing() else "",
-            }
-            for _, component in sorted(registry.components[wanted].items())
-        ]
-        for wanted in ([kind] if kind else LISTED)
-    }
+    """List the components of the installed plugins, or the pipelines that come with dlpipe."""
+    kinds = [kind] if kind else LISTED
+    found = {known: _pipelines() if known == PIPELINE else _components(registry, known) for known in kinds}
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    for wanted, rows in found.items():
-        click.secho(wanted, bold=True)
-        width = max((len(str(row["name"])) for row in rows), default=0)
+    for known, rows in found.items():
+        click.secho(known, bold=True)
+        width = max((len(row["name"]) for row in rows), default=0)
         for row in rows:
-            needs = f'  (needs {", ".join(row["needs"])}: pip install "{row["install"]}")' if row["needs"] else ""
-            click.echo(f"  {row['name']:<{width}}  {row['summary']}{needs}")
+            needs = f"  (needs {', '.join(row['needs'])}: {row['install']})" if row.get("needs") else ""
+            click.echo(f"  {row['name']:<{width}}  {row['summary']}{needs}".rstrip())
+
+
+def _components(registry: Registry, kind: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": component.name,
+            "summary": component.spec.summary,
+            "distribution": component.distribution,
+            "needs": component.missing(),
+            "install": component.install_command() if component.missing() else "",
+        }
+        for _, component in sorted(registry.components[kind].items())
+    ]
+
+
+def _pipelines() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "summary": summary_of(file), "file": relative(file)}
+        for name, file in shipped_pipelines().items()
+    ]

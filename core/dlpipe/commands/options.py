@@ -1,35 +1,56 @@
-"""Arguments that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-pipeline_file = click.argument("file", type=click.Path(path_type=Path))
+from dlpipe.config.shipped import shipped_pipelines
+
+
+class PipelineFile(click.Path):
+    """A pipeline file, or the name of a pipeline that comes with dlpipe if there is no such file."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path of the file."""
+        path = Path(str(super().convert(value, param, ctx)))
+        shipped = shipped_pipelines().get(str(value))
+        return shipped if shipped and not path.exists() else path
+
+
+pipeline_file = click.argument("file", type=PipelineFile())
 run_folder = click.argument("run", type=click.Path(path_type=Path))
 assignments = click.option(
     "--set",
     "assignments",
     multiple=True,
     metavar="PATH=VALUE",
-    help="Set a key of the pipeline, such as trainer.epochs=3 or model.cell=gru. May be given several times.",
+    help="Override a key of the pipeline, such as trainer.epochs=3 or model.cell=gru. Can be repeated.",
 )
 runs = click.option(
-    "--runs", default="runs", type=click.Path(path_type=Path), help="Keep run folders here instead of runs/."
+    "--runs",
+    default="runs",
+    type=click.Path(path_type=Path),
+    help="Create run folders in this folder.",
+    show_default=True,
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 local_plugins = click.option(
     "--allow-local-plugins",
     is_flag=True,
     envvar="DLPIPE_ALLOW_LOCAL_PLUGINS",
-    help="Run the Python files that the pipeline names in `plugins`.",
+    help="Allow the pipeline to run the Python files that it names in `plugins`.",
 )
-stage = click.option("--stage", metavar="NAME", help="Which stage of the run, if it has several; else the last one.")
+stage = click.option("--stage", metavar="NAME", help="Stage of the run. By default, the last one.")
 checkpoint = click.option(
     "--checkpoint",
     default="best",
     show_default=True,
     metavar="best|last|STEP",
-    help="Which checkpoint of the run.",
+    help="Checkpoint to use.",
 )

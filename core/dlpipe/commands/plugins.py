@@ -13,13 +13,13 @@ from dlpipe.registry.loading import Registry
 @click.command(
     epilog="""\b
 Environment:
-  DLPIPE_PLUGINS=text,audio        load only these (and the core's own)
-  DLPIPE_DISABLE_PLUGINS=audio     load all but these"""
+  DLPIPE_PLUGINS=text,audio        load only these plugins (and that of dlpipe itself)
+  DLPIPE_DISABLE_PLUGINS=audio     load all plugins except these"""
 )
 @options.as_json
 @click.pass_obj
 def plugins(registry: Registry, as_json: bool) -> None:
-    """List the plugins that are installed, and why one is not used."""
+    """List the installed plugins: their status, and what they offer or why they cannot be used."""
     rows = []
     for plugin in registry.plugins:
         counts = {

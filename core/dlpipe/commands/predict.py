@@ -20,22 +20,28 @@ from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RESOLVED
 
-#: Where click's context keeps the target of the run's application.
+#: Key of the application of the run in the context of click.
 APPLICATION = "dlpipe.config.application"
 
 
 class Predict(click.Command):
-    """``predict``, which also takes the options of the application of the run that it is given."""
+    """The command ``predict``, which also takes the options of the application of its run."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Find out which run is meant, and with that which further options there are."""
-        first = click.Context(self, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True)
+        """Find the run, and with it the further options."""
+        first = click.Context(
+            self,
+            help_option_names=ctx.help_option_names,  # click caches the option, so it must have all its names here
+            resilient_parsing=True,
+            ignore_unknown_options=True,
+            allow_extra_args=True,
+        )
         super().parse_args(first, list(args))
         ctx.meta[APPLICATION] = _application(ctx.obj, **first.params)
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the command's own parameters, and before --help those of the application."""
+        """Return the parameters of the command, and before --help those of the application."""
         *own, help_option = super().get_params(ctx)
         target = ctx.meta.get(APPLICATION, "")
         further = [_option(parameter) for parameter in options_of(target).values()] if target else []
@@ -46,7 +52,7 @@ class Predict(click.Command):
 def _application(
     registry: Registry, *, run: Path | None, stage: str | None, allow_local_plugins: bool, **_: Any
 ) -> str:
-    """Return the target of the application of a run; an empty text if it has none, or is no run."""
+    """Return the target of the application of a run, or an empty string."""
     if run is None or not (run / RESOLVED).is_file():
         return ""
     pipeline = load_pipeline(run / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
@@ -68,11 +74,12 @@ Examples:
   dlpipe predict runs/slot-filling/latest "i want to leave taipei on november 2nd"
   dlpipe predict runs/slot-filling/latest --file sentences.txt --json > answers.jsonl
   echo "arrive taipei on november 2nd" | dlpipe predict runs/slot-filling/latest -
-  dlpipe predict RUN --help                 (with the options of that very run)""",
+  dlpipe predict runs/dqn-cartpole/latest --output episode.gif
+  dlpipe predict RUN --help                 (includes the options of that run)""",
 )
 @options.run_folder
 @click.argument("items", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="Read items from a text file, one a line.")
+@click.option("--file", type=click.Path(path_type=Path), help="Read items from a text file, one per line.")
 @options.stage
 @options.checkpoint
 @options.local_plugins
@@ -90,16 +97,18 @@ def predict(
     as_json: bool,
     **given: str | bool | None,
 ) -> None:
-    """Apply the best checkpoint of RUN to ITEMS: what the run's data calls one example.
+    """Apply the trained model of RUN to ITEMS.
 
-    Without ITEMS, or with "-", they are read from standard input, one a line. A run that needs none (an agent that
-    plays, a net that draws) has options of its own instead: see RUN --help. With --json each answer is a line of JSON.
+    An item is one example of the data of the run, such as a sentence or an image file. Without ITEMS, or with "-",
+    items are read from standard input, one per line. A run that needs no items, such as an agent or a generator of
+    images, has options of its own: see "dlpipe predict RUN --help". With --json, each answer is a line of JSON.
     """
     target = ctx.meta[APPLICATION]
     chosen = {name: value for name, value in given.items() if value is not None}
     applied = bool(target) and (takes_items(target) or not (items or file))
     if chosen and not applied:
-        raise InputError(f"{flag(next(iter(chosen)))} is for {run} without items; leave out either")
+        option = flag(next(iter(chosen)))
+        raise InputError(f"{option} cannot be combined with items of {run}; leave out {option} or the items")
     values = check_options(target, chosen) if applied else {}
     trained = load_target("dlpipe.engine.inference:open_run")(
         run, registry=ctx.obj, stage=stage, checkpoint=checkpoint, allow_local_plugins=allow_local_plugins
@@ -118,7 +127,7 @@ def predict(
 
 
 def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str]]:
-    """Yield (where it came from, item)."""
+    """Yield (where it comes from, item)."""
     if file is not None:
         try:
             text = file.read_text(encoding="utf-8")
@@ -133,7 +142,7 @@ def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str
 
 
 def as_table(answer: Mapping[str, Any]) -> str:
-    """Lay out an answer: lists of one length become the columns of a table, all else lines."""
+    """Return an answer as text: lists of equal length are columns of a table, everything else is a line."""
     lists = {name: value for name, value in answer.items() if isinstance(value, list) and value}
     longest = max((len(value) for value in lists.values()), default=0)
     columns = {name: value for name, value in lists.items() if len(value) == longest}

@@ -21,7 +21,10 @@ Examples:
 @options.local_plugins
 @click.pass_obj
 def resume(registry: Registry, run: Path, allow_local_plugins: bool) -> None:
-    """Go on with RUN from its last checkpoint; it ends as if it had never stopped."""
+    """Resume RUN from its last checkpoint.
+
+    The result is the same as if the run had never been interrupted.
+    """
     folder = RunFolder.open(run)
     if folder.status()["state"] == "finished":
         click.echo(f"{run} is finished; there is nothing to resume", err=True)

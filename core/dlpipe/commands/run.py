@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
-from dlpipe.config.check import SWEEP, load_pipeline
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.tables import SWEEP
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
@@ -19,26 +20,26 @@ from dlpipe.sweep.plan import count_trials
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe run pipelines/slot_filling.toml
-  dlpipe run pipelines/slot_filling.toml --set trainer.epochs=3 --set model.cell=gru
-  dlpipe run pipelines/slot_filling.toml --dry-run
-  dlpipe run pipelines/slot_filling.toml --resume auto      (the line for a batch job)"""
+  dlpipe run slot_filling                                 (a pipeline that comes with dlpipe)
+  dlpipe run mine.toml --set trainer.epochs=3 --set model.cell=gru
+  dlpipe run mine.toml --dry-run
+  dlpipe run mine.toml --resume auto                      (in a batch job that may be stopped)"""
 )
 @options.pipeline_file
 @options.assignments
 @options.runs
-@click.option("--dry-run", is_flag=True, help="Build everything and put one batch through; train and keep nothing.")
-@click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
+@click.option("--dry-run", is_flag=True, help="Build everything and train on one batch; store nothing.")
+@click.option("--fast", is_flag=True, help="Train and evaluate for a few steps only, to see that everything works.")
 @click.option(
     "--resume",
     "resume_mode",
     type=click.Choice(["auto", "never"]),
     default="never",
     show_default=True,
-    help="auto: go on with the newest unfinished run of this very pipeline, if there is one. For batch jobs.",
+    help="auto: resume the latest unfinished run of the same pipeline, if there is one. For batch jobs.",
 )
-@click.option("--fresh", is_flag=True, help="Run every stage, also one whose inputs did not change since the last run.")
-@click.option("--explain", is_flag=True, help="Say for each stage why it is run.")
+@click.option("--fresh", is_flag=True, help="Run every stage, even if its inputs have not changed since the last run.")
+@click.option("--explain", is_flag=True, help="Say for each stage why it is run or reused.")
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -55,12 +56,17 @@ def run(
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
-    """Run a pipeline FILE: train, judge, and keep everything in a new folder below runs/."""
+    """Train and evaluate a pipeline.
+
+    FILE is a pipeline file, or the name of a pipeline that comes with dlpipe. Metrics, checkpoints and figures are
+    stored in a new folder in runs/.
+    """
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if SWEEP in pipeline.source.values:
         trials = count_trials(pipeline.source.values[SWEEP])
         click.echo(
-            f"{file} has a [sweep] of {trials} trials; this is the pipeline itself.  All trials:  dlpipe sweep {file}",
+            f"{relative(file)} has a [sweep] of {trials} trials; this run is the pipeline without it. "
+            f"To run all trials:  dlpipe sweep {relative(file)}",
             err=True,
         )
     if dry_run:
@@ -78,5 +84,5 @@ def run(
     else:
         shown = relative(folder.path)
         click.echo(
-            f"\n{shown}\n  look closer:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …", err=True
+            f"\n{shown}\n  evaluate it:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …", err=True
         )

@@ -15,14 +15,14 @@ from dlpipe.registry.loading import Registry
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe schema --output pipelines/pipeline.schema.json
-Then the line  #:schema ./pipeline.schema.json  on top of a pipeline file makes editors with a TOML
-language server (Taplo, Even Better TOML) complete and check it."""
+  dlpipe schema --output pipeline.schema.json
+An editor with a TOML language server (Taplo, Even Better TOML) completes and checks pipeline files in
+this folder that start with the line  #:schema ./pipeline.schema.json"""
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
 @click.pass_obj
 def schema(registry: Registry, output: Path | None) -> None:
-    """Print a JSON Schema of the pipeline file, with all installed components."""
+    """Print a JSON Schema of pipeline files, with all installed components, for editors."""
     text = json.dumps(pipeline_schema(registry), indent=1, ensure_ascii=False) + "\n"
     if output:
         try:

@@ -14,32 +14,33 @@ from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
-from dlpipe.config.check import PROVIDED, load_pipeline, options_of
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.config.signatures import Computed, Parameter, read_signature
-from dlpipe.config.source import KeyPath
-from dlpipe.errors import InputError, RunFolderError
+from dlpipe.config.shipped import shipped_pipelines
+from dlpipe.config.signatures import Parameter, read_signature
+from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
+from dlpipe.config.toml_lines import KeyPath
+from dlpipe.errors import InputError
 from dlpipe.fields import describe
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
-from dlpipe.runs.folder import RESOLVED
-
-#: Kinds whose required parameters the data tells, where the file does not.
-TOLD_FACTS = {"model", "evaluator"}
+from dlpipe.runs.folder import RESOLVED, RunFolder
 
 
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe show pipelines/slot_filling.toml --origins
-  dlpipe show runs/slot-filling/latest
-  dlpipe show text.rnn_tagger"""
+  dlpipe show text.rnn_tagger
+  dlpipe show slot_filling --origins
+  dlpipe show mine.toml --set model.cell=gru
+  dlpipe show runs/slot-filling/latest"""
 )
 @click.argument("what")
 @options.assignments
 @options.local_plugins
-@click.option("--origins", is_flag=True, help="Say for every value who set it: default, file:line or --set.")
+@click.option("--origins", is_flag=True, help="Show what set each value: the default, FILE:LINE or --set.")
 @options.as_json
 @click.pass_obj
 def show(
@@ -50,21 +51,27 @@ def show(
     origins: bool,
     as_json: bool,
 ) -> None:
-    """Show WHAT in full: a pipeline file or run folder with all defaults, or a component by its name."""
-    path = Path(what)
+    """Show a pipeline with all its defaults, or the keys of a component.
+
+    WHAT is a pipeline file, the name of a pipeline that comes with dlpipe, a run folder, or the name of a component.
+    """
+    path: Path = options.PipelineFile().convert(what, None, None)
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
-    if what in components and not path.exists():
-        _show_component(components[what], as_json)
-        return
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
-        message = f"{what} is neither a pipeline file, a run folder nor a component.{nearest(what, components)}"
-        raise InputError(message)
-    file = path / RESOLVED if path.is_dir() else path
-    if path.is_dir() and not file.is_file():
-        raise RunFolderError.missing(path, RESOLVED)
-    pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+        if what in components:
+            _show_component(components[what], as_json)
+            return
+        for component in components.values():
+            if what in component.former_names():
+                raise InputError(f'{what} was renamed to "{component.name}"')
+        hint = nearest(what, [*components, *shipped_pipelines()])
+        raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
+    if path.is_dir():
+        RunFolder.open(path)  # raises an error if it is not a run folder
+        path = path / RESOLVED
+    pipeline = load_pipeline(path, registry, assignments, allow_local_plugins=allow_local_plugins)
     if as_json:
-        click.echo(json.dumps(pipeline.plain(), indent=1, default=str))  # a date is no JSON
+        click.echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:
         rows = list(_origins(pipeline))
         width = min(max(len(text) for text, _ in rows), 60)
@@ -93,7 +100,7 @@ def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None
     signature = read_signature(component.target)
     known = {**signature.parameters, **options_of(component.kind)}
     provided = PROVIDED.get(component.kind, set())
-    if component.kind in TOLD_FACTS:
+    if component.kind in TAKES_FACTS:
         provided = {name for name, parameter in known.items() if parameter.required}
     parameters = [
         {
@@ -113,14 +120,16 @@ def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None
         return
     click.secho(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
     click.echo(f"  {signature.summary or component.summary}\n")
+    if missing := registered.missing():
+        click.echo(f"  needs {', '.join(missing)}; install with: {registered.install_command()}\n")
     if needs:
-        click.echo(f"  given by dlpipe or by the data: {', '.join(needs)}\n")
+        click.echo(f"  provided by dlpipe or by the data: {', '.join(needs)}\n")
     if application := getattr(component, "application", ""):
         flags = " ".join(flag(name) for name in application_options(application))
-        click.echo(f"  a trained run is used without items:  dlpipe predict RUN {flags}\n")
+        click.echo(f"  to use it after training:  dlpipe predict RUN {flags}\n")
     for parameter in parameters:
         default = "" if parameter["default"] is None else f" = {shown(parameter['default'])}"
-        default = " (must be given)" if parameter["required"] else default
+        default = " (required)" if parameter["required"] else default
         click.secho(f"  {parameter['name']}{default}", bold=True)
         click.echo(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}")
 

@@ -34,26 +34,26 @@ from dlpipe.sweep.workers import Task, work
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe sweep pipelines/recipe/depth.toml
-  dlpipe sweep pipelines/recipe/depth.toml --seeds 5 --jobs 4
-  dlpipe sweep pipelines/recipe/depth.toml --set trainer.steps=100 --json
-  dlpipe sweep pipelines/cnn_digits.toml --seeds 3
-Runs that were made before under the same conditions are taken over, interrupted ones go on: the same
-command again continues a sweep."""
+  dlpipe sweep recipe/depth
+  dlpipe sweep recipe/depth --seeds 5 --jobs 4
+  dlpipe sweep mine.toml --set trainer.steps=100 --json
+  dlpipe sweep cnn_digits --seeds 3                (without a [sweep]: the pipeline with 3 seeds)
+To continue a sweep that was stopped, repeat the command: finished runs with the same configuration are
+reused, and interrupted ones are resumed."""
 )
 @options.pipeline_file
 @options.assignments
-@click.option("--seeds", type=click.IntRange(min=1), help="Runs per trial, instead of what the file says.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Runs per trial; overrides the file.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Runs at the same time. By default as many as the cores allow where the pipeline says its `threads` and "
-    "computes on the CPU, else 1.",
+    help="Runs at the same time. By default, as many as there are cores for if the pipeline sets `threads` and uses "
+    "the CPU, else 1.",
 )
 @options.runs
-@click.option("--dry-run", is_flag=True, help="Build every trial and put one batch through; train and keep nothing.")
-@click.option("--fast", is_flag=True, help="Only a few steps of everything, to see that it works.")
-@click.option("--fresh", is_flag=True, help="Run everything anew; take over and resume nothing.")
+@click.option("--dry-run", is_flag=True, help="Build every trial and train on one batch; store nothing.")
+@click.option("--fast", is_flag=True, help="Train and evaluate for a few steps only, to see that everything works.")
+@click.option("--fresh", is_flag=True, help="Run every trial from the start; reuse and resume nothing.")
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -70,18 +70,22 @@ def sweep(
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
-    """Run all trials that the [sweep] of a pipeline FILE asks for, and compare them in a table."""
+    """Run all trials of a pipeline and compare them in a table.
+
+    FILE is a pipeline file with a [sweep], or the name of a pipeline that comes with dlpipe. The table and the learning
+    curves are stored in runs/NAME/sweeps/.
+    """
     planned = load_sweep(
         file, registry, assignments, seeds=1 if dry_run else seeds, allow_local_plugins=allow_local_plugins
     )
-    pipelines = _different(planned)
+    pipelines = _distinct_pipelines(planned)
     tasks = [Task(pipeline, runs, fast, fresh, dry_run) for pipeline, _ in pipelines.values()]
     jobs = min(jobs or _default_jobs([task.pipeline for task in tasks]), len(tasks))
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
     click.echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
     outcomes = dict(zip(pipelines, _run_all(planned, tasks, labels, jobs), strict=True))
-    rows = [Row(trial, tuple(outcomes[_key(one)] for one in trial.pipelines)) for trial in planned.trials]
+    rows = [Row(trial, tuple(outcomes[_key(pipeline)] for pipeline in trial.pipelines)) for trial in planned.trials]
     if dry_run:
         built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in rows}
         click.echo(json.dumps(built, indent=1, ensure_ascii=False))
@@ -95,8 +99,8 @@ def _key(pipeline: Pipeline) -> str:
     return tomli_w.dumps(pipeline.plain())
 
 
-def _different(planned: Sweep) -> dict[str, tuple[Pipeline, str]]:
-    """Return the pipelines that are to be run, by content; trials that come to the same share one."""
+def _distinct_pipelines(planned: Sweep) -> dict[str, tuple[Pipeline, str]]:
+    """Return the pipelines to run, by content; trials with the same content share one."""
     found: dict[str, tuple[Pipeline, str]] = {}
     for trial in planned.trials:
         for pipeline in trial.pipelines:
@@ -116,30 +120,32 @@ def _default_jobs(pipelines: list[Pipeline]) -> int:
 
 
 def _run_all(planned: Sweep, tasks: list[Task], labels: list[str], jobs: int) -> list[Mapping[str, Any]]:
-    """Do all tasks, saying a line for each that ends."""
+    """Run all tasks, and print a line for each when it ends."""
     outcomes: dict[int, Mapping[str, Any]] = {}
     with StopSignals(
         lambda message: click.echo(message.replace("after this step", "of all that runs"), err=True)
     ) as signals:
         for index, outcome in work(tasks, jobs, signals):
             if outcome["state"] == "stopped" and not signals.received:
-                outcome = {"state": "failed", "reason": "it was asked to stop, and the sweep was not"}
+                outcome = {"state": "failed", "reason": "the run was stopped by a signal, but the sweep was not"}
             if outcome["state"] != "stopped":
                 outcomes[index] = outcome
-                click.echo(f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_said(planned, outcome)}", err=True)
+                click.echo(
+                    f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True
+                )
     if signals.received and len(outcomes) < len(tasks):
         error = Interrupted if signals.interrupted else Preempted
         done = f"{len(outcomes)} of {len(tasks)} runs are done"
-        raise error(f"stopped by {signals.received}: {done}; go on with the same command: {_command()}")
+        raise error(f"stopped by {signals.received}: {done}; to resume, repeat the command: {_command()}")
     return [outcomes[index] for index in range(len(tasks))]
 
 
-def _said(planned: Sweep, outcome: Mapping[str, Any]) -> str:
+def _outcome_text(planned: Sweep, outcome: Mapping[str, Any]) -> str:
     if outcome["state"] == "failed":
         run = f"  ({relative(Path(outcome['run']))})" if outcome.get("run") else ""
         return f"failed: {outcome['reason']}{run}"
     if outcome["state"] == "built":
-        return "can be built"
+        return "built"
     name = shown_metric(planned, [outcome]).name
     value = outcome["metrics"].get(name)
     number = f"{name} {value:.4f}  " if value is not None else ""
@@ -151,8 +157,8 @@ def _command() -> str:
     return shlex.join(["dlpipe", *sys.argv[1:]])
 
 
-def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, json_wanted: bool) -> None:
-    """Write the table into the folder of the sweep, and print it."""
+def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, print_json: bool) -> None:
+    """Write the table to the folder of the sweep, and print it."""
     metric = shown_metric(planned, [outcome for row in rows for outcome in row.outcomes])
     content = {
         "command": _command(),
@@ -174,7 +180,7 @@ def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, json_wanted
         link(folder.parent / "latest", folder.name)
     except OSError as error:
         raise RunFolderError(f"{relative(runs / planned.name)} cannot be written: {error.strerror}") from error
-    if json_wanted:
+    if print_json:
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
     click.echo(err=True)

@@ -1,1 +1,1 @@
-"""From a pipeline file to a checked pipeline. Imports no torch."""
+"""From a pipeline file to a checked pipeline. Does not import torch."""

@@ -1,6 +1,6 @@
-"""A JSON Schema of the pipeline file, for editors: every installed component, its keys and their texts.
+"""A JSON Schema of the pipeline file, for editors: every installed component, its keys and their descriptions.
 
-Draft 4 forms only (``oneOf`` with one-value enums for ``use``): that is what TOML language servers know.
+It uses the forms of draft 4 only (``oneOf`` with one-value enums for ``use``), which TOML language servers support.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic.errors import PydanticUserError
 
-from dlpipe.config.check import KIND_OF_GROUP, KIND_OF_TABLE, PROVIDED, SETTINGS, adapter, options_of
 from dlpipe.config.pipeline import as_toml
 from dlpipe.config.signatures import Parameter, read_signature
-from dlpipe.config.torch_names import CHOICES, GIVEN
+from dlpipe.config.tables import KIND_OF_GROUP, KIND_OF_TABLE, SETTINGS, choice_keys, keys_of
+from dlpipe.config.torch_names import CHOICES
+from dlpipe.config.values import adapter
 from dlpipe.errors import PluginError
 from dlpipe.fields import ModelReference
 from dlpipe.registry.loading import Registry
@@ -30,17 +31,22 @@ REFERENCE = {
 _NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
 SWEEP = {
     "type": "object",
-    "description": "what `dlpipe sweep` tries: lists of values by path, or named tables of several paths each",
+    "description": "what `dlpipe sweep` varies: lists of values by path, or named tables of several paths each",
     "properties": {
         "metric": {
             "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-            "description": "what trials are compared by, such as test/slots/f1; of a list, the first; all are shown",
+            "description": "metric that trials are compared by, such as test/slots/f1; the table shows all of a list",
         },
-        "seeds": {"type": "integer", "minimum": 1, "description": "runs per trial, seed after seed", "default": 1},
+        "seeds": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "runs per trial, with consecutive seeds",
+            "default": 1,
+        },
         "reference": {
             "type": "object",
             "additionalProperties": _NUMBERS,
-            "description": "published numbers to stand beside ours: by source, then by the label of a trial",
+            "description": "published numbers to compare with: by source, then by the label of a trial",
         },
     },
     "additionalProperties": {
@@ -51,12 +57,12 @@ SWEEP = {
     },
 }
 
-#: In a file that extends another, a table need not say again what it uses.
+#: In a file that extends another, a table need not repeat its `use`.
 WITHOUT_USE = {"not": {"required": ["use"]}, "title": "changes to a table of the file that this one extends"}
 
 
 def pipeline_schema(registry: Registry) -> dict[str, Any]:
-    """Return the schema of a pipeline file over what `registry` components."""
+    """Return the schema of a pipeline file that uses the components of `registry`."""
     tables = {table: _defined(kind) for table, kind in KIND_OF_TABLE.items()}
     groups = {
         group: {"type": "object", "additionalProperties": _defined(kind)} for group, kind in KIND_OF_GROUP.items()
@@ -80,16 +86,13 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
         "additionalProperties": False,
         "definitions": {
             **{kind: _kind(registry, kind) for kind in kinds},
-            **{
-                choice: {"oneOf": [_choice(name, target) for name, target in targets.items()]}
-                for choice, targets in CHOICES.items()
-            },
+            **{choice: {"oneOf": [_choice(choice, name) for name in targets]} for choice, targets in CHOICES.items()},
         },
     }
 
 
 def _defined(name: str) -> dict[str, Any]:
-    """Return a schema that says no more than one of the definitions."""
+    """Return a schema that refers to one of the definitions."""
     return {"$ref": f"#/definitions/{name}"}
 
 
@@ -97,14 +100,11 @@ def _kind(registry: Registry, kind: str) -> dict[str, Any]:
     tables = []
     for name, component in sorted(registry.components[kind].items()):
         try:
-            signature = read_signature(component.spec.target)
-        except PluginError:  # `check` names the cause; here any key may be right
+            tables.append(_table(name, component.spec.summary, keys_of(component.spec)))
+        except PluginError:  # `dlpipe check` names the cause; the schema accepts any key
             tables.append(
                 {"type": "object", "title": name, "properties": {"use": {"enum": [name]}}, "required": ["use"]}
             )
-            continue
-        known = {k: p for k, p in signature.parameters.items() if k not in PROVIDED.get(kind, set())}
-        tables.append(_table(name, component.spec.summary, {**known, **options_of(kind)}))
     return {"oneOf": [*tables, WITHOUT_USE], "type": "object"}
 
 
@@ -127,29 +127,27 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     if isinstance(parameter.kind, ModelReference):
         schema: dict[str, Any] = dict(REFERENCE)
     elif parameter.choice:
-        schema = {"allOf": [_defined(parameter.choice)]}  # what stands beside a bare $ref counts for nothing
+        schema = {"allOf": [_defined(parameter.choice)]}  # keywords next to a bare $ref are ignored
     else:
         try:
             schema = adapter(parameter.kind).json_schema()
             schema = _draft4(_inlined(schema, schema.pop("$defs", {})))
-        except PydanticUserError:  # no JSON is such a value
+        except PydanticUserError:  # JSON has no such values
             schema = {}
     if parameter.text:
         schema["description"] = parameter.text
     default = as_toml(parameter.default)
-    if default is not None and default not in (float("inf"), float("-inf")):  # which JSON does not have
+    if default is not None and default not in (float("inf"), float("-inf")):  # JSON has no infinity
         schema["default"] = default
     return schema
 
 
-def _choice(name: str, target: str) -> dict[str, Any]:
-    signature = read_signature(target)
-    known = {key: parameter for key, parameter in signature.parameters.items() if key not in GIVEN}
-    return _table(name, signature.summary, known)
+def _choice(choice: str, name: str) -> dict[str, Any]:
+    return _table(name, read_signature(CHOICES[choice][name]).summary, choice_keys(choice, name))
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """Write definitions where they are meant; a property of a larger schema has no place for them."""
+    """Replace each ``$ref`` by its definition, since a property of a larger schema cannot hold definitions."""
     if isinstance(schema, list):
         return [_inlined(part, definitions) for part in schema]
     if not isinstance(schema, dict):
@@ -160,7 +158,7 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _draft4(schema: Any) -> Any:
-    """Rewrite what newer drafts say otherwise: bounds, ``const``, and TOML's lack of null."""
+    """Rewrite the forms of newer drafts (bounds, ``const``), and drop null, which TOML does not have."""
     if isinstance(schema, list):
         return [_draft4(part) for part in schema if part != {"type": "null"}]
     if not isinstance(schema, dict):

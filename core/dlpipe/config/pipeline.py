@@ -1,4 +1,4 @@
-"""A checked pipeline: what is left of a file when every name has become a component and every value is right."""
+"""A checked pipeline: every name is a component, every value is valid, and all defaults are filled in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Generic
 
 from dlpipe.config.settings import LoopOptions, Settings
-from dlpipe.config.source import KeyPath, Origin, Source, dotted
+from dlpipe.config.source import Origin, Source, dotted
+from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
 from dlpipe.messages import nearest
 from dlpipe.registry.specs import (
@@ -27,7 +28,7 @@ _TOML_TYPES = (str, int, float, bool, datetime.date, datetime.time)  # a datetim
 
 @dataclass(frozen=True)
 class Reference:
-    """The trained model of an earlier stage, or of a finished run. Exactly one is given."""
+    """A trained model, of an earlier stage or of a finished run; exactly one of the two is given."""
 
     stage: str = ""
     run: Path | None = None
@@ -38,11 +39,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class ComponentConfig(Generic[SpecT]):
-    """A component and what its table says.
+    """A component and the values of its parameters.
 
     Args:
-        table: how a person finds it, such as ``[evaluators.slots]``.
-        values: every parameter that has a plain value, from the file or by default.
+        table: its table in the file, such as ``[evaluators.slots]``.
+        values: all parameters that have plain values, from the file or by default.
         references: parameters that are trained models.
     """
 
@@ -52,7 +53,7 @@ class ComponentConfig(Generic[SpecT]):
     references: dict[str, Reference]
 
     def plain(self) -> dict[str, Any]:
-        """Return the table as TOML could hold it, all defaults included."""
+        """Return the table, with all defaults, as values that TOML can hold."""
         plain = {"use": self.component.name} | {key: as_toml(value) for key, value in self.values.items()}
         for key, reference in self.references.items():
             plain[key] = {"stage": reference.stage} if reference.stage else {"run": str(reference.run)}
@@ -61,7 +62,7 @@ class ComponentConfig(Generic[SpecT]):
 
 @dataclass(frozen=True)
 class Stage:
-    """One data, one model, one trainer, and what judges and watches them."""
+    """The data, the model and the trainer of one stage, its evaluators and callbacks, and the options of its loop."""
 
     name: str
     data: ComponentConfig[DataSpec]
@@ -72,7 +73,7 @@ class Stage:
     callbacks: dict[str, ComponentConfig[CallbackSpec]]
 
     def plain(self) -> dict[str, Any]:
-        """Return the stage's tables as TOML could hold them."""
+        """Return the tables of the stage as values that TOML can hold."""
         options = {key: value for key, value in vars(self.options).items() if value is not None}
         tables: dict[str, Any] = {"data": self.data.plain()}
         if self.model:
@@ -84,7 +85,7 @@ class Stage:
         return tables
 
     def references(self) -> Iterator[Reference]:
-        """Yield every trained model that this stage starts from."""
+        """Yield the trained models that this stage starts from."""
         for use in (self.data, self.model, self.trainer, *self.evaluators.values()):
             yield from use.references.values() if use else ()
 
@@ -94,9 +95,9 @@ class Pipeline:
     """A checked pipeline.
 
     Args:
-        stages: one stage named ``""`` where the file has no ``[stages]``.
-        source: what the files and the command line said.
-        local_plugins: Python files that the pipeline brings along.
+        stages: by name; a file without ``[stages]`` has one stage, named ``""``.
+        source: the content of the files and the command line.
+        local_plugins: Python files that the pipeline names in ``plugins``.
     """
 
     settings: Settings
@@ -105,7 +106,7 @@ class Pipeline:
     local_plugins: tuple[Path, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """Return the whole pipeline as TOML could hold it: complete, every default written out."""
+        """Return the whole pipeline, with all defaults, as values that TOML can hold."""
         top = {key: value for key, value in vars(self.settings).items() if value is not None}
         if self.local_plugins:
             top["plugins"] = [f"./{path.name}" for path in self.local_plugins]
@@ -120,24 +121,24 @@ class Pipeline:
             InputError: there is no such stage.
         """
         names = list(self.stages)
-        wanted = names[-1] if name is None else name
-        if wanted not in names:
-            told = ", ".join(names) if names != [""] else "only one, without a name"
-            raise InputError(f"{self.settings.name} has no stage {wanted!r}; it has {told}.{nearest(wanted, names)}")
-        return self.stages[wanted]
+        name = names[-1] if name is None else name
+        if name not in names:
+            known = ", ".join(names) if names != [""] else "only one, without a name"
+            raise InputError(f"{self.settings.name} has no stage {name!r}; it has {known}.{nearest(name, names)}")
+        return self.stages[name]
 
     def origin(self, path: KeyPath) -> Origin | None:
-        """Return who set the value at `path`; None means the component's default."""
+        """Return what set the value at `path`, or None for a default."""
         return self.source.origins.get(path)
 
 
 def table_name(stage: str, *keys: str) -> str:
-    """Return how a person finds a table of a stage: ``[trainer]``, or ``[stages.pretrain.trainer]``."""
+    """Return how a message refers to a table of a stage: ``[trainer]``, or ``[stages.pretrain.trainer]``."""
     return f"[{dotted((*(('stages', stage) if stage else ()), *keys))}]"
 
 
 def as_toml(value: Any) -> Any:
-    """Return a value as TOML could hold it; None for a default that it could not."""
+    """Return a value as TOML can hold it, or None if it cannot."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

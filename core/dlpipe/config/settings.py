@@ -1,13 +1,12 @@
-"""What a pipeline file can say beside its components: the settings of the run and of the loop.
+"""The keys of a pipeline file that belong to dlpipe itself: settings of the run, options of the loop.
 
-Like a component's, these signatures are the schema: `Settings` of the top level of the file,
-`LoopOptions` of what every ``[trainer]`` table takes beside the parameters of the trainer itself,
-`EvaluatorOptions` likewise of ``[evaluators.NAME]``.
+As for components, these signatures are the schema: `Settings` for the top of the file, `LoopOptions` for every
+``[trainer]`` and `EvaluatorOptions` for every ``[evaluators.NAME]``, in addition to the parameters of the component.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,19 +14,23 @@ from pydantic import Field
 
 from dlpipe.fields import NonNegative, Positive, PositiveFloat
 
+#: Former names of the settings and options below, and their current names: a file that uses a former name gets an
+#: error that gives the current one.
+RENAMED: Mapping[str, Mapping[str, str]] = {"pipeline": {}, "trainer": {}, "evaluator": {}}
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a pipeline, at the top of its file.
+    """Settings at the top of a pipeline file.
 
     Args:
-        name: names the folder of its runs.
-        seed: start of all randomness; the same pipeline and seed give the same numbers.
-        device: "auto" (the first accelerator, else the CPU), "cpu", "cuda", "cuda:1", "mps".
-        precision: of the forward pass; "bfloat16" is autocast, weights stay float32.
-        threads: CPU threads of a computation; as many as the machine has cores if not given.
+        name: of the pipeline, and of the folder that its runs are stored in.
+        seed: of all random numbers; the same pipeline and seed give the same results.
+        device: "auto" (the first accelerator, else the CPU), "cpu", "cuda", "cuda:1" or "mps".
+        precision: of the forward pass; "bfloat16" is autocast, and the weights stay float32.
+        threads: CPU threads of a computation; one per core if not given.
         deterministic: on a GPU, use only algorithms that give the same bits every time.
-        offline: never touch the network; what is missing is an error.
+        offline: never use the network; missing data is an error.
     """
 
     name: Annotated[
@@ -71,23 +74,23 @@ class Budget:
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """Options of the loop, in the ``[trainer]`` table of every trainer.
+    """Options of the training loop, in the ``[trainer]`` table of every trainer.
 
-    A step is one optimizer update, or what counts as one for the trainer's algorithm.
+    A step is one optimizer update, or what the trainer's algorithm counts as one.
 
     Args:
-        epochs: stop after so many passes over the training split.
-        steps: stop after so many steps.
-        minutes: stop after so much training time, resumed parts added up.
+        epochs: stop after this many passes over the training split.
+        steps: stop after this many steps.
+        minutes: stop after this much training time, summed over all resumed parts.
         log_every: steps between two log points.
         evaluate_every: steps between two evaluations on the dev split; once per epoch if not given.
         checkpoint_every: steps between two checkpoints; after each evaluation if not given.
-        checkpoint_minutes: at the first log point after so many minutes, save in any case.
-        keep: how many of the last checkpoints to keep beside the best one.
-        monitor: metric that decides which checkpoint is best, such as "dev/slots/f1"; if not given,
-            the first one of the first evaluator.
-        goal: whether the monitored metric should grow or fall; the evaluator knows for its own.
-        patience: stop when so many evaluations in a row brought no better one.
+        checkpoint_minutes: also save a checkpoint at the first log point after this many minutes.
+        keep: number of most recent checkpoints to keep, in addition to the best one.
+        monitor: metric that decides which checkpoint is best, such as "dev/slots/f1"; if not given, the first metric
+            of the first evaluator.
+        goal: whether the monitored metric should grow or fall; if not given, the evaluator decides.
+        patience: stop after this many evaluations in a row without improvement.
     """
 
     epochs: Positive | None = None
@@ -110,10 +113,10 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class EvaluatorOptions:
-    """Options of the table of every evaluator.
+    """Options in the table of every evaluator.
 
     Args:
-        splits: on which splits it judges during a run; what costs much need not be on "dev".
+        splits: to evaluate during a run; an expensive evaluator can leave out "dev".
     """
 
     splits: Sequence[Literal["dev", "test"]] = ("dev", "test")

@@ -1,26 +1,36 @@
 """Reading the signature of a component without importing it.
 
-The signature *is* the schema: names, annotations, defaults and the ``Args:`` of the docstring.
-griffe parses the source file in milliseconds; only a target that cannot be found as a source file
-is imported. An annotation that cannot be understood statically stands for any value: the component
-itself will refuse what it cannot use.
+The signature *is* the schema: names, annotations, defaults and the ``Args:`` of the docstring. griffe parses the source
+file in milliseconds; only a target without a source file is imported. This module interprets the annotations as Python
+would, except that it runs nothing. An example, the target ``"dlpipe_text.rnn_tagger:RNNTagger"``::
+
+    from dlpipe.fields import Positive
+
+    class RNNTagger(nn.Module):
+        def __init__(self, ..., *, window: Positive | None = None, hidden_dim: Positive = WIDTH): ...
+
+1. `_find` parses ``rnn_tagger.py`` and returns the class; `_callable` returns the parameters of its ``__init__``.
+2. `_type` takes the annotation ``Positive | None`` apart: a `_union` of two names.
+3. `_named` looks ``Positive`` up: `_path` follows the import to ``dlpipe.fields.Positive``. Types of that module, of
+   typing, collections.abc, pathlib and pydantic are known; here it is ``Annotated[int, Strict(), Field(gt=0)]``. An
+   alias of any other module is parsed in turn; ``nn.Module`` becomes a reference to a trained model.
+4. The result is ``Union[Annotated[int, …], None]``, which pydantic can check and `dlpipe.fields.describe` can put into
+   words: "a whole number above 0".
+5. `dlpipe.config.defaults` computes the default: ``WIDTH`` is a constant of the module, say 100.
+
+An annotation that cannot be understood this way accepts any value: the component itself refuses what it cannot use.
 """
 
 from __future__ import annotations
 
 import ast
 import collections.abc
-import importlib
-import importlib.util
 import inspect
-import logging
 import pathlib
-import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Union
 
 import griffe
@@ -28,10 +38,10 @@ import pydantic
 import typing_extensions
 
 from dlpipe import fields
+from dlpipe.config.defaults import default_value
+from dlpipe.config.parsed_source import Unreadable, find_member, full_path
 from dlpipe.errors import PluginError
 from dlpipe.registry.targets import load_target
-
-logging.getLogger("griffe").setLevel(logging.CRITICAL)  # it would comment on other people's docstrings
 
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()
 _MODULES_OF_TYPES = {
@@ -42,20 +52,9 @@ _MODULES_OF_TYPES = {
     "dlpipe.fields": fields,
 }
 _BUILTINS: dict[str, Any] = {**fields.STRICT_BY_NAME, "None": type(None), "dict": dict, "list": list, "tuple": tuple}
-#: Bases that have no parameters of their own.
+#: Base classes without parameters.
 _PLAIN_BASES = {"object", "ABC", "Generic", "Protocol"}
 _MODULE_NAMES = {"torch.nn.Module", "torch.nn.modules.module.Module"}
-
-
-class Unreadable(Exception):
-    """The source does not say, to someone who does not run it, what is asked."""
-
-
-@dataclass(frozen=True)
-class Computed:
-    """A default that is not a literal; the component applies it when the key is not given."""
-
-    source: str
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,9 @@ class Parameter:
     """One key of a component's table.
 
     Args:
-        kind: the type of its values, as pydantic understands it; ``Any`` when unknown.
-        default: a plain value, `Computed` or `REQUIRED`.
-        text: the line of the docstring.
+        kind: the type of its values, as pydantic understands it; ``Any`` if it is not known.
+        default: a value, `Computed` or `REQUIRED`.
+        text: its description in the docstring.
     """
 
     name: str
@@ -80,20 +79,20 @@ class Parameter:
 
     @property
     def choice(self) -> str:
-        """The list of names this table chooses from (``"optimizer"`` ...), or an empty text."""
-        parts = [self.kind, *typing.get_args(self.kind)]  # it may stand in a union with None
+        """What a table selects by name (``"optimizer"`` or ``"schedule"``), or an empty string."""
+        parts = [self.kind, *typing.get_args(self.kind)]  # it may be in a union with None
         marks = [mark for part in parts for mark in typing.get_args(part)[1:] if isinstance(mark, fields.Choice)]
         return marks[0].kind if marks else ""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a component's table may hold.
+    """The parameters of a component.
 
     Args:
         parameters: in the order of the signature.
         summary: first line of the docstring.
-        file: the source it was read from, empty when it was imported.
+        file: the source it was read from; empty if it was imported.
     """
 
     parameters: dict[str, Parameter]
@@ -103,14 +102,14 @@ class Signature:
 
 @cache
 def read_signature(target: str) -> Signature:
-    """Read the signature of ``"package.module:Name"``, statically where that is possible.
+    """Read the signature of ``"package.module:Name"``, from its source file if there is one.
 
     Raises:
         PluginError: there is no such module or name.
     """
     module, _, name = target.partition(":")
     try:
-        found, file = _find(module, name)
+        found, file = find_member(module, name)
         parameters, documented = _callable(found)
     except Unreadable:
         return _imported(target)
@@ -118,42 +117,49 @@ def read_signature(target: str) -> Signature:
     read = {
         parameter.name: Parameter(
             parameter.name,
-            _resolve(str(parameter.annotation), found) if parameter.annotation is not None else Any,
-            REQUIRED if parameter.default is None else _literal(str(parameter.default)),
+            _resolve(str(parameter.annotation), scope) if parameter.annotation is not None else Any,
+            REQUIRED if parameter.default is None else default_value(str(parameter.default), scope),
             texts.get(parameter.name, ""),
         )
-        for parameter in parameters
+        for parameter, scope in parameters
     }
     doc = next((item.docstring.value for item in documented if item.docstring), "")
     return Signature(read, doc.strip().partition("\n")[0], str(file))
 
 
-def _callable(found: griffe.Object) -> tuple[list[griffe.Parameter], list[griffe.Object]]:
-    """Return the parameters of a class or function less self, and whatever may document them."""
-    variadic = (griffe.ParameterKind.var_positional, griffe.ParameterKind.var_keyword)
+#: A parameter, and the class or function in whose module its annotation and default are to be understood.
+_Scoped = tuple[griffe.Parameter, griffe.Object]
+
+
+def _callable(found: griffe.Object) -> tuple[list[_Scoped], list[griffe.Object]]:
+    """Return the parameters of a class or function without ``self``, and the objects that may document them."""
     if isinstance(found, griffe.Function):
-        return [parameter for parameter in found.parameters if parameter.kind not in variadic], [found]
+        return _parameters(found, found), [found]
     if not isinstance(found, griffe.Class):
         raise Unreadable(f"{found.path} is neither a class nor a function")
     for ancestor in _ancestors(found):
         init = ancestor.members.get("__init__")
         if isinstance(init, griffe.Function):
-            parameters = [parameter for parameter in init.parameters if parameter.kind not in variadic][1:]
-            return parameters, [found, ancestor, init]
+            return _parameters(init, ancestor)[1:], [found, ancestor, init]
         if _is_dataclass(ancestor):
             return _dataclass_fields(ancestor), [found, *_ancestors(ancestor)]
     return [], [found]
 
 
+def _parameters(function: griffe.Function, scope: griffe.Object) -> list[_Scoped]:
+    variadic = (griffe.ParameterKind.var_positional, griffe.ParameterKind.var_keyword)
+    return [(parameter, scope) for parameter in function.parameters if parameter.kind not in variadic]
+
+
 def _ancestors(found: griffe.Class) -> Iterator[griffe.Class]:
-    """Yield the class and those it inherits from, the nearest first."""
+    """Yield the class and its base classes, the nearest first."""
     yield found
     for base in found.bases:
         name = str(base).partition("[")[0]
         if name.rpartition(".")[2] in _PLAIN_BASES:
             continue
-        module, _, name = _path(name, found).rpartition(".")
-        parent, _ = _find(module, name)
+        module, _, name = full_path(name, found).rpartition(".")
+        parent, _ = find_member(module, name)
         if not isinstance(parent, griffe.Class) or parent.path == found.path:
             raise Unreadable(f"{found.path} inherits from {base}")
         yield from _ancestors(parent)
@@ -163,23 +169,24 @@ def _is_dataclass(found: griffe.Class) -> bool:
     return any("dataclass" in str(decorator.value) for decorator in found.decorators)
 
 
-def _dataclass_fields(found: griffe.Class) -> list[griffe.Parameter]:
-    """Return the parameters that ``@dataclass`` makes: those of the bases first."""
-    parameters: dict[str, griffe.Parameter] = {}
+def _dataclass_fields(found: griffe.Class) -> list[_Scoped]:
+    """Return the parameters of the ``__init__`` that ``@dataclass`` generates: those of base classes first."""
+    parameters: dict[str, _Scoped] = {}
     for ancestor in filter(_is_dataclass, reversed(list(_ancestors(found)))):
         for member in ancestor.members.values():
             if not isinstance(member, griffe.Attribute) or member.annotation is None:
                 continue
-            if "instance-attribute" not in member.labels:  # griffe has taken ClassVar off the annotation
+            if "instance-attribute" not in member.labels:  # griffe has removed ClassVar from the annotation
                 continue
             if "field(" in str(member.value):
-                raise Unreadable(f"{member.path} is made by field()")
-            parameters[member.name] = griffe.Parameter(member.name, annotation=member.annotation, default=member.value)
+                raise Unreadable(f"{member.path} is defined by field()")
+            parameter = griffe.Parameter(member.name, annotation=member.annotation, default=member.value)
+            parameters[member.name] = parameter, ancestor
     return list(parameters.values())
 
 
 def _texts(documented: list[griffe.Object]) -> dict[str, str]:
-    """Return the ``Args:`` lines of the docstrings by parameter; the first that has one wins."""
+    """Return the descriptions in ``Args:`` by parameter; the first docstring that has one takes precedence."""
     texts: dict[str, str] = {}
     for item in documented:
         if item.docstring is None:
@@ -191,52 +198,8 @@ def _texts(documented: list[griffe.Object]) -> dict[str, str]:
     return texts
 
 
-def _find(module: str, name: str) -> tuple[griffe.Object, Path]:
-    """Return the parsed class, function or attribute `name` of `module`, and its file."""
-    seen = set()
-    while (module, name) not in seen:
-        seen.add((module, name))
-        file = _source(module)
-        member = _parse(module, file).members.get(name)
-        if member is None:
-            raise Unreadable(f"{module} has no {name}")
-        if not isinstance(member, griffe.Alias):
-            return member, file
-        module, _, name = member.target_path.rpartition(".")
-    raise Unreadable(f"{module} imports {name} from itself")
-
-
-@cache
-def _parse(module: str, file: Path) -> griffe.Module:
-    try:
-        tree = griffe.visit(module, filepath=file, code=file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Unreadable(str(error)) from error
-    return tree
-
-
-def _source(module: str) -> Path:
-    """Return the source file of a module that need not have been imported."""
-    top, *rest = module.split(".")
-    if module in sys.modules and getattr(sys.modules[module], "__file__", None):
-        return Path(str(sys.modules[module].__file__))
-    try:
-        spec = importlib.util.find_spec(top)  # a top-level name: this imports nothing
-    except (ImportError, ValueError) as error:
-        raise Unreadable(str(error)) from error
-    if spec is None or spec.origin is None:
-        raise Unreadable(f"no module {top}")
-    path = Path(spec.origin)
-    if rest:
-        path = path.parent.joinpath(*rest)
-        path = path / "__init__.py" if path.is_dir() else path.with_name(path.name + ".py")
-    if path.suffix != ".py" or not path.is_file():
-        raise Unreadable(f"no source of {module}")
-    return path
-
-
 def _resolve(annotation: str, scope: griffe.Object) -> Any:
-    """Return the type that an annotation in `scope` means, or Any."""
+    """Return the type that an annotation in `scope` stands for, or Any."""
     try:
         return _type(ast.parse(annotation, mode="eval").body, scope)
     except (Unreadable, SyntaxError, TypeError, RecursionError):  # Json = dict[str, "Json"]
@@ -260,15 +223,15 @@ def _type(node: ast.expr, scope: griffe.Object) -> Any:
             return _union(inner, scope)
         parts = tuple(... if _is_ellipsis(part) else _type(part, scope) for part in inner)
         if any(isinstance(part, fields.ModelReference) for part in parts):
-            raise Unreadable(ast.unparse(node))
+            raise Unreadable(f"{ast.unparse(node)} is not understood")
         return outer[parts]
     if isinstance(node, (ast.Name, ast.Attribute)):
         return _named(ast.unparse(node), scope)
-    raise Unreadable(ast.unparse(node))
+    raise Unreadable(f"{ast.unparse(node)} is not understood")
 
 
 def _union(parts: list[ast.expr], scope: griffe.Object) -> Any:
-    """Join those members that are known without running anything (torch's ``float | Tensor`` is a float)."""
+    """Return the union of the members that are known (``float | Tensor`` becomes float)."""
     known = []
     for part in parts:
         try:
@@ -276,7 +239,7 @@ def _union(parts: list[ast.expr], scope: griffe.Object) -> Any:
         except Unreadable:
             continue
     if not known or known == [type(None)]:
-        raise Unreadable("no known member")
+        raise Unreadable(f"no member of {' | '.join(map(ast.unparse, parts))} is understood")
     if models := [part for part in known if isinstance(part, fields.ModelReference)]:
         return models[0]
     return Union[tuple(known)]  # noqa: UP007  of a computed list
@@ -285,41 +248,31 @@ def _union(parts: list[ast.expr], scope: griffe.Object) -> Any:
 def _named(name: str, scope: griffe.Object) -> Any:
     if name in _BUILTINS:
         return _BUILTINS[name]
-    path = _path(name, scope)
+    path = full_path(name, scope)
     if path in _MODULE_NAMES:
         return fields.ModelReference()
     module, _, attribute = path.rpartition(".")
     if hasattr(_MODULES_OF_TYPES.get(module), attribute):
         return getattr(_MODULES_OF_TYPES[module], attribute)
-    found, _ = _find(module, attribute)
+    found, _ = find_member(module, attribute)
     if isinstance(found, griffe.Attribute) and found.value is not None:
         return _type(ast.parse(str(found.value), mode="eval").body, found)
     if isinstance(found, griffe.Class) and any(str(base).rpartition(".")[2] == "TypedDict" for base in found.bases):
         return _table(found)
-    raise Unreadable(path)
+    raise Unreadable(f"{path} is not understood")
 
 
 def _table(found: griffe.Class) -> Any:
-    """Return a TypedDict as pydantic takes it: keys of other names are mistakes."""
+    """Return a TypedDict that pydantic can check; unknown keys are mistakes."""
     keys = {
         name: _resolve(str(member.annotation), found)
         for name, member in found.members.items()
         if isinstance(member, griffe.Attribute)
     }
-    make: Any = typing_extensions.TypedDict  # which pydantic wants before Python 3.12
+    make: Any = typing_extensions.TypedDict  # pydantic requires it before Python 3.12
     made = make(found.name, keys, total=found.keywords.get("total") != "False")
     made.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
     return made
-
-
-def _path(name: str, scope: griffe.Object) -> str:
-    """Return the full path of a name used in `scope`: ``nn.Module`` is ``torch.nn.Module``."""
-    first, dot, rest = name.partition(".")
-    member = scope.module.members.get(first)
-    if member is None:
-        raise Unreadable(name)
-    start = member.target_path if isinstance(member, griffe.Alias) else f"{scope.module.path}.{first}"
-    return start + dot + rest
 
 
 def _mark(node: ast.expr, scope: griffe.Object) -> Any:
@@ -334,24 +287,15 @@ def _constant(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError as error:
-        raise Unreadable(ast.unparse(node)) from error
+        raise Unreadable(f"{ast.unparse(node)} is not understood") from error
 
 
 def _is_ellipsis(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
 
 
-def _literal(source: str) -> Any:
-    if source in ('float("inf")', "float('inf')", "math.inf", "inf"):
-        return float("inf")
-    try:
-        return ast.literal_eval(source)
-    except (ValueError, SyntaxError):
-        return Computed(source)
-
-
 def _imported(target: str) -> Signature:
-    """Read the signature of a target that has no source to parse."""
+    """Read the signature of a target without source by importing it."""
     found = load_target(target)
     try:
         parameters = inspect.signature(found).parameters.values()
@@ -361,7 +305,7 @@ def _imported(target: str) -> Signature:
         parameter.name: Parameter(
             parameter.name,
             Any,
-            REQUIRED if parameter.default is parameter.empty else _literal(repr(parameter.default)),
+            REQUIRED if parameter.default is parameter.empty else default_value(repr(parameter.default)),
             "",
         )
         for parameter in parameters

@@ -1,7 +1,7 @@
-"""Reading a pipeline file: TOML text, ``extends``, ``--set``, and who said what.
+"""Reading a pipeline file: TOML text, ``extends``, ``--set``, and the origin of each value.
 
-The outcome is a plain tree of values and, for every path in it, the file and line that set it.
-Nothing here knows what the keys mean; `dlpipe.config.pipeline` does.
+The result is a plain tree of values and, for every path in it, the file and line that set it. What the keys mean is
+checked elsewhere: `dlpipe.config.check`.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlpipe.config.toml_lines import TooDeep, key_lines, repeated_keys
+from dlpipe.config.shipped import shipped_pipelines
+from dlpipe.config.toml_lines import KeyPath, TooDeep, key_lines, repeated_keys
 from dlpipe.errors import PipelineError, Problem
-from dlpipe.messages import nearest
+from dlpipe.messages import nearest, shown
 
-#: A pipeline is written by a person; anything longer is not one, and would only cost time to refuse.
+#: No person writes a longer pipeline, and a longer file would take time to refuse.
 MAX_BYTES = 1_000_000
-#: TOML promises whole numbers of 64 bits and no more.
+#: TOML guarantees integers of 64 bits.
 MAX_INTEGER = 2**63 - 1
 SET = "--set"
 
-KeyPath = tuple[str | int, ...]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Who set a value: a file and line, or ``--set`` (line 0)."""
+    """What set a value: a file and line, or ``--set`` (line 0)."""
 
     file: str
     line: int = 0
@@ -41,18 +41,18 @@ class Origin:
 
     @property
     def folder(self) -> Path:
-        """Folder that a relative path written there starts from."""
+        """The folder from which a relative path in this place starts."""
         return Path() if self.file == SET else Path(self.file).parent
 
 
 @dataclass
 class Source:
-    """What the files and the command line say, merged.
+    """The merged content of the files and the command line.
 
     Args:
-        values: the tables as ``tomllib`` reads them, less ``extends``.
-        origins: who set each key; a table belongs to the file that names it last.
-        texts: the files by name, the one asked for first.
+        values: the tables as ``tomllib`` reads them, without ``extends``.
+        origins: what set each key; a table belongs to the last file that names it.
+        texts: the files by name, the requested one first.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Source:
     texts: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> Origin:
-        """Return who set `path`, or the nearest table around it."""
+        """Return what set `path`, or the nearest table around it."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
@@ -68,14 +68,14 @@ class Source:
 
 
 def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
-    """Read a pipeline file with all that it extends, and apply ``--set`` assignments.
+    """Read a pipeline file with the files that it extends, and apply ``--set`` assignments.
 
     Args:
         file: the TOML file.
-        assignments: texts such as ``"trainer.epochs=3"``.
+        assignments: strings such as ``"trainer.epochs=3"``.
 
     Raises:
-        PipelineError: a file cannot be read, is no TOML or extends itself; an assignment is none.
+        PipelineError: a file cannot be read, is not TOML or extends itself, or an assignment is not valid.
     """
     source = _read(Path(file), Origin(str(Path(file))), ())
     problems: list[Problem] = []
@@ -90,15 +90,16 @@ def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
 
 
 def source_of_text(text: str, file: str) -> Source:
-    """Read one TOML text as if it stood in `file`; what it extends is not followed."""
+    """Read one TOML text as the content of `file`; ``extends`` is not followed."""
     if "\0" in text:
-        raise PipelineError([Problem(file, text.count("\n", 0, text.index("\0")) + 1, "holds a NUL byte: not TOML")])
+        at = text.index("\0")
+        raise _error(Origin(file, text.count("\n", 0, at) + 1), f"not valid TOML: character {at} is NUL")
     try:
         origins = {path: Origin(file, line) for path, line in key_lines(text).items()}
         values = tomllib.loads(text)
     except TooDeep as error:
-        raise PipelineError([Problem(file, error.line, str(error))]) from None
-    except ValueError as error:  # TOMLDecodeError, and what `int` says to thousands of digits
+        raise _error(Origin(file, error.line), f"{error}") from None
+    except ValueError as error:  # TOMLDecodeError, or from `int` for thousands of digits
         raise PipelineError(_syntax_problems(file, text, str(error))) from None
     source = Source(values, origins, {file: text})
     problems = [
@@ -111,55 +112,59 @@ def source_of_text(text: str, file: str) -> Source:
 
 
 def drop(source: Source, path: KeyPath) -> None:
-    """Forget who set `path` and everything below it."""
+    """Forget what set `path` and everything below it."""
     for known in [known for known in source.origins if known[: len(path)] == path]:
         del source.origins[known]
 
 
-def _read(file: Path, asked: Origin, extended_by: tuple[Path, ...]) -> Source:
-    """Read a file and what it extends; `asked` is where its name stands."""
-    source = source_of_text(_text(file, asked), str(file))
-    ring = (*extended_by, file)
+def _read(file: Path, named_by: Origin, extended_by: tuple[Path, ...]) -> Source:
+    """Read a file and those that it extends; `named_by` is where its name comes from."""
+    source = source_of_text(_text(file, named_by), str(file))
+    circle = (*extended_by, file)
     if file.resolve() in [path.resolve() for path in extended_by]:
-        raise PipelineError([Problem(asked.file, asked.line, "extends itself: " + " → ".join(map(str, ring)))])
+        raise _error(named_by, f"the file extends itself: {' → '.join(map(str, circle))}")
     if "extends" not in source.values:
         return source
     base_name = source.values.pop("extends")
     origin = source.origins.pop(("extends",))
     if not isinstance(base_name, str):
-        raise PipelineError([Problem(origin.file, origin.line, f"extends = {base_name!r}: expected a file name")])
-    merged = _read(file.parent / base_name, origin, ring)
+        raise _error(origin, f"extends = {shown(base_name)}: expected a file name")
+    merged = _read(file.parent / base_name, origin, circle)
     _merge(merged, source)
     merged.texts = source.texts | merged.texts
     return merged
 
 
-def _text(file: Path, asked: Origin) -> str:
-    """Return the text of a file; `asked` is to blame where there is none."""
-    name = file.relative_to(asked.folder) if file.is_relative_to(asked.folder) else file
-    start = "" if asked.file == str(file) else f'extends = "{name}": '
+def _text(file: Path, named_by: Origin) -> str:
+    """Return the text of a file; an error about a missing file points to `named_by`."""
+    name = file.relative_to(named_by.folder) if file.is_relative_to(named_by.folder) else file
+    start = "" if named_by.file == str(file) else f'extends = "{name}": '
     try:
-        with file.open("rb") as stream:  # no size is asked for: pipes and devices have none
+        with file.open("rb") as stream:  # its size is not checked first: pipes and devices have none
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         hint = nearest(file.name, (path.name for path in file.parent.glob("*.toml")))
-        message = f"{start}there is no such pipeline file.{hint}"
-        raise PipelineError([Problem(asked.file, asked.line, message)]) from None
+        if not start:
+            hint = hint or nearest(str(file).removesuffix(".toml"), shipped_pipelines())
+        raise _error(named_by, f"{start}there is no such pipeline file.{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        message = f"{start}cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise PipelineError([Problem(asked.file, asked.line, message)]) from None
+        raise _error(named_by, f"{start}the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(raw) > MAX_BYTES:
-        raise PipelineError([Problem(str(file), 0, f"is too long; a pipeline has {MAX_BYTES:,} bytes at most")])
+        raise _error(Origin(str(file)), f"the file is too long; a pipeline has at most {MAX_BYTES:,} bytes")
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{raw[error.start]:02x} at offset {error.start}"
-        raise PipelineError([Problem(str(file), line, f"{found} is not UTF-8; save the file as UTF-8")]) from None
+        raise _error(Origin(str(file), line), f"{found} is not UTF-8; save the file as UTF-8") from None
+
+
+def _error(origin: Origin, message: str) -> PipelineError:
+    return PipelineError([Problem(origin.file, origin.line, message)])
 
 
 def _syntax_problems(file: str, text: str, message: str) -> list[Problem]:
-    """Return what keeps a text from being TOML; `message` is what ``tomllib`` said of the first such place."""
+    """Return why a text is not TOML; `message` is what ``tomllib`` reports about the first mistake."""
     place = _ERROR_PLACE.search(message)
     line = int(place.group(1)) if place and place.group(1) else text.count("\n") + 1 if place else 0
     repeated = repeated_keys(text)
@@ -167,9 +172,9 @@ def _syntax_problems(file: str, text: str, message: str) -> list[Problem]:
         Problem(file, second, f"`{dotted(path)}` is given twice, first on line {first}; remove one")
         for path, first, second in repeated
     ]
-    # A key that is given twice is what tomllib stops at, too, unless it stopped before.
+    # tomllib also stops at a repeated key, unless it has stopped at another mistake before.
     if not repeated or line < min(second for _, _, second in repeated):
-        problems.append(Problem(file, line, f"is not TOML: {_ERROR_PLACE.sub('', message)}"))
+        problems.append(Problem(file, line, f"not valid TOML: {_ERROR_PLACE.sub('', message)}"))
     return problems
 
 
@@ -185,17 +190,17 @@ def _assigned(assignment: str) -> Source:
     """Return the source that sets one path: ``"model.cell=gru"``."""
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
-        raise PipelineError([Problem(SET, 0, f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')])
+        raise _error(Origin(SET), f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
     return _setting(key_path(name), value_of(text), Origin(SET))
 
 
 def key_path(name: str) -> tuple[str, ...]:
-    """Return the path that a text such as ``"trainer.optimizer.lr"`` means."""
+    """Return the path that a string such as ``"trainer.optimizer.lr"`` stands for."""
     return tuple(part.strip() for part in name.split("."))
 
 
 def set_path(source: Source, path: tuple[str, ...], value: Any, origin: Origin) -> None:
-    """Set a path as ``--set`` does, but a table takes the place of the one that was there."""
+    """Set a path as ``--set`` does, except that a table replaces an existing one instead of being merged."""
     if isinstance(value, dict):
         around: Any = source.values
         for part in path[:-1]:
@@ -214,16 +219,16 @@ def _setting(path: tuple[str, ...], value: Any, origin: Origin) -> Source:
 
 
 def value_of(text: str) -> Any:
-    """Return the TOML value that a text stands for; one that is no TOML, such as a bare word, is itself."""
+    """Return the TOML value of a string; text that is not TOML, such as a bare word, stands for itself."""
     try:
         key_lines(f"value = {text}")
         read = tomllib.loads(f"value = {text}")
     except TooDeep as error:
-        raise PipelineError([Problem(SET, 0, f"{text[:20]}… {error}")]) from None
+        raise _error(Origin(SET), f"{text[:20]}… is {error}") from None
     except ValueError:
         return text.strip()
     if any(_too_large(read, ())):
-        raise PipelineError([Problem(SET, 0, f"{text[:20]}… is a whole number of more than 64 bits")])
+        raise _error(Origin(SET), f"{text[:20]}… is a whole number of more than 64 bits")
     return read["value"] if len(read) == 1 else text.strip()
 
 
@@ -232,7 +237,7 @@ def _merge(base: Source, over: Source) -> None:
 
 
 def _merge_tables(base: Source, over: Source, below: dict[str, Any], above: dict[str, Any], path: KeyPath) -> None:
-    # The parameters of one component mean nothing to another. (A table called `use` is an evaluator's.)
+    # Parameters of one component mean nothing to another. (A table named `use` belongs to an evaluator of that name.)
     if isinstance(above.get("use"), str) and below.get("use") not in (None, above["use"]):
         below.clear()
         place = base.origins.get(path)
@@ -254,7 +259,7 @@ def _merge_tables(base: Source, over: Source, below: dict[str, Any], above: dict
 
 
 def dotted(path: KeyPath) -> str:
-    """Write a path as a person would: ``filters[0].size``."""
+    """Return a path as a person would write it: ``filters[0].size``."""
     text = ""
     for part in path:
         if isinstance(part, int):

@@ -1,8 +1,7 @@
-"""On which line of a TOML text each key stands.
+"""Finding the line of each key in TOML text, which neither ``tomllib`` nor another library does.
 
-``tomllib`` tells no positions, and no library does. This scanner follows only the structure (keys,
-tables, strings, brackets). It runs before ``tomllib``, which recurses once per level: a text that
-nests too deep is refused here. Where a text is not TOML it stops; ``tomllib`` says why.
+The scanner follows only the structure: keys, tables, strings and brackets. It runs before ``tomllib``, which recurses
+once per level, and refuses text that is nested too deeply. At a syntax error it stops; ``tomllib`` reports the cause.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-Path = tuple[str | int, ...]
-#: Path, line, and whether this mention defines it (``a.b = 1`` defines ``a.b`` and mentions ``a``).
-Found = tuple[Path, int, bool]
+KeyPath = tuple[str | int, ...]
+#: Path, line, and whether it is defined there (``a.b = 1`` defines ``a.b`` and mentions ``a``).
+Found = tuple[KeyPath, int, bool]
 
-#: Levels of tables and arrays; no pipeline that a person writes nests deeper than this.
+#: Levels of tables and arrays; no pipeline written by a person needs more.
 MAX_DEPTH = 20
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -38,11 +37,11 @@ class TooDeep(Exception):
 
     def __init__(self, line: int) -> None:
         self.line = line
-        super().__init__(f"nests deeper than {MAX_DEPTH} levels")
+        super().__init__(f"nested more than {MAX_DEPTH} levels deep")
 
 
 class _NotToml(Exception):
-    """Here the scanner cannot go on."""
+    """The scanner has reached a syntax error."""
 
 
 class _Scanner:
@@ -71,6 +70,10 @@ class _Scanner:
         self._counted = (self.at, line + self.text.count("\n", start, self.at))
         return self._counted[1]
 
+    def check_depth(self, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise TooDeep(self.line())
+
     def string(self, patterns: tuple[re.Pattern[str], ...]) -> str:
         for pattern in patterns:
             if found := self.skip(pattern):
@@ -78,14 +81,13 @@ class _Scanner:
         return ""
 
     def key(self, above: int) -> tuple[str, ...]:
-        """Read a dotted key that stands `above` levels deep."""
+        """Read a dotted key in a table that is `above` levels deep."""
         parts: list[str] = []
         while not parts or self.take("."):
             self.skip(_BLANK)
             parts.append(self.skip(_BARE_KEY) or self.quoted_key())
             self.skip(_BLANK)
-            if above + len(parts) > MAX_DEPTH:
-                raise TooDeep(self.line())
+            self.check_depth(above + len(parts))
         return tuple(parts)
 
     def quoted_key(self) -> str:
@@ -99,7 +101,7 @@ class _Scanner:
         except tomllib.TOMLDecodeError:
             raise _NotToml from None
 
-    def value(self, path: Path) -> Iterator[Found]:
+    def value(self, path: KeyPath) -> Iterator[Found]:
         self.skip(_BLANK)
         if self.take("["):
             yield from self.items(path)
@@ -108,9 +110,8 @@ class _Scanner:
         elif not self.string(_STRINGS) and not self.skip(_SCALAR):
             raise _NotToml
 
-    def items(self, path: Path) -> Iterator[Found]:
-        if len(path) == MAX_DEPTH:
-            raise TooDeep(self.line())
+    def items(self, path: KeyPath) -> Iterator[Found]:
+        self.check_depth(len(path) + 1)
         index = 0
         self.skip(_SPACE)
         while not self.take("]"):
@@ -123,7 +124,7 @@ class _Scanner:
             self.skip(_SPACE)
             index += 1
 
-    def inline_table(self, path: Path) -> Iterator[Found]:
+    def inline_table(self, path: KeyPath) -> Iterator[Found]:
         self.skip(_SPACE)
         while not self.take("}"):
             yield from self.assignment(path)
@@ -133,7 +134,7 @@ class _Scanner:
                 return
             self.skip(_SPACE)
 
-    def assignment(self, path: Path) -> Iterator[Found]:
+    def assignment(self, path: KeyPath) -> Iterator[Found]:
         line = self.line()
         key = self.key(len(path))
         for length in range(1, len(key) + 1):
@@ -142,8 +143,8 @@ class _Scanner:
         yield from self.value((*path, *key))
 
     def tables(self) -> Iterator[Found]:
-        table: Path = ()
-        lengths: dict[Path, int] = {}
+        table: KeyPath = ()
+        lengths: dict[KeyPath, int] = {}
         self.skip(_SPACE)
         while self.at < len(self.text):
             if self.take("["):
@@ -154,7 +155,7 @@ class _Scanner:
                 for part in around:
                     table = (*table, part)
                     yield table, line, False
-                    if table in lengths:  # [a.b] below [[a]] is a table of the last a
+                    if table in lengths:  # [a.b] after [[a]] is a table of the last a
                         table = (*table, lengths[table] - 1)
                 table = (*table, last)
                 if array:
@@ -173,27 +174,27 @@ class _Scanner:
             return
 
 
-def key_lines(text: str) -> dict[Path, int]:
-    """Return the line, from 1, of each key and table by its path; the first one if there are several.
+def key_lines(text: str) -> dict[KeyPath, int]:
+    """Return the line of each key and table, counted from 1, by its path; the first line if there are several.
 
     A path is ``("model", "hidden_dim")``, and ``("filters", 0, "size")`` inside an array.
 
     Raises:
-        TooDeep: something is nested too deep.
+        TooDeep: a key or array is nested too deeply.
     """
-    lines: dict[Path, int] = {}
+    lines: dict[KeyPath, int] = {}
     for path, line, _ in _Scanner(text).found():
         lines.setdefault(path, line)
     return lines
 
 
-def repeated_keys(text: str) -> list[tuple[Path, int, int]]:
-    """Return (path, first line, second line) for each key or table that a text defines twice.
+def repeated_keys(text: str) -> list[tuple[KeyPath, int, int]]:
+    """Return (path, first line, second line) for each key or table that is defined twice.
 
     Raises:
-        TooDeep: something is nested too deep.
+        TooDeep: a key or array is nested too deeply.
     """
-    defined: dict[Path, int] = {}
+    defined: dict[KeyPath, int] = {}
     repeated = []
     for path, line, defines in _Scanner(text).found():
         if defines and path in defined:

@@ -1,12 +1,12 @@
 """The optimizers and schedules of torch by the names that pipeline files use.
 
-A table, so that a file can be checked without importing torch; a test compares it with the torch
-that is installed.
+The names stand here so that a file can be checked without importing torch; a test compares them with the
+installed torch.
 """
 
 from __future__ import annotations
 
-#: The most common ones first: of two names equally near to a misspelt one, the first is suggested.
+#: The most common first: of two names equally near to a misspelt one, the first is suggested. The rest by alphabet.
 OPTIMIZERS = {
     "adam": "torch.optim:Adam",
     "adamw": "torch.optim:AdamW",
@@ -24,7 +24,7 @@ OPTIMIZERS = {
     "rprop": "torch.optim:Rprop",
     "sparse_adam": "torch.optim:SparseAdam",
 }
-#: torch's schedules that need no code; those made of other schedules are left out.
+#: The schedules of torch that a TOML table can describe: none that takes functions or other schedules.
 SCHEDULES = {
     "constant": "torch.optim.lr_scheduler:ConstantLR",
     "cosine_annealing": "torch.optim.lr_scheduler:CosineAnnealingLR",
@@ -39,6 +39,30 @@ SCHEDULES = {
     "step": "torch.optim.lr_scheduler:StepLR",
 }
 CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-#: Parameters that the trainer gives, and those it can fill in when the file does not.
-GIVEN = {"params", "optimizer", "last_epoch"}
+#: Parameters that the trainer sets itself, and why a pipeline file cannot: for all optimizers or schedules, ...
+_PROVIDED = {
+    "optimizer": {"params": "the optimizer updates the parameters of the model; remove it"},
+    "schedule": {
+        "optimizer": "the schedule is that of the trainer's own optimizer; remove it",
+        "last_epoch": "a run always starts a schedule at its beginning and resumes it where it stopped; remove it",
+    },
+}
+#: ... and for one of them.
+_PROVIDED_TO = {
+    "reduce_on_plateau": {
+        "mode": "the direction follows from the monitored metric; remove it, and set `goal` in [trainer] if the metric "
+        "needs the other direction"
+    }
+}
+#: Numbers of steps that the trainer sets if the file does not.
 TOTAL_STEPS = {"total_steps", "T_max", "total_iters"}
+
+
+def provided_by_trainer(choice: str, name: str) -> dict[str, str]:
+    """Return the parameters of an optimizer or schedule that a pipeline file cannot set, and why.
+
+    Args:
+        choice: ``"optimizer"`` or ``"schedule"``.
+        name: such as ``"reduce_on_plateau"``.
+    """
+    return {**_PROVIDED[choice], **_PROVIDED_TO.get(name, {})}

@@ -10,9 +10,10 @@ from typing import Any
 from torch import nn
 
 from dlpipe.compute import Compute, configure_torch, seed_everything
+from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import ComponentConfig, Reference, Stage
 from dlpipe.config.settings import Settings
-from dlpipe.config.signatures import Computed, read_signature
+from dlpipe.config.signatures import read_signature
 from dlpipe.engine.conformance import check_members
 from dlpipe.errors import DlpipeError, InputError, PluginError, errors_in
 from dlpipe.messages import relative

@@ -1,1 +1,1 @@
-"""What plugins component: the records, the hooks, and loading. Imports no torch."""
+"""What plugins offer: the records, the hooks, and the loading of plugins. Does not import torch."""

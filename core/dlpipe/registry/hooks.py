@@ -1,9 +1,9 @@
-"""The hooks: what a plugin can component, and what a callback can watch.
+"""The hooks: what a plugin can offer, and what a callback can observe.
 
-Hooks return records or nothing at all; none takes a ``register`` function, so whoever asks knows
-who answered. Two specifications are kept apart: `Offers` is asked of every installed plugin, once,
-before any file is read; `Lifecycle` is called on the callbacks that one pipeline names, and on
-nothing else, so that installing a package never changes a run that does not mention it.
+Hooks return records, or nothing. None takes a ``register`` function, so the caller knows which plugin answered. There
+are two specifications: the hooks of `ComponentHooks` are called on every installed plugin, once, before any file is
+read; the hooks of `Lifecycle` are called only on the callbacks that a pipeline names, so that installing a package
+never changes a run that does not mention it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pluggy
 
 from dlpipe.registry.specs import CallbackSpec, CommandSpec, DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec
 
-#: The interface that this dlpipe offers to plugins: (major, minor).
+#: Version of the interface between dlpipe and plugins: (major, minor).
 API = (1, 0)
 
 hookspec = pluggy.HookspecMarker("dlpipe")
@@ -24,15 +24,15 @@ hookimpl = pluggy.HookimplMarker("dlpipe")
 
 
 class ComponentHooks:
-    """Hooks of a plugin module. Asked once per process; must import neither torch nor numpy."""
+    """Hooks of a plugin module. Called once per process; they must import neither torch nor numpy."""
 
     @hookspec
     def dlpipe_data(self) -> Iterable[DataSpec]:  # type: ignore[empty-body]
-        """Offer data that ``[data] use = "<namespace>.<name>"`` can ask for.
+        """Offer data that ``[data] use = "<namespace>.<name>"`` can select.
 
-        Called once, before any file is read. Return records; the signature of a record's target is
-        the schema of the other keys of ``[data]``. All answers are kept. ``None`` is an error, as is
-        a name offered twice. An exception makes this plugin broken and leaves the others alone.
+        Called once, before any file is read. Return records; the signature of a record's target is the schema of the
+        other keys of ``[data]``. All answers are kept. ``None`` and a name offered twice are errors. A plugin that
+        raises an exception counts as broken; the others are not affected.
 
         Example::
 
@@ -43,10 +43,10 @@ class ComponentHooks:
 
     @hookspec
     def dlpipe_models(self) -> Iterable[ModelSpec]:  # type: ignore[empty-body]
-        """Offer models that ``[model] use = "<namespace>.<name>"`` can ask for.
+        """Offer models that ``[model] use = "<namespace>.<name>"`` can select.
 
-        Called and answered like `dlpipe_data`. Required parameters of the target that the file does
-        not give are filled from the data's facts by name.
+        Called like `dlpipe_data`. Required parameters of the target that the file does not give are filled by name
+        from the facts of the data.
 
         Example::
 
@@ -57,10 +57,10 @@ class ComponentHooks:
 
     @hookspec
     def dlpipe_trainers(self) -> Iterable[TrainerSpec]:  # type: ignore[empty-body]
-        """Offer trainers that ``[trainer] use = "<namespace>.<name>"`` can ask for.
+        """Offer trainers that ``[trainer] use = "<namespace>.<name>"`` can select.
 
-        Called and answered like `dlpipe_data`. The target may ask for ``model``, ``data``,
-        ``compute`` and ``seed`` by naming a parameter so; see `dlpipe.protocols.Trainer`.
+        Called like `dlpipe_data`. A target with parameters named ``model``, ``data``, ``compute``, ``seed`` or
+        ``budget`` receives these from dlpipe; see `dlpipe.protocols.Trainer`.
 
         Example::
 
@@ -71,9 +71,9 @@ class ComponentHooks:
 
     @hookspec
     def dlpipe_evaluators(self) -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body]
-        """Offer evaluators that ``[evaluators.NAME] use = "<namespace>.<name>"`` can ask for.
+        """Offer evaluators that ``[evaluators.NAME] use = "<namespace>.<name>"`` can select.
 
-        Called and answered like `dlpipe_models`, facts included.
+        Called like `dlpipe_models`; required parameters are filled from the facts in the same way.
 
         Example::
 
@@ -84,10 +84,10 @@ class ComponentHooks:
 
     @hookspec
     def dlpipe_callbacks(self) -> Iterable[CallbackSpec]:  # type: ignore[empty-body]
-        """Offer callbacks that ``[callbacks.NAME] use = "<namespace>.<name>"`` can ask for.
+        """Offer callbacks that ``[callbacks.NAME] use = "<namespace>.<name>"`` can select.
 
-        Called and answered like `dlpipe_data`. The target's methods named as in `Lifecycle` and
-        marked with ``@hookimpl`` are called during the run.
+        Called like `dlpipe_data`. Methods of the target that are named as in `Lifecycle` and decorated with
+        ``@hookimpl`` are called during the run.
 
         Example::
 
@@ -100,8 +100,8 @@ class ComponentHooks:
     def dlpipe_commands(self) -> Iterable[CommandSpec]:  # type: ignore[empty-body]
         """Offer subcommands of ``dlpipe``.
 
-        Called once when the program starts. The target is a ``click.Command`` and is imported only
-        when that command runs; a name of dlpipe's own wins over a plugin's, which is then reported.
+        Called once when the program starts. The target is a ``click.Command``, imported only when the command runs.
+        A command of dlpipe takes precedence over one of a plugin with the same name; a warning says so.
 
         Example::
 
@@ -113,13 +113,13 @@ class ComponentHooks:
 
 @dataclass(frozen=True)
 class RunView:
-    """What a callback may know of its run, and the one thing it may ask for.
+    """What a callback can read about its run, and how it can stop it.
 
     Args:
         name: of the pipeline.
-        folder: of the run (or of the stage, in a pipeline with several).
+        folder: of the run, or of the stage in a pipeline with several.
         seed: of the pipeline.
-        resumed_step: the step this process started from, 0 for a fresh run.
+        resumed_step: the step from which this process started; 0 for a new run.
         request_stop: call it with a reason to end the run after the current step, with a checkpoint.
     """
 
@@ -133,13 +133,13 @@ class RunView:
 class Lifecycle:
     """Hooks of a callback. Called on the callbacks that the pipeline names, in the order of the file.
 
-    There is no hook per step. Arguments are plain numbers and paths. A callback that raises is named
-    once and off for the rest of the run; the run goes on.
+    There is no hook per step. Arguments are plain numbers and paths. A callback that raises an exception is reported
+    once and disabled; the run continues.
     """
 
     @hookspec
     def dlpipe_run_start(self, run: RunView) -> None:
-        """Act when everything is built and nothing has been trained (again, after a resume).
+        """Act after everything is built and before training starts or resumes.
 
         Example::
 
@@ -161,7 +161,7 @@ class Lifecycle:
 
     @hookspec
     def dlpipe_epoch_end(self, run: RunView, step: int, epoch: int) -> None:
-        """Act after the last step of an epoch (counted from 1); never called where there are none.
+        """Act after the last step of an epoch, counted from 1; not called for data without epochs.
 
         Example::
 
@@ -184,7 +184,7 @@ class Lifecycle:
 
     @hookspec
     def dlpipe_checkpoint_saved(self, run: RunView, step: int, path: Path) -> None:
-        """Act after a checkpoint is complete and renamed into place.
+        """Act after a checkpoint is complete and has its final name.
 
         Example::
 
@@ -195,7 +195,7 @@ class Lifecycle:
 
     @hookspec
     def dlpipe_run_failed(self, run: RunView, step: int, error: BaseException) -> None:
-        """Act when the run ends because of `error`, interruption and preemption included.
+        """Act when the run ends with `error`; interruption and preemption are errors too.
 
         Example::
 
@@ -206,7 +206,7 @@ class Lifecycle:
 
     @hookspec
     def dlpipe_run_end(self, run: RunView, step: int) -> None:
-        """Act last, always, whatever happened.
+        """Act at the very end of a run, however it ended.
 
         Example::
 

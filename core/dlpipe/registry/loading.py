@@ -1,8 +1,8 @@
-"""Finding plugins, asking them what they component, and keeping broken ones from harming others.
+"""Finding plugins, asking them what they offer, and keeping a broken one from affecting the others.
 
-pluggy calls the hooks; the loading is our own, since pluggy's stops at the first broken plugin and
-drops the second of two with one name. What pluggy passes over in silence (a misspelt hook, a
-forgotten ``@hookimpl``, a keyword-only or defaulted argument) is an error here.
+pluggy finds the hooks of a plugin and checks them against `ComponentHooks`. The loading is our own, since pluggy's
+stops at the first broken plugin and drops the second of two plugins with one name. What pluggy ignores silently (a
+misspelt hook, a forgotten ``@hookimpl``, a keyword-only argument or one with a default) is an error here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pluggy
 from dlpipe.errors import PluginError
 from dlpipe.messages import nearest
 from dlpipe.registry.hooks import API, ComponentHooks, Lifecycle
-from dlpipe.registry.specs import KINDS, ComponentSpec, RegisteredComponent
+from dlpipe.registry.specs import KINDS, ComponentSpec, RegisteredComponent, a_kind
 
 GROUP = "dlpipe.plugins"
 PREFIX = "dlpipe_"
@@ -44,13 +44,13 @@ Status = Literal["ok", "disabled", "broken", "conflict", "incompatible"]
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point of the group ``dlpipe.plugins`` and what became of it.
+    """One entry point of the group ``dlpipe.plugins`` and its status.
 
     Args:
-        namespace: the entry point's name, the namespace of all its components.
-        module: where its hooks are.
-        distribution: name and version of what was installed.
-        cause: why it is not ok; empty when it is.
+        namespace: name of the entry point and namespace of all its components.
+        module: that contains its hooks.
+        distribution: name and version of the installed distribution.
+        cause: why the status is not "ok"; empty if it is.
     """
 
     namespace: str
@@ -60,17 +60,18 @@ class Plugin:
     cause: str = ""
 
     def __str__(self) -> str:
-        return f"plugin '{self.namespace}' ({self.distribution}) is {self.status}: {self.cause}"
+        problem = "in conflict" if self.status == "conflict" else self.status
+        return f"plugin '{self.namespace}' ({self.distribution}) is {problem}: {self.cause}"
 
 
 @dataclass
 class Registry:
-    """Everything that the plugins of this process component.
+    """Everything that the plugins of this process offer.
 
     Args:
-        plugins: every plugin found, the unusable ones too.
+        plugins: all plugins that were found, including those that cannot be used.
         components: usable components by kind and full name.
-        warnings: one line for each plugin or name that could not be used.
+        warnings: one line for each plugin or name that cannot be used.
     """
 
     plugins: list[Plugin] = field(default_factory=list)
@@ -84,20 +85,23 @@ class Registry:
         return self.components[kind].get(name)
 
     def why_missing(self, kind: str, name: str) -> tuple[str, bool]:
-        """Say why no component `name` of `kind` can be had, and whether a plugin is to blame.
+        """Return why there is no component `name` of a kind, and whether a plugin is the cause.
 
         Returns:
-            the reason with the next step, and True when a plugin is missing or broken (exit 3)
-            rather than the name misspelt (exit 2).
+            the reason with the next step, and True if a plugin is missing or broken (exit code 3), False if the name
+            is wrong (exit code 2).
         """
         namespace = name.partition(".")[0]
         known = {plugin.namespace for plugin in self.plugins if plugin.status == "ok"}
         for plugin in self.plugins:
             if plugin.namespace == namespace and namespace not in known:
                 return f"{plugin}", True
+        for component in self.components[kind].values():
+            if name in component.former_names():
+                return f'was renamed to "{component.name}"', False
         for other, components in self.components.items():
             if name in components:
-                return f"{name} is a {other}, not a {kind}.{nearest(name, self.components[kind])}", False
+                return f"{name} is {a_kind(other)}, not {a_kind(kind)}.{nearest(name, self.components[kind])}", False
         if "." in name and namespace not in known:
             hint = nearest(name, self.components[kind]) or nearest(namespace, known)
             installed = ", ".join(sorted(known)) or "none"
@@ -109,24 +113,23 @@ def load_plugins(
     environ: Mapping[str, str] = os.environ,
     entry_points: Iterable[metadata.EntryPoint] | None = None,
 ) -> Registry:
-    """Load all installed plugins and collect what they component.
+    """Load all installed plugins and collect what they offer.
 
-    ``DLPIPE_PLUGINS=a,b`` loads only those (empty: only the core's own);
-    ``DLPIPE_DISABLE_PLUGINS=c`` leaves some out.
+    ``DLPIPE_PLUGINS=a,b`` loads only these plugins and the core's own, ``DLPIPE_DISABLE_PLUGINS=c`` all but these.
 
     Args:
         environ: environment variables.
-        entry_points: what to load instead of the installed ones (for tests).
+        entry_points: load these instead of the installed ones (for tests).
     """
     if entry_points is None:
         entry_points = metadata.entry_points(group=GROUP)
     registry = Registry()
     found: dict[str, list[metadata.EntryPoint]] = {}
-    # The core first: a name of its own wins over a plugin's.
+    # The core first: its names take precedence over those of plugins.
     for point in sorted(entry_points, key=lambda point: (point.name != "core", point.name, point.value)):
         if point.name == "core" and point.value != OWN:
             plugin = Plugin(point.name, point.value, _distribution(point))
-            _give_up(registry, plugin, "conflict", "the namespace 'core' is dlpipe's own; it needs another name")
+            _give_up(registry, plugin, "conflict", "the namespace 'core' belongs to dlpipe; rename the entry point")
         else:
             found.setdefault(point.name, []).append(point)
 
@@ -136,12 +139,12 @@ def load_plugins(
             registry.warnings.append(f"{variable} names {name!r}, which is not installed.{nearest(name, found)}")
     for namespace, points in found.items():
         plugin = Plugin(namespace, points[0].value, " and ".join(map(_distribution, points)))
-        if namespace != "core" and (
-            (allowed is not None and namespace not in allowed) or namespace in (disabled or set())
-        ):
-            registry.plugins.append(replace(plugin, status="disabled", cause="switched off by the environment"))
+        if namespace != "core" and allowed is not None and namespace not in allowed:
+            registry.plugins.append(replace(plugin, status="disabled", cause="DLPIPE_PLUGINS does not name it"))
+        elif namespace != "core" and namespace in (disabled or set()):
+            registry.plugins.append(replace(plugin, status="disabled", cause="DLPIPE_DISABLE_PLUGINS names it"))
         elif len(points) > 1:
-            cause = f"namespace '{namespace}' is claimed by {plugin.distribution}; uninstall one"
+            cause = f"the namespace '{namespace}' is claimed by {plugin.distribution}; uninstall one of them"
             _give_up(registry, plugin, "conflict", cause)
         else:
             _load(registry, plugin, lambda point=points[0]: importlib.import_module(point.value))
@@ -157,10 +160,10 @@ def load_local_plugin(registry: Registry, path: Path) -> None:
     namespace = path.stem
     for plugin in registry.plugins:
         if plugin.namespace == namespace and plugin.distribution == str(path) and plugin.status == "ok":
-            return  # loaded before
+            return  # already loaded
         if plugin.namespace == namespace:
             raise PluginError(f"{path}: the namespace '{namespace}' is taken by {plugin.distribution}; rename the file")
-    # Two runs may bring different files of one name.
+    # The digest keeps two files of one name apart.
     digest = hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:8]
     module_name = f"dlpipe_local_{namespace}_{digest}"
 
@@ -169,18 +172,18 @@ def load_local_plugin(registry: Registry, path: Path) -> None:
         if spec is None or spec.loader is None or not path.is_file():
             raise FileNotFoundError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # from where the components are imported later
+        sys.modules[module_name] = module  # the components are imported from here later
         spec.loader.exec_module(module)
         return module
 
     _load(registry, Plugin(namespace, module_name, str(path)), load)
     plugin = registry.plugins[-1]
     if plugin.status != "ok":
-        raise PluginError(str(plugin))
+        raise PluginError(f"{plugin}")
 
 
 def lifecycle_manager(callbacks: Mapping[str, object]) -> pluggy.PluginManager:
-    """Make the manager of one run, whose plugins are the named callbacks.
+    """Return the manager of the callbacks of one run.
 
     Raises:
         PluginError: a callback has a hook that does not exist or cannot be called.
@@ -194,11 +197,10 @@ def lifecycle_manager(callbacks: Mapping[str, object]) -> pluggy.PluginManager:
 
 
 def _load(registry: Registry, plugin: Plugin, load: Any) -> None:
-    # SystemExit too: a module that calls sys.exit() must not end the program without a word.
+    # SystemExit too: a module that calls sys.exit() must not end the program silently.
     try:
         module = load()
-        wanted = getattr(module, "DLPIPE_API", API)
-        if reason := _incompatible(wanted):
+        if reason := _incompatible(getattr(module, "DLPIPE_API", API)):
             _give_up(registry, plugin, "incompatible", reason)
             return
         components = _ask(module, plugin)
@@ -208,20 +210,20 @@ def _load(registry: Registry, plugin: Plugin, load: Any) -> None:
         return
     registry.plugins.append(plugin)
     for component in components:
-        # Commands live in one space, the program's; all else has the plugin's namespace.
+        # Commands share one namespace, that of the program.
         key = component.spec.name if component.spec.kind == "command" else component.name
         known = registry.components[component.spec.kind]
         if key in known:
             registry.warnings.append(
                 f"command {key!r} of plugin '{component.namespace}' ({component.distribution}) is not used: "
-                f"plugin '{known[key].namespace}' ({known[key].distribution}) has it already"
+                f"plugin '{known[key].namespace}' ({known[key].distribution}) has a command of this name"
             )
         else:
             known[key] = component
 
 
 def _ask(module: ModuleType, plugin: Plugin) -> list[RegisteredComponent[Any]]:
-    """Return all that one plugin offers; raise PluginError at the first mistake in it."""
+    """Return all components that one plugin offers; raise PluginError at its first mistake."""
     _check_hooks(module, ComponentHooks)
     manager = pluggy.PluginManager("dlpipe")
     manager.add_hookspecs(ComponentHooks)
@@ -229,7 +231,7 @@ def _ask(module: ModuleType, plugin: Plugin) -> list[RegisteredComponent[Any]]:
     components: list[RegisteredComponent[Any]] = []
     for kind, hook in HOOK_OF_KIND.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
-            answer = implementation.function()
+            answer = implementation.function()  # not through pluggy, which drops an answer of None silently
             if answer is None:
                 raise PluginError(f"{hook}() returned None; expected a list of {KINDS[kind].__name__} records")
             names: set[str] = set()
@@ -246,14 +248,14 @@ def _ask(module: ModuleType, plugin: Plugin) -> list[RegisteredComponent[Any]]:
 
 
 def _with_module(component: ComponentSpec, module: str) -> ComponentSpec:
-    """Return a record whose targets name their module also where they are the plugin's own."""
+    """Return the record with the name of the plugin's own module in targets such as ``":Name"``."""
     targets = {name: getattr(component, name, "") for name in ("target", "application")}
     own: dict[str, Any] = {name: module + target for name, target in targets.items() if target.startswith(":")}
     return replace(component, **own)
 
 
 def _check_hooks(plugin: ModuleType | type, specs: type) -> None:
-    """Refuse what pluggy would pass over in silence."""
+    """Refuse what pluggy would ignore silently."""
     known = [name for name in vars(specs) if name.startswith(PREFIX)]
     for name in [name for name in dir(plugin) if name.startswith(PREFIX)]:
         function = inspect.getattr_static(plugin, name)
@@ -265,24 +267,27 @@ def _check_hooks(plugin: ModuleType | type, specs: type) -> None:
         if options is None:
             raise PluginError(f"{name}() is missing the @hookimpl decorator")
         if options.get("wrapper") or options.get("hookwrapper"):
-            raise PluginError(f"{name}() is a wrapper; dlpipe's hooks take plain functions only")
+            raise PluginError(f"{name}() is a hook wrapper; dlpipe calls plain functions only, so remove wrapper=True")
         offered = set(inspect.signature(getattr(specs, name)).parameters)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.default is not parameter.empty:
-                raise PluginError(f"{name}() has the argument {parameter}: expected plain positional ones, no default")
+                raise PluginError(
+                    f"{name}() has the argument {parameter}: expected positional arguments without defaults"
+                )
             if parameter.name not in offered:
                 allowed = ", ".join(sorted(offered - {"self"})) or "none"
-                raise PluginError(f"{name}() has the argument {parameter.name!r}; this hook offers: {allowed}")
+                raise PluginError(f"{name}() has the argument {parameter.name!r}; this hook provides: {allowed}")
 
 
-def _incompatible(wanted: object) -> str:
-    if not (isinstance(wanted, tuple) and len(wanted) == 2 and all(isinstance(part, int) for part in wanted)):
-        return f"DLPIPE_API is {wanted!r}; expected two whole numbers such as {API}"
-    offered = f"this dlpipe offers {API[0]}.{API[1]}"
-    if wanted > API:
-        return f"needs plugin API {wanted[0]}.{wanted[1]}, {offered}; upgrade dlpipe"
-    if wanted[0] < API[0]:
-        return f"is written for plugin API {wanted[0]}.{wanted[1]}, {offered}; upgrade the plugin"
+def _incompatible(needed: object) -> str:
+    """Return why a plugin written for the API version `needed` cannot be used, or an empty string."""
+    if not (isinstance(needed, tuple) and len(needed) == 2 and all(isinstance(part, int) for part in needed)):
+        return f"DLPIPE_API is {needed!r}; expected two whole numbers such as {API}"
+    provided = f"this dlpipe provides {API[0]}.{API[1]}"
+    if needed > API:
+        return f"it needs plugin API {needed[0]}.{needed[1]}, {provided}; upgrade dlpipe"
+    if needed[0] < API[0]:
+        return f"it was written for plugin API {needed[0]}.{needed[1]}, {provided}; upgrade the plugin"
     return ""
 
 

@@ -1,6 +1,6 @@
 """The records that a plugin returns from its hooks.
 
-A record is data: it names its target as a string, so offering a component imports nothing.
+A record is plain data. It names its target as a string, so that offering a component imports nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import ClassVar, Generic, TypeVar
 
 from dlpipe.errors import PluginError
+from dlpipe.registry.installation import install_command
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_]\w*")
@@ -23,13 +24,16 @@ class ComponentSpec:
 
     Args:
         name: lower-case letters, digits and underscores; the plugin's entry point is the namespace.
-        target: ``"package.module:Name"`` of a class or function, imported when a run builds it;
-            its signature is the schema of the table. ``":Name"`` means the plugin's own module.
+        target: ``"package.module:Name"`` of a class or function. It is imported when a run builds it, and its
+            signature is the schema of the table. ``":Name"`` means the module of the plugin itself.
         summary: one line for ``dlpipe list``.
-        requires: distributions that the target imports and a plain installation may lack.
+        requires: distributions that the target imports and that may not be installed.
         extra: the extra that installs them, such as ``"dlpipe[text]"``.
         renamed: former names of parameters and their current names; a pipeline file with a former name gets
-            an error that gives the current one.
+            an error that gives the current one. A dotted name, such as ``"layers.size"``, is a key of a table within
+            the table.
+        formerly: former names of the component; a pipeline file that uses one gets an error that gives the current
+            name.
     """
 
     kind: ClassVar[str] = "component"
@@ -40,12 +44,15 @@ class ComponentSpec:
     requires: tuple[str, ...] = ()
     extra: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    formerly: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise PluginError(f"{self.kind} name {self.name!r}: expected lower-case letters, digits and _")
         if not TARGET.fullmatch(self.target):
             raise PluginError(f'{self.kind} {self.name!r} has target {self.target!r}: expected "package.module:Name"')
+        if isinstance(self.formerly, str):
+            raise PluginError(f'{self.kind} {self.name!r} has formerly = "{self.formerly}": expected a tuple of names')
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class TrainerSpec(ComponentSpec):
 
 @dataclass(frozen=True)
 class EvaluatorSpec(ComponentSpec):
-    """How it is judged: takes a model and a split, returns metrics and writes figures."""
+    """How it is evaluated: takes a model and a split, returns metrics and writes figures."""
 
     kind = "evaluator"
 
@@ -124,6 +131,9 @@ KINDS: dict[str, type[ComponentSpec]] = {
     record.kind: record for record in (DataSpec, ModelSpec, TrainerSpec, EvaluatorSpec, CallbackSpec, CommandSpec)
 }
 
+#: How a message refers to a component of a kind; other kinds are "a model", "a trainer" and so on.
+_NOUNS = {"data": "a data component", "evaluator": "an evaluator"}
+
 SpecT = TypeVar("SpecT", bound=ComponentSpec, covariant=True)
 
 
@@ -142,12 +152,25 @@ class RegisteredComponent(Generic[SpecT]):
 
     @property
     def name(self) -> str:
-        """Full name, as a pipeline file writes it."""
+        """Full name, as in a pipeline file."""
         return f"{self.namespace}.{self.spec.name}"
 
     def missing(self) -> list[str]:
         """Return the distributions that this component requires and that are not installed."""
         return [name for name in self.spec.requires if not _installed(name)]
+
+    def install_command(self) -> str:
+        """Return the command that installs what is missing; an empty string if the component names no extra."""
+        return install_command(self.spec.extra) if self.spec.extra else ""
+
+    def former_names(self) -> list[str]:
+        """Return the former full names."""
+        return [name if "." in name else f"{self.namespace}.{name}" for name in self.spec.formerly]
+
+
+def a_kind(kind: str) -> str:
+    """Return how a message refers to a component of a kind: ``a model``, ``an evaluator``, ``a data component``."""
+    return _NOUNS.get(kind, f"a {kind}")
 
 
 def _check_application(kind: str, name: str, target: str) -> None:

@@ -1,4 +1,4 @@
-"""Importing what a record's target names."""
+"""Importing the target of a record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dlpipe.errors import PluginError
 
 
 def load_target(target: str) -> Any:
-    """Import ``"package.module:Name"`` and return what it names.
+    """Import ``"package.module:Name"`` and return the object of that name.
 
     Raises:
         PluginError: the module cannot be imported or has no such name.
@@ -17,7 +17,7 @@ def load_target(target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
+    except (Exception, SystemExit) as error:  # a plugin's import can raise anything
         raise PluginError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, attribute)

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlpipe.config.check import SETTINGS, SWEEP, TABLES, check_source
+from dlpipe.config.check import check_source
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.signatures import read_signature
 from dlpipe.config.source import SET, Source, dotted, key_path, read_source, set_path
+from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
 from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry

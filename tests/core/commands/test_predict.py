@@ -1,4 +1,4 @@
-"""How the answers of ``dlpipe predict`` are laid out."""
+"""How ``dlpipe predict`` prints its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def test_numbers_by_name_are_written_as_words():
     assert as_table({"label": "8", "next": {"3": 0.12, "2": 0.1}}) == "label: 8\nnext: 3 0.12, 2 0.1"
 
 
-def test_a_table_of_nothing_is_left_out():
+def test_an_empty_table_is_left_out():
     assert as_table({"label": "8", "next": {}, "prepared": []}) == "label: 8"
 
 

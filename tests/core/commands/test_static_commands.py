@@ -1,4 +1,4 @@
-"""The program itself, in processes of its own: what needs no torch must not import it, and tells where it went wrong."""
+"""The program in its own process: commands that need no torch do not import it, and errors say where they are."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def outside(tmp_path):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dlpipe-{namespace}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[dlpipe.plugins]\n{namespace} = plugin_{namespace}\n")
         (folder / f"plugin_{namespace}.py").write_text(code)
-        return {"PYTHONPATH": str(folder)}
+        return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
     return outside
 
@@ -77,18 +77,20 @@ def outside(tmp_path):
         ["--help"],
         ["--version"],
         ["list"],
+        ["list", "pipelines"],
+        ["new", "pipeline", "slot_filling"],
         ["plugins"],
         ["check", SLOT_FILLING],
         ["show", SLOT_FILLING, "--origins"],
         ["show", "text.rnn_tagger"],
         ["schema"],
     ],
-    ids=lambda arguments: arguments[0],
+    ids=lambda arguments: "-".join(map(str, arguments[:2])),
 )
-def test_what_only_reads_imports_neither_torch_nor_numpy(dlpipe, arguments):
+def test_a_command_that_runs_no_model_imports_neither_torch_nor_numpy(dlpipe, arguments):
     answer = dlpipe(*arguments, program=("-c", WATCHED))
 
-    assert (answer.returncode, answer.stderr) == (0, "[]\n")
+    assert (answer.returncode, answer.stderr.splitlines()[-1]) == (0, "[]")
     assert answer.stdout
 
 
@@ -106,8 +108,13 @@ def test_help_lists_every_command_and_the_exit_codes(dlpipe):
     answer = dlpipe("--help")
 
     assert answer.returncode == 0
-    for word in ("run", "check", "list", "show", "plugins", "schema", "Exit codes: 0 done"):
+    for word in ("run", "check", "list", "show", "plugins", "schema", "new", "Exit codes: 0 success"):
         assert word in answer.stdout
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_has_help_without_a_run(dlpipe, option):
+    assert dlpipe("predict", option).stdout.startswith("Usage: dlpipe predict [OPTIONS] RUN [ITEMS]")
 
 
 def test_list_shows_components_by_kind(dlpipe):
@@ -119,25 +126,27 @@ def test_list_shows_components_by_kind(dlpipe):
     assert "text.flights" not in models
 
 
-def test_list_says_what_a_component_lacks(dlpipe, outside):
+def test_list_and_show_say_what_a_component_lacks_and_how_to_install_it(dlpipe, outside):
     environ = outside(
         "from dlpipe import ModelSpec, hookimpl\n@hookimpl\ndef dlpipe_models():\n"
-        "    return [ModelSpec('far', 'm:X', 'needs more', requires=('no-such-dist',), extra='dlpipe[far]')]"
+        "    return [ModelSpec('far', ':Far', 'needs more', requires=('no-such-dist',), extra='dlpipe-outside[far]')]\nclass Far: pass"
     )
 
     text = dlpipe("list", "model", **environ).stdout
+    shown = dlpipe("show", "outside.far", **environ).stdout
     listed = json.loads(dlpipe("list", "model", "--json", **environ).stdout)["model"]
     (far,) = [component for component in listed if component["name"] == "outside.far"]
 
-    assert 'needs more  (needs no-such-dist: pip install "dlpipe[far]")' in text
+    assert 'needs more  (needs no-such-dist: pip install "dlpipe-outside[far]")' in text
+    assert 'needs no-such-dist; install with: pip install "dlpipe-outside[far]"' in shown
     assert (far["needs"], far["install"], far["distribution"]) == (
         ["no-such-dist"],
-        "dlpipe[far]",
+        'pip install "dlpipe-outside[far]"',
         "dlpipe-outside 1.0",
     )
 
 
-def test_plugins_shows_what_became_of_each(dlpipe, outside):
+def test_plugins_shows_the_status_of_each(dlpipe, outside):
     environ = outside("1 / 0")
 
     answer = dlpipe("plugins", **environ)
@@ -150,14 +159,14 @@ def test_plugins_shows_what_became_of_each(dlpipe, outside):
     assert rows["outside"]["cause"] == "ZeroDivisionError: division by zero"
 
 
-def test_a_broken_plugin_is_one_line_on_stderr_and_harms_nothing(dlpipe, outside):
+def test_a_broken_plugin_is_one_line_on_stderr_and_affects_nothing_else(dlpipe, outside):
     answer = dlpipe("check", SLOT_FILLING, **outside("raise SystemExit(5)"))
 
     assert answer.returncode == 0
     assert answer.stderr == "warning: plugin 'outside' (dlpipe-outside 1.0) is broken: SystemExit: 5\n"
 
 
-def test_check_says_that_nothing_is_wrong(dlpipe):
+def test_check_says_that_there_are_no_mistakes(dlpipe):
     answer = dlpipe("check", SLOT_FILLING)
 
     assert (answer.returncode, answer.stderr) == (0, "")
@@ -165,7 +174,7 @@ def test_check_says_that_nothing_is_wrong(dlpipe):
     assert json.loads(dlpipe("check", SLOT_FILLING, "--json").stdout) == {"ok": True, "problems": []}
 
 
-def test_check_names_every_mistake_on_stderr_and_exits_with_2(dlpipe, write):
+def test_check_reports_every_mistake_on_stderr_and_exits_with_2(dlpipe, write):
     write(MISTAKES)
 
     answer = dlpipe("check", "pipeline.toml")
@@ -182,15 +191,15 @@ def test_check_names_every_mistake_on_stderr_and_exits_with_2(dlpipe, write):
     ]
 
 
-def test_check_as_json_holds_every_mistake(dlpipe, write):
+def test_check_as_json_has_every_mistake(dlpipe, write):
     write(MISTAKES)
 
     answer = dlpipe("check", "pipeline.toml", "--json", "--set", "model.cell=lsmt")
-    told = json.loads(answer.stdout)
+    answered = json.loads(answer.stdout)
 
-    assert (answer.returncode, answer.stderr, told["ok"]) == (2, "", False)
-    assert len(told["problems"]) == 7
-    assert told["problems"][0] == {
+    assert (answer.returncode, answer.stderr, answered["ok"]) == (2, "", False)
+    assert len(answered["problems"]) == 7
+    assert answered["problems"][0] == {
         "file": "--set",
         "line": 0,
         "message": '[model] cell = "lsmt": expected one of "elman", "jordan", "gru", "lstm"',
@@ -203,7 +212,7 @@ def test_a_missing_plugin_exits_with_3(dlpipe, options):
 
     assert answer.returncode == 3
     assert "plugin 'text' (" in answer.stdout + answer.stderr
-    assert "is disabled: switched off by the environment" in answer.stdout + answer.stderr
+    assert "is disabled: DLPIPE_DISABLE_PLUGINS names it" in answer.stdout + answer.stderr
 
 
 def test_a_local_plugin_runs_only_when_allowed(dlpipe, write):
@@ -214,13 +223,13 @@ def test_a_local_plugin_runs_only_when_allowed(dlpipe, write):
     allowed = dlpipe("check", "pipeline.toml", "--allow-local-plugins")
 
     assert refused.returncode == 2
-    assert 'pipeline.toml:1: plugins: "./mine.py" would run code of yours; allow it:' in refused.stderr
+    assert 'pipeline.toml:1: plugins: "./mine.py" would run Python code; allow it with' in refused.stderr
     assert allowed.returncode == 3
     assert allowed.stderr.startswith("pipeline.toml:1: plugin 'mine' (")
     assert "is broken: RuntimeError: it ran" in allowed.stderr
 
 
-def test_show_prints_a_pipeline_that_is_complete_and_right(dlpipe, write):
+def test_show_prints_a_complete_pipeline_that_can_be_checked_again(dlpipe, write):
     answer = dlpipe("show", SLOT_FILLING, "--set", "model.cell=gru")
 
     resolved = tomllib.loads(answer.stdout)
@@ -231,7 +240,7 @@ def test_show_prints_a_pipeline_that_is_complete_and_right(dlpipe, write):
     assert json.loads(dlpipe("show", "resolved.toml", "--json").stdout) == resolved
 
 
-def test_show_origins_says_who_set_each_value(dlpipe, write):
+def test_show_origins_says_what_set_each_value(dlpipe, write):
     write('extends = "base.toml"\nseed = 8\n')
     write(SLOT_FILLING.read_text(encoding="utf-8"), "base.toml")
     line = SLOT_FILLING.read_text(encoding="utf-8").splitlines().index("hidden_dim = 100") + 1
@@ -245,47 +254,48 @@ def test_show_origins_says_who_set_each_value(dlpipe, write):
     assert origins["model.embed_dim"] == "default"
 
 
-def test_show_of_a_component_tells_its_keys(dlpipe):
+def test_show_of_a_component_lists_its_keys(dlpipe):
     text = dlpipe("show", "core.supervised").stdout
-    told = json.loads(dlpipe("show", "text.rnn_tagger", "--json").stdout)
-    keys = {parameter["name"]: parameter for parameter in told["parameters"]}
+    answered = json.loads(dlpipe("show", "text.rnn_tagger", "--json").stdout)
+    keys = {parameter["name"]: parameter for parameter in answered["parameters"]}
 
-    assert "given by dlpipe or by the data: model, data, compute, seed" in text
+    assert "provided by dlpipe or by the data: model, data, compute, seed" in text
     assert "batch_size = 32\n      a whole number above 0" in text
     assert "\n  patience" in text
-    assert (told["name"], told["kind"], told["needs"]) == (
+    assert (answered["name"], answered["kind"], answered["needs"]) == (
         "text.rnn_tagger",
         "model",
         ["vocab_size", "num_trigrams", "labels"],
     )
-    assert keys["dropout"]["expects"] == "a number at least 0 and below 1"
+    assert keys["dropout"]["expects"] == "a number of at least 0 and below 1"
     assert keys["dropout"]["default"] == 0.5
 
 
-def test_show_of_data_leaves_out_what_dlpipe_gives(dlpipe):
+def test_show_of_data_leaves_out_what_dlpipe_provides(dlpipe):
     text = dlpipe("show", "text.atis").stdout
 
-    assert "given by dlpipe or by the data: offline" in text
+    assert "provided by dlpipe or by the data: offline" in text
     assert "offline = false" not in text
 
 
-def test_show_says_what_must_be_given(dlpipe, outside):
+def test_show_says_what_is_required(dlpipe, outside):
     environ = outside(
         "from dlpipe import CallbackSpec, hookimpl\n@hookimpl\ndef dlpipe_callbacks():\n"
         "    return [CallbackSpec('mail', ':Mail', 'writes')]\n"
         "class Mail:\n    def __init__(self, address: str): ..."
     )
 
-    assert "address (must be given)\n      text" in dlpipe("show", "outside.mail", **environ).stdout
+    assert "address (required)\n      a string" in dlpipe("show", "outside.mail", **environ).stdout
 
 
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("text.rnn_taggr", 'is neither a pipeline file, a run folder nor a component. Did you mean "text.rnn_tagger"?'),
-        ("core.check", "core.check is neither a pipeline file, a run folder nor a component."),
+        ("text.rnn_taggr", 'is neither a pipeline, a run folder nor a component. Did you mean "text.rnn_tagger"?'),
+        ("core.check", "core.check is neither a pipeline, a run folder nor a component."),
+        ("slot_filing", 'nor a component. Did you mean "slot_filling"?'),
         ("missing.toml", "missing.toml: there is no such pipeline file."),
-        (".", "is not a run folder: it has no resolved.toml; expected a folder that `dlpipe run` has made"),
+        (".", "is not a run folder: it has no resolved.toml; expected a folder created by `dlpipe run`"),
     ],
 )
 def test_show_of_nothing_exits_with_2(dlpipe, what, message):
@@ -333,7 +343,7 @@ def test_debug_shows_the_traceback(dlpipe):
     assert debug.stderr.endswith(plain.stderr)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+def test_closing_the_output_is_not_an_error(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "dlpipe", "schema"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -361,4 +371,54 @@ def test_a_misspelt_command_names_the_nearest_one(dlpipe):
     done = dlpipe("rnu", "pipeline.toml")
 
     assert done.returncode == 2
-    assert "No such command 'rnu'. Did you mean \"run\"?" in done.stderr
+    assert "unknown command 'rnu'. Did you mean \"run\"?" in done.stderr
+
+
+# The pipelines that come with dlpipe
+
+
+def test_list_pipelines_shows_names_and_summaries(dlpipe):
+    rows = json.loads(dlpipe("list", "pipelines", "--json").stdout)["pipeline"]
+    text = dlpipe("list", "pipelines").stdout
+
+    assert {"slot_filling", "recipe/depth"} <= {row["name"] for row in rows}
+    assert "  recipe/depth  " in text
+    assert "text.flights" not in text
+
+
+@pytest.mark.parametrize("kind", ["model", "models"])
+def test_list_takes_the_singular_and_the_plural(dlpipe, kind):
+    assert "text.rnn_tagger" in dlpipe("list", kind).stdout
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_a_pipeline_of_dlpipe_is_found_by_name(dlpipe, command):
+    answer = dlpipe(command, "slot_filling")
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "no mistakes" in answer.stdout or 'use = "text.flights"' in answer.stdout
+
+
+def test_a_file_takes_precedence_over_a_pipeline_of_dlpipe(dlpipe, write):
+    write("sede = 3", "slot_filling")
+
+    assert "`sede`: unknown key" in dlpipe("check", "slot_filling").stderr
+
+
+def test_new_pipeline_copies_a_pipeline_with_the_file_that_it_extends(dlpipe, tmp_path):
+    answer = dlpipe("new", "pipeline", "slot_filling_feedforward", "--output", "mine.toml")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "mine.toml\nslot_filling.toml  (needed by mine.toml)\n"
+    assert "dlpipe run mine.toml" in answer.stderr
+    assert "#:schema" not in (tmp_path / "mine.toml").read_text(encoding="utf-8")
+    assert dlpipe("check", "mine.toml").returncode == 0
+
+
+def test_show_of_a_component_by_its_former_name_gives_its_new_name(dlpipe, outside):
+    environ = outside(
+        "from dlpipe import ModelSpec, hookimpl\n@hookimpl\ndef dlpipe_models():\n"
+        "    return [ModelSpec('near', ':Near', 'a model', formerly=('far',))]\nclass Near: pass"
+    )
+
+    assert dlpipe("show", "outside.far", **environ).stderr == 'outside.far was renamed to "outside.near"\n'

@@ -1,4 +1,4 @@
-"""``dlpipe sweep`` in processes of its own: what it runs, takes over, resumes, and how it ends."""
+"""``dlpipe sweep`` in its own process: what it runs, reuses and resumes, and how it ends."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def sweep(folder, *arguments, **options):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A folder with a sweep that is done, and what the command said."""
+    """A folder with a finished sweep, and the output of the command."""
     folder = tmp_path_factory.mktemp("swept")
     write(folder, TWO)
     return folder, sweep(folder, "--jobs", "2")
@@ -117,7 +117,7 @@ def hows(content):
     return [run["how"] for trial in content["trials"] for run in trial["runs"]]
 
 
-def test_a_sweep_ends_in_a_table_of_all_trials(swept):
+def test_a_sweep_ends_with_a_table_of_all_trials(swept):
     done = swept[1]
 
     assert done.returncode == 0, done.stderr
@@ -129,11 +129,11 @@ def test_a_sweep_ends_in_a_table_of_all_trials(swept):
     assert rest[0] == "* best: lower is better"
     assert "mean ± standard deviation of 2 seeds" in rest[1]
     assert "[4/4]" in done.stderr
-    assert "3 trials, 4 runs, 2 at a time" in done.stderr  # two trials are the same pipeline
+    assert "3 trials, 4 runs, 2 at a time" in done.stderr  # two trials have the same pipeline
     assert "noise" not in done.stdout + done.stderr
 
 
-def test_the_table_is_kept_as_markdown_and_json(swept):
+def test_the_table_is_stored_as_markdown_and_json(swept):
     folder = swept[0]
     content = table(folder)
 
@@ -157,7 +157,8 @@ def test_a_trial_has_the_numbers_of_an_ordinary_run(swept, tmp_path):
     done = sweep(tmp_path, *options, program=("-m", "dlpipe", "run"))
 
     assert (
-        "points.toml has a [sweep] of 3 trials; this is the pipeline itself.  All trials:  dlpipe sweep" in done.stderr
+        "points.toml has a [sweep] of 3 trials; this run is the pipeline without it. To run all trials:  dlpipe sweep"
+        in done.stderr
     )
     last = json.loads((tmp_path / "runs/points/latest/metrics.jsonl").read_text().splitlines()[-1])
     assert last["test/fit/loss"] == table(swept[0])["trials"][0]["runs"][1]["metrics"]["test/fit/loss"]
@@ -182,7 +183,7 @@ def test_a_trial_that_fails_does_not_end_the_others(project):
 
 
 @pytest.mark.slow
-def test_a_dry_run_builds_every_trial_and_keeps_nothing(project):
+def test_a_dry_run_builds_every_trial_and_stores_nothing(project):
     done = sweep(project, "--dry-run")
 
     assert done.returncode == 0, done.stderr
@@ -195,9 +196,9 @@ def test_a_dry_run_builds_every_trial_and_keeps_nothing(project):
     ("number", "code", "to_all"),
     [(signal.SIGINT, 130, True), (signal.SIGTERM, 75, False), (signal.SIGUSR1, 75, True), (signal.SIGKILL, -9, False)],
 )
-def test_a_stopped_sweep_goes_on_where_it_was(project, number, code, to_all):
+def test_a_stopped_sweep_is_resumed(project, number, code, to_all):
     """`to_all`: as the keyboard and batch systems do, the signal goes to the whole group of processes."""
-    # So many that a fast machine is not done with them before it hears of the signal.
+    # Enough steps that a fast machine is still running when the signal arrives.
     write(project, '[sweep]\n"trainer.steps" = [2, 20_000]\n')
     options = ["--jobs", "1", "--set", "trainer.checkpoint_every=1000", "--set", "trainer.evaluate_every=1000"]
     process = start(project, *options)
@@ -212,22 +213,22 @@ def test_a_stopped_sweep_goes_on_where_it_was(project, number, code, to_all):
 
     assert process.returncode == code
     if code > 0:
-        assert f"stopped by {number.name}: 1 of 2 runs are done; go on with the same command: dlpipe sweep" in said
+        assert f"stopped by {number.name}: 1 of 2 runs are done; to resume, repeat the command: dlpipe sweep" in said
     done = sweep(project, *options, "--json", "--set", "trainer.keep=2")
     assert hows(json.loads(done.stdout)) == ["taken over", "resumed"]
 
 
-def wait_for(is_so):
-    """Wait until something is so; give up after a minute."""
+def wait_for(condition):
+    """Wait until a condition holds; fail after a minute."""
     never = threading.Event()
     for _ in range(3000):
-        if is_so():
+        if condition():
             return
         never.wait(0.02)
-    pytest.fail("it never became so")
+    pytest.fail("the condition never held")
 
 
-def test_mistakes_of_the_trials_are_told_by_check_and_before_the_first_run(project):
+def test_mistakes_of_trials_are_reported_by_check_and_before_the_first_run(project):
     write(project, '[sweep]\n"model.scale" = [1.0, "big"]\n')
 
     checked = sweep(project, program=("-m", "dlpipe", "check"))

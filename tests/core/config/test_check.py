@@ -1,6 +1,7 @@
-"""Every kind of mistake is named at its line, all of them at once; what is right is understood."""
+"""Every kind of mistake is reported at its line, all of them at once; a correct file is understood."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,53 +10,20 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlpipe.config.check import Reference, adapter, check_source, load_pipeline
-from dlpipe.config.signatures import Computed
+from dlpipe.config.check import check_source, load_pipeline
+from dlpipe.config.defaults import Computed
 from dlpipe.config.source import source_of_text
+from dlpipe.config.values import adapter
 from dlpipe.errors import InputError, PipelineError, PluginError
 from dlpipe.messages import shown
 from dlpipe.registry.loading import Registry
 
-GOOD = """\
-name = "good"
-seed = 3
-[data]
-use = "fake.images"
-[model]
-use = "fake.net"
-dropout = 0.25
-[trainer]
-use = "fake.fit"
-epochs = 2
-optimizer = { use = "adam", lr = 0.01 }
-[evaluators.right]
-use = "fake.accuracy"
-[callbacks.log]
-use = "fake.watch"
-num_classes = 5
-"""
+GOOD = (Path(__file__).parent / "good.toml").read_text(encoding="utf-8")
 
-STAGES = """\
-name = "staged"
-[stages.first]
-data = { use = "fake.images" }
-model = { use = "fake.net" }
-trainer = { use = "fake.fit", epochs = 1 }
-[stages.second]
-data = { use = "fake.images" }
-model = { use = "fake.tuned", encoder = { stage = "first" } }
-trainer = { use = "fake.fit", steps = 5 }
-"""
+STAGES = (Path(__file__).parent / "stages.toml").read_text(encoding="utf-8")
 
 
-def changed(line, text, base=GOOD):
-    """Return `base` with one line, counted from 1, replaced."""
-    lines = base.splitlines()
-    lines[line - 1] = text
-    return "\n".join(lines) + "\n"
-
-
-# What is right
+# Correct files
 
 
 def test_a_pipeline_is_understood(load):
@@ -75,27 +43,10 @@ def test_a_pipeline_is_understood(load):
     assert stage.callbacks["log"].values == {"num_classes": 5, "every": 1}
 
 
-def test_a_trainer_that_makes_its_model_needs_no_table_for_it(load):
+def test_a_trainer_that_builds_its_own_model_needs_no_model_table(load):
     text = 'name = "x"\n[data]\nuse = "fake.images"\n[trainer]\nuse = "fake.play"\nsteps = 3\n'
 
     assert load(text).stages[""].model is None
-
-
-def test_stages_keep_the_order_of_the_file_and_refer_to_earlier_ones(load):
-    pipeline = load(STAGES)
-
-    assert list(pipeline.stages) == ["first", "second"]
-    assert list(pipeline.stages["second"].references()) == [Reference(stage="first")]
-    assert list(pipeline.stages["first"].references()) == []
-    assert pipeline.stages["second"].model.table == "[stages.second.model]"
-
-
-def test_a_model_can_start_from_a_finished_run(load, tmp_path):
-    text = changed(6, 'use = "fake.tuned"').replace("dropout = 0.25", 'encoder = { run = "runs/old" }')
-
-    pipeline = load(text)
-
-    assert list(pipeline.stages[""].references()) == [Reference(run=tmp_path / "runs" / "old")]
 
 
 @pytest.mark.parametrize(
@@ -121,88 +72,13 @@ def test_defaults_that_toml_cannot_hold_are_left_to_torch(load, write, name):
     assert load(write(text)).plain() == pipeline.plain()
 
 
-def test_a_date_survives_where_any_value_is_welcome(load):
+def test_a_date_survives_where_any_value_is_accepted(load):
     pipeline = load(GOOD, ["data.extra=2020-01-31", "data.table={ a = [10:30:00] }"])
 
     plain = pipeline.plain()["data"]
 
     assert tomli_w.dumps(plain).count("2020-01-31") == 1
     assert "10:30:00" in tomli_w.dumps(plain)
-
-
-# Values
-
-
-@pytest.mark.parametrize(
-    ("assignment", "value"),
-    [
-        ("rate=1", 1.0),
-        ("rate=1e-3", 0.001),
-        ("sizes=[1, 2]", (1, 2)),
-        ("kind=b", "b"),
-        ("kind=3", 3),
-        ("label=text", "text"),
-        ("bias=false", False),
-    ],
-)
-def test_a_value_that_fits_is_taken(load, assignment, value):
-    found = load(GOOD, [f"model.{assignment}"]).stages[""].model.values[assignment.partition("=")[0]]
-
-    assert found == value
-    assert type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("assignment", "message"),
-    [
-        ('model.rate="1"', '[model] rate = "1": expected a number'),
-        ("model.rate=true", "[model] rate = true: expected a number"),
-        ("model.rate=2020-01-31", '[model] rate = "2020-01-31": expected a number'),
-        ("model.bias=1", "[model] bias = 1: expected true or false"),
-        ("model.bias=yes", '[model] bias = "yes": expected true or false'),
-        ("model.label=3", "[model] label = 3: expected text"),
-        ("model.dropout=1.5", "[model] dropout = 1.5: expected a number at least 0 and at most 1"),
-        ("model.dropout=nan", "[model] dropout = NaN: expected a number at least 0 and at most 1"),
-        ("model.kind=c", '[model] kind = "c": expected one of "a", "b", 3'),
-        ("model.sizes=3", "[model] sizes = 3: expected a list of whole numbers"),
-        ('model.sizes=["3"]', '[model] sizes[0] = "3": expected a whole number'),
-        ("model.sizes=text", '[model] sizes = "text": expected a list of whole numbers'),
-        ("trainer.batch_size=4.0", "[trainer] batch_size = 4.0: expected a whole number above 0"),
-        ("trainer.batch_size=true", "[trainer] batch_size = true: expected a whole number above 0"),
-        ('trainer.epochs="10"', '[trainer] epochs = "10": expected a whole number above 0'),
-        ("trainer.epochs=ten", '[trainer] epochs = "ten": expected a whole number above 0'),
-        ("trainer.epochs=0", "[trainer] epochs = 0: expected a whole number above 0"),
-        ("trainer.monitor=3", "[trainer] monitor = 3: expected text"),
-        ("trainer.goal=up", '[trainer] goal = "up": expected one of "max", "min"'),
-        ("trainer.optimizer.lr=fast", '[trainer.optimizer] lr = "fast": expected a number'),
-        ("data.path=3", "[data] path = 3: expected a path"),
-        ("data.path=~no-such-user/x", '[data] path = "~no-such-user/x": there is no such user'),
-        ("data.pair=[1]", "[data] pair = [1]: expected a list of 2: a path, a path"),
-        ("data.table=3", "[data] table = 3: expected a table"),
-        ("seed=-1", "seed = -1: expected a whole number at least 0"),
-        ("seed=true", "seed = true: expected a whole number at least 0"),
-        ("device=gpu", 'device = "gpu": expected "auto", "cpu", "cuda", "cuda:N" or "mps"'),
-        ('name="../x"', "name = \"../x\": expected a name of letters, digits, '-', '_' and '.'"),
-        (
-            "model.dropout=" + "x" * 90,
-            '[model] dropout = "' + "x" * 56 + "…: expected a number at least 0 and at most 1",
-        ),
-    ],
-)
-def test_a_value_that_does_not_fit_is_named_with_what_was_expected(mistakes, assignment, message):
-    assert mistakes(GOOD, [assignment]) == [(0, message)]
-
-
-def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write(changed(4, 'use = "fake.images"\npath = "here"\nfiles = ["one"]'), "base/base.toml")
-    write('extends = "../base/base.toml"\n[data]\npair = ["a", "/b"]\n', "sub/pipeline.toml")
-
-    data = load(Path("sub/pipeline.toml"), ["data.files=['two', '~/three']"]).stages[""].data.values
-
-    assert data["path"] == tmp_path / "sub" / "../base" / "here"
-    assert data["pair"] == (tmp_path / "sub" / "a", Path("/b"))
-    assert data["files"] == [tmp_path / "two", Path.home() / "three"]
 
 
 # Every kind of mistake
@@ -216,9 +92,13 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
             'use = "fake.imagse"',
             '[data] use = "fake.imagse": no plugin offers this data. Did you mean "fake.images"?',
         ),
-        (4, 'use = "fake.net"', '[data] use = "fake.net": fake.net is a model, not a data.'),
-        (4, "use = 3", '[data] use = 3: expected the name of a data, such as "namespace.name"'),
-        (4, "size = 3", (3, '[data] missing key `use`: expected the name of a data, such as "namespace.name"')),
+        (4, 'use = "fake.net"', '[data] use = "fake.net": fake.net is a model, not a data component.'),
+        (4, "use = 3", '[data] use = 3: expected the name of a data component, such as "namespace.name"'),
+        (
+            4,
+            "size = 3",
+            (3, '[data] missing key `use`: expected the name of a data component, such as "namespace.name"'),
+        ),
         (4, 'use = "a\\nb"', '[data] use = "a\\nb": no plugin offers this data.'),
         (7, "dropuot = 0.5", '[model] dropuot: unknown key of fake.net. Did you mean "dropout"?'),
         (
@@ -245,12 +125,16 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
         (10, 'epochs = 1\nmonitor = "dev/no/f1"', (11, '[trainer] monitor = "dev/no/f1": expected one of dev/right/…')),
         (10, 'epochs = 1\nmonitor = "test/right/f1"', (11, '[trainer] monitor = "test/right/f1": expected one of')),
         (10, 'epochs = 1\nmonitor = "right"', (11, '[trainer] monitor = "right": expected one of dev/right/…')),
-        (12, "[evaluators]", (13, "[evaluators] use: give each evaluator a name, such as [evaluators.mine]")),
-        (12, '[evaluators."../x"]', '"../x" is no name for a evaluator; expected letters, digits'),
-        (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adadelta" }'),
+        (
+            12,
+            "[evaluators]",
+            (13, '[evaluators] use = "fake.accuracy": give each evaluator a name, such as [evaluators.mine]'),
+        ),
+        (12, '[evaluators."../x"]', '"../x" cannot be the name of an evaluator; expected letters, digits'),
+        (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adam" }'),
         (11, "optimizer = { lr = 1 }", '[trainer] optimizer = {"lr": 1}: expected a table such as'),
         (11, 'optimizer = { use = "adm" }', '[trainer] optimizer use = "adm": unknown optimizer. Did you mean "adam"?'),
-        (11, 'optimizer = { use = "zz" }', '[trainer] optimizer use = "zz": unknown optimizer. There are adadelta,'),
+        (11, 'optimizer = { use = "zz" }', '[trainer] optimizer use = "zz": unknown optimizer. There are adam, adamw,'),
         (
             11,
             'optimizer = { use = "adam", learning_rate = 1 }',
@@ -279,7 +163,7 @@ def test_paths_start_from_the_folder_of_the_file_that_wrote_them(load, write, tm
         (11, 'schedule = { use = "step", step_size = "3" }', '[trainer.schedule] step_size = "3": expected a whole'),
     ],
 )
-def test_a_mistake_is_named_at_its_line(mistakes, line, text, expected):
+def test_a_mistake_is_reported_at_its_line(changed, mistakes, line, text, expected):
     at, expected = expected if isinstance(expected, tuple) else (line, expected)
 
     found = mistakes(changed(line, text))
@@ -290,18 +174,18 @@ def test_a_mistake_is_named_at_its_line(mistakes, line, text, expected):
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ([1], (1, 'missing key `name`; expected at the top of the file, such as name = "slot-filling"')),
+        ([1], (1, 'missing key `name`; expected it at the top of the file, such as name = "slot-filling"')),
         (
             [3, 4],
-            (1, 'missing table [data]; expected `use = "…"` (there are fake.images, fake.words, text.atis, text.f'),
+            (1, 'missing table [data]; add it with use = "…" (available: fake.images, fake.words, text.atis, te'),
         ),
-        ([5, 6, 7], (1, "missing table [model]; expected")),
-        ([8, 9, 10, 11], (1, "missing table [trainer]; expected")),
+        ([5, 6, 7], (1, "missing table [model]; add it with")),
+        ([8, 9, 10, 11], (1, "missing table [trainer]; add it with")),
         ([9], (8, "[trainer] missing key `use`: expected the name of a trainer")),
         ([16], (14, "[callbacks.log] missing key `num_classes` of fake.watch: expected a whole number")),
     ],
 )
-def test_what_is_missing_is_named(mistakes, lines, expected):
+def test_a_missing_key_or_table_is_reported(mistakes, lines, expected):
     text = "".join(line for number, line in enumerate(GOOD.splitlines(True), 1) if number not in lines)
 
     ((line, message),) = mistakes(text)
@@ -310,43 +194,13 @@ def test_what_is_missing_is_named(mistakes, lines, expected):
     assert message.startswith(expected[1])
 
 
-def test_a_table_that_is_a_value_is_named(mistakes):
+def test_a_value_in_place_of_a_table_is_reported(mistakes):
     text = 'name = "x"\ndata = 3\n[model]\nuse = "fake.net"\n[trainer]\nuse = "fake.fit"\nepochs = 1\n'
 
-    assert mistakes(text)[0] == (2, 'data = 3: expected a table with `use = "…"`')
+    assert mistakes(text)[0] == (2, 'data = 3: expected a table with use = "…"')
 
 
-def test_a_parameter_without_default_of_data_must_be_given(mistakes):
-    found = mistakes(GOOD, ["data.use=fake.words"])
-
-    assert found == [
-        (3, "[data] missing key `must` of fake.words: expected text"),
-        (
-            5,
-            "[model] fake.net needs `num_classes`, which data fake.words does not tell (fake.images would); "
-            "give it here or change [data]",
-        ),
-        (
-            12,
-            "[evaluators.right] fake.accuracy needs `num_classes`, which data fake.words does not tell "
-            "(fake.images would); give it here or change [data]",
-        ),
-    ]
-
-
-def test_a_fact_can_be_given_by_the_file_instead(load):
-    text = GOOD.replace('use = "fake.net"', 'use = "fake.net"\nnum_classes = 3')
-
-    pipeline = load(text, ["data.use=fake.words", "data.must=x", "evaluators.right.num_classes=3"])
-
-    assert pipeline.stages[""].model.values["num_classes"] == 3
-
-
-def test_facts_of_unknown_data_are_not_asked_for(mistakes):
-    assert [line for line, _ in mistakes(changed(4, 'use = "fake.nothing"'))] == [4]
-
-
-def test_all_mistakes_of_a_file_are_named_at_once_and_in_order(mistakes):
+def test_all_mistakes_of_a_file_are_reported_at_once_and_in_order(mistakes):
     found = mistakes("""\
 nmae = "x"
 sede = 3
@@ -370,28 +224,8 @@ use = "fake.watch"
     assert [line for line, _ in found] == [1, 1, 2, 4, 7, 8, 11, 12, 13, 15, 16]
 
 
-def test_an_invalid_budget_is_one_mistake_and_not_two(mistakes):
-    assert mistakes(changed(10, 'epochs = "ten"')) == [
-        (10, '[trainer] epochs = "ten": expected a whole number above 0')
-    ]
-
-
-def test_a_monitored_evaluator_with_a_mistake_is_one_mistake_and_not_two(mistakes):
-    text = changed(13, 'use = "fake.acuracy"')
-
-    assert [line for line, _ in mistakes(text, ["trainer.monitor=dev/right/accuracy"])] == [13]
-
-
-def test_a_monitor_without_evaluators_is_named(mistakes):
-    text = "".join(GOOD.splitlines(True)[:11])
-
-    assert mistakes(text, ["trainer.monitor=dev/right/accuracy"]) == [
-        (0, '[trainer] monitor = "dev/right/accuracy": there are no [evaluators]')
-    ]
-
-
 def test_a_mistake_of_the_command_line_has_no_line(load):
-    with pytest.raises(PipelineError, match=r'^--set: \[model\] dropout = "high": expected a number at least 0'):
+    with pytest.raises(PipelineError, match=r'^--set: \[model\] dropout = "high": expected a number from 0 to 1'):
         load(GOOD, ["model.dropout=high"])
 
 
@@ -403,7 +237,7 @@ def test_a_mistake_of_the_command_line_has_no_line(load):
     [
         ("fake.nte", '[model] use = "fake.nte": no plugin offers this model. Did you mean "fake.net"?', 2),
         ("nobody.cnn", "[model] use = \"nobody.cnn\": no installed plugin has the namespace 'nobody' (installed: ", 3),
-        ("fake.far", '[model] use = "fake.far" needs no-such-dist; install it: pip install "dlpipe[far]"', 3),
+        ("fake.far", '[model] use = "fake.far" needs no-such-dist; install with: pip install "dlpipe-fake[far]"', 3),
         (
             "fake.gone",
             '[model] use = "fake.gone" (dlpipe-fake 1.0): nowhere_at_all:Net cannot be imported: ModuleNotFoundError',
@@ -411,8 +245,8 @@ def test_a_mistake_of_the_command_line_has_no_line(load):
         ),
     ],
 )
-def test_the_exit_code_tells_a_missing_plugin_from_a_wrong_name(load, use, message, code):
-    with pytest.raises(PipelineError) as caught:
+def test_the_exit_code_tells_a_missing_plugin_from_a_wrong_name(changed, load, use, message, code):
+    with pytest.raises(PipelineError, match=re.escape(message)) as caught:
         load(changed(6, f'use = "{use}"'))
 
     (problem,) = caught.value.problems
@@ -421,7 +255,7 @@ def test_the_exit_code_tells_a_missing_plugin_from_a_wrong_name(load, use, messa
     assert caught.value.exit_code == code
 
 
-def test_a_broken_plugin_that_is_needed_is_named_with_its_cause(entry_point, write):
+def test_a_broken_plugin_that_is_needed_is_reported_with_its_cause(entry_point, write):
     from dlpipe.registry.loading import load_plugins
 
     registry = load_plugins({}, [entry_point("fake", "1 / 0")])
@@ -432,64 +266,11 @@ def test_a_broken_plugin_that_is_needed_is_named_with_its_cause(entry_point, wri
     assert caught.value.exit_code == 3
 
 
-def test_without_any_plugin_nothing_can_be_had(write):
-    with pytest.raises(PipelineError, match=r"missing table \[model\].*there are none") as caught:
+def test_without_plugins_no_component_is_available(write):
+    with pytest.raises(PipelineError, match=r"missing table \[model\].*available: none") as caught:
         load_pipeline(write('name = "x"\n'), Registry())
 
     assert caught.value.exit_code == 2
-
-
-# Stages
-
-
-@pytest.mark.parametrize(
-    ("line", "text", "expected"),
-    [
-        (8, 'model = { use = "fake.tuned", encoder = { stage = "frist" } }',
-         (8, '[stages.second.model] encoder = { stage = "frist" }: no such stage. Did you mean "first"?')),
-        (8, 'model = { use = "fake.tuned", encoder = { stage = "second" } }',
-         (8, "[stages.second.model] encoder: stages wait for each other in a ring: second → second")),
-        (8, 'model = { use = "fake.tuned", encoder = 3 }',
-         (8, '[stages.second.model] encoder = 3: expected a trained model: { stage = "…" } or { run = "…" }')),
-        (8, 'model = { use = "fake.tuned", encoder = { stage = "first", run = "x" } }',
-         (8, '[stages.second.model] encoder = {"stage": "first", "run": "x"}: expected a trained model')),
-        (8, 'model = { use = "fake.tuned" }',
-         (8, "[stages.second.model] missing key `encoder` of fake.tuned: expected a trained model")),
-        (4, 'model = { use = "fake.tuned", encoder = { stage = "second" } }',
-         (4, "[stages.first.model] encoder: stages wait for each other in a ring: first → second → first")),
-        (4, 'model = { use = "fake.net", batch_size = 3 }',
-         (4, "`batch_size` belongs to [stages.first.trainer], not to [stages.first.model]")),
-        (5, 'modell = { use = "fake.fit" }', (5, '[stages.first] modell: unknown table. Did you mean "model"?')),
-        (5, "", (2, "missing table [stages.first.trainer]; expected")),
-        (2, '[stages."../x"]', (2, '"../x" is no name for a stage; expected letters, digits,')),
-        (2, '[stages.""]', (2, '"" is no name for a stage; expected letters, digits,')),
-        (1, 'name = "x"\n[data]\nuse = "fake.images"', (2, "[data] stands beside [stages]; write it as [stages.NAME.data]")),
-        (1, 'name = "x"\nstages.third = 3', (2, "stages.third = 3: expected a table with [stages.third.data] and so on")),
-    ],
-)  # fmt: skip
-def test_a_mistake_of_a_stage_is_named_at_its_line(mistakes, line, text, expected):
-    found = mistakes(changed(line, text, STAGES))
-
-    assert any(at == expected[0] and message.startswith(expected[1]) for at, message in found), found
-
-
-def test_a_later_stage_is_no_beginning(mistakes):
-    lines = STAGES.splitlines(True)
-    text = "".join([lines[0], *lines[5:], *lines[1:5]])
-
-    assert mistakes(text) == [
-        (4, '[stages.second.model] encoder: stage "first" comes later in the file; move it before "second"')
-    ]
-
-
-def test_a_stage_of_a_file_without_stages_is_named(mistakes):
-    text = changed(6, 'use = "fake.tuned"').replace("dropout = 0.25", 'encoder = { stage = "first" }')
-
-    assert mistakes(text) == [(7, '[model] encoder = { stage = "first" }: this file has no [stages]')]
-
-
-def test_a_table_that_looks_like_a_reference_is_none(load):
-    assert load(GOOD, ["data.table={ stage = 'x' }"]).stages[""].data.values["table"] == {"stage": "x"}
 
 
 # Local plugins
@@ -514,29 +295,29 @@ def test_a_local_plugin_is_used_when_allowed(load, mine, tmp_path):
 
 
 def test_a_local_plugin_is_not_run_unless_allowed(mistakes, mine):
-    assert mistakes(mine)[0] == (1, 'plugins: "./mine.py" would run code of yours; allow it: --allow-local-plugins')
+    assert mistakes(mine)[0] == (1, 'plugins: "./mine.py" would run Python code; allow it with --allow-local-plugins')
 
 
 @pytest.mark.parametrize("name", ["../x.py", "/x.py", "a/../../x.py", ".", "\\u0000"])
-def test_a_local_plugin_lies_beside_the_file(mistakes, name):
+def test_a_local_plugin_must_be_in_the_folder_of_the_file(mistakes, name):
     found = mistakes(f'plugins = ["{name}"]\n{GOOD}', allow_local_plugins=True)
 
     assert [line for line, _ in found] == [1]
-    assert found[0][1].endswith("lies outside the folder of the pipeline file")
+    assert found[0][1].endswith("is outside the folder of the pipeline file")
 
 
 @pytest.mark.parametrize("value", ["3", '"./mine.py"', "[3]"])
-def test_plugins_are_a_list_of_names(mistakes, value):
+def test_plugins_must_be_a_list_of_names(mistakes, value):
     ((line, message),) = mistakes(f"plugins = {value}\n{GOOD}")
 
     assert line == 1
-    assert message.endswith(': expected a list such as ["./mine.py"]')
+    assert message.endswith(': expected a list of file names such as ["./mine.py"]')
 
 
-def test_a_broken_local_plugin_is_named_with_all_other_mistakes(load, write):
+def test_a_broken_local_plugin_is_reported_with_all_other_mistakes(changed, load, write):
     write("1 / 0", "broken.py")
 
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(PipelineError, match="is broken: ZeroDivisionError") as caught:
         load('plugins = ["./broken.py"]\n' + changed(7, "dropuot = 1"), allow_local_plugins=True)
 
     assert [problem.line for problem in caught.value.problems] == [1, 8]
@@ -588,7 +369,7 @@ def mutated(draw):
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated())
-def test_no_text_gives_anything_but_an_error_of_ours(fakes, text):
+def test_any_file_is_understood_or_refused_with_our_own_error(fakes, text):
     try:
         pipeline = check_source(source_of_text(text, "x.toml"), fakes)
     except (PipelineError, PluginError, InputError) as error:
@@ -599,7 +380,7 @@ def test_no_text_gives_anything_but_an_error_of_ours(fakes, text):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*tomllib.loads(GOOD), "model.dropout", "trainer.optimizer", "data.path", "data.extra"]), JUNK)
-def test_no_value_of_the_command_line_gives_anything_but_an_error_of_ours(fakes, tmp_path, path, junk):
+def test_any_value_of_the_command_line_is_understood_or_refused_with_our_own_error(fakes, tmp_path, path, junk):
     file = tmp_path / "pipeline.toml"
     file.write_text(GOOD)
 
@@ -620,11 +401,11 @@ def test_a_value_is_shown_as_it_would_be_written(value, text):
     assert shown(value) == text
 
 
-def test_a_type_that_pydantic_does_not_know_takes_anything():
+def test_a_type_that_pydantic_does_not_know_accepts_anything():
     assert adapter(dict[int]).validate_python("anything") == "anything"
 
 
-def test_the_plain_form_is_json_too(load):
+def test_the_plain_form_can_be_written_as_json(load):
     assert json.loads(json.dumps(load(GOOD).plain()))["model"]["dropout"] == 0.25
 
 
@@ -634,53 +415,3 @@ def test_origins_are_known_for_what_the_file_says(load, tmp_path):
     assert str(pipeline.origin(("model", "dropout"))) == f"{tmp_path / 'pipeline.toml'}:7"
     assert str(pipeline.origin(("model", "rate"))) == "--set"
     assert pipeline.origin(("model", "bias")) is None
-
-
-def test_patience_without_evaluators_is_a_mistake(mistakes):
-    text = changed(10, "epochs = 1\npatience = 3").partition("[evaluators")[0]
-
-    assert mistakes(text) == [(11, "[trainer] patience: there are no [evaluators] whose metric could stop growing")]
-
-
-STACK = GOOD.replace('use = "fake.net"\ndropout = 0.25', 'use = "fake.stack"')
-
-
-def stack(*lines):
-    return (
-        "\n".join([*STACK.partition("[trainer]")[0].partition('use = "fake.stack"')[:2], *lines, "[trainer]"])
-        + (STACK.partition("[trainer]")[2])
-    )
-
-
-def test_tables_within_a_table_are_checked_each_at_its_place(mistakes):
-    text = stack("layers = [", '  { size = 3, kind = "a" },', "  { sise = 3 },", '  { kind = "c" },', "]", "first = 3")
-
-    found = [message for _, message in mistakes(text)]
-
-    assert found == [
-        '[model] layers[1].sise: unknown key. Did you mean "size"?',
-        '[model] layers[2].kind = "c": expected one of "a", "b"',
-        "[model] first = 3: expected a table",
-    ]
-
-
-def test_a_key_that_a_table_within_a_table_lacks_is_named(mistakes):
-    found = [message for _, message in mistakes(stack("tiers = [{ height = 2 }, {}]", "first = { wide = 2 }"))]
-
-    assert found == [
-        "[model] tiers[1]: missing key `height`; expected a whole number above 0",
-        "[model] first.wide: unknown key. It takes size, kind.",
-    ]
-
-
-def test_a_default_that_is_a_tuple_is_the_list_that_a_file_would_say(load):
-    assert load(STACK).stages[""].model.values["layers"] == [{"size": 2}]
-
-
-@pytest.mark.parametrize("key", ["patience = 2", 'monitor = "dev/right/accuracy"'])
-def test_an_evaluator_that_does_not_see_the_dev_split_cannot_be_watched(mistakes, key):
-    text = GOOD.replace("[trainer]\n", f"[trainer]\n{key}\n").replace(
-        "[evaluators.right]\n", '[evaluators.right]\nsplits = ["test"]\n'
-    )
-
-    assert "there are no [evaluators]" in mistakes(text)[0][1]

@@ -1,4 +1,4 @@
-"""The schema is draft 4, takes what `check` takes and refuses what an editor should mark."""
+"""The schema is draft 4, accepts what `dlpipe check` accepts and refuses what an editor should mark."""
 
 import json
 import tomllib
@@ -16,13 +16,13 @@ TOP = 'name = "x"\n'
 
 @pytest.fixture(scope="module")
 def schema():
-    # Through JSON, since that is what editors read: tuples become arrays.
+    # Through JSON, which editors read: tuples become arrays.
     return json.loads(json.dumps(pipeline_schema(load_plugins({}))))
 
 
 @pytest.fixture(scope="module")
 def errors(schema):
-    """Return the places at which a pipeline text is wrong."""
+    """Return the paths of the mistakes in a pipeline."""
 
     def errors(text):
         return [
@@ -51,13 +51,13 @@ def keywords(schema):
                 yield from keywords(part)
 
 
-def test_the_schema_uses_no_word_of_newer_drafts(schema):
+def test_the_schema_uses_no_keyword_of_newer_drafts(schema):
     assert not {"const", "prefixItems", "$defs", "if", "then", "examples"} & set(keywords(schema))
     assert '"null"' not in json.dumps(schema)
 
 
 @pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.name)
-def test_every_pipeline_file_is_taken(errors, file):
+def test_every_pipeline_file_is_accepted(errors, file):
     assert errors(file.read_text(encoding="utf-8")) == []
 
 
@@ -73,7 +73,7 @@ def test_every_pipeline_file_is_taken(errors, file):
         '[data]\nuse = "text.iob"\npath = "folder"\n',
     ],
 )
-def test_what_check_takes_is_taken(errors, text):
+def test_what_check_accepts_is_accepted(errors, text):
     assert errors(text if text.startswith("extends") else TOP + text) == []
 
 
@@ -99,7 +99,7 @@ def test_what_check_takes_is_taken(errors, text):
         ("[stages.a.datum]\nx = 1", "stages.a"),
     ],
 )
-def test_a_mistake_is_marked_where_it_stands(errors, text, place):
+def test_a_mistake_is_marked_at_its_place(errors, text, place):
     assert errors(TOP + text) == [place]
 
 
@@ -115,7 +115,7 @@ def properties(schema):
             yield from properties(part)
 
 
-def test_every_default_is_right_by_its_own_schema(schema):
+def test_every_default_is_valid_by_its_own_schema(schema):
     defaults = [(name, part) for name, part in properties(schema) if "default" in part]
 
     assert len(defaults) > 100
@@ -123,7 +123,7 @@ def test_every_default_is_right_by_its_own_schema(schema):
         assert Draft4Validator({**part, "definitions": schema["definitions"]}).is_valid(part["default"]), (name, part)
 
 
-def test_keys_carry_the_texts_of_the_docstrings(schema):
+def test_keys_have_the_descriptions_of_the_docstrings(schema):
     (tagger,) = [table for table in schema["definitions"]["model"]["oneOf"] if table["title"] == "text.rnn_tagger"]
 
     assert tagger["properties"]["hidden_dim"] == {
@@ -136,7 +136,7 @@ def test_keys_carry_the_texts_of_the_docstrings(schema):
     assert "device" not in tagger["properties"]
 
 
-def test_a_trained_model_is_a_reference_and_a_broken_component_takes_any_key(fakes):
+def test_a_trained_model_is_a_reference_and_a_broken_component_accepts_any_key(fakes):
     models = pipeline_schema(fakes)["definitions"]["model"]["oneOf"]
     named = {table["title"]: table for table in models}
 
@@ -147,17 +147,25 @@ def test_a_trained_model_is_a_reference_and_a_broken_component_takes_any_key(fak
     assert gone.is_valid({"use": "fake.gone", "anything": 3})
 
 
-def test_what_dlpipe_gives_is_no_key(schema):
+def test_an_argument_that_dlpipe_provides_is_not_a_key(schema):
     (trainer,) = [table for table in schema["definitions"]["trainer"]["oneOf"] if table["title"] == "core.supervised"]
 
     assert {"batch_size", "epochs", "monitor"} <= set(trainer["properties"])
     assert not {"model", "data", "compute", "seed"} & set(trainer["properties"])
 
 
-def test_a_table_within_a_table_is_told_where_it_stands(fakes):
+def test_a_table_within_a_table_is_described_in_place(fakes):
     models = pipeline_schema(fakes)["definitions"]["model"]["oneOf"]
     layers = next(model for model in models if model["title"] == "fake.stack")["properties"]["layers"]
 
     assert layers["items"]["properties"]["size"]["minimum"] == 0
     assert layers["items"]["additionalProperties"] is False
     assert "$ref" not in json.dumps(layers)
+
+
+def test_the_direction_of_reduce_on_plateau_is_not_a_key(schema):
+    schedules = {table["title"]: table["properties"] for table in schema["definitions"]["schedule"]["oneOf"]}
+
+    assert "factor" in schedules["reduce_on_plateau"]
+    assert "mode" not in schedules["reduce_on_plateau"]
+    assert "mode" in schedules["cyclic"]

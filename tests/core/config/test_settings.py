@@ -3,9 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from dlpipe.config.check import OPTIONS, SETTINGS, adapter
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.config.signatures import read_signature
+from dlpipe.config.tables import OPTIONS, SETTINGS
+from dlpipe.config.values import adapter
 
 
 def accepts(target, key, value):
@@ -17,36 +18,36 @@ def accepts(target, key, value):
 
 
 @pytest.mark.parametrize("name", ["a", "slot-filling", "Run_2.1", "7"])
-def test_a_name_can_be_that_of_a_folder(name):
+def test_a_name_that_can_be_a_folder_is_accepted(name):
     assert accepts(SETTINGS, "name", name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-x", "a/b", "../x", "a b", "a\n", "a\0", "é", 3])
-def test_a_name_leads_out_of_no_folder(name):
+def test_a_name_that_cannot_be_a_folder_is_refused(name):
     assert not accepts(SETTINGS, "name", name)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])
-def test_a_device_is_one_that_torch_knows(device):
+def test_a_device_of_torch_is_accepted(device):
     assert accepts(SETTINGS, "device", device)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu ", 0])
-def test_another_device_is_refused(device):
+def test_any_other_device_is_refused(device):
     assert not accepts(SETTINGS, "device", device)
 
 
 @pytest.mark.parametrize(
     "key", ["epochs", "steps", "log_every", "evaluate_every", "checkpoint_every", "keep", "patience"]
 )
-def test_counts_are_above_0(key):
+def test_a_count_must_be_above_0(key):
     assert accepts(OPTIONS["trainer"], key, 1)
     assert not accepts(OPTIONS["trainer"], key, 0)
     assert not accepts(OPTIONS["trainer"], key, "1")
 
 
 @pytest.mark.parametrize(("target", "options"), [(SETTINGS, Settings(name="x")), (OPTIONS["trainer"], LoopOptions())])
-def test_the_defaults_that_are_read_are_those_that_hold(target, options):
+def test_the_defaults_in_the_signature_are_those_of_the_dataclass(target, options):
     for name, parameter in read_signature(target).parameters.items():
         if not parameter.required:
             assert parameter.default == getattr(options, name)

@@ -1,4 +1,4 @@
-"""Files that extend each other, ``--set``, who said what, and every way a file can be unreadable."""
+"""Files that extend each other, ``--set``, origins of values, and all the ways a file can be unreadable."""
 
 import os
 from pathlib import Path
@@ -27,10 +27,10 @@ optimizer = { use = "adam", lr = 0.1, betas = [0.8, 0.9] }
 
 @pytest.fixture
 def problems():
-    """Return what is wrong with a file, as `PipelineError` writes it, without the folder in front."""
+    """Return the mistakes of a file as `PipelineError` gives them, without the folder."""
 
     def problems(file, assignments=()):
-        with pytest.raises(PipelineError) as caught:
+        with pytest.raises(PipelineError, match=r"\S: ") as caught:  # each message starts with its place
             read_source(file, assignments)
         assert caught.value.exit_code == 2
         return [str(problem).replace(f"{file.parent}{os.sep}", "") for problem in caught.value.problems]
@@ -53,7 +53,7 @@ def test_tables_merge_and_other_values_replace(write):
     assert "extends" not in values
 
 
-def test_another_use_drops_the_parameters_of_the_old_component(write):
+def test_another_use_drops_the_parameters_of_the_former_component(write):
     write(BASE, "base.toml")
     file = write('extends = "base.toml"\n[model]\nuse = "text.feedforward_tagger"\nwindow = 2\n')
 
@@ -71,7 +71,7 @@ def test_the_same_use_keeps_the_parameters(write):
     assert read_source(file).values["model"]["cell"] == "lstm"
 
 
-def test_an_evaluator_may_be_called_use(write):
+def test_an_evaluator_may_be_named_use(write):
     write('[evaluators.use]\nuse = "a.b"\n[evaluators.other]\nuse = "a.c"\n', "base.toml")
     file = write('extends = "base.toml"\n[evaluators.use]\ntop = 2\n')
 
@@ -90,7 +90,7 @@ def test_files_extend_over_several_steps_and_folders(write):
     assert len(source.texts) == 3
 
 
-def test_origins_tell_file_and_line_of_every_value(write):
+def test_the_origin_of_a_value_is_its_file_and_line(write):
     base = write(BASE, "base.toml")
     file = write('extends = "base.toml"\n\n[model]\nhidden_dim = 7\n')
 
@@ -112,22 +112,22 @@ def test_a_path_starts_from_the_folder_of_its_file_or_from_the_working_directory
     assert str(Origin(SET).folder) == "."
 
 
-def test_a_ring_of_files_is_named(write, problems):
+def test_files_that_extend_each_other_in_a_circle_are_reported(write, problems):
     write('name = "x"\nextends = "pipeline.toml"\n', "other.toml")
     file = write('extends = "other.toml"\n')
 
     (problem,) = problems(file)
 
-    assert problem == "other.toml:2: extends itself: pipeline.toml → other.toml → pipeline.toml"
+    assert problem == "other.toml:2: the file extends itself: pipeline.toml → other.toml → pipeline.toml"
 
 
-def test_a_file_that_extends_itself_is_named(write, problems):
+def test_a_file_that_extends_itself_is_reported(write, problems):
     file = write('\nextends = "./pipeline.toml"\n')
 
-    assert problems(file) == ["pipeline.toml:2: extends itself: pipeline.toml → pipeline.toml"]
+    assert problems(file) == ["pipeline.toml:2: the file extends itself: pipeline.toml → pipeline.toml"]
 
 
-def test_a_missing_base_is_named_on_the_line_of_extends_with_the_nearest_file(write, problems):
+def test_a_missing_base_is_reported_at_extends_with_the_nearest_file(write, problems):
     write("", "slot_filling.toml")
     file = write('name = "x"\nextends = "slot_filing.toml"\n')
 
@@ -142,26 +142,26 @@ def test_a_missing_base_is_named_on_the_line_of_extends_with_the_nearest_file(wr
     [
         ('"nowhere/base.toml"', 'extends = "nowhere/base.toml": there is no such pipeline file.'),
         ('"/nowhere/base.toml"', 'extends = "/nowhere/base.toml": there is no such pipeline file.'),
-        ('"."', 'extends = ".": cannot be read: Is a directory'),
-        ('"a\\u0000b"', "cannot be read: embedded null byte"),
-        (f'"{"x" * 5000}"', "cannot be read: File name too long"),
+        ('"."', 'extends = ".": the file cannot be read: Is a directory'),
+        ('"a\\u0000b"', "the file cannot be read: embedded null byte"),
+        (f'"{"x" * 5000}"', "the file cannot be read: File name too long"),
         ("3", "extends = 3: expected a file name"),
-        ("{ a = 1 }", "extends = {'a': 1}: expected a file name"),
+        ("{ a = 1 }", 'extends = {"a": 1}: expected a file name'),
     ],
 )
-def test_a_base_that_cannot_be_read_is_named_on_the_line_of_extends(write, problems, value, expected):
+def test_a_base_that_cannot_be_read_is_reported_at_extends(write, problems, value, expected):
     (problem,) = problems(write(f'name = "x"\nextends = {value}\n'))
 
     assert problem.startswith("pipeline.toml:2: ")
     assert problem.endswith(expected)
 
 
-def test_a_mistake_in_the_base_is_named_there(write, problems):
+def test_a_mistake_in_the_base_is_reported_there(write, problems):
     write("\na = = 1\n", "base.toml")
 
     (problem,) = problems(write('extends = "base.toml"\n'))
 
-    assert problem.startswith("base.toml:2: is not TOML: ")
+    assert problem.startswith("base.toml:2: not valid TOML: ")
 
 
 # --set
@@ -185,21 +185,21 @@ def test_a_mistake_in_the_base_is_named_there(write, problems):
         ("nan-ish", "nan-ish"),
     ],
 )
-def test_a_value_is_toml_or_else_a_text(write, text, value):
+def test_a_value_is_toml_or_else_a_string(write, text, value):
     source = read_source(write(BASE), [f"model.new={text}"])
 
     assert source.values["model"]["new"] == value
     assert source.origins[("model", "new")] == Origin(SET)
 
 
-def test_set_wins_over_the_file_and_later_over_earlier(write):
+def test_set_takes_precedence_over_the_file_and_over_an_earlier_set(write):
     source = read_source(write(BASE), ["model.hidden_dim=7", "model.hidden_dim=9", "name=new"])
 
     assert source.values["model"]["hidden_dim"] == 9
     assert source.values["name"] == "new"
 
 
-def test_set_makes_tables_that_are_not_there(write):
+def test_set_creates_missing_tables(write):
     source = read_source(write(BASE), ["evaluators.slots.use=text.slot_f1", "name.part=3"])
 
     assert source.values["evaluators"] == {"slots": {"use": "text.slot_f1"}}
@@ -216,7 +216,7 @@ def test_set_of_another_use_drops_the_old_parameters_and_keeps_the_line_of_the_t
     assert source.origin(("model", "missing")) == Origin(str(file), 3)
 
 
-def test_set_values_that_are_wrong_are_all_named(write, problems):
+def test_all_wrong_set_values_are_reported(write, problems):
     assignments = ["epochs", "=3", "a=" + "[" * 10_000, "b=" + "9" * 5000, "c=99999999999999999999"]
 
     found = problems(write(BASE), assignments)
@@ -225,7 +225,7 @@ def test_set_values_that_are_wrong_are_all_named(write, problems):
         '--set: "=3": expected PATH=VALUE, such as trainer.epochs=3',
         '--set: "epochs": expected PATH=VALUE, such as trainer.epochs=3',
         "--set: 99999999999999999999… is a whole number of more than 64 bits",
-        "--set: [[[[[[[[[[[[[[[[[[[[… nests deeper than 20 levels",
+        "--set: [[[[[[[[[[[[[[[[[[[[… is nested more than 20 levels deep",
     ]
 
 
@@ -236,14 +236,14 @@ def test_set_values_that_are_wrong_are_all_named(write, problems):
     ("text", "expected"),
     [
         (b"a = 1\n\nb = '\xff'\n", ["pipeline.toml:3: byte 0xff at offset 12 is not UTF-8; save the file as UTF-8"]),
-        (b"a = 1\nb = '\0'\n", ["pipeline.toml:2: holds a NUL byte: not TOML"]),
-        ("a = 1\n" * 200_000, [f"pipeline.toml: is too long; a pipeline has {MAX_BYTES:,} bytes at most"]),
-        ("\nb = " + "[" * 10_000, ["pipeline.toml:2: nests deeper than 20 levels"]),
-        ("\nb = " + "[" * 10_000 + "]" * 10_000, ["pipeline.toml:2: nests deeper than 20 levels"]),
-        (".".join("a" * 100_000) + " = 1", ["pipeline.toml:1: nests deeper than 20 levels"]),
-        ("a = 1\nb = \n", ["pipeline.toml:2: is not TOML: Invalid value"]),
-        ("a = 1\n\nb = [\n", ["pipeline.toml:4: is not TOML: Invalid value"]),
-        ("a = 1\nb = [1\n", ["pipeline.toml:3: is not TOML: Unclosed array"]),
+        (b"a = 1\nb = '\0'\n", ["pipeline.toml:2: not valid TOML: character 11 is NUL"]),
+        ("a = 1\n" * 200_000, [f"pipeline.toml: the file is too long; a pipeline has at most {MAX_BYTES:,} bytes"]),
+        ("\nb = " + "[" * 10_000, ["pipeline.toml:2: nested more than 20 levels deep"]),
+        ("\nb = " + "[" * 10_000 + "]" * 10_000, ["pipeline.toml:2: nested more than 20 levels deep"]),
+        (".".join("a" * 100_000) + " = 1", ["pipeline.toml:1: nested more than 20 levels deep"]),
+        ("a = 1\nb = \n", ["pipeline.toml:2: not valid TOML: Invalid value"]),
+        ("a = 1\n\nb = [\n", ["pipeline.toml:4: not valid TOML: Invalid value"]),
+        ("a = 1\nb = [1\n", ["pipeline.toml:3: not valid TOML: Unclosed array"]),
         (
             "a = 1\nb = 2\na = 3\n[t]\nx = 1\n[t]\nx = 2\n",
             [
@@ -255,7 +255,7 @@ def test_set_values_that_are_wrong_are_all_named(write, problems):
         (
             "a = foo\nb = 1\nb = 2\n",
             [
-                "pipeline.toml:1: is not TOML: Invalid value",
+                "pipeline.toml:1: not valid TOML: Invalid value",
                 "pipeline.toml:3: `b` is given twice, first on line 2; remove one",
             ],
         ),
@@ -264,14 +264,14 @@ def test_set_values_that_are_wrong_are_all_named(write, problems):
     ],
     ids=lambda value: None if isinstance(value, list) else repr(value[:12]),
 )
-def test_a_file_that_is_no_toml_is_refused_with_its_line(write, problems, text, expected):
+def test_a_file_that_is_not_toml_is_refused_with_its_line(write, problems, text, expected):
     assert problems(write(text)) == expected
 
 
 def test_a_number_of_thousands_of_digits_is_refused(write, problems):
     (problem,) = problems(write("a = " + "9" * 5000))
 
-    assert problem.startswith("pipeline.toml: is not TOML: Exceeds the limit")
+    assert problem.startswith("pipeline.toml: not valid TOML: Exceeds the limit")
 
 
 def test_a_byte_order_mark_and_crlf_are_read(write):
@@ -281,40 +281,48 @@ def test_a_byte_order_mark_and_crlf_are_read(write):
     assert source.origin(("model", "use")).line == 4
 
 
-def test_a_missing_file_is_named_with_the_nearest_one(write, problems):
+def test_a_missing_file_is_reported_with_the_nearest_one(write, problems):
     write("", "slot_filling.toml")
     file = write("", "x.toml").with_name("slot_filing.toml")
 
     assert problems(file) == ['slot_filing.toml: there is no such pipeline file. Did you mean "slot_filling.toml"?']
 
 
-def test_a_file_in_a_folder_that_is_missing_is_named(tmp_path, problems):
+@pytest.mark.parametrize("name", ["slot_filing", "slot_filing.toml", "slot_filling.toml"])
+def test_a_missing_file_is_reported_with_the_nearest_pipeline_of_dlpipe(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(PipelineError, match='there is no such pipeline file. Did you mean "slot_filling"\\?'):
+        read_source(name)
+
+
+def test_a_file_in_a_missing_folder_is_reported(tmp_path, problems):
     assert problems(tmp_path / "no" / "x.toml") == ["x.toml: there is no such pipeline file."]
 
 
-def test_a_folder_is_no_file(tmp_path, problems):
+def test_a_folder_is_not_a_file(tmp_path, problems):
     folder = tmp_path / "folder"
     folder.mkdir()
 
-    assert problems(folder) == ["folder: cannot be read: Is a directory"]
+    assert problems(folder) == ["folder: the file cannot be read: Is a directory"]
 
 
-def test_a_link_to_itself_is_no_file(tmp_path, problems):
+def test_a_link_to_itself_is_not_a_file(tmp_path, problems):
     link = tmp_path / "loop.toml"
     link.symlink_to(link)
 
-    assert problems(link) == ["loop.toml: cannot be read: Too many levels of symbolic links"]
+    assert problems(link) == ["loop.toml: the file cannot be read: Too many levels of symbolic links"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_is_named(write, problems):
+def test_an_unreadable_file_is_reported(write, problems):
     file = write("a = 1")
     file.chmod(0)
 
-    assert problems(file) == ["pipeline.toml: cannot be read: Permission denied"]
+    assert problems(file) == ["pipeline.toml: the file cannot be read: Permission denied"]
 
 
-def test_what_cannot_be_opened_is_named_with_the_reason(write, problems, monkeypatch):
+def test_a_file_that_cannot_be_opened_is_reported_with_the_reason(write, problems, monkeypatch):
     file = write("a = 1")
 
     def refuse(*_, **__):
@@ -322,12 +330,12 @@ def test_what_cannot_be_opened_is_named_with_the_reason(write, problems, monkeyp
 
     monkeypatch.setattr(type(file), "open", refuse)
 
-    assert problems(file) == ["pipeline.toml: cannot be read: Permission denied"]
+    assert problems(file) == ["pipeline.toml: the file cannot be read: Permission denied"]
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
 def test_a_device_without_end_is_not_read_to_its_end():
-    with pytest.raises(PipelineError, match="is too long"):
+    with pytest.raises(PipelineError, match="the file is too long"):
         read_source("/dev/zero")
 
 
@@ -363,7 +371,7 @@ def test_a_path_is_written_as_a_person_would(path, text):
     assert dotted(path) == text
 
 
-def test_a_path_is_shortened_where_that_is_shorter(tmp_path, monkeypatch):
+def test_a_path_is_relative_to_the_working_directory_if_that_is_shorter(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     assert relative(tmp_path / "runs" / "x") == str(Path("runs", "x"))

@@ -1,4 +1,4 @@
-"""Every key of a TOML text is found on the line where it stands."""
+"""Every key of a TOML text is found on its line."""
 
 import tomllib
 
@@ -66,7 +66,7 @@ def test_a_text_that_is_not_toml_neither_crashes_nor_hangs(text):
 
 
 @given(st.text("ab.=[]{}\"'\\#,1 \n", max_size=30))
-def test_what_tomllib_reads_is_found_and_holds_nothing_twice(text):
+def test_everything_that_tomllib_reads_is_found_once(text):
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -174,10 +174,10 @@ def test_a_text_without_keys_has_none(text):
         ("[a.b]\n[a]\n", []),
         ("[[r]]\n[r.s]\n[[r]]\n[r.s]\n", []),
         ('a = ["x" "y"]\n', []),
-        ("a = 1\n= = =\na = 2\n", []),  # nothing behind what is no TOML is believed
+        ("a = 1\n= = =\na = 2\n", []),  # nothing after a syntax error counts
     ],
 )
-def test_keys_that_are_given_twice_are_found(text, expected):
+def test_repeated_keys_are_found(text, expected):
     assert repeated_keys(text) == expected
 
 
@@ -192,14 +192,14 @@ def test_keys_that_are_given_twice_are_found(text, expected):
         ("b = " + "[\n" * 30, 1 + MAX_DEPTH - 1),
     ],
 )
-def test_what_nests_too_deep_is_refused_on_its_line(text, line):
-    with pytest.raises(TooDeep, match=f"nests deeper than {MAX_DEPTH} levels") as caught:
+def test_text_that_is_nested_too_deeply_is_refused_at_its_line(text, line):
+    with pytest.raises(TooDeep, match=f"nested more than {MAX_DEPTH} levels deep") as caught:
         key_lines(text)
 
     assert caught.value.line == line
 
 
-def test_what_nests_as_deep_as_allowed_is_read():
+def test_text_that_is_nested_as_deeply_as_allowed_is_read():
     text = ".".join("a" * MAX_DEPTH) + " = 1\nb = " + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
 
     assert ("a",) * MAX_DEPTH in key_lines(text)

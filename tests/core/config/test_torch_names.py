@@ -1,4 +1,4 @@
-"""The tables of names are those of the torch that is installed."""
+"""The names are those of the installed torch."""
 
 import inspect
 
@@ -7,7 +7,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from dlpipe.config.signatures import read_signature
-from dlpipe.config.torch_names import CHOICES, GIVEN, OPTIMIZERS, SCHEDULES, TOTAL_STEPS
+from dlpipe.config.torch_names import CHOICES, OPTIMIZERS, SCHEDULES, TOTAL_STEPS, provided_by_trainer
 
 #: These take functions or other schedules, which no TOML value can be.
 NEED_CODE = {"LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"}
@@ -36,14 +36,27 @@ def test_every_schedule_of_torch_that_needs_no_code_has_a_name():
     assert found == set(SCHEDULES.values())
 
 
-@pytest.mark.parametrize("kind", CHOICES)
-def test_the_names_are_in_alphabetical_order(kind):
-    assert list(CHOICES[kind]) == sorted(CHOICES[kind])
+def test_the_names_are_in_alphabetical_order_after_the_most_common():
+    common, others = list(OPTIMIZERS)[:4], list(OPTIMIZERS)[4:]
+
+    assert common == ["adam", "adamw", "sgd", "rmsprop"]
+    assert others == sorted(others)
+    assert list(SCHEDULES) == sorted(SCHEDULES)
 
 
-def test_what_the_trainer_gives_is_asked_for_by_torch():
-    asked = {
-        name for table in CHOICES.values() for target in table.values() for name in read_signature(target).parameters
-    }
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_parameters_that_the_trainer_sets_are_parameters_of_torch(choice):
+    parameters = {name for target in CHOICES[choice].values() for name in read_signature(target).parameters}
 
-    assert asked >= GIVEN | TOTAL_STEPS
+    for name in CHOICES[choice]:
+        assert set(provided_by_trainer(choice, name)) <= parameters
+
+
+def test_the_numbers_of_steps_that_the_trainer_sets_are_parameters_of_torch():
+    parameters = {name for target in SCHEDULES.values() for name in read_signature(target).parameters}
+
+    assert parameters >= TOTAL_STEPS
+
+
+def test_the_direction_is_set_by_the_trainer_for_reduce_on_plateau_only():
+    assert [name for name in SCHEDULES if "mode" in provided_by_trainer("schedule", name)] == ["reduce_on_plateau"]

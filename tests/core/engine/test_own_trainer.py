@@ -266,7 +266,7 @@ def test_show_tells_how_a_trained_run_is_used(project):
     [
         (["--episodes", "no"], "--episodes no: expected a whole number above 0"),
         (["--style", "loud"], '--style loud: expected one of "bold", "shy"'),
-        (["leave taipei", "--aloud"], r"--aloud is for \S+ without items; leave out either"),
+        (["leave taipei", "--aloud"], r"--aloud cannot be combined with items of \S+; leave out --aloud or the items"),
         (["--output", "nowhere/x.txt"], "nowhere/x.txt cannot be used: No such file or directory"),
         (["--checkpoint", "worst"], 'checkpoint "worst": expected best, last or one of the steps 15, 20'),
         (["--stage", "second"], "world has no stage 'second'; it has only one, without a name"),
@@ -296,4 +296,4 @@ def test_an_application_may_take_items(project):
     missing = dlpipe("predict", folder, "hello")
 
     assert [json.loads(line)["said"] for line in said.output.splitlines()] == ["hello!", "you!"]
-    assert str(missing.exception) == "missing option --mark: expected text"
+    assert str(missing.exception) == "missing option --mark: expected a string"

@@ -1,4 +1,4 @@
-"""Good plugins are asked once; each kind of bad one is named with its cause and harms no other."""
+"""Good plugins are asked once; each kind of bad one is reported with its cause and affects no other."""
 
 import sys
 from importlib import metadata
@@ -25,7 +25,7 @@ def only(registry: Registry):
     return plugin.status, plugin.cause
 
 
-# Good ones
+# Good plugins
 
 
 def test_a_plugin_offers_its_components_under_its_namespace(entry_point):
@@ -62,7 +62,7 @@ def test_the_installed_plugins_are_all_fine():
     assert registry.plugins[0].namespace == "core"
 
 
-# Broken ones
+# Broken plugins
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,20 @@ def test_the_installed_plugins_are_all_fine():
         ("raise SystemExit('bye')", "SystemExit: bye"),
         ("@hookimpl\ndef dlpipe_modles(): return []", "unknown hook 'dlpipe_modles'. Did you mean \"dlpipe_models\"?"),
         ("def dlpipe_models(): return []", "dlpipe_models() is missing the @hookimpl decorator"),
-        ("@hookimpl(wrapper=True)\ndef dlpipe_models(): yield", "dlpipe_models() is a wrapper; dlpipe's hooks take"),
-        ("@hookimpl(hookwrapper=True)\ndef dlpipe_models(): yield", "dlpipe_models() is a wrapper;"),
+        (
+            "@hookimpl(wrapper=True)\ndef dlpipe_models(): yield",
+            "dlpipe_models() is a hook wrapper; dlpipe calls plain",
+        ),
+        ("@hookimpl(hookwrapper=True)\ndef dlpipe_models(): yield", "dlpipe_models() is a hook wrapper;"),
         (
             "@hookimpl\ndef dlpipe_models(*, config): return []",
-            "dlpipe_models() has the argument config: expected plain positional ones, no default",
+            "dlpipe_models() has the argument config: expected positional arguments without defaults",
         ),
         ("@hookimpl\ndef dlpipe_models(config=3): return []", "dlpipe_models() has the argument config=3: expected"),
         ("@hookimpl\ndef dlpipe_models(*rest): return []", "dlpipe_models() has the argument *rest: expected"),
         (
             "@hookimpl\ndef dlpipe_models(config): return []",
-            "dlpipe_models() has the argument 'config'; this hook offers: none",
+            "dlpipe_models() has the argument 'config'; this hook provides: none",
         ),
         (models("return None"), "dlpipe_models() returned None; expected a list of ModelSpec records"),
         (models("return ModelSpec('a', ':A', '')"), "TypeError: 'ModelSpec' object is not iterable"),
@@ -94,7 +97,7 @@ def test_the_installed_plugins_are_all_fine():
         (models("raise KeyError('x')"), "KeyError: 'x'"),
     ],
 )
-def test_a_broken_plugin_is_named_with_the_cause_and_others_stay(entry_point, code, cause):
+def test_a_broken_plugin_is_reported_with_its_cause_and_the_others_stay(entry_point, code, cause):
     registry = load_plugins({}, [entry_point("bad", code), entry_point("good", GOOD), CORE])
 
     assert [(plugin.namespace, plugin.status) for plugin in registry.plugins] == [
@@ -110,16 +113,16 @@ def test_a_broken_plugin_is_named_with_the_cause_and_others_stay(entry_point, co
 @pytest.mark.parametrize(
     ("api", "cause"),
     [
-        ("(1, 1)", "needs plugin API 1.1, this dlpipe offers 1.0; upgrade dlpipe"),
-        ("(2, 0)", "needs plugin API 2.0, this dlpipe offers 1.0; upgrade dlpipe"),
-        ("(0, 9)", "is written for plugin API 0.9, this dlpipe offers 1.0; upgrade the plugin"),
+        ("(1, 1)", "it needs plugin API 1.1, this dlpipe provides 1.0; upgrade dlpipe"),
+        ("(2, 0)", "it needs plugin API 2.0, this dlpipe provides 1.0; upgrade dlpipe"),
+        ("(0, 9)", "it was written for plugin API 0.9, this dlpipe provides 1.0; upgrade the plugin"),
         ("'1.0'", "DLPIPE_API is '1.0'; expected two whole numbers such as (1, 0)"),
         ("(1,)", "DLPIPE_API is (1,); expected two whole numbers such as (1, 0)"),
         ("(1, '0')", "DLPIPE_API is (1, '0'); expected two whole numbers such as (1, 0)"),
         ("None", "DLPIPE_API is None; expected"),
     ],
 )
-def test_another_api_is_refused_before_any_hook_is_looked_at(entry_point, api, cause):
+def test_another_api_is_refused_before_any_hook_is_checked(entry_point, api, cause):
     registry = load_plugins({}, [entry_point("other", f"DLPIPE_API = {api}\ndef dlpipe_unknown(): ...")])
 
     assert only(registry)[0] == "incompatible"
@@ -133,7 +136,7 @@ def test_the_same_api_is_fine(entry_point):
 # Conflicts
 
 
-def test_two_distributions_with_one_namespace_are_both_named_and_neither_is_used(entry_point):
+def test_of_two_distributions_with_one_namespace_neither_is_used(entry_point):
     first = entry_point("vision", GOOD, distribution="one-vision")
     second = entry_point("vision", GOOD, distribution="other-vision")
 
@@ -141,19 +144,19 @@ def test_two_distributions_with_one_namespace_are_both_named_and_neither_is_used
 
     assert only(registry) == (
         "conflict",
-        "namespace 'vision' is claimed by one-vision 1.0 and other-vision 1.0; uninstall one",
+        "the namespace 'vision' is claimed by one-vision 1.0 and other-vision 1.0; uninstall one of them",
     )
     assert registry.components["model"] == {}
     assert registry.why_missing("model", "vision.net")[1]
 
 
-def test_nobody_takes_the_namespace_of_the_core(entry_point):
+def test_a_plugin_cannot_take_the_namespace_of_the_core(entry_point):
     registry = load_plugins({}, [entry_point("core", GOOD, distribution="intruder"), CORE])
 
     assert "run" in registry.components["command"]
     assert registry.find("model", "core.net") is None
     assert registry.warnings == [
-        "plugin 'core' (intruder 1.0) is conflict: the namespace 'core' is dlpipe's own; it needs another name"
+        "plugin 'core' (intruder 1.0) is in conflict: the namespace 'core' belongs to dlpipe; rename the entry point"
     ]
     assert registry.why_missing("trainer", "core.supervisd") == (
         'no plugin offers this trainer. Did you mean "core.supervised"?',
@@ -161,7 +164,7 @@ def test_nobody_takes_the_namespace_of_the_core(entry_point):
     )
 
 
-def test_a_command_of_dlpipe_wins_over_one_of_a_plugin(entry_point):
+def test_a_command_of_dlpipe_takes_precedence_over_one_of_a_plugin(entry_point):
     code = (
         '@hookimpl\ndef dlpipe_commands():\n    return [CommandSpec("run", ":run", ""), CommandSpec("fly", ":fly", "")]'
     )
@@ -175,7 +178,7 @@ def test_a_command_of_dlpipe_wins_over_one_of_a_plugin(entry_point):
     assert warning.startswith("command 'run' of plugin 'a_first' (dlpipe-a_first 1.0) is not used: plugin 'core' (")
 
 
-# The environment
+# Environment variables
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,7 @@ def test_a_command_of_dlpipe_wins_over_one_of_a_plugin(entry_point):
         ({"DLPIPE_PLUGINS": "good", "DLPIPE_DISABLE_PLUGINS": "good"}, {"core"}),
     ],
 )
-def test_the_environment_chooses_plugins(entry_point, environ, loaded):
+def test_environment_variables_select_plugins(entry_point, environ, loaded):
     registry = load_plugins(environ, [CORE, entry_point("good", GOOD), entry_point("other", GOOD)])
 
     assert {plugin.namespace for plugin in registry.plugins if plugin.status == "ok"} == loaded
@@ -199,20 +202,20 @@ def test_the_environment_chooses_plugins(entry_point, environ, loaded):
     assert registry.warnings == []
 
 
-def test_a_disabled_plugin_is_not_even_imported(entry_point):
+def test_a_disabled_plugin_is_not_imported(entry_point):
     point = entry_point("good", GOOD)
 
     registry = load_plugins({"DLPIPE_PLUGINS": ""}, [point])
 
     assert point.value not in sys.modules
     assert registry.why_missing("model", "good.net") == (
-        "plugin 'good' (dlpipe-good 1.0) is disabled: switched off by the environment",
+        "plugin 'good' (dlpipe-good 1.0) is disabled: DLPIPE_PLUGINS does not name it",
         True,
     )
 
 
 @pytest.mark.parametrize("variable", ["DLPIPE_PLUGINS", "DLPIPE_DISABLE_PLUGINS"])
-def test_a_misspelt_name_in_the_environment_is_named(entry_point, variable):
+def test_a_misspelt_name_in_an_environment_variable_is_reported(entry_point, variable):
     registry = load_plugins({variable: "vison"}, [CORE, entry_point("vision", GOOD)])
 
     assert registry.warnings == [f"{variable} names 'vison', which is not installed. Did you mean \"vision\"?"]
@@ -226,14 +229,14 @@ def test_a_misspelt_name_in_the_environment_is_named(entry_point, variable):
     [
         ("model", "good.nett", 'no plugin offers this model. Did you mean "good.net"?', False),
         ("model", "nett", "no plugin offers this model.", False),
-        ("data", "good.net", "good.net is a model, not a data.", False),
+        ("data", "good.net", "good.net is a model, not a data component.", False),
         ("model", "goood.net", "has the namespace 'goood' (installed: core, good). Did you mean \"good.net\"?", False),
         ("model", "goood.zzzzzzzz", '(installed: core, good). Did you mean "good"?', False),
         ("model", "vision.cnn", "no installed plugin has the namespace 'vision' (installed: core, good).", True),
         ("model", "bad.net", "plugin 'bad' (dlpipe-bad 1.0) is broken: ZeroDivisionError: division by zero", True),
     ],
 )
-def test_why_a_component_is_missing_is_told(entry_point, kind, name, reason, blame):
+def test_the_reason_for_a_missing_component_is_given(entry_point, kind, name, reason, blame):
     registry = load_plugins({}, [CORE, entry_point("good", GOOD), entry_point("bad", "1 / 0")])
 
     found, plugin_to_blame = registry.why_missing(kind, name)
@@ -247,7 +250,7 @@ def test_why_a_component_is_missing_is_told(entry_point, kind, name, reason, bla
 
 @pytest.fixture
 def local(tmp_path, monkeypatch):
-    """Write a plugin file; what it leaves in `sys.modules` goes with the test."""
+    """Write a plugin file; its module is removed from `sys.modules` after the test."""
 
     def local(code, name="mine.py"):
         path = tmp_path / name
@@ -270,7 +273,7 @@ def test_a_local_file_is_a_plugin_named_after_it(local):
     assert load_target(offer.spec.target).__name__ == "Net"
 
 
-def test_a_local_file_that_was_loaded_before_is_left_as_it_is(local):
+def test_a_local_file_is_loaded_once(local):
     registry, path = Registry(), local(GOOD)
 
     load_local_plugin(registry, path)
@@ -280,7 +283,7 @@ def test_a_local_file_that_was_loaded_before_is_left_as_it_is(local):
     assert registry.warnings == []
 
 
-def test_a_local_file_does_not_take_the_namespace_of_another(local, entry_point):
+def test_a_local_file_cannot_take_a_namespace_in_use(local, entry_point):
     registry = load_plugins({}, [entry_point("mine", GOOD)])
 
     with pytest.raises(PluginError, match="mine.py: the namespace 'mine' is taken by dlpipe-mine 1.0; rename the file"):
@@ -292,16 +295,16 @@ def test_a_local_file_does_not_take_the_namespace_of_another(local, entry_point)
     [
         ("1 / 0", "is broken: ZeroDivisionError: division by zero"),
         ("x = (", "is broken: SyntaxError: '\\(' was never closed"),
-        ("DLPIPE_API = (9, 0)", "is incompatible: needs plugin API 9.0"),
+        ("DLPIPE_API = (9, 0)", "is incompatible: it needs plugin API 9.0"),
     ],
 )
-def test_a_local_file_that_is_no_plugin_is_an_error(local, code, cause):
+def test_a_local_file_that_is_not_a_plugin_is_an_error(local, code, cause):
     with pytest.raises(PluginError, match=cause):
         load_local_plugin(Registry(), local(code))
 
 
 @pytest.mark.parametrize("name", ["missing.py", "text.txt", "folder"])
-def test_what_is_no_python_file_is_an_error(tmp_path, name):
+def test_a_local_plugin_must_be_a_python_file(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.txt").write_text("")
 
@@ -340,16 +343,20 @@ def test_the_callbacks_of_a_run_are_called_and_no_others():
             "unknown hook 'dlpipe_run_ends'. Did you mean \"dlpipe_run_end\"",
         ),
         ("dlpipe_run_end", lambda self: None, r"dlpipe_run_end\(\) is missing the @hookimpl decorator"),
-        ("dlpipe_run_end", hookimpl(lambda self, epoch: None), "argument 'epoch'; this hook offers: run, step"),
-        ("dlpipe_run_end", hookimpl(lambda self, step=0: None), "has the argument step=0: expected plain positional"),
+        ("dlpipe_run_end", hookimpl(lambda self, epoch: None), "argument 'epoch'; this hook provides: run, step"),
+        (
+            "dlpipe_run_end",
+            hookimpl(lambda self, step=0: None),
+            "has the argument step=0: expected positional arguments",
+        ),
     ],
 )
-def test_a_callback_with_a_hook_that_would_never_be_called_is_refused(name, function, cause):
+def test_a_callback_with_a_hook_that_cannot_be_called_is_refused(name, function, cause):
     callback = type("Mine", (), {name: function})()
 
     with pytest.raises(PluginError, match=cause):
         lifecycle_manager({"mine": callback})
 
 
-def test_records_tell_their_kind():
+def test_specs_have_their_kind():
     assert (ModelSpec.kind, CallbackSpec.kind, CommandSpec.kind) == ("model", "callback", "command")

@@ -19,7 +19,7 @@ def test_json_is_written_whole_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"is not a run folder: it has no data.json; expected a folder that `dlpipe run` has made"),
+        (None, r"is not a run folder: it has no data.json; expected a folder created by `dlpipe run`"),
         (b"{", r"data.json cannot be read: Expecting property name"),
         (b"\xff", r"data.json cannot be read: 'utf-8' codec can't decode"),
         (b"[1]", r"data.json holds a list; expected an object"),

@@ -207,7 +207,7 @@ def test_trials_can_be_counted_without_a_check(write):
         ),
         (
             '[sweep]\n"model.dropout" = [0.1, 1.5]\n',
-            '2: [model] dropout = 1.5: expected a number at least 0 and at most 1 (trial "1.5")',
+            '2: [model] dropout = 1.5: expected a number from 0 to 1 (trial "1.5")',
         ),
     ],
 )

@@ -1,0 +1,164 @@
+"""Checking the keys of one table against the signature of the component that it selects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from dlpipe.config.defaults import Computed
+from dlpipe.config.pipeline import Reference
+from dlpipe.config.report import Report, key_at, table_at
+from dlpipe.config.signatures import Parameter
+from dlpipe.config.source import SET, Origin, dotted
+from dlpipe.config.tables import choice_keys
+from dlpipe.config.toml_lines import KeyPath
+from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
+from dlpipe.config.values import adapter, mistakes
+from dlpipe.fields import ModelReference, describe
+from dlpipe.messages import nearest, shown
+
+#: A message lists all keys of a table if there are at most this many.
+MAX_LISTED = 12
+
+
+@dataclass(frozen=True)
+class TableChecker:
+    """Checks the keys of one table.
+
+    Args:
+        path: of the table in the file; () for the top of the file.
+        selected: what the keys belong to, such as ``text.rnn_tagger`` or ``optimizer adam``.
+        known: the keys that the table takes.
+        renamed: former keys and their current names; dotted for keys of tables within the table.
+        owners: other places of the file (``[trainer]``) and the keys that belong there.
+    """
+
+    report: Report
+    path: KeyPath
+    selected: str
+    known: Mapping[str, Parameter]
+    renamed: Mapping[str, str]
+    owners: Sequence[tuple[str, Iterable[str]]]
+
+    def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Reference]]:
+        """Check all keys; return the values, defaults included, and the references to trained models."""
+        values = {
+            key: self._default(parameter)
+            for key, parameter in self.known.items()
+            if not parameter.required and not isinstance(parameter.kind, ModelReference)
+        }
+        references: dict[str, Reference] = {}
+        for key, value in given.items():
+            path = (*self.path, key)
+            if key not in self.known:
+                self.unknown(key)
+            elif isinstance(self.known[key].kind, ModelReference):
+                if reference := self._reference(value, path):
+                    references[key] = reference
+            elif choice := self.known[key].choice:
+                values[key] = self._choice(choice, value, path)
+            else:
+                values[key] = self._value(value, self.known[key].kind, path)
+        return values, references
+
+    def missing(self, given: Mapping[str, Any]) -> list[Parameter]:
+        """Return the required parameters that are not given, neither by their current nor by a former name."""
+        known_as = {*given, *(self.renamed[key] for key in given if key in self.renamed)}
+        return [parameter for name, parameter in self.known.items() if parameter.required and name not in known_as]
+
+    def report_missing(self, parameter: Parameter) -> None:
+        """Report a required key that is not given."""
+        expected = describe(parameter.kind)
+        self.report.add(
+            self.path, f"{table_at(self.path)} missing key `{parameter.name}` of {self.selected}: expected {expected}"
+        )
+
+    def unknown(self, key: str) -> None:
+        """Report a key that the table does not take, with the next step."""
+        path = (*self.path, key)
+        if key in self.renamed:
+            self.report.add(path, f"{key_at(path)}: was renamed to {self.renamed[key]}")
+            return
+        here = table_at(self.path)
+        for place, keys in self.owners:
+            if key in keys and place != here:
+                self.report.add(path, f"`{key}` belongs to {place}, not to {here}")
+                return
+        hint = nearest(key, self.known)
+        if not hint and len(self.known) <= MAX_LISTED:
+            hint = f" It takes {', '.join(self.known) or 'no keys'}."
+        self.report.add(path, f"{key_at(path)}: unknown key of {self.selected}.{hint}")
+
+    def _default(self, parameter: Parameter) -> Any:
+        default = parameter.default
+        if parameter.choice and isinstance(default, dict):
+            return self._choice(parameter.choice, default, ())
+        if isinstance(default, tuple):  # as if the file gave it: a list
+            default = adapter(parameter.kind).validate_python(list(default))
+        return self._absolute(default, Origin(SET).folder)
+
+    def _value(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        try:
+            checked = adapter(kind).validate_python(value)
+        except pydantic.ValidationError as error:
+            for inner, message in mistakes(error, kind, value).items():
+                former = dotted(tuple(part for part in (path[-1], *inner) if isinstance(part, str)))
+                if former in self.renamed:
+                    message = f": was renamed to {self.renamed[former]}"
+                self.report.add((*path, *inner), f"{key_at(path, *inner)}{message}")
+            return None
+        try:
+            return self._absolute(checked, self.report.source.origin(path).folder)
+        except RuntimeError:
+            self.report.add(path, f"{key_at(path)} = {shown(str(value))}: no such user")
+            return None
+
+    def _absolute(self, value: Any, folder: Path) -> Any:
+        """Make the paths in a value absolute; relative ones start from the folder of the file that gave them."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._absolute(part, folder) for part in value)
+        return (folder / value.expanduser()).absolute() if isinstance(value, Path) else value
+
+    def _choice(self, choice: str, value: Any, path: KeyPath) -> Any:
+        """Check a table that selects an optimizer or a schedule of torch by name."""
+        names = CHOICES[choice]
+        if not isinstance(value, dict) or not isinstance(value.get("use"), str):
+            example = next(iter(names))
+            self.report.add(path, f'{key_at(path)} = {shown(value)}: expected a table such as {{ use = "{example}" }}')
+            return None
+        name = value["use"]
+        if name not in names:
+            hint = nearest(name, names) or f" There are {', '.join(names)}."
+            self.report.add((*path, "use"), f"{key_at(path)} use = {shown(name)}: unknown {choice}.{hint}")
+            return None
+        given = {key: part for key, part in value.items() if key != "use"}
+        for key, reason in provided_by_trainer(choice, name).items():
+            if key in given:
+                self.report.add((*path, key), f"{key_at((*path, key))} = {shown(given.pop(key))}: {reason}")
+        inner = replace(self, path=path, selected=f"{choice} {name}", known=choice_keys(choice, name), renamed={})
+        values, _ = inner.check(given)
+        for parameter in inner.missing(given):
+            if parameter.name not in TOTAL_STEPS:
+                inner.report_missing(parameter)
+        # torch counts epochs in its own default for a number of steps; the trainer knows the length of the run.
+        omitted = TOTAL_STEPS - set(given)
+        plain = {key: part for key, part in values.items() if key not in omitted and not isinstance(part, Computed)}
+        return {"use": name} | plain
+
+    def _reference(self, value: Any, path: KeyPath) -> Reference | None:
+        if isinstance(value, dict) and len(value) == 1:
+            if isinstance(value.get("stage"), str):
+                self.report.stage_references.append((path, value["stage"]))
+                return Reference(stage=value["stage"])
+            if isinstance(value.get("run"), str):
+                return self._run(value["run"], path)
+        self.report.add(path, f"{key_at(path)} = {shown(value)}: expected {describe(ModelReference())}")
+        return None
+
+    def _run(self, folder: str, path: KeyPath) -> Reference | None:
+        run = self._value(folder, Path, path)
+        return None if run is None else Reference(run=run)

@@ -1,0 +1,56 @@
+"""The tables of a pipeline file, and which keys each of them takes. Does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dlpipe.config.settings import RENAMED, EvaluatorOptions, LoopOptions, Settings
+from dlpipe.config.signatures import Parameter, read_signature
+from dlpipe.config.torch_names import CHOICES, provided_by_trainer
+from dlpipe.registry.specs import ComponentSpec
+
+SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
+#: Options of the core that every table of a kind takes, in addition to the parameters of its component.
+OPTIONS = {
+    "trainer": f"{LoopOptions.__module__}:{LoopOptions.__qualname__}",
+    "evaluator": f"{EvaluatorOptions.__module__}:{EvaluatorOptions.__qualname__}",
+}
+TABLES = ("data", "model", "trainer", "evaluators", "callbacks")
+#: Read by `dlpipe sweep` only; see `dlpipe.sweep.plan`.
+SWEEP = "sweep"
+KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
+KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
+#: Arguments that the core passes to a component whose signature names them. They are not keys of its table.
+PROVIDED = {"data": {"offline"}, "trainer": {"model", "data", "compute", "seed", "budget"}}
+#: Kinds whose required parameters may come from the facts of the data.
+TAKES_FACTS = ("model", "evaluator")
+
+
+def options_of(kind: str) -> Mapping[str, Parameter]:
+    """Return the options of the core that every table of a kind takes."""
+    return read_signature(OPTIONS[kind]).parameters if kind in OPTIONS else {}
+
+
+def keys_of(spec: ComponentSpec) -> dict[str, Parameter]:
+    """Return the keys that the table of a component takes: its own parameters and the options of the core.
+
+    Raises:
+        PluginError: the component has no signature that could be read.
+    """
+    provided = PROVIDED.get(spec.kind, set())
+    own = {
+        name: parameter for name, parameter in read_signature(spec.target).parameters.items() if name not in provided
+    }
+    return own | dict(options_of(spec.kind))
+
+
+def renamed_keys(spec: ComponentSpec) -> dict[str, str]:
+    """Return former keys of the table of a component and their current names."""
+    return {**RENAMED.get(spec.kind, {}), **spec.renamed}
+
+
+def choice_keys(choice: str, name: str) -> dict[str, Parameter]:
+    """Return the keys that a table such as ``optimizer = { use = "adam" }`` takes besides ``use``."""
+    provided = provided_by_trainer(choice, name)
+    parameters = read_signature(CHOICES[choice][name]).parameters
+    return {key: parameter for key, parameter in parameters.items() if key not in provided}

@@ -1,0 +1,216 @@
+"""The keys of one table: values, unknown and renamed keys, tables within the table, optimizers, defaults."""
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from dlpipe.config.settings import RENAMED
+
+GOOD = (Path(__file__).parent / "good.toml").read_text(encoding="utf-8")
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("rate=1", 1.0),
+        ("rate=1e-3", 0.001),
+        ("sizes=[1, 2]", (1, 2)),
+        ("kind=b", "b"),
+        ("kind=3", 3),
+        ("label=text", "text"),
+        ("bias=false", False),
+    ],
+)
+def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
+    found = load(GOOD, [f"model.{assignment}"]).stages[""].model.values[assignment.partition("=")[0]]
+
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ('model.rate="1"', '[model] rate = "1": expected a number'),
+        ("model.rate=true", "[model] rate = true: expected a number"),
+        ("model.rate=2020-01-31", '[model] rate = "2020-01-31": expected a number'),
+        ("model.bias=1", "[model] bias = 1: expected true or false"),
+        ("model.bias=yes", '[model] bias = "yes": expected true or false'),
+        ("model.label=3", "[model] label = 3: expected a string"),
+        ("model.dropout=1.5", "[model] dropout = 1.5: expected a number from 0 to 1"),
+        ("model.dropout=nan", "[model] dropout = NaN: expected a number from 0 to 1"),
+        ("model.kind=c", '[model] kind = "c": expected one of "a", "b", 3'),
+        ("model.sizes=3", "[model] sizes = 3: expected a list of whole numbers"),
+        ('model.sizes=["3"]', '[model] sizes[0] = "3": expected a whole number'),
+        ("model.sizes=text", '[model] sizes = "text": expected a list of whole numbers'),
+        ("trainer.batch_size=4.0", "[trainer] batch_size = 4.0: expected a whole number above 0"),
+        ("trainer.batch_size=true", "[trainer] batch_size = true: expected a whole number above 0"),
+        ('trainer.epochs="10"', '[trainer] epochs = "10": expected a whole number above 0'),
+        ("trainer.epochs=ten", '[trainer] epochs = "ten": expected a whole number above 0'),
+        ("trainer.epochs=0", "[trainer] epochs = 0: expected a whole number above 0"),
+        ("trainer.monitor=3", "[trainer] monitor = 3: expected a string"),
+        ("trainer.goal=up", '[trainer] goal = "up": expected one of "max", "min"'),
+        ("trainer.optimizer.lr=fast", '[trainer.optimizer] lr = "fast": expected a number'),
+        ("data.path=3", "[data] path = 3: expected a path"),
+        ("data.path=~no-such-user/x", '[data] path = "~no-such-user/x": no such user'),
+        ("data.pair=[1]", "[data] pair = [1]: expected a list of 2: a path, a path"),
+        ("data.table=3", "[data] table = 3: expected a table"),
+        ("seed=-1", "seed = -1: expected a whole number of at least 0"),
+        ("seed=true", "seed = true: expected a whole number of at least 0"),
+        ("device=gpu", 'device = "gpu": expected "auto", "cpu", "cuda", "cuda:N" or "mps"'),
+        ('name="../x"', "name = \"../x\": expected a name of letters, digits, '-', '_' and '.'"),
+        (
+            "model.dropout=" + "x" * 90,
+            '[model] dropout = "' + "x" * 56 + "…: expected a number from 0 to 1",
+        ),
+    ],
+)
+def test_a_wrong_value_is_reported_with_what_was_expected(mistakes, assignment, message):
+    assert mistakes(GOOD, [assignment]) == [(0, message)]
+
+
+def test_a_relative_path_starts_from_the_folder_of_its_file(changed, load, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(changed(4, 'use = "fake.images"\npath = "here"\nfiles = ["one"]'), "base/base.toml")
+    write('extends = "../base/base.toml"\n[data]\npair = ["a", "/b"]\n', "sub/pipeline.toml")
+
+    data = load(Path("sub/pipeline.toml"), ["data.files=['two', '~/three']"]).stages[""].data.values
+
+    assert data["path"] == tmp_path / "sub" / "../base" / "here"
+    assert data["pair"] == (tmp_path / "sub" / "a", Path("/b"))
+    assert data["files"] == [tmp_path / "two", Path.home() / "three"]
+
+
+STACK = GOOD.replace('use = "fake.net"\ndropout = 0.25', 'use = "fake.stack"')
+
+
+def stack(*lines):
+    return (
+        "\n".join([*STACK.partition("[trainer]")[0].partition('use = "fake.stack"')[:2], *lines, "[trainer]"])
+        + (STACK.partition("[trainer]")[2])
+    )
+
+
+def test_tables_within_a_table_are_checked_at_their_own_lines(mistakes):
+    text = stack("layers = [", '  { size = 3, kind = "a" },', "  { sise = 3 },", '  { kind = "c" },', "]", "first = 3")
+
+    found = [message for _, message in mistakes(text)]
+
+    assert found == [
+        '[model] layers[1].sise: unknown key. Did you mean "size"?',
+        '[model] layers[2].kind = "c": expected one of "a", "b"',
+        "[model] first = 3: expected a table",
+    ]
+
+
+def test_a_missing_key_of_a_table_within_a_table_is_reported(mistakes):
+    found = [message for _, message in mistakes(stack("tiers = [{ height = 2 }, {}]", "first = { wide = 2 }"))]
+
+    assert found == [
+        "[model] tiers[1]: missing key `height`; expected a whole number above 0",
+        "[model] first.wide: unknown key. It takes size, kind.",
+    ]
+
+
+def test_a_default_tuple_becomes_the_list_that_a_file_would_give(load):
+    assert load(STACK).stages[""].model.values["layers"] == [{"size": 2}]
+
+
+# Renamed
+
+
+def test_a_renamed_key_is_answered_with_its_new_name(mistakes):
+    text = GOOD.replace("epochs = 2", "epochs = 2\nbatch = 8")
+
+    assert mistakes(text) == [(11, "[trainer] batch: was renamed to batch_size")]
+    assert mistakes(GOOD, ["trainer.batch=8"]) == [(0, "[trainer] batch: was renamed to batch_size")]
+
+
+def test_a_renamed_key_of_a_table_within_a_table_is_answered_with_its_new_name(mistakes):
+    found = mistakes(stack("layers = [", "  { size = 3 },", "  { width = 3 },", "]"))
+
+    assert [message for _, message in found] == ["[model] layers[1].width: was renamed to layers.size"]
+
+
+def test_a_renamed_key_counts_as_given(mistakes):
+    given = ["data.use=fake.words", "model.num_classes=3", "evaluators.right.num_classes=3"]
+
+    assert mistakes(GOOD, [*given, "data.needed=x"]) == [(0, "[data] needed: was renamed to must")]
+
+
+def test_a_renamed_budget_is_one_mistake_and_not_two(mistakes):
+    assert mistakes(GOOD.replace("epochs = 2", "updates = 2")) == [(10, "[trainer] updates: was renamed to steps")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "assignment", "message"),
+    [
+        ("trainer", "save_every", "trainer.save_every=3", "[trainer] save_every: was renamed to checkpoint_every"),
+        ("evaluator", "on", "evaluators.right.on=3", "[evaluators.right] on: was renamed to splits"),
+        ("pipeline", "random_seed", "random_seed=3", "random_seed: was renamed to seed"),
+    ],
+)
+def test_a_renamed_option_of_the_core_is_answered_with_its_new_name(
+    mistakes, monkeypatch, kind, old, assignment, message
+):
+    monkeypatch.setitem(RENAMED, kind, {old: message.rpartition(" ")[2]})
+
+    assert mistakes(GOOD, [assignment]) == [(0, message)]
+
+
+@pytest.mark.parametrize("old", ["fake.network", "elsewhere.net"])
+def test_a_renamed_component_is_answered_with_its_new_name(mistakes, old):
+    assert mistakes(GOOD.replace('"fake.net"', f'"{old}"')) == [
+        (6, f'[model] use = "{old}": was renamed to "fake.net"')
+    ]
+
+
+# Optimizers and schedules
+
+
+def test_the_direction_of_reduce_on_plateau_cannot_be_set(mistakes):
+    found = mistakes(GOOD, ["trainer.schedule={ use = 'reduce_on_plateau', mode = 'max' }"])
+
+    assert found == [
+        (
+            0,
+            '[trainer.schedule] mode = "max": the direction follows from the monitored metric; remove it, and set '
+            "`goal` in [trainer] if the metric needs the other direction",
+        )
+    ]
+
+
+def test_the_direction_of_reduce_on_plateau_is_not_filled_in(load):
+    schedule = load(GOOD, ["trainer.schedule={ use = 'reduce_on_plateau' }"]).stages[""].trainer.values["schedule"]
+
+    assert schedule["factor"] == 0.1
+    assert "mode" not in schedule
+
+
+def test_the_mode_of_a_cyclic_schedule_is_its_own(load):
+    table = "{ use = 'cyclic', base_lr = 0.1, max_lr = 1.0, mode = 'exp_range' }"
+
+    assert load(GOOD, [f"trainer.schedule={table}"]).stages[""].trainer.values["schedule"]["mode"] == "exp_range"
+
+
+# Computed defaults
+
+
+def test_a_default_that_is_a_constant_is_part_of_the_resolved_pipeline(load):
+    values = load(GOOD, ["model.use=fake.sized"]).plain()["model"]
+
+    assert values == {"use": "fake.sized", "width": 64, "rates": [0.5, 0.25]}
+
+
+def test_a_relative_path_by_default_starts_from_the_working_directory(load, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline = load(GOOD, ["callbacks.log.use=fake.note"])
+
+    again = load(write(tomli_w.dumps(pipeline.plain()), "elsewhere/resolved.toml"))
+
+    assert pipeline.plain()["callbacks"]["log"]["file"] == str(tmp_path / "notes.txt")
+    assert again.plain() == pipeline.plain()
