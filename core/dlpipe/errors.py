@@ -31,7 +31,6 @@ __all__ = [
     "Preempted",
     "Problem",
     "RunFolderError",
-    "errors_in",
 ]
 
 

@@ -20,9 +20,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
 __all__ = [
-    "Choice",
     "Fraction",
-    "ModelReference",
     "NonNegative",
     "NonNegativeFloat",
     "OpenFraction",
@@ -30,7 +28,6 @@ __all__ = [
     "Positive",
     "PositiveFloat",
     "ScheduleTable",
-    "describe",
 ]
 
 # Strict: a string is not a number and a bool not an integer, but a whole number is a float.
