@@ -18,6 +18,11 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             "supervised",
             "dlpipe.training.supervised:Supervised",
             "minimises a loss by gradient descent",
+            renamed={
+                "accumulate": "gradient_accumulation_steps",
+                "bucket": "bucket_by_length",
+                "workers": "num_workers",
+            },
         )
     ]
 
