@@ -116,14 +116,14 @@ def test_the_trainer_of_the_page_survives_kills(project):
         ),
         (
             "@hookimpl\ndef dlpipe_models(config): return []",
-            "dlpipe_models() has the argument 'config'; this hook offers: none",
+            "dlpipe_models() has the argument 'config'; this hook provides: none",
         ),
         ("import not_installed", "ModuleNotFoundError: No module named 'not_installed'"),
         (
             "@hookimpl\ndef dlpipe_models(): return 2 * [ModelSpec('mlp', ':MLP', 'a model')]",
             "dlpipe_models() offers the name 'mlp' twice",
         ),
-        ("DLPIPE_API = (9, 0)", "needs plugin API 9.0, this dlpipe offers 1.0; upgrade dlpipe"),
+        ("DLPIPE_API = (9, 0)", "needs plugin API 9.0, this dlpipe provides 1.0; upgrade dlpipe"),
     ],
     ids=["misspelt", "no decorator", "None", "argument", "import", "twice", "newer"],
 )
