@@ -23,13 +23,13 @@ def dqn(data):
 
 
 def ppo(data):
-    return module.ppo(ActorCritic((4,), 2, (), hidden=(5,)), data, CPU, 3, num_envs=3, moves=20, batch_size=30)
+    return module.ppo(ActorCritic((4,), 2, (), hidden=(5,)), data, CPU, 3, num_envs=3, rollout_steps=20, batch_size=30)
 
 
 @pytest.fixture(scope="module")
 def both():
     """The same five players in this process and in two others."""
-    local, apart = (environment(workers=workers).training_players(PLAYERS, 3) for workers in (0, WORKERS))
+    local, apart = (environment(num_workers=workers).training_players(PLAYERS, 3) for workers in (0, WORKERS))
     yield local, apart
     apart.close()
 
@@ -69,7 +69,7 @@ def test_a_trainer_learns_the_same_whoever_plays(make):
     learned = []
     for workers in (0, 1):
         torch.manual_seed(0)
-        made = make(environment(workers=workers))
+        made = make(environment(num_workers=workers))
         taking = made.steps()
         told = [next(taking) for _ in range(4)]
         learned.append([float(numbers["loss"]) for numbers in told])
@@ -79,7 +79,7 @@ def test_a_trainer_learns_the_same_whoever_plays(make):
 
 
 def test_signals_to_all_processes_are_left_to_the_trainer_from_the_first_moment():
-    players = environment(workers=1).training_players(PLAYERS, 3)
+    players = environment(num_workers=1).training_players(PLAYERS, 3)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         os.kill(players._processes[0].pid, number)  # at once: it is still starting
@@ -92,7 +92,7 @@ def test_signals_to_all_processes_are_left_to_the_trainer_from_the_first_moment(
 
 
 def test_a_process_that_dies_is_told():
-    players = environment(workers=1).training_players(PLAYERS, 3)
+    players = environment(num_workers=1).training_players(PLAYERS, 3)
     os.kill(players._processes[0].pid, signal.SIGKILL)
 
     with pytest.raises(DlpipeError, match=r"a process that plays has ended by itself \(exit code -9\).*dlpipe resume"):

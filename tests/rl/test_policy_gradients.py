@@ -51,7 +51,7 @@ def estimates(baseline, pulls=1, count=4000):
     random = torch.Generator().manual_seed(0)
     model = Bandit()
     learning = PolicyGradient(
-        Loss(model, torch.optim.SGD(model.parameters(), lr=1.0), CPU, 0, 0, None), normalize=False
+        Loss(model, torch.optim.SGD(model.parameters(), lr=1.0), CPU, 0, 0, None), normalize_advantages=False
     )
     found = []
     for _ in range(count):
@@ -86,7 +86,7 @@ def test_the_parts_of_the_loss_are_weighed():
     actions = torch.tensor([0, 1])
     lesson = Lesson(torch.zeros(2, 1), actions, torch.zeros(2), torch.tensor([2.0, -1.0]), torch.tensor([3.0, 1.0]))
 
-    told = PolicyGradient(loss, normalize=False)(lesson, torch.Generator())
+    told = PolicyGradient(loss, normalize_advantages=False)(lesson, torch.Generator())
 
     logs = LOGITS.log_softmax(0)
     entropy = -(logs.exp() * logs).sum()
@@ -120,8 +120,8 @@ def test_ppos_first_update_is_the_plain_gradient_of_normalised_advantages():
     actions, rewards = torch.tensor([0, 1, 1]), torch.tensor([1.0, 4.0, 2.0])
     found = []
     for kind in (
-        lambda loss: PolicyGradient(loss, normalize=True),
-        lambda loss: Clipped(loss, passes=1, batch_size=9, clip=0.2),
+        lambda loss: PolicyGradient(loss, normalize_advantages=True),
+        lambda loss: Clipped(loss, update_epochs=1, batch_size=9, clip_range=0.2),
     ):
         model = Bandit(value=0.0)
         loss = Loss(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.0, None)
@@ -145,7 +145,7 @@ def test_every_move_is_seen_once_in_each_pass():
     numbers = torch.arange(7.0)
     lesson = Lesson(torch.zeros(7, 1), torch.zeros(7, dtype=torch.int64), torch.zeros(7), numbers, numbers)
 
-    Clipped(loss, passes=2, batch_size=3, clip=0.2)(lesson, torch.Generator().manual_seed(0))
+    Clipped(loss, update_epochs=2, batch_size=3, clip_range=0.2)(lesson, torch.Generator().manual_seed(0))
 
     assert [len(part) for part in seen] == [3, 3, 1] * 2
     for half in (seen[:3], seen[3:]):
@@ -168,7 +168,7 @@ def trained(make, steps, model=None, data=None, **options):
     [
         (reinforce, 60, {"optimizer": {"use": "adam", "lr": 0.02}}),
         (a2c, 300, {"optimizer": {"use": "adam", "lr": 0.02}}),
-        (ppo, 20, {"moves": 16, "batch_size": 32, "optimizer": {"use": "adam", "lr": 0.02}}),
+        (ppo, 20, {"rollout_steps": 16, "batch_size": 32, "optimizer": {"use": "adam", "lr": 0.02}}),
     ],
     ids=["reinforce", "a2c", "ppo"],
 )
@@ -182,14 +182,14 @@ def test_each_finds_that_it_is_best_to_wait_before_the_end_of_the_corridor(make,
 
 
 def test_numbers_as_actions_are_learned_too():
-    made, told = trained(ppo, 3, data=environment(id="Pendulum-v1"), moves=20, batch_size=40)
+    made, told = trained(ppo, 3, data=environment(id="Pendulum-v1"), rollout_steps=20, batch_size=40)
 
     assert all(numbers["loss"].isfinite() for numbers in told)
     assert made.model.predict(made.model(torch.zeros(2, 3))).shape == (2, 1)
 
 
 def test_the_budget_is_counted_in_moves_of_all_players():
-    made, _ = trained(a2c, 7, timesteps=100, num_envs=4, moves=4)
+    made, _ = trained(a2c, 7, timesteps=100, num_envs=4, rollout_steps=4)
 
     assert made.total_steps == 7
     assert made.log_values()["timesteps"] == 112
@@ -198,9 +198,15 @@ def test_the_budget_is_counted_in_moves_of_all_players():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("ppo_cartpole", ["trainer.timesteps=1200", "trainer.num_envs=3", "trainer.moves=40", "trainer.passes=2"]),
+        (
+            "ppo_cartpole",
+            ["trainer.timesteps=1200", "trainer.num_envs=3", "trainer.rollout_steps=40", "trainer.update_epochs=2"],
+        ),
         ("reinforce_cartpole", ["trainer.steps=9", "trainer.episodes=2"]),
-        ("a2c_cartpole", ["trainer.timesteps=200", "trainer.num_envs=2", "trainer.moves=5", "trainer.log_every=1"]),
+        (
+            "a2c_cartpole",
+            ["trainer.timesteps=200", "trainer.num_envs=2", "trainer.rollout_steps=5", "trainer.log_every=1"],
+        ),
     ],
     ids=["ppo", "reinforce", "a2c"],
 )
@@ -246,6 +252,6 @@ def test_values_are_moved_towards_the_returns():
     before = F.mse_loss(model(obs)[1], returns)
 
     for _ in range(100):
-        PolicyGradient(loss, normalize=False)(lesson, torch.Generator())
+        PolicyGradient(loss, normalize_advantages=False)(lesson, torch.Generator())
 
     assert F.mse_loss(model(obs)[1], returns) < 0.5 * before

@@ -26,12 +26,12 @@ def a2c(
     *,
     timesteps: Positive | None = None,
     num_envs: Positive = 8,
-    moves: Positive = 5,
+    rollout_steps: Positive = 5,
     gamma: Fraction = 0.99,
-    trace: Fraction = 1.0,
-    normalize: bool = False,
-    value_weight: NonNegativeFloat = 0.5,
-    entropy_weight: NonNegativeFloat = 0.01,
+    gae_lambda: Fraction = 1.0,
+    normalize_advantages: bool = False,
+    value_coef: NonNegativeFloat = 0.5,
+    entropy_coef: NonNegativeFloat = 0.01,
     optimizer: OptimizerTable = {"use": "rmsprop", "lr": 7e-4, "eps": 1e-5},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = 0.5,
@@ -41,32 +41,32 @@ def a2c(
     Args:
         timesteps: moves of all players together after which training is over.
         num_envs: environments that are played together.
-        moves: of every player per step.
+        rollout_steps: of every player per step.
         gamma: what a reward is worth a timestep later.
-        trace: λ of the advantages: 1 trusts the rewards that followed, 0 the value after one timestep.
-        normalize: give the advantages of a step a mean of 0 and a standard deviation of 1.
-        value_weight: of the squared error of the values in the loss.
-        entropy_weight: of the bonus on being undecided.
+        gae_lambda: λ of the advantages: 1 trusts the rewards that followed, 0 the value after one timestep.
+        normalize_advantages: give the advantages of a step a mean of 0 and a standard deviation of 1.
+        value_coef: of the squared error of the values in the loss.
+        entropy_coef: of the bonus on being undecided.
         optimizer: one of torch's by name, with its own parameters.
         schedule: of the learning rate, one of torch's by name; it counts steps.
         max_grad_norm: clip the norm of all gradients together to this value.
     """
     require_values(model, "rl.a2c")
     chosen = build_optimizer(model.parameters(), optimizer)
-    loss = Loss(model, chosen, compute, value_weight, entropy_weight, max_grad_norm)
+    loss = Loss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
         model,
         data,
         compute,
         seed,
         name="rl.a2c",
-        update=PolicyGradient(loss, normalize=normalize),
+        update=PolicyGradient(loss, normalize_advantages=normalize_advantages),
         optimizer=chosen,
         schedule=schedule,
         num_envs=num_envs,
-        moves=moves,
+        rollout_steps=rollout_steps,
         gamma=gamma,
-        trace=trace,
+        gae_lambda=gae_lambda,
         timesteps=timesteps,
         budget=budget,
     )

@@ -14,15 +14,15 @@ from torch import Tensor
 from dlpipe_rl.rollout import Rollout
 
 
-def advantages(rollout: Rollout, gamma: float, trace: float) -> Tensor:
+def advantages(rollout: Rollout, gamma: float, gae_lambda: float) -> Tensor:
     """Return (T, N) advantages.
 
     Args:
         gamma: what a reward is worth a timestep later.
-        trace: λ: 1 trusts the rewards that followed, 0 the value after one timestep.
+        gae_lambda: λ: 1 trusts the rewards that followed, 0 the value after one timestep.
     """
     surprises = rollout.rewards + gamma * rollout.values_after - rollout.values
-    goes_on = gamma * trace * (~rollout.ended).float()
+    goes_on = gamma * gae_lambda * (~rollout.ended).float()
     found = torch.empty_like(surprises)
     following = torch.zeros_like(surprises[0])
     for timestep in reversed(range(len(surprises))):

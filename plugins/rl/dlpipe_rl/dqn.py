@@ -35,7 +35,7 @@ from dlpipe_rl.told import told
 class DQN:
     """Learn action values from replayed moves.
 
-    A step is `train_every` moves of every player and then `updates` updates; before the first one, enough
+    A step is `train_every` moves of every player and then `gradient_steps` updates; before the first one, enough
     moves are made to begin with.
 
     Args:
@@ -47,13 +47,13 @@ class DQN:
         batch_size: moves per update.
         replay_size: moves that are remembered.
         replay_storage: "auto" keeps frames in memory where they fit, else in a file that is mapped into it.
-        prioritised: how much more often a move with a large error is replayed: 0 not at all, 1 in proportion.
-        importance: how much prioritised replay is corrected for, at first; at the end of training, fully.
+        priority_alpha: how much more often a move with a large error is replayed: 0 not at all, 1 in proportion.
+        importance_beta: how much prioritised replay is corrected for, at first; at the end of training, fully.
         learning_starts: moves before the first update.
         train_every: moves of every player per step.
-        updates: of the weights per step.
+        gradient_steps: of the weights per step.
         target_every: updates between two updates of the target network.
-        target_rate: share by which the target network then moves to the online one; 1 is a copy.
+        tau: share by which the target network then moves to the online one; 1 is a copy.
         epsilon_start: probability of a random action at first.
         epsilon_end: the same in the end.
         epsilon_timesteps: over which it falls; a tenth of `timesteps` if not given.
@@ -80,13 +80,13 @@ class DQN:
         batch_size: Positive = 128,
         replay_size: Positive = 100_000,
         replay_storage: Literal["auto", "memory", "disk"] = "auto",
-        prioritised: Fraction = 0.0,
-        importance: Fraction = 0.4,
+        priority_alpha: Fraction = 0.0,
+        importance_beta: Fraction = 0.4,
         learning_starts: Positive = 1000,
         train_every: Positive = 1,
-        updates: Positive = 1,
+        gradient_steps: Positive = 1,
         target_every: Positive = 500,
-        target_rate: Fraction = 1.0,
+        tau: Fraction = 1.0,
         epsilon_start: Fraction = 1.0,
         epsilon_end: Fraction = 0.05,
         epsilon_timesteps: NonNegative | None = None,
@@ -119,8 +119,8 @@ class DQN:
             compute=compute,
         )
         self.notes = [self._replay.told]
-        self._priorities = Priorities(self._replay.slots, prioritised) if prioritised else None
-        self._importance, self._timesteps = importance, timesteps
+        self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
+        self._importance_beta, self._timesteps = importance_beta, timesteps
         self._learning = QLearning(
             model,
             build_optimizer(model.parameters(), optimizer),
@@ -128,10 +128,10 @@ class DQN:
             double=double,
             loss=loss,
             target_every=target_every,
-            target_rate=target_rate,
+            tau=tau,
             max_grad_norm=max_grad_norm,
         )
-        self._moves, self._updates, self._batch_size = train_every, updates, batch_size
+        self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
         self.total_steps = self._total(timesteps)
         total = budget.total_steps(None, self.total_steps)
@@ -152,11 +152,11 @@ class DQN:
             if not self.model.training:  # the caller may have evaluated since
                 self.model.train()
             episodes: list[Episode] = []
-            for _ in range(self._moves):
+            for _ in range(self._train_every):
                 episodes += self._move()
             while self._timestep < self._learning_starts:
                 episodes += self._move()
-            losses = [self._update() for _ in range(self._updates)]
+            losses = [self._update() for _ in range(self._gradient_steps)]
             self._schedule.step()
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
             yield metrics | told(episodes)
@@ -215,7 +215,7 @@ class DQN:
         """Return the steps after which so many moves were made; the first step makes more than the others."""
         if timesteps is None:
             return None
-        per_step = self._moves * len(self._players)
+        per_step = self._train_every * len(self._players)
         first = max(self._learning_starts, per_step)
         return 1 + max(0, timesteps - first) // per_step
 
@@ -245,8 +245,8 @@ class DQN:
         if self._priorities is None:
             return self._learning.update(self._replay.sample(self._batch_size, self._replayed))
         done = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
-        importance = self._importance + (1 - self._importance) * done
-        slots, weights = self._priorities.sample(self._batch_size, importance, self._replayed)
+        beta = self._importance_beta + (1 - self._importance_beta) * done
+        slots, weights = self._priorities.sample(self._batch_size, beta, self._replayed)
         moves = self._replay.at(torch.from_numpy(slots))
         loss, errors = self._learning.update_weighted(moves, weights.to(self._compute.device))
         self._priorities.update(slots, errors)

@@ -43,7 +43,7 @@ class Environments:
         frame_stack: an observation is so many of the last ones.
         fingerprint: of everything that decides what the environment does.
         for_training: what training puts around an environment and an evaluation does not.
-        workers: processes that play in training; 0 plays in this one.
+        num_workers: processes that play in training; 0 plays in this one.
     """
 
     splits = ("train", "dev", "test")
@@ -56,11 +56,11 @@ class Environments:
         frame_stack: int = 1,
         fingerprint: str,
         for_training: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
-        workers: int = 0,
+        num_workers: int = 0,
     ) -> None:
         self.name, self.frame_stack = name, frame_stack
         self._make, self._fingerprint = make, fingerprint
-        self._for_training, self._workers = for_training, workers
+        self._for_training, self._num_workers = for_training, num_workers
 
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
         """Make one; its observations are a box of numbers with channels first.
@@ -115,7 +115,7 @@ class Environments:
     def training_players(self, count: int, seed: int) -> Players:
         """Return players of which no two play the same episode, nor one that an evaluation plays."""
         make = partial(self._trained_on, seed)
-        return PlayerProcesses(make, count, self._workers) if self._workers else make(range(count))
+        return PlayerProcesses(make, count, self._num_workers) if self._num_workers else make(range(count))
 
     def evaluation_players(self, count: int, split: str) -> list[Players]:
         """Return single players, the first of which plays the first seed of a split, and so on."""

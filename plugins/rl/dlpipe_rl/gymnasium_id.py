@@ -39,7 +39,7 @@ def environment(
     wrappers: Sequence[str | Mapping[str, Any]] = (),
     max_episode_steps: Positive | None = None,
     frame_stack: Positive = 1,
-    workers: NonNegative = 0,
+    num_workers: NonNegative = 0,
 ) -> Environments:
     """Offer any environment of gymnasium, by its id.
 
@@ -50,14 +50,14 @@ def environment(
             ``{ use = "clip_reward", min_reward = -1, max_reward = 1 }``.
         max_episode_steps: cut episodes off after so many timesteps; the environment's own limit if not given.
         frame_stack: an observation is so many of the last ones, joined along their first axis.
-        workers: processes that play; 0 plays in this one.
+        num_workers: processes that play; 0 plays in this one.
     """
     _require_known(id)
     make = partial(_make, id, dict(arguments), tuple(map(_wrapper, wrappers)), max_episode_steps)
     parts = {"arguments": dict(arguments), "wrappers": list(wrappers), "max_episode_steps": max_episode_steps}
     told = ", ".join(f"{name}={value}" for name, value in parts.items() if value)
     fingerprint = f"{id}({told}), {frame_stack} frames, gymnasium {gym.__version__}"
-    return Environments(id, make, frame_stack=frame_stack, fingerprint=fingerprint, workers=workers)
+    return Environments(id, make, frame_stack=frame_stack, fingerprint=fingerprint, num_workers=num_workers)
 
 
 def _require_known(id: str) -> None:

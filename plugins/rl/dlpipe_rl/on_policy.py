@@ -55,9 +55,9 @@ class OnPolicy:
 
     Args:
         update: learns from the moves of one step.
-        moves: of every player in a step; None for a whole episode of every player.
+        rollout_steps: of every player in a step; None for a whole episode of every player.
         gamma: what a reward is worth a timestep later.
-        trace: λ of the advantages.
+        gae_lambda: λ of the advantages.
         schedule: of the learning rate; it counts steps.
         timesteps: moves of all players together after which training is over.
         budget: how long the run may train otherwise.
@@ -75,9 +75,9 @@ class OnPolicy:
         optimizer: Optimizer,
         schedule: Mapping[str, Any] | None,
         num_envs: int,
-        moves: int | None,
+        rollout_steps: int | None,
         gamma: float,
-        trace: float,
+        gae_lambda: float,
         budget: Budget,
         timesteps: int | None = None,
     ) -> None:
@@ -88,11 +88,11 @@ class OnPolicy:
             )
         self.model, self.steps_per_epoch, self.caveats = model, None, data.caveats()
         self._update, self._optimizer = update, optimizer
-        self._moves, self._gamma, self._trace = moves, gamma, trace
+        self._rollout_steps, self._gamma, self._gae_lambda = rollout_steps, gamma, gae_lambda
         self._players = data.training_players(num_envs, seed)
         self._collector = Collector(model, self._players, compute, derived_seed(seed, "actions"))
         self._random = torch.Generator().manual_seed(derived_seed(seed, "on policy"))
-        self.total_steps = -(-timesteps // (moves * num_envs)) if timesteps and moves else None
+        self.total_steps = -(-timesteps // (rollout_steps * num_envs)) if timesteps and rollout_steps else None
         total = budget.total_steps(None, self.total_steps)
         self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)
 
@@ -101,7 +101,11 @@ class OnPolicy:
         while True:
             if not self.model.training:  # the caller may have evaluated since
                 self.model.train()
-            rollout = self._collector.episodes() if self._moves is None else self._collector.moves(self._moves)
+            rollout = (
+                self._collector.episodes()
+                if self._rollout_steps is None
+                else self._collector.moves(self._rollout_steps)
+            )
             metrics = self._update(self._lesson(rollout), self._random)
             self._schedule.step()
             yield metrics | told(rollout.episodes)
@@ -135,7 +139,7 @@ class OnPolicy:
         self._players.close()
 
     def _lesson(self, rollout: Rollout) -> Lesson:
-        found = advantages(rollout, self._gamma, self._trace)
+        found = advantages(rollout, self._gamma, self._gae_lambda)
         usable = rollout.usable
         columns = (rollout.obs, rollout.actions, rollout.log_probs, found, found + rollout.values)
         return Lesson(*(column[usable] for column in columns))

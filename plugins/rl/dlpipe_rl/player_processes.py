@@ -36,9 +36,9 @@ class PlayerProcesses:
         make: called in each process; must be picklable.
     """
 
-    def __init__(self, make: Make, count: int, workers: int) -> None:
+    def __init__(self, make: Make, count: int, num_workers: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in some state
-        self._shares = [share.tolist() for share in np.array_split(np.arange(count), min(workers, count))]
+        self._shares = [share.tolist() for share in np.array_split(np.arange(count), min(num_workers, count))]
         self._count = count
         self._connections: list[Connection] = []
         self._processes = []

@@ -24,16 +24,16 @@ class Loss:
     """The parts of a policy's loss, and how they are weighed.
 
     Args:
-        value_weight: of the squared error of the values.
-        entropy_weight: of the bonus on being undecided.
+        value_coef: of the squared error of the values.
+        entropy_coef: of the bonus on being undecided.
         max_grad_norm: the norm of all gradients together is clipped to this value.
     """
 
     model: nn.Module
     optimizer: Optimizer
     compute: Compute
-    value_weight: float
-    entropy_weight: float
+    value_coef: float
+    entropy_coef: float
     max_grad_norm: float | None
 
     def judge(self, lesson: Lesson) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -49,11 +49,11 @@ class Loss:
     def step(self, policy_loss: Tensor, entropies: Tensor, values: Tensor | None, returns: Tensor) -> dict[str, Tensor]:
         """Update the weights once and return the parts of the loss."""
         entropy = entropies.mean()
-        loss = policy_loss - self.entropy_weight * entropy
+        loss = policy_loss - self.entropy_coef * entropy
         parts = {"policy_loss": policy_loss.detach(), "entropy": entropy.detach()}
         if values is not None:
             value_loss = F.mse_loss(values, returns)
-            loss = loss + self.value_weight * value_loss
+            loss = loss + self.value_coef * value_loss
             parts["value_loss"] = value_loss.detach()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -67,15 +67,15 @@ class PolicyGradient:
     """One update from all moves of a step.
 
     Args:
-        normalize: give the advantages of a step a mean of 0 and a standard deviation of 1.
+        normalize_advantages: give the advantages of a step a mean of 0 and a standard deviation of 1.
     """
 
-    def __init__(self, loss: Loss, *, normalize: bool) -> None:
-        self._loss, self._normalize = loss, normalize
+    def __init__(self, loss: Loss, *, normalize_advantages: bool) -> None:
+        self._loss, self._normalize_advantages = loss, normalize_advantages
 
     def __call__(self, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the weights once."""
-        advantages = normalized(lesson.advantages) if self._normalize else lesson.advantages
+        advantages = normalized(lesson.advantages) if self._normalize_advantages else lesson.advantages
         log_probs, entropies, values = self._loss.judge(lesson)
         return self._loss.step(-(log_probs * advantages).mean(), entropies, values, lesson.returns)
 

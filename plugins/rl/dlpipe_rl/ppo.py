@@ -24,19 +24,24 @@ class Clipped:
     """Passes over the moves of a step in minibatches; what leads far from the old policy has no gradient.
 
     Args:
-        passes: over all moves.
+        update_epochs: over all moves.
         batch_size: moves per update; the last minibatch of a pass may be smaller.
-        clip: by how much the probability of an action may change, as a share, before its gradient ends.
+        clip_range: by how much the probability of an action may change, as a share, before its gradient ends.
     """
 
-    def __init__(self, loss: Loss, *, passes: int, batch_size: int, clip: float) -> None:
-        self._loss, self._passes, self._batch_size, self._clip = loss, passes, batch_size, clip
+    def __init__(self, loss: Loss, *, update_epochs: int, batch_size: int, clip_range: float) -> None:
+        self._loss, self._update_epochs, self._batch_size, self._clip_range = (
+            loss,
+            update_epochs,
+            batch_size,
+            clip_range,
+        )
 
     def __call__(self, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the weights; return the means of what the updates tell."""
         told = [
             self._update(lesson.at(rows))
-            for _ in range(self._passes)
+            for _ in range(self._update_epochs)
             for rows in torch.randperm(len(lesson), generator=generator).split(self._batch_size)
         ]
         return {name: torch.stack([numbers[name] for numbers in told]).mean() for name in told[0]}
@@ -44,14 +49,14 @@ class Clipped:
     def _update(self, lesson: Lesson) -> dict[str, Tensor]:
         log_probs, entropies, values = self._loss.judge(lesson)
         ratios = (log_probs - lesson.log_probs).exp()
-        policy_loss = clipped_loss(ratios, normalized(lesson.advantages), self._clip)
-        outside = ((ratios - 1).abs() > self._clip).float().mean().detach()
+        policy_loss = clipped_loss(ratios, normalized(lesson.advantages), self._clip_range)
+        outside = ((ratios - 1).abs() > self._clip_range).float().mean().detach()
         return self._loss.step(policy_loss, entropies, values, lesson.returns) | {"clipped": outside}
 
 
-def clipped_loss(ratios: Tensor, advantages: Tensor, clip: float) -> Tensor:
+def clipped_loss(ratios: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
     """Return the loss of actions (M,) that are now `ratios` times as probable as they were."""
-    return -torch.minimum(ratios * advantages, ratios.clamp(1 - clip, 1 + clip) * advantages).mean()
+    return -torch.minimum(ratios * advantages, ratios.clamp(1 - clip_range, 1 + clip_range) * advantages).mean()
 
 
 def ppo(
@@ -63,14 +68,14 @@ def ppo(
     *,
     timesteps: Positive | None = None,
     num_envs: Positive = 8,
-    moves: Positive = 128,
-    passes: Positive = 4,
+    rollout_steps: Positive = 128,
+    update_epochs: Positive = 4,
     batch_size: Positive = 256,
-    clip: PositiveFloat = 0.2,
+    clip_range: PositiveFloat = 0.2,
     gamma: Fraction = 0.99,
-    trace: Fraction = 0.95,
-    value_weight: NonNegativeFloat = 0.5,
-    entropy_weight: NonNegativeFloat = 0.0,
+    gae_lambda: Fraction = 0.95,
+    value_coef: NonNegativeFloat = 0.5,
+    entropy_coef: NonNegativeFloat = 0.0,
     optimizer: OptimizerTable = {"use": "adam", "lr": 2.5e-4, "eps": 1e-5, "fused": True},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = 0.5,
@@ -80,34 +85,34 @@ def ppo(
     Args:
         timesteps: moves of all players together after which training is over.
         num_envs: environments that are played together.
-        moves: of every player per step.
-        passes: over the moves of a step.
+        rollout_steps: of every player per step.
+        update_epochs: over the moves of a step.
         batch_size: moves per update.
-        clip: by how much the probability of an action may change, as a share, before its gradient ends.
+        clip_range: by how much the probability of an action may change, as a share, before its gradient ends.
         gamma: what a reward is worth a timestep later.
-        trace: λ of the advantages: 1 trusts the rewards that followed, 0 the value after one timestep.
-        value_weight: of the squared error of the values in the loss.
-        entropy_weight: of the bonus on being undecided.
+        gae_lambda: λ of the advantages: 1 trusts the rewards that followed, 0 the value after one timestep.
+        value_coef: of the squared error of the values in the loss.
+        entropy_coef: of the bonus on being undecided.
         optimizer: one of torch's by name, with its own parameters.
         schedule: of the learning rate, one of torch's by name; it counts steps.
         max_grad_norm: clip the norm of all gradients together to this value.
     """
     require_values(model, "rl.ppo")
     chosen = build_optimizer(model.parameters(), optimizer)
-    loss = Loss(model, chosen, compute, value_weight, entropy_weight, max_grad_norm)
+    loss = Loss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
         model,
         data,
         compute,
         seed,
         name="rl.ppo",
-        update=Clipped(loss, passes=passes, batch_size=batch_size, clip=clip),
+        update=Clipped(loss, update_epochs=update_epochs, batch_size=batch_size, clip_range=clip_range),
         optimizer=chosen,
         schedule=schedule,
         num_envs=num_envs,
-        moves=moves,
+        rollout_steps=rollout_steps,
         gamma=gamma,
-        trace=trace,
+        gae_lambda=gae_lambda,
         timesteps=timesteps,
         budget=budget,
     )

@@ -25,12 +25,12 @@ class Priorities:
     """A tree whose leaves are the priorities of S slots, and each node the sum of the two below it.
 
     Args:
-        exponent: how much the error counts, the paper's α; above 0.
+        alpha: how much the error counts, the paper's α; above 0.
     """
 
-    def __init__(self, slots: int, exponent: float) -> None:
+    def __init__(self, slots: int, alpha: float) -> None:
         self._depth = max(1, (slots - 1).bit_length())
-        self._slots, self._exponent = slots, exponent
+        self._slots, self._alpha = slots, alpha
         self._first = 2**self._depth  # the leaf of slot 0; node 1 is the root
         self._sums = np.zeros(2 * self._first)
         self._largest = 1.0
@@ -49,11 +49,11 @@ class Priorities:
             # From both children, not by the difference: so the tree depends on its leaves and on nothing else.
             self._sums[nodes] = self._sums[2 * nodes] + self._sums[2 * nodes + 1]
 
-    def sample(self, batch_size: int, importance: float, random: torch.Generator) -> tuple[Array, Tensor]:
+    def sample(self, batch_size: int, beta: float, random: torch.Generator) -> tuple[Array, Tensor]:
         """Draw slots in proportion to their priorities.
 
         Args:
-            importance: how much is corrected for drawing some more often, the paper's β: from 0 to 1.
+            beta: how much is corrected for drawing some more often, the paper's β: from 0 to 1.
 
         Returns:
             (B,) slots, and (B,) the weights of their moves in the loss, at most 1.
@@ -67,12 +67,12 @@ class Priorities:
             right = (left >= lower) & (self._sums[nodes + 1] > 0)
             left -= np.where(right, lower, 0)
             nodes += right
-        weights = self._sums[nodes] ** -importance
+        weights = self._sums[nodes] ** -beta
         return nodes - self._first, torch.from_numpy(weights / weights.max()).float()
 
     def update(self, slots: Array, errors: Tensor) -> None:
         """Set the priorities of moves that were replayed, by their errors (B,)."""
-        priorities = (errors.double().cpu().numpy() + FLOOR) ** self._exponent
+        priorities = (errors.double().cpu().numpy() + FLOOR) ** self._alpha
         self._largest = max(self._largest, float(priorities.max()))
         self.set(slots, priorities)
 

@@ -26,7 +26,7 @@ class QLearning:
     Args:
         double: the online network chooses the action whose value the target network estimates.
         target_every: updates between two updates of the target network.
-        target_rate: share by which the target network then moves to the online one; 1 is a copy.
+        tau: share by which the target network then moves to the online one; 1 is a copy.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class QLearning:
         double: bool,
         loss: Literal["huber", "mse"],
         target_every: int,
-        target_rate: float,
+        tau: float,
         max_grad_norm: float | None,
     ) -> None:
         self._model, self.optimizer, self._compute = model, optimizer, compute
         self._target = copy.deepcopy(model).requires_grad_(False)
         self._double, self._measure = double, F.smooth_l1_loss if loss == "huber" else F.mse_loss
-        self._target_every, self._target_rate = target_every, target_rate
+        self._target_every, self._tau = target_every, tau
         self._max_grad_norm = max_grad_norm
         self._updates = 0
         # Made once: walking through the modules each time would cost more than the sums.
@@ -118,7 +118,7 @@ class QLearning:
 
     def _follow(self) -> None:
         with torch.no_grad():
-            if self._target_rate == 1:
+            if self._tau == 1:
                 torch._foreach_copy_(self._target_weights, self._online_weights)
             else:
-                torch._foreach_lerp_(self._target_weights, self._online_weights, self._target_rate)
+                torch._foreach_lerp_(self._target_weights, self._online_weights, self._tau)

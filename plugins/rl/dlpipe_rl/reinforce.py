@@ -31,9 +31,9 @@ def reinforce(
     episodes: Positive = 16,
     gamma: Fraction = 0.99,
     baseline: Literal["value", "none"] = "value",
-    normalize: bool = True,
-    value_weight: NonNegativeFloat = 0.5,
-    entropy_weight: NonNegativeFloat = 0.01,
+    normalize_advantages: bool = True,
+    value_coef: NonNegativeFloat = 0.5,
+    entropy_coef: NonNegativeFloat = 0.01,
     optimizer: OptimizerTable = {"use": "adam", "lr": 3e-3, "fused": True},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = None,
@@ -45,9 +45,9 @@ def reinforce(
         gamma: what a reward is worth a timestep later.
         baseline: "value" compares what followed with what was expected, which wants rl.actor_critic; "none"
             compares it with nothing.
-        normalize: give the advantages of a step a mean of 0 and a standard deviation of 1.
-        value_weight: of the squared error of the values in the loss.
-        entropy_weight: of the bonus on being undecided.
+        normalize_advantages: give the advantages of a step a mean of 0 and a standard deviation of 1.
+        value_coef: of the squared error of the values in the loss.
+        entropy_coef: of the bonus on being undecided.
         optimizer: one of torch's by name, with its own parameters.
         schedule: of the learning rate, one of torch's by name; it counts steps.
         max_grad_norm: clip the norm of all gradients together to this value.
@@ -56,19 +56,19 @@ def reinforce(
         fits = "rl.actor_critic" if baseline == "value" else "rl.policy_network"
         raise InputError(f'[trainer] baseline = "{baseline}" does not fit {type(model).__name__}; take {fits}')
     chosen = build_optimizer(model.parameters(), optimizer)
-    loss = Loss(model, chosen, compute, value_weight, entropy_weight, max_grad_norm)
+    loss = Loss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
         model,
         data,
         compute,
         seed,
         name="rl.reinforce",
-        update=PolicyGradient(loss, normalize=normalize),
+        update=PolicyGradient(loss, normalize_advantages=normalize_advantages),
         optimizer=chosen,
         schedule=schedule,
         num_envs=episodes,
-        moves=None,
+        rollout_steps=None,
         gamma=gamma,
-        trace=1.0,
+        gae_lambda=1.0,
         budget=budget,
     )
