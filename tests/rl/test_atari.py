@@ -58,16 +58,16 @@ def test_what_is_on_one_of_the_last_two_frames_is_seen():
     env._screens[:] = 0
     env._screens[0, :, :80] = env._screens[1, :, 80:] = 255
 
-    assert (env._seen() == 255).all()
+    assert (env._observation() == 255).all()
 
 
 def test_rewards_are_clipped_in_training_only():
     data = atari(game="space_invaders", screen_size=42, noop_max=0)
-    training, judging = data.training_players(1, 0), data.player(10_000)
+    training, judging = data.training_envs(1, 0), data.single_env(10_000)
     random = np.random.default_rng(0)
     rewards = {"training": set(), "judging": set()}
     for name, player in (("training", training), ("judging", judging)):
-        player.begin()
+        player.reset()
         for _ in range(150):
             rewards[name].add(player.step(random.integers(6, size=1)).rewards[0])
 

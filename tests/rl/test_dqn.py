@@ -114,14 +114,14 @@ def test_a_plain_step_takes_nothing_from_global_randomness():
 
 
 def test_continuous_actions_are_refused_with_what_to_take_instead():
-    with pytest.raises(InputError, match=r"Pendulum-v1 has continuous ones \(a Box of shape \(1,\)\).*rl.ppo"):
+    with pytest.raises(InputError, match=r"Pendulum-v1 has continuous actions \(a Box of shape \(1,\)\).*rl.ppo"):
         trainer(environment(id="Pendulum-v1"))
     with pytest.raises(InputError, match=r"one output per action.*continuous actions.*rl.actor_critic"):
         QNetwork((3,), 0)
 
 
 def test_a_replay_that_fits_nowhere_is_refused():
-    with pytest.raises(InputError, match="replay_size = 1,000,000,000,000: take a smaller one"):
+    with pytest.raises(InputError, match="lower replay_size = 1,000,000,000,000"):
         trainer(replay_size=10**12)
 
 

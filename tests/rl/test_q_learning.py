@@ -5,7 +5,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe_rl.q_learning import QLearning
-from dlpipe_rl.replay import Transitions
+from dlpipe_rl.replay_buffer import Transitions
 
 from .conftest import CPU
 

@@ -1,8 +1,8 @@
-"""Advantage actor-critic: a few moves of many players, then one step along the gradient.
+"""Advantage actor-critic: one policy gradient update per short rollout.
 
 Source: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning",
-https://arxiv.org/abs/1602.01783, algorithm S3, with players that move together instead of asynchronous ones.
-Departs from it: advantages with a trace (λ = 1 is the paper's).
+https://arxiv.org/abs/1602.01783, algorithm S3, with synchronous environments instead of asynchronous ones.
+Departs from it: generalized advantage estimation (λ = 1 is the paper's estimator).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, 
 from dlpipe.training import Budget, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy, require_values
-from dlpipe_rl.policy_gradient import Loss, PolicyGradient
+from dlpipe_rl.policy_gradient import PolicyGradient, PolicyLoss
 
 
 def a2c(
@@ -36,24 +36,24 @@ def a2c(
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = 0.5,
 ) -> OnPolicy:
-    """Make what went better than expected more probable, a few moves at a time.
+    """Train a policy and a value function with one update per rollout. A step is a rollout and its update.
 
     Args:
-        timesteps: moves of all players together after which training is over.
-        num_envs: environments that are played together.
-        rollout_steps: of every player per step.
-        gamma: what a reward is worth a timestep later.
-        gae_lambda: λ of the advantages: 1 trusts the rewards that followed, 0 the value after one timestep.
-        normalize_advantages: give the advantages of a step a mean of 0 and a standard deviation of 1.
-        value_coef: of the squared error of the values in the loss.
-        entropy_coef: of the bonus on being undecided.
-        optimizer: one of torch's by name, with its own parameters.
-        schedule: of the learning rate, one of torch's by name; it counts steps.
-        max_grad_norm: clip the norm of all gradients together to this value.
+        timesteps: training ends after this many timesteps of all environments together.
+        num_envs: number of environments that are stepped together.
+        rollout_steps: steps of every environment per rollout.
+        gamma: discount factor γ.
+        gae_lambda: λ of generalized advantage estimation: 1 gives Monte Carlo returns, 0 one-step TD errors.
+        normalize_advantages: scale the advantages of a rollout to mean 0 and standard deviation 1.
+        value_coef: c1, weight of the value loss.
+        entropy_coef: c2, weight of the entropy bonus.
+        optimizer: a torch optimizer name, with its parameters.
+        schedule: a torch learning rate schedule name, with its parameters; it counts steps.
+        max_grad_norm: maximum norm of the gradient of all parameters.
     """
     require_values(model, "rl.a2c")
     chosen = build_optimizer(model.parameters(), optimizer)
-    loss = Loss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
+    loss = PolicyLoss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
         model,
         data,
