@@ -64,7 +64,7 @@ RUNS = {
                 "trainer.learning_starts=60",
                 "trainer.replay_size=150",
                 "trainer.n_step=3",
-                "trainer.prioritised=0.6",
+                "trainer.priority_alpha=0.6",
                 "trainer.batch_size=8",
                 "trainer.target_every=5",
                 "trainer.evaluate_every=60",
@@ -87,8 +87,8 @@ RUNS = {
             "dqn_pong.toml",
             [
                 "device=cpu",
-                "data.size=42",
-                "data.workers=0",
+                "data.screen_size=42",
+                "data.num_workers=0",
                 "model.hidden=[16]",
                 "trainer.steps=60",
                 "trainer.num_envs=2",
@@ -105,7 +105,9 @@ RUNS = {
         ("whole episodes", "reinforce_cartpole.toml", ["trainer.steps=20", "trainer.episodes=4", *PLAYED])
     ],
     "rl.a2c": [("a few moves", "a2c_cartpole.toml", ["trainer.steps=60", *PLAYED])],
-    "rl.ppo": [("several passes", "ppo_cartpole.toml", ["trainer.timesteps=12_000", "trainer.passes=3", *PLAYED])],
+    "rl.ppo": [
+        ("several passes", "ppo_cartpole.toml", ["trainer.timesteps=12_000", "trainer.update_epochs=3", *PLAYED])
+    ],
 }
 CASES = [case for cases in RUNS.values() for case in cases]
 

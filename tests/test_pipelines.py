@@ -50,8 +50,13 @@ QUICK = [pytest.param(path, marks=pytest.mark.slow) if path.name in LONG else pa
 SWEEPS = [path for path in PIPELINES if "sweep" in tomllib.loads(path.read_text())]
 #: Those meant for a GPU server are only tried out, in small.
 SMALL = {
-    "dqn_pong.toml": ["data.workers=0", "trainer.num_envs=2", "trainer.learning_starts=50", "trainer.replay_size=500"],
-    "ppo_pong.toml": ["data.workers=0", "trainer.num_envs=2", "trainer.moves=16", "trainer.batch_size=16"],
+    "dqn_pong.toml": [
+        "data.num_workers=0",
+        "trainer.num_envs=2",
+        "trainer.learning_starts=50",
+        "trainer.replay_size=500",
+    ],
+    "ppo_pong.toml": ["data.num_workers=0", "trainer.num_envs=2", "trainer.rollout_steps=16", "trainer.batch_size=16"],
 }
 
 

@@ -28,7 +28,7 @@ def test_choices_have_the_probabilities_of_their_logits():
 
     assert_close(head.log_prob(logits, actions), known.log_prob(actions))
     assert_close(head.entropy(logits), known.entropy())
-    assert head.best(logits).tolist() == [1, 2]
+    assert head.mode(logits).tolist() == [1, 2]
 
 
 def test_choices_are_drawn_as_often_as_they_are_probable():
@@ -49,7 +49,7 @@ def test_numbers_have_the_density_of_a_normal_distribution():
 
     assert_close(head.log_prob(choice, actions), known.log_prob(actions.flatten(1)))
     assert_close(head.entropy(choice), known.entropy())
-    assert head.best(choice).equal(choice[:, 0].view(5, 2, 3))
+    assert head.mode(choice).equal(choice[:, 0].view(5, 2, 3))
 
 
 def test_numbers_are_drawn_around_their_mean():

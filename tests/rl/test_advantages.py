@@ -6,8 +6,8 @@ from dlpipe_rl.advantages import advantages
 from dlpipe_rl.rollout import Rollout
 
 
-def rollout(rewards, values, values_after, ended):
-    columns = [torch.tensor(column, dtype=torch.float64).unsqueeze(1) for column in (values, values_after, rewards)]
+def rollout(rewards, values, next_values, ended):
+    columns = [torch.tensor(column, dtype=torch.float64).unsqueeze(1) for column in (values, next_values, rewards)]
     return Rollout(*[torch.empty(0)] * 3, *columns, torch.tensor(ended).unsqueeze(1), torch.empty(0), ())
 
 

@@ -10,7 +10,16 @@ from dlpipe_rl.atari import Atari, atari
 
 def played(actions=40, seed=3, **options):
     """Return what is seen in a game, and its rewards, with random actions."""
-    env = Atari(**{"game": "pong", "size": 42, "frame_skip": 4, "sticky": 0.25, "noop_max": 30, **options})
+    env = Atari(
+        **{
+            "game": "pong",
+            "screen_size": 42,
+            "frame_skip": 4,
+            "repeat_action_probability": 0.25,
+            "noop_max": 30,
+            **options,
+        }
+    )
     random = np.random.default_rng(0)
     seen, rewards = [env.reset(seed=seed)[0]], []
     for _ in range(actions):
@@ -32,14 +41,14 @@ def test_facts_are_those_of_the_literature():
 def test_a_game_follows_from_its_seed_whatever_was_played_before():
     assert np.array_equal(played()[0], played()[0])
     assert not np.array_equal(played()[0], played(seed=4)[0])
-    assert atari(size=42).caveats() == []
+    assert atari(screen_size=42).caveats() == []
 
 
 def test_sticky_actions_and_idle_frames_are_what_differs_between_seeds():
-    plain = {"sticky": 0.0, "noop_max": 0}
+    plain = {"repeat_action_probability": 0.0, "noop_max": 0}
 
     assert np.array_equal(played(**plain)[0], played(seed=4, **plain)[0])
-    assert not np.array_equal(played(**plain | {"sticky": 0.5})[0], played(**plain)[0])
+    assert not np.array_equal(played(**plain | {"repeat_action_probability": 0.5})[0], played(**plain)[0])
 
 
 def test_what_is_on_one_of_the_last_two_frames_is_seen():
@@ -49,16 +58,16 @@ def test_what_is_on_one_of_the_last_two_frames_is_seen():
     env._screens[:] = 0
     env._screens[0, :, :80] = env._screens[1, :, 80:] = 255
 
-    assert (env._seen() == 255).all()
+    assert (env._observation() == 255).all()
 
 
 def test_rewards_are_clipped_in_training_only():
-    data = atari(game="space_invaders", size=42, noop_max=0)
-    training, judging = data.training_players(1, 0), data.player(10_000)
+    data = atari(game="space_invaders", screen_size=42, noop_max=0)
+    training, judging = data.training_envs(1, 0), data.single_env(10_000)
     random = np.random.default_rng(0)
     rewards = {"training": set(), "judging": set()}
     for name, player in (("training", training), ("judging", judging)):
-        player.begin()
+        player.reset()
         for _ in range(150):
             rewards[name].add(player.step(random.integers(6, size=1)).rewards[0])
 
@@ -81,7 +90,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_
         "model.hidden=[8]",
     ]
     dqn = ["trainer.learning_starts=20", "trainer.replay_size=60", "trainer.evaluate_every=100"]
-    changes = dqn if name == "dqn_pong" else ["trainer.moves=8", "trainer.evaluate_every=100"]
-    quick = ["data.workers=0", "data.size=42", "evaluators.play.splits=[]", 'device="cpu"', *small]
+    changes = dqn if name == "dqn_pong" else ["trainer.rollout_steps=8", "trainer.evaluate_every=100"]
+    quick = ["data.num_workers=0", "data.screen_size=42", "evaluators.play.splits=[]", 'device="cpu"', *small]
 
     check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*quick, *changes], stops=(2,))

@@ -7,7 +7,7 @@ from dlpipe.engine.execute import run
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import Checkpoints
-from dlpipe_rl.episodes import MisbehavedError
+from dlpipe_rl.checked_env import FaultyEnvironmentError
 
 MODULE = """
 import gymnasium as gym
@@ -80,7 +80,7 @@ episodes = 2
             "raises",
             r"environment Fragile raised RuntimeError: the arm is stuck in step\(\), at timestep 1 of the episode",
         ),
-        ("nan", r"environment Fragile returned an observation with nan at \[0\], outside of its space \(0 to 1\)"),
+        ("nan", r"environment Fragile returned an observation with nan at \[0\], outside its space \(0 to 1\)"),
     ],
 )
 def test_a_run_whose_environment_breaks_says_where_and_keeps_its_checkpoint(tmp_path, fault, message):
@@ -90,7 +90,7 @@ def test_a_run_whose_environment_breaks_says_where_and_keeps_its_checkpoint(tmp_
     changes = [f'data.fault="{fault}"']
     pipeline = load_pipeline(tmp_path / "pipeline.toml", registry, changes, allow_local_plugins=True)
 
-    with pytest.raises(MisbehavedError, match=message):
+    with pytest.raises(FaultyEnvironmentError, match=message):
         run(pipeline, registry, tmp_path / "runs")
 
     (folder,) = (path for path in (tmp_path / "runs" / "fragile").iterdir() if not path.is_symlink())
@@ -98,11 +98,11 @@ def test_a_run_whose_environment_breaks_says_where_and_keeps_its_checkpoint(tmp_
     assert "dlpipe resume" in (folder / "status.json").read_text()
 
 
-def test_a_replay_larger_than_memory_leaves_no_run_behind(root, tmp_path):
+def test_a_replay_larger_than_memory_leaves_no_run_next_slots(root, tmp_path):
     registry = load_plugins()
     pipeline = load_pipeline(root / "pipelines" / "dqn_cartpole.toml", registry, ["trainer.replay_size=9000000000000"])
 
-    with pytest.raises(InputError, match=r"replay_size = 9,000,000,000,000: take a smaller one"):
+    with pytest.raises(InputError, match=r"lower replay_size = 9,000,000,000,000"):
         run(pipeline, registry, tmp_path)
 
     assert not list(tmp_path.glob("*/2*"))
@@ -113,6 +113,6 @@ def test_a_mistaken_id_is_told_before_anything_is_made(root, tmp_path):
     pipeline = load_pipeline(root / "pipelines" / "dqn_cartpole.toml", registry, ["data.id=CartPoole-v1"])
 
     with pytest.raises(
-        InputError, match=r'id = "CartPoole-v1": gymnasium has no such environment. Did you mean "CartPole-v1"'
+        InputError, match=r'id = "CartPoole-v1": Gymnasium has no such environment. Did you mean "CartPole-v1"'
     ):
         run(pipeline, registry, tmp_path)

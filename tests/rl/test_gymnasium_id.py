@@ -26,8 +26,8 @@ def test_facts_are_those_of_the_environment():
 def test_whatever_is_observed_becomes_a_box_of_numbers(id, shape):
     assert facts(id=id)["obs_shape"] == shape
     data = environment(id=id)
-    player = data.player(3)
-    assert player.begin().shape == (1, *shape)
+    player = data.single_env(3)
+    assert player.reset().shape == (1, *shape)
     assert data.caveats() == []
 
 
@@ -68,11 +68,14 @@ def test_every_wrapper_that_is_offered_is_one():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"id": "CartPol-v1"}, r'id = "CartPol-v1": gymnasium has no such environment. Did you mean "CartPole-v1"'),
-        ({"id": "CartPole-v9"}, r'id = "CartPole-v9": gymnasium has no such environment. Did you mean'),
-        ({"id": "mine:Env-v0"}, r"imports no module.*plugins = \[\"./mine.py\"\], say id = \"Env-v0\".*--allow-local"),
+        ({"id": "CartPol-v1"}, r'id = "CartPol-v1": Gymnasium has no such environment. Did you mean "CartPole-v1"'),
+        ({"id": "CartPole-v9"}, r'id = "CartPole-v9": Gymnasium has no such environment. Did you mean'),
+        (
+            {"id": "mine:Env-v0"},
+            r"cannot import a module.*plugins = \[\"./mine.py\"\], set id = \"Env-v0\".*--allow-local",
+        ),
         ({"wrappers": ["clip_rewards"]}, r"'clip_rewards' is not one of .* Did you mean \"clip_reward\""),
-        ({"wrappers": ["normalize_observation"]}, r"memory beyond the episode are left out"),
+        ({"wrappers": ["normalize_observation"]}, r"state beyond an episode are not supported"),
     ],
 )
 def test_a_mistake_is_told_with_what_was_meant(options, message):
@@ -81,14 +84,18 @@ def test_a_mistake_is_told_with_what_was_meant(options, message):
 
 
 def test_an_environment_that_cannot_be_made_says_why():
-    with pytest.raises(InputError, match=r'id = "CartPole-v1": it cannot be made: TypeError: .*speed'):
+    with pytest.raises(
+        InputError, match=r'id = "CartPole-v1": the environment could not be created: TypeError: .*speed'
+    ):
         environment(arguments={"speed": 3}).make()
 
 
 def test_actions_of_several_parts_are_refused():
     gym.register("Many-v0", lambda render_mode=None: Many())
 
-    with pytest.raises(InputError, match=r"Many-v0 has actions MultiDiscrete\(\[2 3\]\); expected Discrete or Box"):
+    with pytest.raises(
+        InputError, match=r"Many-v0 has the action space MultiDiscrete\(\[2 3\]\); expected Discrete or Box"
+    ):
         _ = environment(id="Many-v0").facts
 
 
@@ -104,5 +111,5 @@ def test_the_fingerprint_tells_all_that_decides_what_happens():
 
 
 def test_an_agent_takes_no_items():
-    with pytest.raises(InputError, match="plays CartPole-v1, and takes no items"):
+    with pytest.raises(InputError, match="'hello': an agent acts in CartPole-v1 and takes no items"):
         environment().encode("hello")

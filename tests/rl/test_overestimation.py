@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from dlpipe_rl.episodes import Episode
-from dlpipe_rl.greedy import Played
-from dlpipe_rl.overestimation import compared, discounted_returns
+from dlpipe_rl.checked_env import Episode
+from dlpipe_rl.greedy import EpisodeTrace
+from dlpipe_rl.overestimation import discounted_returns, value_return_pairs
 
 
 def test_a_reward_counts_less_the_later_it_comes():
@@ -11,18 +11,18 @@ def test_a_reward_counts_less_the_later_it_comes():
 
 
 def test_expected_and_actual_are_compared_at_every_timestep_of_an_episode_that_ended():
-    played = Played(Episode(0, 7, 3, True), [0] * 3, [1, 2, 4], [5, 5, 5])
+    played = EpisodeTrace(Episode(0, 7, 3, True), [0] * 3, [1, 2, 4], [5, 5, 5])
 
-    expected, followed = compared([played, played], 0.5)
+    expected, followed = value_return_pairs([played, played], 0.5)
 
     assert expected.tolist() == [5] * 6
     assert followed.tolist() == [3, 4, 4] * 2
 
 
 def test_of_an_episode_that_was_cut_off_only_what_is_known_counts():
-    played = Played(Episode(0, 7, 8, False), [0] * 8, [1.0] * 8, list(range(8)))
+    played = EpisodeTrace(Episode(0, 7, 8, False), [0] * 8, [1.0] * 8, list(range(8)))
 
-    expected, followed = compared([played], 0.5)
+    expected, followed = value_return_pairs([played], 0.5)
 
     # After five timesteps 1 − 0.5⁵ of the future was seen, more than 95 %; the last five are left out.
     assert expected.tolist() == [0, 1, 2]
@@ -31,10 +31,10 @@ def test_of_an_episode_that_was_cut_off_only_what_is_known_counts():
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
 def test_no_discount_and_nothing_but_discount_are_no_trouble(gamma):
-    played = Played(Episode(0, 7, 3, False), [0] * 3, [1, 2, 4], [5, 5, 5])
+    played = EpisodeTrace(Episode(0, 7, 3, False), [0] * 3, [1, 2, 4], [5, 5, 5])
 
-    assert len(compared([played], gamma)[0]) == (3 if gamma == 0 else 0)
+    assert len(value_return_pairs([played], gamma)[0]) == (3 if gamma == 0 else 0)
 
 
-def test_a_model_without_values_is_not_compared():
-    assert len(compared([Played(Episode(0, 7, 3, True), [0] * 3, [1, 2, 4], [])], 0.9)[0]) == 0
+def test_a_model_without_values_is_not_td_pairs():
+    assert len(value_return_pairs([EpisodeTrace(Episode(0, 7, 3, True), [0] * 3, [1, 2, 4], [])], 0.9)[0]) == 0

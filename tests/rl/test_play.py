@@ -41,9 +41,9 @@ def test_episodes_are_written_as_gifs(tmp_path):
 
 
 def test_a_gif_that_cannot_be_made_is_told(tmp_path):
-    with pytest.raises(InputError, match="Corridor cannot be drawn.*leave out --output"):
+    with pytest.raises(InputError, match="Corridor cannot be rendered.*leave out --output"):
         list(play(Chooser(1), corridor(), CPU, output=tmp_path / "corridor.gif"))
-    with pytest.raises(InputError, match=r"--output .*nowhere.*cannot be written: No such file"):
+    with pytest.raises(InputError, match=r"--output .*nowhere.*the file cannot be written: No such file"):
         list(play(Follower(), catch(), CPU, output=tmp_path / "nowhere" / "ball.gif"))
 
 

@@ -12,10 +12,10 @@ from dlpipe_rl.a2c import a2c
 from dlpipe_rl.action_heads import Categorical
 from dlpipe_rl.actor_critic import ActorCritic
 from dlpipe_rl.gymnasium_id import environment
-from dlpipe_rl.on_policy import Lesson
-from dlpipe_rl.policy_gradient import Loss, PolicyGradient, normalized
+from dlpipe_rl.on_policy import RolloutBatch
+from dlpipe_rl.policy_gradient import PolicyGradient, PolicyLoss, normalized
 from dlpipe_rl.policy_network import PolicyNetwork
-from dlpipe_rl.ppo import Clipped, clipped_loss, ppo
+from dlpipe_rl.ppo import ClippedUpdate, clipped_loss, ppo
 from dlpipe_rl.q_network import QNetwork
 from dlpipe_rl.reinforce import reinforce
 
@@ -51,7 +51,7 @@ def estimates(baseline, pulls=1, count=4000):
     random = torch.Generator().manual_seed(0)
     model = Bandit()
     learning = PolicyGradient(
-        Loss(model, torch.optim.SGD(model.parameters(), lr=1.0), CPU, 0, 0, None), normalize=False
+        PolicyLoss(model, torch.optim.SGD(model.parameters(), lr=1.0), CPU, 0, 0, None), normalize_advantages=False
     )
     found = []
     for _ in range(count):
@@ -59,7 +59,8 @@ def estimates(baseline, pulls=1, count=4000):
             model.logits.copy_(LOGITS)
         actions = LOGITS.softmax(0).multinomial(pulls, replacement=True, generator=random)
         learning(
-            Lesson(torch.zeros(pulls, 1), actions, torch.zeros(pulls), ARMS[actions] - baseline, ARMS[actions]), random
+            RolloutBatch(torch.zeros(pulls, 1), actions, torch.zeros(pulls), ARMS[actions] - baseline, ARMS[actions]),
+            random,
         )
         found.append(model.logits.detach() - LOGITS)  # a step of size 1 along the gradient of the reward
     return torch.stack(found)
@@ -82,11 +83,13 @@ def test_a_baseline_makes_the_gradient_vary_less():
 
 def test_the_parts_of_the_loss_are_weighed():
     model = Bandit(value=1.0)
-    loss = Loss(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.2, None)
+    loss = PolicyLoss(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.2, None)
     actions = torch.tensor([0, 1])
-    lesson = Lesson(torch.zeros(2, 1), actions, torch.zeros(2), torch.tensor([2.0, -1.0]), torch.tensor([3.0, 1.0]))
+    batch = RolloutBatch(
+        torch.zeros(2, 1), actions, torch.zeros(2), torch.tensor([2.0, -1.0]), torch.tensor([3.0, 1.0])
+    )
 
-    told = PolicyGradient(loss, normalize=False)(lesson, torch.Generator())
+    told = PolicyGradient(loss, normalize_advantages=False)(batch, torch.Generator())
 
     logs = LOGITS.log_softmax(0)
     entropy = -(logs.exp() * logs).sum()
@@ -120,13 +123,13 @@ def test_ppos_first_update_is_the_plain_gradient_of_normalised_advantages():
     actions, rewards = torch.tensor([0, 1, 1]), torch.tensor([1.0, 4.0, 2.0])
     found = []
     for kind in (
-        lambda loss: PolicyGradient(loss, normalize=True),
-        lambda loss: Clipped(loss, passes=1, batch_size=9, clip=0.2),
+        lambda loss: PolicyGradient(loss, normalize_advantages=True),
+        lambda loss: ClippedUpdate(loss, update_epochs=1, batch_size=9, clip_range=0.2),
     ):
         model = Bandit(value=0.0)
-        loss = Loss(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.0, None)
+        loss = PolicyLoss(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.0, None)
         old = LOGITS.log_softmax(0)[actions]
-        kind(loss)(Lesson(torch.zeros(3, 1), actions, old, rewards, rewards), torch.Generator().manual_seed(0))
+        kind(loss)(RolloutBatch(torch.zeros(3, 1), actions, old, rewards, rewards), torch.Generator().manual_seed(0))
         found.append(model.logits.detach())
 
     assert_close(found[0], found[1])
@@ -135,17 +138,17 @@ def test_ppos_first_update_is_the_plain_gradient_of_normalised_advantages():
 def test_every_move_is_seen_once_in_each_pass():
     seen = []
 
-    class Watching(Loss):
-        def judge(self, lesson):
-            seen.append(lesson.returns)
-            return super().judge(lesson)
+    class Watching(PolicyLoss):
+        def evaluate_actions(self, batch):
+            seen.append(batch.returns)
+            return super().evaluate_actions(batch)
 
     model = Bandit(value=0.0)
     loss = Watching(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.0, None)
     numbers = torch.arange(7.0)
-    lesson = Lesson(torch.zeros(7, 1), torch.zeros(7, dtype=torch.int64), torch.zeros(7), numbers, numbers)
+    batch = RolloutBatch(torch.zeros(7, 1), torch.zeros(7, dtype=torch.int64), torch.zeros(7), numbers, numbers)
 
-    Clipped(loss, passes=2, batch_size=3, clip=0.2)(lesson, torch.Generator().manual_seed(0))
+    ClippedUpdate(loss, update_epochs=2, batch_size=3, clip_range=0.2)(batch, torch.Generator().manual_seed(0))
 
     assert [len(part) for part in seen] == [3, 3, 1] * 2
     for half in (seen[:3], seen[3:]):
@@ -168,7 +171,7 @@ def trained(make, steps, model=None, data=None, **options):
     [
         (reinforce, 60, {"optimizer": {"use": "adam", "lr": 0.02}}),
         (a2c, 300, {"optimizer": {"use": "adam", "lr": 0.02}}),
-        (ppo, 20, {"moves": 16, "batch_size": 32, "optimizer": {"use": "adam", "lr": 0.02}}),
+        (ppo, 20, {"rollout_steps": 16, "batch_size": 32, "optimizer": {"use": "adam", "lr": 0.02}}),
     ],
     ids=["reinforce", "a2c", "ppo"],
 )
@@ -182,14 +185,14 @@ def test_each_finds_that_it_is_best_to_wait_before_the_end_of_the_corridor(make,
 
 
 def test_numbers_as_actions_are_learned_too():
-    made, told = trained(ppo, 3, data=environment(id="Pendulum-v1"), moves=20, batch_size=40)
+    made, told = trained(ppo, 3, data=environment(id="Pendulum-v1"), rollout_steps=20, batch_size=40)
 
     assert all(numbers["loss"].isfinite() for numbers in told)
     assert made.model.predict(made.model(torch.zeros(2, 3))).shape == (2, 1)
 
 
 def test_the_budget_is_counted_in_moves_of_all_players():
-    made, _ = trained(a2c, 7, timesteps=100, num_envs=4, moves=4)
+    made, _ = trained(a2c, 7, timesteps=100, num_envs=4, rollout_steps=4)
 
     assert made.total_steps == 7
     assert made.log_values()["timesteps"] == 112
@@ -198,9 +201,15 @@ def test_the_budget_is_counted_in_moves_of_all_players():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("ppo_cartpole", ["trainer.timesteps=1200", "trainer.num_envs=3", "trainer.moves=40", "trainer.passes=2"]),
+        (
+            "ppo_cartpole",
+            ["trainer.timesteps=1200", "trainer.num_envs=3", "trainer.rollout_steps=40", "trainer.update_epochs=2"],
+        ),
         ("reinforce_cartpole", ["trainer.steps=9", "trainer.episodes=2"]),
-        ("a2c_cartpole", ["trainer.timesteps=200", "trainer.num_envs=2", "trainer.moves=5", "trainer.log_every=1"]),
+        (
+            "a2c_cartpole",
+            ["trainer.timesteps=200", "trainer.num_envs=2", "trainer.rollout_steps=5", "trainer.log_every=1"],
+        ),
     ],
     ids=["ppo", "reinforce", "a2c"],
 )
@@ -224,28 +233,34 @@ def test_reinforce_works_without_a_baseline():
 
 def test_a_model_that_does_not_fit_is_refused_with_one_that_does():
     data = corridor(length=3, cut=12)
-    with pytest.raises(InputError, match=r'baseline = "value" does not fit PolicyNetwork; take rl.actor_critic'):
+    with pytest.raises(
+        InputError, match=r'baseline = "value" does not fit the model PolicyNetwork; take rl.actor_critic'
+    ):
         trained(reinforce, 0, policy(data), data)
-    with pytest.raises(InputError, match=r'baseline = "none" does not fit ActorCritic; take rl.policy_network'):
+    with pytest.raises(
+        InputError, match=r'baseline = "none" does not fit the model ActorCritic; take rl.policy_network'
+    ):
         trained(reinforce, 0, data=data, baseline="none")
     for make, name in ((ppo, "rl.ppo"), (a2c, "rl.a2c")):
         with pytest.raises(
-            InputError, match=f"QNetwork has no policy with values beside it, as {name} needs; take rl.act"
+            InputError, match=f"{name} needs a policy with a value function, and the model QNetwork is not"
         ):
             trained(make, 0, QNetwork((1,), 2), data)
-    with pytest.raises(InputError, match=r"Linear does not say how probable its actions are, as rl.reinforce needs"):
+    with pytest.raises(
+        InputError, match=r"rl.reinforce needs action probabilities, and the model Linear has no action head"
+    ):
         trained(reinforce, 0, nn.Linear(1, 2), data, baseline="none")
 
 
 def test_values_are_moved_towards_the_returns():
     torch.manual_seed(0)
     model = ActorCritic((1,), 2, (), hidden=(5,))
-    loss = Loss(model, torch.optim.Adam(model.parameters(), lr=0.05), CPU, 1.0, 0.0, 1.0)
+    loss = PolicyLoss(model, torch.optim.Adam(model.parameters(), lr=0.05), CPU, 1.0, 0.0, 1.0)
     obs, returns = torch.rand(6, 1), torch.tensor([1.0, 2, 3, 4, 5, 6])
-    lesson = Lesson(obs, torch.zeros(6, dtype=torch.int64), torch.zeros(6), torch.zeros(6), returns)
+    batch = RolloutBatch(obs, torch.zeros(6, dtype=torch.int64), torch.zeros(6), torch.zeros(6), returns)
     before = F.mse_loss(model(obs)[1], returns)
 
     for _ in range(100):
-        PolicyGradient(loss, normalize=False)(lesson, torch.Generator())
+        PolicyGradient(loss, normalize_advantages=False)(batch, torch.Generator())
 
     assert F.mse_loss(model(obs)[1], returns) < 0.5 * before

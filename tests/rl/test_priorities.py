@@ -5,8 +5,8 @@ from torch.testing import assert_close
 from dlpipe_rl.priorities import FLOOR, Priorities
 
 
-def drawn(priorities, count=20_000, importance=1.0):
-    slots, weights = priorities.sample(count, importance, torch.Generator())
+def drawn(priorities, count=20_000, beta=1.0):
+    slots, weights = priorities.sample(count, beta, torch.Generator())
     return torch.from_numpy(slots), weights
 
 
@@ -25,7 +25,7 @@ def test_weights_undo_that_some_are_drawn_more_often():
     priorities.set(np.array([0, 3]), np.array([1.0, 4.0]))
 
     slots, weights = drawn(priorities)
-    half = drawn(priorities, importance=0.5)[1]
+    half = drawn(priorities, beta=0.5)[1]
 
     assert_close(weights[slots == 3].mean(), torch.tensor(0.25))
     assert_close(weights[slots == 0].mean(), torch.tensor(1.0))

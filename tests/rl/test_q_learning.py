@@ -5,7 +5,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe_rl.q_learning import QLearning
-from dlpipe_rl.replay import Transitions
+from dlpipe_rl.replay_buffer import Transitions
 
 from .conftest import CPU
 
@@ -35,7 +35,7 @@ def moves():
 
 def learning(values=((0.0, 0.0), (4.0, 6.0), (100.0, 100.0)), lr=0.1, **options):
     model = Table([list(row) for row in values])
-    defaults = {"double": False, "loss": "mse", "target_every": 2, "target_rate": 1.0, "max_grad_norm": None}
+    defaults = {"double": False, "loss": "mse", "target_every": 2, "tau": 1.0, "max_grad_norm": None}
     return model, QLearning(model, torch.optim.SGD(model.parameters(), lr=lr), CPU, **defaults | options)
 
 
@@ -85,7 +85,7 @@ def test_the_target_network_is_a_copy_after_every_second_update():
 
 
 def test_the_target_network_can_follow_slowly():
-    model, updating = learning(target_every=1, target_rate=0.25)
+    model, updating = learning(target_every=1, tau=0.25)
     first = model.values.detach().clone()
 
     updating.update(moves())
@@ -125,7 +125,7 @@ def test_two_states_have_the_values_that_can_be_worked_out_by_hand(cut):
         double=False,
         loss="mse",
         target_every=1,
-        target_rate=1.0,
+        tau=1.0,
         max_grad_norm=None,
     )
 

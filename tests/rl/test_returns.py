@@ -93,7 +93,7 @@ def test_a_fast_run_plays_few_episodes():
 
     evaluator.evaluate(Chooser(1), Examples(corridor(), "dev", CPU, limit=2))
 
-    assert len(evaluator._played) == 2
+    assert len(evaluator._traces) == 2
 
 
 def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
@@ -129,5 +129,5 @@ def test_an_environment_that_cannot_be_drawn_is_judged_without_pictures_of_it(tm
 
 
 def test_data_that_is_no_environment_is_refused():
-    with pytest.raises(InputError, match="rl.returns plays environments, and the data is object"):
+    with pytest.raises(InputError, match="rl.returns needs an environment, and the data is object"):
         Returns(None).evaluate(Chooser(0), Examples(object(), "dev", CPU))

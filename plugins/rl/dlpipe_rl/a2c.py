@@ -1,8 +1,8 @@
-"""Advantage actor-critic: a few moves of many players, then one step along the gradient.
+"""Advantage actor-critic: one policy gradient update per short rollout.
 
 Source: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning",
-https://arxiv.org/abs/1602.01783, algorithm S3, with players that move together instead of asynchronous ones.
-Departs from it: advantages with a trace (λ = 1 is the paper's).
+https://arxiv.org/abs/1602.01783, algorithm S3, with synchronous environments instead of asynchronous ones.
+Departs from it: generalized advantage estimation (λ = 1 is the paper's estimator).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, 
 from dlpipe.training import Budget, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy, require_values
-from dlpipe_rl.policy_gradient import Loss, PolicyGradient
+from dlpipe_rl.policy_gradient import PolicyGradient, PolicyLoss
 
 
 def a2c(
@@ -26,47 +26,47 @@ def a2c(
     *,
     timesteps: Positive | None = None,
     num_envs: Positive = 8,
-    moves: Positive = 5,
+    rollout_steps: Positive = 5,
     gamma: Fraction = 0.99,
-    trace: Fraction = 1.0,
-    normalize: bool = False,
-    value_weight: NonNegativeFloat = 0.5,
-    entropy_weight: NonNegativeFloat = 0.01,
+    gae_lambda: Fraction = 1.0,
+    normalize_advantages: bool = False,
+    value_coef: NonNegativeFloat = 0.5,
+    entropy_coef: NonNegativeFloat = 0.01,
     optimizer: OptimizerTable = {"use": "rmsprop", "lr": 7e-4, "eps": 1e-5},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = 0.5,
 ) -> OnPolicy:
-    """Make what went better than expected more probable, a few moves at a time.
+    """Train a policy and a value function with one update per rollout. A step is a rollout and its update.
 
     Args:
-        timesteps: moves of all players together after which training is over.
-        num_envs: environments that are played together.
-        moves: of every player per step.
-        gamma: what a reward is worth a timestep later.
-        trace: λ of the advantages: 1 trusts the rewards that followed, 0 the value after one timestep.
-        normalize: give the advantages of a step a mean of 0 and a standard deviation of 1.
-        value_weight: of the squared error of the values in the loss.
-        entropy_weight: of the bonus on being undecided.
-        optimizer: one of torch's by name, with its own parameters.
-        schedule: of the learning rate, one of torch's by name; it counts steps.
-        max_grad_norm: clip the norm of all gradients together to this value.
+        timesteps: training ends after this many timesteps of all environments together.
+        num_envs: number of environments that are stepped together.
+        rollout_steps: steps of every environment per rollout.
+        gamma: discount factor γ.
+        gae_lambda: λ of generalized advantage estimation: 1 gives Monte Carlo returns, 0 one-step TD errors.
+        normalize_advantages: scale the advantages of a rollout to mean 0 and standard deviation 1.
+        value_coef: c1, weight of the value loss.
+        entropy_coef: c2, weight of the entropy bonus.
+        optimizer: a torch optimizer name, with its parameters.
+        schedule: a torch learning rate schedule name, with its parameters; it counts steps.
+        max_grad_norm: maximum norm of the gradient of all parameters.
     """
     require_values(model, "rl.a2c")
     chosen = build_optimizer(model.parameters(), optimizer)
-    loss = Loss(model, chosen, compute, value_weight, entropy_weight, max_grad_norm)
+    loss = PolicyLoss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
         model,
         data,
         compute,
         seed,
         name="rl.a2c",
-        update=PolicyGradient(loss, normalize=normalize),
+        update=PolicyGradient(loss, normalize_advantages=normalize_advantages),
         optimizer=chosen,
         schedule=schedule,
         num_envs=num_envs,
-        moves=moves,
+        rollout_steps=rollout_steps,
         gamma=gamma,
-        trace=trace,
+        gae_lambda=gae_lambda,
         timesteps=timesteps,
         budget=budget,
     )

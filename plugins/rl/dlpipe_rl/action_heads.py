@@ -1,6 +1,6 @@
-"""From features to a distribution over actions: of a few choices, or of numbers.
+"""Action heads: from features to a distribution over discrete or continuous actions.
 
-Axes: B observations, F features, A actions to choose from, K numbers of a continuous action.
+Axes: B observations, F features, A discrete actions, K components of a continuous action.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 
 
 class ActionHead(Protocol):
-    """What a policy's last layer can do; `choice` is what its forward pass gave."""
+    """The last layer of a policy; `params` are the distribution parameters that its forward pass returns."""
 
-    def sample(self, choice: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw actions: (B,) numbers of discrete ones, or (B, …) continuous ones."""
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample actions: (B,) indices of discrete ones, or (B, …) continuous ones."""
 
-    def log_prob(self, choice: Tensor, actions: Tensor) -> Tensor:
-        """Return (B,) the log probability (density) of actions."""
+    def log_prob(self, params: Tensor, actions: Tensor) -> Tensor:
+        """Return the log probability (density) of actions, (B,)."""
 
-    def entropy(self, choice: Tensor) -> Tensor:
-        """Return (B,) how undecided the policy is, in nats."""
+    def entropy(self, params: Tensor) -> Tensor:
+        """Return the entropy of the distribution in nats, (B,)."""
 
-    def best(self, choice: Tensor) -> Tensor:
+    def mode(self, params: Tensor) -> Tensor:
         """Return the most probable actions."""
 
 
 class Categorical(nn.Module):
-    """One of A actions; `choice` (B, A) are logits."""
+    """A categorical distribution over A actions; `params` (B, A) are logits."""
 
     def __init__(self, width: int, num_actions: int) -> None:
         super().__init__()
@@ -40,28 +40,28 @@ class Categorical(nn.Module):
         """Map features (B, F) to logits (B, A)."""
         return self.logits(features)  # type: ignore[no-any-return]
 
-    def sample(self, choice: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """See `ActionHead.sample`."""
-        return choice.softmax(-1).multinomial(1, generator=generator).squeeze(1)
+        return params.softmax(-1).multinomial(1, generator=generator).squeeze(1)
 
-    def log_prob(self, choice: Tensor, actions: Tensor) -> Tensor:
+    def log_prob(self, params: Tensor, actions: Tensor) -> Tensor:
         """See `ActionHead.log_prob`."""
-        return choice.log_softmax(-1).gather(1, actions.unsqueeze(1)).squeeze(1)
+        return params.log_softmax(-1).gather(1, actions.unsqueeze(1)).squeeze(1)
 
-    def entropy(self, choice: Tensor) -> Tensor:
+    def entropy(self, params: Tensor) -> Tensor:
         """See `ActionHead.entropy`."""
-        logarithms = choice.log_softmax(-1)
+        logarithms = params.log_softmax(-1)
         return -(logarithms.exp() * logarithms).sum(-1)
 
-    def best(self, choice: Tensor) -> Tensor:
-        """See `ActionHead.best`."""
-        return choice.argmax(-1)
+    def mode(self, params: Tensor) -> Tensor:
+        """See `ActionHead.mode`."""
+        return params.argmax(-1)
 
 
 class Gaussian(nn.Module):
-    """Independent normal numbers whose spread is learned, but the same everywhere.
+    """Independent normal distributions with a learned standard deviation that does not depend on the observation.
 
-    `choice` (B, 2, K) are means and logarithms of the standard deviations.
+    `params` (B, 2, K) are means and logarithms of the standard deviations.
     """
 
     def __init__(self, width: int, action_shape: Sequence[int]) -> None:
@@ -71,38 +71,38 @@ class Gaussian(nn.Module):
         self.log_std = nn.Parameter(torch.zeros(math.prod(self.shape)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, F) to means and logarithms of standard deviations (B, 2, K)."""
+        """Map features (B, F) to means and log standard deviations (B, 2, K)."""
         mean = self.mean(features)
         return torch.stack([mean, self.log_std.expand_as(mean)], dim=1)
 
-    def sample(self, choice: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """See `ActionHead.sample`."""
-        mean, log_std = choice.unbind(1)
+        mean, log_std = params.unbind(1)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return (mean + log_std.exp() * noise).view(-1, *self.shape)
 
-    def log_prob(self, choice: Tensor, actions: Tensor) -> Tensor:
+    def log_prob(self, params: Tensor, actions: Tensor) -> Tensor:
         """See `ActionHead.log_prob`."""
-        mean, log_std = choice.unbind(1)
+        mean, log_std = params.unbind(1)
         spread = (actions.flatten(1) - mean) / log_std.exp()
         return (-0.5 * spread.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(1)
 
-    def entropy(self, choice: Tensor) -> Tensor:
+    def entropy(self, params: Tensor) -> Tensor:
         """See `ActionHead.entropy`."""
-        return (choice[:, 1] + 0.5 * math.log(2 * math.pi * math.e)).sum(1)
+        return (params[:, 1] + 0.5 * math.log(2 * math.pi * math.e)).sum(1)
 
-    def best(self, choice: Tensor) -> Tensor:
-        """See `ActionHead.best`."""
-        return choice[:, 0].view(-1, *self.shape)
+    def mode(self, params: Tensor) -> Tensor:
+        """See `ActionHead.mode`."""
+        return params[:, 0].view(-1, *self.shape)
 
 
 def action_head(width: int, num_actions: int, action_shape: Sequence[int]) -> Categorical | Gaussian:
-    """Return the head for an environment's actions: `num_actions` to choose from, or numbers if that is 0."""
+    """Return the head for an action space: categorical over `num_actions`, or Gaussian if that is 0."""
     return Categorical(width, num_actions) if num_actions else Gaussian(width, action_shape)
 
 
 def small(layer: nn.Linear) -> nn.Linear:
-    """Give a policy's last layer weights so small that it prefers nothing at first."""
+    """Initialise the last layer of a policy with small weights, so that the first policy is nearly uniform."""
     nn.init.orthogonal_(layer.weight, 0.01)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,9 +1,9 @@
-"""A policy, and beside it what it expects to collect.
+"""A policy and a value function (actor-critic).
 
 Sources: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning",
-https://arxiv.org/abs/1602.01783; first weights as in Huang et al. 2022, "The 37 Implementation Details of
+https://arxiv.org/abs/1602.01783; initialisation as in Huang et al. 2022, "The 37 Implementation Details of
 Proximal Policy Optimization", https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/.
-Axes: B observations, A actions, F features.
+Axes: B observations, A actions, F features, K components of a continuous action.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from dlpipe.fields import Positive
 from dlpipe_rl.action_heads import action_head
-from dlpipe_rl.encoder import as_numbers, encoder
+from dlpipe_rl.encoder import encoder, to_float
 from dlpipe_rl.policy_network import orthogonal
 
 
 class ActorCritic(nn.Module):
-    """Probabilities of actions, and the value of what is seen.
+    """A distribution over actions and a state value.
 
-    For an image both share all layers but the last; for numbers each has layers of its own.
+    For images, actor and critic share all layers but the last; for vectors, each has layers of its own.
 
     Args:
         obs_shape: of one observation; three axes are an image, channels first.
-        num_actions: A; 0 where actions are numbers.
+        num_actions: A; 0 if actions are continuous.
         action_shape: of a continuous action.
         hidden: units of the fully connected layers.
     """
@@ -49,15 +49,15 @@ class ActorCritic(nn.Module):
         nn.init.zeros_(self.critic.bias)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Map observations (B, *obs_shape) to logits (B, A) (or means and spreads (B, 2, K)), and values (B,)."""
-        obs = as_numbers(obs)
+        """Map observations (B, *obs_shape) to logits (B, A), or means and log deviations (B, 2, K), and values (B,)."""
+        obs = to_float(obs)
         features = self.encode(obs)  # (B, F)
-        seen = features if self.encode_value is None else self.encode_value(obs)
-        return self.head(features), self.critic(seen).squeeze(1)
+        value_features = features if self.encode_value is None else self.encode_value(obs)
+        return self.head(features), self.critic(value_features).squeeze(1)
 
     def predict(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         """Return the most probable actions."""
-        return self.head.best(outputs[0])
+        return self.head.mode(outputs[0])
 
     def value(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         """Return the values (B,)."""

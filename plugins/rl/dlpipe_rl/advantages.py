@@ -1,9 +1,9 @@
-"""How much better an action was than what was expected.
+"""Generalized advantage estimation (GAE).
 
 Source: Schulman et al. 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation",
 https://arxiv.org/abs/1506.02438, equation 16.
-Departs from it: where an episode was cut off, the value of what it closed with stands for the rest.
-Axes: T timesteps, N players.
+Departs from it: bootstraps from the final observation of a truncated episode.
+Axes: T timesteps, N environments.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 from dlpipe_rl.rollout import Rollout
 
 
-def advantages(rollout: Rollout, gamma: float, trace: float) -> Tensor:
+def advantages(rollout: Rollout, gamma: float, gae_lambda: float) -> Tensor:
     """Return (T, N) advantages.
 
     Args:
-        gamma: what a reward is worth a timestep later.
-        trace: λ: 1 trusts the rewards that followed, 0 the value after one timestep.
+        gamma: discount factor γ.
+        gae_lambda: λ: 1 gives Monte Carlo returns minus values, 0 gives one-step TD errors.
     """
-    surprises = rollout.rewards + gamma * rollout.values_after - rollout.values
-    goes_on = gamma * trace * (~rollout.ended).float()
-    found = torch.empty_like(surprises)
-    following = torch.zeros_like(surprises[0])
-    for timestep in reversed(range(len(surprises))):
-        following = found[timestep] = surprises[timestep] + goes_on[timestep] * following
-    return found
+    td_errors = rollout.rewards + gamma * rollout.next_values - rollout.values
+    decay = gamma * gae_lambda * (~rollout.dones).float()
+    result = torch.empty_like(td_errors)
+    following = torch.zeros_like(td_errors[0])
+    for timestep in reversed(range(len(td_errors))):
+        following = result[timestep] = td_errors[timestep] + decay[timestep] * following
+    return result

@@ -1,12 +1,12 @@
-"""Deep Q-learning, with what became usual after the paper.
+"""Deep Q-learning with double Q-learning, n-step returns and prioritised replay.
 
 Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
 https://doi.org/10.1038/nature14236, algorithm 1; double: van Hasselt et al. 2016,
-https://arxiv.org/abs/1509.06461; n steps and the combination: Hessel et al. 2018, "Rainbow",
+https://arxiv.org/abs/1509.06461; n-step returns and the combination: Hessel et al. 2018, "Rainbow",
 https://arxiv.org/abs/1710.02298; prioritised replay: Schaul et al. 2016, https://arxiv.org/abs/1511.05952.
-Departs from them: the value after an episode that was only cut off counts (the paper's games have no time
-limit); Adam; the Huber loss as torch has it.
-Axes: N players, B moves of a batch, A actions.
+Departs from them: bootstraps from the final observation of a truncated episode (the paper's games have no time
+limit); Adam; torch's Huber loss.
+Axes: N environments, B transitions of a batch, A actions.
 """
 
 from __future__ import annotations
@@ -22,46 +22,47 @@ from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
 from dlpipe.protocols import Goal
 from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_optimizer
+from dlpipe_rl.checked_env import Array, Episode
 from dlpipe_rl.environments import Environments
-from dlpipe_rl.episodes import Array, Episode
-from dlpipe_rl.exploration import Epsilon
+from dlpipe_rl.episode_metrics import episode_means
+from dlpipe_rl.exploration import EpsilonSchedule
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
 from dlpipe_rl.randomness import generator, restore, state_of
-from dlpipe_rl.replay import Replay
-from dlpipe_rl.told import told
+from dlpipe_rl.replay_buffer import ReplayBuffer
 
 
 class DQN:
-    """Learn action values from replayed moves.
+    """Learn action values from a replay buffer.
 
-    A step is `train_every` moves of every player and then `updates` updates; before the first one, enough
-    moves are made to begin with.
+    A step is `train_every` timesteps of every environment and then `gradient_steps` updates. The first step is
+    longer: it fills the replay buffer with `learning_starts` timesteps of all environments together before its
+    updates. Every step, the first included, makes the same number of updates.
 
     Args:
-        timesteps: moves of all players together after which training is over.
-        num_envs: environments that are played together.
-        gamma: what a reward is worth a timestep later.
-        n_step: rewards that are summed up before the estimated value is trusted.
+        timesteps: training ends after this many timesteps of all environments together.
+        num_envs: number of environments that are stepped together.
+        gamma: discount factor γ.
+        n_step: number of rewards that are summed before the value estimate is added.
         double: the online network chooses the action whose value the target network estimates.
-        batch_size: moves per update.
-        replay_size: moves that are remembered.
-        replay_storage: "auto" keeps frames in memory where they fit, else in a file that is mapped into it.
-        prioritised: how much more often a move with a large error is replayed: 0 not at all, 1 in proportion.
-        importance: how much prioritised replay is corrected for, at first; at the end of training, fully.
-        learning_starts: moves before the first update.
-        train_every: moves of every player per step.
-        updates: of the weights per step.
+        batch_size: transitions per update.
+        replay_size: capacity of the replay buffer, in transitions.
+        replay_storage: "auto" keeps the frames in memory if they fit, else in a memory-mapped scratch file.
+        priority_alpha: α of prioritised replay: 0 samples uniformly, 1 in proportion to the TD error.
+        importance_beta: initial β of the importance-sampling correction; it grows linearly to 1 over `timesteps`.
+        learning_starts: timesteps of all environments together before the first update.
+        train_every: timesteps of every environment per step.
+        gradient_steps: updates per step.
         target_every: updates between two updates of the target network.
-        target_rate: share by which the target network then moves to the online one; 1 is a copy.
-        epsilon_start: probability of a random action at first.
-        epsilon_end: the same in the end.
-        epsilon_timesteps: over which it falls; a tenth of `timesteps` if not given.
-        epsilon_schedule: how it falls.
-        loss: "huber" grows with the error's square up to 1 and with its size beyond; "mse" always with the square.
-        optimizer: one of torch's by name, with its own parameters.
-        schedule: of the learning rate, one of torch's by name; it counts steps.
-        max_grad_norm: clip the norm of all gradients together to this value.
+        tau: τ, how far each of them moves the target network to the online network; 1 copies it.
+        epsilon_start: initial probability ε of a random action.
+        epsilon_end: final ε.
+        epsilon_timesteps: timesteps over which ε decays; by default a tenth of `timesteps`.
+        epsilon_schedule: shape of the decay.
+        loss: "huber" is quadratic for errors below 1 and linear above; "mse" is quadratic.
+        optimizer: a torch optimizer name, with its parameters.
+        schedule: a torch learning rate schedule name, with its parameters; it counts steps.
+        max_grad_norm: maximum norm of the gradient of all parameters.
     """
 
     def __init__(
@@ -80,13 +81,13 @@ class DQN:
         batch_size: Positive = 128,
         replay_size: Positive = 100_000,
         replay_storage: Literal["auto", "memory", "disk"] = "auto",
-        prioritised: Fraction = 0.0,
-        importance: Fraction = 0.4,
+        priority_alpha: Fraction = 0.0,
+        importance_beta: Fraction = 0.4,
         learning_starts: Positive = 1000,
         train_every: Positive = 1,
-        updates: Positive = 1,
+        gradient_steps: Positive = 1,
         target_every: Positive = 500,
-        target_rate: Fraction = 1.0,
+        tau: Fraction = 1.0,
         epsilon_start: Fraction = 1.0,
         epsilon_end: Fraction = 0.05,
         epsilon_timesteps: NonNegative | None = None,
@@ -97,30 +98,15 @@ class DQN:
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
         self.model, self._compute, self.steps_per_epoch = model, compute, None
-        facts = data.facts
-        if not facts["num_actions"]:
-            raise InputError(
-                f"[trainer] rl.dqn compares the values of all actions, and {data.name} has continuous ones (a Box of "
-                f"shape {facts['action_shape']}); take an environment with discrete actions, or the trainer rl.ppo"
-            )
-        self._num_actions = facts["num_actions"]
-        self._players = data.training_players(num_envs, seed)
+        self._num_actions = _require_discrete(data)
+        self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
+        self._timesteps, self._importance_beta = timesteps, importance_beta
+        self._learning_starts = -(-learning_starts // num_envs) * num_envs
+        self._envs = data.training_envs(num_envs, seed)
         self.caveats = data.caveats()
-        stack = data.frame_stack
-        self._replay = Replay(
-            replay_size,
-            num_envs,
-            (facts["obs_shape"][0] // stack, *facts["obs_shape"][1:]),
-            getattr(torch, facts["obs_dtype"]),
-            frame_stack=stack,
-            n_step=n_step,
-            gamma=gamma,
-            storage=replay_storage,
-            compute=compute,
-        )
-        self.notes = [self._replay.told]
-        self._priorities = Priorities(self._replay.slots, prioritised) if prioritised else None
-        self._importance, self._timesteps = importance, timesteps
+        self._replay = _replay_buffer(data, compute, replay_size, num_envs, replay_storage, n_step, gamma)
+        self.notes = [self._replay.description]
+        self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
         self._learning = QLearning(
             model,
             build_optimizer(model.parameters(), optimizer),
@@ -128,41 +114,39 @@ class DQN:
             double=double,
             loss=loss,
             target_every=target_every,
-            target_rate=target_rate,
+            tau=tau,
             max_grad_norm=max_grad_norm,
         )
-        self._moves, self._updates, self._batch_size = train_every, updates, batch_size
-        self._learning_starts = -(-learning_starts // num_envs) * num_envs
-        self.total_steps = self._total(timesteps)
+        self.total_steps = self._total_steps(timesteps)
         total = budget.total_steps(None, self.total_steps)
         self._schedule = LearningRateSchedule(self._learning.optimizer, schedule, total_steps=total)
-        falls = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
-        self._epsilon = Epsilon(epsilon_start, epsilon_end, falls, epsilon_schedule)
-        self._random = generator(seed, "dqn")
-        self._replayed = torch.Generator().manual_seed(derived_seed(seed, "replay"))
+        decay = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
+        self._epsilon = EpsilonSchedule(epsilon_start, epsilon_end, decay, epsilon_schedule)
+        self._exploration_rng = generator(seed, "dqn")
+        self._replay_rng = torch.Generator().manual_seed(derived_seed(seed, "replay"))
         self._timestep = 0
-        self._obs: Array | None = None  # what the players see; nothing before the first step
+        self._obs: Array | None = None  # the current observations; None before the first step
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Move and update, and yield ``loss``, and ``return`` and ``length`` of episodes that ended."""
+        """Yield the ``loss`` of each step, with mean ``return`` and ``length`` of the episodes that ended."""
         if self._obs is None:
-            self._obs = self._players.begin()
-            self._replay.begin(self._obs)
+            self._obs = self._envs.reset()
+            self._replay.start(self._obs)
         while True:
             if not self.model.training:  # the caller may have evaluated since
                 self.model.train()
             episodes: list[Episode] = []
-            for _ in range(self._moves):
-                episodes += self._move()
-            while self._timestep < self._learning_starts:
-                episodes += self._move()
-            losses = [self._update() for _ in range(self._updates)]
+            for _ in range(self._train_every):
+                episodes += self._step_envs()
+            while self._timestep < self._learning_starts:  # only in the first step
+                episodes += self._step_envs()
+            losses = [self._update() for _ in range(self._gradient_steps)]
             self._schedule.step()
             metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
-            yield metrics | told(episodes)
+            yield metrics | episode_means(episodes)
 
     def log_values(self) -> dict[str, float]:
-        """Return learning rate, ε and the number of timesteps."""
+        """Return learning rate, ε and number of timesteps."""
         return {
             "lr": self._schedule.learning_rate,
             "epsilon": self._epsilon.at(self._timestep),
@@ -170,84 +154,122 @@ class DQN:
         }
 
     def on_score(self, score: float, goal: Goal) -> None:
-        """Pass the monitored metric on to the schedule."""
+        """Pass the monitored metric to the schedule."""
         self._schedule.on_score(score, goal)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return optimizer, target network, replay, environments, randomness and counts."""
+        """Return the state of networks, optimizer, schedule, replay buffer, environments and random generators.
+
+        The frames of the replay buffer are in `state_blocks`.
+        """
         return {
             "learning": self._learning.state_dict(),
             "schedule": self._schedule.state_dict(),
             "replay": self._replay.state_dict(),
             "priorities": self._priorities.state_dict() if self._priorities else None,
-            "players": self._players.state(),
-            "random": state_of(self._random),
-            "replayed": self._replayed.get_state(),
+            "envs": self._envs.state(),
+            "exploration_rng": state_of(self._exploration_rng),
+            "replay_rng": self._replay_rng.get_state(),
             "timestep": self._timestep,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; the environments are played again up to where they were."""
+        """Restore a state; the current episodes are replayed."""
         self._learning.load_state_dict(state["learning"])
         self._schedule.load_state_dict(state["schedule"])
         self._replay.load_state_dict(state["replay"])
         if self._priorities:
             self._priorities.load_state_dict(state["priorities"])
-        self._obs = self._players.restore(state["players"])
-        restore(self._random, state["random"])
-        self._replayed.set_state(state["replayed"])
+        self._obs = self._envs.restore(state["envs"])
+        restore(self._exploration_rng, state["exploration_rng"])
+        self._replay_rng.set_state(state["replay_rng"])
         self._timestep = state["timestep"]
 
     def state_blocks(self) -> dict[str, StateBlock]:
-        """Return the frames of the replay, in parts that change seldom."""
+        """Return the frames of the replay buffer, in blocks that rarely change."""
         return self._replay.state_blocks()
 
     def load_state_blocks(self, blocks: Iterable[tuple[str, dict[str, Tensor]]]) -> None:
-        """Take back the frames of the replay."""
+        """Restore the frames of the replay buffer."""
         self._replay.load_state_blocks(blocks)
 
     def close(self) -> None:
-        """Give back environments and scratch files."""
-        self._players.close()
+        """Close the environments and remove scratch files."""
+        self._envs.close()
         self._replay.close()
 
-    def _total(self, timesteps: int | None) -> int | None:
-        """Return the steps after which so many moves were made; the first step makes more than the others."""
+    def _total_steps(self, timesteps: int | None) -> int | None:
+        """Return the number of steps that `timesteps` allow; the first step has more timesteps than the others."""
         if timesteps is None:
             return None
-        per_step = self._moves * len(self._players)
+        per_step = self._train_every * len(self._envs)
         first = max(self._learning_starts, per_step)
         return 1 + max(0, timesteps - first) // per_step
 
-    def _move(self) -> Iterable[Episode]:
-        """Make one move of every player and return the episodes that ended."""
+    def _step_envs(self) -> Iterable[Episode]:
+        """Take one action in every environment, store the transitions, and return the episodes that ended."""
         assert self._obs is not None
         actions = self._actions(self._obs)
-        moves = self._players.step(actions)
-        self._obs = moves.obs
-        made, lost = self._replay.add(actions, moves.rewards, moves.terminated, moves.obs, moves.last)
+        result = self._envs.step(actions)
+        self._obs = result.obs
+        added, removed = self._replay.add(actions, result.rewards, result.terminated, result.obs, result.final_obs)
         if self._priorities:
-            self._priorities.add(made, lost)
-        self._timestep += len(made)
-        return moves.episodes.values()
+            self._priorities.add(added, removed)
+        self._timestep += len(added)
+        return result.episodes.values()
 
     def _actions(self, obs: Array) -> list[int]:
-        """Return N actions: the best ones, or with probability ε random ones."""
-        random, epsilon, count = self._random, self._epsilon.at(self._timestep), len(obs)
-        tried = [random.randrange(self._num_actions) if random.random() < epsilon else -1 for _ in range(count)]
-        if -1 not in tried:
-            return tried
+        """Return N ε-greedy actions."""
+        rng, epsilon, count = self._exploration_rng, self._epsilon.at(self._timestep), len(obs)
+        explored = [rng.randrange(self._num_actions) if rng.random() < epsilon else -1 for _ in range(count)]
+        if -1 not in explored:
+            return explored
         with torch.inference_mode(), self._compute.autocast():
-            best = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).tolist()
-        return [choice if action < 0 else action for action, choice in zip(tried, best, strict=True)]
+            greedy = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).tolist()
+        return [best if action < 0 else action for action, best in zip(explored, greedy, strict=True)]
 
     def _update(self) -> Tensor:
+        """Sample a batch, update the weights once and return the loss."""
         if self._priorities is None:
-            return self._learning.update(self._replay.sample(self._batch_size, self._replayed))
-        done = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
-        importance = self._importance + (1 - self._importance) * done
-        slots, weights = self._priorities.sample(self._batch_size, importance, self._replayed)
-        moves = self._replay.at(torch.from_numpy(slots))
-        loss, errors = self._learning.update_weighted(moves, weights.to(self._compute.device))
+            return self._learning.update(self._replay.sample(self._batch_size, self._replay_rng))
+        progress = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
+        beta = self._importance_beta + (1 - self._importance_beta) * progress
+        slots, weights = self._priorities.sample(self._batch_size, beta, self._replay_rng)
+        transitions = self._replay.at(torch.from_numpy(slots))
+        loss, errors = self._learning.update_weighted(transitions, weights.to(self._compute.device))
         self._priorities.update(slots, errors)
         return loss
+
+
+def _require_discrete(data: Environments) -> int:
+    """Return the number of actions; raise InputError if actions are continuous."""
+    facts = data.facts
+    if not facts["num_actions"]:
+        raise InputError(
+            f"rl.dqn compares the values of all actions, and the data {data.name} has continuous actions (a Box of "
+            f"shape {facts['action_shape']}); take an environment with discrete actions, or the trainer rl.ppo"
+        )
+    return int(facts["num_actions"])
+
+
+def _replay_buffer(
+    data: Environments,
+    compute: Compute,
+    size: int,
+    num_envs: int,
+    storage: Literal["auto", "memory", "disk"],
+    n_step: int,
+    gamma: float,
+) -> ReplayBuffer:
+    facts, stack = data.facts, data.frame_stack
+    return ReplayBuffer(
+        size,
+        num_envs,
+        (facts["obs_shape"][0] // stack, *facts["obs_shape"][1:]),
+        getattr(torch, facts["obs_dtype"]),
+        frame_stack=stack,
+        n_step=n_step,
+        gamma=gamma,
+        storage=storage,
+        compute=compute,
+    )

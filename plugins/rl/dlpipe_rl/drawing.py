@@ -1,4 +1,4 @@
-"""Pictures of environments: CartPole drawn here, as gymnasium needs pygame for it; others draw themselves."""
+"""Frames of environments. CartPole is drawn here, because Gymnasium needs pygame for it; others render themselves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image, ImageDraw
 
-#: Pictures smaller than this are enlarged, pixel by pixel.
+#: Smaller frames are enlarged by nearest-neighbour interpolation.
 SMALL = 128
 WIDTH, HEIGHT = 300, 150
 CART, POLE, TRACK, AXLE = "#222222", "#D55E00", "#999999", "#0072B2"
 
 
 def picture(env: gym.Env[Any, Any]) -> Image.Image | None:
-    """Return what an environment looks like now, or None if nobody can draw it."""
+    """Return the current frame of an environment, or None if it cannot be rendered."""
     inner = env.unwrapped
     if isinstance(inner, CartPoleEnv):
         return None if inner.state is None else draw_cart_pole(*inner.state[[0, 2]])
@@ -36,7 +36,7 @@ def draw_cart_pole(position: float, angle: float) -> Image.Image:
 
     Args:
         position: of the cart, from -2.4 to 2.4.
-        angle: of the pole, in radians; 0 stands upright, above 0 it leans to the right.
+        angle: of the pole, in radians; 0 is upright, above 0 it leans to the right.
     """
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(image)

@@ -1,10 +1,10 @@
-"""From what an agent sees to features: fully connected for numbers, convolutions for images.
+"""From observations to features: fully connected layers for vectors, convolutions for images.
 
 Source of the convolutions: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
 https://doi.org/10.1038/nature14236, Methods, "Model architecture".
-Departs from it: images too small for its kernels get two layers of 3×3 kernels; `hidden` says how many units
-follow the convolutions.
-Axes: B observations, F numbers of one, C channels, H height, W width.
+Departs from it: images too small for its kernels get two layers of 3×3 kernels; `hidden` sets the fully connected
+layers after the convolutions.
+Axes: B observations, F features, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-#: (channels, kernel, stride) of the paper, which takes 84×84 pixels, and of small boards.
+#: (channels, kernel, stride) of the paper's layers for 84×84 pixels, and of those for smaller images.
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 SMALL = ((16, 3, 1), (32, 3, 1))
-#: The smallest image of which the paper's layers leave something.
+#: The smallest side of an image for which the paper's layers have an output.
 NATURE_NEEDS = 36
 
 
-def as_numbers(obs: Tensor) -> Tensor:
-    """Return observations (B, …) as floats, bytes as numbers from 0 to 1."""
+def to_float(obs: Tensor) -> Tensor:
+    """Return observations (B, …) as float32; bytes are scaled to 0 … 1."""
     if obs.dtype is torch.float32:
         return obs
     return obs.float() / 255 if obs.dtype is torch.uint8 else obs.float()
@@ -36,12 +36,12 @@ def encoder(
     linear: Callable[[int, int], nn.Module] = nn.Linear,
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> tuple[nn.Sequential, int]:
-    """Return layers from observations (B, *obs_shape), as `as_numbers` gives them, to features (B, F), and F.
+    """Return layers that map observations (B, *obs_shape) of `to_float` to features (B, F), and F.
 
     Args:
         hidden: units of the fully connected layers.
-        linear: makes one of them.
-        activation: behind each layer.
+        linear: creates a fully connected layer.
+        activation: creates the activation after each of them.
     """
     layers: list[nn.Module] = []
     width = math.prod(obs_shape)

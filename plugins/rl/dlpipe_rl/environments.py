@@ -1,6 +1,6 @@
-"""Environments as data: what an agent learns from are the moves that it makes itself.
+"""Environments as data: an agent learns from the transitions that it collects itself.
 
-A split has no examples, only seeds: those of an evaluation are fixed, and none of them is ever trained on.
+A split has no examples, only seeds. Those of an evaluation are fixed and never used for training.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from torch import Tensor
 
 from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
-from dlpipe_rl.episodes import Array, Episodes
-from dlpipe_rl.player_processes import PlayerProcesses
-from dlpipe_rl.players import LocalPlayers, Players
+from dlpipe_rl.async_vector_env import AsyncVectorEnv
+from dlpipe_rl.checked_env import Array, CheckedEnv
+from dlpipe_rl.vector_env import SyncVectorEnv, VectorEnv
 
-#: The first seed of an evaluation's episodes.
+#: The first seed of the episodes of each evaluation split.
 EVALUATION_SEEDS = {"dev": 10_000, "test": 20_000}
-#: Seeds of training lie above all those of evaluations, and below what the Arcade Learning Environment takes.
+#: Training seeds are above those of evaluations and within the range of the Arcade Learning Environment.
 TRAINING_SEEDS = range(2**20, 2**31)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Episodes that can be played; there is no number of them."""
+    """Episodes that can be played; their number is unlimited."""
 
     name: str
 
 
 class Environments:
-    """An environment that can be made any number of times.
+    """A source of identical environments.
 
     Args:
-        name: what a person calls it.
-        make: makes one; with "rgb_array", one that can also be drawn, where that can be.
-        frame_stack: an observation is so many of the last ones.
-        fingerprint: of everything that decides what the environment does.
-        for_training: what training puts around an environment and an evaluation does not.
-        workers: processes that play in training; 0 plays in this one.
+        name: for messages.
+        make: creates an environment; with ``render_mode="rgb_array"``, one that can be rendered, if possible.
+        frame_stack: number of frames per observation.
+        fingerprint: describes everything that determines the behaviour of the environment.
+        for_training: wraps an environment for training only.
+        num_workers: processes that step the training environments; 0 steps them in the main process.
     """
 
     splits = ("train", "dev", "test")
@@ -56,17 +56,17 @@ class Environments:
         frame_stack: int = 1,
         fingerprint: str,
         for_training: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
-        workers: int = 0,
+        num_workers: int = 0,
     ) -> None:
         self.name, self.frame_stack = name, frame_stack
         self._make, self._fingerprint = make, fingerprint
-        self._for_training, self._workers = for_training, workers
+        self._for_training, self._num_workers = for_training, num_workers
 
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
-        """Make one; its observations are a box of numbers with channels first.
+        """Create an environment with a Box observation space, channels first.
 
         Raises:
-            InputError: it cannot be made.
+            InputError: the environment cannot be created.
         """
         env = self._make(render_mode=render_mode)
         if not isinstance(env.observation_space, spaces.Box):
@@ -81,9 +81,9 @@ class Environments:
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
-        """What models, trainers and evaluators need to know.
+        """Facts for models, trainers and evaluators.
 
-        ``num_actions`` is 0 where actions are continuous, and ``action_shape`` empty where they are discrete.
+        ``num_actions`` is 0 if actions are continuous, and ``action_shape`` is empty if they are discrete.
         """
         env = self.make()
         obs, action = env.observation_space, env.action_space
@@ -92,8 +92,8 @@ class Environments:
         discrete = isinstance(action, spaces.Discrete)
         if not discrete and not isinstance(action, spaces.Box):
             raise InputError(
-                f"[data] environment {self.name} has actions {action}; expected Discrete or Box, as one agent makes "
-                "one move at a time"
+                f"environment {self.name} has the action space {action}; expected Discrete or Box, as one agent takes "
+                "one action per timestep. Take another environment, or wrap it in a plugin of yours"
             )
         spec = env.spec
         facts = {
@@ -112,66 +112,66 @@ class Environments:
         """Return a split by its name; it has no length."""
         return Split(name)
 
-    def training_players(self, count: int, seed: int) -> Players:
-        """Return players of which no two play the same episode, nor one that an evaluation plays."""
-        make = partial(self._trained_on, seed)
-        return PlayerProcesses(make, count, self._workers) if self._workers else make(range(count))
+    def training_envs(self, count: int, seed: int) -> VectorEnv:
+        """Return environments for training; no two play the same episode, and none plays one of an evaluation."""
+        make = partial(self._make_training_envs, seed)
+        return AsyncVectorEnv(make, count, self._num_workers) if self._num_workers else make(range(count))
 
-    def evaluation_players(self, count: int, split: str) -> list[Players]:
-        """Return single players, the first of which plays the first seed of a split, and so on."""
+    def evaluation_envs(self, count: int, split: str) -> list[VectorEnv]:
+        """Return single environments; the first one plays the first seed of the split, and so on."""
         first = EVALUATION_SEEDS[split]
-        return [self.player(first + number) for number in range(count)]
+        return [self.single_env(first + number) for number in range(count)]
 
-    def player(self, seed: int) -> Players:
-        """Return a single player that plays the episode of `seed`, again and again."""
-        return LocalPlayers([Episodes(self.make(), self.name, lambda number: seed)], frame_stack=self.frame_stack)
+    def single_env(self, seed: int) -> VectorEnv:
+        """Return a single environment that plays the episode of `seed` repeatedly."""
+        return SyncVectorEnv([CheckedEnv(self.make(), self.name, lambda number: seed)], frame_stack=self.frame_stack)
 
-    def _trained_on(self, seed: int, players: Sequence[int]) -> LocalPlayers:
+    def _make_training_envs(self, seed: int, indices: Sequence[int]) -> SyncVectorEnv:
         change = self._for_training or (lambda env: env)
-        envs = [Episodes(change(self.make()), self.name, partial(_training_seed, seed, player)) for player in players]
-        return LocalPlayers(envs, frame_stack=self.frame_stack)
+        envs = [CheckedEnv(change(self.make()), self.name, partial(_training_seed, seed, index)) for index in indices]
+        return SyncVectorEnv(envs, frame_stack=self.frame_stack)
 
     def caveats(self) -> list[str]:
-        """Say why a resumed run may differ, trying whether an episode can be played twice."""
-        played = [self._try_out() for _ in range(2)]
-        if all(np.array_equal(one, other) for one, other in zip(*played, strict=True)):
+        """Check whether an episode is repeatable; if it is not, say that a resumed run may differ."""
+        episodes = [self._sample_episode() for _ in range(2)]
+        if all(np.array_equal(one, other) for one, other in zip(*episodes, strict=True)):
             return []
         return [
-            f"environment {self.name} does not repeat itself: two episodes with the same seed and the same actions "
-            "differ, so a resumed run goes on, but not as if it had not been stopped"
+            f"environment {self.name} is not repeatable: two episodes with the same seed and the same actions "
+            "differ, so a resumed run continues, but not exactly as it would have without the interruption"
         ]
 
-    def _try_out(self, timesteps: int = 20) -> list[Array]:
-        env = Episodes(self.make(), self.name, lambda number: TRAINING_SEEDS[number])
+    def _sample_episode(self, timesteps: int = 20) -> list[Array]:
+        env = CheckedEnv(self.make(), self.name, lambda number: TRAINING_SEEDS[number])
         space = env.env.action_space
         space.seed(0)
-        seen = [env.begin()]
+        observed = [env.reset()]
         for _ in range(timesteps):
             action = int(space.sample() - space.start) if isinstance(space, spaces.Discrete) else space.sample()
             obs, reward, terminated, truncated = env.step(action)
-            seen += [obs.copy(), np.array(reward)]
+            observed += [obs.copy(), np.array(reward)]
             if terminated or truncated:
-                seen.append(env.begin().copy())
+                observed.append(env.reset().copy())
         env.env.close()
-        return seen
+        return observed
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Refuse: an agent is shown an environment, not an item."""
-        raise InputError(f"{item!r}: an agent plays {self.name}, and takes no items; leave them out")
+        """Raise InputError: an agent acts in an environment and takes no items."""
+        raise InputError(f"{item!r}: an agent acts in {self.name} and takes no items; leave them out")
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the number of an action."""
         return {"action": prediction.tolist()}
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: an environment tells all facts by itself."""
+        """Return an empty state: all facts come from the environment itself."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over nothing; see `state`."""
+        """Restore nothing; see `state`."""
 
     def fingerprint(self) -> str:
-        """Return what decides the behaviour of the environment."""
+        """Return a description of everything that determines the behaviour of the environment."""
         return self._fingerprint
 
 
@@ -191,12 +191,12 @@ class ChannelsFirst(gym.ObservationWrapper[Any, Any, Any]):
         return np.atleast_1d(observation.T.swapaxes(1, 2) if observation.ndim == 3 else observation)
 
 
-def _training_seed(seed: int, player: int, number: int) -> int:
-    return TRAINING_SEEDS[derived_seed(seed, "episode", player, number) % len(TRAINING_SEEDS)]
+def _training_seed(seed: int, index: int, number: int) -> int:
+    return TRAINING_SEEDS[derived_seed(seed, "episode", index, number) % len(TRAINING_SEEDS)]
 
 
 def _time_limit(env: gym.Env[Any, Any]) -> int | None:
-    """Return after how many timesteps an episode ends at the latest; None if nothing says so."""
+    """Return the maximum number of timesteps of an episode, or None if it is not limited."""
     limits = [env.unwrapped.__dict__.get("time_limit")]
     while isinstance(env, gym.Wrapper):
         limits.append(env._max_episode_steps if isinstance(env, gym.wrappers.TimeLimit) else None)

@@ -1,4 +1,4 @@
-"""How often an agent tries an action at random."""
+"""The exploration rate ε over time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Epsilon:
+class EpsilonSchedule:
     """The probability ε of a random action, by timestep.
 
     Args:
         start: at the first timestep.
         end: from `timesteps` on.
-        timesteps: over which it falls.
-        schedule: "linear" or "exponential", both from `start` to `end`; "constant" is `end` at all times.
+        timesteps: over which ε decays.
+        schedule: "linear" or "exponential", both from `start` to `end`; "constant" is `end` throughout.
     """
 
     start: float
@@ -27,8 +27,8 @@ class Epsilon:
         """Return ε at a timestep, counted from 0."""
         if self.schedule == "constant" or timestep >= self.timesteps:
             return self.end
-        share = timestep / self.timesteps
+        progress = timestep / self.timesteps
         if self.schedule == "linear":
-            return self.start + (self.end - self.start) * share
-        # An exponential curve never reaches 0; a thousandth is near enough for an end of 0.
-        return max(self.start, 1e-3) * math.exp(math.log(max(self.end, 1e-3) / max(self.start, 1e-3)) * share)
+            return self.start + (self.end - self.start) * progress
+        # An exponential curve never reaches 0, so 0 is replaced by 0.001.
+        return max(self.start, 1e-3) * math.exp(math.log(max(self.end, 1e-3) / max(self.start, 1e-3)) * progress)

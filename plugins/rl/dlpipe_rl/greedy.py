@@ -1,4 +1,4 @@
-"""Playing whole episodes with what a model has learned."""
+"""Play whole episodes with the greedy policy of a model."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.data import ModelCaller, own_method
-from dlpipe_rl.episodes import Array, Episode
-from dlpipe_rl.players import Players
+from dlpipe_rl.checked_env import Array, Episode
+from dlpipe_rl.vector_env import VectorEnv
 
-#: Maps observations (B, …) to actions (B, …) and to (B,) what the model expects from there on, if it says so.
+#: Maps observations (B, …) to actions (B, …), and to the values (B,) of the observations, or None without values.
 Policy = Callable[[Array], tuple[Array, Array | None]]
 
 
 @dataclass
-class Played:
-    """An episode, move by move.
+class EpisodeTrace:
+    """An episode, step by step.
 
     Args:
-        values: what the model expected before each move, discounted; empty where it says nothing.
+        values: the model's estimate of the discounted return before each step; empty if the model has no values.
     """
 
     episode: Episode
@@ -33,8 +33,8 @@ class Played:
     values: list[float] = field(default_factory=list)
 
 
-def greedy(model: nn.Module, compute: Compute) -> Policy:
-    """Return the policy that takes a model's best action, its ``predict``'s or the one with the highest output."""
+def greedy_policy(model: nn.Module, compute: Compute) -> Policy:
+    """Return the greedy policy of a model: the action of its ``predict``, or that with the highest output."""
     caller = ModelCaller(model, ("obs",))
     value_of = own_method(model, "value")
     model.eval()
@@ -50,21 +50,21 @@ def greedy(model: nn.Module, compute: Compute) -> Policy:
     return act
 
 
-def play_together(policy: Policy, players: Sequence[Players]) -> list[Played]:
-    """Let each of `players`, who plays one environment, play one episode; all of them at the same time."""
-    finished: dict[int, Played] = {}
-    playing = {number: Played(Episode(0, 0, 0, False)) for number in range(len(players))}
-    seen = [player.begin() for player in players]
-    while playing:
-        actions, values = policy(np.concatenate([seen[number] for number in playing]))
-        for row, (number, played) in enumerate(list(playing.items())):
-            moves = players[number].step(actions[row : row + 1])
-            seen[number] = moves.obs
-            played.actions.append(actions[row])
-            played.rewards.append(moves.rewards[0])
+def play_episodes(policy: Policy, envs: Sequence[VectorEnv]) -> list[EpisodeTrace]:
+    """Play one episode in each of `envs`, which hold a single environment each; all at the same time."""
+    finished: dict[int, EpisodeTrace] = {}
+    running = {number: EpisodeTrace(Episode(0, 0, 0, False)) for number in range(len(envs))}
+    obs = [env.reset() for env in envs]
+    while running:
+        actions, values = policy(np.concatenate([obs[number] for number in running]))
+        for row, (number, trace) in enumerate(list(running.items())):
+            result = envs[number].step(actions[row : row + 1])
+            obs[number] = result.obs
+            trace.actions.append(actions[row])
+            trace.rewards.append(result.rewards[0])
             if values is not None:
-                played.values.append(float(values[row]))
-            if moves.episodes:
-                played.episode = moves.episodes[0]
-                finished[number] = playing.pop(number)
-    return [finished[number] for number in range(len(players))]
+                trace.values.append(float(values[row]))
+            if result.episodes:
+                trace.episode = result.episodes[0]
+                finished[number] = running.pop(number)
+    return [finished[number] for number in range(len(envs))]

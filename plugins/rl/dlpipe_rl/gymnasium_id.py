@@ -1,4 +1,4 @@
-"""Any environment of gymnasium, by its id."""
+"""Any Gymnasium environment, by its id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlpipe.fields import NonNegative, Positive
 from dlpipe.messages import nearest
 from dlpipe_rl.environments import Environments
 
-#: gymnasium's wrappers whose whole state belongs to one episode, so that an episode can be played again.
+#: The Gymnasium wrappers without state beyond an episode, so that an episode can be replayed.
 WRAPPERS: dict[str, type[gym.Wrapper[Any, Any, Any, Any]]] = {
     "clip_action": offered.ClipAction,
     "clip_reward": offered.ClipReward,
@@ -39,48 +39,48 @@ def environment(
     wrappers: Sequence[str | Mapping[str, Any]] = (),
     max_episode_steps: Positive | None = None,
     frame_stack: Positive = 1,
-    workers: NonNegative = 0,
+    num_workers: NonNegative = 0,
 ) -> Environments:
-    """Offer any environment of gymnasium, by its id.
+    """Create any Gymnasium environment by its id.
 
     Args:
         id: such as "CartPole-v1".
-        arguments: of that environment, such as ``{ sutton_barto_reward = true }``.
-        wrappers: gymnasium's, the innermost first: ``"time_aware_observation"``, or with arguments
+        arguments: keyword arguments of that environment, such as ``{ sutton_barto_reward = true }``.
+        wrappers: Gymnasium wrappers, the innermost first: ``"time_aware_observation"``, or with arguments
             ``{ use = "clip_reward", min_reward = -1, max_reward = 1 }``.
-        max_episode_steps: cut episodes off after so many timesteps; the environment's own limit if not given.
-        frame_stack: an observation is so many of the last ones, joined along their first axis.
-        workers: processes that play; 0 plays in this one.
+        max_episode_steps: truncate episodes after this many timesteps; by default the environment's own limit.
+        frame_stack: number of frames per observation, concatenated along their first axis.
+        num_workers: processes that step the training environments; 0 steps them in the main process.
     """
     _require_known(id)
     make = partial(_make, id, dict(arguments), tuple(map(_wrapper, wrappers)), max_episode_steps)
     parts = {"arguments": dict(arguments), "wrappers": list(wrappers), "max_episode_steps": max_episode_steps}
-    told = ", ".join(f"{name}={value}" for name, value in parts.items() if value)
-    fingerprint = f"{id}({told}), {frame_stack} frames, gymnasium {gym.__version__}"
-    return Environments(id, make, frame_stack=frame_stack, fingerprint=fingerprint, workers=workers)
+    settings = ", ".join(f"{name}={value}" for name, value in parts.items() if value)
+    fingerprint = f"{id}({settings}), {frame_stack} frames, gymnasium {gym.__version__}"
+    return Environments(id, make, frame_stack=frame_stack, fingerprint=fingerprint, num_workers=num_workers)
 
 
 def _require_known(id: str) -> None:
     if ":" in id:
         module, _, own = id.partition(":")
         raise InputError(
-            f'[data] id = "{id}": a pipeline file imports no module. Let a plugin do it: write a file that imports '
-            f'{module}, name it by plugins = ["./mine.py"], say id = "{own}", and run with --allow-local-plugins'
+            f'id = "{id}": a pipeline file cannot import a module. Write a plugin file that imports {module}, list it '
+            f'as plugins = ["./mine.py"], set id = "{own}", and run with --allow-local-plugins'
         )
     try:
         gym.spec(id)
     except gym.error.Error as error:
         hint = nearest(id, gym.registry) or f" ({error})"
-        raise InputError(f'[data] id = "{id}": gymnasium has no such environment.{hint}') from error
+        raise InputError(f'id = "{id}": Gymnasium has no such environment.{hint}') from error
 
 
-def _wrapper(asked: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    table = {"use": asked} if isinstance(asked, str) else dict(asked)
+def _wrapper(entry: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    table = {"use": entry} if isinstance(entry, str) else dict(entry)
     name = table.pop("use", None)
     if name not in WRAPPERS:
         raise InputError(
-            f"[data] wrappers: {name!r} is not one of {', '.join(WRAPPERS)}.{nearest(str(name), WRAPPERS)} "
-            "(Those with a memory beyond the episode are left out: a resumed run would not be the same)"
+            f"wrappers: {name!r} is not one of {', '.join(WRAPPERS)}.{nearest(str(name), WRAPPERS)} "
+            "(Wrappers with state beyond an episode are not supported: a resumed run would differ)"
         )
     return name, table
 
@@ -100,5 +100,7 @@ def _make(
         for name, options in wrappers:
             env = WRAPPERS[name](env, **options)
     except Exception as error:  # an environment's own code may raise anything
-        raise InputError(f'[data] id = "{id}": it cannot be made: {type(error).__name__}: {error}') from error
+        raise InputError(
+            f'id = "{id}": the environment could not be created: {type(error).__name__}: {error}'
+        ) from error
     return env

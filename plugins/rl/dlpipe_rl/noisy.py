@@ -1,8 +1,8 @@
-"""A layer that explores by itself: its weights are disturbed, and how much is learned.
+"""A linear layer with learned noise on its weights, for exploration.
 
 Source: Fortunato et al. 2018, "Noisy Networks for Exploration", https://arxiv.org/abs/1706.10295, section 3,
-factorised Gaussian noise with the first weights of section 3.2.
-Departs from it: one draw of noise serves all observations of a batch and is made anew in each forward pass.
+factorised Gaussian noise, initialised as in section 3.2.
+Departs from it: one sample of noise serves all observations of a batch and is renewed in each forward pass.
 Axes: B observations, I inputs, O outputs.
 """
 
@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 
 class NoisyLinear(nn.Module):
-    """A linear layer with learned noise while training, and without any in evaluation mode.
+    """A linear layer with learned noise during training, and without noise in evaluation mode.
 
     Args:
-        sigma: how large the noise is at first, as a share of the range of the first weights.
+        sigma: initial scale of the noise, relative to the range of the initial weights.
     """
 
     def __init__(self, inputs: int, outputs: int, *, sigma: float = 0.5) -> None:
@@ -40,6 +40,6 @@ class NoisyLinear(nn.Module):
 
 
 def _noise(like: Tensor) -> Tensor:
-    """Return f(ε) with f(x) = sign(x) √|x|, as the product of two such numbers is to be like one ε."""
-    drawn = torch.randn_like(like)
-    return drawn.sign() * drawn.abs().sqrt()
+    """Return f(ε) with f(x) = sign(x) √|x|, so that the product of two samples has about the scale of one ε."""
+    noise = torch.randn_like(like)
+    return noise.sign() * noise.abs().sqrt()

@@ -1,4 +1,4 @@
-"""What all trainers have in common that learn from the moves of the policy as it is now, once."""
+"""The training loop of REINFORCE, A2C and PPO: collect a rollout with the current policy, update, discard it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from dlpipe.protocols import Goal
 from dlpipe.training import Budget, LearningRateSchedule
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import Environments
-from dlpipe_rl.rollout import Collector, Rollout
-from dlpipe_rl.told import told
+from dlpipe_rl.episode_metrics import episode_means
+from dlpipe_rl.rollout import Rollout, RolloutCollector
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is to be learned from M moves.
+class RolloutBatch:
+    """M transitions of a rollout, with their advantages and value targets.
 
     Args:
         obs: (M, …).
         actions: (M, …).
-        log_probs: (M,) of the actions, by the policy that took them.
+        log_probs: (M,) of the actions, under the policy that took them.
         advantages: (M,).
-        returns: (M,) what the values should have been.
+        returns: (M,) the targets of the values.
     """
 
     obs: Tensor
@@ -41,26 +41,27 @@ class Lesson:
     def __len__(self) -> int:
         return len(self.obs)
 
-    def at(self, rows: Tensor) -> Lesson:
-        """Return some of the moves."""
-        return Lesson(*(column[rows] for column in vars(self).values()))
+    def at(self, rows: Tensor) -> RolloutBatch:
+        """Return the transitions at `rows`."""
+        return RolloutBatch(*(column[rows] for column in vars(self).values()))
 
 
-#: Learns from moves and returns numbers to tell; it draws nothing at random but from the generator.
-Update = Callable[[Lesson, torch.Generator], dict[str, Tensor]]
+#: Updates the model from a rollout and returns metrics; all its randomness comes from the generator.
+Update = Callable[[RolloutBatch, torch.Generator], dict[str, Tensor]]
 
 
 class OnPolicy:
-    """Play, learn from what was played, play again; one step each.
+    """Collect a rollout, update the model, repeat. One rollout and its update are one step.
 
     Args:
-        update: learns from the moves of one step.
-        moves: of every player in a step; None for a whole episode of every player.
-        gamma: what a reward is worth a timestep later.
-        trace: λ of the advantages.
+        name: of the trainer, for messages.
+        update: updates the model from one rollout.
+        rollout_steps: steps of every environment per rollout; None for a whole episode of every environment.
+        gamma: discount factor γ.
+        gae_lambda: λ of generalized advantage estimation.
         schedule: of the learning rate; it counts steps.
-        timesteps: moves of all players together after which training is over.
-        budget: how long the run may train otherwise.
+        timesteps: training ends after this many timesteps of all environments together.
+        budget: the other limits of the run.
     """
 
     def __init__(
@@ -75,75 +76,82 @@ class OnPolicy:
         optimizer: Optimizer,
         schedule: Mapping[str, Any] | None,
         num_envs: int,
-        moves: int | None,
+        rollout_steps: int | None,
         gamma: float,
-        trace: float,
+        gae_lambda: float,
         budget: Budget,
         timesteps: int | None = None,
     ) -> None:
         if not hasattr(model, "head"):
             raise InputError(
-                f"[model] {type(model).__name__} does not say how probable its actions are, as {name} needs; take "
+                f"{name} needs action probabilities, and the model {type(model).__name__} has no action head; take "
                 "rl.actor_critic, or rl.policy_network without a baseline"
             )
         self.model, self.steps_per_epoch, self.caveats = model, None, data.caveats()
         self._update, self._optimizer = update, optimizer
-        self._moves, self._gamma, self._trace = moves, gamma, trace
-        self._players = data.training_players(num_envs, seed)
-        self._collector = Collector(model, self._players, compute, derived_seed(seed, "actions"))
-        self._random = torch.Generator().manual_seed(derived_seed(seed, "on policy"))
-        self.total_steps = -(-timesteps // (moves * num_envs)) if timesteps and moves else None
+        self._rollout_steps, self._gamma, self._gae_lambda = rollout_steps, gamma, gae_lambda
+        self._envs = data.training_envs(num_envs, seed)
+        self._collector = RolloutCollector(model, self._envs, compute, derived_seed(seed, "actions"))
+        self._minibatch_rng = torch.Generator().manual_seed(derived_seed(seed, "on policy"))
+        self.total_steps = -(-timesteps // (rollout_steps * num_envs)) if timesteps and rollout_steps else None
         total = budget.total_steps(None, self.total_steps)
         self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Play and learn, and yield what the update tells, and ``return`` and ``length`` of ended episodes."""
+        """Yield the metrics of each update, with mean ``return`` and ``length`` of the episodes that ended."""
         while True:
             if not self.model.training:  # the caller may have evaluated since
                 self.model.train()
-            rollout = self._collector.episodes() if self._moves is None else self._collector.moves(self._moves)
-            metrics = self._update(self._lesson(rollout), self._random)
+            rollout = self._collect()
+            metrics = self._update(self._batch(rollout), self._minibatch_rng)
             self._schedule.step()
-            yield metrics | told(rollout.episodes)
+            yield metrics | episode_means(rollout.episodes)
 
     def log_values(self) -> dict[str, float]:
         """Return learning rate and number of timesteps."""
         return {"lr": self._schedule.learning_rate, "timesteps": float(self._collector.timestep)}
 
     def on_score(self, score: float, goal: Goal) -> None:
-        """Pass the monitored metric on to the schedule."""
+        """Pass the monitored metric to the schedule."""
         self._schedule.on_score(score, goal)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return optimizer, schedule, environments, randomness and counts."""
+        """Return the state of optimizer, schedule, environments and random generators."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "collector": self._collector.state_dict(),
-            "random": self._random.get_state(),
+            "minibatch_rng": self._minibatch_rng.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; the environments are played again up to where they were."""
+        """Restore a state; the current episodes are replayed."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._collector.load_state_dict(state["collector"])
-        self._random.set_state(state["random"])
+        self._minibatch_rng.set_state(state["minibatch_rng"])
 
     def close(self) -> None:
-        """Give back the environments."""
-        self._players.close()
+        """Close the environments."""
+        self._envs.close()
 
-    def _lesson(self, rollout: Rollout) -> Lesson:
-        found = advantages(rollout, self._gamma, self._trace)
-        usable = rollout.usable
-        columns = (rollout.obs, rollout.actions, rollout.log_probs, found, found + rollout.values)
-        return Lesson(*(column[usable] for column in columns))
+    def _collect(self) -> Rollout:
+        if self._rollout_steps is None:
+            return self._collector.collect_episodes()
+        return self._collector.collect_steps(self._rollout_steps)
+
+    def _batch(self, rollout: Rollout) -> RolloutBatch:
+        """Return the unmasked transitions of a rollout with their advantages and value targets."""
+        estimates = advantages(rollout, self._gamma, self._gae_lambda)
+        mask = rollout.mask
+        columns = (rollout.obs, rollout.actions, rollout.log_probs, estimates, estimates + rollout.values)
+        return RolloutBatch(*(column[mask] for column in columns))
 
 
 def require_values(model: nn.Module, name: str) -> None:
-    """Refuse a model that does not say what it expects to collect."""
+    """Raise InputError if the model has no policy or no value function."""
     if not (hasattr(model, "head") and hasattr(model, "value")):
         raise InputError(
-            f"[model] {type(model).__name__} has no policy with values beside it, as {name} needs; take rl.actor_critic"
+            f"{name} needs a policy with a value function, and the model {type(model).__name__} is not one; take "
+            "rl.actor_critic"
         )

@@ -1,7 +1,7 @@
-"""Whether a model expects more than it gets.
+"""Whether a model overestimates the return.
 
 Source: van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning",
-https://arxiv.org/abs/1509.06461, figure 3: estimated values beside the discounted returns that followed.
+https://arxiv.org/abs/1509.06461, figure 3: estimated values against actual discounted returns.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dlpipe_rl.episodes import Array
-from dlpipe_rl.greedy import Played
+from dlpipe_rl.checked_env import Array
+from dlpipe_rl.greedy import EpisodeTrace
 
-#: Of an episode that was cut off, timesteps count from which this share of the discounted future was seen.
-SEEN = 0.95
+#: Of a truncated episode, only timesteps count after which at least this share of the discounted future was observed.
+COVERED = 0.95
 
 
 def discounted_returns(rewards: Array, gamma: float) -> Array:
-    """Return (T,) the discounted sum of the rewards (T,) from each timestep on."""
+    """Return the discounted sum of the rewards (T,) from each timestep on, (T,)."""
     returns = np.zeros(len(rewards))
     following = 0.0
     for timestep in reversed(range(len(rewards))):
@@ -26,16 +26,16 @@ def discounted_returns(rewards: Array, gamma: float) -> Array:
     return returns
 
 
-def compared(played: Iterable[Played], gamma: float) -> tuple[Array, Array]:
-    """Return what was expected and what followed, at all timesteps of which the latter is known."""
-    expected, followed = [np.zeros(0)], [np.zeros(0)]
-    for episode in played:
-        if not episode.values:
+def value_return_pairs(traces: Iterable[EpisodeTrace], gamma: float) -> tuple[Array, Array]:
+    """Return estimated values and actual discounted returns of all timesteps whose return is known."""
+    values, returns = [np.zeros(0)], [np.zeros(0)]
+    for trace in traces:
+        if not trace.values:
             continue
-        length = len(episode.rewards)
-        if not episode.episode.terminated and gamma > 0:
-            unseen = np.log(1 - SEEN) / np.log(gamma) if gamma < 1 else length
-            length = max(0, length - int(np.ceil(unseen)))
-        expected.append(np.array(episode.values[:length]))
-        followed.append(discounted_returns(np.array(episode.rewards), gamma)[:length])
-    return np.concatenate(expected), np.concatenate(followed)
+        length = len(trace.rewards)
+        if not trace.episode.terminated and gamma > 0:
+            tail = np.log(1 - COVERED) / np.log(gamma) if gamma < 1 else length
+            length = max(0, length - int(np.ceil(tail)))
+        values.append(np.array(trace.values[:length]))
+        returns.append(discounted_returns(np.array(trace.rewards), gamma)[:length])
+    return np.concatenate(values), np.concatenate(returns)

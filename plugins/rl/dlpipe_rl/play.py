@@ -1,4 +1,4 @@
-"""What ``dlpipe predict RUN`` does with an agent: it plays, in the terminal or into a GIF."""
+"""``dlpipe predict RUN`` for an agent: play episodes in the terminal or record them as a GIF."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe_rl.environments import Environments
-from dlpipe_rl.greedy import Played, greedy, play_together
+from dlpipe_rl.greedy import EpisodeTrace, greedy_policy, play_episodes
 from dlpipe_rl.recording import pictures, record
 
-#: From what is like the background to what is least like it.
+#: From equal to the background to most different from it.
 SHADES = " .:-=+*#%@"
 
 
@@ -35,31 +35,31 @@ def play(
     """Play episodes without exploration.
 
     Args:
-        episodes: how many.
-        seed: of the first one; the others follow.
-        every: timesteps from one picture in the terminal to the next.
-        columns: width of a picture in the terminal.
-        output: write a GIF to this file instead; further episodes get a number.
+        episodes: number of episodes.
+        seed: of the first one; the others use the following seeds.
+        every: timesteps between two frames in the terminal.
+        columns: width of a frame in the terminal.
+        output: write a GIF to this file instead; the names of further episodes get a number.
 
     Raises:
-        InputError: nobody can draw the environment, or the file cannot be written.
+        InputError: the environment cannot be rendered, or the file cannot be written.
     """
-    policy = greedy(model, compute)
+    policy = greedy_policy(model, compute)
     for number in range(episodes):
-        player = data.player(seed + number)
-        (played,) = play_together(policy, [player])
-        player.close()
-        told = {"seed": seed + number, "return": played.episode.total, "length": played.episode.length}
+        env = data.single_env(seed + number)
+        (trace,) = play_episodes(policy, [env])
+        env.close()
+        answer = {"seed": seed + number, "return": trace.episode.total, "length": trace.episode.length}
         if output is None:
-            yield from _moves(data, seed + number, played, every, columns)
-            yield told
+            yield from _steps(data, seed + number, trace, every, columns)
+            yield answer
         else:
             path = output if not number else output.with_stem(f"{output.stem}-{number + 1}")
-            yield told | {"file": str(_written(path, data, seed + number, played))}
+            yield answer | {"file": str(_write(path, data, seed + number, trace))}
 
 
 def as_text(image: Image.Image, columns: int) -> str:
-    """Return a picture as lines of characters, the darker the less like the background."""
+    """Return an image as lines of characters; the more a pixel differs from the background, the darker."""
     rows = max(1, round(columns * image.height / image.width / 2))  # a character is twice as high as wide
     grey = np.asarray(image.convert("L").resize((columns, rows), Image.Resampling.BOX), np.int64)
     background = np.bincount(np.asarray(image.convert("L")).ravel()).argmax()
@@ -68,35 +68,35 @@ def as_text(image: Image.Image, columns: int) -> str:
     return "\n".join("".join(SHADES[shade] for shade in row).rstrip() for row in shades)
 
 
-def _moves(data: Environments, seed: int, played: Played, every: int, columns: int) -> Iterator[dict[str, Any]]:
+def _steps(data: Environments, seed: int, trace: EpisodeTrace, every: int, columns: int) -> Iterator[dict[str, Any]]:
     shown = {
         timestep: as_text(image, columns)
-        for timestep, image in enumerate(pictures(data, seed, played.actions))
-        if timestep % every == 0 or timestep == len(played.actions)
+        for timestep, image in enumerate(pictures(data, seed, trace.actions))
+        if timestep % every == 0 or timestep == len(trace.actions)
     }
-    for timestep in range(0, len(played.actions), every):
-        told = {
+    for timestep in range(0, len(trace.actions), every):
+        answer = {
             "timestep": timestep,
-            "action": np.asarray(played.actions[timestep]).tolist(),
-            "reward": played.rewards[timestep],
+            "action": np.asarray(trace.actions[timestep]).tolist(),
+            "reward": trace.rewards[timestep],
         }
-        if played.values:
-            told["value"] = round(played.values[timestep], 3)
-        yield told | ({"picture": "\n" + shown[timestep]} if timestep in shown else {})
-    if len(played.actions) in shown:
-        yield {"timestep": len(played.actions), "picture": "\n" + shown[len(played.actions)]}
+        if trace.values:
+            answer["value"] = round(trace.values[timestep], 3)
+        yield answer | ({"picture": "\n" + shown[timestep]} if timestep in shown else {})
+    if len(trace.actions) in shown:
+        yield {"timestep": len(trace.actions), "picture": "\n" + shown[len(trace.actions)]}
 
 
-def _written(path: Path, data: Environments, seed: int, played: Played) -> Path:
+def _write(path: Path, data: Environments, seed: int, trace: EpisodeTrace) -> Path:
     try:
-        drawn = record(path, data, seed, played.actions)
-    except (OSError, ValueError) as error:  # Pillow raises ValueError for a name that tells no format
+        drawn = record(path, data, seed, trace.actions)
+    except (OSError, ValueError) as error:  # Pillow raises ValueError for an unknown file format
         raise InputError(
-            f"--output {path}: it cannot be written: {getattr(error, 'strerror', None) or error}"
+            f"--output {path}: the file cannot be written: {getattr(error, 'strerror', None) or error}"
         ) from error
     if not drawn:
         raise InputError(
-            f"environment {data.name} cannot be drawn (it has no render_mode rgb_array, or what that needs is not "
-            "installed); leave out --output"
+            f"environment {data.name} cannot be rendered (it has no render_mode rgb_array, or a package that rendering "
+            "needs is not installed); leave out --output"
         )
     return path

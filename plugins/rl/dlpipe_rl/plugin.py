@@ -1,4 +1,4 @@
-"""What the reinforcement learning plugin offers. Imports no torch."""
+"""Components of the reinforcement learning plugin. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -9,31 +9,75 @@ FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range"
 NEEDS = ("gymnasium",)
 DRAWS = (*NEEDS, "matplotlib", "pillow")
 EXTRA = "dlpipe[rl]"
+APPLICATION = "dlpipe_rl.play:play"
+
+
+#: Former names of parameters and their current names; a pipeline file with a former name gets the current one.
+RENAMED_ENVIRONMENT = {"workers": "num_workers"}
+RENAMED_ATARI = {**RENAMED_ENVIRONMENT, "sticky": "repeat_action_probability", "size": "screen_size"}
+RENAMED_DQN = {
+    "prioritised": "priority_alpha",
+    "importance": "importance_beta",
+    "target_rate": "tau",
+    "updates": "gradient_steps",
+}
+RENAMED_REINFORCE = {
+    "normalize": "normalize_advantages",
+    "value_weight": "value_coef",
+    "entropy_weight": "entropy_coef",
+}
+RENAMED_A2C = {**RENAMED_REINFORCE, "moves": "rollout_steps", "trace": "gae_lambda"}
+RENAMED_PPO = {
+    "moves": "rollout_steps",
+    "trace": "gae_lambda",
+    "passes": "update_epochs",
+    "clip": "clip_range",
+    "value_weight": "value_coef",
+    "entropy_weight": "entropy_coef",
+}
 
 
 @hookimpl
 def dlpipe_data():
     return [
-        _environment("environment", "dlpipe_rl.gymnasium_id:environment", "any environment of gymnasium, by its id"),
-        _environment("catch", "dlpipe_rl.catch:catch", "a ball falls, a paddle is to be under it; seen as pixels"),
-        _environment("atari", "dlpipe_rl.atari:atari", "Atari games", ("ale-py", "pillow"), "dlpipe[rl,atari]"),
+        DataSpec(
+            "environment",
+            "dlpipe_rl.gymnasium_id:environment",
+            "any Gymnasium environment, by its id",
+            requires=NEEDS,
+            extra=EXTRA,
+            facts=FACTS,
+            application=APPLICATION,
+            renamed=RENAMED_ENVIRONMENT,
+        ),
+        DataSpec(
+            "catch",
+            "dlpipe_rl.catch:catch",
+            "move a paddle under a falling ball; observed as pixels",
+            requires=NEEDS,
+            extra=EXTRA,
+            facts=FACTS,
+            application=APPLICATION,
+        ),
+        DataSpec(
+            "atari",
+            "dlpipe_rl.atari:atari",
+            "Atari games",
+            requires=(*NEEDS, "ale-py", "pillow"),
+            extra="dlpipe[rl,atari]",
+            facts=FACTS,
+            application=APPLICATION,
+            renamed=RENAMED_ATARI,
+        ),
     ]
-
-
-def _environment(name: str, target: str, summary: str, needs: tuple[str, ...] = (), extra: str = EXTRA) -> DataSpec:
-    return DataSpec(
-        name, target, summary, requires=(*NEEDS, *needs), extra=extra, facts=FACTS, application="dlpipe_rl.play:play"
-    )
 
 
 @hookimpl
 def dlpipe_models():
     return [
-        ModelSpec("q_network", "dlpipe_rl.q_network:QNetwork", "action values, of numbers or of images"),
-        ModelSpec("policy_network", "dlpipe_rl.policy_network:PolicyNetwork", "probabilities of actions"),
-        ModelSpec(
-            "actor_critic", "dlpipe_rl.actor_critic:ActorCritic", "probabilities of actions, and values beside them"
-        ),
+        ModelSpec("q_network", "dlpipe_rl.q_network:QNetwork", "action values for vector or image observations"),
+        ModelSpec("policy_network", "dlpipe_rl.policy_network:PolicyNetwork", "a policy without a value function"),
+        ModelSpec("actor_critic", "dlpipe_rl.actor_critic:ActorCritic", "a policy and a value function"),
     ]
 
 
@@ -43,33 +87,37 @@ def dlpipe_trainers():
         TrainerSpec(
             "dqn",
             "dlpipe_rl.dqn:DQN",
-            "learns action values from replayed moves (double, n-step, prioritised)",
+            "deep Q-learning with a replay buffer (double, n-step, prioritised)",
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),
+            renamed=RENAMED_DQN,
         ),
         TrainerSpec(
             "reinforce",
             "dlpipe_rl.reinforce:reinforce",
-            "follows the gradient of a policy, whole episodes at a time, with a baseline or without",
+            "Monte Carlo policy gradient on whole episodes, with or without a baseline",
             requires=NEEDS,
             extra=EXTRA,
+            renamed=RENAMED_REINFORCE,
         ),
         TrainerSpec(
             "a2c",
             "dlpipe_rl.a2c:a2c",
-            "advantage actor-critic: follows the gradient of a policy, a few moves at a time",
+            "advantage actor-critic on short rollouts",
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),
+            renamed=RENAMED_A2C,
         ),
         TrainerSpec(
             "ppo",
             "dlpipe_rl.ppo:ppo",
-            "proximal policy optimization: several passes over the same moves, near the old policy",
+            "proximal policy optimization: several epochs over each rollout, with a clipped objective",
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),
+            renamed=RENAMED_PPO,
         ),
     ]
 
@@ -80,7 +128,7 @@ def dlpipe_evaluators():
         EvaluatorSpec(
             "returns",
             "dlpipe_rl.returns:Returns",
-            "plays whole episodes with fixed seeds, greedily, and shows the best of them",
+            "plays whole episodes greedily with fixed seeds and records the best one",
             requires=DRAWS,
             extra=EXTRA,
         ),

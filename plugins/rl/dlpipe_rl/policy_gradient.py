@@ -1,8 +1,8 @@
-"""The plain gradient of a policy: what went better than expected becomes more probable.
+"""The policy gradient: actions that were better than expected become more probable.
 
-Sources: Williams 1992, https://doi.org/10.1007/BF00992696, with a baseline that is learned; Mnih et al. 2016,
-https://arxiv.org/abs/1602.01783, for the bonus on being undecided.
-Axes: M moves.
+Sources: Williams 1992, https://doi.org/10.1007/BF00992696, with a learned baseline; Mnih et al. 2016,
+https://arxiv.org/abs/1602.01783, for the entropy bonus.
+Axes: M transitions.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from torch.optim import Optimizer
 
 from dlpipe.compute import Compute
 from dlpipe_rl.action_heads import ActionHead
-from dlpipe_rl.on_policy import Lesson
+from dlpipe_rl.on_policy import RolloutBatch
 
 
 @dataclass
-class Loss:
-    """The parts of a policy's loss, and how they are weighed.
+class PolicyLoss:
+    """The loss of a policy: policy loss + `value_coef` × value loss - `entropy_coef` × entropy.
 
     Args:
-        value_weight: of the squared error of the values.
-        entropy_weight: of the bonus on being undecided.
-        max_grad_norm: the norm of all gradients together is clipped to this value.
+        value_coef: c1, weight of the squared error of the values.
+        entropy_coef: c2, weight of the entropy bonus.
+        max_grad_norm: maximum norm of the gradient of all parameters.
     """
 
     model: nn.Module
     optimizer: Optimizer
     compute: Compute
-    value_weight: float
-    entropy_weight: float
+    value_coef: float
+    entropy_coef: float
     max_grad_norm: float | None
 
-    def judge(self, lesson: Lesson) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return (M,) log probabilities and (M,) entropies of the policy as it is now, and values where it has any."""
+    def evaluate_actions(self, batch: RolloutBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return log probabilities (M,) and entropies (M,) under the current policy, and the values if it has any."""
         with self.compute.autocast():
-            outputs = self.model(lesson.obs)
-        choice, values = outputs if isinstance(outputs, tuple) else (outputs, None)
+            outputs = self.model(batch.obs)
+        params, values = outputs if isinstance(outputs, tuple) else (outputs, None)
         head: ActionHead = self.model.head  # type: ignore[assignment]
-        choice = choice.float()
-        log_probs, entropies = head.log_prob(choice, lesson.actions), head.entropy(choice)
+        params = params.float()
+        log_probs, entropies = head.log_prob(params, batch.actions), head.entropy(params)
         return log_probs, entropies, None if values is None else values.float()
 
     def step(self, policy_loss: Tensor, entropies: Tensor, values: Tensor | None, returns: Tensor) -> dict[str, Tensor]:
-        """Update the weights once and return the parts of the loss."""
+        """Update the weights once and return the terms of the loss."""
         entropy = entropies.mean()
-        loss = policy_loss - self.entropy_weight * entropy
+        loss = policy_loss - self.entropy_coef * entropy
         parts = {"policy_loss": policy_loss.detach(), "entropy": entropy.detach()}
         if values is not None:
             value_loss = F.mse_loss(values, returns)
-            loss = loss + self.value_weight * value_loss
+            loss = loss + self.value_coef * value_loss
             parts["value_loss"] = value_loss.detach()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -64,22 +64,22 @@ class Loss:
 
 
 class PolicyGradient:
-    """One update from all moves of a step.
+    """One update from all transitions of a rollout.
 
     Args:
-        normalize: give the advantages of a step a mean of 0 and a standard deviation of 1.
+        normalize_advantages: scale the advantages of a rollout to mean 0 and standard deviation 1.
     """
 
-    def __init__(self, loss: Loss, *, normalize: bool) -> None:
-        self._loss, self._normalize = loss, normalize
+    def __init__(self, loss: PolicyLoss, *, normalize_advantages: bool) -> None:
+        self._loss, self._normalize_advantages = loss, normalize_advantages
 
-    def __call__(self, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(self, batch: RolloutBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the weights once."""
-        advantages = normalized(lesson.advantages) if self._normalize else lesson.advantages
-        log_probs, entropies, values = self._loss.judge(lesson)
-        return self._loss.step(-(log_probs * advantages).mean(), entropies, values, lesson.returns)
+        advantages = normalized(batch.advantages) if self._normalize_advantages else batch.advantages
+        log_probs, entropies, values = self._loss.evaluate_actions(batch)
+        return self._loss.step(-(log_probs * advantages).mean(), entropies, values, batch.returns)
 
 
 def normalized(advantages: Tensor) -> Tensor:
-    """Return numbers of mean 0 and standard deviation 1; a single one becomes 0."""
+    """Scale to mean 0 and standard deviation 1; a single value becomes 0."""
     return (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)

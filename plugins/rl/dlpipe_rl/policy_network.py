@@ -1,9 +1,9 @@
-"""A policy: how probable each action is.
+"""A policy: a distribution over actions.
 
 Source: Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement
 Learning", https://doi.org/10.1007/BF00992696.
-Departs from it: more than one layer, tanh units, orthogonal first weights.
-Axes: B observations, A actions, F features.
+Departs from it: more than one layer, tanh units, orthogonal initialisation.
+Axes: B observations, A actions, F features, K components of a continuous action.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from dlpipe.fields import Positive
 from dlpipe_rl.action_heads import action_head
-from dlpipe_rl.encoder import as_numbers, encoder
+from dlpipe_rl.encoder import encoder, to_float
 
 
 class PolicyNetwork(nn.Module):
-    """Probabilities of actions, without an idea of what they are worth.
+    """A distribution over actions, without a value function.
 
     Args:
         obs_shape: of one observation; three axes are an image, channels first.
-        num_actions: A; 0 where actions are numbers.
+        num_actions: A; 0 if actions are continuous.
         action_shape: of a continuous action.
         hidden: units of the fully connected layers.
     """
@@ -41,16 +41,16 @@ class PolicyNetwork(nn.Module):
         self.head = action_head(width, num_actions, action_shape)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Map observations (B, *obs_shape) to logits (B, A), or to means and spreads (B, 2, K) of numbers."""
-        return self.head(self.encode(as_numbers(obs)))  # type: ignore[no-any-return]
+        """Map observations (B, *obs_shape) to logits (B, A), or to means and log deviations (B, 2, K)."""
+        return self.head(self.encode(to_float(obs)))  # type: ignore[no-any-return]
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the most probable actions."""
-        return self.head.best(outputs)
+        return self.head.mode(outputs)
 
 
 def orthogonal(inputs: int, outputs: int) -> nn.Linear:
-    """Return a layer with orthogonal first weights, which keep the size of what goes through tanh units."""
+    """Return a layer with orthogonal weights of gain √2, which preserve the scale of activations."""
     layer = nn.Linear(inputs, outputs)
     nn.init.orthogonal_(layer.weight, math.sqrt(2))
     nn.init.zeros_(layer.bias)

@@ -1,8 +1,8 @@
-"""The update of Q-learning: what a move was worth, by the estimate of a network that lags behind.
+"""The Q-learning update with a target network.
 
 Sources: Mnih et al. 2015, https://doi.org/10.1038/nature14236, algorithm 1; double: van Hasselt et al. 2016,
 https://arxiv.org/abs/1509.06461, equation 4.
-Axes: B moves of a batch, A actions.
+Axes: B transitions of a batch, A actions.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from dlpipe.compute import Compute
-from dlpipe_rl.replay import Transitions
+from dlpipe_rl.replay_buffer import Transitions
 
 
 class QLearning:
-    """Moves a network's action values towards their targets, and the target network after it.
+    """Updates a Q-network towards its TD targets, and its target network.
 
     Args:
         double: the online network chooses the action whose value the target network estimates.
         target_every: updates between two updates of the target network.
-        target_rate: share by which the target network then moves to the online one; 1 is a copy.
+        tau: τ, how far each of them moves the target network to the online network; 1 copies it.
     """
 
     def __init__(
@@ -38,59 +38,60 @@ class QLearning:
         double: bool,
         loss: Literal["huber", "mse"],
         target_every: int,
-        target_rate: float,
+        tau: float,
         max_grad_norm: float | None,
     ) -> None:
         self._model, self.optimizer, self._compute = model, optimizer, compute
         self._target = copy.deepcopy(model).requires_grad_(False)
         self._double, self._measure = double, F.smooth_l1_loss if loss == "huber" else F.mse_loss
-        self._target_every, self._target_rate = target_every, target_rate
+        self._target_every, self._tau = target_every, tau
         self._max_grad_norm = max_grad_norm
         self._updates = 0
-        # Made once: walking through the modules each time would cost more than the sums.
+        # Listed once: traversing the modules in every update would cost more than the target update itself.
         self._parameters = list(model.parameters())
         self._online_weights = [parameter.detach() for parameter in self._parameters]
         self._target_weights = [parameter.detach() for parameter in self._target.parameters()]
 
-    def targets(self, moves: Transitions) -> Tensor:
-        """Return (B,) what each move was worth: its rewards and the value of where it led."""
+    def targets(self, transitions: Transitions) -> Tensor:
+        """Return the TD targets (B,): returns plus the discounted values of the next observations."""
         with self._compute.autocast():
-            values = self._target(moves.next_obs)  # (B, A), whose weights ask for no gradient
+            values = self._target(transitions.next_obs)  # (B, A); its weights require no gradient
             if self._double:
                 with torch.no_grad():
-                    best = self._model(moves.next_obs).argmax(1, keepdim=True)
+                    best = self._model(transitions.next_obs).argmax(1, keepdim=True)
                 value = values.gather(1, best).squeeze(1)
             else:
                 value = values.amax(1)
-        return torch.addcmul(moves.returns, moves.discounts, value.float())
+        return torch.addcmul(transitions.returns, transitions.discounts, value.float())
 
-    def update(self, moves: Transitions) -> Tensor:
-        """Update the weights once and return the loss, in which all moves count alike."""
-        values, targets = self._compared(moves)
+    def update(self, transitions: Transitions) -> Tensor:
+        """Update the weights once with the unweighted loss, and return the loss."""
+        values, targets = self._td_pairs(transitions)
         return self._descend(self._measure(values, targets))
 
-    def update_weighted(self, moves: Transitions, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def update_weighted(self, transitions: Transitions, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Update the weights once.
 
         Args:
-            weights: (B,) of the moves in the loss.
+            weights: (B,) of the transitions in the loss.
 
         Returns:
-            the loss, and (B,) by how much each value was wrong.
+            the loss, and the absolute TD errors (B,).
         """
-        values, targets = self._compared(moves)
+        values, targets = self._td_pairs(transitions)
         loss = self._descend((weights * self._measure(values, targets, reduction="none")).mean())
         return loss, (targets - values.detach()).abs()
 
-    def _compared(self, moves: Transitions) -> tuple[Tensor, Tensor]:
-        """Return (B,) the values of the moves and (B,) what they should be."""
-        targets = self.targets(moves)
+    def _td_pairs(self, transitions: Transitions) -> tuple[Tensor, Tensor]:
+        """Return the values (B,) of the actions taken, and their TD targets (B,)."""
+        targets = self.targets(transitions)
         with self._compute.autocast():
-            values = self._model(moves.obs).gather(1, moves.actions.unsqueeze(1)).squeeze(1)
+            values = self._model(transitions.obs).gather(1, transitions.actions.unsqueeze(1)).squeeze(1)
         return values.float(), targets
 
     def _descend(self, loss: Tensor) -> Tensor:
-        # As optimizer.zero_grad(set_to_none=True) does, which takes a dozen microseconds more to say so.
+        """Take one optimizer step, and update the target network if it is due."""
+        # The same as optimizer.zero_grad(set_to_none=True), but a dozen microseconds faster.
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
@@ -99,11 +100,11 @@ class QLearning:
         self.optimizer.step()
         self._updates += 1
         if self._updates % self._target_every == 0:
-            self._follow()
+            self._update_target()
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the online network."""
+        """Return all state except the online network."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "target": self._target.state_dict(),
@@ -111,14 +112,15 @@ class QLearning:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         self.optimizer.load_state_dict(state["optimizer"])
         self._target.load_state_dict(state["target"])
         self._updates = state["updates"]
 
-    def _follow(self) -> None:
+    def _update_target(self) -> None:
+        """Move the target network to the online network by τ."""
         with torch.no_grad():
-            if self._target_rate == 1:
+            if self._tau == 1:
                 torch._foreach_copy_(self._target_weights, self._online_weights)
             else:
-                torch._foreach_lerp_(self._target_weights, self._online_weights, self._target_rate)
+                torch._foreach_lerp_(self._target_weights, self._online_weights, self._tau)

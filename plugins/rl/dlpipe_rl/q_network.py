@@ -1,10 +1,10 @@
-"""Action values: how much reward is to be expected after each action.
+"""Action values: the expected discounted return of each action.
 
 Sources: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
 https://doi.org/10.1038/nature14236; dueling heads: Wang et al. 2016, "Dueling Network Architectures for Deep
 Reinforcement Learning", https://arxiv.org/abs/1511.06581, equation 9.
-Departs from them: fully connected layers for observations that are no images; a dueling net's two heads share
-all hidden layers.
+Departs from them: fully connected layers for vector observations; the two heads of a dueling network share all
+hidden layers.
 Axes: B observations, A actions, F features.
 """
 
@@ -16,19 +16,19 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
-from dlpipe_rl.encoder import as_numbers, encoder
+from dlpipe_rl.encoder import encoder, to_float
 from dlpipe_rl.noisy import NoisyLinear
 
 
 class QNetwork(nn.Module):
-    """The value of each of A actions.
+    """The values of A actions.
 
     Args:
         obs_shape: of one observation; three axes are an image, channels first.
         num_actions: A.
-        hidden: units of the fully connected layers (behind the convolutions, for an image).
-        dueling: the value of the state and the advantages of the actions have heads of their own.
-        noisy: fully connected layers with learned noise, which explore without ε (NoisyNet).
+        hidden: units of the fully connected layers, which follow the convolutions for an image.
+        dueling: use separate heads for the state value and for the advantages of the actions.
+        noisy: use fully connected layers with learned noise, which explore without ε (NoisyNet).
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class QNetwork(nn.Module):
         super().__init__()
         if not num_actions:
             raise InputError(
-                "[model] rl.q_network has one output per action, and this environment has continuous actions; take an "
-                "environment with discrete actions, or rl.actor_critic with the trainer rl.ppo"
+                f"num_actions = {num_actions}: rl.q_network has one output per action, and this environment has "
+                "continuous actions; take an environment with discrete actions, or the model rl.actor_critic with the "
+                "trainer rl.ppo"
             )
         linear = NoisyLinear if noisy else nn.Linear
         features, width = encoder(obs_shape, hidden, linear=linear)
@@ -53,18 +54,18 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Map observations (B, *obs_shape) to action values (B, A)."""
-        values = as_numbers(obs)
-        for layer in self.layers:  # by hand: a container that is called takes as long as a small layer
+        values = to_float(obs)
+        for layer in self.layers:  # not self.layers(values): calling the container costs as much as a small layer
             values = layer(values)
         return values
 
     def value(self, outputs: Tensor) -> Tensor:
-        """Return (B,) what the best action is worth, of outputs (B, A)."""
+        """Map action values (B, A) to the value of the best action (B,)."""
         return outputs.amax(1)
 
 
 class DuelingHead(nn.Module):
-    """The value of a state, and how much better or worse than that each action is."""
+    """A state value plus the advantage of each action."""
 
     def __init__(self, state_value: nn.Module, advantages: nn.Module) -> None:
         super().__init__()
@@ -73,5 +74,5 @@ class DuelingHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, F) to action values (B, A)."""
         advantages = self.advantages(features)
-        # Without the mean, a constant could wander between the two.
+        # Subtracting the mean makes the two heads identifiable: no constant can move between them.
         return self.state_value(features) + advantages - advantages.mean(1, keepdim=True)  # type: ignore[no-any-return]

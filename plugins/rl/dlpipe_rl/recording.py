@@ -1,4 +1,4 @@
-"""Episodes as moving pictures: a GIF, which shows everywhere and needs no ffmpeg."""
+"""Episodes as GIFs, which every viewer shows and which need no ffmpeg."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import gymnasium as gym
 from PIL import Image
 
+from dlpipe_rl.checked_env import CheckedEnv
 from dlpipe_rl.drawing import picture
 from dlpipe_rl.environments import Environments
-from dlpipe_rl.episodes import Episodes
 
-#: At most so many pictures; a long episode is shown in larger steps.
-FRAMES = 250
-MILLISECONDS = 40  # per picture; browsers slow down below 20
+#: Maximum number of frames; of a long episode, only every n-th timestep is shown.
+MAX_FRAMES = 250
+MILLISECONDS = 40  # per frame; browsers slow down below 20
 
 
 def record(path: Path, data: Environments, seed: int, actions: Sequence[Any]) -> bool:
-    """Play an episode again and write what it looks like; return whether the environment can be drawn.
+    """Replay an episode and write its frames to a GIF; return whether the environment can be rendered.
 
     Args:
         seed: of the episode.
-        actions: taken in it.
+        actions: of the episode.
     """
-    every = -(-len(actions) // FRAMES) or 1
+    every = -(-len(actions) // MAX_FRAMES) or 1
     shown = [image for timestep, image in enumerate(pictures(data, seed, actions)) if timestep % every == 0]
     if not shown:
         return False
@@ -35,9 +35,9 @@ def record(path: Path, data: Environments, seed: int, actions: Sequence[Any]) ->
 
 
 def pictures(data: Environments, seed: int, actions: Sequence[Any]) -> Iterator[Image.Image]:
-    """Yield a picture of every timestep of an episode; none where the environment cannot be drawn."""
-    env = Episodes(drawable(data), data.name, lambda number: seed)
-    env.begin()
+    """Yield a frame for every timestep of an episode; none if the environment cannot be rendered."""
+    env = CheckedEnv(drawable(data), data.name, lambda number: seed)
+    env.reset()
     try:
         for action in [*actions, None]:
             image = picture(env.env)
@@ -51,6 +51,6 @@ def pictures(data: Environments, seed: int, actions: Sequence[Any]) -> Iterator[
 
 
 def drawable(data: Environments) -> gym.Env[Any, Any]:
-    """Make an environment that can draw itself, if it knows how to."""
+    """Create an environment that renders itself, if it can."""
     modes = data.make().metadata.get("render_modes", [])
     return data.make("rgb_array" if "rgb_array" in modes else None)

@@ -1,9 +1,9 @@
-"""REINFORCE: whole episodes, then one step along the gradient.
+"""REINFORCE: one policy gradient update per batch of whole episodes.
 
 Source: Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement
 Learning", https://doi.org/10.1007/BF00992696.
-Departs from it: the baseline is a value that is learned beside the policy; each action answers only for the
-rewards after it; where an episode was cut off, the baseline's value stands for the rest.
+Departs from it: the baseline is a learned value function; an action is credited only with the rewards after it;
+with a baseline, the value of the final observation stands for the rest of a truncated episode.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, 
 from dlpipe.training import Budget, build_optimizer
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy
-from dlpipe_rl.policy_gradient import Loss, PolicyGradient
+from dlpipe_rl.policy_gradient import PolicyGradient, PolicyLoss
 
 
 def reinforce(
@@ -31,44 +31,43 @@ def reinforce(
     episodes: Positive = 16,
     gamma: Fraction = 0.99,
     baseline: Literal["value", "none"] = "value",
-    normalize: bool = True,
-    value_weight: NonNegativeFloat = 0.5,
-    entropy_weight: NonNegativeFloat = 0.01,
+    normalize_advantages: bool = True,
+    value_coef: NonNegativeFloat = 0.5,
+    entropy_coef: NonNegativeFloat = 0.01,
     optimizer: OptimizerTable = {"use": "adam", "lr": 3e-3, "fused": True},  # noqa: B006  read only
     schedule: ScheduleTable | None = None,
     max_grad_norm: PositiveFloat | None = None,
 ) -> OnPolicy:
-    """Make what went well in whole episodes more probable.
+    """Train a policy on whole episodes. A step is a batch of episodes and its update.
 
     Args:
-        episodes: played at the same time in each step, one in each environment.
-        gamma: what a reward is worth a timestep later.
-        baseline: "value" compares what followed with what was expected, which wants rl.actor_critic; "none"
-            compares it with nothing.
-        normalize: give the advantages of a step a mean of 0 and a standard deviation of 1.
-        value_weight: of the squared error of the values in the loss.
-        entropy_weight: of the bonus on being undecided.
-        optimizer: one of torch's by name, with its own parameters.
-        schedule: of the learning rate, one of torch's by name; it counts steps.
-        max_grad_norm: clip the norm of all gradients together to this value.
+        episodes: episodes per step, each in an environment of its own.
+        gamma: discount factor γ.
+        baseline: "value" subtracts a learned value (needs rl.actor_critic); "none" subtracts nothing.
+        normalize_advantages: scale the advantages of a step to mean 0 and standard deviation 1.
+        value_coef: c1, weight of the value loss.
+        entropy_coef: c2, weight of the entropy bonus.
+        optimizer: a torch optimizer name, with its parameters.
+        schedule: a torch learning rate schedule name, with its parameters; it counts steps.
+        max_grad_norm: maximum norm of the gradient of all parameters.
     """
     if (baseline == "value") != hasattr(model, "value"):
         fits = "rl.actor_critic" if baseline == "value" else "rl.policy_network"
-        raise InputError(f'[trainer] baseline = "{baseline}" does not fit {type(model).__name__}; take {fits}')
+        raise InputError(f'baseline = "{baseline}" does not fit the model {type(model).__name__}; take {fits}')
     chosen = build_optimizer(model.parameters(), optimizer)
-    loss = Loss(model, chosen, compute, value_weight, entropy_weight, max_grad_norm)
+    loss = PolicyLoss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
         model,
         data,
         compute,
         seed,
         name="rl.reinforce",
-        update=PolicyGradient(loss, normalize=normalize),
+        update=PolicyGradient(loss, normalize_advantages=normalize_advantages),
         optimizer=chosen,
         schedule=schedule,
         num_envs=episodes,
-        moves=None,
+        rollout_steps=None,
         gamma=gamma,
-        trace=1.0,
+        gae_lambda=1.0,
         budget=budget,
     )

@@ -1,7 +1,7 @@
-"""How much reward an agent collects, in episodes that it was never trained on.
+"""The returns of an agent in evaluation episodes that it never trained on.
 
-Shared rules of the field: an environment of its own, fixed seeds, whole episodes, no exploration, every return
-kept, a random policy beside it.
+The evaluation follows common practice: separate environments, fixed seeds, whole episodes, no exploration, all
+returns are kept, and a random policy as reference.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from torch import nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Fraction, Positive
+from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments
-from dlpipe_rl.episodes import Array
-from dlpipe_rl.greedy import Played, Policy, greedy, play_together
-from dlpipe_rl.overestimation import compared
+from dlpipe_rl.greedy import EpisodeTrace, Policy, greedy_policy, play_episodes
+from dlpipe_rl.overestimation import value_return_pairs
 from dlpipe_rl.recording import record
 from dlpipe_rl.returns_figures import draw_returns, draw_values
 from dlpipe_rl.statistics import bootstrap_interval, interquartile_mean
 
 
 class Returns:
-    """Play whole episodes greedily, each split with fixed seeds of its own.
+    """Play whole episodes greedily, with fixed seeds for each split.
 
     Args:
-        reward_threshold: the return from which an episode is a success, a fact of the environment; nothing
-            is said about success where there is no such number.
-        episodes: how many.
-        gamma: of the discounted returns that the model's values are compared with; that of the trainer.
+        reward_threshold: an episode with at least this return is a success, a fact of the environment; None reports
+            no success rate.
+        episodes: number of episodes.
+        gamma: discount factor γ of the returns that the model's values are compared with; use the trainer's.
     """
 
     primary = "return_mean"
@@ -40,22 +40,24 @@ class Returns:
 
     def __init__(self, reward_threshold: float | None, *, episodes: Positive = 100, gamma: Fraction = 0.99) -> None:
         self._threshold, self._episodes, self._gamma = reward_threshold, episodes, gamma
-        self._random: dict[str, list[Played]] = {}  # by split; the same every time
+        self._random_traces: dict[str, list[EpisodeTrace]] = {}  # by split
         self._data: Environments | None = None
         self._split = ""
-        self._played: list[Played] = []
+        self._traces: list[EpisodeTrace] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Return statistics of the returns, the random policy's mean, and how much the model over-estimates."""
+        """Return statistics of the returns, the mean return of a random policy, and the overestimation of the model."""
         data, split = examples.data, examples.split
         if not isinstance(data, Environments):
-            raise InputError(f"[evaluators] rl.returns plays environments, and the data is {type(data).__name__}")
+            raise InputError(
+                f"rl.returns needs an environment, and the data is {type(data).__name__}; take other evaluators"
+            )
         count = min(self._episodes, examples.limit or self._episodes)
-        if split not in self._random:
-            self._random[split] = _play(data, split, count, random_policy(data))
+        if split not in self._random_traces:
+            self._random_traces[split] = _play(data, split, count, random_policy(data))
         self._data, self._split = data, split
-        self._played = _play(data, split, count, greedy(model, examples.compute))
-        returns = _returns(self._played)
+        self._traces = _play(data, split, count, greedy_policy(model, examples.compute))
+        returns = _returns(self._traces)
         low, high = bootstrap_interval(returns, interquartile_mean)
         metrics = {
             "return_mean": returns.mean(),
@@ -64,44 +66,44 @@ class Returns:
             "return_iqm_low": low,
             "return_iqm_high": high,
             "return_min": returns.min(),
-            "length_mean": np.mean([played.episode.length for played in self._played]),
-            "random_return_mean": _returns(self._random[split]).mean(),
+            "length_mean": np.mean([trace.episode.length for trace in self._traces]),
+            "random_return_mean": _returns(self._random_traces[split]).mean(),
         }
         if self._threshold is not None:
             metrics["success"] = np.mean(returns >= self._threshold)
-        expected, followed = compared(self._played, self._gamma)
-        if len(expected):
-            metrics["value_mean"], metrics["overestimation"] = expected.mean(), (expected - followed).mean()
+        values, returns_to_go = value_return_pairs(self._traces, self._gamma)
+        if len(values):
+            metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
 
     def sample(self, folder: Path, step: int) -> None:
-        """Record the best episode of the last evaluation as a GIF named by the step."""
+        """Record the best episode of the last evaluation as a GIF named after the step."""
         self._record(folder / f"step-{step:08d}.gif")
 
     def write(self, folder: Path) -> None:
-        """Write every return as a table, pictures of returns and values, and the best episode as a GIF."""
+        """Write all returns as a table, figures of returns and values, and the best episode as a GIF."""
         with (folder / "returns.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["policy", "seed", "return", "length", "terminated"])
-            for policy, episodes in (("greedy", self._played), ("random", self._random[self._split])):
-                for episode in (played.episode for played in episodes):
+            for policy, traces in (("greedy", self._traces), ("random", self._random_traces[self._split])):
+                for episode in (trace.episode for trace in traces):
                     writer.writerow([policy, episode.seed, episode.total, episode.length, int(episode.terminated)])
-        draw_returns(folder / "returns.png", _returns(self._played), _returns(self._random[self._split]))
-        if self._played[0].values:
-            draw_values(folder / "values.png", self._played, self._gamma)
+        draw_returns(folder / "returns.png", _returns(self._traces), _returns(self._random_traces[self._split]))
+        if self._traces[0].values:
+            draw_values(folder / "values.png", self._traces, self._gamma)
         self._record(folder / "episode.gif")
 
     def _record(self, path: Path) -> None:
         assert self._data is not None
-        best = max(self._played, key=lambda played: played.episode.total)
+        best = max(self._traces, key=lambda trace: trace.episode.total)
         record(path, self._data, best.episode.seed, best.actions)
 
 
 def random_policy(data: Environments) -> Policy:
-    """Return the policy that knows nothing, always with the same random numbers."""
+    """Return a policy of uniformly random actions, with the same random numbers every time."""
     space: Any = data.make().action_space
     space.seed(0)
-    start = getattr(space, "start", 0)  # of discrete actions; ours are counted from 0
+    start = getattr(space, "start", 0)  # of discrete actions; policies count from 0
 
     def act(obs: Array) -> tuple[Array, None]:
         return np.stack([space.sample() - start for _ in obs]), None
@@ -109,14 +111,14 @@ def random_policy(data: Environments) -> Policy:
     return act
 
 
-def _play(data: Environments, split: str, count: int, policy: Policy) -> list[Played]:
-    players = data.evaluation_players(count, split)
+def _play(data: Environments, split: str, count: int, policy: Policy) -> list[EpisodeTrace]:
+    envs = data.evaluation_envs(count, split)
     try:
-        return play_together(policy, players)
+        return play_episodes(policy, envs)
     finally:
-        for player in players:
-            player.close()
+        for env in envs:
+            env.close()
 
 
-def _returns(played: list[Played]) -> Array:
-    return np.array([each.episode.total for each in played])
+def _returns(traces: list[EpisodeTrace]) -> Array:
+    return np.array([trace.episode.total for trace in traces])

@@ -1,4 +1,4 @@
-"""Pictures of what an agent collects and of what it expects."""
+"""Figures of returns and of estimated values."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from dlpipe.figures import BLUE, GREY, ORANGE, VERMILION, drawing
-from dlpipe_rl.episodes import Array
-from dlpipe_rl.greedy import Played
-from dlpipe_rl.overestimation import compared, discounted_returns
+from dlpipe_rl.checked_env import Array
+from dlpipe_rl.greedy import EpisodeTrace
+from dlpipe_rl.overestimation import discounted_returns, value_return_pairs
 
 
 def draw_returns(path: Path, returns: Array, random: Array) -> None:
-    """Draw how the returns are spread, beside those of the random policy."""
+    """Draw the distribution of the returns together with that of the random policy."""
     with drawing(path, 6, 3.2) as figure:
         axes = figure.subplots()
         low, high = min(returns.min(), random.min()), max(returns.max(), random.max())
@@ -25,21 +25,21 @@ def draw_returns(path: Path, returns: Array, random: Array) -> None:
         axes.legend(frameon=False)
 
 
-def draw_values(path: Path, played: Sequence[Played], gamma: float) -> None:
-    """Draw the value along the best episode, and expected against actual discounted returns of all."""
-    best = max(played, key=lambda each: each.episode.total)
-    expected, followed = compared(played, gamma)
+def draw_values(path: Path, traces: Sequence[EpisodeTrace], gamma: float) -> None:
+    """Draw the values along the best episode, and estimated values against actual discounted returns."""
+    best = max(traces, key=lambda each: each.episode.total)
+    values, returns = value_return_pairs(traces, gamma)
     with drawing(path, 8, 3.4) as figure:
-        trace, scatter = figure.subplots(1, 2)
-        trace.plot(best.values, color=BLUE, label="expected by the model")
-        trace.plot(discounted_returns(np.array(best.rewards), gamma), color=ORANGE, label="what followed")
-        trace.set(xlabel="timestep of the best episode", ylabel=f"discounted return (γ = {gamma:g})")
-        trace.legend(frameon=False)
-        if len(expected):
-            shown = np.random.default_rng(0).permutation(len(expected))[:2000]
-            ends = [min(expected.min(), followed.min()), max(expected.max(), followed.max())]
+        curve, scatter = figure.subplots(1, 2)
+        curve.plot(best.values, color=BLUE, label="value estimate")
+        curve.plot(discounted_returns(np.array(best.rewards), gamma), color=ORANGE, label="actual")
+        curve.set(xlabel="timestep of the best episode", ylabel=f"discounted return (γ = {gamma:g})")
+        curve.legend(frameon=False)
+        if len(values):
+            shown = np.random.default_rng(0).permutation(len(values))[:2000]
+            ends = [min(values.min(), returns.min()), max(values.max(), returns.max())]
             scatter.plot(ends, ends, color=GREY, linewidth=1)
-            scatter.plot(followed[shown], expected[shown], ".", color=VERMILION, markersize=3, alpha=0.4)
-            error = float((expected - followed).mean())
+            scatter.plot(returns[shown], values[shown], ".", color=VERMILION, markersize=3, alpha=0.4)
+            error = float((values - returns).mean())
             scatter.set_title(f"{'over' if error > 0 else 'under'}-estimated by {abs(error):.2f} on average")
-        scatter.set(xlabel="what followed", ylabel="expected by the model")
+        scatter.set(xlabel="actual discounted return", ylabel="value estimate")

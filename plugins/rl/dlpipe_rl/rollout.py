@@ -1,6 +1,6 @@
-"""Moves that were just made with a policy, to learn from once.
+"""Transitions collected with the current policy, for one update.
 
-Axes: T timesteps, N players.
+Axes: T timesteps, N environments.
 """
 
 from __future__ import annotations
@@ -15,145 +15,146 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe_rl.action_heads import ActionHead
-from dlpipe_rl.episodes import Array, Episode
-from dlpipe_rl.players import Moves, Players
+from dlpipe_rl.checked_env import Array, Episode
+from dlpipe_rl.vector_env import StepResult, VectorEnv
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """T moves of every player.
+    """T timesteps of N environments.
 
     Args:
-        obs: (T, N, …) what was seen before each move.
+        obs: (T, N, …) the observation before each step.
         actions: (T, N, …).
-        log_probs: (T, N) of the actions, by the policy that took them.
-        values: (T, N) expected before each move; zeros where the model has none.
-        values_after: (T, N) expected after it: 0 where the episode terminated, and where it was cut off the
-            value of what it closed with.
+        log_probs: (T, N) of the actions, under the policy that took them.
+        values: (T, N) of `obs`; zeros if the model has no value function.
+        next_values: (T, N) of the observation after each step: 0 if the episode terminated, and the value of its
+            final observation if it was truncated.
         rewards: (T, N).
-        ended: (T, N) whether the episode ended with this move.
-        usable: (T, N) whether the move is to be learned from.
-        episodes: that ended in it.
+        dones: (T, N) whether the episode ended with this step, by termination or truncation.
+        mask: (T, N) whether the step is used for the update.
+        episodes: that ended in the rollout.
     """
 
     obs: Tensor
     actions: Tensor
     log_probs: Tensor
     values: Tensor
-    values_after: Tensor
+    next_values: Tensor
     rewards: Tensor
-    ended: Tensor
-    usable: Tensor
+    dones: Tensor
+    mask: Tensor
     episodes: tuple[Episode, ...]
 
 
-class Collector:
-    """Plays with a policy that samples its actions.
+class RolloutCollector:
+    """Steps the environments with actions that are sampled from the policy.
 
     Args:
         model: with a `dlpipe_rl.action_heads.ActionHead` as ``head``.
-        seed: of the actions that are sampled.
+        seed: of the sampled actions.
     """
 
-    def __init__(self, model: nn.Module, players: Players, compute: Compute, seed: int) -> None:
-        self._model, self._players, self._compute = model, players, compute
-        self._random = torch.Generator(compute.device).manual_seed(seed)
+    def __init__(self, model: nn.Module, envs: VectorEnv, compute: Compute, seed: int) -> None:
+        self._model, self._envs, self._compute = model, envs, compute
+        self._action_rng = torch.Generator(compute.device).manual_seed(seed)
         self._has_value = hasattr(model, "value")
         self._obs: Array | None = None
         self.timestep = 0
 
-    def moves(self, count: int) -> Rollout:
-        """Make `count` moves of every player."""
+    def collect_steps(self, count: int) -> Rollout:
+        """Collect `count` steps of every environment, continuing its current episode."""
         if self._obs is None:
-            self._obs = self._players.begin()
-        made = _Made()
+            self._obs = self._envs.reset()
+        steps = _Steps()
         for _ in range(count):
-            self._move(made)
-        episodes = [episode for moves in made.moves for episode in moves.episodes.values()]
-        return self._rollout(made, np.ones((count, len(self._players)), bool), episodes)
+            self._step(steps)
+        episodes = [episode for result in steps.results for episode in result.episodes.values()]
+        return self._rollout(steps, np.ones((count, len(self._envs)), bool), episodes)
 
-    def episodes(self) -> Rollout:
-        """Let every player play one whole episode; what is played on while others go on is not used."""
-        self._obs = self._players.begin()
-        made = _Made()
-        over = np.zeros(len(self._players), bool)
-        usable: list[Array] = []
+    def collect_episodes(self) -> Rollout:
+        """Collect one whole episode of every environment; further steps of those that end early are masked."""
+        self._obs = self._envs.reset()
+        steps = _Steps()
+        finished = np.zeros(len(self._envs), bool)
+        mask: list[Array] = []
         episodes: list[Episode] = []
-        while not over.all():
-            usable.append(~over)
-            moves = self._move(made)
-            episodes += [episode for player, episode in moves.episodes.items() if not over[player]]
-            over[list(moves.last)] = True
-        return self._rollout(made, np.stack(usable), episodes)
+        while not finished.all():
+            mask.append(~finished)
+            result = self._step(steps)
+            episodes += [episode for index, episode in result.episodes.items() if not finished[index]]
+            finished[list(result.final_obs)] = True
+        return self._rollout(steps, np.stack(mask), episodes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next moves depend on, but the model."""
+        """Return all state that the next steps depend on, except the model."""
         begun = self._obs is not None
         return {
-            "players": self._players.state() if begun else None,
-            "random": self._random.get_state(),
+            "envs": self._envs.state() if begun else None,
+            "action_rng": self._action_rng.get_state(),
             "timestep": self.timestep,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
-        self._obs = self._players.restore(state["players"]) if state["players"] else None
-        self._random.set_state(state["random"])
+        """Restore a state."""
+        self._obs = self._envs.restore(state["envs"]) if state["envs"] else None
+        self._action_rng.set_state(state["action_rng"])
         self.timestep = state["timestep"]
 
-    def _move(self, made: _Made) -> Moves:
+    def _step(self, steps: _Steps) -> StepResult:
+        """Sample one action for every environment, take it, and append the step to `steps`."""
         assert self._obs is not None
-        seen = torch.from_numpy(self._obs.copy()).to(self._compute.device)
-        choice, value = self._outputs(seen)
+        obs = torch.from_numpy(self._obs.copy()).to(self._compute.device)
+        params, value = self._outputs(obs)
         head: ActionHead = self._model.head  # type: ignore[assignment]
         with torch.no_grad():
-            actions = head.sample(choice, self._random)
-            log_prob = head.log_prob(choice, actions)
-        moves = self._players.step(actions.cpu().numpy())
-        self._obs = moves.obs
-        self.timestep += len(self._players)
-        closing = value.new_zeros(len(value))  # values of what was seen where an episode was cut off
-        if cut := [player for player in moves.last if moves.truncated[player]]:
-            seen_last = torch.from_numpy(np.stack([moves.last[player] for player in cut]))
-            closing[cut] = self._outputs(seen_last.to(self._compute.device))[1]
-        for parts, part in zip(made.tensors(), (seen, actions, log_prob, value, closing), strict=True):
-            parts.append(part)
-        made.moves.append(moves)
-        return moves
+            actions = head.sample(params, self._action_rng)
+            log_prob = head.log_prob(params, actions)
+        result = self._envs.step(actions.cpu().numpy())
+        self._obs = result.obs
+        self.timestep += len(self._envs)
+        final_value = value.new_zeros(len(value))  # of the final observations of truncated episodes
+        if truncated := [index for index in result.final_obs if result.truncated[index]]:
+            final_obs = torch.from_numpy(np.stack([result.final_obs[index] for index in truncated]))
+            final_value[truncated] = self._outputs(final_obs.to(self._compute.device))[1]
+        for column, entry in zip(steps.tensors(), (obs, actions, log_prob, value, final_value), strict=True):
+            column.append(entry)
+        steps.results.append(result)
+        return result
 
     def _outputs(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the policy chooses from, and the values, zeros where the model has none."""
+        """Return the parameters of the action distribution, and the values (zeros if the model has none)."""
         with torch.no_grad(), self._compute.autocast():
             outputs = self._model(obs)
         if not self._has_value:
             return outputs.float(), torch.zeros(len(obs), device=obs.device)
         return outputs[0].float(), outputs[1].float()
 
-    def _rollout(self, made: _Made, usable: Array, episodes: Sequence[Episode]) -> Rollout:
+    def _rollout(self, steps: _Steps, mask: Array, episodes: Sequence[Episode]) -> Rollout:
         assert self._obs is not None
         device = self._compute.device
-        obs, actions, log_probs, values, closing = (torch.stack(parts) for parts in made.tensors())
-        ended = torch.zeros_like(closing, dtype=torch.bool)
-        for timestep, moves in enumerate(made.moves):
-            ended[timestep, list(moves.last)] = True
+        obs, actions, log_probs, values, final_values = (torch.stack(column) for column in steps.tensors())
+        dones = torch.zeros_like(final_values, dtype=torch.bool)
+        for timestep, result in enumerate(steps.results):
+            dones[timestep, list(result.final_obs)] = True
         last = self._outputs(torch.from_numpy(self._obs.copy()).to(device))[1]
-        after = torch.where(ended, closing, torch.cat([values[1:], last.unsqueeze(0)]))
-        rewards = torch.tensor([moves.rewards for moves in made.moves], device=device)
-        usable_moves = torch.from_numpy(usable).to(device)
-        return Rollout(obs, actions, log_probs, values, after, rewards, ended, usable_moves, tuple(episodes))
+        next_values = torch.where(dones, final_values, torch.cat([values[1:], last.unsqueeze(0)]))
+        rewards = torch.tensor([result.rewards for result in steps.results], device=device)
+        used = torch.from_numpy(mask).to(device)
+        return Rollout(obs, actions, log_probs, values, next_values, rewards, dones, used, tuple(episodes))
 
 
 @dataclass
-class _Made:
-    """The moves of a rollout while it grows, one entry a timestep."""
+class _Steps:
+    """The columns of a rollout while it is collected, one entry per timestep."""
 
     obs: list[Tensor] = field(default_factory=list)
     actions: list[Tensor] = field(default_factory=list)
     log_probs: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
-    closing: list[Tensor] = field(default_factory=list)
-    moves: list[Moves] = field(default_factory=list)
+    final_values: list[Tensor] = field(default_factory=list)
+    results: list[StepResult] = field(default_factory=list)
 
     def tensors(self) -> tuple[list[Tensor], ...]:
-        """Return the columns that are tensors."""
-        return self.obs, self.actions, self.log_probs, self.values, self.closing
+        """Return the columns of tensors."""
+        return self.obs, self.actions, self.log_probs, self.values, self.final_values

@@ -1,7 +1,7 @@
-"""What many returns say together.
+"""Robust statistics of returns.
 
 Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
-https://arxiv.org/abs/2108.13264: the mean of the middle half, and intervals by drawing again.
+https://arxiv.org/abs/2108.13264: interquartile mean and bootstrap confidence intervals.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dlpipe_rl.episodes import Array
+from dlpipe_rl.checked_env import Array
 
 RESAMPLES = 2000
 
@@ -25,8 +25,8 @@ def interquartile_mean(values: Array) -> Array:
 def bootstrap_interval(
     values: Array, statistic: Callable[[Array], Array], *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return between which bounds a statistic of `values` (n,) lies, by drawing n of them again and again."""
-    random = np.random.default_rng(0)
-    drawn = values[random.integers(len(values), size=(RESAMPLES, len(values)))]
-    low, high = np.quantile(statistic(drawn), [(1 - confidence) / 2, (1 + confidence) / 2])
+    """Return the bootstrap confidence interval of a statistic of `values` (n,)."""
+    rng = np.random.default_rng(0)
+    resampled = values[rng.integers(len(values), size=(RESAMPLES, len(values)))]
+    low, high = np.quantile(statistic(resampled), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

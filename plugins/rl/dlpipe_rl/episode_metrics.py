@@ -1,4 +1,4 @@
-"""What a step tells of the episodes that ended in it."""
+"""The metrics of the episodes that ended in a training step."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from dlpipe_rl.episodes import Episode
+from dlpipe_rl.checked_env import Episode
 
 
-def told(episodes: Collection[Episode]) -> dict[str, Tensor]:
-    """Return the means of their returns and lengths; nothing where none ended."""
+def episode_means(episodes: Collection[Episode]) -> dict[str, Tensor]:
+    """Return the mean ``return`` and ``length`` of `episodes`, or an empty dict if there are none."""
     if not episodes:
         return {}
     numbers = torch.tensor([(episode.total, episode.length) for episode in episodes], dtype=torch.float64).mean(0)

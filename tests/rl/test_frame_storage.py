@@ -5,39 +5,39 @@ import pytest
 import torch
 
 from dlpipe.errors import InputError
-from dlpipe_rl import memory
-from dlpipe_rl.memory import Room, size
+from dlpipe_rl import frame_storage
+from dlpipe_rl.frame_storage import FrameStorage, size
 
 
 def test_room_on_the_disk_is_used_like_memory_and_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    room = Room((5, 3), torch.uint8, "disk", "")
+    room = FrameStorage((5, 3), torch.uint8, "disk", "")
 
     room.tensor[2, 1] = 7
 
     assert room.tensor.shape == (5, 3)
     assert room.tensor.sum() == 7
-    assert room.told == "15 bytes in a scratch file on the disk"
+    assert room.description == "15 bytes in a scratch file on the disk"
     assert not os.listdir(tmp_path)  # noqa: PTH208
 
 
 def test_what_does_not_fit_into_memory_goes_to_the_disk(monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(frame_storage, "free_memory", lambda: 1000)
 
-    assert Room((900,), torch.uint8, "auto", "").told == "900 bytes in a scratch file on the disk"
-    assert Room((700,), torch.uint8, "auto", "").told == "700 bytes in memory"
+    assert FrameStorage((900,), torch.uint8, "auto", "").description == "900 bytes in a scratch file on the disk"
+    assert FrameStorage((700,), torch.uint8, "auto", "").description == "700 bytes in memory"
 
 
 def test_memory_that_is_asked_for_and_not_there_is_refused_with_numbers(monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(frame_storage, "free_memory", lambda: 1000)
 
     with pytest.raises(InputError, match=r"^3.6 kB are needed, and 1 kB of memory are free; buy some"):
-        Room((900,), torch.float32, "memory", "buy some")
+        FrameStorage((900,), torch.float32, "memory", "buy some")
 
 
 def test_a_disk_that_is_too_small_is_refused(monkeypatch):
     with pytest.raises(InputError, match=r"e\+06 GB are needed; .* of disk .* are free; less"):
-        Room((10**15,), torch.uint8, "disk", "less")
+        FrameStorage((10**15,), torch.uint8, "disk", "less")
 
 
 @pytest.mark.parametrize(

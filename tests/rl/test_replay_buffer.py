@@ -4,8 +4,8 @@ import torch
 
 from dlpipe.errors import InputError
 from dlpipe.runs.checkpoint import StateBlock
-from dlpipe_rl import replay as module
-from dlpipe_rl.replay import Replay
+from dlpipe_rl import replay_buffer as module
+from dlpipe_rl.replay_buffer import ReplayBuffer
 
 from .conftest import CPU, corridor
 
@@ -13,7 +13,7 @@ GAMMA = 0.5
 
 
 def replay(size=50, players=1, frame_stack=1, n_step=1, **options):
-    return Replay(
+    return ReplayBuffer(
         size, players, (1,), torch.float32, frame_stack=frame_stack, n_step=n_step, gamma=GAMMA, compute=CPU, **options
     )
 
@@ -23,11 +23,11 @@ def filled(actions, kept=None, players=1, **options):
     environment = {name: options.pop(name) for name in ("length", "cut") if name in options}
     stack = options.get("frame_stack", 1)
     kept = kept or replay(players=players, **options)
-    playing = corridor(frame_stack=stack, **environment).training_players(players, 0)
-    kept.begin(playing.begin())
+    playing = corridor(frame_stack=stack, **environment).training_envs(players, 0)
+    kept.start(playing.reset())
     for each in zip(*actions, strict=True):
         moves = playing.step(each)
-        kept.add(np.array(each), moves.rewards, moves.terminated, moves.obs, moves.last)
+        kept.add(np.array(each), moves.rewards, moves.terminated, moves.obs, moves.final_obs)
     return kept
 
 
@@ -113,7 +113,7 @@ def previous(kept, player, moves):
     head = kept._heads[player]
     for back in range(1, 4):
         slot = (head - back * 2) % kept.slots
-        if kept._places[slot] >= 0:
+        if kept._positions[slot] >= 0:
             return moves.slots.tolist().index(slot)
     raise AssertionError("no move")
 
@@ -130,7 +130,7 @@ def test_every_move_is_drawn_and_nothing_else():
 
 def test_moves_that_are_gone_are_told():
     kept = replay(4, 1, frame_stack=2)
-    kept.begin(np.zeros((1, 2), np.float32))
+    kept.start(np.zeros((1, 2), np.float32))
 
     told = [kept.add(np.array([0]), *nothing(), obs(number), {}) for number in range(1, 8)]
 
@@ -188,14 +188,14 @@ def test_a_block_has_another_version_when_it_was_written_to(monkeypatch):
 
 
 def test_a_million_frames_of_atari_take_little_more_than_their_bytes():
-    kept = Replay(1_000_000, 8, (1, 84, 84), torch.uint8, frame_stack=4, compute=CPU, storage="auto")
+    kept = ReplayBuffer(1_000_000, 8, (1, 84, 84), torch.uint8, frame_stack=4, compute=CPU, storage="auto")
 
-    numbers = [*kept._columns.values(), kept._starts, kept._places, kept._behind]
-    assert kept._room.nbytes + sum(tensor.nbytes for tensor in numbers) <= 7.5e9
-    assert kept.told.startswith("replay of 1,000,032 frames: 7.06 GB ")
+    numbers = [*kept._columns.values(), kept._starts, kept._positions, kept._next_slots]
+    assert kept._storage.nbytes + sum(tensor.nbytes for tensor in numbers) <= 7.5e9
+    assert kept.description.startswith("replay of 1,000,032 frames: 7.06 GB ")
     kept.close()
 
 
 def test_a_replay_that_fits_nowhere_is_refused_before_it_is_made():
-    with pytest.raises(InputError, match=r"GB are needed; .* are free; \[trainer\] replay_size = 10,000,000,000: take"):
-        Replay(10_000_000_000, 1, (1, 84, 84), torch.uint8, compute=CPU)
+    with pytest.raises(InputError, match=r"GB are needed; .* are free; lower replay_size = 10,000,000,000"):
+        ReplayBuffer(10_000_000_000, 1, (1, 84, 84), torch.uint8, compute=CPU)

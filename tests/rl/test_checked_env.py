@@ -3,26 +3,26 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dlpipe_rl.episodes import ENDLESS, Episodes, MisbehavedError
+from dlpipe_rl.checked_env import MAX_TIMESTEPS, CheckedEnv, FaultyEnvironmentError
 
 from .conftest import Corridor, Faulty
 
 
 def episodes(env, seed=7):
-    return Episodes(env, "Corridor", lambda number: seed + number)
+    return CheckedEnv(env, "Corridor", lambda number: seed + number)
 
 
 def test_every_episode_begins_from_the_seed_of_its_number():
     played = episodes(Corridor(shifted=True))
 
-    assert [played.begin().item() for _ in range(3)] == [7 % 3, 8 % 3, 9 % 3]
-    assert played.begin(0).item() == 7 % 3
+    assert [played.reset().item() for _ in range(3)] == [7 % 3, 8 % 3, 9 % 3]
+    assert played.reset(0).item() == 7 % 3
     assert played.seed == 7
 
 
 def test_an_episode_tells_its_sum_of_rewards_and_its_length():
     played = episodes(Corridor(length=3))
-    played.begin()
+    played.reset()
 
     moves = [played.step(action) for action in (1, 0, 1, 1)]
 
@@ -32,7 +32,7 @@ def test_an_episode_tells_its_sum_of_rewards_and_its_length():
         (2, False),
         (3, True),
     ]
-    assert (played.ended(True).total, played.ended(True).length) == (7, 4)
+    assert (played.summary(True).total, played.summary(True).length) == (7, 4)
 
 
 def test_actions_are_counted_from_0_whatever_the_space_says():
@@ -46,7 +46,7 @@ def test_actions_are_counted_from_0_whatever_the_space_says():
             return super().step(action - 5)
 
     played = episodes(Shifted())
-    played.begin()
+    played.reset()
 
     assert played.step(1)[0].item() == 1
     assert played.step(0)[0].item() == 1
@@ -56,22 +56,22 @@ def test_actions_are_counted_from_0_whatever_the_space_says():
     ("fault", "message"),
     [
         ("raises", r"Corridor raised ZeroDivisionError: the motor is stuck in step\(\), at timestep 3 .* seed 7"),
-        ("nan", r"observation with nan at \[0\], outside of its space \(0 to 100\)"),
+        ("nan", r"observation with nan at \[0\], outside its space \(0 to 100\)"),
         ("infinite", r"observation with inf at \[0\]"),
-        ("outside", r"observation with 101.0 at \[0\], outside of its space \(0 to 100\)"),
-        ("shape", r"float32 of shape \(2,\); its space says float32 of shape \(1,\)"),
-        ("dtype", r"float64 of shape \(1,\); its space says float32"),
-        ("type", r"an observation that is int; its space says"),
+        ("outside", r"observation with 101.0 at \[0\], outside its space \(0 to 100\)"),
+        ("shape", r"float32 of shape \(2,\); its space expects float32 of shape \(1,\)"),
+        ("dtype", r"float64 of shape \(1,\); its space expects float32"),
+        ("type", r"an observation of type int; its space expects"),
         ("reward", r"returned the reward nan; expected a finite number"),
     ],
 )
 def test_what_an_environment_does_wrong_is_told_with_the_place(fault, message):
     played = episodes(Faulty(fault, length=10))
-    played.begin()
+    played.reset()
     played.step(1)
     played.step(1)
 
-    with pytest.raises(MisbehavedError, match=message + r".*dlpipe resume"):
+    with pytest.raises(FaultyEnvironmentError, match=message + r".*dlpipe resume"):
         played.step(1)
 
 
@@ -80,8 +80,8 @@ def test_an_environment_that_cannot_begin_is_told_as_well():
         def reset(self, **_):
             raise OSError("no such level")
 
-    with pytest.raises(MisbehavedError, match=r"raised OSError: no such level in reset\(\), at timestep 0"):
-        episodes(Closed()).begin()
+    with pytest.raises(FaultyEnvironmentError, match=r"raised OSError: no such level in reset\(\), at timestep 0"):
+        episodes(Closed()).reset()
 
 
 def test_an_infinite_bound_of_the_space_does_not_let_infinity_through():
@@ -93,21 +93,23 @@ def test_an_infinite_bound_of_the_space_does_not_let_infinity_through():
         def seen(self):
             return np.array([np.inf], np.float32)
 
-    with pytest.raises(MisbehavedError, match="observation with inf"):
-        episodes(Unbounded()).begin()
+    with pytest.raises(FaultyEnvironmentError, match="observation with inf"):
+        episodes(Unbounded()).reset()
 
 
 def test_an_episode_without_an_end_is_told():
     played = episodes(Corridor(length=10**9))
-    played.begin()
-    played.actions = [0] * ENDLESS
+    played.reset()
+    played.actions = [0] * MAX_TIMESTEPS
 
-    with pytest.raises(MisbehavedError, match=r"has not ended an episode after 1,000,000 timesteps.*max_episode_steps"):
+    with pytest.raises(
+        FaultyEnvironmentError, match=r"has not ended an episode after 1,000,000 timesteps.*max_episode_steps"
+    ):
         played.step(0)
 
 
 def test_a_time_limit_is_truncation_and_an_end_is_termination():
     played = episodes(gym.wrappers.TimeLimit(Corridor(length=3), 2))
-    played.begin()
+    played.reset()
 
     assert [played.step(0)[2:], played.step(0)[2:]] == [(False, False), (False, True)]

@@ -1,4 +1,4 @@
-"""Room for a large tensor: in memory where it fits, else in a scratch file that is mapped into it."""
+"""Storage for a large tensor: in memory if it fits, else in a memory-mapped scratch file."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ import torch
 
 from dlpipe.errors import InputError
 
-#: Share of the memory (or disk) that is free now which one tensor may take.
-SHARE = 0.8
+#: Largest share of the free memory (or disk) that one tensor may take.
+MAX_SHARE = 0.8
 
 
-class Room:
-    """A tensor of zeros, and the file behind it if there is one.
+class FrameStorage:
+    """A tensor of zeros, in memory or in a scratch file.
 
-    Memory is taken from the system page by page, as it is written to.
+    The system allocates memory page by page, as it is written to.
 
     Args:
-        storage: "memory", "disk", or "auto": memory if at most 80 % of what is free is needed, else the disk.
-        advice: what to do where there is no room, for the message.
+        storage: "memory", "disk", or "auto": memory if at most 80 % of the free memory is needed, else the disk.
+        hint: the next step if there is not enough space, for the message.
 
     Attributes:
-        tensor: the room.
-        told: its size in words, and where it is.
+        tensor: the tensor.
+        description: its size and where it is, in words.
 
     Raises:
-        InputError: there is not so much room.
+        InputError: there is not enough space.
     """
 
     def __init__(
-        self, shape: Sequence[int], dtype: torch.dtype, storage: Literal["auto", "memory", "disk"], advice: str
+        self, shape: Sequence[int], dtype: torch.dtype, storage: Literal["auto", "memory", "disk"], hint: str
     ) -> None:
         count = int(np.prod(shape))
         self.nbytes = count * dtype.itemsize
         free, disk = free_memory(), shutil.disk_usage(tempfile.gettempdir()).free
-        fits = self.nbytes <= SHARE * free
+        fits = self.nbytes <= MAX_SHARE * free
         self._folder: Path | None = None
         if fits if storage == "auto" else storage == "memory":
             if not fits:
-                raise InputError(f"{size(self.nbytes)} are needed, and {size(free)} of memory are free; {advice}")
+                raise InputError(f"{size(self.nbytes)} are needed, and {size(free)} of memory are free; {hint}")
             self.tensor = torch.from_numpy(np.zeros(shape, _numpy_type(dtype)))
-            self.told = f"{size(self.nbytes)} in memory"
+            self.description = f"{size(self.nbytes)} in memory"
             return
-        if self.nbytes > SHARE * disk:
+        if self.nbytes > MAX_SHARE * disk:
             raise InputError(
                 f"{size(self.nbytes)} are needed; {size(free)} of memory and {size(disk)} of disk "
-                f"({tempfile.gettempdir()}) are free; {advice}"
+                f"({tempfile.gettempdir()}) are free; {hint}"
             )
         self._folder = Path(tempfile.mkdtemp(prefix="dlpipe-replay-"))
         flat = torch.from_file(str(self._folder / "frames"), shared=True, size=count, dtype=dtype)
-        # The file has no name any more from here on: however the process ends, nothing is left behind.
+        # The mapping outlives the name of the file: however the process ends, no file is left.
         self.close()
         self.tensor = flat.view(*shape)
-        self.told = f"{size(self.nbytes)} in a scratch file on the disk"
+        self.description = f"{size(self.nbytes)} in a scratch file on the disk"
 
     def close(self) -> None:
-        """Remove the name of the file."""
+        """Remove the file from its folder."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
 
 def free_memory() -> int:
-    """Return how many bytes of memory are free or could be made so."""
+    """Return the number of bytes of memory that are free or can be freed."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not a Linux
+    except (OSError, StopIteration):  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 

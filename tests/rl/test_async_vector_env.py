@@ -23,13 +23,13 @@ def dqn(data):
 
 
 def ppo(data):
-    return module.ppo(ActorCritic((4,), 2, (), hidden=(5,)), data, CPU, 3, num_envs=3, moves=20, batch_size=30)
+    return module.ppo(ActorCritic((4,), 2, (), hidden=(5,)), data, CPU, 3, num_envs=3, rollout_steps=20, batch_size=30)
 
 
 @pytest.fixture(scope="module")
 def both():
     """The same five players in this process and in two others."""
-    local, apart = (environment(workers=workers).training_players(PLAYERS, 3) for workers in (0, WORKERS))
+    local, apart = (environment(num_workers=workers).training_envs(PLAYERS, 3) for workers in (0, WORKERS))
     yield local, apart
     apart.close()
 
@@ -37,7 +37,7 @@ def both():
 def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(both):
     local, apart = both
     random = np.random.default_rng(0)
-    assert np.array_equal(local.begin(), apart.begin())
+    assert np.array_equal(local.reset(), apart.reset())
     assert len(apart) == PLAYERS
 
     for _ in range(60):
@@ -46,8 +46,8 @@ def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(bot
         assert np.array_equal(here.obs, there.obs)
         assert (here.rewards, here.terminated, here.truncated) == (there.rewards, there.terminated, there.truncated)
         assert here.episodes == there.episodes
-        assert {player: seen.tolist() for player, seen in here.last.items()} == {
-            player: seen.tolist() for player, seen in there.last.items()
+        assert {player: seen.tolist() for player, seen in here.final_obs.items()} == {
+            player: seen.tolist() for player, seen in there.final_obs.items()
         }
 
     mine, theirs = local.state(), apart.state()
@@ -58,7 +58,7 @@ def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(bot
 
 
 def test_what_goes_wrong_in_a_process_is_told_here(both):
-    both[1].begin()
+    both[1].reset()
 
     with pytest.raises(DlpipeError, match=r"CartPole-v1 raised AssertionError: 77 .* in step\(\), at timestep 1"):
         both[1].step(np.array([0, 0, 0, 0, 77]))
@@ -69,7 +69,7 @@ def test_a_trainer_learns_the_same_whoever_plays(make):
     learned = []
     for workers in (0, 1):
         torch.manual_seed(0)
-        made = make(environment(workers=workers))
+        made = make(environment(num_workers=workers))
         taking = made.steps()
         told = [next(taking) for _ in range(4)]
         learned.append([float(numbers["loss"]) for numbers in told])
@@ -79,22 +79,24 @@ def test_a_trainer_learns_the_same_whoever_plays(make):
 
 
 def test_signals_to_all_processes_are_left_to_the_trainer_from_the_first_moment():
-    players = environment(workers=1).training_players(PLAYERS, 3)
+    players = environment(num_workers=1).training_envs(PLAYERS, 3)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         os.kill(players._processes[0].pid, number)  # at once: it is still starting
 
-    assert players.begin().shape == (PLAYERS, 4)
+    assert players.reset().shape == (PLAYERS, 4)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         os.kill(players._processes[0].pid, number)
-    assert players.begin().shape == (PLAYERS, 4)
+    assert players.reset().shape == (PLAYERS, 4)
     players.close()
 
 
 def test_a_process_that_dies_is_told():
-    players = environment(workers=1).training_players(PLAYERS, 3)
+    players = environment(num_workers=1).training_envs(PLAYERS, 3)
     os.kill(players._processes[0].pid, signal.SIGKILL)
 
-    with pytest.raises(DlpipeError, match=r"a process that plays has ended by itself \(exit code -9\).*dlpipe resume"):
-        players.begin()
+    with pytest.raises(
+        DlpipeError, match=r"an environment process has ended unexpectedly \(exit code -9\).*dlpipe resume"
+    ):
+        players.reset()
     players.close()

@@ -6,18 +6,18 @@ from .conftest import Corridor, corridor
 
 
 def players(count=3, seed=5, **options):
-    return corridor(**options).training_players(count, seed)
+    return corridor(**options).training_envs(count, seed)
 
 
 def test_an_ended_episode_is_followed_by_the_next_in_the_same_step():
     playing = players(2, length=2)
-    playing.begin()
+    playing.reset()
 
     playing.step([1, 0])
     moves = playing.step([1, 1])
 
     assert moves.obs.tolist() == [[0], [1]]
-    assert moves.last[0].tolist() == [2]
+    assert moves.final_obs[0].tolist() == [2]
     assert moves.terminated == [True, False]
     assert moves.rewards == [2, 1]
     assert (moves.episodes[0].total, moves.episodes[0].length, set(moves.episodes)) == (3, 2, {0})
@@ -25,7 +25,7 @@ def test_an_ended_episode_is_followed_by_the_next_in_the_same_step():
 
 def test_an_end_and_a_cut_are_kept_apart():
     playing = players(2, length=2, cut=2)
-    playing.begin()
+    playing.reset()
 
     playing.step([1, 0])
     moves = playing.step([1, 0])
@@ -38,7 +38,7 @@ def test_an_end_and_a_cut_are_kept_apart():
 def test_a_stack_begins_with_the_first_frame_and_moves_on_by_one():
     playing = players(1, length=9, frame_stack=3)
 
-    assert playing.begin().tolist() == [[0, 0, 0]]
+    assert playing.reset().tolist() == [[0, 0, 0]]
     assert playing.step([1]).obs.tolist() == [[0, 0, 1]]
     assert playing.step([1]).obs.tolist() == [[0, 1, 2]]
     assert playing.step([1]).obs.tolist() == [[1, 2, 3]]
@@ -46,23 +46,23 @@ def test_a_stack_begins_with_the_first_frame_and_moves_on_by_one():
 
 def test_the_stack_of_an_ended_episode_knows_nothing_of_the_next():
     playing = players(1, length=2, frame_stack=2)
-    playing.begin()
+    playing.reset()
     playing.step([1])
 
     moves = playing.step([1])
 
-    assert moves.last[0].tolist() == [1, 2]
+    assert moves.final_obs[0].tolist() == [1, 2]
     assert moves.obs.tolist() == [[0, 0]]
 
 
 def test_no_two_players_and_no_evaluation_play_the_same_episodes():
     data = corridor()
-    training = data.training_players(3, 5)
-    training.begin()
+    training = data.training_envs(3, 5)
+    training.reset()
     seeds = {env.seed for env in training._envs}
-    evaluations = [player._envs[0] for split in ("dev", "test") for player in data.evaluation_players(100, split)]
+    evaluations = [player._envs[0] for split in ("dev", "test") for player in data.evaluation_envs(100, split)]
     for env in evaluations:
-        env.begin()
+        env.reset()
 
     assert len(seeds) == 3
     assert min(seeds) >= 2**20
@@ -74,7 +74,7 @@ def test_restored_players_go_on_as_if_nothing_had_happened(frame_stack):
     options = {"length": 5, "shifted": True, "frame_stack": frame_stack}
     first, second = players(**options), players(**options)
     random = np.random.default_rng(0)
-    first.begin()
+    first.reset()
     for _ in range(17):
         first.step(random.integers(2, size=3))
 
@@ -91,7 +91,7 @@ def test_restored_players_go_on_as_if_nothing_had_happened(frame_stack):
 
 def test_a_state_is_not_changed_by_playing_on():
     playing = players(1, length=9)
-    playing.begin()
+    playing.reset()
     playing.step([1])
     saved = playing.state()
 
@@ -115,22 +115,22 @@ class Unrepeatable(Corridor):
 
 def test_players_that_see_something_else_when_restored_say_so():
     playing = players(1, kind=Unrepeatable, length=90)
-    playing.begin()
+    playing.reset()
     playing.step([1])
 
-    with pytest.warns(UserWarning, match="not repeatable: played again from the same seed"):
+    with pytest.warns(UserWarning, match="not repeatable: replayed with the same seed"):
         players(1, kind=Unrepeatable, length=90).restore(playing.state())
 
 
 def test_data_that_does_not_repeat_itself_has_a_caveat():
     assert corridor(length=90).caveats() == []
     (told,) = corridor(kind=Unrepeatable, length=90).caveats()
-    assert "does not repeat itself" in told
+    assert "Corridor is not repeatable" in told
 
 
 def test_a_state_is_loaded_without_running_code(tmp_path):
     playing = players()
-    playing.begin()
+    playing.reset()
     playing.step([1, 0, 1])
     torch.save(playing.state(), tmp_path / "state.pt")
 
