@@ -194,7 +194,7 @@ def test_a_state_whose_parts_lie_on_top_of_each_other_is_refused(tmp_path):
 
     written_again(checkpoint, twice)
 
-    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: its parts are larger than the file"):
+    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: are larger than the file"):
         load_state(checkpoint)
 
 

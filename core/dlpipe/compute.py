@@ -1,4 +1,4 @@
-"""Where the numbers are computed: device, precision, threads and randomness."""
+"""Where numbers are computed: device, precision, threads and random number generators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Compute:
         return torch.autocast(self.device.type, self.dtype)
 
     def fits(self, size: int) -> bool:
-        """Say whether `size` bytes of data can stay on the device beside model and activations."""
+        """Return whether `size` bytes of data can stay on the device besides model and activations."""
         if self.device.type != "cuda":
             return True  # the host's memory holds them already
         free, _ = torch.cuda.mem_get_info(self.device)
@@ -54,12 +54,12 @@ def configure_torch(settings: Settings) -> Compute:
     """Set up threads, determinism and all global randomness for a run.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device does not exist.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     if settings.deterministic:
-        # cuBLAS repeats itself only with a workspace of fixed size; torch raises where it is not set.
+        # cuBLAS is deterministic only with a workspace of fixed size; torch raises if it is not set.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
     seed_everything(settings.seed)
@@ -98,15 +98,15 @@ def restore_randomness(state: Mapping[str, Any]) -> None:
     keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
-    # A run can go on where there are fewer devices, or none.
+    # A run can be resumed with fewer devices, or none.
     for index, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda, index)
 
 
 class IsolatedRNG:
-    """While entered, the global generators of the CPU are this one's: what is drawn meanwhile follows from its seed.
+    """While entered, the global random number generators of the CPU are replaced by its own, seeded ones.
 
-    What the rest of the program draws is as if nothing had happened. Entered again, it goes on where it was.
+    The random numbers of the rest of the program are unaffected. Entered again, it continues where it was.
     """
 
     def __init__(self, seed: int) -> None:
@@ -149,7 +149,7 @@ def _device(name: str) -> torch.device:
     if device.type != "cpu" and (device.index or 0) >= count:
         there = f"{count} of that kind" if count else "none of that kind"
         raise InputError(f'device = "{name}": this machine has {there}; expected "auto" or "cpu"')
-    # With its index, as tensors tell theirs: "cuda" is not equal to the "cuda:0" of what was moved there.
+    # With its index, as in tensors: "cuda" does not equal the "cuda:0" of a tensor that was moved there.
     if device.type == "cpu" or device.index is not None:
         return device
     return torch.device(device.type, torch.accelerator.current_device_index())

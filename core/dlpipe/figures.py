@@ -1,7 +1,7 @@
-"""Figures as PNG files: one look for all of them, and the only place that imports matplotlib.
+"""Figures as PNG files: one style for all of them, and the only module that imports matplotlib.
 
-Colours are those of Okabe & Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/: people who
-see red and green alike can tell them apart.
+Colours are those of Okabe & Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/: they can be
+distinguished with red-green colour blindness.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
-#: For lines that stand for things of one kind, in this order.
+#: For lines of the same kind, in this order.
 COLOURS = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
 DPI = 120
-#: Names are shown as they are: a "$" in one begins no formula.
+#: Names are shown literally: a "$" does not start a formula.
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -43,14 +43,14 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure to draw into and write it afterwards.
+    """Yield an empty figure to draw into, and save it afterwards.
 
     Args:
         path: of the PNG file.
         width: of the figure, in inches of 120 pixels.
-        height: likewise.
+        height: of the figure, in the same unit.
     """
-    import matplotlib  # takes more than a second, and only who draws needs it
+    import matplotlib  # takes more than a second, and is needed only here
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
@@ -60,10 +60,10 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def shortened(name: str, length: int = 16) -> str:
-    """Return a name that takes little room: its beginning, if it is long."""
+    """Return a name truncated to `length` characters."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def thinned(names: Sequence[str], most: int) -> dict[int, str]:
-    """Return `most` names at the most, evenly spread, by their place."""
+    """Return at most `most` names, evenly spaced, by index."""
     return {place: shortened(names[place]) for place in range(0, len(names), -(-len(names) // most))}

@@ -81,8 +81,8 @@ def test_predict_takes_ten_thousand_characters(trained):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        ([LATEST, ""], None, r"item 1: an empty line; expected a sentence such as: i want to leave taipei"),
-        ([LATEST, "-"], "leave taipei\n\n", r"line 2: an empty line"),
+        ([LATEST, ""], None, r"item 1: '' has no words; expected a sentence such as: leave taipei"),
+        ([LATEST, "-"], "leave taipei\n\n", r"line 2: '' has no words"),
         ([LATEST, "--file", "nothing.txt"], None, r"nothing.txt cannot be read as text: No such file"),
         ([LATEST, "--file", "binary"], None, r"binary cannot be read as text: 'utf-8' codec"),
         (["runs/other", "hello"], None, r"runs/other: there is no such run folder"),
@@ -152,7 +152,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path, pipeline_file, whole
 
     assert process.returncode == code
     assert message in told
-    assert not message or "go on with: dlpipe resume runs/slot-filling/" in told
+    assert not message or "resume it with: dlpipe resume runs/slot-filling/" in told
     assert "Traceback" not in told
 
     resumed = dlpipe("resume", LATEST, cwd=tmp_path)

@@ -40,7 +40,7 @@ def test_named_files_win_over_the_folder(tmp_path):
 
 
 def test_nothing_to_read_is_an_error():
-    with pytest.raises(DataError, match="text.iob has neither path nor train; give the folder: --set data.path=DIR"):
+    with pytest.raises(DataError, match="neither path nor train is given; give the folder: --set data.path=DIR"):
         iob()
 
 
@@ -52,7 +52,7 @@ def test_splitting_off_everything_is_an_error(tmp_path):
 
 
 def test_atis_is_neither_downloaded_nor_guessed():
-    with pytest.raises(DataError, match=r"text.atis has no path; give the folder .*--set data.download=true"):
+    with pytest.raises(DataError, match=r"path is not given; give the folder .*--set data.download=true"):
         atis()
 
 

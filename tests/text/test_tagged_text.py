@@ -89,12 +89,12 @@ def test_case_is_kept_when_training_has_it():
 
 @pytest.mark.parametrize("typed", ["", "   ", " . , "])
 def test_an_empty_line_is_an_error(typed):
-    with pytest.raises(InputError, match="an empty line; expected a sentence such as"):
+    with pytest.raises(InputError, match="has no words; expected a sentence such as"):
         small_data().encode(typed)
 
 
 def test_a_sentence_too_long_for_a_batch_is_an_error():
-    with pytest.raises(InputError, match=r"a sentence of 10,001 words; expected 10,000 at most"):
+    with pytest.raises(InputError, match=r"a sentence of 10,001 words; expected at most 10,000"):
         small_data().encode("go " * 10_001)
 
 

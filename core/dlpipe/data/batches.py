@@ -1,8 +1,8 @@
 """The batches of an epoch: which examples, in what order, and how they reach the device.
 
-The order of an epoch follows from (seed, epoch) alone, and so does whatever a dataset that is read item
-by item draws at random; so a resumed run needs to know no more than how many batches of which epoch it
-has seen, and the number of processes that read changes nothing.
+The order of an epoch follows from (seed, epoch) alone, and so do the random numbers of a dataset that
+is read item by item. A resumed run therefore needs only the epoch and the number of batches it has seen, and the
+number of reading processes changes nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from dlpipe.protocols import Batch
 
 
 def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: Tensor | None) -> list[Tensor]:
-    """Cut `count` examples into batches in a random order.
+    """Split `count` examples into batches in a random order.
 
     With `lengths` (N,), a batch holds sequences of (nearly) one length: examples are sorted by
-    length, those of equal length in a random order, then cut, and the batches are shuffled. The
-    incomplete batch comes at a random place of the sorted order, so the cuts move between epochs.
+    length, those of equal length in a random order, then split, and the batches are shuffled. The
+    incomplete batch is at a random position of the sorted order, so the boundaries move between epochs.
 
     Returns:
         row numbers, one tensor per batch; their number is ``ceil(count / batch_size)`` always.
@@ -44,7 +44,7 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: T
 
 
 def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor]:
-    """Cut `count` examples into batches for an evaluation: sorted by length, else as they stand."""
+    """Split `count` examples into batches for an evaluation: sorted by length if there are any, else in order."""
     order = torch.arange(count) if lengths is None else torch.argsort(lengths, stable=True)
     return list(order.split(batch_size))
 
@@ -66,13 +66,13 @@ class Batches:
 
     Args:
         split: `Columns`, kept on the device if they fit; or a torch dataset whose items are dicts of
-            tensors, read through a DataLoader. What the items draw from the global generators of
-            Python, numpy and torch follows from the seed, the epoch and the batch. Either may have a
-            ``prepare``, see `dlpipe.data.columns.Prepare`.
+            tensors, read through a DataLoader. The global random number generators of
+            Python, numpy and torch that items use follow from the seed, the epoch and the batch. Either may have
+            a ``prepare``, see `dlpipe.data.columns.Prepare`.
         batch_size: examples per batch, or "full" for all of them.
         columns: those a batch needs; others are left out.
-        bucket: batch sequences of like length together.
-        training: a new order each epoch, and prepared as training wants it; else always the same.
+        bucket: put sequences of similar length into one batch.
+        training: a new order each epoch, and prepared for training; else always the same order.
         workers: processes that read a dataset.
     """
 
@@ -98,14 +98,14 @@ class Batches:
         self._count = 0 if self._streamed else len(cast(Columns, split))
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
         if self._streamed and isinstance(batch_size, str):
-            raise InputError(f'[trainer] batch_size = "{batch_size}": this data is a stream without end; give a number')
+            raise InputError(f'batch_size = "{batch_size}": this data is a stream without end; give a number')
         if not self._streamed and not self._count:
-            raise InputError("a split of the data has no examples; expected at least one")
+            raise InputError(f"a split ({type(split).__name__}) has no examples; expected at least one")
         self.batch_size = self._count if isinstance(batch_size, str) else batch_size
 
     @property
     def per_epoch(self) -> int | None:
-        """Batches of an epoch; None for a stream, which does not know."""
+        """Batches of an epoch; None for a stream, whose length is unknown."""
         return None if self._streamed else -(-self._count // self.batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
@@ -119,7 +119,7 @@ class Batches:
             yield self._prepare(batch, generator, self._training)
 
     def _kept(self, number: int, start: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch on the device, as they are kept."""
+        """Yield the batches of an epoch on the device, before they are prepared."""
         if self._streamed:
             yield from self._streaming(number, start)
             return
@@ -205,10 +205,10 @@ class EndlessBatches:
         return None if per_epoch is None else -(-per_epoch // self._per_step)
 
     def __iter__(self) -> Iterator[list[Batch]]:
-        """Go on from the current place, for ever; the place is behind a step's batches when they are given.
+        """Continue from the current position, for ever; it is advanced before the batches of a step are yielded.
 
         Raises:
-            InputError: a stream has no example in an epoch.
+            InputError: a stream has no examples in an epoch.
         """
         while True:
             batches = self._batches.epoch(self._epoch, self._seen)
@@ -219,13 +219,13 @@ class EndlessBatches:
                 yield parts
             if self._batches.per_epoch is None:
                 if not self._seen:
-                    raise InputError(f"the training split gave no example in epoch {self._epoch}; expected some")
+                    raise InputError(f"the training split has no examples in epoch {self._epoch}; expected some")
                 self._epoch, self._seen = self._epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return the place."""
+        """Return the position."""
         return {"epoch": self._epoch, "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go back to a place."""
+        """Restore a position."""
         self._epoch, self._seen = state["epoch"], state["seen"]

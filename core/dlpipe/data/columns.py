@@ -12,19 +12,19 @@ from torch import Tensor
 
 from dlpipe.protocols import Batch
 
-#: Makes what a model takes of a batch as it is kept (bytes to numbers, augmentation, noise), on the device of the
-#: batch. Called with the batch, a generator there whose seed follows from (seed, epoch, batch), and whether it is
-#: for training.
+#: Converts a stored batch to what a model takes (bytes to numbers, augmentation, noise), on the device of the batch.
+#: Called with the batch, a generator on that device whose seed follows from (seed, epoch, batch), and whether the batch
+#: is for training.
 Prepare = Callable[[Batch, torch.Generator, bool], Batch]
 
 
 class Ragged:
-    """N sequences of different lengths, laid end to end.
+    """N sequences of different lengths, concatenated.
 
     Args:
         values: (total, …) all positions of all sequences.
         lengths: (N,) int64; their sum is ``total``.
-        padding: what stands behind the end of the shorter sequences of a batch.
+        padding: what fills up the shorter sequences of a batch.
     """
 
     def __init__(self, values: Tensor, lengths: Tensor, *, padding: float = 0) -> None:
@@ -65,8 +65,8 @@ class Columns:
 
     Sequences of the same lengths share their index computation. A batch holds every column asked
     for and, for sequences, ``lengths`` (B,) of the first ragged column; another ragged column
-    ``name`` whose lengths differ from that adds ``name_lengths``. Lengths are on the CPU always, so
-    that looking at them makes nobody wait for a GPU.
+    ``name`` whose lengths differ from that adds ``name_lengths``. Lengths always stay on the CPU, so that
+    reading them never waits for a GPU.
 
     Args:
         columns: tensors (N, …) or `Ragged` sequences by name, none of them named as lengths are.
@@ -84,7 +84,7 @@ class Columns:
             first = next(other for other in ragged if torch.equal(ragged[other].lengths, column.lengths))
             self._length_names[name] = "lengths" if first == next(iter(ragged)) else f"{first}_lengths"
         if taken := set(columns) & set(self._length_names.values()):
-            raise ValueError(f"the column {min(taken)!r} has the name that lengths of sequences get; call it otherwise")
+            raise ValueError(f"the column {min(taken)!r} has the name that the lengths of sequences get; rename it")
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -107,14 +107,14 @@ class Columns:
         return first.values.device if isinstance(first, Ragged) else first.device
 
     def to(self, device: torch.device) -> Columns:
-        """Return the columns on another device."""
+        """Return the columns on a device."""
         return self if device == self.device else self._with({name: c.to(device) for name, c in self.columns.items()})
 
     def select(self, names: Collection[str]) -> Columns:
-        """Return only the named columns, those that are there; all of them if none is.
+        """Return the named columns that exist; all columns if none of them does.
 
-        Lengths keep their names and can be asked for by them; a sequence that nobody names stays if
-        its lengths are wanted.
+        Lengths keep their names and can be asked for by them; a sequence that is not named is kept if
+        its lengths are asked for.
         """
         chosen = {name: column for name, column in self.columns.items() if name in names}
         told = {self._length_names.get(name) for name in chosen}
@@ -125,7 +125,7 @@ class Columns:
         return self._with(chosen or self.columns)
 
     def _with(self, columns: dict[str, Tensor | Ragged]) -> Columns:
-        """Return other columns whose lengths are named as here."""
+        """Return other columns whose lengths have the names they have here."""
         made = Columns(columns, prepare=self.prepare)
         made._length_names = {name: key for name, key in self._length_names.items() if name in columns}
         return made
@@ -154,7 +154,7 @@ class Columns:
 
 
 def columns_of(examples: list[Batch], paddings: Mapping[str, float]) -> Columns:
-    """Make columns of single examples: what differs in its first axis becomes `Ragged`.
+    """Make columns from single examples; sequences become `Ragged`.
 
     Args:
         examples: dicts of tensors with the same keys.

@@ -1,4 +1,4 @@
-"""Files from the network: pinned by URL and sha256, fetched once into a cache, never half there."""
+"""Files from the network: pinned by URL and sha256, fetched once into a cache, complete or absent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Download:
 
     Args:
         sha256: of the whole file, in hex.
-        size: in bytes; more than that is never read.
+        size: in bytes; never more than that is read.
     """
 
     url: str
@@ -39,7 +39,7 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:
-            raise DataError(f"{req.full_url} leads to {newurl}: another scheme is not followed")
+            raise DataError(f"{req.full_url} redirects to {newurl}; redirects to another scheme are not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -55,14 +55,14 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def fetch(download: Download, *, offline: bool = False, cache: Path | None = None) -> Path:
     """Return the local copy of a file, fetching it first if it is not there.
 
-    A broken transfer is gone on with next time; what has the wrong sha256 is thrown away.
+    An interrupted transfer is continued next time; a file with the wrong sha256 is discarded.
 
     Args:
         offline: do not touch the network.
         cache: where to keep it, `cache_folder` if not given.
 
     Raises:
-        DataError: it is not there and cannot be had, or is not what was pinned.
+        DataError: it is missing and cannot be fetched, or its sha256 is wrong.
     """
     folder = (cache or cache_folder()) / download.sha256[:16]
     path = folder / Path(urllib.parse.urlsplit(download.url).path).name
@@ -76,12 +76,12 @@ def fetch(download: Download, *, offline: bool = False, cache: Path | None = Non
         _transfer(download, partial)
         if (found := _digest(partial)) != download.sha256:
             partial.unlink()
-            raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was thrown away")
+            raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was discarded")
         partial.replace(path)
     except (OSError, EOFError, HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         status = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
-        message = f"{download.url} cannot be fetched to {path}: {status}{reason}; try again, it goes on"
+        message = f"{download.url} cannot be fetched to {path}: {status}{reason}; retry to continue the download"
         raise DataError(message) from error
     return path
 

@@ -1,4 +1,4 @@
-"""What must not go half-way with files, and what to say when the disk refuses."""
+"""Atomic file operations, and the error if the disk refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlpipe.messages import relative
 
 
 def link(path: Path, target: str) -> None:
-    """Make `path` a link to `target` in one step, whatever it was before."""
+    """Make `path` a link to `target` atomically, replacing what was there."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
@@ -25,7 +25,7 @@ def link(path: Path, target: str) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have the system write a file or folder to the disk now."""
+    """Flush a file or folder to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -35,10 +35,10 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[Path]:
-    """Make a folder for a component to write into; where it wrote nothing, none is left.
+    """Create a folder for a component to write into; if nothing was written, it is removed.
 
     Raises:
-        DlpipeError: the disk does not take it.
+        DlpipeError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

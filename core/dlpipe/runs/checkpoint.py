@@ -4,12 +4,12 @@ A checkpoint is a folder ``step-00001200`` with
 
     weights.safetensors        the model
     state.pt                   everything else the next step depends on, read with ``weights_only``
-    block-<name>.safetensors   parts of a large state that change seldom, where the trainer has such
+    block-<name>.safetensors   parts of a large state that change rarely, if the trainer has any
     manifest.json              size and sha256 of each
 
-It is written under a temporary name, flushed to the disk and renamed; so what bears the final name
-is complete. ``last`` and ``best`` are links. A block that is as it was in the checkpoint before is a
-second name of the same file (a hard link), so that a replay buffer is not written whole each time.
+It is written under a temporary name, flushed to the disk and renamed; so any folder with the final name is
+complete. ``last`` and ``best`` are links. A block that has not changed since the previous checkpoint is
+a hard link to the same file, so that a replay buffer is not written in full each time.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _BLOCK = re.compile(r"block-([a-z0-9][a-z0-9_-]*)\.safetensors")
 
 @dataclass(frozen=True)
 class StateBlock:
-    """A part of a trainer's large state that changes seldom, such as a filled part of a replay buffer.
+    """A part of a trainer's large state that changes rarely, such as a full part of a replay buffer.
 
     Args:
-        version: another number whenever the content is another; it must follow from the trainer's state
-            (how often the part was written to, say), so that it is the same after a resume.
-        tensors: the content by name; views of a larger tensor are not copied before they are written.
+        version: a number that changes whenever the content does; it must follow from the trainer's state
+            (the number of writes to the part, for example), so that it is the same after a resume.
+        tensors: the content by name; views of a larger tensor are written without a copy.
     """
 
     version: int
@@ -59,8 +59,8 @@ class Checkpoints:
 
     Args:
         folder: where they are; made when the first one is saved.
-        keep: how many of the last ones to keep beside the best one.
-        warn: told about a damaged checkpoint that is passed over.
+        keep: how many of the last ones to keep besides the best one.
+        warn: called for a damaged checkpoint that is skipped.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2, warn: Callable[[str], None] = lambda message: None) -> None:
@@ -69,7 +69,7 @@ class Checkpoints:
         self._base: Path | None = None
 
     def continue_from(self, checkpoint: Path) -> None:
-        """Take it that the state is that of `checkpoint`: the next one links to its blocks that have not changed."""
+        """Continue from `checkpoint`: the next one links to its blocks that have not changed."""
         self._base = checkpoint
 
     def save(
@@ -81,16 +81,16 @@ class Checkpoints:
         best: bool,
         blocks: Mapping[str, StateBlock] | None = None,
     ) -> Path:
-        """Save a checkpoint and drop those no longer wanted.
+        """Save a checkpoint and delete those no longer needed.
 
         Args:
             best: it is the best one so far.
             blocks: parts of the state by name (lower-case letters, digits, - and _); only those are written whose
-                version is not that of the checkpoint before.
+                version differs from that in the previous checkpoint.
 
         Raises:
-            CheckpointError: it could not be written; the earlier ones are as they were.
-            PluginError: a block has a name that no file can have.
+            CheckpointError: it could not be written; the earlier ones are unchanged.
+            PluginError: the name of a block cannot be a file name.
         """
         blocks = {f"block-{name}.safetensors": block for name, block in (blocks or {}).items()}
         if wrong := [name for name in blocks if not _BLOCK.fullmatch(name)]:
@@ -100,10 +100,10 @@ class Checkpoints:
         final = self._path(step)
         temporary = self.folder / f"{TEMPORARY}{final.name}"
         try:
-            for left in self.folder.glob(f"{TEMPORARY}*"):  # by a process that was killed while it saved
+            for left in self.folder.glob(f"{TEMPORARY}*"):  # left by a process that was killed while it saved
                 shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
-            with ThreadPoolExecutor(2) as both:  # writing, hashing and waiting for the disk all leave the lock
+            with ThreadPoolExecutor(2) as both:  # writing, hashing and fsync all release the GIL
                 weights = both.submit(save_model, model, str(temporary / WEIGHTS))
                 torch.save(dict(state), temporary / STATE)
                 weights.result()
@@ -117,7 +117,7 @@ class Checkpoints:
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
             flush(temporary / MANIFEST)
             flush(temporary)
-            shutil.rmtree(final, ignore_errors=True)  # of a run that went further before it was resumed
+            shutil.rmtree(final, ignore_errors=True)  # from a run that had gone further before it was resumed
             temporary.rename(final)
             flush(self.folder)
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -127,28 +127,28 @@ class Checkpoints:
             reason = _reason(error, self.folder)
             raise CheckpointError(
                 f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {good}. "
-                "Make room or give the folder back its rights, then: dlpipe resume"
+                "Free some space or restore write permission, then: dlpipe resume"
             ) from error
         try:
             link(self.folder / "last", final.name)
             if (found := self._best_step(step)) is not None:
                 link(self.folder / "best", self._path(found).name)
-        except OSError as error:  # the checkpoint itself is whole, and nothing is read through the links
+        except OSError as error:  # the checkpoint itself is complete, and nothing is read through the links
             self._warn(f"{relative(self.folder)}: the links last and best could not be set: {error.strerror}")
         self._base = final
         self._prune(step)
         return final
 
     def _save_blocks(self, folder: Path, blocks: Mapping[str, StateBlock]) -> dict[str, dict[str, Any]]:
-        """Write or link the blocks by file; return what the manifest says of each, of a written one its version."""
+        """Write or link the blocks by file; return the manifest entry of each (of a written one, its version)."""
         known: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all of them are written
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all blocks are written
             known = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]
         files: dict[str, dict[str, Any]] = {}
         for file, block in blocks.items():
             told = known.get(file, {})
             if self._base and told.get("version") == block.version:
-                with contextlib.suppress(OSError):  # a disk that knows no second names, or the file is gone
+                with contextlib.suppress(OSError):  # the file system does not support hard links, or the file is gone
                     (folder / file).hardlink_to(self._base / file)
                     files[file] = told
                     continue
@@ -163,7 +163,7 @@ class Checkpoints:
         return []
 
     def latest(self, before: int | None = None) -> Path | None:
-        """Return the newest checkpoint that is whole, or None; a damaged one is named and passed over.
+        """Return the newest complete checkpoint, or None; a damaged one is reported and skipped.
 
         Args:
             before: only those of earlier steps.
@@ -174,13 +174,13 @@ class Checkpoints:
             path = self._path(step)
             if not (damage := verify(path)):
                 return path
-            self._warn(f"{relative(path)}: {damage}; falling back to the checkpoint before it")
+            self._warn(f"{relative(path)}: {damage}; falling back to the one before")
         return None
 
     def best(self) -> Path | None:
-        """Return the best checkpoint, or the newest whole one where there is no best.
+        """Return the best checkpoint, or the newest complete one if there is no best.
 
-        The manifests tell, not the link: a process can be killed between the rename and the link.
+        The manifests decide, not the link: a process can be killed between the rename and the link.
         """
         for step in reversed(self.steps()):
             path = self._path(step)
@@ -192,7 +192,7 @@ class Checkpoints:
         return self.latest()
 
     def find(self, which: str) -> Path | None:
-        """Return the checkpoint that a person means: "best", "last", or the number of a step.
+        """Return the checkpoint that the user means: "best", "last", or the number of a step.
 
         Raises:
             InputError: it is none of these, or there is none of that step, or it is damaged.
@@ -217,7 +217,7 @@ class Checkpoints:
         return next((step for step in reversed(steps) if _says_best(self._path(step))), None)
 
     def _prune(self, saved: int) -> None:
-        """Drop the old ones, and those of a run that went further before it was resumed."""
+        """Delete the old ones, and those of a run that had gone further before it was resumed."""
         steps = self.steps()
         wanted = {*[step for step in steps if step <= saved][-self._keep :], self._best_step(saved)}
         for step in steps:
@@ -233,13 +233,13 @@ def step_of(checkpoint: Path) -> int:
 def _reason(error: Exception, folder: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # torch and safetensors say of a full disk that they are at an unexpected position of the file.
+    # On a full disk, torch and safetensors report an unexpected file position.
     free = shutil.disk_usage(folder).free if folder.exists() else 0
     return f"{str(error).strip()} ({free / 1e6:.1f} MB are free on that disk)"
 
 
 def _says_best(checkpoint: Path) -> bool | None:
-    """Say whether a checkpoint was the best one when it was saved; None if its manifest cannot be read."""
+    """Return whether a checkpoint was the best one when it was saved; None if its manifest cannot be read."""
     try:
         return bool(json.loads((checkpoint / MANIFEST).read_text())["best"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -247,12 +247,12 @@ def _says_best(checkpoint: Path) -> bool | None:
 
 
 def verify(checkpoint: Path) -> str:
-    """Return what is wrong with a checkpoint, or an empty text."""
+    """Return what is wrong with a checkpoint, or an empty string."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text())
         for name in {WEIGHTS: 0, STATE: 0} | manifest["files"]:
             if name not in (WEIGHTS, STATE) and not _BLOCK.fullmatch(name):
-                return f"its manifest names {name!r}, which is no file of a checkpoint"
+                return f"its manifest names {name!r}, which does not belong to a checkpoint"
             wanted, found = manifest["files"][name], _describe(checkpoint / name)
             if wanted["size"] != found["size"]:
                 return f"{name} has {found['size']} bytes, the manifest says {wanted['size']}"
@@ -269,7 +269,7 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
     """Load the weights of a checkpoint into `model`.
 
     Raises:
-        CheckpointError: they belong to another model.
+        CheckpointError: they are those of another model.
     """
     try:
         load_model(model, str(checkpoint / WEIGHTS))
@@ -281,7 +281,7 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     """Return the state of a checkpoint; nothing in the file can run code.
 
     Raises:
-        CheckpointError: the file is no state.
+        CheckpointError: the file is not the state of a checkpoint.
     """
     try:
         require_plain(checkpoint / STATE)
@@ -291,7 +291,7 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def require_plain(path: Path) -> None:
-    """Refuse a file of torch's that would fill more memory than it has bytes; torch itself compresses nothing.
+    """Refuse a file of torch.save that would take more memory than it has bytes; torch itself does not compress.
 
     Raises:
         ValueError: it would.
@@ -299,16 +299,16 @@ def require_plain(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise ValueError("it holds compressed parts, which torch does not write")
+        raise ValueError(f"{path.name} contains compressed parts, which torch does not write")
     if sum(part.file_size for part in parts) > path.stat().st_size:
-        raise ValueError("its parts are larger than the file")
+        raise ValueError(f"the parts of {path.name} are larger than the file")
 
 
 def load_state_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield the blocks of a checkpoint by name, one in memory at a time.
 
     Raises:
-        CheckpointError: a file is no block.
+        CheckpointError: a file is not a block.
     """
     for path in sorted(checkpoint.iterdir()):
         if match := _BLOCK.fullmatch(path.name):

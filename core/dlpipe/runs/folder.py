@@ -24,7 +24,7 @@ from dlpipe.runs.atomic import link
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
-_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look alike
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
 class RunFolder:
@@ -35,7 +35,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> RunFolder:
-        """Make the folder of a new run and write down the pipeline; where that fails, nothing is left.
+        """Create the folder of a new run and save the pipeline; if that fails, nothing is left.
 
         Args:
             runs: where runs are kept; the folder is ``<runs>/<name>/<time>-<four letters>``.
@@ -58,7 +58,7 @@ class RunFolder:
             if path != parent:
                 shutil.rmtree(path, ignore_errors=True)
             raise RunFolderError(
-                f"{relative(path)} cannot be made: {error.strerror}; choose another place with --runs DIR"
+                f"{relative(path)} could not be created: {error.strerror}; choose another place with --runs DIR"
             ) from error
         return cls(path)
 
@@ -67,7 +67,7 @@ class RunFolder:
         """Open the folder of an earlier run.
 
         Raises:
-            RunFolderError: it is none.
+            RunFolderError: it is not a run folder.
         """
         if not path.is_dir():
             siblings = sorted(path.parent.glob("*"))[-3:] if path.parent.is_dir() else []
@@ -78,9 +78,9 @@ class RunFolder:
         return cls(path.resolve())
 
     def discard(self) -> None:
-        """Remove the folder of a run that never began; ``latest`` points to the newest other one again.
+        """Remove the folder of a run that never started; ``latest`` points to the newest other one again.
 
-        Where there is none, the folder of the pipeline's runs goes too, if it is empty then.
+        If there is none, the folder of the pipeline's runs is removed too, if it is empty.
         """
         shutil.rmtree(self.path)
         latest = self.path.parent / "latest"
@@ -89,7 +89,7 @@ class RunFolder:
             link(latest, others[-1])
         else:
             latest.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # where other things lie there, they stay
+            with contextlib.suppress(OSError):  # other files in it stay
                 self.path.parent.rmdir()
 
     def stage(self, name: str) -> Path:
@@ -98,13 +98,13 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other process out of this folder.
+        """Lock this folder against all other processes.
 
-        The lock is the system's, on an open file: a process that dies, however it does, leaves none
-        behind. The file's content is for people.
+        The operating system holds the lock, on an open file: it is released however the process ends. The
+        content of the file is for people.
 
         Raises:
-            RunFolderError: another process works on this run; its host and number are named.
+            RunFolderError: another process works on this run; its host and process id are named.
             DlpipeError: the folder cannot be written.
         """
         path = self.path / LOCK
@@ -120,9 +120,7 @@ class RunFolder:
                     raise RunFolderError(f"{relative(path)} cannot be locked: {error.strerror}") from error
                 file.seek(0)
                 owner = file.read().strip() or "another process"
-                raise RunFolderError(
-                    f"{relative(self.path)} is being worked on by {owner}; wait for it to end"
-                ) from None
+                raise RunFolderError(f"{relative(self.path)} is in use by {owner}; wait for it to end") from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
@@ -135,7 +133,7 @@ class RunFolder:
 
     @classmethod
     def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
-        """Yield the runs of the same resolved pipeline, the newest first; what ``--fast`` left is none."""
+        """Yield the runs of the same resolved pipeline, the newest first; runs with ``--fast`` do not count."""
         resolved = tomli_w.dumps(pipeline.plain())
         for path in sorted((runs / pipeline.settings.name).glob(f"*/{RESOLVED}"), reverse=True):
             if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
@@ -144,16 +142,16 @@ class RunFolder:
                 yield cls(path.parent)
 
     def status(self) -> dict[str, Any]:
-        """Return what became of the run: ``state`` and, at its end, ``reason`` and ``step``."""
+        """Return the outcome of the run: ``state`` and, at its end, ``reason``."""
         return read_json(self.path / STATUS)
 
     def set_status(self, state: str, **details: Any) -> None:
-        """Write down that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
+        """Record that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
         write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
 
 
 def new_folder(parent: Path) -> Path:
-    """Make a folder named by the time and four letters; processes that do so at once get one each."""
+    """Create a folder named by the time and four letters; concurrent processes get different ones."""
     while True:
         letters = "".join(secrets.choice(_LETTERS) for _ in range(4))
         path = parent / f"{time.strftime('%Y-%m-%d_%H%M%S')}-{letters}"
@@ -171,7 +169,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a run.
 
     Raises:
-        RunFolderError: the file is missing or holds something else.
+        RunFolderError: the file is missing or is not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -185,10 +183,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole: under another name first, then renamed.
+    """Write a JSON file atomically: under another name first, then renamed.
 
     Raises:
-        DlpipeError: the disk does not take it.
+        DlpipeError: it cannot be written.
     """
     temporary = path.with_name(f".{path.name}")
     try:

@@ -15,7 +15,7 @@ from dlpipe.runs.atomic import flush
 
 
 class MetricsLog:
-    """``metrics.jsonl``: one JSON object a line, appended and never rewritten but to be cut.
+    """``metrics.jsonl``: one JSON object a line, append-only, except that it is truncated on resume.
 
     Values that depend on the clock have keys of their own (``time``, ``steps_per_second``,
     ``seconds``); all others are equal between two runs of the same pipeline and seed.
@@ -25,10 +25,10 @@ class MetricsLog:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line; a number that is not finite stands there as null, as JSON knows no other.
+        """Add a line; a number that is not finite is written as null, since JSON has no NaN.
 
         Raises:
-            DlpipeError: the disk does not take it.
+            DlpipeError: it cannot be written.
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -37,7 +37,7 @@ class MetricsLog:
             raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error
 
     def sync(self) -> int:
-        """Have all lines on the disk, and return their bytes: what a checkpoint refers to."""
+        """Flush all lines to disk, and return the size in bytes, which a checkpoint refers to."""
         if self.path.exists():
             flush(self.path)
         return self.size()
@@ -47,7 +47,7 @@ class MetricsLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def truncate(self, size: int) -> None:
-        """Forget everything after the first `size` bytes: what a killed process did past its checkpoint."""
+        """Remove everything after the first `size` bytes: what a killed process wrote after its checkpoint."""
         if self.size() > size:
             os.truncate(self.path, size)
 

@@ -1,4 +1,4 @@
-"""What decided the numbers of a run, written down when it starts."""
+"""What the numbers of a run depend on, recorded when it starts."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
 def code_digests(pipeline: Pipeline) -> dict[str, str]:
     """Return a sha256 over the Python files of dlpipe and of each package whose components the pipeline uses.
 
-    Versions do not tell one state of an editable installation from the next, and the git state changes
-    with every line of a pipeline file.
+    Versions do not distinguish two states of an editable installation, and the git state changes with
+    every line of a pipeline file.
     """
     modules = {"dlpipe": "dlpipe"}
     for stage in pipeline.stages.values():
@@ -78,7 +78,7 @@ def package_digest(module: str) -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit and whether files differ from it, or None where `folder` is in no repository."""
+    """Return the commit and whether files differ from it, or None if `folder` is not in a repository."""
     if shutil.which("git") is None:
         return None
     answers = []

@@ -1,4 +1,4 @@
-"""Being asked to stop: noticed at once, obeyed after the current step."""
+"""Requests to stop: noticed at once, obeyed after the current step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from types import FrameType, TracebackType
 class StopSignals:
     """While entered, SIGINT, SIGTERM and SIGUSR1 set `received`; a second one ends the process at once.
 
-    Outside the main thread, where Python takes no signals, nothing happens.
+    Outside the main thread, where Python receives no signals, it does nothing.
 
     Args:
-        notice: told what was received, once.
+        notice: called once with what was received.
     """
 
     def __init__(self, notice: Callable[[str], None] = lambda message: None) -> None:
@@ -25,7 +25,7 @@ class StopSignals:
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was the user at the keyboard."""
+        """Whether the user pressed Ctrl-C."""
         return self.received == "SIGINT"
 
     def __enter__(self) -> StopSignals:
@@ -41,8 +41,8 @@ class StopSignals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number).name
-        self._restore()  # the second one does what it does to any program
-        # The program may be in the middle of writing to the same stream; then the notice is left out.
+        self._restore()  # a second signal has its default effect
+        # The program may be in the middle of writing to the same stream; then the notice is skipped.
         with contextlib.suppress(RuntimeError):
             self._notice(f"{self.received}: saving a checkpoint after this step; a second one stops at once")
 

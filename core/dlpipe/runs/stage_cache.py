@@ -1,7 +1,7 @@
-"""Not running a stage again whose inputs did not change, and saying why one is run.
+"""Reusing a stage whose inputs did not change, and saying why another is run.
 
-What a stage depends on is written down as its *ingredients* when it is done: its tables (the
-callbacks too, as one can end a run), the seed, the fingerprint of its data, the stages and runs it starts
+What a stage depends on is recorded as its *ingredients* when it is done: its tables (callbacks
+included, since one can end a run), the seed, the fingerprint of its data, the stages and runs it starts
 from, and the versions of the plugins it uses. A stage with equal ingredients has an equal result.
 """
 
@@ -25,7 +25,7 @@ def ingredients(pipeline: Pipeline, stage: Stage, fingerprint: str, sources: Map
 
     Args:
         fingerprint: of its data.
-        sources: what each trained model that it starts from is, by a text that changes with it.
+        sources: what each trained model that it starts from is, by a string that changes with it.
     """
     settings = pipeline.settings
     used = [stage.data, stage.trainer, *stage.evaluators.values(), *([stage.model] if stage.model else [])]
@@ -41,12 +41,12 @@ def ingredients(pipeline: Pipeline, stage: Stage, fingerprint: str, sources: Map
 
 
 def finish(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write down that a stage is done, and from what."""
+    """Record that a stage is done, and its ingredients."""
     write_json(folder / STAGE, {"ingredients": dict(content)})
 
 
 def is_finished(folder: Path) -> bool:
-    """Say whether a stage is done."""
+    """Return whether a stage is done."""
     return (folder / STAGE).is_file()
 
 
@@ -58,11 +58,11 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
         this_run: the one that asks.
 
     Returns:
-        its folder or None, and in words why.
+        its folder or None, and the reason in words.
     """
     done = [folder for folder in _finished(runs, stage) if folder.parents[1] != this_run]
     if not done:
-        return None, "it was never finished before"
+        return None, "it has never been finished before"
     plain = json.loads(json.dumps(dict(wanted)))  # as it will be read back
     for folder in done:
         known = read_json(folder / STAGE)["ingredients"]
@@ -78,7 +78,7 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
 
 
 def reuse_stage(found: Path, folder: Path) -> None:
-    """Make `folder` the same as a finished stage; its files take no second place on the disk."""
+    """Make `folder` a copy of a finished stage, by hard links where possible."""
 
     def linked(source: str, target: str) -> None:
         try:

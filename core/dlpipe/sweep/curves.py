@@ -1,4 +1,4 @@
-"""Learning curves of a sweep: every seed as a thin line, their mean as a thick one, and how sure it is as a band."""
+"""Learning curves of a sweep: a thin line per seed, a thick one for the mean, a band for its interval."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dlpipe.figures import COLOURS, drawing, shortened
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.sweep.table import Metric, Row
 
-#: The band holds the mean of as many seeds with this probability, as far as these seeds tell.
+#: The confidence level of the bootstrap interval of the mean.
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 
 def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
-    """Draw how a metric on the dev split grew in each trial; the best trials only, where there are many.
+    """Draw a metric on the dev split over the steps of each trial; only the best trials if there are many.
 
     Args:
         path: of the PNG file.

@@ -24,7 +24,7 @@ from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
 
-#: More than this is a typing mistake more often than a wish.
+#: More than this is more often a typing mistake than intended.
 MAX_TRIALS = 1000
 OPTIONS = ("metric", "seeds", "reference")
 SPLITS = ("dev", "test")

@@ -1,4 +1,4 @@
-"""What a sweep found: a table for people, as Markdown too, and all of it as JSON."""
+"""The results of a sweep: a table on screen and as Markdown, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.text import Text
 from dlpipe.messages import relative
 from dlpipe.sweep.plan import Sweep, Trial
 
-#: Further metrics get columns of their own when they are so few.
+#: Up to this number, further metrics get columns of their own.
 MAX_FURTHER = 3
 
 
@@ -36,7 +36,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Row:
-    """A trial and what became of its runs, seed after seed."""
+    """A trial and the outcomes of its runs, one per seed."""
 
     trial: Trial
     outcomes: tuple[Mapping[str, Any], ...]
@@ -52,13 +52,13 @@ class Row:
         return [value for value in found if value is not None]
 
     def mean(self, metric: str) -> float | None:
-        """Return the mean over the seeds, None where there is nothing."""
+        """Return the mean over the seeds, None if no seed has the metric."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 
 
 def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
-    """Return what to compare by: what the file says, else the primary metric of the first evaluator."""
+    """Return the metric to compare by: that of the file, else the primary metric of the first evaluator."""
     judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
     primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
     if sweep.metric:
@@ -76,7 +76,7 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as texts; the row `best` is marked in its cells, too."""
+    """A table of strings; the row `best` is marked in its cells."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -84,7 +84,7 @@ class Cells:
 
 
 def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
-    """Return the table; `further` metrics stand in it where they are few."""
+    """Return the table; it includes `further` metrics if they are few."""
     others = list(sweep.further) or (_further(rows, metric) if further else [])
     columns = list(sweep.trials[0].choices) or ["trial"]
     columns += [metric.name] if metric.name else []
@@ -103,7 +103,7 @@ def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = 
 
 def show(console: Console, sweep: Sweep, rows: Sequence[Row], metric: Metric) -> None:
     """Print the table; on a narrow terminal without further metrics."""
-    if not console.is_terminal:  # who reads a file can scroll
+    if not console.is_terminal:  # in a file, width does not matter
         console.width = 1000
     wide, narrow = (_table(cells(sweep, rows, metric, further=further), sweep) for further in (True, False))
     fits = Measurement.get(console, console.options.update(max_width=1000), wide).maximum <= console.width
@@ -124,7 +124,7 @@ def _table(content: Cells, sweep: Sweep) -> Table:
 
 
 def legend(sweep: Sweep, metric: Metric) -> list[str]:
-    """Return what is to be said below the table."""
+    """Return the lines below the table."""
     seeds = len(sweep.trials[0].pipelines)
     compared = metric.goal and len(sweep.trials) > 1
     lines = [f"* best: {'higher' if metric.goal == 'max' else 'lower'} is better"] if compared else []
@@ -141,7 +141,7 @@ def markdown(sweep: Sweep, rows: Sequence[Row], metric: Metric, title: str) -> s
 
 
 def as_json(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> dict[str, Any]:
-    """Return everything that is known of the trials, as JSON can hold it."""
+    """Return everything known about the trials, JSON-serialisable."""
     return {
         "name": sweep.name,
         "metric": metric.name,
@@ -206,7 +206,7 @@ def _seconds(row: Row) -> str:
 
 
 def _number(value: float | None, like: float | None = None) -> str:
-    """Write a number, with as many decimals as another one beside it would have."""
+    """Format a number, with as many decimals as another one next to it would have."""
     if value is None:
         return "–"
     size = abs(value if like is None else like)

@@ -1,6 +1,6 @@
-"""One trial of a sweep in a process of its own: taken over from an earlier run, resumed, or run.
+"""One trial of a sweep in a process of its own: reused from an earlier run, resumed, or run.
 
-An earlier run stands for a trial when its resolved pipeline is the same and so is what else decides
+An earlier run is reused for a trial if its resolved pipeline is the same and so is everything else that decides
 the numbers: versions, threads, accelerators, the code of dlpipe and of the plugins used, local plugins,
 and the content of the data.
 """
@@ -34,7 +34,7 @@ from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.provenance import provenance
 from dlpipe.sweep.workers import STOP_SIGNALS, Task
 
-#: What of a run's provenance must be equal for its numbers to be those of a new run.
+#: The entries of provenance that must be equal for a run to be reused.
 CONDITIONS = ("threads", "versions", "code")
 _FINGERPRINTS: dict[str, str] = {}
 
@@ -42,8 +42,8 @@ _FINGERPRINTS: dict[str, str] = {}
 def serve(connection: Connection) -> None:
     """Do the tasks that arrive until there are no more; the main function of a worker process.
 
-    A request to stop is heard by the run that is going on, and by nothing else: it may be repeated
-    until the run hears it, and cannot harm the checkpoint that is being saved then.
+    A request to stop reaches only the current run: it may be repeated until the run notices it, and cannot
+    damage a checkpoint that is being saved.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -63,7 +63,7 @@ def serve(connection: Connection) -> None:
 
 
 def _follow_parent() -> None:
-    """Stop when the sweep is gone, however it went."""
+    """Stop when the process of the sweep is gone, however it ended."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -73,7 +73,7 @@ def _follow_parent() -> None:
 
 
 def outcome(task: Task) -> dict[str, Any]:
-    """Do one task and return what became of it, whatever that is: see `dlpipe.sweep.workers.work`."""
+    """Do one task and return its outcome, whatever it is: see `dlpipe.sweep.workers.work`."""
     try:
         registry = load_plugins()
         for plugin in task.pipeline.local_plugins:
@@ -85,7 +85,7 @@ def outcome(task: Task) -> dict[str, Any]:
         return {"state": "stopped"}
     except DlpipeError as error:
         reason = str(error)
-    except (Exception, SystemExit) as error:  # one trial's end is not that of the others
+    except (Exception, SystemExit) as error:  # a failed trial does not end the others
         reason = f"{type(error).__name__}: {error}"
     folder = None if task.dry else RunFolder.unfinished(task.runs, task.pipeline)
     return {"state": "failed", "reason": reason, "run": str(folder.path) if folder else None}
@@ -105,10 +105,10 @@ def _trial(task: Task, registry: Registry) -> dict[str, Any]:
 
 
 def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFolder | None, str]:
-    """Look for an earlier run whose numbers are those that a new one would have.
+    """Look for an earlier run with the numbers that a new one would have.
 
     Returns:
-        a finished run or else an unfinished one, and "taken over"; or None and what has changed since
+        a finished run or else an unfinished one, and "reused"; or None and what has changed since
         the newest run of this pipeline.
     """
     if pipeline.settings.threads is not None:
@@ -122,7 +122,7 @@ def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFo
         else:
             same.append(folder)
     same.sort(key=lambda folder: folder.status()["state"] != "finished")
-    return (same[0], "taken over") if same else (None, why)
+    return (same[0], "reused") if same else (None, why)
 
 
 def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list[str]:
@@ -136,7 +136,7 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
         changed.append("local plugins")
     stages = pipeline.stages.values()
     if any(reference.run for stage in stages for reference in stage.references()):
-        changed.append("runs that it starts from, perhaps")
+        changed.append("possibly the runs that it starts from")
     if not changed and not all(_has_same_data(pipeline, stage, folder) for stage in stages):
         changed.append("data")
     return changed
@@ -144,7 +144,7 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
 
 def _has_same_data(pipeline: Pipeline, stage: Stage, folder: RunFolder) -> bool:
     path = folder.stage(stage.name) / DATA_STATE
-    if not path.is_file():  # it was stopped before it came so far
+    if not path.is_file():  # it was stopped before it was written
         return bool(folder.status()["state"] != "finished")
 
     def find(reference: Reference) -> Any:
@@ -162,8 +162,8 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         ``metrics``, the last ones on test and on dev; ``log``, the file that has them all; ``seconds`` of
-        training; ``primary`` and ``goal`` of the first evaluator that has some; one that judges on test comes
-        before those that do not.
+        training; ``primary`` and ``goal`` of the first evaluator that has some,
+        those on test before the others.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -178,7 +178,7 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 def _judged_by(stage: Stage) -> dict[str, str]:
     for name, use in sorted(stage.evaluators.items(), key=lambda item: "test" not in item[1].values["splits"]):
         evaluator = _target(use.component.spec.target)
-        if getattr(evaluator, "primary", None):  # None: it only draws
+        if getattr(evaluator, "primary", None):  # None: it only writes figures
             return {"primary": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
     return {}
 

@@ -1,4 +1,4 @@
-"""Processes that work on tasks one after the other, so that torch is imported once for each and not per task."""
+"""Worker processes, each of which does several tasks, so that torch is imported once per process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.runs.signals import StopSignals
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-#: Seconds between two requests to stop; a worker that is still starting does not hear the first one.
+#: Seconds between two requests to stop; a worker that is still starting misses the first one.
 REPEAT = 1.0
 
 
@@ -27,7 +27,7 @@ class Task:
 
     Args:
         runs: where run folders are kept.
-        dry: build everything and keep nothing.
+        dry: build everything and save nothing.
     """
 
     pipeline: Pipeline
@@ -38,10 +38,10 @@ class Task:
 
 
 def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Do all tasks, `jobs` at once, and yield (index, outcome) as they end.
+    """Do all tasks, `jobs` at a time, and yield (index, outcome) as they end.
 
     An outcome's ``state`` is "finished", "built", "failed" (with a ``reason``) or "stopped". Once a
-    signal arrives, no further task is begun and those that are going on are asked to stop.
+    signal arrives, no further task is started and the running ones are asked to stop.
     """
     waiting = list(enumerate(tasks))[::-1]
     busy: dict[Connection, tuple[_Worker, int]] = {}
@@ -66,20 +66,20 @@ def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Iterator[tup
                     idle.append(worker)
                 yield index, outcome
     finally:
-        for worker, _ in busy.values():  # only where something went wrong here, or a second signal came
+        for worker, _ in busy.values():  # only after an error here, or a second signal
             worker.process.kill()
         for worker in idle:
             worker.connection.close()
 
 
 class _Worker:
-    """One process and the way to it."""
+    """One process and the connection to it."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         resource_tracker.ensure_running()  # it would unblock the signals
         self.connection, theirs = context.Pipe()
-        # Until it has left the process group of the terminal, signals for it wait.
+        # Signals for it are blocked until it has left the process group of the terminal.
         known = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             self.process: BaseProcess = context.Process(target=_serve, args=(theirs,))

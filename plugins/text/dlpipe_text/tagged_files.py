@@ -43,17 +43,17 @@ def iob(
     Args:
         path: a folder with train.iob, dev.iob and test.iob (or .conll, .txt, .tsv), or with folders
             of seq.in and seq.out.
-        train: a file of its own, instead of `path`.
-        dev: likewise; without one, sentences are split off the training file.
-        test: likewise.
-        dev_size: how many to split off where there is no dev file; a tenth if not given.
+        train: the training file, instead of `path`.
+        dev: the dev file; without one, sentences are split off the training file.
+        test: the test file.
+        dev_size: how many to split off if there is no dev file; a tenth if not given.
         seed: of that choice.
         min_count: words seen less often in training are "other".
-        lowercase: turn what a person types into lower case.
+        lowercase: convert typed sentences to lower case.
     """
     named = {split: file for split, file in (("train", train), ("dev", dev), ("test", test)) if file is not None}
     if path is None and "train" not in named:
-        raise DataError("[data] text.iob has neither path nor train; give the folder: --set data.path=DIR")
+        raise DataError("neither path nor train is given; give the folder: --set data.path=DIR")
     files = (find_splits(path) if path is not None else {}) | named
     return _from_files(files, dev_size, seed, min_count, lowercase)
 
@@ -67,7 +67,7 @@ def atis(
     min_count: Positive = 1,
     offline: bool = False,
 ) -> TaggedText:
-    """Air-travel requests (ATIS), 4978 to learn from and 893 to be judged by, 127 tags.
+    """Air-travel requests (ATIS), 4978 for training and 893 for testing, 127 tags.
 
     Args:
         path: a folder with atis.train.iob and atis.test.iob.
@@ -79,8 +79,8 @@ def atis(
     """
     if path is None and not download:
         raise DataError(
-            "[data] text.atis has no path; give the folder with atis.train.iob and atis.test.iob "
-            "(--set data.path=DIR) or have them fetched (--set data.download=true)"
+            "path is not given; give the folder with atis.train.iob and atis.test.iob "
+            "(--set data.path=DIR) or download them (--set data.download=true)"
         )
     if path is not None:
         files = {split: path / f"atis.{split}.iob" for split in ATIS}

@@ -1,7 +1,7 @@
 """Sentences with a label for every word, as tensors.
 
 Words and labels are those of the training split. Any other word is "other" (its letter trigrams may
-still be known); a label that only another split has can never be predicted and counts as missed.
+still be known); a label that occurs only in another split cannot be predicted and counts as missed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$|^\.+$")
 
 
 class TaggedText:
-    """Data for tagging. Nothing is read before it is asked for.
+    """Data for tagging. Files are read when they are needed.
 
     Args:
         read: returns the sentences of a split.
-        splits: names of the splits there are.
+        splits: names of the splits.
         min_count: words seen less often in training are "other".
-        lowercase: turn what a person types into lower case, as the training sentences are.
+        lowercase: convert typed sentences to lower case, as the training sentences are.
     """
 
     paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "trigrams": PADDING, "targets": IGNORE_INDEX}
@@ -92,17 +92,17 @@ class TaggedText:
         return self._columns[name]
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Turn a sentence into tokens (T,) and trigrams (T, G).
+        """Convert a sentence to tokens (T,) and trigrams (T, G).
 
         Raises:
             InputError: it has no word, or more than a batch could hold.
         """
         words = self.words(item)
         if not words:
-            raise InputError("an empty line; expected a sentence such as: i want to leave taipei on november 2nd")
+            raise InputError(f"{item!r} has no words; expected a sentence such as: leave taipei on november 2nd")
         if len(words) > MAX_WORDS:
-            raise InputError(f"a sentence of {len(words):,} words; expected {MAX_WORDS:,} at most: one sentence a line")
-        # All alike in width, so that sentences can be put together.
+            raise InputError(f"a sentence of {len(words):,} words; expected at most {MAX_WORDS:,}; give one per line")
+        # All of the same width, so that sentences can be batched.
         columns = self._encoded([words], width=MAX_LETTERS)
         return {name: column.values[:-1] for name, column in columns.items()}
 
@@ -115,7 +115,7 @@ class TaggedText:
         return {"tokens": words, "slots": tags, "unknown": [word for word in words if word not in known]}
 
     def words(self, item: str) -> list[str]:
-        """Split what a person typed into words, without the punctuation behind them."""
+        """Split a typed sentence into words, without trailing punctuation."""
         text = item.lower() if self._lowercase else item
         return [word for word in (_END_OF_PHRASE.sub("", part) for part in text.split()) if word]
 
@@ -129,7 +129,7 @@ class TaggedText:
         return dict(self._learned())
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the words, trigrams and labels of another process."""
+        """Set the words, trigrams and labels that another process learned."""
         self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
 
     def fingerprint(self) -> str:
@@ -159,7 +159,7 @@ class TaggedText:
         return self._ids[name]
 
     def _encoded(self, sentences: Sequence[Sequence[str]], width: int = 0) -> dict[str, Ragged]:
-        """Return tokens and trigrams of sentences of words, `width` trigrams per word at least."""
+        """Return tokens and trigrams of sentences of words, at least `width` trigrams per word."""
         known, trigrams = self._table("words"), self._table("trigrams")
         forms = {word: index for index, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
         # Trigrams once per form of a word, not once per word of the text.

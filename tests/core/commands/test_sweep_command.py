@@ -215,7 +215,7 @@ def test_a_stopped_sweep_is_resumed(project, number, code, to_all):
     if code > 0:
         assert f"stopped by {number.name}: 1 of 2 runs are done; to resume, repeat the command: dlpipe sweep" in said
     done = sweep(project, *options, "--json", "--set", "trainer.keep=2")
-    assert hows(json.loads(done.stdout)) == ["taken over", "resumed"]
+    assert hows(json.loads(done.stdout)) == ["reused", "resumed"]
 
 
 def wait_for(condition):

@@ -293,7 +293,7 @@ def test_a_stream_cannot_be_one_batch():
 
 @pytest.mark.parametrize("batch_size", [5, "full"])
 def test_a_split_without_examples_is_refused(batch_size):
-    with pytest.raises(InputError, match="a split of the data has no examples"):
+    with pytest.raises(InputError, match="has no examples; expected at least one"):
         Batches(numbered(0), batch_size, CPU)
 
 

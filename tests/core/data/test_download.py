@@ -134,7 +134,7 @@ def test_a_spoilt_copy_in_the_cache_is_fetched_again(pinned, tmp_path):
 def test_what_has_the_wrong_sha256_is_thrown_away(pinned, tmp_path):
     found = hashlib.sha256(CONTENT[::-1]).hexdigest()
 
-    with pytest.raises(DataError, match=f"has sha256 {found}, expected {pinned('wrong').sha256}; it was thrown away"):
+    with pytest.raises(DataError, match=f"has sha256 {found}, expected {pinned('wrong').sha256}; it was discarded"):
         fetch(pinned("wrong"), cache=tmp_path)
 
     assert files(tmp_path) == []
@@ -148,7 +148,7 @@ def test_what_is_too_large_is_stopped_and_thrown_away(pinned, tmp_path):
 
 
 def test_a_transfer_that_breaks_off_is_gone_on_with(pinned, server, tmp_path):
-    with pytest.raises(DataError, match="the connection ended after 700 of 2,816 bytes; try again, it goes on"):
+    with pytest.raises(DataError, match="the connection ended after 700 of 2,816 bytes; retry to continue the download"):
         fetch(pinned("broken"), cache=tmp_path)
     assert files(tmp_path) == ["broken.bin.part"]
     part = next(tmp_path.rglob("*.part"))
@@ -174,7 +174,7 @@ def test_a_spoilt_beginning_is_thrown_away_and_the_next_try_is_right(pinned, tmp
     folder.mkdir()
     (folder / "resumable.bin.part").write_bytes(b"x" * 100)
 
-    with pytest.raises(DataError, match="thrown away"):
+    with pytest.raises(DataError, match="discarded"):
         fetch(pinned("resumable"), cache=tmp_path)
 
     assert fetch(pinned("resumable"), cache=tmp_path).read_bytes() == CONTENT
@@ -206,7 +206,7 @@ def test_a_redirect_to_another_scheme_is_not_followed(pinned, server, tmp_path, 
 @pytest.mark.parametrize(
     ("behaviour", "message"),
     [
-        ("missing", "missing.bin cannot be fetched to .*missing.bin: 404 Not Found; try again, it goes on"),
+        ("missing", "missing.bin cannot be fetched to .*missing.bin: 404 Not Found; retry to continue the download"),
         ("busy", "busy.bin cannot be fetched to .*busy.bin: 503 Service Unavailable"),
         ("garbage", "garbage.bin cannot be fetched to .*: this is not HTTP"),
     ],
@@ -222,7 +222,7 @@ def test_a_server_that_is_not_there_is_named(pinned, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as gone:
         url = f"http://127.0.0.1:{gone.server_port}/x.bin"
 
-    with pytest.raises(DataError, match=f"{url} cannot be fetched to .*: .*refused; try again, it goes on"):
+    with pytest.raises(DataError, match=f"{url} cannot be fetched to .*: .*refused; retry to continue the download"):
         fetch(Download(url, "0" * 64, 5), cache=tmp_path)
 
 

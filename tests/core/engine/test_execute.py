@@ -257,7 +257,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(project, capfd
 
     told = capfd.readouterr().err
     assert "state.pt has" in told
-    assert "falling back to the checkpoint before it" in told
+    assert "falling back to the one before" in told
     assert "resuming after step 10" in told
     assert folder.status()["state"] == "finished"
 
@@ -356,7 +356,7 @@ def test_a_fact_that_was_promised_and_is_not_told_is_the_plugins_fault(project):
 def test_a_place_that_cannot_be_written_is_named(project):
     (project / "file").write_text("")
 
-    with pytest.raises(RunFolderError, match=r"cannot be made: .*; choose another place with --runs DIR"):
+    with pytest.raises(RunFolderError, match=r"could not be created: .*; choose another place with --runs DIR"):
         run(*pipeline(), project / "file" / "runs")
 
 
@@ -561,7 +561,7 @@ with RunFolder(Path({str(folder.path)!r})).lock():
         assert owner.stdout.readline() == "locked\n"
 
         with pytest.raises(
-            RunFolderError, match=rf"is being worked on by process {owner.pid} on .+; wait for it to end"
+            RunFolderError, match=rf"is in use by process {owner.pid} on .+; wait for it to end"
         ):
             resume(folder, load_plugins(), allow_local_plugins=True)
 

@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(checkpoints, w
 
     assert found.name == "step-00000002"
     assert len(warnings) == 1
-    assert re.search(rf"step-00000005: {text}.*; falling back to the checkpoint before it", warnings[0])
+    assert re.search(rf"step-00000005: {text}.*; falling back to the one before", warnings[0])
 
 
 def test_where_all_are_damaged_there_is_none(checkpoints, warnings):
@@ -255,7 +255,7 @@ def test_a_disk_that_refuses_at_any_moment_of_a_save_costs_no_earlier_checkpoint
     for name in ("save_model", "save_file"):
         monkeypatch.setattr(checkpoint, name, failing(getattr(checkpoint, name)))
 
-    text = rf"checkpoint of step 5 could not be saved: {os.strerror(code)}; the checkpoint of step 2 is intact\. Make"
+    text = rf"checkpoint of step 5 could not be saved: {os.strerror(code)}; the checkpoint of step 2 is intact\. Free"
     with pytest.raises(CheckpointError, match=text):
         checkpoints.save(5, TiedModel(5.0), {}, best=True, blocks=blocks | {"filling": StateBlock(2, {})})
     monkeypatch.undo()

@@ -16,7 +16,7 @@ def finished(runs, run, **content):
 
 
 def test_a_stage_that_was_never_finished_says_so(tmp_path):
-    assert find_same(tmp_path, tmp_path / "now", "tag", {"seed": 1}) == (None, "it was never finished before")
+    assert find_same(tmp_path, tmp_path / "now", "tag", {"seed": 1}) == (None, "it has never been finished before")
 
 
 def test_a_stage_with_the_same_ingredients_is_found(tmp_path):

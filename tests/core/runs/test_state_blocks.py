@@ -113,7 +113,7 @@ def test_a_manifest_that_names_other_files_is_refused_and_they_are_not_read(chec
     manifest["files"][name] = {"size": 1, "sha256": "0"}
     (path / MANIFEST).write_text(json.dumps(manifest))
 
-    assert verify(path) == f"its manifest names {name!r}, which is no file of a checkpoint"
+    assert verify(path) == f"its manifest names {name!r}, which does not belong to a checkpoint"
 
 
 def test_a_block_that_is_no_safetensors_file_is_refused(checkpoints):

@@ -102,7 +102,7 @@ def test_an_equal_run_is_taken_over_and_another_seed_is_run(trial):
     first, second, other = trial(), trial(), trial("seed=3")
 
     assert (first["state"], first["how"]) == ("finished", "run")
-    assert second == first | {"how": "taken over"}
+    assert second == first | {"how": "reused"}
     assert other["how"] == "run"
     assert other["metrics"] != first["metrics"]
 
@@ -135,7 +135,7 @@ def test_a_run_with_other_data_or_code_is_not_taken_over(trial, tmp_path, file, 
     (tmp_path / file).write_text(text)
     trials._FINGERPRINTS.clear()  # each sweep has processes of its own
 
-    assert [trial()["how"], trial()["how"]] == [why, "taken over"]
+    assert [trial()["how"], trial()["how"]] == [why, "reused"]
 
 
 @pytest.mark.parametrize("options", [{"fresh": True}, {"fast": True}])
@@ -161,7 +161,7 @@ def test_an_unfinished_run_is_resumed_and_a_finished_one_wins(trial):
     RunFolder(newest).set_status("failed")
     again = trial()
 
-    assert (resumed["how"], again["how"]) == ("resumed", "taken over")
+    assert (resumed["how"], again["how"]) == ("resumed", "reused")
     assert again["run"] == resumed["run"]
 
 
@@ -179,7 +179,7 @@ def test_a_trial_that_starts_from_a_finished_run_is_run_again(trial):
 
     hows = [trial(start)["how"], trial(start)["how"]]
 
-    assert hows == ["run", "run again: other runs that it starts from, perhaps"]
+    assert hows == ["run", "run again: other possibly the runs that it starts from"]
 
 
 def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):
