@@ -24,7 +24,7 @@ def test_a_ball_falls_straight_and_the_paddle_moves():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_only_the_last_move_brings_something(seed):
+def test_only_the_last_step_has_a_reward(seed):
     env, _, moves = played([1, 1, 1, 1], seed)
 
     assert [move[1] for move in moves[:-1]] == [0, 0, 0]
@@ -57,11 +57,11 @@ def test_a_ball_can_drift_and_turns_round_at_the_wall():
     assert set(seen) == {0, 1, 2}
 
 
-def test_it_is_what_gymnasium_calls_an_environment():
+def test_catch_passes_the_environment_check_of_gymnasium():
     check_env(Catch(10, 10, 0.5, "rgb_array"), skip_render_check=False)
 
 
-def test_it_tells_its_facts():
+def test_catch_has_the_facts_of_its_board():
     data = catch(rows=6, columns=4)
 
     assert isinstance(data, Environments)

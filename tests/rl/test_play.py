@@ -24,7 +24,7 @@ def test_an_episode_is_played_timestep_by_timestep():
     assert (told[-1]["return"], told[-1]["length"], told[-1]["seed"]) == (1, 9, 20_000)
 
 
-def test_what_cannot_be_drawn_is_told_in_numbers():
+def test_an_environment_that_cannot_be_rendered_is_shown_in_numbers():
     told = list(play(Chooser(1), corridor(length=2), CPU, every=1))
 
     assert told[0] == {"timestep": 0, "action": 1, "reward": 1.0, "value": 2.0}
@@ -40,7 +40,7 @@ def test_episodes_are_written_as_gifs(tmp_path):
         assert gif.size == (130, 130)
 
 
-def test_a_gif_that_cannot_be_made_is_told(tmp_path):
+def test_a_gif_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(InputError, match="Corridor cannot be rendered.*leave out --output"):
         list(play(Chooser(1), corridor(), CPU, output=tmp_path / "corridor.gif"))
     with pytest.raises(InputError, match=r"--output .*nowhere.*the file cannot be written: No such file"):
