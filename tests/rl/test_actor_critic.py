@@ -68,12 +68,12 @@ def test_the_network_matches_its_formula():
 
 def test_one_batch_of_actions_and_values_is_memorised():
     model = tiny()
-    obs, actions, wanted = some_obs(5), torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, -2, 3, 0])
+    obs, actions, targets = some_obs(5), torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, -2, 3, 0])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
     for _ in range(200):
         logits, values = model(obs)
-        loss = F.cross_entropy(logits, actions) + F.mse_loss(values, wanted)
+        loss = F.cross_entropy(logits, actions) + F.mse_loss(values, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -26,8 +26,8 @@ def test_facts_are_those_of_the_environment():
 def test_every_observation_space_becomes_a_box(id, shape):
     assert facts(id=id)["obs_shape"] == shape
     data = environment(id=id)
-    player = data.single_env(3)
-    assert player.reset().shape == (1, *shape)
+    env = data.single_env(3)
+    assert env.reset().shape == (1, *shape)
     assert data.caveats() == []
 
 

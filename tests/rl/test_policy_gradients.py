@@ -136,11 +136,11 @@ def test_ppos_first_update_is_the_plain_gradient_of_normalised_advantages():
 
 
 def test_every_transition_is_used_once_per_epoch():
-    seen = []
+    used = []
 
     class Watching(PolicyLoss):
         def evaluate_actions(self, batch):
-            seen.append(batch.returns)
+            used.append(batch.returns)
             return super().evaluate_actions(batch)
 
     model = Bandit(value=0.0)
@@ -150,10 +150,10 @@ def test_every_transition_is_used_once_per_epoch():
 
     ClippedUpdate(loss, update_epochs=2, batch_size=3, clip_range=0.2)(batch, torch.Generator().manual_seed(0))
 
-    assert [len(part) for part in seen] == [3, 3, 1] * 2
-    for half in (seen[:3], seen[3:]):
+    assert [len(part) for part in used] == [3, 3, 1] * 2
+    for half in (used[:3], used[3:]):
         assert torch.cat(half).sort().values.equal(numbers)
-    assert not seen[0].equal(seen[3])
+    assert not used[0].equal(used[3])
 
 
 def trained(make, steps, model=None, data=None, **options):

@@ -102,8 +102,8 @@ def test_the_gradient_norm_is_clipped():
     assert_close((model.values.detach() - before).norm(), torch.tensor(1e-3), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("cut", [False, True])
-def test_two_states_have_the_values_calculated_by_hand(cut):
+@pytest.mark.parametrize("truncated", [False, True])
+def test_two_states_have_the_values_calculated_by_hand(truncated):
     """Place 0 leads to place 1 for 1, and place 1 back to itself for 2, until the episode ends there.
 
     With γ = 0.5: if the episode terminates, place 1 is worth 2 and place 0 1 + 0.5 · 2 = 2. If it is truncated,
@@ -114,7 +114,7 @@ def test_two_states_have_the_values_calculated_by_hand(cut):
         torch.tensor([[0.0], [1.0]]),
         torch.tensor([0, 0]),
         torch.tensor([1.0, 2.0]),
-        torch.tensor([0.5, 0.5 if cut else 0.0]),
+        torch.tensor([0.5, 0.5 if truncated else 0.0]),
         torch.tensor([[1.0], [1.0]]),
     )
     model = Table([[0.0], [0.0]])
@@ -132,4 +132,4 @@ def test_two_states_have_the_values_calculated_by_hand(cut):
     for _ in range(100):
         updating.update(chain)
 
-    assert_close(model.values.detach(), torch.tensor([[3.0], [4.0]] if cut else [[2.0], [2.0]]))
+    assert_close(model.values.detach(), torch.tensor([[3.0], [4.0]] if truncated else [[2.0], [2.0]]))

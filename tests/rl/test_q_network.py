@@ -105,11 +105,11 @@ def test_a_noisy_layer_is_linear_with_noise_in_proportion_to_sigma():
 
 def test_one_batch_of_values_is_memorised():
     model = tiny(hidden=(30,))
-    obs, wanted = some_obs(5), torch.tensor([[1.0, 2, 3], [3, 1, 2], [0, 0, 1], [2, 0, 2]])
+    obs, targets = some_obs(5), torch.tensor([[1.0, 2, 3], [3, 1, 2], [0, 0, 1], [2, 0, 2]])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
     for _ in range(300):
-        loss = F.mse_loss(model(obs), wanted)
+        loss = F.mse_loss(model(obs), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -47,12 +47,12 @@ def test_a_rollout_has_the_values_before_and_after_each_step():
 
 
 def test_the_next_value_is_0_after_termination_and_of_the_final_observation_after_truncation():
-    ended, cut = collector(length=2).collect_steps(3), collector(length=9, cut=2).collect_steps(3)
+    terminated, truncated = collector(length=2).collect_steps(3), collector(length=9, cut=2).collect_steps(3)
 
-    assert ended.next_values.flatten().tolist() == [10, 0, 10]
-    assert cut.next_values.flatten().tolist() == [10, 20, 10]
-    assert ended.dones.flatten().tolist() == cut.dones.flatten().tolist() == [False, True, False]
-    assert [episode.total for episode in (*ended.episodes, *cut.episodes)] == [3, 3]
+    assert terminated.next_values.flatten().tolist() == [10, 0, 10]
+    assert truncated.next_values.flatten().tolist() == [10, 20, 10]
+    assert terminated.dones.flatten().tolist() == truncated.dones.flatten().tolist() == [False, True, False]
+    assert [episode.total for episode in (*terminated.episodes, *truncated.episodes)] == [3, 3]
 
 
 def test_a_rollout_continues_the_current_episodes():
