@@ -1,14 +1,15 @@
-"""What a timestep of DQN costs in dlpipe beside a tight hand-written loop and Stable-Baselines3.
+"""What a timestep of DQN costs in dlpipe, compared with a tight hand-written loop and Stable-Baselines3.
 
     pip install 'stable-baselines3==2.9.*' && python benchmarks/dqn_speed.py [--rounds 6]
 
-All learn CartPole-v1 with an update in every timestep: batch 128, a 128-128 net, Huber loss, Adam, a target network
-copied every 500 updates, ε = 0.05, a replay of 100,000, one thread, block by block in turn, so that a machine whose
-speed drifts slows all of them. The hand-written loop has what a careful person would do: preallocated arrays that
-numpy writes and torch gathers from, fused Adam, no gradient norm. Stable-Baselines3 has its own defaults for all that
-is not named here. Printed is CPU time per timestep: the median over blocks, and the ratio to that of both raw loops
-together. ``raw`` stands twice: how far the two are apart is the noise. In each round all loops are made anew, as
-where their memory happens to lie makes some per cent. Without Stable-Baselines3 it is left out.
+All train on CartPole-v1 with one update per timestep: batch size 128, a 128-128 network, Huber loss, Adam, a target
+network copied every 500 updates, ε = 0.05, a replay buffer of 100,000 transitions, one thread. The loops take turns,
+block by block, so that a drift of the machine's speed affects all of them. The hand-written loop is what a careful
+engineer would write: preallocated arrays that numpy writes and torch reads, fused Adam, no gradient norm.
+Stable-Baselines3 uses its own defaults for everything else. The output is CPU time per timestep: the median over
+blocks, and the ratio to that of both raw loops together. ``raw`` is measured twice; the difference is the noise. All
+loops are recreated in each round, because the location of their memory changes the time by a few per cent. If
+Stable-Baselines3 is not installed, it is left out.
 """
 
 from __future__ import annotations
@@ -35,42 +36,44 @@ from dlpipe_rl.q_network import QNetwork
 
 SEED, EPSILON, GAMMA = 1, 0.05, 0.99
 BATCH, REPLAY, STARTS, COPY_EVERY = 128, 100_000, 1000, 500
-LOG_EVERY = 1000  # as pipelines/dqn_cartpole.toml has it
+LOG_EVERY = 1000  # as in pipelines/dqn_cartpole.toml
 BLOCK = 2000
 
 
 def raw() -> Steps:
-    """Return a function that takes timesteps in a hand-written loop."""
+    """Return a function that runs timesteps of a hand-written loop."""
     torch.manual_seed(SEED)
     env = gym.make("CartPole-v1", disable_env_checker=True)
     net = nn.Sequential(nn.Linear(4, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
     target = copy.deepcopy(net).requires_grad_(False)
-    weights, lagging = list(net.parameters()), list(target.parameters())
+    weights, target_weights = list(net.parameters()), list(target.parameters())
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     obs_array, next_array = np.zeros((REPLAY, 4), np.float32), np.zeros((REPLAY, 4), np.float32)
     action_array, reward_array = np.zeros(REPLAY, np.int64), np.zeros(REPLAY, np.float32)
-    goes_on_array = np.zeros(REPLAY, np.float32)
-    columns = [torch.from_numpy(array) for array in (obs_array, next_array, action_array, reward_array, goes_on_array)]
+    continues_array = np.zeros(REPLAY, np.float32)
+    columns = [
+        torch.from_numpy(array) for array in (obs_array, next_array, action_array, reward_array, continues_array)
+    ]
     state = {"obs": env.reset(seed=SEED)[0], "timestep": 0}
 
-    def move() -> None:
+    def step_env() -> None:
         obs, slot = state["obs"], state["timestep"] % REPLAY
         if random.random() < EPSILON:
             action = random.randrange(2)
         else:
             with torch.inference_mode():
                 action = int(net(torch.from_numpy(obs).unsqueeze(0)).argmax(1))
-        seen, reward, terminated, truncated, _ = env.step(action)
-        obs_array[slot], next_array[slot], action_array[slot] = obs, seen, action
-        reward_array[slot], goes_on_array[slot] = reward, not terminated
-        state["obs"] = env.reset()[0] if terminated or truncated else seen
+        next_obs, reward, terminated, truncated, _ = env.step(action)
+        obs_array[slot], next_array[slot], action_array[slot] = obs, next_obs, action
+        reward_array[slot], continues_array[slot] = reward, not terminated
+        state["obs"] = env.reset()[0] if terminated or truncated else next_obs
         state["timestep"] += 1
 
     def update() -> None:
         rows = torch.randint(min(state["timestep"], REPLAY), (BATCH,))
-        obs, seen, actions, rewards, goes_on = (column.index_select(0, rows) for column in columns)
+        obs, next_obs, actions, rewards, continues = (column.index_select(0, rows) for column in columns)
         with torch.no_grad():
-            targets = rewards + GAMMA * goes_on * target(seen).amax(1)
+            targets = rewards + GAMMA * continues * target(next_obs).amax(1)
         values = net(obs).gather(1, actions.unsqueeze(1)).squeeze(1)
         loss = F.smooth_l1_loss(values, targets)
         optimizer.zero_grad(set_to_none=True)
@@ -78,21 +81,21 @@ def raw() -> Steps:
         optimizer.step()
         if state["timestep"] % COPY_EVERY == 0:
             with torch.no_grad():
-                torch._foreach_copy_(lagging, weights)
+                torch._foreach_copy_(target_weights, weights)
 
     while state["timestep"] < STARTS:
-        move()
+        step_env()
 
     def steps(count: int) -> None:
         for _ in range(count):
-            move()
+            step_env()
             update()
 
     return steps
 
 
 def ours(folder: Path) -> Steps:
-    """Return a function that takes timesteps in dlpipe's loop, log points and metrics.jsonl included."""
+    """Return a function that runs timesteps of dlpipe's loop, including log points and metrics.jsonl."""
     torch.manual_seed(SEED)
     data = environment()
     trainer = DQN(
@@ -113,7 +116,7 @@ def ours(folder: Path) -> Steps:
 
 
 def stable_baselines() -> Steps:
-    """Return a function that takes timesteps in Stable-Baselines3's DQN."""
+    """Return a function that runs timesteps of Stable-Baselines3's DQN."""
     from stable_baselines3 import DQN as Theirs  # noqa: N811  not a dependency of dlpipe
 
     model = Theirs(
@@ -142,7 +145,7 @@ def stable_baselines() -> Steps:
 
 
 def measure(folder: Path) -> dict[str, list[float]]:
-    """Return the CPU time of a timestep in two blocks of each loop, all made anew."""
+    """Return the CPU time of a timestep in two blocks of each loop; all loops are new."""
     loops = {"raw": raw(), "dlpipe": ours(folder), "raw again": raw()}
     if importlib.util.find_spec("stable_baselines3"):
         loops["sb3"] = stable_baselines()

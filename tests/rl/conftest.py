@@ -1,4 +1,4 @@
-"""What the tests of reinforcement learning share: an environment whose every answer is known."""
+"""Shared by the tests of reinforcement learning: environments with known dynamics."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CPU = Compute(torch.device("cpu"))
 
 
 class Corridor(gym.Env):
-    """Places 0 … length in a row, observed as a number; 1 goes on and brings the place's number, 0 stays.
+    """Places 0 … length in a row, observed as a number; action 1 moves on, 0 stays; the reward is the new place.
 
-    It terminates at `length`, or is cut off after `cut` timesteps. An episode begins at its seed modulo 3 where
+    It terminates at `length`, or is truncated after `cut` timesteps. An episode begins at its seed modulo 3 if
     `shifted`.
     """
 
@@ -31,20 +31,20 @@ class Corridor(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.place, self.timesteps = (seed % 3 if self.shifted else 0), 0
-        return self.seen(), {}
+        return self.obs(), {}
 
     def step(self, action):
         self.timesteps += 1
         self.place += int(action)
         ends = self.place >= self.length
-        return self.seen(), float(self.place), ends, not ends and self.timesteps == self.cut, {}
+        return self.obs(), float(self.place), ends, not ends and self.timesteps == self.cut, {}
 
-    def seen(self):
+    def obs(self):
         return np.array([self.place], np.float32)
 
 
 class Faulty(Corridor):
-    """A corridor that goes wrong in its third timestep."""
+    """A corridor with a fault in its third timestep."""
 
     def __init__(self, fault="raises", **options):
         super().__init__(**options)

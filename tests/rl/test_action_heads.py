@@ -10,17 +10,17 @@ def features():
     return torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_head_fits_the_actions_of_the_environment():
+def test_the_head_matches_the_action_space():
     assert isinstance(action_head(7, 3, ()), Categorical)
     assert isinstance(action_head(7, 0, (2,)), Gaussian)
 
 
-def test_at_first_nothing_is_preferred():
+def test_the_first_policy_is_nearly_uniform():
     assert Categorical(7, 3)(features()).softmax(-1).sub(1 / 3).abs().max() < 0.02
     assert Gaussian(7, (2,))(features())[:, 0].abs().max() < 0.1
 
 
-def test_choices_have_the_probabilities_of_their_logits():
+def test_the_categorical_head_matches_torch_distributions():
     head = Categorical(7, 3)
     logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
     actions = torch.tensor([2, 0])
@@ -31,7 +31,7 @@ def test_choices_have_the_probabilities_of_their_logits():
     assert head.mode(logits).tolist() == [1, 2]
 
 
-def test_choices_are_drawn_as_often_as_they_are_probable():
+def test_discrete_actions_are_sampled_with_their_probabilities():
     logits = torch.tensor([[0.1, 0.6, 0.3]]).log().expand(5000, 3)
 
     drawn = Categorical(7, 3).sample(logits, torch.Generator().manual_seed(0))
@@ -39,7 +39,7 @@ def test_choices_are_drawn_as_often_as_they_are_probable():
     assert_close(torch.bincount(drawn) / 5000, torch.tensor([0.1, 0.6, 0.3]), atol=0.02, rtol=0)
 
 
-def test_numbers_have_the_density_of_a_normal_distribution():
+def test_the_gaussian_head_matches_torch_distributions():
     head = Gaussian(7, (2, 3))
     with torch.no_grad():
         head.log_std.copy_(torch.linspace(-1, 1, 6))
@@ -52,7 +52,7 @@ def test_numbers_have_the_density_of_a_normal_distribution():
     assert head.mode(choice).equal(choice[:, 0].view(5, 2, 3))
 
 
-def test_numbers_are_drawn_around_their_mean():
+def test_continuous_actions_are_sampled_with_mean_and_deviation():
     head = Gaussian(7, (2,))
     choice = torch.tensor([[3.0, -1.0], [0.0, -2.0]]).expand(5000, 2, 2)
 

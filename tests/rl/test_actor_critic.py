@@ -49,14 +49,14 @@ def test_actor_and_critic_share_layers_only_for_an_image():
     assert apart.encode_value[2].weight is not apart.encode[2].weight
 
 
-def test_an_observation_is_judged_alike_in_every_batch():
+def test_the_outputs_of_an_observation_do_not_depend_on_the_batch():
     model, obs = tiny(), some_obs(5)
 
     assert_close(model(obs)[0][1:3], model(obs[1:3])[0])
     assert_close(model(obs)[1][1:3], model(obs[1:3])[1])
 
 
-def test_it_is_the_net_of_the_formula():
+def test_the_network_matches_its_formula():
     model, obs = tiny(PolicyNetwork), some_obs(5)
     first, second, last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
 
@@ -66,14 +66,14 @@ def test_it_is_the_net_of_the_formula():
     assert_close(first.weight.T @ first.weight, 2 * torch.eye(5))
 
 
-def test_actions_and_values_are_learned_by_heart():
+def test_one_batch_of_actions_and_values_is_memorised():
     model = tiny()
-    obs, actions, wanted = some_obs(5), torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, -2, 3, 0])
+    obs, actions, targets = some_obs(5), torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, -2, 3, 0])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
     for _ in range(200):
         logits, values = model(obs)
-        loss = F.cross_entropy(logits, actions) + F.mse_loss(values, wanted)
+        loss = F.cross_entropy(logits, actions) + F.mse_loss(values, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -14,8 +14,8 @@ from dlpipe_rl.q_network import QNetwork
 
 from .conftest import CPU
 
-#: Every player of three shares, unequal ones.
-PLAYERS, WORKERS = 5, 2
+#: Five environments in two unequal shares.
+NUM_ENVS, WORKERS = 5, 2
 
 
 def dqn(data):
@@ -28,36 +28,36 @@ def ppo(data):
 
 @pytest.fixture(scope="module")
 def both():
-    """The same five players in this process and in two others."""
-    local, apart = (environment(num_workers=workers).training_envs(PLAYERS, 3) for workers in (0, WORKERS))
+    """The same five environments in this process and in two others."""
+    local, apart = (environment(num_workers=workers).training_envs(NUM_ENVS, 3) for workers in (0, WORKERS))
     yield local, apart
     apart.close()
 
 
-def test_processes_play_the_same_move_for_move_and_go_on_alike_when_restored(both):
+def test_several_processes_give_the_same_steps_and_states_as_one(both):
     local, apart = both
     random = np.random.default_rng(0)
     assert np.array_equal(local.reset(), apart.reset())
-    assert len(apart) == PLAYERS
+    assert len(apart) == NUM_ENVS
 
     for _ in range(60):
-        actions = random.integers(2, size=PLAYERS)
+        actions = random.integers(2, size=NUM_ENVS)
         here, there = local.step(actions), apart.step(actions)
         assert np.array_equal(here.obs, there.obs)
         assert (here.rewards, here.terminated, here.truncated) == (there.rewards, there.terminated, there.truncated)
         assert here.episodes == there.episodes
-        assert {player: seen.tolist() for player, seen in here.final_obs.items()} == {
-            player: seen.tolist() for player, seen in there.final_obs.items()
+        assert {index: obs.tolist() for index, obs in here.final_obs.items()} == {
+            index: obs.tolist() for index, obs in there.final_obs.items()
         }
 
     mine, theirs = local.state(), apart.state()
     assert mine["episodes"] == theirs["episodes"]
     assert all(torch.equal(one, other) for one, other in zip(mine["actions"], theirs["actions"], strict=True))
-    apart.step(np.zeros(PLAYERS, np.int64))
+    apart.step(np.zeros(NUM_ENVS, np.int64))
     assert np.array_equal(apart.restore(mine), local._obs)
 
 
-def test_what_goes_wrong_in_a_process_is_told_here(both):
+def test_an_error_in_a_process_is_raised_in_the_trainers_process(both):
     both[1].reset()
 
     with pytest.raises(DlpipeError, match=r"CartPole-v1 raised AssertionError: 77 .* in step\(\), at timestep 1"):
@@ -65,38 +65,38 @@ def test_what_goes_wrong_in_a_process_is_told_here(both):
 
 
 @pytest.mark.parametrize("make", [dqn, ppo])
-def test_a_trainer_learns_the_same_whoever_plays(make):
+def test_a_trainer_learns_the_same_with_any_number_of_processes(make):
     learned = []
     for workers in (0, 1):
         torch.manual_seed(0)
         made = make(environment(num_workers=workers))
         taking = made.steps()
-        told = [next(taking) for _ in range(4)]
-        learned.append([float(numbers["loss"]) for numbers in told])
+        metrics = [next(taking) for _ in range(4)]
+        learned.append([float(numbers["loss"]) for numbers in metrics])
         made.close()
 
     assert learned[0] == learned[1]
 
 
-def test_signals_to_all_processes_are_left_to_the_trainer_from_the_first_moment():
-    players = environment(num_workers=1).training_envs(PLAYERS, 3)
+def test_environment_processes_ignore_signals_from_their_start():
+    envs = environment(num_workers=1).training_envs(NUM_ENVS, 3)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        os.kill(players._processes[0].pid, number)  # at once: it is still starting
+        os.kill(envs._processes[0].pid, number)  # while it is still starting
 
-    assert players.reset().shape == (PLAYERS, 4)
+    assert envs.reset().shape == (NUM_ENVS, 4)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        os.kill(players._processes[0].pid, number)
-    assert players.reset().shape == (PLAYERS, 4)
-    players.close()
+        os.kill(envs._processes[0].pid, number)
+    assert envs.reset().shape == (NUM_ENVS, 4)
+    envs.close()
 
 
-def test_a_process_that_dies_is_told():
-    players = environment(num_workers=1).training_envs(PLAYERS, 3)
-    os.kill(players._processes[0].pid, signal.SIGKILL)
+def test_a_process_that_dies_is_reported_with_its_exit_code():
+    envs = environment(num_workers=1).training_envs(NUM_ENVS, 3)
+    os.kill(envs._processes[0].pid, signal.SIGKILL)
 
     with pytest.raises(
         DlpipeError, match=r"an environment process has ended unexpectedly \(exit code -9\).*dlpipe resume"
     ):
-        players.reset()
-    players.close()
+        envs.reset()
+    envs.close()

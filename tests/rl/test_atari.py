@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and no part of dlpipe[all]: dlpipe[atari]")
+pytest.importorskip(
+    "ale_py", reason="ale-py is not installed; it is GPL and not part of dlpipe[all]: install dlpipe[atari]"
+)
 
 from dlpipe.errors import InputError
 from dlpipe.testing import check_resume
@@ -38,20 +40,20 @@ def test_facts_are_those_of_the_literature():
     assert facts["time_limit"] == 27_000
 
 
-def test_a_game_follows_from_its_seed_whatever_was_played_before():
+def test_a_game_depends_on_its_seed_only():
     assert np.array_equal(played()[0], played()[0])
     assert not np.array_equal(played()[0], played(seed=4)[0])
     assert atari(screen_size=42).caveats() == []
 
 
-def test_sticky_actions_and_idle_frames_are_what_differs_between_seeds():
+def test_seeds_affect_sticky_actions_and_noop_frames_only():
     plain = {"repeat_action_probability": 0.0, "noop_max": 0}
 
     assert np.array_equal(played(**plain)[0], played(seed=4, **plain)[0])
     assert not np.array_equal(played(**plain | {"repeat_action_probability": 0.5})[0], played(**plain)[0])
 
 
-def test_what_is_on_one_of_the_last_two_frames_is_seen():
+def test_an_observation_is_the_maximum_of_the_last_two_frames():
     env = Atari("pong", 42, 4, 0.0, 0)
     env.reset(seed=0)
 
@@ -75,13 +77,13 @@ def test_rewards_are_clipped_in_training_only():
     assert max(rewards["judging"]) >= 5
 
 
-def test_an_unknown_game_is_told_with_what_was_meant():
+def test_an_unknown_game_is_reported_with_a_suggestion():
     with pytest.raises(InputError, match='game = "pongg": ale-py has no such ROM. Did you mean "pong"'):
         atari(game="pongg")
 
 
 @pytest.mark.parametrize("name", ["dqn_pong", pytest.param("ppo_pong", marks=pytest.mark.slow)])
-def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_path, name):
+def test_a_stopped_and_resumed_run_ends_as_an_uninterrupted_one(root, tmp_path, name):
     small = [
         "trainer.num_envs=2",
         "trainer.batch_size=4",

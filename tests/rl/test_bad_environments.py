@@ -1,4 +1,4 @@
-"""An environment that goes wrong in the middle of a run: a message that says where, and the checkpoint is kept."""
+"""Environments that fail during a run: the message says where, and the checkpoint is kept."""
 
 import pytest
 
@@ -108,7 +108,7 @@ def test_a_replay_larger_than_memory_leaves_no_run_next_slots(root, tmp_path):
     assert not list(tmp_path.glob("*/2*"))
 
 
-def test_a_mistaken_id_is_told_before_anything_is_made(root, tmp_path):
+def test_an_unknown_id_is_reported_before_the_run_starts(root, tmp_path):
     registry = load_plugins()
     pipeline = load_pipeline(root / "pipelines" / "dqn_cartpole.toml", registry, ["data.id=CartPoole-v1"])
 

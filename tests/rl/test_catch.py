@@ -6,33 +6,33 @@ from dlpipe_rl.catch import Catch, catch
 from dlpipe_rl.environments import Environments
 
 
-def played(actions, seed=0, rows=5, columns=7, drift=0.0):
+def play(actions, seed=0, rows=5, columns=7, drift=0.0):
     env = Catch(rows, columns, drift)
-    seen = [env.reset(seed=seed)[0]]
-    moves = [env.step(action) for action in actions]
-    return env, np.stack(seen + [move[0] for move in moves])[:, 0], moves
+    observed = [env.reset(seed=seed)[0]]
+    steps = [env.step(action) for action in actions]
+    return env, np.stack(observed + [step[0] for step in steps])[:, 0], steps
 
 
 def test_a_ball_falls_straight_and_the_paddle_moves():
-    _, boards, moves = played([0, 0, 1, 2])
+    _, boards, steps = play([0, 0, 1, 2])
     ball = int(boards[0, 0].argmax())
 
     assert [int(board[row].argmax()) for row, board in enumerate(boards[:-1])] == [ball] * 4
     assert [int(board[-1].argmax()) for board in boards[:-1]] == [3, 2, 1, 1]
     assert set(np.unique(boards)) == {0, 255}
-    assert [move[2] for move in moves] == [False, False, False, True]
+    assert [step[2] for step in steps] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_only_the_last_move_brings_something(seed):
-    env, _, moves = played([1, 1, 1, 1], seed)
+def test_only_the_last_step_has_a_reward(seed):
+    env, _, steps = play([1, 1, 1, 1], seed)
 
-    assert [move[1] for move in moves[:-1]] == [0, 0, 0]
-    assert moves[-1][1] == (1 if env._ball == env._paddle else -1)
+    assert [step[1] for step in steps[:-1]] == [0, 0, 0]
+    assert steps[-1][1] == (1 if env._ball == env._paddle else -1)
 
 
 def test_the_paddle_stays_on_the_board():
-    assert [int(board[-1].argmax()) for board in played([0] * 4, columns=3)[1][1:-1]] == [0, 0, 0]
+    assert [int(board[-1].argmax()) for board in play([0] * 4, columns=3)[1][1:-1]] == [0, 0, 0]
 
 
 def test_every_ball_can_be_caught():
@@ -48,20 +48,20 @@ def test_every_ball_can_be_caught():
 def test_a_ball_can_drift_and_turns_round_at_the_wall():
     env = Catch(40, 3, 1.0)
     env.reset(seed=0)
-    seen = [env._ball]
+    observed = [env._ball]
     for _ in range(38):
         env.step(1)
-        seen.append(env._ball)
+        observed.append(env._ball)
 
-    assert set(np.abs(np.diff(seen))) == {1}
-    assert set(seen) == {0, 1, 2}
+    assert set(np.abs(np.diff(observed))) == {1}
+    assert set(observed) == {0, 1, 2}
 
 
-def test_it_is_what_gymnasium_calls_an_environment():
+def test_catch_passes_the_environment_check_of_gymnasium():
     check_env(Catch(10, 10, 0.5, "rgb_array"), skip_render_check=False)
 
 
-def test_it_tells_its_facts():
+def test_catch_has_the_facts_of_its_board():
     data = catch(rows=6, columns=4)
 
     assert isinstance(data, Environments)

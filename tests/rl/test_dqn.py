@@ -38,13 +38,13 @@ def take(made, count):
     ],
     ids=["plain", "prioritised", "noisy", "catch"],
 )
-def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_path, name, options):
+def test_a_stopped_and_resumed_run_ends_as_an_uninterrupted_one(root, tmp_path, name, options):
     sizes = ["trainer.timesteps=120", "trainer.steps=12", "trainer.evaluate_every=6"]
 
     check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*SMALL, *sizes, *options], stops=(1, 7))
 
 
-def test_the_budget_is_counted_in_moves_of_all_players():
+def test_the_budget_counts_timesteps_of_all_environments():
     made = trainer(timesteps=50, num_envs=2, train_every=3)
 
     take(made, made.total_steps)
@@ -53,7 +53,7 @@ def test_the_budget_is_counted_in_moves_of_all_players():
     assert made.log_values()["timesteps"] == 50
 
 
-def test_nothing_is_updated_before_enough_moves_were_made():
+def test_the_first_step_fills_the_replay_buffer_before_its_update():
     made = trainer(num_envs=3)
 
     (first,) = take(made, 1)
@@ -62,7 +62,7 @@ def test_nothing_is_updated_before_enough_moves_were_made():
     assert first["loss"] >= 0
 
 
-def test_a_step_tells_what_ended_episodes_brought():
+def test_a_step_reports_return_and_length_of_ended_episodes():
     told = [
         metrics for metrics in take(trainer(epsilon_schedule="constant", epsilon_end=1.0), 60) if "return" in metrics
     ]
@@ -71,7 +71,7 @@ def test_a_step_tells_what_ended_episodes_brought():
     assert all(metrics["return"] >= 6 and metrics["length"] >= 3 for metrics in told)
 
 
-def test_epsilon_is_how_often_an_action_is_not_the_best_one():
+def test_epsilon_is_the_probability_of_a_random_action():
     made = trainer(epsilon_schedule="constant", epsilon_end=0.5)
     with torch.no_grad():
         made.model.layers[-1].bias.copy_(torch.tensor([100.0, 0.0]))
@@ -81,7 +81,7 @@ def test_epsilon_is_how_often_an_action_is_not_the_best_one():
     assert_close(actions.float().mean(), torch.tensor(0.25), atol=0.03, rtol=0)
 
 
-def test_every_action_of_a_corridor_gets_the_value_that_can_be_worked_out_by_hand():
+def test_the_action_values_of_a_corridor_match_those_calculated_by_hand():
     # With γ = 0.5: at place 2 it is best to stay for ever, 2 / (1 - 0.5) = 4, where going on brings 3 and the end.
     made = trainer(
         timesteps=2000, gamma=0.5, target_every=20, batch_size=32, optimizer={"use": "adam", "lr": 0.01}, loss="mse"
@@ -95,7 +95,7 @@ def test_every_action_of_a_corridor_gets_the_value_that_can_be_worked_out_by_han
 
 
 @pytest.mark.parametrize("extra", [{"priority_alpha": 0.6}, {"n_step": 3}, {"double": False}])
-def test_the_further_ideas_find_the_best_place_of_a_corridor_too(extra):
+def test_the_extensions_find_the_best_policy_of_a_corridor_too(extra):
     made = trainer(timesteps=5000, gamma=0.5, target_every=20, optimizer={"use": "adam", "lr": 0.01}, **extra)
 
     take(made, 1000)
@@ -103,7 +103,7 @@ def test_the_further_ideas_find_the_best_place_of_a_corridor_too(extra):
     assert made.model(torch.tensor([[0.0], [1.0], [2.0]])).argmax(1).tolist() == [1, 1, 0]
 
 
-def test_a_plain_step_takes_nothing_from_global_randomness():
+def test_a_step_does_not_use_the_global_random_generator():
     torch.manual_seed(5)
     made = trainer()
     before = torch.get_rng_state()
@@ -113,23 +113,23 @@ def test_a_plain_step_takes_nothing_from_global_randomness():
     assert torch.get_rng_state().equal(before)
 
 
-def test_continuous_actions_are_refused_with_what_to_take_instead():
+def test_continuous_actions_are_refused_with_an_alternative():
     with pytest.raises(InputError, match=r"Pendulum-v1 has continuous actions \(a Box of shape \(1,\)\).*rl.ppo"):
         trainer(environment(id="Pendulum-v1"))
     with pytest.raises(InputError, match=r"one output per action.*continuous actions.*rl.actor_critic"):
         QNetwork((3,), 0)
 
 
-def test_a_replay_that_fits_nowhere_is_refused():
+def test_a_replay_buffer_larger_than_the_disk_is_refused():
     with pytest.raises(InputError, match="lower replay_size = 1,000,000,000,000"):
         trainer(replay_size=10**12)
 
 
-def test_what_the_replay_takes_is_told():
+def test_the_size_of_the_replay_buffer_is_a_note():
     assert trainer().notes == ["replay of 100,001 frames: 400 kB in memory"]
 
 
-def test_a_schedule_that_waits_for_plateaus_is_told_of_evaluations_only():
+def test_a_plateau_schedule_reacts_to_scores_only():
     made = trainer(
         schedule={"use": "reduce_on_plateau", "patience": 0, "factor": 0.5}, optimizer={"use": "sgd", "lr": 0.1}
     )

@@ -9,7 +9,7 @@ from dlpipe_rl import frame_storage
 from dlpipe_rl.frame_storage import FrameStorage, size
 
 
-def test_room_on_the_disk_is_used_like_memory_and_leaves_no_file(tmp_path, monkeypatch):
+def test_storage_on_the_disk_is_used_like_memory_and_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     room = FrameStorage((5, 3), torch.uint8, "disk", "")
 
@@ -28,7 +28,7 @@ def test_what_does_not_fit_into_memory_goes_to_the_disk(monkeypatch):
     assert FrameStorage((700,), torch.uint8, "auto", "").description == "700 bytes in memory"
 
 
-def test_memory_that_is_asked_for_and_not_there_is_refused_with_numbers(monkeypatch):
+def test_more_than_the_free_memory_is_refused_with_both_sizes(monkeypatch):
     monkeypatch.setattr(frame_storage, "free_memory", lambda: 1000)
 
     with pytest.raises(InputError, match=r"^3.6 kB are needed, and 1 kB of memory are free; buy some"):
@@ -44,5 +44,5 @@ def test_a_disk_that_is_too_small_is_refused(monkeypatch):
     ("nbytes", "words"),
     [(7, "7 bytes"), (1000, "1 kB"), (7_056_000_000, "7.06 GB"), (0, "0 bytes"), (3e12, "3e+03 GB")],
 )
-def test_sizes_are_told_in_words(nbytes, words):
+def test_sizes_are_formatted_with_their_unit(nbytes, words):
     assert size(nbytes) == words

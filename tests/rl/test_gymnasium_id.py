@@ -23,21 +23,21 @@ def test_facts_are_those_of_the_environment():
     ("id", "shape"),
     [("FrozenLake-v1", (16,)), ("Blackjack-v1", (45,)), ("Pendulum-v1", (3,)), ("MountainCar-v0", (2,))],
 )
-def test_whatever_is_observed_becomes_a_box_of_numbers(id, shape):
+def test_every_observation_space_becomes_a_box(id, shape):
     assert facts(id=id)["obs_shape"] == shape
     data = environment(id=id)
-    player = data.single_env(3)
-    assert player.reset().shape == (1, *shape)
+    env = data.single_env(3)
+    assert env.reset().shape == (1, *shape)
     assert data.caveats() == []
 
 
-def test_continuous_actions_have_a_shape_and_no_number():
+def test_continuous_actions_have_a_shape_and_num_actions_0():
     found = facts(id="Pendulum-v1")
 
     assert (found["num_actions"], found["action_shape"]) == (0, (1,))
 
 
-def test_episodes_can_be_cut_off_earlier_and_frames_stacked():
+def test_episodes_can_be_truncated_earlier_and_frames_stacked():
     found = facts(max_episode_steps=7, frame_stack=3)
 
     assert (found["time_limit"], found["obs_shape"]) == (7, (12,))
@@ -49,7 +49,7 @@ def test_arguments_reach_the_environment():
     assert env.unwrapped._sutton_barto_reward
 
 
-def test_wrappers_are_put_on_from_the_innermost():
+def test_wrappers_are_applied_from_the_innermost():
     env = environment(
         id="Pendulum-v1",
         wrappers=[{"use": "clip_reward", "min_reward": -1, "max_reward": 0}, "time_aware_observation"],
@@ -78,19 +78,19 @@ def test_every_wrapper_that_is_offered_is_one():
         ({"wrappers": ["normalize_observation"]}, r"state beyond an episode are not supported"),
     ],
 )
-def test_a_mistake_is_told_with_what_was_meant(options, message):
+def test_a_mistake_is_reported_with_a_suggestion(options, message):
     with pytest.raises(InputError, match=message):
         environment(**options)
 
 
-def test_an_environment_that_cannot_be_made_says_why():
+def test_an_environment_that_cannot_be_created_is_reported_with_the_reason():
     with pytest.raises(
         InputError, match=r'id = "CartPole-v1": the environment could not be created: TypeError: .*speed'
     ):
         environment(arguments={"speed": 3}).make()
 
 
-def test_actions_of_several_parts_are_refused():
+def test_multi_discrete_actions_are_refused():
     gym.register("Many-v0", lambda render_mode=None: Many())
 
     with pytest.raises(
@@ -104,7 +104,7 @@ class Many(gym.Env):
     action_space = gym.spaces.MultiDiscrete([2, 3])
 
 
-def test_the_fingerprint_tells_all_that_decides_what_happens():
+def test_the_fingerprint_contains_everything_that_affects_the_environment():
     assert environment().fingerprint() == f"CartPole-v1(), 1 frames, gymnasium {gym.__version__}"
     assert "max_episode_steps=9" in environment(max_episode_steps=9).fingerprint()
     assert "'use': 'clip_reward'" in environment(wrappers=[{"use": "clip_reward", "min_reward": 0}]).fingerprint()

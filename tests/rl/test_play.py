@@ -17,30 +17,30 @@ from .test_returns import Chooser, Follower
 
 
 def test_an_episode_is_played_timestep_by_timestep():
-    told = list(play(Follower(), catch(), CPU, every=4))
+    answers = list(play(Follower(), catch(), CPU, every=4))
 
-    assert [answer.get("timestep") for answer in told] == [0, 4, 8, 9, None]
-    assert all("picture" in answer for answer in told[:-1])
-    assert (told[-1]["return"], told[-1]["length"], told[-1]["seed"]) == (1, 9, 20_000)
+    assert [answer.get("timestep") for answer in answers] == [0, 4, 8, 9, None]
+    assert all("picture" in answer for answer in answers[:-1])
+    assert (answers[-1]["return"], answers[-1]["length"], answers[-1]["seed"]) == (1, 9, 20_000)
 
 
-def test_what_cannot_be_drawn_is_told_in_numbers():
-    told = list(play(Chooser(1), corridor(length=2), CPU, every=1))
+def test_an_environment_that_cannot_be_rendered_is_shown_in_numbers():
+    answers = list(play(Chooser(1), corridor(length=2), CPU, every=1))
 
-    assert told[0] == {"timestep": 0, "action": 1, "reward": 1.0, "value": 2.0}
-    assert told[-1]["return"] == 3
+    assert answers[0] == {"timestep": 0, "action": 1, "reward": 1.0, "value": 2.0}
+    assert answers[-1]["return"] == 3
 
 
 def test_episodes_are_written_as_gifs(tmp_path):
-    told = list(play(Follower(), catch(), CPU, episodes=2, output=tmp_path / "ball.gif"))
+    answers = list(play(Follower(), catch(), CPU, episodes=2, output=tmp_path / "ball.gif"))
 
-    assert [answer["file"] for answer in told] == [str(tmp_path / name) for name in ("ball.gif", "ball-2.gif")]
+    assert [answer["file"] for answer in answers] == [str(tmp_path / name) for name in ("ball.gif", "ball-2.gif")]
     with Image.open(tmp_path / "ball.gif") as gif:
         assert gif.n_frames == 10
         assert gif.size == (130, 130)
 
 
-def test_a_gif_that_cannot_be_made_is_told(tmp_path):
+def test_a_gif_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(InputError, match="Corridor cannot be rendered.*leave out --output"):
         list(play(Chooser(1), corridor(), CPU, output=tmp_path / "corridor.gif"))
     with pytest.raises(InputError, match=r"--output .*nowhere.*the file cannot be written: No such file"):

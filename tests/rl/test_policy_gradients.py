@@ -66,7 +66,7 @@ def estimates(baseline, pulls=1, count=4000):
     return torch.stack(found)
 
 
-def test_the_gradient_is_right_on_average_with_a_baseline_and_without():
+def test_the_gradient_is_unbiased_with_and_without_a_baseline():
     value = float((LOGITS.softmax(0) * ARMS).sum())
     plain, with_baseline = estimates(0.0), estimates(value)
 
@@ -75,13 +75,13 @@ def test_the_gradient_is_right_on_average_with_a_baseline_and_without():
         assert ((found.mean(0) - exact_gradient()).abs() < 4 * error).all()
 
 
-def test_a_baseline_makes_the_gradient_vary_less():
+def test_a_baseline_reduces_the_variance_of_the_gradient():
     value = float((LOGITS.softmax(0) * ARMS).sum())
 
     assert estimates(value).var(0).sum() < 0.5 * estimates(0.0).var(0).sum()
 
 
-def test_the_parts_of_the_loss_are_weighed():
+def test_the_terms_of_the_loss_are_weighted():
     model = Bandit(value=1.0)
     loss = PolicyLoss(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU, 0.5, 0.2, None)
     actions = torch.tensor([0, 1])
@@ -89,14 +89,14 @@ def test_the_parts_of_the_loss_are_weighed():
         torch.zeros(2, 1), actions, torch.zeros(2), torch.tensor([2.0, -1.0]), torch.tensor([3.0, 1.0])
     )
 
-    told = PolicyGradient(loss, normalize_advantages=False)(batch, torch.Generator())
+    metrics = PolicyGradient(loss, normalize_advantages=False)(batch, torch.Generator())
 
     logs = LOGITS.log_softmax(0)
     entropy = -(logs.exp() * logs).sum()
     policy = -(2 * logs[0] - logs[1]) / 2
-    assert_close(told["entropy"], entropy)
-    assert_close(told["value_loss"], torch.tensor(2.0))
-    assert_close(told["loss"], policy + 0.5 * 2 - 0.2 * entropy)
+    assert_close(metrics["entropy"], entropy)
+    assert_close(metrics["value_loss"], torch.tensor(2.0))
+    assert_close(metrics["loss"], policy + 0.5 * 2 - 0.2 * entropy)
 
 
 def test_advantages_can_be_normalised():
@@ -107,7 +107,7 @@ def test_advantages_can_be_normalised():
     assert not normalized(torch.tensor([5.0])).any()
 
 
-def test_far_from_the_old_policy_there_is_no_gradient():
+def test_ratios_outside_the_clip_range_get_no_gradient():
     ratios = torch.tensor([0.5, 0.7, 1.1, 1.5, 1.5, 0.5], requires_grad=True)
     advantages = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
 
@@ -135,12 +135,12 @@ def test_ppos_first_update_is_the_plain_gradient_of_normalised_advantages():
     assert_close(found[0], found[1])
 
 
-def test_every_move_is_seen_once_in_each_pass():
-    seen = []
+def test_every_transition_is_used_once_per_epoch():
+    used = []
 
     class Watching(PolicyLoss):
         def evaluate_actions(self, batch):
-            seen.append(batch.returns)
+            used.append(batch.returns)
             return super().evaluate_actions(batch)
 
     model = Bandit(value=0.0)
@@ -150,10 +150,10 @@ def test_every_move_is_seen_once_in_each_pass():
 
     ClippedUpdate(loss, update_epochs=2, batch_size=3, clip_range=0.2)(batch, torch.Generator().manual_seed(0))
 
-    assert [len(part) for part in seen] == [3, 3, 1] * 2
-    for half in (seen[:3], seen[3:]):
+    assert [len(part) for part in used] == [3, 3, 1] * 2
+    for half in (used[:3], used[3:]):
         assert torch.cat(half).sort().values.equal(numbers)
-    assert not seen[0].equal(seen[3])
+    assert not used[0].equal(used[3])
 
 
 def trained(make, steps, model=None, data=None, **options):
@@ -175,23 +175,23 @@ def trained(make, steps, model=None, data=None, **options):
     ],
     ids=["reinforce", "a2c", "ppo"],
 )
-def test_each_finds_that_it_is_best_to_wait_before_the_end_of_the_corridor(make, steps, options):
-    # Nine timesteps at place 2 bring 18 before the episode is cut off, where going on at once brings 6 in all.
-    made, told = trained(make, steps, gamma=0.95, **options)
+def test_each_trainer_learns_to_wait_before_the_end_of_the_corridor(make, steps, options):
+    # Nine timesteps at place 2 bring 18 before the episode is truncated; going on at once brings 6 in total.
+    made, metrics = trained(make, steps, gamma=0.95, **options)
 
     logits, _ = made.model(torch.tensor([[0.0], [1.0], [2.0]]))
     assert logits.argmax(1).tolist() == [1, 1, 0]
-    assert torch.stack([numbers["return"] for numbers in told[-5:] if "return" in numbers]).mean() > 14
+    assert torch.stack([numbers["return"] for numbers in metrics[-5:] if "return" in numbers]).mean() > 14
 
 
-def test_numbers_as_actions_are_learned_too():
-    made, told = trained(ppo, 3, data=environment(id="Pendulum-v1"), rollout_steps=20, batch_size=40)
+def test_continuous_actions_are_learned_too():
+    made, metrics = trained(ppo, 3, data=environment(id="Pendulum-v1"), rollout_steps=20, batch_size=40)
 
-    assert all(numbers["loss"].isfinite() for numbers in told)
+    assert all(numbers["loss"].isfinite() for numbers in metrics)
     assert made.model.predict(made.model(torch.zeros(2, 3))).shape == (2, 1)
 
 
-def test_the_budget_is_counted_in_moves_of_all_players():
+def test_the_budget_counts_timesteps_of_all_environments():
     made, _ = trained(a2c, 7, timesteps=100, num_envs=4, rollout_steps=4)
 
     assert made.total_steps == 7
@@ -213,7 +213,7 @@ def test_the_budget_is_counted_in_moves_of_all_players():
     ],
     ids=["ppo", "reinforce", "a2c"],
 )
-def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been(root, tmp_path, name, options):
+def test_a_stopped_and_resumed_run_ends_as_an_uninterrupted_one(root, tmp_path, name, options):
     sizes = ["evaluators.play.episodes=3", "trainer.evaluate_every=4", "model.hidden=[5]"]
 
     check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*options, *sizes], stops=(1, 5))
@@ -226,12 +226,12 @@ def policy(data):
 def test_reinforce_works_without_a_baseline():
     data = corridor(length=3, cut=12)
 
-    _, told = trained(reinforce, 2, policy(data), data, baseline="none")
+    _, metrics = trained(reinforce, 2, policy(data), data, baseline="none")
 
-    assert "value_loss" not in told[0]
+    assert "value_loss" not in metrics[0]
 
 
-def test_a_model_that_does_not_fit_is_refused_with_one_that_does():
+def test_an_unsuitable_model_is_refused_with_an_alternative():
     data = corridor(length=3, cut=12)
     with pytest.raises(
         InputError, match=r'baseline = "value" does not fit the model PolicyNetwork; take rl.actor_critic'

@@ -10,7 +10,7 @@ def drawn(priorities, count=20_000, beta=1.0):
     return torch.from_numpy(slots), weights
 
 
-def test_slots_are_drawn_in_proportion_to_their_priorities():
+def test_slots_are_sampled_in_proportion_to_their_priorities():
     priorities = Priorities(5, 1.0)
     priorities.set(np.array([0, 1, 3]), np.array([1.0, 3.0, 6.0]))
 
@@ -20,7 +20,7 @@ def test_slots_are_drawn_in_proportion_to_their_priorities():
     assert not shares[[2, 4]].any()
 
 
-def test_weights_undo_that_some_are_drawn_more_often():
+def test_importance_weights_correct_the_sampling_frequency():
     priorities = Priorities(5, 1.0)
     priorities.set(np.array([0, 3]), np.array([1.0, 4.0]))
 
@@ -32,7 +32,7 @@ def test_weights_undo_that_some_are_drawn_more_often():
     assert_close(half[slots == 3].mean(), torch.tensor(0.5))
 
 
-def test_errors_become_priorities_by_their_power():
+def test_priorities_are_powers_of_the_errors():
     priorities = Priorities(6, 0.5)
 
     priorities.update(np.array([1, 2]), torch.tensor([4.0, 0.0]))
@@ -40,7 +40,7 @@ def test_errors_become_priorities_by_their_power():
     assert_close(priorities.state_dict()["leaves"][[1, 2]], torch.tensor([2.0, FLOOR**0.5]).double(), rtol=1e-4, atol=0)
 
 
-def test_a_new_move_comes_as_often_as_the_worst_one_and_a_lost_one_never():
+def test_new_transitions_get_the_highest_priority_and_overwritten_ones_0():
     priorities = Priorities(6, 1.0)
     priorities.update(np.array([0]), torch.tensor([5.0]))
 
@@ -51,7 +51,7 @@ def test_a_new_move_comes_as_often_as_the_worst_one_and_a_lost_one_never():
     assert_close(leaves, torch.tensor([0, 5 + FLOOR, 0, 5 + FLOOR, 0, 0]).double())
 
 
-def test_the_sums_follow_from_the_leaves_whatever_happened_before():
+def test_the_sums_depend_on_the_leaves_only():
     random = np.random.default_rng(0)
     walked, restored = Priorities(100, 1.0), Priorities(100, 1.0)
     for _ in range(300):

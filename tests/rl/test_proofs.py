@@ -21,7 +21,7 @@ def scores(path, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["reinforce_cartpole", "a2c_cartpole", "ppo_cartpole", "dqn_cartpole"])
-def test_a_pole_is_balanced(root, tmp_path, name):
+def test_cartpole_is_solved(root, tmp_path, name):
     # Five seeds each: docs/rl.
     best, last = scores(root / "pipelines" / f"{name}.toml", tmp_path)
 
@@ -30,7 +30,7 @@ def test_a_pole_is_balanced(root, tmp_path, name):
     assert best["test/play/random_return_mean"] < 50
 
 
-def test_a_ball_is_caught_by_looking_at_pixels(root, tmp_path):
+def test_catch_is_solved_from_pixels(root, tmp_path):
     best, last = scores(root / "pipelines" / "dqn_catch.toml", tmp_path)
 
     assert best["test/play/success"] >= 0.99

@@ -21,7 +21,7 @@ class Table(nn.Module):
         return self.values[obs.squeeze(1).long()]
 
 
-def moves():
+def transitions():
     """Place 0, action 1, reward 2, to place 1; and place 1, action 0, reward 3, to place 2, where the episode ended."""
     return Transitions(
         np.arange(2),
@@ -39,10 +39,10 @@ def learning(values=((0.0, 0.0), (4.0, 6.0), (100.0, 100.0)), lr=0.1, **options)
     return model, QLearning(model, torch.optim.SGD(model.parameters(), lr=lr), CPU, **defaults | options)
 
 
-def test_a_target_is_the_rewards_and_the_discounted_best_value_behind_them():
+def test_a_target_is_the_return_plus_the_discounted_best_next_value():
     _, updating = learning()
 
-    assert_close(updating.targets(moves()), torch.tensor([2 + 0.5 * 6, 3.0]))
+    assert_close(updating.targets(transitions()), torch.tensor([2 + 0.5 * 6, 3.0]))
 
 
 def test_double_takes_the_value_of_the_action_that_the_online_network_prefers():
@@ -50,27 +50,27 @@ def test_double_takes_the_value_of_the_action_that_the_online_network_prefers():
     with torch.no_grad():
         model.values[1] = torch.tensor([9.0, 1.0])  # the target network still has 4 and 6
 
-    assert_close(updating.targets(moves()), torch.tensor([2 + 0.5 * 4, 3.0]))
+    assert_close(updating.targets(transitions()), torch.tensor([2 + 0.5 * 4, 3.0]))
 
 
-def test_an_update_moves_the_values_that_were_chosen_and_no_others():
+def test_an_update_changes_only_the_values_of_the_actions_taken():
     model, updating = learning()
 
-    loss, errors = updating.update_weighted(moves(), torch.ones(2))
+    loss, errors = updating.update_weighted(transitions(), torch.ones(2))
 
     assert_close(loss, torch.tensor(((5 - 0) ** 2 + (3 - 4) ** 2) / 2))
     assert_close(errors, torch.tensor([5.0, 1.0]))
     assert_close(model.values.detach(), torch.tensor([[0, 0.1 * 5], [4 - 0.1 * 1, 6], [100, 100]]))
 
 
-def test_huber_is_half_the_square_below_1_and_grows_like_the_error_beyond():
-    loss = learning(loss="huber")[1].update(moves())
+def test_huber_is_quadratic_below_1_and_linear_above():
+    loss = learning(loss="huber")[1].update(transitions())
 
     assert_close(loss, torch.tensor(((5 - 0.5) + 0.5) / 2))
 
 
-def test_weights_of_moves_count_in_the_loss():
-    loss, _ = learning()[1].update_weighted(moves(), torch.tensor([0.0, 1.0]))
+def test_transitions_are_weighted_in_the_loss():
+    loss, _ = learning()[1].update_weighted(transitions(), torch.tensor([0.0, 1.0]))
 
     assert_close(loss, torch.tensor(1 / 2))
 
@@ -78,35 +78,35 @@ def test_weights_of_moves_count_in_the_loss():
 def test_the_target_network_is_a_copy_after_every_second_update():
     model, updating = learning()
 
-    updating.update(moves())
+    updating.update(transitions())
     assert not updating._target.values.equal(model.values)
-    updating.update(moves())
+    updating.update(transitions())
     assert updating._target.values.equal(model.values)
 
 
-def test_the_target_network_can_follow_slowly():
+def test_the_target_network_can_be_updated_slowly():
     model, updating = learning(target_every=1, tau=0.25)
     first = model.values.detach().clone()
 
-    updating.update(moves())
+    updating.update(transitions())
 
     assert_close(updating._target.values, first + 0.25 * (model.values.detach() - first))
 
 
-def test_gradients_are_clipped_where_asked_for():
+def test_the_gradient_norm_is_clipped():
     model, updating = learning(max_grad_norm=1e-3, lr=1.0)
     before = model.values.detach().clone()
 
-    updating.update(moves())
+    updating.update(transitions())
 
     assert_close((model.values.detach() - before).norm(), torch.tensor(1e-3), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("cut", [False, True])
-def test_two_states_have_the_values_that_can_be_worked_out_by_hand(cut):
+@pytest.mark.parametrize("truncated", [False, True])
+def test_two_states_have_the_values_calculated_by_hand(truncated):
     """Place 0 leads to place 1 for 1, and place 1 back to itself for 2, until the episode ends there.
 
-    With γ = 0.5: if the end is termination, place 1 is worth 2 and place 0 1 + 0.5 · 2 = 2. If it is only cut off,
+    With γ = 0.5: if the episode terminates, place 1 is worth 2 and place 0 1 + 0.5 · 2 = 2. If it is truncated,
     place 1 is worth 2 / (1 − 0.5) = 4 and place 0 1 + 0.5 · 4 = 3.
     """
     chain = Transitions(
@@ -114,7 +114,7 @@ def test_two_states_have_the_values_that_can_be_worked_out_by_hand(cut):
         torch.tensor([[0.0], [1.0]]),
         torch.tensor([0, 0]),
         torch.tensor([1.0, 2.0]),
-        torch.tensor([0.5, 0.5 if cut else 0.0]),
+        torch.tensor([0.5, 0.5 if truncated else 0.0]),
         torch.tensor([[1.0], [1.0]]),
     )
     model = Table([[0.0], [0.0]])
@@ -132,4 +132,4 @@ def test_two_states_have_the_values_that_can_be_worked_out_by_hand(cut):
     for _ in range(100):
         updating.update(chain)
 
-    assert_close(model.values.detach(), torch.tensor([[3.0], [4.0]] if cut else [[2.0], [2.0]]))
+    assert_close(model.values.detach(), torch.tensor([[3.0], [4.0]] if truncated else [[2.0], [2.0]]))

@@ -29,7 +29,7 @@ def test_every_observation_gets_one_value_per_action(shape, options):
     assert model.value(values).equal(values.max(1).values)
 
 
-def test_images_of_atari_go_through_the_layers_of_the_paper():
+def test_atari_images_use_the_layers_of_the_paper():
     layers = [
         layer for layer in tiny((4, 84, 84), hidden=(512,)).modules() if isinstance(layer, (nn.Conv2d, nn.Linear))
     ]
@@ -44,21 +44,21 @@ def test_images_of_atari_go_through_the_layers_of_the_paper():
     assert [layer.stride for layer in layers[:3]] == [(4, 4), (2, 2), (1, 1)]
 
 
-def test_bytes_are_numbers_from_0_to_1():
+def test_bytes_are_scaled_to_0_to_1():
     model = tiny((2, 9, 11))
     bytes_ = (some_obs(2, 9, 11) * 255).to(torch.uint8)
 
     assert_close(model(bytes_), model(bytes_.float() / 255))
 
 
-def test_an_observation_is_valued_alike_in_every_batch():
+def test_the_values_of_an_observation_do_not_depend_on_the_batch():
     model = tiny(dueling=True)
     obs = some_obs(5)
 
     assert_close(model(obs)[1:3], model(obs[1:3]))
 
 
-def test_it_is_the_net_of_the_formula():
+def test_the_network_matches_its_formula():
     model = tiny()
     first, second, last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     obs = some_obs(5)
@@ -76,7 +76,7 @@ def test_dueling_advantages_have_a_mean_of_zero():
     assert_close(model(obs).mean(1, keepdim=True), model.layers[-1].state_value(model.layers[:-1](obs)))
 
 
-def test_noise_is_new_in_every_pass_and_absent_when_judged():
+def test_noise_is_renewed_in_every_pass_and_absent_in_evaluation_mode():
     model = tiny(noisy=True)
     obs = some_obs(5)
 
@@ -103,13 +103,13 @@ def test_a_noisy_layer_is_linear_with_noise_in_proportion_to_sigma():
     assert_close(layer.weight_sigma, torch.full((30, 40), 2 * 0.5 / 40**0.5))
 
 
-def test_values_are_learned_by_heart():
+def test_one_batch_of_values_is_memorised():
     model = tiny(hidden=(30,))
-    obs, wanted = some_obs(5), torch.tensor([[1.0, 2, 3], [3, 1, 2], [0, 0, 1], [2, 0, 2]])
+    obs, targets = some_obs(5), torch.tensor([[1.0, 2, 3], [3, 1, 2], [0, 0, 1], [2, 0, 2]])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
     for _ in range(300):
-        loss = F.mse_loss(model(obs), wanted)
+        loss = F.mse_loss(model(obs), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

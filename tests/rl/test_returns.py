@@ -15,7 +15,7 @@ from .conftest import CPU, corridor
 
 
 class Chooser(nn.Module):
-    """Always prefers one action, and values it at 2."""
+    """Always prefers one action, with value 2."""
 
     def __init__(self, action):
         super().__init__()
@@ -29,7 +29,7 @@ class Chooser(nn.Module):
 
 
 class Follower(nn.Module):
-    """Catches the ball always: it moves under it. Has no values."""
+    """Always catches the ball; has no values."""
 
     def forward(self, obs):
         ball = obs[:, 0, :-1].amax(1).argmax(1)
@@ -57,7 +57,7 @@ def test_statistics_are_those_of_whole_episodes():
     assert "success" not in metrics
 
 
-def test_values_are_compared_with_what_followed():
+def test_values_are_compared_with_actual_returns():
     _, metrics = judged(corridor(length=2), Chooser(1), episodes=3, gamma=0.5)
 
     # Rewards 1 and 2: worth 1 + 0.5 · 2 = 2, then 2; 2 are expected at both.
@@ -74,13 +74,13 @@ def test_success_is_the_share_of_episodes_that_reach_the_threshold():
     assert "overestimation" not in metrics
 
 
-def test_the_same_model_is_judged_alike_every_time():
+def test_evaluating_twice_gives_the_same_metrics():
     data = environment()
 
     assert judged(data, Chooser(0), episodes=4)[1] == judged(data, Chooser(0), episodes=4)[1]
 
 
-def test_each_split_has_episodes_of_its_own():
+def test_each_split_has_its_own_episodes():
     evaluator, first = judged(environment(), Chooser(0), episodes=5)
 
     second = evaluator.evaluate(Chooser(0), Examples(environment(), "test", CPU))
@@ -122,12 +122,12 @@ def test_a_sample_is_named_by_its_step(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["step-00001200.gif"]
 
 
-def test_an_environment_that_cannot_be_drawn_is_judged_without_pictures_of_it(tmp_path):
+def test_an_environment_that_cannot_be_rendered_is_evaluated_without_a_gif(tmp_path):
     judged(corridor(), Chooser(1), "test", episodes=2)[0].write(tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["returns.csv", "returns.png", "values.png"]
 
 
-def test_data_that_is_no_environment_is_refused():
+def test_data_other_than_an_environment_is_refused():
     with pytest.raises(InputError, match="rl.returns needs an environment, and the data is object"):
         Returns(None).evaluate(Chooser(0), Examples(object(), "dev", CPU))

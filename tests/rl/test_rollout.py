@@ -9,7 +9,7 @@ from .conftest import CPU, corridor
 
 
 class Walker(nn.Module):
-    """Goes on always, and values place p at 10 p."""
+    """Always takes action 1, and values place p at 10 p."""
 
     def __init__(self):
         super().__init__()
@@ -23,17 +23,17 @@ class Walker(nn.Module):
 
 
 class Waverer(Walker):
-    """Goes on or stays, just as it happens."""
+    """Takes either action with probability 0.5."""
 
     def forward(self, obs):
         return torch.zeros(len(obs), 2), 10 * obs.squeeze(1)
 
 
-def collector(model=None, players=1, seed=0, **options):
-    return RolloutCollector(model or Walker(), corridor(**options).training_envs(players, 0), CPU, seed)
+def collector(model=None, num_envs=1, seed=0, **options):
+    return RolloutCollector(model or Walker(), corridor(**options).training_envs(num_envs, 0), CPU, seed)
 
 
-def test_moves_are_told_with_what_was_expected_before_and_after():
+def test_a_rollout_has_the_values_before_and_after_each_step():
     made = collector(length=9).collect_steps(3)
 
     assert made.obs.flatten().tolist() == [0, 1, 2]
@@ -46,45 +46,45 @@ def test_moves_are_told_with_what_was_expected_before_and_after():
     assert made.episodes == ()
 
 
-def test_behind_an_end_nothing_is_expected_and_behind_a_cut_what_was_seen_last():
-    ended, cut = collector(length=2).collect_steps(3), collector(length=9, cut=2).collect_steps(3)
+def test_the_next_value_is_0_after_termination_and_of_the_final_observation_after_truncation():
+    terminated, truncated = collector(length=2).collect_steps(3), collector(length=9, cut=2).collect_steps(3)
 
-    assert ended.next_values.flatten().tolist() == [10, 0, 10]
-    assert cut.next_values.flatten().tolist() == [10, 20, 10]
-    assert ended.dones.flatten().tolist() == cut.dones.flatten().tolist() == [False, True, False]
-    assert [episode.total for episode in (*ended.episodes, *cut.episodes)] == [3, 3]
-
-
-def test_playing_goes_on_where_it_was():
-    playing = collector(length=9)
-
-    playing.collect_steps(2)
-
-    assert playing.collect_steps(2).obs.flatten().tolist() == [2, 3]
-    assert playing.timestep == 4
+    assert terminated.next_values.flatten().tolist() == [10, 0, 10]
+    assert truncated.next_values.flatten().tolist() == [10, 20, 10]
+    assert terminated.dones.flatten().tolist() == truncated.dones.flatten().tolist() == [False, True, False]
+    assert [episode.total for episode in (*terminated.episodes, *truncated.episodes)] == [3, 3]
 
 
-def test_whole_episodes_are_played_and_only_the_first_of_each_player_is_used():
-    made = collector(Waverer(), players=5, seed=1, length=3).collect_episodes()
+def test_a_rollout_continues_the_current_episodes():
+    collecting = collector(length=9)
+
+    collecting.collect_steps(2)
+
+    assert collecting.collect_steps(2).obs.flatten().tolist() == [2, 3]
+    assert collecting.timestep == 4
+
+
+def test_only_the_first_episode_of_each_environment_is_unmasked():
+    made = collector(Waverer(), num_envs=5, seed=1, length=3).collect_episodes()
 
     lengths = made.mask.sum(0)
     assert len(set(lengths.tolist())) > 1
     assert len(made.episodes) == 5
     assert sorted(episode.length for episode in made.episodes) == sorted(lengths.tolist())
-    for player, length in enumerate(lengths):
-        assert made.dones[length - 1, player]
-        assert not made.dones[: length - 1, player].any()
+    for index, length in enumerate(lengths):
+        assert made.dones[length - 1, index]
+        assert not made.dones[: length - 1, index].any()
 
 
-def test_whole_episodes_begin_anew_each_time():
-    playing = collector(Waverer(), players=2, length=3)
+def test_collecting_episodes_resets_the_environments():
+    collecting = collector(Waverer(), num_envs=2, length=3)
 
-    assert not playing.collect_episodes().obs[0].any()
-    assert not playing.collect_episodes().obs[0].any()
+    assert not collecting.collect_episodes().obs[0].any()
+    assert not collecting.collect_episodes().obs[0].any()
 
 
-def test_a_restored_collector_goes_on_alike():
-    first, second = (collector(Waverer(), players=3, length=5, cut=9) for _ in range(2))
+def test_a_restored_collector_collects_the_same_steps():
+    first, second = (collector(Waverer(), num_envs=3, length=5, cut=9) for _ in range(2))
     first.collect_steps(7)
 
     second.load_state_dict(first.state_dict())
@@ -95,7 +95,7 @@ def test_a_restored_collector_goes_on_alike():
     assert first.timestep == second.timestep
 
 
-def test_a_model_without_values_expects_nothing():
+def test_a_model_without_values_gives_zeros():
     class Policy(nn.Module):
         def __init__(self):
             super().__init__()

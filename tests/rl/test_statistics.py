@@ -12,7 +12,7 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end():
     assert interquartile_mean(np.stack([values, values + 1])).tolist() == [3.5, 4.5]
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+def test_the_interval_covers_the_true_mean_as_often_as_claimed():
     random = np.random.default_rng(0)
     held = []
     for _ in range(200):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.compute import Compute, derived_seed
+from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
 from dlpipe.protocols import Goal
@@ -28,7 +28,7 @@ from dlpipe_rl.episode_metrics import episode_means
 from dlpipe_rl.exploration import EpsilonSchedule
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
-from dlpipe_rl.randomness import generator, restore, state_of
+from dlpipe_rl.randomness import generator, restore, state_of, torch_generator
 from dlpipe_rl.replay_buffer import ReplayBuffer
 
 
@@ -64,6 +64,9 @@ class DQN:
         schedule: a torch learning rate schedule name, with its parameters; it counts steps.
         max_grad_norm: maximum norm of the gradient of all parameters.
     """
+
+    _timestep = 0
+    _obs: Array | None = None  # the current observations; None before the first step
 
     def __init__(
         self,
@@ -103,29 +106,18 @@ class DQN:
         self._timesteps, self._importance_beta = timesteps, importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
         self._envs = data.training_envs(num_envs, seed)
-        self.caveats = data.caveats()
         self._replay = _replay_buffer(data, compute, replay_size, num_envs, replay_storage, n_step, gamma)
-        self.notes = [self._replay.description]
+        self.caveats, self.notes = data.caveats(), [self._replay.description]
         self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
+        built = build_optimizer(model.parameters(), optimizer)
         self._learning = QLearning(
-            model,
-            build_optimizer(model.parameters(), optimizer),
-            compute,
-            double=double,
-            loss=loss,
-            target_every=target_every,
-            tau=tau,
-            max_grad_norm=max_grad_norm,
+            model, built, compute, max_grad_norm, double=double, loss=loss, target_every=target_every, tau=tau
         )
         self.total_steps = self._total_steps(timesteps)
-        total = budget.total_steps(None, self.total_steps)
-        self._schedule = LearningRateSchedule(self._learning.optimizer, schedule, total_steps=total)
+        self._schedule = LearningRateSchedule(built, schedule, total_steps=budget.total_steps(None, self.total_steps))
         decay = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
         self._epsilon = EpsilonSchedule(epsilon_start, epsilon_end, decay, epsilon_schedule)
-        self._exploration_rng = generator(seed, "dqn")
-        self._replay_rng = torch.Generator().manual_seed(derived_seed(seed, "replay"))
-        self._timestep = 0
-        self._obs: Array | None = None  # the current observations; None before the first step
+        self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Yield the ``loss`` of each step, with mean ``return`` and ``length`` of the episodes that ended."""

@@ -94,7 +94,7 @@ def _make(
 ) -> gym.Env[Any, Any]:
     rendering = {"render_mode": render_mode} if render_mode else {}
     try:
-        # What gymnasium would check in the first step, `Episodes` checks in every one, and it begins with reset().
+        # `CheckedEnv` makes the checks of Gymnasium's first step in every step, and begins with reset().
         spec = replace(gym.spec(id), order_enforce=False)
         env = gym.make(spec, max_episode_steps, disable_env_checker=True, **arguments, **rendering)
         for name, options in wrappers:

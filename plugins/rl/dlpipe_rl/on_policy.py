@@ -17,6 +17,7 @@ from dlpipe.training import Budget, LearningRateSchedule
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episode_metrics import episode_means
+from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.rollout import Rollout, RolloutCollector
 
 
@@ -92,7 +93,7 @@ class OnPolicy:
         self._rollout_steps, self._gamma, self._gae_lambda = rollout_steps, gamma, gae_lambda
         self._envs = data.training_envs(num_envs, seed)
         self._collector = RolloutCollector(model, self._envs, compute, derived_seed(seed, "actions"))
-        self._minibatch_rng = torch.Generator().manual_seed(derived_seed(seed, "on policy"))
+        self._minibatch_rng = torch_generator(seed, "on policy")
         self.total_steps = -(-timesteps // (rollout_steps * num_envs)) if timesteps and rollout_steps else None
         total = budget.total_steps(None, self.total_steps)
         self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)

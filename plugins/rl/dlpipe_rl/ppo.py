@@ -55,7 +55,7 @@ class ClippedUpdate:
 
 
 def clipped_loss(ratios: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """Return the clipped objective (M,) → scalar of actions whose probabilities changed by the factors `ratios`."""
+    """Return the negated clipped objective of actions (M,) whose probabilities changed by the factors `ratios`."""
     return -torch.minimum(ratios * advantages, ratios.clamp(1 - clip_range, 1 + clip_range) * advantages).mean()
 
 

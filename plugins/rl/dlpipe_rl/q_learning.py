@@ -24,6 +24,7 @@ class QLearning:
     """Updates a Q-network towards its TD targets, and its target network.
 
     Args:
+        max_grad_norm: maximum norm of the gradient of all parameters.
         double: the online network chooses the action whose value the target network estimates.
         target_every: updates between two updates of the target network.
         tau: τ, how far each of them moves the target network to the online network; 1 copies it.
@@ -34,12 +35,12 @@ class QLearning:
         model: nn.Module,
         optimizer: Optimizer,
         compute: Compute,
+        max_grad_norm: float | None,
         *,
         double: bool,
         loss: Literal["huber", "mse"],
         target_every: int,
         tau: float,
-        max_grad_norm: float | None,
     ) -> None:
         self._model, self.optimizer, self._compute = model, optimizer, compute
         self._target = copy.deepcopy(model).requires_grad_(False)
