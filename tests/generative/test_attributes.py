@@ -41,7 +41,7 @@ def striped(stripes):
 
 
 def test_what_is_drawn_too_often_is_told(striped, parrot, tmp_path):
-    judge = Attributes(TRUTH, count=40, reader_steps=60)
+    judge = Attributes(TRUTH, count=40, classifier_steps=60)
     columns = striped.split("dev").columns
     images = torch.cat([columns["images"][columns["targets"] == 0][:3], columns["images"][columns["targets"] == 1][:1]])
 

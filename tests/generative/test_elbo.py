@@ -27,7 +27,7 @@ def test_the_bound_is_the_likelihood_less_the_divergence_and_the_weighted_one_is
 def test_the_weighted_bound_of_a_linear_gaussian_model_is_its_likelihood():
     """Probabilistic PCA: x = W z + b + noise, whose likelihood and posterior are known."""
     torch.manual_seed(3)
-    coder = model(hidden=(), likelihood="gaussian", scale=0.5, latent_dim=2)
+    coder = model(hidden=(), likelihood="gaussian", likelihood_std=0.5, latent_dim=2)
     weights, bias = coder.decoder[0].weight.detach(), coder.decoder[0].bias.detach()
     images = torch.randn(4, 24)
     covariance = weights @ weights.T + 0.25 * torch.eye(24)

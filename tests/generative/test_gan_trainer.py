@@ -43,7 +43,7 @@ def test_a_step_is_what_the_paper_says(dark_stripes):
 
     (metrics,) = taken(trainer, 1)
 
-    fake = other.generator(torch.randn(60, 3, generator=trainer._random.manual_seed(trainer._random.initial_seed())))
+    fake = other.generator(torch.randn(60, 3, generator=trainer._rng.manual_seed(trainer._rng.initial_seed())))
     loss = discriminator_loss(
         "non_saturating", other.discriminator(batch["images"]), other.discriminator(fake.detach())
     )
@@ -69,6 +69,15 @@ def test_an_epoch_counts_updates_of_the_discriminator(dark_stripes):
     assert trainer.steps_per_epoch == 2
     state = trainer.state_dict()
     assert (state["epoch"], state["seen"]) == (1, 0)
+
+
+def test_the_last_step_of_an_epoch_has_fewer_updates_of_the_discriminator(dark_stripes):
+    trainer = made(dark_stripes, batch_size=15, critic_steps=3)
+
+    taken(trainer, trainer.steps_per_epoch)
+
+    counts = [next(iter(each.state.values()))["step"] for each in trainer._optimizers.values()]
+    assert [int(count) for count in counts] == [2, 4]
 
 
 def test_the_discriminator_is_taught_more_often_than_the_generator(dark_stripes):
@@ -139,7 +148,7 @@ def test_two_seeds_draw_other_things(dark_stripes):
 
 
 def test_label_smoothing_without_labels_is_refused(dark_stripes):
-    with pytest.raises(InputError, match=r'label_smoothing = 0.1: the loss "hinge" knows no labels'):
+    with pytest.raises(InputError, match=r'label_smoothing = 0.1: the loss "hinge" does not support label smoothing'):
         made(dark_stripes, loss="hinge", label_smoothing=0.1)
 
 

@@ -12,7 +12,7 @@ from dlpipe_generative.quality import Quality
 
 
 def judge(**options):
-    return Quality(3, **{"reader_steps": 60, **options})
+    return Quality(3, **{"classifier_steps": 60, **options})
 
 
 def test_real_images_are_as_near_as_the_floor_and_noise_is_far(examples, stripes, parrot):
@@ -31,7 +31,7 @@ def test_real_images_are_as_near_as_the_floor_and_noise_is_far(examples, stripes
 
 
 def test_the_classifier_is_taught_once(examples, stripes, parrot, monkeypatch):
-    quality, taught_before = judge(reader_steps=2), quality_module.taught
+    quality, taught_before = judge(classifier_steps=2), quality_module.taught
     calls = []
     monkeypatch.setattr(quality_module, "taught", lambda *given: calls.append(given) or taught_before(*given))
 

@@ -7,7 +7,7 @@ from dlpipe_generative.train_on_generated import TrainOnGenerated
 
 def test_what_is_learned_from_good_images_reads_real_ones_and_from_mislabelled_does_not(examples, stripes, parrot):
     images = stripes.split("dev").columns["images"]
-    judge = TrainOnGenerated(3, count=60, reader_steps=60)
+    judge = TrainOnGenerated(3, count=60, classifier_steps=60)
 
     good = judge.evaluate(parrot(images, 3), examples)
     mixed_up = judge.evaluate(parrot(images.roll(1, 0), 3), examples)

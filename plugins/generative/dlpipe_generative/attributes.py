@@ -52,7 +52,7 @@ class Attributes:
         attributes: by name, how often each value is real.
         count: images to draw.
         seed: of what is drawn, and of the classifier.
-        reader_steps: of the training of the classifier.
+        classifier_steps: of the training of the classifier.
     """
 
     primary = "worst_deviation"
@@ -64,10 +64,10 @@ class Attributes:
         *,
         count: Positive = 5000,
         seed: NonNegative = 3,
-        reader_steps: Positive = STEPS,
+        classifier_steps: Positive = STEPS,
     ) -> None:
         self._attributes = attributes
-        self._count, self._seed, self._reader_steps = count, seed, reader_steps
+        self._count, self._seed, self._classifier_steps = count, seed, classifier_steps
         self._reader: Reader | None = None
         self._shares: list[Share] = []
 
@@ -107,7 +107,7 @@ class Attributes:
     def _learn(self, data: Any, device: torch.device) -> Reader:
         images, _ = things(data, "train", device, WHO)
         sizes = [len(values) for values in self._attributes.values()]
-        return taught(images, _factors(data, "train").to(device), sizes, self._seed, self._reader_steps)
+        return taught(images, _factors(data, "train").to(device), sizes, self._seed, self._classifier_steps)
 
 
 def shares_of(read: Tensor, attributes: Mapping[str, Mapping[str, float]]) -> list[Share]:

@@ -104,7 +104,7 @@ class Elbo:
             "metrics": metrics,
             "unit": "nats per image: sums over dimensions, means over images",
             "likelihood": f"{model.likelihood}, pixels {pixels}",
-            "scale": model.scale if model.likelihood == "gaussian" else None,
+            "likelihood_std": model.likelihood_std if model.likelihood == "gaussian" else None,
             "samples": self._samples,
             "importance_samples": self._importance_samples,
             "images": len(means),

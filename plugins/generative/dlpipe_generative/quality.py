@@ -50,7 +50,7 @@ class Quality:
         num_classes: K.
         count: images to draw and to compare, at the most.
         seed: of what is drawn, and of the classifier.
-        reader_steps: of the training of the classifier.
+        classifier_steps: of the training of the classifier.
     """
 
     primary = "frechet_own"
@@ -62,9 +62,9 @@ class Quality:
         *,
         count: Positive = 5000,
         seed: NonNegative = 0,
-        reader_steps: Positive = STEPS,
+        classifier_steps: Positive = STEPS,
     ) -> None:
-        self._num_classes, self._count, self._seed, self._reader_steps = num_classes, count, seed, reader_steps
+        self._num_classes, self._count, self._seed, self._classifier_steps = num_classes, count, seed, classifier_steps
         self._known: Known | None = None
         self._told: dict[str, object] = {}
 
@@ -103,5 +103,5 @@ class Quality:
         images, classes = things(examples.data, "train", device, WHO)
         if classes is None:
             raise InputError(f"{WHO} needs images of classes (a column targets) for its classifier; this data has none")
-        reader = taught(images, classes[:, None], [self._num_classes], self._seed, self._reader_steps)
+        reader = taught(images, classes[:, None], [self._num_classes], self._seed, self._classifier_steps)
         return Known(reader, reader.see(images))

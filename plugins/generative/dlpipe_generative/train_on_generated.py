@@ -30,7 +30,7 @@ class TrainOnGenerated:
         num_classes: of the data.
         count: images to draw.
         seed: of what is drawn, and of the classifiers.
-        reader_steps: of the training of each classifier.
+        classifier_steps: of the training of each classifier.
     """
 
     primary = "accuracy"
@@ -42,9 +42,9 @@ class TrainOnGenerated:
         *,
         count: Positive = 60_000,
         seed: NonNegative = 1,
-        reader_steps: Positive = STEPS,
+        classifier_steps: Positive = STEPS,
     ) -> None:
-        self._num_classes, self._count, self._seed, self._reader_steps = num_classes, count, seed, reader_steps
+        self._num_classes, self._count, self._seed, self._classifier_steps = num_classes, count, seed, classifier_steps
         self._accuracy_real: dict[str, float] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
@@ -68,5 +68,5 @@ class TrainOnGenerated:
         assert classes is not None
         real, wanted = judged_by
         assert wanted is not None
-        reader = taught(images.clone(), classes[:, None], [self._num_classes], self._seed, self._reader_steps)
+        reader = taught(images.clone(), classes[:, None], [self._num_classes], self._seed, self._classifier_steps)
         return float((reader.read(real)[:, 0] == wanted).double().mean())

@@ -55,7 +55,7 @@ class VAE(nn.Module):
         activation: behind every layer but the code and the image.
         likelihood: "bernoulli" of pixels that are black or white (grey ones are drawn anew as such, with their grey as
             probability, each time they are seen in training); "gaussian" of grey and colour.
-        scale: standard deviation of the Gaussian likelihood.
+        likelihood_std: standard deviation of the Gaussian likelihood.
         beta: weight of the KL divergence in training; 1 for the evidence lower bound.
         warmup_steps: steps over which that weight grows from 0, in a line.
         conditional: tell both halves the class of an image, so that one can ask for a class.
@@ -72,7 +72,7 @@ class VAE(nn.Module):
         latent_dim: Positive = 20,
         activation: Activation = "softplus",
         likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
-        scale: PositiveFloat = 0.1,
+        likelihood_std: PositiveFloat = 0.1,
         beta: NonNegativeFloat = 1.0,
         warmup_steps: NonNegative = 0,
         conditional: bool = False,
@@ -81,7 +81,7 @@ class VAE(nn.Module):
         check_range("generative.vae", pixel_range, UNIT)
         self.num_classes = classes_told("generative.vae", conditional, num_classes)
         self.latent_dim, self.pixel_range = latent_dim, UNIT
-        self.likelihood, self.scale = likelihood, scale
+        self.likelihood, self.likelihood_std = likelihood, likelihood_std
         self.beta, self.warmup_steps = beta, warmup_steps
         told = self.num_classes or 0
         self.features, width = encoder(image_shape, net, hidden, activation)
@@ -138,7 +138,7 @@ class VAE(nn.Module):
         if self.likelihood == "bernoulli":
             each = -F.binary_cross_entropy_with_logits(pixels, images, reduction="none")
         else:
-            each = log_normal(images, pixels, 2 * math.log(self.scale))
+            each = log_normal(images, pixels, 2 * math.log(self.likelihood_std))
         return each.flatten(1).sum(1)
 
     def _weight(self, step: int | None) -> float:

@@ -8,8 +8,8 @@ from torch.testing import assert_close
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.evaluation.examples import Examples
-from dlpipe_generative.balance import Balance, spread
 from dlpipe_generative.gan import GAN
+from dlpipe_generative.gan_diagnostics import GANDiagnostics, spread
 
 
 class Brightness(nn.Module):
@@ -26,7 +26,7 @@ def model(draw):
 
 
 def test_scores_are_told_as_probabilities(dark_stripes, dark_examples):
-    judge = Balance(count=9)
+    judge = GANDiagnostics(count=9)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -44,7 +44,7 @@ def test_a_generator_that_draws_the_same_again_and_again_raises_the_alarm(dark_e
     with pytest.warns(
         UserWarning, match=r"the generator has collapsed, .* are 0.00 times as far apart .* Try|try a lower lr"
     ):
-        found = Balance(count=9).evaluate(
+        found = GANDiagnostics(count=9).evaluate(
             model(lambda latent, targets: torch.zeros(len(latent), 1, 4, 6)), dark_examples
         )
 
@@ -52,7 +52,7 @@ def test_a_generator_that_draws_the_same_again_and_again_raises_the_alarm(dark_e
 
 
 def test_the_probabilities_are_drawn(dark_examples, tmp_path):
-    judge = Balance(count=9)
+    judge = GANDiagnostics(count=9)
     judge.evaluate(model(lambda latent, targets: torch.randn(len(latent), 1, 4, 6)), dark_examples)
 
     judge.write(tmp_path)
@@ -65,5 +65,5 @@ def test_the_spread_is_the_mean_distance_of_two_things():
 
 
 def test_a_model_without_a_discriminator_is_refused(dark_stripes):
-    with pytest.raises(InputError, match="balance needs a generator and a discriminator"):
-        Balance().evaluate(nn.Linear(1, 1), Examples(dark_stripes, "dev", Compute(torch.device("cpu"))))
+    with pytest.raises(InputError, match="gan_diagnostics needs a generator and a discriminator"):
+        GANDiagnostics().evaluate(nn.Linear(1, 1), Examples(dark_stripes, "dev", Compute(torch.device("cpu"))))

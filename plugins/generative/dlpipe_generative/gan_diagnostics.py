@@ -1,4 +1,4 @@
-"""How a discriminator and a generator stand to each other, and the alarm when one has won.
+"""How a discriminator and a generator stand to each other, and the collapse_threshold when one has won.
 
 Axes: N things.
 """
@@ -19,28 +19,28 @@ from dlpipe_generative.contracts import Adversaries, require
 from dlpipe_generative.drawn import drawn_at_random
 from dlpipe_generative.things import device_of, parts, things
 
-WHO = "generative.balance"
+WHO = "generative.gan_diagnostics"
 
 
-class Balance:
+class GANDiagnostics:
     """Look at the scores of the discriminator, as probabilities of being real, and at how different drawn things are.
 
     ``evaluate`` gives ``d_train`` and ``d_real``, the mean probabilities of training things and of those of the split
     (the first above the second: the discriminator knows its training things by heart), ``d_fake``, that of drawn ones
     (all three ½ where it can tell nothing apart), and ``diversity``, the mean distance of two drawn things over that
     of two real ones.
-    Where that falls below `alarm`, a warning says that the generator has collapsed. ``write`` gives ``scores.png``.
+    Where that falls below `collapse_threshold`, a warning says that the generator has collapsed. ``write`` gives ``scores.png``.
 
     Args:
         count: things of each kind.
-        alarm: a diversity below which the generator draws the same again and again.
+        collapse_threshold: a diversity below which the generator draws the same again and again.
     """
 
     primary = None
     goal: Literal["max"] = "max"
 
-    def __init__(self, *, count: Positive = 1000, alarm: Fraction = 0.5) -> None:
-        self._count, self._alarm = count, alarm
+    def __init__(self, *, count: Positive = 1000, collapse_threshold: Fraction = 0.5) -> None:
+        self._count, self._collapse_threshold = count, collapse_threshold
         self._scores: dict[str, Tensor] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
@@ -53,10 +53,10 @@ class Balance:
             name: scored(nets, *each) for name, each in {"d_train": train, "d_real": real, "d_fake": drawn}.items()
         }
         diversity = spread(drawn[0]) / spread(real[0])
-        if diversity < self._alarm:
+        if diversity < self._collapse_threshold:
             warnings.warn(
                 f"the generator has collapsed, or learned nothing yet: two things it draws are {diversity:.2f} times "
-                f"as far apart as two real ones (alarm = {self._alarm}). If it stays so, try a lower lr of both "
+                f"as far apart as two real ones (collapse_threshold = {self._collapse_threshold}). If it stays so, try a lower lr of both "
                 'optimizers, label_smoothing = 0.1, more critic_steps, or loss = "hinge" with '
                 'discriminator_norm = "spectral"',
                 stacklevel=2,
