@@ -21,8 +21,8 @@ from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OpenFraction, OptimizerTable, Positive
 from dlpipe.protocols import Batch, Data, Goal
 from dlpipe.training import WeightAverage, build_optimizer
-from dlpipe_generative.contracts import THINGS, Adversaries, column_of, require
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
+from dlpipe_generative.protocols import SAMPLE_COLUMNS, AdversarialModel, require, sample_column
 
 WHO = "generative.gan_trainer"
 
@@ -65,7 +65,7 @@ class GANTrainer:
         ema_decay: OpenFraction | None = None,
         num_workers: NonNegative = 0,
     ) -> None:
-        self._nets: Adversaries = require(model, Adversaries, WHO)  # type: ignore[type-abstract]
+        self._nets: AdversarialModel = require(model, AdversarialModel, WHO)  # type: ignore[type-abstract]
         if label_smoothing and loss != "non_saturating":
             raise InputError(
                 f'label_smoothing = {label_smoothing}: the loss "{loss}" does not support label smoothing; leave it '
@@ -76,7 +76,7 @@ class GANTrainer:
             batch_size,
             compute,
             seed=seed,
-            columns=[*THINGS, "targets"],
+            columns=[*SAMPLE_COLUMNS, "targets"],
             workers=num_workers,
         )
         self._batches = EndlessBatches(batches, critic_steps)
@@ -89,10 +89,10 @@ class GANTrainer:
             "discriminator": build_optimizer(self._nets.discriminator.parameters(), discriminator_optimizer),
         }
         self._average: WeightAverage | None = None
-        self._shown = model
+        self._averaged_model = model
         if ema_decay:
             self._average = WeightAverage(self._nets.generator, ema_decay)
-            self._shown = _with_generator(model, self._average.module)
+            self._averaged_model = _with_generator(model, self._average.module)
         self._rng = torch.Generator(compute.device)
         self._column = ""  # known from the first batch on
         self._step = 0
@@ -100,7 +100,7 @@ class GANTrainer:
     @property
     def model(self) -> nn.Module:
         """Both networks, the generator with the average of its weights if there is one."""
-        return self._shown
+        return self._averaged_model
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Update both networks and yield ``d_loss``, ``g_loss``, ``d_real`` and ``d_fake``.
@@ -143,7 +143,7 @@ class GANTrainer:
         if not (nets.generator.training and nets.discriminator.training):  # the caller may have evaluated since
             nets.generator.train()
             nets.discriminator.train()
-        self._column = self._column or column_of([*batches[0]], WHO)
+        self._column = self._column or sample_column([*batches[0]], WHO)
         # The random numbers of a step follow from the seed and its number, so they need no saved state.
         self._rng.manual_seed(derived_seed(self._seed, "gan", self._step))
         *earlier, last = batches

@@ -48,7 +48,7 @@ def dlpipe_models():
 
 
 def _model(name: str, target: str, summary: str, renamed: Mapping[str, str] | None = None) -> ModelSpec:
-    return ModelSpec(name, target, summary, renamed=renamed or {}, application="dlpipe_generative.draw:draw")
+    return ModelSpec(name, target, summary, renamed=renamed or {}, application="dlpipe_generative.generate:generate")
 
 
 @hookimpl
