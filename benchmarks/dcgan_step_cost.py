@@ -2,8 +2,8 @@
 
     python benchmarks/dcgan_step_cost.py [--rounds 15]
 
-Both loops train ``generative.dcgan`` (28×28 pixels, 32 channels, 4×4 kernels) with two Adam optimizers and batches of 64
-on the same 20,000 random images, which are held in memory as bytes and converted to floats batch by batch, on one
+Both loops train ``generative.dcgan`` (28×28 pixels, 32 channels, 4×4 kernels) with two Adam optimizers and batches of
+64 on the same 20,000 random images, which are held in memory as bytes and converted to floats batch by batch, on one
 thread. Blocks of both loops alternate, so that a drift in the machine's speed affects both. The output is CPU time per
 step: the median over blocks, and its ratio to the median of both raw loops together. ``raw`` runs twice; the difference
 between the two is the noise.

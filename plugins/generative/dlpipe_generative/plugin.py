@@ -65,6 +65,10 @@ def dlpipe_trainers():
 
 @hookimpl
 def dlpipe_evaluators():
+    return [*_evaluators_of_encoders(), *_evaluators_of_samples()]
+
+
+def _evaluators_of_encoders() -> list[EvaluatorSpec]:
     return [
         _evaluator(
             "reconstruction",
@@ -74,6 +78,16 @@ def dlpipe_evaluators():
         _evaluator(
             "elbo", "dlpipe_generative.elbo:Elbo", "evidence lower bound of a variational auto-encoder, in nats"
         ),
+        _evaluator(
+            "latent",
+            "dlpipe_generative.latent:Latent",
+            "interpolation, traversal and scatter plot of the latent space, and nearest-neighbour accuracy",
+        ),
+    ]
+
+
+def _evaluators_of_samples() -> list[EvaluatorSpec]:
+    return [
         _evaluator(
             "modes",
             "dlpipe_generative.modes:Modes",
@@ -112,11 +126,6 @@ def dlpipe_evaluators():
             "dlpipe_generative.gan_diagnostics:GANDiagnostics",
             "discriminator scores and sample diversity, with a warning about mode collapse",
             {"alarm": "collapse_threshold"},
-        ),
-        _evaluator(
-            "latent",
-            "dlpipe_generative.latent:Latent",
-            "interpolation, traversal and scatter plot of the latent space, and nearest-neighbour accuracy",
         ),
     ]
 
