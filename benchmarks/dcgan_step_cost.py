@@ -1,13 +1,14 @@
-"""What a step of a DCGAN costs in dlpipe beside the same step in a hand-written PyTorch loop.
+"""CPU time per step of a DCGAN in dlpipe, compared with the same step in a hand-written PyTorch loop.
 
     python benchmarks/dcgan_step_cost.py [--rounds 15]
 
-Both loops train ``generative.dcgan`` (28×28 pixels, 32 channels, kernels of 4) with two Adams, batch 64, on the same
-20,000 random images, resident as bytes and made floats batch by batch, one thread, block by block in turn, so that a
-machine whose speed drifts slows both. Printed is CPU time per step: the median over blocks, and the ratio of the
-medians to that of both raw loops together. ``raw`` stands twice: how far the two are apart is the noise.
-The hand-written loop does what is known to save time: things are drawn once per step, and the discriminator takes no
-gradients of its own weights while the generator learns.
+Both loops train ``generative.dcgan`` (28×28 pixels, 32 channels, 4×4 kernels) with two Adam optimizers and batches of
+64 on the same 20,000 random images, which are held in memory as bytes and converted to floats batch by batch, on one
+thread. Blocks of both loops alternate, so that a drift in the machine's speed affects both. The output is CPU time per
+step: the median over blocks, and its ratio to the median of both raw loops together. ``raw`` runs twice; the difference
+between the two is the noise.
+The hand-written loop saves time where it can: it generates samples once per step, and computes no gradients of the
+discriminator's weights while it updates the generator.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class RandomImages:
 
 
 def raw(images: Tensor) -> Steps:
-    """Return a function that takes steps in a loop as one writes it by hand."""
+    """Return a function that runs steps of a hand-written loop."""
     model = make()
     generator, discriminator = model.generator, model.discriminator
     for_generator = torch.optim.Adam(generator.parameters(), **ADAM)
@@ -82,11 +83,11 @@ def raw(images: Tensor) -> Steps:
             for_discriminator.step()
             for_generator.zero_grad(set_to_none=True)
             discriminator.requires_grad_(False)
-            lost = F.softplus(-discriminator(fake)).mean()
-            lost.backward()
+            generator_loss = F.softplus(-discriminator(fake)).mean()
+            generator_loss.backward()
             discriminator.requires_grad_(True)
             for_generator.step()
-            losses.append(loss.detach() + lost.detach())
+            losses.append(loss.detach() + generator_loss.detach())
         float(torch.stack(losses).mean())
         losses.clear()
 
@@ -94,7 +95,7 @@ def raw(images: Tensor) -> Steps:
 
 
 def ours(images: Tensor, folder: Path) -> Steps:
-    """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
+    """Return a function that runs steps of dlpipe's loop, including logging and metrics.jsonl."""
     adam = {"use": "adam", **ADAM}
     trainer = GANTrainer(
         make(),

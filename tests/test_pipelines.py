@@ -33,16 +33,16 @@ REAL = {
 LONG = ("cnn_cifar10.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_mnist.toml")
 #: What is left out where a pipeline is only run to see whether it runs: classifiers that judge drawn images need not read well.
 BRIEF = {
-    "dcgan_digits.toml": ["evaluators.quality.reader_steps=9", "evaluators.learned.reader_steps=9"],
+    "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [
-        "evaluators.quality.reader_steps=9",
-        "evaluators.learned.reader_steps=9",
+        "evaluators.quality.classifier_steps=9",
+        "evaluators.learned.classifier_steps=9",
         "evaluators.learned.count=500",
     ],
     "dcgan_manga.toml": [
         "data.count=100",
-        "evaluators.quality.reader_steps=9",
-        "evaluators.attributes.reader_steps=9",
+        "evaluators.quality.classifier_steps=9",
+        "evaluators.attributes.classifier_steps=9",
         "evaluators.attributes.count=500",
     ],
 }

@@ -1,4 +1,4 @@
-"""Shared by the tests of generative: a few made-up images, and how models are judged on them."""
+"""Fixtures of the tests of the generative plugin: small synthetic images and a model that replays given ones."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CPU = Compute(torch.device("cpu"))
 
 
 class Stripes:
-    """Images of 4 rows and 6 columns, of three classes: which of three stripes is bright; a little noise.
+    """Images of 4 rows and 6 columns with a bright stripe at one of three positions, the class, and a little noise.
 
     Args:
-        low: what black is; white is 1.
+        low: value of black; white is 1.
     """
 
     splits = ("train", "dev", "test")
@@ -74,8 +74,8 @@ def dark_examples(dark_stripes) -> Examples:
     return Examples(dark_stripes, "test", CPU)
 
 
-class Parrot(nn.Module):
-    """Draws images (1, 4, 6) that are given to it, one after the other, whatever it is asked for."""
+class ReplayModel(nn.Module):
+    """Returns given images (1, 4, 6) in turn, whatever the latent vectors and classes are."""
 
     latent_dim = 5
 
@@ -86,13 +86,13 @@ class Parrot(nn.Module):
         self.num_classes = num_classes
         self._next = 0
 
-    def draw(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
+    def generate(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
         rows = (torch.arange(len(latent)) + self._next) % len(self.images)
         self._next += len(latent)
         return self.images[rows]
 
 
 @pytest.fixture
-def parrot() -> type[Parrot]:
-    """A model that draws what it is given."""
-    return Parrot
+def replay_model() -> type[ReplayModel]:
+    """A model that returns given images."""
+    return ReplayModel

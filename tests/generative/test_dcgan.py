@@ -18,7 +18,7 @@ def convolutions(net):
     return [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
 
 
-def test_with_the_defaults_and_64_pixels_it_is_the_nets_of_the_paper():
+def test_the_defaults_with_64_pixels_give_the_networks_of_the_paper():
     with torch.device("meta"):
         model = DCGAN((3, 64, 64), DARK)
 
@@ -29,34 +29,34 @@ def test_with_the_defaults_and_64_pixels_it_is_the_nets_of_the_paper():
     assert [tuple(layer.weight.shape) for layer in convolutions(model.discriminator)] == [
         (128, 3, 5, 5), (256, 128, 5, 5), (512, 256, 5, 5), (1024, 512, 5, 5),
     ]  # fmt: skip
-    assert model.generator.layers[-2].bias is not None  # no normalisation where the image leaves …
+    assert model.generator.layers[-2].bias is not None  # no normalisation in the last layer of the generator …
     norms = [
         sum(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
         for net in (model.generator, model.discriminator)
     ]
-    assert norms == [4, 3]  # … nor where it enters
+    assert norms == [4, 3]  # … nor in the first of the discriminator
 
 
 @pytest.mark.parametrize(("size", "smallest", "steps"), [(8, 4, 1), (8, 2, 2), (28, 4, 2), (32, 4, 3), (64, 4, 4)])
 @pytest.mark.parametrize("kernel", [3, 4, 5])
-def test_the_size_follows_from_the_data(size, smallest, steps, kernel):
+def test_the_image_size_follows_from_the_data(size, smallest, steps, kernel):
     model = DCGAN((1, size, size), DARK, channels=2, kernel=kernel, smallest=smallest, latent_dim=3)
 
-    drawn = model.draw(torch.randn(2, 3))
+    generated = model.generate(torch.randn(2, 3))
 
-    assert drawn.shape == (2, 1, size, size)
-    assert model(drawn).shape == (2,)
+    assert generated.shape == (2, 1, size, size)
+    assert model(generated).shape == (2,)
     assert len(convolutions(model.generator)) == len(convolutions(model.discriminator)) == steps
 
 
 def test_images_need_not_be_square():
-    drawn = tiny().draw(torch.randn(3, 5) * 100)
+    generated = tiny().generate(torch.randn(3, 5) * 100)
 
-    assert drawn.shape == (3, 2, 8, 12)
-    assert drawn.abs().max() <= 1
+    assert generated.shape == (3, 2, 8, 12)
+    assert generated.abs().max() <= 1
 
 
-def test_first_weights_are_those_of_the_paper():
+def test_initial_weights_are_those_of_the_paper():
     model = tiny(channels=64)
 
     for layer in convolutions(model):
@@ -65,15 +65,15 @@ def test_first_weights_are_those_of_the_paper():
     assert_close(norm.weight.mean(), torch.tensor(1.0), atol=0.01, rtol=0)
 
 
-def test_an_image_is_scored_and_drawn_alike_in_every_batch():
+def test_samples_and_scores_do_not_depend_on_the_batch_in_evaluation_mode():
     model, latent = tiny().eval(), torch.randn(6, 5)
-    images = model.draw(latent)
+    images = model.generate(latent)
 
-    assert_close(model.draw(latent[2:4]), images[2:4])
+    assert_close(model.generate(latent[2:4]), images[2:4])
     assert_close(model(images)[2:4], model(images[2:4]))
 
 
-def test_spectral_normalisation_makes_no_image_longer():
+def test_spectral_normalisation_gives_every_convolution_norm_1():
     model = tiny(discriminator_norm="spectral")
     with torch.no_grad():
         for _ in range(30):
@@ -86,25 +86,25 @@ def test_spectral_normalisation_makes_no_image_longer():
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.discriminator.modules())
 
 
-def test_no_norm_leaves_the_images_of_a_batch_apart():
+def test_without_normalisation_scores_do_not_depend_on_the_batch():
     model, images = tiny(discriminator_norm="none"), torch.randn(4, 2, 8, 12)
 
     assert_close(model(images)[:2], model(images[:2]))
 
 
-def test_a_class_that_is_told_changes_what_is_drawn_and_how_it_is_scored():
+def test_the_class_changes_the_sample_and_its_score():
     model, latent = tiny(conditional=True, num_classes=3).eval(), torch.zeros(3, 5)
-    drawn = model.draw(latent, torch.tensor([0, 1, 2]))
+    generated = model.generate(latent, torch.tensor([0, 1, 2]))
     nn.init.normal_(model.discriminator.score.classes.weight)
 
-    scores = [model(drawn, torch.full((3,), number)) for number in (0, 1)]
+    scores = [model(generated, torch.full((3,), number)) for number in (0, 1)]
 
-    assert not torch.allclose(drawn[0], drawn[1], atol=1e-6)
+    assert not torch.allclose(generated[0], generated[1], atol=1e-6)
     assert not torch.allclose(*scores)
 
 
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
-def test_weights_are_kept(norm):
+def test_weights_are_saved(norm):
     model, other = (
         tiny(discriminator_norm=norm).eval(),
         DCGAN((2, 8, 12), DARK, channels=3, latent_dim=5, kernel=4, smallest=2, discriminator_norm=norm).eval(),
@@ -112,18 +112,18 @@ def test_weights_are_kept(norm):
 
     other.load_state_dict(load(save(model.state_dict())))
 
-    images = model.draw(torch.ones(2, 5))
-    assert_close(other.draw(torch.ones(2, 5)), images)
+    images = model.generate(torch.ones(2, 5))
+    assert_close(other.generate(torch.ones(2, 5)), images)
     assert_close(other(images), model(images))
 
 
-def test_pixels_that_it_cannot_draw_are_refused():
+def test_data_with_another_pixel_range_is_rejected():
     with pytest.raises(
-        ValueError, match=r'dcgan draws pixels from -1 to 1, .* from 0 to 1; set \[data\] normalize = "symmetric"'
+        ValueError, match=r'dcgan generates pixels from -1 to 1, .* from 0 to 1; set normalize = "symmetric"'
     ):
         DCGAN((1, 8, 8), (0.0, 1.0))
 
 
-def test_odd_sides_are_refused():
+def test_odd_sides_are_rejected():
     with pytest.raises(ValueError, match="images of 7×8 pixels cannot be halved to 4×4 or more; expected even sides"):
         DCGAN((1, 7, 8), DARK)

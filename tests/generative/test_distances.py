@@ -9,30 +9,30 @@ def features(count, mean=0.0, scale=1.0, seed=0, width=3):
     return torch.randn(count, width, generator=generator) * scale + mean
 
 
-def test_the_frechet_distance_of_normal_distributions_is_what_the_formula_says():
+def test_the_frechet_distance_of_normal_distributions_agrees_with_the_formula():
     first, second = features(20_000), features(20_000, mean=2.0, scale=3.0, seed=1)
 
     # Independent dimensions: the sum of (difference of means)² + (difference of deviations)².
     assert_close(frechet_distance(first, second), 3 * (2.0**2 + (3 - 1) ** 2), atol=0.6, rtol=0)
 
 
-def test_the_frechet_distance_agrees_with_scipys_root():
+def test_the_frechet_distance_agrees_with_scipy():
     from scipy.linalg import sqrtm
 
     first, second = features(50) @ torch.randn(3, 3, generator=torch.Generator().manual_seed(3)), features(70, seed=1)
     one, other = (some.double().T.cov() for some in (first, second))
     means = (first.double().mean(0) - second.double().mean(0)).square().sum()
 
-    wanted = means + one.trace() + other.trace() - 2 * torch.from_numpy(sqrtm((one @ other).numpy()).real).trace()
+    expected = means + one.trace() + other.trace() - 2 * torch.from_numpy(sqrtm((one @ other).numpy()).real).trace()
 
-    assert_close(frechet_distance(first, second), float(wanted))
+    assert_close(frechet_distance(first, second), float(expected))
 
 
-def test_no_distance_is_between_a_set_and_itself():
+def test_the_distance_of_a_set_to_itself_is_0():
     assert abs(frechet_distance(features(50), features(50))) < 1e-6
 
 
-def test_the_kernel_distance_is_unbiased_and_grows_with_what_differs():
+def test_the_kernel_distance_is_unbiased_and_grows_with_the_difference():
     same = [kernel_distance(features(40, seed=seed), features(40, seed=seed + 100)) for seed in range(60)]
 
     assert abs(sum(same) / len(same)) < 0.1
@@ -48,22 +48,22 @@ def test_the_kernel_distance_is_the_sum_over_pairs():
     one = [kernel(first[i], first[j]) for i in range(4) for j in range(4) if i != j]
     other = [kernel(second[i], second[j]) for i in range(5) for j in range(5) if i != j]
     cross = [kernel(x, y) for x in first for y in second]
-    wanted = sum(one) / 12 + sum(other) / 20 - 2 * sum(cross) / 20
-    assert_close(kernel_distance(first, second), wanted)
+    expected = sum(one) / 12 + sum(other) / 20 - 2 * sum(cross) / 20
+    assert_close(kernel_distance(first, second), expected)
 
 
-def test_a_generator_that_draws_one_good_thing_has_precision_but_no_recall():
+def test_a_generator_of_a_single_good_sample_has_precision_but_no_recall():
     real = features(200)
-    drawn = real[:1] + features(100, scale=1e-3, seed=1)
+    generated = real[:1] + features(100, scale=1e-3, seed=1)
 
-    precision, recall = precision_and_recall(real, drawn)
+    precision, recall = precision_and_recall(real, generated)
 
     assert precision == 1
     assert recall < 0.05
-    assert coverage(real, drawn) < 0.1
+    assert coverage(real, generated) < 0.1
 
 
-def test_the_same_distribution_is_covered_and_another_is_not():
+def test_the_same_distribution_is_covered_and_a_different_one_is_not():
     real = features(300)
 
     assert coverage(real, features(300, seed=1)) > 0.9
@@ -71,7 +71,7 @@ def test_the_same_distribution_is_covered_and_another_is_not():
     assert precision_and_recall(real, features(300, mean=9.0, seed=1)) == (0, 0)
 
 
-def test_the_nearest_neighbour_of_a_thing_is_another_thing():
+def test_a_sample_is_not_its_own_nearest_neighbour():
     real = torch.tensor([[0.0], [1.0], [3.0]])  # their nearest neighbours are 1, 1 and 2 away
 
     assert coverage(real, torch.tensor([[5.0]]), neighbours=1) == 1 / 3

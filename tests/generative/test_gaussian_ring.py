@@ -6,7 +6,7 @@ from dlpipe.errors import InputError
 from dlpipe_generative.gaussian_ring import GaussianRing
 
 
-def test_points_lie_around_modes_on_a_circle_each_as_often():
+def test_points_are_spread_evenly_over_modes_on_a_circle():
     data = GaussianRing(modes=5, radius=3.0, deviation=0.1, count=5000)
     points = data.split("train").columns["points"]
     centers = torch.tensor(data.facts["mode_centers"])
@@ -19,7 +19,7 @@ def test_points_lie_around_modes_on_a_circle_each_as_often():
     assert_close(offsets.std(0), torch.full((2,), 0.1), atol=0.005, rtol=0)
 
 
-def test_the_same_seed_gives_the_same_points_and_each_split_its_own():
+def test_points_depend_on_the_seed_and_the_split():
     data = GaussianRing(count=50)
 
     assert torch.equal(data.split("dev").columns["points"], GaussianRing(count=50).split("dev").columns["points"])
@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_points_and_each_split_its_own():
     assert GaussianRing(seed=1).fingerprint() != data.fingerprint() == GaussianRing(count=50).fingerprint()
 
 
-def test_a_point_can_be_typed():
+def test_a_point_is_parsed():
     assert_close(GaussianRing().encode("0.5, -2")["points"], torch.tensor([0.5, -2.0]))
     with pytest.raises(InputError, match='"left": expected a point, two numbers such as "0.5 2"'):
         GaussianRing().encode("left")

@@ -13,7 +13,7 @@ def faces(**options):
     return MangaFaces(**{"size": 16, "count": 30, **options})
 
 
-def test_splits_hold_images_classes_and_all_factors():
+def test_splits_have_images_classes_and_all_factors():
     data = faces(label="mouth")
 
     columns = data.split("train").columns
@@ -25,7 +25,7 @@ def test_splits_hold_images_classes_and_all_factors():
     assert len(data.split("dev")) == len(data.split("test")) == 3
 
 
-def test_a_face_follows_from_the_seed_and_its_number_alone():
+def test_a_face_depends_on_the_seed_and_its_number_only():
     many, few = faces().split("train").columns["images"], faces(count=10).split("train").columns["images"]
 
     assert torch.equal(many[:10], few)
@@ -34,7 +34,7 @@ def test_a_face_follows_from_the_seed_and_its_number_alone():
 
 
 @pytest.mark.parametrize(("normalize", "low"), [("symmetric", -1.0), ("unit", 0.0)])
-def test_pixels_reach_the_range_that_is_told(normalize, low):
+def test_pixels_span_the_pixel_range(normalize, low):
     data = faces(normalize=normalize)
 
     (batch,) = Batches(data.split("train"), "full", Compute(torch.device("cpu"))).epoch(0)
@@ -44,18 +44,21 @@ def test_pixels_reach_the_range_that_is_told(normalize, low):
     assert_close(batch["images"].max(), torch.tensor(1.0))
 
 
-def test_another_size_or_seed_is_other_data():
+def test_the_fingerprint_depends_on_size_and_seed():
     assert len({data.fingerprint() for data in (faces(), faces(seed=1), faces(size=24), faces(count=31))}) == 4
     assert faces().fingerprint() == faces().fingerprint()
 
 
-def test_a_face_to_predict_can_be_named_and_what_it_is_like_is_told():
+def test_a_face_to_predict_has_a_number_and_known_factors():
     data = faces()
 
     answer = data.present("17", torch.tensor(2))
 
     assert torch.equal(data.encode("17")["images"], data.encode("17")["images"])
     assert answer["hair"] == "twintails"
-    assert answer["drawn as"].keys() == FACTORS.keys()
-    with pytest.raises(InputError, match="17: the model predicts no class"):
+    assert answer["true_factors"].keys() == FACTORS.keys()
+    with pytest.raises(
+        InputError,
+        match="17: expected a predicted class, got a tensor of shape .* torch.float32; the model is not a classifier",
+    ):
         data.present("17", torch.tensor(0.3))

@@ -2,25 +2,25 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from dlpipe_generative.nearest import Nearest, nearest
+from dlpipe_generative.nearest import Nearest, nearest_images
 
 
-def test_the_nearest_of_known_images_is_found():
+def test_the_nearest_known_image_is_found():
     known = torch.tensor([0.0, 3.0, 10.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
     images = torch.tensor([9.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
 
-    distances, rows = nearest(images, known)
+    distances, rows = nearest_images(images, known)
 
     assert_close(distances, torch.tensor([2.0, 2.0]))
     assert rows.tolist() == [2, 0]
 
 
-def test_copies_are_noticed_and_new_images_are_none(examples, stripes, parrot, tmp_path):
-    judge = Nearest((0.0, 1.0), count=15)
+def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_model, tmp_path):
+    evaluator = Nearest((0.0, 1.0), count=15)
 
-    copied = judge.evaluate(parrot(stripes.split("train").columns["images"]), examples)
-    judge.write(tmp_path)
-    new = judge.evaluate(parrot(stripes.split("dev").columns["images"]), examples)
+    copied = evaluator.evaluate(replay_model(stripes.split("train").columns["images"]), examples)
+    evaluator.write(tmp_path)
+    new = evaluator.evaluate(replay_model(stripes.split("dev").columns["images"]), examples)
 
     assert copied == {"copies": 1.0, "distance_ratio": 0.0}
     assert new["copies"] <= 0.2

@@ -3,25 +3,25 @@ import torch
 from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
-from dlpipe_generative.principal_components import Components
+from dlpipe_generative.principal_components import PrincipalComponents
 
 
 def images():
     return torch.rand(30, 2, 3, 4, generator=torch.Generator().manual_seed(0))
 
 
-def test_what_is_left_of_images_is_what_scikit_learn_leaves():
+def test_reconstructions_agree_with_scikit_learn():
     rows = images().flatten(1).double().numpy()
     pca = PCA(5, svd_solver="full").fit(rows)
 
-    again = Components.of(images(), 5).again(images())
+    reconstruct = PrincipalComponents.fit(images(), 5).reconstruct(images())
 
-    assert again.shape == (30, 2, 3, 4)
-    assert_close(again.flatten(1), torch.from_numpy(pca.inverse_transform(pca.transform(rows))))
+    assert reconstruct.shape == (30, 2, 3, 4)
+    assert_close(reconstruct.flatten(1), torch.from_numpy(pca.inverse_transform(pca.transform(rows))))
 
 
-def test_codes_are_uncorrelated_the_last_of_the_largest_variance():
-    codes = Components.of(images(), 3).codes(images()).numpy()
+def test_codes_are_uncorrelated_and_sorted_by_variance():
+    codes = PrincipalComponents.fit(images(), 3).transform(images()).numpy()
 
     covariance = np.cov(codes.T)
 
@@ -29,5 +29,5 @@ def test_codes_are_uncorrelated_the_last_of_the_largest_variance():
     assert list(covariance.diagonal()) == sorted(covariance.diagonal())
 
 
-def test_all_components_leave_everything():
-    assert_close(Components.of(images(), 24).again(images()), images().double())
+def test_all_components_reconstruct_the_images():
+    assert_close(PrincipalComponents.fit(images(), 24).reconstruct(images()), images().double())

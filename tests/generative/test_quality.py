@@ -11,16 +11,16 @@ from dlpipe_generative import quality as quality_module
 from dlpipe_generative.quality import Quality
 
 
-def judge(**options):
-    return Quality(3, **{"reader_steps": 60, **options})
+def evaluator(**options):
+    return Quality(3, **{"classifier_steps": 60, **options})
 
 
-def test_real_images_are_as_near_as_the_floor_and_noise_is_far(examples, stripes, parrot):
+def test_real_images_reach_the_floor_and_noise_does_not(examples, stripes, replay_model):
     images = stripes.split("dev").columns["images"]
-    quality = judge()
+    quality = evaluator()
 
-    good = quality.evaluate(parrot(images, 3), examples)
-    bad = quality.evaluate(parrot(torch.rand(images.shape), 3), examples)
+    good = quality.evaluate(replay_model(images, 3), examples)
+    bad = quality.evaluate(replay_model(torch.rand(images.shape), 3), examples)
 
     assert good["frechet_own"] < 3 * good["frechet_floor"] + 0.5
     assert bad["frechet_own"] > 10 * good["frechet_own"]
@@ -30,42 +30,48 @@ def test_real_images_are_as_near_as_the_floor_and_noise_is_far(examples, stripes
     assert (good["classes"], good["rarest_class"], good["as_asked"]) == (3, 1, 1)
 
 
-def test_the_classifier_is_taught_once(examples, stripes, parrot, monkeypatch):
-    quality, taught_before = judge(reader_steps=2), quality_module.taught
+def test_the_classifier_is_trained_once(examples, stripes, replay_model, monkeypatch):
+    quality, train_classifier_before = evaluator(classifier_steps=2), quality_module.train_classifier
     calls = []
-    monkeypatch.setattr(quality_module, "taught", lambda *given: calls.append(given) or taught_before(*given))
+    monkeypatch.setattr(
+        quality_module, "train_classifier", lambda *given: calls.append(given) or train_classifier_before(*given)
+    )
 
     for _ in range(2):
-        quality.evaluate(parrot(stripes.split("dev").columns["images"]), examples)
+        quality.evaluate(replay_model(stripes.split("dev").columns["images"]), examples)
 
     assert len(calls) == 1
 
 
-def test_classes_that_are_missing_are_counted(examples, stripes, parrot):
+def test_missing_classes_are_counted(examples, stripes, replay_model):
     columns = stripes.split("dev").columns
     images = columns["images"][columns["targets"] == 1]
 
-    found = judge().evaluate(parrot(images), examples)
+    metrics = evaluator().evaluate(replay_model(images), examples)
 
-    assert (found["classes"], found["rarest_class"]) == (1, 0)
-    assert "as_asked" not in found
+    assert (metrics["classes"], metrics["rarest_class"]) == (1, 0)
+    assert "as_asked" not in metrics
 
 
-def test_the_file_says_with_what_it_was_measured(examples, stripes, parrot, tmp_path):
-    quality = judge()
-    quality.evaluate(parrot(stripes.split("dev").columns["images"]), examples)
+def test_the_report_says_how_it_was_measured(examples, stripes, replay_model, tmp_path):
+    quality = evaluator()
+    quality.evaluate(replay_model(stripes.split("dev").columns["images"]), examples)
 
     quality.write(tmp_path)
 
-    told = json.loads((tmp_path / "quality.json").read_text())
-    assert "not with published FID or KID" in told["note"]
-    assert (told["images"], told["classifier_accuracy"]) == (15, 1.0)
+    report = json.loads((tmp_path / "quality.json").read_text())
+    assert "not with published FID or KID" in report["note"]
+    assert (report["images"], report["classifier_accuracy"]) == (15, 1.0)
 
 
-def test_images_without_classes_are_refused(stripes, parrot):
+def test_images_without_classes_are_rejected(stripes, replay_model):
     class Nameless:
         def split(self, name):
             return Columns({"images": stripes.split(name).columns["images"]})
 
-    with pytest.raises(InputError, match=r"quality needs images of classes \(a column targets\)"):
-        judge().evaluate(parrot(torch.zeros(3, 1, 4, 6)), Examples(Nameless(), "test", Compute(torch.device("cpu"))))
+    with pytest.raises(
+        InputError, match="quality trains a classifier, which needs data with a column targets; Nameless has none"
+    ):
+        evaluator().evaluate(
+            replay_model(torch.zeros(3, 1, 4, 6)), Examples(Nameless(), "test", Compute(torch.device("cpu")))
+        )

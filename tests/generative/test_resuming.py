@@ -1,4 +1,4 @@
-"""Runs that are stopped and resumed end as uninterrupted ones: everything that the next step depends on is saved."""
+"""A run that is stopped and resumed ends with the same weights as an uninterrupted one."""
 
 import pytest
 
@@ -13,8 +13,8 @@ CASES = {
         "model.channels=4",
         "trainer.batch_size=30",
         "evaluators.balance.count=20",
-        "evaluators.quality.reader_steps=2",
-        "evaluators.learned.reader_steps=2",
+        "evaluators.quality.classifier_steps=2",
+        "evaluators.learned.classifier_steps=2",
         "evaluators.learned.count=20",
         "evaluators.nearest.count=20",
     ],
@@ -23,12 +23,12 @@ RING = ["data.count=600", "model.hidden=[8]", "trainer.batch_size=100", "evaluat
 
 
 @pytest.mark.parametrize("pipeline", CASES)
-def test_a_resumed_run_on_digits_ends_as_an_uninterrupted_one(root, tmp_path, pipeline):
+def test_a_resumed_run_on_digits_equals_an_uninterrupted_one(root, tmp_path, pipeline):
     check_resume(root / "pipelines" / f"{pipeline}.toml", tmp_path, assignments=CASES[pipeline], stops=[5])
 
 
 @pytest.mark.parametrize(
     "changes", [["trainer.critic_steps=2"], ["trainer.loss=wgan_gp"]], ids=["critic steps", "gradient penalty"]
 )
-def test_a_resumed_run_on_the_ring_ends_as_an_uninterrupted_one(root, tmp_path, changes):
+def test_a_resumed_run_on_the_ring_equals_an_uninterrupted_one(root, tmp_path, changes):
     check_resume(root / "pipelines" / "gan_ring.toml", tmp_path, assignments=[*RING, *changes], stops=[1, 5])

@@ -4,7 +4,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from dlpipe_generative.dcgan import DCGAN
-from dlpipe_generative.samples import Samples, spherical, walks
+from dlpipe_generative.samples import Samples, random_interpolations, spherical_interpolation
 
 
 def model(**options):
@@ -12,46 +12,46 @@ def model(**options):
     return DCGAN((1, 4, 6), (-1.0, 1.0), channels=4, latent_dim=5, smallest=2, **options)
 
 
-def test_a_walk_begins_and_ends_where_it_should_and_keeps_its_length():
+def test_a_spherical_interpolation_starts_and_ends_in_the_vectors_and_keeps_their_length():
     starts, ends = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 3.0], [2.0, 0.0]])
 
-    walked = spherical(starts, ends, 5).view(2, 5, 2)
+    path = spherical_interpolation(starts, ends, 5).view(2, 5, 2)
 
-    assert_close(walked[:, 0], starts)
-    assert_close(walked[:, -1], ends)
-    assert_close(walked.norm(dim=2), torch.tensor([[3.0], [2.0]]).expand(2, 5))
+    assert_close(path[:, 0], starts)
+    assert_close(path[:, -1], ends)
+    assert_close(path.norm(dim=2), torch.tensor([[3.0], [2.0]]).expand(2, 5))
 
 
-def test_a_walk_to_where_one_stands_already_is_no_walk():
+def test_a_spherical_interpolation_between_equal_vectors_is_constant():
     place = torch.randn(1, 7)
 
-    assert_close(spherical(place, place, 3), place.expand(3, 7), atol=1e-3, rtol=1e-3)
+    assert_close(spherical_interpolation(place, place, 3), place.expand(3, 7), atol=1e-3, rtol=1e-3)
 
 
-def test_the_same_images_are_drawn_each_time_and_training_draws_on_uninterrupted(dark_examples):
-    judge, net = Samples((-1.0, 1.0), count=6), model()
+def test_samples_are_reproducible_and_the_random_state_is_unchanged(dark_examples):
+    evaluator, net = Samples((-1.0, 1.0), count=6), model()
     torch.manual_seed(5)
-    wanted = torch.rand(1)
+    expected = torch.rand(1)
     torch.manual_seed(5)
 
-    assert judge.evaluate(net, dark_examples) == {}
-    first = judge._images
-    judge.evaluate(net, dark_examples)
+    assert evaluator.evaluate(net, dark_examples) == {}
+    first = evaluator._images
+    evaluator.evaluate(net, dark_examples)
 
-    assert_close(judge._images, first)
-    assert torch.equal(torch.rand(1), wanted)
+    assert_close(evaluator._images, first)
+    assert torch.equal(torch.rand(1), expected)
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_sheet_a_walk_and_a_film(dark_examples, tmp_path, conditional):
-    judge = Samples((-1.0, 1.0), count=6)
+def test_a_grid_interpolations_and_an_animation_are_written(dark_examples, tmp_path, conditional):
+    evaluator = Samples((-1.0, 1.0), count=6)
     for step in (5, 10):
         net = model(conditional=conditional, num_classes=3)
         torch.nn.init.constant_(net.generator.layers[-2].bias, step / 10)
-        judge.evaluate(net, dark_examples)
-        judge.sample(tmp_path, step)
+        evaluator.evaluate(net, dark_examples)
+        evaluator.sample(tmp_path, step)
 
-    judge.write(tmp_path)
+    evaluator.write(tmp_path)
 
     names = {"samples.png", "interpolation.png", "step-00000005.png", "step-00000010.png", "training.gif"}
     assert {path.name for path in tmp_path.iterdir()} == names
@@ -59,11 +59,11 @@ def test_a_sheet_a_walk_and_a_film(dark_examples, tmp_path, conditional):
     assert Image.open(tmp_path / "training.gif").n_frames == 2
 
 
-def test_a_walk_is_of_one_class():
-    class Told(DCGAN):
-        def draw(self, latent, targets=None):
+def test_an_interpolation_has_one_class():
+    class ClassValue(DCGAN):
+        def generate(self, latent, targets=None):
             return targets[:, None, None, None].expand(-1, 1, 4, 6)
 
-    net = Told((1, 4, 6), (-1.0, 1.0), channels=4, latent_dim=5, smallest=2, conditional=True, num_classes=3)
+    net = ClassValue((1, 4, 6), (-1.0, 1.0), channels=4, latent_dim=5, smallest=2, conditional=True, num_classes=3)
 
-    assert walks(net, 4, 2, 0, "here")[:, 0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    assert random_interpolations(net, 4, 2, 0, "here")[:, 0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]

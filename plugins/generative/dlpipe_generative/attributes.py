@@ -1,4 +1,4 @@
-"""How often drawn things have each attribute, beside how often the real ones do.
+"""Frequencies of attributes in generated images, compared with the real ones.
 
 Axes: N images, A attributes, V values of all attributes together.
 """
@@ -18,41 +18,41 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.figures import BLUE, GREY, drawing
-from dlpipe_generative.drawn import drawn_at_random
-from dlpipe_generative.reader import STEPS, Reader, taught
-from dlpipe_generative.things import device_of, things
+from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
+from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.split_tensors import device_of, split_tensors
 
 WHO = "generative.attributes"
 
 
 @dataclass(frozen=True)
-class Share:
-    """How often a value was read, and how often it is real."""
+class ValueShare:
+    """Relative frequency of an attribute value in generated images and in real ones."""
 
     attribute: str
     value: str
-    drawn: float
+    generated: float
     real: float
 
     @property
     def deviation(self) -> float:
-        """How far the share is from the real one, as a share of that."""
-        return abs(self.drawn / self.real - 1)
+        """Relative deviation from the real frequency."""
+        return abs(self.generated / self.real - 1)
 
 
 class Attributes:
-    """Let a classifier that learned the attributes of real images read drawn ones, and count.
+    """Count attributes of generated images with a classifier that was trained on real ones.
 
-    ``evaluate`` gives ``worst_deviation``, the largest of |share drawn / share real - 1| over all values of all
-    attributes, ``mean_deviation``, the mean of these, and ``reader_accuracy``, how well the classifier reads the images
-    of the split. A conditional model draws each class equally often, which may not be how often it is real. ``write``
-    gives ``attributes.csv`` and ``attributes.png``.
+    ``evaluate`` returns ``worst_deviation``, the maximum of |generated share / real share - 1| over all values of all
+    attributes, ``mean_deviation``, their mean, and ``reader_accuracy``, the accuracy of the classifier on the split.
+    Samples of a conditional model have equally frequent classes, which need not be the real frequencies. ``write``
+    writes ``attributes.csv`` and ``attributes.png``.
 
     Args:
-        attributes: by name, how often each value is real.
-        count: images to draw.
-        seed: of what is drawn, and of the classifier.
-        reader_steps: of the training of the classifier.
+        attributes: real frequency of each value, by attribute.
+        count: number of images to generate.
+        seed: of the latent vectors and of the classifier.
+        classifier_steps: training steps of the classifier.
     """
 
     primary = "worst_deviation"
@@ -64,60 +64,60 @@ class Attributes:
         *,
         count: Positive = 5000,
         seed: NonNegative = 3,
-        reader_steps: Positive = STEPS,
+        classifier_steps: Positive = STEPS,
     ) -> None:
         self._attributes = attributes
-        self._count, self._seed, self._reader_steps = count, seed, reader_steps
-        self._reader: Reader | None = None
-        self._shares: list[Share] = []
+        self._count, self._seed, self._classifier_steps = count, seed, classifier_steps
+        self._classifier: ImageClassifier | None = None
+        self._shares: list[ValueShare] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Draw images, read them, and count."""
+        """Generate images, classify them, and count."""
         device = device_of(model)
-        self._reader = self._reader or self._learn(examples.data, device)
-        drawn, _ = drawn_at_random(model, self._count, self._seed, WHO)
-        self._shares = shares_of(self._reader.read(drawn), self._attributes)
-        real, _ = things(examples.data, examples.split, device, WHO)
-        wanted = _factors(examples.data, examples.split).to(device)
+        self._classifier = self._classifier or self._train_classifier(examples.data, device)
+        generated, _ = random_samples(model, self._count, self._seed, WHO)
+        self._shares = value_shares(self._classifier.classify(generated), self._attributes)
+        real, _ = split_tensors(examples.data, examples.split, device, WHO)
+        factors = _factors(examples.data, examples.split).to(device)
         deviations = [share.deviation for share in self._shares]
         return {
             "worst_deviation": max(deviations),
             "mean_deviation": sum(deviations) / len(deviations),
-            "reader_accuracy": float((self._reader.read(real) == wanted).double().mean()),
+            "reader_accuracy": float((self._classifier.classify(real) == factors).double().mean()),
         }
 
     def write(self, folder: Path) -> None:
-        """Write shares of the last `evaluate`, as a table and as bars."""
+        """Write the frequencies of the last `evaluate` as a table and as a bar chart."""
         with (folder / "attributes.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["attribute", "value", "drawn", "real", "deviation"])
+            table.writerow(["attribute", "value", "generated", "real", "deviation"])
             for share in self._shares:
-                numbers = (share.drawn, share.real, share.deviation)
+                numbers = (share.generated, share.real, share.deviation)
                 table.writerow([share.attribute, share.value, *(f"{number:.4f}" for number in numbers)])
         with drawing(folder / "attributes.png", 7, 3.5) as figure:
             axes = figure.subplots()
-            places = torch.arange(len(self._shares)).numpy()
-            axes.bar(places - 0.2, [share.real for share in self._shares], 0.4, color=GREY, label="real")
-            axes.bar(places + 0.2, [share.drawn for share in self._shares], 0.4, color=BLUE, label="drawn")
+            positions = torch.arange(len(self._shares)).numpy()
+            axes.bar(positions - 0.2, [share.real for share in self._shares], 0.4, color=GREY, label="real")
+            axes.bar(positions + 0.2, [share.generated for share in self._shares], 0.4, color=BLUE, label="generated")
             names = [f"{share.attribute}: {share.value}" for share in self._shares]
-            axes.set_xticks(places, names, rotation=60, ha="right", fontsize=7)
+            axes.set_xticks(positions, names, rotation=60, ha="right", fontsize=7)
             axes.set_ylabel("share of images")
             axes.legend()
 
-    def _learn(self, data: Any, device: torch.device) -> Reader:
-        images, _ = things(data, "train", device, WHO)
-        sizes = [len(values) for values in self._attributes.values()]
-        return taught(images, _factors(data, "train").to(device), sizes, self._seed, self._reader_steps)
+    def _train_classifier(self, data: Any, device: torch.device) -> ImageClassifier:
+        images, _ = split_tensors(data, "train", device, WHO)
+        sizes = [len(frequencies) for frequencies in self._attributes.values()]
+        return train_classifier(images, _factors(data, "train").to(device), sizes, self._seed, self._classifier_steps)
 
 
-def shares_of(read: Tensor, attributes: Mapping[str, Mapping[str, float]]) -> list[Share]:
-    """Return how often each value was read in images (N, A)."""
+def value_shares(values: Tensor, attributes: Mapping[str, Mapping[str, float]]) -> list[ValueShare]:
+    """Return the frequency of each value among the predicted values (N, A) of images."""
     shares = []
-    for column, (attribute, values) in zip(read.unbind(1), attributes.items(), strict=True):
-        found = column.bincount(minlength=len(values)).double() / len(column)
+    for column, (attribute, frequencies) in zip(values.unbind(1), attributes.items(), strict=True):
+        generated = column.bincount(minlength=len(frequencies)).double() / len(column)
         shares += [
-            Share(attribute, value, share, real)
-            for (value, real), share in zip(values.items(), found.tolist(), strict=True)
+            ValueShare(attribute, value, share, real)
+            for (value, real), share in zip(frequencies.items(), generated.tolist(), strict=True)
         ]
     return shares
 
@@ -126,10 +126,13 @@ def _factors(data: Any, split: str) -> Tensor:
     """Return the values (N, A) of the attributes of a split.
 
     Raises:
-        InputError: the data does not tell them.
+        InputError: the data does not provide them.
     """
     columns = getattr(data.split(split), "columns", {})
     if "factors" not in columns:
-        raise InputError(f"{WHO} needs data that tells the factors of each image, such as generative.manga_faces")
+        raise InputError(
+            f"{WHO} needs data with a column factors, such as generative.manga_faces; split {split} of the data has "
+            f"{', '.join(columns) or 'no columns'}"
+        )
     factors: Tensor = columns["factors"]
     return factors

@@ -1,11 +1,11 @@
-"""Deep convolutional generative adversarial net.
+"""Deep convolutional generative adversarial network.
 
 Source: Radford, Metz & Chintala 2016, "Unsupervised Representation Learning with Deep Convolutional Generative
 Adversarial Networks", https://arxiv.org/abs/1511.06434, section 3 and figure 1; spectral normalisation: Miyato et al.
 2018, https://arxiv.org/abs/1802.05957; conditional: Miyato & Koyama 2018, "cGANs with Projection Discriminator".
-Departs from it: normal noise where the paper has uniform noise; the size follows from the data; the discriminator gives
-scores, no probabilities.
-Axes: B images, C channels, H rows, W columns, Z numbers an image is drawn from.
+Departs from it: normal instead of uniform noise; the image size follows from the data; the discriminator returns
+scores, not probabilities.
+Axes: B images, C channels, H rows, W columns, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from dlpipe.fields import Positive
+from dlpipe_generative.conditioning import append_class, conditioned_classes
 from dlpipe_generative.pixels import SYMMETRIC, check_range
 from dlpipe_generative.projection import Projection
-from dlpipe_generative.strided import double, half, halvings
-from dlpipe_generative.wishes import classes_told, with_class
+from dlpipe_generative.resampling import downsample, halved_sizes, upsample
 
 Norm = Literal["batch", "spectral", "none"]
-#: Section 4 of the paper: deviation of the first weights, slope of leaky ReLU below 0.
+#: Section 4 of the paper: standard deviation of the initial weights, slope of leaky ReLU below 0.
 DEVIATION, SLOPE = 0.02, 0.2
 
 
 class DCGAN(nn.Module):
-    """A generator that doubles a small map until it is an image, and a discriminator that halves an image again.
+    """A generator that upsamples a small feature map to an image, and a discriminator that downsamples an image.
 
-    With the defaults and images of 64×64 pixels it is the paper's: maps of 4×4 pixels and 1024 channels.
+    The defaults with images of 64×64 pixels give the networks of the paper: maps of 4×4 pixels and 1024 channels.
 
     Args:
         image_shape: C, H, W.
-        pixel_range: what black and white are; expected -1 and 1.
-        num_classes: of the data; used where the model is conditional.
+        pixel_range: values of black and white; must be -1 and 1.
+        num_classes: of the data; used if the model is conditional.
         latent_dim: Z.
-        channels: of the layer next to the image; each further one has twice as many.
-        kernel: side of all convolutions.
-        smallest: an image is halved while its sides stay whole and at least so long.
+        channels: of the layer next to the image; each further layer has twice as many.
+        kernel: size of all convolution kernels.
+        smallest: minimum side of the feature maps; an image is halved while its sides are even and stay this long.
         discriminator_norm: "batch" normalisation in all layers but the first, as in the paper; "spectral"
-            normalisation of all its weights; or "none". The losses "wgan_gp" and "hinge" want one of the latter two.
-        conditional: tell both nets the class, so that one can ask for a class.
+            normalisation of all its weights; or "none". For the losses "wgan_gp" and "hinge", use "spectral" or "none".
+        conditional: condition both networks on the class.
     """
 
     def __init__(
@@ -63,33 +63,33 @@ class DCGAN(nn.Module):
     ) -> None:
         super().__init__()
         check_range("generative.dcgan", pixel_range, SYMMETRIC)
-        self.num_classes = classes_told("generative.dcgan", conditional, num_classes)
+        self.num_classes = conditioned_classes("generative.dcgan", conditional, num_classes)
         self.latent_dim = latent_dim
-        *halved, size = halvings(image_shape, smallest)
+        *halved, size = halved_sizes(image_shape, smallest)
         widths = [image_shape[0], *(channels * 2**depth for depth in range(len(halved)))]
         self.generator = Generator(widths[::-1], size, latent_dim, kernel, self.num_classes)
         self.discriminator = Discriminator(widths, size, kernel, discriminator_norm, self.num_classes)
         self.apply(_initialise)
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Score how real images (B, C, H, W) look: (B,)."""
+        """Map images (B, C, H, W) to the discriminator's scores (B,)."""
         return self.discriminator(images, targets)  # type: ignore[no-any-return]
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Return the scores: they are the prediction."""
+        """Return the scores."""
         return outputs
 
-    def draw(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Draw images (B, C, H, W), pixels from -1 to 1, from numbers (B, Z), of classes (B,) if conditional."""
+    def generate(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Map latent vectors (B, Z), and classes (B,) if conditional, to images (B, C, H, W) from -1 to 1."""
         return self.generator(latent, targets)  # type: ignore[no-any-return]
 
 
 class Generator(nn.Module):
-    """From numbers to a small map of many channels, and by doubling to an image.
+    """Project latent vectors to a small feature map, and upsample it to an image.
 
     Args:
-        widths: channels of the maps, the image's last.
-        size: H and W of the first.
+        widths: channels of the feature maps, ending with those of the image.
+        size: H and W of the first map.
     """
 
     def __init__(
@@ -106,25 +106,25 @@ class Generator(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths[:-1]):
             layers += [
-                double(inputs, outputs, kernel, bias=False),
+                upsample(inputs, outputs, kernel, bias=False),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(inplace=True),
             ]
-        self.layers = nn.Sequential(*layers, double(widths[-2], widths[-1], kernel), nn.Tanh())
+        self.layers = nn.Sequential(*layers, upsample(widths[-2], widths[-1], kernel), nn.Tanh())
 
     def forward(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Map numbers (B, Z) to images (B, C, H, W)."""
-        maps = self.project(with_class(latent, targets, self.num_classes))
-        # Channels last takes a fifth off the steps of convolutions on a CPU, and more on a GPU in bfloat16.
+        """Map latent vectors (B, Z) to images (B, C, H, W)."""
+        maps = self.project(append_class(latent, targets, self.num_classes))
+        # The channels-last layout makes convolutions a fifth faster on a CPU, and more on a GPU in bfloat16.
         return self.layers(maps.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
 class Discriminator(nn.Module):
-    """By halving from an image to a small map of many channels, and from that to a score.
+    """Downsample an image to a small feature map, and score it.
 
     Args:
-        widths: channels of the maps, the image's first.
-        size: H and W of the last.
+        widths: channels of the feature maps, starting with those of the image.
+        size: H and W of the last map.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ class Discriminator(nn.Module):
         weighted: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else nn.Identity()
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            batch = norm == "batch" and bool(layers)  # not behind the image itself, section 3 of the paper
-            layers.append(weighted(half(inputs, outputs, kernel, bias=not batch)))
+            batch = norm == "batch" and bool(layers)  # not in the first layer, section 3 of the paper
+            layers.append(weighted(downsample(inputs, outputs, kernel, bias=not batch)))
             layers += [nn.BatchNorm2d(outputs)] if batch else []
             layers.append(nn.LeakyReLU(SLOPE, inplace=True))
         self.layers = nn.Sequential(*layers, nn.Flatten())
@@ -149,7 +149,7 @@ class Discriminator(nn.Module):
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Draw first weights of mean 0 and deviation 0.02, as in the paper; those of batch normalisation around 1."""
+    """Initialise weights from N(0, 0.02²), as in the paper; those of batch normalisation from N(1, 0.02²)."""
     if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(layer.weight, 0.0, DEVIATION)
     elif isinstance(layer, nn.BatchNorm2d):

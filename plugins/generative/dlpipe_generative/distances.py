@@ -1,10 +1,10 @@
-"""How far apart two sets of features are.
+"""Distances between two sets of features.
 
 Sources: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", https://arxiv.org/abs/1706.08500, eq. 6
 (Fréchet); Binkowski et al. 2018, "Demystifying MMD GANs", https://arxiv.org/abs/1801.01401, section 4 (kernel);
 Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric", https://arxiv.org/abs/1904.06991, eq. 1 and
 2; Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics", https://arxiv.org/abs/2002.09797, eq. 9 (coverage).
-Axes: N and M things, F features.
+Axes: N and M samples, F features.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from torch import Tensor
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Return the Fréchet distance of the normal distributions that fit features (N, F) and (M, F)."""
+    """Return the Fréchet distance between normal distributions fitted to features (N, F) and (M, F)."""
     first, second = first.double(), second.double()
     means = (first.mean(0) - second.mean(0)).square().sum()
     one, other = first.T.cov(), second.T.cov()
-    # The trace of the root of a product is the sum of the roots of its eigenvalues; those of this one are real.
+    # tr((A B)^½) equals tr((A^½ B A^½)^½), and the matrix of the latter is symmetric.
     root = _root(one)
     roots = torch.linalg.eigvalsh(root @ other @ root).clamp(min=0).sqrt().sum()
     return float(means + one.trace() + other.trace() - 2 * roots)
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
-    """Return the squared distance of means under the kernel (x·y / F + 1)³ of features (N, F) and (M, F), unbiased."""
+    """Return the unbiased squared MMD between features (N, F) and (M, F) with the kernel (x·y / F + 1)³."""
     first, second = first.double(), second.double()
 
     def kernel(one: Tensor, other: Tensor) -> Tensor:
@@ -38,24 +38,24 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     return float(within(first) + within(second) - 2 * kernel(first, second).mean())
 
 
-def precision_and_recall(real: Tensor, drawn: Tensor, neighbours: int = 3) -> tuple[float, float]:
-    """Return the share of drawn things that lie among the real ones, and of real ones that lie among the drawn."""
-    return _share_among(drawn, real, neighbours), _share_among(real, drawn, neighbours)
+def precision_and_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
+    """Return the fraction of generated samples near real ones, and of real samples near generated ones."""
+    return _share_among(generated, real, neighbours), _share_among(real, generated, neighbours)
 
 
-def coverage(real: Tensor, drawn: Tensor, neighbours: int = 5) -> float:
-    """Return the share of real things (N, F) that have a drawn one (M, F) nearer than their own k-th neighbour."""
-    return float((torch.cdist(real, drawn).min(1).values <= _radii(real, neighbours)).double().mean())
+def coverage(real: Tensor, generated: Tensor, neighbours: int = 5) -> float:
+    """Return the fraction of real samples (N, F) with a generated one (M, F) closer than their k-th neighbour."""
+    return float((torch.cdist(real, generated).min(1).values <= _radii(real, neighbours)).double().mean())
 
 
-def _share_among(things: Tensor, others: Tensor, neighbours: int) -> float:
-    inside = torch.cdist(things, others) <= _radii(others, neighbours)
+def _share_among(samples: Tensor, others: Tensor, neighbours: int) -> float:
+    inside = torch.cdist(samples, others) <= _radii(others, neighbours)
     return float(inside.any(1).double().mean())
 
 
-def _radii(things: Tensor, neighbours: int) -> Tensor:
-    """Return how far the k-th neighbour of each thing is (N,); the thing itself is none."""
-    return torch.cdist(things, things).kthvalue(min(neighbours + 1, len(things)), dim=1).values
+def _radii(samples: Tensor, neighbours: int) -> Tensor:
+    """Return the distance of each sample to its k-th neighbour (N,), not counting itself."""
+    return torch.cdist(samples, samples).kthvalue(min(neighbours + 1, len(samples)), dim=1).values
 
 
 def _root(matrix: Tensor) -> Tensor:

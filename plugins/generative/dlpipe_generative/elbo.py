@@ -1,8 +1,8 @@
-"""The likelihood of images under a variational auto-encoder, from below, in nats.
+"""Evidence lower bound of images under a variational auto-encoder, in nats.
 
 Sources: Kingma & Welling 2014, eq. 3 (the bound and its two parts); Burda et al. 2016, eq. 8 (importance weighting) and
 section 5.2 (active units).
-Axes: B images of a batch, Z numbers of a code, K samples.
+Axes: B images of a batch, Z latent dimensions, K samples.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
-from dlpipe_generative.vae import VAE, kl_divergence, log_normal, sampled
+from dlpipe_generative.vae import VAE, kl_divergence, log_normal, reparameterize
 
-#: A unit is active if the variance over images of its mean is above this (Burda et al. 2016).
+#: A latent dimension is active if the variance over images of its posterior mean is above this (Burda et al. 2016).
 ACTIVE = 0.01
 
 
 class Elbo:
-    """Evidence lower bound in nats per image: sums over pixels and numbers of the code, means over images.
+    """Evidence lower bound in nats per image: sums over pixels and latent dimensions, means over images.
 
-    ``evaluate`` gives ``elbo`` and its parts, ``log_likelihood`` less ``kl``; ``bits_per_dim`` = -elbo / (pixels ln 2),
-    of densities of pixels from 0 to 1 under a Gaussian likelihood (8 more for pixels from 0 to 255); ``active_units``,
-    how many numbers of the code say something; and with `importance_samples` the tighter ``importance_weighted`` bound.
-    Under a Bernoulli likelihood images are first made black and white by a draw that depends on their number in the
-    split alone, so the task is always the same. ``write`` gives ``likelihood.json``, which says how it was measured.
+    ``evaluate`` returns ``elbo`` = ``log_likelihood`` - ``kl`` and these two terms; ``bits_per_dim`` =
+    -elbo / (pixels ln 2), for densities of pixels from 0 to 1 under a Gaussian likelihood (add 8 for pixels from 0 to
+    255); ``active_units``, the number of latent dimensions that carry information; and with `importance_samples` the
+    tighter ``importance_weighted`` bound. For a Bernoulli likelihood, images are first sampled as black and white; the
+    random numbers depend only on the row in the split, so the task is always the same. ``write`` writes
+    ``likelihood.json``, which records how it was measured.
 
     Args:
-        samples: of the code per image, for the expected log-likelihood.
-        importance_samples: K of the importance-weighted bound; each takes a pass of the decoder.
+        samples: samples of the code per image, for the expected log-likelihood.
+        importance_samples: K of the importance-weighted bound; each needs a pass of the decoder. 0 skips the bound.
     """
 
     primary = "elbo"
@@ -44,19 +45,20 @@ class Elbo:
 
     def __init__(self, *, samples: Positive = 1, importance_samples: NonNegative = 0) -> None:
         self._samples, self._importance_samples = samples, importance_samples
-        self._told: dict[str, object] = {}
+        self._report: dict[str, object] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Measure every image of the split."""
         if not isinstance(model, VAE):
             raise InputError(
-                f"generative.elbo judges generative.vae, which tells a likelihood; this model is {type(model).__name__}"
+                f"generative.elbo needs the model generative.vae, which defines a likelihood; the model is a "
+                f"{type(model).__name__}"
             )
         found: dict[str, list[Tensor]] = defaultdict(list)
         for batch, _, _ in examples.predictions(model):
             images = batch["images"]
             if model.likelihood == "bernoulli":
-                images = binarised(images, batch["rows"])
+                images = binarise(images, batch["rows"])
             with torch.inference_mode():
                 measured = self._measure(model, images, batch.get("targets"), seed=int(batch["rows"][0]))
             for name, values in measured.items():
@@ -64,28 +66,28 @@ class Elbo:
         return self._summary({name: torch.cat(values).double() for name, values in found.items()}, model, images[0])
 
     def write(self, folder: Path) -> None:
-        """Say what was measured, and how."""
-        (folder / "likelihood.json").write_text(json.dumps(self._told, indent=1) + "\n")
+        """Write the metrics, and how they were measured."""
+        (folder / "likelihood.json").write_text(json.dumps(self._report, indent=1) + "\n")
 
     def _measure(self, model: VAE, images: Tensor, targets: Tensor | None, seed: int) -> dict[str, Tensor]:
-        """Return numbers of each image (B,), and the means of its code."""
+        """Return the terms of the bound for each image (B,), and the posterior means (B, Z)."""
         generator = torch.Generator(images.device).manual_seed(seed)
         mean, log_variance = model.posterior(images, targets)
 
-        def draw() -> Tensor:
+        def sample_code() -> Tensor:
             noise = torch.randn(mean.shape, device=mean.device, generator=generator)
-            return sampled(mean, log_variance, noise)
+            return reparameterize(mean, log_variance, noise)
 
-        drawn = [model.log_likelihood(images, draw(), targets) for _ in range(self._samples)]
+        log_likelihoods = [model.log_likelihood(images, sample_code(), targets) for _ in range(self._samples)]
         measured = {
-            "log_likelihood": torch.stack(drawn).mean(0),
+            "log_likelihood": torch.stack(log_likelihoods).mean(0),
             "kl": kl_divergence(mean, log_variance),
             "means": mean,
         }
         if self._importance_samples:
             weights = []
             for _ in range(self._importance_samples):
-                latent = draw()
+                latent = sample_code()
                 prior = log_normal(latent, 0.0, 0.0).sum(1)
                 posterior = log_normal(latent, mean, log_variance).sum(1)
                 weights.append(model.log_likelihood(images, latent, targets) + prior - posterior)
@@ -99,12 +101,16 @@ class Elbo:
         active = int((means.var(0, correction=0) > ACTIVE).sum())
         bits = -elbo / (image.numel() * math.log(2))
         metrics = {"elbo": elbo, **metrics, "bits_per_dim": bits, "active_units": active}
-        pixels = "made black or white once, by their grey" if model.likelihood == "bernoulli" else "from 0 to 1"
-        self._told = {
+        pixels = (
+            "sampled as black or white once, with their grey value as probability"
+            if model.likelihood == "bernoulli"
+            else "from 0 to 1"
+        )
+        self._report = {
             "metrics": metrics,
             "unit": "nats per image: sums over dimensions, means over images",
             "likelihood": f"{model.likelihood}, pixels {pixels}",
-            "scale": model.scale if model.likelihood == "gaussian" else None,
+            "likelihood_std": model.likelihood_std if model.likelihood == "gaussian" else None,
             "samples": self._samples,
             "importance_samples": self._importance_samples,
             "images": len(means),
@@ -112,8 +118,8 @@ class Elbo:
         return metrics
 
 
-def binarised(images: Tensor, rows: Tensor) -> Tensor:
-    """Make images (B, C, H, W) black and white, with their grey as probability; the draw depends on rows (B,) alone."""
+def binarise(images: Tensor, rows: Tensor) -> Tensor:
+    """Sample images (B, C, H, W) as black and white, with grey as probability; the result depends on rows (B,) only."""
     thresholds = torch.stack(
         [torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(row)) for row in rows.tolist()]
     )
@@ -121,5 +127,5 @@ def binarised(images: Tensor, rows: Tensor) -> Tensor:
 
 
 def importance_weighted(log_weights: Tensor) -> Tensor:
-    """Return the bound (B,) of log-weights (K, B): the logarithm of the mean weight."""
+    """Return the bound (B,) for log weights (K, B): the logarithm of the mean weight."""
     return log_weights.logsumexp(0) - math.log(len(log_weights))

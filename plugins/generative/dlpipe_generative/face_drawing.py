@@ -1,6 +1,6 @@
-"""How a comic face is drawn: ink on paper, with screentones, by its factors and by how a hand varies them.
+"""Draw a comic face, ink on paper with screentones, from its factors and random variation.
 
-Lengths are shares of the side of the picture, (0, 0) its upper left corner.
+Lengths are fractions of the side of the picture; (0, 0) is its upper left corner.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-#: What a face can be like, and how often; the first of a factor is not special.
+#: The values of each factor and their frequencies.
 FACTORS: Mapping[str, Mapping[str, float]] = {
     "hair": {"short": 0.3, "long": 0.3, "twintails": 0.2, "spiky": 0.2},
     "hair_tone": {"black": 0.4, "grey": 0.3, "white": 0.3},
@@ -21,26 +21,26 @@ FACTORS: Mapping[str, Mapping[str, float]] = {
     "glasses": {"without": 0.65, "with": 0.35},
     "screentone": {"none": 0.5, "dots": 0.25, "stripes": 0.25},
 }
-#: Drawn so many times larger and then reduced, so that lines are smooth.
+#: Pictures are drawn larger by this factor and then reduced, so that lines are smooth.
 OVERSAMPLING = 3
 INK, PAPER, SKIN, GREY, LIGHT = 0, 255, 250, 130, 185
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Hand:
-    """What varies from drawing to drawing, and means nothing.
+class FaceVariation:
+    """Random variation of a drawing that is independent of its factors.
 
     Args:
-        x: of the middle of the face.
-        y: likewise.
-        width: half of the face's.
-        height: likewise.
-        spacing: of an eye from the middle.
+        x: horizontal position of the centre of the face.
+        y: vertical position of the centre of the face.
+        width: half of the width of the face.
+        height: half of the height of the face.
+        spacing: distance of an eye from the centre line.
         eye: half of the height of an open eye.
-        fringe: how deep it hangs.
+        fringe: length of the fringe.
         tilt: of the head, in degrees.
-        phase: where the screentone begins.
+        phase: offset of the screentone.
     """
 
     x: float
@@ -54,8 +54,8 @@ class Hand:
     phase: float
 
     @classmethod
-    def of(cls, random: Random) -> Hand:
-        """Draw one at random."""
+    def sample(cls, random: Random) -> FaceVariation:
+        """Return a random variation."""
         return cls(
             x=0.5 + random.uniform(-0.04, 0.04),
             y=0.55 + random.uniform(-0.03, 0.03),
@@ -70,14 +70,14 @@ class Hand:
 
 
 def factors_of(random: Random) -> dict[str, str]:
-    """Draw factors at random, independent of each other."""
+    """Return random factors, independent of each other."""
     return {name: random.choices(list(shares), list(shares.values()))[0] for name, shares in FACTORS.items()}
 
 
-def draw_face(factors: Mapping[str, str], hand: Hand, size: int) -> Image.Image:
-    """Draw a face as a grey picture of `size` × `size` pixels."""
+def draw_face(factors: Mapping[str, str], variation: FaceVariation, size: int) -> Image.Image:
+    """Draw a face as a greyscale picture of `size` × `size` pixels."""
     side = size * OVERSAMPLING
-    face = _Sheet(side, hand)
+    face = _Drawing(side, variation)
     face.back_hair(factors["hair"], factors["hair_tone"])
     face.head()
     face.eyes(factors["eyes"])
@@ -86,25 +86,27 @@ def draw_face(factors: Mapping[str, str], hand: Hand, size: int) -> Image.Image:
         face.glasses()
     face.front_hair(factors["hair"], factors["hair_tone"])
     picture = Image.new("L", (side, side), PAPER)
-    _background(picture, factors["screentone"], hand)
-    middle = (hand.x * side, hand.y * side)
-    ink, cover = (part.rotate(hand.tilt, Image.Resampling.BILINEAR, center=middle) for part in (face.ink, face.cover))
+    _background(picture, factors["screentone"], variation)
+    middle = (variation.x * side, variation.y * side)
+    ink, cover = (
+        part.rotate(variation.tilt, Image.Resampling.BILINEAR, center=middle) for part in (face.ink, face.cover)
+    )
     picture.paste(ink, mask=cover)
     return picture.reduce(OVERSAMPLING)
 
 
-class _Sheet:
-    """A face before it is turned: its ink, and what it covers of the background."""
+class _Drawing:
+    """A face before it is tilted: its ink, and the area of the background that it covers."""
 
-    def __init__(self, side: int, hand: Hand) -> None:
-        self._side, self._hand = side, hand
+    def __init__(self, side: int, variation: FaceVariation) -> None:
+        self._side, self._variation = side, variation
         self.ink, self.cover = Image.new("L", (side, side), PAPER), Image.new("L", (side, side), 0)
         self._draw, self._draw_cover = ImageDraw.Draw(self.ink), ImageDraw.Draw(self.cover)
         self._line = max(2, round(side * 0.016))
 
     def back_hair(self, style: str, tone: str) -> None:
         """Draw the hair behind the head."""
-        x, y, width, height = self._hand.x, self._hand.y, self._hand.width, self._hand.height
+        x, y, width, height = self._variation.x, self._variation.y, self._variation.width, self._variation.height
         if style == "long":
             outer, low = width * 1.28, y + height * 1.2
             self._shape(
@@ -125,7 +127,7 @@ class _Sheet:
 
     def head(self) -> None:
         """Draw neck, ears and the face with its pointed chin."""
-        x, y, width, height = self._hand.x, self._hand.y, self._hand.width, self._hand.height
+        x, y, width, height = self._variation.x, self._variation.y, self._variation.width, self._variation.height
         self._shape(
             [(x - width * 0.3, y), (x + width * 0.3, y), (x + width * 0.34, 1.1), (x - width * 0.34, 1.1)], "skin"
         )
@@ -138,26 +140,34 @@ class _Sheet:
 
     def eyes(self, kind: str) -> None:
         """Draw eyes, brows and a nose."""
-        hand = self._hand
-        y = hand.y + hand.height * 0.12
+        variation = self._variation
+        y = variation.y + variation.height * 0.12
         for sign in (-1, 1):
-            x = hand.x + sign * hand.spacing
-            wide = hand.eye * 0.72
+            x = variation.x + sign * variation.spacing
+            wide = variation.eye * 0.72
             if kind == "closed":
-                self._stroke(_arc((x, y - hand.eye * 0.3), wide * 1.15, hand.eye * 0.75, 20, 160), 1.5)
+                self._stroke(_arc((x, y - variation.eye * 0.3), wide * 1.15, variation.eye * 0.75, 20, 160), 1.5)
             elif kind == "narrow":
-                self._shape(_arc((x, y), wide * 1.25, hand.eye * 0.36, 0, 360), "skin")
-                self._shape(_arc((x, y), wide * 0.5, hand.eye * 0.36, 0, 360), "black")
-                self._stroke([(x - wide * 1.35, y - hand.eye * 0.42), (x + wide * 1.35, y - hand.eye * 0.42)], 1.6)
+                self._shape(_arc((x, y), wide * 1.25, variation.eye * 0.36, 0, 360), "skin")
+                self._shape(_arc((x, y), wide * 0.5, variation.eye * 0.36, 0, 360), "black")
+                self._stroke(
+                    [(x - wide * 1.35, y - variation.eye * 0.42), (x + wide * 1.35, y - variation.eye * 0.42)], 1.6
+                )
             else:
-                self._shape(_arc((x, y), wide, hand.eye, 0, 360), "black")
-                self._dot((x - wide * 0.28, y - hand.eye * 0.42), hand.eye * 0.34)
-                self._stroke(_arc((x, y - hand.eye * 0.1), wide * 1.25, hand.eye * 1.15, 205, 335), 1.6)
-        self._stroke([(hand.x, hand.y + hand.height * 0.44), (hand.x + 0.012, hand.y + hand.height * 0.48)], 1)
+                self._shape(_arc((x, y), wide, variation.eye, 0, 360), "black")
+                self._dot((x - wide * 0.28, y - variation.eye * 0.42), variation.eye * 0.34)
+                self._stroke(_arc((x, y - variation.eye * 0.1), wide * 1.25, variation.eye * 1.15, 205, 335), 1.6)
+        self._stroke(
+            [
+                (variation.x, variation.y + variation.height * 0.44),
+                (variation.x + 0.012, variation.y + variation.height * 0.48),
+            ],
+            1,
+        )
 
     def mouth(self, kind: str) -> None:
         """Draw a mouth."""
-        x, y = self._hand.x, self._hand.y + self._hand.height * 0.66
+        x, y = self._variation.x, self._variation.y + self._variation.height * 0.66
         if kind == "smile":
             self._stroke(_arc((x, y - 0.05), 0.095, 0.075, 15, 165), 1.5)
         elif kind == "flat":
@@ -167,19 +177,19 @@ class _Sheet:
 
     def glasses(self) -> None:
         """Draw glasses on the eyes."""
-        hand = self._hand
-        y, round_by = hand.y + hand.height * 0.14, 0.112
+        variation = self._variation
+        y, round_by = variation.y + variation.height * 0.14, 0.112
         for sign in (-1, 1):
-            x = hand.x + sign * hand.spacing
+            x = variation.x + sign * variation.spacing
             self._stroke(_arc((x, y), round_by, round_by, 0, 360), 1.5)
-            self._stroke([(x + sign * round_by, y), (hand.x + sign * hand.width, y - 0.02)], 1.5)
-        gap = hand.spacing - round_by
-        self._stroke([(hand.x - gap, y), (hand.x + gap, y)], 1.5)
+            self._stroke([(x + sign * round_by, y), (variation.x + sign * variation.width, y - 0.02)], 1.5)
+        gap = variation.spacing - round_by
+        self._stroke([(variation.x - gap, y), (variation.x + gap, y)], 1.5)
 
     def front_hair(self, style: str, tone: str) -> None:
         """Draw the hair on the head and over the forehead."""
-        x, y, width, height = self._hand.x, self._hand.y, self._hand.width, self._hand.height
-        brow = y - height * 0.5 + self._hand.fringe * 0.8
+        x, y, width, height = self._variation.x, self._variation.y, self._variation.width, self._variation.height
+        brow = y - height * 0.5 + self._variation.fringe * 0.8
         side = width * 1.1
         if style == "spiky":
             spikes = [_spike(x, y, side, height, number) for number in range(11)]
@@ -196,7 +206,7 @@ class _Sheet:
         else:
             teeth = 5 if style == "short" else 3
             self._shape([*top, *right, *_fringe(x, brow, width * 0.8, teeth, 0.06), *left], tone)
-        if tone == "black":  # where the light falls
+        if tone == "black":  # a highlight
             self._stroke(_arc((x, y - height * 0.2), side * 0.72, height * 0.72, 215, 260), 1.6, PAPER)
 
     def _shape(self, points: Sequence[Point], tone: str) -> None:
@@ -218,7 +228,7 @@ class _Sheet:
 
 
 def _arc(middle: Point, wide: float, high: float, start: float, end: float) -> list[Point]:
-    """Return points on an ellipse, from an angle in degrees to another; 0 is right, 90 down."""
+    """Return points on an ellipse between two angles in degrees; 0 is right, 90 is down."""
     count = max(6, round(abs(end - start) / 15))
     angles = (math.radians(start + (end - start) * number / count) for number in range(count + 1))
     return [(middle[0] + wide * math.cos(angle), middle[1] + high * math.sin(angle)) for angle in angles]
@@ -238,28 +248,28 @@ def _curve(start: Point, pull: Point, end: Point, count: int = 8) -> list[Point]
 
 def _fringe(x: float, brow: float, half: float, teeth: int, deep: float) -> list[Point]:
     """Return a zigzag over the forehead, from right to left."""
-    places = [x + half - half * number / teeth for number in range(2 * teeth + 1)]
-    return [(place, brow + (deep / 2 if number % 2 else -deep / 2)) for number, place in enumerate(places)]
+    positions = [x + half - half * number / teeth for number in range(2 * teeth + 1)]
+    return [(place, brow + (deep / 2 if number % 2 else -deep / 2)) for number, place in enumerate(positions)]
 
 
 def _spike(x: float, y: float, side: float, height: float, number: int) -> Point:
-    """Return a corner of hair that stands on end: every other one is a tip, from left to right over the top."""
+    """Return a corner of spiky hair; every other one is a tip, from left to right over the top."""
     angle = math.radians(170 + 200 * number / 10)
     far = 1.28 if number % 2 else 0.96
     return x + far * side * math.cos(angle), y - height * 0.12 + far * height * math.sin(angle)
 
 
-def _background(picture: Image.Image, kind: str, hand: Hand) -> None:
+def _background(picture: Image.Image, kind: str, variation: FaceVariation) -> None:
     side, pitch = picture.width, picture.width / 8
     draw = ImageDraw.Draw(picture)
     if kind == "stripes":
         for number in range(-11, 11):
-            left = (number + hand.phase) * pitch
+            left = (number + variation.phase) * pitch
             draw.line([(left, 0), (left + side, side)], fill=LIGHT - 25, width=round(pitch * 0.45))
     elif kind == "dots":
         radius = pitch * 0.3
         for row in range(-1, 12):
             for column in range(-1, 12):
-                x = (column + hand.phase + (row % 2) / 2) * pitch
-                y = (row + hand.phase) * pitch
+                x = (column + variation.phase + (row % 2) / 2) * pitch
+                y = (row + variation.phase) * pitch
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=LIGHT - 85)

@@ -1,9 +1,9 @@
-"""Generative adversarial net of fully connected layers, for points and for small images.
+"""Fully connected generative adversarial network for points and small images.
 
 Sources: Goodfellow et al. 2014, "Generative Adversarial Nets", https://arxiv.org/abs/1406.2661; Miyato & Koyama 2018,
 "cGANs with Projection Discriminator", https://arxiv.org/abs/1802.05637, eq. 3 (conditional).
-Departs from them: normal noise where the first took uniform one; leaky ReLU where it took maxout.
-Axes: B things of a batch, Z numbers a thing is drawn from, F features.
+Departs from them: normal instead of uniform noise; leaky ReLU instead of maxout.
+Axes: B samples of a batch, Z latent dimensions, F features.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from math import prod
 from torch import Tensor, nn
 
 from dlpipe.fields import Positive
+from dlpipe_generative.conditioning import append_class, conditioned_classes
 from dlpipe_generative.pixels import SYMMETRIC, check_range
 from dlpipe_generative.projection import Projection
-from dlpipe_generative.wishes import classes_told, with_class
 
 #: Slope of leaky ReLU below 0, as in Radford et al. 2016.
 SLOPE = 0.2
 
 
 class GAN(nn.Module):
-    """A generator that draws points or images, and a discriminator that scores how real they look.
+    """A generator of points or images, and a discriminator that scores them.
 
     Args:
-        image_shape: C, H, W of the images to draw.
-        point_dim: numbers of a point, where the data are points.
-        pixel_range: what black and white are; expected -1 and 1.
-        num_classes: of the data; used where the model is conditional.
-        hidden: units of each layer of the generator; those of the discriminator in turn.
+        image_shape: C, H, W, if the data are images.
+        point_dim: dimensions of a point, if the data are points.
+        pixel_range: values of black and white; must be -1 and 1.
+        num_classes: of the data; used if the model is conditional.
+        hidden: units of each layer of the generator; the discriminator has them in reverse order.
         latent_dim: Z.
-        conditional: tell both nets the class, so that one can ask for a class.
+        conditional: condition both networks on the class.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class GAN(nn.Module):
             shape = (point_dim,)
         else:
             raise ValueError(
-                "it draws images or points, and this data tells of neither (facts image_shape and pixel_range, or "
-                "point_dim); expected data such as vision.digits or generative.gaussian_ring"
+                "generative.gan needs data of images (facts image_shape and pixel_range) or points (fact point_dim); "
+                f"the data provides image_shape = {image_shape}, pixel_range = {pixel_range} and point_dim = "
+                f"{point_dim}; choose data such as vision.digits or generative.gaussian_ring"
             )
-        self.num_classes = classes_told("generative.gan", conditional, num_classes)
+        self.num_classes = conditioned_classes("generative.gan", conditional, num_classes)
         self.latent_dim = latent_dim
         self.generator = Generator(shape, latent_dim, hidden, self.num_classes, nn.Tanh() if image_shape else None)
         self.discriminator = Discriminator(shape, [*reversed(hidden)], self.num_classes)
@@ -67,24 +68,24 @@ class GAN(nn.Module):
     def forward(
         self, images: Tensor | None = None, points: Tensor | None = None, targets: Tensor | None = None
     ) -> Tensor:
-        """Score how real images (B, C, H, W) or points (B, 2) look: (B,)."""
+        """Map images (B, C, H, W) or points (B, 2) to the discriminator's scores (B,)."""
         return self.discriminator(points if images is None else images, targets)  # type: ignore[no-any-return]
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Return the scores: they are the prediction."""
+        """Return the scores."""
         return outputs
 
-    def draw(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Draw things (B, …) from numbers (B, Z), of classes (B,) if conditional."""
+    def generate(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Map latent vectors (B, Z), and classes (B,) if conditional, to samples (B, …)."""
         return self.generator(latent, targets)  # type: ignore[no-any-return]
 
 
 class Generator(nn.Module):
-    """Layers with ReLU and batch normalisation for images, with ReLU alone for points.
+    """Linear layers with ReLU, and batch normalisation for images.
 
     Args:
-        shape: of a thing.
-        last: what follows the last layer, and makes it draw images.
+        shape: of a sample.
+        last: activation of the last layer; None for points.
     """
 
     def __init__(
@@ -106,15 +107,15 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, last or nn.Identity())
 
     def forward(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Map numbers (B, Z) to things (B, …)."""
-        return self.layers(with_class(latent, targets, self.num_classes))  # type: ignore[no-any-return]
+        """Map latent vectors (B, Z) to samples (B, …)."""
+        return self.layers(append_class(latent, targets, self.num_classes))  # type: ignore[no-any-return]
 
 
 class Discriminator(nn.Module):
-    """Layers with leaky ReLU.
+    """Linear layers with leaky ReLU.
 
     Args:
-        shape: of a thing.
+        shape: of a sample.
     """
 
     def __init__(self, shape: Sequence[int], hidden: Sequence[int], num_classes: int | None) -> None:
@@ -126,6 +127,6 @@ class Discriminator(nn.Module):
         self.features = nn.Sequential(*layers)
         self.score = Projection(sizes[-1], num_classes)
 
-    def forward(self, things: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Map things (B, …) to scores (B,)."""
-        return self.score(self.features(things), targets)  # type: ignore[no-any-return]
+    def forward(self, samples: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Map samples (B, …) to scores (B,)."""
+        return self.score(self.features(samples), targets)  # type: ignore[no-any-return]

@@ -1,8 +1,9 @@
-"""The trainer for two nets against each other.
+"""Trainer for generative adversarial networks.
 
 Source: Goodfellow et al. 2014, algorithm 1; Radford et al. 2016, section 4 (Adam with beta1 = 0.5).
-Departs from it: the generator learns from the last things that the discriminator saw, so they are drawn once.
-Axes: B things of a batch, Z numbers a thing is drawn from.
+Departs from it: the generator learns from the same samples as the last update of the discriminator, so each step
+generates them once.
+Axes: B samples of a batch, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -20,30 +21,31 @@ from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OpenFraction, OptimizerTable, Positive
 from dlpipe.protocols import Batch, Data, Goal
 from dlpipe.training import WeightAverage, build_optimizer
-from dlpipe_generative.contracts import THINGS, Adversaries, column_of, require
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
+from dlpipe_generative.protocols import SAMPLE_COLUMNS, AdversarialModel, require, sample_column
 
 WHO = "generative.gan_trainer"
 
 
 class GANTrainer:
-    """Teach a discriminator to tell real things from drawn ones, and a generator to draw what it takes for real.
+    """Train a discriminator to distinguish real from generated samples, and a generator to fool it.
 
     A step is `critic_steps` updates of the discriminator, each with a batch of its own, and one of the generator.
-    Real and drawn things go through the discriminator apart, so that batch normalisation does not mix them.
+    Real and generated samples pass through the discriminator separately, so that batch normalisation does not mix them.
 
     Args:
-        batch_size: real things, and drawn ones, per update.
+        batch_size: real samples, and generated ones, per update.
         loss: "non_saturating" (Goodfellow et al. 2014), "wgan_gp" (Wasserstein distance with a gradient penalty;
-            wants a discriminator without batch normalisation and some five critic_steps) or "hinge".
-        generator_optimizer: one of torch's by name, with its own parameters.
-        discriminator_optimizer: likewise.
-        critic_steps: updates of the discriminator for each of the generator.
-        gradient_penalty: its weight in "wgan_gp".
-        label_smoothing: the probability that a real thing is said not to be real ("non_saturating" alone).
-        ema_decay: keep an exponential moving average of the generator's weights with this decay per step; it is
-            what is evaluated and saved as the generator.
-        workers: processes that read data which does not fit into memory.
+            use a discriminator without batch normalisation and about five critic_steps) or "hinge".
+        generator_optimizer: a torch optimizer by name, with its own parameters.
+        discriminator_optimizer: a torch optimizer by name, with its own parameters.
+        critic_steps: updates of the discriminator per update of the generator. The last step of an epoch has fewer
+            if the number of batches is not a multiple of it.
+        gradient_penalty: weight of the gradient penalty in "wgan_gp".
+        label_smoothing: one-sided: how much less than 1 the target of real samples is ("non_saturating" only).
+        ema_decay: keep an exponential moving average of the generator's weights with this decay per step; the
+            average is what is evaluated and saved as the generator.
+        num_workers: processes that read data which does not fit into memory.
     """
 
     def __init__(
@@ -63,18 +65,18 @@ class GANTrainer:
         ema_decay: OpenFraction | None = None,
         num_workers: NonNegative = 0,
     ) -> None:
-        self._nets: Adversaries = require(model, Adversaries, WHO)  # type: ignore[type-abstract]
+        self._nets: AdversarialModel = require(model, AdversarialModel, WHO)  # type: ignore[type-abstract]
         if label_smoothing and loss != "non_saturating":
             raise InputError(
-                f'[trainer] label_smoothing = {label_smoothing}: the loss "{loss}" knows no labels; leave it out, or '
-                'set loss = "non_saturating"'
+                f'label_smoothing = {label_smoothing}: the loss "{loss}" does not support label smoothing; leave it '
+                'out, or set loss = "non_saturating"'
             )
         batches = Batches(
             data.split("train"),
             batch_size,
             compute,
             seed=seed,
-            columns=[*THINGS, "targets"],
+            columns=[*SAMPLE_COLUMNS, "targets"],
             workers=num_workers,
         )
         self._batches = EndlessBatches(batches, critic_steps)
@@ -87,26 +89,28 @@ class GANTrainer:
             "discriminator": build_optimizer(self._nets.discriminator.parameters(), discriminator_optimizer),
         }
         self._average: WeightAverage | None = None
-        self._shown = model
+        self._averaged_model = model
         if ema_decay:
             self._average = WeightAverage(self._nets.generator, ema_decay)
-            self._shown = _with_generator(model, self._average.module)
-        self._random = torch.Generator(compute.device)
-        self._column = ""  # told by the first batch
+            self._averaged_model = _with_generator(model, self._average.module)
+        self._rng = torch.Generator(compute.device)
+        self._column = ""  # known from the first batch on
         self._step = 0
 
     @property
     def model(self) -> nn.Module:
-        """Both nets, the generator with the average of its weights where there is one."""
-        return self._shown
+        """Both networks, the generator with the average of its weights if there is one."""
+        return self._averaged_model
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Update both nets and yield ``d_loss`` and ``g_loss``, and what the discriminator makes of things.
+        """Update both networks and yield ``d_loss``, ``g_loss``, ``d_real`` and ``d_fake``.
 
-        ``d_real`` and ``d_fake`` are mean probabilities of being real with the non-saturating loss, else mean scores.
+        ``d_real`` and ``d_fake`` are the discriminator's mean probabilities that real and generated samples are real
+        with the non-saturating loss, and mean scores with the other losses. All values but ``g_loss`` are those of the
+        step's last update of the discriminator.
         """
-        for parts in self._batches:
-            yield self._take(parts)
+        for batches in self._batches:
+            yield self._train_step(batches)
 
     def log_values(self) -> dict[str, float]:
         """Return the learning rates, the generator's as ``lr``."""
@@ -117,7 +121,7 @@ class GANTrainer:
         """Do nothing: no learning rate here depends on a score."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return optimizers, place in the data, and the generator's live weights beside an average."""
+        """Return the optimizers, the position in the data, and the generator's live weights besides an average."""
         state: dict[str, Any] = {name: each.state_dict() for name, each in self._optimizers.items()}
         state |= {"step": self._step, **self._batches.state_dict()}
         if self._average:
@@ -125,7 +129,7 @@ class GANTrainer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; see `state_dict`."""
+        """Restore what `state_dict` returned."""
         for name, each in self._optimizers.items():
             each.load_state_dict(state[name])
         self._step = state["step"]
@@ -133,70 +137,74 @@ class GANTrainer:
         if self._average:
             self._average.load_state_dict(state["average"])
 
-    def _take(self, parts: list[Batch]) -> dict[str, Tensor]:
+    def _train_step(self, batches: list[Batch]) -> dict[str, Tensor]:
+        """Update the discriminator once per batch, then the generator with the samples of the last batch."""
         nets = self._nets
         if not (nets.generator.training and nets.discriminator.training):  # the caller may have evaluated since
             nets.generator.train()
             nets.discriminator.train()
-        self._column = self._column or column_of([*parts[0]], WHO)
-        # What a step draws follows from the seed and its number, so there is no state of it to keep.
-        self._random.manual_seed(derived_seed(self._seed, "gan", self._step))
-        for last, batch in zip([False] * (len(parts) - 1) + [True], parts, strict=True):
-            fake = self._drawn(batch, keep_graph=last)
-            metrics = self._teach_discriminator(batch, fake.detach())
-        metrics["g_loss"] = self._teach_generator(fake, self._wishes(parts[-1]))
+        self._column = self._column or sample_column([*batches[0]], WHO)
+        # The random numbers of a step follow from the seed and its number, so they need no saved state.
+        self._rng.manual_seed(derived_seed(self._seed, "gan", self._step))
+        *earlier, last = batches
+        for batch in earlier:
+            self._update_discriminator(batch, self._generate(batch, keep_graph=False))
+        fake = self._generate(last, keep_graph=True)
+        metrics = self._update_discriminator(last, fake.detach())
+        metrics["g_loss"] = self._update_generator(fake, self._classes(last))
         if self._average:
             self._average.update()
         self._step += 1
         return metrics
 
-    def _drawn(self, batch: Batch, *, keep_graph: bool) -> Tensor:
-        """Draw as many things as the batch has; they have a graph for the generator's own update only."""
+    def _generate(self, batch: Batch, *, keep_graph: bool) -> Tensor:
+        """Generate as many samples as the batch has; only an update of the generator needs their graph."""
         real = batch[self._column]
         shape = (len(real), self._nets.latent_dim)
-        latent = torch.randn(shape, device=real.device, generator=self._random)
+        latent = torch.randn(shape, device=real.device, generator=self._rng)
         with torch.set_grad_enabled(keep_graph), self._compute.autocast():
-            return self._nets.generator(latent, self._wishes(batch))  # type: ignore[no-any-return]
+            return self._nets.generator(latent, self._classes(batch))  # type: ignore[no-any-return]
 
-    def _teach_discriminator(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
-        real, wishes = batch[self._column], self._wishes(batch)
+    def _update_discriminator(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
+        real, classes = batch[self._column], self._classes(batch)
         discriminator, optimizer = self._nets.discriminator, self._optimizers["discriminator"]
         optimizer.zero_grad(set_to_none=True)
         with self._compute.autocast():
-            real_scores, fake_scores = discriminator(real, wishes), discriminator(fake, wishes)
+            real_scores, fake_scores = discriminator(real, classes), discriminator(fake, classes)
         real_scores, fake_scores = real_scores.float(), fake_scores.float()
         loss = discriminator_loss(self._loss, real_scores, fake_scores, self._smoothing)
         if self._loss == "wgan_gp":
-            shares = torch.rand(len(real), device=real.device, generator=self._random)
-            # Without autocast: a norm of gradients of gradients may not bear bfloat16.
-            penalty = gradient_penalty(lambda things: discriminator(things, wishes), real, fake.float(), shares)
+            shares = torch.rand(len(real), device=real.device, generator=self._rng)
+            # Without autocast: the norm of a gradient, differentiated again, may be unstable in bfloat16.
+            penalty = gradient_penalty(lambda samples: discriminator(samples, classes), real, fake.float(), shares)
             loss = loss + self._penalty * penalty
         loss.backward()
         optimizer.step()
-        seen = {"d_real": real_scores.detach(), "d_fake": fake_scores.detach()}
+        scores = {"d_real": real_scores.detach(), "d_fake": fake_scores.detach()}
         if self._loss == "non_saturating":
-            seen = {name: scores.sigmoid() for name, scores in seen.items()}
-        return {"d_loss": loss.detach(), **{name: scores.mean() for name, scores in seen.items()}}
+            scores = {name: each.sigmoid() for name, each in scores.items()}
+        return {"d_loss": loss.detach(), **{name: each.mean() for name, each in scores.items()}}
 
-    def _teach_generator(self, fake: Tensor, wishes: Tensor | None) -> Tensor:
+    def _update_generator(self, fake: Tensor, classes: Tensor | None) -> Tensor:
         discriminator, optimizer = self._nets.discriminator, self._optimizers["generator"]
         optimizer.zero_grad(set_to_none=True)
-        discriminator.requires_grad_(False)  # its gradients are not wanted here, and cost a twentieth of the step
+        discriminator.requires_grad_(False)  # its gradients are not needed here, and cost a twentieth of the step
         with self._compute.autocast():
-            scores = discriminator(fake, wishes)
+            scores = discriminator(fake, classes)
         loss = generator_loss(self._loss, scores.float())
         loss.backward()
         discriminator.requires_grad_(True)
         optimizer.step()
         return loss.detach()
 
-    def _wishes(self, batch: Batch) -> Tensor | None:
-        """Return the classes (B,) that both nets are told, None where they are told none."""
+    def _classes(self, batch: Batch) -> Tensor | None:
+        """Return the classes (B,) that both networks are conditioned on, None if they are unconditional."""
         return batch["targets"] if self._nets.num_classes is not None else None
 
 
 def _with_generator(model: nn.Module, generator: nn.Module) -> nn.Module:
-    """Return a model that shares everything with `model` but the generator."""
-    shown = copy.copy(model)
-    shown._modules = model._modules | {"generator": generator}
-    return shown
+    """Return a copy of `model` that has another generator and shares everything else, the discriminator included."""
+    shared = [*model.children(), *model.parameters(recurse=False), *model.buffers(recurse=False)]
+    # A deep copy takes an object that stands in its memo as the copy.
+    memo = {id(each): each for each in shared} | {id(model.get_submodule("generator")): generator}
+    return copy.deepcopy(model, memo)

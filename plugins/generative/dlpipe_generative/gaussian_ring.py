@@ -1,4 +1,4 @@
-"""Points around the corners of a polygon: the smallest thing on which one sees whether a generator forgets modes.
+"""A 2D mixture of Gaussians on a circle: the smallest data set that shows mode collapse.
 
 Source: Metz et al. 2017, "Unrolled Generative Adversarial Networks", https://arxiv.org/abs/1611.02163, appendix A (8
 modes on a circle of radius 2, standard deviation 0.02).
@@ -22,14 +22,14 @@ from dlpipe.fields import Positive, PositiveFloat
 
 
 class GaussianRing:
-    """Points of the plane, normal around each of some modes that lie evenly on a circle.
+    """Points from a mixture of Gaussians whose centres lie evenly spaced on a circle.
 
     Args:
-        modes: how many.
+        modes: number of modes.
         radius: of the circle.
         deviation: standard deviation around a mode, in each direction.
-        count: training points; development and test have a tenth of that each.
-        seed: another one gives other points of the same distribution.
+        count: number of training points; dev and test have a tenth of that each.
+        seed: of the points.
     """
 
     splits = ("train", "dev", "test")
@@ -48,22 +48,22 @@ class GaussianRing:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``point_dim``, where the ``mode_centers`` are, and the ``mode_deviation`` around them."""
+        """``point_dim``, the coordinates ``mode_centers``, and the standard deviation ``mode_deviation``."""
         centers = [[float(number) for number in center] for center in self._centers()]
         return {"point_dim": 2, "mode_centers": centers, "mode_deviation": self._deviation}
 
     def split(self, name: str) -> Columns:
-        """Return ``points`` (N, 2); every mode has as many, up to one."""
+        """Return ``points`` (N, 2), equally many for each mode (up to one)."""
         count = self._count if name == "train" else max(1, self._count // 10)
         generator = torch.Generator().manual_seed(derived_seed(self._seed, name))
         noise = torch.randn(count, 2, generator=generator) * self._deviation
         return Columns({"points": self._centers()[torch.arange(count) % self._modes] + noise})
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Read a point such as ``"0.5 2"``.
+        """Parse a point such as ``"0.5 2"``.
 
         Raises:
-            InputError: these are not two numbers.
+            InputError: the item is not two numbers.
         """
         try:
             first, second = map(float, item.replace(",", " ").split())
@@ -76,14 +76,14 @@ class GaussianRing:
         return {"point": item, "score": round(float(prediction), 4)}
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: nothing is learned from the points."""
+        """Return an empty state: nothing is fitted to the points."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over nothing."""
+        """Do nothing: there is no state."""
 
     def fingerprint(self) -> str:
-        """Return a digest of what the points follow from."""
+        """Return a digest of everything that determines the points."""
         what = (self._modes, self._radius, self._deviation, self._count, self._seed)
         return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 

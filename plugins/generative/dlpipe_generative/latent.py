@@ -1,6 +1,6 @@
-"""What the numbers of a code mean: pictures of their space, and how well they tell classes apart.
+"""Pictures of the latent space, and how well it separates classes.
 
-Axes: N images, C channels, H rows, W columns, Z numbers of a code.
+Axes: N images, C channels, H rows, W columns, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing
-from dlpipe_generative.contracts import Encodes, require
-from dlpipe_generative.drawn import drawn, drawn_at_random
+from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
-from dlpipe_generative.principal_components import Components
-from dlpipe_generative.sheets import sheet
-from dlpipe_generative.things import device_of, parts, things
+from dlpipe_generative.principal_components import PrincipalComponents
+from dlpipe_generative.protocols import EncodingModel, require
+from dlpipe_generative.sampling import generate_samples, random_samples
+from dlpipe_generative.split_tensors import batched, device_of, split_tensors
 
 WHO = "generative.latent"
-#: Numbers that are changed one at a time, steps of each, images between two, and points of a scatter plot.
+#: Dimensions of a traversal, images per row, number of interpolations, and points of a scatter plot.
 TRAVERSED, STEPS, PAIRS, POINTS = 10, 11, 6, 2000
-#: How far one goes from 0: deviations of a normal distribution.
+#: Range of traversals, in standard deviations.
 REACH = 2.5
-#: Side of the map of a two-dimensional code.
+#: Images per side of the map of a two-dimensional latent space.
 MAP = 20
 
 
 class Latent:
-    """Look at the space of codes.
+    """Visualise the latent space.
 
-    ``evaluate`` gives ``knn_accuracy`` where images have classes: how often the nearest codes of training images, by
-    vote, tell the class of an image. ``write`` gives ``interpolation.png`` (from image to image through their codes),
-    ``traversal.png`` (each row changes one number of the code, those that vary most first), ``random.png`` (drawn from
-    random codes), ``codes.png`` (a scatter plot, coloured by class), and for codes of two numbers ``map.png`` (what is
-    drawn where).
+    ``evaluate`` returns ``knn_accuracy`` if images have classes: the accuracy of a majority vote among the nearest
+    codes of training images. ``write`` writes ``interpolation.png`` (between the codes of two images),
+    ``traversal.png`` (each row varies one latent dimension, those of largest variance first), ``random.png`` (samples
+    from N(0, 1) codes), ``codes.png`` (a scatter plot, coloured by class), and for two latent dimensions ``map.png``
+    (images on a grid of codes).
 
     Args:
-        pixel_range: what black and white are.
-        neighbours: how many training images vote.
-        limit: use so many training images.
+        pixel_range: values of black and white.
+        neighbours: number of training images that vote.
+        limit: maximum number of images to encode, of the split and of the training split.
     """
 
     primary = None
@@ -53,73 +53,76 @@ class Latent:
     ) -> None:
         self._range: PixelRange = pixel_range
         self._neighbours, self._limit = neighbours, limit
-        self._sheets: dict[str, tuple[Tensor, int]] = {}
+        self._grids: dict[str, tuple[Tensor, int]] = {}
         self._codes = torch.empty(0)
         self._classes: Tensor | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Encode the split, and draw what is between and beyond its codes."""
-        coder, device = require(model, Encodes, WHO), device_of(model)  # type: ignore[type-abstract]
+        """Encode the split, and generate images from codes between and around its codes."""
+        encoder, device = require(model, EncodingModel, WHO), device_of(model)  # type: ignore[type-abstract]
         model.eval()
-        images, classes = things(examples.data, examples.split, device, WHO, self._limit)
-        told = classes if coder.num_classes else None
-        codes = encoded(coder, images, told)
-        self._sheets = self._pictures(model, codes, told)
+        images, classes = split_tensors(examples.data, examples.split, device, WHO, self._limit)
+        conditions = classes if encoder.num_classes else None
+        codes = encode_batched(encoder, images, conditions)
+        self._grids = self._pictures(model, codes, conditions)
         self._codes, self._classes = codes[:POINTS].cpu(), None if classes is None else classes[:POINTS].cpu()
         if classes is None:
             return {}
-        known, known_classes = things(examples.data, "train", device, WHO, self._limit)
-        assert known_classes is not None
-        theirs = encoded(coder, known, known_classes if coder.num_classes else None)
-        answers = nearest_classes(codes, theirs, known_classes, self._neighbours)
-        return {"knn_accuracy": float((answers == classes).double().mean())}
+        train, train_classes = split_tensors(examples.data, "train", device, WHO, self._limit)
+        assert train_classes is not None
+        train_codes = encode_batched(encoder, train, train_classes if encoder.num_classes else None)
+        predicted = knn_classify(codes, train_codes, train_classes, self._neighbours)
+        return {"knn_accuracy": float((predicted == classes).double().mean())}
 
     def write(self, folder: Path) -> None:
-        """Write what the last `evaluate` drew."""
-        for name, (images, across) in self._sheets.items():
-            sheet(to_unit(images, self._range), across).save(folder / f"{name}.png")
+        """Write the pictures of the last `evaluate`."""
+        for name, (images, columns) in self._grids.items():
+            image_grid(to_unit(images, self._range), columns).save(folder / f"{name}.png")
         self._scatter(folder / "codes.png")
 
-    def _pictures(self, model: nn.Module, codes: Tensor, told: Tensor | None) -> dict[str, tuple[Tensor, int]]:
-        between = interpolated(codes[:PAIRS], codes[PAIRS : 2 * PAIRS], STEPS)
-        wishes = None if told is None else told[: len(between) // STEPS].repeat_interleave(STEPS)
+    def _pictures(self, model: nn.Module, codes: Tensor, conditions: Tensor | None) -> dict[str, tuple[Tensor, int]]:
+        between = linear_interpolation(codes[:PAIRS], codes[PAIRS : 2 * PAIRS], STEPS)
+        classes = None if conditions is None else conditions[: len(between) // STEPS].repeat_interleave(STEPS)
         order = codes.var(0, correction=0).argsort(descending=True)[:TRAVERSED]
-        moved = traversed(codes[0], order, codes.std(0, correction=0))
-        same = None if told is None else told[:1].expand(len(moved))
+        moved = latent_traversal(codes[0], order, codes.std(0, correction=0))
+        same = None if conditions is None else conditions[:1].expand(len(moved))
         pictures = {
-            "interpolation": (drawn(model, between, wishes, WHO), STEPS),
-            "traversal": (drawn(model, moved, same, WHO), STEPS),
-            "random": (drawn_at_random(model, MAP * 5, 0, WHO)[0], MAP),
+            "interpolation": (generate_samples(model, between, classes, WHO), STEPS),
+            "traversal": (generate_samples(model, moved, same, WHO), STEPS),
+            "random": (random_samples(model, MAP * 5, 0, WHO)[0], MAP),
         }
         if codes.size(1) == 2:
             grid = torch.linspace(-REACH, REACH, MAP, device=codes.device)
-            places = torch.cartesian_prod(-grid, grid).flip(1)  # up is more of the second, right more of the first
-            first = None if told is None else told[:1].expand(len(places))
-            pictures["map"] = (drawn(model, places, first, WHO), MAP)
+            positions = torch.cartesian_prod(-grid, grid).flip(
+                1
+            )  # the first dimension grows to the right, the second upwards
+            first = None if conditions is None else conditions[:1].expand(len(positions))
+            pictures["map"] = (generate_samples(model, positions, first, WHO), MAP)
         return pictures
 
     def _scatter(self, path: Path) -> None:
-        codes, names = self._codes, ("first number", "second number")
+        codes, names = self._codes, ("first dimension", "second dimension")
         if codes.size(1) > 2:
-            codes, names = Components.of(codes, 2).codes(codes).flip(1), ("first component", "second component")
+            codes = PrincipalComponents.fit(codes, 2).transform(codes).flip(1)
+            names = ("first component", "second component")
         if codes.size(1) < 2:
             return
         with drawing(path, 6, 5) as figure:
             axes = figure.subplots()
-            across, up = codes.T.numpy()
-            dots = axes.scatter(across, up, s=5, c=None if self._classes is None else self._classes, cmap="tab10")
+            x, y = codes.T.numpy()
+            dots = axes.scatter(x, y, s=5, c=None if self._classes is None else self._classes, cmap="tab10")
             axes.set(xlabel=names[0], ylabel=names[1], title="codes, coloured by class")
             if self._classes is not None:
                 figure.colorbar(dots, label="class")
 
 
-def encoded(coder: Encodes, images: Tensor, targets: Tensor | None) -> Tensor:
+def encode_batched(encoder: EncodingModel, images: Tensor, targets: Tensor | None) -> Tensor:
     """Return the codes (N, Z) of images (N, C, H, W)."""
     with torch.inference_mode():
-        return torch.cat([coder.encode(some, wishes) for some, wishes in parts(images, targets)])  # type: ignore[arg-type]
+        return torch.cat([encoder.encode(some, classes) for some, classes in batched(images, targets)])  # type: ignore[arg-type]
 
 
-def interpolated(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+def linear_interpolation(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
     """Return codes (N · steps, Z) on straight lines from starts (N, Z) to ends (M, Z), pair by pair."""
     count = min(len(starts), len(ends))
     shares = torch.linspace(0, 1, steps, device=starts.device)[None, :, None]
@@ -127,20 +130,20 @@ def interpolated(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
     return lines.flatten(0, 1)
 
 
-def traversed(code: Tensor, numbers: Tensor, deviations: Tensor) -> Tensor:
-    """Return codes (M · steps, Z): a code (Z,) of which one of M numbers at a time goes from low to high."""
-    moved = code.expand(len(numbers), STEPS, -1).clone()
+def latent_traversal(code: Tensor, dimensions: Tensor, deviations: Tensor) -> Tensor:
+    """Return codes (M · steps, Z): a code (Z,) in which one of M dimensions at a time varies from low to high."""
+    moved = code.expand(len(dimensions), STEPS, -1).clone()
     reach = torch.linspace(-REACH, REACH, STEPS, device=code.device)
-    for row, number in enumerate(numbers.tolist()):
-        moved[row, :, number] = reach * deviations[number]
+    for row, dimension in enumerate(dimensions.tolist()):
+        moved[row, :, dimension] = reach * deviations[dimension]
     return moved.flatten(0, 1)
 
 
-def nearest_classes(codes: Tensor, known: Tensor, classes: Tensor, neighbours: int) -> Tensor:
-    """Return for codes (N, Z) the class (N,) that most of the nearest among known codes (M, Z) have."""
-    answers = []
-    for (some,) in parts(codes):
+def knn_classify(codes: Tensor, known: Tensor, classes: Tensor, neighbours: int) -> Tensor:
+    """Return the classes (N,) of codes (N, Z) by majority vote of their nearest neighbours among known codes (M, Z)."""
+    predicted = []
+    for (some,) in batched(codes):
         assert some is not None
         nearest = torch.cdist(some, known).topk(min(neighbours, len(known)), largest=False).indices
-        answers.append(classes[nearest].mode(1).values)
-    return torch.cat(answers)
+        predicted.append(classes[nearest].mode(1).values)
+    return torch.cat(predicted)

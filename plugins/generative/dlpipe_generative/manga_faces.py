@@ -1,4 +1,4 @@
-"""Comic faces that a seeded hand draws: data whose factors are known, so that one can count what a machine draws.
+"""Synthetic comic faces with known attributes, so that the attributes of generated faces can be counted.
 
 Axes: N faces, C channels (one, grey), H rows, W columns, A attributes.
 """
@@ -22,7 +22,7 @@ from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 from dlpipe.protocols import Batch
 from dlpipe_generative import face_drawing
-from dlpipe_generative.face_drawing import FACTORS, Hand, draw_face, factors_of
+from dlpipe_generative.face_drawing import FACTORS, FaceVariation, draw_face, factors_of
 from dlpipe_generative.pixels import SYMMETRIC, UNIT, PixelRange
 
 Label = Literal["hair", "hair_tone", "eyes", "mouth", "glasses", "screentone"]
@@ -30,16 +30,16 @@ RANGES: Mapping[str, PixelRange] = {"unit": UNIT, "symmetric": SYMMETRIC}
 
 
 class MangaFaces:
-    """Grey faces of independent factors: hair, hair_tone, eyes, mouth, glasses and screentone.
+    """Greyscale faces with independent factors: hair, hair_tone, eyes, mouth, glasses and screentone.
 
-    Each face follows from the seed and its number alone, so any part of the data can be drawn again.
+    Each face depends only on the seed and its number, so any part of the data can be reproduced.
 
     Args:
         size: H and W.
-        count: training faces; development and test have a tenth of that each.
-        label: which factor is the class of a face (``targets``), for conditional models and for classifiers.
+        count: number of training faces; dev and test have a tenth of that each.
+        label: the factor that is the class of a face (``targets``), for conditional models and classifiers.
         normalize: "symmetric" (-1 to 1) or "unit" (0 to 1).
-        seed: another one gives other faces.
+        seed: of the faces.
     """
 
     splits = ("train", "dev", "test")
@@ -55,11 +55,11 @@ class MangaFaces:
     ) -> None:
         self._size, self._count, self._label, self._seed = size, count, label, seed
         self._range = RANGES[normalize]
-        self._drawn: dict[str, Columns] = {}
+        self._splits: dict[str, Columns] = {}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``image_shape``, ``pixel_range``, ``num_classes``, ``labels``, and how often ``attributes`` are what."""
+        """``image_shape``, ``pixel_range``, ``num_classes``, ``labels``, and the frequencies of ``attributes``."""
         labels = list(FACTORS[self._label])
         return {
             "image_shape": (1, self._size, self._size),
@@ -70,48 +70,51 @@ class MangaFaces:
         }
 
     def split(self, name: str) -> Columns:
-        """Return ``images`` (N, 1, H, W), ``targets`` (N,), and ``factors`` (N, A), numbers of values."""
-        if name not in self._drawn:
+        """Return ``images`` (N, 1, H, W), ``targets`` (N,), and ``factors`` (N, A), indices of values."""
+        if name not in self._splits:
             count = self._count if name == "train" else max(1, self._count // 10)
             faces = [self._face(f"{name} {number}") for number in range(count)]
             factors = torch.tensor([_numbers(factors) for factors, _ in faces])
             images = torch.stack([image for _, image in faces])
             targets = factors[:, list(FACTORS).index(self._label)]
             columns = {"images": images, "targets": targets, "factors": factors}
-            self._drawn[name] = Columns(columns, prepare=self._prepare)
-        return self._drawn[name]
+            self._splits[name] = Columns(columns, prepare=self._prepare)
+        return self._splits[name]
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Draw a face that no split has; `item` names it, such as ``"17"``, and always means the same one."""
+        """Draw a face that is in no split; the same `item`, such as ``"17"``, always gives the same face."""
         return {"images": self._normalized(self._face(f"predict {item}")[1])}
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Return a class that was predicted for a face, and what it really is like.
+        """Return the class that was predicted for a face, and its true factors.
 
         Raises:
-            InputError: the prediction is no class.
+            InputError: the prediction is not a class.
         """
         if prediction.is_floating_point() or prediction.dim():
-            raise InputError(f"{item}: the model predicts no class; leave out the items to have it draw")
+            raise InputError(
+                f"{item}: expected a predicted class, got a tensor of shape {tuple(prediction.shape)} and type "
+                f"{prediction.dtype}; the model is not a classifier; leave the items out to generate faces"
+            )
         value = list(FACTORS[self._label])[int(prediction)]
-        return {"face": item, self._label: value, "drawn as": self._face(f"predict {item}")[0]}
+        return {"face": item, self._label: value, "true_factors": self._face(f"predict {item}")[0]}
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: nothing is learned from the faces."""
+        """Return an empty state: nothing is fitted to the faces."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over nothing."""
+        """Do nothing: there is no state."""
 
     def fingerprint(self) -> str:
-        """Return a digest of what the faces follow from, the code that draws them included."""
+        """Return a digest of everything that determines the faces, including the code that draws them."""
         what = (self._size, self._count, self._label, self._seed, inspect.getsource(face_drawing))
         return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
     def _face(self, name: str) -> tuple[dict[str, str], Tensor]:
         random = Random(derived_seed(self._seed, "face", name))
         factors = factors_of(random)
-        return factors, _bytes(draw_face(factors, Hand.of(random), self._size))
+        return factors, _bytes(draw_face(factors, FaceVariation.sample(random), self._size))
 
     def _prepare(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
         return batch | {"images": self._normalized(batch["images"])}
@@ -126,5 +129,5 @@ def _numbers(factors: Mapping[str, str]) -> list[int]:
 
 
 def _bytes(picture: Image.Image) -> Tensor:
-    """Return a grey picture as bytes (1, H, W)."""
+    """Return a greyscale picture as bytes (1, H, W)."""
     return torch.from_numpy(np.array(picture))[None]

@@ -1,8 +1,8 @@
-"""How many modes of a mixture a generator draws, and how exactly.
+"""How many modes of a mixture a generator covers, and how precisely.
 
 Source: Srivastava et al. 2017, "VEEGAN", https://arxiv.org/abs/1705.07761, section 5.1 (high-quality samples: within
 three standard deviations of a mode; a mode is captured if it has one of them).
-Departs from it: a mode counts as covered from a tenth of its fair share on, so that a stray point is no cover.
+Departs from it: a mode counts as covered from a tenth of its fair share on, so that a single outlier does not count.
 Axes: N points, M modes.
 """
 
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import BLUE, ORANGE, drawing
-from dlpipe_generative.drawn import drawn_at_random
-from dlpipe_generative.sheets import frame, write_film
-from dlpipe_generative.things import things
+from dlpipe_generative.image_grid import frame_path, write_animation
+from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.split_tensors import split_tensors
 
 WHO = "generative.modes"
 NEAR, COVERED = 3.0, 0.1
@@ -29,15 +29,15 @@ SHOWN = 1000
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """What was found of the modes.
+class ModeCoverage:
+    """Coverage of the modes.
 
     Args:
-        modes: how many are covered.
-        high_quality: share of points within three standard deviations of a mode.
-        smallest_share: of the high-quality points, that of the rarest mode, times the number of modes; 1 if all are
-            equally frequent.
-        covered_quality: `high_quality` times the share of modes that are covered.
+        modes: number of modes that are covered.
+        high_quality: fraction of points within three standard deviations of a mode.
+        smallest_share: fraction of the high-quality points at the rarest mode, times the number of modes; 1 if all
+            modes are equally frequent.
+        covered_quality: `high_quality` times the fraction of modes that are covered.
     """
 
     modes: int
@@ -49,15 +49,15 @@ class Coverage:
 class Modes:
     """Count the modes that a generator of points covers.
 
-    ``evaluate`` gives ``modes``, ``high_quality`` (the share of points within three standard deviations of a mode),
-    ``smallest_share`` (1 if all modes are equally frequent) and ``covered_quality``, the second times the share of
-    modes that are covered, so that a generator which forgot some is not the best one. ``write`` and each evaluation
-    during training give pictures of points, the latter also a film.
+    ``evaluate`` returns ``modes``, ``high_quality`` (the fraction of points within three standard deviations of a
+    mode), ``smallest_share`` (1 if all modes are equally frequent) and ``covered_quality``, the product of
+    ``high_quality`` and the fraction of covered modes, so that a generator that drops modes is not the best one.
+    ``write`` plots the points; each evaluation during training adds a frame to an animation.
 
     Args:
-        mode_centers: where the modes are.
-        mode_deviation: standard deviation around a mode, in each direction.
-        count: points to draw, always from the same numbers.
+        mode_centers: coordinates of the modes.
+        mode_deviation: standard deviation of each mode, in each direction.
+        count: number of points to generate, always from the same latent vectors.
     """
 
     primary = "covered_quality"
@@ -70,37 +70,37 @@ class Modes:
         self._points = self._real = torch.empty(0, 2)
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Draw points and look where they lie."""
-        self._points = drawn_at_random(model, self._count, 0, WHO)[0].float().cpu()
-        self._real = things(examples.data, examples.split, torch.device("cpu"), WHO, SHOWN)[0]
-        return dict(vars(coverage(self._points, self._centers, self._deviation)))
+        """Generate points and assign them to modes."""
+        self._points = random_samples(model, self._count, 0, WHO)[0].float().cpu()
+        self._real = split_tensors(examples.data, examples.split, torch.device("cpu"), WHO, SHOWN)[0]
+        return dict(vars(mode_coverage(self._points, self._centers, self._deviation)))
 
     def write(self, folder: Path) -> None:
-        """Draw the points of the last `evaluate` beside real ones."""
-        self._draw(folder / "points.png")
+        """Plot the points of the last `evaluate` together with real ones."""
+        self._plot(folder / "points.png")
 
     def sample(self, folder: Path, step: int) -> None:
-        """Add a picture to the film of the training."""
-        self._draw(frame(folder, step), f"step {step}")
-        write_film(folder)
+        """Add a frame to the animation of the training."""
+        self._plot(frame_path(folder, step), f"step {step}")
+        write_animation(folder)
 
-    def _draw(self, path: Path, title: str = "") -> None:
+    def _plot(self, path: Path, title: str = "") -> None:
         reach = float(self._centers.abs().max()) * 1.4
         with drawing(path, 4, 4) as figure:
             axes = figure.subplots()
-            for points, colour, label in ((self._real, ORANGE, "real"), (self._points[:SHOWN], BLUE, "drawn")):
-                across, up = points.T.numpy()
-                axes.scatter(across, up, s=4, color=colour, alpha=0.5, label=label)
+            for points, colour, label in ((self._real, ORANGE, "real"), (self._points[:SHOWN], BLUE, "generated")):
+                x, y = points.T.numpy()
+                axes.scatter(x, y, s=4, color=colour, alpha=0.5, label=label)
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
             axes.legend(loc="upper right")
 
 
-def coverage(points: Tensor, centers: Tensor, deviation: float) -> Coverage:
-    """Return which of the modes (M, 2) points (N, 2) cover."""
+def mode_coverage(points: Tensor, centers: Tensor, deviation: float) -> ModeCoverage:
+    """Return the coverage of the modes (M, 2) by points (N, 2)."""
     distances, nearest = torch.cdist(points, centers).min(1)
     near = nearest[distances <= NEAR * deviation]
     counts = near.bincount(minlength=len(centers))
     fair = len(points) / len(centers)
     smallest = float(counts.min()) * len(centers) / max(len(near), 1)
     covered, quality = int((counts >= COVERED * fair).sum()), len(near) / len(points)
-    return Coverage(covered, quality, smallest, quality * covered / len(centers))
+    return ModeCoverage(covered, quality, smallest, quality * covered / len(centers))

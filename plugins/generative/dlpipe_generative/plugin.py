@@ -1,11 +1,15 @@
-"""What the generative plugin offers. Imports no torch."""
+"""The components that the generative plugin offers. Imports no torch."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[generative]"
+#: Evaluators that train a classifier on the data.
+CLASSIFIER_RENAMED = {"reader_steps": "classifier_steps"}
 
 
 @hookimpl
@@ -14,7 +18,7 @@ def dlpipe_data():
         DataSpec(
             "manga_faces",
             "dlpipe_generative.manga_faces:MangaFaces",
-            "comic faces drawn by a seeded hand, all their factors known",
+            "synthetic comic faces with known attributes",
             requires=("pillow",),
             extra=EXTRA,
             facts=("image_shape", "pixel_range", "num_classes", "labels", "attributes"),
@@ -22,7 +26,7 @@ def dlpipe_data():
         DataSpec(
             "gaussian_ring",
             "dlpipe_generative.gaussian_ring:GaussianRing",
-            "points around modes on a circle: does a generator forget some?",
+            "2D mixture of Gaussians on a circle, a test for mode collapse",
             facts=("point_dim", "mode_centers", "mode_deviation"),
         ),
     ]
@@ -31,69 +35,100 @@ def dlpipe_data():
 @hookimpl
 def dlpipe_models():
     return [
-        _model("autoencoder", "dlpipe_generative.autoencoder:AutoEncoder", "an image through a few numbers and back"),
-        _model("vae", "dlpipe_generative.vae:VAE", "variational auto-encoder: codes that one can draw from"),
-        _model("gan", "dlpipe_generative.gan:GAN", "generator and discriminator of dense layers, for points or images"),
-        _model("dcgan", "dlpipe_generative.dcgan:DCGAN", "deep convolutional generator and discriminator of images"),
+        _model("autoencoder", "dlpipe_generative.autoencoder:AutoEncoder", "dense or convolutional auto-encoder"),
+        _model(
+            "vae",
+            "dlpipe_generative.vae:VAE",
+            "variational auto-encoder, optionally class-conditional",
+            {"scale": "likelihood_std"},
+        ),
+        _model("gan", "dlpipe_generative.gan:GAN", "fully connected generator and discriminator, for points or images"),
+        _model("dcgan", "dlpipe_generative.dcgan:DCGAN", "deep convolutional generator and discriminator, for images"),
     ]
 
 
-def _model(name: str, target: str, summary: str) -> ModelSpec:
-    return ModelSpec(name, target, summary, application="dlpipe_generative.draw:draw")
+def _model(name: str, target: str, summary: str, renamed: Mapping[str, str] | None = None) -> ModelSpec:
+    return ModelSpec(name, target, summary, renamed=renamed or {}, application="dlpipe_generative.generate:generate")
 
 
 @hookimpl
 def dlpipe_trainers():
     return [
-        TrainerSpec("gan_trainer", "dlpipe_generative.gan_trainer:GANTrainer", "two nets against each other"),
+        TrainerSpec(
+            "gan_trainer",
+            "dlpipe_generative.gan_trainer:GANTrainer",
+            "alternating updates of a discriminator and a generator",
+            renamed={"workers": "num_workers"},
+        ),
     ]
 
 
 @hookimpl
 def dlpipe_evaluators():
+    return [*_evaluators_of_encoders(), *_evaluators_of_samples()]
+
+
+def _evaluators_of_encoders() -> list[EvaluatorSpec]:
     return [
         _evaluator(
             "reconstruction",
             "dlpipe_generative.reconstruction:Reconstruction",
-            "squared error of images drawn again from their codes, beside principal components",
+            "reconstruction error, compared with principal component analysis",
         ),
         _evaluator(
-            "elbo", "dlpipe_generative.elbo:Elbo", "likelihood of images under a variational auto-encoder, in nats"
+            "elbo", "dlpipe_generative.elbo:Elbo", "evidence lower bound of a variational auto-encoder, in nats"
         ),
         _evaluator(
-            "modes", "dlpipe_generative.modes:Modes", "how many modes of a mixture a generator covers, and how exactly"
-        ),
-        _evaluator(
-            "samples",
-            "dlpipe_generative.samples:Samples",
-            "what is drawn from the same numbers; a film of the training",
-        ),
-        _evaluator(
-            "quality",
-            "dlpipe_generative.quality:Quality",
-            "Fréchet and kernel distance, precision, recall and coverage, on features of a classifier of its own",
-        ),
-        _evaluator(
-            "train_on_generated",
-            "dlpipe_generative.train_on_generated:TrainOnGenerated",
-            "what a classifier learns from drawn images, judged by real ones",
-        ),
-        _evaluator(
-            "attributes",
-            "dlpipe_generative.attributes:Attributes",
-            "how often drawn images have each attribute, beside the truth",
-        ),
-        _evaluator(
-            "nearest", "dlpipe_generative.nearest:Nearest", "the training image nearest to each drawn one: no copies?"
-        ),
-        _evaluator(
-            "balance", "dlpipe_generative.balance:Balance", "scores of the discriminator, and the alarm of a collapse"
-        ),
-        _evaluator(
-            "latent", "dlpipe_generative.latent:Latent", "interpolation, traversal and map of codes, and their classes"
+            "latent",
+            "dlpipe_generative.latent:Latent",
+            "interpolation, traversal and scatter plot of the latent space, and nearest-neighbour accuracy",
         ),
     ]
 
 
-def _evaluator(name: str, target: str, summary: str) -> EvaluatorSpec:
-    return EvaluatorSpec(name, target, summary, requires=("pillow", "matplotlib"), extra=EXTRA)
+def _evaluators_of_samples() -> list[EvaluatorSpec]:
+    return [
+        _evaluator(
+            "modes",
+            "dlpipe_generative.modes:Modes",
+            "number of modes of a mixture that a generator covers, and precision",
+        ),
+        _evaluator(
+            "samples",
+            "dlpipe_generative.samples:Samples",
+            "samples from fixed latent vectors, and an animation of the training",
+        ),
+        _evaluator(
+            "quality",
+            "dlpipe_generative.quality:Quality",
+            "Fréchet and kernel distance, precision, recall and coverage, on features of a classifier of the same data",
+            CLASSIFIER_RENAMED,
+        ),
+        _evaluator(
+            "train_on_generated",
+            "dlpipe_generative.train_on_generated:TrainOnGenerated",
+            "accuracy on real images of a classifier trained on generated ones",
+            CLASSIFIER_RENAMED,
+        ),
+        _evaluator(
+            "attributes",
+            "dlpipe_generative.attributes:Attributes",
+            "frequencies of attributes in generated images, compared with the real ones",
+            CLASSIFIER_RENAMED,
+        ),
+        _evaluator(
+            "nearest",
+            "dlpipe_generative.nearest:Nearest",
+            "nearest training image of each generated image, to detect copies",
+        ),
+        _evaluator(
+            "gan_diagnostics",
+            "dlpipe_generative.gan_diagnostics:GANDiagnostics",
+            "discriminator scores and sample diversity, with a warning about mode collapse",
+            {"alarm": "collapse_threshold"},
+        ),
+    ]
+
+
+def _evaluator(name: str, target: str, summary: str, renamed: Mapping[str, str] | None = None) -> EvaluatorSpec:
+    return EvaluatorSpec(name, target, summary, requires=("pillow", "matplotlib"), extra=EXTRA, renamed=renamed or {})

@@ -1,4 +1,4 @@
-"""Principal component analysis: the best that a linear code can do.
+"""Principal component analysis, the best linear auto-encoder.
 
 Axes: N images, D pixels of an image, Z components.
 """
@@ -12,25 +12,25 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Components:
-    """Mean (D,) and orthonormal directions (D, Z) of the largest variance, float64."""
+class PrincipalComponents:
+    """Mean (D,) and orthonormal directions (D, Z) of largest variance, float64."""
 
     mean: Tensor
     directions: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, count: int) -> Components:
-        """Return those of images (N, …), `count` at the most."""
+    def fit(cls, images: Tensor, count: int) -> PrincipalComponents:
+        """Return at most `count` components of images (N, …)."""
         rows = images.flatten(1).double()
         mean = rows.mean(0)
         centred = rows - mean
         _, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending
         return cls(mean, vectors[:, -count:])
 
-    def codes(self, images: Tensor) -> Tensor:
+    def transform(self, images: Tensor) -> Tensor:
         """Return codes (N, Z) of images (N, …)."""
         return (images.flatten(1).double() - self.mean) @ self.directions
 
-    def again(self, images: Tensor) -> Tensor:
-        """Return what is left of images (N, …) after going through their codes."""
-        return (self.codes(images) @ self.directions.T + self.mean).view_as(images)
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Return the reconstructions of images (N, …) from their codes."""
+        return (self.transform(images) @ self.directions.T + self.mean).view_as(images)

@@ -1,4 +1,4 @@
-"""How near drawn images are to real ones, seen by a classifier that learned the real ones.
+"""Fidelity and diversity of generated images, measured on the features of a classifier trained on real ones.
 
 Axes: N images, F features, K classes.
 """
@@ -17,40 +17,41 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
 from dlpipe_generative.distances import coverage, frechet_distance, kernel_distance, precision_and_recall
-from dlpipe_generative.drawn import drawn_at_random
-from dlpipe_generative.reader import STEPS, Reader, taught
-from dlpipe_generative.things import device_of, things
+from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
+from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.split_tensors import device_of, split_tensors
 
 WHO = "generative.quality"
 NOTE = (
-    "on the features of a small classifier trained by dlpipe on this very data; comparable with other runs on the same "
+    "on the features of a small classifier trained by dlpipe on the same data; comparable with other runs on that "
     "data, not with published FID or KID"
 )
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of real images: who reads them, and the features of training images (N, F)."""
+class Reference:
+    """The classifier, and its features of the training images (N, F)."""
 
-    reader: Reader
+    classifier: ImageClassifier
     features: Tensor
 
 
 class Quality:
-    """Compare drawn images with real ones by the features of a classifier trained on the same data.
+    """Compare generated images with real ones on the features of a classifier trained on the same data.
 
-    ``evaluate`` gives ``frechet_own`` and ``kid_own``, how far as many drawn images as the split has are from the
-    training images; beside them ``frechet_floor`` and ``kid_floor``, how far the real images of the split are: no model
-    can be asked to be nearer. They are not comparable with published FID and KID, which use another classifier.
-    Further ``precision``, ``recall`` and ``coverage``; ``classes``, how many of the classes are drawn at least half as
-    often as if all were equally frequent, and ``rarest_class``, that share of the rarest, 1 if all are; ``as_asked``,
-    how often the class that a conditional model was told is read. ``write`` gives ``quality.json``.
+    ``evaluate`` returns ``frechet_own`` and ``kid_own``, the Fréchet and kernel distance of generated images, as many
+    as the split has, from the training images. ``frechet_floor`` and ``kid_floor`` are those of the real images of the
+    split, which a perfect model would reach. They are not comparable with published FID and KID, which use another
+    classifier. ``precision``, ``recall`` and ``coverage`` are the metrics of the same name; ``classes`` is the number
+    of classes that have at least half of the samples they would have if all were equally frequent, ``rarest_class``
+    that fraction for the rarest class (1 if all are equally frequent), and ``as_asked`` the share of samples of a
+    conditional model that are classified as the class they were conditioned on. ``write`` writes ``quality.json``.
 
     Args:
         num_classes: K.
-        count: images to draw and to compare, at the most.
-        seed: of what is drawn, and of the classifier.
-        reader_steps: of the training of the classifier.
+        count: maximum number of images to generate and to compare.
+        seed: of the latent vectors and of the classifier.
+        classifier_steps: training steps of the classifier.
     """
 
     primary = "frechet_own"
@@ -62,46 +63,50 @@ class Quality:
         *,
         count: Positive = 5000,
         seed: NonNegative = 0,
-        reader_steps: Positive = STEPS,
+        classifier_steps: Positive = STEPS,
     ) -> None:
-        self._num_classes, self._count, self._seed, self._reader_steps = num_classes, count, seed, reader_steps
-        self._known: Known | None = None
-        self._told: dict[str, object] = {}
+        self._num_classes, self._count, self._seed, self._classifier_steps = num_classes, count, seed, classifier_steps
+        self._reference: Reference | None = None
+        self._report: dict[str, object] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Draw images and compare them."""
-        real, classes = things(examples.data, examples.split, device_of(model), WHO, self._count)
-        known = self._known = self._known or self._learn(examples, real.device)
-        drawn, asked = drawn_at_random(model, len(real), self._seed, WHO)
-        seen, seen_real = known.reader.see(drawn), known.reader.see(real)
-        precision, recall = precision_and_recall(seen_real, seen)
-        read = known.reader.read(drawn)[:, 0]
-        shares = read.bincount(minlength=self._num_classes).double() * self._num_classes / len(read)
+        """Generate images and compare them."""
+        real, classes = split_tensors(examples.data, examples.split, device_of(model), WHO, self._count)
+        reference = self._reference = self._reference or self._train_classifier(examples, real.device)
+        generated, targets = random_samples(model, len(real), self._seed, WHO)
+        features = reference.classifier.extract_features(generated)
+        real_features = reference.classifier.extract_features(real)
+        precision, recall = precision_and_recall(real_features, features)
+        predicted = reference.classifier.classify(generated)[:, 0]
+        shares = predicted.bincount(minlength=self._num_classes).double() * self._num_classes / len(predicted)
         metrics = {
-            "frechet_own": frechet_distance(seen, known.features),
-            "frechet_floor": frechet_distance(seen_real, known.features),
-            "kid_own": kernel_distance(seen, known.features[: self._count]),
-            "kid_floor": kernel_distance(seen_real, known.features[: self._count]),
+            "frechet_own": frechet_distance(features, reference.features),
+            "frechet_floor": frechet_distance(real_features, reference.features),
+            "kid_own": kernel_distance(features, reference.features[: self._count]),
+            "kid_floor": kernel_distance(real_features, reference.features[: self._count]),
             "precision": precision,
             "recall": recall,
-            "coverage": coverage(seen_real, seen),
+            "coverage": coverage(real_features, features),
             "classes": float((shares >= 0.5).sum()),
             "rarest_class": float(shares.min()),
         }
-        if asked is not None:
-            metrics["as_asked"] = float((read == asked).double().mean())
+        if targets is not None:
+            metrics["as_asked"] = float((predicted == targets).double().mean())
         assert classes is not None
-        accuracy = float((known.reader.read(real)[:, 0] == classes).double().mean())
-        self._told = {"metrics": metrics, "note": NOTE, "images": len(real), "classifier_accuracy": accuracy}
+        accuracy = float((reference.classifier.classify(real)[:, 0] == classes).double().mean())
+        self._report = {"metrics": metrics, "note": NOTE, "images": len(real), "classifier_accuracy": accuracy}
         return metrics
 
     def write(self, folder: Path) -> None:
-        """Say what was measured, and with what."""
-        (folder / "quality.json").write_text(json.dumps(self._told, indent=1) + "\n")
+        """Write the metrics, and how they were measured."""
+        (folder / "quality.json").write_text(json.dumps(self._report, indent=1) + "\n")
 
-    def _learn(self, examples: Examples, device: torch.device) -> Known:
-        images, classes = things(examples.data, "train", device, WHO)
+    def _train_classifier(self, examples: Examples, device: torch.device) -> Reference:
+        images, classes = split_tensors(examples.data, "train", device, WHO)
         if classes is None:
-            raise InputError(f"{WHO} needs images of classes (a column targets) for its classifier; this data has none")
-        reader = taught(images, classes[:, None], [self._num_classes], self._seed, self._reader_steps)
-        return Known(reader, reader.see(images))
+            raise InputError(
+                f"{WHO} trains a classifier, which needs data with a column targets; {type(examples.data).__name__} "
+                "has none; choose data with classes, or remove this evaluator"
+            )
+        classifier = train_classifier(images, classes[:, None], [self._num_classes], self._seed, self._classifier_steps)
+        return Reference(classifier, classifier.extract_features(images))

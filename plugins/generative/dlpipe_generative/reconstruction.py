@@ -1,4 +1,4 @@
-"""How well images come back from their codes, beside the best that a linear code can do.
+"""Reconstruction error of auto-encoders, compared with principal component analysis.
 
 Axes: B images of a batch, C channels, H rows, W columns.
 """
@@ -14,27 +14,27 @@ from torch import Tensor, nn
 from dlpipe.data import ModelCaller
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegativeFloat
-from dlpipe_generative.contracts import Encodes, require
+from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
-from dlpipe_generative.principal_components import Components
-from dlpipe_generative.sheets import sheet
-from dlpipe_generative.things import device_of, isolated, things
+from dlpipe_generative.principal_components import PrincipalComponents
+from dlpipe_generative.protocols import EncodingModel, require
+from dlpipe_generative.split_tensors import device_of, isolated_rng, split_tensors
 
 WHO = "generative.reconstruction"
 SHOWN = 10
 
 
 class Reconstruction:
-    """Squared error per pixel (0 to 1) of what a model draws again, as a mean over pixels and images.
+    """Measure the squared error per pixel (0 to 1) of reconstructions, a mean over pixels and images.
 
-    ``evaluate`` gives ``mse`` and ``pca_mse``, that of a principal component analysis of the training images with as
-    many numbers; with `noise` also ``noise_mse``, that of the noisy images themselves. ``write`` gives
-    ``reconstructions.png``: images (noisy, if so) above what the model draws again and what the analysis does.
+    ``evaluate`` returns ``mse``, and ``pca_mse``, that of a principal component analysis of the training images with as
+    many dimensions; with `noise` also ``noise_mse``, that of the noisy images themselves. ``write`` writes
+    ``reconstructions.png``: the inputs (noisy, if so), the reconstructions of the model, and those of the analysis.
 
     Args:
-        pixel_range: what black and white are.
-        noise: standard deviation of the noise on the pixels of the images that the model sees; it is judged by
-            the images without it.
+        pixel_range: values of black and white.
+        noise: standard deviation of Gaussian noise that is added to the inputs; errors are measured against the images
+            without it.
     """
 
     primary = "mse"
@@ -43,40 +43,40 @@ class Reconstruction:
     def __init__(self, pixel_range: tuple[float, float], *, noise: NonNegativeFloat = 0.0) -> None:
         self._range: PixelRange = pixel_range
         self._noise = noise
-        self._components: Components | None = None
+        self._components: PrincipalComponents | None = None
         self._rows: list[Tensor] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Draw every image again."""
-        components = self._linear(require(model, Encodes, WHO).latent_dim, examples, device_of(model))  # type: ignore[type-abstract]
+        """Reconstruct every image of the split."""
+        components = self._fitted_components(require(model, EncodingModel, WHO).latent_dim, examples, device_of(model))  # type: ignore[type-abstract]
         sums: dict[str, Tensor] = {}
         self._rows, count = [], 0
-        with isolated(0, device_of(model)):
-            for batch, _, drawn in examples.predictions(model):
+        with isolated_rng(0, device_of(model)):
+            for batch, _, reconstructed in examples.predictions(model):
                 images, seen = batch["images"], batch["images"]
                 if self._noise:
                     seen = images + self._noise * torch.randn_like(images)
-                    drawn = _predicted(model, batch | {"images": seen})
-                linear = components.again(seen).to(images.dtype)
-                found = {"mse": drawn, "pca_mse": linear} | ({"noise_mse": seen} if self._noise else {})
+                    reconstructed = _predicted(model, batch | {"images": seen})
+                linear = components.reconstruct(seen).to(images.dtype)
+                found = {"mse": reconstructed, "pca_mse": linear} | ({"noise_mse": seen} if self._noise else {})
                 for name, other in found.items():
                     sums[name] = sums.get(name, 0) + self._errors(images, other)
                 count += images.numel()
                 if not self._rows:
-                    self._rows = [part[:SHOWN].float().cpu() for part in (seen, drawn, linear)]
+                    self._rows = [part[:SHOWN].float().cpu() for part in (seen, reconstructed, linear)]
         return {name: float(total) / count for name, total in sums.items()}
 
     def write(self, folder: Path) -> None:
-        """Show the first images of the split."""
-        sheet(to_unit(torch.cat(self._rows), self._range), len(self._rows[0])).save(folder / "reconstructions.png")
+        """Write the first images of the split and their reconstructions."""
+        image_grid(to_unit(torch.cat(self._rows), self._range), len(self._rows[0])).save(folder / "reconstructions.png")
 
     def _errors(self, images: Tensor, other: Tensor) -> Tensor:
         low, high = self._range
         return ((images - other.float()) / (high - low)).square().sum(dtype=torch.float64)
 
-    def _linear(self, count: int, examples: Examples, device: torch.device) -> Components:
+    def _fitted_components(self, count: int, examples: Examples, device: torch.device) -> PrincipalComponents:
         if self._components is None:
-            self._components = Components.of(things(examples.data, "train", device, WHO)[0], count)
+            self._components = PrincipalComponents.fit(split_tensors(examples.data, "train", device, WHO)[0], count)
         return self._components
 
 

@@ -1,6 +1,6 @@
-"""What a model draws from the same numbers, again and again while it learns.
+"""Samples from fixed latent vectors, during and after training.
 
-Axes: N images, C channels, H rows, W columns, Z numbers an image is drawn from.
+Axes: N images, C channels, H rows, W columns, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
-from dlpipe_generative.contracts import Draws, require
-from dlpipe_generative.drawn import drawn, drawn_at_random
+from dlpipe_generative.image_grid import frame_path, image_grid, write_animation
 from dlpipe_generative.pixels import PixelRange, to_unit
-from dlpipe_generative.sheets import frame, sheet, write_film
-from dlpipe_generative.things import device_of, normal
+from dlpipe_generative.protocols import GenerativeModel, require
+from dlpipe_generative.sampling import generate_samples, random_samples
+from dlpipe_generative.split_tensors import device_of, standard_normal
 
 WHO = "generative.samples"
-#: Walks from one image to another, and images of each.
-WALKS, STEPS = 8, 11
+#: Number of interpolations, and images of each.
+NUM_INTERPOLATIONS, STEPS = 8, 11
 
 
 class Samples:
-    """Draw images from numbers that stay the same; it gives no numbers.
+    """Generate images from fixed latent vectors; returns no metrics.
 
-    ``write`` gives ``samples.png`` and ``interpolation.png`` (walks from one image to another). After each evaluation
-    during training, a picture is added to ``samples/<name>/`` of the run, and the film ``training.gif`` of them is
-    made anew. Where the model can be told a class, each column shows one.
+    ``write`` writes ``samples.png`` and ``interpolation.png`` (interpolations between random images). Each evaluation
+    during training adds a picture to ``samples/<name>/`` of the run and rewrites their animation ``training.gif``. If
+    the model is conditional, each column of a picture shows one class.
 
     Args:
-        pixel_range: what black and white are.
-        count: images to draw.
-        seed: of the numbers that they are drawn from.
+        pixel_range: values of black and white.
+        count: number of images to generate.
+        seed: of the latent vectors.
     """
 
     primary = None
@@ -44,45 +44,45 @@ class Samples:
     def __init__(self, pixel_range: tuple[float, float], *, count: Positive = 64, seed: NonNegative = 0) -> None:
         self._range: PixelRange = pixel_range
         self._count, self._seed = count, seed
-        self._images = self._walks = torch.empty(0)
-        self._across: int | None = None
+        self._images = self._interpolations = torch.empty(0)
+        self._columns: int | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Draw; there is nothing to measure."""
-        self._across = require(model, Draws, WHO).num_classes  # type: ignore[type-abstract]
-        self._images, _ = drawn_at_random(model, self._count, self._seed, WHO)
-        self._walks = walks(model, WALKS, STEPS, self._seed, WHO)
+        """Generate the images; there is nothing to measure."""
+        self._columns = require(model, GenerativeModel, WHO).num_classes  # type: ignore[type-abstract]
+        self._images, _ = random_samples(model, self._count, self._seed, WHO)
+        self._interpolations = random_interpolations(model, NUM_INTERPOLATIONS, STEPS, self._seed, WHO)
         return {}
 
     def write(self, folder: Path) -> None:
-        """Write what the last `evaluate` drew."""
-        self._sheet().save(folder / "samples.png")
-        sheet(to_unit(self._walks, self._range), STEPS).save(folder / "interpolation.png")
+        """Write the images of the last `evaluate`."""
+        self._grid().save(folder / "samples.png")
+        image_grid(to_unit(self._interpolations, self._range), STEPS).save(folder / "interpolation.png")
 
     def sample(self, folder: Path, step: int) -> None:
-        """Add a picture to the film of the training."""
-        self._sheet().save(frame(folder, step))
-        write_film(folder)
+        """Add a frame to the animation of the training."""
+        self._grid().save(frame_path(folder, step))
+        write_animation(folder)
 
-    def _sheet(self) -> Image:
-        return sheet(to_unit(self._images, self._range), self._across)
+    def _grid(self) -> Image:
+        return image_grid(to_unit(self._images, self._range), self._columns)
 
 
-def walks(model: nn.Module, count: int, steps: int, seed: int, who: str) -> Tensor:
-    """Return images (count · steps, C, H, W) on walks from one random image to another, each of one class."""
-    draws, device = require(model, Draws, who), device_of(model)  # type: ignore[type-abstract]
-    ends = normal(2 * count, draws.latent_dim, seed, device)
-    latent = spherical(ends[:count], ends[count:], steps)
+def random_interpolations(model: nn.Module, count: int, steps: int, seed: int, who: str) -> Tensor:
+    """Return images (count · steps, C, H, W) on interpolations between random images, each of one class."""
+    generative, device = require(model, GenerativeModel, who), device_of(model)  # type: ignore[type-abstract]
+    ends = standard_normal(2 * count, generative.latent_dim, seed, device)
+    latent = spherical_interpolation(ends[:count], ends[count:], steps)
     targets = None
-    if draws.num_classes is not None:
-        targets = (torch.arange(count, device=device) % draws.num_classes).repeat_interleave(steps)
-    return drawn(model, latent, targets, who)
+    if generative.num_classes is not None:
+        targets = (torch.arange(count, device=device) % generative.num_classes).repeat_interleave(steps)
+    return generate_samples(model, latent, targets, who)
 
 
-def spherical(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
-    """Return numbers (N · steps, Z) on arcs from starts (N, Z) to ends (N, Z), pair by pair.
+def spherical_interpolation(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+    """Return latent vectors (N · steps, Z) on arcs from starts (N, Z) to ends (N, Z), pair by pair.
 
-    A straight line would lead through numbers that are smaller than those of N(0, 1) ever are, where Z is large (White
+    For large Z, a straight line would pass through vectors that are much shorter than N(0, 1) vectors ever are (White
     2016, "Sampling Generative Networks", https://arxiv.org/abs/1609.04468, section 2.1).
     """
     shares = torch.linspace(0, 1, steps, device=starts.device)[None, :, None]

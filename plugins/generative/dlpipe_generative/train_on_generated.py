@@ -1,4 +1,4 @@
-"""What a classifier learns from drawn images, judged by real ones.
+"""Accuracy on real images of a classifier trained on generated ones.
 
 Source: Ravuri & Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models",
 https://arxiv.org/abs/1905.10887, section 3.
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
-from dlpipe_generative.drawn import drawn_at_random
-from dlpipe_generative.reader import STEPS, taught
-from dlpipe_generative.things import device_of, things
+from dlpipe_generative.image_classifier import STEPS, train_classifier
+from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.split_tensors import device_of, split_tensors
 
 WHO = "generative.train_on_generated"
 
 
 class TrainOnGenerated:
-    """Teach a classifier with drawn images, of the classes that were asked for, and let it read real ones.
+    """Train a classifier on generated images and the classes they were conditioned on, and test it on real images.
 
-    ``evaluate`` gives its ``accuracy``, and ``accuracy_real``, that of the same classifier taught with real images.
+    ``evaluate`` returns its ``accuracy``, and ``accuracy_real``, that of the same classifier trained on real images.
 
     Args:
         num_classes: of the data.
-        count: images to draw.
-        seed: of what is drawn, and of the classifiers.
-        reader_steps: of the training of each classifier.
+        count: number of images to generate.
+        seed: of the latent vectors and of the classifiers.
+        classifier_steps: training steps of each classifier.
     """
 
     primary = "accuracy"
@@ -42,31 +42,36 @@ class TrainOnGenerated:
         *,
         count: Positive = 60_000,
         seed: NonNegative = 1,
-        reader_steps: Positive = STEPS,
+        classifier_steps: Positive = STEPS,
     ) -> None:
-        self._num_classes, self._count, self._seed, self._reader_steps = num_classes, count, seed, reader_steps
+        self._num_classes, self._count, self._seed, self._classifier_steps = num_classes, count, seed, classifier_steps
         self._accuracy_real: dict[str, float] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Teach and judge."""
-        drawn, asked = drawn_at_random(model, self._count, self._seed, WHO)
-        if asked is None:
-            raise InputError(f"{WHO} needs a model that can be told a class; set [model] conditional = true")
-        real = things(examples.data, examples.split, device_of(model), WHO)
+        """Train the classifiers and test them on the split."""
+        generated, classes_generated = random_samples(model, self._count, self._seed, WHO)
+        if classes_generated is None:
+            raise InputError(
+                f"{WHO} needs a conditional model; the model is an unconditional {type(model).__name__}; set "
+                "conditional = true for the model"
+            )
+        real = split_tensors(examples.data, examples.split, device_of(model), WHO)
         if examples.split not in self._accuracy_real:
-            known, classes = things(examples.data, "train", device_of(model), WHO)
-            self._accuracy_real[examples.split] = self._accuracy(known, classes, real)
+            train, classes = split_tensors(examples.data, "train", device_of(model), WHO)
+            self._accuracy_real[examples.split] = self._accuracy(train, classes, real)
         return {
-            "accuracy": self._accuracy(drawn, asked, real),
+            "accuracy": self._accuracy(generated, classes_generated, real),
             "accuracy_real": self._accuracy_real[examples.split],
         }
 
     def write(self, folder: Path) -> None:
-        """Write nothing: these are two numbers."""
+        """Write nothing: the metrics say it all."""
 
-    def _accuracy(self, images: Tensor, classes: Tensor | None, judged_by: tuple[Tensor, Tensor | None]) -> float:
+    def _accuracy(self, images: Tensor, classes: Tensor | None, test: tuple[Tensor, Tensor | None]) -> float:
         assert classes is not None
-        real, wanted = judged_by
-        assert wanted is not None
-        reader = taught(images.clone(), classes[:, None], [self._num_classes], self._seed, self._reader_steps)
-        return float((reader.read(real)[:, 0] == wanted).double().mean())
+        real, targets = test
+        assert targets is not None
+        classifier = train_classifier(
+            images.clone(), classes[:, None], [self._num_classes], self._seed, self._classifier_steps
+        )
+        return float((classifier.classify(real)[:, 0] == targets).double().mean())

@@ -1,4 +1,4 @@
-"""Images side by side in one picture, and pictures one after the other in a film.
+"""Arrange images in a grid, and pictures in an animation.
 
 Axes: N images, C channels, H rows, W columns.
 """
@@ -12,39 +12,39 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-#: Small images are magnified by a whole number, up to this size in pixels.
+#: Small images are magnified by an integer factor, up to this size in pixels.
 SHOWN = 64
 GAP = 2
-#: Of a film: how long each picture stands, and the last.
+#: Of an animation: the duration of each frame, and of the last.
 FRAME_MS, LAST_MS = 150, 2000
-FILM = "training.gif"
+ANIMATION = "training.gif"
 
 
-def sheet(images: Tensor, across: int | None = None) -> Image.Image:
-    """Return images (N, C, H, W) from 0 to 1 in rows of `across`, as near to a square as can be if not given."""
+def image_grid(images: Tensor, columns: int | None = None) -> Image.Image:
+    """Return images (N, C, H, W) from 0 to 1 in a grid of `columns` columns, nearly square by default."""
     count, channels, height, width = images.shape
-    across = across or math.ceil(math.sqrt(count))
+    columns = columns or math.ceil(math.sqrt(count))
     factor = max(1, SHOWN // max(height, width))
     cell_height, cell_width = height * factor + GAP, width * factor + GAP
-    down = -(-count // across)
-    pixels = np.full((down * cell_height + GAP, across * cell_width + GAP, channels), 255, np.uint8)
+    rows = -(-count // columns)
+    pixels = np.full((rows * cell_height + GAP, columns * cell_width + GAP, channels), 255, np.uint8)
     shown = images.detach().float().clamp(0, 1).mul(255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
     for number, image in enumerate(shown.repeat(factor, axis=1).repeat(factor, axis=2)):
-        row, column = divmod(number, across)
+        row, column = divmod(number, columns)
         top, left = GAP + row * cell_height, GAP + column * cell_width
         pixels[top : top + height * factor, left : left + width * factor] = image
     return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
 
 
-def write_film(folder: Path) -> None:
-    """Make a GIF of the pictures ``step-….png`` in a folder, in the order of their names."""
+def write_animation(folder: Path) -> None:
+    """Write a GIF of the pictures ``step-….png`` in a folder, in the order of their names."""
     frames = [
         Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE) for path in sorted(folder.glob("step-*.png"))
     ]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
-    frames[0].save(folder / FILM, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    frames[0].save(folder / ANIMATION, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
-def frame(folder: Path, step: int) -> Path:
-    """Return where the picture of a step belongs in the folder of a film."""
+def frame_path(folder: Path, step: int) -> Path:
+    """Return the path of the frame of a step in the folder of an animation."""
     return folder / f"step-{step:08d}.png"

@@ -1,4 +1,4 @@
-"""The two halves of an auto-encoder: from an image to features, and from numbers back to an image.
+"""Encoder and decoder networks of auto-encoders.
 
 Axes: B images, C channels, H rows, W columns, F features.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from dlpipe_generative.strided import double, half, halvings
+from dlpipe_generative.resampling import downsample, halved_sizes, upsample
 
 Net = Literal["dense", "conv"]
 Activation = Literal["relu", "tanh", "softplus", "silu"]
@@ -24,50 +24,50 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def dense(sizes: Sequence[int], activation: Activation) -> list[nn.Module]:
-    """Return linear layers of these sizes (the first is that of what comes in), an activation behind each."""
+def dense_layers(sizes: Sequence[int], activation: Activation) -> list[nn.Module]:
+    """Return linear layers of these sizes (the first is the input size), each followed by an activation."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
     return layers
 
 
-def encoder(
+def build_encoder(
     image_shape: tuple[int, int, int], net: Net, hidden: Sequence[int], activation: Activation
 ) -> tuple[nn.Sequential, int]:
-    """Return a net from images (B, C, H, W) to features (B, F), and F.
+    """Return a network from images (B, C, H, W) to features (B, F), and F.
 
     Args:
-        hidden: units of each layer; of "conv", channels of convolutions that halve the image.
+        hidden: units of each layer; for "conv", channels of each convolution, which halves the image.
 
     Raises:
-        ValueError: the image cannot be halved so often.
+        ValueError: the image cannot be halved that often.
     """
     if net == "dense":
         sizes = [prod(image_shape), *hidden]
-        return nn.Sequential(nn.Flatten(), *dense(sizes, activation)), sizes[-1]
+        return nn.Sequential(nn.Flatten(), *dense_layers(sizes, activation)), sizes[-1]
     size = _sizes(image_shape, hidden)[-1]
     layers: list[nn.Module] = []
     for inputs, outputs in zip([image_shape[0], *hidden], hidden, strict=False):
-        layers += [half(inputs, outputs), ACTIVATIONS[activation]()]
+        layers += [downsample(inputs, outputs), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers, nn.Flatten()), hidden[-1] * prod(size)
 
 
-def decoder(
+def build_decoder(
     inputs: int, image_shape: tuple[int, int, int], net: Net, hidden: Sequence[int], activation: Activation
 ) -> nn.Sequential:
-    """Return a net from numbers (B, inputs) to one number for each pixel (B, C, H, W), of any size.
+    """Return a network from vectors (B, inputs) to unbounded pixels (B, C, H, W).
 
     Args:
-        hidden: as in `encoder`; the order is turned round.
+        hidden: as in `build_encoder`; used in reverse order.
 
     Raises:
-        ValueError: the image cannot be halved so often.
+        ValueError: the image cannot be halved that often.
     """
     widths = [*reversed(hidden)]
     if net == "dense":
         last = nn.Linear([inputs, *widths][-1], prod(image_shape))
-        return nn.Sequential(*dense([inputs, *widths], activation), last, nn.Unflatten(1, image_shape))
+        return nn.Sequential(*dense_layers([inputs, *widths], activation), last, nn.Unflatten(1, image_shape))
     size = _sizes(image_shape, hidden)[-1]
     layers: list[nn.Module] = [
         nn.Linear(inputs, widths[0] * prod(size)),
@@ -75,12 +75,12 @@ def decoder(
         nn.Unflatten(1, (widths[0], *size)),
     ]
     for before, after in itertools.pairwise(widths):
-        layers += [double(before, after), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers, double(widths[-1], image_shape[0]))
+        layers += [upsample(before, after), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, upsample(widths[-1], image_shape[0]))
 
 
 def _sizes(image_shape: tuple[int, int, int], hidden: Sequence[int]) -> list[tuple[int, int]]:
-    sizes = halvings(image_shape, 1)
+    sizes = halved_sizes(image_shape, 1)
     if not 0 < len(hidden) < len(sizes):
         _, height, width = image_shape
         raise ValueError(

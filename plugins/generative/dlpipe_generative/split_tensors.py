@@ -1,6 +1,6 @@
-"""The things of a split, all at once, as a model sees them when it is judged.
+"""A whole split as tensors, prepared as for evaluation, and helpers for large batches and isolated randomness.
 
-Axes: N things (B of a batch), whatever their shape.
+Axes: N samples of a split.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from torch.utils.data import Dataset, Subset
 from dlpipe.compute import Compute
 from dlpipe.data import Batches, Columns
 from dlpipe.protocols import Data
-from dlpipe_generative.contracts import column_of
+from dlpipe_generative.protocols import sample_column
 
-#: Things that are looked at together.
+#: Batch size for evaluation.
 BATCH = 500
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return where a model is."""
+    """Return the device of a model."""
     return next(model.parameters()).device
 
 
-def things(
+def split_tensors(
     data: Data, split: str, device: torch.device, who: str, limit: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the things of a split (N, …) and their classes (N,), None where there are none.
+    """Return the samples of a split (N, …) and their classes (N,), None if the data has no classes.
 
     Args:
-        who: wants them, for the message where there are none.
-        limit: so many, evenly from all over the split (whose first ones may be easier than the others, as those of
-            MNIST are); all if not given.
+        who: the component that needs them, for the message if there are none.
+        limit: at most this many, spread evenly over the split (its first examples may be easier than the others, as
+            those of MNIST are); all if None.
     """
     chosen = data.split(split) if limit is None else _spread(data.split(split), limit)
-    found, classes = [], []
+    samples, classes = [], []
     for batch in Batches(chosen, BATCH, Compute(device), training=False).epoch(0):
-        found.append(batch[column_of([*batch], who)])
+        samples.append(batch[sample_column([*batch], who)])
         if "targets" in batch:
             classes.append(batch["targets"])
-    return torch.cat(found), torch.cat(classes) if classes else None
+    return torch.cat(samples), torch.cat(classes) if classes else None
 
 
 def _spread(split: Columns | Dataset[Any], limit: int) -> Columns | Dataset[Any]:
-    """Return so many examples of a split, evenly from all over it."""
+    """Return at most `limit` examples of a split, spread evenly over it."""
     count = len(split)  # type: ignore[arg-type]
     if count <= limit:
         return split
@@ -59,23 +59,23 @@ def _spread(split: Columns | Dataset[Any], limit: int) -> Columns | Dataset[Any]
     return chosen
 
 
-def normal(count: int, latent_dim: int, seed: int, device: torch.device) -> Tensor:
-    """Return numbers N(0, 1), (count, latent_dim), the same for a seed on every device."""
+def standard_normal(count: int, latent_dim: int, seed: int, device: torch.device) -> Tensor:
+    """Return N(0, 1) latent vectors (count, latent_dim), the same for a seed on every device."""
     return torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
-def parts(*tensors: Tensor | None) -> Iterator[tuple[Tensor | None, ...]]:
-    """Cut tensors of N rows into batches; None stays None."""
+def batched(*tensors: Tensor | None) -> Iterator[tuple[Tensor | None, ...]]:
+    """Split tensors of N rows into batches; None stays None."""
     count = len(next(tensor for tensor in tensors if tensor is not None))
     for start in range(0, count, BATCH):
         yield tuple(None if tensor is None else tensor[start : start + BATCH] for tensor in tensors)
 
 
 @contextmanager
-def isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from torch's global generators as if just seeded, and put them back afterwards.
+def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators inside the context, and restore them afterwards.
 
-    What an evaluator draws must not change what the training draws next.
+    Random numbers of an evaluator must not change those of the training that follows.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Convolutions that halve an image, and those that double it again.
+"""Strided convolutions that halve the size of an image, and transposed ones that double it.
 
 Axes: B images, C channels, H rows, W columns.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from torch import nn
 
 
-def halvings(image_shape: tuple[int, int, int], smallest: int) -> list[tuple[int, int]]:
-    """Return the sizes (H, W) of an image that is halved while both sides stay whole and at least `smallest`.
+def halved_sizes(image_shape: tuple[int, int, int], smallest: int) -> list[tuple[int, int]]:
+    """Return the sizes (H, W) of an image that is halved while both sides are even and stay at least `smallest`.
 
-    The first is the image's own. 64×64 goes down to 4×4 in four steps, 28×28 to 7×7 in two.
+    The first is the size of the image. 64×64 is halved four times, to 4×4, and 28×28 twice, to 7×7.
 
     Raises:
-        ValueError: it cannot be halved once.
+        ValueError: it cannot be halved at all.
     """
     _, height, width = image_shape
     sizes = [(height, width)]
@@ -28,12 +28,12 @@ def halvings(image_shape: tuple[int, int, int], smallest: int) -> list[tuple[int
     return sizes
 
 
-def half(inputs: int, outputs: int, kernel: int = 4, *, bias: bool = True) -> nn.Conv2d:
+def downsample(inputs: int, outputs: int, kernel: int = 4, *, bias: bool = True) -> nn.Conv2d:
     """Return a convolution from (B, inputs, H, W) to (B, outputs, H / 2, W / 2)."""
     return nn.Conv2d(inputs, outputs, kernel, stride=2, padding=(kernel - 1) // 2, bias=bias)
 
 
-def double(inputs: int, outputs: int, kernel: int = 4, *, bias: bool = True) -> nn.ConvTranspose2d:
+def upsample(inputs: int, outputs: int, kernel: int = 4, *, bias: bool = True) -> nn.ConvTranspose2d:
     """Return a convolution from (B, inputs, H, W) to (B, outputs, 2 H, 2 W)."""
     return nn.ConvTranspose2d(
         inputs, outputs, kernel, stride=2, padding=(kernel - 1) // 2, output_padding=kernel % 2, bias=bias

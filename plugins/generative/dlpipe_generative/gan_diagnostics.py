@@ -1,0 +1,89 @@
+"""Scores of a discriminator and diversity of a generator, with a warning about mode collapse.
+
+Axes: N samples.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.evaluation import Examples
+from dlpipe.fields import Fraction, Positive
+from dlpipe.figures import BLUE, GREY, ORANGE, drawing
+from dlpipe_generative.protocols import AdversarialModel, require
+from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.split_tensors import batched, device_of, split_tensors
+
+WHO = "generative.gan_diagnostics"
+
+
+class GANDiagnostics:
+    """Measure the discriminator's probabilities of being real, and the diversity of generated samples.
+
+    ``evaluate`` returns ``d_train``, ``d_real`` and ``d_fake``, the mean probabilities for training samples, samples of
+    the split, and generated samples: all three are ½ if the discriminator cannot distinguish them; ``d_train`` above
+    ``d_real`` means that it overfits. ``diversity`` is the mean distance between two generated samples divided by that
+    between two real ones. A warning reports a diversity below `collapse_threshold`. ``write`` writes ``scores.png``.
+
+    Args:
+        count: number of training, real and generated samples each.
+        collapse_threshold: a diversity below this counts as mode collapse.
+    """
+
+    primary = None
+    goal: Literal["max"] = "max"
+
+    def __init__(self, *, count: Positive = 1000, collapse_threshold: Fraction = 0.5) -> None:
+        self._count, self._collapse_threshold = count, collapse_threshold
+        self._scores: dict[str, Tensor] = {}
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Score training, real and generated samples."""
+        nets, device = require(model, AdversarialModel, WHO), device_of(model)  # type: ignore[type-abstract]
+        generated = random_samples(model, self._count, 0, WHO)
+        real = split_tensors(examples.data, examples.split, device, WHO, self._count)
+        train = split_tensors(examples.data, "train", device, WHO, self._count)
+        self._scores = {
+            name: real_probabilities(nets, *each)
+            for name, each in {"d_train": train, "d_real": real, "d_fake": generated}.items()
+        }
+        diversity = mean_pairwise_distance(generated[0]) / mean_pairwise_distance(real[0])
+        if diversity < self._collapse_threshold:
+            warnings.warn(
+                f"diversity = {diversity:.2f} is below collapse_threshold = {self._collapse_threshold}: the generator "
+                "has collapsed, or has not learned anything yet. If this persists, try a lower lr of both optimizers, "
+                'label_smoothing = 0.1, more critic_steps, or loss = "hinge" with discriminator_norm = "spectral"',
+                stacklevel=2,
+            )
+        return {name: float(scores.mean()) for name, scores in self._scores.items()} | {"diversity": diversity}
+
+    def write(self, folder: Path) -> None:
+        """Plot a histogram of the probabilities of the last `evaluate`."""
+        with drawing(folder / "scores.png", 5, 3) as figure:
+            axes = figure.subplots()
+            for (name, scores), colour in zip(self._scores.items(), (GREY, ORANGE, BLUE), strict=True):
+                axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=colour, label=name)
+            axes.set(xlabel="probability of being real", ylabel="samples")
+            axes.legend()
+
+
+def real_probabilities(nets: AdversarialModel, samples: Tensor, targets: Tensor | None) -> Tensor:
+    """Return the discriminator's probabilities (N,) that samples (N, …) are real, on the CPU."""
+    classes = None if nets.num_classes is None else targets
+    nets.discriminator.eval()
+    with torch.inference_mode():
+        scores = torch.cat(
+            [nets.discriminator(some, their_classes) for some, their_classes in batched(samples, classes)]
+        )
+    return scores.float().sigmoid().cpu()
+
+
+def mean_pairwise_distance(samples: Tensor) -> float:
+    """Return the mean distance between two of N samples (N, …)."""
+    flat = samples.flatten(1).float()
+    return float(torch.cdist(flat, flat).sum() / (len(flat) * (len(flat) - 1)))
