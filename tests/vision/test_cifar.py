@@ -36,7 +36,7 @@ def hundred(folder):
 
 def refused(path, message, component=cifar, **options):
     with pytest.raises(DataError, match=re.escape(message)):
-        component(path=path, dev=0, **options).split("train")
+        component(path=path, dev_size=0, **options).split("train")
 
 
 @pytest.mark.parametrize("component", [cifar, cifar10])
@@ -47,7 +47,7 @@ def test_cifar_10_is_read_from_a_folder_or_its_archive(tmp_path, component):
             archive.add(file, f"cifar-10-batches-bin/{file.name}")
         archive.add(tmp_path / "batches.meta.txt", "cifar-10-batches-bin/batches.meta.txt")
 
-    data, packed = (component(path=path, dev=0) for path in (tmp_path, tmp_path / "a.tar.gz"))
+    data, packed = (component(path=path, dev_size=0) for path in (tmp_path, tmp_path / "a.tar.gz"))
 
     assert data.facts["image_shape"] == (3, 32, 32)
     assert data.labels[9] == "class9"
@@ -58,7 +58,7 @@ def test_cifar_10_is_read_from_a_folder_or_its_archive(tmp_path, component):
 
 
 def test_cifar_100_has_fine_and_coarse_labels(tmp_path):
-    fine, coarse = (cifar(path=hundred(tmp_path), dev=0, labels=labels) for labels in ("fine", "coarse"))
+    fine, coarse = (cifar(path=hundred(tmp_path), dev_size=0, labels=labels) for labels in ("fine", "coarse"))
 
     assert fine.split("train").columns["targets"].tolist() == [99, 42]
     assert fine.labels[99] == "fine99"
@@ -109,7 +109,7 @@ def test_cifar10_takes_folders_of_classes(tmp_path):
         Image.new("RGB", (5, 4), "red").save(content, "PNG")
         (tmp_path / f"{name}.png").write_bytes(content.getvalue())
 
-    data = cifar10(path=tmp_path, dev=0)
+    data = cifar10(path=tmp_path, dev_size=0)
 
     assert (data.splits, data.labels) == (("train", "test"), ["cat"])
 
@@ -128,7 +128,7 @@ def test_without_a_path_the_next_step_is_said(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_cifar_10_as_jpeg_files_has_the_published_sizes(real_data):
-    data = cifar10(path=real_data / "cifar10" / "cifar10-jpg.tar.gz", dev=0)
+    data = cifar10(path=real_data / "cifar10" / "cifar10-jpg.tar.gz", dev_size=0)
 
     assert data.labels[:3] == ["airplane", "automobile", "bird"]
     assert data.split("train").columns["targets"].bincount().tolist() == [5000] * 10

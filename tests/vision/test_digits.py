@@ -56,7 +56,7 @@ def write(tmp_path):
 
 def test_there_are_digits_to_learn_from_and_digits_to_judge_by():
     pytest.importorskip("sklearn")
-    made = digits(dev=100)
+    made = digits(dev_size=100)
 
     sizes = [len(made.split(name)) for name in ("train", "dev", "test")]
 
@@ -117,7 +117,7 @@ def test_options_change_what_is_judged(folder, options, change):
 
 
 def test_augmentation_and_limit_change_what_is_learned(folder):
-    data = digits(path=folder, dev=0, limit=12, normalize="unit", augment={"erase": 1.0})
+    data = digits(path=folder, dev_size=0, limit=12, normalize="unit", augment={"erase": 1.0})
 
     assert len(data.split("train")) == 12
     assert (prepared(data, "train", training=True)[1:] == 0).flatten(1).any(1).all()

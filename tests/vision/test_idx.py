@@ -34,11 +34,11 @@ def folder(tmp_path):
 
 def refused(folder, message, **options):
     with pytest.raises(DataError, match=re.escape(message)):
-        idx(path=folder, dev=0, **options).split("train")
+        idx(path=folder, dev_size=0, **options).split("train")
 
 
 def test_images_and_labels_are_read_plain_or_compressed(folder):
-    data = idx(path=folder, dev=0, labels=["coat", "shoe"])
+    data = idx(path=folder, dev_size=0, labels=["coat", "shoe"])
 
     assert data.splits == ("train",)
     assert {name: data.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
@@ -55,7 +55,7 @@ def test_names_with_a_dot_are_found_and_classes_are_numbers_by_default(tmp_path)
         (tmp_path / f"{split}-images.idx3-ubyte").write_bytes(IMAGES)
         (tmp_path / f"{split}-labels.idx1-ubyte").write_bytes(TARGETS)
 
-    data = idx(path=tmp_path, dev=0)
+    data = idx(path=tmp_path, dev_size=0)
 
     assert data.splits == ("train", "test")
     assert data.labels == ["0", "1"]
@@ -134,7 +134,7 @@ def test_any_bytes_are_read_or_refused(tmp_path):
 
 
 def test_mnist_has_the_published_sizes(real_data):
-    data = mnist(path=real_data / "mnist", dev=0)
+    data = mnist(path=real_data / "mnist", dev_size=0)
 
     assert {split: len(data.split(split)) for split in data.splits} == {"train": 60_000, "test": 10_000}
     assert data.split("train").columns["targets"][:5].tolist() == [5, 0, 4, 1, 9]

@@ -64,7 +64,7 @@ def zipped(path, files):
 
 def refused(path, message, **options):
     with pytest.raises(InputError, match=re.escape(message)):
-        image_folder(path=path, **({"dev": 0} | options)).split("train")
+        image_folder(path=path, **({"dev_size": 0} | options)).split("train")
 
 
 def pixels(data, split):
@@ -74,7 +74,7 @@ def pixels(data, split):
 
 
 def test_folders_of_splits_are_read(tmp_path):
-    data = image_folder(path=write(tmp_path, SPLITS), dev=0)
+    data = image_folder(path=write(tmp_path, SPLITS), dev_size=0)
 
     assert data.splits == ("train", "test")
     assert {name: data.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
@@ -103,7 +103,7 @@ def test_archives_hold_what_their_folder_would(tmp_path, top):
         zipped(tmp_path / "a.zip", files),
     ]
 
-    found = [image_folder(path=path, dev=0) for path in archives]
+    found = [image_folder(path=path, dev_size=0) for path in archives]
 
     assert len({data.fingerprint() for data in found}) == 1
     assert pixels(found[1], "train")[5] == (f"{top}train/dog/1.png", 1)
@@ -112,17 +112,34 @@ def test_archives_hold_what_their_folder_would(tmp_path, top):
 
 def test_without_splits_a_test_share_is_taken_evenly_and_always_the_same(tmp_path):
     folder = write(tmp_path, classes(counts=(("cat", 10), ("dog", 20))))
-    data, again = (image_folder(path=folder, test=0.3, dev=0) for _ in range(2))
+    data, again = (image_folder(path=folder, test_size=0.3, dev_size=0) for _ in range(2))
 
     assert data.names("test") == again.names("test")
     assert data.split("test").columns["targets"].bincount().tolist() == [3, 6]
     assert not set(data.names("test")) & set(data.names("train"))
-    assert image_folder(path=folder, test=0.0, dev=0).splits == ("train",)
+    assert image_folder(path=folder, test_size=0.0, dev_size=0).splits == ("train",)
+
+
+def test_test_size_can_be_a_number_of_images(tmp_path):
+    folder = write(tmp_path, classes(counts=(("cat", 10), ("dog", 20))))
+
+    data = image_folder(path=folder, test_size=6, dev_size=0)
+
+    assert data.split("test").columns["targets"].bincount().tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("test_size", [8, 0.99])
+def test_a_test_split_that_leaves_no_training_image_is_refused(tmp_path, test_size):
+    refused(
+        write(tmp_path, classes()),
+        f"test_size = {test_size}: there are 8 images; leave some for training",
+        test_size=test_size,
+    )
 
 
 def test_training_images_are_in_a_random_order_that_limit_cuts(tmp_path):
     folder = write(tmp_path, classes(counts=(("cat", 30), ("dog", 30))))
-    targets = image_folder(path=folder, dev=0, limit=20).split("train").columns["targets"]
+    targets = image_folder(path=folder, dev_size=0, limit=20).split("train").columns["targets"]
 
     assert len(targets) == 20
     assert 4 <= int(targets.sum()) <= 16
@@ -136,7 +153,7 @@ def test_a_table_lists_images_with_or_without_splits(tmp_path):
     with pytest.warns(UserWarning, match="one training image only of x, y; add more"):
         found = pixels(image_folder(path=tmp_path / "with.csv"), "dev")
     assert found == [("b.png", 9)]
-    assert len(image_folder(path=tmp_path / "without.csv", test=0.0, dev=0).names("train")) == 3
+    assert len(image_folder(path=tmp_path / "without.csv", test_size=0.0, dev_size=0).names("train")) == 3
 
 
 @pytest.mark.parametrize(
@@ -218,7 +235,7 @@ def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path, content, messa
     refused(path, message)
     refused(path, 'repair it, or leave out such files: data.unreadable = "skip"')
     with pytest.warns(UserWarning, match="1 files cannot be read and are left out: train/cat/bad.png"):
-        assert len(image_folder(path=path, unreadable="skip", dev=0).names("train")) == 8
+        assert len(image_folder(path=path, unreadable="skip", dev_size=0).names("train")) == 8
 
 
 @pytest.mark.parametrize(
@@ -254,13 +271,13 @@ def test_folders_that_make_no_data_set_are_refused(tmp_path, files, message):
 )
 def test_what_is_odd_is_warned_of(tmp_path, files, message):
     with pytest.warns(UserWarning, match=message):
-        image_folder(path=write(tmp_path, SPLITS | files), dev=0).split("train")
+        image_folder(path=write(tmp_path, SPLITS | files), dev_size=0).split("train")
 
 
 def test_hidden_files_and_a_readme_are_nobodys_mistake(tmp_path, recwarn):
     hidden = {".DS_Store": b"", "train/.x/0.png": b"", "__MACOSX/train/cat/._0.png": b"", "README": b""}
 
-    data = image_folder(path=zipped(tmp_path / "a.zip", SPLITS | hidden), dev=0)
+    data = image_folder(path=zipped(tmp_path / "a.zip", SPLITS | hidden), dev_size=0)
 
     assert len(data.names("train")) == 8
     assert not recwarn.list
@@ -316,7 +333,7 @@ def test_more_images_than_memory_are_read_when_needed_by_other_processes_too(tmp
         "a.tar.gz": lambda: tarred(tmp_path / "a.tar.gz", files),
         "a.zip": lambda: zipped(tmp_path / "a.zip", files),
     }[pack]()
-    lazy, resident = (image_folder(path=path, resident_mb=mb, dev=2, normalize="none") for mb in (1, 100))
+    lazy, resident = (image_folder(path=path, resident_mb=mb, dev_size=2, normalize="none") for mb in (1, 100))
 
     travelled = pickle.loads(pickle.dumps(lazy.split("train")))
     batch = next(iter(DataLoader(lazy.split("train"), batch_size=5, num_workers=2)))
@@ -331,11 +348,11 @@ def test_more_images_than_memory_are_read_when_needed_by_other_processes_too(tmp
 
 def test_a_changed_file_changes_the_fingerprint_of_images_not_in_memory(tmp_path):
     files = classes("train/", size=(500, 600))
-    before = image_folder(path=write(tmp_path, files), resident_mb=1, dev=0).fingerprint()
+    before = image_folder(path=write(tmp_path, files), resident_mb=1, dev_size=0).fingerprint()
     with (tmp_path / "train/cat/0.png").open("ab") as file:
         file.write(b"more")
 
-    assert image_folder(path=tmp_path, resident_mb=1, dev=0).fingerprint() != before
+    assert image_folder(path=tmp_path, resident_mb=1, dev_size=0).fingerprint() != before
 
 
 def test_any_bytes_are_read_or_refused(tmp_path):
@@ -354,7 +371,7 @@ def test_any_bytes_are_read_or_refused(tmp_path):
         place %= len(seed) + 1
         write(tmp_path, {name: seed[:place] + content + seed[place + len(content) :]})
         try:
-            image_folder(path=tmp_path / name.split("/")[0], dev=0, test=0.0).split("train")
+            image_folder(path=tmp_path / name.split("/")[0], dev_size=0, test_size=0.0).split("train")
         except DlpipeError as error:
             assert str(error).startswith(os.fspath(tmp_path))
 

@@ -39,34 +39,36 @@ def no_reading():
     raise AssertionError("files are read")
 
 
-@pytest.mark.parametrize(("dev", "size"), [(0.25, 3), (0.3, 4), (5, 5), (1, 1), (11, 11)])
+@pytest.mark.parametrize(("dev_size", "size"), [(0.25, 3), (0.3, 4), (5, 5), (1, 1), (11, 11)])
 @pytest.mark.filterwarnings("ignore:.*no training image")
-def test_dev_is_a_number_or_a_share_rounded_up(dev, size):
-    made = data(dev=dev)
+def test_dev_size_is_a_number_or_a_share_that_is_rounded_up(dev_size, size):
+    made = data(dev_size=dev_size)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (size, 12 - size)
     assert sorted([*made.names("dev"), *made.names("train")]) == sorted(TRAIN.names)
 
 
-@pytest.mark.parametrize("dev", [0, 0.0])
-def test_without_dev_there_is_no_such_split(dev):
-    assert data(dev=dev).splits == ("train",)
+@pytest.mark.parametrize("dev_size", [0, 0.0])
+def test_there_is_no_dev_split_if_dev_size_is_0(dev_size):
+    assert data(dev_size=dev_size).splits == ("train",)
 
 
-@pytest.mark.parametrize("dev", [12, 13, 0.99])
-def test_a_dev_split_that_leaves_nothing_is_refused(dev):
-    with pytest.raises(InputError, match=re.escape(f"dev = {dev}: there are 12 training images; leave some to learn")):
-        data(dev=dev).split("train")
+@pytest.mark.parametrize("dev_size", [12, 13, 0.99])
+def test_a_dev_split_that_leaves_no_training_image_is_refused(dev_size):
+    with pytest.raises(
+        InputError, match=re.escape(f"dev_size = {dev_size}: there are 12 training images; leave some for training")
+    ):
+        data(dev_size=dev_size).split("train")
 
 
 def test_a_dev_split_of_the_files_is_taken_as_it_is():
-    made = LabelledImages(lambda: reading(dev=TRAIN.pick(torch.tensor([3, 4]))), dev=5)
+    made = LabelledImages(lambda: reading(dev=TRAIN.pick(torch.tensor([3, 4]))), dev_size=5)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
 
 
 def test_dev_is_taken_evenly_from_all_classes():
-    assert data(dev=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
+    assert data(dev_size=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
 
 
 def test_the_only_image_of_a_class_stays():
@@ -267,7 +269,7 @@ def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
 
 
 def test_shuffled_pixels_stand_in_one_order_for_all_images_and_splits():
-    plain, made = data(dev=4, normalize="none"), data(dev=4, normalize="none", shuffle_pixels=True)
+    plain, made = data(dev_size=4, normalize="none"), data(dev_size=4, normalize="none", shuffle_pixels=True)
     numbers = torch.arange(24.0).view(1, 1, 4, 6)
 
     order = labelled_images.shuffled(numbers).flatten().long()

@@ -39,7 +39,7 @@ def cifar(
     *,
     path: Path | None = None,
     labels: Labels = "fine",
-    dev: OpenFraction | Positive = 5000,
+    dev_size: OpenFraction | Positive = 5000,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -50,12 +50,12 @@ def cifar(
     Args:
         path: a folder with data_batch_1.bin … or train.bin, and test_batch.bin or test.bin; or the .tar.gz of it.
         labels: of CIFAR-100: "fine" for its 100 classes, "coarse" for the 20 groups of them.
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { flip = true, shift = 4 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
     """
     if path is None:
         raise DataError("[data] vision.cifar has no path; give the folder or .tar.gz: --set data.path=DIR")
@@ -64,14 +64,14 @@ def cifar(
     def read() -> Reading:
         return read_binary(open_files(source, MOST), labels)
 
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def cifar10(
     *,
     path: Path | None = None,
     download: bool = False,
-    dev: OpenFraction | Positive = 5000,
+    dev_size: OpenFraction | Positive = 5000,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -82,14 +82,14 @@ def cifar10(
 
     Args:
         path: a folder or archive of the binary form (data_batch_1.bin …), or of train/CLASS/ and test/CLASS/.
-        download: fetch the binary form once into the cache if `path` is not given (170 MB, checked by sha256).
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        download: if `path` is not given, download the binary version once into the cache (170 MB, verified by sha256).
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { flip = true, shift = 4 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
-        offline: never touch the network.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
+        offline: never access the network.
     """
     if path is None and not download:
         raise DataError(
@@ -101,9 +101,9 @@ def cifar10(
         files = open_files(path or fetch(CIFAR10, offline=offline), MOST)
         if any(name.endswith(".bin") for name in files.sizes) or _pickled(files):
             return read_binary(files, "fine")
-        return read_images(Decoder(files, None, "RGB"), in_folders(files), test=0.0, most=MOST, skip=False)
+        return read_images(Decoder(files, None, "RGB"), in_folders(files), test_size=0, most=MOST, skip=False)
 
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def read_binary(files: Files, labels: Labels) -> Reading:

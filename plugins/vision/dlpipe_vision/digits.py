@@ -25,7 +25,7 @@ INKED = 16
 def digits(
     *,
     path: Path | None = None,
-    dev: OpenFraction | Positive = 0.1,
+    dev_size: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -38,18 +38,18 @@ def digits(
 
     Args:
         path: a folder with the IDX files of MNIST, to have its 28×28 digits instead; see vision.mnist.
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: put the pixels of each image into another order, the same for all images: what a net
             knows of neighbourhoods is worth nothing then.
     """
     return LabelledImages(
         _read if path is None else partial(read_mnist, path),
-        dev=dev,
+        dev_size=dev_size,
         limit=limit,
         normalize=normalize,
         augment=augment,

@@ -46,7 +46,7 @@ def idx(
     *,
     path: Path | None = None,
     labels: Sequence[str] | None = None,
-    dev: OpenFraction | Positive = 0.1,
+    dev_size: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -58,12 +58,12 @@ def idx(
         path: a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and, for test, the same with t10k;
             each may end in .gz.
         labels: the name of each class; their numbers if not given.
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
     """
     if path is None:
         raise DataError("[data] vision.idx has no path; give the folder: --set data.path=DIR")
@@ -72,14 +72,14 @@ def idx(
     def read() -> Reading:
         return read_folder(find_files(folder), labels)
 
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def mnist(
     *,
     path: Path | None = None,
     download: bool = False,
-    dev: OpenFraction | Positive = 5000,
+    dev_size: OpenFraction | Positive = 5000,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -90,14 +90,14 @@ def mnist(
 
     Args:
         path: a folder with its four IDX files, each of which may end in .gz.
-        download: fetch them once into the cache if `path` is not given (12 MB, checked by sha256).
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        download: if `path` is not given, download them once into the cache (12 MB, verified by sha256).
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
-        offline: never touch the network.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
+        offline: never access the network.
     """
     if path is None and not download:
         raise DataError(
@@ -106,7 +106,7 @@ def mnist(
         )
 
     read = partial(read_mnist, path, offline=offline)
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def read_mnist(path: Path | None, *, offline: bool = False) -> Reading:

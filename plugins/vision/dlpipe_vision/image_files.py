@@ -43,9 +43,9 @@ def image_folder(
     size: tuple[Positive, Positive] | Positive | None = None,
     color: Color = "auto",
     unreadable: Literal["stop", "skip"] = "stop",
-    test: OpenFraction = 0.2,
+    test_size: OpenFraction | Positive = 0.2,
     resident_mb: Positive = 2000,
-    dev: OpenFraction | Positive = 0.1,
+    dev_size: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -60,14 +60,17 @@ def image_folder(
             Needed where they differ.
         color: "grey", "rgb" or, with "auto", grey only if all images are.
         unreadable: "stop" at a file that cannot be read, or "skip" such files with a warning.
-        test: which share to keep for the test, evenly from all classes, where the files know no splits.
-        resident_mb: keep images in memory up to so many megabytes; of more, read each when it is needed.
-        dev: how many training images to keep for development, or which share of them, where there is no such split.
-        limit: use only the first so many of the remaining training images, which are in a random order.
+        test_size: how many images to keep for the test split, or which share of them, evenly from all classes; used
+            only if the files define no splits.
+        resident_mb: keep the images in memory if they take at most this many megabytes; otherwise read each one when
+            it is needed.
+        dev_size: how many training images to hold out as the dev split, or which share of them; used only if the files
+            have no dev split.
+        limit: use at most this many of the remaining training images, which are in random order.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
     """
     if path is None:
         raise DataError("[data] vision.image_folder has no path; give the folder: --set data.path=DIR")
@@ -81,9 +84,9 @@ def image_folder(
             files = open_files(source, most)
             found = in_folders(files)
         decoder = Decoder(files, (shape[0], shape[1]) if shape else None, MODES[color])
-        return read_images(decoder, found, test=test, most=most, skip=unreadable == "skip")
+        return read_images(decoder, found, test_size=test_size, most=most, skip=unreadable == "skip")
 
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 @dataclass(frozen=True)
@@ -196,11 +199,12 @@ def listed(manifest: Path) -> tuple[Files, list[Found]]:
     return FolderFiles(manifest.parent, sizes, ()), sorted(found.values(), key=lambda entry: entry.name)
 
 
-def read_images(decoder: Decoder, found: Sequence[Found], *, test: float, most: int, skip: bool) -> Reading:
+def read_images(decoder: Decoder, found: Sequence[Found], *, test_size: int | float, most: int, skip: bool) -> Reading:
     """Decode images and divide them into splits.
 
     Args:
-        test: which share to keep for the test where the files know no splits.
+        test_size: how many images (an int) or which share of them (a float) to keep for the test split; used only
+            if the files define no splits.
         most: bytes of images to keep in memory; if they are more, they are decoded when they are needed.
         skip: leave out files that cannot be read.
 
@@ -213,7 +217,7 @@ def read_images(decoder: Decoder, found: Sequence[Found], *, test: float, most: 
     labels = sorted({entry.label for entry in found})
     targets = torch.tensor([labels.index(entry.label) for entry in found])
     sets = {}
-    for split, rows in _rows(found, targets, test).items():
+    for split, rows in _rows(found, targets, test_size).items():
         names = [found[row].name for row in rows.tolist()]
         kept: Tensor | Decoded
         kept = (
@@ -280,13 +284,16 @@ def _attempts(decoder: Decoder, found: Sequence[Found]) -> Iterator[tuple[Found,
                 yield from part
 
 
-def _rows(found: Sequence[Found], targets: Tensor, test: float) -> dict[str, Tensor]:
+def _rows(found: Sequence[Found], targets: Tensor, test_size: int | float) -> dict[str, Tensor]:
     """Return which files are in each split; those to learn from in a random order, always the same."""
     splits = [entry.split for entry in found]
     if None in splits:
         taken = torch.zeros(len(found), dtype=torch.bool)
-        if test:
-            taken[evenly(targets, math.ceil(test * len(found)))] = True
+        count = test_size if isinstance(test_size, int) else math.ceil(test_size * len(found))
+        if count >= len(found):
+            raise InputError(f"test_size = {test_size}: there are {len(found)} images; leave some for training")
+        if count:
+            taken[evenly(targets, count)] = True
         rows = {"train": (~taken).nonzero()[:, 0], "test": taken.nonzero()[:, 0]}
     else:
         rows = {

@@ -110,13 +110,13 @@ class LabelledImages:
 
     Args:
         read: reads the files; called once, when a split is first asked for.
-        dev: how many training images to keep for development (an int), or which share of them (a float below 1),
-            drawn evenly from all classes, always the same; only where the files have no such split of their own.
-        limit: use only the first so many of the remaining training images.
+        dev_size: how many training images to hold out as the dev split (an int), or which share of them (a float below
+            1), drawn evenly from all classes and always the same; used only if the files have no dev split.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images, by channel), "unit"
             (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: last of all, put the pixels of each image into another order, the same for all images.
     """
 
@@ -124,14 +124,14 @@ class LabelledImages:
         self,
         read: Callable[[], Reading],
         *,
-        dev: int | float = 0,
+        dev_size: int | float = 0,
         limit: int | None = None,
         normalize: Normalize = "standardize",
         augment: Augment | None = None,
         noise: float = 0.0,
         shuffle_pixels: bool = False,
     ) -> None:
-        self._read, self._dev, self._limit = read, dev, limit
+        self._read, self._dev_size, self._limit = read, dev_size, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
         self._shuffle_pixels = shuffle_pixels
         self._reading: Reading | None = None
@@ -265,11 +265,11 @@ class LabelledImages:
         """Take the dev split out of the training images, then the first `limit` of those."""
         sets = dict(reading.sets)
         train = sets["train"]
-        if self._dev and "dev" not in sets:
-            count = self._dev if isinstance(self._dev, int) else math.ceil(self._dev * len(train))
+        if self._dev_size and "dev" not in sets:
+            count = self._dev_size if isinstance(self._dev_size, int) else math.ceil(self._dev_size * len(train))
             if count >= len(train):
                 raise InputError(
-                    f"[data] dev = {self._dev}: there are {len(train)} training images; leave some to learn"
+                    f"dev_size = {self._dev_size}: there are {len(train)} training images; leave some for training"
                 )
             taken = evenly(train.targets, count)
             rest = torch.ones(len(train), dtype=torch.bool).index_fill_(0, taken, False)
@@ -355,7 +355,7 @@ def _warn_of_missing(targets: Tensor, labels: Sequence[str]) -> None:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         warnings.warn(
             f"[data] no training image is left of {', '.join(missing[:5])}{more}; the model cannot learn such a class: "
-            "lower dev or raise limit",
+            "lower dev_size or raise limit",
             stacklevel=2,
         )
 

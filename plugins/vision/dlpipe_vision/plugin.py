@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 
 DLPIPE_API = (1, 0)
@@ -16,7 +18,7 @@ def dlpipe_data():
             "digits",
             "dlpipe_vision.digits:digits",
             "handwritten digits of 8×8 pixels, which come with scikit-learn",
-            "scikit-learn",
+            requires=("scikit-learn",),
         ),
         _images("idx", "dlpipe_vision.idx:idx", "your own images in IDX files, as MNIST has them"),
         _images("mnist", "dlpipe_vision.idx:mnist", "handwritten digits of 28×28 pixels (MNIST)"),
@@ -24,6 +26,7 @@ def dlpipe_data():
             "image_folder",
             "dlpipe_vision.image_files:image_folder",
             "your own images in folders of classes, an archive of them, or a table",
+            renamed={"test": "test_size"},
         ),
         _images("cifar", "dlpipe_vision.cifar:cifar", "CIFAR-10 or CIFAR-100 in its binary files"),
         _images(
@@ -32,8 +35,18 @@ def dlpipe_data():
     ]
 
 
-def _images(name: str, target: str, summary: str, *requires: str) -> DataSpec:
-    return DataSpec(name, target, summary, requires=("pillow", *requires), extra=EXTRA, facts=FACTS)
+def _images(
+    name: str, target: str, summary: str, *, requires: tuple[str, ...] = (), renamed: Mapping[str, str] | None = None
+) -> DataSpec:
+    return DataSpec(
+        name,
+        target,
+        summary,
+        requires=("pillow", *requires),
+        extra=EXTRA,
+        renamed={"dev": "dev_size", **(renamed or {})},
+        facts=FACTS,
+    )
 
 
 @hookimpl
