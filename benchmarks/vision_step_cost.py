@@ -28,8 +28,9 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.training.supervised import Supervised
-from dlpipe_vision.cnn import CNN, Layer
+from dlpipe_vision.cnn import CNN
 from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
+from dlpipe_vision.layer_tables import Layer
 from dlpipe_vision.mlp import MLP
 
 SEED = 1
