@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from safetensors.torch import load_model, save_model
