@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from dlpipe.compute import Compute
 from dlpipe.training.supervised import Supervised
 from dlpipe_vision.cnn import CNN
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
 from dlpipe_vision.layer_tables import Layer
 from dlpipe_vision.mlp import MLP
 
@@ -106,7 +106,7 @@ def ours(data: Images, case: Case, folder: Path) -> Steps:
     labels = [str(number) for number in range(CLASSES)]
     trainer = Supervised(
         case.make(),
-        LabelledImages(lambda: Reading(labels, {"train": ImageSet(*data)}), normalize="unit"),
+        LabelledImages(lambda: ImageSplits(labels, {"train": ImageSet(*data)}), normalize="unit"),
         Compute(torch.device("cpu"), case.precision),
         SEED,
         batch_size=case.batch_size,

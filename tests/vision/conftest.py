@@ -7,7 +7,7 @@ import torch
 
 from dlpipe.compute import Compute
 from dlpipe.evaluation.examples import Examples
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def faces() -> LabelledImages:
     images = torch.randint(100, 200, (9, 1, 5, 7), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
     images[:, 0, 0, 0] = (targets * 100).to(torch.uint8)
     both = ImageSet(images, targets, [f"<face {number}>.png" for number in range(9)])
-    return LabelledImages(lambda: Reading(["sad", "<i>", "glad"], {"train": both, "test": both}), normalize="unit")
+    return LabelledImages(lambda: ImageSplits(["sad", "<i>", "glad"], {"train": both, "test": both}), normalize="unit")
 
 
 @pytest.fixture

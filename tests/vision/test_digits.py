@@ -16,7 +16,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 from dlpipe_vision.augment import noisy
 from dlpipe_vision.digits import digits
-from dlpipe_vision.labelled_images import shuffled
+from dlpipe_vision.labelled_images import permute_pixels
 
 PIPELINE = """
 name = "digits"
@@ -103,7 +103,7 @@ def test_a_folder_is_read_instead_and_nothing_is_done_to_its_images_by_default(f
     ("options", "change"),
     [
         ({"noise": 0.5}, lambda images: noisy(images, 0.5, torch.Generator().manual_seed(0))),
-        ({"shuffle_pixels": True}, shuffled),
+        ({"shuffle_pixels": True}, permute_pixels),
         ({"normalize": "symmetric"}, lambda images: images * 2 - 1),
     ],
     ids=["noise", "shuffle_pixels", "normalize"],

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from dlpipe.errors import InputError
 from dlpipe_vision import labelled_images
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading, evenly
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, stratified_sample
 
 IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 1, 2] * 4)
@@ -22,7 +22,7 @@ TRAIN = ImageSet(IMAGES, TARGETS, [f"{number}.png" for number in range(12)])
 
 
 def reading(train=TRAIN, labels=("cat", "dog", "owl"), **sets):
-    return Reading(labels, {"train": train, **sets})
+    return ImageSplits(labels, {"train": train, **sets})
 
 
 def data(*arguments, **options):
@@ -62,7 +62,7 @@ def test_a_dev_split_that_leaves_no_training_image_is_refused(dev_size):
 
 
 def test_a_dev_split_of_the_files_is_taken_as_it_is():
-    made = LabelledImages(lambda: reading(dev=TRAIN.pick(torch.tensor([3, 4]))), dev_size=5)
+    made = LabelledImages(lambda: reading(dev=TRAIN.subset(torch.tensor([3, 4]))), dev_size=5)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
 
@@ -72,7 +72,7 @@ def test_dev_is_taken_evenly_from_all_classes():
 
 
 def test_the_only_image_of_a_class_stays():
-    taken = evenly(torch.tensor([0, 0, 0, 0, 1]), 4)
+    taken = stratified_sample(torch.tensor([0, 0, 0, 0, 1]), 4)
 
     assert 4 not in taken.tolist()
     assert len(taken) == 3
@@ -122,7 +122,7 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
 
 
 def test_of_many_images_that_are_read_one_by_one_only_some_are_looked_at(monkeypatch):
-    monkeypatch.setattr(labelled_images, "SAMPLED", 5)
+    monkeypatch.setattr(labelled_images, "STATISTICS_SAMPLE", 5)
 
     class Counted(list):
         seen = 0
@@ -180,7 +180,7 @@ def test_images_are_augmented_in_training_alone():
 
 
 def test_a_changed_split_is_changed_before_it_is_normalised():
-    columns = data(normalize="symmetric").changed("train", lambda images, generator: 1 - images)
+    columns = data(normalize="symmetric").transformed("train", lambda images, generator: 1 - images)
 
     batch = columns.prepare(columns.batch(torch.tensor([4, 1])), torch.Generator(), False)
 
@@ -257,7 +257,7 @@ def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tm
 
 
 def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr(labelled_images, "REMEMBERED", 2)
+    monkeypatch.setattr(labelled_images, "MAX_NOTES", 2)
     made, files = data(), [str(tmp_path / f"{name}.png") for name in "abc"]
     for file in files:
         Image.new("RGB", (12, 8)).save(file)
@@ -272,7 +272,7 @@ def test_shuffled_pixels_stand_in_one_order_for_all_images_and_splits():
     plain, made = data(dev_size=4, normalize="none"), data(dev_size=4, normalize="none", shuffle_pixels=True)
     numbers = torch.arange(24.0).view(1, 1, 4, 6)
 
-    order = labelled_images.shuffled(numbers).flatten().long()
+    order = labelled_images.permute_pixels(numbers).flatten().long()
 
     assert order.sort().values.tolist() == list(range(24)) != order.tolist()
     for split in ("train", "dev"):

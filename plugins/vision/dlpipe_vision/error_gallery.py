@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Answers, Examples, collect, confusion_of
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
-from dlpipe_vision.labelled_images import LabelledImages, labelled
+from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
 from dlpipe_vision.picture import to_pixels
 
 #: Pixels of an image on the page: small ones are enlarged by a whole number, large ones made smaller.
@@ -80,7 +80,7 @@ class ErrorGallery:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Remember what the model answered; there is nothing to measure."""
-        data = labelled(examples.data, "vision.error_gallery")
+        data = require_labelled_images(examples.data, "vision.error_gallery")
         self._seen = data, examples.split, collect(examples.predictions(model), len(self._labels))
         return {}
 

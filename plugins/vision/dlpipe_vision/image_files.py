@@ -23,7 +23,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.file_store import Files, FolderFiles, open_files
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading, evenly
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
 from dlpipe_vision.picture import SUFFIXES, fitted, open_image, to_bytes
 
 Color = Literal["auto", "grey", "rgb"]
@@ -77,7 +77,7 @@ def image_folder(
     source, most = path, resident_mb * 1_000_000
     shape = (size, size) if isinstance(size, int) else size
 
-    def read() -> Reading:
+    def read() -> ImageSplits:
         if source.suffix.lower() == ".csv" and source.is_file():
             files, found = listed(source)
         else:
@@ -199,7 +199,9 @@ def listed(manifest: Path) -> tuple[Files, list[Found]]:
     return FolderFiles(manifest.parent, sizes, ()), sorted(found.values(), key=lambda entry: entry.name)
 
 
-def read_images(decoder: Decoder, found: Sequence[Found], *, test_size: int | float, most: int, skip: bool) -> Reading:
+def read_images(
+    decoder: Decoder, found: Sequence[Found], *, test_size: int | float, most: int, skip: bool
+) -> ImageSplits:
     """Decode images and divide them into splits.
 
     Args:
@@ -226,7 +228,7 @@ def read_images(decoder: Decoder, found: Sequence[Found], *, test_size: int | fl
         sizes = [decoder.files.sizes[name] for name in names]
         sets[split] = ImageSet(kept, targets[rows], names, sizes)
     _warn(decoder.files.path, labels, sets)
-    return Reading(labels, sets)
+    return ImageSplits(labels, sets)
 
 
 def _decoded(
@@ -293,7 +295,7 @@ def _rows(found: Sequence[Found], targets: Tensor, test_size: int | float) -> di
         if count >= len(found):
             raise InputError(f"test_size = {test_size}: there are {len(found)} images; leave some for training")
         if count:
-            taken[evenly(targets, count)] = True
+            taken[stratified_sample(targets, count)] = True
         rows = {"train": (~taken).nonzero()[:, 0], "test": taken.nonzero()[:, 0]}
     else:
         rows = {

@@ -28,9 +28,9 @@ from dlpipe_vision.picture import SUFFIXES, read_picture
 #: from -1 to 1; or as they are, from 0 to 255.
 Normalize = Literal["standardize", "unit", "symmetric", "none"]
 #: Images looked at to learn mean and deviation, where not all of them fit into memory.
-SAMPLED = 2000
+STATISTICS_SAMPLE = 2000
 #: Pictures whose preparation is remembered until they are decoded: more than a batch of predictions has.
-REMEMBERED = 10_000
+MAX_NOTES = 10_000
 #: Below this mean brightness of the outermost pixels (of 255), training images are light on dark.
 DARK = 64
 
@@ -54,16 +54,16 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def pick(self, rows: Tensor) -> ImageSet:
+    def subset(self, rows: Tensor) -> ImageSet:
         """Return only the images `rows` (M,)."""
         numbers = rows.tolist()
         names = self.names or range(len(self))
-        images = self.images[rows] if isinstance(self.images, Tensor) else Picked(self.images, numbers)
+        images = self.images[rows] if isinstance(self.images, Tensor) else ImageSubset(self.images, numbers)
         sizes = None if self.sizes is None else [self.sizes[row] for row in numbers]
         return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes)
 
 
-class Picked(Sequence[Tensor]):
+class ImageSubset(Sequence[Tensor]):
     """Some of a sequence of images."""
 
     def __init__(self, images: Sequence[Tensor], rows: Sequence[int]) -> None:
@@ -77,7 +77,7 @@ class Picked(Sequence[Tensor]):
 
 
 @dataclass(frozen=True)
-class Reading:
+class ImageSplits:
     """What was read from files.
 
     Args:
@@ -122,7 +122,7 @@ class LabelledImages:
 
     def __init__(
         self,
-        read: Callable[[], Reading],
+        read: Callable[[], ImageSplits],
         *,
         dev_size: int | float = 0,
         limit: int | None = None,
@@ -134,7 +134,7 @@ class LabelledImages:
         self._read, self._dev_size, self._limit = read, dev_size, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
         self._shuffle_pixels = shuffle_pixels
-        self._reading: Reading | None = None
+        self._loaded_splits: ImageSplits | None = None
         self._state: dict[str, Any] = {}
         self._notes: dict[str, list[str]] = {}
         self._scales: dict[tuple[torch.device, float], tuple[Tensor, Tensor]] = {}
@@ -169,7 +169,7 @@ class LabelledImages:
         """Return ``images`` (N, C, H, W), prepared in batches, and ``targets`` (N,)."""
         return self._split(self._sets[name], self._prepare)
 
-    def changed(self, name: str, change: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
+    def transformed(self, name: str, transform: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
         """Return a split whose images are changed before they are normalised.
 
         Args:
@@ -177,7 +177,7 @@ class LabelledImages:
         """
 
         def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
-            return batch | {"images": self._normalized(change(_unit(batch["images"]), generator), 1.0)}
+            return batch | {"images": self._normalized(transform(_to_unit_range(batch["images"]), generator), 1.0)}
 
         return self._split(self._sets[name], prepare)
 
@@ -213,7 +213,7 @@ class LabelledImages:
         """
         state = self.state()
         image, notes = read_picture(Path(item), tuple(state["image_shape"]), dark=state["light_on_dark"])
-        self._remember(item, notes)
+        self._remember_notes(item, notes)
         return {"images": self._normalized(image[None])[0]}
 
     def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class LabelledImages:
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
         if not self._state:
-            self._state = _learned(self._sets["train"].images) | {"labels": list(self._known.labels)}
+            self._state = _statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
         return self._state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -241,7 +241,7 @@ class LabelledImages:
 
     def fingerprint(self) -> str:
         """Return a digest of all images and labels; of images not in memory, of their names and sizes."""
-        digest = hashlib.sha256(repr(list(self._known.labels)).encode())
+        digest = hashlib.sha256(repr(list(self._loaded.labels)).encode())
         for name, images in sorted(self._sets.items()):
             digest.update(f"{name} {list(images.names or [])}".encode())
             digest.update(images.targets.numpy().tobytes())
@@ -252,16 +252,16 @@ class LabelledImages:
         return digest.hexdigest()[:16]
 
     @property
-    def _known(self) -> Reading:
-        if self._reading is None:
-            self._reading = self._divided(self._read())
-        return self._reading
+    def _loaded(self) -> ImageSplits:
+        if self._loaded_splits is None:
+            self._loaded_splits = self._hold_out(self._read())
+        return self._loaded_splits
 
     @property
     def _sets(self) -> Mapping[str, ImageSet]:
-        return self._known.sets
+        return self._loaded.sets
 
-    def _divided(self, reading: Reading) -> Reading:
+    def _hold_out(self, reading: ImageSplits) -> ImageSplits:
         """Take the dev split out of the training images, then the first `limit` of those."""
         sets = dict(reading.sets)
         train = sets["train"]
@@ -271,18 +271,18 @@ class LabelledImages:
                 raise InputError(
                     f"dev_size = {self._dev_size}: there are {len(train)} training images; leave some for training"
                 )
-            taken = evenly(train.targets, count)
+            taken = stratified_sample(train.targets, count)
             rest = torch.ones(len(train), dtype=torch.bool).index_fill_(0, taken, False)
-            sets |= {"dev": train.pick(taken), "train": train.pick(rest.nonzero()[:, 0])}
+            sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
         if self._limit is not None:
-            sets["train"] = sets["train"].pick(torch.arange(min(self._limit, len(sets["train"]))))
+            sets["train"] = sets["train"].subset(torch.arange(min(self._limit, len(sets["train"]))))
         _warn_of_missing(sets["train"].targets, reading.labels)
         return replace(reading, sets=sets)
 
-    def _remember(self, item: str, notes: list[str]) -> None:
+    def _remember_notes(self, item: str, notes: list[str]) -> None:
         self._notes.pop(item, None)  # so that it stands last, and is forgotten last
         self._notes[item] = notes
-        if len(self._notes) > REMEMBERED:
+        if len(self._notes) > MAX_NOTES:
             del self._notes[next(iter(self._notes))]
 
     def _split(self, images: ImageSet, prepare: Prepare) -> Columns | ImageDataset:
@@ -293,9 +293,9 @@ class LabelledImages:
     def _prepare(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
         images = batch["images"]
         if training and self._augment:
-            images = self._normalized(augmented(_unit(images), self._augment, generator), 1.0)
+            images = self._normalized(augmented(_to_unit_range(images), self._augment, generator), 1.0)
         elif not training and self._noise:
-            images = self._normalized(noisy(_unit(images), self._noise, generator), 1.0)
+            images = self._normalized(noisy(_to_unit_range(images), self._noise, generator), 1.0)
         else:
             images = self._normalized(images)
         return batch | {"images": images}
@@ -306,7 +306,7 @@ class LabelledImages:
             self._scales[images.device, white] = self._scale(white, images.device)
         offset, factor = self._scales[images.device, white]
         numbers = torch.sub(images, offset).mul_(factor)
-        return shuffled(numbers) if self._shuffle_pixels else numbers
+        return permute_pixels(numbers) if self._shuffle_pixels else numbers
 
     def _scale(self, white: float, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return what to subtract from images that run from 0 to `white`, and what to multiply with then: (C, 1, 1)."""
@@ -321,7 +321,7 @@ class LabelledImages:
         return offsets, 1 / widths
 
 
-def evenly(targets: Tensor, count: int) -> Tensor:
+def stratified_sample(targets: Tensor, count: int) -> Tensor:
     """Draw `count` rows evenly from all classes, always the same; the only image of a class is left alone.
 
     Args:
@@ -335,13 +335,13 @@ def evenly(targets: Tensor, count: int) -> Tensor:
     return taken[~single].sort().values
 
 
-def shuffled(images: Tensor) -> Tensor:
+def permute_pixels(images: Tensor) -> Tensor:
     """Put the pixels of images (B, C, H, W) into another order, always the same; channels stay together."""
     order = torch.randperm(images.shape[-2] * images.shape[-1], generator=torch.Generator().manual_seed(0))
     return images.flatten(-2)[..., order.to(images.device)].view_as(images)
 
 
-def _unit(images: Tensor) -> Tensor:
+def _to_unit_range(images: Tensor) -> Tensor:
     """Return images from 0 to 255 as numbers from 0 to 1."""
     return images * (1 / 255)
 
@@ -360,9 +360,9 @@ def _warn_of_missing(targets: Tensor, labels: Sequence[str]) -> None:
         )
 
 
-def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
+def _statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     """Return what predictions need to know of the training images."""
-    rows = range(0, len(images), math.ceil(len(images) / SAMPLED))
+    rows = range(0, len(images), math.ceil(len(images) / STATISTICS_SAMPLE))
     parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
     counts, edge = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)  # (C, 256) after the first
     for part in parts:
@@ -381,7 +381,7 @@ def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     }
 
 
-def labelled(data: object, evaluator: str) -> LabelledImages:
+def require_labelled_images(data: object, evaluator: str) -> LabelledImages:
     """Return `data` if it is labelled images, as `evaluator` needs.
 
     Raises:

@@ -21,7 +21,7 @@ from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
 from dlpipe.messages import nearest
 from dlpipe_vision.error_gallery import verdict
-from dlpipe_vision.labelled_images import LabelledImages, labelled
+from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
 from dlpipe_vision.picture import to_pixels
 
 #: What fits on a figure that a person takes in: filters, layers, channels of each layer, images of each kind.
@@ -76,7 +76,7 @@ class LayerPictures:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Look into the model with a few images, some of them wrong if any is; there is nothing to measure."""
-        data = labelled(examples.data, "vision.layer_pictures")
+        data = require_labelled_images(examples.data, "vision.layer_pictures")
         self._check_layer(model)
         self._filters = first_filters(model, self._shape)
         with _in_evaluation(model):

@@ -17,10 +17,10 @@ from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.fields import Positive, PositiveFloat
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe_vision.augment import affine, noisy
-from dlpipe_vision.labelled_images import labelled
+from dlpipe_vision.labelled_images import require_labelled_images
 
 #: Makes other images (B, C, H, W) of images whose pixels run from 0 to 1.
-Change = Callable[[Tensor, torch.Generator], Tensor]
+Transform = Callable[[Tensor, torch.Generator], Tensor]
 #: Units of what is done to images, for the axes of figures.
 UNITS = {"noise": "standard deviation (pixels 0 to 1)", "shift": "pixels", "rotate": "degrees"}
 
@@ -54,9 +54,9 @@ class Robustness:
         rotate: Sequence[PositiveFloat] = (15, 30),
     ) -> None:
         _, height, width = image_shape
-        if too_far := [distance for distance in shift if distance >= min(height, width)]:
+        if too_large := [distance for distance in shift if distance >= min(height, width)]:
             raise InputError(
-                f"vision.robustness: shift = {too_far[0]} leaves nothing of images of {height}×{width} pixels; "
+                f"vision.robustness: shift = {too_large[0]} leaves nothing of images of {height}×{width} pixels; "
                 f"expected 1 to {min(height, width) - 1}"
             )
         self._num_classes = num_classes
@@ -65,28 +65,28 @@ class Robustness:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Judge the model on unchanged and on changed images."""
-        data = labelled(examples.data, "vision.robustness")
+        data = require_labelled_images(examples.data, "vision.robustness")
 
-        def judged(passed: Any) -> Answers:
+        def answers_of(passed: Any) -> Answers:
             return collect(passed, self._num_classes)
 
-        self._metrics = {"accuracy": judged(examples.predictions(model)).accuracy}
-        for kind, level in self._changes():
+        self._metrics = {"accuracy": answers_of(examples.predictions(model)).accuracy}
+        for kind, level in self._all_levels():
             answers = [
-                judged(examples.predictions_on(model, data.changed(examples.split, change)))
-                for change in changes(kind, level)
+                answers_of(examples.predictions_on(model, data.transformed(examples.split, transform)))
+                for transform in transforms(kind, level)
             ]
             self._metrics[_name(kind, level)] = sum(one.accuracy for one in answers) / len(answers)
         return dict(self._metrics)
 
     def write(self, folder: Path) -> None:
         """Draw accuracy against the size of each kind of change."""
-        kinds = [kind for kind, levels in self._levels.items() if levels]
-        if not kinds:
+        panels = [kind for kind, levels in self._levels.items() if levels]
+        if not panels:
             return
-        with drawing(folder / "robustness.png", 3.2 * len(kinds), 3.2) as figure:
-            figures = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-            for axes, kind in zip(figures, kinds, strict=True):
+        with drawing(folder / "robustness.png", 3.2 * len(panels), 3.2) as figure:
+            figures = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+            for axes, kind in zip(figures, panels, strict=True):
                 levels = sorted(set(self._levels[kind]))
                 scores = [self._metrics["accuracy"], *(self._metrics[_name(kind, level)] for level in levels)]
                 axes.axhline(scores[0], color=GREY, linestyle="--", linewidth=1)
@@ -98,26 +98,26 @@ class Robustness:
                 axes.set_xticklabels([f"{level:g}" for level in (0, *levels)])
             figures[0].set_ylabel("accuracy")
 
-    def _changes(self) -> Iterator[tuple[str, float]]:
+    def _all_levels(self) -> Iterator[tuple[str, float]]:
         return ((kind, level) for kind, levels in self._levels.items() for level in levels)
 
 
-def changes(kind: str, level: float) -> list[Change]:
+def transforms(kind: str, level: float) -> list[Transform]:
     """Return the ways to change images: one for noise, two for a turn, four for a shift."""
     if kind == "noise":
         return [lambda images, generator: noisy(images, level, generator)]
     if kind == "shift":
-        return [_moved(0, level * right, level * down) for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1))]
-    return [_moved(angle, 0, 0) for angle in (level, -level)]
+        return [_affine_transform(0, level * right, level * down) for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    return [_affine_transform(angle, 0, 0) for angle in (level, -level)]
 
 
-def _moved(angle: float, right: float, down: float) -> Change:
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+def _affine_transform(angle: float, right: float, down: float) -> Transform:
+    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         ones = images.new_ones(len(images))
         shift = images.new_tensor([right, down]).expand(len(images), 2)
         return affine(images, ones * angle, ones, shift)
 
-    return change
+    return transform
 
 
 def _name(kind: str, level: float) -> str:
