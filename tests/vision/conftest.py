@@ -1,4 +1,4 @@
-"""Shared by the tests of vision: a few made-up images, and how they are judged."""
+"""Shared by the tests of vision: a few synthetic images, and examples for evaluators."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def faces_examples(faces) -> Examples:
 
 @pytest.fixture
 def other_examples() -> Examples:
-    """Examples of something that is no data of images."""
+    """Examples of data that is not images."""
     return Examples(object(), "test", Compute(torch.device("cpu")))  # type: ignore[arg-type]

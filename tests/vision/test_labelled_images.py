@@ -1,4 +1,4 @@
-"""Labelled images: splits, what is learned of them, normalisation, and answers for a person's own pictures."""
+"""Labelled images: splits, statistics, normalisation, and predictions for a user's pictures."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_dev_split_that_leaves_no_training_image_is_refused(dev_size):
         data(dev_size=dev_size).split("train")
 
 
-def test_a_dev_split_of_the_files_is_taken_as_it_is():
+def test_a_dev_split_of_the_files_is_used_unchanged():
     made = LabelledImages(lambda: reading(dev=TRAIN.subset(torch.tensor([3, 4]))), dev_size=5)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
@@ -71,7 +71,7 @@ def test_dev_is_taken_evenly_from_all_classes():
     assert data(dev_size=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
 
 
-def test_the_only_image_of_a_class_stays():
+def test_the_only_image_of_a_class_stays_in_training():
     taken = stratified_sample(torch.tensor([0, 0, 0, 0, 1]), 4)
 
     assert 4 not in taken.tolist()
@@ -83,12 +83,12 @@ def test_limit_keeps_the_first_images(limit, size):
     assert list(data(limit=limit).names("train")) == list(TRAIN.names[:size])
 
 
-def test_a_class_that_no_training_image_is_left_of_is_named():
+def test_classes_without_training_images_are_named_in_a_warning():
     with pytest.warns(UserWarning, match="no training image is left of dog, owl; the model cannot learn such a class"):
         data(limit=1).split("train")
 
 
-def test_nothing_is_said_where_all_classes_are_there():
+def test_no_warning_is_given_if_all_classes_have_images():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data(limit=3).split("train")
@@ -103,7 +103,7 @@ def test_facts_are_those_of_the_training_images():
 
 
 @pytest.mark.parametrize("normalize", ["standardize", "unit", "symmetric", "none"])
-def test_the_range_of_pixels_is_what_black_and_white_become(normalize):
+def test_the_pixel_range_is_that_of_black_and_white(normalize):
     made = data(normalize=normalize)
     both = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 6)
 
@@ -121,15 +121,15 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
     assert_close(torch.tensor(state["std"]), pixels.std(1, correction=0).float())
 
 
-def test_of_many_images_that_are_read_one_by_one_only_some_are_looked_at(monkeypatch):
+def test_statistics_use_only_a_sample_of_images_that_are_read_one_by_one(monkeypatch):
     monkeypatch.setattr(labelled_images, "STATISTICS_SAMPLE", 5)
 
     class Counted(list):
         seen = 0
 
-        def __getitem__(self, place):
+        def __getitem__(self, index):
             self.seen += 1
-            return super().__getitem__(place)
+            return super().__getitem__(index)
 
     images = Counted(IMAGES[:9])
 
@@ -151,7 +151,7 @@ def test_of_many_images_that_are_read_one_by_one_only_some_are_looked_at(monkeyp
         ),
     ],
 )
-def test_pixels_become_numbers(normalize, expected):
+def test_pixels_are_normalised(normalize, expected):
     made = data(normalize=normalize)
 
     assert_close(prepared(made), expected, atol=1e-4, rtol=1e-5)
@@ -172,14 +172,14 @@ def test_noise_is_the_same_at_every_evaluation_and_absent_in_training():
     assert prepared(made, training=True).equal(prepared(plain))
 
 
-def test_images_are_augmented_in_training_alone():
+def test_images_are_augmented_only_in_training():
     made, plain = data(augment={"flip": True}), data()
 
     assert prepared(made).equal(prepared(plain))
     assert not prepared(made, training=True).equal(prepared(plain))
 
 
-def test_a_changed_split_is_changed_before_it_is_normalised():
+def test_a_split_is_transformed_before_it_is_normalised():
     columns = data(normalize="symmetric").transformed("train", lambda images, generator: 1 - images)
 
     batch = columns.prepare(columns.batch(torch.tensor([4, 1])), torch.Generator(), False)
@@ -196,7 +196,7 @@ def test_pictures_and_names_are_those_of_the_files(images):
     assert list(made.names("train"))[10:] == ["10", "11"]
 
 
-def test_what_was_learned_survives_as_json_and_no_file_is_read(tmp_path):
+def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
     made, restored = data(), LabelledImages(no_reading)
     Image.new("RGB", (9, 9), (10, 90, 200)).save(tmp_path / "own.png")
 
@@ -221,7 +221,7 @@ def test_the_fingerprint_changes_with_the_data(other):
     assert data().fingerprint() == data().fingerprint() != data(other).fingerprint()
 
 
-def test_a_folder_stands_for_the_images_in_it(tmp_path):
+def test_a_folder_is_expanded_to_its_images(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "notes.txt", "deep/a.JPG"):
         (tmp_path / name).touch()
@@ -231,11 +231,11 @@ def test_a_folder_stands_for_the_images_in_it(tmp_path):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: this folder holds no image (.bmp, .gif,")):
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: this folder contains no image (.bmp, .gif,")):
         data().expand(str(tmp_path))
 
 
-def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tmp_path):
+def test_a_prediction_has_the_class_the_next_ones_and_the_changes_to_the_picture(tmp_path):
     made, own = data(), str(tmp_path / "own.png")
     Image.new("RGB", (12, 8)).save(own)
     for _ in range(2):
@@ -256,7 +256,7 @@ def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tm
     )
 
 
-def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
+def test_notes_of_pictures_that_are_never_presented_are_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(labelled_images, "MAX_NOTES", 2)
     made, files = data(), [str(tmp_path / f"{name}.png") for name in "abc"]
     for file in files:
@@ -268,7 +268,7 @@ def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
     assert [len(note) for note in notes] == [0, 1, 1]
 
 
-def test_shuffled_pixels_stand_in_one_order_for_all_images_and_splits():
+def test_pixels_are_shuffled_in_the_same_order_for_all_images_and_splits():
     plain, made = data(dev_size=4, normalize="none"), data(dev_size=4, normalize="none", shuffle_pixels=True)
     numbers = torch.arange(24.0).view(1, 1, 4, 6)
 
@@ -279,7 +279,7 @@ def test_shuffled_pixels_stand_in_one_order_for_all_images_and_splits():
         assert_close(prepared(made, split).flatten(-2), prepared(plain, split).flatten(-2)[..., order])
 
 
-def test_a_persons_picture_is_shuffled_as_the_images_were(tmp_path):
+def test_a_users_picture_is_shuffled_in_the_same_order(tmp_path):
     made = data(normalize="none", shuffle_pixels=True)
     Image.fromarray(IMAGES[5].permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")
 

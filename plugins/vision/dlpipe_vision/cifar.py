@@ -17,7 +17,7 @@ from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.file_store import Files, open_files
-from dlpipe_vision.image_files import Decoder, in_folders, read_images
+from dlpipe_vision.image_files import Decoder, find_in_folders, read_images
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize
 
 Labels = Literal["fine", "coarse"]
@@ -101,7 +101,9 @@ def cifar10(
         files = open_files(path or fetch(CIFAR10, offline=offline), MAX_BYTES)
         if any(name.endswith(".bin") for name in files.sizes) or _is_pickled(files):
             return read_binary(files, "fine")
-        return read_images(Decoder(files, None, "RGB"), in_folders(files), test_size=0, most=MAX_BYTES, skip=False)
+        return read_images(
+            Decoder(files, None, "RGB"), find_in_folders(files), test_size=0, max_bytes=MAX_BYTES, skip=False
+        )
 
     return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 

@@ -1,4 +1,4 @@
-"""What is left of a classifier's accuracy when its images are noisy, moved or turned.
+"""Accuracy of a classifier on noisy, shifted and rotated images.
 
 Axes: B images of a batch.
 """
@@ -19,26 +19,26 @@ from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe_vision.augment import affine, noisy
 from dlpipe_vision.labelled_images import require_labelled_images
 
-#: Makes other images (B, C, H, W) of images whose pixels run from 0 to 1.
+#: Transforms images (B, C, H, W) with pixels from 0 to 1.
 Transform = Callable[[Tensor, torch.Generator], Tensor]
-#: Units of what is done to images, for the axes of figures.
+#: Units of each transformation, for the axes of figures.
 UNITS = {"noise": "standard deviation (pixels 0 to 1)", "shift": "pixels", "rotate": "degrees"}
 
 
 class Robustness:
-    """Judge a classifier of images on changed images; the same ones each time.
+    """Evaluate an image classifier on transformed images; they are the same each time.
 
-    ``evaluate`` gives ``accuracy`` on the images as the data offers them, and ``accuracy_noise_0.25``,
-    ``accuracy_shift_2``, ``accuracy_rotate_15`` … for each change. What comes in from outside is black.
-    It takes a pass of the model for each noise, four for each shift and two for each turn; ``splits = ["test"]``
-    spares them during training. ``write`` gives ``robustness.png``.
+    ``evaluate`` returns ``accuracy`` on the unchanged images, and ``accuracy_noise_0.25``, ``accuracy_shift_2``,
+    ``accuracy_rotate_15`` … for each transformation. Pixels from outside an image are black.
+    The model runs over the split once per noise level, four times per shift and twice per angle;
+    ``splits = ["test"]`` avoids this during training. ``write`` writes ``robustness.png``.
 
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: how many classes there are.
-        noise: standard deviations of normal noise on every pixel (0 to 1); nothing is cut off at 0 or 1.
-        shift: distances in pixels; the mean over right, left, down and up.
-        rotate: angles in degrees; the mean over both directions.
+        noise: standard deviations of normal noise on every pixel (0 to 1); the result is not clipped to 0 to 1.
+        shift: distances in pixels; the score is the mean over right, left, down and up.
+        rotate: angles in degrees; the score is the mean over both directions.
     """
 
     primary = "accuracy"
@@ -56,7 +56,7 @@ class Robustness:
         _, height, width = image_shape
         if too_large := [distance for distance in shift if distance >= min(height, width)]:
             raise InputError(
-                f"vision.robustness: shift = {too_large[0]} leaves nothing of images of {height}×{width} pixels; "
+                f"shift = {too_large[0]} moves everything out of images of {height}×{width} pixels; "
                 f"expected 1 to {min(height, width) - 1}"
             )
         self._num_classes = num_classes
@@ -64,7 +64,7 @@ class Robustness:
         self._metrics: dict[str, float] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Judge the model on unchanged and on changed images."""
+        """Evaluate the model on unchanged and on transformed images."""
         data = require_labelled_images(examples.data, "vision.robustness")
 
         def answers_of(passed: Any) -> Answers:
@@ -80,7 +80,7 @@ class Robustness:
         return dict(self._metrics)
 
     def write(self, folder: Path) -> None:
-        """Draw accuracy against the size of each kind of change."""
+        """Draw accuracy against the strength of each transformation."""
         panels = [kind for kind, levels in self._levels.items() if levels]
         if not panels:
             return
@@ -103,7 +103,7 @@ class Robustness:
 
 
 def transforms(kind: str, level: float) -> list[Transform]:
-    """Return the ways to change images: one for noise, two for a turn, four for a shift."""
+    """Return the transformations of a level: one for noise, two for an angle, four for a shift."""
     if kind == "noise":
         return [lambda images, generator: noisy(images, level, generator)]
     if kind == "shift":
