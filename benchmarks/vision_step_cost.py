@@ -1,14 +1,14 @@
-"""What a step on images costs in dlpipe beside the same step in a hand-written PyTorch loop.
+"""The cost of a training step on images in dlpipe, compared with a hand-written PyTorch loop.
 
     python benchmarks/vision_step_cost.py [--rounds 15]
 
-Both loops train ``vision.mlp`` (784-500-500-500-10, batch 100) and ``vision.cnn`` (its default, and the net
-of ``cnn_cifar10.toml``, batch 128) with Adam on the same 60,000 random images, resident as bytes and made
-floats batch by batch, one thread, block by block in turn, so that a machine whose speed drifts slows both.
-The nets of convolutions are trained in float32 and in bfloat16, by hand with weights and images in
-``channels_last``; ``plain`` is the hand-written loop in float32 without: what the machine gains by the two.
-Printed is CPU time per step: the median over blocks, and the ratio of the medians to that of both raw
-loops together. ``raw`` stands twice: how far the two are apart is the noise.
+Both loops train ``vision.mlp`` (784-500-500-500-10, batch 100) and ``vision.cnn`` (its default, and the network
+of ``cnn_cifar10.toml``, batch 128) with Adam on the same 60,000 random images, kept in memory as bytes and
+converted to float batch by batch. They use one thread and alternate block by block, so that drifts in the
+speed of the machine affect both. The convolutional networks are trained in float32 and in bfloat16; the
+hand-written loop uses ``channels_last`` for weights and images. ``plain`` is the hand-written loop in float32
+without it, and shows the gain of the two. The output is the CPU time per step: the median over blocks, and the
+ratio of the medians to that of both raw loops together. ``raw`` is listed twice: the difference is the noise.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.training.supervised import Supervised
-from dlpipe_vision.cnn import CNN, Layer
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
+from dlpipe_vision.cnn import CNN
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
+from dlpipe_vision.layer_tables import Layer
 from dlpipe_vision.mlp import MLP
 
 SEED = 1
@@ -50,7 +51,7 @@ Images = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """A net, what it learns from and how its numbers are kept; `block` steps are timed together."""
+    """A network, its data and its precision; `block` steps are timed together."""
 
     name: str
     make: Callable[[], MLP | CNN]
@@ -62,7 +63,7 @@ class Case:
 
 
 def random_images(shape: tuple[int, int, int]) -> Images:
-    """Return random images (N, C, H, W) of random classes (N,)."""
+    """Return random images (N, C, H, W) and random classes (N,)."""
     generator = torch.Generator().manual_seed(SEED)
     images = torch.randint(256, (EXAMPLES, *shape), dtype=torch.uint8, generator=generator)
     return images, torch.randint(CLASSES, (EXAMPLES,), generator=generator)
@@ -73,7 +74,7 @@ def save(self, *arguments: Any, **options: Any) -> Path:
 
 
 def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_format) -> Steps:
-    """Return a function that takes steps in a loop as one writes it by hand, on the layers alone."""
+    """Return a function that takes steps in a hand-written loop, on the layers only."""
     images, targets = data
     torch.manual_seed(SEED)
     model = case.make().layers.to(memory_format=memory)
@@ -89,9 +90,9 @@ def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_f
 
     def steps(count: int) -> None:
         for _ in range(count):
-            batch, wanted = next(endless)
+            batch, targets_of_batch = next(endless)
             with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-                loss = F.cross_entropy(model(batch.contiguous(memory_format=memory)), wanted)
+                loss = F.cross_entropy(model(batch.contiguous(memory_format=memory)), targets_of_batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -100,12 +101,12 @@ def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_f
 
 
 def ours(data: Images, case: Case, folder: Path) -> Steps:
-    """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
+    """Return a function that takes steps in dlpipe's loop, including logging to metrics.jsonl."""
     torch.manual_seed(SEED)
     labels = [str(number) for number in range(CLASSES)]
     trainer = Supervised(
         case.make(),
-        LabelledImages(lambda: Reading(labels, {"train": ImageSet(*data)}), normalize="unit"),
+        LabelledImages(lambda: ImageSplits(labels, {"train": ImageSet(*data)}), normalize="unit"),
         Compute(torch.device("cpu"), case.precision),
         SEED,
         batch_size=case.batch_size,
@@ -115,7 +116,7 @@ def ours(data: Images, case: Case, folder: Path) -> Steps:
 
 
 def compare_case(case: Case, rounds: int) -> None:
-    """Time the loops of a case in turn and print what a step of each costs."""
+    """Time the loops of a case alternately and print the cost of a step of each."""
     data = random_images(case.shape)
     with tempfile.TemporaryDirectory() as folder:
         loops = {
@@ -129,7 +130,7 @@ def compare_case(case: Case, rounds: int) -> None:
 
 
 def cases() -> Iterator[Case]:
-    """Give the nets that are timed."""
+    """Yield the networks that are timed."""
     yield Case("vision.mlp, 3 x 500", lambda: MLP(GREY, CLASSES, hidden=(500, 500, 500)), GREY, 100, 200)
     for name, net, block in (
         ("default", partial(CNN, GREY, CLASSES), 20),

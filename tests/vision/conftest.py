@@ -1,4 +1,4 @@
-"""Shared by the tests of vision: a few made-up images, and how they are judged."""
+"""Shared by the tests of vision: a few synthetic images, and examples for evaluators."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from dlpipe.compute import Compute
 from dlpipe.evaluation.examples import Examples
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def faces() -> LabelledImages:
     images = torch.randint(100, 200, (9, 1, 5, 7), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
     images[:, 0, 0, 0] = (targets * 100).to(torch.uint8)
     both = ImageSet(images, targets, [f"<face {number}>.png" for number in range(9)])
-    return LabelledImages(lambda: Reading(["sad", "<i>", "glad"], {"train": both, "test": both}), normalize="unit")
+    return LabelledImages(lambda: ImageSplits(["sad", "<i>", "glad"], {"train": both, "test": both}), normalize="unit")
 
 
 @pytest.fixture
@@ -28,5 +28,5 @@ def faces_examples(faces) -> Examples:
 
 @pytest.fixture
 def other_examples() -> Examples:
-    """Examples of something that is no data of images."""
+    """Examples of data that is not images."""
     return Examples(object(), "test", Compute(torch.device("cpu")))  # type: ignore[arg-type]

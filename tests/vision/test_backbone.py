@@ -39,20 +39,20 @@ def test_every_image_gets_one_logit_per_class(name, channels):
     assert model(images(channels, 33, 34)).shape == (2, 4)
 
 
-def test_it_is_the_net_of_torchvision():
+def test_it_is_the_network_of_torchvision():
     torch.manual_seed(0)
     expected = models.shufflenet_v2_x0_5(num_classes=4).eval()
 
     assert tiny_backbone().eval()(images()).equal(expected(images()))
 
 
-def test_an_image_is_scored_alike_in_every_batch():
+def test_the_score_of_an_image_does_not_depend_on_its_batch():
     model = tiny_backbone().eval()
 
     assert_close(model(images())[1:], model(images()[1:]))
 
 
-def test_one_channel_is_seen_as_three_equal_ones(tmp_path):
+def test_one_channel_gives_the_output_of_three_equal_channels(tmp_path):
     colour = tiny_backbone()
     grey = tiny_backbone((1, 33, 34), weights=saved(tmp_path, colour.net))
 
@@ -63,7 +63,7 @@ def test_one_channel_is_seen_as_three_equal_ones(tmp_path):
     assert_close(grey.eval()(picture), colour.eval()(picture.expand(-1, 3, -1, -1)))
 
 
-def test_more_channels_take_the_weights_of_the_old_ones_in_turn():
+def test_more_channels_use_the_weights_of_the_old_ones_in_turn():
     weight = torch.rand(2, 3, 4, 5)
 
     five, six = with_channels(weight, 5), with_channels(weight, 6)
@@ -82,11 +82,11 @@ def test_the_small_stem_keeps_small_images_large():
     assert before_pooling.shape == (2, 512, 1, 2)
 
 
-def test_a_net_is_ready_to_train():
+def test_a_new_network_is_in_training_mode():
     assert tiny_backbone().training
 
 
-def test_auxiliary_classifiers_are_left_away():
+def test_auxiliary_classifiers_are_left_out():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = tiny_backbone(name="googlenet")
@@ -95,7 +95,7 @@ def test_auxiliary_classifiers_are_left_away():
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_weights_of_a_file_are_the_ones_it_starts_from(tmp_path, suffix):
+def test_weights_are_loaded_from_a_file(tmp_path, suffix):
     original = tiny_backbone()
     file = tmp_path / f"weights{suffix}"
     if suffix == ".safetensors":
@@ -111,12 +111,12 @@ def test_weights_of_a_file_are_the_ones_it_starts_from(tmp_path, suffix):
     assert model.eval()(images()).equal(original.eval()(images()))
 
 
-def test_a_classifier_of_other_classes_is_left_out_and_that_is_said(tmp_path):
+def test_a_classifier_of_another_number_of_classes_is_not_loaded_and_a_warning_is_given(tmp_path):
     original = tiny_backbone(classes=7)
     file = saved(tmp_path, original.net)
 
     with pytest.warns(
-        UserWarning, match='weights.pth": fc.bias, fc.weight do not fit this net and start from random ones'
+        UserWarning, match='weights.pth": fc.bias, fc.weight do not fit this network and are initialised randomly'
     ):
         model = tiny_backbone(weights=file)
 
@@ -124,16 +124,16 @@ def test_a_classifier_of_other_classes_is_left_out_and_that_is_said(tmp_path):
     assert all(value.equal(own[key]) for key, value in model.net.state_dict().items())
 
 
-def test_the_first_convolution_is_left_out_where_the_small_stem_replaces_it(tmp_path):
+def test_the_first_convolution_is_not_loaded_if_the_small_stem_replaces_it(tmp_path):
     file = saved(tmp_path, models.resnet18(num_classes=4))
 
-    with pytest.warns(UserWarning, match=r'": conv1.weight do not fit this net'):
+    with pytest.warns(UserWarning, match=r'": conv1.weight do not fit this network'):
         model = tiny_backbone(name="resnet18", small_images=True, weights=file)
 
     assert model.net.conv1.weight.shape == (64, 3, 3, 3)
 
 
-def test_weights_of_images_with_the_same_channels_are_taken_as_they_are(tmp_path):
+def test_weights_for_the_same_number_of_channels_are_loaded_unchanged(tmp_path):
     grey = tiny_backbone((1, 33, 34))
 
     again = tiny_backbone((1, 33, 34), weights=saved(tmp_path, grey.net))
@@ -141,7 +141,7 @@ def test_weights_of_images_with_the_same_channels_are_taken_as_they_are(tmp_path
     assert again.eval()(images(1, 33, 34)).equal(grey.eval()(images(1, 33, 34)))
 
 
-def test_files_of_old_do_not_count_batches(tmp_path):
+def test_old_files_without_batch_counters_are_loaded(tmp_path):
     net = models.shufflenet_v2_x0_5(num_classes=4)
     counters = {key: None for key in net.state_dict() if key.endswith("num_batches_tracked")}
 
@@ -150,7 +150,7 @@ def test_files_of_old_do_not_count_batches(tmp_path):
     assert model.net.fc.weight.equal(net.fc.weight)
 
 
-def test_auxiliary_classifiers_in_a_file_are_passed_over(tmp_path):
+def test_auxiliary_classifiers_in_a_file_are_ignored(tmp_path):
     net = models.shufflenet_v2_x0_5(num_classes=4)
     extra = {"aux1.fc2.weight": torch.zeros(3), "AuxLogits.fc.bias": torch.zeros(3)}
 
@@ -159,7 +159,7 @@ def test_auxiliary_classifiers_in_a_file_are_passed_over(tmp_path):
     assert model.net.fc.weight.equal(net.fc.weight)
 
 
-def test_the_names_that_densenets_of_old_were_saved_under_are_those_of_now(tmp_path):
+def test_former_names_of_densenet_weights_are_translated(tmp_path):
     old = {f"features.denseblock1.denselayer2.{name}": torch.rand(3) for name in ("norm.1.weight", "conv.2.weight")}
     torch.save(old, tmp_path / "old.pth")
 
@@ -170,7 +170,7 @@ def test_the_names_that_densenets_of_old_were_saved_under_are_those_of_now(tmp_p
     assert "the shape of features.denseblock1.denselayer2.norm1.weight and 1 more is (3,)" in str(caught.value)
 
 
-def test_one_batch_is_learned_by_heart():
+def test_one_batch_is_memorised():
     model = tiny_backbone((1, 8, 9), name="resnet18", small_images=True)
     pictures, targets = torch.rand(6, 1, 8, 9), torch.tensor([0, 1, 2, 3, 0, 1])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
@@ -196,7 +196,7 @@ def test_weights_survive_saving_and_loading(tmp_path):
     assert other.eval()(images()).equal(model.eval()(images()))
 
 
-def test_convolutions_hand_on_channels_that_lie_side_by_side():
+def test_convolutions_return_channels_last_tensors():
     model, seen = tiny_backbone((1, 33, 34)), []
     model.net.maxpool.register_forward_hook(lambda module, inputs, output: seen.append(*inputs))
 
@@ -208,19 +208,21 @@ def test_convolutions_hand_on_channels_that_lie_side_by_side():
 def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(
         ValueError,
-        match=r'name = "resnet81": torchvision has no classification net of this name. Did you mean "resnet18"\?',
+        match=r'name = "resnet81": torchvision has no classification network of this name. Did you mean "resnet18"\?',
     ):
         tiny_backbone(name="resnet81")
 
 
-def test_a_net_that_detects_is_no_classification_net():
-    with pytest.raises(ValueError, match="torchvision has no classification net of this name"):
+def test_a_detection_network_is_refused():
+    with pytest.raises(
+        ValueError, match=r'name = "fasterrcnn_resnet50_fpn": torchvision has no classification network of this name'
+    ):
         tiny_backbone(name="fasterrcnn_resnet50_fpn")
 
 
-def test_the_small_stem_is_refused_where_there_is_none():
+def test_the_small_stem_is_refused_for_other_networks_than_resnets():
     with pytest.raises(
-        ValueError, match=r"small_images = true: shufflenet_v2_x0_5 is no ResNet; leave it out, or choose"
+        ValueError, match=r"small_images = true: shufflenet_v2_x0_5 is not a ResNet; remove small_images, or choose"
     ):
         tiny_backbone(small_images=True)
 
@@ -228,13 +230,13 @@ def test_the_small_stem_is_refused_where_there_is_none():
 def test_images_that_are_too_small_are_refused_at_once():
     with pytest.raises(
         ValueError,
-        match=r"squeezenet1_1 cannot take images of 3×9×8: .*; choose another name or images of another size",
+        match=r"squeezenet1_1 does not accept images of 3×9×8: .*; choose another name or images of another size",
     ):
         tiny_backbone((3, 9, 8), name="squeezenet1_1")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r'none.pth": there is no such file; expected a .safetensors or .pth file'):
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r'none.pth": no such file; expected a .safetensors or .pth file'):
         tiny_backbone(weights=tmp_path / "none.pth")
 
 
@@ -258,7 +260,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         tiny_backbone(weights=tmp_path / "harmful.pth")
 
 
-def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+def test_a_compressed_file_is_refused(tmp_path):
     torch.save({"fc.weight": torch.zeros(10**6)}, tmp_path / "plain.pth")
     bomb = zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED)
     with zipfile.ZipFile(tmp_path / "plain.pth") as old, bomb as new:
@@ -272,7 +274,9 @@ def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
 def test_a_file_without_tensors_by_name_is_refused(tmp_path):
     torch.save({"model": {"fc.weight": torch.zeros(2)}}, tmp_path / "nested.pth")
 
-    with pytest.raises(ValueError, match=r'nested.pth" does not hold tensors by name; expected what torch.save'):
+    with pytest.raises(
+        ValueError, match=r'nested.pth" does not contain tensors by name; expected the output of torch.save'
+    ):
         tiny_backbone(weights=tmp_path / "nested.pth")
 
 
@@ -280,7 +284,7 @@ def test_a_file_without_tensors_by_name_is_refused(tmp_path):
     ("changes", "message"),
     [
         ({"conv5.0.weight": None, "conv5.1.bias": None}, "it lacks conv5.0.weight and 1 more"),
-        ({"fc2.weight": torch.zeros(3)}, "it has fc2.weight, which shufflenet_v2_x0_5 has not"),
+        ({"fc2.weight": torch.zeros(3)}, "it has fc2.weight, which shufflenet_v2_x0_5 does not have"),
         ({"conv5.1.bias": torch.zeros(3)}, "the shape of conv5.1.bias is (3,), not (1024,)"),
         ({"conv1.0.weight": torch.zeros(3)}, "the shape of conv1.0.weight is (3,), not (24, 3, 3, 3)"),
     ],

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from safetensors.torch import load_model, save_model
@@ -65,17 +63,6 @@ def test_the_layout_tells_what_comes_out_of_every_layer(layers, shapes):
 
     assert [line.rpartition(" ")[2] for line in model.layout.splitlines()] == ["2×6×7", *shapes, "3"]
     assert model(images).shape == (8, 3)
-
-
-def test_the_layout_shows_the_layers_as_they_were_given():
-    layout = tiny_cnn({"conv": 5, "norm": True}, {"global_pool": "max"}).layout
-
-    assert layout.splitlines() == [
-        "images 2×6×7",
-        "{ conv = 5, norm = true } 5×6×7",
-        '{ global_pool = "max" } 5×1×1',
-        "classifier 3",
-    ]
 
 
 def test_a_picture_that_moves_leaves_what_is_pooled_over_all_places_as_it_was():
@@ -198,55 +185,3 @@ def test_weights_survive_saving_and_loading(tmp_path):
     load_model(other, str(tmp_path / "weights.safetensors"))
 
     assert other(images).equal(model.eval()(images))
-
-
-@pytest.mark.parametrize(
-    ("layers", "message"),
-    [
-        (
-            [{"dropout": 0.5}, {"conv": 8, "pool": 2}],
-            "layers[1] = { conv = 8, pool = 2 }: conv and pool are 2 layers; expected exactly one of conv, pool, "
-            "average_pool, global_pool, dropout, dense per entry",
-        ),
-        ([{"kernel": 3}], "layers[0] = { kernel = 3 }: no kind of layer is named; expected exactly one of conv, pool,"),
-        (
-            [{"pool": 2, "kernel": 3}],
-            "layers[0] = { pool = 2, kernel = 3 }: kernel does not belong to pool; expected nothing beside it",
-        ),
-        (
-            [{"dense": 4, "padding": 1}],
-            "layers[0] = { dense = 4, padding = 1 }: padding does not belong to dense; expected nothing but norm beside it",
-        ),
-        (
-            [{"conv": 4, "kernle": 1}],
-            "layers[0] = { conv = 4, kernle = 1 }: kernle does not belong to conv; "
-            "expected nothing but kernel, stride, padding, norm beside it",
-        ),
-        (
-            [{"dense": 4}, {"dropout": 0.5}, {"conv": 8}],
-            "layers[2] = { conv = 8 }: a dense layer stands before it and leaves no image; "
-            "expected conv before the first dense",
-        ),
-        (
-            [{"dense": 4}, {"global_pool": "max"}],
-            'layers[1] = { global_pool = "max" }: a dense layer stands before it and leaves no image',
-        ),
-        (
-            [{"pool": 3}, {"conv": 8, "kernel": 5, "padding": 1}],
-            "layers[1]: conv with kernel = 5 and padding = 1 of 2×2 images; expected images of at least 3×3: "
-            "pool less before it, or choose a smaller kernel or more padding",
-        ),
-        (
-            [{"conv": 8, "kernel": 7, "padding": 0}],
-            "layers[0]: conv with kernel = 7 and padding = 0 of 6×7 images; expected images of at least 7×7",
-        ),
-        (
-            [{"pool": 4}, {"pool": 2}],
-            "layers[1]: pool = 2 of 1×1 images; expected images of at least 2×2: pool less before it, or leave it out",
-        ),
-        ([{"average_pool": 7}], "layers[0]: average_pool = 7 of 6×7 images; expected images of at least 7×7"),
-    ],
-)
-def test_a_layer_that_cannot_be_is_refused(layers, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        tiny_cnn(*layers)

@@ -1,4 +1,4 @@
-"""Digits that come with scikit-learn: what they are, and runs that learn them."""
+"""Digits that come with scikit-learn: their sizes and facts, and runs on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 from dlpipe_vision.augment import noisy
 from dlpipe_vision.digits import digits
-from dlpipe_vision.labelled_images import shuffled
+from dlpipe_vision.labelled_images import permute_pixels
 
 PIPELINE = """
 name = "digits"
@@ -54,9 +54,9 @@ def write(tmp_path):
     return write
 
 
-def test_there_are_digits_to_learn_from_and_digits_to_judge_by():
+def test_digits_have_the_expected_splits_and_facts():
     pytest.importorskip("sklearn")
-    made = digits(dev=100)
+    made = digits(dev_size=100)
 
     sizes = [len(made.split(name)) for name in ("train", "dev", "test")]
 
@@ -75,7 +75,7 @@ def test_there_are_digits_to_learn_from_and_digits_to_judge_by():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twenty images of 2×5 pixels in IDX files, to learn from and to judge by."""
+    """Twenty training and twenty test images of 2×5 pixels in IDX files."""
     pixels, targets = bytes(range(200)), bytes(range(10)) * 2
     for part in ("train", "t10k"):
         (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, 20, 2, 5) + pixels)
@@ -84,13 +84,13 @@ def folder(tmp_path):
 
 
 def prepared(data, split, *, training=False):
-    """Return the images of a split as a model gets them."""
+    """Return the images of a split as the input of a model."""
     columns = data.split(split)
     batch = columns.batch(torch.arange(len(columns)))
     return columns.prepare(batch, torch.Generator().manual_seed(0), training)["images"]
 
 
-def test_a_folder_is_read_instead_and_nothing_is_done_to_its_images_by_default(folder):
+def test_a_folder_is_read_instead_and_its_images_are_unchanged_by_default(folder):
     data = digits(path=folder, normalize="none")
 
     assert data.facts["image_shape"] == (1, 2, 5)
@@ -103,12 +103,12 @@ def test_a_folder_is_read_instead_and_nothing_is_done_to_its_images_by_default(f
     ("options", "change"),
     [
         ({"noise": 0.5}, lambda images: noisy(images, 0.5, torch.Generator().manual_seed(0))),
-        ({"shuffle_pixels": True}, shuffled),
+        ({"shuffle_pixels": True}, permute_pixels),
         ({"normalize": "symmetric"}, lambda images: images * 2 - 1),
     ],
     ids=["noise", "shuffle_pixels", "normalize"],
 )
-def test_options_change_what_is_judged(folder, options, change):
+def test_options_change_evaluation_images(folder, options, change):
     images = prepared(digits(path=folder, normalize="unit"), "test")
 
     result = prepared(digits(path=folder, **{"normalize": "unit", **options}), "test")
@@ -116,14 +116,14 @@ def test_options_change_what_is_judged(folder, options, change):
     assert_close(result, change(images))
 
 
-def test_augmentation_and_limit_change_what_is_learned(folder):
-    data = digits(path=folder, dev=0, limit=12, normalize="unit", augment={"erase": 1.0})
+def test_augmentation_and_limit_change_training_images(folder):
+    data = digits(path=folder, dev_size=0, limit=12, normalize="unit", augment={"erase": 1.0})
 
     assert len(data.split("train")) == 12
     assert (prepared(data, "train", training=True)[1:] == 0).flatten(1).any(1).all()
 
 
-def test_a_trained_run_knows_a_picture_of_a_digit(write, tmp_path):
+def test_a_trained_run_recognises_a_picture_of_a_digit(write, tmp_path):
     folder = run(load_pipeline(write(), load_plugins()), load_plugins(), tmp_path / "runs")
     made = digits()
     row = int((made.split("test").columns["targets"] == 0).nonzero()[0])

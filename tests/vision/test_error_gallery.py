@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe_vision.error_gallery import ErrorGallery, ending
+from dlpipe_vision.error_gallery import ErrorGallery, shorten_start
 
 LABELS = ["sad", "<i>", "glad"]
 
@@ -63,12 +63,12 @@ def written(folder, examples, model, **options):
 
 
 def pixels(image):
-    kind, _, data = image["src"].partition(",")
-    assert kind == "data:image/png;base64"
+    name, _, data = image["src"].partition(",")
+    assert name == "data:image/png;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_each_cell_leads_to_its_images(tmp_path, faces_examples):
+def test_each_cell_links_to_its_images(tmp_path, faces_examples):
     page = written(tmp_path, faces_examples, Guesses())
 
     assert page.links[:3] == ["#t0p0", "#t1p0", "#t2p2"]
@@ -79,7 +79,7 @@ def test_each_cell_leads_to_its_images(tmp_path, faces_examples):
         "true glad → predicted glad: 3 of 3",
     ]
     assert len(page.images) == 9
-    assert "test: 3 of 9 images are wrong" in page.text
+    assert "test: 3 of 9 images are misclassified" in page.text
     assert "true <i> → predicted sad: 3 images" in page.text
 
 
@@ -93,23 +93,23 @@ class Confuses(nn.Module):
         return nn.functional.one_hot(guess, 3) * 9.0
 
 
-def test_the_most_frequent_mistake_comes_first_and_what_is_right_last(tmp_path, faces_examples):
+def test_the_most_frequent_mistake_comes_first_and_correct_answers_last(tmp_path, faces_examples):
     page = written(tmp_path, faces_examples, Confuses())
 
     assert page.sections == ["t1p2", "t2p0", "t2p1", "t0p0"]
     assert "true glad → predicted <i>: 1 image\n" in page.text
 
 
-def test_an_image_is_called_by_its_name_and_how_sure_the_model_is(tmp_path, faces_examples):
+def test_a_caption_has_the_name_and_the_confidence(tmp_path, faces_examples):
     page = written(tmp_path, faces_examples, Knows())
 
     assert "<face 0>.png (1.00)\n" in page.text
     assert page.images[0]["alt"] == "<face 0>.png (1.00)"
 
 
-def test_of_a_long_name_the_end_is_shown():
-    assert ending("test/automobile/0694.jpg") == "…t/automobile/0694.jpg"
-    assert ending("test/cat/0694.jpg") == "test/cat/0694.jpg"
+def test_the_end_of_a_long_name_is_shown():
+    assert shorten_start("test/automobile/0694.jpg") == "…t/automobile/0694.jpg"
+    assert shorten_start("test/cat/0694.jpg") == "test/cat/0694.jpg"
 
 
 def test_the_page_needs_nothing_else_and_escapes_names(tmp_path, faces_examples):
@@ -120,7 +120,7 @@ def test_the_page_needs_nothing_else_and_escapes_names(tmp_path, faces_examples)
     assert "<face 4>.png" in page.text
 
 
-def test_the_worst_images_come_first_as_many_as_wanted(tmp_path, faces, faces_examples):
+def test_at_most_worst_images_are_drawn_the_worst_first(tmp_path, faces, faces_examples):
     page = written(tmp_path, faces_examples, Guesses(), per_cell=2)
     pictures = faces.pictures("test", torch.tensor([1, 4, 7]))
     wrong = pictures[pictures[:, 0, 1, 1].argsort(descending=True)]
@@ -142,15 +142,15 @@ def test_the_worst_mistakes_are_drawn(tmp_path, faces_examples):
     assert Image.open(tmp_path / "worst.png").format == "PNG"
 
 
-def test_where_nothing_is_wrong_there_is_no_worst(tmp_path, faces_examples):
+def test_without_mistakes_there_is_no_worst_png(tmp_path, faces_examples):
     page = written(tmp_path, faces_examples, Knows())
 
-    assert "test: 0 of 9 images are wrong" in page.text
+    assert "test: 0 of 9 images are misclassified" in page.text
     assert not (tmp_path / "worst.png").exists()
 
 
 def test_other_data_than_images_is_refused(other_examples):
     with pytest.raises(
-        InputError, match=r"error_gallery judges labelled images, such as vision.digits; this is object"
+        InputError, match=r"vision.error_gallery needs labelled images, such as vision.digits; the data is object"
     ):
         ErrorGallery((1, 5, 7), LABELS).evaluate(Knows(), other_examples)

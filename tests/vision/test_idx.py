@@ -1,4 +1,4 @@
-"""IDX files: what they hold, and every way they can be wrong."""
+"""IDX files: their contents, and every way they can be wrong."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def folder(tmp_path):
 
 def refused(folder, message, **options):
     with pytest.raises(DataError, match=re.escape(message)):
-        idx(path=folder, dev=0, **options).split("train")
+        idx(path=folder, dev_size=0, **options).split("train")
 
 
 def test_images_and_labels_are_read_plain_or_compressed(folder):
-    data = idx(path=folder, dev=0, labels=["coat", "shoe"])
+    data = idx(path=folder, dev_size=0, labels=["coat", "shoe"])
 
     assert data.splits == ("train",)
     assert {name: data.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
@@ -55,7 +55,7 @@ def test_names_with_a_dot_are_found_and_classes_are_numbers_by_default(tmp_path)
         (tmp_path / f"{split}-images.idx3-ubyte").write_bytes(IMAGES)
         (tmp_path / f"{split}-labels.idx1-ubyte").write_bytes(TARGETS)
 
-    data = idx(path=tmp_path, dev=0)
+    data = idx(path=tmp_path, dev_size=0)
 
     assert data.splits == ("train", "test")
     assert data.labels == ["0", "1"]
@@ -67,15 +67,15 @@ def test_names_with_a_dot_are_found_and_classes_are_numbers_by_default(tmp_path)
         (b"", "begins with nothing; expected 00000803, an IDX file of bytes with 3 axes"),
         (packed(PIXELS, 2, 3, 4, kind=9), "begins with 00000903; expected 00000803"),
         (TARGETS, "begins with 00000801; expected 00000803"),
-        (IMAGES[:9], "its header gives the lengths [2, 0]; expected 3, all above 0"),
-        (packed(b"", 0, 3, 4), "its header gives the lengths [0, 3, 4]; expected 3, all above 0"),
-        (IMAGES[:-1], "23 bytes behind the header; expected 24 (2×3×4)"),
-        (IMAGES + b"x", "more than 24 bytes behind the header; expected 24 (2×3×4)"),
-        (packed(PIXELS, 2**32 - 1, 2**32 - 1, 4), "fewer bytes behind the header; expected 73,786,976,260,478,"),
-        (gzip.compress(IMAGES + bytes(10**6)), "more than 24 bytes behind the header"),
+        (IMAGES[:9], "its header gives the lengths [2, 0]; expected 3 lengths, all above 0"),
+        (packed(b"", 0, 3, 4), "its header gives the lengths [0, 3, 4]; expected 3 lengths, all above 0"),
+        (IMAGES[:-1], "23 bytes after the header; expected 24 (2×3×4)"),
+        (IMAGES + b"x", "more than 24 bytes after the header; expected 24 (2×3×4)"),
+        (packed(PIXELS, 2**32 - 1, 2**32 - 1, 4), "fewer bytes after the header; expected 73,786,976,260,478,"),
+        (gzip.compress(IMAGES + bytes(10**6)), "more than 24 bytes after the header"),
         (gzip.compress(IMAGES)[:-9], "cannot be read: Compressed file ended before"),
         (gzip.compress(IMAGES)[:10] + b"\xff" * 9, "cannot be read: Error -3"),
-        (packed(PIXELS, 3, 2, 4), "2 labels; expected 3, one for each image of train-images-idx3-ubyte"),
+        (packed(PIXELS, 3, 2, 4), "2 labels; expected 3, one per image of train-images-idx3-ubyte"),
     ],
 )
 def test_a_damaged_file_is_refused_with_what_was_expected(folder, content, message):
@@ -84,16 +84,19 @@ def test_a_damaged_file_is_refused_with_what_was_expected(folder, content, messa
     refused(folder, message)
 
 
-def test_a_missing_file_is_named_with_all_names_it_may_have(folder):
+def test_a_missing_file_is_named_with_all_names_that_are_accepted(folder):
     (folder / "train-images-idx3-ubyte").unlink()
 
-    refused(folder, "no train-images-idx3-ubyte in it; looked for train-images-idx3-ubyte, train-images-idx3-ubyte.gz,")
+    refused(
+        folder,
+        "it contains no train-images-idx3-ubyte; looked for train-images-idx3-ubyte, train-images-idx3-ubyte.gz,",
+    )
 
 
 def test_half_a_test_split_is_refused(folder):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(TARGETS)
 
-    refused(folder, "no t10k-images-idx3-ubyte in it")
+    refused(folder, "it contains no t10k-images-idx3-ubyte; looked for")
 
 
 def test_a_label_beyond_the_classes_is_refused(folder):
@@ -107,12 +110,14 @@ def test_test_images_of_another_size_are_refused(folder):
     refused(folder, "images of 3×4 pixels; expected 4×3, as in train-images-idx3-ubyte")
 
 
-def test_without_a_path_the_next_step_is_said(tmp_path, monkeypatch):
+def test_a_missing_path_is_refused_with_the_next_step(tmp_path, monkeypatch):
     monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path))
 
-    with pytest.raises(DataError, match=r"vision.idx has no path; give the folder: --set data.path=DIR"):
+    with pytest.raises(DataError, match=r"path is not set; give the folder of the IDX files: --set data.path=DIR"):
         idx()
-    with pytest.raises(DataError, match=r"vision.mnist has no path; .* \(--set data.download=true\)"):
+    with pytest.raises(
+        DataError, match=r"path is not set; give the folder with the IDX files of MNIST .* \(--set data.download=true\)"
+    ):
         mnist()
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is missing and offline = true"):
         mnist(download=True, offline=True).split("train")
@@ -134,7 +139,7 @@ def test_any_bytes_are_read_or_refused(tmp_path):
 
 
 def test_mnist_has_the_published_sizes(real_data):
-    data = mnist(path=real_data / "mnist", dev=0)
+    data = mnist(path=real_data / "mnist", dev_size=0)
 
     assert {split: len(data.split(split)) for split in data.splits} == {"train": 60_000, "test": 10_000}
     assert data.split("train").columns["targets"][:5].tolist() == [5, 0, 4, 1, 9]

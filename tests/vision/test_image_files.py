@@ -1,4 +1,4 @@
-"""Images in folders, archives and tables: what is found, and every way it can be wrong."""
+"""Images in folders, archives and tables: what is read, and every way it can be wrong."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def zipped(path, files):
 
 def refused(path, message, **options):
     with pytest.raises(InputError, match=re.escape(message)):
-        image_folder(path=path, **({"dev": 0} | options)).split("train")
+        image_folder(path=path, **({"dev_size": 0} | options)).split("train")
 
 
 def pixels(data, split):
@@ -74,7 +74,7 @@ def pixels(data, split):
 
 
 def test_folders_of_splits_are_read(tmp_path):
-    data = image_folder(path=write(tmp_path, SPLITS), dev=0)
+    data = image_folder(path=write(tmp_path, SPLITS), dev_size=0)
 
     assert data.splits == ("train", "test")
     assert {name: data.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
@@ -94,7 +94,7 @@ def test_a_dev_folder_is_the_dev_split_by_any_of_its_names(tmp_path):
 
 
 @pytest.mark.parametrize("top", ["", "pets/"])
-def test_archives_hold_what_their_folder_would(tmp_path, top):
+def test_an_archive_gives_the_same_data_as_its_folder(tmp_path, top):
     files = {f"{top}{name}": content for name, content in SPLITS.items()} | {f"{top}README.md": b"pets"}
     archives = [
         write(tmp_path / "folder", files),
@@ -103,26 +103,43 @@ def test_archives_hold_what_their_folder_would(tmp_path, top):
         zipped(tmp_path / "a.zip", files),
     ]
 
-    found = [image_folder(path=path, dev=0) for path in archives]
+    found = [image_folder(path=path, dev_size=0) for path in archives]
 
     assert len({data.fingerprint() for data in found}) == 1
     assert pixels(found[1], "train")[5] == (f"{top}train/dog/1.png", 1)
     assert {entry.name for entry in tmp_path.iterdir()} == {"folder", "a.tar.gz", "a.tar", "a.zip"}
 
 
-def test_without_splits_a_test_share_is_taken_evenly_and_always_the_same(tmp_path):
+def test_without_splits_a_share_is_held_out_evenly_and_always_the_same(tmp_path):
     folder = write(tmp_path, classes(counts=(("cat", 10), ("dog", 20))))
-    data, again = (image_folder(path=folder, test=0.3, dev=0) for _ in range(2))
+    data, again = (image_folder(path=folder, test_size=0.3, dev_size=0) for _ in range(2))
 
     assert data.names("test") == again.names("test")
     assert data.split("test").columns["targets"].bincount().tolist() == [3, 6]
     assert not set(data.names("test")) & set(data.names("train"))
-    assert image_folder(path=folder, test=0.0, dev=0).splits == ("train",)
+    assert image_folder(path=folder, test_size=0.0, dev_size=0).splits == ("train",)
 
 
-def test_training_images_are_in_a_random_order_that_limit_cuts(tmp_path):
+def test_test_size_can_be_a_number_of_images(tmp_path):
+    folder = write(tmp_path, classes(counts=(("cat", 10), ("dog", 20))))
+
+    data = image_folder(path=folder, test_size=6, dev_size=0)
+
+    assert data.split("test").columns["targets"].bincount().tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("test_size", [8, 0.99])
+def test_a_test_split_that_leaves_no_training_image_is_refused(tmp_path, test_size):
+    refused(
+        write(tmp_path, classes()),
+        f"test_size = {test_size}: there are 8 images; leave some for training",
+        test_size=test_size,
+    )
+
+
+def test_training_images_are_in_random_order_before_limit_is_applied(tmp_path):
     folder = write(tmp_path, classes(counts=(("cat", 30), ("dog", 30))))
-    targets = image_folder(path=folder, dev=0, limit=20).split("train").columns["targets"]
+    targets = image_folder(path=folder, dev_size=0, limit=20).split("train").columns["targets"]
 
     assert len(targets) == 20
     assert 4 <= int(targets.sum()) <= 16
@@ -133,21 +150,21 @@ def test_a_table_lists_images_with_or_without_splits(tmp_path):
     (tmp_path / "with.csv").write_text("path,label,split\na/0.png,x,train\na/1.png,y,train\nb.png,y,val\n")
     (tmp_path / "without.csv").write_text("\ufefflabel,path\nx,a/0.png\nx,a/1.png\nx,b.png\n", encoding="utf-8")
 
-    with pytest.warns(UserWarning, match="one training image only of x, y; add more"):
+    with pytest.warns(UserWarning, match="only one training image of x, y; add more"):
         found = pixels(image_folder(path=tmp_path / "with.csv"), "dev")
     assert found == [("b.png", 9)]
-    assert len(image_folder(path=tmp_path / "without.csv", test=0.0, dev=0).names("train")) == 3
+    assert len(image_folder(path=tmp_path / "without.csv", test_size=0.0, dev_size=0).names("train")) == 3
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("", "t.csv:1: no column label and path; expected path,label and, if you like, split"),
-        ("path,label\n", "t.csv: no images in it; expected a line for each"),
-        ("path,label\na.png,\n", "t.csv:2: path 'a.png', label ''; expected both"),
-        ("path,label\n../a.png,x\n", "t.csv:2: '../a.png' would lie outside of"),
-        ("path,label\n/a.png,x\n", "t.csv:2: '/a.png' would lie outside of"),
-        ("path,label\nb.png,x\n", "t.csv:2: there is no file"),
+        ("", "t.csv:1: no column label and path; expected the columns path, label and optionally split"),
+        ("path,label\n", "t.csv: it lists no images; expected one line per image"),
+        ("path,label\na.png,\n", "t.csv:2: path 'a.png', label ''; expected both to be filled in"),
+        ("path,label\n../a.png,x\n", "t.csv:2: '../a.png' is outside of"),
+        ("path,label\n/a.png,x\n", "t.csv:2: '/a.png' is outside of"),
+        ("path,label\nb.png,x\n", "t.csv:2: no such file: "),
         ("path,label\na.png,x\na.png,y\n", "t.csv:3: a.png is listed twice; keep one of them"),
         ("path,label,split\na.png,x,tset\n", "t.csv:2: split 'tset'; expected one of train, dev, val, valid"),
         ('path,label\n"a.png,x\n', "t.csv cannot be read: unexpected end of data"),
@@ -160,13 +177,13 @@ def test_a_wrong_line_of_a_table_is_named(tmp_path, table, message):
     refused(tmp_path / "t.csv", message)
 
 
-def test_mixed_sizes_are_listed_and_size_makes_them_one(tmp_path):
+def test_mixed_sizes_are_refused_unless_size_is_set(tmp_path):
     folder = write(tmp_path, SPLITS | {"train/cat/wide.png": png(200, size=(9, 3))})
 
     refused(
         folder, "images of 2 sizes (width×height): 4×3 (13, such as test/cat/0.png), 9×3 (1, such as train/cat/wide"
     )
-    refused(folder, "such as data.size = [3, 4] (height, width)")
+    refused(folder, "for example data.size = [3, 4] (height, width)")
     assert image_folder(path=folder, size=(5, 6)).facts["image_shape"] == (1, 5, 6)
     assert image_folder(path=folder, size=7).facts["image_shape"] == (1, 7, 7)
 
@@ -206,7 +223,7 @@ BAD = [
     (b"", "bad.png: the file is empty; expected an image"),
     (b"hello", "bad.png cannot be read as an image: cannot identify image file; repair it"),
     (png(size=(90, 90))[:-40], "bad.png cannot be read as an image: "),
-    (bomb(20_000, 20_000), "bad.png: too many pixels; expected 100,000,000 at most"),
+    (bomb(20_000, 20_000), "bad.png: too many pixels; expected at most 100,000,000"),
 ]
 
 
@@ -216,27 +233,27 @@ def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path, content, messa
     path = pack(tmp_path, SPLITS | {"train/cat/bad.png": content})
 
     refused(path, message)
-    refused(path, 'repair it, or leave out such files: data.unreadable = "skip"')
-    with pytest.warns(UserWarning, match="1 files cannot be read and are left out: train/cat/bad.png"):
-        assert len(image_folder(path=path, unreadable="skip", dev=0).names("train")) == 8
+    refused(path, 'repair it, or skip such files: data.unreadable = "skip"')
+    with pytest.warns(UserWarning, match="1 files cannot be read and are skipped: train/cat/bad.png"):
+        assert len(image_folder(path=path, unreadable="skip", dev_size=0).names("train")) == 8
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"readme.txt": b"x"}, "no image in it (.bmp, .gif"),
-        ({"0.png": png()}, "1 images (0.png), but no folders of classes; expected train/CLASS/*.png"),
+        ({"0.png": png()}, "1 images (0.png), but no class folders; expected train/CLASS/*.png"),
         (SPLITS | {"val/cat/0.png": png(), "dev/cat/0.png": png()}, "dev, val are all the dev split; keep one of them"),
         (classes("test/"), "no training image that can be read; expected train/CLASS/*.png"),
         (
             SPLITS | {"test/owl/0.png": png()},
             "the test split has classes that the train split lacks: owl; add training",
         ),
-        (SPLITS | {"train/owl/x.txt": b""}, "owl: a class without an image; add some, or remove the folder"),
-        (classes() | {"owl/x.txt": b""}, "owl: a class without an image; add some, or remove the folder"),
+        (SPLITS | {"train/owl/x.txt": b""}, "owl: this class has no images; add some, or remove the folder"),
+        (classes() | {"owl/x.txt": b""}, "owl: this class has no images; add some, or remove the folder"),
     ],
 )
-def test_folders_that_make_no_data_set_are_refused(tmp_path, files, message):
+def test_folders_without_a_valid_data_set_are_refused(tmp_path, files, message):
     refused(write(tmp_path, files), message)
     refused(tarred(tmp_path / "a.tar.gz", files), message)
 
@@ -246,34 +263,34 @@ def test_folders_that_make_no_data_set_are_refused(tmp_path, files, message):
     [
         (
             {"train/cat/x.txt": b"", "train/0.png": png()},
-            "2 files are no images of a class: train/0.png, train/cat/x.txt",
+            "2 files are not images of a class: train/0.png, train/cat/x.txt",
         ),
-        ({"train/owl/0.png": png(), "test/owl/0.png": png()}, "one training image only of owl; add more"),
+        ({"train/owl/0.png": png(), "test/owl/0.png": png()}, "only one training image of owl; add more"),
         ({"train/owl/0.png": png(), "train/owl/1.png": png()}, "the test split has no image of owl"),
     ],
 )
-def test_what_is_odd_is_warned_of(tmp_path, files, message):
+def test_suspicious_files_and_classes_give_a_warning(tmp_path, files, message):
     with pytest.warns(UserWarning, match=message):
-        image_folder(path=write(tmp_path, SPLITS | files), dev=0).split("train")
+        image_folder(path=write(tmp_path, SPLITS | files), dev_size=0).split("train")
 
 
-def test_hidden_files_and_a_readme_are_nobodys_mistake(tmp_path, recwarn):
+def test_hidden_files_and_a_readme_give_no_warning(tmp_path, recwarn):
     hidden = {".DS_Store": b"", "train/.x/0.png": b"", "__MACOSX/train/cat/._0.png": b"", "README": b""}
 
-    data = image_folder(path=zipped(tmp_path / "a.zip", SPLITS | hidden), dev=0)
+    data = image_folder(path=zipped(tmp_path / "a.zip", SPLITS | hidden), dev_size=0)
 
     assert len(data.names("train")) == 8
     assert not recwarn.list
 
 
 @pytest.mark.parametrize("name", ["/etc/x.png", "../x.png", "train/cat/../../../x.png"])
-def test_members_outside_of_an_archive_are_refused_by_name(tmp_path, name):
+def test_archive_members_with_paths_outside_are_refused(tmp_path, name):
     for path in (tarred(tmp_path / "a.tar", SPLITS | {name: png()}, "w"), zipped(tmp_path / "a.zip", {name: png()})):
-        refused(path, f"its member {name!r} would lie outside of it; pack it anew")
+        refused(path, f"member {name!r} would be outside the archive; repack it")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_an_archive_are_refused_by_name(tmp_path, kind):
+def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
     member = tarfile.TarInfo("train/cat/link.png")
     member.type, member.linkname = kind, "/etc/passwd"
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
@@ -283,32 +300,40 @@ def test_links_and_devices_in_an_archive_are_refused_by_name(tmp_path, kind):
     zipped(tmp_path / "a.zip", {link: b"/etc/passwd"})
 
     for name in ("a.tar.gz", "a.zip"):
-        refused(tmp_path / name, "its member 'train/cat/link.png' is a link or device; pack it anew with files only")
+        refused(
+            tmp_path / name,
+            "member 'train/cat/link.png' is a link or device; repack it with files only",
+        )
 
 
-def test_archive_bombs_end_in_a_clear_error(tmp_path, monkeypatch):
+def test_archive_bombs_are_refused(tmp_path, monkeypatch):
     large = tarred(tmp_path / "a.tar.gz", {"cat/0.png": bytes(3_000_000)})
-    refused(large, "unpacks to more than 1,000,000 bytes, which resident_mb allows; if you trust it", resident_mb=1)
+    refused(large, "unpacks to more than the 1,000,000 bytes that resident_mb allows; if you trust it", resident_mb=1)
 
     monkeypatch.setattr(file_store, "MAX_FILE", 1000)
-    refused(zipped(tmp_path / "a.zip", {"cat/0.png": bytes(3000)}), "0.png: 3,000 bytes; expected 1,000 at most")
+    refused(
+        zipped(tmp_path / "a.zip", {"cat/0.png": bytes(3000)}),
+        "0.png: 3,000 bytes; expected at most 1,000; remove the file",
+    )
 
     monkeypatch.setattr(file_store, "MAX_MEMBERS", 5)
-    refused(tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of images")
+    refused(
+        tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of at most that many images"
+    )
 
 
-def test_what_is_no_archive_is_refused(tmp_path):
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path):
     write(tmp_path, {"x.tar.gz": gzip.compress(b"hello"), "x.zip": b"PK", "y.tar.gz": gzip.compress(bytes(99))[:-9]})
 
-    refused(tmp_path / "none", "none: there is no such folder or archive")
+    refused(tmp_path / "none", "none: no such folder or archive")
     for name in ("x.tar.gz", "x.zip", "y.tar.gz"):
         refused(tmp_path / name, f"{name} cannot be read: ")
-    with pytest.raises(InputError, match=r"vision.image_folder has no path; give the folder: --set data.path=DIR"):
+    with pytest.raises(InputError, match=r"path is not set; give the folder of the images: --set data.path=DIR"):
         image_folder()
 
 
 @pytest.mark.parametrize("pack", ["folder", "a.tar", "a.tar.gz", "a.zip"])
-def test_more_images_than_memory_are_read_when_needed_by_other_processes_too(tmp_path, pack):
+def test_images_that_exceed_the_memory_limit_are_read_when_needed_in_workers_too(tmp_path, pack):
     files = classes("train/", (("cat", 3), ("dog", 4)), size=(500, 600)) | classes("test/", size=(500, 600))
     path = {
         "folder": lambda: write(tmp_path / "folder", files),
@@ -316,7 +341,7 @@ def test_more_images_than_memory_are_read_when_needed_by_other_processes_too(tmp
         "a.tar.gz": lambda: tarred(tmp_path / "a.tar.gz", files),
         "a.zip": lambda: zipped(tmp_path / "a.zip", files),
     }[pack]()
-    lazy, resident = (image_folder(path=path, resident_mb=mb, dev=2, normalize="none") for mb in (1, 100))
+    lazy, resident = (image_folder(path=path, resident_mb=mb, dev_size=2, normalize="none") for mb in (1, 100))
 
     travelled = pickle.loads(pickle.dumps(lazy.split("train")))
     batch = next(iter(DataLoader(lazy.split("train"), batch_size=5, num_workers=2)))
@@ -331,11 +356,11 @@ def test_more_images_than_memory_are_read_when_needed_by_other_processes_too(tmp
 
 def test_a_changed_file_changes_the_fingerprint_of_images_not_in_memory(tmp_path):
     files = classes("train/", size=(500, 600))
-    before = image_folder(path=write(tmp_path, files), resident_mb=1, dev=0).fingerprint()
+    before = image_folder(path=write(tmp_path, files), resident_mb=1, dev_size=0).fingerprint()
     with (tmp_path / "train/cat/0.png").open("ab") as file:
         file.write(b"more")
 
-    assert image_folder(path=tmp_path, resident_mb=1, dev=0).fingerprint() != before
+    assert image_folder(path=tmp_path, resident_mb=1, dev_size=0).fingerprint() != before
 
 
 def test_any_bytes_are_read_or_refused(tmp_path):
@@ -350,11 +375,11 @@ def test_any_bytes_are_read_or_refused(tmp_path):
         st.integers(0, 9000),
         st.sampled_from(["a.any", "d/c/0.png", "t.csv"]),
     )
-    def check(seed, content, place, name):
-        place %= len(seed) + 1
-        write(tmp_path, {name: seed[:place] + content + seed[place + len(content) :]})
+    def check(seed, content, position, name):
+        position %= len(seed) + 1
+        write(tmp_path, {name: seed[:position] + content + seed[position + len(content) :]})
         try:
-            image_folder(path=tmp_path / name.split("/")[0], dev=0, test=0.0).split("train")
+            image_folder(path=tmp_path / name.split("/")[0], dev_size=0, test_size=0.0).split("train")
         except DlpipeError as error:
             assert str(error).startswith(os.fspath(tmp_path))
 

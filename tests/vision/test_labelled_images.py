@@ -1,4 +1,4 @@
-"""Labelled images: splits, what is learned of them, normalisation, and answers for a person's own pictures."""
+"""Labelled images: splits, statistics, normalisation, and predictions for a user's pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from dlpipe.errors import InputError
 from dlpipe_vision import labelled_images
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Reading, evenly
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, stratified_sample
 
 IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 1, 2] * 4)
@@ -22,7 +22,7 @@ TRAIN = ImageSet(IMAGES, TARGETS, [f"{number}.png" for number in range(12)])
 
 
 def reading(train=TRAIN, labels=("cat", "dog", "owl"), **sets):
-    return Reading(labels, {"train": train, **sets})
+    return ImageSplits(labels, {"train": train, **sets})
 
 
 def data(*arguments, **options):
@@ -39,38 +39,40 @@ def no_reading():
     raise AssertionError("files are read")
 
 
-@pytest.mark.parametrize(("dev", "size"), [(0.25, 3), (0.3, 4), (5, 5), (1, 1), (11, 11)])
+@pytest.mark.parametrize(("dev_size", "size"), [(0.25, 3), (0.3, 4), (5, 5), (1, 1), (11, 11)])
 @pytest.mark.filterwarnings("ignore:.*no training image")
-def test_dev_is_a_number_or_a_share_rounded_up(dev, size):
-    made = data(dev=dev)
+def test_dev_size_is_a_number_or_a_share_that_is_rounded_up(dev_size, size):
+    made = data(dev_size=dev_size)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (size, 12 - size)
     assert sorted([*made.names("dev"), *made.names("train")]) == sorted(TRAIN.names)
 
 
-@pytest.mark.parametrize("dev", [0, 0.0])
-def test_without_dev_there_is_no_such_split(dev):
-    assert data(dev=dev).splits == ("train",)
+@pytest.mark.parametrize("dev_size", [0, 0.0])
+def test_there_is_no_dev_split_if_dev_size_is_0(dev_size):
+    assert data(dev_size=dev_size).splits == ("train",)
 
 
-@pytest.mark.parametrize("dev", [12, 13, 0.99])
-def test_a_dev_split_that_leaves_nothing_is_refused(dev):
-    with pytest.raises(InputError, match=re.escape(f"dev = {dev}: there are 12 training images; leave some to learn")):
-        data(dev=dev).split("train")
+@pytest.mark.parametrize("dev_size", [12, 13, 0.99])
+def test_a_dev_split_that_leaves_no_training_image_is_refused(dev_size):
+    with pytest.raises(
+        InputError, match=re.escape(f"dev_size = {dev_size}: there are 12 training images; leave some for training")
+    ):
+        data(dev_size=dev_size).split("train")
 
 
-def test_a_dev_split_of_the_files_is_taken_as_it_is():
-    made = LabelledImages(lambda: reading(dev=TRAIN.pick(torch.tensor([3, 4]))), dev=5)
+def test_a_dev_split_of_the_files_is_used_unchanged():
+    made = LabelledImages(lambda: reading(dev=TRAIN.subset(torch.tensor([3, 4]))), dev_size=5)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
 
 
 def test_dev_is_taken_evenly_from_all_classes():
-    assert data(dev=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
+    assert data(dev_size=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
 
 
-def test_the_only_image_of_a_class_stays():
-    taken = evenly(torch.tensor([0, 0, 0, 0, 1]), 4)
+def test_the_only_image_of_a_class_stays_in_training():
+    taken = stratified_sample(torch.tensor([0, 0, 0, 0, 1]), 4)
 
     assert 4 not in taken.tolist()
     assert len(taken) == 3
@@ -81,12 +83,12 @@ def test_limit_keeps_the_first_images(limit, size):
     assert list(data(limit=limit).names("train")) == list(TRAIN.names[:size])
 
 
-def test_a_class_that_no_training_image_is_left_of_is_named():
+def test_classes_without_training_images_are_named_in_a_warning():
     with pytest.warns(UserWarning, match="no training image is left of dog, owl; the model cannot learn such a class"):
         data(limit=1).split("train")
 
 
-def test_nothing_is_said_where_all_classes_are_there():
+def test_no_warning_is_given_if_all_classes_have_images():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data(limit=3).split("train")
@@ -101,7 +103,7 @@ def test_facts_are_those_of_the_training_images():
 
 
 @pytest.mark.parametrize("normalize", ["standardize", "unit", "symmetric", "none"])
-def test_the_range_of_pixels_is_what_black_and_white_become(normalize):
+def test_the_pixel_range_is_that_of_black_and_white(normalize):
     made = data(normalize=normalize)
     both = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 6)
 
@@ -119,15 +121,15 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
     assert_close(torch.tensor(state["std"]), pixels.std(1, correction=0).float())
 
 
-def test_of_many_images_that_are_read_one_by_one_only_some_are_looked_at(monkeypatch):
-    monkeypatch.setattr(labelled_images, "SAMPLED", 5)
+def test_statistics_use_only_a_sample_of_images_that_are_read_one_by_one(monkeypatch):
+    monkeypatch.setattr(labelled_images, "STATISTICS_SAMPLE", 5)
 
     class Counted(list):
         seen = 0
 
-        def __getitem__(self, place):
+        def __getitem__(self, index):
             self.seen += 1
-            return super().__getitem__(place)
+            return super().__getitem__(index)
 
     images = Counted(IMAGES[:9])
 
@@ -149,7 +151,7 @@ def test_of_many_images_that_are_read_one_by_one_only_some_are_looked_at(monkeyp
         ),
     ],
 )
-def test_pixels_become_numbers(normalize, expected):
+def test_pixels_are_normalised(normalize, expected):
     made = data(normalize=normalize)
 
     assert_close(prepared(made), expected, atol=1e-4, rtol=1e-5)
@@ -170,15 +172,15 @@ def test_noise_is_the_same_at_every_evaluation_and_absent_in_training():
     assert prepared(made, training=True).equal(prepared(plain))
 
 
-def test_images_are_augmented_in_training_alone():
+def test_images_are_augmented_only_in_training():
     made, plain = data(augment={"flip": True}), data()
 
     assert prepared(made).equal(prepared(plain))
     assert not prepared(made, training=True).equal(prepared(plain))
 
 
-def test_a_changed_split_is_changed_before_it_is_normalised():
-    columns = data(normalize="symmetric").changed("train", lambda images, generator: 1 - images)
+def test_a_split_is_transformed_before_it_is_normalised():
+    columns = data(normalize="symmetric").transformed("train", lambda images, generator: 1 - images)
 
     batch = columns.prepare(columns.batch(torch.tensor([4, 1])), torch.Generator(), False)
 
@@ -194,7 +196,7 @@ def test_pictures_and_names_are_those_of_the_files(images):
     assert list(made.names("train"))[10:] == ["10", "11"]
 
 
-def test_what_was_learned_survives_as_json_and_no_file_is_read(tmp_path):
+def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
     made, restored = data(), LabelledImages(no_reading)
     Image.new("RGB", (9, 9), (10, 90, 200)).save(tmp_path / "own.png")
 
@@ -219,7 +221,7 @@ def test_the_fingerprint_changes_with_the_data(other):
     assert data().fingerprint() == data().fingerprint() != data(other).fingerprint()
 
 
-def test_a_folder_stands_for_the_images_in_it(tmp_path):
+def test_a_folder_is_expanded_to_its_images(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "notes.txt", "deep/a.JPG"):
         (tmp_path / name).touch()
@@ -229,11 +231,11 @@ def test_a_folder_stands_for_the_images_in_it(tmp_path):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: this folder holds no image (.bmp, .gif,")):
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: this folder contains no image (.bmp, .gif,")):
         data().expand(str(tmp_path))
 
 
-def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tmp_path):
+def test_a_prediction_has_the_class_the_next_ones_and_the_changes_to_the_picture(tmp_path):
     made, own = data(), str(tmp_path / "own.png")
     Image.new("RGB", (12, 8)).save(own)
     for _ in range(2):
@@ -254,8 +256,8 @@ def test_an_answer_names_the_class_the_next_ones_and_what_was_done_every_time(tm
     )
 
 
-def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr(labelled_images, "REMEMBERED", 2)
+def test_notes_of_pictures_that_are_never_presented_are_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(labelled_images, "MAX_NOTES", 2)
     made, files = data(), [str(tmp_path / f"{name}.png") for name in "abc"]
     for file in files:
         Image.new("RGB", (12, 8)).save(file)
@@ -266,18 +268,18 @@ def test_pictures_that_are_never_decoded_are_forgotten(tmp_path, monkeypatch):
     assert [len(note) for note in notes] == [0, 1, 1]
 
 
-def test_shuffled_pixels_stand_in_one_order_for_all_images_and_splits():
-    plain, made = data(dev=4, normalize="none"), data(dev=4, normalize="none", shuffle_pixels=True)
+def test_pixels_are_shuffled_in_the_same_order_for_all_images_and_splits():
+    plain, made = data(dev_size=4, normalize="none"), data(dev_size=4, normalize="none", shuffle_pixels=True)
     numbers = torch.arange(24.0).view(1, 1, 4, 6)
 
-    order = labelled_images.shuffled(numbers).flatten().long()
+    order = labelled_images.permute_pixels(numbers).flatten().long()
 
     assert order.sort().values.tolist() == list(range(24)) != order.tolist()
     for split in ("train", "dev"):
         assert_close(prepared(made, split).flatten(-2), prepared(plain, split).flatten(-2)[..., order])
 
 
-def test_a_persons_picture_is_shuffled_as_the_images_were(tmp_path):
+def test_a_users_picture_is_shuffled_in_the_same_order(tmp_path):
     made = data(normalize="none", shuffle_pixels=True)
     Image.fromarray(IMAGES[5].permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")
 

@@ -30,10 +30,10 @@ def looked(model, examples, **options):
     return pictures
 
 
-def test_grad_cam_of_a_linear_model_is_what_the_paper_says(faces, faces_examples):
+def test_grad_cam_of_a_linear_model_follows_the_paper(faces, faces_examples):
     model = convolutional()
 
-    seen = looked(model, faces_examples)._looked
+    seen = looked(model, faces_examples)._activations
 
     images = seen.pictures / 255
     maps = model[0](images)
@@ -43,24 +43,24 @@ def test_grad_cam_of_a_linear_model_is_what_the_paper_says(faces, faces_examples
     assert_close(seen.cams, wanted.detach())
 
 
-def test_weights_are_means_of_gradients_and_what_speaks_against_is_left_out():
+def test_weights_are_means_of_gradients_and_negative_evidence_is_left_out():
     maps = torch.tensor([[[[1.0, -2.0]], [[3.0, 1.0]]]])
     gradients = torch.tensor([[[[1.0, 3.0]], [[-1.0, 0.0]]]])
 
     assert_close(grad_cam(maps, gradients), torch.tensor([[[0.5, 0.0]]]))
 
 
-def test_the_activation_behind_the_last_convolution_is_looked_at(faces_examples):
+def test_the_activation_after_the_last_convolution_is_used(faces_examples):
     model = convolutional(nn.BatchNorm2d(2), nn.ReLU(inplace=True))
 
-    seen = looked(model, faces_examples)._looked
+    seen = looked(model, faces_examples)._activations
 
     assert seen.layer == "2"
     assert_close(seen.maps["0"], model[0](seen.pictures / 255).detach())
 
 
-def test_a_layer_can_be_named(faces_examples):
-    assert looked(convolutional(nn.ReLU()), faces_examples, layer="0")._looked.layer == "0"
+def test_a_layer_can_be_chosen(faces_examples):
+    assert looked(convolutional(nn.ReLU()), faces_examples, layer="0")._activations.layer == "0"
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -90,7 +90,7 @@ def test_a_model_without_convolutions_has_only_filters(tmp_path, faces_examples)
     assert [path.name for path in tmp_path.iterdir()] == ["filters.png"]
 
 
-def test_the_first_filters_are_those_that_see_the_image():
+def test_the_first_filters_are_those_applied_to_the_image():
     conv, linear = convolutional(), Layers(nn.Flatten(), nn.Linear(35, 4), nn.Linear(4, 3))
 
     assert_close(first_filters(conv, SHAPE)[1], conv[0].weight.detach())
@@ -98,7 +98,7 @@ def test_the_first_filters_are_those_that_see_the_image():
     assert first_filters(linear[2], SHAPE) is None
 
 
-def test_a_layer_that_is_not_there_is_refused_with_the_nearest(faces_examples):
+def test_an_unknown_layer_is_refused_with_the_nearest(faces_examples):
     model = nn.Sequential()
     model.add_module("features", nn.Conv2d(1, 2, 3))
 
@@ -110,12 +110,12 @@ def test_a_layer_that_is_not_there_is_refused_with_the_nearest(faces_examples):
 
 
 def test_a_layer_without_maps_is_refused(faces_examples):
-    with pytest.raises(InputError, match=r'layer = "2" gives outputs of shape \(\d, 3\); expected feature maps'):
+    with pytest.raises(InputError, match=r'layer = "2" returns outputs of shape \(\d, 3\); expected feature maps'):
         looked(convolutional(), faces_examples, layer="2")
 
 
 def test_other_data_than_images_is_refused(other_examples):
     with pytest.raises(
-        InputError, match=r"layer_pictures judges labelled images, such as vision.digits; this is object"
+        InputError, match=r"vision.layer_pictures needs labelled images, such as vision.digits; the data is object"
     ):
         looked(convolutional(), other_examples)

@@ -1,1 +1,1 @@
-"""The vision plugin: images and what is learned from them."""
+"""The vision plugin: image data, models and evaluators."""

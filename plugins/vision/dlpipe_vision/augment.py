@@ -1,6 +1,6 @@
-"""Random changes to whole batches of images, on the device they are on.
+"""Random augmentation of batches of images, on their own device.
 
-Each image of a batch is changed by itself: turned by its own angle, shifted by its own distance.
+Each image of a batch is augmented independently, with its own angle, distance and so on.
 Axes: B images, C channels, H rows, W columns.
 """
 
@@ -18,14 +18,14 @@ from dlpipe.fields import Fraction, Positive, PositiveFloat
 
 
 class Augment(TypedDict, total=False):
-    """What is done to training images, in this order.
+    """How training images are augmented, in this order.
 
     Keys:
-        rotate: turn by an angle between plus and minus so many degrees.
-        scale: enlarge or shrink by a factor between 1 - scale and 1 + scale.
-        shift: move by a distance up to so many pixels, both ways in both directions.
-        flip: mirror left and right, every other time.
-        crop: surround with so many black pixels, then cut a piece of the old size out at random.
+        rotate: rotate by a random angle of at most this many degrees in either direction.
+        scale: scale by a random factor between 1 - scale and 1 + scale.
+        shift: shift by a random distance of at most this many pixels, horizontally and vertically.
+        flip: mirror left and right with probability 0.5.
+        crop: pad with this many black pixels on each side, then crop to the old size at a random position.
         erase: probability of filling a rectangle (2 to 33 % of the area) with black.
         noise: standard deviation of the noise added to every pixel (0 to 1).
     """
@@ -39,17 +39,17 @@ class Augment(TypedDict, total=False):
     noise: PositiveFloat
 
 
-#: Smallest and largest area of an erased rectangle, and how far from a square it may be: the values of
+#: Smallest and largest area of an erased rectangle, and its largest aspect ratio, as in
 #: Zhong et al. 2017, "Random Erasing Data Augmentation", https://arxiv.org/abs/1708.04896, section 4.1.
 ERASED_AREA, ERASED_ASPECT = (0.02, 0.33), 3.3
 
 
 def augmented(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
-    """Return changed images (B, C, H, W); what comes in from outside is black (0)."""
+    """Return augmented images (B, C, H, W); pixels from outside an image are black (0)."""
     if "rotate" in how or "scale" in how or "shift" in how:
-        images = _moved(images, how, generator)
+        images = _transformed_affine(images, how, generator)
     if how.get("flip"):
-        mirrored = _draw(images, generator) < 0.5
+        mirrored = _uniform(images, generator) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
     if "crop" in how:
         images = _cropped(images, how["crop"], generator)
@@ -61,23 +61,23 @@ def augmented(images: Tensor, how: Augment, generator: torch.Generator) -> Tenso
 
 
 def noisy(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Add N(0, deviation²) to every pixel; nothing is cut off at 0 or 1."""
+    """Add N(0, deviation²) to every pixel; the result is not clipped to 0 to 1."""
     noise = torch.randn(images.shape, generator=generator, device=images.device)
     return images + noise * deviation
 
 
 def affine(images: Tensor, angle: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
-    """Turn, scale and move images (B, C, H, W) about their middle, interpolating between pixels.
+    """Rotate and scale images (B, C, H, W) about their centre, then shift them, with bilinear interpolation.
 
     Args:
         angle: (B,) degrees, counter-clockwise.
-        factor: (B,) above 1 enlarges.
-        shift: (B, 2) pixels to the right and downwards.
+        factor: (B,) scale; above 1 enlarges.
+        shift: (B, 2) pixels, to the right and downwards.
     """
     height, width = images.shape[-2:]
     turn = angle * (math.pi / 180)
     cosine, sine = torch.cos(turn) / factor, torch.sin(turn) / factor
-    # The matrix leads from a pixel of the result to where it comes from, in units of half an image.
+    # The matrix maps a pixel of the result to its source, in units of half an image.
     across, down = shift[:, 0] * (2 / width), shift[:, 1] * (2 / height)
     ratio = height / width
     rows = torch.stack(
@@ -91,9 +91,9 @@ def affine(images: Tensor, angle: Tensor, factor: Tensor, shift: Tensor) -> Tens
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 
-def _moved(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+def _transformed_affine(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
     def spread(limit: float, *shape: int) -> Tensor:
-        return (2 * _draw(images, generator, *shape) - 1) * limit
+        return (2 * _uniform(images, generator, *shape) - 1) * limit
 
     angle, factor = spread(how.get("rotate", 0.0)), 1 + spread(how.get("scale", 0.0))
     return affine(images, angle, factor, spread(how.get("shift", 0), 2))
@@ -102,17 +102,17 @@ def _moved(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
 def _cropped(images: Tensor, border: int, generator: torch.Generator) -> Tensor:
     batch, channels, height, width = images.shape
     padded = F.pad(images, (border, border, border, border))
-    top, left = (_draw(images, generator, 2) * (2 * border + 1)).long().unbind(1)
+    top, left = (_uniform(images, generator, 2) * (2 * border + 1)).long().unbind(1)
     rows = (top[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
     columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, None, :]
-    pictures = torch.arange(batch, device=images.device)[:, None, None, None]
-    planes = torch.arange(channels, device=images.device)[None, :, None, None]
-    return padded[pictures, planes, rows, columns]
+    batch_rows = torch.arange(batch, device=images.device)[:, None, None, None]
+    channel_rows = torch.arange(channels, device=images.device)[None, :, None, None]
+    return padded[batch_rows, channel_rows, rows, columns]
 
 
 def _erased(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     height, width = images.shape[-2:]
-    chosen, area, aspect, across, down = _draw(images, generator, 5).unbind(1)
+    chosen, area, aspect, across, down = _uniform(images, generator, 5).unbind(1)
     size = (ERASED_AREA[0] + area * (ERASED_AREA[1] - ERASED_AREA[0])) * height * width
     ratio = torch.exp((2 * aspect - 1) * math.log(ERASED_ASPECT))
     tall, wide = (size * ratio).sqrt().clamp(max=height), (size / ratio).sqrt().clamp(max=width)
@@ -121,11 +121,11 @@ def _erased(images: Tensor, probability: float, generator: torch.Generator) -> T
     columns = torch.arange(width, device=images.device) + 0.5
     in_rows = (rows > top) & (rows < top + tall[:, None])
     in_columns = (columns > left) & (columns < left + wide[:, None])
-    hidden = in_rows[:, :, None] & in_columns[:, None, :] & (chosen < probability)[:, None, None]
-    return images.masked_fill(hidden[:, None], 0.0)
+    erased_pixels = in_rows[:, :, None] & in_columns[:, None, :] & (chosen < probability)[:, None, None]
+    return images.masked_fill(erased_pixels[:, None], 0.0)
 
 
-def _draw(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
-    """Return (B, *shape) numbers from 0 to 1."""
+def _uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    """Return (B, *shape) uniform random numbers from 0 to 1."""
     options: dict[str, Any] = {"generator": generator, "device": images.device}
     return torch.rand(len(images), *shape, **options)

@@ -1,9 +1,9 @@
-"""Any of torchvision's classification nets, from scratch or from a file of weights.
+"""Any of torchvision's classification networks, from scratch or from a file of weights.
 
-Source: https://pytorch.org/vision/stable/models.html names the paper of each; the small stem is that
+Source: https://pytorch.org/vision/stable/models.html lists the paper of each; the small stem is that
 of He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2 (CIFAR-10).
-Departs from them: any number of channels and classes; auxiliary classifiers are left away. Nothing
-is downloaded, ever.
+Departs from them: any number of channels and classes; no auxiliary classifiers. Nothing is ever
+downloaded.
 Axes: B images, C channels, H rows, W columns, K classes.
 """
 
@@ -21,7 +21,7 @@ from torchvision import models
 
 from dlpipe.training import require_plain
 
-# Auxiliary classifiers would answer with more than logits; without the rest both warn of a change to come.
+# With auxiliary classifiers the output is more than logits; without init_weights both warn about a future change.
 OPTIONS: dict[str, dict[str, Any]] = {
     name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")
 }
@@ -29,21 +29,21 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 class Backbone(nn.Module):
-    """Score K classes for images by a net of torchvision.
+    """Score K classes for images with a torchvision network.
 
-    Images of one channel are seen as the net would see them in three equal ones.
+    For images of one channel, the output is that of three equal channels.
 
     Args:
         image_shape: C, H, W.
         num_classes: K.
-        name: of a classification net, such as resnet18, vgg11_bn, mobilenet_v3_small, vit_b_16.
-        weights: a file (.safetensors, .pth) with weights of that net, such as those that torchvision
-            offers for download; without, it starts from random ones.
-        small_images: of a ResNet, begin with a 3×3 convolution of stride 1 and no pooling, so that
-            images of 32×32 pixels are not 1×1 before the end.
+        name: a classification network, such as resnet18, vgg11_bn, mobilenet_v3_small, vit_b_16.
+        weights: a file (.safetensors, .pth) with weights of that network, such as those that torchvision
+            offers for download; without it, the weights are initialised randomly.
+        small_images: start a ResNet with a 3×3 convolution of stride 1 and no pooling, so that
+            images of 32×32 pixels are not reduced to 1×1 before the last layers.
 
     Raises:
-        ValueError: there is no such net, it cannot take the images, or the weights are not its own.
+        ValueError: there is no such network, it does not accept the images, or the weights do not fit it.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class Backbone(nn.Module):
         small_images: bool = False,
     ) -> None:
         super().__init__()
-        self.net = _made(name, num_classes)
-        fresh = _last_layer(self.net)
+        self.net = _create(name, num_classes)
+        reinitialised = _classifier_parameters(self.net)
         if small_images:
-            _begin_small(self.net, name)
-            fresh.add("conv1.weight")
-        first = _see_channels(self.net, image_shape[0])
+            _use_small_stem(self.net, name)
+            reinitialised.add("conv1.weight")
+        first = _adapt_channels(self.net, image_shape[0])
         if weights is not None:
-            found = _read(weights)
-            if first in found and found[first].dim() == 4:
-                found[first] = with_channels(found[first], image_shape[0])
-            _load(self.net, found, fresh, f'weights = "{weights}"', name)
+            state = _read_weights(weights)
+            if first in state and state[first].dim() == 4:
+                state[first] = with_channels(state[first], image_shape[0])
+            _load_weights(self.net, state, reinitialised, f'weights = "{weights}"', name)
         self.net.to(memory_format=torch.channels_last)  # as in CNN
-        _try(self.net, image_shape, name)
+        _check_image_shape(self.net, image_shape, name)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, K)."""
@@ -77,10 +77,10 @@ class Backbone(nn.Module):
 
 
 def with_channels(weight: Tensor, channels: int) -> Tensor:
-    """Return the weights of a first convolution (out, in, h, w) for images of another number of channels.
+    """Return the weights of a first convolution (out, in, h, w) for images with a different number of channels.
 
-    One channel is seen as all of the old ones being equal to it, by the sum of their weights; several
-    take the weights of the old ones in turn, scaled by the old number over the new.
+    For one channel, the weights of all old channels are added up, as if the old channels were equal. More
+    channels use the weights of the old ones in turn, scaled by the old number of channels over the new one.
     """
     before = weight.size(1)
     if channels == before:
@@ -91,33 +91,34 @@ def with_channels(weight: Tensor, channels: int) -> Tensor:
     return copies * (before / channels)
 
 
-def _made(name: str, num_classes: int) -> nn.Module:
-    known = models.list_models(module=models)  # those of the subpackages detect, segment …
-    if name not in known:
-        match = difflib.get_close_matches(name, known, n=1)
+def _create(name: str, num_classes: int) -> nn.Module:
+    names = models.list_models(module=models)  # not its subpackages: those detect, segment …
+    if name not in names:
+        match = difflib.get_close_matches(name, names, n=1)
         hint = f' Did you mean "{match[0]}"?' if match else ""
-        raise ValueError(f'name = "{name}": torchvision has no classification net of this name.{hint}')
+        raise ValueError(f'name = "{name}": torchvision has no classification network of this name.{hint}')
     net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **OPTIONS.get(name, {}))
     return net
 
 
-def _last_layer(net: nn.Module) -> set[str]:
-    """Return the names of the classifier's parameters; SqueezeNet's is a convolution."""
+def _classifier_parameters(net: nn.Module) -> set[str]:
+    """Return the names of the classifier's parameters; the classifier of SqueezeNet is a convolution."""
     *_, name = (name for name, module in net.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d)))
     return {f"{name}.{parameter}" for parameter, _ in net.get_submodule(name).named_parameters()}
 
 
-def _begin_small(net: nn.Module, name: str) -> None:
+def _use_small_stem(net: nn.Module, name: str) -> None:
     if not isinstance(net, models.ResNet):
         raise ValueError(
-            f'small_images = true: {name} is no ResNet; leave it out, or choose one such as name = "resnet18"'
+            f"small_images = true: {name} is not a ResNet; remove small_images, or choose a ResNet such as "
+            'name = "resnet18"'
         )
     net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's ResNet does
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as in torchvision's ResNet
     net.maxpool = nn.Identity()
 
 
-def _see_channels(net: nn.Module, channels: int) -> str:
+def _adapt_channels(net: nn.Module, channels: int) -> str:
     """Make the first convolution fit the images and return the name of its weights."""
     name, first = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
     first.in_channels = channels
@@ -125,59 +126,69 @@ def _see_channels(net: nn.Module, channels: int) -> str:
     return f"{name}.weight"
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name, called as torchvision calls them now."""
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file under their current torchvision names."""
     if not path.is_file():
-        raise ValueError(f'weights = "{path}": there is no such file; expected a .safetensors or .pth file')
+        raise ValueError(f'weights = "{path}": no such file; expected a .safetensors or .pth file')
     try:
         if path.suffix == ".safetensors":
-            found = load_file(path)
+            state = load_file(path)
         else:
-            if zipfile.is_zipfile(path):  # older ones are no archives and hold nothing compressed
+            if zipfile.is_zipfile(path):  # older files are not archives and contain nothing compressed
                 require_plain(path)
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a file that is not their own
-        raise ValueError(f'weights = "{path}" cannot be loaded safely: {error}') from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many types for a file in another format
         raise ValueError(
-            f'weights = "{path}" does not hold tensors by name; expected what torch.save(net.state_dict()) writes'
+            f'weights = "{path}" cannot be loaded safely: {error}; '
+            "expected tensors by name in a .safetensors or .pth file"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(
+            f'weights = "{path}" does not contain tensors by name; '
+            "expected the output of torch.save(net.state_dict(), path)"
         )
-    # The DenseNets that torchvision offers were saved when norm1 was called norm.1.
-    names = {key: re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key) for key in found}
-    return {names[key]: value for key, value in found.items() if not key.startswith(AUXILIARY)}
+    # The DenseNet weights that torchvision offers were saved when norm1 was called norm.1.
+    names = {key: re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key) for key in state}
+    return {names[key]: value for key, value in state.items() if not key.startswith(AUXILIARY)}
 
 
-def _load(net: nn.Module, found: dict[str, Tensor], fresh: set[str], what: str, name: str) -> None:
+def _load_weights(net: nn.Module, state: dict[str, Tensor], reinitialised: set[str], what: str, name: str) -> None:
     """Load weights; those in `fresh` may be missing or of another size, then they start from random ones.
 
     Raises:
         ValueError: beginning with `what` and naming what does not fit.
     """
-    own = net.state_dict()
-    left = sorted(key for key in fresh if key not in found or found[key].shape != own[key].shape)
-    # Counters of batches, which files of old do not have.
-    lacking = [key for key in own if key not in found and key not in left and not key.endswith("num_batches_tracked")]
-    strange = [key for key in found if key not in own]
-    differing = [key for key in found if key in own and key not in left and found[key].shape != own[key].shape]
-    complaints = [f"it lacks {_some(lacking)}"] if lacking else []
-    complaints += [f"it has {_some(strange)}, which {name} has not"] if strange else []
-    if differing:
-        sizes = [tuple(each[differing[0]].shape) for each in (found, own)]
-        complaints += [f"the shape of {_some(differing)} is {sizes[0]}, not {sizes[1]}"]
-    if complaints:
-        raise ValueError(f"{what} does not fit: {'; '.join(complaints)}; expected weights of torchvision's {name}")
-    own.update((key, value) for key, value in found.items() if key not in left)
-    net.load_state_dict(own)
-    if left:
-        warnings.warn(f"{what}: {', '.join(left)} do not fit this net and start from random ones", stacklevel=3)
+    expected = net.state_dict()
+    skipped = sorted(key for key in reinitialised if key not in state or state[key].shape != expected[key].shape)
+    # Old files do not have the counters of batches.
+    missing = [
+        key for key in expected if key not in state and key not in skipped and not key.endswith("num_batches_tracked")
+    ]
+    unexpected = [key for key in state if key not in expected]
+    mismatched = [
+        key for key in state if key in expected and key not in skipped and state[key].shape != expected[key].shape
+    ]
+    problems = [f"it lacks {_abbreviated(missing)}"] if missing else []
+    problems += [f"it has {_abbreviated(unexpected)}, which {name} does not have"] if unexpected else []
+    if mismatched:
+        sizes = [tuple(each[mismatched[0]].shape) for each in (state, expected)]
+        problems += [f"the shape of {_abbreviated(mismatched)} is {sizes[0]}, not {sizes[1]}"]
+    if problems:
+        raise ValueError(f"{what} does not fit: {'; '.join(problems)}; expected weights of torchvision's {name}")
+    expected.update((key, value) for key, value in state.items() if key not in skipped)
+    net.load_state_dict(expected)
+    if skipped:
+        warnings.warn(
+            f"{what}: {', '.join(skipped)} do not fit this network and are initialised randomly", stacklevel=3
+        )
 
 
-def _some(names: list[str]) -> str:
+def _abbreviated(names: list[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _try(net: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
-    """Score one image, so that a net which cannot take the images says so before the training starts."""
+def _check_image_shape(net: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
+    """Score one image, so that images of an unsuitable size are refused before training starts."""
     net.eval()
     try:
         with torch.no_grad():
@@ -185,6 +196,6 @@ def _try(net: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
     except (RuntimeError, ValueError, AssertionError) as error:
         size = "×".join(map(str, image_shape))
         raise ValueError(
-            f"{name} cannot take images of {size}: {error}; choose another name or images of another size"
+            f"{name} does not accept images of {size}: {error}; choose another name or images of another size"
         ) from error
     net.train()

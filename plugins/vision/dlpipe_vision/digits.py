@@ -1,4 +1,4 @@
-"""Handwritten digits of 8×8 pixels, which come with scikit-learn: data that needs no file.
+"""Handwritten digits of 8×8 pixels, which come with scikit-learn: no files are needed.
 
 Source: E. Alpaydin and C. Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning
 Repository, https://doi.org/10.24432/C50P49; scikit-learn has its 1,797 test images.
@@ -14,42 +14,42 @@ import torch
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.idx import read_mnist
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading, evenly
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
 
-#: The files know no test split; ours is every fifth image or so, evenly of all classes, always the same.
+#: The data has no test split; ours is a fifth of the images, evenly from all classes and always the same.
 TEST_SHARE = 5
-#: The darkest value in the files; they count which of 16 finer pixels were inked.
+#: The largest value: each pixel counts how many of 16 finer pixels were inked.
 INKED = 16
 
 
 def digits(
     *,
     path: Path | None = None,
-    dev: OpenFraction | Positive = 0.1,
+    dev_size: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
     shuffle_pixels: bool = False,
 ) -> LabelledImages:
-    """Offer 1,797 handwritten digits of 8×8 grey pixels: 1,438 to learn from, 359 to judge by.
+    """1,797 handwritten digits of 8×8 grey pixels: 1,438 for training, 359 for the test.
 
-    The digits of one writer may stand on both sides, so scores are higher than for new writers.
+    Both may contain digits of the same writer, so scores are higher than for new writers.
 
     Args:
-        path: a folder with the IDX files of MNIST, to have its 28×28 digits instead; see vision.mnist.
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        path: a folder with the IDX files of MNIST, to use its 28×28 digits instead; see vision.mnist.
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
-        shuffle_pixels: put the pixels of each image into another order, the same for all images: what a net
-            knows of neighbourhoods is worth nothing then.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
+        shuffle_pixels: put the pixels of each image into another order, the same for all images, so that
+            neighbouring pixels are unrelated.
     """
     return LabelledImages(
         _read if path is None else partial(read_mnist, path),
-        dev=dev,
+        dev_size=dev_size,
         limit=limit,
         normalize=normalize,
         augment=augment,
@@ -58,12 +58,12 @@ def digits(
     )
 
 
-def _read() -> Reading:
-    from sklearn.datasets import load_digits  # takes a second, and only this data needs it
+def _read() -> ImageSplits:
+    from sklearn.datasets import load_digits  # takes a second to import, and only this data needs it
 
     bunch = load_digits()
     images = torch.from_numpy(bunch.images / INKED * 255).round().to(torch.uint8)[:, None]
     every = ImageSet(images, torch.from_numpy(bunch.target).long())
-    test = evenly(every.targets, len(every) // TEST_SHARE)
+    test = stratified_sample(every.targets, len(every) // TEST_SHARE)
     rest = torch.ones(len(every), dtype=torch.bool).index_fill_(0, test, False).nonzero()[:, 0]
-    return Reading([str(digit) for digit in range(10)], {"train": every.pick(rest), "test": every.pick(test)})
+    return ImageSplits([str(digit) for digit in range(10)], {"train": every.subset(rest), "test": every.subset(test)})

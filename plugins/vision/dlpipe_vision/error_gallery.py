@@ -1,4 +1,4 @@
-"""The images that a classifier got wrong: the worst of them, and those behind each cell of the confusion matrix.
+"""The images that a classifier got wrong: the worst mistakes, and the images of each cell of the confusion matrix.
 
 Axes: M chosen images, K classes.
 """
@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Answers, Examples, collect, confusion_of
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
-from dlpipe_vision.labelled_images import LabelledImages, labelled
+from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
 from dlpipe_vision.picture import to_pixels
 
-#: Pixels of an image on the page: small ones are enlarged by a whole number, large ones made smaller.
-SHOWN = 96
+#: Size of an image on the page: small ones are enlarged by a whole number, large ones are reduced.
+PAGE_PIXELS = 96
 #: Images in a row of ``worst.png``.
-ACROSS = 6
-#: Letters of a name that fit above one of them.
-NAME = 22
+COLUMNS = 6
+#: Letters of a name that fit above one of these images.
+NAME_LENGTH = 22
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
 .matrix { overflow: auto; max-height: 85vh; border: 1px solid #ccc; width: fit-content; max-width: 100%; }
@@ -51,17 +51,18 @@ img { image-rendering: pixelated; border: 1px solid #ccc; }
 
 
 class ErrorGallery:
-    """Show wrongly classified images; it gives no numbers.
+    """Show misclassified images; it has no metrics.
 
-    ``write`` gives ``confusion.html``, one file that needs no network: the confusion matrix, each cell of which
-    leads to its images, the most confidently wrong first (of right ones, the least confident), below it the most
-    frequent mistake first; and ``worst.png``, the most confidently wrong images of all, where any is wrong.
+    ``write`` writes ``confusion.html``, a self-contained page: the confusion matrix, with a link from each cell to its
+    images. Mistakes are sorted by confidence, highest first, and correct answers by confidence, lowest first. The
+    most frequent mistake comes first. It also writes ``worst.png``, the most confident mistakes of all, if there are
+    any.
 
     Args:
         image_shape: (C, H, W) of the images.
         labels: the name of each class.
-        per_cell: images shown of each cell of the confusion matrix.
-        worst: images in ``worst.png``.
+        per_cell: most images shown per cell of the confusion matrix.
+        worst: most images in ``worst.png``.
     """
 
     primary = None
@@ -76,45 +77,45 @@ class ErrorGallery:
         worst: Positive = 36,
     ) -> None:
         self._shape, self._labels, self._per_cell, self._worst = image_shape, list(labels), per_cell, worst
-        self._seen: tuple[LabelledImages, str, Answers] | None = None
+        self._last: tuple[LabelledImages, str, Answers] | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Remember what the model answered; there is nothing to measure."""
-        data = labelled(examples.data, "vision.error_gallery")
-        self._seen = data, examples.split, collect(examples.predictions(model), len(self._labels))
+        """Collect the answers of the model; there are no metrics."""
+        data = require_labelled_images(examples.data, "vision.error_gallery")
+        self._last = data, examples.split, collect(examples.predictions(model), len(self._labels))
         return {}
 
     def write(self, folder: Path) -> None:
-        """Write the page and the picture of the last `evaluate`."""
-        assert self._seen is not None
-        (folder / "confusion.html").write_text("\n".join(self._page(*self._seen)), encoding="utf-8")
-        self._draw_worst(folder / "worst.png", *self._seen)
+        """Write the page and the figure of the last `evaluate`."""
+        assert self._last is not None
+        (folder / "confusion.html").write_text("\n".join(self._page(*self._last)), encoding="utf-8")
+        self._draw_worst(folder / "worst.png", *self._last)
 
     def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers) -> None:
         order = answers.worst_first()
         wrong = order[~answers.right[order]][: self._worst]
         if not len(wrong):
             return
-        down = math.ceil(len(wrong) / ACROSS)
+        down = math.ceil(len(wrong) / COLUMNS)
         names, pictures = data.names(split), data.pictures(split, answers.rows[wrong])
-        with drawing(path, ACROSS * 1.55, down * 2.05 + 0.4) as figure:
+        with drawing(path, COLUMNS * 1.55, down * 2.05 + 0.4) as figure:
             figure.suptitle(f"{split}: most confidently wrong, {len(wrong)} of {int((~answers.right).sum())}")
-            cells = figure.subplots(down, ACROSS, squeeze=False).flatten()
+            cells = figure.subplots(down, COLUMNS, squeeze=False).flatten()
             for axes in cells:
                 axes.set_axis_off()
             for axes, number, picture in zip(cells, wrong.tolist(), pictures, strict=False):
                 axes.imshow(to_pixels(picture), cmap="gray", vmin=0, vmax=255)
-                name = ending(names[int(answers.rows[number])])
-                axes.set_title(f"{name}\n{verdict(answers, number, self._labels)}", fontsize=7.5)
+                name = shorten_start(names[int(answers.rows[number])])
+                axes.set_title(f"{name}\n{describe(answers, number, self._labels)}", fontsize=7.5)
 
     def _page(self, data: LabelledImages, split: str, answers: Answers) -> Iterator[str]:
         wrong = int((~answers.right).sum())
-        title = f"{split}: {wrong} of {len(answers.right)} images are wrong"
+        title = f"{split}: {wrong} of {len(answers.right)} images are misclassified"
         yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
         yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>"
         yield (
-            "<p>A row for each true class, a column for each predicted one. A number leads to its images. Below: "
-            "the most frequent mistake first, then what is right; in brackets, how sure the model is.</p>"
+            "<p>Rows are true classes, columns are predicted classes. Each number links to its images. Below: "
+            "the most frequent mistake first, then correct answers; the confidence is in brackets.</p>"
         )
         confusion = confusion_of(answers, len(self._labels))
         yield from self._matrix(confusion)
@@ -142,45 +143,45 @@ class ErrorGallery:
     def _cell(self, true: int, predicted: int, support: int, count: int) -> str:
         if not count:
             return "<td></td>"
-        share = (count / support) ** 0.5  # its root: few mistakes beside many right answers stay visible
-        kinds = " ".join(kind for kind, fits in (("right", true == predicted), ("dark", share > 0.6)) if fits)
+        share = (count / support) ** 0.5  # the root keeps rare mistakes visible next to many correct answers
+        classes = " ".join(name for name, applies in (("right", true == predicted), ("dark", share > 0.6)) if applies)
         colour = f"background: rgba(0, 70, 130, {share:.2f})"
         hint = escape(f"{self._cell_name(true, predicted)}: {count} of {support}")
         link = f'<a href="#t{true}p{predicted}" title="{hint}">{count}</a>'
-        return f'<td class="{kinds}" style="{colour}">{link}</td>'
+        return f'<td class="{classes}" style="{colour}">{link}</td>'
 
     def _cell_name(self, true: int, predicted: int) -> str:
         return f"true {self._labels[true]} → predicted {self._labels[predicted]}"
 
 
-def verdict(answers: Answers, number: int, labels: Sequence[str]) -> str:
-    """Return what is to be said about one answer, in two short lines."""
+def describe(answers: Answers, number: int, labels: Sequence[str]) -> str:
+    """Return the true and the predicted class of an answer, in two short lines."""
     true, predicted = (shortened(labels[int(numbers[number])], 12) for numbers in (answers.targets, answers.predicted))
     return f"true {true}\npredicted {predicted}{_confidence(answers, number)}"
 
 
-def ending(name: str) -> str:
-    """Return the end of a long name: files of one folder differ there."""
-    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+def shorten_start(name: str) -> str:
+    """Return the end of a long name, where files of one folder differ."""
+    return name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
 
 
 def _mistakes_first(confusion: Tensor) -> list[tuple[int, int]]:
-    """Return the cells that are not empty: mistakes, the most frequent first, then right answers by class."""
+    """Return the cells that are not empty: mistakes, most frequent first, then correct answers by class."""
     cells = [(true, predicted) for true, predicted in confusion.nonzero().tolist()]
     return sorted(cells, key=lambda cell: (0, -int(confusion[cell])) if cell[0] != cell[1] else (1, cell[0]))
 
 
-def _count(shown: int, there: int) -> str:
-    images = "1 image" if there == 1 else f"{there} images"
-    return images if shown == there else f"{shown} of {images}"
+def _count(shown: int, total: int) -> str:
+    images = "1 image" if total == 1 else f"{total} images"
+    return images if shown == total else f"{shown} of {images}"
 
 
 def _figure(picture: Tensor, caption: str) -> str:
     image = Image.fromarray(to_pixels(picture))
-    image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    image.thumbnail((PAGE_PIXELS, PAGE_PIXELS), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "png")
-    factor = max(SHOWN // max(image.size), 1)
+    factor = max(PAGE_PIXELS // max(image.size), 1)
     return (
         f'<li><figure><img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" '
         f'width="{image.width * factor}" height="{image.height * factor}" alt="{escape(caption)}">'

@@ -1,6 +1,6 @@
-"""Named files in a folder or an archive, all read in one way; an archive is never unpacked to disk.
+"""Files in a folder or an archive, with one interface; an archive is never unpacked to disk.
 
-Whatever an archive claims of itself, no more is read of it than the limits below allow.
+Whatever an archive claims to contain, no more is read from it than the limits below allow.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from typing import IO, Any, cast
 
 from dlpipe.errors import DataError
 
-#: More members than this are no data set but an attack, or a mistake; ImageNet has 1.3 million.
+#: An archive with more members than this is an attack or a mistake; ImageNet has 1.3 million.
 MAX_MEMBERS = 2_000_000
-#: Bytes of one file: 100 megapixels of three colours, unpacked, and some room.
+#: Most bytes of one file: 100 megapixels of three colours, uncompressed, and a margin.
 MAX_FILE = 400_000_000
-#: Compressed tar archives begin with these.
+#: The first bytes of compressed tar archives.
 _OPENERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
-_BROKEN = (
+_READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
     LookupError,
-    RuntimeError,  # zipfile's word for "encrypted", and as NotImplementedError for unknown compression
+    RuntimeError,  # raised by zipfile for encryption and, as NotImplementedError, for unknown compression
     tarfile.TarError,
     zipfile.BadZipFile,
     lzma.LZMAError,
@@ -46,12 +46,12 @@ _BROKEN = (
 
 @dataclass
 class Files(ABC):
-    """Files by name, which is their path below a folder or in an archive, with "/" between its parts.
+    """Files by name: their path below a folder or in an archive, with "/" as separator.
 
     Args:
         path: the folder or archive.
-        sizes: bytes of each file, hidden ones left out.
-        folders: the folders in it, with or without files.
+        sizes: bytes of each file, without hidden files.
+        folders: all folders in it, empty ones too.
     """
 
     path: Path
@@ -62,13 +62,15 @@ class Files(ABC):
         """Return the content of a file.
 
         Raises:
-            DataError: it cannot be read, or is larger than any image.
+            DataError: it cannot be read, or is too large for an image.
         """
         if self.sizes[name] > MAX_FILE:
-            raise DataError(f"{self.path / name}: {self.sizes[name]:,} bytes; expected {MAX_FILE:,} at most")
+            raise DataError(
+                f"{self.path / name}: {self.sizes[name]:,} bytes; expected at most {MAX_FILE:,}; remove the file"
+            )
         try:
             return self._content(name)
-        except _BROKEN as error:
+        except _READ_ERRORS as error:
             raise DataError(f"{self.path / name} cannot be read: {_reason(error)}") from error
 
     @abstractmethod
@@ -76,14 +78,14 @@ class Files(ABC):
 
 
 class FolderFiles(Files):
-    """Files in a folder and those below it."""
+    """Files in a folder and its subfolders."""
 
     @classmethod
     def open(cls, path: Path) -> FolderFiles:
-        """List a folder."""
-        found = [entry for entry in path.rglob("*") if not _hidden(entry.relative_to(path))]
-        sizes = {entry.relative_to(path).as_posix(): entry.stat().st_size for entry in found if entry.is_file()}
-        return cls(path, sizes, {entry.relative_to(path).as_posix() for entry in found if entry.is_dir()})
+        """List the files of a folder."""
+        entries = [entry for entry in path.rglob("*") if not _is_hidden(entry.relative_to(path))]
+        sizes = {entry.relative_to(path).as_posix(): entry.stat().st_size for entry in entries if entry.is_file()}
+        return cls(path, sizes, {entry.relative_to(path).as_posix() for entry in entries if entry.is_dir()})
 
     def _content(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -98,20 +100,20 @@ class ZipFiles(Files):
 
     @classmethod
     def open(cls, path: Path) -> ZipFiles:
-        """List an archive."""
+        """List the members of an archive."""
         listing = _Listing(path)
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 mode = member.external_attr >> 16
-                odd = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
-                listing.add(member.filename, member.file_size, folder=member.is_dir(), odd=odd)
+                special = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
+                listing.add(member.filename, member.file_size, folder=member.is_dir(), special=special)
         return cls(path, listing.sizes, listing.folders)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_archive": None, "_opened_by": 0}
 
     def _content(self, name: str) -> bytes:
-        # Anew in each process: a forked one shares the place in an open file, and both would move it.
+        # Opened again in each process: a forked one would share the position in the open file.
         if self._archive is None or self._opened_by != os.getpid():
             self._archive, self._opened_by = zipfile.ZipFile(self.path), os.getpid()
         return self._archive.read(name)
@@ -119,16 +121,16 @@ class ZipFiles(Files):
 
 @dataclass
 class TarFiles(Files):
-    """Members of a tar archive: read when they are needed or, of a compressed one, all kept in memory."""
+    """Members of a tar archive: read when they are needed or, if it is compressed, all kept in memory."""
 
     starts: Mapping[str, int]
     contents: Mapping[str, bytes] | None
 
     @classmethod
     def open(cls, path: Path, limit: int) -> TarFiles:
-        """List an archive; read all of it if it is compressed, `limit` bytes at most."""
+        """List the members of an archive; if it is compressed, read all of it, at most `limit` bytes."""
         with path.open("rb") as raw:
-            opener = next((opener for mark, opener in _OPENERS.items() if _begins(raw, mark)), None)
+            opener = next((opener for magic, opener in _OPENERS.items() if _starts_with(raw, magic)), None)
             if opener is None:
                 return cls._listed(path, _Bounded(raw, max(limit, path.stat().st_size), path), keep=False)
             with opener(raw) as stream:
@@ -141,8 +143,8 @@ class TarFiles(Files):
         contents: dict[str, bytes] = {}
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:") as archive:
             for member in archive:
-                odd = not (member.isreg() or member.isdir()) or member.issparse()
-                name = listing.add(member.name, member.size, folder=member.isdir(), odd=odd)
+                special = not (member.isreg() or member.isdir()) or member.issparse()
+                name = listing.add(member.name, member.size, folder=member.isdir(), special=special)
                 if name is not None:
                     starts[name] = member.offset_data
                     if keep:
@@ -166,91 +168,93 @@ def open_files(path: Path, limit: int) -> Files:
     """List the files of a folder, or of a tar (compressed or not) or zip archive.
 
     Args:
-        limit: bytes to which a compressed tar may unpack, as those are kept in memory.
+        limit: most bytes of an unpacked compressed tar, which is kept in memory.
 
     Raises:
-        DataError: there is nothing, it is neither, or an archive holds what no data set needs.
+        DataError: it does not exist, is neither a folder nor an archive, or the archive has unsafe members.
     """
     if not path.exists():
-        raise DataError(f"{path}: there is no such folder or archive")
+        raise DataError(f"{path}: no such folder or archive")
     try:
         if path.is_dir():
             return FolderFiles.open(path)
         return ZipFiles.open(path) if zipfile.is_zipfile(path) else TarFiles.open(path, limit)
-    except _BROKEN as error:
+    except _READ_ERRORS as error:
         raise DataError(
-            f"{path} cannot be read: {_reason(error)}; expected a folder, or a whole archive (.tar, .tar.gz, .zip)"
+            f"{path} cannot be read: {_reason(error)}; expected a folder, or a complete archive (.tar, .tar.gz, .zip)"
         ) from error
 
 
 class _Listing:
-    """The members of an archive, as far as they may be in it."""
+    """The members of an archive; unsafe ones are refused."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._count = path, 0
         self.sizes: dict[str, int] = {}
         self.folders: set[str] = set()
 
-    def add(self, name: str, size: int, *, folder: bool, odd: bool) -> str | None:
-        """Note a member and return its name, None for a folder or a hidden file.
+    def add(self, name: str, size: int, *, folder: bool, special: bool) -> str | None:
+        """Add a member and return its name, or None for a folder or a hidden file.
 
         Args:
-            odd: it is neither a file nor a folder.
+            special: the member is neither a file nor a folder.
         """
         self._count += 1
-        place = PurePosixPath(name)
+        path = PurePosixPath(name)
         if self._count > MAX_MEMBERS:
-            raise DataError(f"{self._path}: more than {MAX_MEMBERS:,} members; expected a data set of images")
-        if place.is_absolute() or ".." in place.parts or "\0" in name or "\\" in name:
-            raise DataError(f"{self._path}: its member {name!r} would lie outside of it; pack it anew")
-        if odd:
-            raise DataError(f"{self._path}: its member {name!r} is a link or device; pack it anew with files only")
-        if _hidden(place):
+            raise DataError(
+                f"{self._path}: more than {MAX_MEMBERS:,} members; expected a data set of at most that many images"
+            )
+        if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+            raise DataError(f"{self._path}: member {name!r} would be outside the archive; repack it")
+        if special:
+            raise DataError(f"{self._path}: member {name!r} is a link or device; repack it with files only")
+        if _is_hidden(path):
             return None
-        if str(place.parent) not in self.folders:
-            self.folders.update(str(parent) for parent in place.parents if parent.parts)
+        if str(path.parent) not in self.folders:
+            self.folders.update(str(parent) for parent in path.parents if parent.parts)
         if folder:
-            self.folders.add(str(place))
+            self.folders.add(str(path))
             return None
-        self.sizes[str(place)] = size
-        return str(place)
+        self.sizes[str(path)] = size
+        return str(path)
 
 
 class _Bounded:
-    """A stream that is not read beyond `most` bytes."""
+    """A stream that is not read beyond `limit` bytes."""
 
-    def __init__(self, stream: IO[bytes], most: int, path: Path) -> None:
-        self._stream, self._most, self._path = stream, most, path
+    def __init__(self, stream: IO[bytes], limit: int, path: Path) -> None:
+        self._stream, self._limit, self._path = stream, limit, path
         self.tell = stream.tell
 
     def read(self, size: int) -> bytes:
-        """Read `size` bytes, fewer only at the end."""
+        """Read `size` bytes, or fewer at the end."""
         self._check(self.tell() + size)
         return self._stream.read(size)
 
-    def seek(self, place: int) -> int:
-        """Go to a place."""
-        self._check(place)
-        return self._stream.seek(place)
+    def seek(self, position: int) -> int:
+        """Move to a position."""
+        self._check(position)
+        return self._stream.seek(position)
 
-    def _check(self, place: int) -> None:
-        if place > self._most:
+    def _check(self, position: int) -> None:
+        if position > self._limit:
             raise DataError(
-                f"{self._path}: unpacks to more than {self._most:,} bytes, which resident_mb allows; "
-                "if you trust it, unpack it into a folder or set data.resident_mb"
+                f"{self._path}: unpacks to more than the {self._limit:,} bytes that resident_mb allows; "
+                "if you trust it, unpack it into a folder or increase data.resident_mb"
             )
 
 
-def _begins(file: IO[bytes], mark: bytes) -> bool:
+def _starts_with(file: IO[bytes], magic: bytes) -> bool:
     file.seek(0)
-    found = file.read(len(mark))
+    start = file.read(len(magic))
     file.seek(0)
-    return found == mark
+    return start == magic
 
 
-def _hidden(place: PurePosixPath | Path) -> bool:
-    """Tell whether a file is one that programs leave behind, not people."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+def _is_hidden(path: PurePosixPath | Path) -> bool:
+    """Return whether a file is hidden, or was created by the operating system."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _reason(error: Exception) -> str:

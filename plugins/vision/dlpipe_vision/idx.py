@@ -1,7 +1,7 @@
 """``vision.idx`` and ``vision.mnist``: images and labels in the IDX files of MNIST and its family.
 
-Format: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits": two zero bytes, the kind of
-number (8, unsigned bytes), how many axes, the length of each (four bytes, the highest first), then the bytes.
+Format: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits": two zero bytes, the type
+of number (8, unsigned bytes), how many axes, the length of each (four bytes, big-endian), then the values.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.labelled_images import ImageSet, LabelledImages, Normalize, Reading
+from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize
 
-#: How the files of a split begin.
+#: How the file names of a split begin.
 PREFIXES = {"train": "train", "test": "t10k"}
-#: Axes of a file of images (N, H, W) and of one of labels (N,).
+#: Number of axes of a file of images (N, H, W) and of a file of labels (N,).
 IMAGES, LABELS = 3, 1
 GZIP = b"\x1f\x8b"
-#: Deflate makes a byte of no more than so many.
-MOST_DENSE = 1032
+#: Deflate compresses at most this many bytes into one.
+MAX_DEFLATE_RATIO = 1032
 _MIRROR = "https://storage.googleapis.com/cvdf-datasets/mnist"
 MNIST = {
     name: Download(f"{_MIRROR}/{name}-ubyte.gz", sha256=sha256, size=size)
@@ -46,71 +46,71 @@ def idx(
     *,
     path: Path | None = None,
     labels: Sequence[str] | None = None,
-    dev: OpenFraction | Positive = 0.1,
+    dev_size: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
 ) -> LabelledImages:
-    """Grey images from a folder of IDX files, as MNIST and Fashion-MNIST have them.
+    """Grey images from a folder of IDX files, the format of MNIST and Fashion-MNIST.
 
     Args:
         path: a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and, for test, the same with t10k;
             each may end in .gz.
-        labels: the name of each class; their numbers if not given.
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        labels: the name of each class; by default their numbers.
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
     """
     if path is None:
-        raise DataError("[data] vision.idx has no path; give the folder: --set data.path=DIR")
+        raise DataError("path is not set; give the folder of the IDX files: --set data.path=DIR")
     folder = path
 
-    def read() -> Reading:
+    def read() -> ImageSplits:
         return read_folder(find_files(folder), labels)
 
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def mnist(
     *,
     path: Path | None = None,
     download: bool = False,
-    dev: OpenFraction | Positive = 5000,
+    dev_size: OpenFraction | Positive = 5000,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
     offline: bool = False,
 ) -> LabelledImages:
-    """Handwritten digits of 28×28 grey pixels (MNIST), 60,000 to learn from and 10,000 to be judged by.
+    """Handwritten digits of 28×28 grey pixels (MNIST): 60,000 for training and 10,000 for the test.
 
     Args:
         path: a folder with its four IDX files, each of which may end in .gz.
-        download: fetch them once into the cache if `path` is not given (12 MB, checked by sha256).
-        dev: how many training images to keep for development, or which share of them.
-        limit: use only the first so many of the remaining training images.
+        download: if `path` is not given, download them once into the cache (12 MB, verified by sha256).
+        dev_size: how many training images to hold out as the dev split, or which share of them.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
-        offline: never touch the network.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
+        offline: never access the network.
     """
     if path is None and not download:
         raise DataError(
-            "[data] vision.mnist has no path; give the folder with its IDX files (--set data.path=DIR) "
-            "or have them fetched (--set data.download=true)"
+            "path is not set; give the folder with the IDX files of MNIST (--set data.path=DIR) "
+            "or download them (--set data.download=true)"
         )
 
     read = partial(read_mnist, path, offline=offline)
-    return LabelledImages(read, dev=dev, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
-def read_mnist(path: Path | None, *, offline: bool = False) -> Reading:
-    """Read MNIST from a folder, or from the cache into which it is fetched."""
+def read_mnist(path: Path | None, *, offline: bool = False) -> ImageSplits:
+    """Read MNIST from a folder, or download it into the cache and read it from there."""
     if path is not None:
         files = find_files(path)
     else:
@@ -120,30 +120,30 @@ def read_mnist(path: Path | None, *, offline: bool = False) -> Reading:
 
 
 def find_files(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Find images and labels of "train" and, where there is one, "test".
+    """Find images and labels of "train" and, if it exists, "test".
 
     Raises:
-        DataError: one is missing; a test split must be whole or not there at all.
+        DataError: a file is missing; the test split must be complete or absent.
     """
     found = {}
     for split, prefix in PREFIXES.items():
-        kinds = [_names(prefix, kind, axes) for kind, axes in (("images", IMAGES), ("labels", LABELS))]
-        files = [next((folder / name for name in names if (folder / name).is_file()), None) for names in kinds]
+        candidates = [_names(prefix, content, axes) for content, axes in (("images", IMAGES), ("labels", LABELS))]
+        files = [next((folder / name for name in names if (folder / name).is_file()), None) for names in candidates]
         if split == "test" and files == [None, None]:
             continue
-        for file, names in zip(files, kinds, strict=True):
+        for file, names in zip(files, candidates, strict=True):
             if file is None:
-                raise DataError(f"{folder}: no {names[0]} in it; looked for {', '.join(names)}. Add it")
+                raise DataError(f"{folder}: it contains no {names[0]}; looked for {', '.join(names)}. Add one of them")
         found[split] = (files[0], files[1])
-    return found  # type: ignore[return-value]  # no None is left
+    return found  # type: ignore[return-value]  # None was refused above
 
 
-def read_folder(files: Mapping[str, tuple[Path, Path]], labels: Sequence[str] | None) -> Reading:
+def read_folder(files: Mapping[str, tuple[Path, Path]], labels: Sequence[str] | None) -> ImageSplits:
     """Read the images and labels of all splits.
 
     Args:
         files: images and labels by split.
-        labels: the name of each class; their numbers, as many as the training labels need, if None.
+        labels: the name of each class; if None, their numbers, as many as the training labels need.
 
     Raises:
         DataError: a file is damaged, or does not fit another.
@@ -154,48 +154,50 @@ def read_folder(files: Mapping[str, tuple[Path, Path]], labels: Sequence[str] | 
         if (highest := int(images.targets.max())) >= len(names):
             raise DataError(
                 f"{files[split][1]}: label {highest}; expected 0 to {len(names) - 1}, as there are {len(names)} "
-                "classes. Name them all with labels, or take another file"
+                "classes. List all of them in labels, or use another file"
             )
         if (shape := images.images[0].shape) != (train := sets["train"].images[0].shape):
             raise DataError(
                 f"{files[split][0]}: images of {shape[2]}×{shape[1]} pixels; expected {train[2]}×{train[1]}, "
                 f"as in {files['train'][0].name}"
             )
-    return Reading(list(names), sets)
+    return ImageSplits(list(names), sets)
 
 
-def _names(prefix: str, kind: str, axes: int) -> list[str]:
-    return [f"{prefix}-{kind}{mark}idx{axes}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+def _names(prefix: str, content: str, axes: int) -> list[str]:
+    return [f"{prefix}-{content}{separator}idx{axes}-ubyte{end}" for separator in "-." for end in ("", ".gz")]
 
 
 def _read_split(images_file: Path, labels_file: Path) -> ImageSet:
     images, targets = read_idx(images_file, IMAGES), read_idx(labels_file, LABELS)
     if len(images) != len(targets):
         raise DataError(
-            f"{labels_file}: {len(targets)} labels; expected {len(images)}, one for each image of {images_file.name}"
+            f"{labels_file}: {len(targets)} labels; expected {len(images)}, one per image of {images_file.name}"
         )
     return ImageSet(images[:, None], targets.long())
 
 
 def read_idx(path: Path, axes: int) -> Tensor:
-    """Read a file of bytes with so many axes, compressed or not.
+    """Read a file of bytes with this many axes, compressed or not.
 
     Raises:
-        DataError: it cannot be read, or is not what its header says.
+        DataError: it cannot be read, or does not match its header.
     """
     try:
         with path.open("rb") as file:
             if file.read(2) == GZIP:
                 file.seek(0)
                 with gzip.open(file) as inner:
-                    return _parsed(inner, path, axes, MOST_DENSE)
+                    return _parse(inner, path, axes, MAX_DEFLATE_RATIO)
             file.seek(0)
-            return _parsed(file, path, axes, 1)
+            return _parse(file, path, axes, 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}; get it again") from error
+        raise DataError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}; download it again"
+        ) from error
 
 
-def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, density: int) -> Tensor:
+def _parse(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, density: int) -> Tensor:
     header = file.read(4 + 4 * axes)
     expected = bytes([0, 0, 8, axes])
     if header[:4] != expected:
@@ -203,13 +205,13 @@ def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, density: int
             f"{path}: begins with {header[:4].hex() or 'nothing'}; expected {expected.hex()}, "
             f"an IDX file of bytes with {axes} {'axes' if axes > 1 else 'axis'}"
         )
-    shape = [int.from_bytes(header[place : place + 4], "big") for place in range(4, len(header), 4)]
+    shape = [int.from_bytes(header[start : start + 4], "big") for start in range(4, len(header), 4)]
     size = math.prod(shape)
     if len(header) < 4 + 4 * axes or not size:
-        raise DataError(f"{path}: its header gives the lengths {shape}; expected {axes}, all above 0")
-    # Never more than the header says, nor than a file of this size can hold: it may be a bomb.
+        raise DataError(f"{path}: its header gives the lengths {shape}; expected {axes} lengths, all above 0")
+    # Never read more than the header says, or than a file of this size can contain: it may be a decompression bomb.
     body = file.read(size + 1) if size <= path.stat().st_size * density else b""
     if len(body) != size:
         found = f"more than {size:,}" if len(body) > size else f"{len(body):,}" if body else "fewer"
-        raise DataError(f"{path}: {found} bytes behind the header; expected {size:,} ({'×'.join(map(str, shape))})")
+        raise DataError(f"{path}: {found} bytes after the header; expected {size:,} ({'×'.join(map(str, shape))})")
     return torch.frombuffer(bytearray(body), dtype=torch.uint8).view(shape)

@@ -1,6 +1,6 @@
-"""Labelled images, whatever files they came from: splits, normalisation, augmentation, a person's own picture.
+"""Labelled images from any source: splits, normalisation, augmentation, and predictions for a user's pictures.
 
-Images stay bytes until they are in a batch on the device; only there do they become numbers.
+Images stay bytes until they are in a batch on the device; only there are they converted to floating point.
 Axes: N images, B of a batch, C channels, H rows, W columns.
 """
 
@@ -24,26 +24,26 @@ from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
 from dlpipe_vision.picture import SUFFIXES, read_picture
 
-#: How bytes become numbers: of mean 0 and standard deviation 1 over the training images; from 0 to 1;
-#: from -1 to 1; or as they are, from 0 to 255.
+#: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
+#: unchanged, from 0 to 255.
 Normalize = Literal["standardize", "unit", "symmetric", "none"]
-#: Images looked at to learn mean and deviation, where not all of them fit into memory.
-SAMPLED = 2000
-#: Pictures whose preparation is remembered until they are decoded: more than a batch of predictions has.
-REMEMBERED = 10_000
-#: Below this mean brightness of the outermost pixels (of 255), training images are light on dark.
+#: Images used to compute mean and standard deviation if not all of them fit into memory.
+STATISTICS_SAMPLE = 2000
+#: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
+MAX_NOTES = 10_000
+#: Training images are light on dark if the mean of their outermost pixels (of 255) is below this.
 DARK = 64
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one split, as their files hold them.
+    """The images of one split, as their files contain them.
 
     Args:
-        images: (N, C, H, W) bytes; or, where those do not fit into memory, a sequence of (C, H, W).
+        images: (N, C, H, W) bytes; or, if those do not fit into memory, a sequence of (C, H, W).
         targets: (N,) int64, class numbers.
-        names: what a person calls each image, such as its file; its number if not given.
-        sizes: bytes of each file, by which a change is noticed where the images are not in memory.
+        names: a name for each image, such as its file; by default its number.
+        sizes: bytes of each file, to detect changes of images that are not in memory.
     """
 
     images: Tensor | Sequence[Tensor]
@@ -54,17 +54,17 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def pick(self, rows: Tensor) -> ImageSet:
-        """Return only the images `rows` (M,)."""
+    def subset(self, rows: Tensor) -> ImageSet:
+        """Return the images `rows` (M,)."""
         numbers = rows.tolist()
         names = self.names or range(len(self))
-        images = self.images[rows] if isinstance(self.images, Tensor) else Picked(self.images, numbers)
+        images = self.images[rows] if isinstance(self.images, Tensor) else ImageSubset(self.images, numbers)
         sizes = None if self.sizes is None else [self.sizes[row] for row in numbers]
         return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes)
 
 
-class Picked(Sequence[Tensor]):
-    """Some of a sequence of images."""
+class ImageSubset(Sequence[Tensor]):
+    """A subset of a sequence of images."""
 
     def __init__(self, images: Sequence[Tensor], rows: Sequence[int]) -> None:
         self._images, self._rows = images, rows
@@ -72,17 +72,17 @@ class Picked(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, place: Any) -> Any:
-        return self._images[self._rows[place]]
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[self._rows[index]]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What was read from files.
+class ImageSplits:
+    """The images of all splits.
 
     Args:
         labels: the name of each class.
-        sets: by split; a "dev" split is taken from "train" where there is none.
+        sets: images by split; if there is no "dev" split, it is taken from "train".
     """
 
     labels: Sequence[str]
@@ -90,13 +90,13 @@ class Reading:
 
 
 class ImageDataset(Dataset[Batch]):
-    """Images that are read when they are needed, as they do not fit into memory."""
+    """Images that do not fit into memory and are read when they are needed."""
 
     def __init__(self, images: ImageSet, prepare: Prepare) -> None:
         self._images, self.prepare = images, prepare
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"prepare": None}  # worker processes read, the main one prepares
+        return self.__dict__ | {"prepare": None}  # worker processes read, the main process prepares
 
     def __len__(self) -> int:
         return len(self._images)
@@ -106,47 +106,47 @@ class ImageDataset(Dataset[Batch]):
 
 
 class LabelledImages:
-    """Images of classes, for a classifier.
+    """Labelled images, for a classifier.
 
     Args:
-        read: reads the files; called once, when a split is first asked for.
-        dev: how many training images to keep for development (an int), or which share of them (a float below 1),
-            drawn evenly from all classes, always the same; only where the files have no such split of their own.
-        limit: use only the first so many of the remaining training images.
+        read: reads the files; called once, when a split is first needed.
+        dev_size: how many training images to hold out as the dev split (an int), or which share of them (a float below
+            1), drawn evenly from all classes and always the same; used only if the files have no dev split.
+        limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images, by channel), "unit"
             (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255).
         augment: random changes to training images.
-        noise: standard deviation of the noise that is added to every pixel (0 to 1) of images to judge.
-        shuffle_pixels: last of all, put the pixels of each image into another order, the same for all images.
+        noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
+        shuffle_pixels: finally put the pixels of each image into another order, the same for all images.
     """
 
     def __init__(
         self,
-        read: Callable[[], Reading],
+        read: Callable[[], ImageSplits],
         *,
-        dev: int | float = 0,
+        dev_size: int | float = 0,
         limit: int | None = None,
         normalize: Normalize = "standardize",
         augment: Augment | None = None,
         noise: float = 0.0,
         shuffle_pixels: bool = False,
     ) -> None:
-        self._read, self._dev, self._limit = read, dev, limit
+        self._read, self._dev_size, self._limit = read, dev_size, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
         self._shuffle_pixels = shuffle_pixels
-        self._reading: Reading | None = None
+        self._loaded_splits: ImageSplits | None = None
         self._state: dict[str, Any] = {}
         self._notes: dict[str, list[str]] = {}
         self._scales: dict[tuple[torch.device, float], tuple[Tensor, Tensor]] = {}
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that the files have, and "dev"."""
+        """The splits of the files, and "dev"."""
         return tuple(split for split in ("train", "dev", "test") if split in self._sets)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``image_shape`` (C, H, W), ``num_classes``, ``labels``, and ``pixel_range``: what black and white become."""
+        """``image_shape`` (C, H, W), ``num_classes``, ``labels``, ``pixel_range`` (values of black and white)."""
         state = self.state()
         labels = list(state["labels"])
         offset, factor = self._scale(255.0, torch.device("cpu"))
@@ -169,55 +169,55 @@ class LabelledImages:
         """Return ``images`` (N, C, H, W), prepared in batches, and ``targets`` (N,)."""
         return self._split(self._sets[name], self._prepare)
 
-    def changed(self, name: str, change: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
-        """Return a split whose images are changed before they are normalised.
+    def transformed(self, name: str, transform: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
+        """Return a split whose images are transformed before they are normalised.
 
         Args:
-            change: makes new images of images (B, C, H, W), numbers from 0 to 1; it may draw from the generator.
+            transform: maps images (B, C, H, W) from 0 to 1 to new ones; it may use the generator.
         """
 
         def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
-            return batch | {"images": self._normalized(change(_unit(batch["images"]), generator), 1.0)}
+            return batch | {"images": self._normalized(transform(_to_unit_range(batch["images"]), generator), 1.0)}
 
         return self._split(self._sets[name], prepare)
 
     def pictures(self, name: str, rows: Tensor) -> Tensor:
-        """Return the images `rows` (M,) of a split as their files hold them: (M, C, H, W) bytes."""
+        """Return the images `rows` (M,) of a split as their files contain them: (M, C, H, W) bytes."""
         images = self._sets[name].images
         return images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
 
     def names(self, name: str) -> Sequence[str]:
-        """Return what a person calls each image of a split."""
+        """Return the name of each image of a split."""
         images = self._sets[name]
         return images.names or [str(row) for row in range(len(images))]
 
     def expand(self, item: str) -> list[str]:
-        """Return the images in a folder; anything else stands for itself.
+        """Return the images in a folder; any other item is returned as it is.
 
         Raises:
-            InputError: a folder holds no image.
+            InputError: the folder contains no image.
         """
         folder = Path(item)
         if not folder.is_dir():
             return [item]
         found = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not found:
-            raise InputError(f"{item}: this folder holds no image ({', '.join(sorted(SUFFIXES))})")
+            raise InputError(f"{item}: this folder contains no image ({', '.join(sorted(SUFFIXES))})")
         return found
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Read an image of any size and colours and make it like those of the training.
+        """Read an image of any size and colours and convert it to the format of the training images.
 
         Raises:
-            InputError: the file is no image that can be read.
+            InputError: the file is not a readable image.
         """
         state = self.state()
-        image, notes = read_picture(Path(item), tuple(state["image_shape"]), dark=state["light_on_dark"])
-        self._remember(item, notes)
+        image, notes = read_picture(Path(item), tuple(state["image_shape"]), light_on_dark=state["light_on_dark"])
+        self._remember_notes(item, notes)
         return {"images": self._normalized(image[None])[0]}
 
     def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
-        """Return the class, how sure the model is, the next classes, and what was done to the picture."""
+        """Return the class, its confidence, the next classes, and the changes made to the picture."""
         shares = outputs.softmax(-1)
         best = shares.argsort(descending=True)[:4].tolist()
         answer: dict[str, Any] = {
@@ -232,16 +232,16 @@ class LabelledImages:
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
         if not self._state:
-            self._state = _learned(self._sets["train"].images) | {"labels": list(self._known.labels)}
+            self._state = _statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
         return self._state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what an earlier process learned."""
+        """Restore the state of an earlier process."""
         self._state = dict(state)
 
     def fingerprint(self) -> str:
-        """Return a digest of all images and labels; of images not in memory, of their names and sizes."""
-        digest = hashlib.sha256(repr(list(self._known.labels)).encode())
+        """Return a digest of all images and labels; for images not in memory, of their names and file sizes."""
+        digest = hashlib.sha256(repr(list(self._loaded.labels)).encode())
         for name, images in sorted(self._sets.items()):
             digest.update(f"{name} {list(images.names or [])}".encode())
             digest.update(images.targets.numpy().tobytes())
@@ -252,37 +252,37 @@ class LabelledImages:
         return digest.hexdigest()[:16]
 
     @property
-    def _known(self) -> Reading:
-        if self._reading is None:
-            self._reading = self._divided(self._read())
-        return self._reading
+    def _loaded(self) -> ImageSplits:
+        if self._loaded_splits is None:
+            self._loaded_splits = self._hold_out(self._read())
+        return self._loaded_splits
 
     @property
     def _sets(self) -> Mapping[str, ImageSet]:
-        return self._known.sets
+        return self._loaded.sets
 
-    def _divided(self, reading: Reading) -> Reading:
-        """Take the dev split out of the training images, then the first `limit` of those."""
-        sets = dict(reading.sets)
+    def _hold_out(self, loaded: ImageSplits) -> ImageSplits:
+        """Hold out the dev split of the training images, then keep the first `limit` of the others."""
+        sets = dict(loaded.sets)
         train = sets["train"]
-        if self._dev and "dev" not in sets:
-            count = self._dev if isinstance(self._dev, int) else math.ceil(self._dev * len(train))
+        if self._dev_size and "dev" not in sets:
+            count = self._dev_size if isinstance(self._dev_size, int) else math.ceil(self._dev_size * len(train))
             if count >= len(train):
                 raise InputError(
-                    f"[data] dev = {self._dev}: there are {len(train)} training images; leave some to learn"
+                    f"dev_size = {self._dev_size}: there are {len(train)} training images; leave some for training"
                 )
-            taken = evenly(train.targets, count)
+            taken = stratified_sample(train.targets, count)
             rest = torch.ones(len(train), dtype=torch.bool).index_fill_(0, taken, False)
-            sets |= {"dev": train.pick(taken), "train": train.pick(rest.nonzero()[:, 0])}
+            sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
         if self._limit is not None:
-            sets["train"] = sets["train"].pick(torch.arange(min(self._limit, len(sets["train"]))))
-        _warn_of_missing(sets["train"].targets, reading.labels)
-        return replace(reading, sets=sets)
+            sets["train"] = sets["train"].subset(torch.arange(min(self._limit, len(sets["train"]))))
+        _warn_of_missing(sets["train"].targets, loaded.labels)
+        return replace(loaded, sets=sets)
 
-    def _remember(self, item: str, notes: list[str]) -> None:
-        self._notes.pop(item, None)  # so that it stands last, and is forgotten last
+    def _remember_notes(self, item: str, notes: list[str]) -> None:
+        self._notes.pop(item, None)  # moves it to the end: the oldest notes are dropped first
         self._notes[item] = notes
-        if len(self._notes) > REMEMBERED:
+        if len(self._notes) > MAX_NOTES:
             del self._notes[next(iter(self._notes))]
 
     def _split(self, images: ImageSet, prepare: Prepare) -> Columns | ImageDataset:
@@ -293,23 +293,23 @@ class LabelledImages:
     def _prepare(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
         images = batch["images"]
         if training and self._augment:
-            images = self._normalized(augmented(_unit(images), self._augment, generator), 1.0)
+            images = self._normalized(augmented(_to_unit_range(images), self._augment, generator), 1.0)
         elif not training and self._noise:
-            images = self._normalized(noisy(_unit(images), self._noise, generator), 1.0)
+            images = self._normalized(noisy(_to_unit_range(images), self._noise, generator), 1.0)
         else:
             images = self._normalized(images)
         return batch | {"images": images}
 
     def _normalized(self, images: Tensor, white: float = 255.0) -> Tensor:
-        """Make what a model takes of images (B, C, H, W) that run from 0 to `white`."""
+        """Convert images (B, C, H, W) with values from 0 to `white` to the input of a model."""
         if (images.device, white) not in self._scales:
             self._scales[images.device, white] = self._scale(white, images.device)
         offset, factor = self._scales[images.device, white]
         numbers = torch.sub(images, offset).mul_(factor)
-        return shuffled(numbers) if self._shuffle_pixels else numbers
+        return permute_pixels(numbers) if self._shuffle_pixels else numbers
 
     def _scale(self, white: float, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return what to subtract from images that run from 0 to `white`, and what to multiply with then: (C, 1, 1)."""
+        """Return the offset to subtract from images from 0 to `white`, then the factor to multiply by: (C, 1, 1)."""
         channels = len(self.state()["mean"])
         offset, width = {
             "standardize": (self.state()["mean"], self.state()["std"]),
@@ -321,48 +321,48 @@ class LabelledImages:
         return offsets, 1 / widths
 
 
-def evenly(targets: Tensor, count: int) -> Tensor:
-    """Draw `count` rows evenly from all classes, always the same; the only image of a class is left alone.
+def stratified_sample(targets: Tensor, count: int) -> Tensor:
+    """Sample `count` rows evenly from all classes, always the same ones; the only image of a class is not taken.
 
     Args:
         targets: (N,) class numbers.
     """
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
     by_class = order[targets[order].argsort(stable=True)]
-    places = ((torch.arange(count) + 0.5) * (len(targets) / count)).long()
-    taken = by_class[places]
+    positions = ((torch.arange(count) + 0.5) * (len(targets) / count)).long()
+    taken = by_class[positions]
     single = targets.bincount()[targets[taken]] == 1
     return taken[~single].sort().values
 
 
-def shuffled(images: Tensor) -> Tensor:
-    """Put the pixels of images (B, C, H, W) into another order, always the same; channels stay together."""
+def permute_pixels(images: Tensor) -> Tensor:
+    """Permute the pixels of images (B, C, H, W), always in the same way; the channels of a pixel stay together."""
     order = torch.randperm(images.shape[-2] * images.shape[-1], generator=torch.Generator().manual_seed(0))
     return images.flatten(-2)[..., order.to(images.device)].view_as(images)
 
 
-def _unit(images: Tensor) -> Tensor:
-    """Return images from 0 to 255 as numbers from 0 to 1."""
+def _to_unit_range(images: Tensor) -> Tensor:
+    """Scale images from 0 to 255 to the range from 0 to 1."""
     return images * (1 / 255)
 
 
 def _warn_of_missing(targets: Tensor, labels: Sequence[str]) -> None:
-    """Warn of classes that none of the training images has."""
+    """Warn about classes without training images."""
     missing = [
         label for label, count in zip(labels, targets.bincount(minlength=len(labels)), strict=False) if not count
     ]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         warnings.warn(
-            f"[data] no training image is left of {', '.join(missing[:5])}{more}; the model cannot learn such a class: "
-            "lower dev or raise limit",
+            f"no training image is left of {', '.join(missing[:5])}{more}; the model cannot learn such a class: "
+            "decrease dev_size or increase limit",
             stacklevel=2,
         )
 
 
-def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
-    """Return what predictions need to know of the training images."""
-    rows = range(0, len(images), math.ceil(len(images) / SAMPLED))
+def _statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
+    """Return the statistics of the training images that predictions need."""
+    rows = range(0, len(images), math.ceil(len(images) / STATISTICS_SAMPLE))
     parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
     counts, edge = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)  # (C, 256) after the first
     for part in parts:
@@ -372,7 +372,7 @@ def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
         edge = edge + torch.stack([border.sum(dtype=torch.int64), torch.tensor(border.numel())])
     shares, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64)
     mean = (shares * values).sum(1, keepdim=True)
-    deviation = (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)  # one value only tells nothing
+    deviation = (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)  # avoids division by zero
     return {
         "image_shape": shape,
         "mean": mean[:, 0].tolist(),
@@ -381,12 +381,12 @@ def _learned(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     }
 
 
-def labelled(data: object, evaluator: str) -> LabelledImages:
-    """Return `data` if it is labelled images, as `evaluator` needs.
+def require_labelled_images(data: object, evaluator: str) -> LabelledImages:
+    """Return `data` if it is labelled images, which `evaluator` needs.
 
     Raises:
         InputError: it is something else.
     """
     if not isinstance(data, LabelledImages):
-        raise InputError(f"{evaluator} judges labelled images, such as vision.digits; this is {type(data).__name__}")
+        raise InputError(f"{evaluator} needs labelled images, such as vision.digits; the data is {type(data).__name__}")
     return data

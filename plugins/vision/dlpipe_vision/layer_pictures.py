@@ -1,4 +1,4 @@
-"""What the layers of a classifier of images have learned to see, and where it looks.
+"""Filters, feature maps and Grad-CAM of an image classifier.
 
 Axes: B chosen images, C channels, H rows, W columns, K classes, F filters; h and w of a feature map.
 """
@@ -20,26 +20,26 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
 from dlpipe.messages import nearest
-from dlpipe_vision.error_gallery import verdict
-from dlpipe_vision.labelled_images import LabelledImages, labelled
+from dlpipe_vision.error_gallery import describe
+from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
 from dlpipe_vision.picture import to_pixels
 
-#: What fits on a figure that a person takes in: filters, layers, channels of each layer, images of each kind.
+#: Most items in a readable figure: filters, layers, channels per layer, correct and wrong images.
 FILTERS, LAYERS, CHANNELS, RIGHT, WRONG = 64, 8, 4, 3, 3
-#: Of these images, feature maps are shown.
-MAPPED = 3
+#: Images whose feature maps are drawn.
+MAP_IMAGES = 3
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A few images and what a model made of them, on the CPU.
+class LayerActivations:
+    """A few images, and the activations of a model for them, on the CPU.
 
     Args:
         pictures: (B, C, H, W) bytes.
         answers: of these B images.
-        maps: outputs (B, C, h, w) of convolutions by the name of the layer.
-        cams: (B, h, w) of Grad-CAM, 0 and up; None where there is no layer for it.
-        layer: which layer that is.
+        maps: outputs (B, C, h, w) of the convolutions, by layer name.
+        cams: (B, h, w) Grad-CAM, not negative; None if the model has no layer for it.
+        layer: the layer of Grad-CAM.
     """
 
     pictures: Tensor
@@ -50,11 +50,11 @@ class Looked:
 
 
 class LayerPictures:
-    """Draw the first layer's weights, feature maps, and where the model looks; it gives no numbers.
+    """Draw the first layer's weights, feature maps, and Grad-CAM; it has no metrics.
 
-    ``write`` gives ``filters.png``, the weights of the first layer that sees the image (a ``Conv2d``, or a
-    ``Linear`` layer as wide as the image); for models with convolutions ``feature_maps.png``, the channels of each
-    that vary most over an image, and ``grad_cam.png``: which places of an image speak for the class that is predicted.
+    ``write`` writes ``filters.png``, the weights of the first layer that is applied to the image (a ``Conv2d``, or a
+    ``Linear`` layer with one input per pixel). For models with convolutions it also writes ``feature_maps.png``, the
+    channels of each that vary most over an image, and ``grad_cam.png``, the regions that support the predicted class.
 
     Source: Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
     Localization", https://arxiv.org/abs/1610.02391, section 3.
@@ -62,8 +62,8 @@ class LayerPictures:
     Args:
         image_shape: (C, H, W) of the images.
         labels: the name of each class.
-        layer: where Grad-CAM looks, such as "features.3"; if not given, the last convolution with what follows it
-            in maps of the same size (normalisation, activation).
+        layer: the layer of Grad-CAM, such as "features.3"; by default the last convolution, including the layers
+            after it whose maps have the same size (normalisation, activation).
     """
 
     primary = None
@@ -72,51 +72,51 @@ class LayerPictures:
     def __init__(self, image_shape: tuple[int, int, int], labels: list[str], *, layer: str | None = None) -> None:
         self._shape, self._labels, self._layer = image_shape, list(labels), layer
         self._filters: tuple[str, Tensor] | None = None
-        self._looked: Looked | None = None
+        self._activations: LayerActivations | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Look into the model with a few images, some of them wrong if any is; there is nothing to measure."""
-        data = labelled(examples.data, "vision.layer_pictures")
+        """Record activations for a few images, misclassified ones among them if there are any; there are no metrics."""
+        data = require_labelled_images(examples.data, "vision.layer_pictures")
         self._check_layer(model)
         self._filters = first_filters(model, self._shape)
-        with _in_evaluation(model):
-            answers = _some(collect(examples.predictions(model), len(self._labels)))
-            self._looked = _look(model, self._layer, data, examples, answers)
+        with _evaluation_mode(model):
+            answers = _select_answers(collect(examples.predictions(model), len(self._labels)))
+            self._activations = _activations_of(model, self._layer, data, examples, answers)
         return {}
 
     def write(self, folder: Path) -> None:
-        """Draw what the last `evaluate` saw."""
-        assert self._looked is not None
+        """Draw the activations of the last `evaluate`."""
+        assert self._activations is not None
         if self._filters is not None:
             _draw_filters(folder / "filters.png", *self._filters)
-        if self._looked.maps:
-            _draw_maps(folder / "feature_maps.png", self._looked, self._labels)
-        if self._looked.cams is not None:
-            _draw_cams(folder / "grad_cam.png", self._looked, self._labels)
+        if self._activations.maps:
+            _draw_maps(folder / "feature_maps.png", self._activations, self._labels)
+        if self._activations.cams is not None:
+            _draw_cams(folder / "grad_cam.png", self._activations, self._labels)
 
     def _check_layer(self, model: nn.Module) -> None:
-        known = [name for name, _ in model.named_modules() if name]
-        if self._layer is not None and self._layer not in known:
-            among = ", ".join(_convolutions(model)) or "none"
+        names = [name for name, _ in model.named_modules() if name]
+        if self._layer is not None and self._layer not in names:
+            convolutions = ", ".join(_convolutions(model)) or "none"
             raise InputError(
-                f'vision.layer_pictures: layer = "{self._layer}": {type(model).__name__} has no such layer; '
-                f"its convolutions are {among}.{nearest(self._layer, known)}"
+                f'layer = "{self._layer}": {type(model).__name__} has no such layer; '
+                f"its convolutions are {convolutions}.{nearest(self._layer, names)}"
             )
 
 
 def grad_cam(maps: Tensor, gradients: Tensor) -> Tensor:
-    """Return how much each place speaks for a class (B, h, w), 0 and up: equations 1 and 2 of the paper.
+    """Return how much each position supports a class (B, h, w), not negative: equations 1 and 2 of the paper.
 
     Args:
-        maps: (B, C, h, w) what a layer gives.
-        gradients: of the score of the class, likewise.
+        maps: (B, C, h, w) output of a layer.
+        gradients: (B, C, h, w) gradients of the score of the class with respect to it.
     """
     weights = gradients.mean((2, 3), keepdim=True)
     return (weights * maps).sum(1).relu()
 
 
 def first_filters(model: nn.Module, shape: tuple[int, int, int]) -> tuple[str, Tensor] | None:
-    """Return the first layer that sees images of `shape`, and its weights (F, C, h, w); None if there is none."""
+    """Return the first layer applied to images of `shape`, and its weights (F, C, h, w); None if there is none."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             return name, module.weight.detach().float().cpu()
@@ -130,8 +130,8 @@ def _convolutions(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def _in_evaluation(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and every part of it back afterwards."""
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode, and restore the mode of each module afterwards."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -142,31 +142,31 @@ def _in_evaluation(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _recorded(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Note what layers give meanwhile, so that gradients with respect to it can be asked for."""
-    found: dict[str, Tensor] = {}
+def _recorded_outputs(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Record the outputs of layers, so that gradients with respect to them can be computed."""
+    outputs: dict[str, Tensor] = {}
 
-    def note(name: str, output: object) -> object:
+    def record(name: str, output: object) -> object:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
-        found.pop(name, None)  # of an earlier call, so that the order is that of the last calls
-        found[name] = output if output.requires_grad else output.detach().requires_grad_()
-        return found[name].clone()  # which the next layer may overwrite
+        outputs.pop(name, None)  # of an earlier call; the order is that of the last calls
+        outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
+        return outputs[name].clone()  # as the next layer may overwrite it
 
     handles = [
-        layer.register_forward_hook(lambda _, __, output, name=name: note(name, output))
+        layer.register_forward_hook(lambda _, __, output, name=name: record(name, output))
         for name, layer in layers.items()
     ]
     try:
         with torch.enable_grad():
-            yield found
+            yield outputs
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _some(answers: Answers) -> Answers:
-    """Return the most confidently wrong answers, and right ones evenly from all over the split."""
+def _select_answers(answers: Answers) -> Answers:
+    """Return the most confident mistakes, and correct answers spread evenly over the split."""
     order = answers.worst_first()
     wrong = order[~answers.right[order]][:WRONG]
     right = answers.right.nonzero()[:, 0]
@@ -176,43 +176,47 @@ def _some(answers: Answers) -> Answers:
     return Answers(**columns)
 
 
-def _look(model: nn.Module, layer: str | None, data: LabelledImages, examples: Examples, answers: Answers) -> Looked:
+def _activations_of(
+    model: nn.Module, layer: str | None, data: LabelledImages, examples: Examples, answers: Answers
+) -> LayerActivations:
     pictures = data.pictures(examples.split, answers.rows)
     convolutions = _convolutions(model)
     if layer is None and not convolutions:
-        return Looked(pictures, answers, {}, None, None)
+        return LayerActivations(pictures, answers, {}, None, None)
     chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
     [(batch, _, predicted)] = examples.predictions_on(model, chosen)
-    with _recorded(_simple(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}) as found:
+    with _recorded_outputs(
+        _leaf_layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
+    ) as outputs:
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
-    maps = {name: found[name].detach().float().cpu() for name in found if name in convolutions}
-    layer = layer or _last_maps(found, list(maps)[-1])
-    return Looked(pictures, answers, maps, _cams(layer, found, scores, predicted), layer)
+    maps = {name: outputs[name].detach().float().cpu() for name in outputs if name in convolutions}
+    layer = layer or _last_layer_of_size(outputs, list(maps)[-1])
+    return LayerActivations(pictures, answers, maps, _cams(layer, outputs, scores, predicted), layer)
 
 
-def _simple(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers that are not made of layers."""
+def _leaf_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers that contain no other layers."""
     return {name: module for name, module in model.named_modules() if not any(module.children())}
 
 
-def _last_maps(found: Mapping[str, Tensor], convolution: str) -> str:
-    """Return the last layer whose maps are as large as those of a convolution: the activation behind it, say."""
-    return [name for name, output in found.items() if output.shape == found[convolution].shape][-1]
+def _last_layer_of_size(outputs: Mapping[str, Tensor], convolution: str) -> str:
+    """Return the last layer whose output has the shape of a convolution's, such as the activation after it."""
+    return [name for name, output in outputs.items() if output.shape == outputs[convolution].shape][-1]
 
 
-def _cams(layer: str, found: Mapping[str, Tensor], scores: object, predicted: Tensor) -> Tensor | None:
-    if layer not in found or found[layer].dim() != 4:
-        given = f"outputs of shape {tuple(found[layer].shape)}" if layer in found else "no tensor"
+def _cams(layer: str, outputs: Mapping[str, Tensor], scores: object, predicted: Tensor) -> Tensor | None:
+    if layer not in outputs or outputs[layer].dim() != 4:
+        actual = f"outputs of shape {tuple(outputs[layer].shape)}" if layer in outputs else "no tensor"
         raise InputError(
-            f'vision.layer_pictures: layer = "{layer}" gives {given}; expected feature maps (B, C, h, w): '
-            "name a convolution, or what follows one"
+            f'layer = "{layer}" returns {actual}; expected feature maps (B, C, h, w): '
+            "choose a convolution, or a layer after one"
         )
     if not isinstance(scores, Tensor) or scores.dim() != 2:
-        return None  # no scores of classes, so nothing to explain
+        return None  # without class scores there is nothing to explain
     # The score of one image does not depend on the others, so one sum gives the gradients of all.
     of_predicted = scores.gather(1, predicted[:, None].clone()).sum()
-    (gradients,) = torch.autograd.grad(of_predicted, [found[layer]])
-    return grad_cam(found[layer].detach().float(), gradients.float()).cpu()
+    (gradients,) = torch.autograd.grad(of_predicted, [outputs[layer]])
+    return grad_cam(outputs[layer].detach().float(), gradients.float()).cpu()
 
 
 def _draw_filters(path: Path, name: str, filters: Tensor) -> None:
@@ -241,52 +245,52 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> None:
                 axes.imshow(scaled[0].numpy(), cmap="PuOr", vmin=-1, vmax=1)
 
 
-def _draw_maps(path: Path, looked: Looked, labels: list[str]) -> None:
-    """Draw a row of feature maps for each layer, a group of columns for each image."""
-    known = list(looked.maps)
-    names = [known[place] for place in _spread(len(known), LAYERS)]
-    images = _spread(len(looked.pictures), MAPPED)
+def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> None:
+    """Draw a row of feature maps per layer, and a group of columns per image."""
+    names = list(activations.maps)
+    names = [names[index] for index in _evenly_spaced(len(names), LAYERS)]
+    images = _evenly_spaced(len(activations.pictures), MAP_IMAGES)
     with drawing(path, len(images) * CHANNELS * 0.95 + 0.6, (len(names) + 1) * 1.15 + 0.3) as figure:
-        figure.suptitle(f"outputs of {len(names)} of {len(looked.maps)} convolutions: the channels that vary most")
+        figure.suptitle(f"outputs of {len(names)} of {len(activations.maps)} convolutions: the channels that vary most")
         for group, number in zip(figure.subfigures(1, len(images), squeeze=False)[0], images, strict=True):
             cells = group.subplots(len(names) + 1, CHANNELS, squeeze=False)
             for axes in cells.flatten():
                 axes.set_axis_off()
-            cells[0, 0].imshow(to_pixels(looked.pictures[number]), cmap="gray", vmin=0, vmax=255)
-            group.suptitle(verdict(looked.answers, number, labels), fontsize=8)
+            cells[0, 0].imshow(to_pixels(activations.pictures[number]), cmap="gray", vmin=0, vmax=255)
+            group.suptitle(describe(activations.answers, number, labels), fontsize=8)
             for row, name in zip(cells[1:], names, strict=True):
-                maps = looked.maps[name][number]
+                maps = activations.maps[name][number]
                 varied = maps.flatten(1).std(1, correction=0).argsort(descending=True, stable=True)[:CHANNELS]
                 for axes, channel in zip(row, varied.tolist(), strict=False):
                     axes.imshow(maps[channel].numpy(), cmap="viridis")
                     axes.set_title(f"{shortened(name, 12)}, channel {channel}", fontsize=6)
 
 
-def _draw_cams(path: Path, looked: Looked, labels: list[str]) -> None:
-    """Draw each image, and again with what speaks for the predicted class."""
-    assert looked.cams is not None
-    height, width = looked.pictures.shape[2:]
+def _draw_cams(path: Path, activations: LayerActivations, labels: list[str]) -> None:
+    """Draw each image, and again with its Grad-CAM."""
+    assert activations.cams is not None
+    height, width = activations.pictures.shape[2:]
     over_the_image = (-0.5, width - 0.5, height - 0.5, -0.5)
-    with drawing(path, 1.5 * len(looked.cams) + 0.4, 4.0) as figure:
-        figure.suptitle(f"Grad-CAM at layer {looked.layer}: bright places speak for the predicted class")
-        cells = figure.subplots(2, len(looked.cams), squeeze=False)
+    with drawing(path, 1.5 * len(activations.cams) + 0.4, 4.0) as figure:
+        figure.suptitle(f"Grad-CAM at layer {activations.layer}: bright regions support the predicted class")
+        cells = figure.subplots(2, len(activations.cams), squeeze=False)
         for axes in cells.flatten():
             axes.set_axis_off()
         for number, (upper, lower) in enumerate(cells.T):
-            pixels = to_pixels(looked.pictures[number])
+            pixels = to_pixels(activations.pictures[number])
             upper.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-            upper.set_title(verdict(looked.answers, number, labels), fontsize=7.5)
+            upper.set_title(describe(activations.answers, number, labels), fontsize=7.5)
             lower.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-            heat, highest = looked.cams[number].numpy(), float(looked.cams[number].max()) or 1.0
+            heat, highest = activations.cams[number].numpy(), float(activations.cams[number].max()) or 1.0
             lower.imshow(
                 heat, cmap="inferno", alpha=0.6, vmin=0, vmax=highest, extent=over_the_image, interpolation="bilinear"
             )
             if not heat.any():
-                lower.set_title("nothing speaks for it here", fontsize=7.5)
+                lower.set_title("no region supports it", fontsize=7.5)
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """Return the places of `most` of `count` items at the most, evenly from first to last."""
+def _evenly_spaced(count: int, most: int) -> list[int]:
+    """Return the indices of at most `most` of `count` items, evenly spaced from first to last."""
     if count <= most:
         return list(range(count))
-    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
+    return [round(index * (count - 1) / (most - 1)) for index in range(most)]

@@ -1,7 +1,7 @@
-"""Fully connected net that scores classes for an image; without hidden layers, logistic regression.
+"""Fully connected network that scores classes for an image; without hidden layers, logistic regression.
 
 Source: Hung-yi Lee, "Deep Learning Tutorial" (lecture), part I: 784-500-500-10 on MNIST.
-Departs from it: ReLU unless asked otherwise, and logits, so that the loss can be a stable cross-entropy.
+Departs from it: ReLU by default, and logits as output, so that the cross-entropy is numerically stable.
 Axes: B images, C channels, H rows, W columns, K classes.
 """
 
@@ -11,26 +11,26 @@ from math import prod
 from torch import Tensor, nn
 
 from dlpipe.fields import OpenFraction, Positive
-from dlpipe_vision.activations import Activation, activation_layer, pieces_of
+from dlpipe_vision.activations import Activation, activation_layer, units_per_output
 from dlpipe_vision.initial_weights import InitialWeights, initialised
 
 
 class MLP(nn.Module):
-    """Score K classes for images whose pixels are so many numbers, near or far alike.
+    """Score K classes for images, without using which pixels are neighbours.
 
-    The first weights are Glorot's with biases of zero, as in Keras: with torch's own, smaller ones
-    the published numbers of deep sigmoid and ReLU nets do not come back (a net of three sigmoid
+    The initial weights are Glorot's with zero biases, as in Keras: with torch's own, which are smaller,
+    the published scores of deep sigmoid and ReLU networks are not reproduced (a network of three sigmoid
     layers stays at chance where it should reach 85 %).
 
     Args:
         image_shape: C, H, W.
         num_classes: K.
-        hidden: units of each hidden layer; none makes it (multinomial) logistic regression.
-        activation: behind every hidden layer.
-        maxout_pieces: linear pieces of which a Maxout unit is the largest.
-        dropout: probability of zeroing a unit, behind every hidden layer.
+        hidden: units of each hidden layer; without any, it is (multinomial) logistic regression.
+        activation: after every hidden layer.
+        maxout_pieces: number of linear pieces of a Maxout unit, which returns the largest of them.
+        dropout: probability of zeroing a unit, after every hidden layer.
         input_dropout: probability of zeroing a pixel.
-        init: first weights, Glorot's uniform or He's normal with biases of zero, or torch's own.
+        init: initial weights: Glorot uniform or He normal with zero biases, or torch's own.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(input_dropout)]
-        pieces = pieces_of(activation, maxout_pieces)
+        pieces = units_per_output(activation, maxout_pieces)
         size = prod(image_shape)
         for units in hidden:
             linear = initialised(nn.Linear(size, units * pieces), init, pieces)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 
 DLPIPE_API = (1, 0)
@@ -15,36 +17,49 @@ def dlpipe_data():
         _images(
             "digits",
             "dlpipe_vision.digits:digits",
-            "handwritten digits of 8×8 pixels, which come with scikit-learn",
-            "scikit-learn",
+            "handwritten digits of 8×8 pixels (included in scikit-learn)",
+            requires=("scikit-learn",),
         ),
-        _images("idx", "dlpipe_vision.idx:idx", "your own images in IDX files, as MNIST has them"),
+        _images("idx", "dlpipe_vision.idx:idx", "your own images in IDX files, the format of MNIST"),
         _images("mnist", "dlpipe_vision.idx:mnist", "handwritten digits of 28×28 pixels (MNIST)"),
         _images(
             "image_folder",
             "dlpipe_vision.image_files:image_folder",
-            "your own images in folders of classes, an archive of them, or a table",
+            "your own images in class folders, in an archive of them, or listed in a table",
+            renamed={"test": "test_size"},
         ),
-        _images("cifar", "dlpipe_vision.cifar:cifar", "CIFAR-10 or CIFAR-100 in its binary files"),
+        _images("cifar", "dlpipe_vision.cifar:cifar", "CIFAR-10 or CIFAR-100 from binary files"),
         _images(
             "cifar10", "dlpipe_vision.cifar:cifar10", "colour photographs of 32×32 pixels in ten classes (CIFAR-10)"
         ),
     ]
 
 
-def _images(name: str, target: str, summary: str, *requires: str) -> DataSpec:
-    return DataSpec(name, target, summary, requires=("pillow", *requires), extra=EXTRA, facts=FACTS)
+def _images(
+    name: str, target: str, summary: str, *, requires: tuple[str, ...] = (), renamed: Mapping[str, str] | None = None
+) -> DataSpec:
+    return DataSpec(
+        name,
+        target,
+        summary,
+        requires=("pillow", *requires),
+        extra=EXTRA,
+        renamed={"dev": "dev_size", **(renamed or {})},
+        facts=FACTS,
+    )
 
 
 @hookimpl
 def dlpipe_models():
     return [
-        ModelSpec("mlp", "dlpipe_vision.mlp:MLP", "fully connected net; logistic regression without hidden layers"),
-        ModelSpec("cnn", "dlpipe_vision.cnn:CNN", "convolutional net, layer by layer as the file lists them"),
+        ModelSpec(
+            "mlp", "dlpipe_vision.mlp:MLP", "fully connected network; without hidden layers, logistic regression"
+        ),
+        ModelSpec("cnn", "dlpipe_vision.cnn:CNN", "convolutional network with the layers that the pipeline file lists"),
         ModelSpec(
             "backbone",
             "dlpipe_vision.backbone:Backbone",
-            "torchvision's classifiers by name (resnet18, vgg11 …)",
+            "torchvision classification networks by name (resnet18, vgg11 …)",
             requires=("torchvision",),
             extra=EXTRA,
         ),
@@ -58,21 +73,21 @@ def dlpipe_evaluators():
         EvaluatorSpec(
             "error_gallery",
             "dlpipe_vision.error_gallery:ErrorGallery",
-            "shows the images behind each cell of the confusion matrix, and the worst mistakes",
+            "shows the images of each cell of the confusion matrix, and the worst mistakes",
             requires=needs,
             extra=EXTRA,
         ),
         EvaluatorSpec(
             "robustness",
             "dlpipe_vision.robustness:Robustness",
-            "accuracy on noisy, moved and turned images",
+            "accuracy on noisy, shifted and rotated images",
             requires=needs,
             extra=EXTRA,
         ),
         EvaluatorSpec(
             "layer_pictures",
             "dlpipe_vision.layer_pictures:LayerPictures",
-            "draws filters, feature maps and where the model looks (Grad-CAM)",
+            "draws filters, feature maps and Grad-CAM",
             requires=needs,
             extra=EXTRA,
         ),

@@ -1,4 +1,4 @@
-"""What is left of a classifier's accuracy when its images are noisy, moved or turned.
+"""Accuracy of a classifier on noisy, shifted and rotated images.
 
 Axes: B images of a batch.
 """
@@ -17,28 +17,28 @@ from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.fields import Positive, PositiveFloat
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe_vision.augment import affine, noisy
-from dlpipe_vision.labelled_images import labelled
+from dlpipe_vision.labelled_images import require_labelled_images
 
-#: Makes other images (B, C, H, W) of images whose pixels run from 0 to 1.
-Change = Callable[[Tensor, torch.Generator], Tensor]
-#: Units of what is done to images, for the axes of figures.
+#: Transforms images (B, C, H, W) with pixels from 0 to 1.
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+#: Units of each transformation, for the axes of figures.
 UNITS = {"noise": "standard deviation (pixels 0 to 1)", "shift": "pixels", "rotate": "degrees"}
 
 
 class Robustness:
-    """Judge a classifier of images on changed images; the same ones each time.
+    """Evaluate an image classifier on transformed images; they are the same each time.
 
-    ``evaluate`` gives ``accuracy`` on the images as the data offers them, and ``accuracy_noise_0.25``,
-    ``accuracy_shift_2``, ``accuracy_rotate_15`` … for each change. What comes in from outside is black.
-    It takes a pass of the model for each noise, four for each shift and two for each turn; ``splits = ["test"]``
-    spares them during training. ``write`` gives ``robustness.png``.
+    ``evaluate`` returns ``accuracy`` on the unchanged images, and ``accuracy_noise_0.25``, ``accuracy_shift_2``,
+    ``accuracy_rotate_15`` … for each transformation. Pixels from outside an image are black.
+    The model runs over the split once per noise level, four times per shift and twice per angle;
+    ``splits = ["test"]`` avoids this during training. ``write`` writes ``robustness.png``.
 
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: how many classes there are.
-        noise: standard deviations of normal noise on every pixel (0 to 1); nothing is cut off at 0 or 1.
-        shift: distances in pixels; the mean over right, left, down and up.
-        rotate: angles in degrees; the mean over both directions.
+        noise: standard deviations of normal noise on every pixel (0 to 1); the result is not clipped to 0 to 1.
+        shift: distances in pixels; the score is the mean over right, left, down and up.
+        rotate: angles in degrees; the score is the mean over both directions.
     """
 
     primary = "accuracy"
@@ -54,9 +54,9 @@ class Robustness:
         rotate: Sequence[PositiveFloat] = (15, 30),
     ) -> None:
         _, height, width = image_shape
-        if too_far := [distance for distance in shift if distance >= min(height, width)]:
+        if too_large := [distance for distance in shift if distance >= min(height, width)]:
             raise InputError(
-                f"vision.robustness: shift = {too_far[0]} leaves nothing of images of {height}×{width} pixels; "
+                f"shift = {too_large[0]} moves everything out of images of {height}×{width} pixels; "
                 f"expected 1 to {min(height, width) - 1}"
             )
         self._num_classes = num_classes
@@ -64,29 +64,29 @@ class Robustness:
         self._metrics: dict[str, float] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Judge the model on unchanged and on changed images."""
-        data = labelled(examples.data, "vision.robustness")
+        """Evaluate the model on unchanged and on transformed images."""
+        data = require_labelled_images(examples.data, "vision.robustness")
 
-        def judged(passed: Any) -> Answers:
+        def answers_of(passed: Any) -> Answers:
             return collect(passed, self._num_classes)
 
-        self._metrics = {"accuracy": judged(examples.predictions(model)).accuracy}
-        for kind, level in self._changes():
+        self._metrics = {"accuracy": answers_of(examples.predictions(model)).accuracy}
+        for kind, level in self._all_levels():
             answers = [
-                judged(examples.predictions_on(model, data.changed(examples.split, change)))
-                for change in changes(kind, level)
+                answers_of(examples.predictions_on(model, data.transformed(examples.split, transform)))
+                for transform in transforms(kind, level)
             ]
             self._metrics[_name(kind, level)] = sum(one.accuracy for one in answers) / len(answers)
         return dict(self._metrics)
 
     def write(self, folder: Path) -> None:
-        """Draw accuracy against the size of each kind of change."""
-        kinds = [kind for kind, levels in self._levels.items() if levels]
-        if not kinds:
+        """Draw accuracy against the strength of each transformation."""
+        panels = [kind for kind, levels in self._levels.items() if levels]
+        if not panels:
             return
-        with drawing(folder / "robustness.png", 3.2 * len(kinds), 3.2) as figure:
-            figures = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-            for axes, kind in zip(figures, kinds, strict=True):
+        with drawing(folder / "robustness.png", 3.2 * len(panels), 3.2) as figure:
+            figures = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+            for axes, kind in zip(figures, panels, strict=True):
                 levels = sorted(set(self._levels[kind]))
                 scores = [self._metrics["accuracy"], *(self._metrics[_name(kind, level)] for level in levels)]
                 axes.axhline(scores[0], color=GREY, linestyle="--", linewidth=1)
@@ -98,26 +98,26 @@ class Robustness:
                 axes.set_xticklabels([f"{level:g}" for level in (0, *levels)])
             figures[0].set_ylabel("accuracy")
 
-    def _changes(self) -> Iterator[tuple[str, float]]:
+    def _all_levels(self) -> Iterator[tuple[str, float]]:
         return ((kind, level) for kind, levels in self._levels.items() for level in levels)
 
 
-def changes(kind: str, level: float) -> list[Change]:
-    """Return the ways to change images: one for noise, two for a turn, four for a shift."""
+def transforms(kind: str, level: float) -> list[Transform]:
+    """Return the transformations of a level: one for noise, two for an angle, four for a shift."""
     if kind == "noise":
         return [lambda images, generator: noisy(images, level, generator)]
     if kind == "shift":
-        return [_moved(0, level * right, level * down) for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1))]
-    return [_moved(angle, 0, 0) for angle in (level, -level)]
+        return [_affine_transform(0, level * right, level * down) for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    return [_affine_transform(angle, 0, 0) for angle in (level, -level)]
 
 
-def _moved(angle: float, right: float, down: float) -> Change:
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+def _affine_transform(angle: float, right: float, down: float) -> Transform:
+    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         ones = images.new_ones(len(images))
         shift = images.new_tensor([right, down]).expand(len(images), 2)
         return affine(images, ones * angle, ones, shift)
 
-    return change
+    return transform
 
 
 def _name(kind: str, level: float) -> str:
