@@ -17,7 +17,7 @@ from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.messages import nearest
-from dlpipe.protocols import Data
+from dlpipe.protocols import Data, SupportsItems
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.latent import encode_batched, linear_interpolation
 from dlpipe_generative.pixels import to_unit
@@ -118,6 +118,8 @@ def _encode_items(
         )
     if model.num_classes is not None and chosen_class is None:
         raise InputError(f"{items[0]}: the model is conditional; give the class of the images with --label")
+    if not isinstance(data, SupportsItems):
+        raise InputError(f"{items[0]}: {type(data).__name__} cannot encode items; give none")
     images = torch.stack([data.encode(item)["images"] for item in items]).to(compute.device)
     targets = None if chosen_class is None else chosen_class.expand(len(images))
     model.eval()
