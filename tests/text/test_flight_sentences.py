@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-import dlpipe_text.flight_patterns as patterns
+from dlpipe_text import flight_patterns as patterns
+from dlpipe_text import flight_words
 from dlpipe_text.flight_sentences import (
     clock_times,
     expand,
@@ -125,13 +126,13 @@ def test_a_fifth_of_the_cities_of_dev_and_test_is_unseen(train, dev, held_out):
 
 
 def test_dev_and_test_keep_their_cities_and_airlines_to_themselves():
-    for words in patterns.KINDS.values():
+    for words in flight_words.KINDS.values():
         assert not set(words.known) & set(words.dev + words.test)
         assert not set(words.dev) & set(words.test)
 
 
 def test_a_third_of_the_cities_and_airlines_is_held_out():
-    for words in (patterns.CITIES, patterns.AIRLINES):
+    for words in (flight_words.CITIES, flight_words.AIRLINES):
         new = len(words.dev + words.test)
 
         assert 0.33 <= new / (new + len(words.known)) <= 0.4
@@ -182,8 +183,8 @@ def test_every_mark_of_every_pattern_has_values():
     made = {"date", "clock", "flight_number"}
 
     for brackets, name, kind in re.findall(r"([{<])(\w+):?(\w*)[}>]", " ".join(texts)):
-        assert name in (patterns.SLOT_KINDS if brackets == "{" else {*patterns.FILLERS, *patterns.KINDS, *made})
-        assert not kind or kind in patterns.KINDS
+        assert name in (patterns.SLOT_KINDS if brackets == "{" else {*patterns.FILLERS, *flight_words.KINDS, *made})
+        assert not kind or kind in flight_words.KINDS
 
 
 def test_days_are_said_in_english():

@@ -287,7 +287,7 @@ def test_a_missing_file_with_no_near_name_is_answered_with_what_is_there(write):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is no folder; expected labelled sentences")
+    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder; expected labelled sentences")
 
 
 def test_a_path_that_no_system_has_is_refused():

@@ -126,9 +126,24 @@ def _evaluators_of_samples() -> list[EvaluatorSpec]:
             "dlpipe_generative.gan_diagnostics:GANDiagnostics",
             "discriminator scores and sample diversity, with a warning about mode collapse",
             {"alarm": "collapse_threshold"},
+            ("balance",),
         ),
     ]
 
 
-def _evaluator(name: str, target: str, summary: str, renamed: Mapping[str, str] | None = None) -> EvaluatorSpec:
-    return EvaluatorSpec(name, target, summary, requires=("pillow", "matplotlib"), extra=EXTRA, renamed=renamed or {})
+def _evaluator(
+    name: str,
+    target: str,
+    summary: str,
+    renamed: Mapping[str, str] | None = None,
+    formerly: tuple[str, ...] = (),
+) -> EvaluatorSpec:
+    return EvaluatorSpec(
+        name,
+        target,
+        summary,
+        requires=("pillow", "matplotlib"),
+        extra=EXTRA,
+        renamed=renamed or {},
+        formerly=formerly,
+    )

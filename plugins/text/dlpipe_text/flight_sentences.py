@@ -18,7 +18,8 @@ from datetime import date, timedelta
 from functools import cache
 from typing import Literal, TypeVar, get_args
 
-import dlpipe_text.flight_patterns as patterns
+from dlpipe_text import flight_patterns as patterns
+from dlpipe_text import flight_words
 
 Split = Literal["train", "dev", "test"]
 T = TypeVar("T")
@@ -205,8 +206,8 @@ class _Sentence:
         if kind == "date":
             return self.draw_date(slot)
         if kind == "flight_number":
-            return f"{_pick(self.rng, patterns.KINDS['carrier'].known)} {100 + int(self.rng.random() * 900)}"
-        words = clock_words() if kind == "clock" else patterns.KINDS[kind]
+            return f"{_pick(self.rng, flight_words.KINDS['carrier'].known)} {100 + int(self.rng.random() * 900)}"
+        words = clock_words() if kind == "clock" else flight_words.KINDS[kind]
         own = {"train": (), "dev": words.dev, "test": words.test}[self.split]
         return _pick(self.rng, own if own and self.rng.random() < UNSEEN_SHARE else words.known)
 
@@ -214,16 +215,16 @@ class _Sentence:
         """Draw a date that fits after "on"; an arrival is a day after the departure, a return 2 to 15."""
         days_later = {"arrive_date": 1, "return_date": 2 + int(self.rng.random() * 14)}.get(slot or "", 0)
         day = self.day + timedelta(days=days_later)
-        while any(day.day in days for split, days in patterns.DAYS.items() if split != self.split):
+        while any(day.day in days for split, days in flight_words.DAYS.items() if split != self.split):
             day += timedelta(days=1)
         short = self.rng.random() < SHORT_DATE_SHARE
         return _pick(self.rng, short_dates(day) if short else long_dates(day))
 
 
 @cache
-def clock_words() -> patterns.Words:
+def clock_words() -> flight_words.Words:
     """Return the times of day by the split that may name them."""
-    return patterns.Words(**{split: clock_times(minutes) for split, minutes in patterns.MINUTES.items()})
+    return flight_words.Words(**{split: clock_times(minutes) for split, minutes in flight_words.MINUTES.items()})
 
 
 def clock_times(minutes: tuple[int, ...]) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def find_splits(path: Path) -> dict[str, Path]:
     """Find the files of "train", "dev" and "test" in a folder; only train must exist.
 
     First choice are ``train.<ext>`` and sub-folders ``train`` of parallel files, second
-    ``<prefix>.train.<ext>``; likewise test, and dev, valid or validation.  All splits
+    ``<prefix>.train.<ext>``; the same for test, and dev, valid or validation.  All splits
     have the prefix of train, so that those of two data sets never mix.  A path that
     read_sentences reads by itself is "train".
     """
@@ -295,7 +295,7 @@ def is_parallel(folder: Path) -> bool:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file (a pipe would block), empty, or too large."""
+    """Refuse what is not a regular file (a pipe would block), is empty, or too large."""
     info = path.stat()
     if not S_ISREG(info.st_mode):
         raise DataError(f"{path}: neither a file nor a folder; expected labelled sentences. Copy them into a file")
@@ -335,7 +335,7 @@ def listing(folder: Path) -> str:
 def missing(path: Path) -> str:
     """Say that a path does not exist, and what is nearest to it."""
     if not path.parent.is_dir():
-        return f"{path}: {path.parent} is no folder; expected labelled sentences. Correct the path"
+        return f"{path}: {path.parent} is not a folder; expected labelled sentences. Correct the path"
     near = difflib.get_close_matches(path.name, [entry.name for entry in entries_of(path.parent)])
     if near:
         return f"{path}: no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"

@@ -148,7 +148,9 @@ def test_what_is_too_large_is_stopped_and_thrown_away(pinned, tmp_path):
 
 
 def test_a_transfer_that_breaks_off_is_gone_on_with(pinned, server, tmp_path):
-    with pytest.raises(DataError, match="the connection ended after 700 of 2,816 bytes; retry to continue the download"):
+    with pytest.raises(
+        DataError, match="the connection ended after 700 of 2,816 bytes; retry to continue the download"
+    ):
         fetch(pinned("broken"), cache=tmp_path)
     assert files(tmp_path) == ["broken.bin.part"]
     part = next(tmp_path.rglob("*.part"))

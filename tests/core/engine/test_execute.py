@@ -560,9 +560,7 @@ with RunFolder(Path({str(folder.path)!r})).lock():
         assert owner.stdout is not None
         assert owner.stdout.readline() == "locked\n"
 
-        with pytest.raises(
-            RunFolderError, match=rf"is in use by process {owner.pid} on .+; wait for it to end"
-        ):
+        with pytest.raises(RunFolderError, match=rf"is in use by process {owner.pid} on .+; wait for it to end"):
             resume(folder, load_plugins(), allow_local_plugins=True)
 
         owner.kill()
