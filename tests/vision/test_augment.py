@@ -1,4 +1,4 @@
-"""Random changes to images: each does what it says, by its own draw, and nothing else."""
+"""Random augmentation: each option has its documented effect, independently per image, and no other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_whole_pixels_move_to_the_right_and_down():
     assert result[:, :, :, :2].abs().max() < 1e-5
 
 
-def test_a_shift_is_not_turned_with_the_image():
+def test_a_shift_is_not_rotated_with_the_image():
     images = pictures(1, 1, 7, 7)
 
     result = moved(images, 90.0, shift=(2.0, 0.0))
@@ -60,7 +60,7 @@ def test_a_factor_above_one_enlarges():
     assert float(smaller.sum()) == pytest.approx(1.0, abs=0.1)
 
 
-def test_images_that_are_not_square_turn_about_their_middle_without_being_stretched():
+def test_images_that_are_not_square_rotate_about_their_centre_without_distortion():
     images = pictures(2, 1, 5, 9)
 
     turned = moved(images, 90.0)
@@ -70,7 +70,7 @@ def test_images_that_are_not_square_turn_about_their_middle_without_being_stretc
     assert_close(moved(turned, -90.0)[..., 2:7], images[..., 2:7], atol=1e-5, rtol=0)
 
 
-def test_a_shift_of_a_turned_image_that_is_not_square_is_in_pixels():
+def test_a_shift_of_a_rotated_image_that_is_not_square_is_in_pixels():
     images = pictures(1, 1, 5, 9)
 
     result = moved(images, 90.0, shift=(1.0, 1.0))
@@ -78,7 +78,7 @@ def test_a_shift_of_a_turned_image_that_is_not_square_is_in_pixels():
     assert_close(result[..., 1:, 3:8], images[..., 2:7].rot90(1, (2, 3))[..., :-1, :], atol=1e-5, rtol=0)
 
 
-def test_a_turned_image_is_enlarged_as_one_that_is_not_turned():
+def test_a_rotated_image_is_enlarged_like_an_upright_one():
     images = pictures(1, 2, 8, 8)
 
     result = moved(images, 90.0, factor=1.6)
@@ -87,7 +87,7 @@ def test_a_turned_image_is_enlarged_as_one_that_is_not_turned():
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def random_amounts(monkeypatch):
     """Return the angles (B,), factors (B,) and shifts (B, 2) that images are moved by."""
     seen = []
 
@@ -97,15 +97,15 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(augment, "affine", remember)
 
-    def drawn(how):
+    def random_amounts(how):
         augmented(pictures(500, 1, 2, 3), how, generator())
         return seen.pop()
 
-    return drawn
+    return random_amounts
 
 
-def test_amounts_are_drawn_between_their_limits(drawn):
-    angle, factor, shift = drawn({"rotate": 20.0, "scale": 0.3, "shift": 2})
+def test_amounts_are_sampled_between_their_limits(random_amounts):
+    angle, factor, shift = random_amounts({"rotate": 20.0, "scale": 0.3, "shift": 2})
 
     for amounts, low, high in ((angle, -20, 20), (factor, 0.7, 1.3), (shift[:, 0], -2, 2), (shift[:, 1], -2, 2)):
         tenth = (high - low) / 10
@@ -116,8 +116,8 @@ def test_amounts_are_drawn_between_their_limits(drawn):
 
 
 @pytest.mark.parametrize("how", [{"rotate": 20.0}, {"scale": 0.3}, {"shift": 2}], ids=lambda how: next(iter(how)))
-def test_an_amount_that_is_not_asked_for_changes_nothing(drawn, how):
-    angle, factor, shift = drawn(how)
+def test_an_amount_that_is_not_set_changes_nothing(random_amounts, how):
+    angle, factor, shift = random_amounts(how)
 
     assert ("rotate" in how) == bool(angle.any())
     assert ("scale" in how) == bool((factor != 1).any())
@@ -144,7 +144,7 @@ def test_a_crop_is_a_piece_of_the_image_with_a_black_border():
     pieces = padded.unfold(2, 4, 1).unfold(3, 5, 1)  # (B, C, 5, 5, 4, 5)
     same = (pieces == result[:, :, None, None]).all(-1).all(-1).all(1)
     assert same.flatten(1).any(1).all()
-    assert same.any(0).all()  # every place is chosen once
+    assert same.any(0).all()  # every position is chosen once
 
 
 def test_erased_rectangles_are_as_in_the_paper():
@@ -162,8 +162,8 @@ def test_erased_rectangles_are_as_in_the_paper():
     assert areas.min() < 400 < 3000 < areas.max()
     for lines, extent in ((erased.any(2)[hit], tall), (erased.any(1)[hit], wide)):
         assert lines.any(0).all()  # every row and column, the outermost too
-        places = lines.int().argmax(1)[extent < 30] / (100 - extent[extent < 30])
-        assert places.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.1)
+        positions = lines.int().argmax(1)[extent < 30] / (100 - extent[extent < 30])
+        assert positions.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.1)
     ratio = tall / wide
     assert ((tall - 1) / (wide + 1)).max() < 3.3
     assert ((tall + 1) / (wide - 1)).min() > 1 / 3.3
@@ -171,7 +171,7 @@ def test_erased_rectangles_are_as_in_the_paper():
     assert ratio.max() > 2.5
 
 
-def test_noise_has_the_deviation_asked_for_and_is_not_cut_off():
+def test_noise_has_the_given_deviation_and_is_not_clipped():
     noise = noisy(torch.zeros(4, 3, 60, 50), 0.25, generator())
 
     assert float(noise.mean()) == pytest.approx(0.0, abs=0.01)
@@ -179,7 +179,7 @@ def test_noise_has_the_deviation_asked_for_and_is_not_cut_off():
 
 
 @pytest.mark.parametrize("how", EACH, ids=lambda how: next(iter(how)))
-def test_every_key_alone_changes_images_each_by_its_own_draw_and_the_same_for_one_seed(how):
+def test_every_option_changes_each_image_independently_and_reproducibly(how):
     images = pictures(1, 2, 9, 7).expand(12, -1, -1, -1)
 
     first, again, other = (augmented(images, how, generator(seed)) for seed in (3, 3, 4))
@@ -191,13 +191,13 @@ def test_every_key_alone_changes_images_each_by_its_own_draw_and_the_same_for_on
 
 
 @pytest.mark.parametrize("how", [{}, {"flip": False}, {"erase": 0.0}])
-def test_what_is_not_asked_for_is_not_done(how):
+def test_options_that_are_off_change_nothing(how):
     images = pictures(3, 2, 5, 7)
 
     assert augmented(images, how, generator()).equal(images)
 
 
-def test_changes_come_in_the_order_of_the_documentation():
+def test_options_are_applied_in_the_documented_order():
     images, together, apart = pictures(6, 2, 9, 7), generator(), generator()
     how = {"noise": 0.1, "erase": 0.7, "crop": 2, "flip": True, "shift": 2}
 

@@ -25,7 +25,7 @@ def images(*shape):
 
 
 def saved(folder, net, **changes):
-    """Save the weights of a net, some of them changed or (None) left out, and return the file."""
+    """Save the weights of a network, some of them changed or (None) left out, and return the file."""
     state = {**net.state_dict(), **changes}
     torch.save({key: value for key, value in state.items() if value is not None}, folder / "weights.pth")
     return folder / "weights.pth"

@@ -30,11 +30,11 @@ def test_every_image_gets_one_logit_per_class(activation):
 
 
 @pytest.mark.parametrize("size", [8, 28])
-def test_the_defaults_take_small_digits_and_large_ones(size):
+def test_the_defaults_accept_small_and_large_digits(size):
     assert CNN((1, size, size), 10)(torch.zeros(2, 1, size, size)).shape == (2, 10)
 
 
-def test_the_default_is_the_net_of_the_keras_example():
+def test_the_default_is_the_network_of_the_keras_example():
     model = CNN((1, 28, 28), 10)
 
     assert sum(parameter.numel() for parameter in model.parameters()) == 1_199_882
@@ -57,7 +57,7 @@ def test_without_layers_it_is_logistic_regression():
         ([{"dense": 9}, {"dropout": 0.5}, {"dense": 4}], ["9", "9", "4"]),
     ],
 )
-def test_the_layout_tells_what_comes_out_of_every_layer(layers, shapes):
+def test_the_layout_gives_the_output_shape_of_every_layer(layers, shapes):
     model = tiny_cnn(*layers)
     images, _ = tiny_batch()
 
@@ -65,7 +65,7 @@ def test_the_layout_tells_what_comes_out_of_every_layer(layers, shapes):
     assert model(images).shape == (8, 3)
 
 
-def test_a_picture_that_moves_leaves_what_is_pooled_over_all_places_as_it_was():
+def test_global_pooling_is_invariant_to_shifts():
     model = tiny_cnn({"conv": 5}, {"global_pool": "max"})
     picture = torch.zeros(1, 2, 6, 7)
     picture[..., 1:3, 1:4] = torch.rand(2, 2, 3)
@@ -75,14 +75,14 @@ def test_a_picture_that_moves_leaves_what_is_pooled_over_all_places_as_it_was():
     assert_close(model(moved), model(picture))
 
 
-def test_an_image_is_scored_alike_in_every_batch():
+def test_the_score_of_an_image_does_not_depend_on_its_batch():
     model = tiny_cnn(*LAYERS, {"dropout": 0.5}).eval()
     images, _ = tiny_batch()
 
     assert_close(model(images)[3:5], model(images[3:5]))
 
 
-def test_it_is_the_net_of_the_formula():
+def test_it_computes_the_formula():
     model = tiny_cnn({"conv": 5, "kernel": 2, "stride": 2, "padding": 1}, {"average_pool": 2}, activation="tanh")
     images, _ = tiny_batch()
     conv, *_, classify = model.layers
@@ -99,9 +99,9 @@ def test_it_is_the_net_of_the_formula():
     assert_close(model(images), pooled.flatten(1) @ classify.weight.T + classify.bias)
 
 
-@pytest.mark.parametrize(("kind", "reduce"), [("average", torch.mean), ("max", torch.amax)])
-def test_global_pooling_keeps_one_number_of_every_channel(kind, reduce):
-    model = tiny_cnn({"global_pool": kind})
+@pytest.mark.parametrize(("reduction", "reduce"), [("average", torch.mean), ("max", torch.amax)])
+def test_global_pooling_returns_one_number_per_channel(reduction, reduce):
+    model = tiny_cnn({"global_pool": reduction})
     images, _ = tiny_batch()
 
     assert_close(model(images), model.layers[-1](reduce(images, dim=(2, 3))))
@@ -110,10 +110,10 @@ def test_global_pooling_keeps_one_number_of_every_channel(kind, reduce):
 def test_a_norm_comes_before_the_activation_and_replaces_the_bias():
     model = tiny_cnn({"conv": 5, "norm": True}, {"dense": 8, "norm": True})
 
-    kinds = [type(layer) for layer in model.layers]
+    types = [type(layer) for layer in model.layers]
 
-    assert kinds[:3] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
-    assert kinds[3:] == [nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert types[:3] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    assert types[3:] == [nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
     assert model.layers[0].bias is None
     assert model.layers[4].bias is None
 
@@ -128,7 +128,7 @@ def test_a_maxout_channel_is_the_largest_of_its_own_pieces():
     assert_close(model(images), classify(pieces.max(2).values.mean((2, 3))))
 
 
-def test_first_weights_of_a_convolution_count_every_place_of_the_filter():
+def test_fan_in_and_fan_out_of_a_convolution_include_the_kernel_size():
     torch.manual_seed(0)
     conv = CNN((40, 6, 6), 3, layers=[{"conv": 60}], activation="maxout").layers[0]
     bound = (6 / (9 * 40 + 9 * 60)) ** 0.5
@@ -137,11 +137,11 @@ def test_first_weights_of_a_convolution_count_every_place_of_the_filter():
     assert not conv.bias.any()
 
 
-def test_the_classifier_starts_with_biases_of_zero():
+def test_the_classifier_is_initialised_with_zero_biases():
     assert not tiny_cnn().layers[-1].bias.any()
 
 
-def test_dropout_zeroes_the_share_that_was_asked_for():
+def test_dropout_has_the_given_probability():
     model = tiny_cnn({"dropout": 0.25}, {"dense": 4}, {"dropout": 0.125})
 
     assert [layer.p for layer in model.layers if isinstance(layer, nn.Dropout)] == [0.25, 0.125]
@@ -149,7 +149,7 @@ def test_dropout_zeroes_the_share_that_was_asked_for():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_convolutions_hand_on_channels_that_lie_side_by_side(channels, dtype):
+def test_convolutions_return_channels_last_tensors(channels, dtype):
     model, seen = CNN((channels, 6, 7), 3, layers=[{"conv": 5}, {"conv": 4}]), []
     model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append((*inputs, output)))
 
@@ -160,7 +160,7 @@ def test_convolutions_hand_on_channels_that_lie_side_by_side(channels, dtype):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "maxout"])
-def test_one_batch_is_learned_by_heart(activation):
+def test_one_batch_is_memorised(activation):
     model = tiny_cnn(activation=activation)
     images, targets = tiny_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

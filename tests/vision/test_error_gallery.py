@@ -17,7 +17,7 @@ LABELS = ["sad", "<i>", "glad"]
 
 
 class Page(HTMLParser):
-    """What a page holds: links, sections, images, and its text."""
+    """The links, sections, images and text of a page."""
 
     def __init__(self, text):
         super().__init__()

@@ -30,7 +30,7 @@ def check(make, train=False):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
 @pytest.mark.parametrize("hidden", [(), (4, 3)])
-def test_gradients_of_fully_connected_nets_are_right(activation, hidden):
+def test_gradients_of_fully_connected_networks_are_correct(activation, hidden):
     assert check(lambda: MLP((2, 4, 5), 3, hidden=hidden, activation=activation))
 
 
@@ -47,17 +47,17 @@ def test_gradients_of_fully_connected_nets_are_right(activation, hidden):
     ],
     ids=lambda layers: "-".join(next(iter(layer)) for layer in layers),
 )
-def test_gradients_of_every_kind_of_layer_are_right(layers, activation):
+def test_gradients_of_every_layer_type_are_correct(layers, activation):
     assert check(lambda: CNN((2, 4, 5), 3, layers=layers, activation=activation))
 
 
-@pytest.mark.parametrize("kind", ["conv", "dense"])
-def test_gradients_through_the_norm_of_a_batch_are_right(kind):
-    assert check(lambda: CNN((2, 4, 5), 3, layers=[{kind: 2, "norm": True}], activation="tanh"), train=True)
+@pytest.mark.parametrize("layer_type", ["conv", "dense"])
+def test_gradients_through_batch_normalisation_are_correct(layer_type):
+    assert check(lambda: CNN((2, 4, 5), 3, layers=[{layer_type: 2, "norm": True}], activation="tanh"), train=True)
 
 
 def backpropagate(weights, biases, images, targets):
-    """Return the gradients of the mean cross-entropy of a net of sigmoid layers: one pair per layer."""
+    """Return the gradients of the mean cross-entropy of a network of sigmoid layers: one pair per layer."""
     activations = [images]
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         activations.append(1 / (1 + np.exp(-(activations[-1] @ weight.T + bias))))
@@ -71,7 +71,7 @@ def backpropagate(weights, biases, images, targets):
     return gradients[::-1]
 
 
-def test_backpropagation_written_out_gives_the_gradients_of_autograd():
+def test_hand_written_backpropagation_gives_the_gradients_of_autograd():
     torch.manual_seed(0)
     model = MLP((2, 4, 5), 3, hidden=(7, 6), activation="sigmoid").double()
     layers = [layer for layer in model.layers if isinstance(layer, nn.Linear)]

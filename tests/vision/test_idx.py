@@ -17,8 +17,8 @@ from dlpipe_vision.idx import idx, mnist, read_idx
 PIXELS = bytes(range(2 * 3 * 4))
 
 
-def packed(content, *shape, kind=8):
-    return bytes([0, 0, kind, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + content
+def packed(content, *shape, type_code=8):
+    return bytes([0, 0, type_code, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + content
 
 
 IMAGES, TARGETS = packed(PIXELS, 2, 3, 4), packed(b"\x01\x00", 2)
@@ -65,7 +65,7 @@ def test_names_with_a_dot_are_found_and_classes_are_numbers_by_default(tmp_path)
     ("content", "message"),
     [
         (b"", "begins with nothing; expected 00000803, an IDX file of bytes with 3 axes"),
-        (packed(PIXELS, 2, 3, 4, kind=9), "begins with 00000903; expected 00000803"),
+        (packed(PIXELS, 2, 3, 4, type_code=9), "begins with 00000903; expected 00000803"),
         (TARGETS, "begins with 00000801; expected 00000803"),
         (IMAGES[:9], "its header gives the lengths [2, 0]; expected 3 lengths, all above 0"),
         (packed(b"", 0, 3, 4), "its header gives the lengths [0, 3, 4]; expected 3 lengths, all above 0"),

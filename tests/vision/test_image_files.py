@@ -212,8 +212,13 @@ def test_16_bit_and_transparent_images_become_plain_ones(tmp_path):
 
 
 def bomb(width, height):
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    def chunk(member_type, content):
+        return (
+            struct.pack(">I", len(content))
+            + member_type
+            + content
+            + struct.pack(">I", zlib.crc32(member_type + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
@@ -289,10 +294,10 @@ def test_archive_members_with_paths_outside_are_refused(tmp_path, name):
         refused(path, f"member {name!r} would be outside the archive; repack it")
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
+@pytest.mark.parametrize("member_type", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_an_archive_are_refused(tmp_path, member_type):
     member = tarfile.TarInfo("train/cat/link.png")
-    member.type, member.linkname = kind, "/etc/passwd"
+    member.type, member.linkname = member_type, "/etc/passwd"
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.addfile(member)
     link = zipfile.ZipInfo("train/cat/link.png")

@@ -13,7 +13,7 @@ SHAPE, LABELS = (1, 5, 7), ["sad", "neutral", "glad"]
 
 
 class Layers(nn.Sequential):
-    """Layers one behind the other, for images."""
+    """Layers in sequence, applied to images."""
 
     def forward(self, images):
         return super().forward(images)
@@ -24,7 +24,7 @@ def convolutional(*between: nn.Module) -> Layers:
     return Layers(nn.Conv2d(1, 2, 3, padding=1), *between, nn.Flatten(), nn.Linear(70, 3))
 
 
-def looked(model, examples, **options):
+def evaluated(model, examples, **options):
     pictures = LayerPictures(SHAPE, LABELS, **options)
     assert pictures.evaluate(model, examples) == {}
     return pictures
@@ -33,14 +33,14 @@ def looked(model, examples, **options):
 def test_grad_cam_of_a_linear_model_follows_the_paper(faces, faces_examples):
     model = convolutional()
 
-    seen = looked(model, faces_examples)._activations
+    activations = evaluated(model, faces_examples)._activations
 
-    images = seen.pictures / 255
+    images = activations.pictures / 255
     maps = model[0](images)
-    weights = model[2].weight.view(3, 2, 5, 7)[seen.answers.predicted].mean((2, 3))
-    wanted = (weights[:, :, None, None] * maps).sum(1).clamp_min(0)
-    assert seen.layer == "0"
-    assert_close(seen.cams, wanted.detach())
+    weights = model[2].weight.view(3, 2, 5, 7)[activations.answers.predicted].mean((2, 3))
+    expected = (weights[:, :, None, None] * maps).sum(1).clamp_min(0)
+    assert activations.layer == "0"
+    assert_close(activations.cams, expected.detach())
 
 
 def test_weights_are_means_of_gradients_and_negative_evidence_is_left_out():
@@ -53,14 +53,14 @@ def test_weights_are_means_of_gradients_and_negative_evidence_is_left_out():
 def test_the_activation_after_the_last_convolution_is_used(faces_examples):
     model = convolutional(nn.BatchNorm2d(2), nn.ReLU(inplace=True))
 
-    seen = looked(model, faces_examples)._activations
+    activations = evaluated(model, faces_examples)._activations
 
-    assert seen.layer == "2"
-    assert_close(seen.maps["0"], model[0](seen.pictures / 255).detach())
+    assert activations.layer == "2"
+    assert_close(activations.maps["0"], model[0](activations.pictures / 255).detach())
 
 
 def test_a_layer_can_be_chosen(faces_examples):
-    assert looked(convolutional(nn.ReLU()), faces_examples, layer="0")._activations.layer == "0"
+    assert evaluated(convolutional(nn.ReLU()), faces_examples, layer="0")._activations.layer == "0"
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -69,7 +69,7 @@ def test_the_model_is_left_as_it_was(faces_examples, frozen):
     model[1].eval()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
 
-    looked(model, faces_examples)
+    evaluated(model, faces_examples)
 
     assert [part.training for part in model.modules()] == [True, True, False, True, True]
     assert all(weight.grad is None for weight in model.parameters())
@@ -78,14 +78,14 @@ def test_the_model_is_left_as_it_was(faces_examples, frozen):
 
 
 def test_three_figures_are_drawn_of_a_convolutional_model(tmp_path, faces_examples):
-    looked(convolutional(nn.ReLU()), faces_examples).write(tmp_path)
+    evaluated(convolutional(nn.ReLU()), faces_examples).write(tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feature_maps.png", "filters.png", "grad_cam.png"]
     assert all(Image.open(path).format == "PNG" for path in tmp_path.iterdir())
 
 
 def test_a_model_without_convolutions_has_only_filters(tmp_path, faces_examples):
-    looked(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
+    evaluated(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["filters.png"]
 
@@ -106,16 +106,16 @@ def test_an_unknown_layer_is_refused_with_the_nearest(faces_examples):
         InputError,
         match=r'layer = "fetures": Sequential has no such layer; its convolutions are features. Did you mean "features"',
     ):
-        looked(model, faces_examples, layer="fetures")
+        evaluated(model, faces_examples, layer="fetures")
 
 
 def test_a_layer_without_maps_is_refused(faces_examples):
     with pytest.raises(InputError, match=r'layer = "2" returns outputs of shape \(\d, 3\); expected feature maps'):
-        looked(convolutional(), faces_examples, layer="2")
+        evaluated(convolutional(), faces_examples, layer="2")
 
 
 def test_other_data_than_images_is_refused(other_examples):
     with pytest.raises(
         InputError, match=r"vision.layer_pictures needs labelled images, such as vision.digits; the data is object"
     ):
-        looked(convolutional(), other_examples)
+        evaluated(convolutional(), other_examples)

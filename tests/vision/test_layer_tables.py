@@ -11,7 +11,7 @@ from dlpipe_vision.layer_tables import layout, parse_layers
 SHAPE = (2, 6, 7)
 
 
-def test_the_layout_shows_the_layers_as_they_were_given():
+def test_the_layout_shows_the_layers_as_in_the_file():
     layers = parse_layers([{"conv": 5, "norm": True}, {"global_pool": "max"}], SHAPE)
 
     assert layout(layers, SHAPE, 3).splitlines() == [

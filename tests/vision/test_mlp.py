@@ -33,24 +33,24 @@ def test_every_image_gets_one_logit_per_class(activation):
     assert tiny_mlp(activation=activation)(images).shape == (8, 4)
 
 
-def test_the_defaults_take_digits_of_8_by_8_pixels():
+def test_the_defaults_accept_digits_of_8_by_8_pixels():
     assert MLP((1, 8, 8), 10)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
-def test_layers_are_as_wide_as_asked_for():
+def test_layers_have_the_given_widths():
     sizes = [tuple(layer.weight.shape) for layer in linears(tiny_mlp(activation="maxout", maxout_pieces=3))]
 
     assert sizes == [(21, 30), (18, 7), (4, 6)]
 
 
-def test_an_image_is_scored_alike_in_every_batch():
+def test_the_score_of_an_image_does_not_depend_on_its_batch():
     model = tiny_mlp(dropout=0.5, input_dropout=0.2).eval()
     images, _ = tiny_batch()
 
     assert_close(model(images)[3:5], model(images[3:5]))
 
 
-def test_pixels_in_another_order_make_no_difference_to_weights_in_that_order():
+def test_permuting_pixels_and_weights_alike_leaves_the_scores_unchanged():
     model, shuffled = tiny_mlp(), tiny_mlp()
     images, _ = tiny_batch()
     order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
@@ -61,7 +61,7 @@ def test_pixels_in_another_order_make_no_difference_to_weights_in_that_order():
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
-def test_it_is_the_net_of_the_formula(activation):
+def test_it_computes_the_formula(activation):
     model = tiny_mlp(activation=activation)
     images, _ = tiny_batch()
     act = {"sigmoid": lambda z: 1 / (1 + (-z).exp()), "tanh": torch.tanh, "relu": lambda z: z.clamp(min=0)}[activation]
@@ -95,7 +95,7 @@ def test_a_maxout_unit_is_the_largest_of_its_own_pieces():
     assert_close(model(images), pieces.max(0).values @ last.weight.T + last.bias)
 
 
-def test_maxout_of_a_piece_and_nothing_is_relu_exactly():
+def test_maxout_of_a_piece_and_zero_is_exactly_relu():
     random = torch.Generator().manual_seed(0)
     scores = torch.randn(5, 7, generator=random)
 
@@ -104,7 +104,7 @@ def test_maxout_of_a_piece_and_nothing_is_relu_exactly():
     assert Maxout(2)(pieces).equal(scores.relu())
 
 
-def test_a_maxout_net_with_pieces_w_and_nothing_is_the_relu_net():
+def test_a_maxout_network_with_pieces_w_and_zero_is_the_relu_network():
     relu, maxout = tiny_mlp(activation="relu"), tiny_mlp(activation="maxout", maxout_pieces=2)
     images, _ = tiny_batch()
     *hidden, last = zip(linears(relu), linears(maxout), strict=True)
@@ -117,7 +117,7 @@ def test_a_maxout_net_with_pieces_w_and_nothing_is_the_relu_net():
     assert_close(maxout(images), relu(images))
 
 
-def test_dropout_stands_behind_the_pixels_and_every_hidden_layer_and_not_behind_the_logits():
+def test_dropout_follows_the_pixels_and_every_hidden_layer_but_not_the_logits():
     model = tiny_mlp(input_dropout=0.2, dropout=0.5)
 
     rates = [layer.p for layer in model.layers if isinstance(layer, nn.Dropout)]
@@ -132,7 +132,7 @@ def wide_mlp(**options):
     return linears(MLP((1, 20, 30), 100, hidden=(400,), **options))[0]
 
 
-def test_first_weights_are_glorots_with_biases_of_zero():
+def test_initial_weights_are_glorots_with_zero_biases():
     layer = wide_mlp()
     bound = (6 / (600 + 400)) ** 0.5
 
@@ -141,21 +141,21 @@ def test_first_weights_are_glorots_with_biases_of_zero():
     assert not layer.bias.any()
 
 
-def test_the_classifier_starts_with_glorots_weights_too():
+def test_the_classifier_has_glorots_initial_weights_too():
     last = linears(tiny_mlp(hidden=()))[-1]
 
     assert not last.bias.any()
     assert last.weight.abs().max() > 30**-0.5  # torch's own bound
 
 
-def test_every_piece_of_a_maxout_unit_starts_as_the_layer_it_would_be_alone():
+def test_every_piece_of_a_maxout_unit_is_initialised_like_a_layer_of_its_own():
     layer = wide_mlp(activation="maxout", maxout_pieces=3)
     bound = (6 / (600 + 400)) ** 0.5
 
     assert 0.999 * bound < layer.weight.abs().max() <= bound
 
 
-def test_first_weights_can_be_hes():
+def test_initial_weights_can_be_hes():
     layer = wide_mlp(init="he_normal")
 
     assert_close(layer.weight.std(), torch.tensor((2 / 600) ** 0.5), rtol=0.01, atol=0)
@@ -163,7 +163,7 @@ def test_first_weights_can_be_hes():
     assert not layer.bias.any()
 
 
-def test_first_weights_can_be_torchs_own():
+def test_initial_weights_can_be_torchs_own():
     layer = wide_mlp(init="torch")
     torch.manual_seed(0)
 
@@ -172,7 +172,7 @@ def test_first_weights_can_be_torchs_own():
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "maxout"])
-def test_one_batch_is_learned_by_heart(activation):
+def test_one_batch_is_memorised(activation):
     model = tiny_mlp(activation=activation)
     images, targets = tiny_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

@@ -167,8 +167,8 @@ def test_a_larger_picture_of_the_same_aspect_ratio_gets_no_border(read):
     assert read(Image.new("L", (12, 8), 70))[1] == ["resized from 12×8 to 6×4"]
 
 
-def chunk(kind, content):
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+def chunk(chunk_type, content):
+    return struct.pack(">I", len(content)) + chunk_type + content + struct.pack(">I", zlib.crc32(chunk_type + content))
 
 
 BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""What the lectures compute by hand, computed by the nets and optimizers that pipelines use."""
+"""Worked examples of the lectures, reproduced with the networks and optimizers that pipelines use."""
 
 import itertools
 import math
@@ -38,7 +38,7 @@ MAPS = [
 @pytest.mark.parametrize(
     ("inputs", "outputs"), [([1.0, -1.0], [0.6177, 0.8291]), ([0.0, 0.0], [0.5118, 0.8544])], ids=["1,-1", "0,0"]
 )
-def test_the_net_of_three_sigmoid_layers_gives_the_numbers_of_the_slide(inputs, outputs):
+def test_the_network_of_three_sigmoid_layers_gives_the_numbers_of_the_slide(inputs, outputs):
     model = MLP((1, 1, 2), 2, hidden=(2, 2), activation="sigmoid")
     weights = [[[1.0, -2], [-1, 1]], [[2.0, -1], [-2, -1]], [[3.0, -1], [-1, 4]]]
     biases = [[1.0, 0], [0.0, 0], [-2.0, 2]]
@@ -60,7 +60,7 @@ def test_softmax_of_3_1_and_minus_3():
 
 
 def filters_of_the_slide(num_classes, *layers, channels=1, **options):
-    """Return a net that is linear (Maxout units of one piece) and has the slide's filters."""
+    """Return a network that is linear (Maxout units of one piece) and has the slide's filters."""
     conv = {"conv": 2, "padding": 0, **options}
     model = CNN((channels, 6, 6), num_classes, layers=[conv, *layers], activation="maxout", maxout_pieces=1)
     model.layers[0].weight.data = FILTERS[:, None].repeat(1, channels, 1, 1)
@@ -86,7 +86,7 @@ def test_max_pooling_and_flattening_leave_eight_numbers():
     assert eight.tolist() == [[3, 0, 3, 1, -1, 1, 0, 3]]
 
 
-def test_filters_of_a_colour_image_are_cubes_whose_layers_add_up():
+def test_filters_of_a_colour_image_sum_over_the_channels():
     colours = torch.stack([IMAGE, IMAGE.T, IMAGE.flip(1)])
     grey = filters_of_the_slide(32)
 
@@ -118,17 +118,17 @@ def test_nine_shared_weights_do_what_a_dense_layer_does_with_576():
 
 
 def linear_net(dropout):
-    """Return a net without non-linearity: ten pixels, dropped out, and a hidden layer of four."""
+    """Return a network without non-linearity: ten pixels, dropped out, and a hidden layer of four."""
     torch.manual_seed(0)
     model = MLP((1, 2, 5), 3, hidden=(4,), activation="maxout", maxout_pieces=1, input_dropout=dropout)
     return model.double()
 
 
-def test_weights_times_one_minus_p_at_test_time_are_what_dropout_that_scales_in_training_does():
+def test_scaling_weights_at_test_time_is_equivalent_to_scaling_in_training():
     images = torch.rand(6, 1, 2, 5, dtype=torch.double, generator=torch.Generator().manual_seed(1))
     model, slide = linear_net(0.3), linear_net(0.3)
     mask = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 1], dtype=torch.double)
-    # The slide's net drops and does not scale: what it learns is 1 / (1 - p) of what ours learns.
+    # The slide's network drops without scaling: its weights are 1 / (1 - p) times ours.
     slide.layers[2].weight.data /= 1 - 0.3
     dropped = (images.flatten(1) * mask).view_as(images)
 
@@ -139,7 +139,7 @@ def test_weights_times_one_minus_p_at_test_time_are_what_dropout_that_scales_in_
     assert_close(slide(images), model(images))
 
 
-def test_dropout_in_training_scales_what_is_left():
+def test_dropout_in_training_scales_the_remaining_values():
     model = MLP((1, 2, 5), 10, hidden=(), input_dropout=0.3)
     model.layers[-1].weight.data = torch.eye(10)
     torch.manual_seed(0)
@@ -149,7 +149,7 @@ def test_dropout_in_training_scales_what_is_left():
     assert_close(kept, torch.tensor([0, 1 / 0.7]))
 
 
-def test_the_mean_over_all_masks_of_a_linear_net_is_the_net_with_scaled_weights():
+def test_the_mean_over_all_masks_of_a_linear_network_is_the_network_with_scaled_weights():
     model, p = linear_net(0.3).eval(), 0.3
     images = torch.rand(1, 2, 5, dtype=torch.double, generator=torch.Generator().manual_seed(1))
     masks = torch.tensor(list(itertools.product([0.0, 1.0], repeat=10)), dtype=torch.double)  # (1024, 10)

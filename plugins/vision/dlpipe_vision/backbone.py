@@ -153,10 +153,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _load_weights(net: nn.Module, state: dict[str, Tensor], reinitialised: set[str], what: str, name: str) -> None:
-    """Load weights; those in `fresh` may be missing or of another size, then they start from random ones.
+    """Load weights; those in `reinitialised` may be missing or of another shape and then stay random.
 
     Raises:
-        ValueError: beginning with `what` and naming what does not fit.
+        ValueError: weights are missing, unexpected or of another shape; the message starts with `what`.
     """
     expected = net.state_dict()
     skipped = sorted(key for key in reinitialised if key not in state or state[key].shape != expected[key].shape)

@@ -71,42 +71,42 @@ class Robustness:
             return collect(passed, self._num_classes)
 
         self._metrics = {"accuracy": answers_of(examples.predictions(model)).accuracy}
-        for kind, level in self._all_levels():
+        for name, level in self._all_levels():
             answers = [
                 answers_of(examples.predictions_on(model, data.transformed(examples.split, transform)))
-                for transform in transforms(kind, level)
+                for transform in transforms(name, level)
             ]
-            self._metrics[_name(kind, level)] = sum(one.accuracy for one in answers) / len(answers)
+            self._metrics[_metric_name(name, level)] = sum(one.accuracy for one in answers) / len(answers)
         return dict(self._metrics)
 
     def write(self, folder: Path) -> None:
         """Draw accuracy against the strength of each transformation."""
-        panels = [kind for kind, levels in self._levels.items() if levels]
+        panels = [name for name, levels in self._levels.items() if levels]
         if not panels:
             return
         with drawing(folder / "robustness.png", 3.2 * len(panels), 3.2) as figure:
             figures = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-            for axes, kind in zip(figures, panels, strict=True):
-                levels = sorted(set(self._levels[kind]))
-                scores = [self._metrics["accuracy"], *(self._metrics[_name(kind, level)] for level in levels)]
+            for axes, name in zip(figures, panels, strict=True):
+                levels = sorted(set(self._levels[name]))
+                scores = [self._metrics["accuracy"], *(self._metrics[_metric_name(name, level)] for level in levels)]
                 axes.axhline(scores[0], color=GREY, linestyle="--", linewidth=1)
                 axes.plot([0, *levels], scores, "o-", color=BLUE)
                 for level, score in zip([0, *levels], scores, strict=True):
                     axes.annotate(f"{score:.2f}", (level, score), (3, 5), textcoords="offset points")
-                axes.set(title=kind, xlabel=UNITS[kind], ylim=(0, 1.08), xticks=[0, *levels])
+                axes.set(title=name, xlabel=UNITS[name], ylim=(0, 1.08), xticks=[0, *levels])
                 axes.margins(x=0.15)
                 axes.set_xticklabels([f"{level:g}" for level in (0, *levels)])
             figures[0].set_ylabel("accuracy")
 
     def _all_levels(self) -> Iterator[tuple[str, float]]:
-        return ((kind, level) for kind, levels in self._levels.items() for level in levels)
+        return ((name, level) for name, levels in self._levels.items() for level in levels)
 
 
-def transforms(kind: str, level: float) -> list[Transform]:
+def transforms(name: str, level: float) -> list[Transform]:
     """Return the transformations of a level: one for noise, two for an angle, four for a shift."""
-    if kind == "noise":
+    if name == "noise":
         return [lambda images, generator: noisy(images, level, generator)]
-    if kind == "shift":
+    if name == "shift":
         return [_affine_transform(0, level * right, level * down) for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1))]
     return [_affine_transform(angle, 0, 0) for angle in (level, -level)]
 
@@ -120,5 +120,5 @@ def _affine_transform(angle: float, right: float, down: float) -> Transform:
     return transform
 
 
-def _name(kind: str, level: float) -> str:
-    return f"accuracy_{kind}_{level:g}"
+def _metric_name(name: str, level: float) -> str:
+    return f"accuracy_{name}_{level:g}"
