@@ -103,17 +103,7 @@ class Checkpoints:
             for left in self.folder.glob(f"{TEMPORARY}*"):  # left by a process that was killed while it saved
                 shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
-            with ThreadPoolExecutor(2) as both:  # writing, hashing and fsync all release the GIL
-                weights = both.submit(save_model, model, str(temporary / WEIGHTS))
-                torch.save(dict(state), temporary / STATE)
-                weights.result()
-                files = self._save_blocks(temporary, blocks)
-                written = [WEIGHTS, STATE, *(name for name, told in files.items() if "sha256" not in told)]
-                flushed = [both.submit(flush, temporary / name) for name in written]
-                for name in written:
-                    files[name] = files.get(name, {}) | _describe(temporary / name)
-                for each in flushed:
-                    each.result()
+            files = self._write_files(temporary, model, state, blocks)
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
             flush(temporary / MANIFEST)
             flush(temporary)
@@ -138,6 +128,23 @@ class Checkpoints:
         self._base = final
         self._prune(step)
         return final
+
+    def _write_files(
+        self, folder: Path, model: nn.Module, state: Mapping[str, Any], blocks: Mapping[str, StateBlock]
+    ) -> dict[str, dict[str, Any]]:
+        """Write weights, state and blocks, flush them to disk, and return their manifest entries."""
+        with ThreadPoolExecutor(2) as both:  # writing, hashing and fsync all release the GIL
+            weights = both.submit(save_model, model, str(folder / WEIGHTS))
+            torch.save(dict(state), folder / STATE)
+            weights.result()
+            files = self._save_blocks(folder, blocks)
+            written = [WEIGHTS, STATE, *(name for name, entry in files.items() if "sha256" not in entry)]
+            flushed = [both.submit(flush, folder / name) for name in written]
+            for name in written:
+                files[name] = files.get(name, {}) | _describe(folder / name)
+            for each in flushed:
+                each.result()
+        return files
 
     def _save_blocks(self, folder: Path, blocks: Mapping[str, StateBlock]) -> dict[str, dict[str, Any]]:
         """Write or link the blocks by file; return the manifest entry of each (of a written one, its version)."""

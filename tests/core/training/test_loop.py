@@ -197,7 +197,7 @@ def test_minutes_of_resumed_parts_add_up(tmp_path, monkeypatch):
     signals = StopSignals()
     first = build(tmp_path, Counter(act=thirty_seconds), signals=signals, minutes=3, log_every=1)
     first._callbacks.call = lambda hook, **what: setattr(signals, "received", "SIGTERM")
-    with pytest.raises(Preempted):
+    with pytest.raises(Preempted, match="stopped by SIGTERM after step"):
         first.run()
     second = build(tmp_path, Counter(act=thirty_seconds), minutes=3, log_every=1)
 
@@ -492,7 +492,7 @@ def test_whenever_a_signal_comes_there_is_a_checkpoint_of_the_step(tmp_path, rea
 
     loop = build(tmp_path, signals=Late(), steps=50, log_every=1, checkpoint_every=100, dev=None)
 
-    with pytest.raises(Preempted):
+    with pytest.raises(Preempted, match="stopped by SIGTERM after step"):
         loop.run()
 
     assert loop.parts.checkpoints.steps() == [loop.state.step]
@@ -678,7 +678,7 @@ def test_a_run_stopped_after_any_step_ends_as_if_it_had_not_been(tmp_path, unint
     def receive(now):
         signals.received = "SIGTERM" if now == step else ""
 
-    with pytest.raises(Preempted):
+    with pytest.raises(Preempted, match="stopped by SIGTERM after step"):
         real(tmp_path, receive, signals=signals).run()
     second = real(tmp_path)
     restore(second)
