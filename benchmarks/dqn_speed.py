@@ -25,7 +25,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
-from in_turn import Steps, in_loop, take_turns, tell
+from in_turn import Steps, in_loop, report, take_turns
 from torch import nn
 from torch.nn import functional as F
 
@@ -163,4 +163,4 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as folder:
             for name, values in measure(Path(folder)).items():
                 times[name] += values
-    tell("DQN on CartPole-v1, a timestep and an update in each step", times, BLOCK)
+    report("DQN on CartPole-v1, a timestep and an update in each step", times, BLOCK)

@@ -25,7 +25,7 @@ Steps = Callable[[int], None]
 
 
 class NoCheckpoints(Checkpoints):
-    """Measures the steps alone; what a checkpoint costs is another question."""
+    """Measures the steps alone; checkpoints are measured by checkpoint_cost.py."""
 
     def save(self, *arguments: Any, **options: Any) -> Path:
         return self.folder
@@ -45,11 +45,11 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
             dev=None,
             checkpoints=NoCheckpoints(folder),
             log=MetricsLog(folder / "metrics.jsonl"),
-            watchers=Callbacks({}, view, print),
+            callbacks=Callbacks({}, view, print),
             progress=Progress(folder / "log.txt", Console(quiet=True)),
             signals=StopSignals(),
             samples=folder / "samples",
-            diagnose=lambda step: "",
+            find_nan=lambda step: "",
         )
         loop.state = LoopState(step=done)
         loop.run()
@@ -60,7 +60,7 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
 
 def compare(title: str, loops: Mapping[str, Steps], block: int, rounds: int) -> None:
     """Take blocks of steps in turn, and print medians of CPU time per step; the base is "raw" and "raw again"."""
-    tell(title, take_turns(loops, block, rounds), block)
+    report(title, take_turns(loops, block, rounds), block)
 
 
 def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str, list[float]]:
@@ -76,7 +76,7 @@ def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str,
     return times
 
 
-def tell(title: str, times: Mapping[str, list[float]], block: int) -> None:
+def report(title: str, times: Mapping[str, list[float]], block: int) -> None:
     """Print the medians, and their ratios to that of "raw" and "raw again" together."""
     base = statistics.median(times["raw"] + times["raw again"])
     print(f"{title}: {len(times['raw'])} blocks of {block} steps")
