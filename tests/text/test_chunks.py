@@ -11,7 +11,7 @@ TAGS = ["O", "B-city", "I-city", "B-day", "I-day"]
 
 
 def random_pairs(count, *, noise=0.3):
-    """Make (gold, predicted) tag sequences, predicted being gold with some tags redrawn."""
+    """Generate (gold, predicted) tag sequences; predicted is gold with some tags redrawn."""
     draw = random.Random(7)
     for _ in range(count):
         gold = draw.choices(TAGS, k=draw.randint(0, 9))
@@ -99,7 +99,7 @@ def test_malformed_tags_start_chunks_where_conlleval_starts_them(tags, expected)
 
 
 @pytest.mark.parametrize("tag", ["E-city", "S-city", "X", "<pad>", "o", "", "O-city"])
-def test_a_tag_of_another_scheme_is_refused_by_name_and_place(tag):
+def test_a_tag_of_another_scheme_is_refused_with_its_position(tag):
     with pytest.raises(ValueError, match=rf'tags\[1\] = "{tag}": expected O, B-<type> or I-<type>'):
         chunks(["O", tag])
 
@@ -132,7 +132,7 @@ def test_a_chunk_is_right_only_in_type_start_and_end():
     assert counter.overall == ChunkScore(correct=1, gold=3, predicted=3)
 
 
-def test_types_come_sorted_by_name():
+def test_types_are_sorted_by_name():
     counter = counter_of((["B-time"], ["O"]), (["O"], ["B-city"]), (["B-day"], ["B-day"]))
 
     assert list(counter.per_type) == ["city", "day", "time"]
@@ -178,5 +178,8 @@ def test_confusion_counts_tokens_by_gold_and_predicted_type():
 
 
 def test_sequences_of_different_length_are_refused():
-    with pytest.raises(ValueError, match="gold_tags has 3 tags, but predicted_tags has 2; expected one of each"):
+    with pytest.raises(
+        ValueError,
+        match="gold_tags has 3 tags, but predicted_tags has 2; expected one gold and one predicted tag per token",
+    ):
         ChunkCounter().add(["O", "O", "O"], ["O", "O"])

@@ -1,4 +1,4 @@
-"""The program as a person or a batch job uses it: real processes, signals and exit codes."""
+"""The command line as users and batch jobs see it: real processes, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WALL_CLOCK = {"time", "seconds", "steps_per_second"}
 
 
 def dlpipe(*arguments, cwd, stdin=None):
-    """Run the program and return what it did."""
+    """Run the command line and return the completed process."""
     command = [sys.executable, "-m", "dlpipe", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=120, check=False)
 
@@ -40,7 +40,7 @@ def trained(tmp_path_factory, pipeline_file):
 LATEST = "runs/slot-filling/latest"
 
 
-def test_a_run_reports_in_plain_lines_and_tells_the_next_commands(tmp_path, pipeline_file):
+def test_a_run_reports_in_plain_lines_and_suggests_the_next_commands(tmp_path, pipeline_file):
     done = dlpipe("run", pipeline_file, *SMALL, "--fast", cwd=tmp_path)
 
     assert done.returncode == 0
@@ -71,7 +71,7 @@ def test_predict_reads_lines_and_writes_json(trained):
     assert from_stdin.stdout == from_file.stdout
 
 
-def test_predict_takes_ten_thousand_characters(trained):
+def test_predict_accepts_ten_thousand_characters(trained):
     done = dlpipe("predict", LATEST, "leave taipei " * 770, "--json", cwd=trained)
 
     assert done.returncode == 0
@@ -88,7 +88,7 @@ def test_predict_takes_ten_thousand_characters(trained):
         (["runs/other", "hello"], None, r"runs/other: there is no such run folder"),
     ],
 )
-def test_what_cannot_be_predicted_is_one_clear_message(trained, arguments, stdin, message):
+def test_invalid_input_to_predict_gives_one_message_and_exit_2(trained, arguments, stdin, message):
     (trained / "binary").write_bytes(b"\xff\xfe\x00\x01")
 
     done = dlpipe("predict", *arguments, cwd=trained, stdin=stdin)
@@ -130,7 +130,7 @@ def metrics_of(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, pipeline_file):
-    """A run that nobody disturbed."""
+    """A run that was not interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     assert dlpipe("run", pipeline_file, *SMALL, "--set", "trainer.epochs=20", cwd=folder).returncode == 0
     return folder
@@ -145,7 +145,7 @@ def whole(tmp_path_factory, pipeline_file):
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],
 )
-def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path, pipeline_file, whole, number, code, message):
+def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(tmp_path, pipeline_file, whole, number, code, message):
     process = started(tmp_path, pipeline_file, "--set", "trainer.epochs=20")
     os.kill(process.pid, number)
     told = process.communicate(timeout=60)[1]
@@ -173,7 +173,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path, pipeline_file, whole
         (b"go " * 100_000 + b"\t" + b"O " * 100_000 + b"\n", r"train.iob:1.*100,?000"),
     ],
 )
-def test_data_that_cannot_be_used_ends_with_exit_2_and_one_message(tmp_path, pipeline_file, content, message):
+def test_invalid_data_gives_one_message_and_exit_2(tmp_path, pipeline_file, content, message):
     (tmp_path / "train.iob").write_bytes(content)
 
     done = dlpipe("run", pipeline_file, "--set", "data.use=text.iob", "--set", "data.path=.", cwd=tmp_path)
@@ -183,7 +183,7 @@ def test_data_that_cannot_be_used_ends_with_exit_2_and_one_message(tmp_path, pip
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path, pipeline_file):
+def test_debug_shows_the_traceback_of_an_error(tmp_path, pipeline_file):
     done = dlpipe("--debug", "run", pipeline_file, "--set", "data.use=text.iob", cwd=tmp_path)
 
     assert done.returncode == 2

@@ -47,7 +47,7 @@ def test_partition_function_is_the_sum_over_all_paths():
         assert_close(log_partition[b], scores.logsumexp(dim=0))
 
 
-def test_likelihood_is_the_share_of_the_targets_among_all_paths():
+def test_likelihood_is_the_probability_of_the_targets_among_all_paths():
     crf, (logits, targets) = random_crf(), random_problem()
 
     log_likelihood = crf.log_likelihood(logits, targets, LENGTHS)
@@ -58,7 +58,7 @@ def test_likelihood_is_the_share_of_the_targets_among_all_paths():
         assert_close(log_likelihood[b], expected)
 
 
-def test_gradient_of_the_likelihood_is_that_of_the_sum_over_all_paths():
+def test_gradient_of_the_likelihood_agrees_with_the_sum_over_all_paths():
     crf, (logits, targets) = random_crf(), random_problem()
     crf.log_likelihood(logits, targets, LENGTHS).sum().backward()
     gradients = [parameter.grad.clone() for parameter in crf.parameters()]
@@ -82,7 +82,7 @@ def test_viterbi_finds_the_best_of_all_paths():
         assert found[b, :length].tolist() == list(paths[scores.argmax()])
 
 
-def test_without_transitions_it_is_a_softmax():
+def test_with_zero_transitions_the_crf_equals_a_softmax():
     logits, targets = random_problem(num_labels=6)
     crf = LinearChainCRF(num_labels=6)
 

@@ -50,7 +50,7 @@ def test_padding_does_not_change_the_logits_of_real_tokens():
     assert_close(model(tokens, trigrams)[1:, :2], model(tokens[1:, :2], trigrams[1:, :2]))
 
 
-def test_it_is_the_net_of_the_lecture():
+def test_one_hot_words_without_window_give_the_network_of_the_lecture():
     model = tiny_tagger(inputs="words", embedding="one_hot", window=0).eval()
     tokens, trigrams, _ = tiny_batch()
     hidden, classify = (layer for layer in model.classify if isinstance(layer, nn.Linear))
@@ -61,7 +61,7 @@ def test_it_is_the_net_of_the_lecture():
     assert_close(model(tokens, trigrams)[0], expected)
 
 
-def test_layers_are_as_many_as_asked_for():
+def test_num_layers_sets_the_number_of_hidden_layers():
     model = tiny_tagger(num_layers=3)
 
     sizes = [layer.out_features for layer in model.classify if isinstance(layer, nn.Linear)]
@@ -69,7 +69,7 @@ def test_layers_are_as_many_as_asked_for():
     assert sizes == [9, 9, 9, 6]
 
 
-def test_one_batch_is_learned_by_heart():
+def test_one_batch_can_be_overfitted():
     model = tiny_tagger(dropout=0.0, word_dropout=0.0)
     tokens, trigrams, targets = tiny_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

@@ -1,4 +1,4 @@
-"""The embedded flight-booking sentences: the same everywhere, well labelled, and not to be learned word by word."""
+"""The embedded flight-booking sentences: reproducible, correctly labelled, and not solvable word by word."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ def held_out():
 
 
 def values(sentences, slots):
-    """Return every value of these slots, as often as it is named."""
+    """Return every occurrence of a value of these slots."""
     found = []
     for words, tags in sentences:
         for word, tag in zip(words, tags, strict=True):
@@ -59,7 +59,7 @@ def share_unseen(sentences, train):
 def test_the_sentences_are_the_same_on_every_machine_and_python():
     text = repr([flight_sentences(split, 50, seed=7) for split in ("train", "dev", "test")])
 
-    # Whoever changes a pattern or a word pins the new sum, and measures the taggers of docs and tests again.
+    # After changing a pattern or a word, update the digest and repeat the measurements in docs and tests.
     assert hashlib.sha256(text.encode()).hexdigest() == (
         "5246e814ba714a0b40b8709625f180cbee8f41e6b6a696d40d476e439fc369d9"
     )
@@ -87,7 +87,7 @@ def test_every_tag_continues_its_own_slot_or_begins_one(train, held_out):
             assert tag[0] != "I" or before in (f"B-{tag[2:]}", tag), (words, tags)
 
 
-def test_words_are_lower_case_without_blanks_or_marks(train, held_out):
+def test_words_are_lower_case_without_spaces_or_placeholders(train, held_out):
     words = {word for words, _ in train + held_out for word in words}
 
     assert all(re.fullmatch(r"[a-z0-9'/:]+", word) for word in words)
@@ -125,7 +125,7 @@ def test_a_fifth_of_the_cities_of_dev_and_test_is_unseen(train, dev, held_out):
     assert 0.15 <= share_unseen(held_out, train) <= 0.25
 
 
-def test_dev_and_test_keep_their_cities_and_airlines_to_themselves():
+def test_values_reserved_for_dev_and_test_occur_in_no_other_split():
     for words in flight_words.KINDS.values():
         assert not set(words.known) & set(words.dev + words.test)
         assert not set(words.dev) & set(words.test)
@@ -144,7 +144,7 @@ def test_two_thirds_of_the_words_belong_to_no_slot(train):
     assert 0.6 <= tags.count("O") / len(tags) <= 0.67
 
 
-def test_one_word_does_not_tell_its_slot(train):
+def test_a_word_alone_does_not_determine_its_slot(train):
     assert slots_of_word(train, "tokyo") >= {"from_city", "to_city", "stop_city"}
     assert slots_of_word(train, "singapore") >= {"from_city", "to_city", "stop_city", "airline", ""}
     assert slots_of_word(train, "friday") >= {"depart_date", "arrive_date", "return_date"}
@@ -152,16 +152,16 @@ def test_one_word_does_not_tell_its_slot(train):
     assert slots_of_word(train, "five") >= {"passengers", "price_limit", "depart_time", "arrive_time"}
 
 
-def test_what_is_only_talked_about_has_no_slot(train):
-    told = re.compile(r"my sister lives in|my last flight with|i called you at|i wrote to you on")
+def test_places_and_dates_that_are_only_mentioned_have_no_slot(train):
+    mentions = re.compile(r"my sister lives in|my last flight with|i called you at|i wrote to you on")
 
-    openings = [tags[:5] for words, tags in train if told.match(" ".join(words))]
+    openings = [tags[:5] for words, tags in train if mentions.match(" ".join(words))]
 
     assert len(openings) > 20
     assert all(tags == ["O"] * 5 for tags in openings)
 
 
-def test_a_sentence_names_nothing_twice(train):
+def test_no_city_occurs_twice_in_a_sentence(train):
     for sentence in train:
         cities = values([sentence], CITY_SLOTS)
 
@@ -177,17 +177,19 @@ def test_the_alternatives_of_a_pattern_are_spelled_out():
     )
 
 
-def test_every_mark_of_every_pattern_has_values():
+def test_every_placeholder_of_every_pattern_has_values():
     texts = [*patterns_for("test"), *patterns.PHRASES, *patterns.CLAUSES, *patterns.OPENINGS, *patterns.CLOSINGS]
     texts += [text for fillers in patterns.FILLERS.values() for text in fillers]
-    made = {"date", "clock", "flight_number"}
+    generated = {"date", "clock", "flight_number"}
 
     for brackets, name, kind in re.findall(r"([{<])(\w+):?(\w*)[}>]", " ".join(texts)):
-        assert name in (patterns.SLOT_KINDS if brackets == "{" else {*patterns.FILLERS, *flight_words.KINDS, *made})
+        assert name in (
+            patterns.SLOT_KINDS if brackets == "{" else {*patterns.FILLERS, *flight_words.KINDS, *generated}
+        )
         assert not kind or kind in flight_words.KINDS
 
 
-def test_days_are_said_in_english():
+def test_days_are_spelled_in_english():
     assert [short_ordinal(day) for day in (1, 2, 3, 4, 11, 12, 13, 21, 22, 23, 30, 31)] == [
         "1st",
         "2nd",
@@ -212,18 +214,18 @@ def test_days_are_said_in_english():
     ]
 
 
-def test_times_are_said_in_english():
+def test_times_are_spelled_in_english():
     assert {"noon", "2 pm", "12 am", "14:00", "nine o'clock in the evening"} <= set(clock_times((0,)))
     assert {"half past nine", "0:30", "12:30 pm", "half past two in the afternoon"} <= set(clock_times((30,)))
     assert {"quarter to seven", "6:45 am", "18:45"} <= set(clock_times((45,)))
 
 
-def test_an_unknown_split_is_named():
+def test_an_unknown_split_is_an_error():
     with pytest.raises(ValueError, match="split is 'valid'; expected one of 'train', 'dev', 'test'"):
         flight_sentences("valid", 5, seed=0)
 
 
 @pytest.mark.parametrize("count", [0, -3])
-def test_a_count_below_one_is_named(count):
+def test_a_count_below_one_is_an_error(count):
     with pytest.raises(ValueError, match=f"count is {count}; expected a whole number above 0"):
         flight_sentences("dev", count, seed=0)

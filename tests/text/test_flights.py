@@ -6,12 +6,12 @@ from dlpipe_text.flights import flights
 
 
 @pytest.mark.filterwarnings("ignore:.*never occur in the training split")
-def test_the_splits_have_the_sizes_that_were_asked_for():
+def test_the_splits_have_the_requested_sizes():
     data = flights(num_train=7, num_dev=5, num_test=3)
 
     assert {split: len(data.split(split)) for split in data.splits} == {"train": 7, "dev": 5, "test": 3}
 
 
-def test_another_seed_gives_other_sentences():
+def test_different_seeds_give_different_sentences():
     assert flights(num_train=7, seed=1).sentences("train") != flights(num_train=7, seed=2).sentences("train")
     assert flights(num_train=7, seed=1).sentences("train") == flights(num_train=7, seed=1).sentences("train")

@@ -1,4 +1,4 @@
-"""Labelled sentences from files: three formats, five tag schemes, and every way a file can be wrong."""
+"""Labelled sentences from files: three formats, five tag schemes, and malformed files."""
 
 import os
 import re
@@ -11,27 +11,11 @@ from hypothesis import strategies as st
 from dlpipe.errors import DataError
 from dlpipe_text import iob
 from dlpipe_text.chunks import chunks
-from dlpipe_text.iob import find_splits, read_sentences, to_iob2
-
-ATIS = Path(__file__).parents[3] / "shared" / "data" / "atis"
-needs_atis = pytest.mark.skipif(not ATIS.is_dir(), reason="the ATIS files are not beside this checkout")
+from dlpipe_text.iob import read_sentences, to_iob2
 
 FLIGHT = (["fly", "to", "new", "york"], ["O", "O", "B-city", "I-city"])
 YES = (["yes"], ["O"])
 DENVER = (["denver", "please"], ["B-city", "O"])
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write bytes or text to a file, whose line ends stay as given."""
-
-    def write(content, name="given.iob"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
 
 
 def as_columns(sentences, separator=" ", middle=()):
@@ -45,10 +29,10 @@ def as_lines(sentences):
     return "".join(f"{' '.join(words)}\t{' '.join(tags)}\n" for words, tags in sentences)
 
 
-def refused(path, message, reader=read_sentences):
+def refused(path, message):
     """Check that reading a path raises DataError with this text, which names the path."""
     with pytest.raises(DataError, match=re.escape(message)) as caught:
-        reader(path)
+        read_sentences(path)
     assert str(path.name) in str(caught.value)
 
 
@@ -56,24 +40,24 @@ def refused(path, message, reader=read_sentences):
 
 
 @pytest.mark.parametrize(("separator", "middle"), [(" ", ()), ("\t", ()), ("  ", ("NN",)), ("\t", ("NN", "B-NP"))])
-def test_columns_give_the_first_as_word_and_the_last_as_tag(write, separator, middle):
+def test_the_first_column_is_the_word_and_the_last_its_tag(write, separator, middle):
     path = write(as_columns([FLIGHT, YES, DENVER], separator, middle))
 
     assert read_sentences(path) == [FLIGHT, YES, DENVER]
 
 
-def test_lines_give_words_before_the_tab_and_tags_behind_it(write):
+def test_lines_have_words_before_the_tab_and_tags_after_it(write):
     assert read_sentences(write(as_lines([YES, FLIGHT, YES, DENVER]))) == [YES, FLIGHT, YES, DENVER]
 
 
-def test_tags_of_a_line_stand_between_any_white_space(write):
+def test_tags_of_a_line_may_be_separated_by_any_white_space(write):
     assert read_sentences(write("denver  please \t  B-city \u00a0 O \nto denver\tO\tB-city\n")) == [
         DENVER,
         (["to", "denver"], ["O", "B-city"]),
     ]
 
 
-def test_tags_of_a_line_may_all_stand_between_tabs(write):
+def test_tags_of_a_line_may_be_separated_by_tabs(write):
     assert read_sentences(write("denver please\tB-city\tO\n")) == [DENVER]
 
 
@@ -97,15 +81,15 @@ def test_bos_without_eos_is_a_word(write):
     ]
 
 
-def test_an_utterance_of_only_bos_and_eos_is_no_sentence(write):
+def test_an_utterance_of_only_bos_and_eos_is_skipped(write):
     assert read_sentences(write("BOS EOS\tO O\nBOS yes EOS\tO O O\n")) == [YES]
 
 
-def test_blank_lines_at_either_end_and_in_rows_add_no_sentence(write):
+def test_extra_blank_lines_add_no_sentence(write):
     assert read_sentences(write("\n\nyes O\n\n \t\n\ndenver B-city\nplease O\n\n\n")) == [YES, DENVER]
 
 
-def test_a_last_line_without_line_end_is_read(write):
+def test_a_last_line_without_line_ending_is_read(write):
     assert read_sentences(write("denver B-city\nplease O")) == [DENVER]
 
 
@@ -133,7 +117,7 @@ def test_comments_between_lines_are_skipped_unless_they_have_tags(write):
     assert read_sentences(path) == [(["#", "7", "please"], ["O", "B-number", "O"])]
 
 
-def test_dos_line_ends_and_byte_order_mark_are_accepted(write):
+def test_dos_line_endings_and_a_byte_order_mark_are_accepted(write):
     path = write(b"\xef\xbb\xbf" + as_columns([YES, DENVER]).replace("\n", "\r\n").encode())
 
     assert read_sentences(path) == [YES, DENVER]
@@ -164,12 +148,12 @@ def test_one_broken_line_does_not_turn_sentences_into_columns(write):
     refused(write(as_lines([FLIGHT, DENVER]) + "denver please\n"), 'given.iob:3: "denver please" has no tags; expected')
 
 
-def test_sentences_that_all_lack_one_tag_are_told_so(write):
+def test_a_file_whose_sentences_all_lack_one_tag_is_read_as_sentences(write):
     refused(write("fly to denver\tO B-city\nto denver now\tB-city O\n"), "given.iob:1: 3 words, 2 tags; expected one")
 
 
 def test_a_file_half_of_broken_sentences_is_not_misread_as_columns(write):
-    refused(write("a b\tO O\na b\tO\n"), "given.iob:2: 2 words, 1 tags; expected one tag for each word")
+    refused(write("a b\tO O\na b\tO\n"), "given.iob:2: 2 words, 1 tags; expected one tag per word")
 
 
 # Tag schemes
@@ -274,23 +258,23 @@ def test_any_bytes_are_read_or_refused_as_bad_data(tmp_path_factory, content):
 # Errors
 
 
-def test_a_missing_file_is_answered_with_the_nearest_names(write):
+def test_the_error_for_a_missing_file_suggests_the_nearest_names(write):
     near = write("yes O\n", "train.iob")
 
     refused(near.with_name("trian.iob"), 'trian.iob: no such file or folder. Did you mean "train.iob"?')
 
 
-def test_a_missing_file_with_no_near_name_is_answered_with_what_is_there(write):
+def test_the_error_for_a_missing_file_without_near_names_lists_the_folder(write):
     there = write("yes O\n", "train.iob")
 
-    refused(there.with_name("zzz"), "holds train.iob. Give one of these")
+    refused(there.with_name("zzz"), "contains train.iob. Use one of these")
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_the_error_for_a_missing_folder_names_it(tmp_path):
     refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder; expected labelled sentences")
 
 
-def test_a_path_that_no_system_has_is_refused():
+def test_an_invalid_path_is_refused():
     refused(Path("train\0.iob"), "cannot be read (embedded null byte)")
 
 
@@ -298,10 +282,10 @@ def test_a_path_that_no_system_has_is_refused():
 def test_a_folder_without_both_parallel_files_is_refused(write, present):
     folder = write("yes\n", f"train/{present}").parent
 
-    refused(folder, f"expected a file, or a folder with seq.in and seq.out; it holds {present}. Give one file")
+    refused(folder, f"a folder that contains {present}; expected a file, or a folder with seq.in and seq.out. Give one")
 
 
-def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
+def test_a_file_without_read_permission_is_refused(write, monkeypatch):
     path = write("yes O\n")
 
     def no_right(*_):
@@ -310,15 +294,6 @@ def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
     monkeypatch.setattr(Path, "open", no_right)
 
     refused(path, "given.iob: cannot be read ([Errno 13] Permission denied")
-
-
-def test_a_folder_that_may_not_be_listed_is_refused(tmp_path, monkeypatch):
-    def no_right(folder):
-        raise PermissionError(13, "Permission denied", str(folder))
-
-    monkeypatch.setattr(Path, "iterdir", no_right)
-
-    refused(tmp_path, "cannot be read ([Errno 13] Permission denied", find_splits)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -341,15 +316,15 @@ def test_an_empty_parallel_file_is_refused(write):
 
 
 @pytest.mark.parametrize("content", ["\n \n\t\n", "# nothing\n-DOCSTART- O\n", "BOS EOS\tO O\n", b"\xef\xbb\xbf"])
-def test_a_file_without_sentence_is_refused(write, content):
-    refused(write(content), "given.iob: no sentence in it")
+def test_a_file_without_sentences_is_refused(write, content):
+    refused(write(content), "given.iob: no sentences, only blank lines")
 
 
 def test_a_token_without_tag_is_refused(write):
     refused(write("denver B-city\nplease\n"), 'given.iob:2: "please" has no tag; expected a word and, in the last')
 
 
-def test_a_token_with_other_columns_than_the_first_is_refused(write):
+def test_a_token_with_a_different_number_of_columns_is_refused(write):
     path = write("# a comment\ndenver NN B-city\nplease O\n")
 
     refused(path, 'given.iob:3: "please O" has 2 columns; expected 3, as in line 2')
@@ -363,28 +338,28 @@ def test_parallel_lines_of_different_length_are_refused(write, words, tags, line
     write(words, "train/seq.in")
     folder = write(tags, "train/seq.out").parent
 
-    refused(folder, f"seq.out:{line}; expected one tag for each word")
+    refused(folder, f"seq.out:{line}; expected one tag per word")
 
 
 @pytest.mark.parametrize("tag", ["city", "B-", "o", "X-city", "B", "Bcity", "Other", "atis_flight"])
-def test_a_tag_of_no_scheme_is_refused_by_name(write, tag):
+def test_a_tag_of_an_unknown_scheme_is_refused(write, tag):
     refused(write(f"to O\ndenver {tag}\n"), f'given.iob:2: tag "{tag}"; expected O, B-<type> or I-<type>')
     refused(write(f"yes please\tO O\nto denver\tO {tag}\n"), f'given.iob:2: tag "{tag}"; expected O, B-<type>')
 
 
-def test_what_is_quoted_is_kept_short(write):
+def test_quotations_are_truncated(write):
     with pytest.raises(DataError, match=r'tag "x{57}\.\.\."'):
         read_sentences(write(f"yes {'x' * 500}\n"))
 
 
-def test_bytes_that_are_not_utf8_are_refused_with_their_place(write):
+def test_bytes_that_are_not_utf8_are_refused_with_their_position(write):
     path = write("yes O\nzürich B-city\n".encode("latin-1"))
 
     refused(path, "given.iob:2: byte 7 is 0xfc, not UTF-8 (invalid start byte); expected text in UTF-8")
 
 
 @pytest.mark.parametrize(("content", "place"), [(b"yes O\nno\0 O\n", "2: a NUL at byte 8"), ("yes O", "1: a NUL at")])
-def test_a_nul_is_refused_with_its_place(write, content, place):
+def test_a_nul_is_refused_with_its_position(write, content, place):
     path = write(content if isinstance(content, bytes) else content.encode("utf-16-le"))
 
     refused(path, f"given.iob:{place}")
@@ -404,112 +379,3 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(write, monkeypatch):
 
     assert read_sentences(write("yes O")) == [YES]
     refused(write(b"\xff" * 6), "given.iob: 6 bytes; expected at most 5")
-
-
-# Splits
-
-
-@pytest.fixture
-def folder_with(write, tmp_path):
-    """Make files of these names, and return their folder."""
-
-    def make(*names):
-        for name in names:
-            write("yes O\n", f"data/{name}")
-        return tmp_path / "data"
-
-    return make
-
-
-def names_in(splits):
-    return {split: path.name for split, path in splits.items()}
-
-
-@pytest.mark.parametrize("dev", ["dev.iob", "valid.conll", "validation.tsv"])
-def test_splits_are_found_by_exact_name(folder_with, dev):
-    folder = folder_with("train.iob", dev, "test.txt", "README.md", "other.train.iob", "other.test.iob")
-
-    splits = find_splits(folder)
-
-    assert names_in(splits) == {"train": "train.iob", "dev": dev, "test": "test.txt"}
-    assert splits["train"] == folder / "train.iob"
-
-
-def test_splits_are_found_by_the_prefix_they_share(folder_with):
-    folder = folder_with("atis.train.iob", "atis.train.w-intent.iob", "atis.test.iob", "snips.dev.iob", "test.iob")
-
-    assert names_in(find_splits(folder)) == {"train": "atis.train.iob", "test": "atis.test.iob"}
-
-
-def test_splits_are_found_as_sub_folders_of_parallel_files(folder_with):
-    folder = folder_with("train/seq.in", "train/seq.out", "valid/seq.in", "valid/seq.out", "test/notes.txt")
-
-    assert names_in(find_splits(folder)) == {"train": "train", "dev": "valid"}
-
-
-def test_what_can_be_read_by_itself_is_the_train_split(folder_with):
-    folder = folder_with("train/seq.in", "train/seq.out", "mine.iob")
-
-    assert find_splits(folder / "train") == {"train": folder / "train"}
-    assert find_splits(folder / "mine.iob") == {"train": folder / "mine.iob"}
-
-
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        (["train.iob", "train.txt"], "2 candidates for train: train.iob, train.txt"),
-        (["train.iob", "train/seq.in", "train/seq.out"], "2 candidates for train: train, train.iob"),
-        (["a.train.iob", "b.train.iob"], "2 candidates for train: a.train.iob, b.train.iob"),
-        (["train.iob", "dev.iob", "valid.iob"], "2 candidates for dev: dev.iob, valid.iob"),
-        (["a.train.iob", "a.test.iob", "a.test.tsv"], "2 candidates for test: a.test.iob, a.test.tsv"),
-    ],
-)
-def test_ambiguous_splits_are_refused_with_the_candidates(folder_with, names, found):
-    refused(folder_with(*names), f"{found}; expected one. Give the files by name", find_splits)
-
-
-def test_a_folder_without_train_split_is_refused(folder_with):
-    folder = folder_with("test.iob", "train.csv")
-
-    refused(folder, "no train split in this folder, which holds test.iob, train.csv; expected train", find_splits)
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-    refused(tmp_path, "no train split in this folder, which holds nothing; expected train", find_splits)
-
-
-def test_a_long_listing_is_cut(folder_with):
-    folder = folder_with(*(f"{number}.csv" for number in range(11)))
-
-    refused(folder, "6.csv and 3 more; expected train", find_splits)
-
-
-# The real files
-
-
-@needs_atis
-@pytest.mark.parametrize(
-    ("name", "num_sentences", "num_words"),
-    [("atis.train.iob", 4978, 56200), ("atis.test.w-intent.iob", 893, 9164), ("atis-2.dev.iob", 500, 5703)],
-)
-def test_atis_is_read_word_for_word_and_its_tags_stay(name, num_sentences, num_words):
-    sentences = read_sentences(ATIS / name)
-
-    raw = [line.split("\t") for line in (ATIS / name).read_text().splitlines()]
-    assert sentences == [(words.split()[1:-1], tags.split()[1:-1]) for words, tags in raw]
-    assert (len(sentences), sum(len(words) for words, _ in sentences)) == (num_sentences, num_words)
-
-
-@needs_atis
-def test_atis_in_parallel_files_has_the_same_tags():
-    splits = find_splits(ATIS / "slotgated")
-
-    assert [len(read_sentences(splits[split])) for split in ("train", "dev", "test")] == [4478, 500, 893]
-    assert [tags for _, tags in read_sentences(splits["test"])] == [
-        tags for _, tags in read_sentences(ATIS / "atis.test.iob")
-    ]
-
-
-@needs_atis
-def test_the_atis_folder_is_ambiguous():
-    refused(ATIS, "2 candidates for train: atis-2.train.iob, atis.train.iob", find_splits)

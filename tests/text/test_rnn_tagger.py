@@ -64,7 +64,7 @@ def test_padding_changes_neither_logits_nor_loss_nor_labels(cell, output):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_only_two_directions_see_the_words_to_come(cell):
+def test_only_a_bidirectional_tagger_sees_later_words(cell):
     columns, _ = tiny_batch()
     changed = {**columns, "tokens": columns["tokens"].clone()}
     changed["tokens"][0, 4] = 1
@@ -75,7 +75,7 @@ def test_only_two_directions_see_the_words_to_come(cell):
     assert (both(**changed)[0, :4] != both(**columns)[0, :4]).any(dim=1).all()
 
 
-def test_elman_net_is_the_recurrence_of_the_paper():
+def test_elman_network_agrees_with_the_equations_of_the_paper():
     model = tiny_tagger(cell="elman", bidirectional=False).eval()
     columns, _ = tiny_batch()
     weight_ih, weight_hh, bias_ih, bias_hh = model.net.recurrent.parameters()
@@ -141,7 +141,7 @@ def test_crf_loss_starts_as_the_softmax_loss():
     assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
 
 
-def test_crf_labels_are_whole_sequences():
+def test_crf_predictions_respect_the_transitions():
     model = tiny_tagger(output="crf")
     model.crf.transitions.data = 100 * torch.eye(6)  # so every change of label costs 100
 
@@ -152,7 +152,7 @@ def test_crf_labels_are_whole_sequences():
 
 @pytest.mark.parametrize("output", ["softmax", "crf"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_one_batch_is_learned_by_heart(cell, output):
+def test_one_batch_can_be_overfitted(cell, output):
     model = tiny_tagger(cell=cell, output=output, num_layers=1, dropout=0.0, word_dropout=0.0)
     columns, targets = tiny_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
@@ -181,5 +181,5 @@ def test_weights_survive_saving_and_loading(options):
 
 
 def test_deep_jordan_net_is_refused():
-    with pytest.raises(ValueError, match="num_layers is 2; expected 1"):
+    with pytest.raises(ValueError, match='num_layers = 2: cell = "jordan" supports 1 layer only'):
         tiny_tagger(cell="jordan", num_layers=2)

@@ -16,8 +16,8 @@ SENTENCES = [
 ]
 
 
-class Recites(nn.Module):
-    """Predicts fixed tags, whatever it reads: by the first token of a sentence."""
+class FixedTags(nn.Module):
+    """Predict fixed tags, looked up by the first token of a sentence."""
 
     def __init__(self, data: TaggedText, answers: dict[str, list[str]]) -> None:
         super().__init__()
@@ -37,36 +37,36 @@ class Recites(nn.Module):
         return tags
 
 
-def judged(answers: dict[str, list[str]]) -> tuple[SlotF1, dict[str, float]]:
+def evaluated(answers: dict[str, list[str]]) -> tuple[SlotF1, dict[str, float]]:
     data = TaggedText({"train": SENTENCES, "dev": SENTENCES}.__getitem__, ("train", "dev"))
     evaluator = SlotF1()
     examples = Examples(data, "dev", Compute(torch.device("cpu")))
-    return evaluator, evaluator.evaluate(Recites(data, answers), examples)
+    return evaluator, evaluator.evaluate(FixedTags(data, answers), examples)
 
 
-def test_other_data_than_tagged_sentences_is_refused():
+def test_data_other_than_tagged_sentences_is_refused():
     examples = Examples(object(), "dev", Compute(torch.device("cpu")))  # type: ignore[arg-type]
 
-    with pytest.raises(InputError, match="judges tagged sentences, such as text.flights; this is object"):
+    with pytest.raises(InputError, match=r"data of type object; expected tagged sentences, such as text\.flights"):
         SlotF1().evaluate(nn.Identity(), examples)
 
 
-def test_right_tags_score_one():
-    _, metrics = judged({words[0]: tags for words, tags in SENTENCES})
+def test_correct_tags_score_one():
+    _, metrics = evaluated({words[0]: tags for words, tags in SENTENCES})
 
     assert metrics == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "token_accuracy": 1.0}
 
 
-def test_a_slot_with_a_wrong_end_counts_as_missed_and_as_too_many():
+def test_a_slot_with_a_wrong_end_counts_as_missed_and_as_spurious():
     wrong = {"leave": ["O", "B-from", "O"], "arrive": ["O", "B-to", "O", "O", "O"]}
 
-    _, metrics = judged(wrong)
+    _, metrics = evaluated(wrong)
 
     assert metrics == {"f1": 2 * 1 / (3 + 2), "precision": 1 / 2, "recall": 1 / 3, "token_accuracy": 6 / 8}
 
 
-def test_the_tables_show_what_went_wrong(tmp_path):
-    evaluator, _ = judged({"leave": ["O", "B-to", "O"], "arrive": ["O", "B-to", "I-to", "O", "B-time"]})
+def test_the_tables_show_the_errors(tmp_path):
+    evaluator, _ = evaluated({"leave": ["O", "B-to", "O"], "arrive": ["O", "B-to", "I-to", "O", "B-time"]})
 
     evaluator.write(tmp_path)
 
@@ -87,10 +87,13 @@ def test_the_tables_show_what_went_wrong(tmp_path):
     assert (tmp_path / "predictions.conll").read_text().startswith("leave O O\ntaipei B-from B-to\nnow O O\n\n")
 
 
-def test_the_sentence_with_most_mistakes_comes_first(tmp_path):
-    evaluator, _ = judged({"leave": ["O", "O", "O"], "arrive": ["O", "O", "O", "O", "O"]})
+def test_the_sentence_with_the_most_errors_comes_first(tmp_path):
+    evaluator, _ = evaluated({"leave": ["O", "O", "O"], "arrive": ["O", "O", "O", "O", "O"]})
 
     evaluator.write(tmp_path)
 
     worst = (tmp_path / "worst.txt").read_text().splitlines()
-    assert [line for line in worst if "missed" in line] == ["2 slots missed or too many", "1 slots missed or too many"]
+    assert [line for line in worst if "missed" in line] == [
+        "missed and spurious slots: 2",
+        "missed and spurious slots: 1",
+    ]

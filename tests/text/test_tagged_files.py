@@ -23,13 +23,13 @@ def test_without_a_dev_file_sentences_are_split_off_by_seed(tmp_path):
     assert splits[0].splits == ("train", "dev")
 
 
-def test_a_tenth_is_split_off_if_nobody_says_how_many(tmp_path):
+def test_a_tenth_is_split_off_by_default(tmp_path):
     write(tmp_path / "train.iob", 20)
 
     assert len(iob(path=tmp_path).sentences("dev")) == 2
 
 
-def test_named_files_win_over_the_folder(tmp_path):
+def test_files_given_by_name_override_the_folder(tmp_path):
     write(tmp_path / "train.iob", 20)
     write(tmp_path / "test.iob", 3)
     other = write(tmp_path / "new.iob", 4, start=50)
@@ -39,24 +39,26 @@ def test_named_files_win_over_the_folder(tmp_path):
     assert [words[1] for words, _ in data.sentences("test")] == ["city50", "city51", "city52", "city53"]
 
 
-def test_nothing_to_read_is_an_error():
+def test_neither_path_nor_train_is_an_error():
     with pytest.raises(DataError, match="neither path nor train is given; give the folder: --set data.path=DIR"):
         iob()
 
 
-def test_splitting_off_everything_is_an_error(tmp_path):
+def test_splitting_off_all_sentences_is_an_error(tmp_path):
     file = write(tmp_path / "train.iob", 5)
 
-    with pytest.raises(DataError, match=r"has 5 sentences, of which dev_size = 5 are to be split off"):
+    with pytest.raises(
+        DataError, match=r"dev_size = 5: .*train\.iob has 5 sentences, so none would be left for training"
+    ):
         iob(train=file, dev_size=5).sentences("train")
 
 
-def test_atis_is_neither_downloaded_nor_guessed():
+def test_atis_without_path_and_download_is_an_error():
     with pytest.raises(DataError, match=r"path is not given; give the folder .*--set data.download=true"):
         atis()
 
 
-def test_atis_offline_says_what_is_missing(tmp_path, monkeypatch):
+def test_offline_atis_names_the_missing_file(tmp_path, monkeypatch):
     monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path))
 
     with pytest.raises(DataError, match=r"atis.train.iob is missing and offline = true"):

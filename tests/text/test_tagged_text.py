@@ -18,7 +18,7 @@ def small_data(**options) -> TaggedText:
     return TaggedText({"train": TRAIN, "test": TEST}.__getitem__, ("train", "test"), **options)
 
 
-def test_words_and_labels_are_those_of_the_training_split():
+def test_words_and_labels_come_from_the_training_split():
     facts = small_data().facts
 
     assert facts["vocab_size"] == 2 + 6
@@ -37,7 +37,7 @@ def test_tokens_are_padded_to_the_longest_of_the_batch():
     assert batch["trigrams"].shape == (2, 3, max(map(len, map(letter_trigrams, ["arrive", "taipei"]))))
 
 
-def test_a_tag_seen_only_in_test_is_told_and_ignored_as_a_target():
+def test_a_tag_seen_only_in_test_gives_a_warning_and_is_ignored_as_a_target():
     data = small_data()
 
     with pytest.warns(UserWarning, match=r"1 tags of the test split \(B-stop …, 1 words\) never occur in the training"):
@@ -56,7 +56,7 @@ def test_unknown_words_are_other_but_keep_their_known_trigrams():
     assert_close(unknown["trigrams"][0, :4], known["trigrams"][0, :4])  # #ta tai aip ipe
 
 
-def test_words_seen_too_seldom_are_other():
+def test_rare_words_are_other():
     data = TaggedText({"train": [*TRAIN, TRAIN[0]]}.__getitem__, ("train",), min_count=2)
 
     assert data.encode("leave new")["tokens"].tolist()[1] == 1
@@ -79,11 +79,11 @@ def test_letter_trigrams_are_those_of_word_hashing(word, trigrams):
         ("to st. louis at 5 p.m.", ["to", "st.", "louis", "at", "5", "p.m."]),
     ],
 )
-def test_what_a_person_types_becomes_words(typed, words):
+def test_a_typed_sentence_is_split_into_words(typed, words):
     assert small_data().words(typed) == words
 
 
-def test_case_is_kept_when_training_has_it():
+def test_case_is_kept_without_lowercase():
     assert small_data(lowercase=False).words("Leave Taipei") == ["Leave", "Taipei"]
 
 
@@ -101,7 +101,9 @@ def test_a_sentence_too_long_for_a_batch_is_an_error():
 def test_training_data_with_one_tag_only_is_an_error():
     data = TaggedText({"train": [(["a"], ["O"])]}.__getitem__, ("train",))
 
-    with pytest.raises(DataError, match=r"only the tag \['O'\]; expected tags such as O and B-city"):
+    with pytest.raises(
+        DataError, match=r"tags of the training split are \['O'\]; expected at least two, such as O and B-city"
+    ):
         _ = data.facts
 
 

@@ -24,14 +24,14 @@ def features_of(**options):
         ({"inputs": "both", "embed_dim": 6, "context_window": 3}, 36),
     ],
 )
-def test_there_are_as_many_features_as_announced(options, num_features):
+def test_num_features_is_the_size_of_the_output(options, num_features):
     features = features_of(**options)
 
     assert features(TOKENS, TRIGRAMS).shape == (2, 5, num_features)
     assert features.num_features == num_features
 
 
-def test_one_hot_words_are_one_of_n():
+def test_one_hot_words_are_one_hot_vectors():
     found = features_of(embedding="one_hot")(TOKENS, TRIGRAMS)
 
     expected = F.one_hot(TOKENS, 11).float()
@@ -57,7 +57,7 @@ def test_learned_vectors_are_counts_times_a_matrix():
     assert_close(learned(TOKENS, TRIGRAMS), torch.cat(expected, dim=1).reshape(2, 5, 12))
 
 
-def test_window_holds_the_neighbours_in_order():
+def test_window_contains_the_neighbours_in_order():
     found = features_of(embedding="one_hot", context_window=3)(TOKENS, TRIGRAMS)
 
     words = found.reshape(2, 5, 11, 3)  # the last axis: left neighbour, the word, right neighbour
@@ -101,12 +101,12 @@ def test_padding_stays_zero_in_training():
         assert not bag.weight.grad[0].any()
 
 
-def test_no_word_is_dropped_outside_of_training():
+def test_no_word_is_dropped_in_evaluation():
     features = features_of(embed_dim=6, word_dropout=0.9).eval()
 
     assert_close(features(TOKENS, TRIGRAMS), features.bags["words"].weight[TOKENS])
 
 
-def test_window_without_a_middle_is_refused():
-    with pytest.raises(ValueError, match="context_window is 4; expected an odd number"):
+def test_an_even_window_is_refused():
+    with pytest.raises(ValueError, match="context_window = 4: expected an odd number"):
         features_of(context_window=4)

@@ -1,1 +1,1 @@
-"""Text: slot filling with feed-forward and recurrent nets."""
+"""Text: slot filling with feed-forward and recurrent networks."""

@@ -1,9 +1,9 @@
-"""Chunks (slots, entities) in tag sequences, counted as conlleval counts them.
+"""Find chunks (slots, entities) in tag sequences and count them as conlleval does.
 
 Source: Tjong Kim Sang and Buchholz 2000, "Introduction to the CoNLL-2000 Shared
 Task: Chunking", https://aclanthology.org/W00-0726, and its script conlleval.
-Departs from it: fractions instead of percentages; a tag that is not O, B-x or I-x
-is an error instead of a chunk or an O, depending on its neighbours.
+Departs from it: fractions instead of percentages; a tag other than O, B-x or I-x is
+an error. conlleval reads it as a chunk or as O, depending on its neighbours.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ OUTSIDE = "O"
 
 @dataclass
 class ChunkScore:
-    """How many chunks there are, were predicted, and are right in type, start and end."""
+    """Numbers of gold, predicted and correct chunks; correct means the same type, start and end."""
 
     correct: int = 0
     gold: int = 0
@@ -24,17 +24,17 @@ class ChunkScore:
 
     @property
     def precision(self) -> float:
-        """Share of the predicted chunks that are right, 0.0 where none was predicted."""
+        """Share of the predicted chunks that are correct; 0.0 if none was predicted."""
         return self.correct / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
-        """Share of the gold chunks that were found, 0.0 where there are none."""
+        """Share of the gold chunks that were found; 0.0 if there are none."""
         return self.correct / self.gold if self.gold else 0.0
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall, 0.0 where both are 0."""
+        """Harmonic mean of precision and recall; 0.0 if both are 0."""
         return 2 * self.correct / (self.gold + self.predicted) if self.correct else 0.0
 
 
@@ -42,8 +42,9 @@ class ChunkCounter:
     """Compare predicted with gold tags, sentence by sentence.
 
     Attributes:
-        confusion: tokens by (gold type, predicted type), right ones and those outside
-            of any chunk ("O") included, so its values sum to the number of tokens.
+        confusion: number of tokens by (gold type, predicted type). Correct tokens and
+            tokens outside any chunk ("O") are included, so the values add up to the
+            number of tokens.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class ChunkCounter:
         if len(gold_tags) != len(predicted_tags):
             raise ValueError(
                 f"gold_tags has {len(gold_tags)} tags, but predicted_tags has "
-                f"{len(predicted_tags)}; expected one of each for every token"
+                f"{len(predicted_tags)}; expected one gold and one predicted tag per token"
             )
         gold, predicted = set(chunks(gold_tags)), set(chunks(predicted_tags))
         for kind, _, _ in gold:
@@ -71,7 +72,7 @@ class ChunkCounter:
 
     @property
     def overall(self) -> ChunkScore:
-        """The counts of all types together (micro average)."""
+        """Counts of all types together (micro average)."""
         scores = self._scores.values()
         return ChunkScore(
             correct=sum(score.correct for score in scores),
@@ -81,24 +82,24 @@ class ChunkCounter:
 
     @property
     def per_type(self) -> dict[str, ChunkScore]:
-        """The counts of each type that is in the gold or in the predicted tags, by name."""
+        """Counts of each type in the gold or predicted tags, sorted by name."""
         return dict(sorted(self._scores.items()))
 
     @property
     def token_accuracy(self) -> float:
-        """Share of the tokens whose whole tag is right, 0.0 before any token."""
+        """Share of the tokens whose whole tag is correct; 0.0 before any token."""
         num_tokens = self.confusion.total()
         return self._correct_tokens / num_tokens if num_tokens else 0.0
 
 
 def chunks(tags: Sequence[str]) -> list[Chunk]:
-    """Find the chunks in the tags of one sentence, malformed ones included.
+    """Find the chunks in the tags of one sentence, including malformed ones.
 
-    A chunk starts at every B-x, and at an I-x that does not follow a B-x or I-x of
-    its own type; so after O, or where the type changes, I-x counts as B-x.
+    A chunk starts at every B-x, and at every I-x that does not follow a B-x or I-x of
+    the same type. So after O, or where the type changes, I-x counts as B-x.
     """
     found = []
-    start, current = 0, None  # current: type of the chunk we are in, None outside
+    start, current = 0, None  # current: type of the open chunk, None outside
     for position, tag in enumerate(tags):
         prefix, _, kind = tag.partition("-")
         if tag != OUTSIDE and prefix not in ("B", "I"):

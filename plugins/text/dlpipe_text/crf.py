@@ -1,9 +1,9 @@
 """Linear-chain conditional random field: scores whole label sequences instead of single labels.
 
 Source: Lafferty et al. 2001, "Conditional Random Fields: Probabilistic Models for
-Segmenting and Labeling Sequence Data"; on a recurrent net as in Huang et al. 2015,
-"Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
-Departs from it: the first and the last label have scores of their own.
+Segmenting and Labeling Sequence Data"; on top of a recurrent network as in Huang et al.
+2015, "Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
+Departs from it: the first and the last label have separate scores.
 Axes: B sentences, T tokens of the longest, K labels.
 """
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class LinearChainCRF(nn.Module):
-    """Give label sequences a probability, and find the most probable one.
+    """Assign probabilities to label sequences and find the most probable one.
 
-    A sequence scores the sum of its labels' logits, of a transition for every pair of
-    neighbours, and of one number each for its first and its last label.
+    The score of a sequence is the sum of the logits of its labels, a transition score
+    for each pair of neighbours, and one score each for the first and the last label.
 
     Args:
         num_labels: K.
@@ -23,7 +23,7 @@ class LinearChainCRF(nn.Module):
 
     def __init__(self, num_labels: int) -> None:
         super().__init__()
-        # All zero: at first every label is judged on its own, as by a softmax.
+        # All zero: at the start every label is scored independently, as by a softmax.
         self.transitions = nn.Parameter(torch.zeros(num_labels, num_labels))  # from row to column
         self.start = nn.Parameter(torch.zeros(num_labels))
         self.end = nn.Parameter(torch.zeros(num_labels))
@@ -33,21 +33,21 @@ class LinearChainCRF(nn.Module):
         return self.score(logits, targets, lengths) - self.log_partition(logits, lengths)
 
     def score(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Add up what logits (B, T, K) and transitions give targets (B, T), to scores (B,)."""
+        """Map logits (B, T, K), targets (B, T), lengths (B,) to unnormalised log-scores (B,) of the targets."""
         mask = (torch.arange(targets.size(1)) < lengths.unsqueeze(1)).to(targets.device)  # (B, T)
-        labels = targets.masked_fill(~mask, 0)  # since the padding, -100, is no index
+        labels = targets.masked_fill(~mask, 0)  # since the padding, -100, is not an index
         emitted = logits.gather(2, labels.unsqueeze(2)).squeeze(2) * mask  # (B, T)
         moved = self.transitions[labels[:, :-1], labels[:, 1:]] * mask[:, 1:]  # (B, T - 1)
         ends = self.start[labels[:, 0]] + self.end[at_end(labels, lengths)]  # (B,)
         return emitted.sum(dim=1) + moved.sum(dim=1) + ends
 
     def log_partition(self, logits: Tensor, lengths: Tensor) -> Tensor:
-        """Sum over all label sequences by the forward algorithm: log Z (B,) of logits (B, T, K)."""
-        # A product of exponentials instead of a logsumexp over (B, K, K), which is K times the
-        # memory.  Exact while no two transitions differ by 87; beyond that it gives inf and nan.
+        """Map logits (B, T, K) to log Z (B,), the log-sum over all label sequences (forward algorithm)."""
+        # A product of exponentials, since a logsumexp over (B, K, K) takes K times the memory.
+        # Exact while all transitions are within 87 of each other; beyond that it gives inf and nan.
         highest = self.transitions.detach().max()
         factors = (self.transitions - highest).exp()  # (K, K)
-        alphas = [self.start + logits[:, 0]]  # (B, K) each: all the paths that end in a label
+        alphas = [self.start + logits[:, 0]]  # (B, K) each: sum over the paths that end in a label
         for t in range(1, logits.size(1)):
             peak = alphas[-1].detach().amax(dim=1, keepdim=True)
             reached = ((alphas[-1] - peak).exp() @ factors).log()
@@ -55,7 +55,7 @@ class LinearChainCRF(nn.Module):
         return (at_end(torch.stack(alphas, dim=1), lengths) + self.end).logsumexp(dim=1)
 
     def viterbi(self, logits: Tensor, lengths: Tensor) -> Tensor:
-        """Map logits (B, T, K) to the most probable labels (B, T); in the padding the last one goes on."""
+        """Map logits (B, T, K) to the most probable labels (B, T); the padding repeats the last label."""
         scores = [self.start + logits[:, 0]]  # (B, K) each: the best path that ends in a label
         came_from = []
         for t in range(1, logits.size(1)):
@@ -73,5 +73,5 @@ class LinearChainCRF(nn.Module):
 
 
 def at_end(values: Tensor, lengths: Tensor) -> Tensor:
-    """Pick the last token's of every sentence from values (B, T, ...), to (B, ...)."""
+    """Select the values of the last token of every sentence from (B, T, ...), to (B, ...)."""
     return values[torch.arange(len(lengths)), lengths - 1]

@@ -1,8 +1,8 @@
-"""Feed-forward net that labels every token by the words in a window around it.
+"""Feed-forward network that labels every token from the words in a window around it.
 
-Source: Hung-yi Lee, "Recurrent Neural Network" (lecture), slot filling by a feed-forward net:
-of "arrive Taipei" and "leave Taipei" it sees the same "Taipei", unless it has a window.
-Departs from it: a window, dropout and word hashing are on offer.
+Source: Hung-yi Lee, "Recurrent Neural Network" (lecture), slot filling with a feed-forward
+network: without a window it sees the same "Taipei" in "arrive Taipei" and "leave Taipei".
+Departs from it: optional context window, dropout and word hashing.
 Axes: B sentences, T tokens of the longest, G trigrams of the longest word, D features of a
 window, H hidden units, K labels.
 """
@@ -17,20 +17,20 @@ from dlpipe_text.word_features import WordFeatures
 
 
 class FeedForwardTagger(nn.Module):
-    """Score K labels for every token, seeing no more than the words in a window around it.
+    """Score K labels for every token, from the words in a window around it.
 
     Args:
         vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
         num_trigrams: trigram ids run from 0 (padding) and 1 (other) to num_trigrams - 1.
-        labels: the K names of the labels.
-        inputs: see a word as itself, as its letter trigrams, or as both side by side.
-        embedding: learned vectors, or 1-of-N (of trigrams: how often each occurs).
-        window: words seen on each side; 0 sees one word at a time, 3 seven words.
-        num_layers: hidden layers.
+        labels: names of the K labels.
+        inputs: represent a word by its id, by its letter trigrams, or by both, concatenated.
+        embedding: learned vectors, or one-hot vectors (for trigrams: counts).
+        window: context words on each side; 0 sees one word at a time, 3 sees seven words.
+        num_layers: number of hidden layers.
         embed_dim: size of a learned vector.
         hidden_dim: H, units of a hidden layer.
         dropout: probability of zeroing, on the features and on the output of every hidden layer.
-        word_dropout: in training, probability that a word becomes "other"; it keeps its trigrams.
+        word_dropout: in training, probability of replacing a word by "other"; its trigrams are kept.
     """
 
     def __init__(

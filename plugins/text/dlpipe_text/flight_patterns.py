@@ -4,22 +4,22 @@ How to read a pattern::
 
     "on {depart_date} i <leave> {from_city} (|and go to {to_city}) ."
 
-    {slot}        a value tagged with this slot, of the kind that `SLOT_KINDS` names
+    {slot}        a value tagged with this slot; `SLOT_KINDS` gives its kind
     {slot:kind}   the same slot with a value of another kind ("in the {depart_time:period}")
     <name>        any one of ``FILLERS[name]``, or an untagged value of the kind ``name``
-    (a|b|)        alternatives of structure; each choice is a pattern of its own
-    .             at the end: no `PHRASES` may follow, as the sentence is complete
-    ?             at the end: nothing may follow, as it only asks
+    (a|b|)        structural alternatives; each choice is a separate pattern
+    .             at the end: the sentence is complete, so no `PHRASES` may follow
+    ?             at the end: a question, so nothing may follow
 
-Rules that keep every tag decidable by a reader: a date or a time without a verb of its own belongs to the
-departure; so it does after "go", "fly" and "travel", but after "arrive", "land", "reach" and "be in" it is the
-arrival's.  A place or a date that is only talked about ("my sister lives in rome") has no slot.  No two values
-from open word lists stand side by side, since both may be unknown words.
+These rules let a reader decide every tag.  A date or a time without a verb of its own belongs to the departure,
+and also after "go", "fly" and "travel"; after "arrive", "land", "reach" and "be in" it belongs to the arrival.
+A place or a date that is only mentioned ("my sister lives in rome") has no slot.  Two values from open word
+lists are never adjacent, since both may be unknown words.
 """
 
 from __future__ import annotations
 
-# What each slot holds unless the pattern says otherwise.
+# The kind of value in each slot, unless the pattern says otherwise.
 SLOT_KINDS = {
     "from_city": "city",
     "to_city": "city",
@@ -43,14 +43,14 @@ SLOT_KINDS = {
     "meal": "meal",
 }
 
-# Slots that would contradict or repeat each other within one sentence.
+# Slots that contradict or repeat each other in one sentence.
 CLASHES = (
     {"return_date", "trip_type"},
     {"stop_city", "stops"},
     {"airline", "flight_number"},
     {"from_city", "from_airport"},
     {"to_city", "to_airport"},
-    # Of which flight, there or back, would the time be?
+    # The time could be that of the outbound or of the return flight.
     {"return_date", "depart_time"},
     {"return_date", "arrive_time"},
     {"return_date", "arrive_date"},
@@ -58,7 +58,7 @@ CLASHES = (
     {"depart_date", "arrive_date"},
 )
 
-# Said with no slot at all, before the request; some name a city, a date or a time all the same.
+# Come before the request and have no slots, although some mention a city, a date or a time.
 OPENINGS = (
     "hi",
     "hello",
@@ -195,7 +195,7 @@ FILLERS = {
     ),
 }
 
-# May follow a request that is not complete yet; each has its own verb or preposition.
+# May follow a request that is not complete; each has its own verb or preposition.
 PHRASES = (
     "with {airline}",
     "on {airline}",
@@ -238,7 +238,7 @@ PHRASES = (
     "and back <return_day>",
 )
 
-# Sentences of their own; may follow anything.
+# Independent clauses; may follow anything.
 CLAUSES = (
     "i prefer {airline}",
     "and {airline} would be nice",
@@ -279,9 +279,9 @@ CLAUSES = (
     "and i get there <arrive_day>",
 )
 
-# Requests of every split.
+# Requests used in every split.
 REQUESTS = (
-    # From and to, in both orders.
+    # Origin and destination, in both orders.
     "<find> <flight> from {from_city} to {to_city} (|<depart_day>|<depart_hour>|<depart_day> <depart_hour>)",
     "<find> <flight> to {to_city} from {from_city} (|<depart_day>|<depart_hour>)",
     "{from_city} to {to_city} (|<depart_day>|<depart_day> <depart_hour>)",
@@ -307,7 +307,7 @@ REQUESTS = (
     "<can_i> <go> {to_city} from {from_city} (|<depart_day>)",
     "<can_i> get from {from_city} to {to_city} (|for less than {price_limit})",
     "<can_i> get to {to_city} from {from_city}",
-    # Leave and arrive: the verb decides, before or after its city and its date.
+    # Leave and arrive: the verb decides the slot; it comes before or after its city and date.
     "<want> to <leave> {from_city} (|<depart_day>|<depart_hour>)",
     "<want> to <reach> {to_city} (|<arrive_day>|<arrive_hour>)",
     "<want> to <leave> {from_city} (|<depart_day>) and <reach> {to_city} (|on {arrive_date}|<arrive_hour>)",
@@ -332,7 +332,7 @@ REQUESTS = (
     "at {depart_time} i can leave {from_city} (|and i have to get to {to_city}) .",
     "at {arrive_time} i (have to|must) be in {to_city} (|and i am in {from_city} now) .",
     "i have to be in {to_city} {arrive_relative:deadline} {arrive_time} (|coming from {from_city})",
-    # The deciding words stand behind the value, sometimes far behind.
+    # The deciding words come after the value, sometimes long after it.
     "{to_city} is where i want to (land|be|go|arrive) (|and {from_city} is where i start) .",
     "{from_city} is where i (start|live|board) and {to_city} is where i (want|have) to be .",
     "{from_city} is where i am (|now) and {to_city} is where i (want|have) to go .",
@@ -351,7 +351,7 @@ REQUESTS = (
     "for a flight to {to_city} is {from_city} a good place to start ?",
     "i live in {from_city} and (want to see|have a meeting in|have to get to) {to_city} .",
     "i have a meeting in {to_city} and i (live in|have to start from) {from_city} .",
-    # There and back.
+    # Round trips.
     "<find> <flight> from {from_city} to {to_city} (|<depart_day>) and back <return_day>",
     "<want> to <go> {to_city} <depart_day> and <return> <return_day>",
     "<want> to <leave> {from_city} <depart_day> and <return> (|from {to_city}) <return_day>",
@@ -362,14 +362,14 @@ REQUESTS = (
     "i go to {to_city} <depart_day> and stay until {return_date}",
     "from {depart_date} to {return_date} i want to be away in {to_city} .",
     "out <depart_day> and home <return_day> from {from_city} to {to_city}",
-    # With a stop: what follows a city tells that it is not the last one.
+    # With a stopover: the words after a city show that it is not the destination.
     "<find> <flight> from {from_city} (via|through|over) {stop_city} to {to_city} (|<depart_day>)",
     "from {from_city} to {stop_city} and from there on to {to_city} (|<depart_day>)",
     "<want> to fly to {stop_city} first and then on to {to_city} (|from {from_city})",
     "i change planes in {stop_city} on my way (from {from_city} to {to_city}|to {to_city}) .",
     "{from_city} to {to_city} with <changing> in {stop_city}",
     "is there a {stops} flight (from {from_city} to {to_city}|to {to_city} from {from_city}) (|<depart_day>)",
-    # Airlines, numbers, airports, cabins, meals.
+    # Airlines, flight numbers, airports, cabins, meals.
     "does {airline} (fly|go) (from {from_city} to {to_city}|to {to_city}|to {to_city} from {from_city}) .",
     "<find> <flight> (with|on) {airline} from {from_city} to {to_city} (|<depart_day>)",
     "what does {airline} charge for {cabin} from {from_city} to {to_city} ?",
@@ -387,7 +387,7 @@ REQUESTS = (
     "is a {meal} meal served on (the plane|{airline}|{flight_number}) to {to_city} ?",
 )
 
-# Requests of the test split only: about a fifth of all.
+# Requests used only in the test split: about a fifth of all.
 TEST_ONLY_REQUESTS = (
     "<find> <flight> that leaves {from_city} (|<depart_day>) and goes to {to_city}",
     "<find> <flight> that leaves {from_city} <depart_hour> and lands in {to_city} <arrive_hour>",

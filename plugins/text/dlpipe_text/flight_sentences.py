@@ -1,12 +1,12 @@
 """Seeded generator of flight-booking sentences with a slot tag for every word (slot filling).
 
-"leave taipei on november 2nd" and "arrive taipei on november 2nd" share all words but one, yet taipei is the origin in
-the first and the destination in the second: a tagger that looks at one word at a time cannot tell them apart.  Here
-the deciding word may also stand behind the city or the date, or far from it.
+"leave taipei on november 2nd" and "arrive taipei on november 2nd" differ in one word, but taipei is the origin in the
+first and the destination in the second: a tagger that sees one word at a time cannot distinguish them.  Here the
+deciding word may also come after the city or the date, or far away from it.
 
-Each sentence is a request with, by chance, an opening, up to three details and a closing, all from `flight_patterns`.
-The test split also uses requests, cities, airlines, days and times that train never shows; dev has unseen values of
-its own.
+Each sentence is a request with, at random, an opening, up to three details and a closing, all from `flight_patterns`.
+The test split also uses requests, cities, airlines, days and times that never occur in train; dev has other unseen
+values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 OPENING_SHARE = 0.15
 CLOSING_SHARE = 0.15
 DETAIL_SHARE = 0.55  # of each of three details
-UNSEEN_SHARE = 0.2  # of the values that the split keeps to itself, where a kind has any
+UNSEEN_SHARE = 0.2  # of the values that occur in no other split, if a kind has any
 SHORT_DATE_SHARE = 0.25  # of "friday" and "the 9th" among dates
 
 GROUP = re.compile(r"\(([^()]*)\)")
@@ -87,31 +87,31 @@ SPOKEN_MINUTES = {
 def flight_sentences(split: Split, count: int, seed: int) -> list[tuple[list[str], list[str]]]:
     """Return `count` sentences as (words, tags), lower case and without punctuation, tags in IOB2.
 
-    The same arguments give the same sentences on every machine and Python; a larger count only adds sentences at the
-    end.  The splits share no random numbers, so each can be made alone.
+    The same arguments give the same sentences on every machine and Python version; a larger count only adds sentences
+    at the end.  The splits share no random numbers, so each can be generated independently.
 
     Args:
-        split: "dev" and "test" contain values that no other split has, "test" also patterns.
-        count: number of sentences, at least 1; 10000 take about a second.
-        seed: any whole number.
+        split: "dev" and "test" contain values that occur in no other split; "test" also contains such patterns.
+        count: number of sentences, at least 1; generating 10000 takes about a second.
+        seed: any integer.
     """
     if split not in get_args(Split):
         raise ValueError(f"split is {split!r}; expected one of {', '.join(map(repr, get_args(Split)))}")
     if count < 1:
         raise ValueError(f"count is {count}; expected a whole number above 0")
-    # A string seeds by its SHA-512, which is the same everywhere, unlike its hash().
+    # Random() seeds with the SHA-512 of a string, which is the same everywhere, unlike its hash().
     rng = random.Random(f"flights/{split}/{seed}")
     return [_Sentence(split, rng).write() for _ in range(count)]
 
 
 def patterns_for(split: Split) -> tuple[str, ...]:
-    """Return the distinct patterns of whole requests that `split` draws from, alternatives spelled out."""
+    """Return the distinct request patterns of `split`, with all alternatives expanded."""
     return tuple(dict.fromkeys(flat for pattern in _requests(split) for flat in expand(pattern)))
 
 
 @cache
 def expand(pattern: str) -> tuple[str, ...]:
-    """Spell out the alternatives: ``"to {to_city} (|please)"`` gives ``("to {to_city}", "to {to_city} please")``."""
+    """Expand the alternatives: ``"to {to_city} (|please)"`` gives ``("to {to_city}", "to {to_city} please")``."""
     group = GROUP.search(pattern)
     if group is None:
         return (" ".join(pattern.split()),)
@@ -125,25 +125,25 @@ def _requests(split: Split) -> tuple[str, ...]:
 
 @cache
 def _slots(text: str) -> frozenset[str]:
-    """Return the slots that a pattern may fill, itself or through its fillers."""
+    """Return the slots that a pattern may fill, directly or through its fillers."""
     own = {slot for slot, _ in SLOT.findall(text)}
     return frozenset(own.union(*(_slots(" ".join(patterns.FILLERS.get(name, ()))) for name in NAME.findall(text))))
 
 
 @cache
 def _fits(detail: str, taken: frozenset[str]) -> bool:
-    """Claim that `detail` neither repeats nor contradicts the slots already taken."""
+    """Return whether `detail` neither repeats nor contradicts the slots already taken."""
     new = _slots(detail)
     return not new & taken and not any(clash & new and clash <= new | taken for clash in patterns.CLASHES)
 
 
 def _pick(rng: random.Random, options: Sequence[T]) -> T:
-    # Only random() is promised to give the same numbers in later versions of Python; choice() is not.
+    # Python guarantees reproducible numbers across versions for random(), but not for choice().
     return options[int(rng.random() * len(options))]
 
 
 class _Sentence:
-    """One sentence in the making, with what it has named so far."""
+    """A sentence under construction, and the values it contains so far."""
 
     def __init__(self, split: Split, rng: random.Random) -> None:
         self.split = split
@@ -154,7 +154,7 @@ class _Sentence:
         self.day = date(2027, 1, 1) + timedelta(days=int(rng.random() * 365))
 
     def write(self) -> tuple[list[str], list[str]]:
-        """Write opening, request, details and closing."""
+        """Generate opening, request, details and closing."""
         if self.rng.random() < OPENING_SHARE:
             self.say(_pick(self.rng, patterns.OPENINGS))
         request = _pick(self.rng, expand(_pick(self.rng, _requests(self.split))))
@@ -166,7 +166,7 @@ class _Sentence:
         return self.words, self.tags
 
     def add_details(self, taken: frozenset[str], details: tuple[str, ...]) -> None:
-        """Add up to three: two of `details`, then a clause."""
+        """Add up to three details: two from `details`, then a clause."""
         for choices in (details, details, patterns.CLAUSES):
             if self.rng.random() >= DETAIL_SHARE:
                 continue
@@ -175,7 +175,7 @@ class _Sentence:
             self.say(detail)
 
     def say(self, pattern: str) -> None:
-        """Append a pattern without alternatives, its marks replaced by values."""
+        """Append a pattern without alternatives, with its placeholders replaced by values."""
         for piece in pattern.split():
             if slot := SLOT.fullmatch(piece):
                 self.append(self.value(slot[2] or patterns.SLOT_KINDS[slot[1]], slot[1]), slot[1])
@@ -188,13 +188,13 @@ class _Sentence:
                 self.append(piece)
 
     def append(self, text: str, slot: str | None = None) -> None:
-        """Append words, all of them of one slot or of none."""
+        """Append words that all belong to one slot, or to none."""
         words = text.split()
         self.words += words
         self.tags += [f"B-{slot}"] + [f"I-{slot}"] * (len(words) - 1) if slot else ["O"] * len(words)
 
     def value(self, kind: str, slot: str | None = None) -> str:
-        """Draw a value that this sentence has not named yet."""
+        """Draw a value that this sentence does not contain yet."""
         while True:
             text = self.draw(kind, slot)
             if text not in self.named:
@@ -202,7 +202,7 @@ class _Sentence:
                 return text
 
     def draw(self, kind: str, slot: str | None) -> str:
-        """Draw a value of `kind`; the slot matters to dates only."""
+        """Draw a value of `kind`; the slot matters only for dates."""
         if kind == "date":
             return self.draw_date(slot)
         if kind == "flight_number":
@@ -212,7 +212,7 @@ class _Sentence:
         return _pick(self.rng, own if own and self.rng.random() < UNSEEN_SHARE else words.known)
 
     def draw_date(self, slot: str | None) -> str:
-        """Draw a date that fits after "on"; an arrival is a day after the departure, a return 2 to 15."""
+        """Draw a date that fits after "on"; an arrival is 1 day after the departure, a return 2 to 15 days."""
         days_later = {"arrive_date": 1, "return_date": 2 + int(self.rng.random() * 14)}.get(slot or "", 0)
         day = self.day + timedelta(days=days_later)
         while any(day.day in days for split, days in flight_words.DAYS.items() if split != self.split):
@@ -223,13 +223,13 @@ class _Sentence:
 
 @cache
 def clock_words() -> flight_words.Words:
-    """Return the times of day by the split that may name them."""
+    """Return the times of day of every split."""
     return flight_words.Words(**{split: clock_times(minutes) for split, minutes in flight_words.MINUTES.items()})
 
 
 def clock_times(minutes: tuple[int, ...]) -> tuple[str, ...]:
     """Return all ways to say the times of a day at these minutes past the hour: "14:30", "half past two", "noon"."""
-    times = ["noon", "midnight"] * 5 if 0 in minutes else []  # more usual than any other time
+    times = ["noon", "midnight"] * 5 if 0 in minutes else []  # more common than any other time
     for minute in minutes:
         for number, name in enumerate(HOURS):
             spoken = f"{SPOKEN_MINUTES[minute]} {name}" if minute else f"{name} o'clock"
@@ -241,7 +241,7 @@ def clock_times(minutes: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def long_dates(day: date) -> tuple[str, ...]:
-    """Return the ways to name a day of the year: "november 2nd", "the second of november", "11/2"."""
+    """Return the ways to say a day of the year: "november 2nd", "the second of november", "11/2"."""
     month, ordinal, spoken = MONTHS[day.month - 1], short_ordinal(day.day), spoken_ordinal(day.day)
     return (
         f"{month} {ordinal}",
@@ -257,7 +257,7 @@ def long_dates(day: date) -> tuple[str, ...]:
 
 
 def short_dates(day: date) -> tuple[str, ...]:
-    """Return the ways to name a day of this week or month: "friday", "the 9th"."""
+    """Return the ways to say a day of this week or month: "friday", "the 9th"."""
     return (WEEKDAYS[day.weekday()], f"the {short_ordinal(day.day)}")
 
 

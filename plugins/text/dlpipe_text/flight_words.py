@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """Values of one kind: those of every split, and those that only dev or only test may use as well."""
+    """Values of one kind: those used in every split, and those added only in dev or only in test."""
 
     known: tuple[str, ...]
     dev: tuple[str, ...] = ()
@@ -130,13 +130,13 @@ AIRLINES = Words(
     test=("norwegian air", "avianca", "air india", "vietnam airlines"),
 )
 
-# Minutes past the hour that are said in full ("ten past six"); the same on digital clocks ("18:10").
+# Minutes past the hour, spoken ("ten past six") and digital ("18:10").
 MINUTES = {"known": (0, 15, 30, 45), "dev": (10, 40), "test": (20, 50)}
 
-# Days of the month that only this split names.
+# Days of the month that occur only in this split.
 DAYS = {"train": (), "dev": (6, 17, 25), "test": (8, 13, 29)}
 
-# Kinds of value with a plain list.
+# Kinds of value that are plain lists.
 KINDS = {
     "city": CITIES,
     "airline": AIRLINES,

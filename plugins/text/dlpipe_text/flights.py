@@ -1,4 +1,4 @@
-"""``text.flights``: slot filling on flight requests that a seeded generator of ours writes."""
+"""``text.flights``: slot filling on flight requests from dlpipe's own seeded generator."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def flights(
     seed: NonNegative = 1,
     min_count: Positive = 1,
 ) -> TaggedText:
-    """Flight requests with their slots; cities, dates and patterns in test that training never saw.
+    """Flight requests with slots, generated; test has cities, dates and patterns unseen in training.
 
     Args:
-        num_train: sentences to learn from.
-        num_dev: sentences to choose the best checkpoint by.
-        num_test: sentences to judge by, once.
-        seed: of the generator; the seed of the pipeline leaves the sentences as they are.
-        min_count: words seen less often in training are "other".
+        num_train: number of training sentences.
+        num_dev: number of sentences for choosing the best checkpoint.
+        num_test: number of sentences for the final evaluation.
+        seed: seed of the generator; the seed of the pipeline does not affect the sentences.
+        min_count: words that occur less often in training become "other".
     """
     counts = {"train": num_train, "dev": num_dev, "test": num_test}
 

@@ -1,4 +1,4 @@
-"""What the text plugin offers. Imports no torch."""
+"""The components of the text plugin. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
 @hookimpl
 def dlpipe_data():
     return [
-        DataSpec(
-            "flights", "dlpipe_text.flights:flights", "flight requests with slots, written by a generator", facts=FACTS
-        ),
+        DataSpec("flights", "dlpipe_text.flights:flights", "generated flight requests with slots", facts=FACTS),
         DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
     ]
@@ -22,13 +20,15 @@ def dlpipe_data():
 @hookimpl
 def dlpipe_models():
     return [
-        ModelSpec("rnn_tagger", "dlpipe_text.rnn_tagger:RNNTagger", "Elman, Jordan, GRU or LSTM tagger, CRF if wanted"),
+        ModelSpec("rnn_tagger", "dlpipe_text.rnn_tagger:RNNTagger", "Elman, Jordan, GRU or LSTM tagger, optional CRF"),
         ModelSpec(
-            "feedforward_tagger", "dlpipe_text.feedforward_tagger:FeedForwardTagger", "tags each word by a window"
+            "feedforward_tagger",
+            "dlpipe_text.feedforward_tagger:FeedForwardTagger",
+            "tags each word from a window of words",
         ),
     ]
 
 
 @hookimpl
 def dlpipe_evaluators():
-    return [EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots as conlleval counts it")]
+    return [EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots, as computed by conlleval")]

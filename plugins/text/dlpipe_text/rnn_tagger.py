@@ -1,11 +1,11 @@
-"""Recurrent nets that score labels for every token (slot filling, tagging).
+"""Recurrent networks that score labels for every token (slot filling, tagging).
 
 Source: Mesnil et al. 2013, "Investigation of Recurrent-Neural-Network Architectures and
-Learning Methods for Spoken Language Understanding" (Elman and Jordan nets), and Huang et
+Learning Methods for Spoken Language Understanding" (Elman and Jordan networks), and Huang et
 al. 2015, "Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
 Departs from them: tanh instead of sigmoid units, dropout, word hashing, no pre-trained vectors.
 Axes: B sentences, T tokens of the longest, G trigrams of the longest word, D features of a
-word, H hidden units of a direction, K labels.
+word, H hidden units per direction, K labels.
 """
 
 from collections.abc import Sequence
@@ -24,23 +24,23 @@ LAYERS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class RNNTagger(nn.Module):
-    """Score K labels for every token, seeing the words before it, or all words of the sentence.
+    """Score K labels for every token, from the words up to it or from the whole sentence.
 
     Args:
         vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
         num_trigrams: trigram ids run from 0 (padding) and 1 (other) to num_trigrams - 1.
-        labels: the K names of the labels.
-        inputs: see a word as itself, as its letter trigrams, or as both side by side.
-        embedding: learned vectors, or 1-of-N (of trigrams: how often each occurs).
-        cell: what is remembered: hidden units (elman, gru, lstm) or the previous label (jordan).
-        bidirectional: read each sentence from its end too.
-        num_layers: recurrent layers on top of each other; a Jordan net has one.
+        labels: names of the K labels.
+        inputs: represent a word by its id, by its letter trigrams, or by both, concatenated.
+        embedding: learned vectors, or one-hot vectors (for trigrams: counts).
+        cell: recurrent state: the hidden units (elman, gru, lstm) or the previous label (jordan).
+        bidirectional: also read each sentence backward.
+        num_layers: number of stacked recurrent layers; a Jordan network has one.
         embed_dim: size of a learned vector.
         hidden_dim: H, units per direction and layer.
-        context_window: words seen at once, an odd number with the word itself in the middle.
+        context_window: words seen at once; an odd number, the word itself is in the middle.
         dropout: probability of zeroing, on the features and on the output of every layer.
-        word_dropout: in training, probability that a word becomes "other"; it keeps its trigrams.
-        output: score every label on its own, or whole sequences of them by a CRF.
+        word_dropout: in training, probability of replacing a word by "other"; its trigrams are kept.
+        output: score every label independently (softmax) or whole label sequences (crf).
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RNNTagger(nn.Module):
     ) -> None:
         super().__init__()
         if cell == "jordan" and num_layers != 1:
-            raise ValueError(f"num_layers is {num_layers}; expected 1, as only the last layer of a Jordan net recurs")
+            raise ValueError(f'num_layers = {num_layers}: cell = "jordan" supports 1 layer only; set num_layers = 1')
         self.features = WordFeatures(
             vocab_size,
             num_trigrams,
@@ -96,23 +96,23 @@ class RNNTagger(nn.Module):
         return logits
 
     def loss(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Map logits (B, T, K), targets (B, T) to the mean of -log p over the tokens, a scalar."""
+        """Map logits (B, T, K) and targets (B, T) to the mean negative log-likelihood per token, a scalar."""
         if self.crf is None:
             return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         return -self.crf.log_likelihood(logits, targets, lengths).sum() / lengths.sum()
 
     def predict(self, logits: Tensor, lengths: Tensor) -> Tensor:
-        """Map logits (B, T, K) to the most probable labels (B, T), to be ignored in the padding."""
+        """Map logits (B, T, K) to the most probable labels (B, T); those of the padding are meaningless."""
         return logits.argmax(dim=2) if self.crf is None else self.crf.viterbi(logits, lengths)
 
 
 class HiddenNet(nn.Module):
-    """Remember hidden units: a recurrent net of torch, and a classifier of what it puts out.
+    """Feed back the hidden units: a recurrent network of torch with a classifier on its outputs.
 
     Args:
-        recurrent: an Elman, GRU or LSTM net, batch first.
+        recurrent: an Elman, GRU or LSTM network, batch first.
         num_labels: K.
-        num_hidden: hidden units of all its directions together.
+        num_hidden: hidden units of all directions together.
         dropout: probability of zeroing a hidden unit before the classifier.
     """
 
@@ -124,10 +124,10 @@ class HiddenNet(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Map features (B, T, D), lengths (B,) on the CPU to logits (B, T, K)."""
-        if (lengths == features.size(1)).all():  # nothing to pack, which costs 40 %
+        if (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
             hidden, _ = self.recurrent(features)  # (B, T, H of all directions)
         else:
-            # The backward direction would otherwise start in the padding.
+            # Packed, since the backward direction would otherwise start in the padding.
             packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
             hidden, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=features.size(1))
         logits: Tensor = self.classify(self.dropout(hidden))
@@ -135,15 +135,15 @@ class HiddenNet(nn.Module):
 
 
 class JordanNet(nn.Module):
-    """Remember the previous token's label: its probabilities are fed back, not the guess alone.
+    """Feed back the label probabilities of the previous token, not only its most probable label.
 
-    Two directions each feed back labels of their own, and their logits are added.
+    With two directions, each feeds back its own labels, and their logits are added.
 
     Args:
         num_features: D.
         hidden_dim: H.
         num_labels: K.
-        num_directions: 1 reads forward, 2 backward too.
+        num_directions: 1 reads forward only, 2 also backward.
         dropout: probability of zeroing a hidden unit before the classifier.
     """
 
@@ -165,7 +165,7 @@ class JordanNet(nn.Module):
         return logits
 
     def _read(self, direction: int, features: Tensor) -> Tensor:
-        """Go once over features (B, T, D), from the first to the last, to logits (B, T, K)."""
+        """Map features (B, T, D) to logits (B, T, K), reading from first to last."""
         driven = self.features[direction](features)  # (B, T, H)
         logits: list[Tensor] = []
         for hidden in driven.unbind(dim=1):  # (B, H)
@@ -176,7 +176,7 @@ class JordanNet(nn.Module):
 
 
 def reverse(values: Tensor, lengths: Tensor) -> Tensor:
-    """Turn round every sentence of values (B, T, ...), leaving its padding where it is."""
+    """Reverse every sentence of values (B, T, ...), with its padding left in place."""
     position = torch.arange(values.size(1)).expand(len(lengths), -1)  # (B, T)
     from_end = lengths.unsqueeze(1) - 1 - position
     source = torch.where(from_end >= 0, from_end, position)

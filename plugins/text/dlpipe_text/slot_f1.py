@@ -1,4 +1,4 @@
-"""How well slots are found: chunk F1 as conlleval counts it, and where it goes wrong.
+"""Score predicted slots by chunk F1, as computed by conlleval, and list the errors.
 
 Source: the counting rules of the CoNLL-2000 shared task, Tjong Kim Sang & Buchholz 2000,
 https://aclanthology.org/W00-0726
@@ -18,15 +18,15 @@ from dlpipe.evaluation import Examples
 from dlpipe_text.chunks import ChunkCounter, chunks
 from dlpipe_text.tagged_text import TaggedText
 
-WORST = 50  # sentences: what a person reads in one go
+WORST = 50  # sentences: as many as a person reads in one sitting
 
 
 class SlotF1:
-    """Compare predicted slots with the true ones: right means the same words and the same type.
+    """Compare predicted slots with true slots; a slot is correct if its words and its type match.
 
-    ``evaluate`` gives ``f1``, ``precision`` and ``recall`` over all slots, and ``token_accuracy``.
-    ``write`` gives ``slots.csv`` (each type), ``confusion.csv`` (true type by predicted type, in
-    words), ``worst.txt`` and ``predictions.conll`` (word, true tag, predicted tag).
+    ``evaluate`` returns ``f1``, ``precision`` and ``recall`` over all slots, and ``token_accuracy``.
+    ``write`` writes ``slots.csv`` (scores per type), ``confusion.csv`` (true type by predicted type,
+    counted in words), ``worst.txt`` and ``predictions.conll`` (word, true tag, predicted tag).
     """
 
     primary = "f1"
@@ -37,11 +37,11 @@ class SlotF1:
         self._tagged: list[tuple[Sequence[str], Sequence[str], Sequence[str]]] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
-        """Count the slots of a split of tagged text."""
+        """Return the slot scores of a split of tagged text."""
         data = examples.data
         if not isinstance(data, TaggedText):
             raise InputError(
-                f"text.slot_f1 judges tagged sentences, such as text.flights; this is {type(data).__name__}"
+                f"text.slot_f1 got data of type {type(data).__name__}; expected tagged sentences, such as text.flights"
             )
         sentences = data.sentences(examples.split)
         self._counter, self._tagged = ChunkCounter(), []
@@ -62,7 +62,7 @@ class SlotF1:
         }
 
     def write(self, folder: Path) -> None:
-        """Write tables of the last `evaluate`."""
+        """Write the tables of the last `evaluate`."""
         counter = self._counter
         scores: list[tuple[str, ...]] = [("slot", "f1", "precision", "recall", "true", "predicted")]
         for slot, score in counter.per_type.items():
@@ -81,7 +81,7 @@ class SlotF1:
         (folder / "worst.txt").write_text("\n".join(self._worst()), encoding="utf-8")
 
     def _worst(self) -> list[str]:
-        """Describe the sentences with most wrong slots: each word above its true and predicted tag."""
+        """Return the sentences with the most wrong slots, each word above its true and predicted tag."""
         wrong = []
         for words, gold, tags in self._tagged:
             difference = set(chunks(gold)) ^ set(chunks(tags))
@@ -91,7 +91,7 @@ class SlotF1:
         lines = [f"{len(wrong)} of {len(self._tagged)} sentences have a wrong slot"]
         for count, words, gold, tags in wrong[:WORST]:
             widths = [max(map(len, column)) for column in zip(words, gold, tags, strict=True)]
-            lines += ["", f"{count} slots missed or too many"]
+            lines += ["", f"missed and spurious slots: {count}"]
             for title, row in (("", words), ("true", gold), ("predicted", tags)):
                 cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
                 lines.append(f"{title:<10}" + "  ".join(cells).rstrip())

@@ -38,17 +38,17 @@ def iob(
     min_count: Positive = 1,
     lowercase: bool = True,
 ) -> TaggedText:
-    """Labelled sentences from your own files, one token or one sentence a line.
+    """Labelled sentences from your own files, one token or one sentence per line.
 
     Args:
         path: a folder with train.iob, dev.iob and test.iob (or .conll, .txt, .tsv), or with folders
             of seq.in and seq.out.
-        train: the training file, instead of `path`.
-        dev: the dev file; without one, sentences are split off the training file.
-        test: the test file.
-        dev_size: how many to split off if there is no dev file; a tenth if not given.
-        seed: of that choice.
-        min_count: words seen less often in training are "other".
+        train: the training file; overrides the one in `path`.
+        dev: the dev file; overrides the one in `path`. Without one, sentences are split off the training file.
+        test: the test file; overrides the one in `path`.
+        dev_size: number of sentences to split off if there is no dev file; a tenth by default.
+        seed: seed of this random split.
+        min_count: words that occur less often in training become "other".
         lowercase: convert typed sentences to lower case.
     """
     named = {split: file for split, file in (("train", train), ("dev", dev), ("test", test)) if file is not None}
@@ -71,11 +71,11 @@ def atis(
 
     Args:
         path: a folder with atis.train.iob and atis.test.iob.
-        download: fetch them once into the cache if `path` is not given (1 MB, checked by sha256).
-        dev_size: sentences split off the training file.
-        seed: of that choice.
-        min_count: words seen less often in training are "other".
-        offline: never touch the network.
+        download: download both files to the cache if `path` is not set (1 MB, verified by sha256).
+        dev_size: number of sentences to split off the training file.
+        seed: seed of this random split.
+        min_count: words that occur less often in training become "other".
+        offline: never access the network.
     """
     if path is None and not download:
         raise DataError(
@@ -99,8 +99,8 @@ def _from_files(
         size = dev_size or max(1, len(sentences) // 10)
         if size >= len(sentences):
             raise DataError(
-                f"{files['train']} has {len(sentences)} sentences, of which dev_size = {size} are to be split off; "
-                "give a smaller dev_size or a dev file"
+                f"dev_size = {size}: {files['train']} has {len(sentences)} sentences, so none would be left for "
+                "training; set a smaller dev_size, or give a dev file"
             )
         order = random.Random(seed).sample(range(len(sentences)), len(sentences))
         chosen = set(order[:size])

@@ -1,6 +1,6 @@
 """Sentences with a label for every word, as tensors.
 
-Words and labels are those of the training split. Any other word is "other" (its letter trigrams may
+Words and labels come from the training split. Any other word becomes "other" (its letter trigrams may
 still be known); a label that occurs only in another split cannot be predicted and counts as missed.
 """
 
@@ -22,7 +22,7 @@ from dlpipe_text.iob import MAX_WORDS, Sentence
 from dlpipe_text.word_features import OTHER, PADDING
 
 RESERVED = ("<pad>", "<other>")  # the words and trigrams with the ids PADDING and OTHER
-#: Letters of a word that its trigrams are made of; what is longer is a number or a mistake.
+#: Only this many letters of a word are split into trigrams; longer words are numbers or mistakes.
 MAX_LETTERS = 32
 _END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$|^\.+$")
 
@@ -33,7 +33,7 @@ class TaggedText:
     Args:
         read: returns the sentences of a split.
         splits: names of the splits.
-        min_count: words seen less often in training are "other".
+        min_count: words that occur less often in training become "other".
         lowercase: convert typed sentences to lower case, as the training sentences are.
     """
 
@@ -95,7 +95,7 @@ class TaggedText:
         """Convert a sentence to tokens (T,) and trigrams (T, G).
 
         Raises:
-            InputError: it has no word, or more than a batch could hold.
+            InputError: it has no words, or too many for a batch.
         """
         words = self.words(item)
         if not words:
@@ -107,7 +107,7 @@ class TaggedText:
         return {name: column.values[:-1] for name, column in columns.items()}
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Return the words with their labels, the slots found, and the words never seen in training."""
+        """Return the words, their predicted labels, and the words that never occur in training."""
         labels = self._learned()["labels"]
         words = self.words(item)
         tags = [labels[index] for index in prediction.tolist()]
@@ -120,16 +120,16 @@ class TaggedText:
         return [word for word in (_END_OF_PHRASE.sub("", part) for part in text.split()) if word]
 
     def tags(self, prediction: Tensor) -> list[str]:
-        """Return the labels of predicted ids (T,)."""
+        """Return the labels with the predicted ids (T,)."""
         labels = self._learned()["labels"]
         return [labels[index] for index in prediction.tolist()]
 
     def state(self) -> dict[str, Any]:
-        """Return words, trigrams and labels by their ids."""
+        """Return the words, trigrams and labels, each ordered by id."""
         return dict(self._learned())
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set the words, trigrams and labels that another process learned."""
+        """Set the words, trigrams and labels that `state` returned."""
         self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
 
     def fingerprint(self) -> str:
@@ -147,13 +147,16 @@ class TaggedText:
             words = sorted(word for word, count in counts.items() if count >= self._min_count)
             tags = sorted({tag for _, tags in sentences for tag in tags})
             if len(tags) < 2:
-                raise DataError(f"the training split has only the tag {tags}; expected tags such as O and B-city")
+                raise DataError(
+                    f"the tags of the training split are {tags}; expected at least two, such as O and B-city. "
+                    "Check the last column of the training file"
+                )
             trigrams = sorted({trigram for word in words for trigram in letter_trigrams(word)})
             self._known = {"words": [*RESERVED, *words], "trigrams": [*RESERVED, *trigrams], "labels": tags}
         return self._known
 
     def _table(self, name: str) -> dict[str, int]:
-        """Return the ids of words, trigrams or labels."""
+        """Return a table from word, trigram or label to id."""
         if name not in self._ids:
             self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
         return self._ids[name]
@@ -162,16 +165,16 @@ class TaggedText:
         """Return tokens and trigrams of sentences of words, at least `width` trigrams per word."""
         known, trigrams = self._table("words"), self._table("trigrams")
         forms = {word: index for index, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
-        # Trigrams once per form of a word, not once per word of the text.
+        # Compute trigrams once per distinct word, not once per token.
         of_form = [[trigrams.get(trigram, OTHER) for trigram in letter_trigrams(form)] for form in forms]
         width = max(width, *map(len, of_form))
         table = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in of_form])
         tokens = torch.tensor([known.get(word, OTHER) for words in sentences for word in words])
-        places = torch.tensor([forms[word] for words in sentences for word in words])
+        indices = torch.tensor([forms[word] for words in sentences for word in words])
         lengths = torch.tensor([len(words) for words in sentences])
         return {
             "tokens": Ragged(tokens, lengths, padding=PADDING),
-            "trigrams": Ragged(table.index_select(0, places), lengths, padding=PADDING),
+            "trigrams": Ragged(table.index_select(0, indices), lengths, padding=PADDING),
         }
 
 

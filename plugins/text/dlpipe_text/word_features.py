@@ -1,8 +1,8 @@
-"""Describe the words of a sentence by vectors: 1-of-N or learned, of whole words or of their letters.
+"""Represent the words of a sentence by vectors: one-hot or learned, of whole words or of letter trigrams.
 
 Source: Huang et al. 2013, "Learning Deep Structured Semantic Models for Web Search using
 Clickthrough Data", section 3.2 (word hashing), https://doi.org/10.1145/2505515.2505665
-The context window is that of Mesnil et al. 2013, "Investigation of Recurrent-Neural-Network
+The context window follows Mesnil et al. 2013, "Investigation of Recurrent-Neural-Network
 Architectures and Learning Methods for Spoken Language Understanding", section 3.2
 Axes: B sentences, T tokens of the longest, G trigrams of the longest word, D features.
 """
@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PADDING, OTHER = 0, 1  # the first two ids, of words as of trigrams
+PADDING, OTHER = 0, 1  # the first two ids, of both words and trigrams
 
 
 class WordFeatures(nn.Module):
-    """Describe every word, with its neighbours, by `num_features` numbers.
+    """Represent every word and its neighbours by `num_features` numbers.
 
     Args:
         vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
         num_trigrams: trigram ids run from 0 (padding) and 1 (other) to num_trigrams - 1.
-        inputs: see a word as itself, as its letter trigrams, or as both side by side.
-        embedding: learned vectors, or 1-of-N (of trigrams: how often each occurs).
-        embed_dim: size of a learned vector; trigrams' vectors are added up.
-        context_window: words seen at once, an odd number with the word itself in the middle.
-        word_dropout: in training, probability that a word becomes "other"; it keeps its trigrams.
+        inputs: represent a word by its id, by its letter trigrams, or by both, concatenated.
+        embedding: learned vectors, or one-hot vectors (for trigrams: counts).
+        embed_dim: size of a learned vector; the vectors of a word's trigrams are summed.
+        context_window: words seen at once; an odd number, the word itself is in the middle.
+        word_dropout: in training, probability of replacing a word by "other"; its trigrams are kept.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class WordFeatures(nn.Module):
     ) -> None:
         super().__init__()
         if context_window % 2 == 0:
-            raise ValueError(f"context_window is {context_window}; expected an odd number, the word in the middle")
+            raise ValueError(
+                f"context_window = {context_window}: expected an odd number, since the word itself is in the middle"
+            )
         self.context_window = context_window
         self.word_dropout = word_dropout
         sizes = {"words": vocab_size, "trigrams": num_trigrams}
@@ -55,7 +57,7 @@ class WordFeatures(nn.Module):
                 self.bags[name] = Counts(size)
             else:
                 self.bags[name] = bag = nn.EmbeddingBag(size, embed_dim, mode="sum", padding_idx=PADDING)
-                # As in the code of Mesnil et al.: torch's N(0, 1) drowns the words that are rare in training.
+                # As in the code of Mesnil et al.: torch's N(0, 1) is too large for words that are rare in training.
                 nn.init.uniform_(bag.weight, -0.2, 0.2)
                 nn.init.zeros_(bag.weight.data[PADDING])
             num_features += size if embedding == "one_hot" else embed_dim
@@ -70,12 +72,12 @@ class WordFeatures(nn.Module):
         seen = [bag(ids[name].flatten(0, 1)) for name, bag in self.bags.items()]
         features = torch.cat(seen, dim=1).reshape(*tokens.shape, -1)  # (B, T, D of one word)
         reach = self.context_window // 2
-        # Zeros beyond both ends of a sentence, as the padding's vectors are zero too.
+        # Zeros beyond both ends of a sentence, like the vectors of the padding.
         return F.pad(features, (0, 0, reach, reach)).unfold(1, self.context_window, 1).flatten(2)
 
 
 class Counts(nn.Module):
-    """Count how often every id occurs in a bag, the padding not at all: 1-of-N for a bag of one.
+    """Count the occurrences of every id in a bag, ignoring padding: one-hot for a bag of one.
 
     Args:
         num_ids: ids run from 0 (padding) to num_ids - 1.
