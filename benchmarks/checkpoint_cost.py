@@ -1,11 +1,11 @@
-"""What saving a checkpoint costs beside plain ``torch.save`` of the same.
+"""Compare the cost of saving a checkpoint with plain ``torch.save`` of the same content.
 
     python benchmarks/checkpoint_cost.py [--rounds 7]
 
-Two cases: 100 million parameters; and the state of an agent, a replay memory of a gigabyte in blocks of 32 MB of
-which two change between checkpoints. A checkpoint is hashed, flushed to the disk and renamed; ``torch.save``
-writes over the old file, which a kill in the middle leaves broken. All ways in turn; printed are medians of wall
-seconds.
+There are two cases: 100 million parameters; and the state of an agent, a replay buffer of one gigabyte in blocks
+of 32 MB, two of which change between checkpoints. A checkpoint is hashed, flushed to disk and renamed.
+``torch.save`` overwrites the old file, so a kill in the middle leaves a broken one. The methods take turns; the
+output is the median wall time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dlpipe.runs.checkpoint import Block, Checkpoints
+from dlpipe.runs.checkpoint import Checkpoints, StateBlock
 
 
 def plain(path: Path, content: object) -> None:
@@ -37,7 +37,7 @@ def flushed_and_renamed(path: Path, content: object) -> None:
 
 
 def compare(title: str, rounds: int, ways: Mapping[str, Callable[[int], object]]) -> None:
-    """Take the ways in turn, once to warm up, and print what each costs; the first one is the base."""
+    """Run the methods in turn, after one warm-up round, and print the time of each; the first is the baseline."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, save in ways.items():
@@ -79,7 +79,7 @@ def main() -> None:
             for newest in (2 * turn, 2 * turn + 1):
                 versions[newest % len(parts)] += 1
             blocks = {
-                f"replay-{number}": Block(version, {"frames": part})
+                f"replay-{number}": StateBlock(version, {"frames": part})
                 for number, (version, part) in enumerate(zip(versions, parts, strict=True))
             }
             agents.save(turn, nn.Linear(5, 3), {}, best=True, blocks=blocks)

@@ -1,11 +1,11 @@
-"""Measure the scores that the docs state: each pipeline with several seeds, as ordinary runs.
+"""Measure the scores in the docs: run each pipeline with several seeds.
 
     python benchmarks/slot_filling_scores.py flights
     python benchmarks/slot_filling_scores.py atis --data ATIS_FOLDER
     python benchmarks/slot_filling_scores.py lecture --data ATIS_FOLDER
 
-Seed s is ``--set seed=s``, and on ATIS ``--set data.seed=s`` too: another dev split each time. Test is
-looked at once per run, with the checkpoint that was best on dev. Seconds are the whole process.
+Seed s means ``--set seed=s``, and on ATIS also ``--set data.seed=s``: a different dev split each time. Each
+run evaluates on test once, with the best checkpoint on dev. Seconds are those of the whole process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 ATIS = "slot_filling_atis.toml"
-#: The recipe for the lecture's recurrent nets.
+#: Settings of the recurrent networks of the lecture.
 LECTURE = ["trainer.epochs=10", "trainer.batch_size=16", "model.hidden_dim=100", "model.dropout=0.25"]
 GROUPS: dict[str, list[tuple[str, str, list[str]]]] = {
     "flights": [

@@ -1,11 +1,11 @@
-"""What a step costs in dlpipe beside the same step in a hand-written PyTorch loop.
+"""Compare the cost of a step in dlpipe with the same step in a hand-written PyTorch loop.
 
     python benchmarks/step_cost.py [--rounds 15]
 
-Both loops train the same nets on the same resident tensors, one thread, block by block in turn, so
-that a machine whose speed drifts slows both. Printed is CPU time per step: the median over blocks,
-and the ratio of the medians to that of both raw loops together. ``raw`` stands twice: how far the two
-are apart is the noise.
+Both loops train the same networks on the same tensors in memory, with one thread. They take turns in
+blocks of steps, so that drift in the speed of the machine affects both. The output is the CPU time per
+step: the median over blocks, and its ratio to the median of both raw loops together. ``raw`` runs
+twice: the difference between the two is the noise.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Net(nn.Module):
 
 
 def raw(data: Vectors, sizes: tuple[int, ...], batch_size: int, classes: int | None) -> Steps:
-    """Return a function that takes steps in a loop as one writes it by hand."""
+    """Return a function that takes steps in a hand-written loop."""
     torch.manual_seed(SEED)
     model = Net(sizes)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

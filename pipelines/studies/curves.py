@@ -1,4 +1,4 @@
-"""A curve, a net of one hidden layer that shall follow it, and how far the two are apart: a plugin of one file.
+"""A curve, a network with one hidden layer that fits it, and the error of the fit: a plugin in one file.
 
 Source: the curve is that of M. Nielsen, "Neural Networks and Deep Learning", chapter 4.
 Axes: N points, W hidden units.
@@ -26,10 +26,10 @@ def curve(x: Tensor) -> Tensor:
 
 
 class Points:
-    """Points of the curve, evenly spaced; those of the test are finer and lie between.
+    """Evenly spaced points of the curve; the test split is denser.
 
     Args:
-        count: N, to learn from.
+        count: N, number of training points.
     """
 
     splits = ("train", "test")
@@ -44,27 +44,27 @@ class Points:
         return Columns({"x": x, "targets": curve(x)})
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Take a number."""
+        """Map a number to ``x`` (1,)."""
         return {"x": torch.tensor([float(item)])}
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Return the net's value and the curve's."""
+        """Return the values of the network and of the curve."""
         return {"x": item, "net": float(prediction), "curve": float(curve(torch.tensor(float(item))))}
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: the curve is known."""
+        """Return an empty state: nothing is learned from the data."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Do nothing."""
 
     def fingerprint(self) -> str:
-        """Return what decides the points."""
+        """Return a string that determines the points."""
         return str(self._count)
 
 
 class OneHiddenLayer(nn.Module):
-    """A net of W ReLU units whose kinks lie anywhere between 0 and 1 at first.
+    """A network of W ReLU units whose kinks are initialised uniformly between 0 and 1.
 
     Args:
         width: W.
@@ -74,7 +74,7 @@ class OneHiddenLayer(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(1, width)
         self.output = nn.Linear(width, 1)
-        # With Glorot's weights and biases of zero all kinks would lie at 0, outside the curve.
+        # With Glorot weights and zero biases, all kinks would be at 0, the left end of the curve.
         with torch.no_grad():
             self.hidden.weight.copy_(torch.where(torch.rand(width, 1) < 0.5, -1.0, 1.0))
             self.hidden.bias.copy_(-self.hidden.weight[:, 0] * torch.rand(width))
@@ -90,13 +90,13 @@ class OneHiddenLayer(nn.Module):
 
 
 class Fit:
-    """How far a net is from the curve at most, and how far the staircase is that needs no training.
+    """Largest error of a network, compared with that of a staircase that needs no training.
 
-    The staircase has as many steps as the net has units, each at the height of the curve in its
-    middle: the net of the universality theorem, whose error falls like 1 / W.
+    The staircase has as many steps as the network has units; each step has the height of the curve at
+    its middle. It is the network of the universality theorem, whose error falls like 1 / W.
 
     Args:
-        width: W, of the staircase.
+        width: W, number of steps of the staircase.
     """
 
     primary = "largest_error"

@@ -1,8 +1,8 @@
-"""The batches of an epoch: which examples, in what order, and how they reach the device.
+"""The batches of an epoch: which examples they contain, in what order, and how they reach the device.
 
-The order of an epoch follows from (seed, epoch) alone, and so do the random numbers of a dataset that
-is read item by item. A resumed run therefore needs only the epoch and the number of batches it has seen, and the
-number of reading processes changes nothing.
+The order of an epoch depends only on (seed, epoch), and so do the random numbers of a dataset that is
+read item by item. A resumed run therefore needs only the epoch and the number of batches it has seen,
+and the number of worker processes does not affect the results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: T
     incomplete batch is at a random position of the sorted order, so the boundaries move between epochs.
 
     Returns:
-        row numbers, one tensor per batch; their number is ``ceil(count / batch_size)`` always.
+        row numbers, one tensor per batch; there are always ``ceil(count / batch_size)`` batches.
     """
     if lengths is None:
         return list(torch.randperm(count, generator=generator).split(batch_size))
@@ -44,19 +44,19 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: T
 
 
 def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor]:
-    """Split `count` examples into batches for an evaluation: sorted by length if there are any, else in order."""
+    """Split `count` examples into batches for evaluation: sorted by length if `lengths` is given, else in order."""
     order = torch.arange(count) if lengths is None else torch.argsort(lengths, stable=True)
     return list(order.split(batch_size))
 
 
 class _WholeBatches(Dataset[Any]):
-    """A dataset whose items are batches of another, by (number of the batch, rows)."""
+    """A dataset whose items are whole batches of another dataset, indexed by (number of the batch, rows)."""
 
     def __init__(self, dataset: Dataset[Any], *seed: int | str) -> None:
         self._dataset, self._seed = dataset, seed
 
-    def __getitem__(self, place: tuple[int, list[int]]) -> Batch:
-        number, rows = place
+    def __getitem__(self, index: tuple[int, list[int]]) -> Batch:
+        number, rows = index
         with IsolatedRNG(derived_seed(*self._seed, number)):
             return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
 
@@ -66,14 +66,14 @@ class Batches:
 
     Args:
         split: `Columns`, kept on the device if they fit; or a torch dataset whose items are dicts of
-            tensors, read through a DataLoader. The global random number generators of
-            Python, numpy and torch that items use follow from the seed, the epoch and the batch. Either may have
-            a ``prepare``, see `dlpipe.data.columns.Prepare`.
+            tensors, read through a DataLoader. While items are read, the global random number generators of
+            Python, numpy and torch are seeded from the seed, the epoch and the batch. Either kind of split may
+            have a ``prepare``, see `dlpipe.data.columns.Prepare`.
         batch_size: examples per batch, or "full" for all of them.
-        columns: those a batch needs; others are left out.
+        columns: names of the columns that a batch needs; others are omitted. Empty means all.
         bucket: put sequences of similar length into one batch.
-        training: a new order each epoch, and prepared for training; else always the same order.
-        workers: processes that read a dataset.
+        training: reshuffle in each epoch and prepare batches for training; otherwise the order is fixed.
+        workers: number of processes that read a dataset.
     """
 
     def __init__(
@@ -98,27 +98,27 @@ class Batches:
         self._count = 0 if self._streamed else len(cast(Columns, split))
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
         if self._streamed and isinstance(batch_size, str):
-            raise InputError(f'batch_size = "{batch_size}": this data is a stream without end; give a number')
+            raise InputError(f'batch_size = "{batch_size}": this data is an endless stream; set a number')
         if not self._streamed and not self._count:
             raise InputError(f"a split ({type(split).__name__}) has no examples; expected at least one")
         self.batch_size = self._count if isinstance(batch_size, str) else batch_size
 
     @property
     def per_epoch(self) -> int | None:
-        """Batches of an epoch; None for a stream, whose length is unknown."""
+        """Number of batches per epoch; None for a stream, whose length is unknown."""
         return None if self._streamed else -(-self._count // self.batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch (counted from 0), from batch `start` on."""
+        """Yield the batches of an epoch (counted from 0), starting with batch `start`."""
         if self._prepare is None:
-            yield from self._kept(number, start)
+            yield from self._unprepared(number, start)
             return
         generator = torch.Generator(self._compute.device)
-        for place, batch in enumerate(self._kept(number, start), start):
-            generator.manual_seed(derived_seed(self._seed, "prepare", number, place))
+        for index, batch in enumerate(self._unprepared(number, start), start):
+            generator.manual_seed(derived_seed(self._seed, "prepare", number, index))
             yield self._prepare(batch, generator, self._training)
 
-    def _kept(self, number: int, start: int) -> Iterator[Batch]:
+    def _unprepared(self, number: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch on the device, before they are prepared."""
         if self._streamed:
             yield from self._streaming(number, start)
@@ -132,11 +132,11 @@ class Batches:
             yield from self._resident(self._split, plan[start:])
         else:
             whole = _WholeBatches(self._split, self._seed, "items", number)
-            places = [(place, rows.tolist()) for place, rows in enumerate(plan)][start:]
-            yield from map(self._moved, self._loader(whole, number, sampler=places, batch_size=None))
+            indices = [(index, rows.tolist()) for index, rows in enumerate(plan)][start:]
+            yield from map(self._to_device, self._loader(whole, number, sampler=indices, batch_size=None))
 
     def rows(self) -> Iterator[Tensor]:
-        """Yield the row numbers of each batch of an unshuffled epoch; empty ones for a stream, endlessly."""
+        """Yield the row numbers of each batch of an unshuffled epoch; for a stream, yield empty tensors forever."""
         if self._streamed:
             yield from repeat(torch.empty(0, dtype=torch.int64))
         else:
@@ -147,27 +147,27 @@ class Batches:
             for rows in plan:
                 yield split.batch(rows)
         elif split.device == self._compute.device:
-            # All row numbers travel at once; a copy per batch would cost more than the batch.
+            # All row numbers are copied at once; a copy per batch would cost more than the batch.
             on_device = torch.cat(list(plan)).to(split.device).split([len(rows) for rows in plan])
             for rows, device_rows in zip(plan, on_device, strict=True):
                 yield split.batch(rows, device_rows)
         else:
             for rows in plan:
-                yield self._moved(split.batch(rows))
+                yield self._to_device(split.batch(rows))
 
     def _streaming(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Yield the batches of a stream; those before `start` have to be read as well."""
-        own = IsolatedRNG(derived_seed(self._seed, "stream", epoch))
+        """Yield the batches of a stream; those before `start` are read and skipped."""
+        rng = IsolatedRNG(derived_seed(self._seed, "stream", epoch))
         loader = self._loader(cast("Dataset[Any]", self._split), epoch, batch_size=self.batch_size)
-        with own:
+        with rng:
             batches = iter(loader)
         for number in count():
-            with own:
+            with rng:
                 batch = next(batches, None)
             if batch is None:
                 return
             if number >= start:
-                yield self._moved(batch)
+                yield self._to_device(batch)
 
     def _loader(self, dataset: Dataset[Any], epoch: int, **options: Any) -> DataLoader[Any]:
         return DataLoader(
@@ -178,7 +178,8 @@ class Batches:
             **options,
         )
 
-    def _moved(self, batch: Batch) -> Batch:
+    def _to_device(self, batch: Batch) -> Batch:
+        """Move all columns to the device, except lengths."""
         device = self._compute.device
         return {
             name: column if name == "lengths" or name.endswith("_lengths") else column.to(device, non_blocking=True)
@@ -187,10 +188,10 @@ class Batches:
 
 
 class EndlessBatches:
-    """The batches of a training split, epoch after epoch, some of them to a step; they know their place.
+    """The batches of a training split, epoch after epoch, grouped by step, with a resumable position.
 
     Args:
-        per_step: batches that make one step; the last step of an epoch may have fewer.
+        per_step: batches per step; the last step of an epoch may have fewer.
     """
 
     def __init__(self, batches: Batches, per_step: int) -> None:
@@ -200,12 +201,14 @@ class EndlessBatches:
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """Steps of an epoch; None for a stream."""
+        """Number of steps per epoch; None for a stream."""
         per_epoch = self._batches.per_epoch
         return None if per_epoch is None else -(-per_epoch // self._per_step)
 
     def __iter__(self) -> Iterator[list[Batch]]:
-        """Continue from the current position, for ever; it is advanced before the batches of a step are yielded.
+        """Yield the batches of each step forever, from the current position on.
+
+        The position is advanced before the batches of a step are yielded.
 
         Raises:
             InputError: a stream has no examples in an epoch.
@@ -219,7 +222,9 @@ class EndlessBatches:
                 yield parts
             if self._batches.per_epoch is None:
                 if not self._seen:
-                    raise InputError(f"the training split has no examples in epoch {self._epoch}; expected some")
+                    raise InputError(
+                        f"the training split has no examples in epoch {self._epoch}; expected at least one"
+                    )
                 self._epoch, self._seen = self._epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
@@ -227,5 +232,5 @@ class EndlessBatches:
         return {"epoch": self._epoch, "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Restore a position."""
+        """Restore the position."""
         self._epoch, self._seen = state["epoch"], state["seen"]

@@ -1,4 +1,4 @@
-"""Data that is resident as tensors: a batch is one index operation per column.
+"""Data that is kept in memory as tensors: building a batch takes one index operation per column.
 
 Axes: N examples, B examples of a batch, T positions of the longest sequence in a batch.
 """
@@ -22,16 +22,16 @@ class Ragged:
     """N sequences of different lengths, concatenated.
 
     Args:
-        values: (total, …) all positions of all sequences.
+        values: (total, …) the concatenated sequences.
         lengths: (N,) int64; their sum is ``total``.
-        padding: what fills up the shorter sequences of a batch.
+        padding: value that pads the shorter sequences of a batch.
     """
 
     def __init__(self, values: Tensor, lengths: Tensor, *, padding: float = 0) -> None:
         if int(lengths.sum()) != len(values):
             raise ValueError(f"lengths sum to {int(lengths.sum())}, but values has {len(values)} positions")
         self.lengths = lengths.cpu()
-        # One position more, the padding: gathering it costs less than filling a mask afterwards.
+        # One extra position holds the padding: gathering it costs less than filling a mask afterwards.
         self.values = torch.cat([values, values.new_full((1, *values.shape[1:]), padding)])
         self.starts = torch.cumsum(lengths, 0) - lengths
 
@@ -48,29 +48,29 @@ class Ragged:
         """Return (B, T) indices into `values` for `rows` (B,) on its device, their lengths on the CPU."""
         longest = int(lengths.max())
         steps = torch.arange(longest, device=rows.device)
-        positions = self.starts.index_select(0, rows).unsqueeze(1) + steps
+        indices = self.starts.index_select(0, rows).unsqueeze(1) + steps
         if int(lengths.min()) < longest:
             beyond = steps >= lengths.to(rows.device, non_blocking=True).unsqueeze(1)
-            positions = positions.masked_fill_(beyond, len(self.values) - 1)
-        return positions
+            indices = indices.masked_fill_(beyond, len(self.values) - 1)
+        return indices
 
-    def gather(self, positions: Tensor) -> Tensor:
-        """Return (B, T, …) values at `positions` (B, T)."""
-        flat = self.values.index_select(0, positions.view(-1))
-        return flat.view(*positions.shape, *self.values.shape[1:])
+    def gather(self, indices: Tensor) -> Tensor:
+        """Return the values (B, T, …) at `indices` (B, T)."""
+        flat = self.values.index_select(0, indices.view(-1))
+        return flat.view(*indices.shape, *self.values.shape[1:])
 
 
 class Columns:
     """A split as columns of N examples each.
 
-    Sequences of the same lengths share their index computation. A batch holds every column asked
-    for and, for sequences, ``lengths`` (B,) of the first ragged column; another ragged column
-    ``name`` whose lengths differ from that adds ``name_lengths``. Lengths always stay on the CPU, so that
+    Sequences of equal lengths share their index computation. A batch contains every requested
+    column and, for sequences, ``lengths`` (B,) of the first ragged column. Another ragged column
+    ``name`` with different lengths adds ``name_lengths``. Lengths always stay on the CPU, so that
     reading them never waits for a GPU.
 
     Args:
-        columns: tensors (N, …) or `Ragged` sequences by name, none of them named as lengths are.
-        prepare: what `Batches` does to each batch on its device; nothing if not given.
+        columns: tensors (N, …) or `Ragged` sequences by name; a name must not equal a name of lengths.
+        prepare: function that `Batches` applies to each batch on its device; None applies nothing.
     """
 
     def __init__(self, columns: Mapping[str, Tensor | Ragged], *, prepare: Prepare | None = None) -> None:
@@ -84,7 +84,7 @@ class Columns:
             first = next(other for other in ragged if torch.equal(ragged[other].lengths, column.lengths))
             self._length_names[name] = "lengths" if first == next(iter(ragged)) else f"{first}_lengths"
         if taken := set(columns) & set(self._length_names.values()):
-            raise ValueError(f"the column {min(taken)!r} has the name that the lengths of sequences get; rename it")
+            raise ValueError(f"the name of column {min(taken)!r} is reserved for the lengths of sequences; rename it")
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -96,13 +96,13 @@ class Columns:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the columns take on a device."""
+        """Memory of the columns in bytes."""
         tensors = [column.values if isinstance(column, Ragged) else column for column in self.columns.values()]
         return sum(tensor.nbytes for tensor in tensors)
 
     @property
     def device(self) -> torch.device:
-        """Where the columns are."""
+        """The device of the columns."""
         first = next(iter(self.columns.values()))
         return first.values.device if isinstance(first, Ragged) else first.device
 
@@ -111,30 +111,30 @@ class Columns:
         return self if device == self.device else self._with({name: c.to(device) for name, c in self.columns.items()})
 
     def select(self, names: Collection[str]) -> Columns:
-        """Return the named columns that exist; all columns if none of them does.
+        """Return the named columns that exist, or all columns if none of them exists.
 
-        Lengths keep their names and can be asked for by them; a sequence that is not named is kept if
-        its lengths are asked for.
+        Lengths keep their names and can be selected by them; a sequence that is not in `names` is kept if
+        its lengths are.
         """
         chosen = {name: column for name, column in self.columns.items() if name in names}
-        told = {self._length_names.get(name) for name in chosen}
+        available = {self._length_names.get(name) for name in chosen}
         for name, key in self._length_names.items():
-            if key in names and key not in told:
+            if key in names and key not in available:
                 chosen[name] = self.columns[name]
-                told.add(key)
+                available.add(key)
         return self._with(chosen or self.columns)
 
     def _with(self, columns: dict[str, Tensor | Ragged]) -> Columns:
-        """Return other columns whose lengths have the names they have here."""
-        made = Columns(columns, prepare=self.prepare)
-        made._length_names = {name: key for name, key in self._length_names.items() if name in columns}
-        return made
+        """Return new columns, with the names of their lengths unchanged."""
+        result = Columns(columns, prepare=self.prepare)
+        result._length_names = {name: key for name, key in self._length_names.items() if name in columns}
+        return result
 
     def batch(self, rows: Tensor, device_rows: Tensor | None = None) -> Batch:
         """Return the examples `rows` (B,), int64 on the CPU.
 
         Args:
-            device_rows: the same on the columns' device, if the caller has them already.
+            device_rows: the same rows on the device of the columns, if the caller already has them there.
         """
         on_device = rows if device_rows is None else device_rows
         if not self._length_names:
@@ -154,11 +154,11 @@ class Columns:
 
 
 def columns_of(examples: list[Batch], paddings: Mapping[str, float]) -> Columns:
-    """Make columns from single examples; sequences become `Ragged`.
+    """Combine single examples into columns; sequences become `Ragged`.
 
     Args:
         examples: dicts of tensors with the same keys.
-        paddings: padding of those columns that are sequences, by name; others are stacked.
+        paddings: padding value by name, for the columns that are sequences; other columns are stacked.
     """
     columns: dict[str, Tensor | Ragged] = {}
     for name in examples[0]:

@@ -1,4 +1,4 @@
-"""Files from the network: pinned by URL and sha256, fetched once into a cache, complete or absent."""
+"""Downloads: files pinned by URL and sha256, fetched once into a cache, either complete or absent."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Download:
-    """A file on the network whose content is known beforehand.
+    """A file to download whose content is known in advance.
 
     Args:
-        sha256: of the whole file, in hex.
-        size: in bytes; never more than that is read.
+        sha256: hex digest of the whole file.
+        size: size in bytes; no more than this is read.
     """
 
     url: str
@@ -39,12 +39,12 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:
-            raise DataError(f"{req.full_url} redirects to {newurl}; redirects to another scheme are not followed")
+            raise DataError(f"{req.full_url} redirects to {newurl}; redirects to a different scheme are not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where downloads are kept: ``DLPIPE_CACHE``, else the user's cache folder."""
+    """Return the folder of downloads: ``DLPIPE_CACHE`` if set, else a folder in the user's cache."""
     if "DLPIPE_CACHE" in environ:
         return Path(environ["DLPIPE_CACHE"])
     home = Path.home()
@@ -53,16 +53,16 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def fetch(download: Download, *, offline: bool = False, cache: Path | None = None) -> Path:
-    """Return the local copy of a file, fetching it first if it is not there.
+    """Return the local copy of a file; download it first if it is missing.
 
-    An interrupted transfer is continued next time; a file with the wrong sha256 is discarded.
+    An interrupted download is continued by the next call; a file with the wrong sha256 is discarded.
 
     Args:
-        offline: do not touch the network.
-        cache: where to keep it, `cache_folder` if not given.
+        offline: do not access the network.
+        cache: folder of downloads; `cache_folder` by default.
 
     Raises:
-        DataError: it is missing and cannot be fetched, or its sha256 is wrong.
+        DataError: the file is missing and cannot be downloaded, or its sha256 is wrong.
     """
     folder = (cache or cache_folder()) / download.sha256[:16]
     path = folder / Path(urllib.parse.urlsplit(download.url).path).name

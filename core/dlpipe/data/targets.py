@@ -1,4 +1,4 @@
-"""What every learner of targets agrees on."""
+"""Conventions for targets, shared by trainers, evaluators and data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from dlpipe.protocols import Batch
 
-#: A target that does not count: torch's own default ``ignore_index``.
+#: Targets with this value are ignored; the default ``ignore_index`` of torch.
 IGNORE_INDEX = -100
 
 
 def count_targets(batch: Batch) -> Tensor:
-    """Return over how much the loss of a batch is a mean: its targets, or its examples where it has none."""
+    """Return the number of terms in the mean loss of a batch: its targets, or its examples if it has no targets."""
     targets = batch.get("targets")
     if targets is None:
         first = next(iter(batch.values()))

@@ -1,4 +1,4 @@
-"""Atomic file operations, and the error if the disk refuses."""
+"""Atomic file operations, and the error for a disk that cannot be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlpipe.messages import relative
 
 
 def link(path: Path, target: str) -> None:
-    """Make `path` a link to `target` atomically, replacing what was there."""
+    """Make `path` a symbolic link to `target`, atomically replacing an existing file."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
@@ -35,10 +35,10 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[Path]:
-    """Create a folder for a component to write into; if nothing was written, it is removed.
+    """Create a folder for a component to write into; remove it if nothing was written.
 
     Raises:
-        DlpipeError: it cannot be written.
+        DlpipeError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

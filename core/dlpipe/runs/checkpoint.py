@@ -1,13 +1,13 @@
-"""Checkpoints: written whole or not at all, verified when read, never able to run code.
+"""Checkpoints: written completely or not at all, verified when read, unable to run code.
 
 A checkpoint is a folder ``step-00001200`` with
 
     weights.safetensors        the model
-    state.pt                   everything else the next step depends on, read with ``weights_only``
+    state.pt                   everything else that the next step depends on, read with ``weights_only``
     block-<name>.safetensors   parts of a large state that change rarely, if the trainer has any
-    manifest.json              size and sha256 of each
+    manifest.json              size and sha256 of each file
 
-It is written under a temporary name, flushed to the disk and renamed; so any folder with the final name is
+It is written under a temporary name, flushed to disk and renamed, so any folder with the final name is
 complete. ``last`` and ``best`` are links. A block that has not changed since the previous checkpoint is
 a hard link to the same file, so that a replay buffer is not written in full each time.
 """
@@ -42,11 +42,11 @@ _BLOCK = re.compile(r"block-([a-z0-9][a-z0-9_-]*)\.safetensors")
 
 @dataclass(frozen=True)
 class StateBlock:
-    """A part of a trainer's large state that changes rarely, such as a full part of a replay buffer.
+    """A rarely changing part of a trainer's large state, such as a full part of a replay buffer.
 
     Args:
-        version: a number that changes whenever the content does; it must follow from the trainer's state
-            (the number of writes to the part, for example), so that it is the same after a resume.
+        version: a number that changes whenever the content changes. It must be derived from the trainer's
+            state (for example, the number of writes to the part), so that it is the same after a resume.
         tensors: the content by name; views of a larger tensor are written without a copy.
     """
 
@@ -58,9 +58,9 @@ class Checkpoints:
     """The checkpoints of one run (or stage).
 
     Args:
-        folder: where they are; made when the first one is saved.
-        keep: how many of the last ones to keep besides the best one.
-        warn: called for a damaged checkpoint that is skipped.
+        folder: their folder; created when the first one is saved.
+        keep: number of latest checkpoints to keep, in addition to the best one.
+        warn: called with a message for each damaged checkpoint that is skipped.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2, warn: Callable[[str], None] = lambda message: None) -> None:
@@ -69,7 +69,7 @@ class Checkpoints:
         self._base: Path | None = None
 
     def continue_from(self, checkpoint: Path) -> None:
-        """Continue from `checkpoint`: the next one links to its blocks that have not changed."""
+        """Continue from `checkpoint`: the next checkpoint links to its unchanged blocks."""
         self._base = checkpoint
 
     def save(
@@ -84,18 +84,18 @@ class Checkpoints:
         """Save a checkpoint and delete those no longer needed.
 
         Args:
-            best: it is the best one so far.
-            blocks: parts of the state by name (lower-case letters, digits, - and _); only those are written whose
-                version differs from that in the previous checkpoint.
+            best: whether it is the best one so far.
+            blocks: parts of the state by name (lower-case letters, digits, - and _); a block is written only if
+                its version differs from that in the previous checkpoint.
 
         Raises:
             CheckpointError: it could not be written; the earlier ones are unchanged.
-            PluginError: the name of a block cannot be a file name.
+            PluginError: the name of a block is not valid as a file name.
         """
         blocks = {f"block-{name}.safetensors": block for name, block in (blocks or {}).items()}
         if wrong := [name for name in blocks if not _BLOCK.fullmatch(name)]:
             raise PluginError(
-                f"a trainer's block is called {wrong[0][6:-12]!r}; expected lower-case letters, digits, - and _"
+                f"a trainer's state block is named {wrong[0][6:-12]!r}; expected lower-case letters, digits, - and _"
             )
         final = self._path(step)
         temporary = self.folder / f"{TEMPORARY}{final.name}"
@@ -107,16 +107,16 @@ class Checkpoints:
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
             flush(temporary / MANIFEST)
             flush(temporary)
-            shutil.rmtree(final, ignore_errors=True)  # from a run that had gone further before it was resumed
+            shutil.rmtree(final, ignore_errors=True)  # from before the run was resumed from an earlier step
             temporary.rename(final)
             flush(self.folder)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [earlier for earlier in self.steps() if earlier < step]
-            good = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
+            intact = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
             reason = _reason(error, self.folder)
             raise CheckpointError(
-                f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {good}. "
+                f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {intact}. "
                 "Free some space or restore write permission, then: dlpipe resume"
             ) from error
         try:
@@ -147,17 +147,17 @@ class Checkpoints:
         return files
 
     def _save_blocks(self, folder: Path, blocks: Mapping[str, StateBlock]) -> dict[str, dict[str, Any]]:
-        """Write or link the blocks by file; return the manifest entry of each (of a written one, its version)."""
-        known: dict[str, Any] = {}
+        """Write or link the blocks; return their manifest entries by file (of a written one, only its version)."""
+        previous: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all blocks are written
-            known = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]
+            previous = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]
         files: dict[str, dict[str, Any]] = {}
         for file, block in blocks.items():
-            told = known.get(file, {})
-            if self._base and told.get("version") == block.version:
+            entry = previous.get(file, {})
+            if self._base and entry.get("version") == block.version:
                 with contextlib.suppress(OSError):  # the file system does not support hard links, or the file is gone
                     (folder / file).hardlink_to(self._base / file)
-                    files[file] = told
+                    files[file] = entry
                     continue
             save_file({key: tensor.contiguous() for key, tensor in block.tensors.items()}, folder / file)
             files[file] = {"version": block.version}
@@ -170,10 +170,10 @@ class Checkpoints:
         return []
 
     def latest(self, before: int | None = None) -> Path | None:
-        """Return the newest complete checkpoint, or None; a damaged one is reported and skipped.
+        """Return the newest complete checkpoint, or None; damaged ones are reported and skipped.
 
         Args:
-            before: only those of earlier steps.
+            before: consider only checkpoints of earlier steps than this.
         """
         for step in reversed(self.steps()):
             if before is not None and step >= before:
@@ -181,13 +181,13 @@ class Checkpoints:
             path = self._path(step)
             if not (damage := verify(path)):
                 return path
-            self._warn(f"{relative(path)}: {damage}; falling back to the one before")
+            self._warn(f"{relative(path)}: {damage}; falling back to the previous one")
         return None
 
     def best(self) -> Path | None:
-        """Return the best checkpoint, or the newest complete one if there is no best.
+        """Return the best checkpoint, or the newest complete one if none is marked as best.
 
-        The manifests decide, not the link: a process can be killed between the rename and the link.
+        This reads the manifests, not the link: a process can be killed between the rename and the link.
         """
         for step in reversed(self.steps()):
             path = self._path(step)
@@ -199,21 +199,21 @@ class Checkpoints:
         return self.latest()
 
     def find(self, which: str) -> Path | None:
-        """Return the checkpoint that the user means: "best", "last", or the number of a step.
+        """Return the checkpoint that the user asks for: "best", "last", or the number of a step.
 
         Raises:
-            InputError: it is none of these, or there is none of that step, or it is damaged.
+            InputError: it is none of these, there is no checkpoint of that step, or it is damaged.
         """
         if which in ("best", "last"):
             return self.best() if which == "best" else self.latest()
-        there = ", ".join(map(str, self.steps())) or "none"
+        available = ", ".join(map(str, self.steps())) or "none"
         if not which.isdecimal() or int(which) not in self.steps():
             raise InputError(
-                f'{relative(self.folder)}: checkpoint "{which}": expected best, last or one of the steps {there}'
+                f'{relative(self.folder)}: checkpoint "{which}": expected best, last or one of the steps {available}'
             )
         path = self._path(int(which))
         if damage := verify(path):
-            raise InputError(f"{relative(path)}: {damage}; choose another of the steps {there}")
+            raise InputError(f"{relative(path)}: {damage}; choose another of the steps {available}")
         return path
 
     def _path(self, step: int) -> Path:
@@ -224,11 +224,11 @@ class Checkpoints:
         return next((step for step in reversed(steps) if _says_best(self._path(step))), None)
 
     def _prune(self, saved: int) -> None:
-        """Delete the old ones, and those of a run that had gone further before it was resumed."""
+        """Delete old checkpoints, and those of later steps from before the run was resumed."""
         steps = self.steps()
-        wanted = {*[step for step in steps if step <= saved][-self._keep :], self._best_step(saved)}
+        keep = {*[step for step in steps if step <= saved][-self._keep :], self._best_step(saved)}
         for step in steps:
-            if step not in wanted:
+            if step not in keep:
                 shutil.rmtree(self._path(step), ignore_errors=True)
 
 
@@ -240,9 +240,9 @@ def step_of(checkpoint: Path) -> int:
 def _reason(error: Exception, folder: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # On a full disk, torch and safetensors report an unexpected file position.
+    # On a full disk, torch and safetensors report only an unexpected file position.
     free = shutil.disk_usage(folder).free if folder.exists() else 0
-    return f"{str(error).strip()} ({free / 1e6:.1f} MB are free on that disk)"
+    return f"{str(error).strip()} ({free / 1e6:.1f} MB are free on the disk)"
 
 
 def _says_best(checkpoint: Path) -> bool | None:
@@ -260,11 +260,11 @@ def verify(checkpoint: Path) -> str:
         for name in {WEIGHTS: 0, STATE: 0} | manifest["files"]:
             if name not in (WEIGHTS, STATE) and not _BLOCK.fullmatch(name):
                 return f"its manifest names {name!r}, which does not belong to a checkpoint"
-            wanted, found = manifest["files"][name], _describe(checkpoint / name)
-            if wanted["size"] != found["size"]:
-                return f"{name} has {found['size']} bytes, the manifest says {wanted['size']}"
-            if wanted["sha256"] != found["sha256"]:
-                return f"{name} is damaged (its sha256 is not that of the manifest)"
+            expected, found = manifest["files"][name], _describe(checkpoint / name)
+            if expected["size"] != found["size"]:
+                return f"{name} has {found['size']} bytes, the manifest says {expected['size']}"
+            if expected["sha256"] != found["sha256"]:
+                return f"{name} is damaged (its sha256 differs from the manifest)"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -276,7 +276,7 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
     """Load the weights of a checkpoint into `model`.
 
     Raises:
-        CheckpointError: they are those of another model.
+        CheckpointError: they do not fit the model.
     """
     try:
         load_model(model, str(checkpoint / WEIGHTS))
@@ -293,15 +293,15 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     try:
         require_plain(checkpoint / STATE)
         return torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except Exception as error:  # torch raises many kinds for a file that is not its own
+    except Exception as error:  # torch raises many types of errors for a foreign file
         raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
 
 
 def require_plain(path: Path) -> None:
-    """Refuse a file of torch.save that would take more memory than it has bytes; torch itself does not compress.
+    """Refuse a torch.save file that would take more memory than its size on disk; torch itself does not compress.
 
     Raises:
-        ValueError: it would.
+        ValueError: the file has compressed or overlapping parts.
     """
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
@@ -312,10 +312,10 @@ def require_plain(path: Path) -> None:
 
 
 def load_state_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the blocks of a checkpoint by name, one in memory at a time.
+    """Yield the (name, tensors) of each block of a checkpoint; only one is in memory at a time.
 
     Raises:
-        CheckpointError: a file is not a block.
+        CheckpointError: a block cannot be loaded.
     """
     for path in sorted(checkpoint.iterdir()):
         if match := _BLOCK.fullmatch(path.name):

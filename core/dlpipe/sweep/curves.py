@@ -21,10 +21,10 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
 
     Args:
         path: of the PNG file.
-        metric: what the trials are compared by; its value on "dev" is drawn.
+        metric: the metric that trials are compared by; its values on "dev" are drawn.
 
     Returns:
-        whether there was anything to draw.
+        whether there were any values to draw.
     """
     name = f"dev/{metric.name.partition('/')[2]}"
     found = [(row, curves) for row in rows if (curves := [c for one in row.done if (c := curve(one, name))])]
@@ -42,8 +42,8 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
             axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         left_out = len(found) - len(COLOURS)
         seeds = max(len(row.outcomes) for row in rows)
-        told = f"mean of {seeds} seeds, {CONFIDENCE:.0%} bootstrap interval of it, and each seed" if seeds > 1 else ""
-        axes.set(xlabel="step", ylabel=name, title=told)
+        title = f"mean of {seeds} seeds with {CONFIDENCE:.0%} bootstrap interval, and each seed" if seeds > 1 else ""
+        axes.set(xlabel="step", ylabel=name, title=title)
         axes.legend(title=f"the best {len(COLOURS)} of {len(found)} trials" if left_out > 0 else None, frameon=False)
     return True
 
@@ -55,10 +55,10 @@ def curve(outcome: Mapping[str, object], metric: str) -> dict[int, float]:
 
 
 def band(curves: Sequence[Mapping[int, float]]) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
-    """Return steps (T,) that all curves have, the mean there, and the ends of its bootstrap interval, each (T,).
+    """Return the steps (T,) common to all curves, and the mean and its bootstrap interval there, each (T,).
 
-    The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3) takes
-    seeds, whole curves, with replacement. With few seeds it is too narrow rather than too wide.
+    The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3) resamples
+    whole curves, one per seed, with replacement. With few seeds the interval tends to be too narrow.
     """
     steps = sorted(set.intersection(*(set(single) for single in curves)))
     values = np.array([[single[step] for step in steps] for single in curves])  # (S, T)

@@ -1,6 +1,6 @@
-"""The ``[sweep]`` table of a pipeline file: which trials there are, with every mistake of all of them at once.
+"""The ``[sweep]`` table of a pipeline file: its trials, and all mistakes in all of them at once.
 
-A trial is the pipeline with some paths set otherwise; each runs once per seed. Imports no torch.
+A trial is the pipeline with some paths set to other values; it runs once per seed. Does not import torch.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Choice:
     """One value of an axis.
 
     Args:
-        name: as labels show it.
-        values: what it sets, by path such as ``"trainer.optimizer.lr"``.
+        name: its name in labels.
+        values: the values it sets, by path such as ``"trainer.optimizer.lr"``.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Trial:
 
     Args:
         choices: the name of its choice on each axis.
-        values: what it sets, by path.
+        values: the values it sets, by path.
         pipelines: one per seed.
     """
 
@@ -64,9 +64,9 @@ class Sweep:
     """A checked sweep.
 
     Args:
-        metric: what trials are compared by; empty for the primary metric of the first evaluator.
-        further: other metrics that the table shall show.
-        references: published numbers: by source, then by the label of a trial.
+        metric: the metric that trials are compared by; empty for the primary metric of the first evaluator.
+        further: other metrics to show in the table.
+        references: published numbers, by source and by the label of a trial.
     """
 
     name: str
@@ -87,8 +87,8 @@ def load_sweep(
     """Read a pipeline file and check all trials of its ``[sweep]``.
 
     Args:
-        assignments: as for `dlpipe.config.check.load_pipeline`; they hold for all trials.
-        seeds: runs per trial, instead of what the file says.
+        assignments: as for `dlpipe.config.check.load_pipeline`; they apply to all trials.
+        seeds: runs per trial; overrides the file.
 
     Raises:
         PipelineError: with all mistakes of the pipeline, of the table and of all trials.
@@ -97,7 +97,7 @@ def load_sweep(
 
 
 def plan(source: Source, registry: Registry, *, seeds: int | None = None, allow_local_plugins: bool = False) -> Sweep:
-    """Check what `read_source` has read; see `load_sweep`."""
+    """Check a source that `read_source` returned; see `load_sweep`."""
     planner = _Planner(source, registry, allow_local_plugins)
     sweep = planner.sweep(seeds)
     if planner.problems or sweep is None:
@@ -106,7 +106,7 @@ def plan(source: Source, registry: Registry, *, seeds: int | None = None, allow_
 
 
 def count_trials(table: Any) -> int:
-    """Return how many trials a ``[sweep]`` table asks for, right or not."""
+    """Return the number of trials in a ``[sweep]`` table, whether it is valid or not."""
     axes = [axis for key, axis in table.items() if key not in OPTIONS] if isinstance(table, dict) else []
     return math.prod(len(axis) for axis in axes if isinstance(axis, (list, dict)))
 
@@ -136,16 +136,16 @@ class _Planner:
             return None
         axes = {key: self._axis(key, axis) for key, axis in table.items() if key not in OPTIONS}
         count = self._seeds(table.get("seeds", 1)) if seeds is None else seeds
-        told = table.get("metric", "")
-        metric, *further = [self._metric(name) for name in (told if isinstance(told, list) and told else [told])]
+        named = table.get("metric", "")
+        metric, *further = [self._metric(name) for name in (named if isinstance(named, list) and named else [named])]
         if not axes and seeds is None and "seeds" not in table:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
             )
         if (total := math.prod(len(axis) for axis in axes.values())) > MAX_TRIALS:
-            self.problem(f"asks for {total:,} trials; expected {MAX_TRIALS:,} at most")
+            self.problem(f"asks for {total:,} trials; expected at most {MAX_TRIALS:,}")
             return None
-        if not all(axes.values()):  # an axis has a mistake: the grid means nothing
+        if not all(axes.values()):  # an axis has a mistake, so there is no meaningful grid
             return None
         self._check_overlap(axes)
         grid = [dict(zip(axes, choices, strict=True)) for choices in itertools.product(*axes.values())]
@@ -197,9 +197,9 @@ class _Planner:
     def _may_set(self, path: str, *place: str) -> bool:
         parts = key_path(path)
         if parts[0] == "seed":
-            self.problem("seed is no axis; write seeds = 3 for three runs of each trial", *place)
+            self.problem("seed cannot be an axis; write seeds = 3 for three runs of each trial", *place)
         elif parts[0] in ("name", SWEEP, "plugins", "extends"):
-            self.problem(f"{parts[0]} is no axis: it is the same for all trials", *place)
+            self.problem(f"{parts[0]} cannot be an axis, since it is the same for all trials", *place)
         elif not all(parts):
             self.problem(f"{shown(path)}: expected a path such as trainer.optimizer.lr", *place)
         else:
@@ -249,7 +249,7 @@ class _Planner:
         for label, point in points.items():
             source = copy.deepcopy(self.source)
             setters = [(path, value, axis) for axis, choice in point.items() for path, value in choice.values.items()]
-            # A table before what stands in it, and a `use` before the parameters of what it names.
+            # Set a table before its keys, and `use` before the parameters of the component that it names.
             for path, value, axis in sorted(setters, key=_depth):
                 where = (SWEEP, axis, point[axis].name)
                 set_path(source, key_path(path), copy.deepcopy(value), self.source.origin(where))
@@ -288,7 +288,7 @@ def _seeded(pipeline: Pipeline, seeds: int) -> Iterator[Pipeline]:
 
 
 def compact(value: Any) -> str:
-    """Write a value as labels show it: a text bare, nine equal layers as ``9 × 500``, all else as TOML would."""
+    """Format a value for labels: strings without quotes, nine equal layers as ``9 × 500``, the rest as TOML."""
     return value if isinstance(value, str) else _inline(value)
 
 

@@ -1,4 +1,4 @@
-"""The results of a sweep: a table on screen and as Markdown, and everything as JSON."""
+"""The results of a sweep: as a table on screen and in Markdown, and in full as JSON."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rich.text import Text
 from dlpipe.messages import relative
 from dlpipe.sweep.plan import Sweep, Trial
 
-#: Up to this number, further metrics get columns of their own.
+#: Further metrics get columns only if there are at most this many.
 MAX_FURTHER = 3
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What the trials are compared by.
+    """The metric that trials are compared by.
 
     Args:
-        goal: "max", "min", or empty where nobody says.
-        note: what a reader must know about it.
+        goal: "max", "min", or empty if unknown.
+        note: a remark for the reader, or empty.
     """
 
     name: str = ""
@@ -47,18 +47,18 @@ class Row:
         return [outcome for outcome in self.outcomes if outcome["state"] == "finished"]
 
     def values(self, metric: str) -> list[float]:
-        """Return a metric of all seeds that have it."""
+        """Return the values of a metric, for all seeds that have it."""
         found = [outcome["metrics"].get(metric) for outcome in self.done]
         return [value for value in found if value is not None]
 
     def mean(self, metric: str) -> float | None:
-        """Return the mean over the seeds, None if no seed has the metric."""
+        """Return the mean over the seeds, or None if no seed has the metric."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 
 
 def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
-    """Return the metric to compare by: that of the file, else the primary metric of the first evaluator."""
+    """Return the metric to compare by: the one in the file, else the primary metric of the first evaluator."""
     judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
     primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
     if sweep.metric:
@@ -76,7 +76,7 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table of strings; the row `best` is marked in its cells."""
+    """A table of strings, and the index of its best row, which the cells mark."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -84,7 +84,7 @@ class Cells:
 
 
 def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
-    """Return the table; it includes `further` metrics if they are few."""
+    """Return the table, with further metrics if `further` is set and there are few."""
     others = list(sweep.further) or (_further(rows, metric) if further else [])
     columns = list(sweep.trials[0].choices) or ["trial"]
     columns += [metric.name] if metric.name else []
@@ -102,7 +102,7 @@ def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = 
 
 
 def show(console: Console, sweep: Sweep, rows: Sequence[Row], metric: Metric) -> None:
-    """Print the table; on a narrow terminal without further metrics."""
+    """Print the table; further metrics are omitted on a narrow terminal."""
     if not console.is_terminal:  # in a file, width does not matter
         console.width = 1000
     wide, narrow = (_table(cells(sweep, rows, metric, further=further), sweep) for further in (True, False))
@@ -206,7 +206,7 @@ def _seconds(row: Row) -> str:
 
 
 def _number(value: float | None, like: float | None = None) -> str:
-    """Format a number, with as many decimals as another one next to it would have."""
+    """Format a number; with `like`, with as many decimals as that number has."""
     if value is None:
         return "–"
     size = abs(value if like is None else like)

@@ -1,8 +1,8 @@
-"""One trial of a sweep in a process of its own: reused from an earlier run, resumed, or run.
+"""One run of a sweep in a separate process: reused from an earlier run, resumed, or started.
 
-An earlier run is reused for a trial if its resolved pipeline is the same and so is everything else that decides
-the numbers: versions, threads, accelerators, the code of dlpipe and of the plugins used, local plugins,
-and the content of the data.
+An earlier run is reused if its resolved pipeline is the same, and so is everything else that affects the results:
+versions, threads, accelerators, the code of dlpipe and of the plugins used, local plugins, and the content of
+the data.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _FINGERPRINTS: dict[str, str] = {}
 
 
 def serve(connection: Connection) -> None:
-    """Do the tasks that arrive until there are no more; the main function of a worker process.
+    """Execute tasks until the connection closes; the main function of a worker process.
 
-    A request to stop reaches only the current run: it may be repeated until the run notices it, and cannot
+    A request to stop affects only the current run. It may be repeated until the run notices it, and cannot
     damage a checkpoint that is being saved.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    os.setpgrp()  # the keyboard's Ctrl-C is for the sweep, which passes it on
+    os.setpgrp()  # Ctrl-C reaches only the process of the sweep, which forwards it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     threading.Thread(target=_follow_parent, daemon=True).start()
-    # What runs say stands in their logs; the sweep has the terminal.
+    # Runs write to their logs; only the sweep writes to the terminal.
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     threads = torch.get_num_threads()
     while True:
@@ -58,12 +58,12 @@ def serve(connection: Connection) -> None:
             task = connection.recv()
         except EOFError:
             return
-        torch.set_num_threads(threads)  # whatever the last trial asked for
+        torch.set_num_threads(threads)  # undo the setting of the previous run
         connection.send(outcome(task))
 
 
 def _follow_parent() -> None:
-    """Stop when the process of the sweep is gone, however it ended."""
+    """Stop once the process of the sweep has ended, for any reason."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -73,7 +73,7 @@ def _follow_parent() -> None:
 
 
 def outcome(task: Task) -> dict[str, Any]:
-    """Do one task and return its outcome, whatever it is: see `dlpipe.sweep.workers.work`."""
+    """Execute one task and return its outcome, also if it fails: see `dlpipe.sweep.workers.work`."""
     try:
         registry = load_plugins()
         for plugin in task.pipeline.local_plugins:
@@ -98,17 +98,17 @@ def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     if folder is None:
         folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh)
     elif folder.status()["state"] != "finished":
-        # Its copies of local plugins have the names of those that `registry` knows.
+        # A new registry, since the run's copies of local plugins have the same names as those in `registry`.
         resume(folder, load_plugins(), allow_local_plugins=bool(pipeline.local_plugins))
         how = "resumed"
     return {"state": "finished", "how": how, "run": str(folder.path), **results(pipeline, folder)}
 
 
 def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFolder | None, str]:
-    """Look for an earlier run with the numbers that a new one would have.
+    """Look for an earlier run whose results equal those of a new run.
 
     Returns:
-        a finished run or else an unfinished one, and "reused"; or None and what has changed since
+        a finished run, or else an unfinished one, and "reused"; or None and what has changed since
         the newest run of this pipeline.
     """
     if pipeline.settings.threads is not None:
@@ -126,7 +126,7 @@ def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFo
 
 
 def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list[str]:
-    """Return in words what differs between the conditions of a run and those of now."""
+    """Return the names of the conditions that have changed since a run."""
     then = read_json(folder.path / PROVENANCE)
     changed = [name for name in CONDITIONS if then.get(name) != now[name]]
     if then.get("machine", {}).get("gpus") != now["machine"]["gpus"]:
@@ -144,7 +144,7 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
 
 def _has_same_data(pipeline: Pipeline, stage: Stage, folder: RunFolder) -> bool:
     path = folder.stage(stage.name) / DATA_STATE
-    if not path.is_file():  # it was stopped before it was written
+    if not path.is_file():  # the run was stopped before the file was written
         return bool(folder.status()["state"] != "finished")
 
     def find(reference: Reference) -> Any:
@@ -158,12 +158,12 @@ def _has_same_data(pipeline: Pipeline, stage: Stage, folder: RunFolder) -> bool:
 
 
 def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
-    """Return what a sweep's table needs to know of a finished run.
+    """Return the results of a finished run that the table of a sweep needs.
 
     Returns:
-        ``metrics``, the last ones on test and on dev; ``log``, the file that has them all; ``seconds`` of
-        training; ``primary`` and ``goal`` of the first evaluator that has some,
-        those on test before the others.
+        ``metrics``, the last ones on test and on dev; ``log``, the file with all metrics; ``seconds`` of
+        training; ``primary`` and ``goal`` of the first evaluator that has them, where evaluators of the
+        test split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -172,10 +172,10 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
         metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
     checkpoint = Checkpoints(folder.stage(stage.name) / "checkpoints").latest()
     seconds = load_state(checkpoint)["loop"]["seconds"] if checkpoint else None
-    return {"metrics": metrics, "log": str(log), "seconds": seconds, **_judged_by(stage)}
+    return {"metrics": metrics, "log": str(log), "seconds": seconds, **_primary_metric(stage)}
 
 
-def _judged_by(stage: Stage) -> dict[str, str]:
+def _primary_metric(stage: Stage) -> dict[str, str]:
     for name, use in sorted(stage.evaluators.items(), key=lambda item: "test" not in item[1].values["splits"]):
         evaluator = _target(use.component.spec.target)
         if getattr(evaluator, "primary", None):  # None: it only writes figures

@@ -1,4 +1,4 @@
-"""Worker processes, each of which does several tasks, so that torch is imported once per process."""
+"""Worker processes; each executes several tasks, so that torch is imported only once per process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.runs.signals import StopSignals
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-#: Seconds between two requests to stop; a worker that is still starting misses the first one.
+#: Seconds between two requests to stop; a worker that is still starting may miss the first one.
 REPEAT = 1.0
 
 
@@ -26,8 +26,8 @@ class Task:
     """One run of a sweep.
 
     Args:
-        runs: where run folders are kept.
-        dry: build everything and save nothing.
+        runs: the folder that contains the run folders.
+        dry: build all components but save nothing.
     """
 
     pipeline: Pipeline
@@ -38,10 +38,10 @@ class Task:
 
 
 def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Do all tasks, `jobs` at a time, and yield (index, outcome) as they end.
+    """Execute all tasks, `jobs` at a time, and yield (index, outcome) in order of completion.
 
-    An outcome's ``state`` is "finished", "built", "failed" (with a ``reason``) or "stopped". Once a
-    signal arrives, no further task is started and the running ones are asked to stop.
+    The ``state`` of an outcome is "finished", "built", "failed" (with a ``reason``) or "stopped". After a
+    signal, no further task is started, and the running ones are asked to stop.
     """
     waiting = list(enumerate(tasks))[::-1]
     busy: dict[Connection, tuple[_Worker, int]] = {}
@@ -77,9 +77,9 @@ class _Worker:
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        resource_tracker.ensure_running()  # it would unblock the signals
+        resource_tracker.ensure_running()  # starting it later would unblock the signals
         self.connection, theirs = context.Pipe()
-        # Signals for it are blocked until it has left the process group of the terminal.
+        # The new process starts with signals blocked, until it has left the process group of the terminal.
         known = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             self.process: BaseProcess = context.Process(target=_serve, args=(theirs,))

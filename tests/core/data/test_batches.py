@@ -287,7 +287,7 @@ def test_data_that_does_not_fit_stays_and_its_batches_travel():
 
 
 def test_a_stream_cannot_be_one_batch():
-    with pytest.raises(InputError, match=r'batch_size = "full": this data is a stream without end'):
+    with pytest.raises(InputError, match=r'batch_size = "full": this data is an endless stream; set a number'):
         Batches(Counting(), "full", CPU)
 
 

@@ -176,5 +176,5 @@ def test_columns_of_different_numbers_of_examples_are_refused():
 def test_a_column_named_as_lengths_are_is_refused(name):
     columns = {"frames": ragged(sequences([7, 5])), "phones": ragged(sequences([2, 3])), name: torch.arange(2)}
 
-    with pytest.raises(ValueError, match=rf"column '{name}' has the name that the lengths of sequences get"):
+    with pytest.raises(ValueError, match=rf"name of column '{name}' is reserved for the lengths of sequences"):
         Columns(columns)

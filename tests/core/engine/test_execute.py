@@ -257,7 +257,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(project, capfd
 
     told = capfd.readouterr().err
     assert "state.pt has" in told
-    assert "falling back to the one before" in told
+    assert "falling back to the previous one" in told
     assert "resuming after step 10" in told
     assert folder.status()["state"] == "finished"
 

@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(checkpoints, w
 
     assert found.name == "step-00000002"
     assert len(warnings) == 1
-    assert re.search(rf"step-00000005: {text}.*; falling back to the one before", warnings[0])
+    assert re.search(rf"step-00000005: {text}.*; falling back to the previous one", warnings[0])
 
 
 def test_where_all_are_damaged_there_is_none(checkpoints, warnings):
@@ -302,7 +302,7 @@ def test_a_writer_that_breaks_off_is_an_error_that_says_there_is_no_earlier_one(
     monkeypatch.setattr(torch, "save", fail)
 
     with pytest.raises(
-        CheckpointError, match=r"writing file data/0 \([\d.]+ MB are free on that disk\); there is no earlier one"
+        CheckpointError, match=r"writing file data/0 \([\d.]+ MB are free on the disk\); there is no earlier one"
     ):
         save(checkpoints, 5)
 

@@ -125,7 +125,7 @@ def test_a_block_that_is_no_safetensors_file_is_refused(checkpoints):
 
 
 def test_a_block_needs_a_name_that_can_be_a_files(checkpoints):
-    with pytest.raises(PluginError, match=r"a trainer's block is called 'A/b'; expected lower-case letters"):
+    with pytest.raises(PluginError, match=r"a trainer's state block is named 'A/b'; expected lower-case letters"):
         save(checkpoints, 2, **{"A/b": block(5)})
 
     assert checkpoints.steps() == []

@@ -156,12 +156,12 @@ def test_trials_can_be_counted_without_a_check(write):
             '[sweep]\n"model.dropout" = []\n',
             '2: [sweep] "model.dropout" = []: expected a list of the values to try',
         ),
-        ("[sweep]\nseed = [1, 2]\n", "2: [sweep] seed is no axis; write seeds = 3 for three runs of each trial"),
+        ("[sweep]\nseed = [1, 2]\n", "2: [sweep] seed cannot be an axis; write seeds = 3 for three runs of each trial"),
         (
             "[sweep.a]\nb = { seed = 3 }\n",
-            "2: [sweep] seed is no axis; write seeds = 3 for three runs of each trial",
+            "2: [sweep] seed cannot be an axis; write seeds = 3 for three runs of each trial",
         ),
-        ('[sweep]\nname = ["a", "b"]\n', "2: [sweep] name is no axis: it is the same for all trials"),
+        ('[sweep]\nname = ["a", "b"]\n', "2: [sweep] name cannot be an axis, since it is the same for all trials"),
         ('[sweep]\n"model..x" = [1]\n', '2: [sweep] "model..x": expected a path such as trainer.optimizer.lr'),
         (
             "[sweep]\nsedes = [1]\n",
@@ -242,7 +242,7 @@ def test_too_many_trials_are_refused_with_their_number(mistakes):
     values = str(list(range(1, 41)))
     table = f'[sweep]\n"trainer.batch_size" = {values}\n"trainer.steps" = {values}\n'
 
-    assert mistakes(table) == ["1: [sweep] asks for 1,600 trials; expected 1,000 at most"]
+    assert mistakes(table) == ["1: [sweep] asks for 1,600 trials; expected at most 1,000"]
 
 
 @pytest.mark.parametrize(("table", "found"), [("", "has no [sweep]"), ("sweep = 3\n", "sweep = 3")])
