@@ -20,6 +20,11 @@ def root() -> Path:
     return ROOT
 
 
+def needs_atari() -> None:
+    """Skip the test where ale-py is not installed."""
+    pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and not part of dlpipe[all]")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets; tests that want it are skipped where there is none."""

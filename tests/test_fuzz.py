@@ -181,7 +181,7 @@ def test_a_state_that_unpacks_to_more_than_it_is_is_refused_and_not_unpacked(tmp
         checkpoint, lambda new, name, content: new.writestr(name, content + bytes(10**6), zipfile.ZIP_DEFLATED)
     )
 
-    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: it holds compressed parts"):
+    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: state.pt contains compressed parts"):
         load_state(checkpoint)
 
 
@@ -194,7 +194,9 @@ def test_a_state_whose_parts_lie_on_top_of_each_other_is_refused(tmp_path):
 
     written_again(checkpoint, twice)
 
-    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: are larger than the file"):
+    with pytest.raises(
+        CheckpointError, match=r"state.pt cannot be loaded safely: the parts of state.pt are larger than the file"
+    ):
         load_state(checkpoint)
 
 

@@ -10,6 +10,8 @@ import pytest
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_kills
 
+from .conftest import needs_atari
+
 EAGER = ["threads=1", "trainer.checkpoint_every=3", "trainer.log_every=4"]
 SENTENCES = ["data.num_train=120", "data.num_dev=30", "data.num_test=30", "trainer.epochs=12"]
 PLAYED = ["trainer.evaluate_every=10", "evaluators.play.episodes=3"]
@@ -129,7 +131,7 @@ def test_ten_kills_cost_nothing(root, tmp_path):
 @pytest.mark.parametrize(("file", "settings"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_a_hundred_kills_over_all_trainers_cost_nothing(root, tmp_path, file, settings):
     if file == "dqn_pong.toml":
-        pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and no part of dlpipe[all]")
+        needs_atari()
     each = -(-100 // len(CASES))
 
     moments = check_kills(root / "pipelines" / file, tmp_path, assignments=[*EAGER, *settings], kills=each, seed=1)

@@ -15,6 +15,8 @@ from dlpipe.engine.execute import dry_run, run
 from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep.plan import load_sweep
 
+from .conftest import needs_atari
+
 FOLDER = Path(__file__).resolve().parents[1] / "pipelines"
 PIPELINES = sorted(FOLDER.rglob("*.toml"))
 #: Those that want a real data set, and where in the folder of data sets it is.
@@ -63,7 +65,7 @@ SMALL = {
 def load(path: Path, real_data: Path | None, *assignments: str):
     registry = load_plugins()
     if path.name in SMALL:
-        pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and no part of dlpipe[all]")
+        needs_atari()
         assignments = (*SMALL[path.name], "trainer.steps=4", "evaluators.play.episodes=1", *assignments)
     place = [f"data.path={real_data / REAL[path.name]}"] if real_data else []
     return load_pipeline(path, registry, [*place, *assignments], allow_local_plugins=True), registry

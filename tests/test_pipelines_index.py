@@ -14,6 +14,8 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep.plan import load_sweep
 
+from .conftest import needs_atari
+
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.toml"))
 
@@ -54,6 +56,8 @@ def test_the_command_in_a_header_fits_the_file(path):
     assert program == "dlpipe"
     assert ROOT / file == path
     assert command == ("sweep" if "sweep" in tomllib.loads(path.read_text()) else "run")
+    if path.stem in ("dqn_pong", "ppo_pong"):
+        needs_atari()
     load_pipeline(path, load_plugins(), assignments, allow_local_plugins=allowed)
     if command == "sweep":
         load_sweep(path, load_plugins(), assignments, allow_local_plugins=allowed)

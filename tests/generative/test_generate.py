@@ -1,7 +1,10 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
@@ -11,6 +14,8 @@ from dlpipe_generative.gan import GAN
 from dlpipe_generative.gaussian_ring import GaussianRing
 from dlpipe_generative.generate import generate
 from dlpipe_generative.vae import VAE
+
+from .conftest import Stripes
 
 CPU = Compute(torch.device("cpu"))
 CELL = (62, 42)  # of an image of 4×6 pixels, magnified ten times, and the gap
@@ -26,12 +31,19 @@ def vae(**options):
     return VAE((1, 4, 6), (0.0, 1.0), hidden=(5,), latent_dim=3, num_classes=3, **options)
 
 
+class NumberedStripes(Stripes):
+    """`Stripes` whose test images can be given by number."""
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        return {"images": self.split("test").columns["images"][int(item)]}
+
+    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
+        return {"image": item, "class": int(prediction)}
+
+
 @pytest.fixture
-def pictures(stripes):
-    """`stripes` with images that can be given by number."""
-    images = stripes.split("test").columns["images"]
-    stripes.encode = lambda item: {"images": images[int(item)]}
-    return stripes
+def pictures() -> NumberedStripes:
+    return NumberedStripes()
 
 
 def test_samples_are_arranged_in_a_grid(dark_stripes, tmp_path):
