@@ -1,8 +1,15 @@
-"""Types for the parameters of components, and descriptions of their values for messages.
+"""Types for the parameters of components, their relations, and descriptions of their values for messages.
 
 The signature of a component is the schema of its table, so these types are for annotations. They are ordinary
 ``Annotated`` types of pydantic. Types built from ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal``, lists,
 tuples, mappings and unions work as well, and so does a ``TypedDict`` for a table within the table.
+
+A parameter that has an effect only together with others says so in its annotation::
+
+    maxout_pieces: Annotated[Positive, OnlyWith(activation="maxout")] = 2
+    dev_size: Annotated[OpenFraction, NotWith("dev")] = 0.1
+
+`dlpipe check` refuses a value other than the default where it would have no effect.
 """
 
 from __future__ import annotations
@@ -23,6 +30,8 @@ __all__ = [
     "Fraction",
     "NonNegative",
     "NonNegativeFloat",
+    "NotWith",
+    "OnlyWith",
     "OpenFraction",
     "OptimizerTable",
     "Positive",
@@ -59,6 +68,84 @@ ScheduleTable = Annotated[Mapping[str, Any], Choice("schedule")]
 @dataclass(frozen=True)
 class ModelReference:
     """The type of a parameter annotated ``nn.Module``: ``{ stage = "pretrain" }`` or ``{ run = "runs/…" }``."""
+
+
+class Relation:
+    """Marks a parameter whose effect depends on other parameters of the same component.
+
+    Args:
+        names: parameters that are set: neither ``None``, ``False``, 0 nor empty.
+        values: the value that a parameter has, or a tuple of alternatives.
+    """
+
+    def __init__(self, *names: str, **values: Any) -> None:
+        self.names, self.values = names, values
+
+    def parameters(self) -> tuple[str, ...]:
+        """Return the parameters on which the effect depends."""
+        return (*self.names, *self.values)
+
+    def violation(self, others: Mapping[str, Any]) -> str:
+        """Return why the parameter has no effect beside the values of others; an empty string if it has one.
+
+        A condition on a parameter without a value, which the data provides, counts as met.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        arguments = [*map(repr, self.names), *(f"{name}={value!r}" for name, value in self.values.items())]
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+    def _conditions(self) -> dict[str, str]:
+        """Return the condition on each parameter, in words."""
+        values = {name: f"{name} = {' or '.join(map(json.dumps, _as_tuple(v)))}" for name, v in self.values.items()}
+        return dict(zip(self.names, self.names, strict=True)) | values
+
+    def _holds(self, name: str, value: Any) -> bool:
+        return value in _as_tuple(self.values[name]) if name in self.values else bool(value)
+
+
+class OnlyWith(Relation):
+    """The parameter has an effect only if all conditions hold; see `Relation` for the arguments."""
+
+    def violation(self, others: Mapping[str, Any]) -> str:
+        """Return the first condition that does not hold, and the next step."""
+        for name, condition in self._conditions().items():
+            if name in others and not self._holds(name, others[name]):
+                found = json.dumps(others[name], default=str) if others[name] is not None else "not set"
+                return f"has an effect only with {condition}, and {name} is {found}; remove it or change {name}"
+        return ""
+
+    def __str__(self) -> str:
+        return f"only with {' and '.join(self._conditions().values())}"
+
+
+class NotWith(Relation):
+    """The parameter has no effect if any condition holds; see `Relation` for the arguments."""
+
+    def violation(self, others: Mapping[str, Any]) -> str:
+        """Return the first condition that holds, and the next step."""
+        for name in self._conditions():
+            if name in others and self._holds(name, others[name]):
+                return f"has no effect with {name} = {json.dumps(others[name], default=str)}; remove one of the two"
+        return ""
+
+    def __str__(self) -> str:
+        return f"not with {' or '.join(self._conditions().values())}"
+
+
+def split_relations(kind: Any) -> tuple[Any, tuple[Relation, ...]]:
+    """Return a type without the relations among its marks, and the relations."""
+    if get_origin(kind) is not Annotated:
+        return kind, ()
+    bare, *marks = get_args(kind)
+    rest = tuple(mark for mark in marks if not isinstance(mark, Relation))
+    relations = tuple(mark for mark in marks if isinstance(mark, Relation))
+    return Annotated[(bare, *rest)] if rest else bare, relations
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 #: What plain types in a signature stand for.

@@ -31,7 +31,7 @@ import nowhere
 from pydantic import Field
 from torch import nn
 
-from dlpipe.fields import Fraction, OptimizerTable, Positive, ScheduleTable
+from dlpipe.fields import Fraction, NotWith, OnlyWith, OptimizerTable, Positive, ScheduleTable
 
 
 def images(*, path: Path | None = None, files: list[Path] = [], pair: tuple[Path, Path] | None = None,
@@ -89,6 +89,16 @@ class Play:
     def __init__(self, data, compute, seed: int, *, gamma: Fraction = 0.9) -> None: ...
 
 
+class Related(nn.Module):
+    """A net whose parameters depend on each other."""
+
+    def __init__(self, num_classes: int, *, kind: Literal["a", "b", "c"] = "a", sizes: Sequence[Positive] = (),
+                 pieces: Annotated[Positive, OnlyWith(kind="b")] = 2,
+                 alpha: Annotated[Fraction, OnlyWith("sizes", kind=("a", "b"))] = 0.0,
+                 share: Annotated[Fraction | None, NotWith("sizes")] = None,
+                 label: Annotated[str, OnlyWith(num_classes=3)] = "") -> None: ...
+
+
 WIDTH = 32
 
 
@@ -141,6 +151,7 @@ def fakes(parts) -> Registry:
         DataSpec("words", f"{parts}:words", "words", renamed={"needed": "must"}),
         ModelSpec("net", f"{parts}:Net", "a net", formerly=("network", "elsewhere.net")),
         ModelSpec("stack", f"{parts}:Stack", "a net of layers", renamed={"layers.width": "layers.size"}),
+        ModelSpec("related", f"{parts}:Related", "a net whose parameters depend on each other"),
         ModelSpec("sized", f"{parts}:Sized", "a net with computed defaults"),
         ModelSpec("tuned", f"{parts}:Tuned", "a net on another"),
         ModelSpec("far", f"{parts}:Net", "needs more", requires=("no-such-dist",), extra="dlpipe-fake[far]"),

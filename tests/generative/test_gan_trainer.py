@@ -151,11 +151,6 @@ def test_two_seeds_generate_other_samples(dark_stripes):
     assert first["g_loss"] != second["g_loss"]
 
 
-def test_label_smoothing_with_another_loss_is_rejected(dark_stripes):
-    with pytest.raises(InputError, match=r'label_smoothing = 0.1: the loss "hinge" does not support label smoothing'):
-        make_trainer(dark_stripes, loss="hinge", label_smoothing=0.1)
-
-
 def test_a_model_without_a_discriminator_is_rejected(dark_stripes):
     with pytest.raises(
         InputError, match="needs a model with a generator and a discriminator, such as .*; the model is Linear"

@@ -19,7 +19,9 @@ NUM_ENVS, WORKERS = 5, 2
 
 
 def dqn(data):
-    return DQN(QNetwork((4,), 2, hidden=(5,)), data, CPU, 3, num_envs=3, learning_starts=30, batch_size=8)
+    return DQN(
+        QNetwork((4,), 2, hidden=(5,)), data, CPU, 3, num_envs=3, learning_starts=30, batch_size=8, epsilon_timesteps=9
+    )
 
 
 def ppo(data):

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
 from dlpipe.testing import check_resume
+from dlpipe.training import Budget
 from dlpipe_rl.dqn import DQN
 from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.q_network import QNetwork
@@ -17,7 +20,7 @@ def trainer(data=None, **options):
     torch.manual_seed(0)
     data = data or corridor(length=3)
     model = QNetwork(data.facts["obs_shape"], data.facts["num_actions"] or 1, hidden=(9,))
-    return DQN(model, data, CPU, 3, **{"learning_starts": 20, "batch_size": 6, **options})
+    return DQN(model, data, CPU, 3, **{"learning_starts": 20, "batch_size": 6, "epsilon_timesteps": 10, **options})
 
 
 def take(made, count):
@@ -31,10 +34,24 @@ def take(made, count):
         ("dqn_cartpole", []),
         (
             "dqn_cartpole",
-            ["trainer.priority_alpha=0.6", "trainer.n_step=3", "trainer.num_envs=3", "model.dueling=true"],
+            [
+                "trainer.priority_alpha=0.6",
+                "trainer.n_step=3",
+                "trainer.num_envs=3",
+                "model.dueling=true",
+                "trainer.timesteps=123",
+            ],
         ),
         ("dqn_cartpole", ["model.noisy=true", "trainer.replay_size=30", "trainer.tau=0.1"]),
-        ("dqn_catch", ["trainer.gradient_steps=2", 'trainer.schedule={use="linear"}', "trainer.train_every=3"]),
+        (
+            "dqn_catch",
+            [
+                "trainer.gradient_steps=2",
+                'trainer.schedule={use="linear"}',
+                "trainer.train_every=3",
+                "trainer.timesteps=122",
+            ],
+        ),
     ],
     ids=["plain", "prioritised", "noisy", "catch"],
 )
@@ -51,6 +68,51 @@ def test_the_budget_counts_timesteps_of_all_environments():
 
     assert made.total_steps == 1 + (50 - 20) // 6
     assert made.log_values()["timesteps"] == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"timesteps": 19},
+            "timesteps = 19: the first step takes 20 (learning_starts = 20, num_envs = 1, train_every = 1); expected "
+            "at least 20",
+        ),
+        (
+            {"timesteps": 53, "num_envs": 2, "train_every": 3},
+            "timesteps = 53: a step takes 6 (learning_starts = 20, num_envs = 2, train_every = 3), so 53 cannot be "
+            "met; expected 50 or 56",
+        ),
+        ({"batch_size": 200, "replay_size": 100}, "batch_size = 200: expected at most replay_size = 100"),
+        (
+            {"epsilon_timesteps": None},
+            "epsilon_timesteps is not set, and only time ends this run; set it, or timesteps",
+        ),
+    ],
+)
+def test_options_that_cannot_be_obeyed_are_refused(options, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        trainer(**options)
+
+
+@pytest.mark.parametrize(
+    ("budget", "timesteps"), [(Budget(steps=1981), None), (Budget(), 2000), (Budget(steps=1981), 9000)]
+)
+def test_epsilon_decays_over_a_tenth_of_the_run_whatever_ends_it(budget, timesteps):
+    made = trainer(budget=budget, timesteps=timesteps, epsilon_timesteps=None, epsilon_end=0.0)
+
+    take(made, 81)  # 20 timesteps for the first, 1 for each of the others
+
+    assert made.log_values()["timesteps"] == 100
+    assert made.log_values()["epsilon"] == pytest.approx(0.5)
+
+
+def test_a_noisy_model_that_also_acts_at_random_is_told():
+    def caveats(**options):
+        return DQN(QNetwork((1,), 2, noisy=True), corridor(length=3), CPU, 3, timesteps=2000, **options).caveats
+
+    assert caveats(epsilon_schedule="constant", epsilon_end=0.0) == corridor(length=3).caveats()
+    assert "noise in its weights, and ε (up to 1.0) makes actions random as well" in caveats()[-1]
 
 
 def test_the_first_step_fills_the_replay_buffer_before_its_update():
@@ -84,7 +146,13 @@ def test_epsilon_is_the_probability_of_a_random_action():
 def test_the_action_values_of_a_corridor_match_those_calculated_by_hand():
     # With γ = 0.5: at place 2 it is best to stay for ever, 2 / (1 - 0.5) = 4, where going on brings 3 and the end.
     made = trainer(
-        timesteps=2000, gamma=0.5, target_every=20, batch_size=32, optimizer={"use": "adam", "lr": 0.01}, loss="mse"
+        timesteps=2000,
+        gamma=0.5,
+        target_every=20,
+        batch_size=32,
+        optimizer={"use": "adam", "lr": 0.01},
+        epsilon_timesteps=200,
+        loss="mse",
     )
 
     take(made, 1500)

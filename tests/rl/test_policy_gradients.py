@@ -1,5 +1,7 @@
 """REINFORCE, A2C and PPO: their gradients against exact ones, their budgets, resuming, what they refuse."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -192,10 +194,23 @@ def test_continuous_actions_are_learned_too():
 
 
 def test_the_budget_counts_timesteps_of_all_environments():
-    made, _ = trained(a2c, 7, timesteps=100, num_envs=4, rollout_steps=4)
+    made, _ = trained(a2c, 7, timesteps=112, num_envs=4, rollout_steps=4)
 
     assert made.total_steps == 7
     assert made.log_values()["timesteps"] == 112
+
+
+@pytest.mark.parametrize("make", [a2c, ppo])
+@pytest.mark.parametrize(
+    ("timesteps", "message"),
+    [
+        (10, "the first step takes 16 (num_envs = 4, rollout_steps = 4); expected at least 16"),
+        (100, "a step takes 16 (num_envs = 4, rollout_steps = 4), so 100 cannot be met; expected 96 or 112"),
+    ],
+)
+def test_a_budget_that_is_no_number_of_rollouts_is_refused(make, timesteps, message):
+    with pytest.raises(InputError, match=re.escape(f"timesteps = {timesteps}: {message}")):
+        trained(make, 0, timesteps=timesteps, num_envs=4, rollout_steps=4)
 
 
 @pytest.mark.parametrize(

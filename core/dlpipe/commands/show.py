@@ -108,7 +108,7 @@ def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None
             "expects": describe(parameter.kind),
             "required": parameter.required,
             "default": _default(parameter),
-            "text": parameter.text,
+            "text": parameter.help,
         }
         for name, parameter in known.items()
         if name not in provided

@@ -63,7 +63,20 @@ class TableChecker:
                 values[key] = self._choice(choice, value, path)
             else:
                 values[key] = self._value(value, self.known[key].kind, path)
+        self._check_relations(given, values)
         return values, references
+
+    def _check_relations(self, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Report values that have no effect beside the others; a default is no mistake, as `resolved.toml` has all."""
+        plain = {key: value for key, value in values.items() if not isinstance(value, Computed)}
+        for key in given:
+            parameter = self.known.get(key)
+            if parameter is None or key not in plain or plain[key] in (None, self._default(parameter)):
+                continue
+            for relation in parameter.relations:
+                if reason := relation.violation(plain):
+                    path = (*self.path, key)
+                    self.report.add(path, f"{key_at(path)} = {shown(given[key])} {reason}")
 
     def missing(self, given: Mapping[str, Any]) -> list[Parameter]:
         """Return the required parameters that are not given, neither by their current nor by a former name."""

@@ -134,8 +134,8 @@ def _property(parameter: Parameter) -> dict[str, Any]:
             schema = _draft4(_inlined(schema, schema.pop("$defs", {})))
         except PydanticUserError:  # JSON has no such values
             schema = {}
-    if parameter.text:
-        schema["description"] = parameter.text
+    if parameter.help:
+        schema["description"] = parameter.help
     default = as_toml(parameter.default)
     if default is not None and default not in (float("inf"), float("-inf")):  # JSON has no infinity
         schema["default"] = default

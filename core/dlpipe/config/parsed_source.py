@@ -96,7 +96,9 @@ def source_file(module: str) -> Path:
 @cache
 def _parse(module: str, file: Path) -> griffe.Module:
     try:
-        return griffe.visit(module, filepath=file, code=file.read_text(encoding="utf-8"))
+        # Without this import griffe would take every string in an annotation for a type: OnlyWith(kind="a").
+        code = f"from __future__ import annotations\n{file.read_text(encoding='utf-8')}"
+        return griffe.visit(module, filepath=file, code=code)
     except (OSError, SyntaxError, ValueError) as error:
         raise Unreadable(f"{file}: {error}") from error
 

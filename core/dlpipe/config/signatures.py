@@ -28,7 +28,7 @@ import collections.abc
 import inspect
 import pathlib
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Union
@@ -65,17 +65,24 @@ class Parameter:
         kind: the type of its values, as pydantic understands it; ``Any`` if it is not known.
         default: a value, `Computed` or `REQUIRED`.
         text: its description in the docstring.
+        relations: the other parameters that it needs to have an effect.
     """
 
     name: str
     kind: Any
     default: Any
     text: str
+    relations: tuple[fields.Relation, ...] = ()
 
     @property
     def required(self) -> bool:
         """Whether a value must be given."""
         return self.default is REQUIRED
+
+    @property
+    def help(self) -> str:
+        """The description, with what else the parameter needs to have an effect."""
+        return " ".join([self.text, *(f"({relation})" for relation in self.relations)]).strip()
 
     @property
     def choice(self) -> str:
@@ -105,7 +112,7 @@ def read_signature(target: str) -> Signature:
     """Read the signature of ``"package.module:Name"``, from its source file if there is one.
 
     Raises:
-        PluginError: there is no such module or name.
+        PluginError: there is no such module or name, or a relation names no parameter.
     """
     module, _, name = target.partition(":")
     try:
@@ -114,17 +121,27 @@ def read_signature(target: str) -> Signature:
     except Unreadable:
         return _imported(target)
     texts = _texts(documented)
-    read = {
-        parameter.name: Parameter(
-            parameter.name,
-            _resolve(str(parameter.annotation), scope) if parameter.annotation is not None else Any,
-            REQUIRED if parameter.default is None else default_value(str(parameter.default), scope),
-            texts.get(parameter.name, ""),
-        )
-        for parameter, scope in parameters
-    }
+    read = {}
+    for parameter, scope in parameters:
+        annotated = _resolve(str(parameter.annotation), scope) if parameter.annotation is not None else Any
+        kind, relations = fields.split_relations(annotated)
+        default = REQUIRED if parameter.default is None else default_value(str(parameter.default), scope)
+        text = texts.get(parameter.name, "")
+        read[parameter.name] = Parameter(parameter.name, kind, default, text, relations)
+    _check_relations(target, read)
     doc = next((item.docstring.value for item in documented if item.docstring), "")
     return Signature(read, doc.strip().partition("\n")[0], str(file))
+
+
+def _check_relations(target: str, parameters: Mapping[str, Parameter]) -> None:
+    for parameter in parameters.values():
+        for relation in parameter.relations:
+            for name in relation.parameters():
+                if name not in parameters or name == parameter.name:
+                    raise PluginError(
+                        f"{target}: {parameter.name} is marked {relation!r}, but {name} is not another parameter of "
+                        f"{target.rpartition(':')[2]}"
+                    )
 
 
 #: A parameter, and the class or function in whose module its annotation and default are to be understood.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,16 @@ from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.model_caller import columns_needed
 from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError
-from dlpipe.fields import Fraction, NonNegative, OpenFraction, OptimizerTable, Positive, PositiveFloat, ScheduleTable
+from dlpipe.fields import (
+    Fraction,
+    NonNegative,
+    OnlyWith,
+    OpenFraction,
+    OptimizerTable,
+    Positive,
+    PositiveFloat,
+    ScheduleTable,
+)
 from dlpipe.protocols import Batch, Data
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.losses import BatchLoss, LossName, has_own_loss
@@ -58,18 +67,17 @@ class Supervised:
         schedule: ScheduleTable | None = None,
         warmup_steps: NonNegative = 0,
         loss: LossName = "auto",
-        label_smoothing: Fraction = 0.0,
+        label_smoothing: Annotated[Fraction, OnlyWith(loss=("auto", "cross_entropy"))] = 0.0,
         max_grad_norm: PositiveFloat | None = None,
         gradient_accumulation_steps: Positive = 1,
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
         num_workers: NonNegative = 0,
     ) -> None:
-        if label_smoothing and (loss not in ("auto", "cross_entropy") or (loss == "auto" and has_own_loss(model))):
-            which = f'loss = "{loss}"' if loss != "auto" else f"the loss of {type(model).__name__}"
+        if label_smoothing and loss == "auto" and has_own_loss(model):
             raise InputError(
-                f"label_smoothing = {label_smoothing}: {which} does not support label smoothing; "
-                'leave it out, or set loss = "cross_entropy"'
+                f"label_smoothing = {label_smoothing}: the loss of {type(model).__name__} does not support label "
+                'smoothing; leave it out, or set loss = "cross_entropy"'
             )
         batches = Batches(
             data.split("train"),

@@ -11,13 +11,13 @@ Axes: B images, C channels, H rows, W columns, Z latent dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.fields import NonNegativeFloat, Positive
+from dlpipe.fields import NonNegativeFloat, OnlyWith, Positive
 from dlpipe_generative.encoder_decoder import Activation, Net, build_decoder, build_encoder
 from dlpipe_generative.pixels import UNIT, check_range
 
@@ -53,7 +53,7 @@ class AutoEncoder(nn.Module):
         net: Net = "dense",
         hidden: Sequence[Positive] = (512, 256),
         latent_dim: Positive = 30,
-        activation: Activation = "relu",
+        activation: Annotated[Activation, OnlyWith("hidden")] = "relu",
         output: Literal["sigmoid", "linear"] = "sigmoid",
         noise: NonNegativeFloat = 0.0,
     ) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.data import Batches, EndlessBatches
-from dlpipe.errors import InputError
-from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OpenFraction, OptimizerTable, Positive
+from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OnlyWith, OpenFraction, OptimizerTable, Positive
 from dlpipe.protocols import Batch, Data, Goal
 from dlpipe.training import WeightAverage, build_optimizer
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
@@ -42,7 +41,7 @@ class GANTrainer:
         critic_steps: updates of the discriminator per update of the generator. The last step of an epoch has fewer
             if the number of batches is not a multiple of it.
         gradient_penalty: weight of the gradient penalty in "wgan_gp".
-        label_smoothing: one-sided: how much less than 1 the target of real samples is ("non_saturating" only).
+        label_smoothing: one-sided: how much less than 1 the target of real samples is.
         ema_decay: keep an exponential moving average of the generator's weights with this decay per step; the
             average is what is evaluated and saved as the generator.
         num_workers: processes that read data which does not fit into memory.
@@ -60,17 +59,12 @@ class GANTrainer:
         generator_optimizer: OptimizerTable = {"use": "adam", "lr": 2e-4, "betas": [0.5, 0.999]},  # noqa: B006
         discriminator_optimizer: OptimizerTable = {"use": "adam", "lr": 2e-4, "betas": [0.5, 0.999]},  # noqa: B006
         critic_steps: Positive = 1,
-        gradient_penalty: NonNegativeFloat = 10.0,
-        label_smoothing: Fraction = 0.0,
+        gradient_penalty: Annotated[NonNegativeFloat, OnlyWith(loss="wgan_gp")] = 10.0,
+        label_smoothing: Annotated[Fraction, OnlyWith(loss="non_saturating")] = 0.0,
         ema_decay: OpenFraction | None = None,
         num_workers: NonNegative = 0,
     ) -> None:
         self._nets: AdversarialModel = require(model, AdversarialModel, WHO)  # type: ignore[type-abstract]
-        if label_smoothing and loss != "non_saturating":
-            raise InputError(
-                f'label_smoothing = {label_smoothing}: the loss "{loss}" does not support label smoothing; leave it '
-                'out, or set loss = "non_saturating"'
-            )
         batches = Batches(
             data.split("train"),
             batch_size,

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.fields import NonNegative, NonNegativeFloat, Positive, PositiveFloat
+from dlpipe.fields import NonNegative, NonNegativeFloat, OnlyWith, Positive, PositiveFloat
 from dlpipe_generative.conditioning import append_class, conditioned_classes
 from dlpipe_generative.encoder_decoder import Activation, Net, build_decoder, build_encoder
 from dlpipe_generative.pixels import UNIT, check_range
@@ -71,11 +71,11 @@ class VAE(nn.Module):
         net: Net = "dense",
         hidden: Sequence[Positive] = (400, 400),
         latent_dim: Positive = 20,
-        activation: Activation = "softplus",
+        activation: Annotated[Activation, OnlyWith("hidden")] = "softplus",
         likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
-        likelihood_std: PositiveFloat = 0.1,
+        likelihood_std: Annotated[PositiveFloat, OnlyWith(likelihood="gaussian")] = 0.1,
         beta: NonNegativeFloat = 1.0,
-        warmup_steps: NonNegative = 0,
+        warmup_steps: Annotated[NonNegative, OnlyWith("beta")] = 0,
         conditional: bool = False,
     ) -> None:
         super().__init__()

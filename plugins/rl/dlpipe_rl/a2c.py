@@ -39,7 +39,8 @@ def a2c(
     """Train a policy and a value function with one update per rollout. A step is a rollout and its update.
 
     Args:
-        timesteps: training ends after this many timesteps of all environments together.
+        timesteps: training ends after exactly this many timesteps of all environments together, a multiple of
+            `num_envs` · `rollout_steps`.
         num_envs: number of environments that are stepped together.
         rollout_steps: steps of every environment per rollout.
         gamma: discount factor γ.

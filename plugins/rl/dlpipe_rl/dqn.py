@@ -12,24 +12,36 @@ Axes: N environments, B transitions of a batch, A actions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.fields import Fraction, NonNegative, OptimizerTable, Positive, PositiveFloat, ScheduleTable
+from dlpipe.fields import (
+    Fraction,
+    NonNegative,
+    NotWith,
+    OnlyWith,
+    OptimizerTable,
+    Positive,
+    PositiveFloat,
+    ScheduleTable,
+)
 from dlpipe.protocols import Goal
 from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_optimizer
 from dlpipe_rl.checked_env import Array, Episode
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episode_metrics import episode_means
 from dlpipe_rl.exploration import EpsilonSchedule
+from dlpipe_rl.noisy import NoisyLinear
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
 from dlpipe_rl.randomness import generator, restore, state_of, torch_generator
 from dlpipe_rl.replay_buffer import ReplayBuffer
+from dlpipe_rl.timesteps import steps_for
 
 
 class DQN:
@@ -40,7 +52,8 @@ class DQN:
     updates. Every step, the first included, makes the same number of updates.
 
     Args:
-        timesteps: training ends after this many timesteps of all environments together.
+        timesteps: training ends after exactly this many timesteps of all environments together: `learning_starts`,
+            and a multiple of `num_envs` · `train_every`.
         num_envs: number of environments that are stepped together.
         gamma: discount factor γ.
         n_step: number of rewards that are summed before the value estimate is added.
@@ -49,7 +62,7 @@ class DQN:
         replay_size: capacity of the replay buffer, in transitions.
         replay_storage: "auto" keeps the frames in memory if they fit, else in a memory-mapped scratch file.
         priority_alpha: α of prioritised replay: 0 samples uniformly, 1 in proportion to the TD error.
-        importance_beta: initial β of the importance-sampling correction; it grows linearly to 1 over `timesteps`.
+        importance_beta: initial β of the importance-sampling correction; it grows linearly to 1 over the run.
         learning_starts: timesteps of all environments together before the first update.
         train_every: timesteps of every environment per step.
         gradient_steps: updates per step.
@@ -57,8 +70,9 @@ class DQN:
         tau: τ, how far each of them moves the target network to the online network; 1 copies it.
         epsilon_start: initial probability ε of a random action.
         epsilon_end: final ε.
-        epsilon_timesteps: timesteps over which ε decays; by default a tenth of `timesteps`.
-        epsilon_schedule: shape of the decay.
+        epsilon_timesteps: timesteps over which ε decays; by default a tenth of those of the run.
+        epsilon_schedule: shape of the decay; "constant" is `epsilon_end` throughout. An exponential decay to 0 ends at
+            0.001 and then drops to 0.
         loss: "huber" is quadratic for errors below 1 and linear above; "mse" is quadratic.
         optimizer: a torch optimizer name, with its parameters.
         schedule: a torch learning rate schedule name, with its parameters; it counts steps.
@@ -85,38 +99,45 @@ class DQN:
         replay_size: Positive = 100_000,
         replay_storage: Literal["auto", "memory", "disk"] = "auto",
         priority_alpha: Fraction = 0.0,
-        importance_beta: Fraction = 0.4,
+        importance_beta: Annotated[Fraction, OnlyWith("priority_alpha")] = 0.4,
         learning_starts: Positive = 1000,
         train_every: Positive = 1,
         gradient_steps: Positive = 1,
         target_every: Positive = 500,
-        tau: Fraction = 1.0,
-        epsilon_start: Fraction = 1.0,
+        tau: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        epsilon_start: Annotated[Fraction, NotWith(epsilon_schedule="constant")] = 1.0,
         epsilon_end: Fraction = 0.05,
-        epsilon_timesteps: NonNegative | None = None,
+        epsilon_timesteps: Annotated[NonNegative | None, NotWith(epsilon_schedule="constant")] = None,
         epsilon_schedule: Literal["linear", "exponential", "constant"] = "linear",
         loss: Literal["huber", "mse"] = "huber",
         optimizer: OptimizerTable = {"use": "adam", "fused": True},  # noqa: B006  read only
         schedule: ScheduleTable | None = None,
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
+        if batch_size > replay_size:
+            raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
         self.model, self._compute, self.steps_per_epoch = model, compute, None
         self._num_actions = _require_discrete(data)
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
-        self._timesteps, self._importance_beta = timesteps, importance_beta
+        self._importance_beta = importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
         self._envs = data.training_envs(num_envs, seed)
         self._replay = _replay_buffer(data, compute, replay_size, num_envs, replay_storage, n_step, gamma)
-        self.caveats, self.notes = data.caveats(), [self._replay.description]
+        self.notes = [self._replay.description]
         self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
         built = build_optimizer(model.parameters(), optimizer)
         self._learning = QLearning(
             model, built, compute, max_grad_norm, double=double, loss=loss, target_every=target_every, tau=tau
         )
-        self.total_steps = self._total_steps(timesteps)
-        self._schedule = LearningRateSchedule(built, schedule, total_steps=budget.total_steps(None, self.total_steps))
-        decay = (timesteps or 0) // 10 if epsilon_timesteps is None else epsilon_timesteps
-        self._epsilon = EpsilonSchedule(epsilon_start, epsilon_end, decay, epsilon_schedule)
+        each = train_every * num_envs
+        first = max(self._learning_starts, each)
+        why = f"learning_starts = {learning_starts}, num_envs = {num_envs}, train_every = {train_every}"
+        self.total_steps = None if timesteps is None else steps_for(timesteps, first=first, each=each, why=why)
+        total = budget.total_steps(None, self.total_steps)
+        self._schedule = LearningRateSchedule(built, schedule, total_steps=total)
+        self._timesteps = None if total is None else first + (total - 1) * each
+        self._epsilon = self._epsilon_schedule(epsilon_start, epsilon_end, epsilon_timesteps, epsilon_schedule)
+        self.caveats = [*data.caveats(), *_exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))]
         self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
@@ -190,13 +211,15 @@ class DQN:
         self._envs.close()
         self._replay.close()
 
-    def _total_steps(self, timesteps: int | None) -> int | None:
-        """Return the number of steps that `timesteps` allow; the first step has more timesteps than the others."""
-        if timesteps is None:
-            return None
-        per_step = self._train_every * len(self._envs)
-        first = max(self._learning_starts, per_step)
-        return 1 + max(0, timesteps - first) // per_step
+    def _epsilon_schedule(
+        self, start: float, end: float, timesteps: int | None, schedule: Literal["linear", "exponential", "constant"]
+    ) -> EpsilonSchedule:
+        """Return the schedule of ε; by default it decays over a tenth of the run."""
+        if timesteps is None and schedule != "constant":
+            if self._timesteps is None:
+                raise InputError("epsilon_timesteps is not set, and only time ends this run; set it, or timesteps")
+            timesteps = self._timesteps // 10
+        return EpsilonSchedule(start, end, timesteps or 0, schedule)
 
     def _step_envs(self) -> Iterable[Episode]:
         """Take one action in every environment, store the transitions, and return the episodes that ended."""
@@ -242,6 +265,16 @@ def _require_discrete(data: Environments) -> int:
             f"shape {facts['action_shape']}); take an environment with discrete actions, or the trainer rl.ppo"
         )
     return int(facts["num_actions"])
+
+
+def _exploration_caveats(model: nn.Module, epsilon: float) -> list[str]:
+    """Return a caveat if both noise in the weights and random actions explore."""
+    if not epsilon or not any(isinstance(module, NoisyLinear) for module in model.modules()):
+        return []
+    return [
+        f"the model explores by noise in its weights, and ε (up to {epsilon}) makes actions random as well; to explore "
+        'by noise only, set epsilon_schedule = "constant" and epsilon_end = 0'
+    ]
 
 
 def _replay_buffer(

@@ -19,6 +19,7 @@ from dlpipe_rl.environments import Environments
 from dlpipe_rl.episode_metrics import episode_means
 from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.rollout import Rollout, RolloutCollector
+from dlpipe_rl.timesteps import steps_for
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class OnPolicy:
         gamma: discount factor γ.
         gae_lambda: λ of generalized advantage estimation.
         schedule: of the learning rate; it counts steps.
-        timesteps: training ends after this many timesteps of all environments together.
+        timesteps: training ends after exactly this many timesteps of all environments together, a multiple of
+            `num_envs` · `rollout_steps`.
         budget: the other limits of the run.
     """
 
@@ -94,7 +96,10 @@ class OnPolicy:
         self._envs = data.training_envs(num_envs, seed)
         self._collector = RolloutCollector(model, self._envs, compute, derived_seed(seed, "actions"))
         self._minibatch_rng = torch_generator(seed, "on policy")
-        self.total_steps = -(-timesteps // (rollout_steps * num_envs)) if timesteps and rollout_steps else None
+        self.total_steps = None
+        if timesteps is not None and rollout_steps is not None:
+            each, why = rollout_steps * num_envs, f"num_envs = {num_envs}, rollout_steps = {rollout_steps}"
+            self.total_steps = steps_for(timesteps, first=each, each=each, why=why)
         total = budget.total_steps(None, self.total_steps)
         self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)
 

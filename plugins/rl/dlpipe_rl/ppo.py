@@ -83,7 +83,8 @@ def ppo(
     """Train a policy and a value function with several epochs per rollout. A step is a rollout and all its updates.
 
     Args:
-        timesteps: training ends after this many timesteps of all environments together.
+        timesteps: training ends after exactly this many timesteps of all environments together, a multiple of
+            `num_envs` · `rollout_steps`.
         num_envs: number of environments that are stepped together.
         rollout_steps: steps of every environment per rollout.
         update_epochs: passes over the transitions of a rollout.

@@ -10,9 +10,9 @@ window, H hidden units, K labels.
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
+from dlpipe.fields import NonNegative, OnlyWith, OpenFraction, Positive
 from dlpipe_text.word_features import WordFeatures
 
 
@@ -41,12 +41,12 @@ class FeedForwardTagger(nn.Module):
         *,
         inputs: Literal["words", "trigrams", "both"] = "words",
         embedding: Literal["learned", "one_hot"] = "learned",
-        window: Annotated[int, Field(ge=0)] = 3,
-        num_layers: Annotated[int, Field(gt=0)] = 1,
-        embed_dim: Annotated[int, Field(gt=0)] = 100,
-        hidden_dim: Annotated[int, Field(gt=0)] = 128,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3,
-        word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.02,
+        window: NonNegative = 3,
+        num_layers: Positive = 1,
+        embed_dim: Annotated[Positive, OnlyWith(embedding="learned")] = 100,
+        hidden_dim: Positive = 128,
+        dropout: OpenFraction = 0.3,
+        word_dropout: Annotated[OpenFraction, OnlyWith(inputs=("words", "both"))] = 0.02,
     ) -> None:
         super().__init__()
         self.features = WordFeatures(

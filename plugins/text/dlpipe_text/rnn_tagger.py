@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.crf import LinearChainCRF
 from dlpipe_text.word_features import WordFeatures
 
@@ -53,12 +53,12 @@ class RNNTagger(nn.Module):
         embedding: Literal["learned", "one_hot"] = "learned",
         cell: Literal["elman", "jordan", "gru", "lstm"] = "lstm",
         bidirectional: bool = True,
-        num_layers: Annotated[int, Field(gt=0)] = 1,
-        embed_dim: Annotated[int, Field(gt=0)] = 100,
-        hidden_dim: Annotated[int, Field(gt=0)] = 100,
-        context_window: Annotated[int, Field(gt=0)] = 1,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
-        word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.02,
+        num_layers: Positive = 1,
+        embed_dim: Annotated[Positive, OnlyWith(embedding="learned")] = 100,
+        hidden_dim: Positive = 100,
+        context_window: Positive = 1,
+        dropout: OpenFraction = 0.5,
+        word_dropout: Annotated[OpenFraction, OnlyWith(inputs=("words", "both"))] = 0.02,
         output: Literal["softmax", "crf"] = "softmax",
     ) -> None:
         super().__init__()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError
-from dlpipe.fields import NonNegative, Positive
+from dlpipe.fields import NonNegative, NotWith, Positive
 from dlpipe_text.iob import Sentence, find_splits, read_sentences
 from dlpipe_text.tagged_text import TaggedText
 
@@ -33,7 +34,7 @@ def iob(
     train: Path | None = None,
     dev: Path | None = None,
     test: Path | None = None,
-    dev_size: Positive | None = None,
+    dev_size: Annotated[Positive | None, NotWith("dev")] = None,
     seed: NonNegative = 0,
     min_count: Positive = 1,
     lowercase: bool = True,

@@ -8,11 +8,12 @@ Axes: B images, C channels, H rows, W columns, K classes.
 
 from collections.abc import Iterator, Sequence
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from dlpipe.fields import Positive
+from dlpipe.fields import OnlyWith, Positive
 from dlpipe_vision.activations import Activation, activation_layer, units_per_output
 from dlpipe_vision.initial_weights import InitialWeights, initialised
 from dlpipe_vision.layer_tables import Layer, ParsedLayer, layout, parse_layers
@@ -52,7 +53,7 @@ class CNN(nn.Module):
             {"dropout": 0.5},
         ),
         activation: Activation = "relu",
-        maxout_pieces: Positive = 2,
+        maxout_pieces: Annotated[Positive, OnlyWith(activation="maxout")] = 2,
         init: InitialWeights = "glorot_uniform",
     ) -> None:
         super().__init__()

@@ -7,10 +7,11 @@ Axes: B images, C channels, H rows, W columns, K classes.
 
 from collections.abc import Sequence
 from math import prod
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from dlpipe.fields import OpenFraction, Positive
+from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_vision.activations import Activation, activation_layer, units_per_output
 from dlpipe_vision.initial_weights import InitialWeights, initialised
 
@@ -39,9 +40,9 @@ class MLP(nn.Module):
         num_classes: int,
         *,
         hidden: Sequence[Positive] = (500, 500),
-        activation: Activation = "relu",
-        maxout_pieces: Positive = 2,
-        dropout: OpenFraction = 0.0,
+        activation: Annotated[Activation, OnlyWith("hidden")] = "relu",
+        maxout_pieces: Annotated[Positive, OnlyWith(activation="maxout")] = 2,
+        dropout: Annotated[OpenFraction, OnlyWith("hidden")] = 0.0,
         input_dropout: OpenFraction = 0.0,
         init: InitialWeights = "glorot_uniform",
     ) -> None:

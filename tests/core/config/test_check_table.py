@@ -120,6 +120,43 @@ def test_a_default_tuple_becomes_the_list_that_a_file_would_give(load):
     assert load(STACK).stages[""].model.values["layers"] == [{"size": 2}]
 
 
+# Related
+
+
+RELATED = GOOD.replace('use = "fake.net"\ndropout = 0.25', 'use = "fake.related"')
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["pieces=3"], 'pieces = 3 has an effect only with kind = "b", and kind is "a"; remove it or change kind'),
+        (["alpha=0.5"], "alpha = 0.5 has an effect only with sizes, and sizes is []; remove it or change sizes"),
+        (
+            ["alpha=0.5", "sizes=[1]", "kind=c"],
+            'alpha = 0.5 has an effect only with kind = "a" or "b", and kind is "c"; remove it or change kind',
+        ),
+        (["share=0.5", "sizes=[1]"], "share = 0.5 has no effect with sizes = [1]; remove one of the two"),
+    ],
+)
+def test_a_value_without_effect_beside_the_others_is_refused(mistakes, assignments, message):
+    found = mistakes(RELATED, [f"model.{assignment}" for assignment in assignments])
+
+    assert found == [(0, f"[model] {message}")]
+
+
+@pytest.mark.parametrize(
+    "assignments", [["pieces=2"], ["pieces=3", "kind=b"], ["alpha=0.5", "sizes=[1]"], ["share=0.5"], ["label=x"]]
+)
+def test_a_default_and_a_value_with_effect_are_accepted_and_one_that_the_data_decides(load, assignments):
+    load(RELATED, [f"model.{assignment}" for assignment in assignments])
+
+
+def test_a_resolved_pipeline_with_all_its_defaults_is_accepted(load):
+    pipeline = load(RELATED, ["model.sizes=[1]", "model.kind=c"])
+
+    assert load(tomli_w.dumps(pipeline.plain())).plain() == pipeline.plain()
+
+
 # Renamed
 
 

@@ -1,6 +1,7 @@
 """Signatures read from source files are those that Python sees, and reading them does not import torch."""
 
 import inspect
+import re
 import subprocess
 import sys
 from typing import Annotated, Any, Literal, get_args
@@ -52,6 +53,43 @@ def kinds(signature):
 
 def defaults(signature):
     return {name: parameter.default for name, parameter in signature.parameters.items()}
+
+
+# Relations
+
+
+RELATED = """
+from typing import Annotated
+from dlpipe import fields
+from dlpipe.fields import OnlyWith, Positive
+
+def X(kind: "str", *, a: Annotated[Positive | None, OnlyWith("b", kind=("x", "y"))] = None,
+      b: Annotated[int, fields.NotWith(kind="z")] = 0, c: Annotated[float, fields.OnlyWith("a")] = 0.0):
+    '''X.
+
+    Args:
+        a: first.
+    '''
+"""
+
+
+def test_relations_are_read_from_the_annotation_and_are_no_part_of_the_type(read):
+    a, b, c = (read(RELATED).parameters[name] for name in "abc")
+
+    assert (a.kind, b.kind, c.kind) == (fields.Positive | None, fields.STRICT[int], fields.STRICT[float])
+    assert a.help == 'first. (only with b and kind = "x" or "y")'
+    assert b.help == '(not with kind = "z")'
+    assert c.relations[0].parameters() == ("a",)
+
+
+@pytest.mark.parametrize("name", ["other", "a"])
+def test_a_relation_to_what_is_not_another_parameter_is_a_mistake_of_the_plugin(read, name):
+    expected = f"a is marked OnlyWith('{name}'), but {name} is not another parameter of X"
+    with pytest.raises(PluginError, match=re.escape(expected)):
+        read(
+            "from typing import Annotated\nfrom dlpipe.fields import OnlyWith\n"
+            f"def X(a: Annotated[int, OnlyWith('{name}')] = 0, b: int = 0): ..."
+        )
 
 
 # Real components

@@ -464,11 +464,6 @@ def test_smoothing_a_loss_of_the_models_own_is_refused():
         trainer(numbers(), Regressor(), label_smoothing=0.1)
 
 
-def test_smoothing_a_loss_without_classes_is_refused():
-    with pytest.raises(InputError, match=r'label_smoothing = 0\.1: loss = "mse" does not support label smoothing'):
-        trainer(numbers(), Regressor(), loss="mse", label_smoothing=0.1)
-
-
 def test_squared_errors_of_classes_compare_shares_as_keras_does():
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]])
     shares = [[math.exp(value) / sum(map(math.exp, row)) for value in row] for row in logits.tolist()]
