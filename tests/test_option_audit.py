@@ -1,0 +1,584 @@
+"""Every option of every component is obeyed, or refused where it has no effect.
+
+Each parameter is changed from its default in a short run of a pipeline that fits; what the run leaves behind (metrics,
+weights, figures, checkpoints) must change. The few parameters that must not change a result are listed with the reason,
+and their runs must be equal.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import itertools
+import json
+import struct
+import typing
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.signatures import Parameter, read_signature
+from dlpipe.config.tables import OPTIONS, PROVIDED, SETTINGS, TAKES_FACTS
+from dlpipe.engine.execute import run
+from dlpipe.errors import PipelineError
+from dlpipe.fields import NotWith, Relation
+from dlpipe.registry.loading import load_plugins
+from dlpipe.runs.checkpoint import Checkpoints
+from dlpipe.testing import comparable_metrics
+
+from .conftest import needs_atari
+
+REGISTRY = load_plugins({})
+KINDS = ("data", "model", "trainer", "evaluator")
+COMPONENTS = {name: component for kind in KINDS for name, component in REGISTRY.components[kind].items()}
+
+LOOP = "log_every = 1\nsteps = 3\n"
+IMAGES = f"""
+[data]
+use = "vision.digits"
+limit = 96
+[model]
+use = "vision.mlp"
+hidden = [8]
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
+SENTENCES = f"""
+[data]
+use = "text.flights"
+num_train = 40
+num_dev = 10
+num_test = 10
+[model]
+use = "text.rnn_tagger"
+hidden_dim = 6
+embed_dim = 5
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
+RECONSTRUCTION = f"""
+[data]
+use = "vision.digits"
+normalize = "unit"
+limit = 96
+[model]
+use = "generative.autoencoder"
+hidden = [8]
+latent_dim = 3
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.error]
+use = "generative.reconstruction"
+"""
+ADVERSARIAL = f"""
+[data]
+use = "vision.digits"
+normalize = "symmetric"
+limit = 96
+[model]
+use = "generative.gan"
+hidden = [8]
+latent_dim = 3
+[trainer]
+use = "generative.gan_trainer"
+{LOOP}
+[evaluators.judge]
+use = "generative.gan_diagnostics"
+count = 20
+"""
+CARTPOLE = f"""
+[data]
+use = "rl.environment"
+[model]
+use = "rl.actor_critic"
+hidden = [8]
+[trainer]
+use = "rl.a2c"
+num_envs = 2
+rollout_steps = 15
+{LOOP}
+[evaluators.play]
+use = "rl.returns"
+episodes = 2
+"""
+DQN = [
+    "model.use=rl.q_network",
+    "trainer={use='rl.dqn', log_every=1, steps=40, learning_starts=20, batch_size=8, replay_size=50}",
+]
+
+#: The pipeline in which the parameters of a component are changed, and how it is made to fit.
+BASES: dict[str, tuple[str, list[str]]] = {
+    "core.supervised": (IMAGES, []),
+    "core.supervised.bucket_by_length": (SENTENCES, []),
+    "core.loss": (IMAGES, []),
+    "core.classification": (IMAGES, ["evaluators.loss.use=core.classification"]),
+    "generative.manga_faces": (IMAGES, ["data={use='generative.manga_faces', count=60, size=32}"]),
+    "generative.gaussian_ring": (ADVERSARIAL, ["data={use='generative.gaussian_ring', count=100}"]),
+    "generative.autoencoder": (RECONSTRUCTION, []),
+    "generative.vae": (RECONSTRUCTION, ["model.use=generative.vae", "evaluators.error.use=generative.elbo"]),
+    "generative.gan": (ADVERSARIAL, []),
+    "generative.dcgan": (ADVERSARIAL, ["model={use='generative.dcgan', channels=2, latent_dim=3, smallest=2}"]),
+    "generative.gan_trainer": (ADVERSARIAL, []),
+    "generative.reconstruction": (RECONSTRUCTION, []),
+    "generative.elbo": (RECONSTRUCTION, ["model.use=generative.vae", "evaluators.error.use=generative.elbo"]),
+    "generative.latent": (RECONSTRUCTION, ["evaluators.error.use=generative.latent"]),
+    "generative.modes": (
+        ADVERSARIAL,
+        ["data={use='generative.gaussian_ring', count=100}", "evaluators.judge={use='generative.modes', count=50}"],
+    ),
+    "generative.samples": (ADVERSARIAL, ["evaluators.judge={use='generative.samples', count=9}"]),
+    "generative.gan_diagnostics": (ADVERSARIAL, []),
+    "rl.environment": (CARTPOLE, []),
+    "rl.catch": (CARTPOLE, ["data.use=rl.catch"]),
+    "rl.atari": (
+        CARTPOLE,
+        ["data.use=rl.atari", "data.game=pong", "trainer.rollout_steps=4", "evaluators.play.episodes=1"],
+    ),
+    "rl.q_network": (CARTPOLE, DQN),
+    "rl.policy_network": (
+        CARTPOLE,
+        [
+            "model.use=rl.policy_network",
+            "trainer={use='rl.reinforce', baseline='none', log_every=1, steps=3, episodes=2}",
+        ],
+    ),
+    "rl.actor_critic": (CARTPOLE, []),
+    "rl.dqn": (CARTPOLE, DQN),
+    "rl.reinforce": (CARTPOLE, ["trainer={use='rl.reinforce', log_every=1, steps=3, episodes=2}"]),
+    "rl.a2c": (CARTPOLE, []),
+    "rl.ppo": (
+        CARTPOLE,
+        ["trainer={use='rl.ppo', log_every=1, steps=3, num_envs=2, rollout_steps=15, batch_size=10}"],
+    ),
+    "rl.returns": (CARTPOLE, []),
+    "text.flights": (SENTENCES, []),
+    "text.iob": (SENTENCES, ["data={use='text.iob', path='@/iob'}"]),
+    "text.atis": (SENTENCES, ["data={use='text.atis', path='@/atis', dev_size=3}"]),
+    "text.rnn_tagger": (SENTENCES, []),
+    "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
+    "text.slot_f1": (SENTENCES, ["evaluators.loss.use=text.slot_f1"]),
+    "vision.digits": (IMAGES, []),
+    "vision.idx": (IMAGES, ["data={use='vision.idx', path='@/idx'}"]),
+    "vision.mnist": (IMAGES, ["data={use='vision.mnist', path='@/idx', dev_size=5}"]),
+    "vision.image_folder": (IMAGES, ["data={use='vision.image_folder', path='@/images'}"]),
+    "vision.cifar": (IMAGES, ["data={use='vision.cifar', path='@/cifar100', dev_size=0.2}"]),
+    "vision.cifar10": (IMAGES, ["data={use='vision.cifar10', path='@/cifar10', dev_size=0.2}"]),
+    "vision.mlp": (IMAGES, []),
+    "vision.cnn": (IMAGES, ["model={use='vision.cnn', layers=[{conv=2}, {pool=2}, {dense=5}]}"]),
+    "vision.backbone": (
+        IMAGES,
+        [
+            "model={use='vision.backbone'}",
+            "trainer.steps=1",
+            "data={use='vision.image_folder', path='@/images', size=32}",
+        ],
+    ),
+    "vision.layer_pictures": (
+        IMAGES,
+        ["model={use='vision.cnn', layers=[{conv=2}, {conv=3}]}", "evaluators.loss.use=vision.layer_pictures"],
+    ),
+}
+CLASSIFIED = {"generative.quality", "generative.train_on_generated", "generative.attributes", "generative.nearest"}
+for name in CLASSIFIED:
+    options = "" if name == "generative.nearest" else ", classifier_steps=3"
+    count = 60 if name == "generative.attributes" else 30
+    faces = ["data={use='generative.manga_faces', count=60, size=32}"] if name == "generative.attributes" else []
+    extra = ["model.conditional=true"] if name == "generative.train_on_generated" else []
+    BASES[name] = (ADVERSARIAL, [*faces, *extra, f"evaluators.judge={{use='{name}', count={count}{options}}}"])
+
+#: A second evaluator.
+SECOND = ["evaluators.second.use=core.classification", "trainer.evaluate_every=1"]
+#: Facts of data, which a file need not set.
+FACTS = {fact for component in REGISTRY.components["data"].values() for fact in component.spec.facts}
+#: What a parameter is changed to where the next best value would not do, and what the pipeline needs for it.
+CHANGES: dict[str, list[str]] = {
+    "core.supervised.loss": ["'mse'"],
+    "core.supervised.optimizer": ["{use='sgd', lr=0.3}"],
+    "core.supervised.schedule": ["{use='step', step_size=1}"],
+    "core.supervised.warmup_steps": ["3"],
+    "core.supervised.max_grad_norm": ["0.01"],
+    "core.supervised.ema_decay": ["0.5"],
+    "core.supervised.label_smoothing": ["0.2"],
+    "generative.manga_faces.count": ["50"],
+    "generative.manga_faces.size": ["48"],
+    "generative.gaussian_ring.count": ["90"],
+    "generative.autoencoder.hidden": ["[5]"],
+    "generative.vae.hidden": ["[5]"],
+    "generative.vae.likelihood_std": ["0.5", "model.likelihood='gaussian'"],
+    "generative.vae.warmup_steps": ["5"],
+    "generative.gan.hidden": ["[5]"],
+    "generative.dcgan.channels": ["3"],
+    "generative.dcgan.smallest": ["4"],
+    "generative.gan_trainer.generator_optimizer": ["{use='sgd', lr=0.3}"],
+    "generative.gan_trainer.discriminator_optimizer": ["{use='sgd', lr=0.3}"],
+    "generative.gan_trainer.gradient_penalty": ["1.0", "trainer.loss='wgan_gp'"],
+    "generative.gan_trainer.ema_decay": ["0.5"],
+    "generative.latent.limit": ["20"],
+    "generative.modes.count": ["40"],
+    "generative.samples.count": ["4"],
+    "generative.gan_diagnostics.count": ["10"],
+    "generative.gan_diagnostics.collapse_threshold": ["1.0"],
+    "generative.quality.count": ["20"],
+    "generative.quality.classifier_steps": ["5"],
+    "generative.train_on_generated.count": ["20"],
+    "generative.train_on_generated.classifier_steps": ["5"],
+    "generative.attributes.count": ["50"],
+    "generative.attributes.classifier_steps": ["5"],
+    "generative.nearest.count": ["4"],
+    "rl.environment.id": ["'Acrobot-v1'"],
+    "rl.environment.arguments": ["{sutton_barto_reward=true}"],
+    "rl.environment.wrappers": ["['time_aware_observation']"],
+    "rl.environment.max_episode_steps": ["5"],
+    "rl.atari.game": ["'breakout'"],
+    "rl.q_network.hidden": ["[5]"],
+    "rl.policy_network.hidden": ["[5]"],
+    "rl.actor_critic.hidden": ["[5]"],
+    "rl.atari.clip_rewards": ["false", "data.game='ms_pacman'", "trainer.rollout_steps=40"],
+    "rl.dqn.double": ["false", "trainer.optimizer={use='adam', lr=0.3}"],
+    "rl.dqn.epsilon_start": ["0.5", "trainer.epsilon_timesteps=50"],
+    "rl.dqn.epsilon_schedule": ["'exponential'", "trainer.epsilon_timesteps=50"],
+    "rl.dqn.timesteps": ["30"],
+    "rl.dqn.importance_beta": ["0.9", "trainer.priority_alpha=0.6"],
+    "rl.dqn.batch_size": ["9"],
+    "rl.dqn.replay_size": ["30"],
+    "rl.dqn.learning_starts": ["30"],
+    "rl.dqn.target_every": ["2"],
+    "rl.dqn.tau": ["0.5", "trainer.target_every=2"],
+    "rl.dqn.epsilon_end": ["0.9"],
+    "rl.dqn.epsilon_timesteps": ["20"],
+    "rl.reinforce.episodes": ["3"],
+    "rl.a2c.timesteps": ["30"],
+    "rl.ppo.timesteps": ["30"],
+    "rl.ppo.batch_size": ["20"],
+    "rl.ppo.clip_range": ["0.001", "trainer.optimizer={use='adam', lr=0.05}"],
+    "rl.returns.episodes": ["3"],
+    "text.iob.path": ["'@/iob2'"],
+    "text.iob.train": ["'@/other/a.iob'"],
+    "text.iob.dev": ["'@/other/b.iob'"],
+    "text.iob.test": ["'@/other/c.iob'"],
+    "text.iob.dev_size": ["7"],
+    "text.atis.path": ["'@/atis2'"],
+    "text.atis.dev_size": ["4"],
+    "text.flights.num_train": ["30"],
+    "text.flights.num_dev": ["9"],
+    "text.flights.num_test": ["9"],
+    "text.rnn_tagger.embedding": ["'one_hot'", "model.embed_dim=100"],
+    "text.rnn_tagger.context_window": ["3"],
+    "text.rnn_tagger.word_dropout": ["0.9"],
+    "text.feedforward_tagger.word_dropout": ["0.9"],
+    "vision.digits.path": ["'@/idx'"],
+    "vision.idx.path": ["'@/idx2'"],
+    "vision.idx.labels": ["['a', 'b', 'c']", "evaluators.loss.use='core.classification'"],
+    "vision.mnist.path": ["'@/idx2'"],
+    "vision.mnist.dev_size": ["6"],
+    "vision.image_folder.path": ["'@/images2'"],
+    "vision.image_folder.size": ["12"],
+    "vision.image_folder.color": ["'rgb'"],
+    "vision.cifar.path": ["'@/cifar10'"],
+    "vision.cifar.dev_size": ["0.4"],
+    "vision.cifar10.path": ["'@/cifar10_2'"],
+    "vision.cifar10.dev_size": ["0.4"],
+    "vision.mlp.hidden": ["[5]"],
+    "vision.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
+    "vision.cnn.layers": ["[{conv=3}]"],
+    "vision.cnn.maxout_pieces": ["3", "model.activation='maxout'"],
+    "vision.backbone.name": ["'resnet34'"],
+    "vision.backbone.weights": ["'@/squeezenet.pth'", "model.name='squeezenet1_1'"],
+    "core.supervised.bucket_by_length": ["false"],
+    "vision.error_gallery.per_cell": ["1"],
+    "vision.error_gallery.worst": ["2"],
+    "vision.robustness.noise": ["[0.3]"],
+    "vision.robustness.shift": ["[4]"],
+    "vision.robustness.rotate": ["[10]"],
+    "vision.layer_pictures.layer": ["'layers.0'"],
+}
+for trainer in ("dqn", "reinforce", "a2c", "ppo"):
+    CHANGES[f"rl.{trainer}.optimizer"] = ["{use='sgd', lr=0.3}"]
+    CHANGES[f"rl.{trainer}.schedule"] = ["{use='step', step_size=1}"]
+    CHANGES[f"rl.{trainer}.max_grad_norm"] = ["0.01"]
+for data in ("digits", "idx", "mnist", "image_folder", "cifar", "cifar10"):
+    CHANGES[f"vision.{data}.limit"] = ["9"]
+    CHANGES[f"vision.{data}.augment"] = ["{shift=1}"]
+#: Parameters that must not change the result of a run, and what they are for.
+SAME_RESULT = {
+    "rl.environment.num_workers": "speed",
+    "rl.atari.num_workers": "speed",
+    "rl.dqn.replay_storage": "memory",
+    "text.iob.lowercase": "what `dlpipe predict` is given",
+    "vision.image_folder.resident_mb": "memory",
+    "core.supervised.num_workers": "speed",
+    "generative.gan_trainer.num_workers": "speed",
+}
+#: Parameters that a run here cannot show, and the tests that do.
+TESTED_ELSEWHERE = {
+    "rl.reinforce.baseline": "test_policy_gradients.py",
+    "text.atis.download": "test_tagged_files.py",
+    "vision.mnist.download": "test_idx.py",
+    "vision.cifar10.download": "test_cifar.py",
+    "vision.image_folder.unreadable": "test_image_files.py",
+}
+
+
+def table_of(name: str) -> str:
+    """Return the table of a component in its pipeline."""
+    kind = COMPONENTS[name].spec.kind
+    if kind != "evaluator":
+        return kind
+    return next(line for line in BASES[name][0].splitlines() if line.startswith("[evaluators."))[1:-1]
+
+
+def own_parameters(name: str) -> dict[str, Parameter]:
+    """Return the parameters of a component that a pipeline file can set."""
+    spec = COMPONENTS[name].spec
+    provided = PROVIDED.get(spec.kind, set())
+    facts = spec.kind in TAKES_FACTS
+    return {
+        key: parameter
+        for key, parameter in read_signature(spec.target).parameters.items()
+        if key not in provided and not (facts and (parameter.required or key in FACTS))
+    }
+
+
+CASES = [
+    (name, parameter)
+    for name in COMPONENTS
+    for parameter in own_parameters(name)
+    if f"{name}.{parameter}" not in TESTED_ELSEWHERE
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """A folder with a few files in every format that a data component reads."""
+    folder = tmp_path_factory.mktemp("files")
+    random = np.random.default_rng(0)
+    for number in ("", "2"):
+        write_idx(folder / f"idx{number}", random)
+        write_images(folder / f"images{number}", random)
+        write_sentences(folder, number, random)
+    write_cifar(folder, random)
+    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
+    return folder
+
+
+def write_idx(folder: Path, random: np.random.Generator) -> None:
+    folder.mkdir()
+    for split, count in (("train", 40), ("t10k", 12)):
+        images = random.integers(0, 256, (count, 6, 6), dtype=np.uint8)
+        for kind, content, shape in (
+            ("images-idx3", images.tobytes(), images.shape),
+            ("labels-idx1", bytes(number % 3 for number in range(count)), (count,)),
+        ):
+            head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+            (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + content))
+
+
+def write_cifar(folder: Path, random: np.random.Generator) -> None:
+    def rows(count: int, labels: Any) -> bytes:
+        return b"".join(bytes(labels(number)) + random.bytes(3072) for number in range(count))
+
+    hundred = folder / "cifar100"
+    hundred.mkdir()
+    for ten in (folder / "cifar10", folder / "cifar10_2"):
+        ten.mkdir()
+        (ten / "data_batch_1.bin").write_bytes(rows(40, lambda number: [number % 10]))
+        (ten / "test_batch.bin").write_bytes(rows(10, lambda number: [number % 10]))
+        (ten / "batches.meta.txt").write_text("".join(f"class{number}\n" for number in range(10)))
+    for split in ("train", "test"):
+        (hundred / f"{split}.bin").write_bytes(rows(200, lambda number: [number % 20, number % 100]))
+    (hundred / "fine_label_names.txt").write_text("".join(f"fine{number}\n" for number in range(100)))
+    (hundred / "coarse_label_names.txt").write_text("".join(f"coarse{number}\n" for number in range(20)))
+
+
+def write_images(folder: Path, random: np.random.Generator) -> None:
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = random.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def write_sentences(folder: Path, number: str, random: np.random.Generator) -> None:
+    def text(count: int) -> str:
+        words = [f"{'Word' if random.random() < 0.3 else 'word'}{random.integers(9)}" for _ in range(3 * count)]
+        lines = ["BOS\tO" if index % 3 == 0 else f"{word}\tB-{word[-1]}" for index, word in enumerate(words)]
+        return "\n".join("\n".join(lines[start : start + 3]) + "\n" for start in range(0, len(lines), 3))
+
+    for name, splits in (("iob", ("train", "test")), ("atis", ("atis.train", "atis.test")), ("other", ("a", "b", "c"))):
+        (folder / f"{name}{number}").mkdir()
+        for split in splits:
+            (folder / f"{name}{number}" / f"{split}.iob").write_text(text(30))
+
+
+def other(parameter: Parameter) -> str | None:
+    """Return another value than the default, as TOML, or None if there is no obvious one."""
+    kind, default = parameter.kind, parameter.default
+    kinds = [kind, *typing.get_args(kind)]
+    choices = [value for part in kinds if typing.get_origin(part) is typing.Literal for value in typing.get_args(part)]
+    if isinstance(default, bool):
+        return json.dumps(not default)
+    if choices:
+        return json.dumps(next(value for value in choices if value != default))
+    if isinstance(default, int):
+        return str(default + 1 if default < 2 else default // 2)
+    if isinstance(default, float):
+        return str(default / 2 if default else 0.25)
+    return None
+
+
+class Audit:
+    """Runs pipelines and keeps what the unchanged ones leave behind."""
+
+    def __init__(self, folder: Path, files: Path) -> None:
+        self._folder, self._files = folder, files
+        self._numbers, self._known = itertools.count(), {}
+
+    def outcome(self, text: str, assignments: list[str]) -> dict[str, Any]:
+        """Return what a run leaves behind, without what depends on the clock or merely repeats the pipeline."""
+        key = text, *assignments
+        if key not in self._known:
+            self._known[key] = self._run(text, assignments)
+        return self._known[key]
+
+    def _run(self, text: str, assignments: list[str]) -> dict[str, Any]:
+        place = self._folder / str(next(self._numbers))
+        place.mkdir()
+        (place / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
+        changes = [change.replace("@", str(self._files)) for change in assignments]
+        pipeline = load_pipeline(place / "pipeline.toml", load_plugins(), changes)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            folder = run(pipeline, load_plugins(), place / "runs", fresh=True).path
+        left = {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for part in ("figures", "samples")
+            for path in sorted((folder / part).rglob("*"))
+            if path.is_file()
+        }
+        saved = Checkpoints(folder / "checkpoints", warn=print)
+        weights = {
+            path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((folder / "checkpoints").glob("step-*/*.safetensors"))
+        }
+        return {
+            "metrics": comparable_metrics(folder),
+            "weights": weights,
+            "best": saved.best().name if saved.best() else None,
+            "files": left,
+            "warnings": [str(each.message) for each in said if each.category is UserWarning],
+        }
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory, files) -> Audit:
+    return Audit(tmp_path_factory.mktemp("audit"), files)
+
+
+#: What a setting of the pipeline, an option of the loop or of every evaluator is changed to, and what it needs.
+OPTION_CHANGES = {
+    "seed": ["2"],
+    "precision": ["'bfloat16'"],
+    "trainer.epochs": ["1", "trainer.steps=9"],
+    "trainer.steps": ["2"],
+    "trainer.minutes": ["1e-9"],
+    "trainer.log_every": ["2"],
+    "trainer.evaluate_every": ["1"],
+    "trainer.checkpoint_every": ["1"],
+    "trainer.checkpoint_minutes": ["1e-9"],
+    "trainer.keep": ["1", "trainer.checkpoint_every=1"],
+    "trainer.monitor": ["'dev/second/accuracy'", *SECOND],
+    "trainer.goal": ["'max'", "trainer.evaluate_every=1"],
+    "trainer.patience": ["1", "trainer.evaluate_every=1", "trainer.steps=30", "trainer.optimizer={use='sgd', lr=50}"],
+    "evaluators.loss.splits": ["['test']"],
+}
+#: Those that a run here must not show.
+OPTIONS_WITHOUT_EFFECT = {
+    "name": "it names the folder",
+    "device": "this pipeline computes on the CPU",
+    "threads": "it decides the speed, and the order of sums on several cores",
+    "deterministic": "the CPU is",
+    "offline": "nothing here is downloaded",
+}
+PLACES = {SETTINGS: "", OPTIONS["trainer"]: "trainer.", OPTIONS["evaluator"]: "evaluators.loss."}
+ALL_OPTIONS = [place + parameter for target, place in PLACES.items() for parameter in read_signature(target).parameters]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [option for option in ALL_OPTIONS if option not in OPTIONS_WITHOUT_EFFECT])
+def test_a_changed_option_changes_what_a_run_leaves_behind(audit, option):
+    value, *needed = OPTION_CHANGES[option]
+
+    assert audit.outcome(IMAGES, needed) != audit.outcome(IMAGES, [*needed, f"{option}={value}"])
+
+
+RELATED = [
+    (name, parameter, relation)
+    for name in COMPONENTS
+    for parameter, known in own_parameters(name).items()
+    for relation in known.relations
+]
+
+
+def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> str:
+    """Return an assignment to another parameter, as TOML, beside which a parameter has no effect."""
+    name = relation.parameters()[0]
+    allowed = relation.values.get(name, ())
+    allowed = allowed if isinstance(allowed, tuple) else (allowed,)
+    if isinstance(relation, NotWith):
+        return f"{name}={json.dumps(allowed[0])}" if allowed else f"{name}='@/other/b.iob'"
+    if not allowed:
+        return f"{name}={'[]' if isinstance(parameters[name].default, tuple) else '0'}"
+    return f"{name}={json.dumps(next(v for v in typing.get_args(parameters[name].kind) if v not in allowed))}"
+
+
+@pytest.mark.parametrize(("name", "parameter", "relation"), RELATED, ids=lambda value: str(value))
+def test_a_parameter_without_effect_beside_the_others_is_refused(tmp_path, name, parameter, relation):
+    text, base = BASES[name]
+    known, table = own_parameters(name), table_of(name)
+    value = CHANGES.get(f"{name}.{parameter}", [other(known[parameter])])[0]
+    changes = [without_effect(relation, known), f"{parameter}={value}"]
+    (tmp_path / "pipeline.toml").write_text(f'name = "audit"\n{text}')
+
+    with pytest.raises(PipelineError) as caught:
+        load_pipeline(
+            tmp_path / "pipeline.toml",
+            load_plugins(),
+            [*base, *(f"{table}.{change}" for change in changes)],
+        )
+
+    assert f"{table}] {parameter} = " in str(caught.value)
+    assert "effect" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "parameter"), CASES, ids=lambda value: str(value))
+def test_a_changed_parameter_changes_what_a_run_leaves_behind(audit, name, parameter):
+    if name == "rl.atari":
+        needs_atari()
+    text, base = BASES.get(f"{name}.{parameter}", BASES[name])
+    change, *needed = CHANGES.get(f"{name}.{parameter}", [None])
+    value = change or other(own_parameters(name)[parameter])
+    assert value is not None, f"say in CHANGES what to change {name}.{parameter} to"
+
+    before = audit.outcome(text, [*base, *needed])
+    after = audit.outcome(text, [*base, *needed, f"{table_of(name)}.{parameter}={value}"])
+
+    if f"{name}.{parameter}" in SAME_RESULT:
+        assert after == before
+    else:
+        assert after != before
