@@ -320,8 +320,6 @@ SAME_RESULT = {
     "rl.dqn.replay_storage": "memory",
     "text.iob.lowercase": "what `dlpipe predict` is given",
     "vision.image_folder.resident_mb": "memory",
-    "core.supervised.num_workers": "speed",
-    "generative.gan_trainer.num_workers": "speed",
 }
 #: Parameters that a run here cannot show, and the tests that do.
 TESTED_ELSEWHERE = {

@@ -158,7 +158,13 @@ STRICT: dict[Any, Any] = {
 STRICT_BY_NAME = {kind.__name__: strict for kind, strict in STRICT.items()}
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "string", Path: "path"}
 _EXAMPLES = {"optimizer": '{ use = "adam", lr = 1e-3 }', "schedule": '{ use = "cosine_annealing" }'}
-_BOUNDS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "of at most {}"}
+_BOUNDS = {
+    "gt": "above {}",
+    "ge": "of at least {}",
+    "lt": "below {}",
+    "le": "of at most {}",
+    "min_length": "(at least {})",
+}
 
 
 def describe(kind: Any, plural: bool = False) -> str:

@@ -34,6 +34,7 @@ from dlpipe.fields import describe
         (int | None, "a whole number"),
         (fields.Positive | Literal["full"], 'a whole number above 0 or "full"'),
         (list[int], "a list of whole numbers"),
+        (Annotated[list[int], Field(min_length=1)], "a list of whole numbers (at least 1)"),
         (list[str], "a list of strings"),
         (list[bool], "a list of true or false"),
         (Sequence[fields.Positive], "a list of whole numbers above 0"),

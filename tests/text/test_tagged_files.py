@@ -70,3 +70,18 @@ def test_atis_has_the_published_sizes(real_data):
 
     assert {split: len(data.sentences(split)) for split in data.splits} == {"train": 4478, "dev": 500, "test": 893}
     assert data.facts["num_labels"] <= 121
+
+
+def test_a_share_for_the_dev_split_beside_a_dev_file_is_refused(tmp_path):
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.iob").write_text("to O\nrome B-city\n")
+
+    with pytest.raises(InputError, match=r"dev_size = 5 has no effect: .*dev\.iob is the dev split; remove dev_size"):
+        iob(path=tmp_path, dev_size=5)
+
+
+def test_a_minimum_count_that_leaves_no_word_is_refused(tmp_path):
+    (tmp_path / "train.iob").write_text("to O\nrome B-city\n\nto O\nparis B-city\n")
+
+    with pytest.raises(InputError, match='min_count = 3: the most frequent training word occurs .* "other"; expected'):
+        _ = iob(path=tmp_path, min_count=3, dev_size=1).facts

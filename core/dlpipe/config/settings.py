@@ -119,4 +119,4 @@ class EvaluatorOptions:
         splits: to evaluate during a run; an expensive evaluator can leave out "dev".
     """
 
-    splits: Sequence[Literal["dev", "test"]] = ("dev", "test")
+    splits: Annotated[Sequence[Literal["dev", "test"]], Field(min_length=1)] = ("dev", "test")

@@ -7,6 +7,7 @@ and the number of worker processes does not affect the results.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count, islice, repeat
 from typing import Any, cast
@@ -73,7 +74,7 @@ class Batches:
         columns: names of the columns that a batch needs; others are omitted. Empty means all.
         bucket: put sequences of similar length into one batch.
         training: reshuffle in each epoch and prepare batches for training; otherwise the order is fixed.
-        workers: number of processes that read a dataset.
+        workers: number of processes that read a dataset; without effect on `Columns`, with a warning.
     """
 
     def __init__(
@@ -90,6 +91,8 @@ class Batches:
     ) -> None:
         self._streamed = isinstance(split, IterableDataset)
         if isinstance(split, Columns):
+            if workers:
+                warnings.warn(f"num_workers = {workers} has no effect: this data is kept in memory", stacklevel=2)
             split = split.select(columns) if columns else split
             split = split.to(compute.device) if compute.fits(split.nbytes) else split
         self._split = split

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dlpipe.data import Download, fetch
-from dlpipe.errors import DataError
+from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, Positive
 from dlpipe_text.iob import Sentence, find_splits, read_sentences
 from dlpipe_text.tagged_text import TaggedText
@@ -93,6 +93,9 @@ def atis(
 def _from_files(
     files: Mapping[str, Path], dev_size: int | None, seed: int, min_count: int, lowercase: bool
 ) -> TaggedText:
+    if dev_size and "dev" in files:
+        raise InputError(f"dev_size = {dev_size} has no effect: {files['dev']} is the dev split; remove dev_size")
+
     def read(split: str) -> list[Sentence]:
         if "dev" in files or split == "test":
             return read_sentences(files[split])

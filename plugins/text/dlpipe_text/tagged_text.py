@@ -145,6 +145,11 @@ class TaggedText:
             sentences = self.sentences("train")
             counts = Counter(word for words, _ in sentences for word in words)
             words = sorted(word for word, count in counts.items() if count >= self._min_count)
+            if not words:
+                raise InputError(
+                    f"min_count = {self._min_count}: the most frequent training word occurs {max(counts.values())} "
+                    f'times, so every word would be "other"; expected at most {max(counts.values())}'
+                )
             tags = sorted({tag for _, tags in sentences for tag in tags})
             if len(tags) < 2:
                 raise DataError(

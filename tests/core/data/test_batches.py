@@ -356,3 +356,8 @@ def test_endless_batches_go_on_from_their_place_which_is_behind_what_was_given()
     assert [len(step) for step in given] == [2, 2, 1, 2, 2, 1, 2]  # five batches an epoch
     assert first.state_dict() == {"epoch": 2, "seen": 2}
     assert [[batch["number"].tolist() for batch in next(rest)] for _ in range(3)] == given[4:]
+
+
+def test_workers_for_data_in_memory_are_said_to_have_no_effect():
+    with pytest.warns(UserWarning, match="num_workers = 2 has no effect: this data is kept in memory"):
+        Batches(Columns({"x": torch.arange(4)}), 2, CPU, workers=2)
