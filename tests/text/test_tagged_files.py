@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlpipe.errors import DataError
+from dlpipe.errors import DataError, InputError
 from dlpipe_text.tagged_files import atis, iob
 
 
