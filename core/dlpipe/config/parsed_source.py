@@ -82,15 +82,16 @@ def source_file(module: str) -> Path:
         spec = importlib.util.find_spec(top)  # a top-level name: this imports nothing
     except (ImportError, ValueError) as error:
         raise Unreadable(f"no module {top}: {error}") from error
-    if spec is None or spec.origin is None:
+    if spec is None:
         raise Unreadable(f"no module {top}")
-    path = Path(spec.origin)
-    if rest:
-        path = path.parent.joinpath(*rest)
-        path = path / "__init__.py" if path.is_dir() else path.with_name(path.name + ".py")
-    if path.suffix != ".py" or not path.is_file():
-        raise Unreadable(f"no source of {module}")
-    return path
+    paths = [Path(spec.origin)] if spec.origin and not rest else []
+    for folder in spec.submodule_search_locations or ():  # several, or without an __init__.py, for a namespace package
+        path = Path(folder, *rest)
+        paths += [path / "__init__.py", path.with_name(path.name + ".py")] if rest else []
+    for path in paths:
+        if path.suffix == ".py" and path.is_file():
+            return path
+    raise Unreadable(f"no source of {module}")
 
 
 @cache

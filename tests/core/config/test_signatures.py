@@ -55,6 +55,17 @@ def defaults(signature):
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 
 
+def test_a_package_without_an_init_file_is_read_too(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "namespace_sample" / "inner").mkdir(parents=True)
+    (tmp_path / "namespace_sample" / "inner" / "nets.py").write_text("def X(a: int = 3): ...")
+
+    signature = read_signature("namespace_sample.inner.nets:X")
+
+    assert signature.file.endswith("nets.py")
+    assert signature.parameters["a"].kind == fields.STRICT[int]
+
+
 # Relations
 
 
