@@ -211,6 +211,66 @@ def test_16_bit_and_transparent_images_become_plain_ones(tmp_path):
     assert dict(pixels(data, "test"))["test/dog/t.png"] == 255
 
 
+@pytest.mark.parametrize(("mode", "white"), [("I;16", 65535), ("F", 1.0)])
+@pytest.mark.parametrize("resident_mb", [1, 100])
+def test_brightness_is_comparable_between_deep_images(tmp_path, mode, white, resident_mb):
+    size = (300, 200) if resident_mb == 1 else (4, 3)
+    for label, share in (("dark", 0.002), ("darker", 0.001), ("light", 0.9)):
+        for number in range(3):
+            path = tmp_path / label / f"{number}.tif"
+            path.parent.mkdir(exist_ok=True)
+            Image.new(mode, size, type(white)(white * share)).save(path)
+    write(tmp_path, {"light/8bit.png": png(230, size=size)})
+
+    data = image_folder(path=tmp_path, dev_size=0, test_size=0.0, normalize="unit", resident_mb=resident_mb)
+
+    split = data.split("train")
+    batch = split.columns["images"] if resident_mb > 1 else torch.stack([row["images"] for row in split])
+    found = split.prepare({"images": batch}, None, False)["images"][:, 0, 0, 0]
+    by_name = dict(zip(data.names("train"), found.tolist(), strict=True))
+    assert by_name == {
+        name: pytest.approx(
+            {"dark": 0.002, "darker": 0.001, "light": 0.9}[name.split("/")[0]], abs=0.01 if "8" in name else 2e-5
+        )
+        for name in by_name
+    }
+    assert data.pictures("train", torch.tensor([0])).dtype == torch.uint8
+    for name in by_name:
+        assert data.encode(str(tmp_path / name))["images"][0, 0, 0].item() == by_name[name]
+
+
+def test_deep_images_are_standardised_by_their_own_mean(tmp_path):
+    for label, value in (("dark", 100), ("light", 300)):
+        for number in range(2):
+            path = tmp_path / label / f"{number}.tif"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("I;16", (4, 3), value).save(path)
+
+    data = image_folder(path=tmp_path, dev_size=0, test_size=0.0)
+
+    state = data.state()
+    assert state["mean"] == pytest.approx([200 / 257])
+    assert state["std"] == pytest.approx([100 / 257])
+
+
+def test_deep_grey_among_colours_is_repeated_for_three_channels(tmp_path):
+    write(tmp_path, classes("train/") | {"train/cat/red.png": png((255, 0, 0), mode="RGB")})
+    Image.new("F", (4, 3), 0.5).save(tmp_path / "train/dog/deep.tif")
+
+    data = image_folder(path=tmp_path, dev_size=0)
+
+    images = dict(zip(data.names("train"), data.split("train").columns["images"], strict=True))
+    assert images["train/dog/deep.tif"][:, 0, 0].tolist() == [127.5] * 3
+    assert images["train/cat/red.png"][:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_light_training_image_keeps_predictions_from_inverting_such_pictures(tmp_path):
+    folder = write(tmp_path, classes(counts=(("cat", 20), ("dog", 20))) | {"dog/light.png": png(240)})
+    data = image_folder(path=folder, dev_size=0, test_size=0.0, normalize="none")
+
+    assert data.encode(str(folder / "dog/light.png"))["images"][0, 0, 0] == 240
+
+
 def bomb(width, height):
     def chunk(member_type, content):
         return (
@@ -226,7 +286,10 @@ def bomb(width, height):
 
 BAD = [
     (b"", "bad.png: the file is empty; expected an image"),
-    (b"hello", "bad.png cannot be read as an image: cannot identify image file; repair it"),
+    (
+        b"hello",
+        "bad.png cannot be read as an image: unknown format; expected PNG, JPEG, BMP, GIF, WebP, TIFF, PGM or PPM; repair it",
+    ),
     (png(size=(90, 90))[:-40], "bad.png cannot be read as an image: "),
     (bomb(20_000, 20_000), "bad.png: too many pixels; expected at most 100,000,000"),
 ]

@@ -24,7 +24,7 @@ from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.file_store import Files, FolderFiles, open_files
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
-from dlpipe_vision.picture import SUFFIXES, fitted, open_image, to_bytes
+from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
 
 Color = Literal["auto", "grey", "rgb"]
 PIL_MODES = {"auto": None, "grey": "L", "rgb": "RGB"}
@@ -105,24 +105,25 @@ class Decoder:
     Args:
         size: (H, W) of the result; unchanged if None.
         mode: "L" or "RGB"; if None, whichever the image has.
+        floats: return floating point, as some images have more than 8 bits.
     """
 
     files: Files
     size: tuple[int, int] | None
     mode: str | None
+    floats: bool = False
 
     def __call__(self, name: str) -> Tensor:
-        """Return an image as bytes (C, H, W).
+        """Return an image (C, H, W) as bytes, or as floating point from 0 to 255 if it has more than 8 bits.
 
         Raises:
             InputError: the file cannot be read, or is not an image.
         """
-        image = open_image(self.files.path / name, self.files.read(name))
-        if self.mode and image.mode != self.mode:
-            image = image.convert(self.mode)
+        image = in_mode(open_image(self.files.path / name, self.files.read(name)), self.mode)
         if self.size and image.size != (self.size[1], self.size[0]):
             image = fitted(image, self.size[1], self.size[0])
-        return to_bytes(image)
+        pixels = to_tensor(image, self.mode)
+        return pixels.float() if self.floats else pixels
 
 
 class LazyImages(Sequence[Tensor]):
@@ -250,7 +251,7 @@ def _decode_all(
     shapes: list[tuple[int, ...]] = []
     images: list[Tensor] = []
     readable, unreadable = [], []
-    num_bytes = 0
+    num_bytes, floats = 0, False
     for entry, image in _decode_each(decoder, entries):
         if isinstance(image, InputError):
             if not skip:
@@ -260,6 +261,7 @@ def _decode_all(
         readable.append(entry)
         shapes.append(tuple(image.shape))
         num_bytes += image.nbytes
+        floats |= image.is_floating_point()
         if num_bytes <= max_bytes:
             images.append(image)
         else:
@@ -271,9 +273,10 @@ def _decode_all(
         warnings.warn(message, stacklevel=2)
     _check_sizes(decoder.files.path, readable, shapes)
     channels = max((shape[0] for shape in shapes), default=1)
-    if len(images) < len(shapes) or sum(channels * math.prod(shape[1:]) for shape in shapes) > max_bytes:
-        return readable, replace(decoder, mode="L" if channels == 1 else "RGB")
-    return readable, [image.expand(channels, -1, -1) for image in images]
+    width = 4 if floats else 1  # bytes per number
+    if len(images) < len(shapes) or sum(width * channels * math.prod(shape[1:]) for shape in shapes) > max_bytes:
+        return readable, replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats)
+    return readable, [(image.float() if floats else image).expand(channels, -1, -1) for image in images]
 
 
 def _decode_each(decoder: Decoder, entries: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Tensor | InputError]]:

@@ -22,7 +22,7 @@ from dlpipe.data import Columns, Prepare
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
-from dlpipe_vision.picture import SUFFIXES, read_picture
+from dlpipe_vision.picture import LIGHT_BACKGROUND, SUFFIXES, read_picture
 
 #: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
 #: unchanged, from 0 to 255.
@@ -31,6 +31,8 @@ Normalize = Literal["standardize", "unit", "symmetric", "none"]
 STATISTICS_SAMPLE = 2000
 #: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
 MAX_NOTES = 10_000
+#: One of the 65,535 steps of 16 bits, on the scale from 0 to 255.
+LEVEL_OF_16_BITS = 255 / 65535
 #: Training images are light on dark if the mean of their outermost pixels (of 255) is below this.
 DARK = 64
 
@@ -40,7 +42,8 @@ class ImageSet:
     """The images of one split, as their files contain them.
 
     Args:
-        images: (N, C, H, W) bytes; or, if those do not fit into memory, a sequence of (C, H, W).
+        images: (N, C, H, W) bytes, or floating point from 0 to 255 if files have more than 8 bits; or, if those do
+            not fit into memory, a sequence of (C, H, W).
         targets: (N,) int64, class numbers.
         names: a name for each image, such as its file; by default its number.
         sizes: bytes of each file, to detect changes of images that are not in memory.
@@ -182,9 +185,10 @@ class LabelledImages:
         return self._split(self._sets[name], prepare)
 
     def pictures(self, name: str, rows: Tensor) -> Tensor:
-        """Return the images `rows` (M,) of a split as their files contain them: (M, C, H, W) bytes."""
+        """Return the images `rows` (M,) of a split as bytes (M, C, H, W), neither normalised nor augmented."""
         images = self._sets[name].images
-        return images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
+        found = images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
+        return found.round().byte() if found.is_floating_point() else found
 
     def names(self, name: str) -> Sequence[str]:
         """Return the name of each image of a split."""
@@ -364,21 +368,44 @@ def _statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
     """Return the statistics of the training images that predictions need."""
     rows = range(0, len(images), math.ceil(len(images) / STATISTICS_SAMPLE))
     parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
-    counts, edge = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)  # (C, 256) after the first
+    moments, edge = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    any_light = False
     for part in parts:
-        shape = list(part.shape[1:])
-        counts = counts + torch.stack([plane.flatten().bincount(minlength=256) for plane in part.unbind(1)])
+        moments = moments + (_float_moments(part) if part.is_floating_point() else _byte_counts(part))
         border = torch.cat([part[:, :, 0], part[:, :, -1], part[:, :, :, 0], part[:, :, :, -1]], dim=-1)
-        edge = edge + torch.stack([border.sum(dtype=torch.int64), torch.tensor(border.numel())])
-    shares, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64)
-    mean = (shares * values).sum(1, keepdim=True)
-    deviation = (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)  # avoids division by zero
+        edge = edge + torch.tensor([border.sum(dtype=torch.float64), border.numel()])
+        any_light |= bool(((border > LIGHT_BACKGROUND).float().mean((1, 2)) >= 0.5).any())
+    shape = list(part.shape[1:])
+    mean, deviation = _mean_and_deviation(moments, floats=part.is_floating_point())
     return {
         "image_shape": shape,
-        "mean": mean[:, 0].tolist(),
+        "mean": mean.tolist(),
         "std": deviation.tolist(),
-        "light_on_dark": shape[0] == 1 and float(edge[0] / edge[1]) < DARK,
+        # Not if a training image has a light background: predictions must not invert what training did not.
+        "light_on_dark": shape[0] == 1 and float(edge[0] / edge[1]) < DARK and not any_light,
     }
+
+
+def _byte_counts(images: Tensor) -> Tensor:
+    """Count the values of bytes (B, C, H, W) by channel: (C, 256)."""
+    return torch.stack([plane.flatten().bincount(minlength=256) for plane in images.unbind(1)])
+
+
+def _float_moments(images: Tensor) -> Tensor:
+    """Return number, sum and sum of squares of floating-point images (B, C, H, W) by channel: (C, 3)."""
+    planes = images.double().transpose(0, 1).flatten(1)
+    return torch.stack([torch.full((len(planes),), planes.shape[1]), planes.sum(1), (planes**2).sum(1)], dim=1)
+
+
+def _mean_and_deviation(moments: Tensor, *, floats: bool) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (C,); the latter at least one level, to avoid division by zero."""
+    if floats:
+        count, total, squares = moments.unbind(1)
+        mean = total / count
+        return mean, (squares / count - mean**2).clamp(min=0).sqrt().clamp(min=LEVEL_OF_16_BITS)
+    shares, values = moments / moments.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64)
+    mean = (shares * values).sum(1, keepdim=True)
+    return mean[:, 0], (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)
 
 
 def require_labelled_images(data: object, evaluator: str) -> LabelledImages:
