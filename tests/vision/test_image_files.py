@@ -166,7 +166,7 @@ def test_a_table_lists_images_with_or_without_splits(tmp_path):
         ("path,label\n/a.png,x\n", "t.csv:2: '/a.png' is outside of"),
         ("path,label\nb.png,x\n", "t.csv:2: no such file: "),
         ("path,label\na.png,x\na.png,y\n", "t.csv:3: a.png is listed twice; keep one of them"),
-        ("path,label,split\na.png,x,tset\n", "t.csv:2: split 'tset'; expected one of train, dev, val, valid"),
+        ("path,label,split\na.png,x,tset\n", "t.csv:2: split 'tset'; expected train, dev, test, or a common name"),
         ('path,label\n"a.png,x\n', "t.csv cannot be read: unexpected end of data"),
     ],
 )
@@ -388,6 +388,89 @@ def test_archive_bombs_are_refused(tmp_path, monkeypatch):
     refused(
         tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of at most that many images"
     )
+
+
+def archive(path):
+    """Return a small archive of a kind that follows from its suffix."""
+    files = {f"{label}/{number}.png": png(number) for label in "ab" for number in range(3)}
+    if path.suffix == ".zip":
+        return zipped(path, files)
+    return tarred(path, files, f"w:{path.suffix[1:].replace('tar', '')}")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip"])
+def test_an_archive_cut_anywhere_is_refused_or_complete(tmp_path, suffix):
+    content = archive(tmp_path / f"whole{suffix}").read_bytes()
+
+    def read(path):
+        files = file_store.open_files(path, 1_000_000)
+        return {name: files.read(name) for name in files.sizes}
+
+    whole, refused = read(tmp_path / f"whole{suffix}"), 0
+    for length in range(1, len(content), 10):
+        (tmp_path / f"cut{suffix}").write_bytes(content[:length])
+        try:
+            assert read(tmp_path / f"cut{suffix}") == whole, length
+        except InputError as error:
+            assert str(error).startswith(str(tmp_path / f"cut{suffix}"))
+            refused += 1
+    assert refused >= 6 * 1024 // 10 if suffix == ".tar" else refused >= len(content) // 10 - 2
+
+
+def test_a_tar_without_its_end_mark_is_refused(tmp_path):
+    whole = archive(tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[: 4 * 1024])
+
+    refused(tmp_path / "a.tar", "a.tar: the archive ends at byte 4,096 without its end mark, so it was cut off; get it")
+
+
+def test_a_tar_with_more_behind_its_end_is_refused(tmp_path):
+    whole = archive(tmp_path / "a.tar").read_bytes()
+    (tmp_path / "joined.tar").write_bytes(whole + whole)
+    (tmp_path / "damaged.tar").write_bytes(whole[:2048] + b"x" * 512 + whole[2560:])
+
+    for name in ("joined.tar", "damaged.tar"):
+        refused(tmp_path / name, "and those after it are not part of the archive; it is damaged, or several archives")
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("train_set", "test_set")])
+@pytest.mark.parametrize("pack", [lambda path, files: write(path / "f", files), lambda p, f: zipped(p / "a.zip", f)])
+def test_folders_of_splits_are_known_by_their_common_names(tmp_path, names, pack):
+    files = {name.replace("train", names[0]).replace("test", names[1]): content for name, content in SPLITS.items()}
+
+    data = image_folder(path=pack(tmp_path, files), dev_size=0)
+
+    assert data.splits == ("train", "test")
+    assert data.labels == ["cat", "dog"]
+
+
+def test_links_are_followed(tmp_path):
+    write(tmp_path / "data", classes("train/"))
+    write(tmp_path / "elsewhere", classes())
+    (tmp_path / "data/test").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/train/cat/link.png").symlink_to(tmp_path / "elsewhere/dog/1.png")
+
+    data = image_folder(path=tmp_path / "data", dev_size=0)
+
+    assert len(data.names("test")) == 8
+    assert ("train/cat/link.png", 1) in pixels(data, "train")
+    assert len(data.expand(str(tmp_path / "data/test"))) == 8
+
+
+def test_links_to_nowhere_and_pipes_are_refused(tmp_path):
+    for name, build, message in (
+        ("loop", lambda path: path.symlink_to(tmp_path / "loop"), "x: this link leads back to"),
+        (
+            "dead",
+            lambda path: path.symlink_to("none.png"),
+            "x: a link to none.png, which is missing; expected files and",
+        ),
+        ("pipe", os.mkfifo, "x: a pipe or device; expected files and folders; remove it"),
+    ):
+        write(tmp_path / name, SPLITS)
+        build(tmp_path / name / "train/cat/x")
+
+        refused(tmp_path / name, message)
 
 
 def test_a_file_that_is_not_an_archive_is_refused(tmp_path):

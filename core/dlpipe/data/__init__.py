@@ -4,6 +4,7 @@ from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
+from dlpipe.data.split_names import split_named
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "count_targets",
     "fetch",
     "own_method",
+    "split_named",
     "tensors_in",
 ]

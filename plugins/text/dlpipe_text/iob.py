@@ -20,6 +20,7 @@ from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+from dlpipe.data import split_named
 from dlpipe.errors import DataError
 
 Sentence = tuple[list[str], list[str]]  # words, tags
@@ -28,7 +29,7 @@ Sentence = tuple[list[str], list[str]]  # words, tags
 MAX_WORDS = 10_000
 MAX_BYTES = 10**9  # takes about 10 GB in memory as Python strings
 
-SPLITS = {"train": ("train",), "dev": ("dev", "valid", "validation"), "test": ("test",)}
+SPLITS = ("train", "dev", "test")
 EXTENSIONS = (".iob", ".conll", ".txt", ".tsv")
 PARALLEL = ("seq.in", "seq.out")
 DOCSTART = "-DOCSTART-"  # marks a new document in CoNLL-2003
@@ -60,7 +61,7 @@ def find_splits(path: Path) -> dict[str, Path]:
     """Find the files of "train", "dev" and "test" in a folder; only train must exist.
 
     ``train.<ext>`` and a subfolder ``train`` of parallel files are preferred over
-    ``<prefix>.train.<ext>``. The same holds for test, and for dev, valid or validation.
+    ``<prefix>.train.<ext>``. The same holds for dev and test, and for other common names of the splits.
     All splits have the same prefix as train, so that two data sets never mix.  A path
     that read_sentences can read directly is "train".
     """
@@ -323,11 +324,12 @@ def split_of(entry: Path) -> tuple[str, str] | None:
     """Return (prefix, split) from the name of a file or subfolder, or None if it is not a split."""
     if is_parallel(entry):
         prefix, name = "", entry.name
-    elif entry.suffix in EXTENSIONS:
+    elif entry.suffix.lower() in EXTENSIONS:
         prefix, _, name = entry.stem.rpartition(".")
     else:
         return None
-    return next(((prefix, split) for split, names in SPLITS.items() if name in names), None)
+    split = split_named(name)
+    return (prefix, split) if split else None
 
 
 def listing(folder: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlpipe.data import split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
@@ -28,8 +29,7 @@ from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tens
 
 Color = Literal["auto", "grey", "rgb"]
 PIL_MODES = {"auto": None, "grey": "L", "rgb": "RGB"}
-#: Accepted folder names of each split.
-SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+SPLITS = ("train", "dev", "test")
 EXPECTED_LAYOUT = "expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*.png"
 #: Images decoded before the next ones are submitted to the threads, and how many a thread takes at once.
 BLOCK, CHUNK = 2048, 64
@@ -150,23 +150,25 @@ def find_in_folders(files: Files) -> list[ImageFile]:
         raise DataError(f"{files.path}: no image in it ({', '.join(sorted(SUFFIXES))}); {EXPECTED_LAYOUT}")
     root = _common_folder(images)
     below = {name: name.removeprefix(root).split("/") for name in images}
-    splits = {parts[0] for parts in below.values() if parts[0] in SPLITS and len(parts) > 1}
+    splits = {
+        parts[0]: split for parts in below.values() if len(parts) > 1 and (split := split_named(parts[0])) is not None
+    }
     depth = 1 if splits else 0  # position of the class in the path
     entries, ignored = [], _not_images(files, root)
     for name, parts in below.items():
         if len(parts) > depth + 1 and (not splits or parts[0] in splits):
-            entries.append(ImageFile(name, parts[depth], SPLITS[parts[0]] if splits else None))
+            entries.append(ImageFile(name, parts[depth], splits.get(parts[0])))
         else:
             ignored.append(name)
     if not entries:
         raise DataError(
             f"{files.path}: {len(images)} images ({_abbreviated(images)}), but no class folders; {EXPECTED_LAYOUT}"
         )
-    for split, twice in Counter(SPLITS[split] for split in splits).items():
+    for split, twice in Counter(splits.values()).items():
         if twice > 1:
-            names = ", ".join(sorted(name for name in splits if SPLITS[name] == split))
+            names = ", ".join(sorted(name for name in splits if splits[name] == split))
             raise DataError(f"{files.path}: {names} are all the {split} split; keep one of them")
-    _check_no_empty_class(files, root, entries, sorted(splits))
+    _check_no_empty_class(files, root, entries, splits)
     if ignored:
         warnings.warn(
             f"{files.path}: {len(ignored)} files are not images of a class: {_abbreviated(sorted(ignored))}",
@@ -312,7 +314,7 @@ def _split_rows(entries: Sequence[ImageFile], targets: Tensor, test_size: int | 
     else:
         rows = {
             split: torch.tensor([row for row, other in enumerate(splits) if other == split], dtype=torch.int64)
-            for split in ("train", "dev", "test")
+            for split in SPLITS
         }
     order = torch.randperm(len(rows["train"]), generator=torch.Generator().manual_seed(0))
     rows["train"] = rows["train"][order]
@@ -321,7 +323,7 @@ def _split_rows(entries: Sequence[ImageFile], targets: Tensor, test_size: int | 
 
 def _check_classes(path: Path, entries: Sequence[ImageFile]) -> None:
     """Refuse files without training images, or with classes that the train split lacks."""
-    by_split = {split: {entry.label for entry in entries if entry.split == split} for split in (None, *SPLITS.values())}
+    by_split = {split: {entry.label for entry in entries if entry.split == split} for split in (None, *SPLITS)}
     train = by_split[None] | by_split["train"]
     if not train:
         raise DataError(f"{path}: no training image that can be read; {EXPECTED_LAYOUT}")
@@ -333,9 +335,9 @@ def _check_classes(path: Path, entries: Sequence[ImageFile]) -> None:
             )
 
 
-def _check_no_empty_class(files: Files, root: str, entries: Sequence[ImageFile], splits: Sequence[str]) -> None:
+def _check_no_empty_class(files: Files, root: str, entries: Sequence[ImageFile], splits: Mapping[str, str]) -> None:
     """Refuse class folders of the train split, or of data without splits, that contain no image."""
-    starts = [f"{root}{split}/" for split in splits if SPLITS[split] == "train"] if splits else [root]
+    starts = [f"{root}{name}/" for name, split in splits.items() if split == "train"] if splits else [root]
     classes = {entry.label for entry in entries}
     for folder in sorted(files.folders):
         for start in starts:
@@ -375,7 +377,7 @@ def _common_folder(images: Sequence[str]) -> str:
     while True:
         parts = {tuple(name.removeprefix(root).split("/")[:3]) for name in images}
         first = {part[0] for part in parts}
-        if len(first) > 1 or first & set(SPLITS) or any(len(part) < 3 for part in parts):
+        if len(first) > 1 or any(map(split_named, first)) or any(len(part) < 3 for part in parts):
             return root
         root += f"{first.pop()}/"
 
@@ -402,9 +404,9 @@ def _parse_row(manifest: Path, where: str, row: Mapping[str, str | None]) -> Ima
         raise DataError(f"{where}: {name!r} is outside of {manifest.parent}; expected a path below that folder")
     if not (manifest.parent / path).is_file():
         raise DataError(f"{where}: no such file: {manifest.parent / path}")
-    if "split" in row and split not in SPLITS:
-        raise DataError(f"{where}: split {split!r}; expected one of {', '.join(SPLITS)}")
-    return ImageFile(str(path), label, SPLITS[split] if "split" in row else None)
+    if "split" in row and split_named(split) is None:
+        raise DataError(f"{where}: split {split!r}; expected {', '.join(SPLITS)}, or a common name of one, such as val")
+    return ImageFile(str(path), label, split_named(split) if "split" in row else None)
 
 
 def _abbreviated(names: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from dlpipe.data import Columns, Prepare
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
+from dlpipe_vision.file_store import FolderFiles
 from dlpipe_vision.picture import LIGHT_BACKGROUND, SUFFIXES, read_picture
 
 #: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
@@ -199,12 +200,13 @@ class LabelledImages:
         """Return the images in a folder; any other item is returned as it is.
 
         Raises:
-            InputError: the folder contains no image.
+            InputError: the folder contains no image, or a link to nowhere.
         """
         folder = Path(item)
         if not folder.is_dir():
             return [item]
-        found = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        names = FolderFiles.open(folder).sizes
+        found = sorted(str(folder / name) for name in names if Path(name).suffix.lower() in SUFFIXES)
         if not found:
             raise InputError(f"{item}: this folder contains no image ({', '.join(sorted(SUFFIXES))})")
         return found
