@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dlpipe.data.split_report import split_report
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe_vision import file_store
 from dlpipe_vision.image_files import image_folder
@@ -334,12 +335,30 @@ def test_folders_without_a_valid_data_set_are_refused(tmp_path, files, message):
             "2 files are not images of a class: train/0.png, train/cat/x.txt",
         ),
         ({"train/owl/0.png": png(), "test/owl/0.png": png()}, "only one training image of owl; add more"),
-        ({"train/owl/0.png": png(), "train/owl/1.png": png()}, "the test split has no image of owl"),
     ],
 )
 def test_suspicious_files_and_classes_give_a_warning(tmp_path, files, message):
     with pytest.warns(UserWarning, match=message):
         image_folder(path=write(tmp_path, SPLITS | files), dev_size=0).split("train")
+
+
+@pytest.mark.parametrize("resident_mb", [1, 100])
+def test_copies_across_splits_are_found_in_memory_or_not(tmp_path, resident_mb):
+    files = classes("train/", size=(500, 600)) | {
+        "test/cat/x.png": png(2, size=(500, 600)),
+        "test/dog/y.png": png(77, size=(500, 600)),
+    }
+    data = image_folder(path=write(tmp_path, files), dev_size=0, resident_mb=resident_mb)
+
+    exact, near = data.copies("test", "train")
+
+    assert dict(zip(data.names("test"), exact.tolist(), strict=True)) == {
+        "test/cat/x.png": True,
+        "test/dog/y.png": False,
+    }
+    assert torch.equal(near, exact)
+    assert data.split("test").prepare is not None
+    assert split_report(data)[0] == ["train: cat 4, dog 4", "test: cat 1, dog 1"]
 
 
 def test_hidden_files_and_a_readme_give_no_warning(tmp_path, recwarn):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -81,17 +80,6 @@ def test_the_only_image_of_a_class_stays_in_training():
 @pytest.mark.parametrize(("limit", "size"), [(5, 5), (12, 12), (99, 12)])
 def test_limit_keeps_the_first_images(limit, size):
     assert list(data(limit=limit).names("train")) == list(TRAIN.names[:size])
-
-
-def test_classes_without_training_images_are_named_in_a_warning():
-    with pytest.warns(UserWarning, match="no training image is left of dog, owl; the model cannot learn such a class"):
-        data(limit=1).split("train")
-
-
-def test_no_warning_is_given_if_all_classes_have_images():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        data(limit=3).split("train")
 
 
 def test_facts_are_those_of_the_training_images():

@@ -36,7 +36,7 @@ def iob(
     dev_size: Positive | None = None,
     seed: NonNegative = 0,
     min_count: Positive = 1,
-    lowercase: bool = True,
+    lowercase: bool = False,
 ) -> TaggedText:
     """Labelled sentences from your own files, one token or one sentence per line.
 
@@ -49,7 +49,8 @@ def iob(
         dev_size: number of sentences to split off if there is no dev file; a tenth by default.
         seed: seed of this random split.
         min_count: words that occur less often in training become "other".
-        lowercase: convert typed sentences to lower case.
+        lowercase: convert all words to lower case, those of the files and those of typed sentences. Without it, typed
+            sentences are converted only if no training word has a capital letter.
     """
     named = {split: file for split, file in (("train", train), ("dev", dev), ("test", test)) if file is not None}
     if path is None and "train" not in named:
@@ -86,7 +87,7 @@ def atis(
         files = {split: path / f"atis.{split}.iob" for split in ATIS}
     else:
         files = {split: fetch(source, offline=offline) for split, source in ATIS.items()}
-    return _from_files(files, dev_size, seed, min_count, lowercase=True)
+    return _from_files(files, dev_size, seed, min_count, lowercase=False)
 
 
 def _from_files(

@@ -144,8 +144,8 @@ def read_binary(files: Files, labels: Labels) -> ImageSplits:
     for split, published in NUM_IMAGES.items():
         if (found := len(sets[split]) if split in sets else 0) != published:
             warnings.warn(
-                f"{files.path}: {found:,} images for {split}; the published CIFAR has {published:,}, so a file is missing "
-                "or was cut off, unless this is a part of it on purpose",
+                f"{files.path}: {found:,} images for {split}; the published CIFAR has {published:,}, so a file is "
+                "missing or was cut off, unless this is a part of it on purpose",
                 stacklevel=2,
             )
     return ImageSplits(classes, sets)

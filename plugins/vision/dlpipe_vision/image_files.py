@@ -222,7 +222,7 @@ def read_images(
         InputError: see `open_image`; or images have different sizes, or classes are missing from the train split.
     """
     _check_classes(decoder.files.path, entries)
-    entries, images = _decode_all(decoder, entries, max_bytes, skip)
+    entries, images, keys = _decode_all(decoder, entries, max_bytes, skip)
     _check_classes(decoder.files.path, entries)
     labels = sorted({entry.label for entry in entries})
     targets = torch.tensor([labels.index(entry.label) for entry in entries])
@@ -236,23 +236,23 @@ def read_images(
             else LazyImages(images, names)
         )
         sizes = [decoder.files.sizes[name] for name in names]
-        sets[split] = ImageSet(kept, targets[rows], names, sizes)
-    _warn_about_classes(decoder.files.path, labels, sets)
+        sets[split] = ImageSet(kept, targets[rows], names, sizes, [keys[row] for row in rows.tolist()])
+    _warn_about_single_images(decoder.files.path, labels, sets["train"])
     return ImageSplits(labels, sets)
 
 
 def _decode_all(
     decoder: Decoder, entries: Sequence[ImageFile], max_bytes: int, skip: bool
-) -> tuple[list[ImageFile], list[Tensor] | Decoder]:
+) -> tuple[list[ImageFile], list[Tensor] | Decoder, list[int]]:
     """Decode every image once, so that a damaged file does not stop a run later.
 
     Returns:
-        the readable files, and their images, all of one shape; or, if these take more than `max_bytes`, a decoder
-        that gives images of one shape.
+        the readable files; their images, all of one shape, or, if these take more than `max_bytes`, a decoder that
+        gives images of one shape; and keys that are equal if the images are.
     """
     shapes: list[tuple[int, ...]] = []
     images: list[Tensor] = []
-    readable, unreadable = [], []
+    readable, unreadable, keys = [], [], []
     num_bytes, floats = 0, False
     for entry, image in _decode_each(decoder, entries):
         if isinstance(image, InputError):
@@ -262,6 +262,7 @@ def _decode_all(
             continue
         readable.append(entry)
         shapes.append(tuple(image.shape))
+        keys.append(hash(image.numpy().tobytes()))
         num_bytes += image.nbytes
         floats |= image.is_floating_point()
         if num_bytes <= max_bytes:
@@ -277,8 +278,8 @@ def _decode_all(
     channels = max((shape[0] for shape in shapes), default=1)
     width = 4 if floats else 1  # bytes per number
     if len(images) < len(shapes) or sum(width * channels * math.prod(shape[1:]) for shape in shapes) > max_bytes:
-        return readable, replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats)
-    return readable, [(image.float() if floats else image).expand(channels, -1, -1) for image in images]
+        return readable, replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats), keys
+    return readable, [(image.float() if floats else image).expand(channels, -1, -1) for image in images], keys
 
 
 def _decode_each(decoder: Decoder, entries: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Tensor | InputError]]:
@@ -360,15 +361,11 @@ def _check_sizes(path: Path, entries: Sequence[ImageFile], shapes: Sequence[tupl
     )
 
 
-def _warn_about_classes(path: Path, labels: Sequence[str], sets: Mapping[str, ImageSet]) -> None:
-    """Warn about classes that cannot be learned or evaluated."""
-    counts = {split: images.targets.bincount(minlength=len(labels)).tolist() for split, images in sets.items()}
-    single = [label for label, count in zip(labels, counts["train"], strict=True) if count == 1]
-    if single:
+def _warn_about_single_images(path: Path, labels: Sequence[str], train: ImageSet) -> None:
+    """Warn about classes with one training image."""
+    counts = train.targets.bincount(minlength=len(labels)).tolist()
+    if single := [label for label, count in zip(labels, counts, strict=True) if count == 1]:
         warnings.warn(f"{path}: only one training image of {_abbreviated(single)}; add more", stacklevel=2)
-    for split in ("dev", "test"):
-        if split in counts and (absent := [labels[row] for row, count in enumerate(counts[split]) if not count]):
-            warnings.warn(f"{path}: the {split} split has no image of {_abbreviated(absent)}", stacklevel=2)
 
 
 def _common_folder(images: Sequence[str]) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.data import Columns, Prepare
+from dlpipe.data import Columns, Prepare, in_both, row_keys
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
 from dlpipe_vision.file_store import FolderFiles
+from dlpipe_vision.near_copies import nearly_in
 from dlpipe_vision.picture import LIGHT_BACKGROUND, SUFFIXES, read_picture
 
 #: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
@@ -48,12 +48,14 @@ class ImageSet:
         targets: (N,) int64, class numbers.
         names: a name for each image, such as its file; by default its number.
         sizes: bytes of each file, to detect changes of images that are not in memory.
+        keys: a key for each image, equal if the images are; None to compare them in memory.
     """
 
     images: Tensor | Sequence[Tensor]
     targets: Tensor
     names: Sequence[str] | None = None
     sizes: Sequence[int] | None = None
+    keys: Sequence[Hashable] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -64,7 +66,8 @@ class ImageSet:
         names = self.names or range(len(self))
         images = self.images[rows] if isinstance(self.images, Tensor) else ImageSubset(self.images, numbers)
         sizes = None if self.sizes is None else [self.sizes[row] for row in numbers]
-        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes)
+        keys = None if self.keys is None else [self.keys[row] for row in numbers]
+        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes, keys)
 
 
 class ImageSubset(Sequence[Tensor]):
@@ -98,6 +101,11 @@ class ImageDataset(Dataset[Batch]):
 
     def __init__(self, images: ImageSet, prepare: Prepare) -> None:
         self._images, self.prepare = images, prepare
+
+    @property
+    def targets(self) -> Tensor:
+        """The class number of each image (N,)."""
+        return self._images.targets
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"prepare": None}  # worker processes read, the main process prepares
@@ -196,6 +204,15 @@ class LabelledImages:
         images = self._sets[name]
         return images.names or [str(row) for row in range(len(images))]
 
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which images of `split` are in `other`: (N,) exactly, (N,) nearly (as if encoded again or resized)."""
+        ours, theirs = self._sets[split], self._sets[other]
+        keys = [images.keys if images.keys is not None else _keys(images.images) for images in (ours, theirs)]
+        exact = in_both(*keys)
+        if isinstance(ours.images, Tensor) and isinstance(theirs.images, Tensor):
+            return exact, exact | nearly_in(ours.images, theirs.images)
+        return exact, exact
+
     def expand(self, item: str) -> list[str]:
         """Return the images in a folder; any other item is returned as it is.
 
@@ -282,7 +299,6 @@ class LabelledImages:
             sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
         if self._limit is not None:
             sets["train"] = sets["train"].subset(torch.arange(min(self._limit, len(sets["train"]))))
-        _warn_of_missing(sets["train"].targets, loaded.labels)
         return replace(loaded, sets=sets)
 
     def _remember_notes(self, item: str, notes: list[str]) -> None:
@@ -347,23 +363,14 @@ def permute_pixels(images: Tensor) -> Tensor:
     return images.flatten(-2)[..., order.to(images.device)].view_as(images)
 
 
+def _keys(images: Tensor | Sequence[Tensor]) -> list[Hashable]:
+    """Return a key for each image (C, H, W): equal if the images are."""
+    return row_keys(Columns({"images": images if isinstance(images, Tensor) else torch.stack(list(images))}))
+
+
 def _to_unit_range(images: Tensor) -> Tensor:
     """Scale images from 0 to 255 to the range from 0 to 1."""
     return images * (1 / 255)
-
-
-def _warn_of_missing(targets: Tensor, labels: Sequence[str]) -> None:
-    """Warn about classes without training images."""
-    missing = [
-        label for label, count in zip(labels, targets.bincount(minlength=len(labels)), strict=False) if not count
-    ]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        warnings.warn(
-            f"no training image is left of {', '.join(missing[:5])}{more}; the model cannot learn such a class: "
-            "decrease dev_size or increase limit",
-            stacklevel=2,
-        )
 
 
 def _statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:

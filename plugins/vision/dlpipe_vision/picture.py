@@ -139,7 +139,8 @@ def in_mode(image: Image.Image, mode: str | None) -> Image.Image:
 
 def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     """Return an image resized to width × height; a border in its background colour keeps its aspect ratio."""
-    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, _background(image))
+    colour: Any = _background(image)  # Pillow takes a float for mode "F", but its annotation does not say so
+    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, colour)
 
 
 def to_tensor(image: Image.Image, mode: str | None = None) -> Tensor:
