@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from torch.nn import functional
 
 from dlpipe_vision.near_copies import nearly_in
 
@@ -47,6 +48,23 @@ def test_a_picture_encoded_again_or_resized_is_nearly_the_same(cuts, change):
 
 def test_different_pictures_are_not_the_same(cuts):
     assert not nearly_in(stacked(cuts[::2]), stacked(cuts[1::2])).any()
+
+
+def test_the_nearest_picture_is_that_of_a_comparison_of_all_pairs(cuts):
+    pictures = stacked(cuts).float()
+    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+    changed = (
+        pictures
+        + noise * torch.linspace(0, 40, len(pictures))[:, None, None, None]
+        + torch.arange(108)[:, None, None, None] / 20
+    )
+
+    found = nearly_in(changed, pictures)
+
+    small, all_small = (functional.avg_pool2d(images.mean(1), 4).flatten(1) for images in (changed, pictures))
+    alike = (torch.cdist(small, all_small) / 16).amin(1) <= 3
+    assert torch.equal(found, alike & (small.std(1, correction=0) >= 16))
+    assert 5 < found.sum() < 100
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -5,7 +5,7 @@ from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.split_names import split_named
-from dlpipe.data.split_report import in_both, row_keys
+from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "fetch",
     "in_both",
     "own_method",
-    "row_keys",
     "split_named",
     "tensors_in",
 ]

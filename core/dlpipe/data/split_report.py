@@ -66,7 +66,7 @@ def _class_counts(data: Data) -> Iterator[tuple[str, list[str], list[int], bool]
             yield name, labels, counted.bincount(minlength=len(labels)).tolist(), many
 
 
-def row_keys(columns: Columns) -> list[Hashable]:
+def _row_keys(columns: Columns) -> list[Hashable]:
     """Return a key for each example: equal if all columns but ``targets`` are."""
     inputs = [column for name, column in columns.columns.items() if name != "targets"]
     return list(zip(*map(_column_keys, inputs), strict=True))
@@ -87,7 +87,7 @@ def _copies(data: Data, split: str, other: str) -> str | None:
         columns = [part for part in parts if isinstance(part, Columns) and part.nbytes <= MAX_BYTES]
         if len(columns) < 2:
             return None
-        exact = near = in_both(*map(row_keys, columns))
+        exact = near = in_both(*map(_row_keys, columns))
     num_exact, num_more = int(exact.sum()), int((near & ~exact).sum())
     if num_exact == len(exact):
         return f"all {num_exact} examples of {split} also occur in {other}: is the same file used for both?"

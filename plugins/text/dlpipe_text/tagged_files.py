@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 from dlpipe.data import Download, fetch
@@ -94,6 +96,8 @@ def _from_files(
     files: Mapping[str, Path], dev_size: int | None, seed: int, min_count: int, lowercase: bool
 ) -> TaggedText:
     def read(split: str) -> list[Sentence]:
+        if split == "train":
+            _warn_of_one_file_twice(files)
         if "dev" in files or split == "test":
             return read_sentences(files[split])
         sentences = read_sentences(files["train"])
@@ -109,3 +113,12 @@ def _from_files(
 
     splits = [split for split in ("train", "dev", "test") if split in files or split == "dev"]
     return TaggedText(read, splits, min_count=min_count, lowercase=lowercase)
+
+
+def _warn_of_one_file_twice(files: Mapping[str, Path]) -> None:
+    for (first, file), (second, other) in combinations(files.items(), 2):
+        if file.resolve() == other.resolve():
+            warnings.warn(
+                f"{first} and {second} are the same file: {file}; scores on {second} say nothing about new sentences",
+                stacklevel=2,
+            )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.data import Columns, Prepare, in_both, row_keys
+from dlpipe.data import Columns, Prepare, in_both
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
@@ -365,7 +365,7 @@ def permute_pixels(images: Tensor) -> Tensor:
 
 def _keys(images: Tensor | Sequence[Tensor]) -> list[Hashable]:
     """Return a key for each image (C, H, W): equal if the images are."""
-    return row_keys(Columns({"images": images if isinstance(images, Tensor) else torch.stack(list(images))}))
+    return [hash(image.numpy().tobytes()) for image in images]
 
 
 def _to_unit_range(images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ MAX_DIFFERENCE = 3.0
 MIN_DETAIL = 16.0
 #: Most pairs that are compared, some seconds of work; more images than that are only compared exactly.
 MAX_PAIRS = 1_000_000_000
-_BLOCK = 1024
+_BLOCK = 256
 
 
 def nearly_in(images: Tensor, others: Tensor) -> Tensor:
@@ -30,9 +30,19 @@ def nearly_in(images: Tensor, others: Tensor) -> Tensor:
         return torch.zeros(len(images), dtype=torch.bool)
     ours, theirs = _thumbnails(images), _thumbnails(others)
     detailed = ours.std(1, correction=0) >= MIN_DETAIL
-    squares = (theirs**2).sum(1)
-    nearest = [((part**2).sum(1, keepdim=True) + squares - 2 * part @ theirs.T).amin(1) for part in ours.split(_BLOCK)]
-    return detailed & (torch.cat(nearest) <= MAX_DIFFERENCE**2 * THUMBNAIL**2)
+    found = torch.zeros(len(images), dtype=torch.bool)
+    # The means of two vectors differ by no more than their root mean square difference: sorted by their means, only
+    # neighbours have to be compared.
+    theirs = theirs[theirs.mean(1).argsort()]
+    means, squares = theirs.mean(1), (theirs**2).sum(1)
+    for rows in ours.mean(1).argsort().split(_BLOCK):
+        part = ours[rows]
+        low, high = part.mean(1).aminmax()
+        near = slice(*torch.searchsorted(means, torch.stack([low - MAX_DIFFERENCE, high + MAX_DIFFERENCE])).tolist())
+        if near.start < near.stop:
+            distances = torch.addmm(squares[near], part, theirs[near].T, alpha=-2).amin(1) + (part**2).sum(1)
+            found[rows] = distances <= MAX_DIFFERENCE**2 * part.shape[1]
+    return found & detailed
 
 
 def _thumbnails(images: Tensor) -> Tensor:
