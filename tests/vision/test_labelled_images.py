@@ -12,7 +12,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
-from dlpipe_vision import labelled_images
+from dlpipe_vision import image_statistics, labelled_images
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, stratified_sample
 
 IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -110,7 +110,7 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
 
 
 def test_statistics_use_only_a_sample_of_images_that_are_read_one_by_one(monkeypatch):
-    monkeypatch.setattr(labelled_images, "STATISTICS_SAMPLE", 5)
+    monkeypatch.setattr(image_statistics, "STATISTICS_SAMPLE", 5)
 
     class Counted(list):
         seen = 0

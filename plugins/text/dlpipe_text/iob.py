@@ -262,7 +262,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, text_of(raw, f"{path}:{number}", offset)
                 offset += len(raw)
     except OSError as error:
-        raise DataError(unreadable(path, error)) from error
+        raise DataError(f"{path}: {why_unreadable(path, error)}") from error
 
 
 def text_of(raw: bytes, where: str, offset: int) -> str:
@@ -287,7 +287,7 @@ def is_folder(path: Path) -> bool:
     try:
         return S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError) as error:
-        raise DataError(unreadable(path, error)) from error
+        raise DataError(f"{path}: {why_unreadable(path, error)}") from error
 
 
 def is_parallel(folder: Path) -> bool:
@@ -317,7 +317,7 @@ def entries_of(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(unreadable(folder, error)) from error
+        raise DataError(f"{folder}: {why_unreadable(folder, error)}") from error
 
 
 def split_of(entry: Path) -> tuple[str, str] | None:
@@ -338,21 +338,21 @@ def listing(folder: Path) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
 
 
-def missing(path: Path) -> str:
-    """Return the message for a path that does not exist, with the nearest names."""
+def why_missing(path: Path) -> str:
+    """Return why a path does not exist, with the nearest names."""
     if not path.parent.is_dir():
-        return f"{path}: {path.parent} is not a folder; expected labelled sentences. Correct the path"
+        return f"{path.parent} is not a folder; expected labelled sentences. Correct the path"
     near = difflib.get_close_matches(path.name, [entry.name for entry in entries_of(path.parent)])
     if near:
-        return f"{path}: no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"
-    return f"{path}: no such file or folder; {path.parent} contains {listing(path.parent)}. Use one of these"
+        return f"no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"
+    return f"no such file or folder; {path.parent} contains {listing(path.parent)}. Use one of these"
 
 
-def unreadable(path: Path, error: Exception) -> str:
-    """Return the message for a path that cannot be read."""
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Return why a path cannot be read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return missing(path)
-    return f"{path}: cannot be read ({error}); expected labelled sentences. Check the path and its read permission"
+        return why_missing(path)
+    return f"cannot be read ({error}); expected labelled sentences. Check the path and its read permission"
 
 
 def quoted(text: str) -> str:

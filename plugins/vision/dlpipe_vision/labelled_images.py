@@ -22,20 +22,15 @@ from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
 from dlpipe_vision.file_store import FolderFiles
+from dlpipe_vision.image_statistics import image_statistics
 from dlpipe_vision.near_copies import nearly_in
-from dlpipe_vision.picture import LIGHT_BACKGROUND, SUFFIXES, read_picture
+from dlpipe_vision.picture import SUFFIXES, read_picture
 
 #: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
 #: unchanged, from 0 to 255.
 Normalize = Literal["standardize", "unit", "symmetric", "none"]
-#: Images used to compute mean and standard deviation if not all of them fit into memory.
-STATISTICS_SAMPLE = 2000
 #: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
 MAX_NOTES = 10_000
-#: One of the 65,535 steps of 16 bits, on the scale from 0 to 255.
-LEVEL_OF_16_BITS = 255 / 65535
-#: Training images are light on dark if the mean of their outermost pixels (of 255) is below this.
-DARK = 64
 
 
 @dataclass(frozen=True)
@@ -255,7 +250,7 @@ class LabelledImages:
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
         if not self._state:
-            self._state = _statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
+            self._state = image_statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
         return self._state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -371,50 +366,6 @@ def _keys(images: Tensor | Sequence[Tensor]) -> list[Hashable]:
 def _to_unit_range(images: Tensor) -> Tensor:
     """Scale images from 0 to 255 to the range from 0 to 1."""
     return images * (1 / 255)
-
-
-def _statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
-    """Return the statistics of the training images that predictions need."""
-    rows = range(0, len(images), math.ceil(len(images) / STATISTICS_SAMPLE))
-    parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
-    moments, edge = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    any_light = False
-    for part in parts:
-        moments = moments + (_float_moments(part) if part.is_floating_point() else _byte_counts(part))
-        border = torch.cat([part[:, :, 0], part[:, :, -1], part[:, :, :, 0], part[:, :, :, -1]], dim=-1)
-        edge = edge + torch.tensor([border.sum(dtype=torch.float64), border.numel()])
-        any_light |= bool(((border > LIGHT_BACKGROUND).float().mean((1, 2)) >= 0.5).any())
-    shape = list(part.shape[1:])
-    mean, deviation = _mean_and_deviation(moments, floats=part.is_floating_point())
-    return {
-        "image_shape": shape,
-        "mean": mean.tolist(),
-        "std": deviation.tolist(),
-        # Not if a training image has a light background: predictions must not invert what training did not.
-        "light_on_dark": shape[0] == 1 and float(edge[0] / edge[1]) < DARK and not any_light,
-    }
-
-
-def _byte_counts(images: Tensor) -> Tensor:
-    """Count the values of bytes (B, C, H, W) by channel: (C, 256)."""
-    return torch.stack([plane.flatten().bincount(minlength=256) for plane in images.unbind(1)])
-
-
-def _float_moments(images: Tensor) -> Tensor:
-    """Return number, sum and sum of squares of floating-point images (B, C, H, W) by channel: (C, 3)."""
-    planes = images.double().transpose(0, 1).flatten(1)
-    return torch.stack([torch.full((len(planes),), planes.shape[1]), planes.sum(1), (planes**2).sum(1)], dim=1)
-
-
-def _mean_and_deviation(moments: Tensor, *, floats: bool) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (C,); the latter at least one level, to avoid division by zero."""
-    if floats:
-        count, total, squares = moments.unbind(1)
-        mean = total / count
-        return mean, (squares / count - mean**2).clamp(min=0).sqrt().clamp(min=LEVEL_OF_16_BITS)
-    shares, values = moments / moments.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64)
-    mean = (shares * values).sum(1, keepdim=True)
-    return mean[:, 0], (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)
 
 
 def require_labelled_images(data: object, evaluator: str) -> LabelledImages:
