@@ -40,7 +40,7 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
         present = [label for label, count in zip(labels, counts, strict=True) if count]
         missing = [label for label, count in zip(labels, counts, strict=True) if not count]
         if name == "train" and len(present) == 1:
-            warnings.append(f"all targets of train are {present[0]}; there is nothing to learn with one class")
+            warnings.append(f'all targets of train are "{present[0]}"; there is nothing to learn with one class')
         elif missing and not many:
             warnings.append(f"{name} has no example of {_listed(missing)}; {WITHOUT[name == 'train']}")
     splits = [name for name in ("train", "dev", "test") if name in data.splits]

@@ -52,7 +52,7 @@ def test_data_without_classes_is_not_counted():
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ([0, 0, 0], [0, 1], "all targets of train are cat; there is nothing to learn with one class"),
+        ([0, 0, 0], [0, 1], 'all targets of train are "cat"; there is nothing to learn with one class'),
         ([0, 1, 0], [0, 1], "train has no example of owl; the model cannot learn such a class: add examples"),
         ([0, 1, 2], [0, 0], "test has no example of dog, owl; its scores do not cover such a class"),
     ],
