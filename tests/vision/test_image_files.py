@@ -463,6 +463,19 @@ def test_folders_of_splits_are_known_by_their_common_names(tmp_path, names, pack
     assert data.labels == ["cat", "dog"]
 
 
+def test_classes_may_have_names_of_splits_if_none_is_for_training(tmp_path):
+    data = image_folder(path=write(tmp_path, classes(counts=(("Valid", 4), ("Invalid", 4)))), dev_size=0, test_size=0.0)
+
+    assert data.labels == ["Invalid", "Valid"]
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "racing"), ("val", "test")])
+def test_splits_without_classes_are_not_taken_for_classes(tmp_path, names):
+    folder = write(tmp_path, classes(counts=[(name, 4) for name in names]))
+
+    refused(folder, "but no class folders; expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*.png")
+
+
 def test_links_are_followed(tmp_path):
     write(tmp_path / "data", classes("train/"))
     write(tmp_path / "elsewhere", classes())

@@ -5,12 +5,11 @@ Axes: N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -23,13 +22,13 @@ from dlpipe.data import split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.file_store import Files, FolderFiles, open_files
+from dlpipe_vision.file_store import Files, open_files
+from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
 from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
 
 Color = Literal["auto", "grey", "rgb"]
 PIL_MODES = {"auto": None, "grey": "L", "rgb": "RGB"}
-SPLITS = ("train", "dev", "test")
 EXPECTED_LAYOUT = "expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*.png"
 #: Images decoded before the next ones are submitted to the threads, and how many a thread takes at once.
 BLOCK, CHUNK = 2048, 64
@@ -90,15 +89,6 @@ def image_folder(
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """An image file, its class and, if the files define splits, its split."""
-
-    name: str
-    label: str
-    split: str | None = None
-
-
-@dataclass(frozen=True)
 class Decoder:
     """Decodes image files.
 
@@ -150,9 +140,7 @@ def find_in_folders(files: Files) -> list[ImageFile]:
         raise DataError(f"{files.path}: no image in it ({', '.join(sorted(SUFFIXES))}); {EXPECTED_LAYOUT}")
     root = _common_folder(images)
     below = {name: name.removeprefix(root).split("/") for name in images}
-    splits = {
-        parts[0]: split for parts in below.values() if len(parts) > 1 and (split := split_named(parts[0])) is not None
-    }
+    splits = _split_folders(below.values())
     depth = 1 if splits else 0  # position of the class in the path
     entries, ignored = [], _not_images(files, root)
     for name, parts in below.items():
@@ -175,36 +163,6 @@ def find_in_folders(files: Files) -> list[ImageFile]:
             stacklevel=2,
         )
     return entries
-
-
-def read_table(manifest: Path) -> tuple[Files, list[ImageFile]]:
-    """Read a table of images: the columns path (relative to the table's folder), label and optionally split.
-
-    Raises:
-        DataError: it cannot be read, or a line is not valid.
-    """
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if missing := {"path", "label"} - set(rows.fieldnames or ()):
-                raise DataError(
-                    f"{manifest}:1: no column {' and '.join(sorted(missing))}; "
-                    "expected the columns path, label and optionally split"
-                )
-            lines = [(rows.line_num, row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{manifest} cannot be read: {error}; expected a table in UTF-8") from error
-    if not lines:
-        raise DataError(f"{manifest}: it lists no images; expected one line per image")
-    entries: dict[str, ImageFile] = {}
-    sizes: dict[str, int] = {}
-    for line, row in lines:
-        entry = _parse_row(manifest, f"{manifest}:{line}", row)
-        if entry.name in entries:
-            raise DataError(f"{manifest}:{line}: {entry.name} is listed twice; keep one of them")
-        entries[entry.name] = entry
-        sizes[entry.name] = (manifest.parent / entry.name).stat().st_size
-    return FolderFiles(manifest.parent, sizes, ()), sorted(entries.values(), key=lambda entry: entry.name)
 
 
 def read_images(
@@ -368,6 +326,20 @@ def _warn_about_single_images(path: Path, labels: Sequence[str], train: ImageSet
         warnings.warn(f"{path}: only one training image of {_abbreviated(single)}; add more", stacklevel=2)
 
 
+def _split_folders(paths: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Return which of the top folders are splits, by name.
+
+    Classes may be called "valid" and "invalid": such a name alone, without folders of classes below, is a class.
+    """
+    depths: dict[str, int] = {}
+    for parts in paths:
+        depths[parts[0]] = max(len(parts), depths.get(parts[0], 0))
+    folders = [name for name, depth in depths.items() if depth > 1]
+    splits = {name: split for name in folders if (split := split_named(name)) is not None}
+    are_classes = len(splits) < len(folders) and "train" not in splits.values() and all(depths[n] < 3 for n in splits)
+    return {} if are_classes else splits
+
+
 def _common_folder(images: Sequence[str]) -> str:
     """Return the folder that contains everything in an archive, followed by "/"; "" if there is none."""
     root = ""
@@ -388,22 +360,6 @@ def _not_images(files: Files, root: str) -> list[str]:
         and "/" in name.removeprefix(root)
         and PurePosixPath(name).suffix.lower() not in SUFFIXES
     ]
-
-
-def _parse_row(manifest: Path, where: str, row: Mapping[str, str | None]) -> ImageFile:
-    """Parse one line of a table."""
-    name, label = (row["path"] or "").strip(), (row["label"] or "").strip()
-    split = (row.get("split") or "").strip()
-    if not name or not label:
-        raise DataError(f"{where}: path {name!r}, label {label!r}; expected both to be filled in")
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise DataError(f"{where}: {name!r} is outside of {manifest.parent}; expected a path below that folder")
-    if not (manifest.parent / path).is_file():
-        raise DataError(f"{where}: no such file: {manifest.parent / path}")
-    if "split" in row and split_named(split) is None:
-        raise DataError(f"{where}: split {split!r}; expected {', '.join(SPLITS)}, or a common name of one, such as val")
-    return ImageFile(str(path), label, split_named(split) if "split" in row else None)
 
 
 def _abbreviated(names: Sequence[str]) -> str:
