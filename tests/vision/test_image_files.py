@@ -489,6 +489,17 @@ def test_links_are_followed(tmp_path):
     assert len(data.expand(str(tmp_path / "data/test"))) == 8
 
 
+def test_links_that_multiply_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_store, "MAX_MEMBERS", 100)
+    for level in range(8):
+        (tmp_path / f"{level}").mkdir()
+        for name in "ab":
+            (tmp_path / f"{level}/{name}").symlink_to(tmp_path / f"{level + 1}")
+    write(tmp_path, {"8/0.png": png()})
+
+    refused(tmp_path / "0", "0: more than 100 files and folders, counting linked ones each time")
+
+
 def test_links_to_nowhere_and_pipes_are_refused(tmp_path):
     for name, build, message in (
         ("loop", lambda path: path.symlink_to(tmp_path / "loop"), "x: this link leads back to"),

@@ -5,7 +5,7 @@ Axes: N examples of a split.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -34,8 +34,9 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
     Suspicious are a single class, missing classes (unless an example has several targets, as a sentence), and examples
     that are in two splits.
     """
+    parts = {name: data.split(name) for name in data.splits}
     notes, warnings = [], []
-    for name, labels, counts, many in _class_counts(data):
+    for name, labels, counts, many in _class_counts(data.facts, parts):
         notes.append(f"{name}: {_counted(labels, counts)}")
         present = [label for label, count in zip(labels, counts, strict=True) if count]
         missing = [label for label, count in zip(labels, counts, strict=True) if not count]
@@ -43,27 +44,28 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
             warnings.append(f'all targets of train are "{present[0]}"; there is nothing to learn with one class')
         elif missing and not many:
             warnings.append(f"{name} has no example of {_listed(missing)}; {WITHOUT[name == 'train']}")
-    splits = [name for name in ("train", "dev", "test") if name in data.splits]
-    copies = (_copies(data, second, first) for first, second in combinations(splits, 2))
-    return notes, warnings + [text for text in copies if text]
+    copies = data.copies if isinstance(data, SupportsCopies) else _copies_in_memory(parts)
+    pairs = combinations([name for name in ("train", "dev", "test") if name in parts], 2)
+    return notes, warnings + [
+        text for first, second in pairs if (text := _copied(copies(second, first), second, first))
+    ]
 
 
-def _class_counts(data: Data) -> Iterator[tuple[str, list[str], list[int], bool]]:
+def _class_counts(
+    facts: Mapping[str, Any], parts: Mapping[str, Any]
+) -> Iterator[tuple[str, list[str], list[int], bool]]:
     """Yield for each split its name, the labels, the number of targets of each, and whether examples have several.
 
-    Nothing is yielded for data without the facts ``labels`` or ``num_classes``, or whose targets are not integers in
-    memory.
+    Nothing is yielded for data without the facts ``labels`` or ``num_classes``, or whose targets are not class numbers
+    (N,) in memory.
     """
-    facts = data.facts
     labels = [str(label) for label in facts.get("labels", range(facts.get("num_classes", 0)))]
-    for name in data.splits if labels else ():
-        split: Any = data.split(name)
+    for name, split in parts.items() if labels else ():
         found = split.columns.get("targets") if isinstance(split, Columns) else getattr(split, "targets", None)
         targets = found.values[:-1] if isinstance(found, Ragged) else found
-        if isinstance(targets, Tensor) and not targets.is_floating_point():
-            counted = targets[(targets >= 0) & (targets < len(labels))].flatten()
-            many = isinstance(found, Ragged) or targets.dim() > 1
-            yield name, labels, counted.bincount(minlength=len(labels)).tolist(), many
+        if isinstance(targets, Tensor) and targets.dim() == 1 and not targets.is_floating_point():
+            counted = targets[(targets >= 0) & (targets < len(labels))].long()
+            yield name, labels, counted.bincount(minlength=len(labels)).tolist(), isinstance(found, Ragged)
 
 
 def _row_keys(columns: Columns) -> list[Hashable]:
@@ -78,21 +80,28 @@ def in_both(keys: Sequence[Hashable], others: Collection[Hashable]) -> Tensor:
     return torch.tensor([key in known for key in keys], dtype=torch.bool)
 
 
-def _copies(data: Data, split: str, other: str) -> str | None:
+def _copies_in_memory(parts: Mapping[str, Any]) -> Callable[[str, str], tuple[Tensor, Tensor]]:
+    """Return a function as `SupportsCopies.copies` that compares columns byte by byte; other data counts as different."""
+    keys = {
+        name: _row_keys(part) if isinstance(part, Columns) and part.nbytes <= MAX_BYTES else []
+        for name, part in parts.items()
+    }
+
+    def copies(split: str, other: str) -> tuple[Tensor, Tensor]:
+        exact = in_both(keys[split], keys[other])
+        return exact, exact
+
+    return copies
+
+
+def _copied(copies: tuple[Tensor, Tensor], split: str, other: str) -> str | None:
     """Return a sentence about the examples of `split` that also occur in `other`, or None if there are none."""
-    if isinstance(data, SupportsCopies):
-        exact, near = data.copies(split, other)
-    else:
-        parts = [data.split(name) for name in (split, other)]
-        columns = [part for part in parts if isinstance(part, Columns) and part.nbytes <= MAX_BYTES]
-        if len(columns) < 2:
-            return None
-        exact = near = in_both(*map(_row_keys, columns))
+    exact, near = copies
     num_exact, num_more = int(exact.sum()), int((near & ~exact).sum())
-    if num_exact == len(exact):
-        return f"all {num_exact} examples of {split} also occur in {other}: is the same file used for both?"
     if not num_exact:
         return f"{num_more} of {len(exact)} examples of {split} are nearly the same as in {other}" if num_more else None
+    if num_exact == len(exact):
+        return f"all {num_exact} examples of {split} also occur in {other}: is the same file used for both?"
     more = f", {num_more} more nearly so" if num_more else ""
     return f"{num_exact} of {len(exact)} examples of {split} also occur in {other} (exact copies){more}"
 

@@ -87,12 +87,15 @@ class FolderFiles(Files):
         """List the files of a folder; symbolic links are followed.
 
         Raises:
-            DataError: a link leads to nothing or back to a folder above it, or there is a pipe or device.
+            DataError: a link leads to nothing or back to a folder above it; there is a pipe or device, or there are
+                too many files.
         """
         sizes: dict[str, int] = {}
         folders: set[str] = set()
 
-        def visit(folder: Path, above: tuple[Path, ...]) -> None:
+        pending: list[tuple[Path, tuple[Path, ...]]] = [(path, (path.resolve(),))]  # with the folders above
+        while pending:
+            folder, above = pending.pop()
             for entry in folder.iterdir():
                 name = entry.relative_to(path)
                 if _is_hidden(name):
@@ -101,7 +104,7 @@ class FolderFiles(Files):
                     if (real := entry.resolve()) in above:
                         raise DataError(f"{entry}: this link leads back to {real}, which contains it; remove the link")
                     folders.add(name.as_posix())
-                    visit(entry, (*above, real))
+                    pending.append((entry, (*above, real)))
                 elif entry.is_file():
                     sizes[name.as_posix()] = entry.stat().st_size
                 else:
@@ -109,8 +112,10 @@ class FolderFiles(Files):
                         f"a link to {entry.readlink()}, which is missing" if entry.is_symlink() else "a pipe or device"
                     )
                     raise DataError(f"{entry}: {what}; expected files and folders; remove it")
-
-        visit(path, (path.resolve(),))
+            if len(sizes) + len(folders) > MAX_MEMBERS:  # links to links may multiply without end
+                raise DataError(
+                    f"{path}: more than {MAX_MEMBERS:,} files and folders, counting linked ones each time; remove links"
+                )
         return cls(path, sizes, folders)
 
     def _content(self, name: str) -> bytes:

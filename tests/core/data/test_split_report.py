@@ -47,6 +47,8 @@ def test_of_many_classes_the_rarest_and_the_commonest_are_named():
 def test_data_without_classes_is_not_counted():
     assert split_report(Splits({"train": points([1, 2]), "test": points([3])})) == ([], [])
     assert split_report(Splits({"train": points([1, 2], [0.5, 1.5])}, num_classes=2)) == ([], [])
+    assert split_report(Splits({"train": points([1, 2], [[0, 1], [1, 1]])}, num_classes=2)) == ([], [])
+    assert split_report(Splits({"train": points([1, 2], [False, True])}, num_classes=2)) == (["train: 0 1, 1 1"], [])
 
 
 @pytest.mark.parametrize(
