@@ -81,7 +81,7 @@ def in_both(keys: Sequence[Hashable], others: Collection[Hashable]) -> Tensor:
 
 
 def _copies_in_memory(parts: Mapping[str, Any]) -> Callable[[str, str], tuple[Tensor, Tensor]]:
-    """Return a function as `SupportsCopies.copies` that compares columns byte by byte; other data counts as different."""
+    """Return a function as `SupportsCopies.copies` that compares columns byte by byte, and finds none elsewhere."""
     keys = {
         name: _row_keys(part) if isinstance(part, Columns) and part.nbytes <= MAX_BYTES else []
         for name, part in parts.items()
