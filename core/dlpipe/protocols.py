@@ -30,6 +30,7 @@ __all__ = [
     "Goal",
     "SupportsCaveats",
     "SupportsClose",
+    "SupportsCopies",
     "SupportsExpand",
     "SupportsItems",
     "SupportsNames",
@@ -120,6 +121,14 @@ class SupportsNames(Protocol):
 
     def names(self, split: str) -> Sequence[str]:
         """Return what a person calls each example of a split, such as its file."""
+
+
+@runtime_checkable
+class SupportsCopies(Protocol):
+    """Data that knows which examples of two splits are the same. Otherwise dlpipe compares the columns in memory."""
+
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which of the N examples of `split` also occur in `other`: (N,) bool exactly, (N,) bool nearly."""
 
 
 class Trainer(Protocol):

@@ -51,6 +51,18 @@ def test_splits_are_found_by_exact_name(folder_with, dev):
     assert splits["train"] == folder / "train.iob"
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train.IOB", "Dev.IOB", "Test.IOB"),
+        ("training.txt", "validation.txt", "testing.txt"),
+        ("atis.train_set.tsv", "atis.val_set.tsv", "atis.test_set.tsv"),
+    ],
+)
+def test_splits_are_found_by_their_common_names_in_any_case(folder_with, names):
+    assert names_in(find_splits(folder_with(*names))) == dict(zip(("train", "dev", "test"), names, strict=True))
+
+
 def test_splits_are_found_by_the_prefix_they_share(folder_with):
     folder = folder_with("atis.train.iob", "atis.train.w-intent.iob", "atis.test.iob", "snips.dev.iob", "test.iob")
 

@@ -39,6 +39,14 @@ def test_files_given_by_name_override_the_folder(tmp_path):
     assert [words[1] for words, _ in data.sentences("test")] == ["city50", "city51", "city52", "city53"]
 
 
+def test_one_file_for_two_splits_gives_a_warning(tmp_path):
+    write(tmp_path / "a.iob", 20)
+    (tmp_path / "b.iob").symlink_to(tmp_path / "a.iob")
+
+    with pytest.warns(UserWarning, match=r"train and test are the same file: .*a.iob; scores on test say nothing"):
+        _ = iob(train=tmp_path / "a.iob", test=tmp_path / "b.iob").facts
+
+
 def test_neither_path_nor_train_is_an_error():
     with pytest.raises(DataError, match="neither path nor train is given; give the folder: --set data.path=DIR"):
         iob()

@@ -83,8 +83,41 @@ def test_a_typed_sentence_is_split_into_words(typed, words):
     assert small_data().words(typed) == words
 
 
-def test_case_is_kept_without_lowercase():
-    assert small_data(lowercase=False).words("Leave Taipei") == ["Leave", "Taipei"]
+CAPITALS = [(["Leave", "Taipei", ".", "US"], ["O", "B-from", "O", "B-to"])]
+
+
+def test_typed_sentences_are_spelled_as_the_training_sentences():
+    data = TaggedText({"train": CAPITALS}.__getitem__, ("train",))
+
+    assert data.words("Leave Taipei . US") == ["Leave", "Taipei", ".", "US"]
+    assert data.words("leave US, now.") == ["leave", "US,", "now."]
+
+
+def test_lowercase_converts_training_and_typed_sentences():
+    data = TaggedText({"train": CAPITALS}.__getitem__, ("train",), lowercase=True)
+
+    assert data.state()["words"][2:] == [".", "leave", "taipei", "us"]
+    assert data.words("Leave US .") == ["leave", "us", "."]
+
+
+def test_rare_training_words_decide_the_spelling_too():
+    data = TaggedText({"train": [*TRAIN, *TRAIN, *CAPITALS]}.__getitem__, ("train",), min_count=2)
+
+    assert data.words("Leave .") == ["Leave", "."]
+
+
+def test_a_no_break_space_belongs_to_a_word_as_in_files():
+    assert small_data().words("new\u00a0york now") == ["new\u00a0york", "now"]
+
+
+def test_copies_of_sentences_are_found_exactly_and_but_for_case_and_punctuation():
+    test = [TRAIN[0], (["Leave", "Taipei", "now", "!"], ["O"] * 4), (["arrive", "york"], ["O", "B-to"])]
+    data = TaggedText({"train": TRAIN, "test": test}.__getitem__, ("train", "test"))
+
+    exact, near = data.copies("test", "train")
+
+    assert exact.tolist() == [True, False, False]
+    assert near.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("typed", ["", "   ", " . , "])
@@ -120,6 +153,7 @@ def test_another_process_encodes_alike_without_reading_any_file():
     other.restore(data.state())
 
     assert other.facts == data.facts
+    assert other.words("Leave Oslo.") == data.words("Leave Oslo.")
     assert_close(other.encode("leave oslo"), data.encode("leave oslo"))
 
 

@@ -57,6 +57,12 @@ def test_cifar_10_is_read_from_a_folder_or_its_archive(tmp_path, component):
     assert packed.fingerprint() == data.fingerprint()
 
 
+def test_a_file_cut_off_between_two_images_shows_in_their_number(tmp_path):
+    message = r"3 images for train; the published CIFAR has 50,000, so a file is missing or was cut off"
+    with pytest.warns(UserWarning, match=message):
+        cifar(path=ten(tmp_path), dev_size=0).split("train")
+
+
 def test_cifar_100_has_fine_and_coarse_labels(tmp_path):
     fine, coarse = (cifar(path=hundred(tmp_path), dev_size=0, labels=labels) for labels in ("fine", "coarse"))
 

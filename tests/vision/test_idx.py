@@ -143,3 +143,12 @@ def test_mnist_has_the_published_sizes(real_data):
 
     assert {split: len(data.split(split)) for split in data.splits} == {"train": 60_000, "test": 10_000}
     assert data.split("train").columns["targets"][:5].tolist() == [5, 0, 4, 1, 9]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_file_cut_anywhere_is_refused_or_complete(tmp_path, compressed):
+    content = gzip.compress(IMAGES) if compressed else IMAGES
+    for length in range(len(content)):
+        (tmp_path / "cut").write_bytes(content[:length])
+        with pytest.raises(DataError, match="cut"):
+            read_idx(tmp_path / "cut", 3)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dlpipe.data.split_report import split_report
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe_vision import file_store
 from dlpipe_vision.image_files import image_folder
@@ -166,7 +167,7 @@ def test_a_table_lists_images_with_or_without_splits(tmp_path):
         ("path,label\n/a.png,x\n", "t.csv:2: '/a.png' is outside of"),
         ("path,label\nb.png,x\n", "t.csv:2: no such file: "),
         ("path,label\na.png,x\na.png,y\n", "t.csv:3: a.png is listed twice; keep one of them"),
-        ("path,label,split\na.png,x,tset\n", "t.csv:2: split 'tset'; expected one of train, dev, val, valid"),
+        ("path,label,split\na.png,x,tset\n", "t.csv:2: split 'tset'; expected train, dev, test, or a common name"),
         ('path,label\n"a.png,x\n', "t.csv cannot be read: unexpected end of data"),
     ],
 )
@@ -211,6 +212,66 @@ def test_16_bit_and_transparent_images_become_plain_ones(tmp_path):
     assert dict(pixels(data, "test"))["test/dog/t.png"] == 255
 
 
+@pytest.mark.parametrize(("mode", "white"), [("I;16", 65535), ("F", 1.0)])
+@pytest.mark.parametrize("resident_mb", [1, 100])
+def test_brightness_is_comparable_between_deep_images(tmp_path, mode, white, resident_mb):
+    size = (300, 200) if resident_mb == 1 else (4, 3)
+    for label, share in (("dark", 0.002), ("darker", 0.001), ("light", 0.9)):
+        for number in range(3):
+            path = tmp_path / label / f"{number}.tif"
+            path.parent.mkdir(exist_ok=True)
+            Image.new(mode, size, type(white)(white * share)).save(path)
+    write(tmp_path, {"light/8bit.png": png(230, size=size)})
+
+    data = image_folder(path=tmp_path, dev_size=0, test_size=0.0, normalize="unit", resident_mb=resident_mb)
+
+    split = data.split("train")
+    batch = split.columns["images"] if resident_mb > 1 else torch.stack([row["images"] for row in split])
+    found = split.prepare({"images": batch}, None, False)["images"][:, 0, 0, 0]
+    by_name = dict(zip(data.names("train"), found.tolist(), strict=True))
+    assert by_name == {
+        name: pytest.approx(
+            {"dark": 0.002, "darker": 0.001, "light": 0.9}[name.split("/")[0]], abs=0.01 if "8" in name else 2e-5
+        )
+        for name in by_name
+    }
+    assert data.pictures("train", torch.tensor([0])).dtype == torch.uint8
+    for name in by_name:
+        assert data.encode(str(tmp_path / name))["images"][0, 0, 0].item() == by_name[name]
+
+
+def test_deep_images_are_standardised_by_their_own_mean(tmp_path):
+    for label, value in (("dark", 100), ("light", 300)):
+        for number in range(2):
+            path = tmp_path / label / f"{number}.tif"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("I;16", (4, 3), value).save(path)
+
+    data = image_folder(path=tmp_path, dev_size=0, test_size=0.0)
+
+    state = data.state()
+    assert state["mean"] == pytest.approx([200 / 257])
+    assert state["std"] == pytest.approx([100 / 257])
+
+
+def test_deep_grey_among_colours_is_repeated_for_three_channels(tmp_path):
+    write(tmp_path, classes("train/") | {"train/cat/red.png": png((255, 0, 0), mode="RGB")})
+    Image.new("F", (4, 3), 0.5).save(tmp_path / "train/dog/deep.tif")
+
+    data = image_folder(path=tmp_path, dev_size=0)
+
+    images = dict(zip(data.names("train"), data.split("train").columns["images"], strict=True))
+    assert images["train/dog/deep.tif"][:, 0, 0].tolist() == [127.5] * 3
+    assert images["train/cat/red.png"][:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_light_training_image_keeps_predictions_from_inverting_such_pictures(tmp_path):
+    folder = write(tmp_path, classes(counts=(("cat", 20), ("dog", 20))) | {"dog/light.png": png(240)})
+    data = image_folder(path=folder, dev_size=0, test_size=0.0, normalize="none")
+
+    assert data.encode(str(folder / "dog/light.png"))["images"][0, 0, 0] == 240
+
+
 def bomb(width, height):
     def chunk(member_type, content):
         return (
@@ -226,7 +287,10 @@ def bomb(width, height):
 
 BAD = [
     (b"", "bad.png: the file is empty; expected an image"),
-    (b"hello", "bad.png cannot be read as an image: cannot identify image file; repair it"),
+    (
+        b"hello",
+        "bad.png cannot be read as an image: unknown format; expected PNG, JPEG, BMP, GIF, WebP, TIFF, PGM or PPM; repair it",
+    ),
     (png(size=(90, 90))[:-40], "bad.png cannot be read as an image: "),
     (bomb(20_000, 20_000), "bad.png: too many pixels; expected at most 100,000,000"),
 ]
@@ -271,12 +335,30 @@ def test_folders_without_a_valid_data_set_are_refused(tmp_path, files, message):
             "2 files are not images of a class: train/0.png, train/cat/x.txt",
         ),
         ({"train/owl/0.png": png(), "test/owl/0.png": png()}, "only one training image of owl; add more"),
-        ({"train/owl/0.png": png(), "train/owl/1.png": png()}, "the test split has no image of owl"),
     ],
 )
 def test_suspicious_files_and_classes_give_a_warning(tmp_path, files, message):
     with pytest.warns(UserWarning, match=message):
         image_folder(path=write(tmp_path, SPLITS | files), dev_size=0).split("train")
+
+
+@pytest.mark.parametrize("resident_mb", [1, 100])
+def test_copies_across_splits_are_found_in_memory_or_not(tmp_path, resident_mb):
+    files = classes("train/", size=(500, 600)) | {
+        "test/cat/x.png": png(2, size=(500, 600)),
+        "test/dog/y.png": png(77, size=(500, 600)),
+    }
+    data = image_folder(path=write(tmp_path, files), dev_size=0, resident_mb=resident_mb)
+
+    exact, near = data.copies("test", "train")
+
+    assert dict(zip(data.names("test"), exact.tolist(), strict=True)) == {
+        "test/cat/x.png": True,
+        "test/dog/y.png": False,
+    }
+    assert torch.equal(near, exact)
+    assert data.split("test").prepare is not None
+    assert split_report(data)[0] == ["train: cat 4, dog 4", "test: cat 1, dog 1"]
 
 
 def test_hidden_files_and_a_readme_give_no_warning(tmp_path, recwarn):
@@ -325,6 +407,113 @@ def test_archive_bombs_are_refused(tmp_path, monkeypatch):
     refused(
         tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of at most that many images"
     )
+
+
+def archive(path):
+    """Return a small archive of a kind that follows from its suffix."""
+    files = {f"{label}/{number}.png": png(number) for label in "ab" for number in range(3)}
+    if path.suffix == ".zip":
+        return zipped(path, files)
+    return tarred(path, files, f"w:{path.suffix[1:].replace('tar', '')}")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip"])
+def test_an_archive_cut_anywhere_is_refused_or_complete(tmp_path, suffix):
+    content = archive(tmp_path / f"whole{suffix}").read_bytes()
+
+    def read(path):
+        files = file_store.open_files(path, 1_000_000)
+        return {name: files.read(name) for name in files.sizes}
+
+    whole, refused = read(tmp_path / f"whole{suffix}"), 0
+    for length in range(1, len(content), 10):
+        (tmp_path / f"cut{suffix}").write_bytes(content[:length])
+        try:
+            assert read(tmp_path / f"cut{suffix}") == whole, length
+        except InputError as error:
+            assert str(error).startswith(str(tmp_path / f"cut{suffix}"))
+            refused += 1
+    assert refused >= 6 * 1024 // 10 if suffix == ".tar" else refused >= len(content) // 10 - 2
+
+
+def test_a_tar_without_its_end_mark_is_refused(tmp_path):
+    whole = archive(tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[: 4 * 1024])
+
+    refused(tmp_path / "a.tar", "a.tar: the archive ends at byte 4,096 without its end mark, so it was cut off; get it")
+
+
+def test_a_tar_with_more_behind_its_end_is_refused(tmp_path):
+    whole = archive(tmp_path / "a.tar").read_bytes()
+    (tmp_path / "joined.tar").write_bytes(whole + whole)
+    (tmp_path / "damaged.tar").write_bytes(whole[:2048] + b"x" * 512 + whole[2560:])
+
+    for name in ("joined.tar", "damaged.tar"):
+        refused(tmp_path / name, "and those after it are not part of the archive; it is damaged, or several archives")
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("train_set", "test_set")])
+@pytest.mark.parametrize("pack", [lambda path, files: write(path / "f", files), lambda p, f: zipped(p / "a.zip", f)])
+def test_folders_of_splits_are_known_by_their_common_names(tmp_path, names, pack):
+    files = {name.replace("train", names[0]).replace("test", names[1]): content for name, content in SPLITS.items()}
+
+    data = image_folder(path=pack(tmp_path, files), dev_size=0)
+
+    assert data.splits == ("train", "test")
+    assert data.labels == ["cat", "dog"]
+
+
+def test_classes_may_have_names_of_splits_if_none_is_for_training(tmp_path):
+    data = image_folder(path=write(tmp_path, classes(counts=(("Valid", 4), ("Invalid", 4)))), dev_size=0, test_size=0.0)
+
+    assert data.labels == ["Invalid", "Valid"]
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "racing"), ("val", "test")])
+def test_splits_without_classes_are_not_taken_for_classes(tmp_path, names):
+    folder = write(tmp_path, classes(counts=[(name, 4) for name in names]))
+
+    refused(folder, "but no class folders; expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*.png")
+
+
+def test_links_are_followed(tmp_path):
+    write(tmp_path / "data", classes("train/"))
+    write(tmp_path / "elsewhere", classes())
+    (tmp_path / "data/test").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/train/cat/link.png").symlink_to(tmp_path / "elsewhere/dog/1.png")
+
+    data = image_folder(path=tmp_path / "data", dev_size=0)
+
+    assert len(data.names("test")) == 8
+    assert ("train/cat/link.png", 1) in pixels(data, "train")
+    assert len(data.expand(str(tmp_path / "data/test"))) == 8
+
+
+def test_links_that_multiply_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_store, "MAX_MEMBERS", 100)
+    for level in range(8):
+        (tmp_path / f"{level}").mkdir()
+        for name in "ab":
+            (tmp_path / f"{level}/{name}").symlink_to(tmp_path / f"{level + 1}")
+    write(tmp_path, {"8/0.png": png()})
+
+    refused(tmp_path / "0", "0: more than 100 files and folders, counting linked ones each time")
+
+
+def test_links_to_nowhere_and_pipes_are_refused(tmp_path):
+    for name, build, message in (
+        ("loop", lambda path: path.symlink_to(tmp_path / "loop"), "x: this link leads back to"),
+        (
+            "dead",
+            lambda path: path.symlink_to("none.png"),
+            "x: a link to none.png, which is missing; expected files and",
+        ),
+        ("pipe", os.mkfifo, "x: a pipe or device; expected files and folders; remove it"),
+    ):
+        write(tmp_path / name, SPLITS)
+        build(tmp_path / name / "train/cat/x")
+
+        refused(tmp_path / name, message)
 
 
 def test_a_file_that_is_not_an_archive_is_refused(tmp_path):

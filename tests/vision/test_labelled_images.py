@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
-from dlpipe_vision import labelled_images
+from dlpipe_vision import image_statistics, labelled_images
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, stratified_sample
 
 IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -83,17 +82,6 @@ def test_limit_keeps_the_first_images(limit, size):
     assert list(data(limit=limit).names("train")) == list(TRAIN.names[:size])
 
 
-def test_classes_without_training_images_are_named_in_a_warning():
-    with pytest.warns(UserWarning, match="no training image is left of dog, owl; the model cannot learn such a class"):
-        data(limit=1).split("train")
-
-
-def test_no_warning_is_given_if_all_classes_have_images():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        data(limit=3).split("train")
-
-
 def test_facts_are_those_of_the_training_images():
     labels = ["cat", "dog", "owl"]
 
@@ -122,7 +110,7 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
 
 
 def test_statistics_use_only_a_sample_of_images_that_are_read_one_by_one(monkeypatch):
-    monkeypatch.setattr(labelled_images, "STATISTICS_SAMPLE", 5)
+    monkeypatch.setattr(image_statistics, "STATISTICS_SAMPLE", 5)
 
     class Counted(list):
         seen = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,13 +45,13 @@ def test_a_picture_in_the_right_format_is_not_changed(read):
     ("image", "values"),
     [
         (uniform("1", 1), [255] * 3),
-        (uniform("I;16", 200 * 256), [200] * 3),
-        (uniform("I;16", 255), [255] * 3),
+        (uniform("I;16", 200 * 257), [200] * 3),
+        (uniform("I;16", 514), [2] * 3),
         (uniform("RGBA", (200, 10, 30, 0)), [255] * 3),
         (uniform("RGBA", (200, 10, 30, 255)), [200, 10, 30]),
         (uniform("LA", (40, 0)), [255] * 3),
     ],
-    ids=["1 bit", "16 bits", "8 of 16 bits", "transparent", "opaque", "transparent grey"],
+    ids=["1 bit", "16 bits", "dark of 16 bits", "transparent", "opaque", "transparent grey"],
 )
 def test_every_colour_mode_is_converted(read, image, values):
     pixels, _ = read(image, COLOUR)
@@ -84,7 +85,7 @@ def test_every_documented_file_type_is_read(read, suffix):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"), [("1", 1, "L"), ("F", 9.0, "L"), ("CMYK", (0, 9, 9, 0), "RGB")]
+    ("mode", "colour", "expected"), [("1", 1, "L"), ("F", 0.5, "F"), ("I;16", 9, "F"), ("CMYK", (0, 9, 9, 0), "RGB")]
 )
 def test_an_opened_image_is_grey_or_rgb(tmp_path, mode, colour, expected):
     uniform(mode, colour).save(tmp_path / "a.tif")
@@ -175,12 +176,18 @@ BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_
 LARGE = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 12_000, 9_000, 8, 2, 0, 0, 0))
 
 
+UNKNOWN = "picture.png cannot be read as an image: unknown format; expected PNG, JPEG, BMP, GIF, WebP, TIFF, PGM or PPM"
+
+
+UNKNOWN = "picture.png cannot be read as an image: unknown format; expected PNG, JPEG, BMP, GIF, WebP, TIFF, PGM or PPM"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "picture.png: no such file; expected an image"),
         (b"", "picture.png: the file is empty; expected an image"),
-        (b"words, no picture", "picture.png cannot be read as an image: cannot identify image file"),
+        (b"words, no picture", UNKNOWN),
         (BOMB + chunk(b"IDAT", b"x"), "picture.png: too many pixels; expected at most 100,000,000; make it smaller"),
         (LARGE + chunk(b"IDAT", b"x"), "picture.png: 12000×9000 pixels; expected at most 100,000,000; make it smaller"),
     ],
@@ -197,12 +204,115 @@ def test_a_file_that_is_not_a_picture_is_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize(
     ("mode", "value", "expected"),
-    [("I;16", 200 * 256, 200), ("I;16B", 200 * 256, 200), ("I", 200 * 256, 200), ("I", 90_000, 255), ("I", 0, 0)],
+    [
+        ("I;16", 200 * 257, 200),
+        ("I;16", 100, 100 / 257),
+        ("I;16B", 200 * 257, 200),
+        ("F", 0.0, 0),
+        ("F", 0.25, 63.75),
+        ("F", 1.0, 255),
+    ],
 )
-def test_grey_of_more_than_8_bits_is_reduced_to_8(tmp_path, mode, value, expected):
+def test_grey_of_more_than_8_bits_keeps_its_precision(tmp_path, mode, value, expected):
     uniform(mode, value).save(tmp_path / "a.tif")
 
-    assert open_image(tmp_path / "a.tif").getpixel((0, 0)) == expected
+    assert open_image(tmp_path / "a.tif").getpixel((0, 0)) == pytest.approx(expected)
+
+
+def test_grey_of_12_bits_is_divided_by_its_own_range(tmp_path):
+    tags = [(256, 4, 2), (257, 4, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (279, 4, 3)]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    content = b"II*\0" + struct.pack("<I", 12) + bytes.fromhex("fff000") + b"\0" + struct.pack("<H", 8) + entries
+    (tmp_path / "a.tif").write_bytes(content + bytes(4))
+
+    image = open_image(tmp_path / "a.tif")
+
+    assert [image.getpixel((column, 0)) for column in (0, 1)] == [255, 0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "message"),
+    [
+        (
+            "F",
+            (0.0, 9.0),
+            "a.tif: floating-point pixels from 0 to 9; expected 0 to 1; scale all images of the data set",
+        ),
+        ("F", (-1.0, 0.5), "a.tif: floating-point pixels from -1 to 0.5; expected 0 to 1"),
+        ("F", (0.0, float("nan")), "a.tif: floating-point pixels from nan to nan; expected 0 to 1"),
+        ("I", (0, 9), "a.tif: signed or 32-bit whole numbers; expected 8 or 16 bits without sign, or floating point"),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused(tmp_path, mode, values, message):
+    image = uniform(mode, values[0])
+    image.putpixel((3, 2), values[1])
+    image.save(tmp_path / "a.tif")
+
+    with pytest.raises(InputError, match=re.escape(message)):
+        open_image(tmp_path / "a.tif")
+
+
+SHADES = (0, 51, 204, 255)
+DEEP = ("I;16", "I;16B", "I", "F")
+MODES = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "HSV", "LAB", *DEEP)
+
+
+def shaded(mode, shade):
+    """Return a grey image of some mode; `shade` is from 0 to 255."""
+    if mode in DEEP:
+        return uniform(mode, shade / 255 if mode == "F" else shade * 257)
+    return uniform("L", shade).convert("RGB").convert(mode) if mode != "1" else uniform("1", shade > 127)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_in_every_format_is_read_as_its_shade_or_refused(tmp_path, mode):
+    for suffix in sorted(SUFFIXES):
+        for shade in SHADES:
+            path = tmp_path / f"{shade}{suffix}"
+            try:
+                shaded(mode, shade).save(path)
+            except (OSError, ValueError, KeyError):
+                continue  # Pillow does not write this mode in this format
+            with Image.open(path) as image:
+                if mode in DEEP and image.mode not in DEEP:
+                    continue  # Pillow has clipped it to 8 bits
+            try:
+                pixels, _ = read_picture(path, GREY, light_on_dark=False)
+            except InputError as error:
+                assert str(error).startswith(str(path))
+                assert mode in ("LAB", "I")
+            else:
+                expected = (shade > 127) * 255 if mode == "1" else shade
+                assert pixels.float().mean() == pytest.approx(expected, abs=2), (mode, suffix)
+
+
+@pytest.mark.parametrize("suffix", [".eps", ".pdf", ".tga", ".icns", ".sgi"])
+def test_only_the_documented_formats_are_read_whatever_the_name(tmp_path, suffix):
+    uniform("RGB", (9, 9, 9)).save(tmp_path / f"a{suffix}")
+    (tmp_path / f"a{suffix}").rename(tmp_path / "a.png")
+
+    with pytest.raises(InputError, match=r"a.png cannot be read as an image: unknown format; expected PNG, JPEG"):
+        open_image(tmp_path / "a.png")
+
+
+def test_no_image_is_opened_without_a_list_of_formats():
+    root = Path(__file__).resolve().parents[2]
+    calls = [
+        line
+        for folder in ("core", "plugins")
+        for path in (root / folder).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "Image.open(" in line
+    ]
+
+    assert len(calls) >= 2
+    assert [line for line in calls if "formats=" not in line] == []
+
+
+def test_a_photograph_of_a_telephone_with_two_pictures_is_read(tmp_path):
+    uniform("RGB", (9, 9, 9)).save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[uniform("RGB", (200,) * 3)])
+
+    assert open_image(tmp_path / "a.jpg").getpixel((0, 0)) == (9, 9, 9)
 
 
 def test_a_folder_is_refused_as_a_picture(tmp_path):
@@ -222,7 +332,7 @@ def test_a_truncated_picture_is_refused(tmp_path):
     "error", [OSError, EOFError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error, zlib.error]
 )
 def test_any_error_of_a_decoder_is_reported_with_the_file(tmp_path, monkeypatch, error):
-    def fail(file):
+    def fail(file, formats):
         raise error("broken block")
 
     (tmp_path / "picture.png").write_bytes(b"x")

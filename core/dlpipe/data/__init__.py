@@ -4,6 +4,8 @@ from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
+from dlpipe.data.split_names import split_named
+from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "columns_needed",
     "count_targets",
     "fetch",
+    "in_both",
     "own_method",
+    "split_named",
     "tensors_in",
 ]

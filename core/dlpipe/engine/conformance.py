@@ -31,6 +31,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
         protocols.SupportsPaddings,
         protocols.SupportsExpand,
         protocols.SupportsNames,
+        protocols.SupportsCopies,
         protocols.SupportsClose,
     ),
     "trainer": (

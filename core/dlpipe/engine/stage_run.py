@@ -13,6 +13,7 @@ from torch import nn
 from dlpipe.compute import restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
+from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.errors import DataError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
@@ -171,7 +172,7 @@ class StageRun:
             )
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
-        """Say what is going to be trained, and what the trainer has to say about it."""
+        """Say what is going to be trained and on what, and what the trainer has to say about it."""
         data, trainer, model = components.data, components.trainer, components.trained_model
         count = sum(parameter.numel() for parameter in model.parameters())
         sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)
@@ -179,6 +180,11 @@ class StageRun:
             f"{self._stage.data.component.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
             f"{components.compute.device};  ready in {seconds:.1f} s"
         )
+        notes, warnings = split_report(data)
+        for note in notes:
+            self._progress.message(f"{self._stage.data.component.name}: {note}")
+        for warning in warnings:
+            self._progress.warning(f"{self._stage.data.table} {warning}")
         if isinstance(trainer, SupportsNotes):
             for note in trainer.notes:
                 self._progress.message(f"{self._stage.trainer.component.name}: {note}")

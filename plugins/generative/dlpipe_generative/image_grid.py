@@ -39,7 +39,8 @@ def image_grid(images: Tensor, columns: int | None = None) -> Image.Image:
 def write_animation(folder: Path) -> None:
     """Write a GIF of the pictures ``step-….png`` in a folder, in the order of their names."""
     frames = [
-        Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE) for path in sorted(folder.glob("step-*.png"))
+        Image.open(path, formats=["PNG"]).convert("P", palette=Image.Palette.ADAPTIVE)
+        for path in sorted(folder.glob("step-*.png"))
     ]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     frames[0].save(folder / ANIMATION, save_all=True, append_images=frames[1:], duration=durations, loop=0)

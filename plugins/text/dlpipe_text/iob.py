@@ -20,6 +20,7 @@ from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+from dlpipe.data import split_named
 from dlpipe.errors import DataError
 
 Sentence = tuple[list[str], list[str]]  # words, tags
@@ -28,7 +29,7 @@ Sentence = tuple[list[str], list[str]]  # words, tags
 MAX_WORDS = 10_000
 MAX_BYTES = 10**9  # takes about 10 GB in memory as Python strings
 
-SPLITS = {"train": ("train",), "dev": ("dev", "valid", "validation"), "test": ("test",)}
+SPLITS = ("train", "dev", "test")
 EXTENSIONS = (".iob", ".conll", ".txt", ".tsv")
 PARALLEL = ("seq.in", "seq.out")
 DOCSTART = "-DOCSTART-"  # marks a new document in CoNLL-2003
@@ -60,7 +61,7 @@ def find_splits(path: Path) -> dict[str, Path]:
     """Find the files of "train", "dev" and "test" in a folder; only train must exist.
 
     ``train.<ext>`` and a subfolder ``train`` of parallel files are preferred over
-    ``<prefix>.train.<ext>``. The same holds for test, and for dev, valid or validation.
+    ``<prefix>.train.<ext>``. The same holds for dev and test, and for other common names of the splits.
     All splits have the same prefix as train, so that two data sets never mix.  A path
     that read_sentences can read directly is "train".
     """
@@ -261,7 +262,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, text_of(raw, f"{path}:{number}", offset)
                 offset += len(raw)
     except OSError as error:
-        raise DataError(unreadable(path, error)) from error
+        raise DataError(f"{path}: {why_unreadable(path, error)}") from error
 
 
 def text_of(raw: bytes, where: str, offset: int) -> str:
@@ -286,7 +287,7 @@ def is_folder(path: Path) -> bool:
     try:
         return S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError) as error:
-        raise DataError(unreadable(path, error)) from error
+        raise DataError(f"{path}: {why_unreadable(path, error)}") from error
 
 
 def is_parallel(folder: Path) -> bool:
@@ -316,18 +317,19 @@ def entries_of(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(unreadable(folder, error)) from error
+        raise DataError(f"{folder}: {why_unreadable(folder, error)}") from error
 
 
 def split_of(entry: Path) -> tuple[str, str] | None:
     """Return (prefix, split) from the name of a file or subfolder, or None if it is not a split."""
     if is_parallel(entry):
         prefix, name = "", entry.name
-    elif entry.suffix in EXTENSIONS:
+    elif entry.suffix.lower() in EXTENSIONS:
         prefix, _, name = entry.stem.rpartition(".")
     else:
         return None
-    return next(((prefix, split) for split, names in SPLITS.items() if name in names), None)
+    split = split_named(name)
+    return (prefix, split) if split else None
 
 
 def listing(folder: Path) -> str:
@@ -336,21 +338,21 @@ def listing(folder: Path) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
 
 
-def missing(path: Path) -> str:
-    """Return the message for a path that does not exist, with the nearest names."""
+def why_missing(path: Path) -> str:
+    """Return why a path does not exist, with the nearest names."""
     if not path.parent.is_dir():
-        return f"{path}: {path.parent} is not a folder; expected labelled sentences. Correct the path"
+        return f"{path.parent} is not a folder; expected labelled sentences. Correct the path"
     near = difflib.get_close_matches(path.name, [entry.name for entry in entries_of(path.parent)])
     if near:
-        return f"{path}: no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"
-    return f"{path}: no such file or folder; {path.parent} contains {listing(path.parent)}. Use one of these"
+        return f"no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"
+    return f"no such file or folder; {path.parent} contains {listing(path.parent)}. Use one of these"
 
 
-def unreadable(path: Path, error: Exception) -> str:
-    """Return the message for a path that cannot be read."""
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Return why a path cannot be read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return missing(path)
-    return f"{path}: cannot be read ({error}); expected labelled sentences. Check the path and its read permission"
+        return why_missing(path)
+    return f"cannot be read ({error}); expected labelled sentences. Check the path and its read permission"
 
 
 def quoted(text: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +39,7 @@ def iob(
     dev_size: Annotated[Positive | None, NotWith("dev")] = None,
     seed: NonNegative = 0,
     min_count: Positive = 1,
-    lowercase: bool = True,
+    lowercase: bool = False,
 ) -> TaggedText:
     """Labelled sentences from your own files, one token or one sentence per line.
 
@@ -50,7 +52,8 @@ def iob(
         dev_size: number of sentences to split off if there is no dev file; a tenth by default.
         seed: seed of this random split.
         min_count: words that occur less often in training become "other".
-        lowercase: convert typed sentences to lower case.
+        lowercase: convert all words to lower case, those of the files and those of typed sentences. Without it, typed
+            sentences are converted only if no training word has a capital letter.
     """
     named = {split: file for split, file in (("train", train), ("dev", dev), ("test", test)) if file is not None}
     if path is None and "train" not in named:
@@ -87,7 +90,7 @@ def atis(
         files = {split: path / f"atis.{split}.iob" for split in ATIS}
     else:
         files = {split: fetch(source, offline=offline) for split, source in ATIS.items()}
-    return _from_files(files, dev_size, seed, min_count, lowercase=True)
+    return _from_files(files, dev_size, seed, min_count, lowercase=False)
 
 
 def _from_files(
@@ -97,6 +100,8 @@ def _from_files(
         raise InputError(f"dev_size = {dev_size} has no effect: {files['dev']} is the dev split; remove dev_size")
 
     def read(split: str) -> list[Sentence]:
+        if split == "train":
+            _warn_of_one_file_twice(files)
         if "dev" in files or split == "test":
             return read_sentences(files[split])
         sentences = read_sentences(files["train"])
@@ -112,3 +117,12 @@ def _from_files(
 
     splits = [split for split in ("train", "dev", "test") if split in files or split == "dev"]
     return TaggedText(read, splits, min_count=min_count, lowercase=lowercase)
+
+
+def _warn_of_one_file_twice(files: Mapping[str, Path]) -> None:
+    for (first, file), (second, other) in combinations(files.items(), 2):
+        if file.resolve() == other.resolve():
+            warnings.warn(
+                f"{first} and {second} are the same file: {file}; scores on {second} say nothing about new sentences",
+                stacklevel=2,
+            )

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS, Sentence
 from dlpipe_text.word_features import OTHER, PADDING
@@ -24,6 +24,8 @@ from dlpipe_text.word_features import OTHER, PADDING
 RESERVED = ("<pad>", "<other>")  # the words and trigrams with the ids PADDING and OTHER
 #: Only this many letters of a word are split into trigrams; longer words are numbers or mistakes.
 MAX_LETTERS = 32
+#: Not str.split(): as in files, a no-break space belongs to a word.
+_WORD = re.compile(r"[^ \t\r\n]+")
 _END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$|^\.+$")
 
 
@@ -34,7 +36,10 @@ class TaggedText:
         read: returns the sentences of a split.
         splits: names of the splits.
         min_count: words that occur less often in training become "other".
-        lowercase: convert typed sentences to lower case, as the training sentences are.
+        lowercase: convert all words to lower case, those of the files and those of typed sentences.
+
+    A typed sentence is split at spaces and tabs, as the lines of a file are. It is converted to lower case if no
+    training word has a capital letter, and loses punctuation at the ends of phrases if no training word ends in such.
     """
 
     paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "trigrams": PADDING, "targets": IGNORE_INDEX}
@@ -45,7 +50,7 @@ class TaggedText:
         splits: Sequence[str],
         *,
         min_count: int = 1,
-        lowercase: bool = True,
+        lowercase: bool = False,
     ) -> None:
         self.splits = tuple(splits)
         self._read = read
@@ -53,6 +58,7 @@ class TaggedText:
         self._sentences: dict[str, list[Sentence]] = {}
         self._columns: dict[str, Columns] = {}
         self._known: dict[str, list[str]] | None = None
+        self._spelling: dict[str, bool] = {}
         self._ids: dict[str, dict[str, int]] = {}
 
     @property
@@ -69,7 +75,8 @@ class TaggedText:
     def sentences(self, split: str) -> list[Sentence]:
         """Return the (words, tags) of a split."""
         if split not in self._sentences:
-            self._sentences[split] = self._read(split)
+            read = self._read(split)
+            self._sentences[split] = [(_lower(words), tags) for words, tags in read] if self._lowercase else read
         return self._sentences[split]
 
     def split(self, name: str) -> Columns:
@@ -90,6 +97,12 @@ class TaggedText:
             lengths = columns["tokens"].lengths
             self._columns[name] = Columns(columns | {"targets": Ragged(targets, lengths, padding=IGNORE_INDEX)})
         return self._columns[name]
+
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which sentences of `split` are in `other`: (N,) exactly, (N,) but for case and punctuation."""
+        ours, theirs = ([tuple(words) for words, _ in self.sentences(name)] for name in (split, other))
+        exact = in_both(ours, theirs)
+        return exact, exact | in_both([_plain(words) for words in ours], {_plain(words) for words in theirs})
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert a sentence to tokens (T,) and trigrams (T, G).
@@ -115,9 +128,12 @@ class TaggedText:
         return {"tokens": words, "slots": tags, "unknown": [word for word in words if word not in known]}
 
     def words(self, item: str) -> list[str]:
-        """Split a typed sentence into words, without trailing punctuation."""
-        text = item.lower() if self._lowercase else item
-        return [word for word in (_END_OF_PHRASE.sub("", part) for part in text.split()) if word]
+        """Split a typed sentence into words that are spelled as those of the training split."""
+        self._learned()
+        words = _WORD.findall(item)
+        if not self._spelling["punctuation"]:
+            words = [word for word in (_END_OF_PHRASE.sub("", part) for part in words) if word]
+        return _lower(words) if self._spelling["lowercase"] else words
 
     def tags(self, prediction: Tensor) -> list[str]:
         """Return the labels with the predicted ids (T,)."""
@@ -125,12 +141,13 @@ class TaggedText:
         return [labels[index] for index in prediction.tolist()]
 
     def state(self) -> dict[str, Any]:
-        """Return the words, trigrams and labels, each ordered by id."""
-        return dict(self._learned())
+        """Return the words, trigrams and labels, each ordered by id, and how the training words are spelled."""
+        return {**self._learned(), "spelling": dict(self._spelling)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set the words, trigrams and labels that `state` returned."""
+        """Set what `state` returned."""
         self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
+        self._spelling = {"lowercase": True, "punctuation": False} | dict(state.get("spelling", {}))
 
     def fingerprint(self) -> str:
         """Return a digest of all sentences of all splits."""
@@ -144,6 +161,10 @@ class TaggedText:
         if self._known is None:
             sentences = self.sentences("train")
             counts = Counter(word for words, _ in sentences for word in words)
+            self._spelling = {
+                "lowercase": all(word == word.lower() for word in counts),
+                "punctuation": any(_END_OF_PHRASE.search(word) for word in counts),
+            }
             words = sorted(word for word, count in counts.items() if count >= self._min_count)
             if not words:
                 raise InputError(
@@ -181,6 +202,15 @@ class TaggedText:
             "tokens": Ragged(tokens, lengths, padding=PADDING),
             "trigrams": Ragged(table.index_select(0, indices), lengths, padding=PADDING),
         }
+
+
+def _lower(words: Sequence[str]) -> list[str]:
+    return [word.lower() for word in words]
+
+
+def _plain(words: Sequence[str]) -> str:
+    """Return the letters and digits of words in lower case."""
+    return " ".join(filter(None, (re.sub(r"\W+", "", word.casefold()) for word in words)))
 
 
 def letter_trigrams(word: str) -> list[str]:

@@ -6,6 +6,7 @@ Format: one image after another, each with its label (CIFAR-100: coarse, then fi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -25,6 +26,8 @@ SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 #: More than CIFAR takes unpacked (185 MB), and decoded if it comes as folders of classes in an archive.
 MAX_BYTES = 1_000_000_000
+#: The files do not say how many images they have, so one that was cut off shows only in the numbers.
+NUM_IMAGES = {"train": 50_000, "test": 10_000}
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CIFAR10 = Download(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -138,6 +141,13 @@ def read_binary(files: Files, labels: Labels) -> ImageSplits:
         for split, part in parts.items()
         if part[0] in names
     }
+    for split, published in NUM_IMAGES.items():
+        if (found := len(sets[split]) if split in sets else 0) != published:
+            warnings.warn(
+                f"{files.path}: {found:,} images for {split}; the published CIFAR has {published:,}, so a file is "
+                "missing or was cut off, unless this is a part of it on purpose",
+                stacklevel=2,
+            )
     return ImageSplits(classes, sets)
 
 

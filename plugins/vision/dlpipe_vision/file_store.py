@@ -25,6 +25,8 @@ from dlpipe.errors import DataError
 MAX_MEMBERS = 2_000_000
 #: Most bytes of one file: 100 megapixels of three colours, uncompressed, and a margin.
 MAX_FILE = 400_000_000
+#: Bytes read at a time behind the last member of a tar archive.
+CHUNK = 1 << 16
 #: The first bytes of compressed tar archives.
 _OPENERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -82,10 +84,39 @@ class FolderFiles(Files):
 
     @classmethod
     def open(cls, path: Path) -> FolderFiles:
-        """List the files of a folder."""
-        entries = [entry for entry in path.rglob("*") if not _is_hidden(entry.relative_to(path))]
-        sizes = {entry.relative_to(path).as_posix(): entry.stat().st_size for entry in entries if entry.is_file()}
-        return cls(path, sizes, {entry.relative_to(path).as_posix() for entry in entries if entry.is_dir()})
+        """List the files of a folder; symbolic links are followed.
+
+        Raises:
+            DataError: a link leads to nothing or back to a folder above it; there is a pipe or device, or there are
+                too many files.
+        """
+        sizes: dict[str, int] = {}
+        folders: set[str] = set()
+
+        pending: list[tuple[Path, tuple[Path, ...]]] = [(path, (path.resolve(),))]  # with the folders above
+        while pending:
+            folder, above = pending.pop()
+            for entry in folder.iterdir():
+                name = entry.relative_to(path)
+                if _is_hidden(name):
+                    continue
+                if entry.is_dir():
+                    if (real := entry.resolve()) in above:
+                        raise DataError(f"{entry}: this link leads back to {real}, which contains it; remove the link")
+                    folders.add(name.as_posix())
+                    pending.append((entry, (*above, real)))
+                elif entry.is_file():
+                    sizes[name.as_posix()] = entry.stat().st_size
+                else:
+                    what = (
+                        f"a link to {entry.readlink()}, which is missing" if entry.is_symlink() else "a pipe or device"
+                    )
+                    raise DataError(f"{entry}: {what}; expected files and folders; remove it")
+            if len(sizes) + len(folders) > MAX_MEMBERS:  # links to links may multiply without end
+                raise DataError(
+                    f"{path}: more than {MAX_MEMBERS:,} files and folders, counting linked ones each time; remove links"
+                )
+        return cls(path, sizes, folders)
 
     def _content(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -150,6 +181,7 @@ class TarFiles(Files):
                     if keep:
                         stream.seek(member.offset_data)
                         contents[name] = stream.read(member.size)
+            _check_end(path, stream, archive.offset)
         return cls(path, listing.sizes, listing.folders, starts, contents if keep else None)
 
     def _content(self, name: str) -> bytes:
@@ -162,6 +194,27 @@ class TarFiles(Files):
         if len(content) != self.sizes[name]:
             raise EOFError(f"the archive ends after {len(content):,} of its {self.sizes[name]:,} bytes")
         return content
+
+
+def _check_end(path: Path, stream: _Bounded, position: int) -> None:
+    """Refuse a tar archive without an end mark (a block of zeros), or with anything but zeros after it.
+
+    tarfile silently takes the end of the file, and any block that is no header, for the end of the archive.
+    """
+    stream.seek(position)
+    length = 0
+    while block := stream.read(CHUNK):
+        if block.count(0) < len(block):
+            raise DataError(
+                f"{path}: byte {position + length:,} and those after it are not part of the archive; it is damaged, or "
+                "several archives were joined; get it again, or repack it"
+            )
+        length += len(block)
+    if length < tarfile.BLOCKSIZE:
+        raise DataError(
+            f"{path}: the archive ends at byte {position + length:,} without its end mark, so it was cut off; "
+            "get it again"
+        )
 
 
 def open_files(path: Path, limit: int) -> Files:
@@ -229,8 +282,9 @@ class _Bounded:
 
     def read(self, size: int) -> bytes:
         """Read `size` bytes, or fewer at the end."""
-        self._check(self.tell() + size)
-        return self._stream.read(size)
+        content = self._stream.read(min(size, self._limit + 1 - self.tell()))
+        self._check(self.tell())
+        return content
 
     def seek(self, position: int) -> int:
         """Move to a position."""

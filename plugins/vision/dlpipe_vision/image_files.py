@@ -5,12 +5,11 @@ Axes: N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -19,17 +18,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlpipe.data import split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.file_store import Files, FolderFiles, open_files
+from dlpipe_vision.file_store import Files, open_files
+from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
-from dlpipe_vision.picture import SUFFIXES, fitted, open_image, to_bytes
+from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
 
 Color = Literal["auto", "grey", "rgb"]
 PIL_MODES = {"auto": None, "grey": "L", "rgb": "RGB"}
-#: Accepted folder names of each split.
-SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 EXPECTED_LAYOUT = "expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*.png"
 #: Images decoded before the next ones are submitted to the threads, and how many a thread takes at once.
 BLOCK, CHUNK = 2048, 64
@@ -90,39 +89,31 @@ def image_folder(
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """An image file, its class and, if the files define splits, its split."""
-
-    name: str
-    label: str
-    split: str | None = None
-
-
-@dataclass(frozen=True)
 class Decoder:
     """Decodes image files.
 
     Args:
         size: (H, W) of the result; unchanged if None.
         mode: "L" or "RGB"; if None, whichever the image has.
+        floats: return floating point, as some images have more than 8 bits.
     """
 
     files: Files
     size: tuple[int, int] | None
     mode: str | None
+    floats: bool = False
 
     def __call__(self, name: str) -> Tensor:
-        """Return an image as bytes (C, H, W).
+        """Return an image (C, H, W) as bytes, or as floating point from 0 to 255 if it has more than 8 bits.
 
         Raises:
             InputError: the file cannot be read, or is not an image.
         """
-        image = open_image(self.files.path / name, self.files.read(name))
-        if self.mode and image.mode != self.mode:
-            image = image.convert(self.mode)
+        image = in_mode(open_image(self.files.path / name, self.files.read(name)), self.mode)
         if self.size and image.size != (self.size[1], self.size[0]):
             image = fitted(image, self.size[1], self.size[0])
-        return to_bytes(image)
+        pixels = to_tensor(image, self.mode)
+        return pixels.float() if self.floats else pixels
 
 
 class LazyImages(Sequence[Tensor]):
@@ -149,59 +140,29 @@ def find_in_folders(files: Files) -> list[ImageFile]:
         raise DataError(f"{files.path}: no image in it ({', '.join(sorted(SUFFIXES))}); {EXPECTED_LAYOUT}")
     root = _common_folder(images)
     below = {name: name.removeprefix(root).split("/") for name in images}
-    splits = {parts[0] for parts in below.values() if parts[0] in SPLITS and len(parts) > 1}
+    splits = _split_folders(below.values())
     depth = 1 if splits else 0  # position of the class in the path
     entries, ignored = [], _not_images(files, root)
     for name, parts in below.items():
         if len(parts) > depth + 1 and (not splits or parts[0] in splits):
-            entries.append(ImageFile(name, parts[depth], SPLITS[parts[0]] if splits else None))
+            entries.append(ImageFile(name, parts[depth], splits.get(parts[0])))
         else:
             ignored.append(name)
     if not entries:
         raise DataError(
             f"{files.path}: {len(images)} images ({_abbreviated(images)}), but no class folders; {EXPECTED_LAYOUT}"
         )
-    for split, twice in Counter(SPLITS[split] for split in splits).items():
+    for split, twice in Counter(splits.values()).items():
         if twice > 1:
-            names = ", ".join(sorted(name for name in splits if SPLITS[name] == split))
+            names = ", ".join(sorted(name for name in splits if splits[name] == split))
             raise DataError(f"{files.path}: {names} are all the {split} split; keep one of them")
-    _check_no_empty_class(files, root, entries, sorted(splits))
+    _check_no_empty_class(files, root, entries, splits)
     if ignored:
         warnings.warn(
             f"{files.path}: {len(ignored)} files are not images of a class: {_abbreviated(sorted(ignored))}",
             stacklevel=2,
         )
     return entries
-
-
-def read_table(manifest: Path) -> tuple[Files, list[ImageFile]]:
-    """Read a table of images: the columns path (relative to the table's folder), label and optionally split.
-
-    Raises:
-        DataError: it cannot be read, or a line is not valid.
-    """
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if missing := {"path", "label"} - set(rows.fieldnames or ()):
-                raise DataError(
-                    f"{manifest}:1: no column {' and '.join(sorted(missing))}; "
-                    "expected the columns path, label and optionally split"
-                )
-            lines = [(rows.line_num, row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{manifest} cannot be read: {error}; expected a table in UTF-8") from error
-    if not lines:
-        raise DataError(f"{manifest}: it lists no images; expected one line per image")
-    entries: dict[str, ImageFile] = {}
-    sizes: dict[str, int] = {}
-    for line, row in lines:
-        entry = _parse_row(manifest, f"{manifest}:{line}", row)
-        if entry.name in entries:
-            raise DataError(f"{manifest}:{line}: {entry.name} is listed twice; keep one of them")
-        entries[entry.name] = entry
-        sizes[entry.name] = (manifest.parent / entry.name).stat().st_size
-    return FolderFiles(manifest.parent, sizes, ()), sorted(entries.values(), key=lambda entry: entry.name)
 
 
 def read_images(
@@ -219,7 +180,7 @@ def read_images(
         InputError: see `open_image`; or images have different sizes, or classes are missing from the train split.
     """
     _check_classes(decoder.files.path, entries)
-    entries, images = _decode_all(decoder, entries, max_bytes, skip)
+    entries, images, keys = _decode_all(decoder, entries, max_bytes, skip)
     _check_classes(decoder.files.path, entries)
     labels = sorted({entry.label for entry in entries})
     targets = torch.tensor([labels.index(entry.label) for entry in entries])
@@ -233,24 +194,24 @@ def read_images(
             else LazyImages(images, names)
         )
         sizes = [decoder.files.sizes[name] for name in names]
-        sets[split] = ImageSet(kept, targets[rows], names, sizes)
-    _warn_about_classes(decoder.files.path, labels, sets)
+        sets[split] = ImageSet(kept, targets[rows], names, sizes, [keys[row] for row in rows.tolist()])
+    _warn_about_single_images(decoder.files.path, labels, sets["train"])
     return ImageSplits(labels, sets)
 
 
 def _decode_all(
     decoder: Decoder, entries: Sequence[ImageFile], max_bytes: int, skip: bool
-) -> tuple[list[ImageFile], list[Tensor] | Decoder]:
+) -> tuple[list[ImageFile], list[Tensor] | Decoder, list[int]]:
     """Decode every image once, so that a damaged file does not stop a run later.
 
     Returns:
-        the readable files, and their images, all of one shape; or, if these take more than `max_bytes`, a decoder
-        that gives images of one shape.
+        the readable files; their images, all of one shape, or, if these take more than `max_bytes`, a decoder that
+        gives images of one shape; and keys that are equal if the images are.
     """
     shapes: list[tuple[int, ...]] = []
     images: list[Tensor] = []
-    readable, unreadable = [], []
-    num_bytes = 0
+    readable, unreadable, keys = [], [], []
+    num_bytes, floats = 0, False
     for entry, image in _decode_each(decoder, entries):
         if isinstance(image, InputError):
             if not skip:
@@ -259,7 +220,9 @@ def _decode_all(
             continue
         readable.append(entry)
         shapes.append(tuple(image.shape))
+        keys.append(hash(image.numpy().tobytes()))
         num_bytes += image.nbytes
+        floats |= image.is_floating_point()
         if num_bytes <= max_bytes:
             images.append(image)
         else:
@@ -271,9 +234,10 @@ def _decode_all(
         warnings.warn(message, stacklevel=2)
     _check_sizes(decoder.files.path, readable, shapes)
     channels = max((shape[0] for shape in shapes), default=1)
-    if len(images) < len(shapes) or sum(channels * math.prod(shape[1:]) for shape in shapes) > max_bytes:
-        return readable, replace(decoder, mode="L" if channels == 1 else "RGB")
-    return readable, [image.expand(channels, -1, -1) for image in images]
+    width = 4 if floats else 1  # bytes per number
+    if len(images) < len(shapes) or sum(width * channels * math.prod(shape[1:]) for shape in shapes) > max_bytes:
+        return readable, replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats), keys
+    return readable, [(image.float() if floats else image).expand(channels, -1, -1) for image in images], keys
 
 
 def _decode_each(decoder: Decoder, entries: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Tensor | InputError]]:
@@ -309,7 +273,7 @@ def _split_rows(entries: Sequence[ImageFile], targets: Tensor, test_size: int | 
     else:
         rows = {
             split: torch.tensor([row for row, other in enumerate(splits) if other == split], dtype=torch.int64)
-            for split in ("train", "dev", "test")
+            for split in SPLITS
         }
     order = torch.randperm(len(rows["train"]), generator=torch.Generator().manual_seed(0))
     rows["train"] = rows["train"][order]
@@ -318,7 +282,7 @@ def _split_rows(entries: Sequence[ImageFile], targets: Tensor, test_size: int | 
 
 def _check_classes(path: Path, entries: Sequence[ImageFile]) -> None:
     """Refuse files without training images, or with classes that the train split lacks."""
-    by_split = {split: {entry.label for entry in entries if entry.split == split} for split in (None, *SPLITS.values())}
+    by_split = {split: {entry.label for entry in entries if entry.split == split} for split in (None, *SPLITS)}
     train = by_split[None] | by_split["train"]
     if not train:
         raise DataError(f"{path}: no training image that can be read; {EXPECTED_LAYOUT}")
@@ -330,9 +294,9 @@ def _check_classes(path: Path, entries: Sequence[ImageFile]) -> None:
             )
 
 
-def _check_no_empty_class(files: Files, root: str, entries: Sequence[ImageFile], splits: Sequence[str]) -> None:
+def _check_no_empty_class(files: Files, root: str, entries: Sequence[ImageFile], splits: Mapping[str, str]) -> None:
     """Refuse class folders of the train split, or of data without splits, that contain no image."""
-    starts = [f"{root}{split}/" for split in splits if SPLITS[split] == "train"] if splits else [root]
+    starts = [f"{root}{name}/" for name, split in splits.items() if split == "train"] if splits else [root]
     classes = {entry.label for entry in entries}
     for folder in sorted(files.folders):
         for start in starts:
@@ -355,15 +319,25 @@ def _check_sizes(path: Path, entries: Sequence[ImageFile], shapes: Sequence[tupl
     )
 
 
-def _warn_about_classes(path: Path, labels: Sequence[str], sets: Mapping[str, ImageSet]) -> None:
-    """Warn about classes that cannot be learned or evaluated."""
-    counts = {split: images.targets.bincount(minlength=len(labels)).tolist() for split, images in sets.items()}
-    single = [label for label, count in zip(labels, counts["train"], strict=True) if count == 1]
-    if single:
+def _warn_about_single_images(path: Path, labels: Sequence[str], train: ImageSet) -> None:
+    """Warn about classes with one training image."""
+    counts = train.targets.bincount(minlength=len(labels)).tolist()
+    if single := [label for label, count in zip(labels, counts, strict=True) if count == 1]:
         warnings.warn(f"{path}: only one training image of {_abbreviated(single)}; add more", stacklevel=2)
-    for split in ("dev", "test"):
-        if split in counts and (absent := [labels[row] for row, count in enumerate(counts[split]) if not count]):
-            warnings.warn(f"{path}: the {split} split has no image of {_abbreviated(absent)}", stacklevel=2)
+
+
+def _split_folders(paths: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Return which of the top folders are splits, by name.
+
+    Classes may be called "valid" and "invalid": such a name alone, without folders of classes below, is a class.
+    """
+    depths: dict[str, int] = {}
+    for parts in paths:
+        depths[parts[0]] = max(len(parts), depths.get(parts[0], 0))
+    folders = [name for name, depth in depths.items() if depth > 1]
+    splits = {name: split for name in folders if (split := split_named(name)) is not None}
+    are_classes = len(splits) < len(folders) and "train" not in splits.values() and all(depths[n] < 3 for n in splits)
+    return {} if are_classes else splits
 
 
 def _common_folder(images: Sequence[str]) -> str:
@@ -372,7 +346,7 @@ def _common_folder(images: Sequence[str]) -> str:
     while True:
         parts = {tuple(name.removeprefix(root).split("/")[:3]) for name in images}
         first = {part[0] for part in parts}
-        if len(first) > 1 or first & set(SPLITS) or any(len(part) < 3 for part in parts):
+        if len(first) > 1 or any(map(split_named, first)) or any(len(part) < 3 for part in parts):
             return root
         root += f"{first.pop()}/"
 
@@ -386,22 +360,6 @@ def _not_images(files: Files, root: str) -> list[str]:
         and "/" in name.removeprefix(root)
         and PurePosixPath(name).suffix.lower() not in SUFFIXES
     ]
-
-
-def _parse_row(manifest: Path, where: str, row: Mapping[str, str | None]) -> ImageFile:
-    """Parse one line of a table."""
-    name, label = (row["path"] or "").strip(), (row["label"] or "").strip()
-    split = (row.get("split") or "").strip()
-    if not name or not label:
-        raise DataError(f"{where}: path {name!r}, label {label!r}; expected both to be filled in")
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise DataError(f"{where}: {name!r} is outside of {manifest.parent}; expected a path below that folder")
-    if not (manifest.parent / path).is_file():
-        raise DataError(f"{where}: no such file: {manifest.parent / path}")
-    if "split" in row and split not in SPLITS:
-        raise DataError(f"{where}: split {split!r}; expected one of {', '.join(SPLITS)}")
-    return ImageFile(str(path), label, SPLITS[split] if "split" in row else None)
 
 
 def _abbreviated(names: Sequence[str]) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,21 +17,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.data import Columns, Prepare
+from dlpipe.data import Columns, Prepare, in_both
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
+from dlpipe_vision.file_store import FolderFiles
+from dlpipe_vision.image_statistics import image_statistics
+from dlpipe_vision.near_copies import nearly_in
 from dlpipe_vision.picture import SUFFIXES, read_picture
 
 #: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
 #: unchanged, from 0 to 255.
 Normalize = Literal["standardize", "unit", "symmetric", "none"]
-#: Images used to compute mean and standard deviation if not all of them fit into memory.
-STATISTICS_SAMPLE = 2000
 #: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
 MAX_NOTES = 10_000
-#: Training images are light on dark if the mean of their outermost pixels (of 255) is below this.
-DARK = 64
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,19 @@ class ImageSet:
     """The images of one split, as their files contain them.
 
     Args:
-        images: (N, C, H, W) bytes; or, if those do not fit into memory, a sequence of (C, H, W).
+        images: (N, C, H, W) bytes, or floating point from 0 to 255 if files have more than 8 bits; or, if those do
+            not fit into memory, a sequence of (C, H, W).
         targets: (N,) int64, class numbers.
         names: a name for each image, such as its file; by default its number.
         sizes: bytes of each file, to detect changes of images that are not in memory.
+        keys: a key for each image, equal if the images are; None to compare them in memory.
     """
 
     images: Tensor | Sequence[Tensor]
     targets: Tensor
     names: Sequence[str] | None = None
     sizes: Sequence[int] | None = None
+    keys: Sequence[Hashable] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -60,7 +61,8 @@ class ImageSet:
         names = self.names or range(len(self))
         images = self.images[rows] if isinstance(self.images, Tensor) else ImageSubset(self.images, numbers)
         sizes = None if self.sizes is None else [self.sizes[row] for row in numbers]
-        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes)
+        keys = None if self.keys is None else [self.keys[row] for row in numbers]
+        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes, keys)
 
 
 class ImageSubset(Sequence[Tensor]):
@@ -94,6 +96,11 @@ class ImageDataset(Dataset[Batch]):
 
     def __init__(self, images: ImageSet, prepare: Prepare) -> None:
         self._images, self.prepare = images, prepare
+
+    @property
+    def targets(self) -> Tensor:
+        """The class number of each image (N,)."""
+        return self._images.targets
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"prepare": None}  # worker processes read, the main process prepares
@@ -182,25 +189,36 @@ class LabelledImages:
         return self._split(self._sets[name], prepare)
 
     def pictures(self, name: str, rows: Tensor) -> Tensor:
-        """Return the images `rows` (M,) of a split as their files contain them: (M, C, H, W) bytes."""
+        """Return the images `rows` (M,) of a split as bytes (M, C, H, W), neither normalised nor augmented."""
         images = self._sets[name].images
-        return images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
+        found = images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
+        return found.round().byte() if found.is_floating_point() else found
 
     def names(self, name: str) -> Sequence[str]:
         """Return the name of each image of a split."""
         images = self._sets[name]
         return images.names or [str(row) for row in range(len(images))]
 
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which images of `split` are in `other`: (N,) exactly, (N,) nearly (as if encoded again or resized)."""
+        ours, theirs = self._sets[split], self._sets[other]
+        keys = [images.keys if images.keys is not None else _keys(images.images) for images in (ours, theirs)]
+        exact = in_both(*keys)
+        if isinstance(ours.images, Tensor) and isinstance(theirs.images, Tensor):
+            return exact, exact | nearly_in(ours.images, theirs.images)
+        return exact, exact
+
     def expand(self, item: str) -> list[str]:
         """Return the images in a folder; any other item is returned as it is.
 
         Raises:
-            InputError: the folder contains no image.
+            InputError: the folder contains no image, or a link to nowhere.
         """
         folder = Path(item)
         if not folder.is_dir():
             return [item]
-        found = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        names = FolderFiles.open(folder).sizes
+        found = sorted(str(folder / name) for name in names if Path(name).suffix.lower() in SUFFIXES)
         if not found:
             raise InputError(f"{item}: this folder contains no image ({', '.join(sorted(SUFFIXES))})")
         return found
@@ -232,7 +250,7 @@ class LabelledImages:
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
         if not self._state:
-            self._state = _statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
+            self._state = image_statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
         return self._state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -276,7 +294,6 @@ class LabelledImages:
             sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
         if self._limit is not None:
             sets["train"] = sets["train"].subset(torch.arange(min(self._limit, len(sets["train"]))))
-        _warn_of_missing(sets["train"].targets, loaded.labels)
         return replace(loaded, sets=sets)
 
     def _remember_notes(self, item: str, notes: list[str]) -> None:
@@ -341,44 +358,14 @@ def permute_pixels(images: Tensor) -> Tensor:
     return images.flatten(-2)[..., order.to(images.device)].view_as(images)
 
 
+def _keys(images: Tensor | Sequence[Tensor]) -> list[Hashable]:
+    """Return a key for each image (C, H, W): equal if the images are."""
+    return [hash(image.numpy().tobytes()) for image in images]
+
+
 def _to_unit_range(images: Tensor) -> Tensor:
     """Scale images from 0 to 255 to the range from 0 to 1."""
     return images * (1 / 255)
-
-
-def _warn_of_missing(targets: Tensor, labels: Sequence[str]) -> None:
-    """Warn about classes without training images."""
-    missing = [
-        label for label, count in zip(labels, targets.bincount(minlength=len(labels)), strict=False) if not count
-    ]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        warnings.warn(
-            f"no training image is left of {', '.join(missing[:5])}{more}; the model cannot learn such a class: "
-            "decrease dev_size or increase limit",
-            stacklevel=2,
-        )
-
-
-def _statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
-    """Return the statistics of the training images that predictions need."""
-    rows = range(0, len(images), math.ceil(len(images) / STATISTICS_SAMPLE))
-    parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
-    counts, edge = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)  # (C, 256) after the first
-    for part in parts:
-        shape = list(part.shape[1:])
-        counts = counts + torch.stack([plane.flatten().bincount(minlength=256) for plane in part.unbind(1)])
-        border = torch.cat([part[:, :, 0], part[:, :, -1], part[:, :, :, 0], part[:, :, :, -1]], dim=-1)
-        edge = edge + torch.stack([border.sum(dtype=torch.int64), torch.tensor(border.numel())])
-    shares, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64)
-    mean = (shares * values).sum(1, keepdim=True)
-    deviation = (shares * (values - mean) ** 2).sum(1).sqrt().clamp(min=1.0)  # avoids division by zero
-    return {
-        "image_shape": shape,
-        "mean": mean[:, 0].tolist(),
-        "std": deviation.tolist(),
-        "light_on_dark": shape[0] == 1 and float(edge[0] / edge[1]) < DARK,
-    }
 
 
 def require_labelled_images(data: object, evaluator: str) -> LabelledImages:

@@ -10,59 +10,102 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dlpipe.errors import InputError
 
+#: The formats that Pillow may read. It knows others that start programs (PostScript runs Ghostscript).
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 #: Suffixes of image files.
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 #: A picture with more pixels than this (100 megapixels) is an attack or a mistake.
 MAX_PIXELS = 100_000_000
+#: The tag of a TIFF that gives the bits per sample (TIFF 6.0, section 8): 12-bit images are read as 16-bit ones.
+BITS_PER_SAMPLE = 258
 #: A picture whose border is brighter than this (of 255) has a light background.
 LIGHT_BACKGROUND = 160
 
 
 def open_image(path: Path, content: bytes | None = None) -> Image.Image:
-    """Read and decode an image, rotated as its Exif data says; 16-bit grey becomes 8-bit, transparency white.
+    """Read and decode an image, rotated as its Exif data says, with white behind transparent pixels.
+
+    The range of a pixel follows from the type of the file, never from its content: 8 and 16 bits are divided by 255 and
+    65,535, floating point is taken as it is.
 
     Args:
         content: the bytes of the file if it was read already; `path` is then only used in messages.
 
+    Returns:
+        An image of mode "L" or "RGB" (bytes), or "F" if the file has grey of more than 8 bits (0 to 255).
+
     Raises:
-        InputError: the file does not exist, is not an image, is truncated, or has more than 100 million pixels.
+        InputError: the file does not exist, is not an image, is truncated, has more than 100 million pixels, or has
+            pixels whose range is unknown.
     """
     try:
         if not (path.stat().st_size if content is None else content):
             raise InputError(f"{path}: the file is empty; expected an image")
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
+        with Image.open(path if content is None else io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: {image.width}×{image.height} pixels; expected at most {MAX_PIXELS:,}; make it smaller"
                 )
             image.load()
-            return to_plain_mode(ImageOps.exif_transpose(image))
+            white = _white(image, path)
+            turned = ImageOps.exif_transpose(image)
+            return _to_plain_mode(turned) if white is None else _to_float(turned, white, path)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: too many pixels; expected at most {MAX_PIXELS:,}; make it smaller") from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected an image") from error
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path} cannot be read as an image: unknown format; expected PNG, JPEG, BMP, GIF, WebP, TIFF, PGM or PPM"
+        ) from error
     except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, struct.error, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an image: {_reason(error, path)}") from error
 
 
-def to_plain_mode(image: Image.Image) -> Image.Image:
-    """Return an image in mode "L" or "RGB"."""
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
+def _white(image: Image.Image, path: Path) -> float | None:
+    """Return the value of white in an image of more than 8 bits per pixel and channel, None for 8 bits or fewer."""
+    if image.mode == "F":
+        return 1.0
+    if image.mode == "I" and image.format == "TIFF":
+        raise InputError(
+            f"{path}: signed or 32-bit whole numbers; expected 8 or 16 bits without sign, or floating point from "
+            "0 to 1; convert the file"
+        )
+    if not image.mode.startswith("I"):
+        return None
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+    return float(2**bits - 1)
+
+
+def _to_float(image: Image.Image, white: float, path: Path) -> Image.Image:
+    """Return a grey image of mode "F" from 0 to 255."""
+    values = np.asarray(image).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= white):  # NaN too
+        raise InputError(
+            f"{path}: floating-point pixels from {low:g} to {high:g}; expected 0 to 1; scale all images of the data "
+            "set in the same way"
+        )
+    if isinstance(transparent := image.info.get("transparency"), int):
+        values[values == transparent] = white
+    return Image.fromarray(values * np.float32(255) / np.float32(white))
+
+
+def _to_plain_mode(image: Image.Image) -> Image.Image:
+    """Return an image of bytes in mode "L" or "RGB"."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         colours = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "F") else "RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
 def read_picture(path: Path, shape: tuple[int, int, int], *, light_on_dark: bool) -> tuple[Tensor, list[str]]:
-    """Return an image as bytes (C, H, W), and notes about the changes made to it.
+    """Return an image as numbers from 0 to 255 (C, H, W), and notes about the changes made to it.
 
     Args:
         shape: (C, H, W) of the training images.
@@ -75,27 +118,39 @@ def read_picture(path: Path, shape: tuple[int, int, int], *, light_on_dark: bool
     image = open_image(path)
     notes = []
     mode = "L" if channels == 1 else "RGB"
-    if image.mode != mode:
-        image = image.convert(mode)
+    if image.mode not in ((mode, "F") if mode == "L" else (mode,)):
+        image = in_mode(image, mode)
         notes.append("converted to grey" if mode == "L" else "converted from grey to colour")
     if light_on_dark and np.median(_border(image)) > LIGHT_BACKGROUND:
-        image = ImageOps.invert(image)
+        image = image.point(lambda value: value * -1 + 255) if image.mode == "F" else ImageOps.invert(image)
         notes.append("inverted, as the training images are light on dark")
     if image.size != (width, height):
         notes.append(f"resized from {image.width}×{image.height} to {width}×{height}")
         if image.width * height != image.height * width:
             notes[-1] += " with a border, to keep its aspect ratio"
         image = fitted(image, width, height)
-    return to_bytes(image), notes
+    return to_tensor(image, mode), notes
+
+
+def in_mode(image: Image.Image, mode: str | None) -> Image.Image:
+    """Return an image in mode "L" or "RGB"; grey of more than 8 bits stays as it is, see `to_tensor`."""
+    return image if mode is None or image.mode in (mode, "F") else image.convert(mode)
 
 
 def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     """Return an image resized to width × height; a border in its background colour keeps its aspect ratio."""
-    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, _background(image))
+    colour: Any = _background(image)  # Pillow takes a float for mode "F", but its annotation does not say so
+    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, colour)
 
 
-def to_bytes(image: Image.Image) -> Tensor:
-    """Return an image of mode "L" or "RGB" as bytes (C, H, W)."""
+def to_tensor(image: Image.Image, mode: str | None = None) -> Tensor:
+    """Return an image (C, H, W) as bytes, or as floating point from 0 to 255 if it has more than 8 bits.
+
+    Args:
+        mode: "RGB" repeats grey for three channels.
+    """
+    if image.mode == "F":  # resampling may overshoot
+        return torch.from_numpy(np.array(image)).clamp_(0, 255).expand(3 if mode == "RGB" else 1, -1, -1)
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
 
@@ -111,10 +166,12 @@ def _border(pixels: Image.Image) -> np.ndarray[Any, Any]:
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
-def _background(image: Image.Image) -> tuple[int, ...] | int:
+def _background(image: Image.Image) -> tuple[int, ...] | float:
     """Return the background colour: the median of the border."""
-    colour = tuple(int(value) for value in np.median(_border(image), axis=0))
-    return colour if len(colour) > 1 else colour[0]
+    colour = np.median(_border(image), axis=0)
+    if image.mode == "F":
+        return float(colour[0])
+    return tuple(map(int, colour)) if len(colour) > 1 else int(colour[0])
 
 
 def _reason(error: Exception, path: Path) -> str:

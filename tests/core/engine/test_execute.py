@@ -156,6 +156,20 @@ def lines(folder):
     return [{k: v for k, v in record.items() if k not in ("time", "seconds", "steps_per_second")} for record in records]
 
 
+def test_the_log_begins_with_the_classes_of_each_split_and_what_is_suspicious(project):
+    source = (project / "toy.py").read_text()
+    (project / "toy.py").write_text(source.replace("manual_seed(len(name))", 'manual_seed(5 - (name == "dev"))'))
+
+    folder = run_it(project)
+
+    first = [line.split(" ", 2)[2] for line in (folder.path / "log.txt").read_text().splitlines()[1:6]]
+    assert [line.partition(":")[0] for line in first[:1]] == ["toy.points"]
+    assert [line.rpartition(":")[0] for line in first[1:4]] == [
+        f"toy.points: {name}" for name in ("train", "dev", "test")
+    ]
+    assert first[4] == "warning: [data] all 40 examples of test also occur in train: is the same file used for both?"
+
+
 def test_a_run_leaves_everything_that_decided_its_numbers(project):
     folder = run_it(project)
 

@@ -1,0 +1,172 @@
+"""What data makes of an item at prediction is what training read: every data component of every plugin.
+
+An item is written as a person would have it (a sentence, a file, a point), from an example of a split.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from dlpipe.compute import Compute
+from dlpipe.data import Batches
+from dlpipe.errors import InputError
+from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.targets import load_target
+
+CONLL = "Mr. B-per\nSmith I-per\nflew O\n. O\n\nthe O\nUS B-loc\n, O\nnew\u00a0york B-loc\n\nRome B-loc\n! O\n"
+ATIS = "BOS from boston to denver at 5 p.m. EOS\tO O B-from O B-to O B-time I-time O\n"
+
+
+def pixels(count, channels=1, height=28, width=28, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, channels, height, width), generator=generator, dtype=torch.uint8)
+
+
+def pictures_as_files(data, split, folder):
+    """Yield the number of each image of a split, and a file of it."""
+    for row, picture in enumerate(data.pictures(split, torch.arange(len(data.names(split))))):
+        path = folder / f"{split}-{row}.png"
+        Image.fromarray((picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)).numpy()).save(path)
+        yield row, str(path)
+
+
+def files_by_name(data, split, folder):
+    """Yield the number of each image of a split, and the file that it comes from."""
+    return ((row, str(folder / name)) for row, name in enumerate(data.names(split)))
+
+
+def sentences(data, split, folder):
+    return ((row, " ".join(words)) for row, (words, _) in enumerate(data.sentences(split)))
+
+
+def points(data, split, folder):
+    rows = data.split(split).columns["points"].tolist()
+    return ((row, f"{first!r} {second!r}") for row, (first, second) in enumerate(rows))
+
+
+def faces(data, split, folder):
+    """Yield numbers whose faces are replaced by those of a split: an item draws a face that no split has."""
+    draw = data._face
+    data._face = lambda name: draw(name.replace("predict", split))
+    return ((row, str(row)) for row in range(len(data.split(split))))
+
+
+def conll_folder(folder):
+    (folder / "train.conll").write_text(CONLL, encoding="utf-8")
+    (folder / "test.conll").write_text("Smith B-per\nhates O\nrome O\n. O\n", encoding="utf-8")
+
+
+def atis_folder(folder):
+    for split in ("train", "test"):
+        (folder / f"atis.{split}.iob").write_text(ATIS * 3)
+
+
+def idx_folder(folder):
+    for prefix, count in (("train", 20), ("t10k", 5)):
+        header = bytes([0, 0, 8, 3]) + b"".join(number.to_bytes(4, "big") for number in (count, 28, 28))
+        content = header + pixels(count).numpy().tobytes()
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+        labels = bytes(number % 10 for number in range(count))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1]) + count.to_bytes(4, "big") + labels)
+
+
+def cifar_folder(folder):
+    for name, count in (("data_batch_1", 12), ("test_batch", 4)):
+        rows = [bytes([number % 10]) + image.numpy().tobytes() for number, image in enumerate(pixels(count, 3, 32, 32))]
+        (folder / f"{name}.bin").write_bytes(b"".join(rows))
+
+
+def image_folders(folder):
+    """Write images of every kind that can be mixed, of several sizes, one of them turned."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            target = folder / split / label
+            target.mkdir(parents=True)
+            grey = pixels(1, 1, 9, 13, seed=len(split + label))[0, 0].numpy()
+            image = Image.fromarray(grey)
+            image.save(target / "grey.png")
+            image.convert("RGB").save(target / "turned.jpg", exif=turned)
+            image.convert("P").save(target / "palette.gif")
+            image.convert("RGBA").save(target / "alpha.png")
+            Image.fromarray(grey.astype("uint16") * 200).save(target / "deep.png")
+            Image.fromarray(grey.astype("float32") / 255).save(target / "float.tif")
+            Image.new("L", (5, 6), 250).save(target / "light.bmp")
+
+
+#: By component: options, what writes its files (given as `path`), and what yields items of a split.
+CASES = {
+    "text.flights": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, sentences),
+    "text.iob": ({"dev_size": 1}, conll_folder, sentences),
+    "text.atis": ({"dev_size": 1}, atis_folder, sentences),
+    "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
+    "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
+    "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),
+    "vision.cifar": ({"dev_size": 2}, cifar_folder, pictures_as_files),
+    "vision.cifar10": ({"dev_size": 2}, cifar_folder, pictures_as_files),
+    "vision.image_folder": ({"size": (8, 11)}, image_folders, files_by_name),
+    "generative.manga_faces": ({"count": 20, "size": 16}, None, faces),
+    "generative.gaussian_ring": ({"count": 20}, None, points),
+}
+#: These take no items: an agent acts in an environment.
+WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari"}
+
+
+def build(name, **options):
+    return load_target(load_plugins().components["data"][name].spec.target)(**options)
+
+
+def test_every_data_component_is_checked():
+    assert set(load_plugins().components["data"]) - WITHOUT_ITEMS == set(CASES)
+
+
+def test_data_without_items_says_so():
+    with pytest.raises(InputError, match="takes no items; leave them out"):
+        build("rl.catch").encode("17")
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_item_is_encoded_as_the_example_that_training_reads(name, training, tmp_path):
+    options, write, items_of = CASES[name]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    if write:
+        write(folder)
+    data = build(name, **options, **({"path": folder} if write else {}))
+    state, predicting = data.state(), build(name, **options, **({"path": folder} if write else {}))
+    predicting.restore(state)
+
+    for split in data.splits:
+        batch = read_in_order(data.split(split), training)
+        items = list(items_of(data if items_of is not faces else predicting, split, Path(folder)))
+        assert len(items) == len(data.split(split))
+        for row, item in items:
+            for column, encoded in predicting.encode(item).items():
+                assert torch.equal(*same_padding(encoded, batch[column][row])), (split, row, item, column)
+
+
+def read_in_order(split, training):
+    """Return a whole split as one batch, prepared for evaluation or for training."""
+    if not training:
+        return next(iter(Batches(split, "full", Compute(torch.device("cpu")), bucket=False, training=False).epoch(0)))
+    batch = split.batch(torch.arange(len(split)))
+    return split.prepare(batch, torch.Generator(), True) if split.prepare else batch
+
+
+def same_padding(encoded, example):
+    """Return both with the same shape; what one of them lacks is padding, which is 0."""
+    if encoded.dim() == 3:
+        return encoded, example
+    shape = [max(pair) for pair in zip(encoded.shape, example.shape, strict=True)]
+    padded = [torch.zeros(shape, dtype=encoded.dtype) for _ in range(2)]
+    for target, tensor in zip(padded, (encoded, example), strict=True):
+        target[tuple(map(slice, tensor.shape))] = tensor
+    return padded
