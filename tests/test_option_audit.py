@@ -318,7 +318,6 @@ SAME_RESULT = {
     "rl.environment.num_workers": "speed",
     "rl.atari.num_workers": "speed",
     "rl.dqn.replay_storage": "memory",
-    "text.iob.lowercase": "what `dlpipe predict` is given",
     "vision.image_folder.resident_mb": "memory",
 }
 #: Parameters that a run here cannot show, and the tests that do.

@@ -37,7 +37,7 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
     parts = {name: data.split(name) for name in data.splits}
     notes, warnings = [], []
     for name, labels, counts, many in _class_counts(data.facts, parts):
-        notes.append(f"{name}: {_counted(labels, counts)}")
+        notes.append(f"{name} by class: {_counted(labels, counts)}")
         present = [label for label, count in zip(labels, counts, strict=True) if count]
         missing = [label for label, count in zip(labels, counts, strict=True) if not count]
         if name == "train" and len(present) == 1:
@@ -120,14 +120,14 @@ def _bytes(values: Tensor) -> bytes:
 
 def _counted(labels: Sequence[str], counts: Sequence[int]) -> str:
     if len(labels) <= MAX_CLASSES:
-        return ", ".join(f"{label} {count:,}" for label, count in zip(labels, counts, strict=True))
+        return ", ".join(f"{label} ({count:,})" for label, count in zip(labels, counts, strict=True))
     present = sorted((count, label) for label, count in zip(labels, counts, strict=True) if count)
     missing = [label for label, count in zip(labels, counts, strict=True) if not count]
     if not present:
         return f"none of {len(labels)} classes"
     (fewest, rare), (most, common) = present[0], present[-1]
     without = f"; without {_listed(missing)}" if missing else ""
-    return f"{len(present)} of {len(labels)} classes, from {rare} {fewest:,} to {common} {most:,}{without}"
+    return f"{len(present)} of {len(labels)} classes, from {rare} ({fewest:,}) to {common} ({most:,}){without}"
 
 
 def _listed(names: Sequence[str]) -> str:

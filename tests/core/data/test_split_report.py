@@ -31,7 +31,7 @@ def warnings_of(*args, **facts):
 def test_the_examples_of_each_class_are_counted_for_each_split():
     data = Splits({"train": points([1, 2, 3], [0, 1, 1]), "test": points([4, 5], [1, 0])}, labels=["cat", "dog"])
 
-    assert split_report(data) == (["train: cat 1, dog 2", "test: cat 1, dog 1"], [])
+    assert split_report(data) == (["train by class: cat (1), dog (2)", "test by class: cat (1), dog (1)"], [])
 
 
 def test_of_many_classes_the_rarest_and_the_commonest_are_named():
@@ -39,7 +39,7 @@ def test_of_many_classes_the_rarest_and_the_commonest_are_named():
     data = Splits({"train": {"targets": targets}}, labels=[f"c{number}" for number in range(25)])
 
     assert split_report(data) == (
-        ["train: 3 of 25 classes, from c5 1 to c0 3; without c1, c2, c3, c4, c6 and 17 more"],
+        ["train by class: 3 of 25 classes, from c5 (1) to c0 (3); without c1, c2, c3, c4, c6 and 17 more"],
         [],
     )
 
@@ -48,7 +48,10 @@ def test_data_without_classes_is_not_counted():
     assert split_report(Splits({"train": points([1, 2]), "test": points([3])})) == ([], [])
     assert split_report(Splits({"train": points([1, 2], [0.5, 1.5])}, num_classes=2)) == ([], [])
     assert split_report(Splits({"train": points([1, 2], [[0, 1], [1, 1]])}, num_classes=2)) == ([], [])
-    assert split_report(Splits({"train": points([1, 2], [False, True])}, num_classes=2)) == (["train: 0 1, 1 1"], [])
+    assert split_report(Splits({"train": points([1, 2], [False, True])}, num_classes=2)) == (
+        ["train by class: 0 (1), 1 (1)"],
+        [],
+    )
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_the_log_begins_with_the_classes_of_each_split_and_what_is_suspicious(pr
     first = [line.split(" ", 2)[2] for line in (folder.path / "log.txt").read_text().splitlines()[1:6]]
     assert [line.partition(":")[0] for line in first[:1]] == ["toy.points"]
     assert [line.rpartition(":")[0] for line in first[1:4]] == [
-        f"toy.points: {name}" for name in ("train", "dev", "test")
+        f"toy.points: {name} by class" for name in ("train", "dev", "test")
     ]
     assert first[4] == "warning: [data] all 40 examples of test also occur in train: is the same file used for both?"
 
