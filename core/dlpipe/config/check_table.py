@@ -161,4 +161,5 @@ class TableChecker:
 
     def _run(self, folder: str, path: KeyPath) -> Reference | None:
         run = self._value(folder, Path, path)
-        return None if run is None else Reference(run=run)
+        # Links are followed now: `latest` may be another run when this one is resumed.
+        return None if run is None else Reference(run=run.resolve())

@@ -1,10 +1,11 @@
-"""For data components and trainers: columns in memory, batches, downloads, calling a model with a batch."""
+"""For data components and trainers: columns, batches, downloads, digests of files, calling a model with a batch."""
 
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
+from dlpipe.runs.file_digests import file_digests
 
 __all__ = [
     "IGNORE_INDEX",
@@ -18,6 +19,7 @@ __all__ = [
     "columns_needed",
     "count_targets",
     "fetch",
+    "file_digests",
     "own_method",
     "tensors_in",
 ]

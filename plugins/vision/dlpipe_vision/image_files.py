@@ -232,8 +232,9 @@ def read_images(
             if isinstance(images, list)
             else LazyImages(images, names)
         )
-        sizes = [decoder.files.sizes[name] for name in names]
-        sets[split] = ImageSet(kept, targets[rows], names, sizes)
+        path = decoder.files.path
+        places = [path / name if path.is_dir() else path for name in names]
+        sets[split] = ImageSet(kept, targets[rows], names, places)
     _warn_about_classes(decoder.files.path, labels, sets)
     return ImageSplits(labels, sets)
 

@@ -35,7 +35,7 @@ def test_what_changed_since_the_newest_one_is_named(tmp_path):
     found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 5, "model.dim": 7})
 
     assert found is None
-    assert why == "seed was 2, is now 5; epochs was 3, is now not set; model.dim was not set, is now 7"
+    assert why == "seed was 2 and is 5 now; epochs was 3 and is not set now; model.dim was not set and is 7 now"
     assert newer.exists()
 
 
