@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,4 +163,4 @@ class TableChecker:
     def _run(self, folder: str, path: KeyPath) -> Reference | None:
         run = self._value(folder, Path, path)
         # Links are followed now: `latest` may be another run when this one is resumed.
-        return None if run is None else Reference(run=run.resolve())
+        return None if run is None else Reference(run=Path(os.path.realpath(run)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
-from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder, read_json
+from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder, read_json, write_json
 from dlpipe.runs.identity import content_name, differences, identity
 
 #: The entries of provenance that changes are found by, and those that record what was accepted.
@@ -56,6 +57,19 @@ def changes_since(
     if recorded.get(PIPELINE_DIGEST) != pipeline_digest(folder.path):
         changes.append(f"{PIPELINE} was edited, which has no effect: a run is resumed from its {RESOLVED}")
     return changes
+
+
+def record_accepted(folder: RunFolder, changes: list[str], **entries: Any) -> None:
+    """Add changes that the user accepted to the provenance of a run, and set other entries."""
+    recorded = read_json(folder.path / PROVENANCE)
+    entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "changes": changes}
+    write_json(folder.path / PROVENANCE, recorded | entries | {ACCEPTED: [*accepted_changes(folder), entry]})
+
+
+def accepted_changes(folder: RunFolder) -> list[Any]:
+    """Return the changes that were accepted when a run was resumed; its result is not one for others."""
+    found = read_json(folder.path / PROVENANCE).get(ACCEPTED, [])
+    return found if isinstance(found, list) else [found]
 
 
 def pipeline_digest(folder: Path) -> str | None:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,16 @@ from dlpipe.compute import configure_torch, seed_everything
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.build import StageComponents, build
-from dlpipe.engine.changes import ACCEPTED, IDENTITY, PIPELINE_DIGEST, changes_since, pipeline_digest, run_identity
+from dlpipe.engine.changes import (
+    ACCEPTED,
+    IDENTITY,
+    PIPELINE_DIGEST,
+    accepted_changes,
+    changes_since,
+    pipeline_digest,
+    record_accepted,
+    run_identity,
+)
 from dlpipe.engine.inference import open_reference, open_run
 from dlpipe.engine.stage_run import StageRun, record_data, size_of
 from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, errors_in
@@ -26,7 +34,7 @@ from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder, read_json, write_json
+from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder, read_json
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import StopSignals
@@ -205,14 +213,7 @@ class _PipelineRun:
         for plugin in self._pipeline.local_plugins:
             if plugin.resolve() != (folder.path / plugin.name).resolve():  # the copy is what the run uses from now on
                 shutil.copy(plugin, folder.path / plugin.name)
-        recorded = read_json(folder.path / PROVENANCE)
-        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "changes": changes}
-        recorded |= {
-            IDENTITY: now,
-            PIPELINE_DIGEST: pipeline_digest(folder.path),
-            ACCEPTED: [*recorded.get(ACCEPTED, []), entry],
-        }
-        write_json(folder.path / PROVENANCE, recorded)
+        record_accepted(folder, changes, **{IDENTITY: now, PIPELINE_DIGEST: pipeline_digest(folder.path)})
         for stage in unfinished:
             if (folder.stage(stage.name) / DATA_STATE).is_file():
                 record_data(folder.stage(stage.name), self._data_of(stage))
@@ -246,7 +247,7 @@ class _PipelineRun:
         )
         work.run(self._callbacks)
         if name:
-            stage_cache.finish(folder, ingredients)
+            stage_cache.finish(folder, ingredients | {ACCEPTED: accepted_changes(self._folder)})
 
     def _data_of(self, stage: Stage) -> Data:
         """Return the data of a stage, built once."""
@@ -264,8 +265,7 @@ class _PipelineRun:
         with errors_in(stage.data.table, data_table=stage.data.table):
             found[content_name(stage)] = data.fingerprint()
         # What a fast run leaves is not a result for others, nor what began with something else than it ended with.
-        accepted = read_json(self._folder.path / PROVENANCE).get(ACCEPTED, [])
-        return found | {"--fast": self._fast, "accepted changes": accepted}
+        return found | {"--fast": self._fast, ACCEPTED: []}
 
     def _find_model(self, reference: Reference) -> nn.Module:
         return open_reference(self._pipeline, self._folder, reference).model

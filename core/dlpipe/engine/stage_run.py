@@ -14,6 +14,7 @@ from dlpipe.compute import restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.changes import record_accepted
 from dlpipe.errors import RunFolderError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
@@ -81,7 +82,7 @@ class StageRun:
     ) -> None:
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
-        self._run_folder, self._folder = run.path, run.stage(stage.name)
+        self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
         self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
@@ -169,9 +170,10 @@ class StageRun:
 
     def _require_nothing_lost(self) -> None:
         """Refuse to start at step 0 if the run had checkpoints, unless the user asks for it."""
-        saved = read_json(self._run_folder / PROVENANCE).get(FIRST_CHECKPOINT, {}).get(self._stage.name)
+        first = read_json(self._run_folder / PROVENANCE).get(FIRST_CHECKPOINT)
+        saved = isinstance(first, dict) and self._stage.name in first
         steps = self._checkpoints.steps()
-        if not self._from_start and (steps or saved is not None):
+        if not self._from_start and (steps or saved):
             folder = relative(self._checkpoints.folder)
             found = f"damaged: step {', '.join(map(str, steps))}" if steps else "all are gone"
             raise RunFolderError(
@@ -190,6 +192,7 @@ class StageRun:
                     "--accept-changes"
                 )
             self._progress.warning(f"accepted: {message}; lines are missing")
+            record_accepted(self._run, [message])
             self._log.repair(state["log_size"])
 
     def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> None:

@@ -60,7 +60,7 @@ def _imported_identity(names: Iterable[str], folders: Iterable[Path]) -> dict[st
         elif _is_installed(name):  # its distribution has another name, and finding that would take a second
             found[f"the code of {name}"] = _digest([file for place in places for file in place.glob("*.py")])
         elif files := _code_in(places):
-            found[f"the code of {name}"] = _digest(files)
+            found[f"the code of {name}"] = package_digest(name) if _places(name) else _digest(files)
             queue += sorted(_imports(files))
     return found
 

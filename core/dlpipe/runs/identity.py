@@ -96,7 +96,7 @@ def model_digest(folder: Path, stage: str | None) -> str:
     place = run.stage(name)
     best = Checkpoints(place / "checkpoints").best()
     weights = read_json(best / MANIFEST)["files"][WEIGHTS]["sha256"] if best else None  # None is an error later
-    learned = read_json(place / DATA_STATE)["state"] if (place / DATA_STATE).is_file() else None
+    learned = read_json(place / DATA_STATE).get("state") if (place / DATA_STATE).is_file() else None
     parts = [weights, tables.get("model", tables.get("trainer")), learned]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -44,10 +44,11 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
         return None, "it has never been finished before"
     plain = json.loads(json.dumps(dict(wanted)))  # as it will be read back
     for folder in done:
-        known = read_json(folder / STAGE)["ingredients"]
-        if known == plain:
+        if read_json(folder / STAGE).get("ingredients") == plain:
             return folder, f"nothing has changed since {relative(folder)}"
-    known = read_json(done[0] / STAGE)["ingredients"]
+    known = read_json(done[0] / STAGE).get("ingredients")
+    if not isinstance(known, dict):
+        return None, f"{relative(done[0] / STAGE)} does not say what it began with"
     return None, "; ".join(differences(known, plain))
 
 

@@ -21,14 +21,14 @@ import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.build import build
-from dlpipe.engine.changes import ACCEPTED, changes_since, run_identity
+from dlpipe.engine.changes import accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import open_reference
 from dlpipe.errors import DlpipeError, Interrupted, Preempted
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json
+from dlpipe.runs.folder import DATA_STATE, METRICS, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.sweep.workers import STOP_SIGNALS, Task
 
@@ -121,7 +121,7 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
     finished, stages = folder.status()["state"] == "finished", pipeline.stages.values()
     if finished and not all((folder.stage(stage.name) / DATA_STATE).is_file() for stage in stages):
         return [f"{DATA_STATE} of the earlier run is missing"]
-    if read_json(folder.path / PROVENANCE).get(ACCEPTED):
+    if accepted_changes(folder):
         return ["the earlier run was resumed with --accept-changes"]
 
     def fingerprint_of(stage: Stage) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -279,7 +280,7 @@ def test_a_stage_of_a_run_that_was_resumed_with_changes_is_not_taken_for_a_resul
 
     run_it(file="staged.toml", explain=True)
 
-    assert "stage only is run: accepted changes was [" in capfd.readouterr().err
+    assert "stage only is run: accepted_changes was [" in capfd.readouterr().err
 
 
 def test_the_run_that_latest_meant_is_recorded(project):
@@ -347,6 +348,8 @@ def test_metrics_that_lost_lines_are_not_continued_silently_and_never_glued(proj
     resume_it(folder, accept_changes=True)
 
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == left
+    (accepted,) = json.loads((folder.path / "provenance.json").read_text())["accepted_changes"]
+    assert re.search(message, accepted["changes"][0])
 
 
 def test_a_run_without_the_record_of_what_it_began_with_is_not_resumed(project):

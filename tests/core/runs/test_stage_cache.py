@@ -39,6 +39,16 @@ def test_what_changed_since_the_newest_one_is_named(tmp_path):
     assert newer.exists()
 
 
+def test_a_damaged_record_is_not_a_result(tmp_path):
+    folder = finished(tmp_path, "one", seed=1)
+    (folder / "stage.json").write_text('{"ingredients": 3}')
+
+    found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 1})
+
+    assert found is None
+    assert why.endswith("stage.json does not say what it began with")
+
+
 def test_a_run_does_not_find_itself(tmp_path):
     folder = finished(tmp_path, "one", seed=1)
 
