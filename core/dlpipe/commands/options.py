@@ -46,6 +46,11 @@ local_plugins = click.option(
     envvar="DLPIPE_ALLOW_LOCAL_PLUGINS",
     help="Allow the pipeline to run the Python files that it names in `plugins`.",
 )
+accept_changes = click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Resume although code, data or resolved.toml are not what the run began with; what has changed is recorded.",
+)
 stage = click.option("--stage", metavar="NAME", help="Stage of the run. By default, the last one.")
 checkpoint = click.option(
     "--checkpoint",

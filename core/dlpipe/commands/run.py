@@ -10,8 +10,9 @@ import click
 from dlpipe.commands import options
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.tables import SWEEP
+from dlpipe.errors import InputError
 from dlpipe.messages import relative
-from dlpipe.registry.loading import Registry, load_plugins
+from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RunFolder
 from dlpipe.sweep.plan import count_trials
@@ -38,6 +39,7 @@ Examples:
     show_default=True,
     help="auto: resume the latest unfinished run of the same pipeline, if there is one. For batch jobs.",
 )
+@options.accept_changes
 @click.option("--fresh", is_flag=True, help="Run every stage, even if its inputs have not changed since the last run.")
 @click.option("--explain", is_flag=True, help="Say for each stage why it is run or reused.")
 @options.local_plugins
@@ -51,6 +53,7 @@ def run(
     dry_run: bool,
     fast: bool,
     resume_mode: str,
+    accept_changes: bool,
     fresh: bool,
     explain: bool,
     allow_local_plugins: bool,
@@ -61,6 +64,8 @@ def run(
     FILE is a pipeline file, or the name of a pipeline that comes with dlpipe. Metrics, checkpoints and figures are
     stored in a new folder in runs/.
     """
+    if accept_changes and resume_mode != "auto":
+        raise InputError("--accept-changes is for a run that is resumed; expected it with --resume auto")
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if SWEEP in pipeline.source.values:
         trials = count_trials(pipeline.source.values[SWEEP])
@@ -75,7 +80,7 @@ def run(
         return
     folder = RunFolder.unfinished(runs, pipeline) if resume_mode == "auto" else None
     if folder:
-        load_target("dlpipe.engine.execute:resume")(folder, load_plugins(), allow_local_plugins=allow_local_plugins)
+        load_target("dlpipe.engine.execute:resume_as")(pipeline, folder, accept_changes=accept_changes)
     else:
         start = load_target("dlpipe.engine.execute:run")
         folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)

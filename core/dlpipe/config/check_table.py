@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,4 +175,5 @@ class TableChecker:
 
     def _run(self, folder: str, path: KeyPath) -> Reference | None:
         run = self._value(folder, Path, path)
-        return None if run is None else Reference(run=run)
+        # Links are followed now: `latest` may be another run when this one is resumed.
+        return None if run is None else Reference(run=Path(os.path.realpath(run)))

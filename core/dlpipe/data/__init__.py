@@ -1,4 +1,4 @@
-"""For data components and trainers: columns in memory, batches, downloads, calling a model with a batch."""
+"""For data components and trainers: columns, batches, downloads, digests of files, calling a model with a batch."""
 
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
@@ -7,6 +7,7 @@ from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, te
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
+from dlpipe.runs.file_digests import file_digests
 
 __all__ = [
     "IGNORE_INDEX",
@@ -20,6 +21,7 @@ __all__ = [
     "columns_needed",
     "count_targets",
     "fetch",
+    "file_digests",
     "in_both",
     "own_method",
     "split_named",

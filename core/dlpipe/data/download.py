@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 
 from dlpipe.errors import DataError
+from dlpipe.runs.file_digests import cache_folder
 
 CHUNK = 1 << 20
 TIMEOUT_S = 30
@@ -41,15 +39,6 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
         if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:
             raise DataError(f"{req.full_url} redirects to {newurl}; redirects to a different scheme are not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of downloads: ``DLPIPE_CACHE`` if set, else a folder in the user's cache."""
-    if "DLPIPE_CACHE" in environ:
-        return Path(environ["DLPIPE_CACHE"])
-    home = Path.home()
-    default = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
-    return Path(environ.get("XDG_CACHE_HOME") or default) / "dlpipe"
 
 
 def fetch(download: Download, *, offline: bool = False, cache: Path | None = None) -> Path:

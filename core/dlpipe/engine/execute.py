@@ -5,25 +5,37 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from dlpipe.compute import configure_torch
+from dlpipe.compute import configure_torch, seed_everything
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.build import StageComponents, build
+from dlpipe.engine.changes import (
+    ACCEPTED,
+    IDENTITY,
+    PIPELINE_DIGEST,
+    accepted_changes,
+    changes_since,
+    pipeline_digest,
+    record_accepted,
+    run_identity,
+)
 from dlpipe.engine.inference import open_reference, open_run
-from dlpipe.engine.stage_run import StageRun, size_of
+from dlpipe.engine.stage_run import StageRun, record_data, size_of
 from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, errors_in
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
-from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS
-from dlpipe.runs.folder import LOG, PROVENANCE, RESOLVED, RunFolder, read_json
+from dlpipe.runs.checkpoint import MANIFEST
+from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder, read_json
+from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.progress import Progress
@@ -51,8 +63,9 @@ def run(
         DlpipeError: see its exit codes; the folder is kept and can be resumed. The folder is removed only if the
             user's input is wrong and nothing has been trained yet.
     """
-    configure_torch(pipeline.settings)  # before provenance records what will be used
-    folder = RunFolder.create(runs, pipeline, provenance(pipeline, registry) | {"fast": fast})
+    began_with = run_identity(pipeline)  # first, as it sets up torch, and provenance records what will be used
+    record = provenance(pipeline, registry) | {"fast": fast, IDENTITY: began_with}
+    folder = RunFolder.create(runs, pipeline, record)
     work = _PipelineRun(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain, callbacks=callbacks)
     try:
         work.run()
@@ -63,16 +76,41 @@ def run(
     return folder
 
 
-def resume(folder: RunFolder, registry: Registry, *, allow_local_plugins: bool = False) -> None:
+def resume(
+    folder: RunFolder,
+    registry: Registry,
+    *,
+    allow_local_plugins: bool = False,
+    accept_changes: bool = False,
+    from_start: bool = False,
+) -> None:
     """Resume a run from its last checkpoint; it ends as if it had not been interrupted.
+
+    Args:
+        accept_changes: continue although code, data or ``resolved.toml`` are not what the run began with; what has
+            changed is recorded.
+        from_start: if no checkpoint is left or all are damaged, start at step 0 and discard the metrics.
 
     Raises:
         DlpipeError: as for `run`.
+        InputError: something has changed and `accept_changes` is not set; or no checkpoint can be used and
+            `from_start` is not set. The run is as it was.
     """
     pipeline = load_pipeline(folder.path / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
+    resume_as(pipeline, folder, accept_changes=accept_changes, from_start=from_start)
+
+
+def resume_as(pipeline: Pipeline, folder: RunFolder, *, accept_changes: bool = False, from_start: bool = False) -> None:
+    """Resume a run of a pipeline that has been loaded already; see `resume`.
+
+    The local plugins of `pipeline` are used, not their copies in the run folder.
+    """
     recorded = read_json(folder.path / PROVENANCE)
-    settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
-    _PipelineRun(dataclasses.replace(pipeline, settings=settings), folder, fast=bool(recorded.get("fast"))).run()
+    if pipeline.settings.threads is None:  # then the number that was used, whatever is the default here
+        settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
+        pipeline = dataclasses.replace(pipeline, settings=settings)
+    work = _PipelineRun(pipeline, folder, fast=bool(recorded.get("fast")), from_start=from_start)
+    work.run(resumes=True, accept_changes=accept_changes)
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:
@@ -117,16 +155,22 @@ class _PipelineRun:
         fast: bool,
         reuse: bool = False,
         explain: bool = False,
+        from_start: bool = False,
         callbacks: Mapping[str, object] | None = None,
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
-        self._fast, self._reuse, self._explain = fast, reuse, explain
+        self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
+        self._accept_changes = False
+        self._built: dict[str, Data] = {}
 
-    def run(self) -> None:
+    def run(self, *, resumes: bool = False, accept_changes: bool = False) -> None:
         """Run the stages that are not finished, and record the outcome."""
+        self._accept_changes = accept_changes
         folder = self._folder
         with folder.lock(), Progress(folder.path / LOG) as progress, StopSignals(progress.message) as signals:
             progress.message(f"run {relative(folder.path)}")
+            if resumes:
+                self._check_unchanged(progress)
             folder.set_status("running")
             try:
                 for name, stage in self._pipeline.stages.items():
@@ -148,16 +192,39 @@ class _PipelineRun:
                 ) from error
             folder.set_status("finished")
 
+    def _check_unchanged(self, progress: Progress) -> None:
+        """Compare with what the run began with; refuse or record what has changed."""
+        folder, now = self._folder, run_identity(self._pipeline)
+        unfinished = [
+            stage for stage in self._pipeline.stages.values() if not stage_cache.is_finished(folder.stage(stage.name))
+        ]
+        fingerprint_of = lambda stage: self._data_of(stage).fingerprint()  # noqa: E731
+        changes = changes_since(self._pipeline, folder, now, unfinished, fingerprint_of)
+        if not changes:
+            return
+        if not self._accept_changes:
+            raise InputError(
+                f"{relative(folder.path)} cannot be resumed, since this is not what it began with:\n  "
+                + "\n  ".join(changes)
+                + "\nRestore what has changed, start a new run, or pass --accept-changes"
+            )
+        for change in changes:
+            progress.warning(f"accepted: {change}")
+        for plugin in self._pipeline.local_plugins:
+            if plugin.resolve() != (folder.path / plugin.name).resolve():  # the copy is what the run uses from now on
+                shutil.copy(plugin, folder.path / plugin.name)
+        record_accepted(folder, changes, **{IDENTITY: now, PIPELINE_DIGEST: pipeline_digest(folder.path)})
+        for stage in unfinished:
+            if (folder.stage(stage.name) / DATA_STATE).is_file():
+                record_data(folder.stage(stage.name), self._data_of(stage))
+
     def _run_stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
         folder = self._folder.stage(name)
-        data: Data | None = None
         ingredients: dict[str, Any] = {}
         if name:
             if stage_cache.is_finished(folder):
                 return
-            data = build(stage.data, {"offline": self._pipeline.settings.offline}, self._find_model)
-            with errors_in(stage.data.table, data_table=stage.data.table):
-                ingredients = self._ingredients(stage, data)
+            ingredients = self._ingredients(stage)
             same, why = None, "every stage is run"
             if self._reuse:
                 same, why = stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)
@@ -174,22 +241,31 @@ class _PipelineRun:
             progress,
             signals,
             fast=self._fast,
-            data=data,
+            data=self._data_of(stage),
+            accept_changes=self._accept_changes,
+            from_start=self._from_start,
         )
         work.run(self._callbacks)
         if name:
-            stage_cache.finish(folder, ingredients)
+            stage_cache.finish(folder, ingredients | {ACCEPTED: accepted_changes(self._folder)})
 
-    def _ingredients(self, stage: Stage, data: Data) -> dict[str, Any]:
-        """Return what the result of a stage depends on."""
-        sources = {str(reference): self._digest(reference) for reference in stage.references()}
-        found = stage_cache.ingredients(self._pipeline, stage, data.fingerprint(), sources)
-        return found | {"--fast": self._fast}  # what a fast run leaves is not a result for others
+    def _data_of(self, stage: Stage) -> Data:
+        """Return the data of a stage, built once."""
+        if stage.name not in self._built:
+            settings = self._pipeline.settings
+            seed_everything(settings.seed)  # also for the data of a later stage, and when the run is resumed
+            self._built[stage.name] = build(stage.data, {"offline": settings.offline}, self._find_model)
+        return self._built[stage.name]
 
-    def _digest(self, reference: Reference) -> str:
-        """Return the sha256 of the weights that a reference stands for."""
-        checkpoint = open_reference(self._pipeline, self._folder, reference).checkpoint
-        return str(read_json(checkpoint / MANIFEST)["files"][WEIGHTS]["sha256"])
+    def _ingredients(self, stage: Stage) -> dict[str, Any]:
+        """Return what decides the result of a stage, which is not run again where all of it is the same."""
+        device = configure_torch(self._pipeline.settings).device
+        found = identity(self._pipeline, [stage], device, self._folder)
+        data = self._data_of(stage)
+        with errors_in(stage.data.table, data_table=stage.data.table):
+            found[content_name(stage)] = data.fingerprint()
+        # What a fast run leaves is not a result for others, nor what began with something else than it ended with.
+        return found | {"--fast": self._fast, ACCEPTED: []}
 
     def _find_model(self, reference: Reference) -> nn.Module:
         return open_reference(self._pipeline, self._folder, reference).model

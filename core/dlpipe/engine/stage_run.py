@@ -15,11 +15,13 @@ from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
-from dlpipe.errors import DataError, errors_in
+from dlpipe.engine.changes import record_accepted
+from dlpipe.errors import RunFolderError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsStateBlocks, Trainer
-from dlpipe.registry.hooks import RunView
+from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.runs.atomic import writing
 from dlpipe.runs.checkpoint import Checkpoints, load_state, load_state_blocks, load_weights, step_of
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json, write_json
@@ -34,6 +36,25 @@ TEST = "test"
 #: What ``run --fast`` leaves of a run.
 FAST = {"epochs": None, "minutes": None, "steps": 4, "log_every": 1, "evaluate_every": 2, "checkpoint_every": 2}
 FAST_BATCHES = 2
+#: The entry of provenance with the step of the first checkpoint of each stage.
+FIRST_CHECKPOINT = "first_checkpoint"
+
+
+class _FirstCheckpoint:
+    """Records that a stage has saved a checkpoint, so that its loss is noticed."""
+
+    def __init__(self, provenance: Path, stage: str) -> None:
+        self._path, self._stage = provenance, stage
+        self._done = False
+
+    @hookimpl
+    def dlpipe_checkpoint_saved(self, step: int) -> None:
+        """Record the first one."""
+        if not self._done:
+            recorded = read_json(self._path)
+            first = recorded.get(FIRST_CHECKPOINT, {})
+            write_json(self._path, recorded | {FIRST_CHECKPOINT: {self._stage: step} | first})
+            self._done = True
 
 
 class StageRun:
@@ -41,7 +62,9 @@ class StageRun:
 
     Args:
         fast: only a few steps of everything.
-        data: the data of the stage, if it has been built already.
+        data: the data of the stage.
+        accept_changes: continue although lines of the metrics are missing.
+        from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
     """
 
     def __init__(
@@ -54,10 +77,13 @@ class StageRun:
         signals: StopSignals,
         *,
         fast: bool,
-        data: Data | None = None,
+        data: Data,
+        accept_changes: bool = False,
+        from_start: bool = False,
     ) -> None:
         self._settings, self._find_model, self._data = settings, find_model, data
-        self._run_folder, self._folder = run.path, run.stage(stage.name)
+        self._accept_changes, self._from_start = accept_changes, from_start
+        self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
         self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
@@ -72,7 +98,8 @@ class StageRun:
         started = time.monotonic()
         with errors_in(self._stage.trainer.table, data_table=self._stage.data.table):
             components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
-            self._check_data(components.data)
+            if not (self._folder / DATA_STATE).exists():
+                record_data(self._folder, components.data)
             checkpoint = self._checkpoints.latest()
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
@@ -98,7 +125,8 @@ class StageRun:
         resumed_step = step_of(checkpoint) if checkpoint else 0
         view = RunView(self._settings.name, self._folder, self._settings.seed, resumed_step, request_stop)
         built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
-        return Callbacks({**built, **further}, view, self._progress.warning)
+        first = _FirstCheckpoint(self._run_folder / PROVENANCE, self._stage.name)
+        return Callbacks({**built, **further, "the record of checkpoints": first}, view, self._progress.warning)
 
     def _loop(self, components: StageComponents, callbacks: Callbacks) -> Loop:
         assert components.trainer is not None
@@ -131,12 +159,42 @@ class StageRun:
         """Restore the state of a checkpoint, or begin from the seed."""
         seed_everything(self._settings.seed)
         if checkpoint is None:
+            self._require_nothing_lost()
             self._log.truncate(0)  # written by a process that was killed before its first checkpoint
             return
         assert components.trainer is not None
-        loop.restore(_restore_trainer(components.trainer, checkpoint))
+        state = _restore_trainer(components.trainer, checkpoint)
+        self._check_metrics(state)
+        loop.restore(state)
         self._checkpoints.continue_from(checkpoint)
         self._progress.message(f"resuming after step {loop.state.step}")
+
+    def _require_nothing_lost(self) -> None:
+        """Refuse to start at step 0 if the run had checkpoints, unless the user asks for it."""
+        first = read_json(self._run_folder / PROVENANCE).get(FIRST_CHECKPOINT)
+        saved = isinstance(first, dict) and self._stage.name in first
+        steps = self._checkpoints.steps()
+        if not self._from_start and (steps or saved):
+            folder = relative(self._checkpoints.folder)
+            found = f"damaged: step {', '.join(map(str, steps))}" if steps else "all are gone"
+            raise RunFolderError(
+                f"{folder}: the run has saved checkpoints, but none can be used ({found}). Restore one, start a new "
+                "run, or start this one at step 0 and discard its metrics: "
+                f"dlpipe resume {relative(self._run_folder)} --from-start"
+            )
+
+    def _check_metrics(self, state: Mapping[str, Any]) -> None:
+        """Refuse to lose lines of the metrics silently, or to append to half a line."""
+        if damage := self._log.damage(state["log_size"]):
+            message = f"{relative(self._log.path)}: {damage} when the checkpoint of step {state['step']} was saved"
+            if not self._accept_changes:
+                raise RunFolderError(
+                    f"{message}; restore the file, start a new run, or continue without the missing lines: "
+                    "--accept-changes"
+                )
+            self._progress.warning(f"accepted: {message}; lines are missing")
+            record_accepted(self._run, [message])
+            self._log.repair(state["log_size"])
 
     def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> None:
         """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
@@ -156,20 +214,6 @@ class StageRun:
                 evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
-
-    def _check_data(self, data: Data) -> None:
-        """Record what the data learned; refuse to continue with other data than the run began with."""
-        path = self._folder / DATA_STATE
-        fingerprint = data.fingerprint()
-        if not path.exists():
-            write_json(path, {"fingerprint": fingerprint, "state": data.state()})
-            return
-        known = read_json(path)["fingerprint"]
-        if known != fingerprint:
-            raise DataError(
-                f"the data has changed since this run began (fingerprint {fingerprint}, then {known}); "
-                "restore the old data, or start a new run"
-            )
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
@@ -215,6 +259,11 @@ class StageRun:
             start = state["step"]
         live: nn.Module = components.model if components.model is not None else trainer.model
         return first_non_finite(trainer, live, start, step)
+
+
+def record_data(folder: Path, data: Data) -> None:
+    """Record the content of the data of a stage that begins, and what the data learned."""
+    write_json(folder / DATA_STATE, {"fingerprint": data.fingerprint(), "state": data.state()})
 
 
 def size_of(split: Any) -> int | None:

@@ -51,6 +51,22 @@ class MetricsLog:
         if self.size() > size:
             os.truncate(self.path, size)
 
+    def damage(self, size: int) -> str:
+        """Return how the file differs from one that ended with a whole line at `size` bytes, or an empty string."""
+        if self.size() < size:
+            return f"it has {self.size():,} bytes, but had {size:,}"
+        if size:
+            with self.path.open("rb") as file:
+                file.seek(size - 1)
+                if file.read(1) != b"\n":
+                    return f"no line ends at byte {size:,}, where one ended"
+        return ""
+
+    def repair(self, size: int) -> None:
+        """Keep the whole lines among the first `size` bytes."""
+        kept = self.path.read_bytes()[:size] if self.path.exists() else b""
+        self.truncate(kept.rfind(b"\n") + 1)
+
     def records(self) -> list[dict[str, Any]]:
         """Return all lines."""
         return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []

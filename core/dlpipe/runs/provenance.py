@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,11 @@ import torch
 
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.registry.loading import Registry
+from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, distribution_version
 
 
 def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
-    """Return versions, machine, seeds, command and git state of a run that is about to start."""
+    """Return versions, machine, seed, command and git state of a run that is about to start."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -32,7 +30,7 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("dlpipe", "torch", "numpy", "safetensors")},
+            **{name: distribution_version(name) for name in CORE_DISTRIBUTIONS},
         },
         "plugins": {plugin.namespace: plugin.distribution for plugin in registry.plugins if plugin.status == "ok"},
         "machine": {
@@ -44,37 +42,9 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
             "cuda": torch.version.cuda if gpus else None,
             "cudnn": torch.backends.cudnn.version() if gpus else None,
         },
-        "code": code_digests(pipeline),
+        "pipeline_sha256": hashlib.sha256(next(iter(pipeline.source.texts.values()), "").encode()).hexdigest(),
         "git": git_state(Path.cwd()),
     }
-
-
-def code_digests(pipeline: Pipeline) -> dict[str, str]:
-    """Return a sha256 over the Python files of dlpipe and of each package whose components the pipeline uses.
-
-    Versions do not distinguish two states of an editable installation, and the git state changes with
-    every line of a pipeline file.
-    """
-    modules = {"dlpipe": "dlpipe"}
-    for stage in pipeline.stages.values():
-        used = [stage.data, stage.trainer, *stage.evaluators.values(), *stage.callbacks.values()]
-        for use in [*used, *([stage.model] if stage.model else [])]:
-            modules[use.component.namespace] = use.component.spec.target.partition(":")[0].partition(".")[0]
-    return {name: package_digest(module) for name, module in sorted(modules.items()) if name != "core"}
-
-
-@cache
-def package_digest(module: str) -> str:
-    """Return a sha256 over all Python files of a package, or of a single module."""
-    spec = importlib.util.find_spec(module)
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or []) if folder] if spec else []
-    files = [path for folder in folders for path in folder.rglob("*.py")]
-    if spec and not folders and spec.origin:
-        files = [Path(spec.origin)]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -88,13 +58,6 @@ def git_state(folder: Path) -> dict[str, Any] | None:
             return None
         answers.append(result.stdout.strip())
     return {"commit": answers[0], "changed": bool(answers[1])}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

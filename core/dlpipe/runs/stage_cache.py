@@ -1,43 +1,22 @@
 """Reusing a stage whose inputs did not change, and saying why another is run.
 
-What a stage depends on is recorded as its *ingredients* when it is done: its tables (callbacks
-included, since one can end a run), the seed, the fingerprint of its data, the stages and runs it starts
-from, and the versions of the plugins it uses. A stage with equal ingredients has an equal result.
+What decides the result of a stage is recorded as its *ingredients* when it is done: its identity (see
+`dlpipe.runs.identity`) and the content of its data. A stage with equal ingredients has an equal result.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.messages import relative
 from dlpipe.runs.folder import read_json, write_json
+from dlpipe.runs.identity import differences
 
 STAGE = "stage.json"
-
-
-def ingredients(pipeline: Pipeline, stage: Stage, fingerprint: str, sources: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the result of a stage depends on, by names a person can read.
-
-    Args:
-        fingerprint: of its data.
-        sources: what each trained model that it starts from is, by a string that changes with it.
-    """
-    settings = pipeline.settings
-    used = [stage.data, stage.trainer, *stage.evaluators.values(), *([stage.model] if stage.model else [])]
-    return {
-        **dict(_leaves(stage.plain(), "")),
-        "seed": settings.seed,
-        "precision": settings.precision,
-        "deterministic": settings.deterministic,
-        "the content of the data": fingerprint,
-        **{f"the model of {name}": source for name, source in sources.items()},
-        **{f"plugin {use.component.namespace}": use.component.distribution for use in used},
-    }
 
 
 def finish(folder: Path, content: Mapping[str, Any]) -> None:
@@ -65,16 +44,12 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
         return None, "it has never been finished before"
     plain = json.loads(json.dumps(dict(wanted)))  # as it will be read back
     for folder in done:
-        known = read_json(folder / STAGE)["ingredients"]
-        if known == plain:
+        if read_json(folder / STAGE).get("ingredients") == plain:
             return folder, f"nothing has changed since {relative(folder)}"
-    known = read_json(done[0] / STAGE)["ingredients"]
-    changes = [
-        f"{name} was {known.get(name, 'not set')}, is now {plain.get(name, 'not set')}"
-        for name in {**known, **plain}
-        if known.get(name) != plain.get(name)
-    ]
-    return None, "; ".join(changes)
+    known = read_json(done[0] / STAGE).get("ingredients")
+    if not isinstance(known, dict):
+        return None, f"{relative(done[0] / STAGE)} does not say what it began with"
+    return None, "; ".join(differences(known, plain))
 
 
 def reuse_stage(found: Path, folder: Path) -> None:
@@ -94,11 +69,3 @@ def _finished(runs: Path, stage: str) -> list[Path]:
     """Return the finished stages of that name, the newest first."""
     found = [path.parent for path in runs.glob(f"*/stages/{stage}/{STAGE}") if path.parts[-4] != "latest"]
     return sorted(found, key=lambda folder: (folder / STAGE).stat().st_mtime, reverse=True)
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -1,8 +1,6 @@
 """One run of a sweep in a separate process: reused from an earlier run, resumed, or started.
 
-An earlier run is reused if its resolved pipeline is the same, and so is everything else that affects the results:
-versions, threads, accelerators, the code of dlpipe and of the plugins used, local plugins, and the content of
-the data.
+An earlier run is reused if everything that decides its result is the same: see `dlpipe.runs.identity`.
 """
 
 from __future__ import annotations
@@ -23,19 +21,17 @@ import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.build import build
-from dlpipe.engine.execute import dry_run, resume, run
+from dlpipe.engine.changes import accepted_changes, changes_since, run_identity
+from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import open_reference
 from dlpipe.errors import DlpipeError, Interrupted, Preempted
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json
+from dlpipe.runs.folder import DATA_STATE, METRICS, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
-from dlpipe.runs.provenance import provenance
 from dlpipe.sweep.workers import STOP_SIGNALS, Task
 
-#: The entries of provenance that must be equal for a run to be reused.
-CONDITIONS = ("threads", "versions", "code")
 _FINGERPRINTS: dict[str, str] = {}
 
 
@@ -94,31 +90,26 @@ def outcome(task: Task) -> dict[str, Any]:
 def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     pipeline, how, folder = task.pipeline, "run", None
     if not (task.fast or task.fresh):
-        folder, how = find_same(pipeline, registry, task.runs)
+        folder, how = find_same(pipeline, task.runs)
     if folder is None:
         folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh)
     elif folder.status()["state"] != "finished":
-        # A new registry, since the run's copies of local plugins have the same names as those in `registry`.
-        resume(folder, load_plugins(), allow_local_plugins=bool(pipeline.local_plugins))
+        resume_as(pipeline, folder)
         how = "resumed"
     return {"state": "finished", "how": how, "run": str(folder.path), **results(pipeline, folder)}
 
 
-def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFolder | None, str]:
+def find_same(pipeline: Pipeline, runs: Path) -> tuple[RunFolder | None, str]:
     """Look for an earlier run whose results equal those of a new run.
 
     Returns:
         a finished run, or else an unfinished one, and "reused"; or None and what has changed since
         the newest run of this pipeline.
     """
-    if pipeline.settings.threads is not None:
-        torch.set_num_threads(pipeline.settings.threads)
-    now = json.loads(json.dumps(provenance(pipeline, registry)))
-    why = "run"
-    same = []
+    now, why, same = run_identity(pipeline), "run", []
     for folder in RunFolder.of(runs, pipeline):
         if changed := _changes(pipeline, folder, now):
-            why = f"run again: other {', '.join(changed)}" if why == "run" else why
+            why = f"run again: {'; '.join(changed)}" if why == "run" else why
         else:
             same.append(folder)
     same.sort(key=lambda folder: folder.status()["state"] != "finished")
@@ -126,35 +117,23 @@ def find_same(pipeline: Pipeline, registry: Registry, runs: Path) -> tuple[RunFo
 
 
 def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list[str]:
-    """Return the names of the conditions that have changed since a run."""
-    then = read_json(folder.path / PROVENANCE)
-    changed = [name for name in CONDITIONS if then.get(name) != now[name]]
-    if then.get("machine", {}).get("gpus") != now["machine"]["gpus"]:
-        changed.append("accelerators")
-    copies = [folder.path / plugin.name for plugin in pipeline.local_plugins]
-    if any(a.read_bytes() != b.read_bytes() for a, b in zip(pipeline.local_plugins, copies, strict=True)):
-        changed.append("local plugins")
-    stages = pipeline.stages.values()
-    if any(reference.run for stage in stages for reference in stage.references()):
-        changed.append("possibly the runs that it starts from")
-    if not changed and not all(_has_same_data(pipeline, stage, folder) for stage in stages):
-        changed.append("data")
-    return changed
+    """Return what has changed since a run began, or what it does not tell."""
+    finished, stages = folder.status()["state"] == "finished", pipeline.stages.values()
+    if finished and not all((folder.stage(stage.name) / DATA_STATE).is_file() for stage in stages):
+        return [f"{DATA_STATE} of the earlier run is missing"]
+    if accepted_changes(folder):
+        return ["the earlier run was resumed with --accept-changes"]
 
+    def fingerprint_of(stage: Stage) -> str:
+        def find(reference: Reference) -> Any:
+            return open_reference(pipeline, folder, reference).model
 
-def _has_same_data(pipeline: Pipeline, stage: Stage, folder: RunFolder) -> bool:
-    path = folder.stage(stage.name) / DATA_STATE
-    if not path.is_file():  # the run was stopped before the file was written
-        return bool(folder.status()["state"] != "finished")
+        key = json.dumps([pipeline.settings.seed, stage.data.plain()], default=str)
+        if key not in _FINGERPRINTS:  # once per process and not per trial: it may mean reading all files
+            _FINGERPRINTS[key] = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
+        return _FINGERPRINTS[key]
 
-    def find(reference: Reference) -> Any:
-        return open_reference(pipeline, folder, reference).model
-
-    key = json.dumps([pipeline.settings.seed, stage.data.plain()], default=str)
-    if key not in _FINGERPRINTS:  # once per process and not per trial: it may mean reading all files
-        _FINGERPRINTS[key] = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
-    known: str = read_json(path)["fingerprint"]
-    return known == _FINGERPRINTS[key]
+    return changes_since(pipeline, folder, now, stages, fingerprint_of)
 
 
 def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:

@@ -193,8 +193,9 @@ def read_images(
             if isinstance(images, list)
             else LazyImages(images, names)
         )
-        sizes = [decoder.files.sizes[name] for name in names]
-        sets[split] = ImageSet(kept, targets[rows], names, sizes, [keys[row] for row in rows.tolist()])
+        path = decoder.files.path
+        places = [path / name if path.is_dir() else path for name in names]
+        sets[split] = ImageSet(kept, targets[rows], names, places, [keys[row] for row in rows.tolist()])
     _warn_about_single_images(decoder.files.path, labels, sets["train"])
     return ImageSplits(labels, sets)
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.data import Columns, Prepare, in_both
-from dlpipe.errors import InputError
+from dlpipe.data import Columns, Prepare, file_digests, in_both
+from dlpipe.errors import DataError, InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
 from dlpipe_vision.file_store import FolderFiles
@@ -42,14 +42,14 @@ class ImageSet:
             not fit into memory, a sequence of (C, H, W).
         targets: (N,) int64, class numbers.
         names: a name for each image, such as its file; by default its number.
-        sizes: bytes of each file, to detect changes of images that are not in memory.
+        files: the file of each image, or the archive that it is in, to detect changes of images that are not in memory.
         keys: a key for each image, equal if the images are; None to compare them in memory.
     """
 
     images: Tensor | Sequence[Tensor]
     targets: Tensor
     names: Sequence[str] | None = None
-    sizes: Sequence[int] | None = None
+    files: Sequence[Path] | None = None
     keys: Sequence[Hashable] | None = None
 
     def __len__(self) -> int:
@@ -60,9 +60,9 @@ class ImageSet:
         numbers = rows.tolist()
         names = self.names or range(len(self))
         images = self.images[rows] if isinstance(self.images, Tensor) else ImageSubset(self.images, numbers)
-        sizes = None if self.sizes is None else [self.sizes[row] for row in numbers]
+        files = None if self.files is None else [self.files[row] for row in numbers]
         keys = None if self.keys is None else [self.keys[row] for row in numbers]
-        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], sizes, keys)
+        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], files, keys)
 
 
 class ImageSubset(Sequence[Tensor]):
@@ -258,7 +258,11 @@ class LabelledImages:
         self._state = dict(state)
 
     def fingerprint(self) -> str:
-        """Return a digest of all images and labels; for images not in memory, of their names and file sizes."""
+        """Return a digest of all images and labels; for images not in memory, of the content of their files.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
         digest = hashlib.sha256(repr(list(self._loaded.labels)).encode())
         for name, images in sorted(self._sets.items()):
             digest.update(f"{name} {list(images.names or [])}".encode())
@@ -266,7 +270,7 @@ class LabelledImages:
             if isinstance(images.images, Tensor):
                 digest.update(images.images.contiguous().numpy().data)
             else:
-                digest.update(repr(list(images.sizes or [])).encode())
+                digest.update("".join(_digests(images.files or [])).encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -336,6 +340,14 @@ class LabelledImages:
         }[self._normalize]
         offsets, widths = (torch.tensor(part, device=device)[:, None, None] / 255 * white for part in (offset, width))
         return offsets, 1 / widths
+
+
+def _digests(files: Sequence[Path]) -> list[str]:
+    try:
+        found = file_digests(files)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return [found[file] for file in files]
 
 
 def stratified_sample(targets: Tensor, count: int) -> Tensor:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dlpipe.data.download import Download, cache_folder, fetch
+from dlpipe.data.download import Download, fetch
 from dlpipe.errors import DataError
+from dlpipe.runs.file_digests import cache_folder
 
 CONTENT = bytes(range(256)) * 11
 

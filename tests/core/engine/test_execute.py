@@ -18,7 +18,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.build import StageComponents
 from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import evaluate_run, open_run, predict
-from dlpipe.errors import CheckpointError, DataError, DlpipeError, InputError, NonFiniteError, RunFolderError
+from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.folder import RunFolder
@@ -252,15 +252,6 @@ def test_a_run_stopped_after_any_step_ends_as_if_it_never_had(project, monkeypat
         assert weights(stopped) == weights(whole)
 
 
-def test_other_data_than_the_run_began_with_is_refused(project):
-    folder = run_it(project)
-    resolved = folder.path / "resolved.toml"
-    resolved.write_text(resolved.read_text().replace("count = 40", "count = 41"))
-
-    with pytest.raises(DataError, match="the data has changed since this run began .fingerprint 41, then 40"):
-        resume(folder, load_plugins(), allow_local_plugins=True)
-
-
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(project, capfd):
     folder = run_it(project)
     newest = (folder.path / "checkpoints" / "last").resolve()
@@ -491,8 +482,8 @@ def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
     run_it(staged, "stages.first.trainer.steps=5", file="staged.toml", explain=True)
 
     told = capfd.readouterr().err
-    assert "stage first is run: trainer.steps was 4, is now 5" in told
-    assert "stage second is run: the model of stage first was" in told
+    assert "stage first is run: stages.first.trainer.steps was 4 and is 5 now" in told
+    assert "stage second is run: the trained model of stages.second.model.start has changed" in told
 
 
 def test_a_resumed_run_does_not_go_through_its_finished_stages_again(staged, monkeypatch, capfd):
@@ -539,7 +530,7 @@ def test_another_model_behind_the_same_reference_runs_a_stage_again(staged, capf
 
     told = capfd.readouterr().err
     assert "stage first is not run again" in told
-    assert "stage second is run: the model of run" in told
+    assert "stage second is run: the trained model of stages.second.model.start has changed" in told
 
 
 def test_fresh_runs_every_stage(staged, capfd):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from dlpipe.runs.provenance import git_state, package_digest
+from dlpipe.runs.provenance import git_state
 
 
 def git(folder, *arguments):
@@ -41,16 +41,3 @@ def test_a_machine_without_git_has_no_state(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
     assert git_state(tmp_path) is None
-
-
-def test_the_code_of_a_package_has_a_digest_that_changes_with_it(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    digests = []
-    for name, text in (("one_code", "a = 1"), ("two_code", "a = 1"), ("three_code", "a = 2")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("")
-        (tmp_path / name / "model.py").write_text(text)
-        digests.append(package_digest(name))
-
-    assert digests[0] == digests[1]
-    assert digests[1] != digests[2]

@@ -35,8 +35,18 @@ def test_what_changed_since_the_newest_one_is_named(tmp_path):
     found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 5, "model.dim": 7})
 
     assert found is None
-    assert why == "seed was 2, is now 5; epochs was 3, is now not set; model.dim was not set, is now 7"
+    assert why == "seed was 2 and is 5 now; epochs was 3 and is not set now; model.dim was not set and is 7 now"
     assert newer.exists()
+
+
+def test_a_damaged_record_is_not_a_result(tmp_path):
+    folder = finished(tmp_path, "one", seed=1)
+    (folder / "stage.json").write_text('{"ingredients": 3}')
+
+    found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 1})
+
+    assert found is None
+    assert why.endswith("stage.json does not say what it began with")
 
 
 def test_a_run_does_not_find_itself(tmp_path):

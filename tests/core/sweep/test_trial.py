@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_plugins
-from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.folder import RunFolder, read_json, write_json
 from dlpipe.sweep import trial as trials
 from dlpipe.sweep.trial import outcome
 from dlpipe.sweep.workers import Task
@@ -36,7 +37,7 @@ class Points:
         return Path("content.txt").read_text()
 
 class Line(nn.Module):
-    def __init__(self, num_inputs: int, start: nn.Module | None = None):
+    def __init__(self, num_inputs: int, start: nn.Module | None = None, scale: float = 1.0):
         super().__init__()
         if os.path.exists("trouble"):
             raise RuntimeError("no such luck")
@@ -126,8 +127,8 @@ def test_an_evaluator_that_only_draws_or_judges_on_dev_alone_does_not_decide(tri
 @pytest.mark.parametrize(
     ("file", "text", "why"),
     [
-        ("content.txt", "two", "run again: other data"),
-        ("toy.py", PLUGIN + "# another\n", "run again: other code, local plugins"),
+        ("content.txt", "two", "run again: the content of [data] has changed"),
+        ("toy.py", PLUGIN + "# another\n", "run again: the code of plugin toy has changed"),
     ],
 )
 def test_a_run_with_other_data_or_code_is_not_taken_over(trial, tmp_path, file, text, why):
@@ -166,20 +167,33 @@ def test_an_unfinished_run_is_resumed_and_a_finished_one_wins(trial):
 
 
 def test_other_versions_are_named(trial):
+    version = metadata.version("torch")
     trial()
     path = folders()[0] / "provenance.json"
-    path.write_text(path.read_text().replace('"torch": "', '"torch": "0.'))
+    path.write_text(path.read_text().replace(f'of torch": "{version}', 'of torch": "0.1'))
 
-    assert trial()["how"] == "run again: other versions"
+    assert trial()["how"] == f'run again: the version of torch was "0.1" and is "{version}" now'
 
 
-def test_a_trial_that_starts_from_a_finished_run_is_run_again(trial):
+def test_a_trial_that_starts_from_a_run_is_run_again_if_that_run_has_another_model(trial):
     trial()
-    start = f"model.start={{ run = '{folders()[0]}' }}"
+    start = "model.start={ run = 'runs/points/latest' }"
+    earlier = folders()[0]
 
-    hows = [trial(start)["how"], trial(start)["how"]]
+    hows = [trial(start.replace("latest", earlier.name))["how"] for _ in range(2)]
+    resolved = earlier / "resolved.toml"
+    resolved.write_text(resolved.read_text().replace("scale = 1.0", "scale = 2.0"))
+    hows.append(trial(start.replace("latest", earlier.name))["how"])
 
-    assert hows == ["run", "run again: other possibly the runs that it starts from"]
+    assert hows == ["run", "reused", "run again: the trained model of model.start has changed"]
+
+
+def test_a_trial_is_not_taken_over_from_a_run_that_was_resumed_with_changes(trial):
+    trial()
+    path = folders()[0] / "provenance.json"
+    write_json(path, read_json(path) | {"accepted_changes": [{"time": "now", "changes": ["seed"]}]})
+
+    assert trial()["how"] == "run again: the earlier run was resumed with --accept-changes"
 
 
 def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):

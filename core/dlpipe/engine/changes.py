@@ -1,0 +1,78 @@
+"""What has changed since a run began: its tables, code, versions, files and data."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from dlpipe.compute import configure_torch
+from dlpipe.config.pipeline import Pipeline, Stage
+from dlpipe.errors import RunFolderError
+from dlpipe.messages import relative
+from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder, read_json, write_json
+from dlpipe.runs.identity import content_name, differences, identity
+
+#: The entries of provenance that changes are found by, and those that record what was accepted.
+IDENTITY, PIPELINE_DIGEST, ACCEPTED = "identity", "pipeline_sha256", "accepted_changes"
+
+
+def run_identity(pipeline: Pipeline) -> dict[str, Any]:
+    """Set up torch for a run, and return what decides its result, apart from the content of its data."""
+    return identity(pipeline, pipeline.stages.values(), configure_torch(pipeline.settings).device)
+
+
+def changes_since(
+    pipeline: Pipeline,
+    folder: RunFolder,
+    now: dict[str, Any],
+    stages: Iterable[Stage],
+    fingerprint_of: Callable[[Stage], str],
+) -> list[str]:
+    """Say what has changed since a run began, one sentence for each change.
+
+    Args:
+        now: the identity of a run that would start now.
+        stages: those whose data must be what it was, if they have begun.
+        fingerprint_of: returns the fingerprint of their data now.
+
+    Raises:
+        RunFolderError: the record of what the run began with is missing or damaged.
+    """
+    recorded = read_json(folder.path / PROVENANCE)
+    then, now = recorded.get(IDENTITY), dict(now)
+    if not isinstance(then, dict):
+        raise RunFolderError(
+            f"{relative(folder.path / PROVENANCE)} does not say what the run began with; start a new run"
+        )
+    then = dict(then)
+    for stage in stages:
+        path = folder.stage(stage.name) / DATA_STATE
+        if path.is_file():
+            then[content_name(stage)] = read_json(path).get("fingerprint")
+            now[content_name(stage)] = fingerprint_of(stage)
+    changes = differences(then, now)
+    if recorded.get(PIPELINE_DIGEST) != pipeline_digest(folder.path):
+        changes.append(f"{PIPELINE} was edited, which has no effect: a run is resumed from its {RESOLVED}")
+    return changes
+
+
+def record_accepted(folder: RunFolder, changes: list[str], **entries: Any) -> None:
+    """Add changes that the user accepted to the provenance of a run, and set other entries."""
+    recorded = read_json(folder.path / PROVENANCE)
+    entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "changes": changes}
+    write_json(folder.path / PROVENANCE, recorded | entries | {ACCEPTED: [*accepted_changes(folder), entry]})
+
+
+def accepted_changes(folder: RunFolder) -> list[Any]:
+    """Return the changes that were accepted when a run was resumed; its result is not one for others."""
+    found = read_json(folder.path / PROVENANCE).get(ACCEPTED, [])
+    return found if isinstance(found, list) else [found]
+
+
+def pipeline_digest(folder: Path) -> str | None:
+    """Return the sha256 of a run's copy of the pipeline file, or None if it has none."""
+    path = folder / PIPELINE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -1,0 +1,161 @@
+"""What decides the result of a run or of a stage, as one flat table, and how two such tables differ.
+
+Two results are the same if their identities are: for stages that are not run again, for trials of a sweep, for
+``resume`` and for ``--resume auto``.
+
+Left out, since it does not decide the result: ``name`` and ``offline``; ``device``, as the accelerator that is used
+counts; the places of data, which is compared by content; the folders of runs, of the checkout and of local plugins; the
+machine, apart from its accelerator; the git state; the installed plugins that the pipeline does not use. Everything
+else in the tables counts, also what only affects the log (``log_every``) or the speed (``num_workers``): whether such a
+key decides anything is known to its component only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlpipe.config.pipeline import ComponentConfig, Pipeline, Stage, as_toml
+from dlpipe.errors import InputError
+from dlpipe.messages import relative, shown
+from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
+from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, code_identity, distribution_version
+from dlpipe.runs.file_digests import file_digests
+from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder, read_json
+
+#: How the names of digests start; their values say nothing to a person.
+CODE, CONTENT, MODEL = "the code of", "the content of", "the trained model of"
+
+
+def identity(
+    pipeline: Pipeline, stages: Iterable[Stage], device: torch.device, folder: RunFolder | None = None
+) -> dict[str, Any]:
+    """Return what decides the result of some stages, apart from the content of their data: plain values by name.
+
+    Args:
+        device: that the run uses.
+        folder: if given, the trained models of its stages count too, where others start from them.
+
+    Raises:
+        InputError: a file that a parameter names cannot be read, or a run that a stage starts from is not there.
+    """
+    stages, settings = list(stages), pipeline.settings
+    found: dict[str, Any] = {
+        "seed": settings.seed,
+        "precision": settings.precision,
+        "deterministic": settings.deterministic,
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **_code(pipeline, stages),
+    }
+    for stage in stages:
+        for config in _components(stage):
+            found |= _table(config, folder)
+        options = {name: value for name, value in vars(stage.options).items() if value is not None}
+        found |= dict(_leaves(stage.trainer.table[1:-1], options))
+    return dict(json.loads(json.dumps(found)))  # as it will be read back
+
+
+def content_name(stage: Stage) -> str:
+    """Return the name, in an identity, of the content of a stage's data."""
+    return f"{CONTENT} {stage.data.table}"
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say how two identities differ, one sentence for each name."""
+    return [
+        f"{name} has changed"
+        if name.startswith((CODE, CONTENT, MODEL)) and name in then and name in now
+        else f"{name} was {_in_words(name, then)} and is {_in_words(name, now)} now"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]
+
+
+def model_digest(folder: Path, stage: str | None) -> str:
+    """Return a digest of a trained model: its best weights, what it was built from, and what its data learned.
+
+    Args:
+        folder: of a run.
+        stage: of the run; None for the last one.
+    """
+    run = RunFolder.open(folder)
+    try:
+        tables = tomllib.loads((run.path / RESOLVED).read_text(encoding="utf-8"))
+        name = stage or [*tables.get("stages", {"": None})][-1]
+        tables = tables["stages"][name] if name else tables
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{relative(run.path / RESOLVED)} cannot be used: {type(error).__name__}: {error}") from error
+    place = run.stage(name)
+    best = Checkpoints(place / "checkpoints").best()
+    weights = read_json(best / MANIFEST)["files"][WEIGHTS]["sha256"] if best else None  # None is an error later
+    learned = read_json(place / DATA_STATE).get("state") if (place / DATA_STATE).is_file() else None
+    parts = [weights, tables.get("model", tables.get("trainer")), learned]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _in_words(name: str, known: Mapping[str, Any]) -> str:
+    if name not in known:
+        return "absent" if name.startswith("the ") else "not set"
+    return "there" if name.startswith((CODE, CONTENT, MODEL)) else shown(known[name])
+
+
+def _components(stage: Stage) -> Iterator[ComponentConfig[Any]]:
+    yield from (config for config in (stage.data, stage.model, stage.trainer) if config)
+    yield from (*stage.evaluators.values(), *stage.callbacks.values())
+
+
+def _code(pipeline: Pipeline, stages: Iterable[Stage]) -> dict[str, Any]:
+    """Return versions and digests of the code that the stages use."""
+    local = {str(path) for path in pipeline.local_plugins}
+    used = {config.component.name: config.component for stage in stages for config in _components(stage)}
+    installed = [each for each in used.values() if each.distribution not in local and each.namespace != "core"]
+    names = {*CORE_DISTRIBUTIONS, *(name for each in installed for name in each.spec.requires)}
+    versions = {f"the version of {name}": distribution_version(name) for name in sorted(names)}
+    packages = {(each.namespace, each.spec.target.partition(":")[0].partition(".")[0]) for each in installed}
+    return {
+        "the version of python": platform.python_version(),
+        **{name: version for name, version in versions.items() if version},
+        **{f"the version of plugin {each.namespace}": each.distribution for each in installed},
+        **code_identity(sorted(packages), pipeline.local_plugins),
+    }
+
+
+def _table(config: ComponentConfig[Any], folder: RunFolder | None) -> dict[str, Any]:
+    """Return the values of a table, the content of the files that it names, and the models that it starts from."""
+    prefix = config.table[1:-1]
+    found: dict[str, Any] = {f"{prefix}.use": config.component.name}
+    for name, value in _leaves(prefix, config.values):
+        # What a callback names is what it writes.
+        if isinstance(value, Path) and value.is_file() and config.component.spec.kind != "callback":
+            try:
+                found[f"{CONTENT} {name}"] = file_digests([value])[value]
+            except OSError as error:
+                raise InputError(f'{name} = "{value}" cannot be read: {error.strerror}') from error
+        elif not (isinstance(value, Path) and value.exists() and config.component.spec.kind == "data"):
+            found[name] = as_toml(value)
+    for key, reference in config.references.items():
+        if reference.run is None:
+            found[f"{prefix}.{key}"] = str(reference)
+        if place := reference.run or (folder and folder.path):
+            found[f"{MODEL} {prefix}.{key}"] = model_digest(place, reference.stage or None)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a table and of the tables in it by dotted name; of a list with paths, each one."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(f"{prefix}.{key}", part)
+    elif isinstance(value, (list, tuple)) and any(isinstance(part, Path) for part in value):
+        for number, part in enumerate(value):
+            yield f"{prefix}[{number}]", part
+    else:
+        yield prefix, value
