@@ -24,7 +24,8 @@ from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import link
-from dlpipe.runs.folder import new_folder, write_json
+from dlpipe.runs.files import write_json
+from dlpipe.runs.folder import new_folder
 from dlpipe.runs.signals import StopSignals
 from dlpipe.sweep.plan import Sweep, load_sweep
 from dlpipe.sweep.table import Row, as_json, markdown, show, shown_metric

@@ -14,14 +14,15 @@ from dlpipe.compute import restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.engine.build import FindModel, StageComponents, build
-from dlpipe.errors import DataError, errors_in
+from dlpipe.errors import CheckpointError, DataError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsStateBlocks, Trainer
 from dlpipe.registry.hooks import RunView
 from dlpipe.runs.atomic import writing
-from dlpipe.runs.checkpoint import Checkpoints, load_state, load_state_blocks, load_weights, step_of
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json, write_json
+from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state, load_state_blocks, load_weights, step_of
+from dlpipe.runs.files import fits, read_json, write_json
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -133,7 +134,9 @@ class StageRun:
             self._log.truncate(0)  # written by a process that was killed before its first checkpoint
             return
         assert components.trainer is not None
-        loop.restore(_restore_trainer(components.trainer, checkpoint))
+        state = _restore_trainer(components.trainer, checkpoint)
+        with fits(checkpoint / STATE, "the loop", CheckpointError):
+            loop.restore(state)
         self._checkpoints.continue_from(checkpoint)
         self._progress.message(f"resuming after step {loop.state.step}")
 
@@ -220,7 +223,8 @@ def _restore_trainer(trainer: Trainer, checkpoint: Path) -> dict[str, Any]:
     """Restore weights and state of a trainer from a checkpoint, and return the state of the loop."""
     state = load_state(checkpoint)
     load_weights(checkpoint, trainer.model)
-    trainer.load_state_dict(state["trainer"])
-    if isinstance(trainer, SupportsStateBlocks):
-        trainer.load_state_blocks(load_state_blocks(checkpoint))
+    with fits(checkpoint / STATE, "the trainer", CheckpointError):
+        trainer.load_state_dict(state["trainer"])
+        if isinstance(trainer, SupportsStateBlocks):
+            trainer.load_state_blocks(load_state_blocks(checkpoint))
     return dict(state["loop"])

@@ -6,8 +6,6 @@ import hashlib
 import importlib.util
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
 from functools import cache
@@ -19,6 +17,7 @@ import torch
 
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.registry.loading import Registry
+from dlpipe.runs.git_state import git_state
 
 
 def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
@@ -75,19 +74,6 @@ def package_digest(module: str) -> str:
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit and whether files differ from it, or None if `folder` is not in a repository."""
-    if shutil.which("git") is None:
-        return None
-    answers = []
-    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
-        if result.returncode:
-            return None
-        answers.append(result.stdout.strip())
-    return {"commit": answers[0], "changed": bool(answers[1])}
 
 
 def _version(distribution: str) -> str | None:

@@ -29,7 +29,8 @@ from dlpipe.errors import DlpipeError, Interrupted, Preempted
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json
+from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.provenance import provenance
 from dlpipe.sweep.workers import STOP_SIGNALS, Task

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
+from dlpipe.runs.files import open_text
+
 #: Seconds between two plain lines about log points, to keep the log file of a batch job short.
 PLAIN_INTERVAL = 10.0
 
@@ -96,7 +98,7 @@ class Progress:
     def _note(self, text: str, only_file: bool = False) -> None:
         if self._log:
             # A full disk ends the run when something important cannot be saved; these lines are not.
-            with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), open_text(self._log, "a+") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {'  ' if only_file else ''}{text}\n")
 
 

@@ -462,6 +462,22 @@ def test_a_stage_starts_from_the_model_of_a_finished_run(staged):
     assert finished.status()["state"] == "finished"
 
 
+def test_the_permission_for_ones_own_plugins_is_none_for_those_of_another_run(staged):
+    folder = run_it(staged)
+    (folder.path / "toy.py").write_text(f"{PLUGIN}\n__import__('pathlib').Path('sprung').touch()\n")
+    (staged / "from_run.toml").write_text(STAGES.replace('{ stage = "first" }', f'{{ run = "{folder.path}" }}'))
+
+    advice = r"if you trust it, copy it next to that pipeline and add it to `plugins` there"
+    with pytest.raises(InputError, match=rf'resolved.toml:\d+: plugins: "./toy.py" would run Python code.*; {advice}'):
+        run_it(staged, file="from_run.toml")
+    assert not (staged / "sprung").exists()
+
+    (staged / "theirs").mkdir()
+    shutil.copy(folder.path / "toy.py", staged / "theirs")
+    (staged / "theirs" / "from_run.toml").write_text((staged / "from_run.toml").read_text())
+    assert run_it(staged, file="theirs/from_run.toml").status()["state"] == "finished"
+
+
 def test_a_stage_whose_inputs_did_not_change_is_not_run_again(staged, capfd):
     first = run_it(staged, file="staged.toml")
     again = run_it(staged, file="staged.toml")
