@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.config.application import application_of, check_options, explained, flag, options_of, takes_items
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter
@@ -121,9 +122,9 @@ def predict(
         answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file))
     for number, answer in enumerate(answers):
         if as_json:
-            click.echo(json.dumps(answer, ensure_ascii=False))
+            echo(json.dumps(answer, ensure_ascii=False))
         else:
-            click.echo(("\n" if number else "") + as_table(answer))
+            echo(("\n" if number else "") + as_table(answer))
 
 
 def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
+from dlpipe.messages import printable
 from dlpipe.runs.files import open_text
 
 #: Seconds between two plain lines about log points, to keep the log file of a batch job short.
@@ -69,6 +70,7 @@ class Progress:
 
     def message(self, text: str, style: str | None = None) -> None:
         """Print one message."""
+        text = printable(text)
         self._console.print(text, style=style, markup=False, emoji=False)
         self._note(text)
 
@@ -103,7 +105,7 @@ class Progress:
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:
-    return " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return " ".join(f"{printable(name)} {value:.4g}" for name, value in metrics.items())
 
 
 def _duration(seconds: float) -> str:
