@@ -19,7 +19,7 @@ from dlpipe.errors import InputError
 from dlpipe.fields import STRICT
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import RESOLVED
+from dlpipe.runs.folder import RESOLVED, RunFolder
 
 #: Key of the application of the run in the context of click.
 APPLICATION = "dlpipe.config.application"
@@ -56,6 +56,7 @@ def _application(
     """Return the target of the application of a run, or an empty string."""
     if run is None or not (run / RESOLVED).is_file():
         return ""
+    RunFolder.open(run)  # raises an error if something in it leads out of it
     pipeline = load_pipeline(run / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
     return application_of(pipeline.stage(stage))
 
