@@ -129,7 +129,13 @@ class TaggedText:
         return dict(self._learned())
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set the words, trigrams and labels that `state` returned."""
+        """Set the words, trigrams and labels that `state` returned.
+
+        Raises:
+            ValueError: one is not a string.
+        """
+        if not all(isinstance(text, str) for name in ("words", "trigrams", "labels") for text in state[name]):
+            raise ValueError("a word, trigram or label is not a string")
         self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
 
     def fingerprint(self) -> str:

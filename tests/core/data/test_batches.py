@@ -356,3 +356,11 @@ def test_endless_batches_go_on_from_their_place_which_is_behind_what_was_given()
     assert [len(step) for step in given] == [2, 2, 1, 2, 2, 1, 2]  # five batches an epoch
     assert first.state_dict() == {"epoch": 2, "seen": 2}
     assert [[batch["number"].tolist() for batch in next(rest)] for _ in range(3)] == given[4:]
+
+
+@pytest.mark.parametrize(("epoch", "seen"), [(-1, 0), (0, -1), (0, 5), (0, 10**12)])
+def test_a_position_that_no_epoch_has_is_refused_instead_of_yielding_nothing_for_ever(epoch, seen):
+    batches = EndlessBatches(Batches(numbered(), 4, CPU, seed=1), 2)
+
+    with pytest.raises(ValueError, match=rf"batch {seen} of epoch {epoch}; an epoch has 5 batches"):
+        batches.load_state_dict({"epoch": epoch, "seen": seen})
