@@ -7,6 +7,7 @@ and the number of worker processes does not affect the results.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count, islice, repeat
 from typing import Any, cast
@@ -236,8 +237,9 @@ class EndlessBatches:
 
         Raises:
             ValueError: there is no such position.
+            TypeError: a number is not whole.
         """
-        epoch, seen = state["epoch"], state["seen"]
+        epoch, seen = (operator.index(state[name]) for name in ("epoch", "seen"))
         if epoch < 0 or seen < 0 or (self._batches.per_epoch is not None and seen >= self._batches.per_epoch):
             raise ValueError(f"batch {seen} of epoch {epoch}; an epoch has {self._batches.per_epoch} batches")
         self._epoch, self._seen = epoch, seen

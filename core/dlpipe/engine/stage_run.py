@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from dlpipe.compute import restore_randomness, seed_everything
@@ -80,7 +82,8 @@ class StageRun:
             self._announce(components, loop, time.monotonic() - started)
             callbacks.call("dlpipe_run_start")
             try:
-                reason = loop.run()
+                with _first_step_after(checkpoint, loop):
+                    reason = loop.run()
                 self._progress.stop()
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
                 self._evaluate_on_test(components, loop.state.step, callbacks)
@@ -231,6 +234,20 @@ def _restore_trainer(trainer: Trainer, checkpoint: Path) -> dict[str, Any]:
     return dict(state["loop"])
 
 
+@contextmanager
+def _first_step_after(checkpoint: Path | None, loop: Loop) -> Iterator[None]:
+    """Blame the checkpoint for what fails in the first step after it, since the same code has taken steps before."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):  # this may be a smaller machine
+        raise
+    except Exception:
+        if checkpoint is None or loop.state.step > step_of(checkpoint):
+            raise
+        with fits(checkpoint / STATE, "the trainer", CheckpointError):
+            raise
+
+
 def _require_like(own: Any, saved: Any, place: str) -> None:
     """Refuse a saved state with other types than the trainer's own: they would be noticed in the middle of a step.
 
@@ -239,7 +256,7 @@ def _require_like(own: Any, saved: Any, place: str) -> None:
     """
     numbers = (int, float)
     same = isinstance(saved, numbers) if isinstance(own, numbers) else isinstance(saved, type(own))
-    if own is not None and saved is not None and not same:
+    if own is not None and not same:
         raise ValueError(f"{place} is of type {type(saved).__name__}; expected {type(own).__name__}")
     if isinstance(saved, int) and abs(saved) >= 2**63:
         raise ValueError(f"{place} is a whole number of more than 64 bits")

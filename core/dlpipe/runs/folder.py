@@ -120,7 +120,7 @@ class RunFolder:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise RunFolderError(f"{relative(path)} cannot be locked: {error.strerror}") from error
                 file.seek(0)
-                owner = file.read().strip() or "another process"
+                owner = file.read(200).strip() or "another process"
                 raise RunFolderError(f"{relative(self.path)} is in use by {owner}; wait for it to end") from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")

@@ -401,6 +401,7 @@ def test_a_split_that_is_not_there_is_named(project):
         ({"step": 10**30}, r"does not fit the trainer: ValueError: step is a whole number of more than 64 bits"),
         ({"batches": {"epoch": 0, "seen": "x"}}, r"ValueError: batches.seen is of type str; expected int"),
         ({"batches": {}}, r"does not fit the trainer: KeyError: 'epoch'"),
+        ({"batches": {"epoch": 0, "seen": 1.5}}, r"TypeError: 'float' object cannot be interpreted as an integer"),
     ],
 )
 def test_a_state_with_other_types_is_refused_when_it_is_loaded(project, change, message):
@@ -414,6 +415,19 @@ def test_a_state_with_other_types_is_refused_when_it_is_loaded(project, change, 
     (checkpoint / MANIFEST).write_text(json.dumps(manifest))
 
     with pytest.raises(CheckpointError, match=rf"state.pt .*{message}"):
+        resume(folder, load_plugins(), allow_local_plugins=True)
+
+
+def test_a_first_step_that_fails_after_a_resume_is_blamed_on_the_checkpoint(project, monkeypatch):
+    folder = run_it(project, "trainer.checkpoint_every=5", "trainer.keep=9")
+    shutil.rmtree(folder.path / "checkpoints" / "step-00000015")
+
+    def fail(self, batches):
+        raise TypeError("moments of another shape")
+
+    monkeypatch.setattr(Supervised, "_step", fail)
+    message = r"step-00000010/state.pt does not fit the trainer: TypeError: moments of another shape"
+    with pytest.raises(CheckpointError, match=message):
         resume(folder, load_plugins(), allow_local_plugins=True)
 
 
