@@ -200,6 +200,39 @@ def test_a_state_whose_parts_lie_on_top_of_each_other_is_refused(tmp_path):
         load_state(checkpoint)
 
 
+def within_itself(depth: int) -> list[object]:
+    """Return a list of few bytes with two to the power of `depth` members."""
+    value: list[object] = [0]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        pytest.param(torch.zeros(1).expand(10**12), r"its content is larger than the file", id="an expanded tensor"),
+        pytest.param(within_itself(40), r"its content is larger than the file", id="a list within itself"),
+        pytest.param(bytearray(b"x"), r"state.pt contains a bytearray; expected tensors, numbers", id="a bytearray"),
+    ],
+)
+def test_a_state_that_takes_more_memory_than_its_file_is_refused(tmp_path, value, message):
+    checkpoint, _ = saved(tmp_path)
+    torch.save({"loop": {"step": 1}, "trainer": {"moments": value}}, checkpoint / STATE)
+
+    with pytest.raises(CheckpointError, match=rf"state.pt cannot be loaded safely: {message}"):
+        load_state(checkpoint)
+
+
+@pytest.mark.parametrize("state", [[], 7, {}, {"loop": {}}, {"loop": {}, "trainer": 3}])
+def test_a_state_of_another_form_is_refused(tmp_path, state):
+    checkpoint, _ = saved(tmp_path)
+    torch.save(state, checkpoint / STATE)
+
+    with pytest.raises(CheckpointError, match=r"state.pt cannot be loaded safely: expected a dict with the dicts loop"):
+        load_state(checkpoint)
+
+
 def test_weights_with_a_header_of_a_terabyte_are_refused(tmp_path):
     checkpoint, model = saved(tmp_path)
     (checkpoint / WEIGHTS).write_bytes((10**12).to_bytes(8, "little") + b"{}")

@@ -179,6 +179,13 @@ def test_nothing_unpickles():
         assert not pattern.search(path.read_text(encoding="utf-8")), path
 
 
+def test_text_reaches_the_terminal_only_where_control_characters_are_escaped():
+    pattern = re.compile(r"\bprint\(|click\.s?echo\(|traceback\.print|sys\.std(out|err)\.write")
+    for path in CORE + PLUGINS:
+        if path.name not in ("terminal.py", "progress.py", "table.py"):
+            assert not pattern.search(path.read_text(encoding="utf-8")), f"{path}: use dlpipe.commands.terminal.echo"
+
+
 #: Words and phrases that were replaced by the field's own terms, or by plain English; (pattern, what to write instead).
 REMOVED_WORDS = {
     r"\bbears?\b": "tolerates, carries",

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from dlpipe.commands.terminal import echo
 from dlpipe.errors import DlpipeError
 from dlpipe.messages import nearest
 from dlpipe.registry.loading import Registry, load_plugins
@@ -94,18 +95,18 @@ def main() -> None:
     warnings.showwarning = _show_warning
     if "_DLPIPE_COMPLETE" not in os.environ:
         for warning in registry.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            echo(f"warning: {warning}", err=True)
     try:
         code = make_program(registry).main(prog_name="dlpipe", standalone_mode=False, obj=registry)
     except DlpipeError as error:
         _show_traceback()
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         code = error.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         code = 130
     except BrokenPipeError:
         # The reader of our output has closed it; it must not be flushed at exit either.
@@ -116,8 +117,8 @@ def main() -> None:
 
 def _show_traceback() -> None:
     if "--debug" in sys.argv:
-        traceback.print_exc()
+        echo(traceback.format_exc(), err=True, nl=False)
 
 
 def _show_warning(message: Warning | str, *context: Any, **options: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
+    echo(f"warning: {message}", err=True)

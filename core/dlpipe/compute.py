@@ -96,6 +96,8 @@ def restore_randomness(state: Mapping[str, Any]) -> None:
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     keys, position, has_gauss, cached = state["numpy"]
+    if not 0 <= position <= len(keys) == 624:  # numpy itself would read beyond its array
+        raise ValueError(f"the position {position} is not in the state of numpy's generator")
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     # A run can be resumed with fewer devices, or none.

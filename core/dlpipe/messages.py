@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rapidfuzz.distance import OSA
 
-__all__ = ["nearest", "relative", "shown"]
+__all__ = ["nearest", "printable", "relative", "shown"]
 
 #: The fraction of a name's letters that may be wrong: one in three.
 MAX_WRONG = 1 / 3
 #: A message shows at most this many characters of a value.
 MAX_SHOWN = 60
+#: What a terminal obeys instead of showing it: control characters except tab and newline, marks that reverse the
+#: direction of writing, separators of lines. Halves of characters stand for bytes of a file name that is not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -43,3 +47,11 @@ def relative(path: Path) -> str:
     """Return `path` relative to the working directory if that is shorter."""
     short = os.path.relpath(path)
     return short if len(short) < len(str(path)) else str(path)
+
+
+def printable(text: str) -> str:
+    r"""Return text from a file with its control characters as escapes, such as ``\u001b``, safe for a terminal.
+
+    JSON and TOML mean the same with these escapes.
+    """
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -161,7 +161,8 @@ class Trainer(Protocol):
         """Return everything except the weights of `model` that the next step depends on.
 
         Only tensors, numbers, strings, None, and lists and dicts of them: it is loaded with ``weights_only``. The
-        state of the global random number generators is saved by the loop.
+        state of the global random number generators is saved by the loop. It is also called before the first step,
+        since the types in a saved state are compared with those in this one.
         """
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

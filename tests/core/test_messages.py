@@ -1,11 +1,12 @@
 """The nearest known name, values as in a TOML file, short paths."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from dlpipe.config.torch_names import OPTIMIZERS
-from dlpipe.messages import nearest, relative, shown
+from dlpipe.messages import nearest, printable, relative, shown
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,24 @@ def test_a_path_is_shown_relative_to_the_working_directory_if_that_is_shorter(mo
 
     assert relative(tmp_path / "runs" / "x") == "runs/x"
     assert relative(Path("/a")) == "/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("\x1b[2J\x1b]0;title\x07", r"\u001b[2J\u001b]0;title\u0007"),
+        ("line\rover", r"line\u000dover"),
+        ("\x9b31m\x7f", r"\u009b31m\u007f"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("name\udcff", r"name\udcff"),  # a byte of a file name that is not UTF-8 cannot be printed at all
+        ("Zürich\t\u200d👩\n", "Zürich\t\u200d👩\n"),
+    ],
+)
+def test_control_characters_are_shown_instead_of_sent(text, safe):
+    assert printable(text) == safe
+
+
+def test_escaped_json_means_the_same():
+    text = json.dumps("\x1b\x9b\u202e", ensure_ascii=False)
+
+    assert json.loads(printable(text)) == json.loads(text)

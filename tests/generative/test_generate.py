@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from dlpipe.compute import Compute
+from dlpipe.config.application import check_options
 from dlpipe.errors import InputError
 from dlpipe_generative.autoencoder import AutoEncoder
 from dlpipe_generative.dcgan import DCGAN
@@ -155,3 +157,15 @@ def test_invalid_options_are_rejected(pictures, tmp_path, make, options, message
 
     with pytest.raises(InputError, match=message):
         list(generate(make(), pictures, CPU, **options))
+
+
+def test_a_file_of_the_user_is_not_overwritten_unless_it_is_named(tmp_path, monkeypatch):
+    target = "dlpipe_generative.generate:generate"
+    monkeypatch.chdir(tmp_path)
+    assert check_options(target, {}) == {}
+
+    (tmp_path / "samples.png").symlink_to("photos.png")  # also if it is a link
+
+    with pytest.raises(InputError, match=r"samples.png exists; choose another name with --output FILE, or overwrite"):
+        check_options(target, {})
+    assert check_options(target, {"output": "samples.png"}) == {"output": Path("samples.png")}

@@ -164,3 +164,9 @@ def test_the_fingerprint_changes_with_any_tag():
 
     assert other.fingerprint() != small_data().fingerprint()
     assert small_data().fingerprint() == small_data().fingerprint()
+
+
+@pytest.mark.parametrize("words", [[["to"]], [3], [None]])
+def test_a_state_with_something_other_than_strings_is_refused(words):
+    with pytest.raises(ValueError, match=r"a word, trigram or label is not a string"):
+        small_data().restore({"words": words, "trigrams": [], "labels": ["O"]})

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.config.check import check_source
 from dlpipe.config.source import read_source
 from dlpipe.config.tables import SWEEP
@@ -42,6 +43,6 @@ def check(
     except PipelineError as error:
         if not as_json:
             raise
-        click.echo(json.dumps({"ok": False, "problems": [vars(problem) for problem in error.problems]}))
+        echo(json.dumps({"ok": False, "problems": [vars(problem) for problem in error.problems]}))
         click.get_current_context().exit(error.exit_code)
-    click.echo(json.dumps({"ok": True, "problems": []}) if as_json else f"{file}: no mistakes")
+    echo(json.dumps({"ok": True, "problems": []}) if as_json else f"{file}: no mistakes")

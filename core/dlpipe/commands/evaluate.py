@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 
@@ -55,9 +56,9 @@ def evaluate(
         for name, value in metrics.items():
             evaluator, _, metric = name.partition("/")
             nested.setdefault(evaluator, {})[metric] = value
-        click.echo(json.dumps(nested))
+        echo(json.dumps(nested))
         return
-    click.echo(f"{split} split, {trained.checkpoint.name}")
+    echo(f"{split} split, {trained.checkpoint.name}")
     width = max(map(len, metrics), default=0)
     for name, value in metrics.items():
-        click.echo(f"  {name:<{width}}  {value:.4f}")
+        echo(f"  {name:<{width}}  {value:.4f}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.config.shipped import shipped_pipelines, summary_of
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
@@ -42,14 +43,14 @@ def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
     kinds = [kind] if kind else LISTED
     found = {known: _pipelines() if known == PIPELINE else _components(registry, known) for known in kinds}
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        echo(json.dumps(found, indent=1))
         return
     for known, rows in found.items():
-        click.secho(known, bold=True)
+        echo(known, bold=True)
         width = max((len(row["name"]) for row in rows), default=0)
         for row in rows:
             needs = f"  (needs {', '.join(row['needs'])}: {row['install']})" if row.get("needs") else ""
-            click.echo(f"  {row['name']:<{width}}  {row['summary']}{needs}".rstrip())
+            echo(f"  {row['name']:<{width}}  {row['summary']}{needs}".rstrip())
 
 
 def _components(registry: Registry, kind: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dlpipe.commands.terminal import echo
 from dlpipe.config.shipped import copy_shipped
 from dlpipe.messages import relative
 
@@ -37,7 +38,7 @@ def pipeline(name: str, output: Path | None) -> None:
     never overwritten.
     """
     file, *needed = copy_shipped(name, output)
-    click.echo(relative(file))
+    echo(relative(file))
     for path in needed:
-        click.echo(f"{relative(path)}  (needed by {file.name})")
-    click.echo(f"\nEdit it, then:  dlpipe run {relative(file)}", err=True)
+        echo(f"{relative(path)}  (needed by {file.name})")
+    echo(f"\nEdit it, then:  dlpipe run {relative(file)}", err=True)

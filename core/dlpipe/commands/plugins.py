@@ -7,6 +7,7 @@ import json
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.registry.loading import Registry
 
 
@@ -28,8 +29,8 @@ def plugins(registry: Registry, as_json: bool) -> None:
         }
         rows.append(vars(plugin) | {"offers": {kind: count for kind, count in counts.items() if count}})
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo(json.dumps(rows, indent=1))
         return
     for row in rows:
         offers = ", ".join(f"{count} {kind}" for kind, count in row["offers"].items())
-        click.echo(f"{row['namespace']:<12} {row['status']:<12} {row['distribution']:<18} {row['cause'] or offers}")
+        echo(f"{row['namespace']:<12} {row['status']:<12} {row['distribution']:<18} {row['cause'] or offers}")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.config.application import application_of, check_options, explained, flag, options_of, takes_items
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter
@@ -18,7 +19,7 @@ from dlpipe.errors import InputError
 from dlpipe.fields import STRICT
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import RESOLVED
+from dlpipe.runs.folder import RESOLVED, RunFolder
 
 #: Key of the application of the run in the context of click.
 APPLICATION = "dlpipe.config.application"
@@ -55,6 +56,7 @@ def _application(
     """Return the target of the application of a run, or an empty string."""
     if run is None or not (run / RESOLVED).is_file():
         return ""
+    RunFolder.open(run)  # raises an error if something in it leads out of it
     pipeline = load_pipeline(run / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
     return application_of(pipeline.stage(stage))
 
@@ -121,9 +123,9 @@ def predict(
         answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file))
     for number, answer in enumerate(answers):
         if as_json:
-            click.echo(json.dumps(answer, ensure_ascii=False))
+            echo(json.dumps(answer, ensure_ascii=False))
         else:
-            click.echo(("\n" if number else "") + as_table(answer))
+            echo(("\n" if number else "") + as_table(answer))
 
 
 def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str]]:

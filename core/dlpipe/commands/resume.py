@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RunFolder
@@ -34,7 +35,7 @@ def resume(registry: Registry, run: Path, accept_changes: bool, from_start: bool
     """
     folder = RunFolder.open(run)
     if folder.status()["state"] == "finished":
-        click.echo(f"{run} is finished; there is nothing to resume", err=True)
+        echo(f"{run} is finished; there is nothing to resume", err=True)
         return
     load_target("dlpipe.engine.execute:resume")(
         folder,

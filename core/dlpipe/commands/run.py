@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.tables import SWEEP
 from dlpipe.errors import InputError
@@ -69,14 +70,14 @@ def run(
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if SWEEP in pipeline.source.values:
         trials = count_trials(pipeline.source.values[SWEEP])
-        click.echo(
+        echo(
             f"{relative(file)} has a [sweep] of {trials} trials; this run is the pipeline without it. "
             f"To run all trials:  dlpipe sweep {relative(file)}",
             err=True,
         )
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
-        click.echo(json.dumps(built, indent=1))
+        echo(json.dumps(built, indent=1))
         return
     folder = RunFolder.unfinished(runs, pipeline) if resume_mode == "auto" else None
     if folder:
@@ -85,9 +86,7 @@ def run(
         start = load_target("dlpipe.engine.execute:run")
         folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)
     if as_json:
-        click.echo(json.dumps({"run": str(folder.path), **folder.status()}))
+        echo(json.dumps({"run": str(folder.path), **folder.status()}))
     else:
         shown = relative(folder.path)
-        click.echo(
-            f"\n{shown}\n  evaluate it:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …", err=True
-        )
+        echo(f"\n{shown}\n  evaluate it:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dlpipe.commands.terminal import echo
 from dlpipe.config.json_schema import pipeline_schema
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import Registry
@@ -30,4 +31,4 @@ def schema(registry: Registry, output: Path | None) -> None:
         except OSError as error:
             raise InputError(f"{output} cannot be written: {error.strerror}; choose another --output") from error
     else:
-        click.echo(text, nl=False)
+        echo(text, nl=False)

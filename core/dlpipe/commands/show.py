@@ -12,6 +12,7 @@ import tomli_w
 
 from dlpipe.commands import options
 from dlpipe.commands.list import LISTED
+from dlpipe.commands.terminal import echo
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
 from dlpipe.config.check import load_pipeline
@@ -71,14 +72,14 @@ def show(
         path = path / RESOLVED
     pipeline = load_pipeline(path, registry, assignments, allow_local_plugins=allow_local_plugins)
     if as_json:
-        click.echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
+        echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:
         rows = list(_origins(pipeline))
         width = min(max(len(text) for text, _ in rows), 60)
         for text, origin in rows:
-            click.echo(f"{text:<{width}}  # {origin}")
+            echo(f"{text:<{width}}  # {origin}")
     else:
-        click.echo(tomli_w.dumps(pipeline.plain()), nl=False)
+        echo(tomli_w.dumps(pipeline.plain()), nl=False)
 
 
 def _origins(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
@@ -116,22 +117,22 @@ def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None
     needs = [name for name in known if name in provided]
     if as_json:
         top = {"name": registered.name, "kind": component.kind, "summary": component.summary, "needs": needs}
-        click.echo(json.dumps({**top, "parameters": parameters}, indent=1, default=str))
+        echo(json.dumps({**top, "parameters": parameters}, indent=1, default=str))
         return
-    click.secho(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
-    click.echo(f"  {signature.summary or component.summary}\n")
+    echo(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
+    echo(f"  {signature.summary or component.summary}\n")
     if missing := registered.missing():
-        click.echo(f"  needs {', '.join(missing)}; install with: {registered.install_command()}\n")
+        echo(f"  needs {', '.join(missing)}; install with: {registered.install_command()}\n")
     if needs:
-        click.echo(f"  provided by dlpipe or by the data: {', '.join(needs)}\n")
+        echo(f"  provided by dlpipe or by the data: {', '.join(needs)}\n")
     if application := getattr(component, "application", ""):
         flags = " ".join(flag(name) for name in application_options(application))
-        click.echo(f"  to use it after training:  dlpipe predict RUN {flags}\n")
+        echo(f"  to use it after training:  dlpipe predict RUN {flags}\n")
     for parameter in parameters:
         default = "" if parameter["default"] is None else f" = {shown(parameter['default'])}"
         default = " (required)" if parameter["required"] else default
-        click.secho(f"  {parameter['name']}{default}", bold=True)
-        click.echo(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}")
+        echo(f"  {parameter['name']}{default}", bold=True)
+        echo(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}")
 
 
 def _default(parameter: Parameter) -> Any:

@@ -18,13 +18,15 @@ import tomli_w
 from rich.console import Console
 
 from dlpipe.commands import options
+from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, Interrupted, Preempted, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import link
-from dlpipe.runs.folder import new_folder, write_json
+from dlpipe.runs.files import write_json
+from dlpipe.runs.folder import new_folder
 from dlpipe.runs.signals import StopSignals
 from dlpipe.sweep.plan import Sweep, load_sweep
 from dlpipe.sweep.table import Row, as_json, markdown, show, shown_metric
@@ -83,12 +85,12 @@ def sweep(
     jobs = min(jobs or _default_jobs([task.pipeline for task in tasks]), len(tasks))
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
-    click.echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
+    echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
     outcomes = dict(zip(pipelines, _run_all(planned, tasks, labels, jobs), strict=True))
     rows = [Row(trial, tuple(outcomes[_key(pipeline)] for pipeline in trial.pipelines)) for trial in planned.trials]
     if dry_run:
         built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in rows}
-        click.echo(json.dumps(built, indent=1, ensure_ascii=False))
+        echo(json.dumps(built, indent=1, ensure_ascii=False))
     else:
         _report(planned, rows, runs, fast, as_json)
     if failed := sum(outcome["state"] == "failed" for outcome in outcomes.values()):
@@ -122,17 +124,13 @@ def _default_jobs(pipelines: list[Pipeline]) -> int:
 def _run_all(planned: Sweep, tasks: list[Task], labels: list[str], jobs: int) -> list[Mapping[str, Any]]:
     """Run all tasks, and print a line for each when it ends."""
     outcomes: dict[int, Mapping[str, Any]] = {}
-    with StopSignals(
-        lambda message: click.echo(message.replace("after this step", "of all that runs"), err=True)
-    ) as signals:
+    with StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals:
         for index, outcome in work(tasks, jobs, signals):
             if outcome["state"] == "stopped" and not signals.received:
                 outcome = {"state": "failed", "reason": "the run was stopped by a signal, but the sweep was not"}
             if outcome["state"] != "stopped":
                 outcomes[index] = outcome
-                click.echo(
-                    f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True
-                )
+                echo(f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True)
     if signals.received and len(outcomes) < len(tasks):
         error = Interrupted if signals.interrupted else Preempted
         done = f"{len(outcomes)} of {len(tasks)} runs are done"
@@ -181,8 +179,8 @@ def _report(planned: Sweep, rows: list[Row], runs: Path, fast: bool, print_json:
     except OSError as error:
         raise RunFolderError(f"{relative(runs / planned.name)} cannot be written: {error.strerror}") from error
     if print_json:
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    click.echo(err=True)
+    echo(err=True)
     show(Console(highlight=False), planned, rows, metric)
-    click.echo(f"\n{relative(folder)}/table.md, table.json{', curves.png' if drawn else ''}", err=True)
+    echo(f"\n{relative(folder)}/table.md, table.json{', curves.png' if drawn else ''}", err=True)

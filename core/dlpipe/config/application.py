@@ -2,12 +2,15 @@
 
 The record of a model or of data can name a function as its *application*. Its signature is the schema: its keyword-only
 parameters are the options of the command. It is called as ``application(model, data, compute, **options)`` and yields
-answers, dicts of plain values; a parameter ``items`` receives the positional arguments.
+answers, dicts of plain values; a parameter ``items`` receives the positional arguments. A path with a default is a
+file that it writes: an existing one is not overwritten unless the user names it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -75,6 +78,13 @@ def check_options(target: str, given: Mapping[str, str | bool]) -> dict[str, Any
         for name, parameter in options_of(target).items()
         if parameter.required and name not in given
     ]
+    for name, parameter in options_of(target).items():
+        # What the user has not named, the user does not mean to overwrite, also where a link leads to it.
+        if name not in given and isinstance(parameter.default, Path) and os.path.lexists(parameter.default):
+            mistakes.append(
+                f"{parameter.default} exists; choose another name with {flag(name)} FILE, or overwrite it with "
+                f"{flag(name)} {parameter.default}"
+            )
     if mistakes:
         raise InputError("\n".join(mistakes))
     return values

@@ -6,7 +6,7 @@ the components that they select. No component is imported: no torch, and of a pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def load_pipeline(
     registry: Registry,
     assignments: Iterable[str] = (),
     *,
-    allow_local_plugins: bool = False,
+    allow_local_plugins: bool | Sequence[Path] = False,
 ) -> Pipeline:
     """Read and check a pipeline file.
 
@@ -37,8 +37,8 @@ def load_pipeline(
         file: the TOML file.
         registry: what the installed plugins offer; local plugins are added to it.
         assignments: strings such as ``"trainer.epochs=3"``; they take precedence over the file.
-        allow_local_plugins: load the Python files that ``plugins`` names. A pipeline file is data; only the caller
-            can allow it to run code.
+        allow_local_plugins: load the Python files that ``plugins`` names; or, of these, only those with the content
+            of one of the given files. A pipeline file is data; only the caller can allow it to run code.
 
     Raises:
         PipelineError: with all mistakes of the file; its exit code is 3 if a plugin that the file needs is missing
@@ -47,7 +47,7 @@ def load_pipeline(
     return check_source(read_source(file, assignments), registry, allow_local_plugins=allow_local_plugins)
 
 
-def check_source(source: Source, registry: Registry, *, allow_local_plugins: bool = False) -> Pipeline:
+def check_source(source: Source, registry: Registry, *, allow_local_plugins: bool | Sequence[Path] = False) -> Pipeline:
     """Check what `read_source` has read; see `load_pipeline`."""
     report = Report(source)
     checker = _FileChecker(report, registry)
@@ -66,7 +66,7 @@ class _FileChecker:
     registry: Registry
     local_plugins: list[Path] = field(default_factory=list)
 
-    def load_local_plugins(self, allowed: bool) -> None:
+    def load_local_plugins(self, allowed: bool | Sequence[Path]) -> None:
         names, key = self.report.source.values.pop("plugins", []), ("plugins",)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self.report.add(key, f'plugins = {shown(names)}: expected a list of file names such as ["./mine.py"]')
@@ -76,10 +76,8 @@ class _FileChecker:
             path = folder / name
             if "\0" in name or folder not in path.resolve().parents:
                 self.report.add(key, f"plugins: {shown(name)} is outside the folder of the pipeline file")
-            elif not allowed:
-                self.report.add(
-                    key, f"plugins: {shown(name)} would run Python code; allow it with --allow-local-plugins"
-                )
+            elif advice := _why_not_allowed(path, allowed):
+                self.report.add(key, f"plugins: {shown(name)} would run Python code{advice}")
             else:
                 try:
                     load_local_plugin(self.registry, path.resolve())
@@ -162,6 +160,18 @@ class _FileChecker:
                 self.report.add(path, f"{place}: the stages depend on each other in a circle: {' → '.join(circle)}")
             elif stages.index(needed) > stages.index(name):
                 self.report.add(path, f'{place}: stage "{needed}" comes later in the file; move it before "{name}"')
+
+
+def _why_not_allowed(path: Path, allowed: bool | Sequence[Path]) -> str:
+    """Return why a local plugin may not run, and what to do about it; an empty string if it may."""
+    if isinstance(allowed, bool):
+        return "" if allowed else "; allow it with --allow-local-plugins"
+    if path.is_file() and any(path.read_bytes() == known.read_bytes() for known in allowed):
+        return ""
+    return (
+        ", and it is not one of the plugins of the pipeline that starts from this run; if you trust it, copy it next "
+        "to that pipeline and add it to `plugins` there"
+    )
 
 
 def _circle(start: str, needed: str, edges: Mapping[str, list[str]]) -> list[str]:

@@ -140,6 +140,8 @@ def _text(file: Path, named_by: Origin) -> str:
     name = file.relative_to(named_by.folder) if file.is_relative_to(named_by.folder) else file
     start = "" if named_by.file == str(file) else f'extends = "{name}": '
     try:
+        if start and file.exists() and not (file.is_file() or file.is_dir()):  # only the user may name a pipe
+            raise _error(named_by, f"{start}this is not a file, but a pipe or a device; name a pipeline file")
         with file.open("rb") as stream:  # its size is not checked first: pipes and devices have none
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -7,6 +7,7 @@ and the number of worker processes does not affect the results.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count, islice, repeat
@@ -235,5 +236,13 @@ class EndlessBatches:
         return {"epoch": self._epoch, "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Restore the position."""
-        self._epoch, self._seen = state["epoch"], state["seen"]
+        """Restore the position.
+
+        Raises:
+            ValueError: there is no such position.
+            TypeError: a number is not whole.
+        """
+        epoch, seen = (operator.index(state[name]) for name in ("epoch", "seen"))
+        if epoch < 0 or seen < 0 or (self._batches.per_epoch is not None and seen >= self._batches.per_epoch):
+            raise ValueError(f"batch {seen} of epoch {epoch}; an epoch has {self._batches.per_epoch} batches")
+        self._epoch, self._seen = epoch, seen

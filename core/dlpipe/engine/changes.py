@@ -12,7 +12,8 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
-from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder, read_json, write_json
+from dlpipe.runs.files import read_json, write_json
+from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, differences, identity
 
 #: The entries of provenance that changes are found by, and those that record what was accepted.

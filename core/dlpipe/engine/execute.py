@@ -34,7 +34,8 @@ from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder, read_json
+from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import StopSignals
@@ -124,7 +125,7 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     def find_model(reference: Reference) -> nn.Module:
         if reference.run is None:
             return models[reference.stage]
-        return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins)).model
+        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins).model
 
     built: dict[str, Any] = {}
     for name, stage in pipeline.stages.items():

@@ -24,7 +24,8 @@ from dlpipe.evaluation.examples import BATCH_SIZE, Examples
 from dlpipe.protocols import SupportsExpand, SupportsItems, SupportsPaddings
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder, read_json
+from dlpipe.runs.files import fits, read_json
+from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
 
 
 @dataclass
@@ -50,7 +51,7 @@ def open_run(
     stage: str | None = None,
     checkpoint: str = "best",
     assignments: Iterable[str] = (),
-    allow_local_plugins: bool = False,
+    allow_local_plugins: bool | Sequence[Path] = False,
 ) -> TrainedStage:
     """Open a run for use; no data file is read.
 
@@ -59,6 +60,7 @@ def open_run(
         stage: of a pipeline with several; the last one if not given.
         checkpoint: "best", "last" or the number of a step.
         assignments: changes to the run's pipeline, such as ``"data.path=/elsewhere"``.
+        allow_local_plugins: see `dlpipe.config.check.load_pipeline`.
 
     Raises:
         InputError: it is not a run folder, or has no such stage, no such checkpoint, or no checkpoint yet.
@@ -81,9 +83,10 @@ def open_stage(
     def find(reference: Reference) -> nn.Module:
         return open_reference(pipeline, folder, reference).model
 
-    built = StageComponents(
-        pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None
-    )
+    with fits(place / DATA_STATE, "the data and the model"):
+        built = StageComponents(
+            pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None
+        )
     return TrainedStage(pipeline, chosen, place, built, load_checkpoint(built, place, checkpoint))
 
 
@@ -94,7 +97,8 @@ def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) 
         InputError: as for `open_run`.
     """
     if reference.run is not None:
-        return open_run(reference.run, allow_local_plugins=bool(pipeline.local_plugins))
+        # The permission for the plugins of this pipeline is none for the code that another run brings along.
+        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins)
     return open_stage(pipeline, folder, reference.stage)
 
 

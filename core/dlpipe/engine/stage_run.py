@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from dlpipe.compute import restore_randomness, seed_everything
@@ -16,15 +18,16 @@ from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
-from dlpipe.errors import RunFolderError, errors_in
+from dlpipe.errors import CheckpointError, RunFolderError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsStateBlocks, Trainer
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.runs.atomic import writing
-from dlpipe.runs.checkpoint import Checkpoints, load_state, load_state_blocks, load_weights, step_of
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder, read_json, write_json
+from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state, load_state_blocks, load_weights, step_of
+from dlpipe.runs.files import fits, read_json, write_json
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -107,7 +110,8 @@ class StageRun:
             self._announce(components, loop, time.monotonic() - started)
             callbacks.call("dlpipe_run_start")
             try:
-                reason = loop.run()
+                with _first_step_after(checkpoint, loop):
+                    reason = loop.run()
                 self._progress.stop()
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
                 self._evaluate_on_test(components, loop.state.step, callbacks)
@@ -164,8 +168,9 @@ class StageRun:
             return
         assert components.trainer is not None
         state = _restore_trainer(components.trainer, checkpoint)
-        self._check_metrics(state)
-        loop.restore(state)
+        with fits(checkpoint / STATE, "the loop", CheckpointError):
+            self._check_metrics(state)
+            loop.restore(state)
         self._checkpoints.continue_from(checkpoint)
         self._progress.message(f"resuming after step {loop.state.step}")
 
@@ -275,7 +280,43 @@ def _restore_trainer(trainer: Trainer, checkpoint: Path) -> dict[str, Any]:
     """Restore weights and state of a trainer from a checkpoint, and return the state of the loop."""
     state = load_state(checkpoint)
     load_weights(checkpoint, trainer.model)
-    trainer.load_state_dict(state["trainer"])
-    if isinstance(trainer, SupportsStateBlocks):
-        trainer.load_state_blocks(load_state_blocks(checkpoint))
+    with fits(checkpoint / STATE, "the trainer", CheckpointError):
+        _require_like(trainer.state_dict(), state["trainer"], "")
+        trainer.load_state_dict(state["trainer"])
+        if isinstance(trainer, SupportsStateBlocks):
+            trainer.load_state_blocks(load_state_blocks(checkpoint))
     return dict(state["loop"])
+
+
+@contextmanager
+def _first_step_after(checkpoint: Path | None, loop: Loop) -> Iterator[None]:
+    """Blame the checkpoint for what fails in the first step after it, since the same code has taken steps before."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):  # this may be a smaller machine
+        raise
+    except Exception:
+        if checkpoint is None or loop.state.step > step_of(checkpoint):
+            raise
+        with fits(checkpoint / STATE, "the trainer", CheckpointError):
+            raise
+
+
+def _require_like(own: Any, saved: Any, place: str) -> None:
+    """Refuse a saved state with other types than the trainer's own: they would be noticed in the middle of a step.
+
+    Raises:
+        ValueError: a part has another type, or is a whole number of more than 64 bits.
+    """
+    numbers = (int, float)
+    same = isinstance(saved, numbers) if isinstance(own, numbers) else isinstance(saved, type(own))
+    if own is not None and not same:
+        raise ValueError(f"{place} is of type {type(saved).__name__}; expected {type(own).__name__}")
+    if isinstance(saved, int) and abs(saved) >= 2**63:
+        raise ValueError(f"{place} is a whole number of more than 64 bits")
+    if isinstance(own, Mapping) and isinstance(saved, Mapping):
+        for name in own.keys() & saved.keys():
+            _require_like(own[name], saved[name], f"{place}.{name}".lstrip("."))
+    elif isinstance(own, list) and isinstance(saved, list):
+        for number, (part, other) in enumerate(zip(own, saved, strict=False)):
+            _require_like(part, other, f"{place}[{number}]")

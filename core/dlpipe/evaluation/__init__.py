@@ -1,6 +1,7 @@
-"""For evaluators: the examples of a split, and what a classifier answered."""
+"""For evaluators: the examples of a split, what a classifier answered, and tables."""
 
 from dlpipe.evaluation.classification import Answers, collect, confusion_of
+from dlpipe.evaluation.csv_files import write_csv
 from dlpipe.evaluation.examples import Examples
 
-__all__ = ["Answers", "Examples", "collect", "confusion_of"]
+__all__ = ["Answers", "Examples", "collect", "confusion_of", "write_csv"]

@@ -5,7 +5,6 @@ Axes: N examples, B of a batch, K classes, M bins of confidence.
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from dlpipe.data.targets import IGNORE_INDEX
 from dlpipe.errors import InputError
 from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
+from dlpipe.evaluation.csv_files import write_csv
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Batch, SupportsNames
 
@@ -190,10 +190,10 @@ class Classification:
         """Write tables and figures of the last `evaluate`."""
         assert self._answers is not None
         confusion = confusion_of(self._answers, len(self._labels))
-        _write_csv(folder / "classes.csv", self._classes(confusion))
+        write_csv(folder / "classes.csv", self._classes(confusion))
         table = [[label, *counts] for label, counts in zip(self._labels, confusion.tolist(), strict=True)]
-        _write_csv(folder / "confusion.csv", [["true \\ predicted", *self._labels], *table])
-        _write_csv(folder / "predictions.csv", self._predictions(self._answers))
+        write_csv(folder / "confusion.csv", [["true \\ predicted", *self._labels], *table])
+        write_csv(folder / "predictions.csv", self._predictions(self._answers))
         draw_confusion(folder / "confusion.png", confusion, self._labels)
         if self._answers.confidence is not None:
             calibration = Calibration.of(self._answers.confidence, self._answers.right)
@@ -255,8 +255,3 @@ def _check(answers: Answers, num_classes: int) -> None:
 
 def _share(value: float) -> str:
     return "" if value != value else f"{value:.4f}"
-
-
-def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)

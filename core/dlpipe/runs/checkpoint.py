@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -31,12 +32,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
-from dlpipe.errors import CheckpointError, InputError, PluginError
+from dlpipe.errors import CheckpointError, InputError, PluginError, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush, link
+from dlpipe.runs.files import CHECKPOINT, open_regular, read_json
 
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".saving-"
+_BYTEARRAY = re.compile(rb"c(builtins|__builtin__)\nbytearray\n")
+#: What every state consists of.
+PARTS = ("loop", "trainer")
+#: Bytes by which a state may be larger than its file: a small tensor may repeat one number.
+SLACK = 2**20
 _BLOCK = re.compile(r"block-([a-z0-9][a-z0-9_-]*)\.safetensors")
 
 
@@ -149,8 +156,8 @@ class Checkpoints:
     def _save_blocks(self, folder: Path, blocks: Mapping[str, StateBlock]) -> dict[str, dict[str, Any]]:
         """Write or link the blocks; return their manifest entries by file (of a written one, only its version)."""
         previous: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then all blocks are written
-            previous = json.loads(((self._base or folder) / MANIFEST).read_text())["files"]
+        with contextlib.suppress(RunFolderError):  # then all blocks are written
+            previous = read_json((self._base or folder) / MANIFEST)["files"]
         files: dict[str, dict[str, Any]] = {}
         for file, block in blocks.items():
             entry = previous.get(file, {})
@@ -166,7 +173,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, ascending."""
         with contextlib.suppress(FileNotFoundError):
-            return sorted(int(path.name[5:]) for path in self.folder.glob("step-*") if path.name[5:].isdigit())
+            return sorted(int(match[1]) for path in self.folder.iterdir() if (match := CHECKPOINT.fullmatch(path.name)))
         return []
 
     def latest(self, before: int | None = None) -> Path | None:
@@ -248,18 +255,24 @@ def _reason(error: Exception, folder: Path) -> str:
 def _says_best(checkpoint: Path) -> bool | None:
     """Return whether a checkpoint was the best one when it was saved; None if its manifest cannot be read."""
     try:
-        return bool(json.loads((checkpoint / MANIFEST).read_text())["best"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_json(checkpoint / MANIFEST)["best"])
+    except RunFolderError:
         return None
 
 
 def verify(checkpoint: Path) -> str:
     """Return what is wrong with a checkpoint, or an empty string."""
+    if not (checkpoint / MANIFEST).exists():
+        return f"{MANIFEST} is missing"
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text())
+        manifest = read_json(checkpoint / MANIFEST)
+        if manifest["step"] != step_of(checkpoint):
+            return f"its manifest is of step {manifest['step']}"
         for name in {WEIGHTS: 0, STATE: 0} | manifest["files"]:
             if name not in (WEIGHTS, STATE) and not _BLOCK.fullmatch(name):
                 return f"its manifest names {name!r}, which does not belong to a checkpoint"
+            if name not in manifest["files"]:
+                return f"its manifest does not name {name}"
             expected, found = manifest["files"][name], _describe(checkpoint / name)
             if expected["size"] != found["size"]:
                 return f"{name} has {found['size']} bytes, the manifest says {expected['size']}"
@@ -267,8 +280,8 @@ def verify(checkpoint: Path) -> str:
                 return f"{name} is damaged (its sha256 differs from the manifest)"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"it cannot be read ({type(error).__name__}: {error})"
+    except (OSError, RunFolderError) as error:
+        return f"it cannot be read ({error})"
     return ""
 
 
@@ -292,7 +305,11 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     """
     try:
         require_plain(checkpoint / STATE)
-        return torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+        _require_no_larger(state, (checkpoint / STATE).stat().st_size)
+        if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in PARTS):
+            raise ValueError(f"expected a dict with the dicts {' and '.join(PARTS)}")
+        return state
     except Exception as error:  # torch raises many types of errors for a foreign file
         raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
 
@@ -301,14 +318,37 @@ def require_plain(path: Path) -> None:
     """Refuse a torch.save file that would take more memory than its size on disk; torch itself does not compress.
 
     Raises:
-        ValueError: the file has compressed or overlapping parts.
+        ValueError: the file has compressed or overlapping parts, or a bytearray, whose size is a mere number.
     """
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
-    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise ValueError(f"{path.name} contains compressed parts, which torch does not write")
-    if sum(part.file_size for part in parts) > path.stat().st_size:
-        raise ValueError(f"the parts of {path.name} are larger than the file")
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError(f"{path.name} contains compressed parts, which torch does not write")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise ValueError(f"the parts of {path.name} are larger than the file")
+        # torch would make one: `bytearray(10**12)` takes a terabyte.
+        if any(_BYTEARRAY.search(archive.read(part)) for part in parts if part.filename.endswith("data.pkl")):
+            raise ValueError(f"{path.name} contains a bytearray; expected tensors, numbers, strings, lists and dicts")
+
+
+def _require_no_larger(state: Any, size: int) -> None:
+    """Refuse a state that takes more memory than its file: a tensor that repeats one number, a list within itself.
+
+    Raises:
+        ValueError: it does.
+    """
+    left, counted, pending = size + SLACK, set(), [state]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Tensor):
+            left -= 0 if id(value) in counted else value.numel() * value.element_size()
+            counted.add(id(value))
+        elif isinstance(value, (dict, list, tuple, set)):
+            left -= len(value)
+            if left >= 0:
+                pending.extend(value.values() if isinstance(value, dict) else value)
+        if left < 0:
+            raise ValueError("its content is larger than the file")
 
 
 def load_state_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -326,5 +366,5 @@ def load_state_blocks(checkpoint: Path) -> Iterator[tuple[str, dict[str, Tensor]
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    with os.fdopen(open_regular(path), "rb") as file:
+        return {"size": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import platform
 import secrets
@@ -21,6 +20,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import link
+from dlpipe.runs.files import as_json, open_text, read_json, read_text, require_contained, write_json
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
@@ -52,7 +52,7 @@ class RunFolder:
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             for plugin in pipeline.local_plugins:
                 shutil.copy(plugin, path / plugin.name)
-            (path / PROVENANCE).write_text(_as_json(provenance), encoding="utf-8")
+            (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
             link(parent / "latest", path.name)
         except OSError as error:
             if path != parent:
@@ -64,10 +64,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Open the folder of an earlier run.
+        """Open the folder of an earlier run; `path` itself may be a link, such as ``latest``.
 
         Raises:
-            RunFolderError: it is not a run folder.
+            RunFolderError: it is not a run folder, or something in it leads out of it (see `dlpipe.runs.files`).
         """
         if not path.is_dir():
             siblings = sorted(path.parent.glob("*"))[-3:] if path.parent.is_dir() else []
@@ -75,6 +75,7 @@ class RunFolder:
             raise RunFolderError(f"{path}: there is no such run folder{hint}")
         if not (path / RESOLVED).is_file():
             raise RunFolderError.missing(path, RESOLVED)
+        require_contained(path.resolve())
         return cls(path.resolve())
 
     def discard(self) -> None:
@@ -109,7 +110,7 @@ class RunFolder:
         """
         path = self.path / LOCK
         try:
-            opened = path.open("a+", encoding="utf-8")
+            opened = open_text(path, "a+")
         except OSError as error:
             raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error
         with opened as file:
@@ -119,7 +120,7 @@ class RunFolder:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise RunFolderError(f"{relative(path)} cannot be locked: {error.strerror}") from error
                 file.seek(0)
-                owner = file.read().strip() or "another process"
+                owner = file.read(200).strip() or "another process"
                 raise RunFolderError(f"{relative(self.path)} is in use by {owner}; wait for it to end") from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
@@ -138,8 +139,8 @@ class RunFolder:
         for path in sorted((runs / pipeline.settings.name).glob(f"*/{RESOLVED}"), reverse=True):
             if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
                 continue
-            if path.read_text(encoding="utf-8") == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
-                yield cls(path.parent)
+            if read_text(path) == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
+                yield cls.open(path.parent)
 
     def status(self) -> dict[str, Any]:
         """Return the outcome of the run: ``state`` and, at its end, ``reason``."""
@@ -159,38 +160,3 @@ def new_folder(parent: Path) -> Path:
             parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             return path
-
-
-def _as_json(content: Mapping[str, Any]) -> str:
-    return json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run.
-
-    Raises:
-        RunFolderError: the file is missing or is not a JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunFolderError.missing(path.parent, path.name) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"{relative(path)} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise RunFolderError(f"{relative(path)} holds a {type(content).__name__}; expected an object")
-    return content
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically: under another name first, then renamed.
-
-    Raises:
-        DlpipeError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}")
-    try:
-        temporary.write_text(_as_json(content), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error

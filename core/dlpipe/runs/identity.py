@@ -28,7 +28,8 @@ from dlpipe.messages import relative, shown
 from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, code_identity, distribution_version
 from dlpipe.runs.file_digests import file_digests
-from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder, read_json
+from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
 
 #: How the names of digests start; their values say nothing to a person.
 CODE, CONTENT, MODEL = "the code of", "the content of", "the trained model of"

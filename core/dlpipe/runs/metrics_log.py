@@ -12,6 +12,7 @@ from typing import Any
 from dlpipe.errors import DlpipeError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
+from dlpipe.runs.files import open_text
 
 
 class MetricsLog:
@@ -31,7 +32,7 @@ class MetricsLog:
             DlpipeError: it cannot be written.
         """
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open_text(self.path, "a+") as file:
                 file.write(json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
         except OSError as error:
             raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error

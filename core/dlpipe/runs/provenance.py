@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.registry.loading import Registry
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, distribution_version
+from dlpipe.runs.git_state import git_state
 
 
 def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
@@ -45,19 +44,6 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
         "pipeline_sha256": hashlib.sha256(next(iter(pipeline.source.texts.values()), "").encode()).hexdigest(),
         "git": git_state(Path.cwd()),
     }
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit and whether files differ from it, or None if `folder` is not in a repository."""
-    if shutil.which("git") is None:
-        return None
-    answers = []
-    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
-        if result.returncode:
-            return None
-        answers.append(result.stdout.strip())
-    return {"commit": answers[0], "changed": bool(answers[1])}
 
 
 def _processor() -> str:

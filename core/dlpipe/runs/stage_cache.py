@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.messages import relative
-from dlpipe.runs.folder import read_json, write_json
+from dlpipe.runs.files import read_json, require_contained, write_json
 from dlpipe.runs.identity import differences
 
 STAGE = "stage.json"
@@ -53,7 +53,12 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
 
 
 def reuse_stage(found: Path, folder: Path) -> None:
-    """Make `folder` a copy of a finished stage, by hard links where possible."""
+    """Make `folder` a copy of a finished stage, by hard links where possible.
+
+    Raises:
+        RunFolderError: something in the stage leads out of it.
+    """
+    require_contained(found)
 
     def linked(source: str, target: str) -> None:
         try:

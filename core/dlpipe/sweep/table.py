@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from dlpipe.messages import relative
+from dlpipe.messages import printable, relative
 from dlpipe.sweep.plan import Sweep, Trial
 
 #: Further metrics get columns only if there are at most this many.
@@ -109,7 +109,7 @@ def show(console: Console, sweep: Sweep, rows: Sequence[Row], metric: Metric) ->
     fits = Measurement.get(console, console.options.update(max_width=1000), wide).maximum <= console.width
     console.print(wide if fits else narrow)
     for line in legend(sweep, metric):
-        console.print(line, markup=False, highlight=False)
+        console.print(printable(line), markup=False, highlight=False)
 
 
 def _table(content: Cells, sweep: Sweep) -> Table:
@@ -117,9 +117,11 @@ def _table(content: Cells, sweep: Sweep) -> Table:
     texts = len(sweep.trials[0].choices) or 1
     for place, column in enumerate(content.columns):
         is_text = place < texts or column == "run"
-        table.add_column(Text(column), justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+        table.add_column(
+            Text(printable(column)), justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold"
+        )
     for number, line in enumerate(content.rows):
-        table.add_row(*map(Text, line), style="bold" if number == content.best else None)
+        table.add_row(*(Text(printable(cell)) for cell in line), style="bold" if number == content.best else None)
     return table
 
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from dlpipe.compute import randomness, restore_randomness
 from dlpipe.config.pipeline import table_name
@@ -22,6 +24,7 @@ from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.atomic import writing
 from dlpipe.runs.checkpoint import Checkpoints
@@ -52,6 +55,24 @@ class LoopState:
     seconds: float = 0.0
     reason: str = ""
     pending: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+class SavedLoop(TypedDict):
+    """What a checkpoint holds of the loop."""
+
+    step: Annotated[NonNegative, Field(lt=2**63)]
+    best: float | None
+    best_step: NonNegative
+    stale: NonNegative
+    seconds: float
+    reason: str
+    pending: dict[str, tuple[list[NonNegative], Any]]
+    pending_steps: Annotated[NonNegative, Field(le=10**7)]
+    log_size: Annotated[NonNegative, Field(lt=2**63)]
+    randomness: dict[str, Any]
+
+
+_SAVED_LOOP = TypeAdapter(SavedLoop)
 
 
 class Loop:
@@ -109,7 +130,14 @@ class Loop:
         return self._total
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of a checkpoint; the trainer has been restored already."""
+        """Restore the state of a checkpoint; the trainer has been restored already.
+
+        Raises:
+            ValueError: it is not what `_save` writes.
+        """
+        _SAVED_LOOP.validate_python(state)
+        if state["pending_steps"] > min(state["step"], self._options.log_every):
+            raise ValueError(f"it has {state['pending_steps']} steps since the last log point")
         known = {name: value for name, value in state.items() if name in vars(self.state)}
         self.state = LoopState(**known | {"pending": [{} for _ in range(state["pending_steps"])]})
         for name, (positions, values) in state["pending"].items():

@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
+from dlpipe.messages import printable
+from dlpipe.runs.files import open_text
+
 #: Seconds between two plain lines about log points, to keep the log file of a batch job short.
 PLAIN_INTERVAL = 10.0
 
@@ -67,6 +70,7 @@ class Progress:
 
     def message(self, text: str, style: str | None = None) -> None:
         """Print one message."""
+        text = printable(text)
         self._console.print(text, style=style, markup=False, emoji=False)
         self._note(text)
 
@@ -96,12 +100,12 @@ class Progress:
     def _note(self, text: str, only_file: bool = False) -> None:
         if self._log:
             # A full disk ends the run when something important cannot be saved; these lines are not.
-            with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), open_text(self._log, "a+") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {'  ' if only_file else ''}{text}\n")
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:
-    return " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return " ".join(f"{printable(name)} {value:.4g}" for name, value in metrics.items())
 
 
 def _duration(seconds: float) -> str:

@@ -5,7 +5,6 @@ Axes: N images, A attributes, V values of all attributes together.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
@@ -88,12 +87,11 @@ class Attributes:
 
     def write(self, folder: Path) -> None:
         """Write the frequencies of the last `evaluate` as a table and as a bar chart."""
-        with (folder / "attributes.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["attribute", "value", "generated", "real", "deviation"])
-            for share in self._shares:
-                numbers = (share.generated, share.real, share.deviation)
-                table.writerow([share.attribute, share.value, *(f"{number:.4f}" for number in numbers)])
+        lines = [
+            (share.attribute, share.value, *(f"{part:.4f}" for part in (share.generated, share.real, share.deviation)))
+            for share in self._shares
+        ]
+        write_csv(folder / "attributes.csv", [("attribute", "value", "generated", "real", "deviation"), *lines])
         with drawing(folder / "attributes.png", 7, 3.5) as figure:
             axes = figure.subplots()
             positions = torch.arange(len(self._shares)).numpy()

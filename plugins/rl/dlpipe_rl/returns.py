@@ -6,7 +6,6 @@ returns are kept, and a random policy as reference.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Fraction, Positive
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments
@@ -82,12 +81,12 @@ class Returns:
 
     def write(self, folder: Path) -> None:
         """Write all returns as a table, figures of returns and values, and the best episode as a GIF."""
-        with (folder / "returns.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["policy", "seed", "return", "length", "terminated"])
-            for policy, traces in (("greedy", self._traces), ("random", self._random_traces[self._split])):
-                for episode in (trace.episode for trace in traces):
-                    writer.writerow([policy, episode.seed, episode.total, episode.length, int(episode.terminated)])
+        lines = [
+            (policy, trace.episode.seed, trace.episode.total, trace.episode.length, int(trace.episode.terminated))
+            for policy, traces in (("greedy", self._traces), ("random", self._random_traces[self._split]))
+            for trace in traces
+        ]
+        write_csv(folder / "returns.csv", [("policy", "seed", "return", "length", "terminated"), *lines])
         draw_returns(folder / "returns.png", _returns(self._traces), _returns(self._random_traces[self._split]))
         if self._traces[0].values:
             draw_values(folder / "values.png", self._traces, self._gamma)

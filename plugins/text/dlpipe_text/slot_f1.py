@@ -6,7 +6,6 @@ https://aclanthology.org/W00-0726
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from typing import Literal
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Examples, write_csv
 from dlpipe_text.chunks import ChunkCounter, chunks
 from dlpipe_text.tagged_text import TaggedText
 
@@ -71,9 +70,8 @@ class SlotF1:
         names = sorted({name for pair in counter.confusion for name in pair})
         confused: list[tuple[str, ...]] = [("true \\ predicted", *names)]
         confused += [(gold, *(str(counter.confusion[gold, predicted]) for predicted in names)) for gold in names]
-        for name, rows in (("slots.csv", scores), ("confusion.csv", confused)):
-            with (folder / name).open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(rows)
+        write_csv(folder / "slots.csv", scores)
+        write_csv(folder / "confusion.csv", confused)
         with (folder / "predictions.conll").open("w", encoding="utf-8") as file:
             for words, gold, tags in self._tagged:
                 file.writelines(f"{word} {right} {tag}\n" for word, right, tag in zip(words, gold, tags, strict=True))

@@ -145,7 +145,13 @@ class TaggedText:
         return {**self._learned(), "spelling": dict(self._spelling)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set what `state` returned."""
+        """Set what `state` returned.
+
+        Raises:
+            ValueError: one is not a string.
+        """
+        if not all(isinstance(text, str) for name in ("words", "trigrams", "labels") for text in state[name]):
+            raise ValueError("a word, trigram or label is not a string")
         self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
         self._spelling = {"lowercase": True, "punctuation": False} | dict(state.get("spelling", {}))
 

@@ -333,6 +333,13 @@ def test_a_file_that_cannot_be_opened_is_reported_with_the_reason(write, problem
     assert problems(file) == ["pipeline.toml: the file cannot be read: Permission denied"]
 
 
+def test_a_pipe_that_a_file_extends_is_not_waited_for(write):
+    os.mkfifo(write('extends = "base.toml"').parent / "base.toml")
+
+    with pytest.raises(PipelineError, match=r'pipeline.toml:1: extends = "base.toml": this is not a file, but a pipe'):
+        read_source(write('extends = "base.toml"'))
+
+
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
 def test_a_device_without_end_is_not_read_to_its_end():
     with pytest.raises(PipelineError, match="the file is too long"):

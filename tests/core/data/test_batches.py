@@ -358,6 +358,14 @@ def test_endless_batches_go_on_from_their_place_which_is_behind_what_was_given()
     assert [[batch["number"].tolist() for batch in next(rest)] for _ in range(3)] == given[4:]
 
 
+@pytest.mark.parametrize(("epoch", "seen"), [(-1, 0), (0, -1), (0, 5), (0, 10**12)])
+def test_a_position_that_no_epoch_has_is_refused_instead_of_yielding_nothing_for_ever(epoch, seen):
+    batches = EndlessBatches(Batches(numbered(), 4, CPU, seed=1), 2)
+
+    with pytest.raises(ValueError, match=rf"batch {seen} of epoch {epoch}; an epoch has 5 batches"):
+        batches.load_state_dict({"epoch": epoch, "seen": seen})
+
+
 def test_workers_for_data_in_memory_are_said_to_have_no_effect():
     with pytest.warns(UserWarning, match="num_workers = 2 has no effect: this data is kept in memory"):
         Batches(Columns({"x": torch.arange(4)}), 2, CPU, workers=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import evaluate_run, open_run, predict
 from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.registry.loading import load_plugins
-from dlpipe.runs.checkpoint import Checkpoints
+from dlpipe.runs.checkpoint import MANIFEST, STATE, Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
 from dlpipe.testing import assert_same_outcome, check_resume
 from dlpipe.training.supervised import Supervised
@@ -398,6 +399,62 @@ def test_a_split_that_is_not_there_is_named(project):
         evaluate_run(trained, "tset")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": {}}, r"does not fit the trainer: ValueError: step is of type dict; expected int"),
+        ({"step": 10**30}, r"does not fit the trainer: ValueError: step is a whole number of more than 64 bits"),
+        ({"batches": {"epoch": 0, "seen": "x"}}, r"ValueError: batches.seen is of type str; expected int"),
+        ({"batches": {}}, r"does not fit the trainer: KeyError: 'epoch'"),
+        ({"batches": {"epoch": 0, "seen": 1.5}}, r"TypeError: 'float' object cannot be interpreted as an integer"),
+    ],
+)
+def test_a_state_with_other_types_is_refused_when_it_is_loaded(project, change, message):
+    folder = run_it(project)
+    checkpoint = (folder.path / "checkpoints" / "last").resolve()
+    state = load_state(checkpoint)
+    torch.save(state | {"trainer": state["trainer"] | change}, checkpoint / STATE)
+    content = (checkpoint / STATE).read_bytes()
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    manifest["files"][STATE] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (checkpoint / MANIFEST).write_text(json.dumps(manifest))
+
+    with pytest.raises(CheckpointError, match=rf"state.pt .*{message}"):
+        resume(folder, load_plugins(), allow_local_plugins=True)
+
+
+def test_a_first_step_that_fails_after_a_resume_is_blamed_on_the_checkpoint(project, monkeypatch):
+    folder = run_it(project, "trainer.checkpoint_every=5", "trainer.keep=9")
+    shutil.rmtree(folder.path / "checkpoints" / "step-00000015")
+
+    def fail(self, batches):
+        raise TypeError("moments of another shape")
+
+    monkeypatch.setattr(Supervised, "_step", fail)
+    message = r"step-00000010/state.pt does not fit the trainer: TypeError: moments of another shape"
+    with pytest.raises(CheckpointError, match=message):
+        resume(folder, load_plugins(), allow_local_plugins=True)
+
+
+def test_a_run_with_a_link_is_not_opened_and_a_stage_with_one_not_reused(staged, tmp_path_factory):
+    (elsewhere := tmp_path_factory.mktemp("elsewhere") / "log.txt").write_text("mine")
+    folder = run_it(staged, file="staged.toml")
+    (folder.stage("first") / "figures").symlink_to(elsewhere.parent)
+
+    with pytest.raises(RunFolderError, match=r"stages/first/figures → .*: this entry of a run folder is a link"):
+        RunFolder.open(folder.path)
+    with pytest.raises(RunFolderError, match=r"stages/first/figures → .*: this entry of a run folder is a link"):
+        run_it(staged, file="staged.toml")
+
+
+def test_the_folder_of_all_runs_may_be_a_link(project, tmp_path_factory):
+    (project / "runs").symlink_to(tmp_path_factory.mktemp("scratch"))
+
+    run_it(project)
+
+    assert RunFolder.open(project / "runs" / "points" / "latest").status()["state"] == "finished"
+
+
 def test_changed_data_is_told_when_evaluating(project):
     folder = run_it(project)
     resolved = folder.path / "resolved.toml"
@@ -465,6 +522,22 @@ def test_a_stage_starts_from_the_model_of_a_finished_run(staged):
     finished = run_it(staged, file="from_run.toml")
 
     assert finished.status()["state"] == "finished"
+
+
+def test_the_permission_for_ones_own_plugins_is_none_for_those_of_another_run(staged):
+    folder = run_it(staged)
+    (folder.path / "toy.py").write_text(f"{PLUGIN}\n__import__('pathlib').Path('sprung').touch()\n")
+    (staged / "from_run.toml").write_text(STAGES.replace('{ stage = "first" }', f'{{ run = "{folder.path}" }}'))
+
+    advice = r"if you trust it, copy it next to that pipeline and add it to `plugins` there"
+    with pytest.raises(InputError, match=rf'resolved.toml:\d+: plugins: "./toy.py" would run Python code.*; {advice}'):
+        run_it(staged, file="from_run.toml")
+    assert not (staged / "sprung").exists()
+
+    (staged / "theirs").mkdir()
+    shutil.copy(folder.path / "toy.py", staged / "theirs")
+    (staged / "theirs" / "from_run.toml").write_text((staged / "from_run.toml").read_text())
+    assert run_it(staged, file="theirs/from_run.toml").status()["state"] == "finished"
 
 
 def test_a_stage_whose_inputs_did_not_change_is_not_run_again(staged, capfd):

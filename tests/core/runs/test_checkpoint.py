@@ -127,10 +127,18 @@ def test_the_newest_is_the_latest(checkpoints):
         (STATE, truncate, r"state\.pt has \d+ bytes"),
         (STATE, flip_a_byte, r"state\.pt is damaged"),
         (STATE, Path.unlink, r"state\.pt is missing"),
-        (MANIFEST, truncate, r"it cannot be read \(JSONDecodeError"),
-        (MANIFEST, fill_with_garbage, r"it cannot be read \(UnicodeDecodeError"),
-        (MANIFEST, lambda path: path.write_text("[7]"), r"it cannot be read \(TypeError"),
-        (MANIFEST, lambda path: path.write_text("{}"), r"it cannot be read \(KeyError"),
+        (MANIFEST, truncate, r"it cannot be read \(.*manifest.json cannot be read: "),
+        (MANIFEST, fill_with_garbage, r"it cannot be read \(.*manifest.json cannot be read: 'utf-8' codec"),
+        (
+            MANIFEST,
+            lambda path: path.write_text("[7]"),
+            r"it cannot be read \(.*manifest.json holds a list; expected an object",
+        ),
+        (
+            MANIFEST,
+            lambda path: path.write_text("{}"),
+            r'it cannot be read \(.*manifest.json: the key "step" is missing',
+        ),
         (MANIFEST, Path.unlink, r"manifest\.json is missing"),
     ],
 )

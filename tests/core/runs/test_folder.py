@@ -6,32 +6,7 @@ import pytest
 
 from dlpipe.errors import RunFolderError
 from dlpipe.runs import folder as runs
-from dlpipe.runs.folder import RESOLVED, RunFolder, new_folder, read_json, write_json
-
-
-def test_json_is_written_whole_and_read_back(tmp_path):
-    write_json(tmp_path / "status.json", {"state": "finished", "reason": "é"})
-
-    assert read_json(tmp_path / "status.json") == {"state": "finished", "reason": "é"}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, r"is not a run folder: it has no data.json; expected a folder created by `dlpipe run`"),
-        (b"{", r"data.json cannot be read: Expecting property name"),
-        (b"\xff", r"data.json cannot be read: 'utf-8' codec can't decode"),
-        (b"[1]", r"data.json holds a list; expected an object"),
-        (b"[" * 100_000, r"data.json cannot be read"),
-    ],
-)
-def test_a_file_of_a_run_that_cannot_be_read_is_named(tmp_path, content, message):
-    if content is not None:
-        (tmp_path / "data.json").write_bytes(content)
-
-    with pytest.raises(RunFolderError, match=message):
-        read_json(tmp_path / "data.json")
+from dlpipe.runs.folder import RESOLVED, RunFolder, new_folder
 
 
 def test_a_missing_run_folder_is_named_with_its_neighbours(tmp_path):

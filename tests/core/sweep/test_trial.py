@@ -9,7 +9,8 @@ import pytest
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_plugins
-from dlpipe.runs.folder import RunFolder, read_json, write_json
+from dlpipe.runs.files import read_json, write_json
+from dlpipe.runs.folder import RunFolder
 from dlpipe.sweep import trial as trials
 from dlpipe.sweep.trial import outcome
 from dlpipe.sweep.workers import Task

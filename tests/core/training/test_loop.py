@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dlpipe.compute import Compute, restore_randomness, seed_everything
+from dlpipe.compute import Compute, randomness, restore_randomness, seed_everything
 from dlpipe.config.settings import Budget, LoopOptions
 from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, Preempted
@@ -728,6 +728,35 @@ def test_a_run_that_is_over_stays_over(tmp_path, uninterrupted):
 
     assert again.run() == "11 steps done"
     assert outcome(again) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pending_steps": 10**12}, r"pending_steps"),
+        ({"pending_steps": 10**6}, r"it has 1000000 steps since the last log point"),
+        ({"step": "11"}, r"step\n"),
+        ({"log_size": -1}, r"log_size"),
+        ({"best": [1]}, r"best"),
+        ({"randomness": {}}, r"'python'"),
+        ({"pending": {"loss": ([10**9], torch.zeros(1))}}, r"list index out of range"),
+    ],
+)
+def test_a_state_that_no_loop_has_saved_is_refused_before_it_takes_memory(tmp_path, change, message):
+    real(tmp_path).run()
+    again = real(tmp_path)
+    state = load_state(again.parts.checkpoints.latest())["loop"] | change
+
+    with pytest.raises((ValueError, KeyError, IndexError), match=message):
+        again.restore(state)
+
+
+def test_a_state_of_numpy_that_would_be_read_beyond_its_end_is_refused():
+    state = randomness()
+    keys, _, *rest = state["numpy"]
+
+    with pytest.raises(ValueError, match=r"the position 1000000 is not in the state of numpy's generator"):
+        restore_randomness(state | {"numpy": (keys, 10**6, *rest)})
 
 
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 99])

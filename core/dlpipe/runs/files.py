@@ -1,0 +1,285 @@
+"""Reading and writing the files of a run folder, which may come from a stranger.
+
+Two rules keep whatever happens in a run folder inside it. `require_contained` looks at every entry before a folder
+of an earlier run is used: links, pipes and devices are refused, so neither dlpipe nor a component that writes a
+figure can be led elsewhere. And every file is opened here, without following a link. Only what lies *around* a run
+folder may be a link: the folder of all runs, or ``latest``.
+
+JSON files are checked against one schema each, and limited in size and depth.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, Annotated, Any, NotRequired
+
+import pydantic
+from pydantic import Field, Strict
+from typing_extensions import TypedDict
+
+from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.messages import relative, shown
+
+#: No JSON file of a run is larger, except for what data learned (a vocabulary).
+MAX_BYTES = 2**24
+MAX_DATA_BYTES = 2**30
+#: Tables within tables: deeper JSON is not written by dlpipe and would exhaust the stack of whoever walks through it.
+MAX_DEPTH = 60
+#: The links that dlpipe makes in a run folder: from ``checkpoints/last`` or ``best`` to a checkpoint beside it. A
+#: process that is killed while it sets one leaves its temporary name.
+_OWN_LINK = re.compile(r"last|best|\.(last|best)-[0-9]+")
+CHECKPOINT = re.compile(r"step-([0-9]{8,12})")
+
+Text = Annotated[str, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
+
+
+class Status(TypedDict):
+    """``status.json``: the outcome of a run."""
+
+    state: Text
+    reason: NotRequired[Text]
+
+
+class Machine(TypedDict):
+    """Where a run was started."""
+
+    gpus: NotRequired[list[Text]]
+
+
+class Provenance(TypedDict):
+    """``provenance.json``: what the numbers of a run depend on."""
+
+    threads: NotRequired[Annotated[int, Strict(), Field(ge=1, le=4096)] | None]
+    fast: NotRequired[Annotated[bool, Strict()]]
+    versions: NotRequired[dict[str, Text | None]]
+    code: NotRequired[dict[str, Text]]
+    machine: NotRequired[Machine]
+    caveats: NotRequired[dict[str, list[Text]]]
+
+
+class DataState(TypedDict):
+    """``data.json``: what the data learned from the training split."""
+
+    fingerprint: Text
+    state: dict[str, Any]
+
+
+class FileEntry(TypedDict):
+    """One file of a checkpoint."""
+
+    size: Count
+    sha256: Text
+
+
+class Manifest(TypedDict):
+    """``manifest.json`` of a checkpoint."""
+
+    step: Count
+    best: Annotated[bool, Strict()]
+    files: dict[str, FileEntry]
+
+
+class FinishedStage(TypedDict):
+    """``stage.json``: what the result of a stage depends on."""
+
+    ingredients: dict[str, Any]
+
+
+#: The schema of each JSON file in a run folder, by its name; further keys are allowed.
+SCHEMAS: dict[str, Any] = {
+    "status.json": Status,
+    "provenance.json": Provenance,
+    "data.json": DataState,
+    "manifest.json": Manifest,
+    "stage.json": FinishedStage,
+}
+
+
+def require_contained(folder: Path) -> None:
+    """Refuse a run folder with an entry that leads out of it, or that is neither a file nor a folder.
+
+    Raises:
+        RunFolderError: there is one, or a folder in it cannot be listed; it is named.
+    """
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except FileNotFoundError:  # a checkpoint that another process has just deleted or renamed
+            continue
+        except OSError as error:
+            raise RunFolderError(f"{relative(here)} cannot be read: {error.strerror}") from error
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            elif not entry.is_file(follow_symlinks=False) and not _is_own_link(path):
+                raise _odd(path)
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Return a descriptor of a regular file, which is not a link; a pipe is refused at once instead of waited for.
+
+    Raises:
+        RunFolderError: it is something else.
+        OSError: as `os.open`.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise _odd(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _odd(path)
+    return descriptor
+
+
+def open_text(path: Path, mode: str = "r") -> IO[str]:
+    """Open a text file of a run folder: "r" to read, "a+" to append (and read).
+
+    Raises:
+        RunFolderError: it is not a regular file.
+        OSError: it cannot be opened.
+    """
+    flags = {"r": os.O_RDONLY, "a+": os.O_RDWR | os.O_APPEND | os.O_CREAT}[mode]
+    return open(open_regular(path, flags), mode, encoding="utf-8")
+
+
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
+    """Return the text of a file of at most `most` bytes.
+
+    Raises:
+        RunFolderError: it is missing, is not a regular file, is larger, or is not UTF-8.
+    """
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise RunFolderError(f"{relative(path)} has more than {most:,} bytes; dlpipe writes no such file")
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise RunFolderError.missing(path.parent, path.name) from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{relative(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run, which has the form that `SCHEMAS` gives for its name.
+
+    Raises:
+        RunFolderError: the file is missing, cannot be read, or has another form.
+    """
+    text = read_text(path, MAX_DATA_BYTES if path.name == "data.json" else MAX_BYTES)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{relative(path)} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{relative(path)} holds a {type(content).__name__}; expected an object")
+    if _is_deep(content):
+        raise RunFolderError(f"{relative(path)} is nested more than {MAX_DEPTH} levels deep")
+    try:
+        _adapter(path.name).validate_python(content)
+    except pydantic.ValidationError as error:
+        raise RunFolderError(f"{relative(path)}: {_mistake(error)}; it was not written by dlpipe") from None
+    return content
+
+
+@contextmanager
+def fits(path: Path, what: str, error_type: type[DlpipeError] = RunFolderError) -> Iterator[None]:
+    """Report whatever a component raises over the content of `path` as an error about that file.
+
+    Args:
+        what: the component that gets the content, such as "the trainer".
+        error_type: of the error that is raised.
+    """
+    try:
+        yield
+    except (DlpipeError, OSError):  # these name their own cause, such as a full disk
+        raise
+    except Exception as error:  # a foreign content can make a component raise anything
+        raise error_type(f"{relative(path)} does not fit {what}: {type(error).__name__}: {error}") from error
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that does not exist yet.
+
+    Raises:
+        OSError: it exists (also as a link), or cannot be written.
+    """
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically: under another name first, then renamed.
+
+    Raises:
+        DlpipeError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}")
+    try:
+        temporary.unlink(missing_ok=True)  # left by a process that was killed
+        write_new(temporary, as_json(content))
+        temporary.replace(path)
+    except OSError as error:
+        raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """Return the text of a JSON file, readable for people."""
+    return json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def _is_own_link(path: Path) -> bool:
+    """Return whether a link is one that `dlpipe.runs.checkpoint` makes."""
+    own = _OWN_LINK.fullmatch(path.name) and path.parent.name == "checkpoints" and path.is_symlink()
+    return bool(own and CHECKPOINT.fullmatch(str(path.readlink())))
+
+
+def _odd(path: Path) -> RunFolderError:
+    kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "neither a file nor a folder"
+    name = f"{relative(path)} → {path.readlink()}" if path.is_symlink() else relative(path)
+    return RunFolderError(
+        f"{name}: this entry of a run folder is {kind}; expected a regular file. dlpipe does not use such a folder, "
+        "since it could lead elsewhere: remove the entry, or replace it with a copy of the file"
+    )
+
+
+@cache
+def _adapter(name: str) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(SCHEMAS.get(name, dict[str, Any]))
+
+
+def _mistake(error: pydantic.ValidationError) -> str:
+    detail = error.errors()[0]
+    place = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "missing":
+        return f"the key {shown(place)} is missing"
+    return f"{shown(place)} is {shown(detail['input'])}: {detail['msg']}"
+
+
+def _is_deep(content: Any) -> bool:
+    """Return whether a JSON value is nested deeper than `MAX_DEPTH`, without recursion."""
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH):
+        level = [
+            part
+            for value in level
+            if isinstance(value, (dict, list))
+            for part in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,52 @@
+"""What a stranger's names do to a terminal: nothing."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from dlpipe.cli import main
+from dlpipe.commands.terminal import echo
+from dlpipe.training.progress import Progress
+
+ESCAPE = "\x1b]0;owned\x07"
+
+
+def test_what_commands_print_is_escaped_and_their_own_style_is_kept(capfd):
+    echo(f"class {ESCAPE}", bold=True)
+    echo(ESCAPE, err=True)
+
+    told = capfd.readouterr()
+    assert "\x1b]" not in told.out + told.err
+    assert r"class \u001b]0;owned\u0007" in told.out
+
+
+def test_what_a_run_reports_is_escaped_on_the_terminal_and_in_its_log(tmp_path):
+    shown = io.StringIO()
+    progress = Progress(tmp_path / "log.txt", Console(file=shown, force_terminal=True))
+
+    progress.message(f"label {ESCAPE}")
+    progress.warning(ESCAPE)
+    progress.evaluated(3, 1, {f"dev/right/{ESCAPE}": 1.0}, f"dev/right/{ESCAPE}", better=True)
+
+    assert "\x1b]" not in shown.getvalue() + (tmp_path / "log.txt").read_text()
+    assert r"label \u001b]0;owned\u0007" in (tmp_path / "log.txt").read_text()
+
+
+def test_an_error_with_a_strangers_name_is_escaped(tmp_path, monkeypatch, capfd):
+    (tmp_path / "run.toml").write_text(
+        f'name = "x"\n["{ESCAPE}"]\n'.replace("\x1b", r"\u001b").replace("\x07", r"\u0007")
+    )
+    (tmp_path / f"{ESCAPE}.toml").write_text("name = 3")
+    monkeypatch.chdir(tmp_path)
+
+    for file in ("run.toml", f"{ESCAPE}.toml"):
+        monkeypatch.setattr("sys.argv", ["dlpipe", "--debug", "check", file])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+
+    told = capfd.readouterr().err
+    assert r"\u001b]0;owned\u0007" in told
+    assert "\x1b]" not in told
