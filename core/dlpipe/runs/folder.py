@@ -163,11 +163,11 @@ class RunFolder:
 
 def new_folder(parent: Path, prefix: str = "") -> Path:
     """Create a folder named by `prefix`, the time and four letters; concurrent processes get different ones."""
+    parent.mkdir(parents=True, exist_ok=True)
     while True:
         letters = "".join(secrets.choice(_LETTERS) for _ in range(4))
         path = parent / f"{prefix}{time.strftime('%Y-%m-%d_%H%M%S')}-{letters}"
         with contextlib.suppress(FileExistsError):
-            parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             return path
 

@@ -29,7 +29,8 @@ def loss_function(name: LossName, label_smoothing: float = 0.0) -> LossFunction:
         return lambda logits, targets: cross_entropy(logits, targets, label_smoothing)
     if name == "mse":
         return squared_error
-    return _elementwise(name, {"l1": F.l1_loss, "binary_cross_entropy": F.binary_cross_entropy_with_logits}[name])
+    functions: dict[str, LossFunction] = {"l1": F.l1_loss, "binary_cross_entropy": F.binary_cross_entropy_with_logits}
+    return _elementwise(name, functions[name])
 
 
 def _elementwise(name: LossName, function: LossFunction) -> LossFunction:
