@@ -16,7 +16,8 @@ CORE = sorted((ROOT / "core").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["errors", "messages"],
+    ["messages"],
+    ["errors"],
     ["fields", "protocols"],
     ["registry"],
     ["config"],

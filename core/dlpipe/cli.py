@@ -10,15 +10,18 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
 from dlpipe.commands.terminal import echo
-from dlpipe.errors import DlpipeError
+from dlpipe.errors import DlpipeError, InputError, Interrupted, in_words, is_out_of_memory
 from dlpipe.messages import nearest
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
+from dlpipe.runs.streams import unfailing
 
 EPILOG = """\b
 Getting started:
@@ -91,33 +94,61 @@ def make_program(registry: Registry) -> Commands:
 
 def main() -> None:
     """Run the program and exit with its exit code."""
+    sys.stdout, sys.stderr = _open(sys.stdout), unfailing(_open(sys.stderr))
+    code = _exit_code(_run_program)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What could not be written must not be tried again at exit, where nobody could catch the error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+            click.echo(f"standard output cannot be written: {error.strerror}", err=True)
+            code = code or 1
+    sys.exit(code)
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """Return a standard stream, or one that discards everything where the program was started without it."""
+    return stream if stream is not None else Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _run_program() -> int:
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # torch would abort when it is imported
+        raise InputError("the working directory has been removed; change to another one") from None
     registry = load_plugins()
     warnings.showwarning = _show_warning
     if "_DLPIPE_COMPLETE" not in os.environ:
         for warning in registry.warnings:
             echo(f"warning: {warning}", err=True)
+    code = make_program(registry).main(prog_name="dlpipe", standalone_mode=False, obj=registry)
+    return code if isinstance(code, int) else 0
+
+
+def _exit_code(program: Callable[[], int]) -> int:
+    """Run the program; for whatever it raises, print one message and return the exit code."""
     try:
-        code = make_program(registry).main(prog_name="dlpipe", standalone_mode=False, obj=registry)
-    except DlpipeError as error:
-        _show_traceback()
-        echo(str(error), err=True)
-        code = error.exit_code
+        return program()
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         echo("interrupted", err=True)
-        code = 130
+        return Interrupted.exit_code
     except BrokenPipeError:
-        # The reader of our output has closed it; it must not be flushed at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _show_traceback() -> None:
-    if "--debug" in sys.argv:
-        echo(traceback.format_exc(), err=True, nl=False)
+        return 0
+    except Exception as error:
+        if "--debug" in sys.argv:
+            echo(traceback.format_exc(), err=True, nl=False)
+        if isinstance(error, DlpipeError):
+            message = str(error)
+        elif isinstance(error, OSError) or is_out_of_memory(error):
+            message = in_words(error)
+        else:
+            message = f"internal error: {in_words(error)}. Please report it with the output of `dlpipe --debug …`"
+        echo(message, err=True)
+        return error.exit_code if isinstance(error, DlpipeError) else 1
 
 
 def _show_warning(message: Warning | str, *context: Any, **options: Any) -> None:

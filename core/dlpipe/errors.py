@@ -6,6 +6,7 @@ DlpipeError             1    the run failed
 │   ├── DataError            a data file that cannot be used
 │   └── RunFolderError       a run that does not exist, or a folder that cannot be used
 ├── PluginError         3    a required plugin is missing or broken
+├── ComponentError      1    a component, or a library that it calls, raised an exception
 ├── NonFiniteError      1    a loss or weight became NaN or infinite
 ├── CheckpointError     1    a checkpoint cannot be read or written
 ├── Preempted           75   a batch system stopped the run; it can be resumed
@@ -14,13 +15,22 @@ DlpipeError             1    the run failed
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import sysconfig
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+
+from dlpipe.messages import relative
 
 __all__ = [
     "CheckpointError",
+    "ComponentError",
     "DataError",
     "DlpipeError",
     "InputError",
@@ -101,26 +111,6 @@ class RunFolderError(InputError):
         return cls(f"{path} is not a run folder: it has no {what}; expected a folder created by `dlpipe run`")
 
 
-@contextmanager
-def errors_in(table: str, *, data_table: str = "") -> Iterator[None]:
-    """Name the table of a component, such as ``[evaluators.slots]``, in every error about its input.
-
-    A component does not know its table; the code that builds and calls it does. The innermost table takes precedence.
-    Errors about whole pipelines and run folders name their own place.
-
-    Args:
-        table: of the component.
-        data_table: of the data, to which a `DataError` belongs whichever component read the data. If it is not given,
-            an outer `errors_in` names the table of a `DataError`.
-    """
-    try:
-        yield
-    except InputError as error:
-        if not isinstance(error, (PipelineError, RunFolderError)):
-            error.table = error.table or (data_table if isinstance(error, DataError) else table)
-        raise
-
-
 class PluginError(DlpipeError):
     """A plugin that the command needs is missing, broken or in conflict with another."""
 
@@ -145,3 +135,119 @@ class Interrupted(DlpipeError):
     """The user interrupted the run (Ctrl-C), which saved a checkpoint."""
 
     exit_code = 130
+
+
+class ComponentError(DlpipeError):
+    """A component, or a library that it calls, raised an exception, which is the ``__cause__`` of this one."""
+
+    @classmethod
+    def of(cls, error: Exception, where: str) -> ComponentError:
+        """Return the error for an exception that a component raised; it names the line of the component's code."""
+        place = place_of(error)
+        return cls(f"{where} {in_words(error)}{f' ({place})' if place else ''}. {HOW_TO_DEBUG}")
+
+
+@contextmanager
+def errors_in(table: str, *, data_table: str = "", component: str = "") -> Iterator[None]:
+    """Name the table of a component, such as ``[evaluators.slots]``, in every error that it causes.
+
+    A component does not know its table; the code that builds and calls it does. The innermost table takes precedence.
+    Errors about whole pipelines and run folders name their own place. An exception that is not one of dlpipe's becomes
+    a `ComponentError`; only an `OSError` of the core itself is passed on, as it is about the run and not the component.
+
+    Args:
+        table: of the component.
+        data_table: of the data, to which a `DataError` belongs whichever component read the data. If it is not given,
+            an outer `errors_in` names the table of a `DataError`.
+        component: its full name, such as ``text.rnn_tagger``, if it is the only one that can be the cause.
+    """
+    try:
+        with component_errors(f'{table} use = "{component}":' if component else table):
+            yield
+    except InputError as error:
+        if not isinstance(error, (PipelineError, RunFolderError)):
+            error.table = error.table or (data_table if isinstance(error, DataError) else table)
+        raise
+
+
+@contextmanager
+def component_errors(where: str) -> Iterator[None]:
+    """Raise a `ComponentError` that starts with `where` for an exception that is not one of dlpipe's."""
+    try:
+        yield
+    except DlpipeError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not place_of(error):
+            raise  # of the core's own files
+        raise ComponentError.of(error, where) from error
+
+
+HOW_TO_DEBUG = "Run it again as 'dlpipe --debug …' for the traceback"
+#: A message shows at most this many characters of an exception; torch quotes whole stacks.
+_MAX_SHOWN = 400
+_ALLOCATION = re.compile(r"allocate ([\d.]+ \w+)")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an exception says, in one sentence without a full stop."""
+    text = re.split(r"\n\s*\n|\nException raised from", str(error).strip())[0]
+    text = " ".join(text.split()).rstrip(".")
+    text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+    if is_out_of_memory(error):
+        size = _ALLOCATION.search(text)
+        return (
+            f"out of memory{f': {size[1]} could not be allocated' if size else ''}; use a smaller batch_size (with "
+            "gradient_accumulation_steps, a step can still use as many examples), or a smaller model"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        return f"{place}{error.strerror}" + ("; free some space" if error.errno in _DISK_FULL else "")
+    if "PytorchStreamWriter" in text or "inline_container" in text:  # torch does not say why it could not write
+        return "a file could not be written completely; the disk may be full"
+    if isinstance(error, OverflowError) or (isinstance(error, (RuntimeError, TypeError)) and "verflow" in text):
+        return f"a number or a size is too large: {text}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory ran out, whichever library raised it."""
+    # By name, since nothing here imports torch.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
+
+
+def place_of(error: BaseException) -> str:
+    """Return ``file:line, in function`` of the author's code that raised an exception, or an empty string.
+
+    That is the innermost frame outside of the core and of installed libraries. If there is none, it is the innermost
+    one of the package that the core called: an installed plugin.
+    """
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _may_be_an_authors(frame)]
+    own = [each for each in frames if not each[0].f_code.co_filename.startswith(_INSTALLED)]
+    own = own or [each for each in frames if _package_of(each[0]) == _package_of(frames[0][0])]
+    if not own:
+        return ""
+    frame, line = own[-1]
+    return f"{relative(Path(frame.f_code.co_filename))}:{line}, in {frame.f_code.co_name}"
+
+
+#: Packages whose frames say nothing to the author of a component.
+_NO_AUTHORS = {"dlpipe", "torch", "numpy"}
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
+_INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
+
+
+def _may_be_an_authors(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    standard = file.startswith((_STANDARD, "<")) and not file.startswith(_INSTALLED)
+    return not standard and _package_of(frame) not in _NO_AUTHORS
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -45,7 +45,10 @@ def shown(value: Any) -> str:
 
 def relative(path: Path) -> str:
     """Return `path` relative to the working directory if that is shorter."""
-    short = os.path.relpath(path)
+    try:
+        short = os.path.relpath(path)
+    except FileNotFoundError:  # the working directory has been removed
+        return str(path)
     return short if len(short) < len(str(path)) else str(path)
 
 

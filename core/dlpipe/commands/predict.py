@@ -137,8 +137,13 @@ def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str
             raise InputError(f"{file} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
         yield from ((f"{file}:{number}", line) for number, line in enumerate(text.splitlines(), start=1))
     elif not items or items == ("-",):
-        for number, line in enumerate(sys.stdin, start=1):
-            yield f"line {number}", line.rstrip("\n")
+        if sys.stdin is None:
+            raise InputError("standard input is closed; give items as arguments, or a file with --file")
+        try:
+            for number, line in enumerate(sys.stdin, start=1):
+                yield f"line {number}", line.rstrip("\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input cannot be read as text: {error}") from error
     else:
         yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -20,8 +21,8 @@ from rich.console import Console
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.errors import DlpipeError, Interrupted, Preempted, RunFolderError
-from dlpipe.messages import relative
+from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, RunFolderError
+from dlpipe.messages import relative, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import link
@@ -124,18 +125,31 @@ def _default_jobs(pipelines: list[Pipeline]) -> int:
 def _run_all(planned: Sweep, tasks: list[Task], labels: list[str], jobs: int) -> list[Mapping[str, Any]]:
     """Run all tasks, and print a line for each when it ends."""
     outcomes: dict[int, Mapping[str, Any]] = {}
-    with StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals:
-        for index, outcome in work(tasks, jobs, signals):
+    with (
+        StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals,
+        contextlib.closing(work(tasks, jobs, signals)) as completed,
+    ):
+        for index, outcome in completed:
             if outcome["state"] == "stopped" and not signals.received:
                 outcome = {"state": "failed", "reason": "the run was stopped by a signal, but the sweep was not"}
             if outcome["state"] != "stopped":
                 outcomes[index] = outcome
                 echo(f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True)
+                _require_metric(planned, outcome)
     if signals.received and len(outcomes) < len(tasks):
         error = Interrupted if signals.interrupted else Preempted
         done = f"{len(outcomes)} of {len(tasks)} runs are done"
         raise error(f"stopped by {signals.received}: {done}; to resume, repeat the command: {_command()}")
     return [outcomes[index] for index in range(len(tasks))]
+
+
+def _require_metric(planned: Sweep, outcome: Mapping[str, Any]) -> None:
+    """Stop the sweep if a finished run does not give the metric to compare by; the others would not give it either."""
+    if outcome["state"] == "finished" and planned.metric and planned.metric not in outcome["metrics"]:
+        raise InputError(
+            f"[sweep] metric = {shown(planned.metric)}: a run gives {', '.join(outcome['metrics']) or 'no metrics'}. "
+            "The sweep stops here; it reuses finished runs once the metric is corrected"
+        )
 
 
 def _outcome_text(planned: Sweep, outcome: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from dlpipe.fields import NonNegative, Positive, PositiveFloat
 
@@ -42,7 +42,8 @@ class Settings:
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description='"auto", "cpu", "cuda", "cuda:N" or "mps"')
     ] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    threads: Positive | None = None
+    # More threads than that make torch crash.
+    threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     deterministic: bool = False
     offline: bool = False
 

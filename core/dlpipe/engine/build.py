@@ -15,7 +15,7 @@ from dlpipe.config.pipeline import ComponentConfig, Reference, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.engine.conformance import check_members
-from dlpipe.errors import DlpipeError, InputError, PluginError, errors_in
+from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
 from dlpipe.registry.targets import load_target
@@ -35,9 +35,11 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
     Raises:
         PluginError: the target cannot be imported, or has members that dlpipe would never call.
         InputError: the component refuses a value.
+        ComponentError: it raises anything else.
     """
     spec = config.component.spec
-    who = f'{config.table} use = "{config.component.name}"'
+    name = config.component.name
+    who = f'{config.table} use = "{name}"'
     try:
         target = load_target(spec.target)
     except PluginError as error:
@@ -52,13 +54,13 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
         and not isinstance(value, Computed)
         and not (value is None and name in arguments)
     }
-    try:
-        with errors_in(config.table, data_table=config.table if spec.kind == "data" else ""):
+    data_table = config.table if spec.kind == "data" else ""
+    # A trainer calls the model and the data, which may be the cause too.
+    with errors_in(config.table, data_table=data_table, component="" if spec.kind == "trainer" else name):
+        try:
             component = target(**arguments)
-    except DlpipeError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{who}: {error}") from error
+        except ValueError as error:  # how a component that does not import dlpipe refuses a value
+            raise InputError(f'use = "{name}": {error}') from error
     try:
         check_members(spec.kind, component)
     except PluginError as error:
@@ -87,14 +89,16 @@ class StageComponents:
     ) -> None:
         self.compute: Compute = configure_torch(settings)
         self.data: Data = data or build(stage.data, {"offline": settings.offline}, find_model)
-        if data_state is not None:
-            self.data.restore(data_state)
-        facts = self._facts(stage.data)
+        with errors_in(stage.data.table, data_table=stage.data.table, component=stage.data.component.name):
+            if data_state is not None:
+                self.data.restore(data_state)
+            facts = self._facts(stage.data)
         # Whatever random numbers the data used, the model's first weights follow from the seed.
         seed_everything(settings.seed)
         self.model: nn.Module | None = None
         if stage.model:
-            self.model = build(stage.model, facts, find_model).to(self.compute.device)
+            with errors_in(stage.model.table, component=stage.model.component.name):
+                self.model = build(stage.model, facts, find_model).to(self.compute.device)
         self.evaluators: dict[str, Evaluator] = {
             name: build(config, facts, find_model) for name, config in stage.evaluators.items()
         }

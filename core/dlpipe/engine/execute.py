@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,27 @@ from dlpipe.engine.changes import (
 )
 from dlpipe.engine.inference import open_reference, open_run
 from dlpipe.engine.stage_run import StageRun, record_data, size_of
-from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, errors_in
+from dlpipe.errors import (
+    ComponentError,
+    DlpipeError,
+    InputError,
+    Interrupted,
+    Preempted,
+    errors_in,
+    in_words,
+    is_out_of_memory,
+)
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
-from dlpipe.runs.files import read_json
+from dlpipe.runs.files import read_json, write_json
 from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import StopSignals
+from dlpipe.runs.streams import unfailing
 from dlpipe.training.progress import Progress
 
 
@@ -168,7 +178,14 @@ class _PipelineRun:
         """Run the stages that are not finished, and record the outcome."""
         self._accept_changes = accept_changes
         folder = self._folder
-        with folder.lock(), Progress(folder.path / LOG) as progress, StopSignals(progress.message) as signals:
+        with (
+            folder.lock(),
+            contextlib.redirect_stdout(unfailing(sys.stdout)),
+            contextlib.redirect_stderr(unfailing(sys.stderr)),
+            Progress(folder.path / LOG, keep_warning=self._keep_warning) as progress,
+            progress.python_warnings(),
+            StopSignals(progress.message) as signals,
+        ):
             progress.message(f"run {relative(folder.path)}")
             if resumes:
                 self._check_unchanged(progress)
@@ -182,15 +199,15 @@ class _PipelineRun:
                     folder.set_status(state, reason=str(error))
                 raise type(error)(f"{error}; resume it with: dlpipe resume {relative(folder.path)}") from None
             except BaseException as error:
+                told = self._with_what_is_kept(error)
                 with contextlib.suppress(DlpipeError):  # the disk may be full; that error is being raised already
-                    folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
+                    folder.set_status(
+                        "failed", reason=str(told) if told is not error else f"{type(error).__name__}: {error}"
+                    )
                 progress.stop()
-                if not isinstance(error, OSError):
+                if told is error:
                     raise
-                place = f"{relative(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
-                raise DlpipeError(
-                    f"{place}{error.strerror or error}. Fix this, then: dlpipe resume {relative(folder.path)}"
-                ) from error
+                raise told from error
             folder.set_status("finished")
 
     def _check_unchanged(self, progress: Progress) -> None:
@@ -218,6 +235,24 @@ class _PipelineRun:
         for stage in unfinished:
             if (folder.stage(stage.name) / DATA_STATE).is_file():
                 record_data(folder.stage(stage.name), self._data_of(stage))
+
+    def _with_what_is_kept(self, error: BaseException) -> BaseException:
+        """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""
+        again = f"dlpipe resume {relative(self._folder.path)}"
+        if isinstance(error, OSError) or is_out_of_memory(error):
+            return DlpipeError(f"{in_words(error)}. Fix this, then: {again}")
+        if isinstance(error, ComponentError) and any(self._folder.path.rglob(f"checkpoints/*/{MANIFEST}")):
+            return ComponentError(f"{error}. The last checkpoint is kept: {again}")
+        return error
+
+    def _keep_warning(self, text: str) -> None:
+        """Record a warning in the provenance of the run, once."""
+        path = self._folder.path / PROVENANCE
+        with contextlib.suppress(DlpipeError):  # what matters on a full disk is reported elsewhere
+            recorded = read_json(path)
+            if text not in (known := recorded.setdefault("warnings", [])):
+                known.append(text)
+                write_json(path, recorded)
 
     def _run_stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
         folder = self._folder.stage(name)

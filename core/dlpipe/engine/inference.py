@@ -18,7 +18,7 @@ from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.data.columns import columns_of
 from dlpipe.data.model_caller import ModelCaller
 from dlpipe.engine.build import StageComponents, load_checkpoint
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import BATCH_SIZE, Examples
 from dlpipe.protocols import SupportsExpand, SupportsItems, SupportsPaddings
@@ -114,7 +114,9 @@ def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -
     data = trained.built.data
     if split not in data.splits:
         raise InputError(f"the data has no split {split!r}; it has {', '.join(data.splits)}")
-    if same_data and data.fingerprint() != read_json(trained.folder / DATA_STATE)["fingerprint"]:
+    with errors_in(trained.stage.data.table, data_table=trained.stage.data.table):
+        fingerprint = data.fingerprint() if same_data else None
+    if same_data and fingerprint != read_json(trained.folder / DATA_STATE)["fingerprint"]:
         warnings.warn("the data has changed since this run was trained", stacklevel=2)
     examples = Examples(data, split, trained.built.compute)
     metrics = evaluate(trained.model, trained.built.evaluators, examples, stage=trained.stage.name)
@@ -129,6 +131,7 @@ def predict(trained: TrainedStage, items: Iterable[tuple[str, str]]) -> Iterator
 
     Raises:
         InputError: an item cannot be used; the message says which.
+        ComponentError: the model or the data raises anything else.
     """
     data = trained.built.data
     if not isinstance(data, SupportsItems):
@@ -137,8 +140,10 @@ def predict(trained: TrainedStage, items: Iterable[tuple[str, str]]) -> Iterator
     if isinstance(data, SupportsExpand):
         expand = data.expand
         remaining = ((place, part) for place, item in items for part in _at(place, expand, item))
+    stage = trained.stage
     while chunk := list(islice(remaining, BATCH_SIZE)):
-        yield from _predict_together(trained, data, chunk)
+        with component_errors((stage.model or stage.trainer).table):
+            yield from _predict_together(trained, data, chunk)
 
 
 def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -153,10 +158,11 @@ def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Ite
     """
     application = load_target(target)
     trained.model.eval()
-    try:
-        yield from application(trained.model, trained.built.data, trained.built.compute, **options)
-    except OSError as error:
-        raise InputError(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
+    with component_errors(f"the application {target}:"):
+        try:
+            yield from application(trained.model, trained.built.data, trained.built.compute, **options)
+        except OSError as error:
+            raise InputError(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
 
 
 def _predict_together(
@@ -179,12 +185,15 @@ def _predict_together(
     for row, (_, item) in enumerate(chunk):
         prediction = predictions[row] if lengths is None else predictions[row][: lengths[row]]
         more = {"outputs": outputs[row].float().cpu()} if asks else {}
-        yield data.present(item, prediction.cpu(), **more)
+        with component_errors(trained.stage.data.table):
+            answer = data.present(item, prediction.cpu(), **more)
+        yield answer
 
 
 def _at(place: str, function: Callable[[str], Any], item: str) -> Any:
     """Apply `function` to an item; an error says where the item came from."""
     try:
-        return function(item)
+        with component_errors(f"{place}:"):
+            return function(item)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error

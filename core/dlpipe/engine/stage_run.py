@@ -102,7 +102,8 @@ class StageRun:
         with errors_in(self._stage.trainer.table, data_table=self._stage.data.table):
             components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
             if not (self._folder / DATA_STATE).exists():
-                record_data(self._folder, components.data)
+                with errors_in(self._stage.data.table, data_table=self._stage.data.table):
+                    record_data(self._folder, components.data)
             checkpoint = self._checkpoints.latest()
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
@@ -215,7 +216,7 @@ class StageRun:
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
-            with writing(self._folder / "figures" / name) as figures, errors_in(table):
+            with errors_in(table), writing(self._folder / "figures" / name) as figures:
                 evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
@@ -224,7 +225,8 @@ class StageRun:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
         data, trainer, model = components.data, components.trainer, components.trained_model
         count = sum(parameter.numel() for parameter in model.parameters())
-        sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)
+        with errors_in(self._stage.data.table, data_table=self._stage.data.table):
+            sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)
         self._progress.message(
             f"{self._stage.data.component.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
             f"{components.compute.device};  ready in {seconds:.1f} s"

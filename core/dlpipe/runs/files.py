@@ -153,7 +153,9 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
         OSError: it cannot be opened.
     """
     flags = {"r": os.O_RDONLY, "a+": os.O_RDWR | os.O_APPEND | os.O_CREAT}[mode]
-    return open(open_regular(path, flags), mode, encoding="utf-8")
+    return open(
+        open_regular(path, flags), mode, encoding="utf-8", errors="strict" if mode == "r" else "backslashreplace"
+    )
 
 
 def read_text(path: Path, most: int = MAX_BYTES) -> str:

@@ -35,7 +35,9 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> RunFolder:
-        """Create the folder of a new run and save the pipeline; if that fails, nothing is left.
+        """Create the folder of a new run, complete: under a hidden name first, then renamed.
+
+        If that fails, nothing is left. A process that is killed leaves a hidden folder, which is not a run.
 
         Args:
             runs: where runs are kept; the folder is ``<runs>/<name>/<time>-<four letters>``.
@@ -46,17 +48,24 @@ class RunFolder:
         """
         parent = path = runs / pipeline.settings.name
         try:
-            path = new_folder(parent)
+            path = new_folder(parent, ".")
             text = next(iter(pipeline.source.texts.values()), "")
             (path / PIPELINE).write_text(text, encoding="utf-8")
-            (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             for plugin in pipeline.local_plugins:
                 shutil.copy(plugin, path / plugin.name)
             (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
+            status = {"state": "running", "time": time.time(), "pid": os.getpid()}
+            (path / STATUS).write_text(as_json(status), encoding="utf-8")
+            (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
+            path = path.rename(parent / path.name[1:])
             link(parent / "latest", path.name)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             if path != parent:
                 shutil.rmtree(path, ignore_errors=True)
+            if isinstance(error, UnicodeEncodeError):
+                raise RunFolderError(
+                    f"a file or folder of this run has a name that is not UTF-8 text: {error}; rename it"
+                ) from error
             raise RunFolderError(
                 f"{relative(path)} could not be created: {error.strerror}; choose another place with --runs DIR"
             ) from error
@@ -70,7 +79,7 @@ class RunFolder:
             RunFolderError: it is not a run folder, or something in it leads out of it (see `dlpipe.runs.files`).
         """
         if not path.is_dir():
-            siblings = sorted(path.parent.glob("*"))[-3:] if path.parent.is_dir() else []
+            siblings = sorted(path.parent.glob("[!.]*"))[-3:] if path.parent.is_dir() else []
             hint = f"; there are {', '.join(entry.name for entry in siblings)}" if siblings else ""
             raise RunFolderError(f"{path}: there is no such run folder{hint}")
         if not (path / RESOLVED).is_file():
@@ -85,7 +94,9 @@ class RunFolder:
         """
         shutil.rmtree(self.path)
         latest = self.path.parent / "latest"
-        others = sorted(path.parent.name for path in self.path.parent.glob(f"*/{RESOLVED}") if path.parent != latest)
+        others = sorted(
+            path.parent.name for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest
+        )
         if others:
             link(latest, others[-1])
         else:
@@ -136,7 +147,7 @@ class RunFolder:
     def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
         """Yield the runs of the same resolved pipeline, the newest first; runs with ``--fast`` do not count."""
         resolved = tomli_w.dumps(pipeline.plain())
-        for path in sorted((runs / pipeline.settings.name).glob(f"*/{RESOLVED}"), reverse=True):
+        for path in sorted((runs / pipeline.settings.name).glob(f"[!.]*/{RESOLVED}"), reverse=True):
             if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
                 continue
             if read_text(path) == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
@@ -151,12 +162,12 @@ class RunFolder:
         write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
 
 
-def new_folder(parent: Path) -> Path:
-    """Create a folder named by the time and four letters; concurrent processes get different ones."""
+def new_folder(parent: Path, prefix: str = "") -> Path:
+    """Create a folder named by `prefix`, the time and four letters; concurrent processes get different ones."""
+    parent.mkdir(parents=True, exist_ok=True)
     while True:
         letters = "".join(secrets.choice(_LETTERS) for _ in range(4))
-        path = parent / f"{time.strftime('%Y-%m-%d_%H%M%S')}-{letters}"
+        path = parent / f"{prefix}{time.strftime('%Y-%m-%d_%H%M%S')}-{letters}"
         with contextlib.suppress(FileExistsError):
-            parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             return path

@@ -41,7 +41,9 @@ class StopSignals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number).name
-        self._restore()  # a second signal has its default effect
+        self._restore()  # a second signal has its usual effect
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)  # which leaves the terminal as it was
         # The program may be in the middle of writing to the same stream; then the notice is skipped.
         with contextlib.suppress(RuntimeError):
             self._notice(f"{self.received}: saving a checkpoint after this step; a second one stops at once")
@@ -49,4 +51,3 @@ class StopSignals:
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        self._previous = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def show(console: Console, sweep: Sweep, rows: Sequence[Row], metric: Metric) ->
     wide, narrow = (_table(cells(sweep, rows, metric, further=further), sweep) for further in (True, False))
     fits = Measurement.get(console, console.options.update(max_width=1000), wide).maximum <= console.width
     console.print(wide if fits else narrow)
-    for line in legend(sweep, metric):
+    for line in legend(sweep, rows, metric):
         console.print(printable(line), markup=False, highlight=False)
 
 
@@ -125,13 +126,20 @@ def _table(content: Cells, sweep: Sweep) -> Table:
     return table
 
 
-def legend(sweep: Sweep, metric: Metric) -> list[str]:
-    """Return the lines below the table."""
+def legend(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> list[str]:
+    """Return the lines below the table; the last ones are the warnings of the runs, each once."""
     seeds = len(sweep.trials[0].pipelines)
     compared = metric.goal and len(sweep.trials) > 1
     lines = [f"* best: {'higher' if metric.goal == 'max' else 'lower'} is better"] if compared else []
     lines += [f"mean ± standard deviation of {seeds} seeds; seconds of training are the median"] if seeds > 1 else []
-    return [*lines, *([metric.note] if metric.note else [])]
+    lines += [metric.note] if metric.note else []
+    total = sum(len(row.outcomes) for row in rows)
+    return [*lines, *(f"warning in {count} of {total} runs: {text}" for text, count in warnings_of(rows).items())]
+
+
+def warnings_of(rows: Sequence[Row]) -> Counter[str]:
+    """Return the warnings of all runs, and how many runs have each."""
+    return Counter(text for row in rows for outcome in row.outcomes for text in outcome.get("warnings", []))
 
 
 def markdown(sweep: Sweep, rows: Sequence[Row], metric: Metric, title: str) -> str:
@@ -139,7 +147,7 @@ def markdown(sweep: Sweep, rows: Sequence[Row], metric: Metric, title: str) -> s
     content = cells(sweep, rows, metric)
     heading = [_line(content.columns), _line(["---"] * len(content.columns))]
     lines = [f"# {title}", "", *heading, *map(_line, content.rows), ""]
-    return "\n".join([*lines, *(f"{line}  " for line in legend(sweep, metric))]) + "\n"
+    return "\n".join([*lines, *(f"{line}  " for line in legend(sweep, rows, metric))]) + "\n"
 
 
 def as_json(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> dict[str, Any]:
@@ -149,6 +157,7 @@ def as_json(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> dict[str, Any]
         "metric": metric.name,
         "goal": metric.goal,
         "note": metric.note,
+        "warnings": warnings_of(rows),
         "trials": [_trial(sweep, row, metric) for row in rows],
     }
 

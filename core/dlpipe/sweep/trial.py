@@ -5,18 +5,24 @@ An earlier run is reused if everything that decides its result is the same: see 
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import hashlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import tomli_w
 import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
@@ -24,14 +30,18 @@ from dlpipe.engine.build import build
 from dlpipe.engine.changes import accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import open_reference
-from dlpipe.errors import DlpipeError, Interrupted, Preempted
+from dlpipe.errors import DlpipeError, Interrupted, Preempted, in_words
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state
-from dlpipe.runs.folder import DATA_STATE, METRICS, RunFolder
+from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.signals import StopSignals
 from dlpipe.sweep.workers import STOP_SIGNALS, Task
 
+#: Seconds between two looks whether another sweep has finished a run.
+WAIT = 0.5
 _FINGERPRINTS: dict[str, str] = {}
 
 
@@ -82,15 +92,57 @@ def outcome(task: Task) -> dict[str, Any]:
     except DlpipeError as error:
         reason = str(error)
     except (Exception, SystemExit) as error:  # a failed trial does not end the others
-        reason = f"{type(error).__name__}: {error}"
-    folder = None if task.dry else RunFolder.unfinished(task.runs, task.pipeline)
-    return {"state": "failed", "reason": reason, "run": str(folder.path) if folder else None}
+        reason = in_words(error)
+    folder = None
+    with contextlib.suppress(DlpipeError, OSError):  # the place may be what is wrong
+        folder = None if task.dry else RunFolder.unfinished(task.runs, task.pipeline)
+    left = {"run": str(folder.path), "warnings": _warnings(folder)} if folder else {"run": None}
+    return {"state": "failed", "reason": reason, **left}
 
 
 def _trial(task: Task, registry: Registry) -> dict[str, Any]:
-    pipeline, how, folder = task.pipeline, "run", None
-    if not (task.fast or task.fresh):
-        folder, how = find_same(pipeline, task.runs)
+    if task.fast or task.fresh:
+        return _finished(task, registry, None, "run")
+    with _alone(task):
+        return _finished(task, registry, *find_same(task.pipeline, task.runs))
+
+
+@contextlib.contextmanager
+def _alone(task: Task) -> Iterator[None]:
+    """Wait until no other sweep runs the same pipeline; then its run is reused instead of repeated.
+
+    Raises:
+        Interrupted, Preempted: a signal arrived while waiting.
+    """
+    folder = task.runs / task.pipeline.settings.name
+    folder.mkdir(parents=True, exist_ok=True)
+    # One byte of one file for each pipeline: the operating system locks bytes that do not exist, too.
+    digest = hashlib.sha256(tomli_w.dumps(task.pipeline.plain()).encode()).digest()
+    byte = int.from_bytes(digest[:7], "big")
+    with (folder / ".sweeps.lock").open("a") as file:
+        with StopSignals() as signals:
+            while not _locked(file, byte):
+                if signals.received:
+                    error = Interrupted if signals.interrupted else Preempted
+                    raise error(f"stopped by {signals.received}")
+                time.sleep(WAIT)
+        yield
+
+
+def _locked(file: TextIO, byte: int) -> bool:
+    """Lock a byte of a file until the file is closed; return whether nobody else has locked it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        return False
+    return True
+
+
+def _finished(task: Task, registry: Registry, folder: RunFolder | None, how: str) -> dict[str, Any]:
+    """Run, resume or reuse a run, and return its outcome."""
+    pipeline = task.pipeline
     if folder is None:
         folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh)
     elif folder.status()["state"] != "finished":
@@ -141,8 +193,8 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         ``metrics``, the last ones on test and on dev; ``log``, the file with all metrics; ``seconds`` of
-        training; ``primary`` and ``goal`` of the first evaluator that has them, where evaluators of the
-        test split come first.
+        training; ``warnings`` of the run; ``primary`` and ``goal`` of the first evaluator that has them,
+        where evaluators of the test split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -151,7 +203,17 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
         metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
     checkpoint = Checkpoints(folder.stage(stage.name) / "checkpoints").latest()
     seconds = load_state(checkpoint)["loop"]["seconds"] if checkpoint else None
-    return {"metrics": metrics, "log": str(log), "seconds": seconds, **_primary_metric(stage)}
+    return {
+        "metrics": metrics,
+        "log": str(log),
+        "seconds": seconds,
+        "warnings": _warnings(folder),
+        **_primary_metric(stage),
+    }
+
+
+def _warnings(folder: RunFolder) -> list[str]:
+    return list(read_json(folder.path / PROVENANCE).get("warnings", []))
 
 
 def _primary_metric(stage: Stage) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -37,7 +38,7 @@ class Task:
     dry: bool = False
 
 
-def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Iterator[tuple[int, dict[str, Any]]]:
+def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Generator[tuple[int, dict[str, Any]]]:
     """Execute all tasks, `jobs` at a time, and yield (index, outcome) in order of completion.
 
     The ``state`` of an outcome is "finished", "built", "failed" (with a ``reason``) or "stopped". After a
@@ -51,7 +52,8 @@ def work(tasks: Sequence[Task], jobs: int, signals: StopSignals) -> Iterator[tup
             while waiting and len(busy) < jobs and not signals.received:
                 worker = idle.pop() if idle else _Worker()
                 index, task = waiting.pop()
-                worker.connection.send(task)
+                with contextlib.suppress(ConnectionError):  # it has died meanwhile; its outcome says so
+                    worker.connection.send(task)
                 busy[worker.connection] = worker, index
             if not busy:
                 return

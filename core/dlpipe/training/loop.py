@@ -258,7 +258,7 @@ class Loop:
         """Let the evaluators write what shows how training progresses."""
         for name, evaluator in self._evaluators.items():
             if isinstance(evaluator, SupportsSamples):
-                with writing(self._samples / name) as folder, errors_in(table_name(self._stage, "evaluators", name)):
+                with errors_in(table_name(self._stage, "evaluators", name)), writing(self._samples / name) as folder:
                     evaluator.sample(folder, self.state.step)
 
     def _record_score(self, metrics: Mapping[str, float]) -> bool:

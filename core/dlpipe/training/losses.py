@@ -20,15 +20,36 @@ LossFunction = Callable[[Any, Tensor], Tensor]
 
 
 def loss_function(name: LossName, label_smoothing: float = 0.0) -> LossFunction:
-    """Return a loss by its name; "auto" is cross-entropy here."""
+    """Return a loss by its name; "auto" is cross-entropy here.
+
+    Except for cross-entropy and for "mse" of classes, it raises an `InputError` unless outputs and targets are numbers
+    of the same shape.
+    """
     if name in ("auto", "cross_entropy"):
         return lambda logits, targets: cross_entropy(logits, targets, label_smoothing)
-    functions: dict[str, LossFunction] = {
-        "mse": squared_error,
-        "l1": F.l1_loss,
-        "binary_cross_entropy": F.binary_cross_entropy_with_logits,
-    }
-    return functions[name]
+    if name == "mse":
+        return squared_error
+    functions: dict[str, LossFunction] = {"l1": F.l1_loss, "binary_cross_entropy": F.binary_cross_entropy_with_logits}
+    return _elementwise(name, functions[name])
+
+
+def _elementwise(name: LossName, function: LossFunction) -> LossFunction:
+    """Return a loss that refuses what torch would broadcast: 10 scores per example against one class each."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        _require_same_shape(name, outputs, targets)
+        return function(outputs, targets)
+
+    return loss
+
+
+def _require_same_shape(name: LossName, outputs: Tensor, targets: Tensor) -> None:
+    if outputs.shape != targets.shape or not targets.is_floating_point():
+        kind = "are classes" if not targets.is_floating_point() else f"have shape {tuple(targets.shape)}"
+        raise InputError(
+            f'loss = "{name}": the outputs have shape {tuple(outputs.shape)}, but the targets {kind}; expected numbers '
+            'of the same shape. For classes use loss = "cross_entropy" or "mse"'
+        )
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -40,6 +61,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0)
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error; for targets that are classes (…), of softmax (…, K) against one-hot targets."""
     if targets.is_floating_point():
+        _require_same_shape("mse", outputs, targets)
         return F.mse_loss(outputs, targets)
     one_hot = F.one_hot(targets.clamp(min=0), outputs.size(-1)).to(outputs.dtype)
     errors = (outputs.softmax(-1) - one_hot).square().mean(-1)

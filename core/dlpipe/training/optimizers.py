@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 
 from dlpipe.config.torch_names import CHOICES
 from dlpipe.errors import InputError
+from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
 
 
@@ -35,7 +37,17 @@ def build_by_name(
         InputError: torch refuses a value.
     """
     options = {key: value for key, value in table.items() if key != "use"}
-    try:
+    with refusals_of(kind, table):
         return load_target(CHOICES[kind][table["use"]])(first, **{**options, **filled_in})
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+
+
+@contextmanager
+def refusals_of(kind: Literal["optimizer", "schedule"], table: Mapping[str, Any]) -> Iterator[None]:
+    """Raise an `InputError` that names the optimizer or schedule for what torch raises about its values."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{kind} {table['use']}: {error}") from error
+    except ArithmeticError as error:  # of the formula, which does not know that it is the user's values that are odd
+        values = ", ".join(f"{key} = {shown(value)}" for key, value in table.items() if key != "use")
+        raise InputError(f"{kind} {table['use']} with {values}: {error}; choose other values") from error

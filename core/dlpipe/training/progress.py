@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -15,6 +18,7 @@ from rich.table import Column
 
 from dlpipe.messages import printable
 from dlpipe.runs.files import open_text
+from dlpipe.runs.streams import unfailing
 
 #: Seconds between two plain lines about log points, to keep the log file of a batch job short.
 PLAIN_INTERVAL = 10.0
@@ -25,12 +29,20 @@ class Progress:
 
     Args:
         log: ``log.txt`` of the run, None for none.
+        keep_warning: called once for each warning.
         console: where to write; standard error by default, so that standard output stays clean.
     """
 
-    def __init__(self, log: Path | None, console: Console | None = None) -> None:
-        self._log = log
-        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(
+        self,
+        log: Path | None,
+        console: Console | None = None,
+        *,
+        keep_warning: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._log, self._keep_warning = log, keep_warning
+        self._console = console or Console(file=unfailing(sys.stderr), highlight=False, soft_wrap=True)
+        self._warned: set[str] = set()
         self._bar: RichProgress | None = None
         self._task: object = None
         self._total: int | None = None
@@ -75,8 +87,22 @@ class Progress:
         self._note(text)
 
     def warning(self, text: str) -> None:
-        """Print something that the user should look into."""
-        self.message(f"warning: {text}", style="yellow")
+        """Print something that the user should look into; once per text."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.message(f"warning: {text}", style="yellow")
+            self._keep_warning(text)
+
+    @contextlib.contextmanager
+    def python_warnings(self) -> Iterator[None]:
+        """Show what `warnings.warn` reports, in whichever component or library and in whichever thread."""
+
+        def show(message: Warning | str, *context: Any, **options: Any) -> None:
+            self.warning(str(message))
+
+        with warnings.catch_warnings():  # also forgets what an earlier run in this process has shown
+            warnings.showwarning = show
+            yield
 
     def logged(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
         """Show a log point."""

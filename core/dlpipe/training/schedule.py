@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, S
 from dlpipe.config.torch_names import SCHEDULES, TOTAL_STEPS
 from dlpipe.errors import InputError
 from dlpipe.registry.targets import load_target
-from dlpipe.training.optimizers import build_by_name
+from dlpipe.training.optimizers import build_by_name, refusals_of
 
 
 class LearningRateSchedule:
@@ -62,7 +62,8 @@ class LearningRateSchedule:
     def step(self) -> None:
         """Set the rate for the next step; call it after each optimizer step."""
         if self._per_step is not None:
-            self._per_step.step()
+            with refusals_of("schedule", self._table):  # torch divides by some values only now: T_max = 0
+                self._per_step.step()
 
     def on_score(self, score: float, goal: Literal["max", "min"]) -> None:
         """Lower the rate if the schedule is ``reduce_on_plateau`` and the score has stopped improving."""

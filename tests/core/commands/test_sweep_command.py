@@ -171,7 +171,7 @@ def test_a_trial_that_fails_does_not_end_the_others(project):
     done = sweep(project)
 
     assert done.returncode == 1
-    assert "raises: failed: RuntimeError: no such luck" in done.stderr
+    assert 'raises: failed: [model] use = "toy.line": RuntimeError: no such luck (toy.py:' in done.stderr
     assert "dies: failed: its process was killed by SIGKILL" in done.stderr
     assert done.stderr.endswith("2 of 3 runs failed; see above\n")
     assert [line.split()[1] for line in done.stdout.splitlines()[1:3]] == ["failed", "failed"]
@@ -238,3 +238,16 @@ def test_mistakes_of_trials_are_reported_by_check_and_before_the_first_run(proje
     assert done.stderr == checked.stderr
     assert 'points.toml:18: [model] scale = "big": expected a number (trial "big")' in done.stderr
     assert not (project / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_metric_that_no_run_gives_is_found_after_the_first_run(project):
+    write(project, '[sweep]\nmetric = "test/fit/los"\n"model.scale" = [1.0, 2.0, 3.0]\n')
+
+    done = sweep(project, "--jobs", "1")
+
+    assert done.returncode == 2
+    assert (
+        '[sweep] metric = "test/fit/los": a run gives dev/fit/loss, test/fit/loss. The sweep stops here' in done.stderr
+    )
+    assert len(list(project.glob("runs/points/2*"))) == 1

@@ -52,3 +52,8 @@ def test_the_defaults_in_the_signature_are_those_of_the_dataclass(target, option
         if not parameter.required:
             assert parameter.default == getattr(options, name)
             assert accepts(target, name, parameter.default)
+
+
+@pytest.mark.parametrize(("threads", "accepted"), [(1, True), (1024, True), (0, False), (100_000, False)])
+def test_more_threads_than_torch_survives_are_refused(threads, accepted):
+    assert accepts(SETTINGS, "threads", threads) == accepted

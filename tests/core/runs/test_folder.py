@@ -41,3 +41,10 @@ def test_after_a_run_is_discarded_the_newest_other_run_is_the_latest(tmp_path):
     RunFolder(tmp_path / "2026").discard()
 
     assert (tmp_path / "latest").readlink().name == "2025"
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error_and_no_endless_loop(tmp_path):
+    (tmp_path / "points").touch()
+
+    with pytest.raises(FileExistsError):
+        new_folder(tmp_path / "points")

@@ -149,3 +149,12 @@ def test_a_narrow_terminal_shows_no_further_metrics_and_a_file_shows_all():
         seen[terminal, width] = stream.getvalue()
 
     assert ["loss" in text for text in seen.values()] == [False, True, True]
+
+
+def test_each_warning_is_told_once_with_the_number_of_its_runs():
+    odd, both = outcome(0.5) | {"warnings": ["odd"]}, outcome(0.6) | {"warnings": ["odd", "empty"]}
+    sweep, rows, metric = table((odd, both), (outcome(0.7), FAILED | {"warnings": ["odd"]}))
+
+    lines = ["warning in 3 of 4 runs: odd", "warning in 1 of 4 runs: empty"]
+    assert [line.strip() for line in markdown(sweep, rows, metric, "demo").splitlines()][-2:] == lines
+    assert as_json(sweep, rows, metric)["warnings"] == {"odd": 3, "empty": 1}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from dlpipe.sweep.workers import Task
 
 PLUGIN = """
 import os
+import warnings
 from pathlib import Path
 import torch
 from torch import nn
@@ -27,6 +32,8 @@ class Points:
     facts = {"num_inputs": 3}
     def __init__(self, *, tested: bool = True):
         self.splits = ("train", "dev", "test") if tested else ("train", "dev")
+        if os.path.exists("warn"):
+            warnings.warn("the points are odd")
     def split(self, name):
         points = torch.randn(24, 3, generator=torch.Generator().manual_seed(len(name)))
         return Columns({"points": points, "targets": (points.sum(1) > 0).long()})
@@ -213,3 +220,56 @@ def test_a_dry_trial_tells_what_was_built(trial, tmp_path):
     assert told["state"] == "built"
     assert told["built"]["pipeline"]["parameters"] == 8
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_warnings_of_a_run_are_told_also_if_it_is_reused_or_fails(trial, tmp_path):
+    (tmp_path / "warn").touch()
+    first, second = trial(), trial()
+    (tmp_path / "trouble").touch()
+
+    assert first["warnings"] == second["warnings"] == ["the points are odd"]
+    assert trial("seed=3")["warnings"] == ["the points are odd"]
+
+
+def test_a_run_that_another_sweep_works_on_is_waited_for_and_reused(trial, tmp_path, monkeypatch):
+    other_sweep = """
+import sys
+from pathlib import Path
+from dlpipe.config.check import load_pipeline
+from dlpipe.registry.loading import load_plugins
+from dlpipe.sweep import trial
+registry = load_plugins()
+task = trial.Task(load_pipeline("points.toml", registry, allow_local_plugins=True), Path("runs").absolute())
+with trial._alone(task):
+    print("at work", flush=True)
+    sys.stdin.read()
+    trial._finished(task, registry, None, "run")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", other_sweep], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "at work\n"
+        assert trial("seed=3")["how"] == "run"  # another pipeline does not wait
+        waited = []
+        monkeypatch.setattr(trials.time, "sleep", lambda seconds: waited.append(seconds) or other.communicate(""))
+
+        assert trial()["how"] == "reused"
+
+    assert waited == [trials.WAIT]
+    assert len(folders()) == 2
+
+
+def test_a_trial_that_waits_can_be_stopped(trial, monkeypatch):
+    monkeypatch.setattr(trials, "_locked", lambda file, byte: os.kill(os.getpid(), signal.SIGTERM))
+
+    assert trial()["state"] == "stopped"
+
+
+def test_a_place_that_cannot_be_written_is_a_failure_and_no_hang(trial, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "points").touch()
+
+    told = trial()
+
+    assert (told["state"], told["run"]) == ("failed", None)
+    assert told["reason"].endswith("runs/points: File exists")

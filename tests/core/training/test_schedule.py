@@ -209,10 +209,22 @@ def test_a_warm_up_that_leaves_no_step_is_refused(warmup_steps):
     [
         ({"use": "step"}, r"schedule step: .*step_size"),
         ({"use": "one_cycle", "max_lr": 1.0, "pct_start": 2.0}, r"schedule one_cycle: .*pct_start"),
-        (NEEDED["cyclic"] | {"use": "cyclic", "step_size_up": 0}, r"schedule cyclic: .*division by zero"),
+        (
+            NEEDED["cyclic"] | {"use": "cyclic", "step_size_up": 0},
+            r"schedule cyclic with .*step_size_up = 0: .*division by zero; choose other values",
+        ),
         ({"use": "cosine_annealing_warm_restarts", "T_0": 0}, r"schedule cosine_annealing_warm_restarts: "),
     ],
 )
 def test_a_schedule_that_torch_refuses_is_an_error_of_the_file(table, text):
     with pytest.raises(InputError, match=text):
         LearningRateSchedule(sgd(), table, warmup_steps=0, total_steps=10)
+
+
+def test_a_value_that_fails_only_in_a_step_is_an_error_of_the_file():
+    optimizer = sgd()
+    schedule = LearningRateSchedule(optimizer, {"use": "step", "step_size": 0}, warmup_steps=0, total_steps=10)
+    optimizer.step()
+
+    with pytest.raises(InputError, match=r"schedule step with step_size = 0: .* by zero; choose other values"):
+        schedule.step()
