@@ -44,6 +44,10 @@ def sentences(data, split, folder):
     return ((row, " ".join(words)) for row, (words, _) in enumerate(data.sentences(split)))
 
 
+def texts(data, split, folder):
+    return ((row, text) for row, (text, _) in enumerate(data.texts(split)))
+
+
 def points(data, split, folder):
     rows = data.split(split).columns["points"].tolist()
     return ((row, f"{first!r} {second!r}") for row, (first, second) in enumerate(rows))
@@ -105,6 +109,7 @@ CASES = {
     "text.flights": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, sentences),
     "text.iob": ({"dev_size": 1}, conll_folder, sentences),
     "text.atis": ({"dev_size": 1}, atis_folder, sentences),
+    "text.reviews": ({"num_train": 30, "num_dev": 10, "num_test": 10, "ngrams": 2, "max_length": 9}, None, texts),
     "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
     "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
     "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),

@@ -69,6 +69,22 @@ use = "core.supervised"
 [evaluators.loss]
 use = "core.loss"
 """
+REVIEWS = f"""
+[data]
+use = "text.reviews"
+num_train = 40
+num_dev = 10
+num_test = 10
+[model]
+use = "text.rnn_classifier"
+hidden_dim = 6
+embed_dim = 5
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
 RECONSTRUCTION = f"""
 [data]
 use = "vision.digits"
@@ -168,7 +184,9 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.flights": (SENTENCES, []),
     "text.iob": (SENTENCES, ["data={use='text.iob', path='@/iob'}"]),
     "text.atis": (SENTENCES, ["data={use='text.atis', path='@/atis', dev_size=3}"]),
+    "text.reviews": (REVIEWS, []),
     "text.rnn_tagger": (SENTENCES, []),
+    "text.rnn_classifier": (REVIEWS, []),
     "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
     "text.slot_f1": (SENTENCES, ["evaluators.loss.use=text.slot_f1"]),
     "vision.digits": (IMAGES, []),
@@ -276,6 +294,12 @@ CHANGES: dict[str, list[str]] = {
     "text.flights.num_train": ["30"],
     "text.flights.num_dev": ["9"],
     "text.flights.num_test": ["9"],
+    "text.reviews.num_train": ["30"],
+    "text.reviews.num_dev": ["9"],
+    "text.reviews.num_test": ["9"],
+    "text.reviews.max_length": ["4"],
+    "text.rnn_classifier.attention_dim": ["4", "model.pooling='attention'"],
+    "text.rnn_classifier.word_dropout": ["0.9"],
     "text.rnn_tagger.embedding": ["'one_hot'", "model.embed_dim=100"],
     "text.rnn_tagger.context_window": ["3"],
     "text.rnn_tagger.word_dropout": ["0.9"],

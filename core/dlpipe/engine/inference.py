@@ -173,7 +173,9 @@ def _predict_together(
     lengths = batch["lengths"].tolist() if "lengths" in batch else None
     asks = "outputs" in inspect.signature(data.present).parameters
     for row, (_, item) in enumerate(chunk):
-        prediction = predictions[row] if lengths is None else predictions[row][: lengths[row]]
+        prediction = predictions[row]
+        if lengths is not None and prediction.dim():  # one prediction for each position of the sequence
+            prediction = prediction[: lengths[row]]
         more = {"outputs": outputs[row].float().cpu()} if asks else {}
         yield data.present(item, prediction.cpu(), **more)
 

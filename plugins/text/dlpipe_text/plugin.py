@@ -6,6 +6,7 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
+TEXT_FACTS = ("vocab_size", "num_ngrams", "labels", "num_classes")
 
 
 @hookimpl
@@ -14,6 +15,7 @@ def dlpipe_data():
         DataSpec("flights", "dlpipe_text.flights:flights", "generated flight requests with slots", facts=FACTS),
         DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
+        DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
     ]
 
 
@@ -26,6 +28,7 @@ def dlpipe_models():
             "dlpipe_text.feedforward_tagger:FeedForwardTagger",
             "tags each word from a window of words",
         ),
+        ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
     ]
 
 
