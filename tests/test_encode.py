@@ -70,6 +70,11 @@ def atis_folder(folder):
         (folder / f"atis.{split}.iob").write_text(ATIS * 3)
 
 
+def labeled_folder(folder):
+    (folder / "train.tsv").write_text("text\tlabel\nIt's GOOD\t1\n很差 。\t0\na\x97 b\t1\n" * 4, encoding="utf-8")
+    (folder / "test.tsv").write_text('text\tlabel\n"quoted" Bad\t0\n', encoding="utf-8")
+
+
 def idx_folder(folder):
     for prefix, count in (("train", 20), ("t10k", 5)):
         header = bytes([0, 0, 8, 3]) + b"".join(number.to_bytes(4, "big") for number in (count, 28, 28))
@@ -110,6 +115,7 @@ CASES = {
     "text.iob": ({"dev_size": 1}, conll_folder, sentences),
     "text.atis": ({"dev_size": 1}, atis_folder, sentences),
     "text.reviews": ({"num_train": 30, "num_dev": 10, "num_test": 10, "ngrams": 2, "max_length": 9}, None, texts),
+    "text.labeled": ({"unit": "trigram"}, labeled_folder, texts),
     "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
     "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
     "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),

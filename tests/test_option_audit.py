@@ -185,6 +185,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.iob": (SENTENCES, ["data={use='text.iob', path='@/iob'}"]),
     "text.atis": (SENTENCES, ["data={use='text.atis', path='@/atis', dev_size=3}"]),
     "text.reviews": (REVIEWS, []),
+    "text.labeled": (REVIEWS, ["data={use='text.labeled', path='@/texts.csv'}"]),
     "text.rnn_tagger": (SENTENCES, []),
     "text.rnn_classifier": (REVIEWS, []),
     "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
@@ -300,6 +301,17 @@ CHANGES: dict[str, list[str]] = {
     "text.reviews.max_length": ["4"],
     "text.rnn_classifier.attention_dim": ["4", "model.pooling='attention'"],
     "text.rnn_classifier.word_dropout": ["0.9"],
+    "text.labeled.path": ["'@/texts2.csv'"],
+    "text.labeled.text": ["'other'"],
+    "text.labeled.label": ["'class'"],
+    "text.labeled.split": ["'split'"],
+    "text.labeled.encoding": ["'cp1252'"],
+    "text.labeled.fold": ["2"],
+    "text.labeled.folds": ["5", "data.fold=2"],
+    "text.labeled.test_size": ["0.3"],
+    "text.labeled.dev_size": ["0.3"],
+    "text.labeled.min_count": ["15"],
+    "text.labeled.max_length": ["2"],
     "text.rnn_tagger.embedding": ["'one_hot'", "model.embed_dim=100"],
     "text.rnn_tagger.context_window": ["3"],
     "text.rnn_tagger.word_dropout": ["0.9"],
@@ -391,6 +403,7 @@ def files(tmp_path_factory) -> Path:
         write_idx(folder / f"idx{number}", random)
         write_images(folder / f"images{number}", random)
         write_sentences(folder, number, random)
+        write_texts(folder / f"texts{number}.csv", random)
     write_cifar(folder, random)
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
     torch.save(torchvision.models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
@@ -444,6 +457,17 @@ def write_sentences(folder: Path, number: str, random: np.random.Generator) -> N
         (folder / f"{name}{number}").mkdir()
         for split in splits:
             (folder / f"{name}{number}" / f"{split}.iob").write_text(text(30))
+
+
+def write_texts(path: Path, random: np.random.Generator) -> None:
+    rows = [",".join(("text", "other", "label", "class", "split"))]
+    for number in range(60):
+        text, second = (
+            " ".join(f"{'Wörd' if random.random() < 0.3 else 'wörd'}{n}" for n in random.integers(9, size=4))
+            for _ in "ab"
+        )
+        rows.append(f"{text},{second},{number % 2},{number % 3},{('train', 'dev', 'test')[number % 5 % 3]}")
+    path.write_text("\n".join(rows), encoding="utf-8")
 
 
 def other(parameter: Parameter) -> str | None:
@@ -561,7 +585,9 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
     allowed = relation.values.get(name, ())
     allowed = allowed if isinstance(allowed, tuple) else (allowed,)
     if isinstance(relation, NotWith):
-        return f"{name}={json.dumps(allowed[0])}" if allowed else f"{name}='@/other/b.iob'"
+        numeric = typing.get_origin(typing.get_args(parameters[name].kind)[0]) is typing.Annotated
+        value = json.dumps(allowed[0]) if allowed else "2" if numeric else "'@/other/b.iob'"
+        return f"{name}={value}"
     if not allowed:
         return f"{name}={'[]' if isinstance(parameters[name].default, tuple) else '0'}"
     return f"{name}={json.dumps(next(v for v in typing.get_args(parameters[name].kind) if v not in allowed))}"

@@ -16,6 +16,7 @@ def dlpipe_data():
         DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
         DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
+        DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
     ]
 
 
