@@ -85,6 +85,22 @@ use = "core.supervised"
 [evaluators.loss]
 use = "core.loss"
 """
+COUNTED = """
+[data]
+use = "text.reviews"
+language = "en"
+num_train = 40
+num_dev = 10
+num_test = 10
+ngrams = 1
+[model]
+use = "text.ngram_classifier"
+[trainer]
+use = "text.ngram_fit"
+steps = 1
+[evaluators.loss]
+use = "core.loss"
+"""
 RECONSTRUCTION = f"""
 [data]
 use = "vision.digits"
@@ -186,6 +202,11 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.atis": (SENTENCES, ["data={use='text.atis', path='@/atis', dev_size=3}"]),
     "text.reviews": (REVIEWS, []),
     "text.labeled": (REVIEWS, ["data={use='text.labeled', path='@/texts.csv'}"]),
+    "text.labeled.ngrams": (COUNTED, ["data={use='text.labeled', path='@/texts.csv', ngrams=1}"]),
+    "text.reviews.ngrams": (COUNTED, []),
+    "text.cnn_classifier": (REVIEWS, ["model={use='text.cnn_classifier', embed_dim=5, num_filters=4}"]),
+    "text.ngram_classifier": (COUNTED, ["data={use='text.labeled', path='@/texts.csv', ngrams=1}"]),
+    "text.ngram_fit": (COUNTED, []),
     "text.rnn_tagger": (SENTENCES, []),
     "text.rnn_classifier": (REVIEWS, []),
     "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
@@ -310,8 +331,13 @@ CHANGES: dict[str, list[str]] = {
     "text.labeled.folds": ["5", "data.fold=2"],
     "text.labeled.test_size": ["0.3"],
     "text.labeled.dev_size": ["0.3"],
-    "text.labeled.min_count": ["15"],
+    "text.labeled.min_count": ["21"],
     "text.labeled.max_length": ["2"],
+    "text.labeled.ngrams": ["2"],
+    "text.reviews.ngrams": ["2"],
+    "text.ngram_fit.inverse_regularization": ["0.3", "trainer.method='logistic_regression'"],
+    "text.ngram_fit.interpolation": ["0.5", "trainer.method='nbsvm'"],
+    "text.cnn_classifier.widths": ["[2]"],
     "text.rnn_tagger.embedding": ["'one_hot'", "model.embed_dim=100"],
     "text.rnn_tagger.context_window": ["3"],
     "text.rnn_tagger.word_dropout": ["0.9"],

@@ -246,3 +246,8 @@ def test_nothing_is_read_before_it_is_needed(tmp_path):
     data.restore({"units": ["<pad>", "<other>", "good"], "ngrams": [], "labels": ["neg", "pos"]})
 
     assert data.encode("good")["tokens"].tolist() == [2]
+
+
+def test_a_missing_path_is_refused():
+    with pytest.raises(DataError, match="path is not given; give a table of texts, or a folder: --set data.path=PATH"):
+        labeled()

@@ -25,7 +25,7 @@ SHARE = 0.1  # of the texts of each class, held out where nothing else is said
 
 def labeled(
     *,
-    path: Path,
+    path: Path | None = None,
     text: str = "text",
     label: str = "label",
     split: str | None = None,
@@ -62,6 +62,8 @@ def labeled(
         min_count: units and n-grams that occur less often in training become "other".
         max_length: number of units of a text that are used, the first ones.
     """
+    if path is None:
+        raise DataError("path is not given; give a table of texts, or a folder: --set data.path=PATH")
     if fold is not None and fold > folds:
         raise InputError(f"fold = {fold}: there are {folds} folds; expected a whole number from 1 to {folds}")
     reader = Reader(text, label, split, encoding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
@@ -30,6 +30,21 @@ def dlpipe_models():
             "tags each word from a window of words",
         ),
         ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
+        ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
+        ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
+    ]
+
+
+@hookimpl
+def dlpipe_trainers():
+    return [
+        TrainerSpec(
+            "ngram_fit",
+            "dlpipe_text.ngram_fit:NgramFit",
+            "naive Bayes, NBSVM or logistic regression, in one step",
+            requires=("scikit-learn",),
+            extra="text",
+        )
     ]
 
 
