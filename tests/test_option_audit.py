@@ -152,6 +152,9 @@ DQN = [
     "trainer={use='rl.dqn', log_every=1, steps=40, learning_starts=20, batch_size=8, replay_size=50}",
 ]
 
+#: Of the two labels, each is the default of one option; with one class for both, either can be changed.
+SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', negative='positive'}"]
+
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
 BASES: dict[str, tuple[str, list[str]]] = {
     "core.supervised": (IMAGES, []),
@@ -210,6 +213,10 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.rnn_tagger": (SENTENCES, []),
     "text.rnn_classifier": (REVIEWS, []),
     "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
+    "text.order_test": (REVIEWS, ["evaluators.loss.use=text.order_test"]),
+    "text.order_test.positive": (REVIEWS, SAME_CLASS),
+    "text.order_test.negative": (REVIEWS, SAME_CLASS),
+    "text.word_contributions": (REVIEWS, ["evaluators.loss={use='text.word_contributions', count=3}"]),
     "text.slot_f1": (SENTENCES, ["evaluators.loss.use=text.slot_f1"]),
     "vision.digits": (IMAGES, []),
     "vision.idx": (IMAGES, ["data={use='vision.idx', path='@/idx'}"]),
@@ -338,6 +345,9 @@ CHANGES: dict[str, list[str]] = {
     "text.ngram_fit.inverse_regularization": ["0.3", "trainer.method='logistic_regression'"],
     "text.ngram_fit.interpolation": ["0.5", "trainer.method='nbsvm'"],
     "text.cnn_classifier.widths": ["[2]"],
+    "text.order_test.positive": ["'negative'"],
+    "text.order_test.negative": ["'negative'"],
+    "text.word_contributions.count": ["2"],
     "text.rnn_tagger.embedding": ["'one_hot'", "model.embed_dim=100"],
     "text.rnn_tagger.context_window": ["3"],
     "text.rnn_tagger.word_dropout": ["0.9"],

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from torch import nn
 
 from dlpipe.errors import InputError
 from dlpipe_text.review_patterns import PATTERNS
@@ -73,7 +74,7 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_facts_and_an_answer():
     data = reviews(num_train=50, num_dev=5, num_test=5)
 
-    answer = data.present("Not BAD xyz", torch.tensor(1), torch.tensor([0.0, 2.0]))
+    answer = data.present("Not BAD xyz", torch.tensor(1), torch.tensor([0.0, 2.0]), nn.Identity())
 
     assert data.facts["labels"] == ["negative", "positive"]
     assert data.facts["num_classes"] == 2

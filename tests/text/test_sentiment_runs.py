@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from dlpipe.cli import make_program
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.engine.inference import open_run, predict
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
+from dlpipe_text.labeled_text import LabeledText
 
 SMALL = [
     "data.num_train=60",
@@ -41,3 +44,18 @@ def test_texts_of_different_lengths_get_one_answer_each_whatever_is_beside_them(
 
 def test_a_stopped_run_resumes_exactly(root, tmp_path):
     check_resume(root / "pipelines" / "sentiment.toml", tmp_path, assignments=SMALL)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_colours_of_an_answer_are_removed_where_it_is_not_shown_in_a_terminal(trained, monkeypatch, options):
+    def present(self, item, prediction, model):
+        return {"text": f"\x1b[31m{item}\x1b[0m"}
+
+    monkeypatch.setattr(LabeledText, "present", present)
+    registry = load_plugins()
+
+    answer = CliRunner().invoke(
+        make_program(registry), ["predict", str(trained.folder), "good", *options], obj=registry
+    )
+
+    assert answer.output == ('{"text": "good"}\n' if options else "text: good\n")

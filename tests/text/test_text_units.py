@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlpipe_text.text_units import UNITS, characters_of, trigrams_of, words_of
+from dlpipe_text.text_units import UNITS, characters_of, spaced, trigrams_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_trigrams_follow_the_words_and_need_no_blanks():
 @pytest.mark.parametrize("text", ["\x97", "—", "\u200b", "_", "𠮷", "é"])
 def test_any_visible_text_has_a_unit(unit, text):
     assert UNITS[unit](text)
+
+
+def test_blanks_are_shown_between_words_but_not_beside_chinese():
+    assert "".join(spaced(words_of("the film很棒，really good"), "word")) == "the film很棒，really good"
+    assert spaced(["很", " ", "a"], "char") == ["很", " ", "a"]

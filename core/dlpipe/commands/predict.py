@@ -121,7 +121,8 @@ def predict(
         answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file))
     for number, answer in enumerate(answers):
         if as_json:
-            click.echo(json.dumps(answer, ensure_ascii=False))
+            plain = {name: click.unstyle(value) if isinstance(value, str) else value for name, value in answer.items()}
+            click.echo(json.dumps(plain, ensure_ascii=False))
         else:
             click.echo(("\n" if number else "") + as_table(answer))
 

@@ -74,7 +74,7 @@ def labeled(
         for name, value in (("test_size", test_size), ("fold", fold), ("dev_size", dev_size)):
             own = "dev" if name == "dev_size" else "test"
             if value is not None and own in given:
-                raise InputError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
+                raise DataError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
         rows = given["train"]
         if "test" not in given:
             chosen = _fold(rows, fold, folds, seed) if fold is not None else _sample(rows, test_size or SHARE, seed)

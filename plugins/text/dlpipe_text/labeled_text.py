@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dlpipe.compute import Compute
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS, quoted
-from dlpipe_text.text_units import UNITS, Unit
+from dlpipe_text.occlusion import coloured, contributions, logits_of, variants
+from dlpipe_text.text_units import UNITS, Unit, spaced
 from dlpipe_text.vocabulary import vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 Text = tuple[str, str]  # text, label
+#: Longer texts are not coloured when they are typed: each unit takes a pass of the model.
+MAX_COLOURED = 200
 
 
 class LabeledText:
@@ -117,15 +122,31 @@ class LabeledText:
         _check_length(units, "the text", InputError)
         return {name: column.values[:-1] for name, column in self._encoded([units]).items()}
 
-    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
-        """Return the text, its label, the probability of the label, and the units that never occur in training."""
-        known = self._table("units")
-        return {
+    def present(self, item: str, prediction: Tensor, outputs: Tensor, model: nn.Module) -> dict[str, Any]:
+        """Return the text, its label, the probability of the label, and the units that never occur in training.
+
+        In a terminal also the words, coloured by their contribution to the prediction.
+        """
+        known, label, units = self._table("units"), int(prediction), self.units(item)
+        answer = {
             "text": item,
-            "label": self._learned()["labels"][int(prediction)],
-            "probability": round(float(outputs.double().softmax(0)[int(prediction)]), 4),
-            "unknown": list(dict.fromkeys(unit for unit in self.units(item) if unit not in known)),
+            "label": self._learned()["labels"][label],
+            "probability": round(float(outputs.double().softmax(0)[label]), 4),
+            "unknown": list(dict.fromkeys(unit for unit in units if unit not in known)),
         }
+        if sys.stdout.isatty() and len(units) <= MAX_COLOURED:
+            compute = Compute(next(model.parameters()).device)
+            found = contributions(logits_of(model, self.columns(variants(units)), compute), label)
+            answer["words"] = coloured(self.spaced(units), found.tolist())
+        return answer
+
+    def columns(self, texts: Sequence[Sequence[str]]) -> Columns:
+        """Return what a model takes of texts that are split into units already."""
+        return Columns(self._encoded(texts))
+
+    def spaced(self, units: Sequence[str]) -> list[str]:
+        """Return units as they are shown in a row, with blanks where they are usual."""
+        return spaced(units, self._unit)
 
     def units(self, text: str) -> list[str]:
         """Split a text into the units that a model reads."""

@@ -50,4 +50,14 @@ def dlpipe_trainers():
 
 @hookimpl
 def dlpipe_evaluators():
-    return [EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots, as computed by conlleval")]
+    return [
+        EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots, as computed by conlleval"),
+        EvaluatorSpec(
+            "word_contributions",
+            "dlpipe_text.word_contributions:WordContributions",
+            "texts with their words coloured by contribution",
+        ),
+        EvaluatorSpec(
+            "order_test", "dlpipe_text.order_test:OrderTest", "minimal pairs with negation and exchanged halves"
+        ),
+    ]

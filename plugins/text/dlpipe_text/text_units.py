@@ -7,7 +7,7 @@ them counts as one word. Any text with a visible character has at least one unit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from dlpipe_text.tagged_text import letter_trigrams
@@ -37,6 +37,20 @@ def characters_of(text: str) -> list[str]:
 def trigrams_of(text: str) -> list[str]:
     """Return the letter trigrams of all words, one word after the other."""
     return [trigram for found in _RUN.finditer(text) for trigram in letter_trigrams(found[0], len(found[0]))]
+
+
+#: Also the marks that are written beside them.
+_NO_BLANK = re.compile(rf"[{_HAN}\u3000-\u303f\uff00-\uffef]")
+
+
+def spaced(units: Sequence[str], unit: Unit) -> list[str]:
+    """Return units as they are shown in a row: with a blank after each, unless it is a character or beside Chinese."""
+    if unit == "char":
+        return list(units)
+    ends = [bool(_NO_BLANK.match(each[-1])) for each in units]
+    starts = [bool(_NO_BLANK.match(each[0])) for each in units]
+    blanks = ["" if end or start else " " for end, start in zip(ends, [*starts[1:], True], strict=True)]
+    return [each + blank for each, blank in zip(units, blanks, strict=True)]
 
 
 UNITS: dict[Unit, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of, "trigram": trigrams_of}
