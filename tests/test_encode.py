@@ -44,6 +44,10 @@ def sentences(data, split, folder):
     return ((row, " ".join(words)) for row, (words, _) in enumerate(data.sentences(split)))
 
 
+def texts(data, split, folder):
+    return ((row, text) for row, (text, _) in enumerate(data.texts(split)))
+
+
 def points(data, split, folder):
     rows = data.split(split).columns["points"].tolist()
     return ((row, f"{first!r} {second!r}") for row, (first, second) in enumerate(rows))
@@ -64,6 +68,11 @@ def conll_folder(folder):
 def atis_folder(folder):
     for split in ("train", "test"):
         (folder / f"atis.{split}.iob").write_text(ATIS * 3)
+
+
+def labeled_folder(folder):
+    (folder / "train.tsv").write_text("text\tlabel\nIt's GOOD\t1\n很差 。\t0\na\x97 b\t1\n" * 4, encoding="utf-8")
+    (folder / "test.tsv").write_text('text\tlabel\n"quoted" Bad\t0\n', encoding="utf-8")
 
 
 def idx_folder(folder):
@@ -105,6 +114,8 @@ CASES = {
     "text.flights": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, sentences),
     "text.iob": ({"dev_size": 1}, conll_folder, sentences),
     "text.atis": ({"dev_size": 1}, atis_folder, sentences),
+    "text.reviews": ({"num_train": 30, "num_dev": 10, "num_test": 10, "ngrams": 2, "max_length": 9}, None, texts),
+    "text.labeled": ({"unit": "trigram"}, labeled_folder, texts),
     "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
     "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
     "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),

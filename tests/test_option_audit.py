@@ -69,6 +69,38 @@ use = "core.supervised"
 [evaluators.loss]
 use = "core.loss"
 """
+REVIEWS = f"""
+[data]
+use = "text.reviews"
+num_train = 40
+num_dev = 10
+num_test = 10
+[model]
+use = "text.rnn_classifier"
+hidden_dim = 6
+embed_dim = 5
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
+COUNTED = """
+[data]
+use = "text.reviews"
+language = "en"
+num_train = 40
+num_dev = 10
+num_test = 10
+ngrams = 1
+[model]
+use = "text.ngram_classifier"
+[trainer]
+use = "text.ngram_fit"
+steps = 1
+[evaluators.loss]
+use = "core.loss"
+"""
 RECONSTRUCTION = f"""
 [data]
 use = "vision.digits"
@@ -120,6 +152,9 @@ DQN = [
     "trainer={use='rl.dqn', log_every=1, steps=40, learning_starts=20, batch_size=8, replay_size=50}",
 ]
 
+#: Of the two labels, each is the default of one option; with one class for both, either can be changed.
+SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', negative='positive'}"]
+
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
 BASES: dict[str, tuple[str, list[str]]] = {
     "core.supervised": (IMAGES, []),
@@ -168,8 +203,20 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.flights": (SENTENCES, []),
     "text.iob": (SENTENCES, ["data={use='text.iob', path='@/iob'}"]),
     "text.atis": (SENTENCES, ["data={use='text.atis', path='@/atis', dev_size=3}"]),
+    "text.reviews": (REVIEWS, []),
+    "text.labeled": (REVIEWS, ["data={use='text.labeled', path='@/texts.csv'}"]),
+    "text.labeled.ngrams": (COUNTED, ["data={use='text.labeled', path='@/texts.csv', ngrams=1}"]),
+    "text.reviews.ngrams": (COUNTED, []),
+    "text.cnn_classifier": (REVIEWS, ["model={use='text.cnn_classifier', embed_dim=5, num_filters=4}"]),
+    "text.ngram_classifier": (COUNTED, ["data={use='text.labeled', path='@/texts.csv', ngrams=1}"]),
+    "text.ngram_fit": (COUNTED, []),
     "text.rnn_tagger": (SENTENCES, []),
+    "text.rnn_classifier": (REVIEWS, []),
     "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
+    "text.order_test": (REVIEWS, ["evaluators.loss.use=text.order_test"]),
+    "text.order_test.positive": (REVIEWS, SAME_CLASS),
+    "text.order_test.negative": (REVIEWS, SAME_CLASS),
+    "text.word_contributions": (REVIEWS, ["evaluators.loss={use='text.word_contributions', count=3}"]),
     "text.slot_f1": (SENTENCES, ["evaluators.loss.use=text.slot_f1"]),
     "vision.digits": (IMAGES, []),
     "vision.idx": (IMAGES, ["data={use='vision.idx', path='@/idx'}"]),
@@ -276,6 +323,31 @@ CHANGES: dict[str, list[str]] = {
     "text.flights.num_train": ["30"],
     "text.flights.num_dev": ["9"],
     "text.flights.num_test": ["9"],
+    "text.reviews.num_train": ["30"],
+    "text.reviews.num_dev": ["9"],
+    "text.reviews.num_test": ["9"],
+    "text.reviews.max_length": ["4"],
+    "text.rnn_classifier.attention_dim": ["4", "model.pooling='attention'"],
+    "text.rnn_classifier.word_dropout": ["0.9"],
+    "text.labeled.path": ["'@/texts2.csv'"],
+    "text.labeled.text": ["'other'"],
+    "text.labeled.label": ["'class'"],
+    "text.labeled.split": ["'split'"],
+    "text.labeled.encoding": ["'cp1252'"],
+    "text.labeled.fold": ["2"],
+    "text.labeled.folds": ["5", "data.fold=2"],
+    "text.labeled.test_size": ["0.3"],
+    "text.labeled.dev_size": ["0.3"],
+    "text.labeled.min_count": ["21"],
+    "text.labeled.max_length": ["2"],
+    "text.labeled.ngrams": ["2"],
+    "text.reviews.ngrams": ["2"],
+    "text.ngram_fit.inverse_regularization": ["0.3", "trainer.method='logistic_regression'"],
+    "text.ngram_fit.interpolation": ["0.5", "trainer.method='nbsvm'"],
+    "text.cnn_classifier.widths": ["[2]"],
+    "text.order_test.positive": ["'negative'"],
+    "text.order_test.negative": ["'negative'"],
+    "text.word_contributions.count": ["2"],
     "text.rnn_tagger.embedding": ["'one_hot'", "model.embed_dim=100"],
     "text.rnn_tagger.context_window": ["3"],
     "text.rnn_tagger.word_dropout": ["0.9"],
@@ -367,6 +439,7 @@ def files(tmp_path_factory) -> Path:
         write_idx(folder / f"idx{number}", random)
         write_images(folder / f"images{number}", random)
         write_sentences(folder, number, random)
+        write_texts(folder / f"texts{number}.csv", random)
     write_cifar(folder, random)
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
     torch.save(torchvision.models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
@@ -420,6 +493,17 @@ def write_sentences(folder: Path, number: str, random: np.random.Generator) -> N
         (folder / f"{name}{number}").mkdir()
         for split in splits:
             (folder / f"{name}{number}" / f"{split}.iob").write_text(text(30))
+
+
+def write_texts(path: Path, random: np.random.Generator) -> None:
+    rows = [",".join(("text", "other", "label", "class", "split"))]
+    for number in range(60):
+        text, second = (
+            " ".join(f"{'Wörd' if random.random() < 0.3 else 'wörd'}{n}" for n in random.integers(9, size=4))
+            for _ in "ab"
+        )
+        rows.append(f"{text},{second},{number % 2},{number % 3},{('train', 'dev', 'test')[number % 5 % 3]}")
+    path.write_text("\n".join(rows), encoding="utf-8")
 
 
 def other(parameter: Parameter) -> str | None:
@@ -537,7 +621,9 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
     allowed = relation.values.get(name, ())
     allowed = allowed if isinstance(allowed, tuple) else (allowed,)
     if isinstance(relation, NotWith):
-        return f"{name}={json.dumps(allowed[0])}" if allowed else f"{name}='@/other/b.iob'"
+        numeric = typing.get_origin(typing.get_args(parameters[name].kind)[0]) is typing.Annotated
+        value = json.dumps(allowed[0]) if allowed else "2" if numeric else "'@/other/b.iob'"
+        return f"{name}={value}"
     if not allowed:
         return f"{name}={'[]' if isinstance(parameters[name].default, tuple) else '0'}"
     return f"{name}={json.dumps(next(v for v in typing.get_args(parameters[name].kind) if v not in allowed))}"

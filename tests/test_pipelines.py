@@ -23,6 +23,8 @@ PIPELINES = sorted(FOLDER.rglob("*.toml"))
 REAL = {
     "slot_filling_atis.toml": "atis",
     "slot_filling_atis_best.toml": "atis",
+    "sentiment_movies.toml": "rt-polarity/utf8",
+    "sentiment_movies_naive_bayes.toml": "rt-polarity/utf8",
     "cnn_mnist.toml": "mnist",
     "autoencoder_mnist.toml": "mnist",
     "vae_mnist.toml": "mnist",
@@ -127,6 +129,18 @@ def test_slot_filling_reaches_its_score_and_needs_memory(root, tmp_path):
 def test_slot_filling_on_atis_reaches_its_score(root, real_data, tmp_path):
     # The median of three seeds is 0.949 or more (docs/text/rnn_tagger.md); one seed may lie below it.
     assert score(root / "pipelines" / "slot_filling_atis.toml", real_data, tmp_path) >= 0.942
+
+
+@pytest.mark.slow
+def test_sentiment_reaches_its_score_and_cannot_be_counted(root, tmp_path):
+    # Three seeds: docs/text/sentiment.md.
+    recurrent, counted = (
+        score(root / "pipelines" / f"{name}.toml", None, tmp_path, metric="test/sentiment/accuracy")
+        for name in ("sentiment", "sentiment_naive_bayes")
+    )
+
+    assert recurrent >= 0.97
+    assert counted <= 0.6
 
 
 @pytest.mark.slow

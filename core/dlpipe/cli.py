@@ -102,7 +102,7 @@ def main() -> None:
         # What could not be written must not be tried again at exit, where nobody could catch the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
-            click.echo(f"standard output cannot be written: {error.strerror}", err=True)
+            echo(f"standard output cannot be written: {error.strerror}", err=True)
             code = code or 1
     sys.exit(code)
 

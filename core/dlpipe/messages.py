@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
 
-__all__ = ["nearest", "printable", "relative", "shown"]
+__all__ = ["Weighted", "nearest", "printable", "relative", "shown"]
 
 #: The fraction of a name's letters that may be wrong: one in three.
 MAX_WRONG = 1 / 3
@@ -50,6 +50,16 @@ def relative(path: Path) -> str:
     except FileNotFoundError:  # the working directory has been removed
         return str(path)
     return short if len(short) < len(str(path)) else str(path)
+
+
+class Weighted(NamedTuple):
+    """A piece of text with a weight, such as a word and how much it contributes to a prediction.
+
+    `dlpipe predict` prints a list of these in colours on a terminal, and as ``[text, weight]`` in JSON.
+    """
+
+    text: str
+    weight: float
 
 
 def printable(text: str) -> str:

@@ -91,7 +91,9 @@ class SupportsItems(Protocol):
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Convert the model's prediction for `item` into an answer for a person: plain values.
 
-        If it has a third parameter ``outputs``, that gets what the model returned for the item (logits).
+        If it has a parameter ``outputs``, that gets what the model returned for the item (logits); a parameter
+        ``model`` gets the model, in evaluation mode. A string may contain colours for a terminal (ANSI): they are
+        removed where the answer does not go to one.
         """
 
 

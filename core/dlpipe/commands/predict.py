@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
-from dlpipe.commands.terminal import echo
+from dlpipe.commands.terminal import echo, echo_weighted, is_weighted
 from dlpipe.config.application import application_of, check_options, explained, flag, options_of, takes_items
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter
@@ -125,7 +125,11 @@ def predict(
         if as_json:
             echo(json.dumps(answer, ensure_ascii=False))
         else:
-            echo(("\n" if number else "") + as_table(answer))
+            weighted = {name: value for name, value in answer.items() if is_weighted(value)}
+            plain = {name: value for name, value in answer.items() if name not in weighted}
+            echo(("\n" if number else "") + as_table(plain))
+            for name, pieces in weighted.items():
+                echo_weighted(name, pieces)
 
 
 def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str]]:

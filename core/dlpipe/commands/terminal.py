@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
-from dlpipe.messages import printable
+from dlpipe.messages import Weighted, printable
+
+#: Share of the largest weight from which a piece of text is coloured, and from which it is bold.
+COLOURED, BOLD = 0.1, 0.5
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True, bold: bool = False) -> None:
     """Write text to standard output or, with `err`, to standard error; control characters in it are shown, not sent."""
     click.secho(printable(text), err=err, nl=nl, bold=bold or None)
+
+
+def is_weighted(value: Any) -> bool:
+    """Return whether a value of an answer is a list of `Weighted` pieces."""
+    return isinstance(value, list) and bool(value) and all(isinstance(piece, Weighted) for piece in value)
+
+
+def echo_weighted(name: str, pieces: Sequence[Weighted]) -> None:
+    """Write pieces of text in a row: cyan for weights above zero, red below, bold for those that matter most."""
+    largest = max(abs(piece.weight) for piece in pieces)
+    styled = "".join(_styled(piece, largest) for piece in pieces)
+    click.echo(f"{printable(name)}: {styled.rstrip()}")
+
+
+def _styled(piece: Weighted, largest: float) -> str:
+    text = printable(piece.text)
+    if abs(piece.weight) <= COLOURED * largest:
+        return text
+    # Green and red look alike to some people.
+    return click.style(text, fg="cyan" if piece.weight > 0 else "red", bold=abs(piece.weight) >= BOLD * largest or None)

@@ -181,10 +181,13 @@ def _predict_together(
         outputs = caller.outputs(batch)
         predictions = caller.predictions(outputs, batch)
     lengths = batch["lengths"].tolist() if "lengths" in batch else None
-    asks = "outputs" in inspect.signature(data.present).parameters
+    asks = inspect.signature(data.present).parameters
     for row, (_, item) in enumerate(chunk):
-        prediction = predictions[row] if lengths is None else predictions[row][: lengths[row]]
-        more = {"outputs": outputs[row].float().cpu()} if asks else {}
+        prediction = predictions[row]
+        if lengths is not None and prediction.dim():  # one prediction for each position of the sequence
+            prediction = prediction[: lengths[row]]
+        more = {"outputs": outputs[row].float().cpu()} if "outputs" in asks else {}
+        more |= {"model": model} if "model" in asks else {}
         with component_errors(trained.stage.data.table):
             answer = data.present(item, prediction.cpu(), **more)
         yield answer

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
+TEXT_FACTS = ("vocab_size", "num_ngrams", "labels", "num_classes")
 
 
 @hookimpl
@@ -14,6 +15,8 @@ def dlpipe_data():
         DataSpec("flights", "dlpipe_text.flights:flights", "generated flight requests with slots", facts=FACTS),
         DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
+        DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
+        DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
     ]
 
 
@@ -26,9 +29,35 @@ def dlpipe_models():
             "dlpipe_text.feedforward_tagger:FeedForwardTagger",
             "tags each word from a window of words",
         ),
+        ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
+        ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
+        ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
+    ]
+
+
+@hookimpl
+def dlpipe_trainers():
+    return [
+        TrainerSpec(
+            "ngram_fit",
+            "dlpipe_text.ngram_fit:NgramFit",
+            "naive Bayes, NBSVM or logistic regression, in one step",
+            requires=("scikit-learn",),
+            extra="text",
+        )
     ]
 
 
 @hookimpl
 def dlpipe_evaluators():
-    return [EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots, as computed by conlleval")]
+    return [
+        EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots, as computed by conlleval"),
+        EvaluatorSpec(
+            "word_contributions",
+            "dlpipe_text.word_contributions:WordContributions",
+            "texts with their words coloured by contribution",
+        ),
+        EvaluatorSpec(
+            "order_test", "dlpipe_text.order_test:OrderTest", "minimal pairs with negation and exchanged halves"
+        ),
+    ]

@@ -14,13 +14,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.crf import LinearChainCRF
+from dlpipe_text.recurrent import LAYERS, hidden_states
 from dlpipe_text.word_features import WordFeatures
-
-LAYERS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class RNNTagger(nn.Module):
@@ -124,12 +122,7 @@ class HiddenNet(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Map features (B, T, D), lengths (B,) on the CPU to logits (B, T, K)."""
-        if (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
-            hidden, _ = self.recurrent(features)  # (B, T, H of all directions)
-        else:
-            # Packed, since the backward direction would otherwise start in the padding.
-            packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
-            hidden, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=features.size(1))
+        hidden = hidden_states(self.recurrent, features, lengths)  # (B, T, H of all directions)
         logits: Tensor = self.classify(self.dropout(hidden))
         return logits
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS, Sentence
+from dlpipe_text.vocabulary import RESERVED, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
-RESERVED = ("<pad>", "<other>")  # the words and trigrams with the ids PADDING and OTHER
 #: Only this many letters of a word are split into trigrams; longer words are numbers or mistakes.
 MAX_LETTERS = 32
 #: Not str.split(): as in files, a no-break space belongs to a word.
@@ -171,20 +171,15 @@ class TaggedText:
                 "lowercase": all(word == word.lower() for word in counts),
                 "punctuation": any(_END_OF_PHRASE.search(word) for word in counts),
             }
-            words = sorted(word for word, count in counts.items() if count >= self._min_count)
-            if not words:
-                raise InputError(
-                    f"min_count = {self._min_count}: the most frequent training word occurs {max(counts.values())} "
-                    f'times, so every word would be "other"; expected at most {max(counts.values())}'
-                )
+            words = vocabulary(counts.elements(), self._min_count, "word")
             tags = sorted({tag for _, tags in sentences for tag in tags})
             if len(tags) < 2:
                 raise DataError(
                     f"the tags of the training split are {tags}; expected at least two, such as O and B-city. "
                     "Check the last column of the training file"
                 )
-            trigrams = sorted({trigram for word in words for trigram in letter_trigrams(word)})
-            self._known = {"words": [*RESERVED, *words], "trigrams": [*RESERVED, *trigrams], "labels": tags}
+            trigrams = sorted({trigram for word in words[len(RESERVED) :] for trigram in letter_trigrams(word)})
+            self._known = {"words": words, "trigrams": [*RESERVED, *trigrams], "labels": tags}
         return self._known
 
     def _table(self, name: str) -> dict[str, int]:
@@ -219,7 +214,7 @@ def _plain(words: Sequence[str]) -> str:
     return " ".join(filter(None, (re.sub(r"\W+", "", word.casefold()) for word in words)))
 
 
-def letter_trigrams(word: str) -> list[str]:
+def letter_trigrams(word: str, max_letters: int = MAX_LETTERS) -> list[str]:
     """Return the letter trigrams of ``#word#`` (Huang et al. 2013): apple is #ap app ppl ple le#."""
-    marked = f"#{word[:MAX_LETTERS]}#"
+    marked = f"#{word[:max_letters]}#"
     return [marked[start : start + 3] for start in range(len(marked) - 2)] or [marked]

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from dlpipe.cli import main
-from dlpipe.commands.terminal import echo
+from dlpipe.commands.terminal import echo, echo_weighted
+from dlpipe.messages import Weighted
 from dlpipe.training.progress import Progress
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -50,3 +51,21 @@ def test_an_error_with_a_strangers_name_is_escaped(tmp_path, monkeypatch, capfd)
     told = capfd.readouterr().err
     assert r"\u001b]0;owned\u0007" in told
     assert "\x1b]" not in told
+
+
+def test_weighted_pieces_are_coloured_by_sign_bold_by_size_and_escaped(capsys, monkeypatch):
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
+
+    echo_weighted(
+        "words", [Weighted("a ", 10.0), Weighted("b ", -4.0), Weighted(f"{ESCAPE} ", 0.5), Weighted("d ", -6.0)]
+    )
+
+    assert capsys.readouterr().out == (
+        "words: \x1b[36m\x1b[1ma \x1b[0m\x1b[31mb \x1b[0m\\u001b]0;owned\\u0007 \x1b[31m\x1b[1md \x1b[0m\n"
+    )
+
+
+def test_colours_are_removed_where_there_is_no_terminal(capsys):
+    echo_weighted("words", [Weighted("good ", 1.0), Weighted("film", 0.0)])
+
+    assert capsys.readouterr().out == "words: good film\n"

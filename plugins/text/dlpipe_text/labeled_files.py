@@ -1,0 +1,148 @@
+"""``text.labeled``: classification of your own texts."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from dlpipe.errors import DataError, InputError
+from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
+from dlpipe_text.labeled_text import LabeledText, Text
+from dlpipe_text.text_files import Reader, Row, find_sources
+from dlpipe_text.text_units import Unit
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Folds = Annotated[int, Field(ge=2)]
+SHARE = 0.1  # of the texts of each class, held out where nothing else is said
+
+
+def labeled(
+    *,
+    path: Path | None = None,
+    text: str = "text",
+    label: str = "label",
+    split: str | None = None,
+    encoding: str = "utf-8",
+    fold: Positive | None = None,
+    folds: Annotated[Folds, OnlyWith("fold")] = 10,
+    test_size: Annotated[Share | None, NotWith("fold")] = None,
+    dev_size: Share | None = None,
+    seed: NonNegative = 0,
+    unit: Unit = "word",
+    lowercase: bool = True,
+    ngrams: NonNegative = 0,
+    min_count: Positive = 1,
+    max_length: Positive | None = None,
+) -> LabeledText:
+    """Texts with one label each from your own files: tables, one file per class, or one folder per class.
+
+    Args:
+        path: a .csv, .tsv or .jsonl file; a folder with one text file per class (one text per line), or one folder per
+            class (one text per file); or a folder with these for train, dev and test.
+        text: column of the texts in a table.
+        label: column of the labels in a table.
+        split: column that names the split of each row of a table (train, dev, test).
+        encoding: of the files, such as "cp1252", "big5" or "gb18030".
+        fold: for cross-validation: which part of the texts is the test split, from 1 to `folds`.
+        folds: number of parts, with the same share of each class in all.
+        test_size: share of each class that is held out as the test split if the files have none; a tenth by default.
+        dev_size: share of each class of the other texts that is held out as the dev split if the files have none; a
+            tenth by default.
+        seed: seed of the random choice of folds and of what is held out.
+        unit: what the model reads one by one; each Chinese character is a word.
+        lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
+        ngrams: also count sequences of up to this many units, for text.ngram_classifier; 0 counts none.
+        min_count: units and n-grams that occur less often in training become "other".
+        max_length: number of units of a text that are used, the first ones.
+    """
+    if path is None:
+        raise DataError("path is not given; give a table of texts, or a folder: --set data.path=PATH")
+    if fold is not None and fold > folds:
+        raise InputError(f"fold = {fold}: there are {folds} folds; expected a whole number from 1 to {folds}")
+    reader = Reader(text, label, split, encoding)
+
+    @cache
+    def parts() -> dict[str, list[Text]]:
+        given = _given_splits(path, reader)
+        for name, value in (("test_size", test_size), ("fold", fold), ("dev_size", dev_size)):
+            own = "dev" if name == "dev_size" else "test"
+            if value is not None and own in given:
+                raise DataError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
+        rows = given["train"]
+        if "test" not in given:
+            chosen = _fold(rows, fold, folds, seed) if fold is not None else _sample(rows, test_size or SHARE, seed)
+            rows, given["test"] = _divided(rows, chosen)
+        if "dev" not in given:
+            rows, given["dev"] = _divided(rows, _sample(rows, dev_size or SHARE, seed))
+        given["train"] = rows
+        for name, remaining in given.items():
+            if not remaining:
+                raise DataError(f"{path}: no texts for the {name} split; add texts, or change the sizes of the splits")
+        return {name: [(row.text, row.label) for row in rows] for name, rows in given.items()}
+
+    return LabeledText(
+        lambda name: parts()[name],
+        ("train", "dev", "test"),
+        unit=unit,
+        min_count=min_count,
+        max_length=max_length,
+        ngrams=ngrams,
+        lowercase=lowercase,
+    )
+
+
+def _given_splits(path: Path, reader: Reader) -> dict[str, list[Row]]:
+    """Return the texts of the splits that the files have, at least those of train; empty texts are left out."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    empty = []
+    for name, paths in find_sources(path).items():
+        for row in reader.rows(paths):
+            if row.text.strip():
+                found[row.split or name].append(row)
+            else:
+                empty.append(row.where)
+    if empty:
+        warnings.warn(f"empty texts are left out: {len(empty)}, the first one at {empty[0]}", stacklevel=2)
+    if "train" not in found:
+        raise DataError(f"{path}: no texts for training, only for {', '.join(found) or 'no split'}; add some")
+    return dict(found)
+
+
+def _fold(rows: Sequence[Row], fold: int, folds: int, seed: int) -> set[int]:
+    """Return the numbers of the rows of a fold, counted from 1; each class is spread evenly over the folds."""
+    chosen: set[int] = set()
+    start = 0  # the surplus of one class goes to other folds than that of the class before
+    for numbers in _by_class(rows, seed):
+        chosen.update(number for place, number in enumerate(numbers, start) if place % folds == fold - 1)
+        start += len(numbers)
+    return chosen
+
+
+def _sample(rows: Sequence[Row], share: float, seed: int) -> set[int]:
+    """Return the numbers of random rows, the same share of each class, at least one of a class of two or more."""
+    chosen: set[int] = set()
+    for numbers in _by_class(rows, seed):
+        chosen.update(numbers[: min(max(1, round(share * len(numbers))), len(numbers) - 1)])
+    return chosen
+
+
+def _by_class(rows: Sequence[Row], seed: int) -> list[list[int]]:
+    """Return the numbers of the rows of each class, shuffled."""
+    classes: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        classes[row.label].append(number)
+    rng = random.Random(seed)
+    return [rng.sample(classes[label], len(classes[label])) for label in sorted(classes)]
+
+
+def _divided(rows: Sequence[Row], chosen: set[int]) -> tuple[list[Row], list[Row]]:
+    """Return the rows whose numbers are not chosen, and those whose numbers are."""
+    left = [row for number, row in enumerate(rows) if number not in chosen]
+    return left, [row for number, row in enumerate(rows) if number in chosen]

@@ -1,0 +1,232 @@
+"""Texts with one label each, as tensors.
+
+The vocabulary comes from the training split; any other unit (word, character or trigram) becomes "other".
+Axes: N texts, T units of a text, G n-grams of a text, K labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.compute import Compute
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
+from dlpipe.errors import DataError, InputError
+from dlpipe.messages import Weighted
+from dlpipe_text.iob import MAX_WORDS, quoted
+from dlpipe_text.occlusion import contributions, logits_of, variants
+from dlpipe_text.text_units import UNITS, Unit, spaced
+from dlpipe_text.vocabulary import vocabulary
+from dlpipe_text.word_features import OTHER, PADDING
+
+Text = tuple[str, str]  # text, label
+#: Longer texts are not coloured when they are typed: each unit takes a pass of the model.
+MAX_COLOURED = 200
+
+
+class LabeledText:
+    """Data for classifying texts. Files are read when they are needed.
+
+    Args:
+        read: returns the texts of a split with their labels.
+        splits: names of the splits.
+        unit: what the model reads one by one.
+        min_count: units (and n-grams) that occur less often in training become "other".
+        max_length: units of a text that are used, the first ones; None uses all.
+        ngrams: also count sequences of up to this many units; 0 counts none.
+        lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
+    """
+
+    paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "ngrams": PADDING}
+
+    def __init__(
+        self,
+        read: Callable[[str], list[Text]],
+        splits: Sequence[str],
+        *,
+        unit: Unit = "word",
+        min_count: int = 1,
+        max_length: int | None = None,
+        ngrams: int = 0,
+        lowercase: bool = True,
+    ) -> None:
+        self.splits = tuple(splits)
+        self._read = read
+        self._unit, self._min_count, self._max_length = unit, min_count, max_length
+        self._max_ngram, self._lowercase = ngrams, lowercase
+        self._texts: dict[str, list[Text]] = {}
+        self._columns: dict[str, Columns] = {}
+        self._known: dict[str, list[str]] | None = None
+        self._ids: dict[str, dict[str, int]] = {}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return ``vocab_size``, ``num_ngrams``, ``labels`` and ``num_classes``."""
+        known = self._learned()
+        return {
+            "vocab_size": len(known["units"]),
+            "num_ngrams": len(known["ngrams"]),
+            "labels": known["labels"],
+            "num_classes": len(known["labels"]),
+        }
+
+    def texts(self, split: str) -> list[Text]:
+        """Return the (text, label) of a split."""
+        if split not in self._texts:
+            self._texts[split] = self._read(split)
+        return self._texts[split]
+
+    def names(self, split: str) -> list[str]:
+        """Return the texts of a split, shortened."""
+        return [_shortened(text) for text, _ in self.texts(split)]
+
+    def split(self, name: str) -> Columns:
+        """Return tokens (N, T), targets (N,) and, if they are counted, ngrams (N, G) of a split."""
+        if name not in self._columns:
+            texts = self.texts(name)
+            labels = self._table("labels")
+            unknown = Counter(label for _, label in texts if label not in labels)
+            if unknown:
+                raise DataError(
+                    f"the {name} split has {unknown.total()} texts with labels that never occur in train: "
+                    f"{', '.join(map(quoted, sorted(unknown)[:5]))}; expected {', '.join(map(quoted, labels))}. "
+                    "Correct the labels, or add such texts to train"
+                )
+            targets = torch.tensor([labels.get(label, IGNORE_INDEX) for _, label in texts])
+            units = [self.units(text) for text, _ in texts]
+            self._columns[name] = Columns({**self._encoded(units), "targets": targets})
+        return self._columns[name]
+
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which texts of `split` are in `other`: (N,) exactly, (N,) but for case, blanks and punctuation."""
+        ours, theirs = ([text for text, _ in self.texts(name)] for name in (split, other))
+        exact = in_both(ours, theirs)
+        return exact, exact | in_both(list(map(_plain, ours)), set(map(_plain, theirs)))
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Convert a text to tokens (T,) and, if they are counted, ngrams (G,).
+
+        Raises:
+            InputError: it is empty, or too long for a batch.
+        """
+        units = self.units(item)
+        if not units:
+            raise InputError(f'{item!r} has no {self._unit}; expected a text such as "not bad at all"')
+        _check_length(units, "the text", InputError)
+        return {name: column.values[:-1] for name, column in self._encoded([units]).items()}
+
+    def present(self, item: str, prediction: Tensor, outputs: Tensor, model: nn.Module) -> dict[str, Any]:
+        """Return the text, its label, the probability of the label, and the units that never occur in training.
+
+        In a terminal also the words, each with its contribution to the prediction.
+        """
+        known, label, units = self._table("units"), int(prediction), self.units(item)
+        answer = {
+            "text": item,
+            "label": self._learned()["labels"][label],
+            "probability": round(float(outputs.double().softmax(0)[label]), 4),
+            "unknown": list(dict.fromkeys(unit for unit in units if unit not in known)),
+        }
+        if sys.stdout.isatty() and len(units) <= MAX_COLOURED:
+            compute = Compute(next(model.parameters()).device)
+            found = contributions(logits_of(model, self.columns(variants(units)), compute), label)
+            answer["words"] = list(map(Weighted, self.spaced(units), found.tolist()))
+        return answer
+
+    def columns(self, texts: Sequence[Sequence[str]]) -> Columns:
+        """Return what a model takes of texts that are split into units already."""
+        return Columns(self._encoded(texts))
+
+    def spaced(self, units: Sequence[str]) -> list[str]:
+        """Return units as they are shown in a row, with blanks where they are usual."""
+        return spaced(units, self._unit)
+
+    def units(self, text: str) -> list[str]:
+        """Split a text into the units that a model reads."""
+        return UNITS[self._unit](text.lower() if self._lowercase else text)[: self._max_length]
+
+    def state(self) -> dict[str, Any]:
+        """Return the units, n-grams and labels, each ordered by id."""
+        return dict(self._learned())
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what `state` returned."""
+        self._known = {name: list(state[name]) for name in ("units", "ngrams", "labels")}
+
+    def fingerprint(self) -> str:
+        """Return a digest of all texts of all splits."""
+        digest = hashlib.sha256()
+        for split in self.splits:
+            for text, label in self.texts(split):
+                digest.update(f"{split}\t{len(text)}\t{text}\t{label}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
+
+    def _learned(self) -> dict[str, list[str]]:
+        if self._known is None:
+            texts = self.texts("train")
+            labels = sorted({label for _, label in texts})
+            if len(labels) < 2:
+                raise DataError(
+                    f"all {len(texts)} training texts have the label {', '.join(map(quoted, labels))}; expected at "
+                    "least two labels, such as negative and positive. Check the column of labels, or the files"
+                )
+            split = [self.units(text) for text, _ in texts]
+            units = vocabulary(chain.from_iterable(split), self._min_count, self._unit)
+            ngrams: list[str] = []
+            if self._max_ngram:
+                ngrams = vocabulary(chain.from_iterable(map(self._ngrams_of, split)), self._min_count, "n-gram")
+            self._known = {"units": units, "ngrams": ngrams, "labels": labels}
+        return self._known
+
+    def _ngrams_of(self, units: Sequence[str]) -> list[str]:
+        """Return all sequences of up to `max_ngram` units; no unit contains the line feed that joins them."""
+        return [
+            "\n".join(units[start : start + size])
+            for size in range(1, self._max_ngram + 1)
+            for start in range(len(units) - size + 1)
+        ]
+
+    def _table(self, name: str) -> dict[str, int]:
+        """Return a table from unit, n-gram or label to id."""
+        if name not in self._ids:
+            self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
+        return self._ids[name]
+
+    def _encoded(self, texts: Sequence[Sequence[str]]) -> dict[str, Ragged]:
+        """Return tokens and, if they are counted, n-grams of texts of units."""
+        for number, units in enumerate(texts):
+            _check_length(units, f"text {number}", DataError)
+        columns = {"tokens": _ragged(texts, self._table("units"))}
+        if self._max_ngram:
+            columns["ngrams"] = _ragged(list(map(self._ngrams_of, texts)), self._table("ngrams"))
+        return columns
+
+
+def _ragged(sequences: Sequence[Sequence[str]], ids: Mapping[str, int]) -> Ragged:
+    values = torch.tensor([ids.get(each, OTHER) for sequence in sequences for each in sequence])
+    return Ragged(values, torch.tensor([len(sequence) for sequence in sequences]), padding=PADDING)
+
+
+def _check_length(units: Sequence[str], what: str, error: type[DataError] | type[InputError]) -> None:
+    if len(units) > MAX_WORDS:
+        raise error(
+            f"{what} has {len(units):,} units ({quoted(' '.join(units[:12]))}); expected at most {MAX_WORDS:,}, since "
+            "a batch is padded to its longest text. Set max_length, or split the text"
+        )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _plain(text: str) -> str:
+    """Return the letters and digits of a text in lower case; of a text without any, the text itself."""
+    return re.sub(r"\W+", "", text.casefold()) or text

@@ -1,0 +1,43 @@
+"""Whole runs of text classifiers."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
+from dlpipe.engine.inference import open_run, predict
+from dlpipe.registry.loading import load_plugins
+from dlpipe.testing import check_resume
+
+SMALL = [
+    "data.num_train=60",
+    "data.num_dev=10",
+    "data.num_test=10",
+    "model.hidden_dim=7",
+    "model.embed_dim=5",
+    "trainer.batch_size=16",
+    "trainer.epochs=2",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    registry = load_plugins()
+    pipeline = load_pipeline(root / "pipelines" / "sentiment.toml", registry, SMALL)
+    return open_run(run(pipeline, registry, tmp_path_factory.mktemp("runs")).path)
+
+
+def test_texts_of_different_lengths_get_one_answer_each_whatever_is_beside_them(trained):
+    items = ["not bad at all", "糟透了", "good"]
+
+    together = list(predict(trained, [("item", item) for item in items]))
+    alone = [next(predict(trained, [("item", item)])) for item in items]
+
+    assert together == alone
+    assert [answer["text"] for answer in together] == items
+    assert all(answer["label"] in ("negative", "positive") and answer["probability"] >= 0.5 for answer in together)
+
+
+def test_a_stopped_run_resumes_exactly(root, tmp_path):
+    check_resume(root / "pipelines" / "sentiment.toml", tmp_path, assignments=SMALL)

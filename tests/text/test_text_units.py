@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from dlpipe_text.text_units import UNITS, characters_of, spaced, trigrams_of, words_of
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("it's not bad!", ["it's", "not", "bad", "!"]),
+        ("這部film很棒。", ["這", "部", "film", "很", "棒", "。"]),
+        ("good ... really?!", ["good", "...", "really", "?", "!"]),
+        ("a\x97b\x85c", ["a", "\x97", "b", "c"]),
+        ("O'Neill’s rock'n'roll 'quoted'", ["O'Neill’s", "rock'n'roll", "'", "quoted", "'"]),
+        ("_a_ 3.5", ["_", "a", "_", "3", ".", "5"]),
+    ],
+)
+def test_words(text, words):
+    assert words_of(text) == words
+
+
+def test_characters_keep_single_blanks():
+    assert characters_of(" 很 棒\n\nok ") == ["很", " ", "棒", " ", "o", "k"]
+
+
+def test_trigrams_follow_the_words_and_need_no_blanks():
+    assert trigrams_of("so 不太好") == ["#so", "so#", "#不太", "不太好", "太好#"]
+    assert len(trigrams_of("好" * 50)) == 50
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("text", ["\x97", "—", "\u200b", "_", "𠮷", "é"])
+def test_any_visible_text_has_a_unit(unit, text):
+    assert UNITS[unit](text)
+
+
+def test_blanks_are_shown_between_words_but_not_beside_chinese():
+    assert "".join(spaced(words_of("the film很棒，really good"), "word")) == "the film很棒，really good"
+    assert spaced(["很", " ", "a"], "char") == ["很", " ", "a"]
