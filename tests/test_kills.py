@@ -50,6 +50,9 @@ RUNS = {
             ],
         ),
     ],
+    "text.ngram_fit": [
+        ("a fit that is repeated", "sentiment_naive_bayes.toml", ["data.num_train=200", "trainer.steps=150"]),
+    ],
     "generative.gan_trainer": [
         (
             "two nets",

@@ -87,12 +87,13 @@ def test_a_stopped_and_resumed_run_ends_as_an_uninterrupted_one(root, tmp_path, 
     small = [
         "trainer.num_envs=2",
         "trainer.batch_size=4",
-        "trainer.timesteps=1000",
+        "evaluators.play.episodes=1",
+        "trainer.timesteps=1008",
         "trainer.steps=4",
         "model.hidden=[8]",
     ]
     dqn = ["trainer.learning_starts=20", "trainer.replay_size=60", "trainer.evaluate_every=100"]
     changes = dqn if name == "dqn_pong" else ["trainer.rollout_steps=8", "trainer.evaluate_every=100"]
-    quick = ["data.num_workers=0", "data.screen_size=42", "evaluators.play.splits=[]", 'device="cpu"', *small]
+    quick = ["data.num_workers=0", "data.screen_size=42", "evaluators.play.splits=['test']", 'device="cpu"', *small]
 
     check_resume(root / "pipelines" / f"{name}.toml", tmp_path, assignments=[*quick, *changes], stops=(2,))

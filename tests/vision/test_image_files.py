@@ -358,7 +358,7 @@ def test_copies_across_splits_are_found_in_memory_or_not(tmp_path, resident_mb):
     }
     assert torch.equal(near, exact)
     assert data.split("test").prepare is not None
-    assert split_report(data)[0] == ["train: cat 4, dog 4", "test: cat 1, dog 1"]
+    assert split_report(data)[0] == ["train by class: cat (4), dog (4)", "test by class: cat (1), dog (1)"]
 
 
 def test_hidden_files_and_a_readme_give_no_warning(tmp_path, recwarn):

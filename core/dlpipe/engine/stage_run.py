@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dlpipe.compute import restore_randomness, seed_everything
@@ -18,7 +17,7 @@ from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
-from dlpipe.errors import CheckpointError, RunFolderError, errors_in
+from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative
@@ -295,13 +294,12 @@ def _first_step_after(checkpoint: Path | None, loop: Loop) -> Iterator[None]:
     """Blame the checkpoint for what fails in the first step after it, since the same code has taken steps before."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError):  # this may be a smaller machine
-        raise
-    except Exception:
-        if checkpoint is None or loop.state.step > step_of(checkpoint):
-            raise
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, ComponentError) and error.__cause__ else error
+        if checkpoint is None or loop.state.step > step_of(checkpoint) or is_out_of_memory(cause):
+            raise  # on a smaller machine, memory may run out
         with fits(checkpoint / STATE, "the trainer", CheckpointError):
-            raise
+            raise cause from None
 
 
 def _require_like(own: Any, saved: Any, place: str) -> None:

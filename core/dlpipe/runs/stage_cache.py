@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.files import read_json, require_contained, write_json
 from dlpipe.runs.identity import differences
@@ -44,12 +45,20 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
         return None, "it has never been finished before"
     plain = json.loads(json.dumps(dict(wanted)))  # as it will be read back
     for folder in done:
-        if read_json(folder / STAGE).get("ingredients") == plain:
+        if _ingredients(folder) == plain:
             return folder, f"nothing has changed since {relative(folder)}"
-    known = read_json(done[0] / STAGE).get("ingredients")
-    if not isinstance(known, dict):
+    known = _ingredients(done[0])
+    if known is None:
         return None, f"{relative(done[0] / STAGE)} does not say what it began with"
     return None, "; ".join(differences(known, plain))
+
+
+def _ingredients(folder: Path) -> dict[str, Any] | None:
+    """Return what a finished stage depended on, or None if its record is damaged."""
+    try:
+        return dict(read_json(folder / STAGE)["ingredients"])
+    except (RunFolderError, KeyError):
+        return None
 
 
 def reuse_stage(found: Path, folder: Path) -> None:

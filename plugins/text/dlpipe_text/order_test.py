@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Examples, write_csv
 from dlpipe_text.labeled_text import LabeledText
 from dlpipe_text.occlusion import logits_of
 from dlpipe_text.review_pairs import KINDS, minimal_pairs
@@ -74,8 +73,7 @@ class OrderTest:
 
     def write(self, folder: Path) -> None:
         """Write the texts of the last `evaluate` with their true and predicted class, a pair in two rows."""
-        with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("kind", "text", "true", "predicted"), *self._rows])
+        write_csv(folder / "pairs.csv", [("kind", "text", "true", "predicted"), *self._rows])
 
 
 def _mean(right: Sequence[bool]) -> float:

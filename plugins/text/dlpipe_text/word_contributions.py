@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +11,7 @@ from typing import Literal
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Answers, Examples, collect
+from dlpipe.evaluation import Answers, Examples, collect, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import BLUE, VERMILION
 from dlpipe_text.labeled_text import LabeledText
@@ -87,13 +86,13 @@ class WordContributions:
     def write(self, folder: Path) -> None:
         """Write the texts of the last `evaluate`."""
         (folder / "words.html").write_text("".join(self._html()), encoding="utf-8")
-        with (folder / "words.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["group", "row", "true", "predicted", "confidence", "word", "contribution"])
-            for each in self._shown:
-                about = (each.group, each.row, each.true, each.predicted, f"{each.confidence:.4f}")
-                for word, contributed in zip(each.words, each.contributed, strict=True):
-                    writer.writerow([*about, word.strip(" "), f"{contributed:.4f}"])
+        heading = ("group", "row", "true", "predicted", "confidence", "word", "contribution")
+        rows = [
+            (each.group, each.row, each.true, each.predicted, f"{each.confidence:.4f}", word.strip(" "), f"{share:.4f}")
+            for each in self._shown
+            for word, share in zip(each.words, each.contributed, strict=True)
+        ]
+        write_csv(folder / "words.csv", [heading, *rows])
 
     def _chosen(self, answers: Answers) -> Iterator[tuple[str, int]]:
         """Yield a group and the index of an answer; none is in two groups."""
