@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -86,12 +85,11 @@ class StageRun:
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
         self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
-        self._stage = dataclasses.replace(stage, options=LoopOptions(**vars(stage.options) | FAST)) if fast else stage
+        # A fast run ends early; the trainer plans its learning rate for the whole run all the same.
+        self._stage, self._options = stage, LoopOptions(**vars(stage.options) | FAST) if fast else stage.options
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
-        self._checkpoints = Checkpoints(
-            self._folder / "checkpoints", keep=self._stage.options.keep, warn=progress.warning
-        )
+        self._checkpoints = Checkpoints(self._folder / "checkpoints", keep=self._options.keep, warn=progress.warning)
         self._log = MetricsLog(self._folder / METRICS)
 
     def run(self, further_callbacks: Mapping[str, object]) -> None:
@@ -136,7 +134,7 @@ class StageRun:
         assert components.trainer is not None
         return Loop(
             components.trainer,
-            self._stage.options,
+            self._options,
             evaluators=self._evaluators_on(DEV, components),
             dev=self._examples(DEV, components),
             checkpoints=self._checkpoints,

@@ -40,6 +40,11 @@ class LearningRateSchedule:
         self._optimizer, self._table = optimizer, table or {}
         self._plateau: ReduceLROnPlateau | None = None
         self._per_step: LRScheduler | None = None
+        if total_steps is not None and 0 < total_steps <= warmup_steps:
+            raise InputError(
+                f"warmup_steps = {warmup_steps}: the run has {total_steps} steps, so the learning rate would never be "
+                f"reached; expected fewer than {total_steps}"
+            )
         warmup = LinearLR(optimizer, 1 / (warmup_steps + 1), total_iters=warmup_steps) if warmup_steps else None
         if self._table.get("use") == "reduce_on_plateau":
             if warmup:
@@ -101,10 +106,6 @@ class LearningRateSchedule:
             return {}
         if total_steps is None:
             raise InputError(f"schedule {name} needs {missing[0]}, since the run has no fixed number of steps")
-        if total_steps <= warmup_steps:
-            raise InputError(
-                f"warmup_steps = {warmup_steps}: the run has {total_steps} steps, which leaves none for schedule {name}"
-            )
         return dict.fromkeys(missing, total_steps - warmup_steps)
 
 

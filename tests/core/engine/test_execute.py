@@ -336,6 +336,15 @@ def test_a_fast_run_takes_a_few_steps_of_everything(project):
     assert [record["step"] for record in lines(folder.path)] == [1, 2, 2, 3, 4, 4, lines(folder.path)[-1]["step"]]
 
 
+def test_a_fast_run_has_the_learning_rates_of_the_whole_run(project):
+    warm_up = ["trainer.warmup_steps=9", 'trainer.schedule={use="cosine_annealing"}', "trainer.log_every=1"]
+
+    fast, whole = (lines(run_it(project, *warm_up, fast=fast).path) for fast in (True, False))
+
+    rates = [[record["train/lr"] for record in records if "train/lr" in record] for records in (fast, whole)]
+    assert rates[0] == rates[1][:4]
+
+
 def test_a_value_that_a_component_refuses_is_named_with_its_table(project):
     with pytest.raises(InputError, match=r'\[model\] use = "toy.line": dropout of 0.9 is too much for three numbers'):
         run_it(project, "model.dropout=0.9")
