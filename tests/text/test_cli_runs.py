@@ -85,6 +85,11 @@ def test_predict_accepts_ten_thousand_characters(trained):
         ([LATEST, "-"], "leave taipei\n\n", r"line 2: '' has no words"),
         ([LATEST, "--file", "nothing.txt"], None, r"nothing.txt cannot be read as text: No such file"),
         ([LATEST, "--file", "binary"], None, r"binary cannot be read as text: 'utf-8' codec"),
+        (
+            [LATEST, "hello", "--file", "binary"],
+            None,
+            r"hello: items cannot be combined with --file binary; give one of the two",
+        ),
         (["runs/other", "hello"], None, r"runs/other: there is no such run folder"),
     ],
 )

@@ -105,6 +105,8 @@ def predict(
     items are read from standard input, one per line. A run that needs no items, such as an agent or a generator of
     images, has options of its own: see "dlpipe predict RUN --help". With --json, each answer is a line of JSON.
     """
+    if items and file:
+        raise InputError(f"{items[0]}: items cannot be combined with --file {file}; give one of the two")
     target = ctx.meta[APPLICATION]
     chosen = {name: value for name, value in given.items() if value is not None}
     applied = bool(target) and (takes_items(target) or not (items or file))
@@ -139,7 +141,8 @@ def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
-        yield from ((f"{file}:{number}", line) for number, line in enumerate(text.splitlines(), start=1))
+        lines = text.removesuffix("\n").split("\n") if text else []  # splitlines() would split at U+0085 too
+        yield from ((f"{file}:{number}", line.removesuffix("\r")) for number, line in enumerate(lines, start=1))
     elif not items or items == ("-",):
         if sys.stdin is None:
             raise InputError("standard input is closed; give items as arguments, or a file with --file")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe.commands.predict import as_table
+from dlpipe.commands.predict import _items, as_table
 
 
 def test_numbers_by_name_are_written_as_words():
@@ -15,3 +15,11 @@ def test_an_empty_table_is_left_out():
 
 def test_lists_of_one_length_become_columns():
     assert as_table({"words": ["to", "taipei"], "tags": ["O", "B-city"]}) == "to      O\ntaipei  B-city"
+
+
+def test_a_line_of_a_file_ends_at_a_line_feed_only(tmp_path):
+    (tmp_path / "texts.txt").write_bytes("one\u0085still one\r\n\ntwo".encode())
+
+    items = [item for _, item in _items((), tmp_path / "texts.txt")]
+
+    assert items == ["one\u0085still one", "", "two"]
