@@ -129,13 +129,8 @@ class DQN:
         self._learning = QLearning(
             model, built, compute, max_grad_norm, double=double, loss=loss, target_every=target_every, tau=tau
         )
-        each = train_every * num_envs
-        first = max(self._learning_starts, each)
-        why = f"learning_starts = {learning_starts}, num_envs = {num_envs}, train_every = {train_every}"
-        self.total_steps = None if timesteps is None else steps_for(timesteps, first=first, each=each, why=why)
-        total = budget.total_steps(None, self.total_steps)
+        total = self._plan(budget, timesteps, learning_starts)
         self._schedule = LearningRateSchedule(built, schedule, total_steps=total)
-        self._timesteps = None if total is None else first + (total - 1) * each
         self._epsilon = self._epsilon_schedule(epsilon_start, epsilon_end, epsilon_timesteps, epsilon_schedule)
         self.caveats = [*data.caveats(), *_exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))]
         self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
@@ -210,6 +205,16 @@ class DQN:
         """Close the environments and remove scratch files."""
         self._envs.close()
         self._replay.close()
+
+    def _plan(self, budget: Budget, timesteps: int | None, learning_starts: int) -> int | None:
+        """Set the steps that `timesteps` allow and the timesteps of the run; return its steps, whatever ends it."""
+        each = self._train_every * len(self._envs)
+        first = max(self._learning_starts, each)
+        why = f"learning_starts = {learning_starts}, num_envs = {len(self._envs)}, train_every = {self._train_every}"
+        self.total_steps = None if timesteps is None else steps_for(timesteps, first=first, each=each, why=why)
+        total = budget.total_steps(None, self.total_steps)
+        self._timesteps = None if total is None else first + (total - 1) * each
+        return total
 
     def _epsilon_schedule(
         self, start: float, end: float, timesteps: int | None, schedule: Literal["linear", "exponential", "constant"]
