@@ -359,6 +359,8 @@ CHANGES: dict[str, list[str]] = {
     "vision.mnist.dev_size": ["6"],
     "vision.image_folder.path": ["'@/images2'"],
     "vision.image_folder.size": ["12"],
+    "vision.image_folder.test_size": ["0.1"],
+    "vision.image_folder.dev_size": ["0.2"],
     "vision.image_folder.color": ["'rgb'"],
     "vision.cifar.path": ["'@/cifar10'"],
     "vision.cifar.dev_size": ["0.4"],

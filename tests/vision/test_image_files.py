@@ -581,3 +581,21 @@ def test_any_bytes_are_read_or_refused(tmp_path):
             assert str(error).startswith(os.fspath(tmp_path))
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("splits", "options", "message"),
+    [
+        (
+            ("train", "test"),
+            {"test_size": 0.5},
+            "test_size = 0.5 has no effect: {} defines the splits; remove test_size",
+        ),
+        (("train", "dev"), {"dev_size": 3}, "dev_size = 3 has no effect: {} has a dev split; remove dev_size"),
+    ],
+)
+def test_the_size_of_a_split_that_the_files_define_is_refused(tmp_path, splits, options, message):
+    for split in splits:
+        write(tmp_path, classes(f"{split}/"))
+
+    refused(tmp_path, message.format(tmp_path), **options)

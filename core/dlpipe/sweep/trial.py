@@ -33,7 +33,7 @@ from dlpipe.engine.inference import open_reference
 from dlpipe.errors import DlpipeError, Interrupted, Preempted, in_words
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.checkpoint import Checkpoints, load_state
+from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
@@ -192,16 +192,17 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
     """Return the results of a finished run that the table of a sweep needs.
 
     Returns:
-        ``metrics``, the last ones on test and on dev; ``log``, the file with all metrics; ``seconds`` of
+        ``metrics``, on test and on dev, of the best checkpoint; ``log``, the file with all metrics; ``seconds`` of
         training; ``warnings`` of the run; ``primary`` and ``goal`` of the first evaluator that has them,
         where evaluators of the test split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
-    log = folder.stage(stage.name) / METRICS
+    log, checkpoints = folder.stage(stage.name) / METRICS, Checkpoints(folder.stage(stage.name) / "checkpoints")
+    best, checkpoint = checkpoints.best(), checkpoints.latest()
     for record in MetricsLog(log).records():
-        metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
-    checkpoint = Checkpoints(folder.stage(stage.name) / "checkpoints").latest()
+        if best is None or record["step"] == step_of(best):  # the test split is evaluated once, with this checkpoint
+            metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
     seconds = load_state(checkpoint)["loop"]["seconds"] if checkpoint else None
     return {
         "metrics": metrics,

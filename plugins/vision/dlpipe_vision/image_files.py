@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -34,6 +34,8 @@ EXPECTED_LAYOUT = "expected train/CLASS/*.png (and test/CLASS/*.png), or CLASS/*
 BLOCK, CHUNK = 2048, 64
 #: Most names that a message lists.
 MAX_NAMED = 5
+#: Which share of the images, and of the remaining training images, is held out by default.
+TEST_SIZE, DEV_SIZE = 0.2, 0.1
 
 
 def image_folder(
@@ -42,9 +44,9 @@ def image_folder(
     size: tuple[Positive, Positive] | Positive | None = None,
     color: Color = "auto",
     unreadable: Literal["stop", "skip"] = "stop",
-    test_size: OpenFraction | Positive = 0.2,
+    test_size: OpenFraction | Positive | None = None,
     resident_mb: Positive = 2000,
-    dev_size: OpenFraction | Positive = 0.1,
+    dev_size: OpenFraction | Positive | None = None,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
@@ -59,12 +61,12 @@ def image_folder(
             border. Required if their sizes differ.
         color: "grey", "rgb" or "auto", which is grey only if all images are grey.
         unreadable: "stop" at a file that cannot be read, or "skip" such files with a warning.
-        test_size: how many images to keep for the test split, or which share of them, evenly from all classes; used
-            only if the files define no splits.
+        test_size: how many images to keep for the test split, or which share of them, evenly from all classes; a
+            fifth by default. Only for files that define no splits.
         resident_mb: keep the images in memory if they take at most this many megabytes; otherwise read each one when
             it is needed.
-        dev_size: how many training images to hold out as the dev split, or which share of them; used only if the files
-            have no dev split.
+        dev_size: how many training images to hold out as the dev split, or which share of them; a tenth by default.
+            Only for files without a dev split.
         limit: use at most this many of the remaining training images, which are in random order.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
             "symmetric" (-1 to 1) or "none" (0 to 255).
@@ -82,10 +84,23 @@ def image_folder(
         else:
             files = open_files(source, max_bytes)
             entries = find_in_folders(files)
+        _refuse_without_effect(source, {entry.split for entry in entries}, test_size, dev_size)
         decoder = Decoder(files, (shape[0], shape[1]) if shape else None, PIL_MODES[color])
-        return read_images(decoder, entries, test_size=test_size, max_bytes=max_bytes, skip=unreadable == "skip")
+        held_out = TEST_SIZE if test_size is None else test_size
+        return read_images(decoder, entries, test_size=held_out, max_bytes=max_bytes, skip=unreadable == "skip")
 
-    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    held_out = DEV_SIZE if dev_size is None else dev_size
+    return LabelledImages(read, dev_size=held_out, limit=limit, normalize=normalize, augment=augment, noise=noise)
+
+
+def _refuse_without_effect(
+    path: Path, splits: Collection[str | None], test_size: float | None, dev_size: float | None
+) -> None:
+    """Refuse a size of a split that the files define themselves."""
+    if test_size and None not in splits:
+        raise InputError(f"test_size = {test_size} has no effect: {path} defines the splits; remove test_size")
+    if dev_size and "dev" in splits:
+        raise InputError(f"dev_size = {dev_size} has no effect: {path} has a dev split; remove dev_size")
 
 
 @dataclass(frozen=True)

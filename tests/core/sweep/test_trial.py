@@ -15,6 +15,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.files import read_json, write_json
 from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.sweep import trial as trials
 from dlpipe.sweep.trial import outcome
 from dlpipe.sweep.workers import Task
@@ -116,7 +117,15 @@ def test_an_equal_run_is_taken_over_and_another_seed_is_run(trial):
     assert other["metrics"] != first["metrics"]
 
 
-def test_the_last_metrics_and_the_primary_one_are_told(trial):
+def test_the_scores_on_dev_are_those_of_the_best_checkpoint(trial):
+    told = trial("trainer.evaluate_every=1", "trainer.goal=max")  # the loss falls, so that the first one is the best
+
+    records = MetricsLog(Path(told["log"])).records()
+    losses = [record["dev/fit/loss"] for record in records if "dev/fit/loss" in record]
+    assert told["metrics"]["dev/fit/loss"] == max(losses) != losses[-1]
+
+
+def test_the_metrics_and_the_primary_one_are_told(trial):
     told = trial()
 
     assert set(told["metrics"]) == {"dev/fit/loss", "test/fit/loss"}
