@@ -113,3 +113,12 @@ def test_the_fingerprint_contains_everything_that_affects_the_environment():
 def test_an_agent_takes_no_items():
     with pytest.raises(InputError, match="'hello': an agent acts in CartPole-v1 and takes no items"):
         environment().encode("hello")
+
+
+def test_wrapped_rewards_are_said_since_returns_are_measured_with_them():
+    clipped = {"use": "clip_reward", "min_reward": 0.0, "max_reward": 0.5}
+
+    (caveat,) = environment(wrappers=["time_aware_observation", clipped, "flatten_observation"]).caveats()
+
+    assert caveat.startswith("environment CartPole-v1: ClipReward changes the rewards, and evaluations count")
+    assert environment(wrappers=["time_aware_observation"]).caveats() == []

@@ -132,14 +132,30 @@ class Environments:
         return SyncVectorEnv(envs, frame_stack=self.frame_stack)
 
     def caveats(self) -> list[str]:
-        """Check whether an episode is repeatable; if it is not, say that a resumed run may differ."""
+        """Say whether rewards are not the environment's own, and whether an episode cannot be repeated."""
+        found = []
+        if wrapper := self._reward_wrapper():
+            found.append(
+                f"environment {self.name}: {wrapper} changes the rewards, and evaluations count the changed ones, which "
+                "cannot be compared with published returns"
+            )
         episodes = [self._sample_episode() for _ in range(2)]
-        if all(np.array_equal(one, other) for one, other in zip(*episodes, strict=True)):
-            return []
-        return [
-            f"environment {self.name} is not repeatable: two episodes with the same seed and the same actions "
-            "differ, so a resumed run continues, but not exactly as it would have without the interruption"
-        ]
+        if not all(np.array_equal(one, other) for one, other in zip(*episodes, strict=True)):
+            found.append(
+                f"environment {self.name} is not repeatable: two episodes with the same seed and the same actions "
+                "differ, so a resumed run continues, but not exactly as it would have without the interruption"
+            )
+        return found
+
+    def _reward_wrapper(self) -> str:
+        """Return the name of a wrapper that changes the rewards, or an empty string."""
+        env = self.make()
+        env.close()
+        while isinstance(env, gym.Wrapper):
+            if isinstance(env, gym.RewardWrapper):
+                return type(env).__name__
+            env = env.env
+        return ""
 
     def _sample_episode(self, timesteps: int = 20) -> list[Array]:
         env = CheckedEnv(self.make(), self.name, lambda number: TRAINING_SEEDS[number])
