@@ -136,8 +136,8 @@ class Environments:
         found = []
         if wrapper := self._reward_wrapper():
             found.append(
-                f"environment {self.name}: {wrapper} changes the rewards, and evaluations count the changed ones, which "
-                "cannot be compared with published returns"
+                f"environment {self.name}: {wrapper} changes the rewards, and evaluations count the changed ones, "
+                "which cannot be compared with published returns"
             )
         episodes = [self._sample_episode() for _ in range(2)]
         if not all(np.array_equal(one, other) for one, other in zip(*episodes, strict=True)):
