@@ -7,9 +7,14 @@ from torch.testing import assert_close
 from dlpipe.errors import InputError
 from dlpipe.testing import check_resume
 from dlpipe.training import Budget
+from dlpipe_rl.a2c import a2c
+from dlpipe_rl.actor_critic import ActorCritic
 from dlpipe_rl.dqn import DQN
 from dlpipe_rl.gymnasium_id import environment
+from dlpipe_rl.policy_network import PolicyNetwork
+from dlpipe_rl.ppo import ppo
 from dlpipe_rl.q_network import QNetwork
+from dlpipe_rl.reinforce import reinforce
 
 from .conftest import CPU, corridor
 
@@ -209,3 +214,16 @@ def test_a_plateau_schedule_reacts_to_scores_only():
 
     assert rate == 0.1
     assert made.log_values()["lr"] == 0.05
+
+
+@pytest.mark.parametrize("model", [PolicyNetwork((1,), 2, ()), ActorCritic((1,), 2, ())])
+def test_a_model_of_action_probabilities_is_refused(model):
+    with pytest.raises(InputError, match=r"rl\.dqn needs the values of actions, and the model \w+ gives probabilities"):
+        DQN(model, corridor(length=3), CPU, 3, timesteps=2000)
+
+
+@pytest.mark.parametrize("make", [DQN, a2c, ppo, reinforce])
+def test_data_that_is_no_environment_is_refused(make):
+    message = r"rl\.\w+ needs environments, such as rl\.environment; the data is object"
+    with pytest.raises(InputError, match=message):
+        make(ActorCritic((1,), 2, ()), object(), CPU, 3)

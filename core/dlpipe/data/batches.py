@@ -91,6 +91,11 @@ class Batches:
         workers: int = 0,
     ) -> None:
         self._streamed = isinstance(split, IterableDataset)
+        if not self._streamed and not hasattr(split, "__len__"):
+            raise InputError(
+                f"this data has no examples to form batches of: its split is a {type(split).__name__}; choose other "
+                "data, or a trainer for this kind of data"
+            )
         if isinstance(split, Columns):
             if workers:
                 warnings.warn(f"num_workers = {workers} has no effect: this data is kept in memory", stacklevel=2)

@@ -32,8 +32,9 @@ from dlpipe.fields import (
 )
 from dlpipe.protocols import Goal
 from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_optimizer
+from dlpipe_rl.action_heads import Categorical, Gaussian
 from dlpipe_rl.checked_env import Array, Episode
-from dlpipe_rl.environments import Environments
+from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.episode_metrics import episode_means
 from dlpipe_rl.exploration import EpsilonSchedule
 from dlpipe_rl.noisy import NoisyLinear
@@ -118,6 +119,11 @@ class DQN:
             raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
         self.model, self._compute, self.steps_per_epoch = model, compute, None
         self._num_actions = _require_discrete(data)
+        if isinstance(getattr(model, "head", None), (Categorical, Gaussian)):
+            raise InputError(
+                f"rl.dqn needs the values of actions, and the model {type(model).__name__} gives probabilities of "
+                "actions; take rl.q_network"
+            )
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
         self._importance_beta = importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
@@ -262,8 +268,8 @@ class DQN:
 
 
 def _require_discrete(data: Environments) -> int:
-    """Return the number of actions; raise InputError if actions are continuous."""
-    facts = data.facts
+    """Return the number of actions; raise InputError if data is no environment, or actions are continuous."""
+    facts = require_environments(data, "rl.dqn").facts
     if not facts["num_actions"]:
         raise InputError(
             f"rl.dqn compares the values of all actions, and the data {data.name} has continuous actions (a Box of "

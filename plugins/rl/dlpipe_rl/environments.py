@@ -211,6 +211,17 @@ def _training_seed(seed: int, index: int, number: int) -> int:
     return TRAINING_SEEDS[derived_seed(seed, "episode", index, number) % len(TRAINING_SEEDS)]
 
 
+def require_environments(data: object, who: str) -> Environments:
+    """Return `data` if it is environments.
+
+    Raises:
+        InputError: it is something else; the message names `who` needs them.
+    """
+    if not isinstance(data, Environments):
+        raise InputError(f"{who} needs environments, such as rl.environment; the data is {type(data).__name__}")
+    return data
+
+
 def _time_limit(env: gym.Env[Any, Any]) -> int | None:
     """Return the maximum number of timesteps of an episode, or None if it is not limited."""
     limits = [env.unwrapped.__dict__.get("time_limit")]

@@ -15,7 +15,7 @@ from dlpipe.errors import InputError
 from dlpipe.protocols import Goal
 from dlpipe.training import Budget, LearningRateSchedule
 from dlpipe_rl.advantages import advantages
-from dlpipe_rl.environments import Environments
+from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.episode_metrics import episode_means
 from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.rollout import Rollout, RolloutCollector
@@ -85,6 +85,7 @@ class OnPolicy:
         budget: Budget,
         timesteps: int | None = None,
     ) -> None:
+        require_environments(data, name)
         if not hasattr(model, "head"):
             raise InputError(
                 f"{name} needs action probabilities, and the model {type(model).__name__} has no action head; take "

@@ -12,11 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Fraction, Positive
 from dlpipe_rl.checked_env import Array
-from dlpipe_rl.environments import Environments
+from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.greedy import EpisodeTrace, Policy, greedy_policy, play_episodes
 from dlpipe_rl.overestimation import value_return_pairs
 from dlpipe_rl.recording import record
@@ -46,11 +45,7 @@ class Returns:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return statistics of the returns, the mean return of a random policy, and the overestimation of the model."""
-        data, split = examples.data, examples.split
-        if not isinstance(data, Environments):
-            raise InputError(
-                f"rl.returns needs an environment, and the data is {type(data).__name__}; take other evaluators"
-            )
+        data, split = require_environments(examples.data, "rl.returns"), examples.split
         count = min(self._episodes, examples.limit or self._episodes)
         if split not in self._random_traces:
             self._random_traces[split] = _play(data, split, count, random_policy(data))

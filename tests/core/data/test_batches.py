@@ -369,3 +369,8 @@ def test_a_position_that_no_epoch_has_is_refused_instead_of_yielding_nothing_for
 def test_workers_for_data_in_memory_are_said_to_have_no_effect():
     with pytest.warns(UserWarning, match="num_workers = 2 has no effect: this data is kept in memory"):
         Batches(Columns({"x": torch.arange(4)}), 2, CPU, workers=2)
+
+
+def test_a_split_without_examples_to_count_is_refused():
+    with pytest.raises(InputError, match="this data has no examples to form batches of: its split is a object; choose"):
+        Batches(object(), 2, CPU)
