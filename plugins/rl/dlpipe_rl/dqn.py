@@ -115,15 +115,8 @@ class DQN:
         schedule: ScheduleTable | None = None,
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
-        if batch_size > replay_size:
-            raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
         self.model, self._compute, self.steps_per_epoch = model, compute, None
-        self._num_actions = _require_discrete(data)
-        if isinstance(getattr(model, "head", None), (Categorical, Gaussian)):
-            raise InputError(
-                f"rl.dqn needs the values of actions, and the model {type(model).__name__} gives probabilities of "
-                "actions; take rl.q_network"
-            )
+        self._num_actions = _checked_num_actions(model, data, batch_size, replay_size)
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
         self._importance_beta = importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
@@ -267,8 +260,20 @@ class DQN:
         return loss
 
 
-def _require_discrete(data: Environments) -> int:
-    """Return the number of actions; raise InputError if data is no environment, or actions are continuous."""
+def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, replay_size: int) -> int:
+    """Return the number of actions.
+
+    Raises:
+        InputError: data is no environment, actions are continuous, the model gives no action values, or a batch is larger
+            than the replay buffer.
+    """
+    if batch_size > replay_size:
+        raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
+    if isinstance(getattr(model, "head", None), (Categorical, Gaussian)):
+        raise InputError(
+            f"rl.dqn needs the values of actions, and the model {type(model).__name__} gives probabilities of actions; "
+            "take rl.q_network"
+        )
     facts = require_environments(data, "rl.dqn").facts
     if not facts["num_actions"]:
         raise InputError(
