@@ -264,9 +264,10 @@ def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, 
     """Return the number of actions.
 
     Raises:
-        InputError: data is no environment, actions are continuous, the model gives no action values, or a batch is larger
-            than the replay buffer.
+        InputError: the data is no environment, actions are continuous, the model gives no action values, or a batch is
+            larger than the replay buffer.
     """
+    facts = require_environments(data, "rl.dqn").facts
     if batch_size > replay_size:
         raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
     if isinstance(getattr(model, "head", None), (Categorical, Gaussian)):
@@ -274,7 +275,6 @@ def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, 
             f"rl.dqn needs the values of actions, and the model {type(model).__name__} gives probabilities of actions; "
             "take rl.q_network"
         )
-    facts = require_environments(data, "rl.dqn").facts
     if not facts["num_actions"]:
         raise InputError(
             f"rl.dqn compares the values of all actions, and the data {data.name} has continuous actions (a Box of "
