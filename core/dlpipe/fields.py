@@ -17,6 +17,7 @@ from __future__ import annotations
 import collections.abc
 import json
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ class ModelReference:
     """The type of a parameter annotated ``nn.Module``: ``{ stage = "pretrain" }`` or ``{ run = "runs/…" }``."""
 
 
-class Relation:
+class Relation(ABC):
     """Marks a parameter whose effect depends on other parameters of the same component.
 
     Args:
@@ -85,12 +86,12 @@ class Relation:
         """Return the parameters on which the effect depends."""
         return (*self.names, *self.values)
 
+    @abstractmethod
     def violation(self, others: Mapping[str, Any]) -> str:
-        """Return why the parameter has no effect beside the values of others; an empty string if it has one.
+        """Return why the parameter has no effect with these values of the others; an empty string if it has one.
 
-        A condition on a parameter without a value, which the data provides, counts as met.
+        A condition on a parameter without a value, which the data provides, cannot be violated.
         """
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         arguments = [*map(repr, self.names), *(f"{name}={value!r}" for name, value in self.values.items())]

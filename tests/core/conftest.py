@@ -233,3 +233,16 @@ def entry_point(tmp_path, monkeypatch):
         return point
 
     return entry_point
+
+
+@pytest.fixture
+def project_of(tmp_path, monkeypatch):
+    """Make a folder with a pipeline file and the local plugin that it uses, and work there."""
+
+    def project_of(plugin: str, pipeline: str) -> Path:
+        (tmp_path / "toy.py").write_text(plugin)
+        (tmp_path / "points.toml").write_text(pipeline)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return project_of

@@ -68,7 +68,7 @@ class TableChecker:
         return values, references
 
     def _check_relations(self, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Report values that have no effect beside the others; a default is no mistake, as `resolved.toml` has all."""
+        """Report values that the other values make ineffective; defaults are accepted: `resolved.toml` has them all."""
         plain = {key: value for key, value in values.items() if not isinstance(value, Computed)}
         for key in given:
             parameter = self.known.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -70,22 +70,8 @@ def labeled(
 
     @cache
     def parts() -> dict[str, list[Text]]:
-        given = _given_splits(path, reader)
-        for name, value in (("test_size", test_size), ("fold", fold), ("dev_size", dev_size)):
-            own = "dev" if name == "dev_size" else "test"
-            if value is not None and own in given:
-                raise DataError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
-        rows = given["train"]
-        if "test" not in given:
-            chosen = _fold(rows, fold, folds, seed) if fold is not None else _sample(rows, test_size or SHARE, seed)
-            rows, given["test"] = _divided(rows, chosen)
-        if "dev" not in given:
-            rows, given["dev"] = _divided(rows, _sample(rows, dev_size or SHARE, seed))
-        given["train"] = rows
-        for name, remaining in given.items():
-            if not remaining:
-                raise DataError(f"{path}: no texts for the {name} split; add texts, or change the sizes of the splits")
-        return {name: [(row.text, row.label) for row in rows] for name, rows in given.items()}
+        rows = _split(path, _given_splits(path, reader), fold, folds, test_size, dev_size, seed)
+        return {name: [(row.text, row.label) for row in part] for name, part in rows.items()}
 
     return LabeledText(
         lambda name: parts()[name],
@@ -96,6 +82,33 @@ def labeled(
         ngrams=ngrams,
         lowercase=lowercase,
     )
+
+
+def _split(
+    path: Path,
+    given: Mapping[str, list[Row]],
+    fold: int | None,
+    folds: int,
+    test_size: float | None,
+    dev_size: float | None,
+    seed: int,
+) -> dict[str, list[Row]]:
+    """Return train, dev and test: the splits that the files give, and parts of train for those that they do not."""
+    for name, value in (("test_size", test_size), ("fold", fold), ("dev_size", dev_size)):
+        own = "dev" if name == "dev_size" else "test"
+        if value is not None and own in given:
+            raise DataError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
+    found, rows = dict(given), given["train"]
+    if "test" not in found:
+        chosen = _fold(rows, fold, folds, seed) if fold is not None else _sample(rows, test_size or SHARE, seed)
+        rows, found["test"] = _divided(rows, chosen)
+    if "dev" not in found:
+        rows, found["dev"] = _divided(rows, _sample(rows, dev_size or SHARE, seed))
+    found["train"] = rows
+    for name, part in found.items():
+        if not part:
+            raise DataError(f"{path}: no texts for the {name} split; add texts, or change the sizes of the splits")
+    return found
 
 
 def _given_splits(path: Path, reader: Reader) -> dict[str, list[Row]]:

@@ -124,11 +124,8 @@ use = "toy.watch"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    (tmp_path / "toy.py").write_text(PLUGIN)
-    (tmp_path / "points.toml").write_text(PIPELINE)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def project(project_of):
+    return project_of(PLUGIN, PIPELINE)
 
 
 def run_with(project, moment, what):

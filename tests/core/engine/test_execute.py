@@ -135,12 +135,9 @@ use = "toy.recorder"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(project_of):
     """A folder with a pipeline file and the local plugin that it uses."""
-    (tmp_path / "toy.py").write_text(PLUGIN)
-    (tmp_path / "points.toml").write_text(PIPELINE)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return project_of(PLUGIN, PIPELINE)
 
 
 def pipeline(*assignments, file="points.toml"):

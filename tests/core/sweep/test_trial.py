@@ -94,12 +94,10 @@ def folders():
 
 
 @pytest.fixture
-def trial(tmp_path, monkeypatch):
+def trial(tmp_path, project_of):
     """Do a trial in a folder of its own, and return what became of it."""
-    (tmp_path / "toy.py").write_text(PLUGIN)
-    (tmp_path / "points.toml").write_text(PIPELINE)
+    project_of(PLUGIN, PIPELINE)
     (tmp_path / "content.txt").write_text("one")
-    monkeypatch.chdir(tmp_path)
 
     def trial(*assignments, **options):
         pipeline = load_pipeline("points.toml", load_plugins(), assignments, allow_local_plugins=True)
