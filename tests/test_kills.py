@@ -111,7 +111,7 @@ RUNS = {
     ],
     "rl.a2c": [("a few moves", "a2c_cartpole.toml", ["trainer.steps=60", *PLAYED])],
     "rl.ppo": [
-        ("several passes", "ppo_cartpole.toml", ["trainer.timesteps=12_000", "trainer.update_epochs=3", *PLAYED])
+        ("several passes", "ppo_cartpole.toml", ["trainer.timesteps=12_032", "trainer.update_epochs=3", *PLAYED])
     ],
 }
 CASES = [case for cases in RUNS.values() for case in cases]

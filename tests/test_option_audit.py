@@ -13,7 +13,6 @@ import itertools
 import json
 import struct
 import typing
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -234,6 +233,8 @@ BASES: dict[str, tuple[str, list[str]]] = {
             "data={use='vision.image_folder', path='@/images', size=32}",
         ],
     ),
+    "vision.error_gallery": (IMAGES, ["evaluators.loss.use=vision.error_gallery"]),
+    "vision.robustness": (IMAGES, ["evaluators.loss.use=vision.robustness"]),
     "vision.layer_pictures": (
         IMAGES,
         ["model={use='vision.cnn', layers=[{conv=2}, {conv=3}]}", "evaluators.loss.use=vision.layer_pictures"],
@@ -544,9 +545,7 @@ class Audit:
         (place / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
         changes = [change.replace("@", str(self._files)) for change in assignments]
         pipeline = load_pipeline(place / "pipeline.toml", load_plugins(), changes)
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            folder = run(pipeline, load_plugins(), place / "runs", fresh=True).path
+        folder = run(pipeline, load_plugins(), place / "runs", fresh=True).path
         left = {
             str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for part in ("figures", "samples")
@@ -563,7 +562,7 @@ class Audit:
             "weights": weights,
             "best": saved.best().name if saved.best() else None,
             "files": left,
-            "warnings": [str(each.message) for each in said if each.category is UserWarning],
+            "warnings": json.loads((folder / "provenance.json").read_text()).get("warnings", []),
         }
 
 
@@ -648,6 +647,10 @@ def test_a_parameter_without_effect_beside_the_others_is_refused(tmp_path, name,
 
     assert f"{table}] {parameter} = " in str(caught.value)
     assert "effect" in str(caught.value)
+
+
+def test_every_component_has_a_pipeline_in_which_it_is_changed():
+    assert {name for name, _ in CASES} <= set(BASES)
 
 
 @pytest.mark.slow
