@@ -187,6 +187,7 @@ HOW_TO_DEBUG = "Run it again as 'dlpipe --debug …' for the traceback"
 #: A message shows at most this many characters of an exception; torch quotes whole stacks.
 _MAX_SHOWN = 400
 _ALLOCATION = re.compile(r"allocate ([\d.]+ \w+)")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -209,6 +210,15 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, OverflowError) or (isinstance(error, (RuntimeError, TypeError)) and "verflow" in text):
         return f"a number or a size is too large: {text}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the operating system that an exception is, or hides, as those of torch do."""
+    while error is not None and not isinstance(error, OSError):
+        if code := _OS_ERROR.search(str(error)):  # as safetensors reports it
+            return OSError(int(code[1]), os.strerror(int(code[1])))
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
 #: Targets with this value are ignored; the default ``ignore_index`` of torch.
@@ -18,3 +23,32 @@ def count_targets(batch: Batch) -> Tensor:
         first = next(iter(batch.values()))
         return torch.tensor(float(len(first)), device=first.device)
     return (targets != IGNORE_INDEX).sum().float()
+
+
+def cross_entropy(logits: Any, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of logits (…, K) and classes (…).
+
+    Raises:
+        InputError: these are not logits and classes.
+    """
+    if targets.is_floating_point():
+        kind = str(targets.dtype).removeprefix("torch.")
+        raise InputError(f'cross-entropy is for classes, but the targets are {kind}; for numbers use loss = "mse"')
+    if not isinstance(logits, Tensor) or logits.shape[:-1] != targets.shape:
+        found = f"outputs of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"the model returns {found} for targets of shape {tuple(targets.shape)}; cross-entropy needs a score for "
+            f"each class, ({', '.join(map(str, targets.shape))}, K): choose a model that classifies, or another "
+            "trainer or evaluator"
+        )
+    flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
+    return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+
+
+def require_targets(columns: Iterable[str], what: str) -> None:
+    """Raise an `InputError` if data without targets has these columns; `what` needs them."""
+    if "targets" not in columns:
+        raise InputError(
+            f"{what} needs the column 'targets', but the data has {', '.join(columns)}; choose data with targets, or a "
+            "model or trainer that needs none"
+        )

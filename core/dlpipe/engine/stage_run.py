@@ -16,7 +16,7 @@ from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
-from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, is_out_of_memory
+from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, in_words, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative
@@ -143,7 +143,7 @@ class StageRun:
             progress=self._progress,
             signals=self._signals,
             samples=self._folder / "samples",
-            find_nan=self._find_nan,
+            find_nan=self._where_nan_arose,
             stage=self._stage.name,
         )
 
@@ -248,6 +248,13 @@ class StageRun:
         recorded = read_json(path)
         recorded["caveats"] = recorded.get("caveats", {}) | {table: caveats}
         write_json(path, recorded)
+
+    def _where_nan_arose(self, step: int) -> str:
+        """Return a sentence about the first NaN; a search that fails must not hide that there is one."""
+        try:
+            return self._find_nan(step)
+        except Exception as error:
+            return f"The search for the first one failed: {in_words(error)}."
 
     def _find_nan(self, step: int) -> str:
         """Repeat the steps up to `step` from the last checkpoint before it, and say where the first NaN appears."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.data.targets import IGNORE_INDEX
+from dlpipe.data.targets import IGNORE_INDEX, require_targets
 from dlpipe.errors import InputError
 from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
 from dlpipe.evaluation.csv_files import write_csv
@@ -225,11 +225,7 @@ class Classification:
 
 
 def _targets(batch: Batch, predicted: Tensor) -> Tensor:
-    if "targets" not in batch:
-        raise InputError(
-            f"the evaluator needs the column 'targets', but the data has {', '.join(batch)}; "
-            "choose data with one class per example"
-        )
+    require_targets(batch, "the evaluator")
     targets = batch["targets"]
     if targets.dim() != 1 or targets.is_floating_point():
         kind = str(targets.dtype).removeprefix("torch.")
@@ -237,10 +233,12 @@ def _targets(batch: Batch, predicted: Tensor) -> Tensor:
             f"targets are {kind} of shape {tuple(targets.shape)}; expected one class number per example: "
             "choose another evaluator, or data with one class per example"
         )
-    if predicted.shape != targets.shape:
+    if predicted.shape != targets.shape or predicted.is_floating_point():
+        kind = str(predicted.dtype).removeprefix("torch.")
         raise InputError(
-            f"the predictions have shape {tuple(predicted.shape)}, the targets {tuple(targets.shape)}; expected one "
-            "class per example: choose a model that classifies whole examples"
+            f"the predictions are {kind} of shape {tuple(predicted.shape)}, the targets have shape "
+            f"{tuple(targets.shape)}; expected one class number per example: choose a model that classifies whole "
+            "examples"
         )
     return targets
 

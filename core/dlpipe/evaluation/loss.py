@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dlpipe.data.model_caller import ModelCaller
-from dlpipe.data.targets import IGNORE_INDEX, count_targets
+from dlpipe.data.targets import count_targets, cross_entropy, require_targets
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Batch
 
@@ -42,4 +41,5 @@ def _loss(caller: ModelCaller, batch: Batch, outputs: Any) -> Tensor:
     own = caller.own_loss()
     if own is not None:
         return own(outputs, batch, None)
-    return F.cross_entropy(outputs.flatten(0, -2), batch["targets"].view(-1), ignore_index=IGNORE_INDEX)
+    require_targets(batch, "the loss")
+    return cross_entropy(outputs, batch["targets"])

@@ -32,7 +32,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
-from dlpipe.errors import CheckpointError, InputError, PluginError, RunFolderError
+from dlpipe.errors import CheckpointError, InputError, PluginError, RunFolderError, system_error
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush, link
 from dlpipe.runs.files import CHECKPOINT, open_regular, read_json
@@ -121,10 +121,12 @@ class Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [earlier for earlier in self.steps() if earlier < step]
             intact = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
-            reason = _reason(error, self.folder)
+            refused = system_error(error)
+            reason = (refused and refused.strerror) or str(error).strip()
+            remedy = "Free some space or restore write permission" if refused else "Mend this"
             raise CheckpointError(
                 f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {intact}. "
-                "Free some space or restore write permission, then: dlpipe resume"
+                f"{remedy}, then: dlpipe resume"
             ) from error
         try:
             link(self.folder / "last", final.name)
@@ -142,7 +144,8 @@ class Checkpoints:
         """Write weights, state and blocks, flush them to disk, and return their manifest entries."""
         with ThreadPoolExecutor(2) as both:  # writing, hashing and fsync all release the GIL
             weights = both.submit(save_model, model, str(folder / WEIGHTS))
-            torch.save(dict(state), folder / STATE)
+            with (folder / STATE).open("wb") as file:  # given a path, torch would hide why it could not write
+                torch.save(dict(state), file)
             weights.result()
             files = self._save_blocks(folder, blocks)
             written = [WEIGHTS, STATE, *(name for name, entry in files.items() if "sha256" not in entry)]
@@ -242,14 +245,6 @@ class Checkpoints:
 def step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint folder ``step-00001200``."""
     return int(checkpoint.name.removeprefix("step-"))
-
-
-def _reason(error: Exception, folder: Path) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    # On a full disk, torch and safetensors report only an unexpected file position.
-    free = shutil.disk_usage(folder).free if folder.exists() else 0
-    return f"{str(error).strip()} ({free / 1e6:.1f} MB are free on the disk)"
 
 
 def _says_best(checkpoint: Path) -> bool | None:

@@ -63,6 +63,8 @@ class Provenance(TypedDict):
     code: NotRequired[dict[str, Text]]
     machine: NotRequired[Machine]
     caveats: NotRequired[dict[str, list[Text]]]
+    warnings: NotRequired[list[Text]]
+    first_checkpoint: NotRequired[dict[str, Count]]
 
 
 class DataState(TypedDict):
@@ -93,8 +95,12 @@ class FinishedStage(TypedDict):
     ingredients: dict[str, Any]
 
 
-#: The schema of each JSON file in a run folder, by its name; further keys are allowed.
+#: One line of ``metrics.jsonl``: numbers by name; null is one that is not finite.
+MetricsRecord = dict[str, Annotated[float, Strict()] | None]
+
+#: The schema of each JSON file in a run folder, by its name, or of each of its lines; further keys are allowed.
 SCHEMAS: dict[str, Any] = {
+    "metrics.jsonl": MetricsRecord,
     "status.json": Status,
     "provenance.json": Provenance,
     "data.json": DataState,
@@ -182,19 +188,33 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: the file is missing, cannot be read, or has another form.
     """
-    text = read_text(path, MAX_DATA_BYTES if path.name == "data.json" else MAX_BYTES)
+    return _parse(read_text(path, MAX_DATA_BYTES if path.name == "data.json" else MAX_BYTES), path, relative(path))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in a file of a run with one on each line, each of the form that `SCHEMAS` gives for its name.
+
+    Raises:
+        RunFolderError: the file is missing, cannot be read, or a line has another form.
+    """
+    lines = read_text(path, MAX_DATA_BYTES).splitlines()
+    return [_parse(line, path, f"{relative(path)}:{number}") for number, line in enumerate(lines, 1)]
+
+
+def _parse(text: str, path: Path, place: str) -> dict[str, Any]:
+    """Return the JSON object of the file `path`, or of one line of it, that stands at `place`."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RunFolderError(f"{relative(path)} cannot be read: {error}") from error
+        raise RunFolderError(f"{place} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise RunFolderError(f"{relative(path)} holds a {type(content).__name__}; expected an object")
+        raise RunFolderError(f"{place} holds a {type(content).__name__}; expected an object")
     if _is_deep(content):
-        raise RunFolderError(f"{relative(path)} is nested more than {MAX_DEPTH} levels deep")
+        raise RunFolderError(f"{place} is nested more than {MAX_DEPTH} levels deep")
     try:
         _adapter(path.name).validate_python(content)
     except pydantic.ValidationError as error:
-        raise RunFolderError(f"{relative(path)}: {_mistake(error)}; it was not written by dlpipe") from None
+        raise RunFolderError(f"{place}: {_mistake(error)}; it was not written by dlpipe") from None
     return content
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from dlpipe.errors import DlpipeError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
-from dlpipe.runs.files import open_text
+from dlpipe.runs.files import open_text, read_json_lines
 
 
 class MetricsLog:
@@ -69,8 +69,12 @@ class MetricsLog:
         self.truncate(kept.rfind(b"\n") + 1)
 
     def records(self) -> list[dict[str, Any]]:
-        """Return all lines."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+        """Return all lines; none if the file was never written.
+
+        Raises:
+            RunFolderError: the file or one of its lines cannot be read.
+        """
+        return read_json_lines(self.path) if self.path.exists() else []
 
 
 def _json_number(value: Any) -> Any:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.data.model_caller import ModelCaller, own_method
-from dlpipe.data.targets import IGNORE_INDEX
+from dlpipe.data.targets import IGNORE_INDEX, cross_entropy, require_targets
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
@@ -52,12 +52,6 @@ def _require_same_shape(name: LossName, outputs: Tensor, targets: Tensor) -> Non
         )
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean cross-entropy of logits (…, K) and classes (…)."""
-    flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
-    return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
-
-
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error; for targets that are classes (…), of softmax (…, K) against one-hot targets."""
     if targets.is_floating_point():
@@ -87,8 +81,8 @@ class BatchLoss:
         self._autocast = compute.autocast
         self._own = self._caller.own_loss() if name == "auto" else None
         self._function = loss_function(name, label_smoothing)
-        if self._own is None and "targets" not in columns:
-            raise InputError(f"the loss needs the column 'targets', but the data has {', '.join(columns)}")
+        if self._own is None:
+            require_targets(columns, "the loss")
 
     def __call__(self, batch: Batch, step: int) -> Tensor:
         """Return the loss (a scalar) of a batch; `step` is the number of steps taken before this one."""

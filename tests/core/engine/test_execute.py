@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from dlpipe.config.check import load_pipeline
+from dlpipe.engine import stage_run
 from dlpipe.engine.build import StageComponents
 from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import evaluate_run, open_run, predict
@@ -276,6 +277,19 @@ def test_a_nan_names_its_step_and_where_it_began(project):
     latest = RunFolder.open(project / "runs" / "points" / "latest")
     assert latest.status()["state"] == "failed"
     assert "failed" in (latest.path / "hooks.txt").read_text()
+
+
+def test_a_search_for_a_nan_that_fails_hides_neither_the_nan_nor_its_own_reason(project, monkeypatch):
+    def fail(*arguments):
+        raise IndexError("out of bounds")
+
+    monkeypatch.setattr(stage_run, "first_non_finite", fail)
+
+    with pytest.raises(
+        NonFiniteError,
+        match=r"^step \d+: .* is (nan|inf)\. The search for the first one failed: IndexError: out of bou",
+    ):
+        run_it(project, "trainer.optimizer.lr=1e38", "model.scale=1e10", "trainer.log_every=7")
 
 
 def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(project, monkeypatch):

@@ -212,7 +212,7 @@ def test_the_most_confidently_wrong_answer_comes_first():
         ),
         (
             {"logits": torch.zeros(2, 5, 3), "targets": torch.tensor([1, 2])},
-            r"the predictions have shape \(2, 5\), the targets \(2,\); expected one class per example: choose a model",
+            r"predictions are int64 of shape \(2, 5\), the targets have shape \(2,\); expected one class number per",
         ),
         (
             {"logits": torch.zeros(2, 3), "targets": torch.tensor([1, 3])},

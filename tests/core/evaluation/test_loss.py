@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns, Ragged
+from dlpipe.errors import InputError
 from dlpipe.evaluation import examples as evaluation
 from dlpipe.evaluation.examples import Examples
 from dlpipe.evaluation.loss import Loss
@@ -112,3 +113,8 @@ def test_there_is_nothing_to_look_at(tmp_path):
     Loss().write(tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_targets_is_refused_by_name():
+    with pytest.raises(InputError, match=r"the loss needs the column 'targets', but the data has tokens, rows; choose"):
+        Loss().evaluate(Tagger(), examples({"tokens": TOKENS}))

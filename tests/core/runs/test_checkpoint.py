@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from dlpipe.errors import CheckpointError
@@ -302,17 +304,40 @@ def test_links_that_cannot_be_set_cost_a_warning_only(checkpoints, warnings, mon
     assert "the links last and best could not be set: No space left on device" in warnings[0]
 
 
-def test_a_writer_that_breaks_off_is_an_error_that_says_there_is_no_earlier_one(checkpoints, monkeypatch):
-    def fail(state, path):
-        path.write_bytes(b"half")
-        raise RuntimeError("PytorchStreamWriter failed writing file data/0")
+class FullFile(io.BytesIO):
+    def write(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(torch, "save", fail)
+
+def test_a_full_disk_is_named_though_torch_hides_it(checkpoints, monkeypatch):
+    write = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: write(state, FullFile()))
 
     with pytest.raises(
-        CheckpointError, match=r"writing file data/0 \([\d.]+ MB are free on the disk\); there is no earlier one"
+        CheckpointError, match=r"saved: No space left on device; there is no earlier one\. Free some space or restore"
     ):
         save(checkpoints, 5)
+
+    assert names(checkpoints) == []
+
+
+def test_a_full_disk_is_named_though_safetensors_hides_it(checkpoints, monkeypatch):
+    def fail(model, path):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_model", fail)
+
+    with pytest.raises(CheckpointError, match=r"saved: No space left on device; there is no earlier one\. Free some"):
+        save(checkpoints, 5)
+
+
+def test_a_save_that_fails_without_the_system_does_not_speak_of_the_disk(checkpoints):
+    class Odd(torch.nn.Module):
+        def state_dict(self, *arguments, **options):
+            raise RuntimeError("this layer has no state")
+
+    with pytest.raises(CheckpointError, match=r"saved: this layer has no state; there .* one\. Mend this, then"):
+        checkpoints.save(5, Odd(), {}, best=False)
 
     assert names(checkpoints) == []
 

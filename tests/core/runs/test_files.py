@@ -11,6 +11,7 @@ from dlpipe.errors import RunFolderError
 from dlpipe.runs.files import SCHEMAS, open_regular, open_text, read_json, require_contained, write_json
 
 GOOD = {
+    "metrics.jsonl": {"step": 1, "train/loss": 0.5, "train/lr": None},
     "status.json": {"state": "finished", "time": 1.5},
     "provenance.json": {"threads": 2, "fast": False, "versions": {"torch": "2.8"}, "machine": {"gpus": []}},
     "data.json": {"fingerprint": "ab", "state": {"words": ["to"]}},
@@ -91,6 +92,7 @@ def test_json_as_dlpipe_writes_it_is_accepted(tmp_path, name):
     [
         ("status.json", {"state": 7}, r'"state" is 7: Input should be a valid string; it was not written by dlpipe'),
         ("provenance.json", {"threads": 10**9}, r'"threads\S*" is 1000000000: Input should be less than or equal to'),
+        ("provenance.json", {"warnings": "none"}, r'"warnings" is "none": Input should be a valid list'),
         ("provenance.json", {"caveats": [1]}, r'"caveats" is \[1\]: Input should be a valid dictionary'),
         ("data.json", {"state": None}, r'"state" is null: Input should be a valid dictionary'),
         ("manifest.json", {"files": {"state.pt": 3}}, r'"files.state.pt" is 3: Input should be a valid dictionary'),

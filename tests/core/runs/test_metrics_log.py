@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlpipe.errors import DlpipeError
+from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.runs.metrics_log import MetricsLog
 
 
@@ -40,3 +40,22 @@ def test_a_log_that_was_never_written_has_no_records(tmp_path):
 def test_a_log_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(DlpipeError, match=r"metrics.jsonl cannot be written: No such file or directory"):
         MetricsLog(tmp_path / "gone" / "metrics.jsonl").append({"step": 1})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"metrics\.jsonl:2 cannot be read: Expecting property name"),
+        ("[1]", r"metrics\.jsonl:2 holds a list; expected an object"),
+        (
+            '{"step": 1, "train/loss": "low"}',
+            r'metrics\.jsonl:2: "train/loss\S*" is "low": .*; it was not written by dlp',
+        ),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(tmp_path, line, message):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1, "train/loss": null}}\n{line}\n')
+
+    with pytest.raises(RunFolderError, match=message):
+        MetricsLog(path).records()

@@ -19,3 +19,21 @@ def test_numbers_of_another_shape_are_refused_too(name):
     text = rf'loss = "{name}": the outputs have shape \(5, 1\), but the targets have shape \(5,\); expected numbers of'
     with pytest.raises(InputError, match=text):
         loss_function(name)(torch.zeros(5, 1), torch.zeros(5))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "message"),
+    [
+        (torch.zeros(5), torch.arange(5), r"outputs of shape \(5,\) for targets of shape \(5,\); .*, \(5, K\): choose"),
+        (
+            torch.zeros(5, 3),
+            torch.zeros(5, 2, dtype=torch.long),
+            r"shape \(5, 3\) for .* shape \(5, 2\); .* \(5, 2, K\)",
+        ),
+        ([torch.zeros(5, 3)], torch.arange(5), r"the model returns list for targets of shape \(5,\)"),
+        (torch.zeros(5, 3), torch.zeros(5), r'the targets are float32; for numbers use loss = "mse"'),
+    ],
+)
+def test_cross_entropy_says_what_does_not_fit(outputs, targets, message):
+    with pytest.raises(InputError, match=message):
+        loss_function("auto")(outputs, targets)
