@@ -207,6 +207,8 @@ def in_words(error: BaseException) -> str:
         return f"{place}{error.strerror}" + ("; free some space" if error.errno in _DISK_FULL else "")
     if "PytorchStreamWriter" in text or "inline_container" in text:  # torch does not say why it could not write
         return "a file could not be written completely; the disk may be full"
+    if "Expected more than 1 value per channel" in text:
+        return "batch normalization needs more than one value per channel; use a larger batch_size, or leave it out"
     if isinstance(error, OverflowError) or (isinstance(error, (RuntimeError, TypeError)) and "verflow" in text):
         return f"a number or a size is too large: {text}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

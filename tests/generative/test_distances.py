@@ -77,3 +77,13 @@ def test_a_sample_is_not_its_own_nearest_neighbour():
     assert coverage(real, torch.tensor([[5.0]]), neighbours=1) == 1 / 3
     assert coverage(real, torch.tensor([[5.1]]), neighbours=1) == 0
     assert precision_and_recall(real, torch.tensor([[-0.9], [4.9], [5.1]]), neighbours=1)[0] == 2 / 3
+
+
+def test_the_frechet_distance_of_features_with_a_singular_covariance_agrees_with_the_formula():
+    first = torch.randn(3000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64).expand(-1, 50) * 1e3
+    second = torch.randn(20, 50, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 1e-6
+    # Against a distribution of almost no spread, only the means and the spread of the first remain.
+    expected = (first.mean(0) ** 2).sum() + first.T.cov().trace()
+
+    assert_close(frechet_distance(first, first), 0.0, atol=1e-3, rtol=0)
+    assert_close(frechet_distance(first, second), float(expected), rtol=1e-6, atol=0)

@@ -88,6 +88,7 @@ def test_the_budget_counts_timesteps_of_all_environments():
             "timesteps = 53: a step takes 6 (learning_starts = 20, num_envs = 2, train_every = 3), so 53 cannot be "
             "met; expected 50 or 56",
         ),
+        ({"replay_size": 2, "num_envs": 2}, "replay_size = 2: expected more than num_envs = 2, since the end of an"),
         ({"batch_size": 200, "replay_size": 100}, "batch_size = 200: expected at most replay_size = 100"),
         (
             {"epsilon_timesteps": None},

@@ -38,7 +38,7 @@ class Follower(nn.Module):
 
 
 def judged(data, model, split="dev", **options):
-    evaluator = Returns(data.facts["reward_threshold"], **options)
+    evaluator = Returns(data.facts["reward_threshold"], **{"gamma": 0.99} | options)
     return evaluator, evaluator.evaluate(model, Examples(data, split, CPU))
 
 
@@ -64,6 +64,7 @@ def test_values_are_compared_with_actual_returns():
     assert metrics["value_mean"] == 2
     assert metrics["overestimation"] == 0
     assert judged(corridor(length=2), Chooser(1), episodes=3, gamma=0.0)[1]["overestimation"] == 0.5
+    assert "overestimation" not in judged(corridor(length=2), Chooser(1), episodes=3, gamma=None)[1]
 
 
 def test_success_is_the_share_of_episodes_that_reach_the_threshold():

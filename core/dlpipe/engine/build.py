@@ -18,6 +18,7 @@ from dlpipe.engine.conformance import check_members
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
+from dlpipe.registry.specs import EvaluatorSpec
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 
@@ -100,7 +101,8 @@ class StageComponents:
             with errors_in(stage.model.table, component=stage.model.component.name):
                 self.model = build(stage.model, facts, find_model).to(self.compute.device)
         self.evaluators: dict[str, Evaluator] = {
-            name: build(config, facts, find_model) for name, config in stage.evaluators.items()
+            name: build(config, facts | _from_trainer(config, stage), find_model)
+            for name, config in stage.evaluators.items()
         }
         self.trainer: Trainer | None = None
         if with_trainer:
@@ -134,6 +136,12 @@ class StageComponents:
                 f"but the data provides {', '.join(facts) or 'none'}"
             )
         return facts
+
+
+def _from_trainer(config: ComponentConfig[EvaluatorSpec], stage: Stage) -> dict[str, Any]:
+    """Return the values that an evaluator takes over from the trainer unless its own table gives others."""
+    values = stage.trainer.values
+    return {name: values[name] for name in config.component.spec.from_trainer if name in values}
 
 
 def load_checkpoint(components: StageComponents, folder: Path, which: str = "best") -> Path:

@@ -104,9 +104,14 @@ class TrainerSpec(ComponentSpec):
 
 @dataclass(frozen=True)
 class EvaluatorSpec(ComponentSpec):
-    """How it is evaluated: takes a model and a split, returns metrics and writes figures."""
+    """How it is evaluated: takes a model and a split, returns metrics and writes figures.
+
+    Args:
+        from_trainer: names of parameters that, when None, get the value of the trainer's parameter of the same name.
+    """
 
     kind = "evaluator"
+    from_trainer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     first, second = first.double(), second.double()
     means = (first.mean(0) - second.mean(0)).square().sum()
     one, other = first.T.cov(), second.T.cov()
-    # tr((A B)^½) equals tr((A^½ B A^½)^½), and the matrix of the latter is symmetric.
-    root = _root(one)
-    roots = torch.linalg.eigvalsh(root @ other @ root).clamp(min=0).sqrt().sum()
+    # tr((A B)^½) is the sum of the singular values of A^½ B^½. Roots of the eigenvalues of a product would magnify
+    # rounding errors, and with singular covariances the distance could become negative.
+    roots = torch.linalg.svdvals(_root(one) @ _root(other)).sum()
     return float(means + one.trace() + other.trace() - 2 * roots)
 
 

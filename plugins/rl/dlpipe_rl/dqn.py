@@ -116,7 +116,7 @@ class DQN:
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
         self.model, self._compute, self.steps_per_epoch = model, compute, None
-        self._num_actions = _checked_num_actions(model, data, batch_size, replay_size)
+        self._num_actions = _checked_num_actions(model, data, batch_size, replay_size, num_envs)
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
         self._importance_beta = importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
@@ -260,14 +260,19 @@ class DQN:
         return loss
 
 
-def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, replay_size: int) -> int:
+def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, replay_size: int, num_envs: int) -> int:
     """Return the number of actions.
 
     Raises:
-        InputError: the data is no environment, actions are continuous, the model gives no action values, or a batch is
-            larger than the replay buffer.
+        InputError: the data is no environment, actions are continuous, the model gives no action values, or the replay
+            buffer is too small.
     """
     facts = require_environments(data, "rl.dqn").facts
+    if replay_size <= num_envs:
+        raise InputError(
+            f"replay_size = {replay_size}: expected more than num_envs = {num_envs}, since the end of an episode takes "
+            "the place of one transition"
+        )
     if batch_size > replay_size:
         raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
     if isinstance(getattr(model, "head", None), (Categorical, Gaussian)):

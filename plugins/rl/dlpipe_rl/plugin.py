@@ -131,5 +131,6 @@ def dlpipe_evaluators():
             "plays whole episodes greedily with fixed seeds and records the best one",
             requires=DRAWS,
             extra=EXTRA,
+            from_trainer=("gamma",),
         ),
     ]

@@ -30,13 +30,15 @@ class Returns:
         reward_threshold: an episode with at least this return is a success, a fact of the environment; None reports
             no success rate.
         episodes: number of episodes.
-        gamma: discount factor γ of the returns that the model's values are compared with; use the trainer's.
+        gamma: discount factor γ of the returns that the model's values are compared with; None takes the trainer's.
     """
 
     primary = "return_mean"
     goal: Literal["max", "min"] = "max"
 
-    def __init__(self, reward_threshold: float | None, *, episodes: Positive = 100, gamma: Fraction = 0.99) -> None:
+    def __init__(
+        self, reward_threshold: float | None, *, episodes: Positive = 100, gamma: Fraction | None = None
+    ) -> None:
         self._threshold, self._episodes, self._gamma = reward_threshold, episodes, gamma
         self._random_traces: dict[str, list[EpisodeTrace]] = {}  # by split
         self._data: Environments | None = None
@@ -65,9 +67,10 @@ class Returns:
         }
         if self._threshold is not None:
             metrics["success"] = np.mean(returns >= self._threshold)
-        values, returns_to_go = value_return_pairs(self._traces, self._gamma)
-        if len(values):
-            metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
+        if self._gamma is not None:
+            values, returns_to_go = value_return_pairs(self._traces, self._gamma)
+            if len(values):
+                metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
 
     def sample(self, folder: Path, step: int) -> None:
@@ -83,7 +86,7 @@ class Returns:
         ]
         write_csv(folder / "returns.csv", [("policy", "seed", "return", "length", "terminated"), *lines])
         draw_returns(folder / "returns.png", _returns(self._traces), _returns(self._random_traces[self._split]))
-        if self._traces[0].values:
+        if self._traces[0].values and self._gamma is not None:
             draw_values(folder / "values.png", self._traces, self._gamma)
         self._record(folder / "episode.gif")
 

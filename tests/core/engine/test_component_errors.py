@@ -33,6 +33,7 @@ RAISES = {
     "numpy memory": lambda: __import__("numpy").ones(10**15),
     "overflow": lambda: torch.zeros(10**30),
     "storage": lambda: nn.Linear(10**12, 10**12),
+    "norm": lambda: nn.BatchNorm1d(3)(torch.ones(1, 3)),
     "disk": lambda: raise_(OSError(errno.ENOSPC, "No space left on device", "samples.png")),
     "quit": lambda: raise_(KeyboardInterrupt()),
     "warn": lambda: warnings.warn("the colours are odd"),
@@ -172,6 +173,7 @@ def test_whatever_raises_is_named_with_its_table_and_line(project, moment):
         ("numpy memory", "out of memory: 7.11 PiB could not be allocated; use a smaller batch_size"),
         ("overflow", "a number or a size is too large: "),
         ("storage", "a number or a size is too large: "),
+        ("norm", "batch normalization needs more than one value per channel; use a larger batch_size"),
         ("disk", "samples.png: No space left on device; free some space"),
     ],
 )

@@ -86,7 +86,8 @@ class Remember:
 
 class Judge:
     primary, goal = "score", "max"
-    def evaluate(self, model, examples): return {"score": float(model.score.bias.detach())}
+    def __init__(self, moves: Positive | None = None): self.moves = moves
+    def evaluate(self, model, examples): return {"score": float(model.score.bias.detach()), "moves": float(self.moves)}
     def sample(self, folder, step): (folder / f"step-{step:08d}.txt").write_text(str(step))
     def write(self, folder): pass
 
@@ -117,7 +118,7 @@ def dlpipe_models(): return [ModelSpec("agent", ":Agent", "an agent")]
 @hookimpl
 def dlpipe_trainers(): return [TrainerSpec("remember", ":Remember", "remembers", budget=("moves",))]
 @hookimpl
-def dlpipe_evaluators(): return [EvaluatorSpec("judge", ":Judge", "judges"), EvaluatorSpec("full_disk", ":FullDisk", "cannot write")]
+def dlpipe_evaluators(): return [EvaluatorSpec("judge", ":Judge", "judges", from_trainer=("moves",)), EvaluatorSpec("full_disk", ":FullDisk", "cannot write", from_trainer=("moves",))]
 '''
 
 PIPELINE = """
@@ -202,6 +203,15 @@ def test_components_are_closed_also_when_a_run_fails(project):
 
     assert (project / "closed.txt").read_text() == "data"
     assert (project / "closed-trainer.txt").read_text() == "trainer"
+
+
+@pytest.mark.parametrize(("assignments", "moves"), [([], 40), (["evaluators.judge.moves=7"], 7)])
+def test_an_evaluator_takes_over_a_value_of_the_trainer_unless_it_has_its_own(project, assignments, moves):
+    folder = run_it(project, *assignments)
+
+    log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert {line["dev/judge/moves"] for line in log if "dev/judge/moves" in line} == {moves}
+    assert dlpipe("evaluate", folder).exit_code == 0
 
 
 def test_evaluators_write_what_develops_at_each_evaluation(project):
