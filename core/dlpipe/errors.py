@@ -143,8 +143,7 @@ class ComponentError(DlpipeError):
     @classmethod
     def of(cls, error: Exception, where: str) -> ComponentError:
         """Return the error for an exception that a component raised; it names the line of the component's code."""
-        place = place_of(error)
-        return cls(f"{where} {in_words(error)}{f' ({place})' if place else ''}. {HOW_TO_DEBUG}")
+        return cls(f"{where} {with_place(error)}. {HOW_TO_DEBUG}")
 
 
 @contextmanager
@@ -221,6 +220,14 @@ def system_error(error: BaseException | None) -> OSError | None:
             return OSError(int(code[1]), os.strerror(int(code[1])))
         error = error.__cause__ or error.__context__
     return error
+
+
+def with_place(error: BaseException) -> str:
+    """Return what an exception says, followed by the author's file and line in parentheses if it is not dlpipe's."""
+    if isinstance(error, DlpipeError):
+        return str(error)
+    place = place_of(error)
+    return f"{in_words(error)} ({place})" if place else in_words(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -81,7 +81,7 @@ def run(
     try:
         work.run()
     except InputError:
-        if not any(folder.path.rglob(f"*/{MANIFEST}")):
+        if not work.has_trained:
             folder.discard()
         raise
     return folder
@@ -156,7 +156,11 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
 
 
 class _PipelineRun:
-    """One process working on a run folder."""
+    """One process working on a run folder.
+
+    Attributes:
+        has_trained: whether it has taken a step.
+    """
 
     def __init__(
         self,
@@ -171,7 +175,7 @@ class _PipelineRun:
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
-        self._accept_changes = False
+        self._accept_changes = self.has_trained = False
         self._built: dict[str, Data] = {}
 
     def run(self, *, resumes: bool = False, accept_changes: bool = False) -> None:
@@ -281,7 +285,10 @@ class _PipelineRun:
             accept_changes=self._accept_changes,
             from_start=self._from_start,
         )
-        work.run(self._callbacks)
+        try:
+            work.run(self._callbacks)
+        finally:
+            self.has_trained |= work.has_trained
         if name:
             stage_cache.finish(folder, ingredients | {ACCEPTED: accepted_changes(self._folder)})
 

@@ -17,12 +17,11 @@ from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
 from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, in_words, is_out_of_memory
-from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.evaluate import evaluate, writing
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsStateBlocks, Trainer
 from dlpipe.registry.hooks import RunView, hookimpl
-from dlpipe.runs.atomic import writing
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state, load_state_blocks, load_weights, step_of
 from dlpipe.runs.files import fits, read_json, write_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
@@ -66,6 +65,9 @@ class StageRun:
         data: the data of the stage.
         accept_changes: continue although lines of the metrics are missing.
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
+
+    Attributes:
+        has_trained: whether a step has been taken, also by an earlier process.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class StageRun:
         self._stage, self._options = stage, LoopOptions(**vars(stage.options) | FAST) if fast else stage.options
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
+        self.has_trained = False
         self._checkpoints = Checkpoints(self._folder / "checkpoints", keep=self._options.keep, warn=progress.warning)
         self._log = MetricsLog(self._folder / METRICS)
 
@@ -117,6 +120,7 @@ class StageRun:
                 callbacks.call("dlpipe_run_failed", step=loop.state.step, error=error)
                 raise
             finally:
+                self.has_trained = loop.state.step > 0
                 callbacks.call("dlpipe_run_end", step=loop.state.step)
                 components.close()
 
@@ -213,7 +217,7 @@ class StageRun:
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
-            with errors_in(table), writing(self._folder / "figures" / name) as figures:
+            with writing(self._folder / "figures" / name, table, self._progress.warning) as figures:
                 evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
@@ -301,8 +305,10 @@ def _first_step_after(checkpoint: Path | None, loop: Loop) -> Iterator[None]:
         yield
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ComponentError) and error.__cause__ else error
-        if checkpoint is None or loop.state.step > step_of(checkpoint) or is_out_of_memory(cause):
-            raise  # on a smaller machine, memory may run out
+        if checkpoint is None or loop.state.step > step_of(checkpoint) or not loop.state.evaluated:
+            raise
+        if is_out_of_memory(cause):  # this may be a smaller machine
+            raise
         with fits(checkpoint / STATE, "the trainer", CheckpointError):
             raise cause from None
 

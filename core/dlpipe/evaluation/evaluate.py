@@ -1,14 +1,17 @@
-"""All evaluators on one split."""
+"""Calling evaluators: on one split, and to write what they have to show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from torch import nn
 
 from dlpipe.config.pipeline import table_name
-from dlpipe.errors import errors_in
+from dlpipe.errors import errors_in, with_place
 from dlpipe.evaluation.examples import Examples
+from dlpipe.messages import relative
 from dlpipe.protocols import Evaluator
 
 
@@ -28,6 +31,26 @@ def evaluate(
     for name, evaluator in evaluators.items():
         with errors_in(table_name(stage, "evaluators", name)):
             found = evaluator.evaluate(model, examples)
-        metrics |= {f"{examples.split}/{name}/{metric}": float(value) for metric, value in found.items()}
+            metrics |= {f"{examples.split}/{name}/{metric}": float(value) for metric, value in found.items()}
     examples.forget()
     return metrics
+
+
+@contextmanager
+def writing(folder: Path, table: str, warn: Callable[[str], None]) -> Iterator[Path]:
+    """Create a folder for an evaluator to write into; remove it if nothing was written.
+
+    Whatever fails is a warning: figures that are missing take nothing from the metrics.
+
+    Args:
+        table: of the evaluator.
+        warn: called with the warning.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    except Exception as error:
+        place = relative(folder)
+        warn(f"{table} {with_place(error)}. Files in {place} are missing; metrics and checkpoints are not affected")

@@ -1,14 +1,10 @@
-"""Atomic file operations, and the error for a disk that cannot be written."""
+"""Atomic file operations."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-from dlpipe.errors import DlpipeError
-from dlpipe.messages import relative
 
 
 def link(path: Path, target: str) -> None:
@@ -31,19 +27,3 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[Path]:
-    """Create a folder for a component to write into; remove it if nothing was written.
-
-    Raises:
-        DlpipeError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    except OSError as error:
-        raise DlpipeError(f"{relative(folder)} cannot be written: {error.strerror or error}") from error

@@ -22,11 +22,10 @@ from dlpipe.compute import randomness, restore_randomness
 from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
-from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.evaluate import evaluate, writing
 from dlpipe.evaluation.examples import Examples
 from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
-from dlpipe.runs.atomic import writing
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
@@ -45,6 +44,7 @@ class LoopState:
         stale: evaluations since then.
         seconds: of training, in all processes of this run.
         reason: why the run has ended; empty while it has not.
+        evaluated: whether everything that was due after `step` is done; not if an evaluator failed.
         pending: metrics of the steps since the last log point, not read yet.
     """
 
@@ -54,6 +54,7 @@ class LoopState:
     stale: int = 0
     seconds: float = 0.0
     reason: str = ""
+    evaluated: bool = True
     pending: list[dict[str, Tensor]] = field(default_factory=list)
 
 
@@ -66,6 +67,7 @@ class SavedLoop(TypedDict):
     stale: NonNegative
     seconds: float
     reason: str
+    evaluated: bool
     pending: dict[str, tuple[list[NonNegative], Any]]
     pending_steps: Annotated[NonNegative, Field(le=10**7)]
     log_size: Annotated[NonNegative, Field(lt=2**63)]
@@ -168,6 +170,8 @@ class Loop:
         state = self.state
         steps = self._trainer.steps()
         self._resumed_at = time.monotonic()
+        if not state.evaluated:  # an evaluator failed when this checkpoint was saved
+            self._finish_step()
         due = self._next_due()
         pending, signals = state.pending, self._signals
         while not state.reason:
@@ -190,7 +194,11 @@ class Loop:
             self._log_pending()
         if self._per_epoch and state.step % self._per_epoch == 0:
             self._callbacks.call("dlpipe_epoch_end", step=state.step, epoch=state.step // self._per_epoch)
+        self._finish_step()
 
+    def _finish_step(self) -> None:
+        """Evaluate and save after the current step, if that is due, and see whether the run ends."""
+        state, options = self.state, self._options
         improved = False
         if self._dev is not None and (self._is_due(options.evaluate_every) or self._end_reason()):
             improved = self._evaluate(self._dev)
@@ -244,8 +252,15 @@ class Loop:
         """Evaluate on the dev split; return whether the monitored metric is the best so far."""
         self._stack_pending()  # raises if a metric is not finite
         self._require_finite_weights()
-        started = time.monotonic()
-        metrics = evaluate(self._trainer.model, self._evaluators, dev, stage=self._stage)
+        started, before = time.monotonic(), randomness()
+        try:
+            metrics = evaluate(self._trainer.model, self._evaluators, dev, stage=self._stage)
+            self._require_monitored(metrics)
+        except Exception:  # costs no training: this checkpoint continues with the evaluation
+            self.state.evaluated = False
+            self._save(best=False, random_state=before)
+            raise
+        self.state.evaluated = True
         self._write_samples()
         seconds = time.monotonic() - started
         improved = bool(self._monitor) and self._record_score(metrics)
@@ -258,13 +273,16 @@ class Loop:
         """Let the evaluators write what shows how training progresses."""
         for name, evaluator in self._evaluators.items():
             if isinstance(evaluator, SupportsSamples):
-                with errors_in(table_name(self._stage, "evaluators", name)), writing(self._samples / name) as folder:
+                table = table_name(self._stage, "evaluators", name)
+                with writing(self._samples / name, table, self._progress.warning) as folder:
                     evaluator.sample(folder, self.state.step)
+
+    def _require_monitored(self, metrics: Mapping[str, float]) -> None:
+        if self._monitor and self._monitor not in metrics:
+            raise InputError(f"monitor = {self._monitor!r}: the evaluators give {', '.join(metrics)}")
 
     def _record_score(self, metrics: Mapping[str, float]) -> bool:
         """Compare the monitored metric with the best so far, tell the trainer, and return whether it is better."""
-        if self._monitor not in metrics:
-            raise InputError(f"monitor = {self._monitor!r}: the evaluators give {', '.join(metrics)}")
         state, score = self.state, metrics[self._monitor]
         self._trainer.on_score(score, self._goal)
         better = state.best is None or (score > state.best if self._goal == "max" else score < state.best)
@@ -275,7 +293,12 @@ class Loop:
             state.stale += 1
         return better
 
-    def _save(self, best: bool) -> None:
+    def _save(self, best: bool, random_state: dict[str, Any] | None = None) -> None:
+        """Save a checkpoint.
+
+        Args:
+            random_state: of the random number generators, if not the current one.
+        """
         state = self.state
         columns = self._stack_pending()
         self._require_finite_weights()
@@ -284,7 +307,7 @@ class Loop:
             "pending": columns,
             "pending_steps": len(state.pending),
             "log_size": self._log.sync(),
-            "randomness": randomness(),
+            "randomness": random_state or randomness(),
         }
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
         blocks = self._trainer.state_blocks() if isinstance(self._trainer, SupportsStateBlocks) else {}

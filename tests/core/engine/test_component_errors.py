@@ -13,9 +13,10 @@ import pytest
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import apply, evaluate_run, open_run, predict
-from dlpipe.errors import ComponentError, DlpipeError, RunFolderError
+from dlpipe.errors import ComponentError, DlpipeError, InputError, RunFolderError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.folder import RunFolder
+from dlpipe.testing import comparable_metrics
 
 # Every component asks `fail` at every moment whether it should raise what the file fail.txt says.
 PLUGIN = """
@@ -23,7 +24,7 @@ import errno, json, warnings
 from pathlib import Path
 import torch
 from torch import nn
-from dlpipe import CallbackSpec, DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
+from dlpipe import CallbackSpec, DataSpec, EvaluatorSpec, InputError, ModelSpec, TrainerSpec, hookimpl
 from dlpipe.data import Columns
 
 RAISES = {
@@ -33,6 +34,7 @@ RAISES = {
     "numpy memory": lambda: __import__("numpy").ones(10**15),
     "overflow": lambda: torch.zeros(10**30),
     "storage": lambda: nn.Linear(10**12, 10**12),
+    "refuse": lambda: raise_(InputError("too bright")),
     "norm": lambda: nn.BatchNorm1d(3)(torch.ones(1, 3)),
     "disk": lambda: raise_(OSError(errno.ENOSPC, "No space left on device", "samples.png")),
     "quit": lambda: raise_(KeyboardInterrupt()),
@@ -72,7 +74,11 @@ class Line(nn.Module):
         super().__init__()
         fail("model")
         self.score = nn.Linear(num_inputs, 2)
+        self.steps = 0
     def forward(self, points):
+        self.steps += 1
+        if self.steps == 2:
+            fail("later")
         fail("forward" if self.training else "forward in evaluation")
         return self.score(points)
 
@@ -148,8 +154,6 @@ MOMENTS = {
     "forward in evaluation": "[evaluators.judge]",
     "evaluator": '[evaluators.judge] use = "toy.judge":',
     "evaluate": "[evaluators.judge]",
-    "sample": "[evaluators.judge]",
-    "write": "[evaluators.judge]",
     "callback": '[callbacks.watch] use = "toy.watch":',
 }
 
@@ -184,9 +188,60 @@ def test_what_the_system_cannot_do_is_said_in_plain_words(project, what, text):
 
 def test_an_error_after_the_first_checkpoint_says_how_to_resume(project):
     with pytest.raises(ComponentError, match=r"The last checkpoint is kept: dlpipe resume runs/points/\S+$"):
-        run_with(project, "write", "runtime")
+        run_with(project, "evaluate", "runtime")
     with pytest.raises(ComponentError, match=r"for the traceback$"):
         run_with(project, "forward", "runtime")
+
+
+@pytest.mark.parametrize("moment", ["sample", "write"])
+def test_what_an_evaluator_fails_to_write_is_a_warning(project, capfd, moment):
+    folder = run_with(project, moment, "key")
+
+    place = "samples/judge" if moment == "sample" else "figures/judge"
+    told = capfd.readouterr().err
+    assert re.search(
+        rf"warning: \[evaluators.judge\] KeyError: 'colour' \(toy.py:\d+, in <lambda>\)\. .*{place} are mis", told
+    )
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert "test/judge/score" in (folder / "metrics.jsonl").read_text()
+
+
+def latest(project):
+    return (project / "runs" / "points" / "latest").resolve()
+
+
+def test_an_evaluator_that_fails_costs_no_training(project):
+    whole = run_with(project, "never", "key")
+    with pytest.raises(ComponentError, match=r"^\[evaluators\.judge\] KeyError"):
+        run_with(project, "evaluate", "key")
+    stopped = latest(project)
+    assert [path.name for path in (stopped / "checkpoints").glob("step-*")] == ["step-00000002"]
+    (project / "fail.json").write_text('["never", ""]')
+
+    resume(RunFolder.open(stopped), load_plugins(), allow_local_plugins=True)
+
+    assert comparable_metrics(stopped) == comparable_metrics(whole)
+    assert weights(stopped) == weights(whole)
+
+
+def weights(folder):
+    return {path.parent.name: path.read_bytes() for path in folder.glob("checkpoints/step-*/*.safetensors")}
+
+
+def test_a_checkpoint_before_a_failed_evaluation_fails_again_if_nothing_is_mended(project):
+    with pytest.raises(ComponentError):
+        run_with(project, "evaluate", "key")
+
+    with pytest.raises(ComponentError, match=r"^\[evaluators\.judge\] KeyError"):
+        resume(RunFolder.open(latest(project)), load_plugins(), allow_local_plugins=True)
+
+
+@pytest.mark.parametrize(("moment", "kept"), [("data", False), ("forward", False), ("later", True)])
+def test_a_folder_is_removed_only_if_no_step_was_taken(project, moment, kept):
+    with pytest.raises(InputError, match="too bright"):
+        run_with(project, moment, "refuse")
+
+    assert latest(project).exists() == kept
 
 
 def test_an_interruption_in_a_component_is_no_error_of_it(project):

@@ -92,7 +92,7 @@ class Judge:
     def write(self, folder): pass
 
 class FullDisk(Judge):
-    def sample(self, folder, step): raise OSError(28, "No space left on device")
+    def evaluate(self, model, examples): raise OSError(28, "No space left on device")
 
 def play(model: nn.Module, data, compute, *, episodes: Positive = 1, style: Literal["bold", "shy"] = "bold",
          name: str = "agent", aloud: bool = False, quick: bool = True, output: Path | None = None, log: Path = Path("log.txt")) -> Iterator[dict[str, Any]]:
@@ -198,7 +198,7 @@ def test_what_may_differ_after_a_resume_is_warned_of_and_written_down(project, c
 
 
 def test_components_are_closed_also_when_a_run_fails(project):
-    with pytest.raises(DlpipeError, match=r"samples/judge cannot be written: No space left on device"):
+    with pytest.raises(DlpipeError, match=r"^\[evaluators\.judge\] No space left on device"):
         run_it(project, "evaluators.judge.use=own.full_disk")
 
     assert (project / "closed.txt").read_text() == "data"
