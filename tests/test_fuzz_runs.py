@@ -141,7 +141,8 @@ def damage(folder: Path, outside: Path, draw: random.Random) -> None:
 
 
 def replace_file(folder: Path, outside: Path, draw: random.Random) -> None:
-    missing = [folder / ".status.json", folder / ".lock", folder / "samples", folder / "figures" / "slots" / "new.csv"]
+    figures = next(folder.rglob("figures/slots"))
+    missing = [folder / ".status.json", folder / ".lock", folder / "samples", figures / "new.csv"]
     path = draw.choice([*files_of(folder), *missing])
     path.unlink(missing_ok=True)
     kind = draw.choice(["link", "link", "dangling", "pipe", "folder", "nothing"])

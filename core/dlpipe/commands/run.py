@@ -30,7 +30,9 @@ Examples:
 @options.pipeline_file
 @options.assignments
 @options.runs
-@click.option("--dry-run", is_flag=True, help="Build everything and train on one batch; store nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Try everything in small: one step, one batch, one checkpoint; keep nothing."
+)
 @click.option("--fast", is_flag=True, help="Train and evaluate for a few steps only, to see that everything works.")
 @click.option(
     "--resume",
@@ -40,6 +42,7 @@ Examples:
     show_default=True,
     help="auto: resume the latest unfinished run of the same pipeline, if there is one. For batch jobs.",
 )
+@click.option("--no-rehearsal", is_flag=True, help="Do not try everything in small before the first step.")
 @options.accept_changes
 @click.option("--fresh", is_flag=True, help="Run every stage, even if its inputs have not changed since the last run.")
 @click.option("--explain", is_flag=True, help="Say for each stage why it is run or reused.")
@@ -54,6 +57,7 @@ def run(
     dry_run: bool,
     fast: bool,
     resume_mode: str,
+    no_rehearsal: bool,
     accept_changes: bool,
     fresh: bool,
     explain: bool,
@@ -84,7 +88,7 @@ def run(
         load_target("dlpipe.engine.execute:resume_as")(pipeline, folder, accept_changes=accept_changes)
     else:
         start = load_target("dlpipe.engine.execute:run")
-        folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, explain=explain)
+        folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, rehearsal=not no_rehearsal, explain=explain)
     if as_json:
         echo(json.dumps({"run": str(folder.path), **folder.status()}))
     else:

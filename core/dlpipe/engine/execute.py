@@ -15,7 +15,7 @@ from torch import nn
 from dlpipe.compute import configure_torch, seed_everything
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
-from dlpipe.engine.build import StageComponents, build
+from dlpipe.engine.build import build
 from dlpipe.engine.changes import (
     ACCEPTED,
     IDENTITY,
@@ -27,6 +27,7 @@ from dlpipe.engine.changes import (
     run_identity,
 )
 from dlpipe.engine.inference import open_reference, open_run
+from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.stage_run import StageRun, record_data, size_of
 from dlpipe.errors import (
     ComponentError,
@@ -59,6 +60,7 @@ def run(
     *,
     fast: bool = False,
     fresh: bool = False,
+    rehearsal: bool = False,
     explain: bool = False,
     callbacks: Mapping[str, object] | None = None,
 ) -> RunFolder:
@@ -67,6 +69,8 @@ def run(
     Args:
         fast: only a few steps of everything.
         fresh: run every stage, even if its inputs did not change since an earlier run.
+        rehearsal: before the first step, try in small everything that the run will need; see
+            `dlpipe.engine.rehearsal`.
         explain: say for each stage why it is run.
         callbacks: callbacks in addition to those that the pipeline names.
 
@@ -77,7 +81,15 @@ def run(
     began_with = run_identity(pipeline)  # first, as it sets up torch, and provenance records what will be used
     record = provenance(pipeline, registry) | {"fast": fast, IDENTITY: began_with}
     folder = RunFolder.create(runs, pipeline, record)
-    work = _PipelineRun(pipeline, folder, fast=fast, reuse=not (fast or fresh), explain=explain, callbacks=callbacks)
+    work = _PipelineRun(
+        pipeline,
+        folder,
+        fast=fast,
+        reuse=not (fast or fresh),
+        rehearsal=rehearsal,
+        explain=explain,
+        callbacks=callbacks,
+    )
     try:
         work.run()
     except InputError:
@@ -125,7 +137,7 @@ def resume_as(pipeline: Pipeline, folder: RunFolder, *, accept_changes: bool = F
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:
-    """Build every stage and take one step with one batch, saving nothing; return what was built, by stage.
+    """Rehearse every stage, keeping nothing; return what was built, by stage.
 
     Raises:
         DlpipeError: something does not fit.
@@ -140,9 +152,8 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     built: dict[str, Any] = {}
     for name, stage in pipeline.stages.items():
         with errors_in(stage.trainer.table, data_table=stage.data.table):
-            components = StageComponents(pipeline.settings, stage, find_model)
-            assert components.trainer is not None
-            metrics = next(iter(components.trainer.steps()))
+            components, metrics = rehearse(pipeline.settings, stage, find_model)
+        assert components.trainer is not None
         model = models[name] = components.model if components.model is not None else components.trainer.model
         built[name or "pipeline"] = {
             "device": str(components.compute.device),
@@ -169,12 +180,14 @@ class _PipelineRun:
         *,
         fast: bool,
         reuse: bool = False,
+        rehearsal: bool = False,
         explain: bool = False,
         from_start: bool = False,
         callbacks: Mapping[str, object] | None = None,
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
+        self._rehearsal = rehearsal
         self._accept_changes = self.has_trained = False
         self._built: dict[str, Data] = {}
 
@@ -281,6 +294,7 @@ class _PipelineRun:
             progress,
             signals,
             fast=self._fast,
+            rehearsal=self._rehearsal,
             data=self._data_of(stage),
             accept_changes=self._accept_changes,
             from_start=self._from_start,

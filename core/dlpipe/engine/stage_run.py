@@ -16,13 +16,15 @@ from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
+from dlpipe.engine.rehearsal import rehearse
+from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, in_words, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate, writing
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative
-from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsStateBlocks, Trainer
+from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes
 from dlpipe.registry.hooks import RunView, hookimpl
-from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state, load_state_blocks, load_weights, step_of
+from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json, write_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
@@ -62,6 +64,7 @@ class StageRun:
 
     Args:
         fast: only a few steps of everything.
+        rehearsal: try everything in small before the first step.
         data: the data of the stage.
         accept_changes: continue although lines of the metrics are missing.
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
@@ -80,6 +83,7 @@ class StageRun:
         signals: StopSignals,
         *,
         fast: bool,
+        rehearsal: bool,
         data: Data,
         accept_changes: bool = False,
         from_start: bool = False,
@@ -91,6 +95,7 @@ class StageRun:
         self._stage, self._options = stage, LoopOptions(**vars(stage.options) | FAST) if fast else stage.options
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
+        self._rehearsal = rehearsal
         self.has_trained = False
         self._checkpoints = Checkpoints(self._folder / "checkpoints", keep=self._options.keep, warn=progress.warning)
         self._log = MetricsLog(self._folder / METRICS)
@@ -100,11 +105,13 @@ class StageRun:
         self._folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         with errors_in(self._stage.trainer.table, data_table=self._stage.data.table):
+            checkpoint = self._checkpoints.latest()
+            if self._rehearsal and checkpoint is None:
+                rehearse(self._settings, self._stage, self._find_model, self._data)
             components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
             if not (self._folder / DATA_STATE).exists():
                 with errors_in(self._stage.data.table, data_table=self._stage.data.table):
                     record_data(self._folder, components.data)
-            checkpoint = self._checkpoints.latest()
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
             self._restore(checkpoint, components, loop)
@@ -169,7 +176,7 @@ class StageRun:
             self._log.truncate(0)  # written by a process that was killed before its first checkpoint
             return
         assert components.trainer is not None
-        state = _restore_trainer(components.trainer, checkpoint)
+        state = restore_trainer(components.trainer, checkpoint)
         with fits(checkpoint / STATE, "the loop", CheckpointError):
             self._check_metrics(state)
             loop.restore(state)
@@ -269,7 +276,7 @@ class StageRun:
         checkpoint = self._checkpoints.latest(before=step)
         start = 0
         if checkpoint:
-            state = _restore_trainer(trainer, checkpoint)
+            state = restore_trainer(trainer, checkpoint)
             restore_randomness(state["randomness"])
             start = state["step"]
         live: nn.Module = components.model if components.model is not None else trainer.model
@@ -286,18 +293,6 @@ def size_of(split: Any) -> int | None:
     return len(split) if hasattr(split, "__len__") else None
 
 
-def _restore_trainer(trainer: Trainer, checkpoint: Path) -> dict[str, Any]:
-    """Restore weights and state of a trainer from a checkpoint, and return the state of the loop."""
-    state = load_state(checkpoint)
-    load_weights(checkpoint, trainer.model)
-    with fits(checkpoint / STATE, "the trainer", CheckpointError):
-        _require_like(trainer.state_dict(), state["trainer"], "")
-        trainer.load_state_dict(state["trainer"])
-        if isinstance(trainer, SupportsStateBlocks):
-            trainer.load_state_blocks(load_state_blocks(checkpoint))
-    return dict(state["loop"])
-
-
 @contextmanager
 def _first_step_after(checkpoint: Path | None, loop: Loop) -> Iterator[None]:
     """Blame the checkpoint for what fails in the first step after it, since the same code has taken steps before."""
@@ -311,23 +306,3 @@ def _first_step_after(checkpoint: Path | None, loop: Loop) -> Iterator[None]:
             raise
         with fits(checkpoint / STATE, "the trainer", CheckpointError):
             raise cause from None
-
-
-def _require_like(own: Any, saved: Any, place: str) -> None:
-    """Refuse a saved state with other types than the trainer's own: they would be noticed in the middle of a step.
-
-    Raises:
-        ValueError: a part has another type, or is a whole number of more than 64 bits.
-    """
-    numbers = (int, float)
-    same = isinstance(saved, numbers) if isinstance(own, numbers) else isinstance(saved, type(own))
-    if own is not None and not same:
-        raise ValueError(f"{place} is of type {type(saved).__name__}; expected {type(own).__name__}")
-    if isinstance(saved, int) and abs(saved) >= 2**63:
-        raise ValueError(f"{place} is a whole number of more than 64 bits")
-    if isinstance(own, Mapping) and isinstance(saved, Mapping):
-        for name in own.keys() & saved.keys():
-            _require_like(own[name], saved[name], f"{place}.{name}".lstrip("."))
-    elif isinstance(own, list) and isinstance(saved, list):
-        for number, (part, other) in enumerate(zip(own, saved, strict=False)):
-            _require_like(part, other, f"{place}[{number}]")

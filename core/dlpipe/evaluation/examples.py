@@ -32,7 +32,8 @@ class Examples:
     Attributes:
         data: the component that the split belongs to, for `present` and similar methods.
         compute: where the model is.
-        limit: as given; for evaluators that have no batches to count.
+        limit: as given. Evaluators that work otherwise than by batches do as little: they generate `at_most` some
+            number of samples, or take that many steps with a model of their own.
     """
 
     def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
@@ -56,6 +57,10 @@ class Examples:
     def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate in the same way over other examples (the same ones with noise, for example); nothing is cached."""
         return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self.compute, training=False)))
+
+    def at_most(self, count: int) -> int:
+        """Return `count`, or the number of examples in as many batches as are to be used."""
+        return count if self.limit is None else min(count, self.limit * BATCH_SIZE)
 
     def forget(self) -> None:
         """Drop the cached outputs; the model has changed."""

@@ -73,8 +73,8 @@ class Attributes:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate images, classify them, and count."""
         device = device_of(model)
-        self._classifier = self._classifier or self._train_classifier(examples.data, device)
-        generated, _ = random_samples(model, self._count, self._seed, WHO)
+        self._classifier = self._classifier or self._train_classifier(examples, device)
+        generated, _ = random_samples(model, examples.at_most(self._count), self._seed, WHO)
         self._shares = value_shares(self._classifier.classify(generated), self._attributes)
         real, _ = split_tensors(examples.data, examples.split, device, WHO)
         factors = _factors(examples.data, examples.split).to(device)
@@ -102,10 +102,11 @@ class Attributes:
             axes.set_ylabel("share of images")
             axes.legend()
 
-    def _train_classifier(self, data: Any, device: torch.device) -> ImageClassifier:
-        images, _ = split_tensors(data, "train", device, WHO)
+    def _train_classifier(self, examples: Examples, device: torch.device) -> ImageClassifier:
+        images, _ = split_tensors(examples.data, "train", device, WHO)
         sizes = [len(frequencies) for frequencies in self._attributes.values()]
-        return train_classifier(images, _factors(data, "train").to(device), sizes, self._seed, self._classifier_steps)
+        steps = examples.limit or self._classifier_steps
+        return train_classifier(images, _factors(examples.data, "train").to(device), sizes, self._seed, steps)
 
 
 def value_shares(values: Tensor, attributes: Mapping[str, Mapping[str, float]]) -> list[ValueShare]:

@@ -45,9 +45,10 @@ class GANDiagnostics:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Score training, real and generated samples."""
         nets, device = require(model, AdversarialModel, WHO), device_of(model)  # type: ignore[type-abstract]
-        generated = random_samples(model, self._count, 0, WHO)
-        real = split_tensors(examples.data, examples.split, device, WHO, self._count)
-        train = split_tensors(examples.data, "train", device, WHO, self._count)
+        count = examples.at_most(self._count)
+        generated = random_samples(model, count, 0, WHO)
+        real = split_tensors(examples.data, examples.split, device, WHO, count)
+        train = split_tensors(examples.data, "train", device, WHO, count)
         self._scores = {
             name: real_probabilities(nets, *each)
             for name, each in {"d_train": train, "d_real": real, "d_fake": generated}.items()

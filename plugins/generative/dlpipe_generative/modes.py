@@ -71,7 +71,7 @@ class Modes:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate points and assign them to modes."""
-        self._points = random_samples(model, self._count, 0, WHO)[0].float().cpu()
+        self._points = random_samples(model, examples.at_most(self._count), 0, WHO)[0].float().cpu()
         self._real = split_tensors(examples.data, examples.split, torch.device("cpu"), WHO, SHOWN)[0]
         return dict(vars(mode_coverage(self._points, self._centers, self._deviation)))
 

@@ -50,7 +50,7 @@ class Nearest:
         """Generate images and find the nearest training images."""
         train, _ = split_tensors(examples.data, "train", device_of(model), WHO)
         real, _ = split_tensors(examples.data, examples.split, device_of(model), WHO, self._count)
-        generated, _ = random_samples(model, self._count, self._seed, WHO)
+        generated, _ = random_samples(model, examples.at_most(self._count), self._seed, WHO)
         distances, rows = nearest_images(generated, train)
         usual, _ = nearest_images(real, train)
         closest = distances.argsort()[:SHOWN]

@@ -71,7 +71,8 @@ class Quality:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate images and compare them."""
-        real, classes = split_tensors(examples.data, examples.split, device_of(model), WHO, self._count)
+        count = examples.at_most(self._count)
+        real, classes = split_tensors(examples.data, examples.split, device_of(model), WHO, count)
         reference = self._reference = self._reference or self._train_classifier(examples, real.device)
         generated, targets = random_samples(model, len(real), self._seed, WHO)
         features = reference.classifier.extract_features(generated)
@@ -82,8 +83,8 @@ class Quality:
         metrics = {
             "frechet_own": frechet_distance(features, reference.features),
             "frechet_floor": frechet_distance(real_features, reference.features),
-            "kid_own": kernel_distance(features, reference.features[: self._count]),
-            "kid_floor": kernel_distance(real_features, reference.features[: self._count]),
+            "kid_own": kernel_distance(features, reference.features[:count]),
+            "kid_floor": kernel_distance(real_features, reference.features[:count]),
             "precision": precision,
             "recall": recall,
             "coverage": coverage(real_features, features),
@@ -108,5 +109,6 @@ class Quality:
                 f"{WHO} trains a classifier, which needs data with a column targets; {type(examples.data).__name__} "
                 "has none; choose data with classes, or remove this evaluator"
             )
-        classifier = train_classifier(images, classes[:, None], [self._num_classes], self._seed, self._classifier_steps)
+        steps = examples.limit or self._classifier_steps
+        classifier = train_classifier(images, classes[:, None], [self._num_classes], self._seed, steps)
         return Reference(classifier, classifier.extract_features(images))

@@ -49,29 +49,30 @@ class TrainOnGenerated:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Train the classifiers and test them on the split."""
-        generated, classes_generated = random_samples(model, self._count, self._seed, WHO)
+        generated, classes_generated = random_samples(model, examples.at_most(self._count), self._seed, WHO)
         if classes_generated is None:
             raise InputError(
                 f"{WHO} needs a conditional model; the model is an unconditional {type(model).__name__}; set "
                 "conditional = true for the model"
             )
+        steps = examples.limit or self._classifier_steps
         real = split_tensors(examples.data, examples.split, device_of(model), WHO)
         if examples.split not in self._accuracy_real:
             train, classes = split_tensors(examples.data, "train", device_of(model), WHO)
-            self._accuracy_real[examples.split] = self._accuracy(train, classes, real)
+            self._accuracy_real[examples.split] = self._accuracy(train, classes, real, steps)
         return {
-            "accuracy": self._accuracy(generated, classes_generated, real),
+            "accuracy": self._accuracy(generated, classes_generated, real, steps),
             "accuracy_real": self._accuracy_real[examples.split],
         }
 
     def write(self, folder: Path) -> None:
         """Write nothing: the metrics say it all."""
 
-    def _accuracy(self, images: Tensor, classes: Tensor | None, test: tuple[Tensor, Tensor | None]) -> float:
+    def _accuracy(
+        self, images: Tensor, classes: Tensor | None, test: tuple[Tensor, Tensor | None], steps: int
+    ) -> float:
         assert classes is not None
         real, targets = test
         assert targets is not None
-        classifier = train_classifier(
-            images.clone(), classes[:, None], [self._num_classes], self._seed, self._classifier_steps
-        )
+        classifier = train_classifier(images.clone(), classes[:, None], [self._num_classes], self._seed, steps)
         return float((classifier.classify(real)[:, 0] == targets).double().mean())
