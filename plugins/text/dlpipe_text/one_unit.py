@@ -29,7 +29,8 @@ class OneUnit(nn.Module):
         bias: b before training.
         init_std: standard deviation of random numbers that are added to w and b before training.
         learn_bias: whether training changes b.
-        path_length: number of training steps whose w and b are kept, for the figure of ``text.error_surface``.
+        path_length: number of training steps whose w and b are kept, for the figure of ``text.error_surface`` (without
+            averaged weights).
     """
 
     path: Tensor
