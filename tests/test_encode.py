@@ -48,6 +48,18 @@ def texts(data, split, folder):
     return ((row, text) for row, (text, _) in enumerate(data.texts(split)))
 
 
+def sequences(data, split, folder):
+    features = data.split(split).columns["features"]
+    numbers, marks = features.values[:-1].view(len(features), -1, 2).unbind(2)
+    for row in range(len(features)):
+        pairs = zip(numbers[row].tolist(), marks[row].tolist(), strict=True)
+        yield row, " ".join(f"{number!r}{'*' if mark else ''}" for number, mark in pairs)
+
+
+def first_numbers(data, split, folder):
+    return enumerate(map(repr, data.split(split).columns["features"][:, 0, 0].tolist()))
+
+
 def points(data, split, folder):
     rows = data.split(split).columns["points"].tolist()
     return ((row, f"{first!r} {second!r}") for row, (first, second) in enumerate(rows))
@@ -116,6 +128,8 @@ CASES = {
     "text.atis": ({"dev_size": 1}, atis_folder, sentences),
     "text.reviews": ({"num_train": 30, "num_dev": 10, "num_test": 10, "ngrams": 2, "max_length": 9}, None, texts),
     "text.labeled": ({"unit": "trigram"}, labeled_folder, texts),
+    "text.adding_problem": ({"length": 9, "num_train": 7, "num_dev": 3, "num_test": 3}, None, sequences),
+    "text.impulse": ({"length": 5, "value": 0.1}, None, first_numbers),
     "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
     "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
     "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),

@@ -100,6 +100,35 @@ steps = 1
 [evaluators.loss]
 use = "core.loss"
 """
+SEQUENCES = f"""
+[data]
+use = "text.adding_problem"
+length = 8
+num_train = 40
+num_dev = 10
+num_test = 10
+[model]
+use = "text.sequence_regressor"
+hidden_dim = 4
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
+UNIT = f"""
+[data]
+use = "text.impulse"
+length = 6
+[model]
+use = "text.one_unit"
+weight = 0.9
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "text.error_surface"
+"""
 RECONSTRUCTION = f"""
 [data]
 use = "vision.digits"
@@ -206,6 +235,13 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.labeled": (REVIEWS, ["data={use='text.labeled', path='@/texts.csv'}"]),
     "text.labeled.ngrams": (COUNTED, ["data={use='text.labeled', path='@/texts.csv', ngrams=1}"]),
     "text.reviews.ngrams": (COUNTED, []),
+    "text.adding_problem": (SEQUENCES, []),
+    "text.impulse": (UNIT, []),
+    "text.sequence_regressor": (SEQUENCES, []),
+    "text.sequence_regressor.recurrent_scale": (SEQUENCES, ["model.cell=elman"]),
+    "text.one_unit": (UNIT, []),
+    "text.gradient_by_lag": (SEQUENCES, ["evaluators.loss.use=text.gradient_by_lag"]),
+    "text.error_surface": (UNIT, []),
     "text.cnn_classifier": (REVIEWS, ["model={use='text.cnn_classifier', embed_dim=5, num_filters=4}"]),
     "text.ngram_classifier": (COUNTED, ["data={use='text.labeled', path='@/texts.csv', ngrams=1}"]),
     "text.ngram_fit": (COUNTED, []),
@@ -325,6 +361,17 @@ CHANGES: dict[str, list[str]] = {
     "text.flights.num_dev": ["9"],
     "text.flights.num_test": ["9"],
     "text.reviews.num_train": ["30"],
+    "text.adding_problem.num_train": ["30"],
+    "text.adding_problem.num_dev": ["9"],
+    "text.adding_problem.num_test": ["9"],
+    "text.adding_problem.length": ["7"],
+    "text.impulse.length": ["7"],
+    "text.sequence_regressor.recurrent_scale": ["0.5"],
+    "text.gradient_by_lag.count": ["3"],
+    "text.one_unit.weight": ["0.8"],
+    "text.one_unit.path_length": ["2"],
+    "text.error_surface.weight": ["[0.0, 1.0]"],
+    "text.error_surface.bias": ["[0.0, 1.0]"],
     "text.reviews.num_dev": ["9"],
     "text.reviews.num_test": ["9"],
     "text.reviews.max_length": ["4"],

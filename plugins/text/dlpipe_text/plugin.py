@@ -6,6 +6,7 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
+SEQUENCE_FACTS = ("num_features",)
 TEXT_FACTS = ("vocab_size", "num_ngrams", "labels", "num_classes")
 
 
@@ -17,6 +18,13 @@ def dlpipe_data():
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
         DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
         DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
+        DataSpec(
+            "adding_problem",
+            "dlpipe_text.adding_problem:AddingProblem",
+            "sequences in which two numbers are to be added",
+            facts=SEQUENCE_FACTS,
+        ),
+        DataSpec("impulse", "dlpipe_text.impulse:Impulse", "one sequence: a number, then zeros", facts=SEQUENCE_FACTS),
     ]
 
 
@@ -32,6 +40,12 @@ def dlpipe_models():
         ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
         ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
         ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
+        ModelSpec(
+            "sequence_regressor",
+            "dlpipe_text.sequence_regressor:SequenceRegressor",
+            "Elman, IRNN, GRU or LSTM network that predicts a number",
+        ),
+        ModelSpec("one_unit", "dlpipe_text.one_unit:OneUnit", "recurrent network of one unit"),
     ]
 
 
@@ -59,5 +73,15 @@ def dlpipe_evaluators():
         ),
         EvaluatorSpec(
             "order_test", "dlpipe_text.order_test:OrderTest", "minimal pairs with negation and exchanged halves"
+        ),
+        EvaluatorSpec(
+            "gradient_by_lag",
+            "dlpipe_text.gradient_by_lag:GradientByLag",
+            "how the gradient of a recurrent network vanishes or explodes",
+        ),
+        EvaluatorSpec(
+            "error_surface",
+            "dlpipe_text.error_surface:ErrorSurface",
+            "loss of a recurrent unit over its weight and bias, with the training's path",
         ),
     ]
