@@ -36,7 +36,7 @@ class Line(nn.Module):
 
 class Learn:
     def __init__(self, model, data, compute):
-        self.model, self.steps_per_epoch, self.seen = model, None, torch.zeros(2)
+        self.model, self.steps_per_epoch, self.seen = model, None, torch.tensor([0.0, torch.nan])
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     def steps(self):
         while True:
