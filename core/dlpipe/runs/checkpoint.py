@@ -151,6 +151,7 @@ class Checkpoints:
             written = [WEIGHTS, STATE, *(name for name, entry in files.items() if "sha256" not in entry)]
             flushed = [both.submit(flush, folder / name) for name in written]
             for name in written:
+                shutil.copymode(folder / STATE, folder / name)  # safetensors lets nobody else read its files
                 files[name] = files.get(name, {}) | _describe(folder / name)
             for each in flushed:
                 each.result()

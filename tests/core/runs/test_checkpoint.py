@@ -411,3 +411,13 @@ def test_a_link_is_never_missing_while_it_is_replaced(tmp_path, monkeypatch):
     link(path, "new")
 
     assert seen == ["old"] * 5 + ["new"]
+
+
+def test_all_files_of_a_checkpoint_may_be_read_by_those_who_may_read_other_files(checkpoints):
+    before = os.umask(0o027)
+    try:
+        path = checkpoints.save(3, TiedModel(), {}, best=True, blocks={"seen": StateBlock(1, {"all": torch.ones(2)})})
+    finally:
+        os.umask(before)
+
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o640}
