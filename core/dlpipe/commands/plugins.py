@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
-from dlpipe.registry.loading import Registry
+from dlpipe.errors import InputError, PluginError
+from dlpipe.messages import shown
+from dlpipe.registry.loading import Plugin, Registry
+from dlpipe.registry.targets import load_target
 
 
 @click.command(
     epilog="""\b
+Examples:
+  dlpipe plugins
+  dlpipe plugins --check mine      (before you publish it)
+\b
 Environment:
   DLPIPE_PLUGINS=text,audio        load only these plugins (and that of dlpipe itself)
   DLPIPE_DISABLE_PLUGINS=audio     load all plugins except these"""
 )
+@click.argument("name", required=False)
+@click.option("--check", is_flag=True, help="Import everything that the plugins offer, and say what is wrong with it.")
 @options.as_json
 @click.pass_obj
-def plugins(registry: Registry, as_json: bool) -> None:
-    """List the installed plugins: their status, and what they offer or why they cannot be used."""
+def plugins(registry: Registry, name: str | None, check: bool, as_json: bool) -> None:
+    """List the installed plugins, or NAME: their status, and what they offer or why they cannot be used.
+
+    Exits with 3 if a plugin cannot be used, or if --check finds something.
+    """
+    known = [plugin for plugin in registry.plugins if name in (None, plugin.namespace)]
+    if not known:
+        installed = ", ".join(plugin.namespace for plugin in registry.plugins)
+        raise InputError(f"there is no plugin {shown(name)}; installed: {installed}")
+    if check:
+        _check(registry, known, as_json)
+        return
     rows = []
-    for plugin in registry.plugins:
+    for plugin in known:
         counts = {
             kind: sum(component.namespace == plugin.namespace for component in components.values())
             for kind, components in registry.components.items()
@@ -30,7 +50,26 @@ def plugins(registry: Registry, as_json: bool) -> None:
         rows.append(vars(plugin) | {"offers": {kind: count for kind, count in counts.items() if count}})
     if as_json:
         echo(json.dumps(rows, indent=1))
-        return
-    for row in rows:
-        offers = ", ".join(f"{count} {kind}" for kind, count in row["offers"].items())
-        echo(f"{row['namespace']:<12} {row['status']:<12} {row['distribution']:<18} {row['cause'] or offers}")
+    else:
+        for row in rows:
+            offers = ", ".join(f"{count} {kind}" for kind, count in row["offers"].items())
+            echo(f"{row['namespace']:<12} {row['status']:<12} {row['distribution']:<18} {row['cause'] or offers}")
+    if unusable := [plugin for plugin in known if plugin.status not in ("ok", "disabled")]:
+        raise PluginError(f"{', '.join(plugin.namespace for plugin in unusable)}: cannot be used")
+
+
+def _check(registry: Registry, plugins: Sequence[Plugin], as_json: bool) -> None:
+    """Say what is wrong with plugins.
+
+    Raises:
+        PluginError: there is something.
+    """
+    check_plugin = load_target("dlpipe.config.plugin_check:check_plugin")
+    found = {plugin.namespace: check_plugin(registry, plugin) for plugin in plugins}
+    if as_json:
+        echo(json.dumps(found, indent=1))
+    else:
+        for namespace, problems in found.items():
+            echo("\n".join([f"{namespace}: {problem}" for problem in problems] or [f"{namespace}: nothing is wrong"]))
+    if count := sum(map(len, found.values())):
+        raise PluginError(f"{count} finding{'s' if count > 1 else ''}")

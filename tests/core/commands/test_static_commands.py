@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -152,11 +153,63 @@ def test_plugins_shows_the_status_of_each(dlpipe, outside):
     answer = dlpipe("plugins", **environ)
     rows = {row["namespace"]: row for row in json.loads(dlpipe("plugins", "--json", **environ).stdout)}
 
-    assert answer.returncode == 0
+    assert answer.returncode == 3
+    assert answer.stderr.endswith("outside: cannot be used\n")
     assert "outside      broken       dlpipe-outside 1.0 ZeroDivisionError: division by zero" in answer.stdout
     assert rows["core"]["status"] == "ok"
     assert rows["core"]["offers"]["trainer"] >= 1
     assert rows["outside"]["cause"] == "ZeroDivisionError: division by zero"
+
+
+CARELESS = """
+import torch
+from dlpipe import EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
+from dlpipe.fields import Positive
+print("hello")
+class Untyped:
+    def __init__(self, width, *, depth: Positive = 0): pass
+class Learn:
+    def __init__(self, model, *, moves: int = 3): pass
+class Judge: pass
+@hookimpl
+def dlpipe_models(): return [ModelSpec("untyped", ":Untyped", "x"), ModelSpec("gone", "outside_gone:Gone", "x")]
+@hookimpl
+def dlpipe_trainers(): return [TrainerSpec("learn", ":Learn", "x", budget=("move",))]
+@hookimpl
+def dlpipe_evaluators(): return [EvaluatorSpec("judge", ":Judge", "x", from_trainer=("gamma",))]
+"""
+
+
+def test_plugins_check_names_what_no_run_has_shown_yet(dlpipe, outside):
+    answer = dlpipe("plugins", "--check", "outside", **outside(CARELESS))
+
+    assert answer.returncode == 3
+    lines = [line.removeprefix("outside: ") for line in answer.stdout.splitlines() if line.startswith("outside: ")]
+    assert re.fullmatch(r'\w+ prints "hello" when it is imported; every command would show this', lines[0])
+    assert re.fullmatch(r"\w+ imports torch and numpy; import them in the modules of the targets", lines[1])
+    assert lines[2:] == [
+        'model "outside.untyped" does not say the type of width, so any value is accepted; annotate it',
+        'model "outside.untyped" has the default depth = 0, which its own annotation refuses; expected a whole number '
+        "above 0",
+        "model \"outside.gone\" outside_gone:Gone cannot be imported: ModuleNotFoundError: No module named 'outside_gone'",
+        'trainer "outside.learn" names "move" in its record, which is not a parameter of plugin_outside:Learn',
+        'evaluator "outside.judge" names "gamma" in its record, which is not a parameter of plugin_outside:Judge',
+    ]
+    assert answer.stderr.endswith("7 findings\n")
+
+
+def test_plugins_check_finds_nothing_wrong_with_the_built_in_plugins(dlpipe):
+    answer = dlpipe("plugins", "--check", "--json")
+
+    assert answer.returncode == 0, answer.stdout
+    assert not any(json.loads(answer.stdout).values())
+
+
+def test_an_unknown_plugin_is_an_error_that_lists_those_there_are(dlpipe):
+    answer = dlpipe("plugins", "nope")
+
+    assert answer.returncode == 2
+    assert answer.stderr.startswith('there is no plugin "nope"; installed: ')
 
 
 def test_a_broken_plugin_is_one_line_on_stderr_and_affects_nothing_else(dlpipe, outside):
