@@ -25,7 +25,7 @@ from dlpipe.registry.targets import load_target
 MAX_IMPORT_SECONDS = 0.3
 #: Modules whose import takes seconds; a plugin's hooks need none of them.
 HEAVY = ("torch", "numpy")
-#: Imports a module in a process of its own, and prints what is remarkable about it.
+#: Imports a module in a process of its own, and writes what is remarkable about it.
 _IMPORT = """
 import contextlib, importlib, io, json, sys, time
 import dlpipe
@@ -35,7 +35,8 @@ with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
     start = time.process_time()
     importlib.import_module(sys.argv[1])
     seconds = time.process_time() - start
-print(json.dumps({"seconds": seconds, "printed": printed.getvalue(), "loaded": sorted(set(sys.modules) - before)}))
+told = {"seconds": seconds, "printed": printed.getvalue(), "loaded": sorted(set(sys.modules) - before)}
+sys.stdout.write(json.dumps(told))
 """
 
 
