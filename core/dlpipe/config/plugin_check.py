@@ -36,7 +36,7 @@ with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
     importlib.import_module(sys.argv[1])
     seconds = time.process_time() - start
 told = {"seconds": seconds, "printed": printed.getvalue(), "loaded": sorted(set(sys.modules) - before)}
-sys.stdout.write(json.dumps(told))
+json.dump(told, sys.stdout)
 """
 
 
