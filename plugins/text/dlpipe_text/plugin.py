@@ -6,6 +6,7 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
+CORPUS_FACTS = ("words",)
 TEXT_FACTS = ("vocab_size", "num_ngrams", "labels", "num_classes")
 
 
@@ -17,6 +18,13 @@ def dlpipe_data():
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
         DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
         DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
+        DataSpec(
+            "analogy_corpus",
+            "dlpipe_text.analogy_corpus:analogy_corpus",
+            "generated sentences with known relations between words",
+            facts=CORPUS_FACTS,
+        ),
+        DataSpec("corpus", "dlpipe_text.corpus_files:corpus", "your own texts without labels", facts=CORPUS_FACTS),
     ]
 
 
@@ -31,6 +39,7 @@ def dlpipe_models():
         ),
         ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
         ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
+        ModelSpec("word_vectors", "dlpipe_text.word_vectors:WordVectors", "a vector for each word of a corpus"),
         ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
     ]
 
@@ -44,7 +53,14 @@ def dlpipe_trainers():
             "naive Bayes, NBSVM or logistic regression, in one step",
             requires=("scikit-learn",),
             extra="text",
-        )
+        ),
+        TrainerSpec(
+            "gensim_word2vec",
+            "dlpipe_text.gensim_word2vec:GensimWord2Vec",
+            "word2vec and FastText, computed by gensim",
+            requires=("gensim",),
+            extra="text",
+        ),
     ]
 
 
@@ -60,4 +76,5 @@ def dlpipe_evaluators():
         EvaluatorSpec(
             "order_test", "dlpipe_text.order_test:OrderTest", "minimal pairs with negation and exchanged halves"
         ),
+        EvaluatorSpec("analogies", "dlpipe_text.analogies:Analogies", "word vectors: a is to b as c is to what"),
     ]
