@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from dlpipe.errors import DataError, InputError
-from dlpipe_text.corpus import Corpus, terms_of
+from dlpipe_text.corpus import Corpus
 from dlpipe_text.corpus_files import corpus, lines_of
+from dlpipe_text.word_data import terms_of
 
 NAMES = 'expected a word, or words with \\+ and - between blanks, such as "Rome - Italy \\+ Germany"'
 
@@ -47,12 +48,16 @@ def test_bytes_of_another_encoding_are_named_with_byte_and_line(write, monkeypat
     monkeypatch.setattr("dlpipe_text.corpus_files.BLOCK", block)
     path = write(b"gut\nsch\xc3\xb6n\nsch\xf6n\n")
 
-    with pytest.raises(DataError, match=r"given.iob:3: byte 14 is 0xf6, not utf-8 .*; set encoding to that of the file"):
+    with pytest.raises(
+        DataError, match=r"given.iob:3: byte 14 is 0xf6, not utf-8 .*; set encoding to that of the file"
+    ):
         lines(path)
 
 
 def test_a_nul_is_named_with_its_line(write):
-    with pytest.raises(DataError, match=r'given.iob:2: a NUL; expected text. If this is UTF-16, set encoding = "utf-16"'):
+    with pytest.raises(
+        DataError, match=r'given.iob:2: a NUL; expected text. If this is UTF-16, set encoding = "utf-16"'
+    ):
         lines(write(b"a\nb\0c\n"))
 
 
@@ -72,7 +77,9 @@ def test_compressed_files_and_folders_are_read(write, tmp_path):
 def test_a_compressed_file_that_is_cut_off_is_not_read_as_if_whole(write, name):
     whole = (gzip if name.endswith("gz") else bz2).compress(os.urandom(5000).hex().encode())
 
-    with pytest.raises(DataError, match=rf"{name}: cannot be unpacked .*; the file is damaged or cut off. Copy it again"):
+    with pytest.raises(
+        DataError, match=rf"{name}: cannot be unpacked .*; the file is damaged or cut off. Copy it again"
+    ):
         lines(write(whole[:-2000], name))
 
 
@@ -124,7 +131,9 @@ def test_the_vocabulary_is_sorted_as_gensim_sorts_it():
 
 
 def test_words_below_min_count_are_an_error_if_none_is_left():
-    with pytest.raises(InputError, match=r"min_count = 3: 1 of 4 words occur so often; expected at least two words, so a "):
+    with pytest.raises(
+        InputError, match=r"min_count = 3: 1 of 4 words occur so often; expected at least two words, so a "
+    ):
         corpus_of("a a a b b c d", min_count=3).facts  # noqa: B018
     with pytest.raises(DataError, match="the corpus has no words"):
         corpus_of("!!", " ").facts  # noqa: B018
@@ -151,7 +160,10 @@ def test_a_word_is_found_as_it_is_written_or_in_lower_case():
 def test_an_unknown_word_is_named_with_near_spellings():
     data = corpus_of("Rome rime romeo banana", lowercase=False)
 
-    with pytest.raises(InputError, match=r'"Rme" is not among the 4 words .* at least 1 times .* Did you mean "rime" or "Rome" or "romeo"'):
+    with pytest.raises(
+        InputError,
+        match=r'"Rme" is not among the 4 words .* at least 1 times .* Did you mean "rime" or "Rome" or "romeo"',
+    ):
         data.encode("banana + Rme")
 
 

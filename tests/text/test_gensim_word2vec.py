@@ -21,13 +21,13 @@ gensim_models = pytest.importorskip("gensim.models")
 
 from dlpipe_text.gensim_word2vec import GensimWord2Vec  # noqa: E402  imports gensim
 
-MODES = list(
-    itertools.product(("skip_gram", "cbow"), ("negative_sampling", "hierarchical_softmax"), (False, True))
-)
+MODES = list(itertools.product(("skip_gram", "cbow"), ("negative_sampling", "hierarchical_softmax"), (False, True)))
 
 
 def trained(corpus, epochs=2, subwords=False, seed=7, steps=None, **options):
-    model = WordVectors(corpus.facts["words"], vector_size=12, subwords=subwords, **({"buckets": 900} if subwords else {}))
+    model = WordVectors(
+        corpus.facts["words"], vector_size=12, subwords=subwords, **({"buckets": 900} if subwords else {})
+    )
     trainer = GensimWord2Vec(model, corpus, seed, Budget(epochs=epochs), **{"job_words": 700, **options})
     metrics = list(itertools.islice(trainer.steps(), steps or epochs * trainer.steps_per_epoch))
     trainer.close()
@@ -118,7 +118,13 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path, root, options):
     check_resume(
         root / "pipelines" / "word_vectors.toml",
         tmp_path,
-        assignments=["data.num_sentences=800", "trainer.epochs=2", "trainer.job_words=700", "trainer.log_every=3", *options],
+        assignments=[
+            "data.num_sentences=800",
+            "trainer.epochs=2",
+            "trainer.job_words=700",
+            "trainer.log_every=3",
+            *options,
+        ],
     )
 
 

@@ -64,7 +64,7 @@ class TableChecker:
                 values[key] = self._choice(choice, value, path)
             else:
                 values[key] = self._value(value, self.known[key].kind, path)
-        self._check_relations(given, values)
+        self._check_relations(given, values | references)
         return values, references
 
     def _check_relations(self, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.evaluation import Examples, write_csv
-from dlpipe_text.corpus import Corpus, Question
 from dlpipe_text.corpus_files import lines_of
 from dlpipe_text.iob import quoted
+from dlpipe_text.word_data import Question, WordData
 from dlpipe_text.word_vectors import WordVectors, nearest_words
 
 
@@ -48,11 +48,11 @@ class Analogies:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return the share of right answers, in all and by section; the split has no influence."""
-        vectors, corpus = vectors_and_corpus("text.analogies", model, examples)
-        questions = list(read_questions(self._path, self._encoding)) if self._path else list(corpus.questions)
+        vectors, data = vectors_and_data("text.analogies", model, examples)
+        questions = list(read_questions(self._path, self._encoding)) if self._path else list(data.questions)
         if not questions:
-            raise InputError("the corpus has no questions of its own; give a file: questions = \"questions-words.txt\"")
-        numbers = [[corpus.id_of(word) for word in question] for _, question in questions]
+            raise InputError('the data has no questions of its own; give a file: questions = "questions-words.txt"')
+        numbers = [[data.id_of(word) for word in question] for _, question in questions]
         known = [row for row, found in enumerate(numbers) if None not in found]
         if not known:
             raise InputError(
@@ -68,7 +68,7 @@ class Analogies:
         for row, answer in zip(known, found.tolist(), strict=True):
             section, words = questions[row]
             right[section].append(answer == numbers[row][3])
-            self._answers.append((section, *words, corpus.vocabulary.words[answer], int(right[section][-1])))
+            self._answers.append((section, *words, data.vocabulary.words[answer], int(right[section][-1])))
         self._sections = [(name, count, len(right[name]), sum(right[name])) for name, count in total.items()]
         num_right = sum(map(sum, right.values()))
         shares = {name: sum(each) / len(each) for name, each in right.items() if each}
@@ -95,13 +95,13 @@ def answers(model: WordVectors, questions: Tensor) -> Tensor:
     return found[:, 0]
 
 
-def vectors_and_corpus(evaluator: str, model: nn.Module, examples: Examples) -> tuple[WordVectors, Corpus]:
+def vectors_and_data(evaluator: str, model: nn.Module, examples: Examples) -> tuple[WordVectors, WordData]:
     """Return the model and the data if they are word vectors and a corpus.
 
     Raises:
         InputError: they are not.
     """
-    if not isinstance(model, WordVectors) or not isinstance(examples.data, Corpus):
+    if not isinstance(model, WordVectors) or not isinstance(examples.data, WordData):
         raise InputError(
             f"{evaluator} got a model of type {type(model).__name__} and data of type {type(examples.data).__name__}; "
             "expected text.word_vectors and a corpus such as text.corpus"

@@ -13,7 +13,7 @@ from itertools import combinations, permutations
 from typing import Literal
 
 from dlpipe_text import analogy_words as words
-from dlpipe_text.corpus import Question
+from dlpipe_text.word_data import Question
 
 Language = Literal["en", "zh"]
 
@@ -214,9 +214,7 @@ def questions(languages: Sequence[Language]) -> list[Question]:
             for first, second in combinations(range(len(family.forms)), 2):
                 section = f"{family.forms[first]}-{family.forms[second]}"
                 pairs = [(thing[first], thing[second]) for thing in things]
-                found += [
-                    (section, (*one, *other)) for one, other in permutations(pairs, 2) if one[1] != other[1]
-                ]
+                found += [(section, (*one, *other)) for one, other in permutations(pairs, 2) if one[1] != other[1]]
     return found
 
 

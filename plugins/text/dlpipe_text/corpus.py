@@ -1,66 +1,30 @@
-"""Text without labels, read anew for every pass, and the words that occur in it often enough.
-
-Axes: V words of the vocabulary, T terms of an expression such as "Rome - Italy + Germany".
-"""
+"""Text without labels, read anew for every pass, and the words that occur in it often enough."""
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from dlpipe.data import Columns
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.phrases import Phrases
 from dlpipe_text.text_units import letters_of, words_of
-from dlpipe_text.word_vectors import WordVectors, nearest_words
+from dlpipe_text.word_data import BETWEEN_BLANKS, Question, Vocabulary, WordData
 
 Unit = Literal["word", "char", "blank"]
-#: Section, and the words of "a is to b as c is to d".
-Question = tuple[str, tuple[str, str, str, str]]
 
 #: gensim drops what a sentence has beyond these words without a message; `gensim.models.word2vec.LineSentence` cuts
 #: longer lines into pieces of this length, and so does `Corpus`.
 MAX_SENTENCE = 10_000
-NUM_NEIGHBOURS = 10
-MAX_SUGGESTED = 3
-#: Words of an expression.
-MAX_TERMS = 16
-#: Beyond this share of wrong letters, a word is not suggested.
-MAX_WRONG = 0.4
-#: Not str.split(): as in other files of this plugin, a no-break space belongs to a word.
-_BETWEEN_BLANKS = re.compile(r"[^ \t\r\n]+")
-_OPERATORS = {"+": 1.0, "-": -1.0, "−": -1.0}
 
 
-@dataclass
-class Vocabulary:
-    """The words of a corpus, the most frequent first, and the size of the corpus.
-
-    Args:
-        counts: occurrences of each word.
-        num_sentences: sentences with at least one word, whether it is in the vocabulary or not.
-        num_words: occurrences of all words, those outside of the vocabulary too.
-        lengths: words of each sentence; empty if the vocabulary comes from a run folder.
-    """
-
-    words: list[str]
-    counts: list[int]
-    num_sentences: int
-    num_words: int
-    lengths: array[int] = field(default_factory=lambda: array("H"))
-
-
-class Corpus:
+class Corpus(WordData):
     """Data for learning word vectors: the training split is the text, the test split the vocabulary.
 
     Args:
@@ -75,8 +39,6 @@ class Corpus:
         questions: analogies about the words, for text.analogies.
     """
 
-    splits = ("train", "test")
-
     def __init__(
         self,
         documents: Callable[[], Iterator[str]],
@@ -90,31 +52,17 @@ class Corpus:
         phrase_threshold: float = 10.0,
         questions: Sequence[Question] = (),
     ) -> None:
+        super().__init__(questions)
         self._documents, self._fingerprint = documents, fingerprint
         split: dict[Unit, Callable[[str], list[str]]] = {
             "word": words_of if punctuation else letters_of,
             "char": lambda text: [each for each in text if not each.isspace()],
-            "blank": _BETWEEN_BLANKS.findall,
+            "blank": BETWEEN_BLANKS.findall,
         }
         self._split, self._lowercase = split[unit], lowercase
         self._min_count = min_count
         self._num_phrases, self._phrase_threshold = phrases, phrase_threshold
         self._phrases: list[Phrases] | None = None
-        self._vocabulary: Vocabulary | None = None
-        self._ids: dict[str, int] = {}
-        self.questions = questions
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Return ``words``, the vocabulary, the most frequent word first; the first use reads the whole corpus."""
-        return {"words": self.vocabulary.words}
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Return what a pass over the corpus found."""
-        if self._vocabulary is None:
-            self._vocabulary = self._counted()
-        return self._vocabulary
 
     def sentences(self) -> Iterator[list[str]]:
         """Yield the words of each sentence, at most 10,000, words outside of the vocabulary included."""
@@ -131,100 +79,18 @@ class Corpus:
 
     def split(self, name: str) -> Columns | Sentences:
         """Return the sentences, as a stream, or the vocabulary: words (V, 1) and signs (V, 1), all of them 1."""
-        if name == "train":
-            return Sentences(self)
-        words = torch.arange(len(self.vocabulary.words)).unsqueeze(1)
-        return Columns({"words": words, "signs": torch.ones(words.shape)})
-
-    def id_of(self, word: str) -> int | None:
-        """Return the place of a word in the vocabulary, as it is written or else in lower case; None if it has none."""
-        if not self._ids:
-            self._ids = {each: number for number, each in enumerate(self.vocabulary.words)}
-        return self._ids.get(word, self._ids.get(word.lower()))
-
-    def encode(self, item: str) -> dict[str, Tensor]:
-        """Convert an expression such as "Rome - Italy + Germany", or a word, to words (T,) and signs (T,), T = 16.
-
-        The signs after the last word are 0.
-
-        Raises:
-            InputError: it is not one, is longer, or a word is not in the vocabulary.
-        """
-        terms = self._terms(item)
-        if len(terms) > MAX_TERMS:
-            raise InputError(f"an expression of {len(terms)} words; expected at most {MAX_TERMS}")
-        words, signs = torch.zeros(MAX_TERMS, dtype=torch.long), torch.zeros(MAX_TERMS)
-        for place, (number, sign) in enumerate(terms):
-            words[place], signs[place] = number, sign
-        return {"words": words, "signs": signs}
-
-    def present(self, item: str, prediction: Tensor, model: nn.Module) -> dict[str, Any]:
-        """Return the words whose vectors are nearest to that of the item, without the words of the item."""
-        if not isinstance(model, WordVectors):
-            raise InputError(f"the model is of type {type(model).__name__}; expected text.word_vectors")
-        excluded = torch.tensor([[number for number, _ in self._terms(item)]])
-        similarities, numbers = nearest_words(model, prediction.unsqueeze(0), excluded, NUM_NEIGHBOURS)
-        return {
-            "nearest": [self.vocabulary.words[number] for number in numbers[0].tolist()],
-            "cosine": [f"{value:.4f}" for value in similarities[0].tolist()],
-            "query": item,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Return the vocabulary with its counts, and the size of the corpus."""
-        known = self.vocabulary
-        return {
-            "words": known.words,
-            "counts": known.counts,
-            "num_sentences": known.num_sentences,
-            "num_words": known.num_words,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Set what `state` returned.
-
-        Raises:
-            ValueError: it is not a vocabulary.
-        """
-        words, counts = state["words"], state["counts"]
-        if not words or len(words) != len(counts) or not all(isinstance(word, str) for word in words):
-            raise ValueError("expected as many words as counts")
-        self._ids = {}
-        self._vocabulary = Vocabulary(list(words), list(counts), state["num_sentences"], state["num_words"])
+        return Sentences(self) if name == "train" else self.every_word()
 
     def fingerprint(self) -> str:
         """Return a string that changes if the texts do."""
         return self._fingerprint()
 
-    def _terms(self, item: str) -> list[tuple[int, float]]:
-        """Return the places of the words of an expression in the vocabulary, with their signs."""
-        found = []
-        for word, sign in terms_of(item):
-            number = self.id_of(word)
-            if number is None:
-                raise InputError(self._unknown(word))
-            found.append((number, sign))
-        return found
+    def rarest(self) -> str:
+        """Return which words are in the vocabulary."""
+        return f"which occur at least {self._min_count} times in the corpus"
 
-    def _unknown(self, word: str) -> str:
-        known = self.vocabulary.words
-        near = process.extract(
-            word,
-            known,
-            scorer=OSA.normalized_distance,
-            processor=str.casefold,
-            limit=MAX_SUGGESTED,
-            score_cutoff=MAX_WRONG,
-        )
-        names = " or ".join(f'"{each}"' for each, _, _ in near)
-        suggested = f" Did you mean {names}?" if near else ""
-        return (
-            f'"{word}" is not among the {len(known):,} words of the vocabulary, which occur at least '
-            f"{self._min_count} times in the corpus.{suggested}"
-        )
-
-    def _counted(self) -> Vocabulary:
-        """Read the corpus once."""
+    def learned(self) -> Vocabulary:
+        """Read the corpus once and return its words."""
         counts: dict[str, int] = defaultdict(int)
         lengths = array("H")  # MAX_SENTENCE fits
         for sentence in self.sentences():
@@ -261,30 +127,3 @@ class Sentences(IterableDataset[dict[str, Tensor]]):
         ids = {word: number for number, word in enumerate(self._corpus.vocabulary.words)}
         for sentence in self._corpus.sentences():
             yield {"words": torch.tensor([ids[word] for word in sentence if word in ids], dtype=torch.long)}
-
-
-def terms_of(item: str) -> list[tuple[str, float]]:
-    """Return the words of an expression with their signs: "a - b + c" is (a, 1), (b, -1), (c, 1).
-
-    A sign stands between blanks, so that "well-known" is a word.
-
-    Raises:
-        InputError: a word or a sign is missing.
-    """
-    parts = _BETWEEN_BLANKS.findall(item)
-    expected = 'expected a word, or words with + and - between blanks, such as "Rome - Italy + Germany"'
-    terms: list[tuple[str, float]] = []
-    sign: float | None = 1.0
-    for part in parts:
-        if part in _OPERATORS:
-            if sign is not None and terms:
-                raise InputError(f"{item!r}: two signs in a row; {expected}")
-            sign = _OPERATORS[part]
-        elif sign is None:
-            raise InputError(f"{item!r}: no sign before {part!r}; {expected}. A phrase is one word: new_york")
-        else:
-            terms.append((part, sign))
-            sign = None
-    if not terms or sign is not None:
-        raise InputError(f"{item!r}: no word {'after the last sign' if terms else 'in it'}; {expected}")
-    return terms

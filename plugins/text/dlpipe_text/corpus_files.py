@@ -124,7 +124,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
     place, line = 0, 1  # of the next byte
     start = True
-    for block in _blocks(path):
+    for block in blocks_of(path):
         waiting = len(decoder.getstate()[0])  # the first bytes of a character that the last block has cut
         try:
             text = decoder.decode(block, final=not block)
@@ -142,7 +142,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
             start = False
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def blocks_of(path: Path) -> Iterator[bytes]:
     """Yield the unpacked bytes of a file in parts, at last an empty one."""
     try:
         opened = OPENERS.get(path.suffix.lower(), lambda each: each.open("rb"))(path)
@@ -150,12 +150,16 @@ def _blocks(path: Path) -> Iterator[bytes]:
             while block := file.read(BLOCK):
                 yield block
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error}); the file is damaged or cut off. Copy it again") from error
+        raise DataError(
+            f"{path}: cannot be unpacked ({error}); the file is damaged or cut off. Copy it again"
+        ) from error
     except OSError as error:
         if isinstance(error, FileNotFoundError) or error.errno is not None:
             raise DataError(f"{path}: {why_unreadable(path, error)}") from error
         # bz2 has no error of its own.
-        raise DataError(f"{path}: cannot be unpacked ({error}); the file is damaged or cut off. Copy it again") from error
+        raise DataError(
+            f"{path}: cannot be unpacked ({error}); the file is damaged or cut off. Copy it again"
+        ) from error
     yield b""
 
 

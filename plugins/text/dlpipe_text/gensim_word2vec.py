@@ -82,7 +82,9 @@ class GensimWord2Vec:
                 f"{type(data).__name__}; expected text.word_vectors and a corpus such as text.corpus"
             )
         if min_learning_rate > learning_rate:
-            raise InputError(f"min_learning_rate = {min_learning_rate}: expected at most learning_rate = {learning_rate}")
+            raise InputError(
+                f"min_learning_rate = {min_learning_rate}: expected at most learning_rate = {learning_rate}"
+            )
         self._jobs = Jobs(data, job_words)
         self.steps_per_epoch = self._jobs.per_epoch
         self._total = budget.total_steps(self.steps_per_epoch)

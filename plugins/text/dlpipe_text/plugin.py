@@ -5,9 +5,9 @@ from __future__ import annotations
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
-FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
+FACTS = ("vocabulary", "vocab_size", "num_trigrams", "labels", "num_labels")
 CORPUS_FACTS = ("words",)
-TEXT_FACTS = ("vocab_size", "num_ngrams", "labels", "num_classes")
+TEXT_FACTS = ("vocabulary", "vocab_size", "num_ngrams", "labels", "num_classes")
 
 
 @hookimpl
@@ -24,7 +24,14 @@ def dlpipe_data():
             "generated sentences with known relations between words",
             facts=CORPUS_FACTS,
         ),
+        DataSpec(
+            "review_corpus",
+            "dlpipe_text.review_corpus:review_corpus",
+            "generated reviews without labels",
+            facts=CORPUS_FACTS,
+        ),
         DataSpec("corpus", "dlpipe_text.corpus_files:corpus", "your own texts without labels", facts=CORPUS_FACTS),
+        DataSpec("vector_file", "dlpipe_text.vector_file:VectorFile", "word vectors from a file", facts=CORPUS_FACTS),
     ]
 
 
@@ -61,6 +68,8 @@ def dlpipe_trainers():
             requires=("gensim",),
             extra="text",
         ),
+        TrainerSpec("skip_gram", "dlpipe_text.skip_gram:SkipGram", "word vectors by skip-gram in torch, also on a GPU"),
+        TrainerSpec("load_vectors", "dlpipe_text.load_vectors:LoadVectors", "word vectors of a file, in one step"),
     ]
 
 
@@ -77,4 +86,26 @@ def dlpipe_evaluators():
             "order_test", "dlpipe_text.order_test:OrderTest", "minimal pairs with negation and exchanged halves"
         ),
         EvaluatorSpec("analogies", "dlpipe_text.analogies:Analogies", "word vectors: a is to b as c is to what"),
+        EvaluatorSpec(
+            "word_similarity",
+            "dlpipe_text.word_similarity:WordSimilarity",
+            "word vectors: how similar people find two words",
+        ),
+        EvaluatorSpec(
+            "nearest_neighbours",
+            "dlpipe_text.nearest_neighbours:NearestNeighbours",
+            "word vectors: the nearest words of some words",
+        ),
+        EvaluatorSpec(
+            "word_map",
+            "dlpipe_text.word_map:WordMap",
+            "word vectors: a map of words and pairs",
+            requires=("matplotlib",),
+            extra="report",
+        ),
+        EvaluatorSpec(
+            "write_vectors",
+            "dlpipe_text.write_vectors:WriteVectors",
+            "word vectors: a file for gensim and other programs",
+        ),
     ]

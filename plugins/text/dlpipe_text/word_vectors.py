@@ -51,6 +51,7 @@ class WordVectors(nn.Module):
         if max_ngram < min_ngram:
             raise ValueError(f"max_ngram = {max_ngram} is below min_ngram = {min_ngram}; expected at least as much")
         self.words = words
+        self._numbers: dict[str, int] = {}
         self.subwords, self.min_ngram, self.max_ngram = subwords, min_ngram, max_ngram
         self.vectors = _table(len(words), vector_size)
         self.outputs = _table(len(words), vector_size)
@@ -65,6 +66,21 @@ class WordVectors(nn.Module):
         # A trainer that computes on the CPU keeps the tables there.
         words, signs = words.to(self.vectors.device), signs.to(self.vectors)
         return (F.normalize(self.vectors[words], dim=2) * signs.unsqueeze(2)).sum(1)
+
+    def vector_of(self, word: str) -> Tensor | None:
+        """Return the vector (E,) of a word, as it is written or else in lower case; of n-grams if it is unknown.
+
+        None is returned for an unknown word without known n-grams.
+        """
+        if not self._numbers:
+            self._numbers = {each: number for number, each in enumerate(self.words)}
+        number = self._numbers.get(word, self._numbers.get(word.lower()))
+        if number is not None:
+            return self.vectors[number].detach().cpu()
+        if not self.subwords:
+            return None
+        rows = [ngram_hash(each) % len(self.ngrams) for each in ngrams_of(word, self.min_ngram, self.max_ngram)]
+        return self.ngrams[rows].detach().mean(0).cpu() if rows else None
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the vectors as they are."""
@@ -88,6 +104,26 @@ def nearest_words(model: WordVectors, queries: Tensor, excluded: Tensor, count: 
         cosines = (part @ unit.T).scatter_(1, without, -torch.inf)
         found.append(cosines.topk(count, dim=1))
     return torch.cat([part.values for part in found]).cpu(), torch.cat([part.indices for part in found]).cpu()
+
+
+def ngrams_of(word: str, shortest: int, longest: int) -> list[str]:
+    """Return the letter n-grams of ``<word>``, as FastText does: those of one letter leave out < and >."""
+    marked = f"<{word}>"
+    spans = ((start, start + length) for start in range(len(marked)) for length in range(shortest, longest + 1))
+    return [
+        marked[start:end]
+        for start, end in spans
+        if end <= len(marked) and not (end - start == 1 and (start == 0 or end == len(marked)))
+    ]
+
+
+def ngram_hash(ngram: str) -> int:
+    """Return the 32-bit hash of FastText: FNV-1a on bytes with a sign."""
+    value = 2166136261
+    for byte in ngram.encode():
+        signed = byte | 0xFFFFFF00 if byte > 127 else byte
+        value = ((value ^ signed) * 16777619) & 0xFFFFFFFF
+    return value
 
 
 def _table(rows: int, columns: int) -> nn.Parameter:
