@@ -35,7 +35,7 @@ def trained(corpus, epochs=2, subwords=False, seed=7, steps=None, **options):
 
 
 def by_gensim(corpus, subwords=False, **options):
-    common = dict(vector_size=12, epochs=2, seed=7, workers=1, batch_words=700)
+    common = {"vector_size": 12, "epochs": 2, "seed": 7, "workers": 1, "batch_words": 700}
     if subwords:
         return gensim_models.FastText(list(corpus.sentences()), bucket=900, **common, **options).wv
     return gensim_models.Word2Vec(list(corpus.sentences()), **common, **options).wv
@@ -73,7 +73,7 @@ def test_each_option_is_that_of_gensim(ours, theirs):
 
     trainer, _ = trained(corpus, **ours)
 
-    common = dict(vector_size=12, epochs=2, seed=7, workers=1, batch_words=700, sg=1, min_count=2)
+    common = {"vector_size": 12, "epochs": 2, "seed": 7, "workers": 1, "batch_words": 700, "sg": 1, "min_count": 2}
     expected = gensim_models.Word2Vec(list(corpus.sentences()), **{**common, **theirs}).wv
     assert np.array_equal(trainer.model.vectors.numpy(), expected.vectors)
 
@@ -97,7 +97,7 @@ def test_no_job_after_the_last_step_is_begun():
 
 def test_what_runs_while_the_state_is_saved_is_a_step_later():
     corpus = analogy_corpus(num_sentences=700, language="en")
-    undisturbed, metrics = trained(corpus, workers=2, steps=9)
+    _, metrics = trained(corpus, workers=2, steps=9)
     trainer, first = trained(corpus, workers=2, steps=3)
     state = trainer.state_dict()
 

@@ -31,7 +31,8 @@ def test_pairs_stay_within_the_window_and_the_sentence():
     words = trainer.model.words
 
     seen = set()
-    for trainer._step in range(1, 60):
+    for step in range(1, 60):
+        trainer._step = step
         centre, context = trainer._pairs(trainer._generator("step", trainer._step))
         seen |= {words[first] + words[second] for first, second in zip(centre.tolist(), context.tolist(), strict=True)}
 
@@ -42,7 +43,8 @@ def test_every_word_is_a_centre_once_in_an_epoch():
     trainer = trainer_of(["a b c d e f g"], batch_size=3, window=1)
 
     centres = []
-    for trainer._step in range(1, trainer.steps_per_epoch + 1):
+    for step in range(1, trainer.steps_per_epoch + 1):
+        trainer._step = step
         centre, _ = trainer._pairs(trainer._generator("step", trainer._step))
         centres += centre.unique().tolist()
 

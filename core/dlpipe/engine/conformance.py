@@ -63,8 +63,8 @@ def check_members(kind: str, component: Any) -> None:
     for protocol in REQUIRED[kind]:
         for member, is_method in _declared(protocol).items():
             # A property is not asked for its value: the facts of data may be found in its files.
-            there = member in present or hasattr(component, member)
-            if not there and not (member == "goal" and getattr(component, "primary", None) is None):
+            has = member in present or hasattr(component, member)
+            if not has and not (member == "goal" and getattr(component, "primary", None) is None):
                 hint = _nearly(member, [other for other in present if present[other] == is_method])
                 found = f"; it has {hint}" if hint else ""
                 raise PluginError(f"{name} lacks {_shown(member, is_method)}, which every {kind} needs{found}")

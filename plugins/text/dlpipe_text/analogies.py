@@ -56,8 +56,8 @@ class Analogies:
         known = [row for row, found in enumerate(numbers) if None not in found]
         if not known:
             raise InputError(
-                f"none of the {len(questions):,} questions, such as {' '.join(questions[0][1])}, has all its words in the "
-                "vocabulary; expected at least one. Check the language and the spelling of the questions"
+                f"none of the {len(questions):,} questions, such as {' '.join(questions[0][1])}, has all its words in "
+                "the vocabulary; expected at least one. Check the language and the spelling of the questions"
             )
         found = answers(vectors, torch.tensor([numbers[row] for row in known]))
         right: dict[str, list[bool]] = defaultdict(list)

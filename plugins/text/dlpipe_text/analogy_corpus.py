@@ -18,7 +18,7 @@ def analogy_corpus(
     seed: NonNegative = 1,
     min_count: Positive = 5,
 ) -> Corpus:
-    """Generated sentences about countries, people, and what they do, with questions such as "Rome - Italy + Germany".
+    """Generate sentences about countries, people, and what they do, with questions such as "Rome - Italy + Germany".
 
     Args:
         language: English, Traditional Chinese (words separated by blanks), or the two in turn.

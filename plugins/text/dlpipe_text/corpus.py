@@ -107,7 +107,8 @@ class Corpus(WordData):
                 f"least two words, so a number up to {second}, or a larger corpus"
             )
         # The order of gensim: of equally frequent words, the one that occurs first in the corpus comes last.
-        words = sorted(reversed(frequent), key=lambda word: -counts[word])
+        frequent.reverse()
+        words = sorted(frequent, key=lambda word: -counts[word])
         return Vocabulary(words, [counts[word] for word in words], len(lengths), sum(lengths), lengths)
 
 

@@ -1,6 +1,7 @@
 """``text.corpus``: your own texts without labels, one document per line.
 
-Lines end at a line feed only: other characters that end a line for str.splitlines(), such as U+0085, belong to the text.
+Lines end at a line feed only: other characters that end a line for str.splitlines(), such as U+0085, belong to the
+text.
 """
 
 from __future__ import annotations
@@ -129,11 +130,12 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            before = cast(bytes, error.object)[: error.start].decode(encoding, errors="replace")
+            before = error.object[: error.start].decode(encoding, errors="replace")
             byte = place - waiting + error.start
             raise DataError(
                 f"{path}:{line + before.count(chr(10))}: byte {byte} is 0x{error.object[error.start]:02x}, not "
-                f"{encoding} ({error.reason}); set encoding to that of the file, such as cp1252 or gb18030, or convert it"
+                f"{encoding} ({error.reason}); set encoding to that of the file, such as cp1252 or gb18030, or "
+                "convert it"
             ) from error
         place += len(block)
         line += text.count("\n")

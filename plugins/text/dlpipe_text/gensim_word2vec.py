@@ -87,8 +87,8 @@ class GensimWord2Vec:
             )
         self._jobs = Jobs(data, job_words)
         self.steps_per_epoch = self._jobs.per_epoch
-        self._total = budget.total_steps(self.steps_per_epoch)
-        if self._total is None:
+        total = budget.total_steps(self.steps_per_epoch)
+        if total is None:
             raise InputError("the learning rate falls until the end, so the end must be known; give epochs or steps")
         hierarchical = loss == "hierarchical_softmax"
         options = {
@@ -107,7 +107,8 @@ class GensimWord2Vec:
         }
         self._model = model.cpu()  # gensim computes on the CPU, in these tables
         self._gensim = built(model, data, options)
-        self._gensim.epochs = self._total / self.steps_per_epoch
+        self._total = total
+        self._gensim.epochs = total / self.steps_per_epoch
         self._workers = workers
         self._window = 1 if workers == 1 else JOBS_PER_WORKER * workers
         self._memory = threading.local()
@@ -133,8 +134,8 @@ class GensimWord2Vec:
         if self._workers == 1:
             return []
         return [
-            f"workers = {self._workers}: the order in which threads update the vectors is a matter of chance, so no two "
-            "runs are the same; workers = 1 is reproducible to the bit"
+            f"workers = {self._workers}: the order in which threads update the vectors is a matter of chance, so no "
+            "two runs are the same; workers = 1 is reproducible to the bit"
         ]
 
     def steps(self) -> Iterator[dict[str, Tensor]]:

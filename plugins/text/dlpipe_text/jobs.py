@@ -47,8 +47,8 @@ class Jobs:
 
     def __call__(self, start: int) -> Iterator[Job]:
         """Yield the jobs from number `start` on, without an end; the jobs of the same epoch before it are skipped."""
-        epoch, first = divmod(start, self.per_epoch)
-        for epoch in count(epoch):
+        first_epoch, first = divmod(start, self.per_epoch)
+        for epoch in count(first_epoch):
             done = 0
             for number, sentences in enumerate(batched(self._corpus.sentences(), self._job_words)):
                 if number >= first:

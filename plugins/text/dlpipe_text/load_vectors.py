@@ -30,8 +30,8 @@ class LoadVectors:
         if vectors.shape != model.vectors.shape:
             size, wanted = vectors.size(1), model.vectors.size(1)
             raise InputError(
-                f"the vectors of the file have {size} numbers, those of the model {wanted}; set vector_size = {size} in "
-                "the table of the model"
+                f"the vectors of the file have {size} numbers, those of the model {wanted}; set vector_size = {size} "
+                "in the table of the model"
             )
         if model.subwords:
             raise InputError("a file has no vectors of letter n-grams; set subwords = false in the table of the model")

@@ -1,7 +1,8 @@
 """Join words that occur together more often than by chance: "new york" becomes new_york.
 
 Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality", section 4,
-https://arxiv.org/abs/1310.4546, in the form of gensim: the score is multiplied by the number of distinct words and pairs.
+https://arxiv.org/abs/1310.4546, in the form of gensim: the score is multiplied by the number of
+distinct words and pairs.
 Departs from them: two parts that are Chinese are joined without a mark.
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe_text.word_vectors import WordVectors
@@ -46,11 +46,11 @@ class Pretrained:
         self._vectors = torch.stack([vector for vector in found if vector is not None])
         self._freeze = freeze
         self.notes = [
-            f"{num_known:,} of {num_all:,} units ({num_known / num_all:.1%}) start from pre-trained vectors, the others "
-            "from random ones" + ("; all of them are frozen" if freeze else "")
+            f"{num_known:,} of {num_all:,} units ({num_known / num_all:.1%}) start from pre-trained vectors, the "
+            "others from random ones" + ("; all of them are frozen" if freeze else "")
         ]
 
-    def fill(self, weight: nn.Parameter) -> None:
+    def fill(self, weight: Tensor) -> None:
         """Set the rows of the units that have vectors; the others are drawn with the same variance (Kim 2014)."""
         with torch.no_grad():
             units = weight[RESERVED:]

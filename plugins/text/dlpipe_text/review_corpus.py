@@ -27,7 +27,7 @@ def review_corpus(
     seed: NonNegative = 1,
     min_count: Positive = 5,
 ) -> Corpus:
-    """Generated reviews without labels, of several clauses each, with the words of text.reviews.
+    """Generate reviews without labels, of several clauses each, with the words of text.reviews.
 
     Args:
         language: English, Traditional Chinese, or the two in turn.

@@ -1,17 +1,17 @@
 """Learn word vectors by skip-gram with negative sampling in torch: many words at once, so that a GPU has work.
 
-Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality", sections 2.2
-and 2.3, https://arxiv.org/abs/1310.4546
+Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality", sections
+2.2 and 2.3, https://arxiv.org/abs/1310.4546
 Departs from it: the gradients of a batch are summed before a step of Adam, which does not depend on how often a word
 occurs in the batch; with plain steps the vectors of frequent words would overshoot.
-Axes: N words of the corpus, V words of the vocabulary, P pairs of words, K random words for each, E numbers of a vector.
+Axes: N words of the corpus, V words of the vocabulary, P pairs of words, K random words for each, E numbers of a
+vector.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any, Literal
 
 import torch
@@ -23,7 +23,7 @@ from dlpipe.errors import InputError
 from dlpipe.fields import NonNegativeFloat, Positive, PositiveFloat
 from dlpipe.protocols import Data
 from dlpipe.training import Budget
-from dlpipe_text.corpus import Corpus
+from dlpipe_text.corpus import Corpus, Sentences
 from dlpipe_text.word_vectors import WordVectors
 
 
@@ -64,8 +64,8 @@ class SkipGram:
             )
         if model.subwords:
             raise InputError(
-                "text.skip_gram learns no vectors of letter n-grams; set subwords = false in the table of the model, or "
-                "use text.gensim_word2vec"
+                "text.skip_gram learns no vectors of letter n-grams; set subwords = false in the table of the model, "
+                "or use text.gensim_word2vec"
             )
         self.model = model
         self._words, self._sentences = (part.to(compute.device) for part in encoded(data))
@@ -86,7 +86,8 @@ class SkipGram:
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Update the vectors of the words of a batch and yield ``loss``, the mean over pairs."""
-        for self._step in count(self._step + 1):
+        while True:
+            self._step += 1
             generator = self._generator("step", self._step)
             centre, context = self._pairs(generator)
             self._optimizer.param_groups[0]["lr"] = self._rate()
@@ -115,7 +116,7 @@ class SkipGram:
         return torch.Generator(self._device).manual_seed(derived_seed(self._seed, "skip-gram", what, number))
 
     def _stream(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the words of an epoch (N,) without those that are left out, their sentences (N,), and an order (N,)."""
+        """Return words (N,) without those that are left out in an epoch, their sentences (N,), and an order (N,)."""
         if self._epoch is None or self._epoch[0] != epoch:
             generator = self._generator("epoch", epoch)
             drawn = torch.rand(len(self._words), generator=generator, device=self._device)
@@ -168,7 +169,7 @@ class SkipGram:
 def encoded(corpus: Corpus) -> tuple[Tensor, Tensor]:
     """Return the words of the vocabulary in the corpus (N,), one after the other, and the sentence of each (N,)."""
     words, lengths = [], []
-    for sentence in corpus.split("train"):
+    for sentence in Sentences(corpus):
         words.append(sentence["words"].int())
         lengths.append(len(sentence["words"]))
     numbers = torch.arange(len(lengths), dtype=torch.int32)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -99,13 +98,14 @@ def vectors_in(path: Path) -> Iterator[tuple[str, Vector]]:
         raise DataError(f"{path}:1: vectors of {size} numbers; expected 1 to {MAX_SIZE:,}. Use another file")
     # What follows the first word is text or binary; binary numbers are hardly ever all digits and blanks.
     binary = not _is_text(source.peek(), size)
-    number = 0
     records = _binary(path, source, count, size) if binary else _text(path, source.line(), source, 2, size)
-    for number, record in enumerate(records, start=1):
+    found = 0
+    for found, record in enumerate(records, start=1):  # noqa: B007  used below
         yield record
-    if number != count:
+    if found != count:
         raise DataError(
-            f"{path}: {number:,} words; the first line promises {count:,}, so the file is cut off or damaged. Copy it again"
+            f"{path}: {found:,} words; the first line promises {count:,}, so the file is cut off or damaged. Copy it "
+            "again"
         )
 
 

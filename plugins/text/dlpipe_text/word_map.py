@@ -37,8 +37,8 @@ FONTS = (
 class WordMap:
     """Draw words in the plane of largest variance of their vectors (``map.png``, ``map.csv``), pairs with a line.
 
-    The vectors have length 1 before; the plane is that of the words on the map, not of all. Where no font for Chinese is
-    installed, Chinese words have a number on the map, which ``map.csv`` explains.
+    The vectors have length 1 before; the plane is that of the words on the map, not of all. Where no font for Chinese
+    is installed, Chinese words have a number on the map, which ``map.csv`` explains.
 
     Args:
         words: to show; each may be two with a blank between, which a line joins: "Italy Rome". If not given, the pairs
@@ -90,11 +90,12 @@ class WordMap:
                 if len(group) == 2:
                     axes.plot(x, y, color=GREY, linewidth=0.7, zorder=1)
                 start += len(group)
-            axes.scatter(*self._places.T.numpy(), s=9, color=BLUE, zorder=2)
+            axes.scatter(self._places[:, 0], self._places[:, 1], s=9, color=BLUE, zorder=2)
             for number, (word, place) in enumerate(zip(names, places, strict=True)):
-                style = {"fontfamily": self._font} if self._font else {}
                 text = word if self._font or not any(map(is_han, word)) else str(number)
-                axes.annotate(text, place, xytext=(3, 2), textcoords="offset points", fontsize=7, **style)
+                axes.annotate(
+                    text, place, xytext=(3, 2), textcoords="offset points", fontsize=7, fontfamily=self._font or None
+                )
             axes.set(xlabel="first principal component", ylabel="second principal component")
 
     def _shown(self, data: WordData) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """Judge word vectors by how similar people find two words (WordSim-353, SimLex-999, MEN).
 
-Source: Finkelstein et al. 2002, "Placing Search in Context: The Concept Revisited", https://doi.org/10.1145/503104.503110
-Axes: N pairs of words, R resamples.
+Source: Finkelstein et al. 2002, "Placing Search in Context: The Concept Revisited",
+https://doi.org/10.1145/503104.503110 Axes: N pairs of words, R resamples.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MIN_PAIRS = 3
 class WordSimilarity:
     """Spearman's rank correlation between the cosine of two words and the similarity that people see in them.
 
-    ``low`` and ``high`` are the ends of a 95 % interval (percentile bootstrap over the pairs), ``coverage`` is the share
-    of pairs whose words are both in the vocabulary; the others are left out. ``write`` writes ``pairs.csv``.
+    ``low`` and ``high`` are the ends of a 95 % interval (percentile bootstrap over the pairs), ``coverage`` is the
+    share of pairs whose words are both in the vocabulary; the others are left out. ``write`` writes ``pairs.csv``.
 
     Args:
-        pairs: a file with two words and a number in each line, separated by tabs, commas or blanks; a first line without
-            a number is a heading.
+        pairs: a file with two words and a number in each line, separated by tabs, commas or blanks; a first line
+            without a number is a heading.
         encoding: of the file.
     """
 
@@ -56,8 +56,8 @@ class WordSimilarity:
         known = [row for row, numbers in enumerate(found) if None not in numbers]
         if len(known) < MIN_PAIRS:
             raise InputError(
-                f"{self._path}: {len(known)} of {len(pairs)} pairs, such as {pairs[0][0]} and {pairs[0][1]}, are in the "
-                f"vocabulary; expected at least {MIN_PAIRS}. Check the language and the spelling of the words"
+                f"{self._path}: {len(known)} of {len(pairs)} pairs, such as {pairs[0][0]} and {pairs[0][1]}, are in "
+                f"the vocabulary; expected at least {MIN_PAIRS}. Check the language and the spelling of the words"
             )
         unit = F.normalize(vectors.vectors.detach(), dim=1)
         cosines = [float(unit[found[row][0]] @ unit[found[row][1]]) for row in known]

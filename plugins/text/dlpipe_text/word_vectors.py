@@ -24,9 +24,9 @@ BLOCK = 20_000_000
 class WordVectors(nn.Module):
     """A vector for each word of the vocabulary.
 
-    ``vectors`` (V, E) are what is used, ``outputs`` (V, E) belong to the words that are predicted (negative sampling) or
-    to the inner nodes of the Huffman tree (hierarchical softmax). With subwords, the vector of a word is the mean of one
-    of its own, in ``own`` (V, E), and those of its letter n-grams, in ``ngrams`` (G, E).
+    ``vectors`` (V, E) are what is used, ``outputs`` (V, E) belong to the words that are predicted (negative sampling)
+    or to the inner nodes of the Huffman tree (hierarchical softmax). With subwords, the vector of a word is the mean of
+    one of its own, in ``own`` (V, E), and those of its letter n-grams, in ``ngrams`` (G, E).
 
     Args:
         words: the vocabulary, the most frequent word first.

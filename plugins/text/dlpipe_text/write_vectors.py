@@ -17,7 +17,7 @@ FILES = {"text": "vectors.txt", "binary": "vectors.bin"}
 
 
 class WriteVectors:
-    """Write the vectors in the format of word2vec: ``gensim.models.KeyedVectors.load_word2vec_format(path)`` reads them.
+    """Write the vectors in the format of word2vec, for ``gensim.models.KeyedVectors.load_word2vec_format(path)``.
 
     Args:
         format: text (``vectors.txt``), or 32-bit floats (``vectors.bin``; ``binary=True`` for gensim).
