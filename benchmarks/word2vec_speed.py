@@ -92,8 +92,8 @@ def report(workers: int, num_words: int, times: dict[str, list[tuple[float, floa
     for name, values in times.items():
         wall, cpu = (statistics.median(each[place] for each in values) for place in (0, 1))
         print(
-            f"  {name:<13} wall {wall:7.2f} s  ratio {wall / base[0]:.3f}  cpu {cpu:7.2f} s  ratio {cpu / base[1]:.3f}  "
-            f"{num_words / wall:9,.0f} words/s"
+            f"  {name:<13} wall {wall:7.2f} s  ratio {wall / base[0]:.3f}  cpu {cpu:7.2f} s  ratio {cpu / base[1]:.3f} "
+            f" {num_words / wall:9,.0f} words/s"
         )
 
 

@@ -237,3 +237,16 @@ def test_other_models_are_refused(evaluator):
         InputError, match=r"got a model of type Linear and data of type Corpus; expected text.word_vectors"
     ):
         evaluator.evaluate(nn.Linear(2, 3), examples_of(WORDS))
+
+
+def test_files_in_another_encoding(write, model):
+    questions, pairs = write("爸 媽 王 后\n".encode("big5"), "q"), write("爸\t媽\t1\n".encode("big5"), "p")
+
+    assert read_questions(questions, "big5") == [("questions", ("爸", "媽", "王", "后"))]
+    assert read_pairs(pairs, "big5") == [("爸", "媽", 1.0)]
+    with pytest.raises(DataError, match="not utf-8"):
+        Analogies(questions=questions).evaluate(model, examples_of(WORDS))
+    with pytest.raises(InputError, match=r"none of the 1 questions, such as 爸 媽 王 后"):
+        Analogies(questions=questions, encoding="big5").evaluate(model, examples_of(WORDS))
+    with pytest.raises(InputError, match=r"0 of 1 pairs, such as 爸 and 媽"):
+        WordSimilarity(pairs=pairs, encoding="big5").evaluate(model, examples_of(WORDS))
