@@ -402,7 +402,7 @@ CHANGES: dict[str, list[str]] = {
     "text.corpus.path": ["'@/corpus2.txt'"],
     "text.corpus.encoding": ["'cp1252'"],
     "text.corpus.unit": ["'char'"],
-    "text.corpus.min_count": ["27"],
+    "text.corpus.min_count": ["16"],
     "text.corpus.phrase_threshold": ["0.1", "data.phrases=1"],
     "text.vector_file.path": ["'@/vectors2.txt'"],
     "text.vector_file.max_words": ["2"],
@@ -591,7 +591,7 @@ def write_texts(path: Path, random: np.random.Generator) -> None:
 def write_words(folder: Path, random: np.random.Generator) -> None:
     for number in ("", "2"):
         lines = [
-            " ".join(f"{'Wörd' if random.random() < 0.3 else 'wörd'}{n}." for n in random.integers(9, size=6))
+            " ".join(f"{'Wörd' if random.random() < 0.3 else 'wörd'}{n}." for n in random.integers(30, size=6))
             for _ in range(80)
         ]
         lines += ["new york"] * 10

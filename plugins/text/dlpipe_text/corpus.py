@@ -1,4 +1,4 @@
-"""Text without labels, read anew for every pass, and the words that occur in it often enough."""
+"""Text without labels, read again for every pass, and the words that occur in it often enough."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Corpus(WordData):
 
 
 class Sentences(IterableDataset[dict[str, Tensor]]):
-    """The sentences of a corpus as ids of words, read anew in each pass; words outside of the vocabulary are left out.
+    """The sentences of a corpus as ids of words, read again in each pass; words outside of the vocabulary are left out.
 
     A trainer that needs the words themselves takes `Corpus.sentences`.
     """

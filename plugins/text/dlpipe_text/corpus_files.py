@@ -39,7 +39,7 @@ def corpus(
     phrases: NonNegative = 0,
     phrase_threshold: Annotated[PositiveFloat, OnlyWith("phrases")] = 10.0,
 ) -> Corpus:
-    """Your own texts without labels: one document per line; the files are read anew in every pass, a part at a time.
+    """Your own texts without labels: one document per line; the files are read again in every pass, a part at a time.
 
     Args:
         path: a text file, also compressed (.gz, .bz2), or a folder of such files.

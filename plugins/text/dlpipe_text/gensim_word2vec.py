@@ -45,7 +45,7 @@ class GensimWord2Vec:
 
     Args:
         architecture: predict the words around a word from it (skip_gram), or a word from those around it (cbow).
-        window: words on each side, at most; the actual number is drawn anew for each word.
+        window: words on each side, at most; the actual number is drawn again for each word.
         loss: tell the words from random ones, or predict them by a binary tree.
         negative: random words for each word.
         noise_exponent: random words are drawn by their frequency to this power.

@@ -35,7 +35,7 @@ class SkipGram:
 
     Args:
         batch_size: words of the corpus per step.
-        window: words on each side, at most; the actual number is drawn anew for each word.
+        window: words on each side, at most; the actual number is drawn again for each word.
         negative: K, random words for each pair.
         noise_exponent: random words are drawn by their frequency to this power.
         sample: words with a larger share of the corpus than this are left out at random; 0 leaves out none.

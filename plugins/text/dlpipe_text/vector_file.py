@@ -152,7 +152,7 @@ def _binary(path: Path, source: _Bytes, count: int, size: int) -> Iterator[tuple
 
 
 def _is_text(start: bytes, size: int) -> bool:
-    """Return whether a file goes on with a line of a word and `size` numbers."""
+    """Return whether the next line of a file is a word with `size` numbers."""
     fields = start.split(b"\n")[0].rstrip(b" \r").split(b" ")
     try:
         np.array(fields[1:], dtype=np.float32)
