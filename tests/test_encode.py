@@ -141,6 +141,8 @@ CASES = {
 }
 #: These take no items: an agent acts in an environment.
 WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari"}
+#: These take words, not examples of their splits, and are checked by `test_a_word_is_encoded_as_its_row_of_the_vocabulary`.
+OF_WORDS = {"text.corpus", "text.analogy_corpus", "text.review_corpus", "text.vector_file"}
 
 
 def build(name, **options):
@@ -148,7 +150,24 @@ def build(name, **options):
 
 
 def test_every_data_component_is_checked():
-    assert set(load_plugins().components["data"]) - WITHOUT_ITEMS == set(CASES)
+    assert set(load_plugins().components["data"]) - WITHOUT_ITEMS - OF_WORDS == set(CASES)
+
+
+@pytest.mark.parametrize("name", sorted(OF_WORDS))
+def test_a_word_is_encoded_as_its_row_of_the_vocabulary(name, tmp_path):
+    (tmp_path / "vectors.txt").write_text("Rome 1 2\n很 3 4\nrome 5 6\na\u0085b 1 1\n", encoding="utf-8")
+    files = {"path": tmp_path / "vectors.txt"} if name in ("text.corpus", "text.vector_file") else {}
+    options = files | ({"unit": "blank", "lowercase": False, "min_count": 1} if name == "text.corpus" else {})
+    data, predicting = build(name, **options), build(name, **options)
+    predicting.restore(data.state())
+
+    batch = read_in_order(data.split("test"), training=False)
+
+    assert len(data.facts["words"]) > 3
+    for row, word in enumerate(data.facts["words"]):
+        encoded = predicting.encode(word)
+        assert encoded["words"][0] == batch["words"][row, 0] == row
+        assert encoded["signs"].tolist() == [1] + [0] * 15
 
 
 def test_data_without_items_says_so():

@@ -53,6 +53,33 @@ RUNS = {
     "text.ngram_fit": [
         ("a fit that is repeated", "sentiment_naive_bayes.toml", ["data.num_train=200", "trainer.steps=150"]),
     ],
+    "text.gensim_word2vec": [
+        (
+            "jobs of gensim",
+            "word_vectors.toml",
+            ["data.num_sentences=3000", "trainer.epochs=12", "trainer.job_words=900"],
+        ),
+    ],
+    "text.skip_gram": [
+        (
+            "batches in torch",
+            "word_vectors.toml",
+            ["data.num_sentences=1000", "data.min_count=1", "trainer={use='text.skip_gram',epochs=12,batch_size=400}"],
+        ),
+    ],
+    "text.load_vectors": [
+        (
+            "a file that is loaded again and again",
+            "word_vectors.toml",
+            [
+                "data={use='text.vector_file',path='tests/text/vectors.txt'}",
+                "model.vector_size=2",
+                "trainer={use='text.load_vectors',steps=120}",
+                "evaluators.analogies.use=text.nearest_neighbours",
+                "evaluators.map={use='text.nearest_neighbours'}",
+            ],
+        ),
+    ],
     "generative.gan_trainer": [
         (
             "two nets",

@@ -93,11 +93,11 @@ def test_no_trial_of_a_sweep_has_mistakes(path):
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_a_pipeline_builds_and_takes_a_step(path, request):
-    told = dry_run(load(path, needs(path, request), *BRIEF.get(path.name, []))[0])
+    stages = dry_run(load(path, needs(path, request), *BRIEF.get(path.name, []))[0])
 
-    first = told["pipeline"]["first step"]
-    assert first
-    assert all(math.isfinite(value) for value in first.values())
+    for told in stages.values():
+        assert told["first step"]
+        assert all(math.isfinite(value) for value in told["first step"].values())
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
@@ -132,6 +132,17 @@ def test_an_lstm_learns_to_add_numbers_that_are_200_positions_apart(root, tmp_pa
         score(root / "pipelines" / "studies" / "recurrent_adding.toml", None, tmp_path, metric="test/error/loss")
         <= 0.005
     )
+
+
+@pytest.mark.slow
+def test_word_vectors_answer_analogies_and_help_a_classifier(root, tmp_path):
+    # Three seeds: docs/text/word_vectors.md.
+    analogies = score(root / "pipelines" / "word_vectors.toml", None, tmp_path, metric="test/analogies/accuracy")
+    folder = run(*load(root / "pipelines" / "sentiment_pretrained.toml", None), tmp_path)
+    metrics = json.loads((folder.stage("classifier") / "metrics.jsonl").read_text().splitlines()[-1])
+
+    assert analogies >= 0.95
+    assert metrics["test/sentiment/accuracy"] >= 0.95
 
 
 @pytest.mark.slow

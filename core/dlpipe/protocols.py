@@ -212,7 +212,7 @@ class SupportsCaveats(Protocol):
 
 @runtime_checkable
 class SupportsNotes(Protocol):
-    """A trainer with something to say before it starts.
+    """A trainer or a model with something to say before training starts.
 
     Attributes:
         notes: in words, such as how much memory it takes.

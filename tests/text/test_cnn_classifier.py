@@ -9,10 +9,12 @@ from dlpipe_text.cnn_classifier import CNNClassifier
 
 TOKENS, LENGTHS = torch.tensor([[4, 9, 2, 5, 3, 8], [7, 3, 0, 0, 0, 0]]), torch.tensor([6, 2])
 
+VOCABULARY = ["<pad>", "<other>", *"abcdefghi"]
+
 
 def tiny(**options) -> CNNClassifier:
     torch.manual_seed(0)
-    return CNNClassifier(11, 3, **{"embed_dim": 4, "widths": (2, 5), "num_filters": 7} | options)
+    return CNNClassifier(VOCABULARY, 3, **{"embed_dim": 4, "widths": (2, 5), "num_filters": 7} | options)
 
 
 def test_padding_does_not_change_the_scores():

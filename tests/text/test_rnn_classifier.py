@@ -11,10 +11,12 @@ from dlpipe_text.rnn_classifier import RNNClassifier
 POOLINGS = ("last", "mean", "max", "attention")
 TOKENS, LENGTHS = torch.tensor([[4, 9, 2, 5, 3], [7, 3, 0, 0, 0]]), torch.tensor([5, 2])
 
+VOCABULARY = ["<pad>", "<other>", *"abcdefghi"]
+
 
 def tiny(**options) -> RNNClassifier:
     torch.manual_seed(0)
-    return RNNClassifier(11, 3, embed_dim=4, hidden_dim=6, **options)
+    return RNNClassifier(VOCABULARY, 3, embed_dim=4, hidden_dim=6, **options)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -11,11 +11,13 @@ LABELS = ["O", "B-from", "I-from", "B-to", "I-to", "B-day"]
 CELLS = ["elman", "jordan", "gru", "lstm"]
 LENGTHS = torch.tensor([5, 2])
 
+VOCABULARY = ["<pad>", "<other>", *"abcdefghi"]
+
 
 def tiny_tagger(**options):
     torch.manual_seed(0)
     sizes = {"embed_dim": 8, "hidden_dim": 9, "inputs": "both"}
-    return RNNTagger(11, 13, LABELS, **{**sizes, **options})
+    return RNNTagger(VOCABULARY, 13, LABELS, **{**sizes, **options})
 
 
 def tiny_batch():

@@ -64,7 +64,10 @@ class TableChecker:
                 values[key] = self._choice(choice, value, path)
             else:
                 values[key] = self._value(value, self.known[key].kind, path)
-        self._check_relations(given, values)
+        models = {
+            key: references.get(key) for key, known in self.known.items() if isinstance(known.kind, ModelReference)
+        }
+        self._check_relations(given, values | models)
         return values, references
 
     def _check_relations(self, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:

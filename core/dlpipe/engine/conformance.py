@@ -43,7 +43,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     ),
     "evaluator": (protocols.SupportsSamples, protocols.SupportsClose),
     "callback": (),
-    "model": (),
+    "model": (protocols.SupportsNotes,),
 }
 #: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
 MODEL_METHODS = ("loss", "predict")
@@ -62,9 +62,9 @@ def check_members(kind: str, component: Any) -> None:
     present = _members(component)
     for protocol in REQUIRED[kind]:
         for member, is_method in _declared(protocol).items():
-            if not hasattr(component, member) and not (
-                member == "goal" and getattr(component, "primary", None) is None
-            ):
+            # A property is not asked for its value: the facts of data may be found in its files.
+            has = member in present or hasattr(component, member)
+            if not has and not (member == "goal" and getattr(component, "primary", None) is None):
                 hint = _nearly(member, [other for other in present if present[other] == is_method])
                 found = f"; it has {hint}" if hint else ""
                 raise PluginError(f"{name} lacks {_shown(member, is_method)}, which every {kind} needs{found}")
@@ -81,7 +81,7 @@ def check_members(kind: str, component: Any) -> None:
             )
     for protocol in OPTIONAL[kind]:
         members = _declared(protocol)
-        missing = [member for member in members if not hasattr(component, member)]
+        missing = [member for member in members if member not in present and not hasattr(component, member)]
         if missing and len(missing) < len(members):
             there = next(member for member in members if member not in missing)
             raise PluginError(f"{name} has {there}() but lacks {missing[0]}(); dlpipe needs both")

@@ -244,9 +244,10 @@ class StageRun:
             self._progress.message(f"{self._stage.data.component.name}: {note}")
         for warning in warnings:
             self._progress.warning(f"{self._stage.data.table} {warning}")
-        if isinstance(trainer, SupportsNotes):
-            for note in trainer.notes:
-                self._progress.message(f"{self._stage.trainer.component.name}: {note}")
+        for config, component in ((self._stage.model, components.model), (self._stage.trainer, trainer)):
+            if config and isinstance(component, SupportsNotes):
+                for note in component.notes:
+                    self._progress.message(f"{config.component.name}: {note}")
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
         self._progress.start(loop.state.step, loop.total_steps)

@@ -1,19 +1,21 @@
 """Convolutional network that classifies whole texts.
 
 Source: Kim 2014, "Convolutional Neural Networks for Sentence Classification", section 2, https://arxiv.org/abs/1408.5882
-Departs from it: no pre-trained vectors and no second channel (CNN-rand); word dropout; no bound on the norm of the
+Departs from it: no second channel; word dropout; no bound on the norm of the
 last layer's weights.
 Axes: B texts, T units of the longest, E embedding, F filters of one width, K classes.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.fields import OpenFraction, Positive
+from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.pooling import mask_of
+from dlpipe_text.pretrained import Pretrained
 from dlpipe_text.token_embedding import TokenEmbedding
 
 
@@ -21,8 +23,10 @@ class CNNClassifier(nn.Module):
     """Score K classes by the strongest response of each filter anywhere in the text.
 
     Args:
-        vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
+        vocabulary: the units by token id, first padding and "other".
         num_classes: K.
+        vectors: start from those of text.word_vectors, of an earlier stage or another run, by the units they share.
+        freeze_vectors: keep the vectors as they are.
         embed_dim: E, size of the vector of a unit.
         widths: units that a filter sees at once.
         num_filters: F, filters of each width.
@@ -32,9 +36,11 @@ class CNNClassifier(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        vocabulary: Sequence[str],
         num_classes: int,
         *,
+        vectors: nn.Module | None = None,
+        freeze_vectors: Annotated[bool, OnlyWith("vectors")] = False,
         embed_dim: Positive = 100,
         widths: Sequence[Positive] = (3, 4, 5),
         num_filters: Positive = 100,
@@ -44,7 +50,9 @@ class CNNClassifier(nn.Module):
         super().__init__()
         if not widths:
             raise ValueError("widths = []: expected at least one, such as [3, 4, 5]")
-        self.embed = TokenEmbedding(vocab_size, embed_dim, word_dropout)
+        pretrained = Pretrained(vectors, vocabulary, embed_dim, freeze_vectors) if vectors else None
+        self.notes = pretrained.notes if pretrained else []
+        self.embed = TokenEmbedding(len(vocabulary), embed_dim, word_dropout, pretrained)
         self.filters = nn.ModuleList(nn.Conv1d(embed_dim, num_filters, width) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(len(widths) * num_filters, num_classes)

@@ -69,9 +69,10 @@ class LabeledText:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Return ``vocab_size``, ``num_ngrams``, ``labels`` and ``num_classes``."""
+        """Return ``vocabulary``, ``vocab_size``, ``num_ngrams``, ``labels`` and ``num_classes``."""
         known = self._learned()
         return {
+            "vocabulary": known["units"],
             "vocab_size": len(known["units"]),
             "num_ngrams": len(known["ngrams"]),
             "labels": known["labels"],

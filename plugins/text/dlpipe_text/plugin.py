@@ -5,9 +5,10 @@ from __future__ import annotations
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
-FACTS = ("vocab_size", "num_trigrams", "labels", "num_labels")
+FACTS = ("vocabulary", "vocab_size", "num_trigrams", "labels", "num_labels")
+CORPUS_FACTS = ("words",)
 SEQUENCE_FACTS = ("num_features",)
-TEXT_FACTS = ("vocab_size", "num_ngrams", "labels", "num_classes")
+TEXT_FACTS = ("vocabulary", "vocab_size", "num_ngrams", "labels", "num_classes")
 
 
 @hookimpl
@@ -25,6 +26,20 @@ def dlpipe_data():
             facts=SEQUENCE_FACTS,
         ),
         DataSpec("impulse", "dlpipe_text.impulse:Impulse", "one sequence: a number, then zeros", facts=SEQUENCE_FACTS),
+        DataSpec(
+            "analogy_corpus",
+            "dlpipe_text.analogy_corpus:analogy_corpus",
+            "generated sentences with known relations between words",
+            facts=CORPUS_FACTS,
+        ),
+        DataSpec(
+            "review_corpus",
+            "dlpipe_text.review_corpus:review_corpus",
+            "generated reviews without labels",
+            facts=CORPUS_FACTS,
+        ),
+        DataSpec("corpus", "dlpipe_text.corpus_files:corpus", "your own texts without labels", facts=CORPUS_FACTS),
+        DataSpec("vector_file", "dlpipe_text.vector_file:VectorFile", "word vectors from a file", facts=CORPUS_FACTS),
     ]
 
 
@@ -39,6 +54,7 @@ def dlpipe_models():
         ),
         ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
         ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
+        ModelSpec("word_vectors", "dlpipe_text.word_vectors:WordVectors", "a vector for each word of a corpus"),
         ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
         ModelSpec(
             "sequence_regressor",
@@ -58,7 +74,16 @@ def dlpipe_trainers():
             "naive Bayes, NBSVM or logistic regression, in one step",
             requires=("scikit-learn",),
             extra="text",
-        )
+        ),
+        TrainerSpec(
+            "gensim_word2vec",
+            "dlpipe_text.gensim_word2vec:GensimWord2Vec",
+            "word2vec and FastText, computed by gensim",
+            requires=("gensim",),
+            extra="text",
+        ),
+        TrainerSpec("skip_gram", "dlpipe_text.skip_gram:SkipGram", "word vectors by skip-gram in torch, also on a GPU"),
+        TrainerSpec("load_vectors", "dlpipe_text.load_vectors:LoadVectors", "word vectors of a file, in one step"),
     ]
 
 
@@ -83,5 +108,28 @@ def dlpipe_evaluators():
             "error_surface",
             "dlpipe_text.error_surface:ErrorSurface",
             "loss of a recurrent unit over its weight and bias, with the training's path",
+        ),
+        EvaluatorSpec("analogies", "dlpipe_text.analogies:Analogies", "word vectors: a is to b as c is to what"),
+        EvaluatorSpec(
+            "word_similarity",
+            "dlpipe_text.word_similarity:WordSimilarity",
+            "word vectors: how similar people find two words",
+        ),
+        EvaluatorSpec(
+            "nearest_neighbours",
+            "dlpipe_text.nearest_neighbours:NearestNeighbours",
+            "word vectors: the nearest words of some words",
+        ),
+        EvaluatorSpec(
+            "word_map",
+            "dlpipe_text.word_map:WordMap",
+            "word vectors: a map of words and pairs",
+            requires=("matplotlib",),
+            extra="report",
+        ),
+        EvaluatorSpec(
+            "write_vectors",
+            "dlpipe_text.write_vectors:WriteVectors",
+            "word vectors: a file for gensim and other programs",
         ),
     ]

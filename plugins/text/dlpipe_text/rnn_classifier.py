@@ -5,12 +5,14 @@ Source: Elman 1990, "Finding Structure in Time"; Hochreiter & Schmidhuber 1997, 
 Axes: B texts, T units of the longest, E embedding, H hidden units of all directions together, K classes.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.pooling import Pooling
+from dlpipe_text.pretrained import Pretrained
 from dlpipe_text.recurrent import LAYERS, hidden_states
 from dlpipe_text.token_embedding import TokenEmbedding
 
@@ -19,8 +21,10 @@ class RNNClassifier(nn.Module):
     """Score K classes from the hidden states of a text.
 
     Args:
-        vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
+        vocabulary: the units by token id, first padding and "other".
         num_classes: K.
+        vectors: start from those of text.word_vectors, of an earlier stage or another run, by the units they share.
+        freeze_vectors: keep the vectors as they are.
         cell: kind of recurrent network.
         bidirectional: also read each text backward.
         num_layers: number of stacked recurrent layers.
@@ -35,9 +39,11 @@ class RNNClassifier(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        vocabulary: Sequence[str],
         num_classes: int,
         *,
+        vectors: nn.Module | None = None,
+        freeze_vectors: Annotated[bool, OnlyWith("vectors")] = False,
         cell: Literal["elman", "gru", "lstm"] = "lstm",
         bidirectional: bool = True,
         num_layers: Positive = 1,
@@ -49,7 +55,9 @@ class RNNClassifier(nn.Module):
         word_dropout: OpenFraction = 0.02,
     ) -> None:
         super().__init__()
-        self.embed = TokenEmbedding(vocab_size, embed_dim, word_dropout)
+        pretrained = Pretrained(vectors, vocabulary, embed_dim, freeze_vectors) if vectors else None
+        self.notes = pretrained.notes if pretrained else []
+        self.embed = TokenEmbedding(len(vocabulary), embed_dim, word_dropout, pretrained)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = LAYERS[cell](
             embed_dim,

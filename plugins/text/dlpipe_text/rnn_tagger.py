@@ -3,7 +3,7 @@
 Source: Mesnil et al. 2013, "Investigation of Recurrent-Neural-Network Architectures and
 Learning Methods for Spoken Language Understanding" (Elman and Jordan networks), and Huang et
 al. 2015, "Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
-Departs from them: tanh instead of sigmoid units, dropout, word hashing, no pre-trained vectors.
+Departs from them: tanh instead of sigmoid units, dropout, word hashing.
 Axes: B sentences, T tokens of the longest, G trigrams of the longest word, D features of a
 word, H hidden units per direction, K labels.
 """
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.crf import LinearChainCRF
+from dlpipe_text.pretrained import Pretrained
 from dlpipe_text.recurrent import LAYERS, hidden_states
 from dlpipe_text.word_features import WordFeatures
 
@@ -25,9 +26,11 @@ class RNNTagger(nn.Module):
     """Score K labels for every token, from the words up to it or from the whole sentence.
 
     Args:
-        vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
+        vocabulary: the words by token id, first padding and "other".
         num_trigrams: trigram ids run from 0 (padding) and 1 (other) to num_trigrams - 1.
         labels: names of the K labels.
+        vectors: start from those of text.word_vectors, of an earlier stage or another run, by the words they share.
+        freeze_vectors: keep the vectors as they are.
         inputs: represent a word by its id, by its letter trigrams, or by both, concatenated.
         embedding: learned vectors, or one-hot vectors (for trigrams: counts).
         cell: recurrent state: the hidden units (elman, gru, lstm) or the previous label (jordan).
@@ -43,10 +46,12 @@ class RNNTagger(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        vocabulary: Sequence[str],
         num_trigrams: int,
         labels: Sequence[str],
         *,
+        vectors: Annotated[nn.Module | None, OnlyWith(inputs=("words", "both"), embedding="learned")] = None,
+        freeze_vectors: Annotated[bool, OnlyWith("vectors")] = False,
         inputs: Literal["words", "trigrams", "both"] = "words",
         embedding: Literal["learned", "one_hot"] = "learned",
         cell: Literal["elman", "jordan", "gru", "lstm"] = "lstm",
@@ -63,7 +68,7 @@ class RNNTagger(nn.Module):
         if cell == "jordan" and num_layers != 1:
             raise ValueError(f'num_layers = {num_layers}: cell = "jordan" supports 1 layer only; set num_layers = 1')
         self.features = WordFeatures(
-            vocab_size,
+            len(vocabulary),
             num_trigrams,
             inputs=inputs,
             embedding=embedding,
@@ -71,6 +76,10 @@ class RNNTagger(nn.Module):
             context_window=context_window,
             word_dropout=word_dropout,
         )
+        pretrained = Pretrained(vectors, vocabulary, embed_dim, freeze_vectors) if vectors else None
+        self.notes = pretrained.notes if pretrained else []
+        if pretrained:
+            pretrained.fill(self.features.bags["words"].weight)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(dropout)
         num_features, num_labels, num_directions = self.features.num_features, len(labels), 1 + bidirectional
         if cell == "jordan":

@@ -63,9 +63,10 @@ class TaggedText:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Return ``vocab_size``, ``num_trigrams``, ``labels`` and ``num_labels``."""
+        """Return ``vocabulary``, ``vocab_size``, ``num_trigrams``, ``labels`` and ``num_labels``."""
         known = self._learned()
         return {
+            "vocabulary": known["words"],
             "vocab_size": len(known["words"]),
             "num_trigrams": len(known["trigrams"]),
             "labels": known["labels"],

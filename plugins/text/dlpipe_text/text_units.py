@@ -22,11 +22,23 @@ _LATIN_WORD = rf"{_LETTERS}+(?:['’]{_LETTERS}+)*"
 _MARKS = r"([^\w\s]|_)\1*"
 _WORD = re.compile(rf"[{_HAN}]|{_LATIN_WORD}|{_MARKS}")
 _RUN = re.compile(rf"[{_HAN}]+|{_LATIN_WORD}|{_MARKS}")
+_HAN_ONLY = re.compile(rf"[{_HAN}]")
+_LETTERS_ONLY = re.compile(rf"[{_HAN}]|{_LATIN_WORD}")
 
 
 def words_of(text: str) -> list[str]:
     """Return the words and marks: "it's not bad!" is it's, not, bad and !; 很好 is 很 and 好."""
     return [found[0] for found in _WORD.finditer(text)]
+
+
+def letters_of(text: str) -> list[str]:
+    """Return the words without the marks: "it's not bad!" is it's, not and bad; 很好 is 很 and 好."""
+    return _LETTERS_ONLY.findall(text)
+
+
+def is_han(character: str) -> bool:
+    """Return whether a character is written without blanks around it: a Han character or kana."""
+    return bool(_HAN_ONLY.match(character))
 
 
 def characters_of(text: str) -> list[str]:

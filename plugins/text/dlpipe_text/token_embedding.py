@@ -6,6 +6,7 @@ Axes: B texts, T units of the longest, E embedding.
 import torch
 from torch import Tensor, nn
 
+from dlpipe_text.pretrained import Pretrained
 from dlpipe_text.word_features import OTHER, PADDING
 
 
@@ -16,15 +17,20 @@ class TokenEmbedding(nn.Module):
         vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.
         embed_dim: E.
         word_dropout: in training, probability of replacing a unit by "other".
+        pretrained: vectors to start from; units without one start at random.
     """
 
-    def __init__(self, vocab_size: int, embed_dim: int, word_dropout: float) -> None:
+    def __init__(
+        self, vocab_size: int, embed_dim: int, word_dropout: float, pretrained: Pretrained | None = None
+    ) -> None:
         super().__init__()
         self.word_dropout = word_dropout
         self.embed = nn.Embedding(vocab_size, embed_dim, padding_idx=PADDING)
         # As in `WordFeatures`: torch's N(0, 1) is too large for words that are rare in training.
         nn.init.uniform_(self.embed.weight, -0.2, 0.2)
         nn.init.zeros_(self.embed.weight.data[PADDING])
+        if pretrained:
+            pretrained.fill(self.embed.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, T) to vectors (B, T, E)."""
