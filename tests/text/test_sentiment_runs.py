@@ -41,3 +41,18 @@ def test_texts_of_different_lengths_get_one_answer_each_whatever_is_beside_them(
 
 def test_a_stopped_run_resumes_exactly(root, tmp_path):
     check_resume(root / "pipelines" / "sentiment.toml", tmp_path, assignments=SMALL)
+
+
+def test_a_missing_font_for_the_names_of_classes_is_named_before_the_run_trains(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dlpipe.engine.stage_run.missing_font", lambda texts: f"no font for {', '.join(texts)}")
+    lines = "".join(f"{text}\t{label}\n" for text, label in [("很好", "正面"), ("很糟", "負面")] * 15)
+    (tmp_path / "reviews.tsv").write_text("text\tlabel\n" + lines, encoding="utf-8")
+    data = f"data={{ use = 'text.labeled', path = '{tmp_path}/reviews.tsv' }}"
+    registry = load_plugins()
+    pipeline = load_pipeline(root / "pipelines" / "sentiment_movies.toml", registry, [data, "trainer.epochs=1"])
+
+    run(pipeline, registry, tmp_path / "runs")
+
+    log = capsys.readouterr().err
+    assert "warning: [data] no font for 正面, 負面" in log
+    assert log.index("no font for") < log.index("epoch 1")
