@@ -28,8 +28,8 @@ INTRODUCTION = """# Pipelines
 
 Each file is a complete experiment. `dlpipe run FILE` runs it and `dlpipe sweep FILE` runs all its trials. Scores are
 measured; the page linked in each row has the seeds, the machine and what the numbers mean. "Not measured" means what it
-says. The times are those of the machines described there. MNIST, CIFAR-10, ATIS and rt-polarity are not part of dlpipe:
-`FOLDER` and `ARCHIVE` are your copies of them.
+says. The times are those of the machines described there. MNIST, CIFAR-10, ATIS, rt-polarity and
+ChnSentiCorp are not part of dlpipe: `FOLDER` and `ARCHIVE` are your copies of them.
 """
 
 

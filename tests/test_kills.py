@@ -50,6 +50,13 @@ RUNS = {
             ],
         ),
     ],
+    "core.no_training": [
+        (
+            "a model as it is",
+            "logistic_digits.toml",
+            ["trainer={use='core.no_training',steps=400}", "evaluators.digits.use=core.loss"],
+        ),
+    ],
     "text.ngram_fit": [
         ("a fit that is repeated", "sentiment_naive_bayes.toml", ["data.num_train=200", "trainer.steps=150"]),
     ],

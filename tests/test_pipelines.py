@@ -25,6 +25,8 @@ REAL = {
     "slot_filling_atis_best.toml": "atis",
     "sentiment_movies.toml": "rt-polarity/utf8",
     "sentiment_movies_naive_bayes.toml": "rt-polarity/utf8",
+    "sentiment_movies_ensemble.toml": "rt-polarity/utf8",
+    "sentiment_chinese.toml": "chnsenticorp/ChnSentiCorp_htl_all.csv",
     "cnn_mnist.toml": "mnist",
     "autoencoder_mnist.toml": "mnist",
     "vae_mnist.toml": "mnist",
@@ -37,6 +39,7 @@ REAL = {
 LONG = ("cnn_cifar10.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_mnist.toml")
 #: What is left out where a pipeline is only run to see whether it runs: classifiers that judge drawn images need not read well.
 BRIEF = {
+    "sentiment_chinese.toml": ["data.text=review"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [
         "evaluators.quality.classifier_steps=9",
@@ -69,7 +72,8 @@ def load(path: Path, real_data: Path | None, *assignments: str):
     if path.name in SMALL:
         needs_atari()
         assignments = (*SMALL[path.name], "trainer.steps=4", "evaluators.play.episodes=1", *assignments)
-    place = [f"data.path={real_data / REAL[path.name]}"] if real_data else []
+    tables = [f"stages.{stage}.data" for stage in tomllib.loads(path.read_text()).get("stages", ())] or ["data"]
+    place = [f"{table}.path={real_data / REAL[path.name]}" for table in tables] if real_data else []
     return load_pipeline(path, registry, [*place, *assignments], allow_local_plugins=True), registry
 
 
@@ -96,8 +100,8 @@ def test_a_pipeline_builds_and_takes_a_step(path, request):
     stages = dry_run(load(path, needs(path, request), *BRIEF.get(path.name, []))[0])
 
     for told in stages.values():
-        assert told["first step"]
         assert all(math.isfinite(value) for value in told["first step"].values())
+    assert any(told["first step"] for told in stages.values())
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)

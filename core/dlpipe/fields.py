@@ -68,7 +68,13 @@ ScheduleTable = Annotated[Mapping[str, Any], Choice("schedule")]
 
 @dataclass(frozen=True)
 class ModelReference:
-    """The type of a parameter annotated ``nn.Module``: ``{ stage = "pretrain" }`` or ``{ run = "runs/…" }``."""
+    """The type of a parameter annotated ``nn.Module``: ``{ stage = "pretrain" }`` or ``{ run = "runs/…" }``.
+
+    Args:
+        many: the annotation is ``Sequence[nn.Module]``: a list of these.
+    """
+
+    many: bool = False
 
 
 class Relation(ABC):
@@ -197,7 +203,8 @@ def describe(kind: Any, plural: bool = False) -> str:
     if origin in (dict, collections.abc.Mapping) or kind in (dict, Mapping) or is_typeddict(kind):
         return "tables" if plural else "a table"
     if isinstance(kind, ModelReference):
-        return 'a trained model: { stage = "…" } or { run = "…" }'
+        one = '{ stage = "…" } or { run = "…" }'
+        return f"a list of trained models, each {one}" if kind.many else f"a trained model: {one}"
     word = _WORDS.get(kind, "value")
     if kind is bool:
         return word

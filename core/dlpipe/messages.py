@@ -1,17 +1,18 @@
-"""Parts of error messages: the nearest known name, a value as in a TOML file, a short path."""
+"""Parts of messages: the nearest known name, a value as in a TOML file, a short path, columns of text."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
 
-__all__ = ["Weighted", "nearest", "printable", "relative", "shown"]
+__all__ = ["Weighted", "display_width", "nearest", "padded", "printable", "relative", "shown"]
 
 #: The fraction of a name's letters that may be wrong: one in three.
 MAX_WRONG = 1 / 3
@@ -68,3 +69,25 @@ def printable(text: str) -> str:
     JSON and TOML mean the same with these escapes.
     """
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal `printable` text takes: a Chinese character two, an accent of its own none.
+
+    Source: Unicode Standard Annex #11, "East Asian Width", https://www.unicode.org/reports/tr11/
+    """
+    text = printable(text)
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return text filled with blanks to `width` columns of a terminal."""
+    return text + " " * (width - display_width(text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):  # marks on the character before, invisible ones
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

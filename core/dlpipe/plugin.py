@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dlpipe.registry.hooks import hookimpl
-from dlpipe.registry.specs import CallbackSpec, CommandSpec, EvaluatorSpec, TrainerSpec
+from dlpipe.registry.specs import CallbackSpec, CommandSpec, EvaluatorSpec, ModelSpec, TrainerSpec
 
 DLPIPE_API = (1, 0)
 
 
 @hookimpl
+def dlpipe_models() -> Iterable[ModelSpec]:
+    """Offer the model that is made of others."""
+    return [ModelSpec("ensemble", "dlpipe.training.ensemble:Ensemble", "averages the predictions of trained models")]
+
+
+@hookimpl
 def dlpipe_trainers() -> Iterable[TrainerSpec]:
-    """Offer the trainer for any model with a loss."""
+    """Offer the trainer for any model with a loss, and that for none."""
     return [
         TrainerSpec(
             "supervised",
@@ -23,7 +29,8 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
                 "bucket": "bucket_by_length",
                 "workers": "num_workers",
             },
-        )
+        ),
+        TrainerSpec("no_training", "dlpipe.training.no_training:NoTraining", "leaves the model as it is"),
     ]
 
 

@@ -1,6 +1,7 @@
 """What the core expects of data, models, trainers and evaluators. Nothing has to inherit from these.
 
-A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes.
+A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes;
+``forward(**columns)`` takes all of them.
 Two methods are used if a model has them, again by the names of their parameters: ``loss(outputs, …)`` returns the
 scalar to minimise, ``predict(outputs, …)`` the predictions. A parameter ``step`` of ``loss`` gets the number of steps
 taken so far, and None outside of training.

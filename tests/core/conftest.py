@@ -73,7 +73,8 @@ class Stack(nn.Module):
 class Tuned(nn.Module):
     """A net on top of another."""
 
-    def __init__(self, *, encoder: nn.Module, second: nn.Module | None = None) -> None: ...
+    def __init__(self, *, encoder: nn.Module, second: nn.Module | None = None,
+                 others: Sequence[nn.Module] = ()) -> None: ...
 
 
 class Fit:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.torch_names import OPTIMIZERS
-from dlpipe.messages import nearest, printable, relative, shown
+from dlpipe.messages import display_width, nearest, padded, printable, relative, shown
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,21 @@ def test_escaped_json_means_the_same():
     text = json.dumps("\x1b\x9b\u202e", ensure_ascii=False)
 
     assert json.loads(printable(text)) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("good", 4),
+        ("很好", 4),
+        ("café", 4),
+        ("cafe\u0301", 4),  # an accent of its own
+        ("ｱ！", 3),  # half width, full width
+        ("a\u200db", 2),
+        ("\x97", 6),  # shown as \\u0097
+    ],
+)
+def test_a_width_is_counted_in_columns_of_a_terminal(text, columns):
+    assert display_width(text) == columns
+    assert padded(text, 8) == text + " " * (8 - columns)
+    assert padded(text, 1) == text

@@ -124,6 +124,41 @@ def test_control_characters_do_not_end_a_line(write):
     assert every_text(path.parent) == {"a\x97b\x85c\u2028d\x1ce", "plain"}
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_control_characters_do_not_end_a_row_of_a_table(write, name):
+    text = "a\x97b\x85c\u2028d\x1ce"
+    rows = [f"{text},x", "plain,y"] * 5
+    if name == "a.tsv":
+        content = "\r\n".join(["text,label", *rows]).replace(",", "\t")
+    elif name == "a.csv":
+        content = "\r\n".join(["text,label", *rows])
+    else:
+        lines = [dict(zip(("text", "label"), row.split(","), strict=True)) for row in rows]
+        content = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+
+    assert every_text(write(content, name)) == {text, "plain"}
+
+
+def test_copies_of_training_texts_are_left_out_where_asked(write):
+    table = "text,label,split\n" + "good,a,train\nbad,b,train\ngood,a,test\nfine,a,test\nbad,b,dev\ngood!,a,dev\n"
+    data = labeled(path=write(table, "a.csv"), split="split", drop_copies=True)
+
+    with pytest.warns(UserWarning, match="left out of test: 1 of 2 texts, which are in train"):
+        assert data.texts("test") == [("fine", "a")]
+    assert data.texts("dev") == [("good!", "a")]
+    assert data.texts("train") == [("good", "a"), ("bad", "b")]
+    assert not data.copies("test", "train")[0].any()
+
+
+def test_a_split_of_nothing_but_copies_is_refused(write):
+    path = write("text,label,split\ngood,a,train\nbad,b,train\ngood,a,test\nfine,a,dev\n", "a.csv")
+
+    with pytest.raises(
+        DataError, match=r"a\.csv: all 1 texts of test also occur in train, so drop_copies = true leaves none"
+    ):
+        labeled(path=path, split="split", drop_copies=True).texts("test")
+
+
 def test_empty_texts_are_counted_and_left_out(write):
     path = write(CSV + ",pos\n  ,neg\n", "a.csv")
 

@@ -18,7 +18,9 @@ def test_the_vocabulary_and_the_labels_come_from_train():
     data = small()
 
     assert data.state()["units"] == ["<pad>", "<other>", "all", "at", "bad", "good", "not"]
-    assert data.facts == {"vocab_size": 7, "num_ngrams": 0, "labels": ["neg", "pos"], "num_classes": 2}
+    assert data.facts == {
+        "vocabulary": data.state()["units"], "vocab_size": 7, "num_ngrams": 0, "labels": ["neg", "pos"], "num_classes": 2,
+    }  # fmt: skip
     assert data.split("test").batch(torch.tensor([0]))["tokens"].tolist() == [[4, 1]]
 
 

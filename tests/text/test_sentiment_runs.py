@@ -41,3 +41,39 @@ def test_texts_of_different_lengths_get_one_answer_each_whatever_is_beside_them(
 
 def test_a_stopped_run_resumes_exactly(root, tmp_path):
     check_resume(root / "pipelines" / "sentiment.toml", tmp_path, assignments=SMALL)
+
+
+def test_an_ensemble_averages_what_its_stages_predict(root, tmp_path):
+    texts = [(f"{word} {number}", word) for number in range(30) for word in ("good", "bad")]
+    (tmp_path / "t.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in texts))
+    stages = ("counts", "network", "ensemble")
+    changes = [f"stages.{stage}.data.path={tmp_path}/t.tsv" for stage in stages]
+    changes += [f"stages.{stage}.data.dev_size=0.2" for stage in stages] + ["stages.network.trainer.epochs=1"]
+    registry = load_plugins()
+    pipeline = load_pipeline(root / "pipelines" / "sentiment_movies_ensemble.toml", registry, changes)
+
+    folder = run(pipeline, registry, tmp_path / "runs").path
+    (tmp_path / "t.tsv").unlink()  # to predict, no data is read
+
+    def positive(stage):
+        (answer,) = predict(open_run(folder, stage=stage), [("item", "not so good 3")])
+        return answer["probability"] if answer["label"] == "good" else 1 - answer["probability"]
+
+    counts, network, ensemble = map(positive, stages)
+    product, other = (counts * network) ** 0.5, ((1 - counts) * (1 - network)) ** 0.5
+    assert ensemble == pytest.approx(product / (product + other), abs=2e-4)
+
+
+def test_a_missing_font_for_the_names_of_classes_is_named_before_the_run_trains(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dlpipe.engine.stage_run.missing_font", lambda texts: f"no font for {', '.join(texts)}")
+    lines = "".join(f"{text}\t{label}\n" for text, label in [("很好", "正面"), ("很糟", "負面")] * 15)
+    (tmp_path / "reviews.tsv").write_text("text\tlabel\n" + lines, encoding="utf-8")
+    data = f"data={{ use = 'text.labeled', path = '{tmp_path}/reviews.tsv' }}"
+    registry = load_plugins()
+    pipeline = load_pipeline(root / "pipelines" / "sentiment_movies.toml", registry, [data, "trainer.epochs=1"])
+
+    run(pipeline, registry, tmp_path / "runs")
+
+    log = capsys.readouterr().err
+    assert "warning: [data] no font for 正面, 負面" in log
+    assert log.index("no font for") < log.index("epoch 1")

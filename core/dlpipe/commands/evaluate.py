@@ -10,6 +10,7 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
+from dlpipe.messages import display_width, padded
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 
@@ -59,6 +60,6 @@ def evaluate(
         echo(json.dumps(nested))
         return
     echo(f"{split} split, {trained.checkpoint.name}")
-    width = max(map(len, metrics), default=0)
+    width = max(map(display_width, metrics), default=0)
     for name, value in metrics.items():
-        echo(f"  {name:<{width}}  {value:.4f}")
+        echo(f"  {padded(name, width)}  {value:.4f}")

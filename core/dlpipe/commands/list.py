@@ -10,7 +10,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.shipped import shipped_pipelines, summary_of
-from dlpipe.messages import relative
+from dlpipe.messages import display_width, padded, relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import KINDS
 
@@ -47,10 +47,10 @@ def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
         return
     for known, rows in found.items():
         echo(known, bold=True)
-        width = max((len(row["name"]) for row in rows), default=0)
+        width = max((display_width(row["name"]) for row in rows), default=0)
         for row in rows:
             needs = f"  (needs {', '.join(row['needs'])}: {row['install']})" if row.get("needs") else ""
-            echo(f"  {row['name']:<{width}}  {row['summary']}{needs}".rstrip())
+            echo(f"  {padded(row['name'], width)}  {row['summary']}{needs}".rstrip())
 
 
 def _components(registry: Registry, kind: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter
 from dlpipe.errors import InputError
 from dlpipe.fields import STRICT
+from dlpipe.messages import display_width, padded
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RESOLVED, RunFolder
@@ -162,9 +163,9 @@ def as_table(answer: Mapping[str, Any]) -> str:
     columns = {name: value for name, value in lists.items() if len(value) == longest}
     if len(columns) < 2:
         columns = {}
-    widths = [max(len(str(part)) for part in value) for value in columns.values()]
+    widths = [max(display_width(str(part)) for part in value) for value in columns.values()]
     lines = [
-        "  ".join(f"{part!s:<{width}}" for part, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(padded(str(part), width) for part, width in zip(row, widths, strict=True)).rstrip()
         for row in zip(*columns.values(), strict=True)
     ]
     for name, value in answer.items():

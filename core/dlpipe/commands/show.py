@@ -24,7 +24,7 @@ from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
 from dlpipe.fields import describe
-from dlpipe.messages import nearest, shown
+from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
 from dlpipe.runs.folder import RESOLVED, RunFolder
@@ -75,9 +75,9 @@ def show(
         echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:
         rows = list(_origins(pipeline))
-        width = min(max(len(text) for text, _ in rows), 60)
+        width = min(max(display_width(text) for text, _ in rows), 60)
         for text, origin in rows:
-            echo(f"{text:<{width}}  # {origin}")
+            echo(f"{padded(text, width)}  # {origin}")
     else:
         echo(tomli_w.dumps(pipeline.plain()), nl=False)
 

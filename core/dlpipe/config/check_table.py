@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 
 from dlpipe.config.defaults import Computed
-from dlpipe.config.pipeline import Reference
+from dlpipe.config.pipeline import Reference, References
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.signatures import Parameter
 from dlpipe.config.source import SET, Origin, dotted
@@ -45,21 +45,21 @@ class TableChecker:
     renamed: Mapping[str, str]
     owners: Sequence[tuple[str, Iterable[str]]]
 
-    def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Reference]]:
+    def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, References]]:
         """Check all keys; return the values, defaults included, and the references to trained models."""
         values = {
             key: self._default(parameter)
             for key, parameter in self.known.items()
             if not parameter.required and not isinstance(parameter.kind, ModelReference)
         }
-        references: dict[str, Reference] = {}
+        references: dict[str, References] = {}
         for key, value in given.items():
             path = (*self.path, key)
             if key not in self.known:
                 self.unknown(key)
-            elif isinstance(self.known[key].kind, ModelReference):
-                if reference := self._reference(value, path):
-                    references[key] = reference
+            elif isinstance(kind := self.known[key].kind, ModelReference):
+                if found := self._references(value, path) if kind.many else self._reference(value, path):
+                    references[key] = found
             elif choice := self.known[key].choice:
                 values[key] = self._choice(choice, value, path)
             else:
@@ -165,6 +165,14 @@ class TableChecker:
         omitted = TOTAL_STEPS - set(given)
         plain = {key: part for key, part in values.items() if key not in omitted and not isinstance(part, Computed)}
         return {"use": name} | plain
+
+    def _references(self, value: Any, path: KeyPath) -> tuple[Reference, ...]:
+        if not isinstance(value, list) or not value:
+            expected = describe(ModelReference(many=True))
+            self.report.add(path, f"{key_at(path)} = {shown(value)}: expected {expected}")
+            return ()
+        found = [self._reference(part, (*path, place)) for place, part in enumerate(value)]
+        return tuple(reference for reference in found if reference)
 
     def _reference(self, value: Any, path: KeyPath) -> Reference | None:
         if isinstance(value, dict) and len(value) == 1:

@@ -125,7 +125,8 @@ def _properties(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
 
 def _property(parameter: Parameter) -> dict[str, Any]:
     if isinstance(parameter.kind, ModelReference):
-        schema: dict[str, Any] = dict(REFERENCE)
+        many = {"type": "array", "items": REFERENCE, "minItems": 1}
+        schema: dict[str, Any] = dict(many if parameter.kind.many else REFERENCE)
     elif parameter.choice:
         schema = {"allOf": [_defined(parameter.choice)]}  # keywords next to a bare $ref are ignored
     else:

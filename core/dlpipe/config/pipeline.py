@@ -36,6 +36,19 @@ class Reference:
     def __str__(self) -> str:
         return f"stage {self.stage}" if self.run is None else f"run {self.run}"
 
+    def plain(self) -> dict[str, str]:
+        """Return it as a table that TOML can hold."""
+        return {"stage": self.stage} if self.run is None else {"run": str(self.run)}
+
+
+#: The value of a parameter that is a trained model, or a list of them.
+References = Reference | tuple[Reference, ...]
+
+
+def each_of(references: References) -> tuple[Reference, ...]:
+    """Return the trained models that a parameter names."""
+    return (references,) if isinstance(references, Reference) else references
+
 
 @dataclass(frozen=True)
 class ComponentConfig(Generic[SpecT]):
@@ -44,19 +57,19 @@ class ComponentConfig(Generic[SpecT]):
     Args:
         table: its table in the file, such as ``[evaluators.slots]``.
         values: all parameters that have plain values, from the file or by default.
-        references: parameters that are trained models.
+        references: parameters that are trained models, or lists of them.
     """
 
     component: RegisteredComponent[SpecT]
     table: str
     values: dict[str, Any]
-    references: dict[str, Reference]
+    references: dict[str, References]
 
     def plain(self) -> dict[str, Any]:
         """Return the table, with all defaults, as values that TOML can hold."""
         plain = {"use": self.component.name} | {key: as_toml(value) for key, value in self.values.items()}
-        for key, reference in self.references.items():
-            plain[key] = {"stage": reference.stage} if reference.stage else {"run": str(reference.run)}
+        for key, named in self.references.items():
+            plain[key] = named.plain() if isinstance(named, Reference) else [each.plain() for each in named]
         return {key: value for key, value in plain.items() if value is not None}
 
 
@@ -87,7 +100,8 @@ class Stage:
     def references(self) -> Iterator[Reference]:
         """Yield the trained models that this stage starts from."""
         for use in (self.data, self.model, self.trainer, *self.evaluators.values()):
-            yield from use.references.values() if use else ()
+            for named in use.references.values() if use else ():
+                yield from each_of(named)
 
 
 @dataclass(frozen=True)

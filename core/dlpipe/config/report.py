@@ -54,5 +54,7 @@ def key_at(path: KeyPath, *inner: str | int) -> str:
         inner: the rest of the path, if the value at `path` is itself a list or table.
     """
     *table, key = path
+    if isinstance(key, int):  # of a list
+        return key_at(tuple(table), key, *inner)
     text = dotted((key, *inner))
     return f"{table_at(tuple(table))} {text}" if table else text

@@ -240,6 +240,8 @@ def _type(node: ast.expr, scope: griffe.Object) -> Any:
             return _union(inner, scope)
         parts = tuple(... if _is_ellipsis(part) else _type(part, scope) for part in inner)
         if any(isinstance(part, fields.ModelReference) for part in parts):
+            if outer in (list, collections.abc.Sequence):
+                return fields.ModelReference(many=True)
             raise Unreadable(f"{ast.unparse(node)} is not understood")
         return outer[parts]
     if isinstance(node, (ast.Name, ast.Attribute)):

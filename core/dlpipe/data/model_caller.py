@@ -28,6 +28,12 @@ def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[s
     return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
 
 
+def takes_all_columns(model: nn.Module) -> bool:
+    """Return whether ``forward(**columns)`` of a model takes all columns of a batch, whatever their names."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
 def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
     """Return a method of a model, or None; a layer of that name (``self.loss = nn.MSELoss()``) is not a method."""
     method = getattr(model, name, None)
@@ -47,7 +53,7 @@ class ModelCaller:
     def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
         self.model = model
         self._columns = columns
-        self._forward = self._names(model.forward, 0)
+        self._forward = list(columns) if takes_all_columns(model) else self._names(model.forward, 0)
         predict = own_method(model, "predict")
         self._predict = None if predict is None else self._names(predict, 1)
 
@@ -91,6 +97,8 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
 
 
 def columns_needed(model: nn.Module) -> set[str]:
-    """Return the names of all columns that a model may ask for, and the targets."""
+    """Return the names of all columns that a model may ask for, and the targets; an empty set if it takes any."""
+    if takes_all_columns(model):
+        return set()
     functions = [method for name in ("forward", "loss", "predict") if (method := own_method(model, name))]
     return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {STEP}

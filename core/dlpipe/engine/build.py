@@ -11,7 +11,7 @@ from torch import nn
 
 from dlpipe.compute import Compute, configure_torch, seed_everything
 from dlpipe.config.defaults import Computed
-from dlpipe.config.pipeline import ComponentConfig, Reference, Stage
+from dlpipe.config.pipeline import ComponentConfig, Reference, Stage, each_of
 from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.engine.conformance import check_members
@@ -47,7 +47,9 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
         raise PluginError(f"{who} ({config.component.distribution}): {error}") from error
     parameters = read_signature(spec.target).parameters
     arguments = {name: provided[name] for name in parameters if name in provided}
-    arguments |= {name: find_model(reference) for name, reference in config.references.items()}
+    for name, named in config.references.items():
+        found = list(map(find_model, each_of(named)))
+        arguments[name] = found[0] if isinstance(named, Reference) else found
     arguments |= {
         name: value
         for name, value in config.values.items()

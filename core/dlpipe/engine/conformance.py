@@ -6,6 +6,7 @@ the first resume.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,9 +63,7 @@ def check_members(kind: str, component: Any) -> None:
     present = _members(component)
     for protocol in REQUIRED[kind]:
         for member, is_method in _declared(protocol).items():
-            # A property is not asked for its value: the facts of data may be found in its files.
-            has = member in present or hasattr(component, member)
-            if not has and not (member == "goal" and getattr(component, "primary", None) is None):
+            if not _has(component, member) and not (member == "goal" and getattr(component, "primary", None) is None):
                 hint = _nearly(member, [other for other in present if present[other] == is_method])
                 found = f"; it has {hint}" if hint else ""
                 raise PluginError(f"{name} lacks {_shown(member, is_method)}, which every {kind} needs{found}")
@@ -81,10 +80,15 @@ def check_members(kind: str, component: Any) -> None:
             )
     for protocol in OPTIONAL[kind]:
         members = _declared(protocol)
-        missing = [member for member in members if member not in present and not hasattr(component, member)]
+        missing = [member for member in members if not _has(component, member)]
         if missing and len(missing) < len(members):
             there = next(member for member in members if member not in missing)
             raise PluginError(f"{name} has {there}() but lacks {missing[0]}(); dlpipe needs both")
+
+
+def _has(component: Any, member: str) -> bool:
+    """Return whether a component has a member, without computing it: the facts of data may need its files."""
+    return inspect.getattr_static(component, member, None) is not None or hasattr(component, member)
 
 
 def _members(component: Any) -> dict[str, bool]:

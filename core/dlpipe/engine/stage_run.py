@@ -21,6 +21,7 @@ from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, in_words, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate, writing
 from dlpipe.evaluation.examples import Examples
+from dlpipe.figures import missing_font
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes
 from dlpipe.registry.hooks import RunView, hookimpl
@@ -244,6 +245,7 @@ class StageRun:
             self._progress.message(f"{self._stage.data.component.name}: {note}")
         for warning in warnings:
             self._progress.warning(f"{self._stage.data.table} {warning}")
+        self._check_fonts(data)
         for config, component in ((self._stage.model, components.model), (self._stage.trainer, trainer)):
             if config and isinstance(component, SupportsNotes):
                 for note in component.notes:
@@ -251,6 +253,13 @@ class StageRun:
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
         self._progress.start(loop.state.step, loop.total_steps)
+
+    def _check_fonts(self, data: Data) -> None:
+        """Warn if figures cannot show the names of the classes."""
+        labels = [str(label) for label in data.facts.get("labels", ())]
+        draws = any("matplotlib" in config.component.spec.requires for config in self._stage.evaluators.values())
+        if draws and (missing := missing_font(labels)):
+            self._progress.warning(f"{self._stage.data.table} {missing}")
 
     def _record_caveats(self, caveats: list[str]) -> None:
         """Warn of what may make a resumed run differ from an uninterrupted one, and record it."""

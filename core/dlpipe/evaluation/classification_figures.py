@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dlpipe.figures import BLUE, GREY, ORANGE, drawing, shortened, thinned
+from dlpipe.messages import display_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ NAMED = 40
 def draw_confusion(path: Path, confusion: Tensor, labels: Sequence[str]) -> None:
     """Draw a confusion matrix (K, K): counts, and shares of the true class."""
     size = min(max(0.45 * len(labels), 2.2), 9.0)
-    margin = 0.09 * max(len(shortened(label)) for label in labels)
+    margin = 0.09 * max(display_width(shortened(label)) for label in labels)
     shares = (confusion / confusion.sum(1, keepdim=True)).nan_to_num(0.0)
     with drawing(path, 2 * (size + margin + 1.1), size + margin + 0.7) as figure:
         left, right = figure.subplots(1, 2)
@@ -38,7 +39,7 @@ def _matrix(axes: Axes, values: Tensor, labels: Sequence[str], shown: str, title
     # The root of the values: a few mistakes next to hundreds of right predictions stay visible.
     image = axes.imshow(values.sqrt().numpy(), cmap="Blues", vmin=0, vmax=highest**0.5)
     ticks = thinned(labels, NAMED)
-    upright = max(map(len, ticks.values())) > 3
+    upright = max(map(display_width, ticks.values())) > 3
     axes.set_xticks(list(ticks), list(ticks.values()), rotation=90 if upright else 0)
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set(xlabel="predicted", ylabel="true", title=title)

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from dlpipe.config.pipeline import ComponentConfig, Pipeline, Stage, as_toml
+from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, as_toml, each_of
 from dlpipe.errors import InputError
 from dlpipe.messages import relative, shown
 from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
@@ -142,11 +142,13 @@ def _table(config: ComponentConfig[Any], folder: RunFolder | None) -> dict[str, 
                 raise InputError(f'{name} = "{value}" cannot be read: {error.strerror}') from error
         elif not (isinstance(value, Path) and value.exists() and config.component.spec.kind == "data"):
             found[name] = as_toml(value)
-    for key, reference in config.references.items():
-        if reference.run is None:
-            found[f"{prefix}.{key}"] = str(reference)
-        if place := reference.run or (folder and folder.path):
-            found[f"{MODEL} {prefix}.{key}"] = model_digest(place, reference.stage or None)
+    for key, named in config.references.items():
+        for number, reference in enumerate(each_of(named)):
+            name = f"{prefix}.{key}" if isinstance(named, Reference) else f"{prefix}.{key}[{number}]"
+            if reference.run is None:
+                found[name] = str(reference)
+            if place := reference.run or (folder and folder.path):
+                found[f"{MODEL} {name}"] = model_digest(place, reference.stage or None)
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -34,6 +34,7 @@ def labeled(
     folds: Annotated[Folds, OnlyWith("fold")] = 10,
     test_size: Annotated[Share | None, NotWith("fold")] = None,
     dev_size: Share | None = None,
+    drop_copies: bool = False,
     seed: NonNegative = 0,
     unit: Unit = "word",
     lowercase: bool = True,
@@ -55,6 +56,7 @@ def labeled(
         test_size: share of each class that is held out as the test split if the files have none; a tenth by default.
         dev_size: share of each class of the other texts that is held out as the dev split if the files have none; a
             tenth by default.
+        drop_copies: leave out of dev and test the texts that also occur in train, which a model may know by heart.
         seed: seed of the random choice of folds and of what is held out.
         unit: what the model reads one by one; each Chinese character is a word.
         lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
@@ -71,6 +73,8 @@ def labeled(
     @cache
     def parts() -> dict[str, list[Text]]:
         rows = _split(path, _given_splits(path, reader), fold, folds, test_size, dev_size, seed)
+        if drop_copies:
+            rows = _without_copies(path, rows)
         return {name: [(row.text, row.label) for row in part] for name, part in rows.items()}
 
     return LabeledText(
@@ -126,6 +130,21 @@ def _given_splits(path: Path, reader: Reader) -> dict[str, list[Row]]:
     if "train" not in found:
         raise DataError(f"{path}: no texts for training, only for {', '.join(found) or 'no split'}; add some")
     return dict(found)
+
+
+def _without_copies(path: Path, rows: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    """Return the splits without the texts of dev and test that also occur in train; their numbers are a warning."""
+    known = {row.text for row in rows["train"]}
+    left = {name: part if name == "train" else [r for r in part if r.text not in known] for name, part in rows.items()}
+    for name, part in left.items():
+        if not part:
+            raise DataError(
+                f"{path}: all {len(rows[name])} texts of {name} also occur in train, so drop_copies = true leaves "
+                "none; use other texts, or remove drop_copies"
+            )
+        if dropped := len(rows[name]) - len(part):
+            warnings.warn(f"left out of {name}: {dropped} of {len(rows[name])} texts, which are in train", stacklevel=2)
+    return left
 
 
 def _fold(rows: Sequence[Row], fold: int, folds: int, seed: int) -> set[int]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
+from dlpipe.messages import display_width, padded
 from dlpipe_text.chunks import ChunkCounter, chunks
 from dlpipe_text.tagged_text import TaggedText
 
@@ -88,9 +89,9 @@ class SlotF1:
         wrong.sort(key=lambda entry: -entry[0])
         lines = [f"{len(wrong)} of {len(self._tagged)} sentences have a wrong slot"]
         for count, words, gold, tags in wrong[:WORST]:
-            widths = [max(map(len, column)) for column in zip(words, gold, tags, strict=True)]
+            widths = [max(map(display_width, column)) for column in zip(words, gold, tags, strict=True)]
             lines += ["", f"missed and spurious slots: {count}"]
             for title, row in (("", words), ("true", gold), ("predicted", tags)):
-                cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+                cells = (padded(text, width) for text, width in zip(row, widths, strict=True))
                 lines.append(f"{title:<10}" + "  ".join(cells).rstrip())
         return lines

@@ -17,6 +17,10 @@ def test_lists_of_one_length_become_columns():
     assert as_table({"words": ["to", "taipei"], "tags": ["O", "B-city"]}) == "to      O\ntaipei  B-city"
 
 
+def test_columns_of_chinese_words_are_aligned():
+    assert as_table({"words": ["去", "臺北", "in"], "tags": ["O", "B-city", "O"]}) == "去    O\n臺北  B-city\nin    O"
+
+
 def test_a_line_of_a_file_ends_at_a_line_feed_only(tmp_path):
     (tmp_path / "texts.txt").write_bytes("one\u0085still one\r\n\ntwo".encode())
 

@@ -100,6 +100,12 @@ def test_an_evaluator_that_skips_the_dev_split_cannot_be_monitored(mistakes, key
          (8, '[stages.second.model] encoder = 3: expected a trained model: { stage = "…" } or { run = "…" }')),
         (8, 'model = { use = "fake.tuned", encoder = { stage = "first", run = "x" } }',
          (8, '[stages.second.model] encoder = {"stage": "first", "run": "x"}: expected a trained model')),
+        (8, 'model = { use = "fake.tuned", encoder = { stage = "first" }, others = { stage = "first" } }',
+         (8, '[stages.second.model] others = {"stage": "first"}: expected a list of trained models, each { stage = "…" }')),
+        (8, 'model = { use = "fake.tuned", encoder = { stage = "first" }, others = [{ stage = "first" }, 3] }',
+         (8, '[stages.second.model] others[1] = 3: expected a trained model: { stage = "…" }')),
+        (8, 'model = { use = "fake.tuned", encoder = { stage = "first" }, others = [{ stage = "frist" }] }',
+         (8, '[stages.second.model] others[0] = { stage = "frist" }: there is no such stage. Did you mean "first"?')),
         (8, 'model = { use = "fake.tuned" }',
          (8, "[stages.second.model] missing key `encoder` of fake.tuned: expected a trained model")),
         (4, 'model = { use = "fake.tuned", encoder = { stage = "second" } }',
@@ -118,6 +124,22 @@ def test_a_mistake_in_a_stage_is_reported_at_its_line(changed, mistakes, line, t
     found = mistakes(changed(line, text, STAGES))
 
     assert any(at == expected[0] and message.startswith(expected[1]) for at, message in found), found
+
+
+def test_a_list_of_trained_models_is_kept_in_the_resolved_file(load):
+    others = '[{ stage = "first" }, { run = "/runs/old" }]'
+    pipeline = load(
+        STAGES.replace('encoder = { stage = "first" }', f'encoder = {{ stage = "first" }}, others = {others}')
+    )
+
+    plain = pipeline.stages["second"].model.plain()
+
+    assert plain["others"] == [{"stage": "first"}, {"run": "/runs/old"}]
+    assert [str(reference) for reference in pipeline.stages["second"].references()] == [
+        "stage first",
+        "stage first",
+        "run /runs/old",
+    ]
 
 
 def test_a_stage_cannot_start_from_a_later_one(mistakes):

@@ -144,6 +144,8 @@ def test_a_trained_model_is_a_reference_and_a_broken_component_accepts_any_key(f
 
     assert tuned.is_valid({"use": "fake.tuned", "encoder": {"stage": "first"}})
     assert not tuned.is_valid({"use": "fake.tuned", "encoder": {"stage": "first", "run": "x"}})
+    assert tuned.is_valid({"use": "fake.tuned", "encoder": {"stage": "a"}, "others": [{"stage": "a"}, {"run": "x"}]})
+    assert not tuned.is_valid({"use": "fake.tuned", "encoder": {"stage": "a"}, "others": {"stage": "a"}})
     assert gone.is_valid({"use": "fake.gone", "anything": 3})
 
 

@@ -94,6 +94,18 @@ def test_all_columns_that_a_model_may_ask_for_are_known_beforehand():
     assert columns_needed(Sorter()) == {"images", "targets"}
 
 
+class Anything(nn.Module):
+    """Takes whatever there is."""
+
+    def forward(self, **columns):
+        return sorted(columns)
+
+
+def test_a_model_may_take_all_columns():
+    assert ModelCaller(Anything(), tuple(BATCH)).outputs(BATCH) == sorted(BATCH)
+    assert columns_needed(Anything()) == set()  # `Batches` leaves out none then
+
+
 def test_a_missing_column_is_an_error_that_names_it():
     with pytest.raises(
         InputError, match=r"Sorter\.forward needs the column 'images', but the data has tokens, targets"

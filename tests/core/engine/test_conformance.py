@@ -84,3 +84,22 @@ def test_a_missing_method_is_suggested_from_those_that_are_there():
 
     with pytest.raises(PluginError, match=r"Mine lacks the method log_values\(\), .*; it has log_value"):
         check_members("trainer", Mine())
+
+
+class Reads:
+    """Data whose facts are in its files."""
+
+    splits = ("train",)
+
+    @property
+    def facts(self):
+        raise FileNotFoundError("the files are gone")
+
+    def split(self, name): ...
+    def state(self): ...
+    def restore(self, state): ...
+    def fingerprint(self): ...
+
+
+def test_facts_are_not_computed_to_see_that_they_are_there():
+    check_members("data", Reads())

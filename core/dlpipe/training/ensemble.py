@@ -1,0 +1,54 @@
+"""An ensemble of trained classifiers.
+
+Source: Lakshminarayanan et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
+section 2.4, https://arxiv.org/abs/1612.01474 (mean of the probabilities); Hinton 2002, "Training Products of Experts by
+Minimizing Contrastive Divergence", section 1, https://doi.org/10.1162/089976602760128018 (geometric mean)
+Axes: B examples, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.data.model_caller import ModelCaller
+from dlpipe.errors import InputError
+
+
+class Ensemble(nn.Module):
+    """Average the class probabilities of trained models; each takes the columns of the batch that it needs.
+
+    All members must have been trained on data with the same classes, and with the same vocabulary if there is one.
+
+    Args:
+        members: classifiers that return logits.
+        average: the mean of the probabilities; or their geometric mean (the mean of the log-probabilities), in which a
+            member that is sure counts more.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        *,
+        average: Literal["probabilities", "log_probabilities"] = "probabilities",
+    ) -> None:
+        super().__init__()
+        self.members, self.average = nn.ModuleList(members), average
+
+    def forward(self, **columns: Tensor) -> Tensor:
+        """Map the columns of a batch to logits (B, K), whose softmax is the average."""
+        logits = [ModelCaller(member, tuple(columns)).outputs(columns) for member in self.members]
+        shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in logits]
+        if set(shapes) != {shapes[0]} or not isinstance(shapes[0], tuple):
+            raise InputError(
+                f"the members of core.ensemble return {', '.join(map(str, shapes))}; expected logits of the same shape "
+                "from each"
+            )
+        log_probabilities = torch.stack(logits).log_softmax(-1)
+        if self.average == "log_probabilities":
+            return log_probabilities.mean(0)
+        return log_probabilities.logsumexp(0) - math.log(len(logits))

@@ -1,0 +1,62 @@
+"""Ensembles: what they return, which columns their members get, and what does not fit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from dlpipe.data.model_caller import ModelCaller
+from dlpipe.errors import InputError
+from dlpipe.training.ensemble import Ensemble
+
+
+class Words(nn.Module):
+    """Scores 2 classes by one column."""
+
+    def forward(self, tokens):
+        return tokens
+
+
+class Pairs(nn.Module):
+    """Scores 2 classes by another column."""
+
+    def forward(self, ngrams):
+        return ngrams
+
+
+BATCH = {
+    "tokens": torch.tensor([[1.0, 0.0], [0.2, 0.1]]),
+    "ngrams": torch.tensor([[-4.0, 0.0], [0.0, 3.0]]),
+    "targets": torch.tensor([0, 1]),
+}
+
+
+def test_probabilities_are_averaged():
+    outputs = ModelCaller(Ensemble([Words(), Pairs()]), tuple(BATCH)).outputs(BATCH)
+
+    expected = (BATCH["tokens"].softmax(1) + BATCH["ngrams"].softmax(1)) / 2
+    assert_close(outputs.exp(), expected)
+    assert_close(outputs.softmax(1), expected)
+
+
+def test_log_probabilities_are_averaged():
+    outputs = ModelCaller(Ensemble([Words(), Pairs()], average="log_probabilities"), tuple(BATCH)).outputs(BATCH)
+
+    product = (BATCH["tokens"].softmax(1) * BATCH["ngrams"].softmax(1)).sqrt()
+    assert_close(outputs.softmax(1), product / product.sum(1, keepdim=True))
+
+
+def test_members_that_do_not_fit_together_are_refused():
+    ensemble = Ensemble([Words(), Pairs()])
+
+    with pytest.raises(InputError, match=r"the members of core.ensemble return \(2, 2\), \(2, 3\); expected logits of"):
+        ensemble(tokens=torch.zeros(2, 2), ngrams=torch.zeros(2, 3))
+    with pytest.raises(InputError, match="return dict, dict; expected logits of the same shape"):
+        ensemble(tokens={}, ngrams={})
+
+
+def test_a_column_that_a_member_needs_is_named():
+    with pytest.raises(InputError, match=r"Pairs\.forward needs the column 'ngrams', but the data has tokens"):
+        Ensemble([Words(), Pairs()])(tokens=torch.zeros(2, 2))
