@@ -7,7 +7,7 @@ from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, te
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
-from dlpipe.runs.file_digests import file_digests
+from dlpipe.runs.file_digests import cache_folder, file_digests
 
 __all__ = [
     "IGNORE_INDEX",
@@ -18,6 +18,7 @@ __all__ = [
     "ModelCaller",
     "Prepare",
     "Ragged",
+    "cache_folder",
     "columns_needed",
     "count_targets",
     "fetch",

@@ -1,0 +1,59 @@
+"""The components of the audio plugin. Does not import torch."""
+
+from __future__ import annotations
+
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+
+DLPIPE_API = (1, 0)
+EXTRA = "dlpipe[audio]"
+FACTS = ("num_features",)
+
+
+@hookimpl
+def dlpipe_data():
+    return [
+        DataSpec(
+            "tone_words",
+            "dlpipe_audio.tone_words:tone_words",
+            "made-up words from a synthesizer, by made-up speakers",
+            requires=("torchaudio",),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_models():
+    return [
+        ModelSpec(
+            "seq2seq_autoencoder",
+            "dlpipe_audio.seq2seq_autoencoder:Seq2SeqAutoEncoder",
+            "a spoken word of any length becomes a vector (audio word2vec)",
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_evaluators():
+    return [
+        _evaluator(
+            "query_by_example",
+            "dlpipe_audio.query_by_example:QueryByExample",
+            "find the same word from other speakers, compared with time warping and simple vectors",
+        ),
+        _evaluator(
+            "same_different",
+            "dlpipe_audio.same_different:SameDifferent",
+            "do two recordings say the same word, over all pairs",
+        ),
+        _evaluator(
+            "phone_distance",
+            "dlpipe_audio.phone_distance:PhoneDistance",
+            "similarity of vectors against the edit distance of phones",
+        ),
+    ]
+
+
+def _evaluator(name: str, target: str, summary: str) -> EvaluatorSpec:
+    return EvaluatorSpec(name, target, summary, requires=("matplotlib",), extra=EXTRA)

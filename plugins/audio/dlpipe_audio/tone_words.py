@@ -1,0 +1,140 @@
+"""Made-up words from made-up speakers: a data set of speech that needs no recording.
+
+The words come in families that differ in one or two phones, so some of them sound nearly alike. No word and no
+speaker is in two splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dlpipe.compute import derived_seed
+from dlpipe.errors import InputError
+from dlpipe.fields import Positive
+from dlpipe_audio.features import Features
+from dlpipe_audio.segments import Segment
+from dlpipe_audio.tone_speech import CONSONANTS, PHONES, RATE_HZ, VOWELS, drawn_voice, spoken
+from dlpipe_audio.word_data import Pairs, WordData
+
+#: A base word and those derived from it.
+FAMILY = 4
+#: Shares of all words and speakers: of each ten, six are for training, one or two for dev, the others for test.
+SHARES = {"train": (0, 6), "dev": (6, 8), "test": (8, 10)}
+
+
+def tone_words(
+    *,
+    num_words: Positive = 200,
+    num_speakers: Positive = 20,
+    takes: Positive = 1,
+    features: Features = {},  # noqa: B006  read only
+    pairs: Pairs = "none",
+) -> WordData:
+    """Made-up words, synthesized with pulses, noise and formants; words and speakers of the splits are disjoint.
+
+    Of ten words and of ten speakers, six are in train, two in dev and two in test; each speaker of a split says each of
+    its words.
+
+    Args:
+        num_words: of all splits together.
+        num_speakers: of all splits together.
+        takes: how often a speaker says each word.
+        features: how frames are computed.
+        pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+    """
+    return WordData(ToneWords(num_words, num_speakers, takes), features, pairs=pairs, classified=False)
+
+
+class ToneWords:
+    """The source of `tone_words`. An utterance has a name, such as ``sanoki_12_0``: word, speaker, take.
+
+    Args:
+        num_words: of all splits together.
+        num_speakers: of all splits together.
+        takes: utterances of each word by each speaker.
+    """
+
+    splits: Sequence[str] = tuple(SHARES)
+    rate_hz = RATE_HZ
+
+    def __init__(self, num_words: int, num_speakers: int, takes: int) -> None:
+        for name, count, least in (("num_words", num_words, 10 * FAMILY), ("num_speakers", num_speakers, 10)):
+            if count < least:
+                raise InputError(
+                    f"{name} = {count}: expected at least {least}, since a word must be said by two speakers and a "
+                    "split needs several words"
+                )
+        self._sizes, self._num_speakers, self._takes = (num_words, num_speakers, takes), num_speakers, takes
+        families = -(-num_words // FAMILY)
+        self._words = made_up_words(families * FAMILY)[:num_words]
+
+    def segments(self, split: str) -> list[Segment]:
+        """Return the words of a split."""
+        families = range(-(-len(self._words) // FAMILY))
+        words = [
+            word
+            for family in _share(len(families), split)
+            for word in self._words[family * FAMILY : (family + 1) * FAMILY]
+        ]
+        return [
+            Segment(f"{word}_{speaker}_{take}", word, str(speaker), phones=tuple(word))
+            for word in words
+            for speaker in _share(self._num_speakers, split)
+            for take in range(self._takes)
+        ]
+
+    def waveform(self, segment: Segment) -> Tensor:
+        """Synthesize a word."""
+        speaker, take = segment.name.split("_")[1:]
+        voice = drawn_voice(torch.Generator().manual_seed(derived_seed("voice", speaker)))
+        generator = torch.Generator().manual_seed(derived_seed("take", segment.word, speaker, take))
+        return spoken(segment.phones, voice, generator)
+
+    def item(self, item: str) -> Tensor:
+        """Synthesize what a name such as ``sanoki_12_0`` stands for; any word of known phones will do."""
+        word, *numbers = item.split("_")
+        if not word or not set(word) <= set(PHONES) or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
+            raise InputError(
+                f"{item!r} is not an utterance of this data; expected WORD_SPEAKER_TAKE such as sanoki_12_0, with words "
+                f"of the letters {''.join(sorted(PHONES))}"
+            )
+        return self.waveform(Segment(item, word, numbers[0], phones=tuple(word)))
+
+    def digest(self) -> str:
+        """Return a digest of the sizes and of one utterance, which changes with the synthesizer."""
+        digest = hashlib.sha256(repr(self._sizes).encode())
+        digest.update(self.item(f"{''.join(PHONES)}_0_0").numpy().tobytes())
+        return digest.hexdigest()
+
+
+def made_up_words(count: int) -> list[str]:
+    """Return words of two or three syllables, in families of `FAMILY`; always the same ones."""
+    generator = torch.Generator().manual_seed(derived_seed("words"))
+
+    def one_of(letters: Sequence[str]) -> str:
+        return letters[int(torch.randint(len(letters), (1,), generator=generator))]
+
+    vowels, consonants = list(VOWELS), list(CONSONANTS)
+    words: dict[str, None] = {}
+    while len(words) < count:
+        if len(words) % FAMILY == 0:
+            syllables = 2 + int(torch.randint(2, (1,), generator=generator))
+            base = "".join(one_of(consonants) + one_of(vowels) for _ in range(syllables))
+            words[base] = None
+            continue
+        changed = list(base)
+        for _ in range(1 + int(torch.randint(2, (1,), generator=generator))):
+            place = int(torch.randint(len(changed), (1,), generator=generator))
+            changed[place] = one_of(vowels if changed[place] in VOWELS else consonants)
+        words["".join(changed)] = None
+    return list(words)
+
+
+def _share(count: int, split: str) -> list[int]:
+    """Return the numbers below `count` that belong to a split."""
+    first, last = SHARES[split]
+    return [number for number in range(count) if first <= number % 10 < last]
