@@ -1,8 +1,9 @@
-"""For data components and trainers: columns, batches, downloads, digests of files, calling a model with a batch."""
+"""For data components and trainers: columns, batches, files, downloads, digests, calling a model with a batch."""
 
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
+from dlpipe.data.file_store import Files, FolderFiles, open_files
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
@@ -15,6 +16,8 @@ __all__ = [
     "Columns",
     "Download",
     "EndlessBatches",
+    "Files",
+    "FolderFiles",
     "ModelCaller",
     "Prepare",
     "Ragged",
@@ -24,6 +27,7 @@ __all__ = [
     "fetch",
     "file_digests",
     "in_both",
+    "open_files",
     "own_method",
     "split_named",
     "tensors_in",
