@@ -7,6 +7,7 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[audio]"
 FACTS = ("num_features",)
+WORD_FACTS = (*FACTS, "labels", "num_classes")
 
 
 @hookimpl
@@ -20,7 +21,13 @@ def dlpipe_data():
             extra=EXTRA,
             facts=FACTS,
         ),
+        _recorded("folder", "dlpipe_audio.recorded_words:folder", "your own recordings of words, in folders or archives"),
+        _recorded("fsdd", "dlpipe_audio.recorded_words:fsdd", "English digits by six speakers (FSDD)"),
     ]
+
+
+def _recorded(name: str, target: str, summary: str) -> DataSpec:
+    return DataSpec(name, target, summary, requires=("torchaudio", "soundfile"), extra=EXTRA, facts=WORD_FACTS)
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,7 @@ class Segment:
         phones: the sounds of the word; none if they are not known.
         start: where it begins in its file, in seconds.
         end: where it ends, in seconds; None at the end of the file.
+        file: the audio file, if it comes from one.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Segment:
     phones: tuple[str, ...] = ()
     start: float = 0.0
     end: float | None = None
+    file: str = ""
 
 
 class Source(Protocol):
@@ -36,9 +38,15 @@ class Source(Protocol):
     Attributes:
         splits: names of the splits.
         rate_hz: samples per second of all waveforms.
+        clipped: names of the words read so far that are clipped.
     """
 
-    splits: Sequence[str]
+    @property
+    def splits(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def clipped(self) -> Collection[str]: ...  # noqa: D102
+
     rate_hz: int
 
     def segments(self, split: str) -> Sequence[Segment]:

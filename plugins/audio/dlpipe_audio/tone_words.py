@@ -7,7 +7,7 @@ speaker is in two splits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +60,7 @@ class ToneWords:
 
     splits: Sequence[str] = tuple(SHARES)
     rate_hz = RATE_HZ
+    clipped: Collection[str] = ()
 
     def __init__(self, num_words: int, num_speakers: int, takes: int) -> None:
         for name, count, least in (("num_words", num_words, 10 * FAMILY), ("num_speakers", num_speakers, 10)):

@@ -42,11 +42,15 @@ class WordData:
     def __init__(
         self, source: Source, features: Features, *, pairs: Pairs, skip_bad: bool = False, classified: bool = True
     ) -> None:
-        self.splits = tuple(source.splits)
         self.source, self.features = source, FrameFeatures(features, source.rate_hz)
         self._pairs, self._skip_bad, self._classified = pairs, skip_bad, classified
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
         self._labels: list[str] | None = None
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """Names of the splits."""
+        return self.source.splits
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -144,6 +148,12 @@ class WordData:
                     "left out; skip_bad = false stops at the first one and says why",
                     stacklevel=2,
                 )
+            if count := int(found["clipped"]):
+                warnings.warn(
+                    f"{count} of {len(kept)} recordings of the {split} split are clipped: more than 1 % of their samples "
+                    "are at the end of the range; record more quietly",
+                    stacklevel=2,
+                )
             self._loaded[split] = [segments[row] for row in kept], Ragged(found["values"], found["lengths"])
         return self._loaded[split]
 
@@ -151,7 +161,7 @@ class WordData:
         frames, kept = [], []
         for row, segment in enumerate(segments):
             try:
-                frames.append(self.features.frames(self.source.waveform(segment)))
+                frames.append(self._frames(segment))
                 kept.append(row)
             except DataError:
                 if not self._skip_bad:
@@ -160,4 +170,21 @@ class WordData:
             raise DataError(f"none of the {len(segments)} words of the {split} split can be used")
         frames = self.features.normalized(frames, [segments[row].speaker for row in kept])
         lengths = torch.tensor([len(part) for part in frames])
-        return {"values": torch.cat(frames), "lengths": lengths, "kept": torch.tensor(kept)}
+        clipped = sum(segments[row].name in self.source.clipped for row in kept)
+        return {
+            "values": torch.cat(frames),
+            "lengths": lengths,
+            "kept": torch.tensor(kept),
+            "clipped": torch.tensor(clipped),
+        }
+
+    def _frames(self, segment: Segment) -> Tensor:
+        """Return the frames (T, F) of a word, before they are normalised."""
+        wave = self.source.waveform(segment)
+        if len(wave) < self.features.shortest:
+            rate = self.source.rate_hz / 1000
+            raise DataError(
+                f"{segment.name}: {len(wave) / rate:.3g} ms; expected at least {self.features.shortest / rate:.3g} ms for "
+                "a frame of this length. Remove it, or set a smaller features.window_ms"
+            )
+        return self.features.frames(wave)
