@@ -32,7 +32,13 @@ _STREAMED = 0x7FFF0000
 
 
 def read_word(
-    content: bytes, where: str, rate_hz: int, start: float = 0.0, end: float | None = None
+    content: bytes,
+    where: str,
+    rate_hz: int,
+    start: float = 0.0,
+    end: float | None = None,
+    *,
+    longest: float = MAX_SECONDS,
 ) -> tuple[Tensor, bool]:
     """Return the samples (S,) of a recording or of a part of it, -1 to 1, and whether they are clipped.
 
@@ -44,6 +50,7 @@ def read_word(
         rate_hz: samples per second of what is returned.
         start: of the part, in seconds.
         end: of the part, in seconds; None for the end of the file.
+        longest: most seconds of it.
 
     Raises:
         DataError: it is no audio, cut off, too long, silent, not finite, or the part lies outside.
@@ -53,7 +60,7 @@ def read_word(
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             _check_complete(file, where)
-            first, count = _part(file, where, start, end)
+            first, count = _part(file, where, start, end, longest)
             file.seek(first)
             samples = torch.from_numpy(file.read(count, dtype="float32", always_2d=True))  # (S, C)
             rate, total = file.samplerate, file.frames
@@ -74,12 +81,12 @@ def read_word(
 def _check_complete(file: soundfile.SoundFile, where: str) -> None:
     if (found := _CUT.search(file.extra_info)) and int(found[2]) < int(found[1]) < _STREAMED:
         raise DataError(
-            f"{where}: its header announces {int(found[1]):,} bytes of audio and {int(found[2]):,} follow, so it was cut "
-            "off; get it again"
+            f"{where}: its header announces {int(found[1]):,} bytes of audio and {int(found[2]):,} follow, so it was "
+            "cut off; get it again"
         )
 
 
-def _part(file: soundfile.SoundFile, where: str, start: float, end: float | None) -> tuple[int, int]:
+def _part(file: soundfile.SoundFile, where: str, start: float, end: float | None, longest: float) -> tuple[int, int]:
     """Return the first sample of a part and the number of samples."""
     seconds = file.frames / file.samplerate
     if not file.frames:
@@ -87,13 +94,13 @@ def _part(file: soundfile.SoundFile, where: str, start: float, end: float | None
     last = seconds if end is None else end
     if not 0 <= start < last <= seconds + TOLERANCE_S:
         raise DataError(
-            f"{where}: the segment from {start:g} to {last:g} s does not lie within the file, which lasts {seconds:g} s; "
-            "correct start and end"
+            f"{where}: the segment from {start:g} to {last:g} s does not lie within the file, which lasts {seconds:g} "
+            "s; correct start and end"
         )
-    if last - start > MAX_SECONDS:
+    if last - start > longest:
         raise DataError(
-            f"{where}: {last - start:,.0f} s; expected a spoken word of at most {MAX_SECONDS} s. Cut it, or list its words "
-            "with start and end in a table for audio.manifest"
+            f"{where}: {last - start:,.0f} s; expected at most {longest:,} s. Cut it, or list its "
+            "words with start and end in a table for audio.manifest"
         )
     first = round(start * file.samplerate)
     return first, min(round(last * file.samplerate), file.frames) - first

@@ -62,6 +62,8 @@ def aligned(costs: Tensor, lengths: Tensor, other_lengths: Tensor) -> Tensor:
         up = max(low, 1)
         torch.minimum(best[up - low :], before[up - 1 : high - 1], out=best[up - low :])  # from (i - 1, j)
         if d > 1:
-            torch.minimum(best[up - low :], table[d - 2, up - 1 : high - 1], out=best[up - low :])  # from (i - 1, j - 1)
+            torch.minimum(
+                best[up - low :], table[d - 2, up - 1 : high - 1], out=best[up - low :]
+            )  # from (i - 1, j - 1)
         table[d, low:high] += best
     return table[lengths + other_lengths - 2, lengths - 1, torch.arange(pairs)]

@@ -112,8 +112,9 @@ class FrameFeatures:
     @property
     def num_features(self) -> int:
         """F, the numbers per frame."""
-        base = self.chosen["coefficients"] if self.chosen["kind"] == "mfcc" else self.chosen["mels"]
-        return base * (1 + self.chosen["deltas"])
+        name: Literal["coefficients", "mels"] = "coefficients" if self.chosen["kind"] == "mfcc" else "mels"
+        count: int = self.chosen[name] * (1 + self.chosen["deltas"])
+        return count
 
     @property
     def shortest(self) -> int:

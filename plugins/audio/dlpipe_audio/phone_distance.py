@@ -1,4 +1,4 @@
-"""Do words that sound alike lie close together? The cosine of vectors against the edit distance of phones.
+"""The cosine of vectors against the edit distance of phones: whether words that sound alike lie close together.
 
 Source: Chung et al. 2016, https://arxiv.org/abs/1603.00982, section 5.2.
 """
@@ -79,7 +79,8 @@ def _means_of_pairs(scores: Tensor, words: Tensor, speakers: Tensor, count: int)
     """Return the mean score (count, count) of each pair of words over recordings of different speakers, or NaN."""
     one_hot = torch.nn.functional.one_hot(words, count).to(scores.dtype)
     across = (speakers.unsqueeze(1) != speakers).to(scores.dtype)
-    return (one_hot.T @ (scores * across) @ one_hot) / (one_hot.T @ across @ one_hot)
+    total: Tensor = one_hot.T @ (scores * across) @ one_hot
+    return total.div(one_hot.T @ across @ one_hot)
 
 
 def spearman(first: Tensor, second: Tensor) -> float:

@@ -17,11 +17,14 @@ def dlpipe_data():
             "tone_words",
             "dlpipe_audio.tone_words:tone_words",
             "made-up words from a synthesizer, by made-up speakers",
-            requires=("torchaudio",),
+            requires=("torchaudio", "soundfile"),
             extra=EXTRA,
             facts=FACTS,
         ),
-        _recorded("folder", "dlpipe_audio.recorded_words:folder", "your own recordings of words, in folders or archives"),
+        _recorded(
+            "folder", "dlpipe_audio.recorded_words:folder", "your own recordings of words, in folders or archives"
+        ),
+        _recorded("manifest", "dlpipe_audio.manifest:manifest", "your own recordings of words, listed in a table"),
         _recorded("fsdd", "dlpipe_audio.recorded_words:fsdd", "English digits by six speakers (FSDD)"),
     ]
 
@@ -37,7 +40,10 @@ def dlpipe_models():
             "seq2seq_autoencoder",
             "dlpipe_audio.seq2seq_autoencoder:Seq2SeqAutoEncoder",
             "a spoken word of any length becomes a vector (audio word2vec)",
+            application="dlpipe_audio.search:search",
         ),
+        ModelSpec("keyword_cnn", "dlpipe_audio.keyword_cnn:KeywordCNN", "convolutional classifier of spoken words"),
+        ModelSpec("keyword_rnn", "dlpipe_audio.keyword_rnn:KeywordRNN", "GRU or LSTM classifier of spoken words"),
     ]
 
 
@@ -59,6 +65,12 @@ def dlpipe_evaluators():
             "dlpipe_audio.phone_distance:PhoneDistance",
             "similarity of vectors against the edit distance of phones",
         ),
+        _evaluator(
+            "reconstruction",
+            "dlpipe_audio.reconstruction:Reconstruction",
+            "spoken words reconstructed from their vectors",
+        ),
+        _evaluator("word_map", "dlpipe_audio.word_map:WordMap", "words in two dimensions, and their vectors as files"),
     ]
 
 

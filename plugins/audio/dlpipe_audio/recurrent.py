@@ -17,10 +17,10 @@ LAYERS: dict[Cell, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LS
 
 def last_state(network: nn.RNNBase, frames: Tensor, lengths: Tensor) -> Tensor:
     """Map frames (B, T, F), lengths (B,) on the CPU to the last hidden state (B, H) of the last layer."""
-    inputs = frames
-    if (lengths != frames.size(1)).any():
+    if (lengths == frames.size(1)).all():  # packing costs time and is not needed
+        state = network(frames)[1]
+    else:
         # Packed, since the backward direction would otherwise start in the padding, and the last state come after it.
-        inputs = pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False)
-    state = network(inputs)[1]
+        state = network(pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False))[1]
     hidden: Tensor = state[0] if isinstance(state, tuple) else state  # (layers × directions, B, H / directions)
     return torch.cat(list(hidden[-2 if network.bidirectional else -1 :]), dim=1)

@@ -1,4 +1,4 @@
-"""Same or different: do two recordings say the same word?
+"""Same or different: whether two recordings say the same word.
 
 Source: Carlin, Thomas, Jansen & Hermansky 2011, "Rapid evaluation of speech representations for spoken term discovery";
 as in Kamper, Wang & Livescu 2016, https://arxiv.org/abs/1510.01032, with and without pairs of one speaker.
@@ -55,7 +55,10 @@ class SameDifferent:
         same, different = self._scores
         with drawing(folder / "cosines.png", 5, 3) as figure:
             axes = figure.subplots()
-            for scores, colour, label in ((different, GREY, "different words"), (same, BLUE, "same word, two speakers")):
-                axes.hist(scores.numpy(), BINS, (-1, 1), density=True, alpha=0.6, color=colour, label=label)
+            for scores, colour, label in (
+                (different, GREY, "different words"),
+                (same, BLUE, "same word, two speakers"),
+            ):
+                axes.hist(scores.numpy(), BINS, range=(-1, 1), density=True, alpha=0.6, color=colour, label=label)
             axes.set(xlabel="cosine of the vectors", ylabel="density of pairs")
             axes.legend(frameon=False)

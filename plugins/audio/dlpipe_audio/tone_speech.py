@@ -127,12 +127,11 @@ def spoken(phones: Sequence[str], voice: Voice, generator: torch.Generator) -> T
     noise = torch.randn(samples, generator=generator)
     voiced, noisy = _envelopes(tracks, voice)
     window = torch.hann_window(WINDOW)
-    parts = [torch.stft(part, WINDOW, HOP, window=window, return_complex=True) for part in (8 * pulses, noise)]
-    length = parts[0].shape[1]  # one frame more than tracks
-    spectrum = sum(
-        part * F.pad(envelope.T, (0, length - len(tracks)))
-        for part, envelope in zip(parts, (voiced, noisy), strict=True)
+    voice_part, noise_part = (
+        torch.stft(part, WINDOW, HOP, window=window, return_complex=True) for part in (8 * pulses, noise)
     )
+    beyond = (0, voice_part.shape[1] - len(tracks))  # a spectrum has one frame more than the tracks
+    spectrum = voice_part * F.pad(voiced.T, beyond) + noise_part * F.pad(noisy.T, beyond)
     wave = torch.istft(spectrum, WINDOW, HOP, window=window, length=samples)
     wave = wave + voice.background * wave.abs().max() * 3 * torch.randn(samples, generator=generator)
     return 0.5 * wave / wave.abs().max()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from torch import Tensor
 from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
+from dlpipe_audio.audio_files import SUFFIXES
 from dlpipe_audio.features import Features
+from dlpipe_audio.recordings import read_item
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.tone_speech import CONSONANTS, PHONES, RATE_HZ, VOWELS, drawn_voice, spoken
 from dlpipe_audio.word_data import Pairs, WordData
@@ -96,12 +99,14 @@ class ToneWords:
         return spoken(segment.phones, voice, generator)
 
     def item(self, item: str) -> Tensor:
-        """Synthesize what a name such as ``sanoki_12_0`` stands for; any word of known phones will do."""
+        """Synthesize what a name such as ``sanoki_12_0`` stands for, with any word of known phones, or read a file."""
+        if Path(item).suffix.lower() in SUFFIXES:
+            return read_item(item, RATE_HZ)
         word, *numbers = item.split("_")
         if not word or not set(word) <= set(PHONES) or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
             raise InputError(
-                f"{item!r} is not an utterance of this data; expected WORD_SPEAKER_TAKE such as sanoki_12_0, with words "
-                f"of the letters {''.join(sorted(PHONES))}"
+                f"{item!r} is not an utterance of this data; expected WORD_SPEAKER_TAKE such as sanoki_12_0, with "
+                f"words of the letters {''.join(sorted(PHONES))}"
             )
         return self.waveform(Segment(item, word, numbers[0], phones=tuple(word)))
 

@@ -150,8 +150,8 @@ class WordData:
                 )
             if count := int(found["clipped"]):
                 warnings.warn(
-                    f"{count} of {len(kept)} recordings of the {split} split are clipped: more than 1 % of their samples "
-                    "are at the end of the range; record more quietly",
+                    f"{count} of {len(kept)} recordings of the {split} split are clipped: more than 1 % of their "
+                    "samples are at the end of the range; record more quietly",
                     stacklevel=2,
                 )
             self._loaded[split] = [segments[row] for row in kept], Ragged(found["values"], found["lengths"])
@@ -184,7 +184,7 @@ class WordData:
         if len(wave) < self.features.shortest:
             rate = self.source.rate_hz / 1000
             raise DataError(
-                f"{segment.name}: {len(wave) / rate:.3g} ms; expected at least {self.features.shortest / rate:.3g} ms for "
-                "a frame of this length. Remove it, or set a smaller features.window_ms"
+                f"{segment.name}: {len(wave) / rate:.3g} ms; expected at least {self.features.shortest / rate:.3g} ms "
+                "for a frame of this length. Remove it, or set a smaller features.window_ms"
             )
         return self.features.frames(wave)
