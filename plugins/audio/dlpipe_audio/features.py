@@ -100,7 +100,7 @@ class FrameFeatures:
         mels, coefficients = chosen["mels"], chosen["coefficients"]
         if chosen["kind"] == "mfcc" and coefficients > mels:
             raise InputError(f"features.coefficients = {coefficients}: expected at most mels = {mels}")
-        self._n_fft = 2 ** math.ceil(math.log2(window))
+        self._n_fft: int = 2 ** math.ceil(math.log2(window))
         spectrum = {"n_fft": self._n_fft, "win_length": window, "hop_length": self.hop, "n_mels": mels}
         self._audio = load_torchaudio()
         transforms = self._audio.transforms

@@ -92,4 +92,5 @@ def spearman(first: Tensor, second: Tensor) -> float:
 def _ranks(values: Tensor) -> Tensor:
     _, group, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
-    return (last - (counts.double() - 1) / 2)[group]
+    middle: Tensor = last - (counts.double() - 1) / 2
+    return middle[group]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
@@ -140,7 +140,8 @@ class Recordings:
         if files.path.is_file():
             paths = [files.path]
         else:
-            paths = [files.path / name for name in {segment.file for segment, _ in self._listing.words}]
+            names = {segment.file for segment, _ in self._listing.words}
+            paths = [path for name in names if (path := files.path / name).is_file()]
         digests = sorted((str(path.relative_to(files.path)), digest) for path, digest in file_digests(paths).items())
         return hashlib.sha256(repr(digests).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -175,6 +176,11 @@ def audio_names(files: Files) -> list[str]:
     return names
 
 
+def _drawn(segment: Segment) -> bytes:
+    """Return a key that sorts as if by chance, wherever the folder of the recordings lies."""
+    return hashlib.sha256(PurePosixPath(segment.name).name.encode("utf-8", "surrogatepass")).digest()
+
+
 def _shared(segments: Iterable[Segment], size: float) -> tuple[list[Segment], list[Segment]]:
     """Return a share of each word's recordings, and the rest; which ones follows from their names."""
     by_word: dict[str, list[Segment]] = defaultdict(list)
@@ -182,7 +188,7 @@ def _shared(segments: Iterable[Segment], size: float) -> tuple[list[Segment], li
         by_word[segment.word].append(segment)
     taken, left = [], []
     for same in by_word.values():
-        same.sort(key=lambda segment: hashlib.sha256(segment.name.encode("utf-8", "surrogatepass")).digest())
+        same.sort(key=_drawn)
         count = round(size * len(same))
         taken += same[:count]
         left += same[count:]
