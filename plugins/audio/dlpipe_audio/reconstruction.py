@@ -66,7 +66,7 @@ class Reconstruction:
             axes = figure.subplots(2, len(self._shown), squeeze=False)
             for column, (name, frames, found) in enumerate(self._shown):
                 for row, values in enumerate((frames, found)):
-                    axes[row, column].imshow(values.T, origin="lower", aspect="auto", vmin=-2.5, vmax=2.5)
+                    axes[row, column].imshow(values.T.numpy(), origin="lower", aspect="auto", vmin=-2.5, vmax=2.5)
                     axes[row, column].set(xticks=[], yticks=[])
                 axes[0, column].set_title(shortened(name))
             for row, label in enumerate(("word", "from its vector")):
