@@ -66,6 +66,8 @@ CONSONANTS = {
     "t": _plosive(3300, 1800),
     "k": _plosive(1800, 2000),
 }
+#: What is cut out with a word before and after it; at most this long.
+SILENCE = Sound(120)
 PHONES = VOWELS | CONSONANTS
 
 
@@ -111,8 +113,9 @@ def spoken(phones: Sequence[str], voice: Voice, generator: torch.Generator) -> T
 
     The generator draws what differs each time: pitch contour, durations, noise.
     """
-    sounds = [sound for phone in phones for sound in PHONES[phone]]
-    jitter = 0.8 + 0.4 * torch.rand(len(sounds), generator=generator)
+    sounds = [SILENCE, *(sound for phone in phones for sound in PHONES[phone]), SILENCE]
+    jitter = 2 ** (1.6 * torch.rand(len(sounds), generator=generator) - 0.8)
+    jitter[[0, -1]] = torch.rand(2, generator=generator)
     seconds = torch.tensor([sound.ms / 1000 for sound in sounds]) * jitter / voice.speed
     frames = (seconds * RATE_HZ / HOP).round().long().clamp_min(1)
     shifts = voice.formant_scale * torch.tensor(voice.formant_shifts)
