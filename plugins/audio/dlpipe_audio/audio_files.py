@@ -75,7 +75,7 @@ def read_word(
         )
     _check_samples(samples, where)
     clipped = float((samples.abs() >= FULL_SCALE).float().mean()) > CLIPPED
-    return _resample(rate, rate_hz)(samples.mean(1)), clipped
+    return resampler(rate, rate_hz)(samples.mean(1)), clipped
 
 
 def _check_complete(file: soundfile.SoundFile, where: str) -> None:
@@ -117,6 +117,6 @@ def _check_samples(samples: Tensor, where: str) -> None:
 
 
 @cache
-def _resample(rate: int, wanted: int) -> Any:
+def resampler(rate: int, wanted: int) -> Any:
     """Return a converter from one sample rate to another; building one takes longer than using it."""
     return load_torchaudio().transforms.Resample(rate, wanted)

@@ -21,6 +21,14 @@ def dlpipe_data():
             extra=EXTRA,
             facts=FACTS,
         ),
+        DataSpec(
+            "spoken_words",
+            "dlpipe_audio.spoken_words:spoken_words",
+            "English words by the voices of espeak-ng (GPL, an extra of its own; audio.tone_words needs none)",
+            requires=("torchaudio", "soundfile", "espeakng-loader"),
+            extra="dlpipe[audio,speech]",
+            facts=FACTS,
+        ),
         _recorded(
             "folder", "dlpipe_audio.recorded_words:folder", "your own recordings of words, in folders or archives"
         ),

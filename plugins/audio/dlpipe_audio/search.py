@@ -67,9 +67,10 @@ def search(
     if among is not None:
         found, frames = _recordings(data, among)
         others = encoded(encode, frames, compute)
-        names, recorded = [*names, *found], torch.cat([vectors, others])
+        names, recorded = [*names, *found], torch.cat([vectors, others]) if items else others
         seconds = [round(len(each) * data.features.hop / data.features.rate_hz, 2) for each in frames]
-        for item, scores in zip(items, F.normalize(vectors, dim=1) @ F.normalize(others, dim=1).T, strict=True):
+        for item, vector in zip(items, vectors, strict=True):
+            scores = F.cosine_similarity(vector.unsqueeze(0), others)
             best = scores.topk(min(top, len(found)))
             for score, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 yield {"item": item, "file": found[row], "cosine": round(score, 4), "seconds": seconds[row]}

@@ -44,7 +44,6 @@ class Seq2SeqAutoEncoder(nn.Module):
             (denoising).
         target: what is reconstructed: the word itself, or the same word as another speaker says it (correspondence),
             which the data must provide with `pairs = "same_word"`.
-        start_from: a trained model of the same sizes whose weights training starts from.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class Seq2SeqAutoEncoder(nn.Module):
         vector_dim: Positive = 128,
         noise: OpenFraction = 0.0,
         target: Literal["self", "same_word"] = "self",
-        start_from: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.noise, self.target = noise, target
@@ -67,14 +65,6 @@ class Seq2SeqAutoEncoder(nn.Module):
         self.to_vector = nn.Linear((1 + bidirectional) * hidden_dim, vector_dim)
         self.decoder = network(vector_dim, hidden_dim, batch_first=True)
         self.to_frame = nn.Linear(hidden_dim, num_features)
-        if start_from is not None:
-            try:
-                self.load_state_dict(start_from.state_dict())
-            except RuntimeError as error:
-                raise InputError(
-                    f"start_from: the weights of that {type(start_from).__name__} do not fit ({error}); expected a "
-                    "model of this kind and of the same sizes"
-                ) from error
 
     def forward(
         self, frames: Tensor, lengths: Tensor, partners: Tensor | None = None, partners_lengths: Tensor | None = None

@@ -17,22 +17,18 @@ from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 from dlpipe_audio.audio_files import SUFFIXES
+from dlpipe_audio.disjoint import FAMILY, SHARES, check_counts, utterances
 from dlpipe_audio.features import Features
 from dlpipe_audio.recordings import read_item
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.tone_speech import CONSONANTS, PHONES, RATE_HZ, VOWELS, drawn_voice, spoken
 from dlpipe_audio.word_data import Pairs, WordData
 
-#: A base word and those derived from it.
-FAMILY = 4
-#: Shares of all words and speakers: of each ten, six are for training, one or two for dev, the others for test.
-SHARES = {"train": (0, 6), "dev": (6, 8), "test": (8, 10)}
-
 
 def tone_words(
     *,
-    num_words: Positive = 200,
-    num_speakers: Positive = 20,
+    num_words: Positive = 120,
+    num_speakers: Positive = 40,
     takes: Positive = 1,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
@@ -66,30 +62,14 @@ class ToneWords:
     clipped: Collection[str] = ()
 
     def __init__(self, num_words: int, num_speakers: int, takes: int) -> None:
-        for name, count, least in (("num_words", num_words, 10 * FAMILY), ("num_speakers", num_speakers, 10)):
-            if count < least:
-                raise InputError(
-                    f"{name} = {count}: expected at least {least}, since a word must be said by two speakers and a "
-                    "split needs several words"
-                )
+        check_counts(num_words, num_speakers)
         self._sizes, self._num_speakers, self._takes = (num_words, num_speakers, takes), num_speakers, takes
         families = -(-num_words // FAMILY)
-        self._words = made_up_words(families * FAMILY)[:num_words]
+        self._words = {word: tuple(word) for word in made_up_words(families * FAMILY)[:num_words]}
 
     def segments(self, split: str) -> list[Segment]:
         """Return the words of a split."""
-        families = range(-(-len(self._words) // FAMILY))
-        words = [
-            word
-            for family in _share(len(families), split)
-            for word in self._words[family * FAMILY : (family + 1) * FAMILY]
-        ]
-        return [
-            Segment(f"{word}_{speaker}_{take}", word, str(speaker), phones=tuple(word))
-            for word in words
-            for speaker in _share(self._num_speakers, split)
-            for take in range(self._takes)
-        ]
+        return utterances(self._words, self._num_speakers, self._takes, split)
 
     def waveform(self, segment: Segment) -> Tensor:
         """Synthesize a word."""
@@ -138,9 +118,3 @@ def made_up_words(count: int) -> list[str]:
             changed[place] = one_of(vowels if changed[place] in VOWELS else consonants)
         words["".join(changed)] = None
     return list(words)
-
-
-def _share(count: int, split: str) -> list[int]:
-    """Return the numbers below `count` that belong to a split."""
-    first, last = SHARES[split]
-    return [number for number in range(count) if first <= number % 10 < last]
