@@ -104,10 +104,11 @@ class SpokenWords:
         if split not in self._spoken:
             names = [each.name for each in self.segments(split)]
             self._spoken[split] = dict(zip(names, spoken([_order(name) for name in names]), strict=True))
-        wave = resampler(RATE_HZ, self.rate_hz)(self._spoken[split][segment.name])
+        wave: Tensor = resampler(RATE_HZ, self.rate_hz)(self._spoken[split][segment.name])
         generator = torch.Generator().manual_seed(derived_seed("noise", segment.name))
         level = 10 ** (-3.5 + 1.5 * torch.rand(1, generator=generator))
-        return wave + level * wave.abs().max() * torch.randn(len(wave), generator=generator)
+        noise = level * wave.abs().max() * torch.randn(len(wave), generator=generator)
+        return torch.add(wave, noise)
 
     def item(self, item: str) -> Tensor:
         """Read a file (S,) that a person names."""

@@ -27,8 +27,8 @@ from dlpipe_audio.word_data import Pairs, WordData
 
 def tone_words(
     *,
-    num_words: Positive = 120,
-    num_speakers: Positive = 40,
+    num_words: Positive = 600,
+    num_speakers: Positive = 10,
     takes: Positive = 1,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
