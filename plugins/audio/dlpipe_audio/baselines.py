@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.compute import Compute, IsolatedRNG
+from dlpipe.compute import IsolatedRNG
 from dlpipe.evaluation import Examples
 from dlpipe_audio.word_vectors import WordVectors, word_vectors
 
@@ -42,10 +42,6 @@ def untrained(model: nn.Module, examples: Examples, who: str) -> WordVectors:
         for module in fresh.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-    return word_vectors(fresh, _again(examples), who)
-
-
-def _again(examples: Examples) -> Examples:
-    """Return the same examples with a pass of their own, so that the predictions of the model are kept."""
-    compute: Compute = examples.compute
-    return Examples(examples.data, examples.split, compute, limit=examples.limit)
+    # A pass of its own, so that the predictions of the model that `examples` keeps stay.
+    own = Examples(examples.data, examples.split, examples.compute, limit=examples.limit)
+    return word_vectors(fresh, own, who)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
@@ -159,7 +162,11 @@ class WordData:
 
     def _computed(self, split: str, segments: Sequence[Segment]) -> dict[str, Tensor]:
         frames, kept = [], []
-        for row, segment in enumerate(segments):
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        progress = track(
+            segments, f"features of {split}", console=Console(stderr=True), transient=True, disable=not shown
+        )
+        for row, segment in enumerate(progress):
             try:
                 frames.append(self._frames(segment))
                 kept.append(row)
