@@ -14,7 +14,14 @@ from dlpipe.testing import check_resume
 
 from .conftest import digits
 
-SMALL = ["data.num_words=40", "data.num_speakers=10", "model.hidden_dim=7", "model.vector_dim=5", "trainer.epochs=2"]
+SMALL = [
+    "data.num_words=40",
+    "data.num_speakers=10",
+    "model.hidden_dim=7",
+    "model.vector_dim=5",
+    "trainer.epochs=2",
+    "trainer.warmup_steps=3",
+]
 
 
 @pytest.mark.parametrize("changes", [[], ["data.pairs=same_word", "model.target=same_word"]])
