@@ -17,6 +17,7 @@ KEYS = ("command", "score", "baseline", "time", "docs")
 GROUPS = {
     "text": "Text",
     "vision": "Images",
+    "audio": "Audio",
     "generative": "Generative models",
     "rl": "Reinforcement learning",
     "recipe": "The recipe of training",
@@ -28,8 +29,8 @@ INTRODUCTION = """# Pipelines
 
 Each file is a complete experiment. `dlpipe run FILE` runs it and `dlpipe sweep FILE` runs all its trials. Scores are
 measured; the page linked in each row has the seeds, the machine and what the numbers mean. "Not measured" means what it
-says. The times are those of the machines described there. MNIST, CIFAR-10, ATIS, rt-polarity and
-ChnSentiCorp are not part of dlpipe: `FOLDER` and `ARCHIVE` are your copies of them.
+says. The times are those of the machines described there. MNIST, CIFAR-10, ATIS, rt-polarity, ChnSentiCorp and FSDD are
+not part of dlpipe: `FOLDER`, `ARCHIVE` and `PATH` are your copies of them.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def root() -> Path:
 def needs_atari() -> None:
     """Skip the test where ale-py is not installed."""
     pytest.importorskip("ale_py", reason="ale-py is not installed; it is GPL and not part of dlpipe[all]")
+
+
+def needs_espeak() -> None:
+    """Skip the test where espeak-ng is not installed."""
+    if importlib.util.find_spec("espeakng_loader") is None:
+        pytest.skip("espeakng-loader is not installed; it is GPL and not part of dlpipe[all]")
 
 
 @pytest.fixture(scope="session")

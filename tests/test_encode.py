@@ -18,6 +18,9 @@ from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.registry.targets import load_target
 
+from .audio.conftest import audio, digits
+from .conftest import needs_espeak
+
 CONLL = "Mr. B-per\nSmith I-per\nflew O\n. O\n\nthe O\nUS B-loc\n, O\nnew\u00a0york B-loc\n\nRome B-loc\n! O\n"
 ATIS = "BOS from boston to denver at 5 p.m. EOS\tO O B-from O B-to O B-time I-time O\n"
 
@@ -121,6 +124,34 @@ def image_folders(folder):
             Image.new("L", (5, 6), 250).save(target / "light.bmp")
 
 
+def spoken_folder(folder):
+    for path, content in digits(words=("0", "1"), takes=6).items():
+        (folder / path).write_bytes(content)
+
+
+def spoken_table(folder):
+    spoken_folder(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    rows = [",".join((name, *name.split("_")[:2])) for name in names]
+    (folder / "words.csv").write_text("\n".join(["path,word,speaker", *rows]))
+
+
+def spoken(data, split, folder):
+    """Yield the number of each word of a split, and a file of it."""
+    for row in range(len(data.segments(split))):
+        path = folder / f"{split}-{row}.wav"
+        path.write_bytes(audio(data.waveform(split, row).numpy(), 16_000, subtype="FLOAT"))
+        yield row, str(path)
+
+
+def recordings(data, split, folder):
+    return ((row, str(folder / segment.file)) for row, segment in enumerate(data.segments(split)))
+
+
+def utterances(data, split, folder):
+    return ((row, segment.name) for row, segment in enumerate(data.segments(split)))
+
+
 #: By component: options, what writes its files (given as `path`), and what yields items of a split.
 CASES = {
     "text.flights": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, sentences),
@@ -138,6 +169,11 @@ CASES = {
     "vision.image_folder": ({"size": (8, 11)}, image_folders, files_by_name),
     "generative.manga_faces": ({"count": 20, "size": 16}, None, faces),
     "generative.gaussian_ring": ({"count": 20}, None, points),
+    "audio.tone_words": ({"num_words": 40, "num_speakers": 10}, None, utterances),
+    "audio.spoken_words": ({"num_words": 40, "num_speakers": 10}, None, spoken),
+    "audio.folder": ({"rate_hz": 8000, "features": {"deltas": 2}}, spoken_folder, recordings),
+    "audio.fsdd": ({"pairs": "same_word"}, spoken_folder, recordings),
+    "audio.manifest": ({"rate_hz": 8000, "features": {"kind": "log_mel"}}, spoken_table, recordings),
 }
 #: These take no items: an agent acts in an environment.
 WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari"}
@@ -146,6 +182,8 @@ OF_WORDS = {"text.corpus", "text.analogy_corpus", "text.review_corpus", "text.ve
 
 
 def build(name, **options):
+    if name == "audio.manifest" and "path" in options:
+        options["path"] = options["path"] / "words.csv"
     return load_target(load_plugins().components["data"][name].spec.target)(**options)
 
 
@@ -179,6 +217,8 @@ def test_data_without_items_says_so():
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_item_is_encoded_as_the_example_that_training_reads(name, training, tmp_path):
+    if name == "audio.spoken_words":
+        needs_espeak()
     options, write, items_of = CASES[name]
     folder = tmp_path / "data"
     folder.mkdir()

@@ -32,7 +32,8 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.testing import comparable_metrics
 
-from .conftest import needs_atari
+from .audio.conftest import digits
+from .conftest import needs_atari, needs_espeak
 
 REGISTRY = load_plugins({})
 KINDS = ("data", "model", "trainer", "evaluator")
@@ -161,6 +162,22 @@ use = "core.supervised"
 [evaluators.error]
 use = "generative.reconstruction"
 """
+SPOKEN = f"""
+[data]
+use = "audio.tone_words"
+num_words = 40
+num_speakers = 10
+features = {{ hop_ms = 40.0 }}
+[model]
+use = "audio.seq2seq_autoencoder"
+hidden_dim = 6
+vector_dim = 5
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.words]
+use = "audio.query_by_example"
+"""
 ADVERSARIAL = f"""
 [data]
 use = "vision.digits"
@@ -200,12 +217,31 @@ DQN = [
 #: Of the two labels, each is the default of one option; with one class for both, either can be changed.
 SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', negative='positive'}"]
 
+#: Recordings as classes.
+KEYWORDS = ["data={use='audio.fsdd', path='@/spoken'}", "evaluators.words.use=core.loss"]
+
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
 BASES: dict[str, tuple[str, list[str]]] = {
     "core.supervised": (IMAGES, []),
     "core.supervised.bucket_by_length": (SENTENCES, []),
     "core.loss": (IMAGES, []),
     "core.classification": (IMAGES, ["evaluators.loss.use=core.classification"]),
+    "audio.tone_words": (SPOKEN, []),
+    "audio.spoken_words": (
+        SPOKEN,
+        ["data={use='audio.spoken_words', num_words=40, num_speakers=10, features={hop_ms=40.0}}"],
+    ),
+    "audio.folder": (SPOKEN, ["data={use='audio.folder', path='@/spoken', rate_hz=8000}"]),
+    "audio.fsdd": (SPOKEN, ["data={use='audio.fsdd', path='@/spoken'}"]),
+    "audio.manifest": (SPOKEN, ["data={use='audio.manifest', path='@/spoken/words.csv', rate_hz=8000}"]),
+    "audio.seq2seq_autoencoder": (SPOKEN, []),
+    "audio.keyword_cnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_cnn', channels=[4]}"]),
+    "audio.keyword_rnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_rnn', hidden_dim=4}"]),
+    "audio.query_by_example": (SPOKEN, []),
+    "audio.same_different": (SPOKEN, ["evaluators.words.use=audio.same_different"]),
+    "audio.phone_distance": (SPOKEN, ["evaluators.words.use=audio.phone_distance"]),
+    "audio.reconstruction": (SPOKEN, ["evaluators.words.use=audio.reconstruction"]),
+    "audio.word_map": (SPOKEN, ["evaluators.words.use=audio.word_map", "trainer.evaluate_every=1"]),
     "generative.manga_faces": (IMAGES, ["data={use='generative.manga_faces', count=60, size=32}"]),
     "generative.gaussian_ring": (ADVERSARIAL, ["data={use='generative.gaussian_ring', count=100}"]),
     "generative.autoencoder": (RECONSTRUCTION, []),
@@ -330,6 +366,16 @@ SECOND = ["evaluators.second.use=core.classification", "trainer.evaluate_every=1
 FACTS = {fact for component in REGISTRY.components["data"].values() for fact in component.spec.facts}
 #: What a parameter is changed to where the next best value would not do, and what the pipeline needs for it.
 CHANGES: dict[str, list[str]] = {
+    "audio.tone_words.num_words": ["48"],
+    "audio.spoken_words.num_words": ["48"],
+    "audio.spoken_words.num_speakers": ["12"],
+    "audio.tone_words.num_speakers": ["12"],
+    "audio.seq2seq_autoencoder.target": ["'same_word'", "data.pairs='same_word'"],
+    "audio.keyword_cnn.channels": ["[5]"],
+    "audio.query_by_example.num_parts": ["3", "evaluators.words.baselines=true"],
+    "audio.query_by_example.max_words": ["20"],
+    "audio.reconstruction.count": ["3"],
+    "audio.word_map.max_words": ["2"],
     "core.supervised.loss": ["'mse'"],
     "core.supervised.optimizer": ["{use='sgd', lr=0.3}"],
     "core.supervised.schedule": ["{use='step', step_size=1}"],
@@ -498,6 +544,14 @@ CHANGES: dict[str, list[str]] = {
     "vision.robustness.rotate": ["[10]"],
     "vision.layer_pictures.layer": ["'layers.0'"],
 }
+for data in ("folder", "fsdd", "manifest"):
+    CHANGES[f"audio.{data}.path"] = ["'@/spoken2/words.csv'" if data == "manifest" else "'@/spoken2'"]
+    CHANGES[f"audio.{data}.test_speakers"] = ["['ann', 'bob']"]
+    CHANGES[f"audio.{data}.dev_speakers"] = ["['ann', 'bob']"]
+    CHANGES[f"audio.{data}.dev_size"] = ["0.3"]
+    CHANGES[f"audio.{data}.test_size"] = ["0.3"]
+for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest"):
+    CHANGES[f"audio.{data}.features"] = ["{deltas=1, hop_ms=40.0}"]
 for trainer in ("dqn", "reinforce", "a2c", "ppo"):
     CHANGES[f"rl.{trainer}.optimizer"] = ["{use='sgd', lr=0.3}"]
     CHANGES[f"rl.{trainer}.schedule"] = ["{use='step', step_size=1}"]
@@ -524,6 +578,14 @@ TESTED_ELSEWHERE = {
     "text.rnn_tagger.vectors": "test_pretrained.py",
     "text.rnn_tagger.freeze_vectors": "test_pretrained.py",
     "core.ensemble.average": "test_ensemble.py",
+    "audio.tone_words.pairs": "test_models.py",
+    "audio.spoken_words.pairs": "test_models.py",
+    "audio.folder.pairs": "test_models.py",
+    "audio.fsdd.pairs": "test_models.py",
+    "audio.manifest.pairs": "test_models.py",
+    "audio.folder.skip_bad": "test_recorded_words.py",
+    "audio.fsdd.skip_bad": "test_recorded_words.py",
+    "audio.manifest.skip_bad": "test_manifest.py",
     "rl.reinforce.baseline": "test_policy_gradients.py",
     "text.atis.download": "test_tagged_files.py",
     "vision.mnist.download": "test_idx.py",
@@ -570,6 +632,7 @@ def files(tmp_path_factory) -> Path:
         write_images(folder / f"images{number}", random)
         write_sentences(folder, number, random)
         write_texts(folder / f"texts{number}.csv", random)
+        write_spoken(folder / f"spoken{number}", 10 + len(number))
     write_cifar(folder, random)
     write_words(folder, random)
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
@@ -624,6 +687,14 @@ def write_sentences(folder: Path, number: str, random: np.random.Generator) -> N
         (folder / f"{name}{number}").mkdir()
         for split in splits:
             (folder / f"{name}{number}" / f"{split}.iob").write_text(text(30))
+
+
+def write_spoken(folder: Path, takes: int) -> None:
+    folder.mkdir()
+    for name, content in digits(("0", "1"), ("ann", "bob", "cem", "dee"), takes).items():
+        (folder / name).write_bytes(content)
+    rows = [",".join((path.name, *path.stem.split("_")[:2])) for path in sorted(folder.glob("*.wav"))]
+    (folder / "words.csv").write_text("\n".join(["path,word,speaker", *rows]))
 
 
 def write_texts(path: Path, random: np.random.Generator) -> None:
@@ -774,7 +845,8 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
         value = json.dumps(allowed[0]) if allowed else "2" if numeric else "'@/other/b.iob'"
         return f"{name}={value}"
     if not allowed:
-        return f"{name}={'[]' if isinstance(parameters[name].default, tuple) else '0'}"
+        default = parameters[name].default
+        return f"{name}={'[]' if isinstance(default, tuple) else 'false' if isinstance(default, bool) else '0'}"
     if isinstance(allowed[0], bool):
         return f"{name}={json.dumps(not allowed[0])}"
     return f"{name}={json.dumps(next(v for v in typing.get_args(parameters[name].kind) if v not in allowed))}"
@@ -808,6 +880,8 @@ def test_every_component_has_a_pipeline_in_which_it_is_changed():
 def test_a_changed_parameter_changes_what_a_run_leaves_behind(audit, name, parameter):
     if name == "rl.atari":
         needs_atari()
+    if name == "audio.spoken_words":
+        needs_espeak()
     text, base = BASES.get(f"{name}.{parameter}", BASES[name])
     change, *needed = CHANGES.get(f"{name}.{parameter}", [None])
     value = change or other(own_parameters(name)[parameter])

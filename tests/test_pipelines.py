@@ -32,6 +32,8 @@ REAL = {
     "vae_mnist.toml": "mnist",
     "dcgan_mnist.toml": "mnist",
     "cnn_cifar10.toml": "cifar10/cifar10-jpg.tar.gz",
+    "audio_word2vec_fsdd.toml": "fsdd/fsdd.tar",
+    "spoken_digits.toml": "fsdd/fsdd.tar",
 }
 
 
@@ -40,6 +42,8 @@ LONG = ("cnn_cifar10.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_m
 #: What is left out where a pipeline is only run to see whether it runs: classifiers that judge drawn images need not read well.
 BRIEF = {
     "sentiment_chinese.toml": ["data.text=review"],
+    "audio_word2vec.toml": ["data.num_words=40", "data.num_speakers=10"],
+    "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [
         "evaluators.quality.classifier_steps=9",

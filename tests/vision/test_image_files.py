@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dlpipe.data import file_store
 from dlpipe.data.split_report import split_report
 from dlpipe.errors import DlpipeError, InputError
-from dlpipe_vision import file_store
 from dlpipe_vision.image_files import image_folder
 
 
@@ -405,7 +405,7 @@ def test_archive_bombs_are_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(file_store, "MAX_MEMBERS", 5)
     refused(
-        tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of at most that many images"
+        tarred(tmp_path / "b.tar", SPLITS, "w"), "more than 5 members; expected a data set of at most that many files"
     )
 
 

@@ -1,13 +1,14 @@
-"""For data components and trainers: columns, batches, downloads, digests of files, calling a model with a batch."""
+"""For data components and trainers: columns, batches, files, downloads, digests, calling a model with a batch."""
 
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
+from dlpipe.data.file_store import Files, FolderFiles, open_files
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
-from dlpipe.runs.file_digests import file_digests
+from dlpipe.runs.file_digests import cache_folder, file_digests
 
 __all__ = [
     "IGNORE_INDEX",
@@ -15,14 +16,18 @@ __all__ = [
     "Columns",
     "Download",
     "EndlessBatches",
+    "Files",
+    "FolderFiles",
     "ModelCaller",
     "Prepare",
     "Ragged",
+    "cache_folder",
     "columns_needed",
     "count_targets",
     "fetch",
     "file_digests",
     "in_both",
+    "open_files",
     "own_method",
     "split_named",
     "tensors_in",

@@ -13,11 +13,10 @@ from typing import Literal
 
 import torch
 
-from dlpipe.data import Download, fetch
+from dlpipe.data import Download, Files, fetch, open_files
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.file_store import Files, open_files
 from dlpipe_vision.image_files import Decoder, find_in_folders, read_images
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize
 

@@ -18,11 +18,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlpipe.data import split_named
+from dlpipe.data import Files, open_files, split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.file_store import Files, open_files
 from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
 from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
@@ -82,7 +81,7 @@ def image_folder(
         if source.suffix.lower() == ".csv" and source.is_file():
             files, entries = read_table(source)
         else:
-            files = open_files(source, max_bytes)
+            files = open_files(source, max_bytes, option="resident_mb")
             entries = find_in_folders(files)
         _refuse_without_effect(source, {entry.split for entry in entries}, test_size, dev_size)
         decoder = Decoder(files, (shape[0], shape[1]) if shape else None, PIL_MODES[color])

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dlpipe.data import split_named
+from dlpipe.data import Files, FolderFiles, split_named
 from dlpipe.errors import DataError
-from dlpipe_vision.file_store import Files, FolderFiles
 
 SPLITS = ("train", "dev", "test")
 

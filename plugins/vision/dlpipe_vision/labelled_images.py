@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.data import Columns, Prepare, file_digests, in_both
+from dlpipe.data import Columns, FolderFiles, Prepare, file_digests, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
-from dlpipe_vision.file_store import FolderFiles
 from dlpipe_vision.image_statistics import image_statistics
 from dlpipe_vision.near_copies import nearly_in
 from dlpipe_vision.picture import SUFFIXES, read_picture

@@ -64,7 +64,7 @@ class Files(ABC):
         """Return the content of a file.
 
         Raises:
-            DataError: it cannot be read, or is too large for an image.
+            DataError: it cannot be read, or is too large.
         """
         if self.sizes[name] > MAX_FILE:
             raise DataError(
@@ -158,14 +158,14 @@ class TarFiles(Files):
     contents: Mapping[str, bytes] | None
 
     @classmethod
-    def open(cls, path: Path, limit: int) -> TarFiles:
-        """List the members of an archive; if it is compressed, read all of it, at most `limit` bytes."""
+    def open(cls, path: Path, limit: int, option: str = "") -> TarFiles:
+        """List the members of an archive; if it is compressed, read all of it; see `open_files`."""
         with path.open("rb") as raw:
             opener = next((opener for magic, opener in _OPENERS.items() if _starts_with(raw, magic)), None)
             if opener is None:
-                return cls._listed(path, _Bounded(raw, max(limit, path.stat().st_size), path), keep=False)
+                return cls._listed(path, _Bounded(raw, max(limit, path.stat().st_size), path, option), keep=False)
             with opener(raw) as stream:
-                return cls._listed(path, _Bounded(stream, limit, path), keep=True)
+                return cls._listed(path, _Bounded(stream, limit, path, option), keep=True)
 
     @classmethod
     def _listed(cls, path: Path, stream: _Bounded, *, keep: bool) -> TarFiles:
@@ -217,11 +217,12 @@ def _check_end(path: Path, stream: _Bounded, position: int) -> None:
         )
 
 
-def open_files(path: Path, limit: int) -> Files:
+def open_files(path: Path, limit: int, *, option: str = "") -> Files:
     """List the files of a folder, or of a tar (compressed or not) or zip archive.
 
     Args:
         limit: most bytes of an unpacked compressed tar, which is kept in memory.
+        option: of the data, that sets this limit; empty if none does.
 
     Raises:
         DataError: it does not exist, is neither a folder nor an archive, or the archive has unsafe members.
@@ -231,7 +232,7 @@ def open_files(path: Path, limit: int) -> Files:
     try:
         if path.is_dir():
             return FolderFiles.open(path)
-        return ZipFiles.open(path) if zipfile.is_zipfile(path) else TarFiles.open(path, limit)
+        return ZipFiles.open(path) if zipfile.is_zipfile(path) else TarFiles.open(path, limit, option)
     except _READ_ERRORS as error:
         raise DataError(
             f"{path} cannot be read: {_reason(error)}; expected a folder, or a complete archive (.tar, .tar.gz, .zip)"
@@ -256,7 +257,7 @@ class _Listing:
         path = PurePosixPath(name)
         if self._count > MAX_MEMBERS:
             raise DataError(
-                f"{self._path}: more than {MAX_MEMBERS:,} members; expected a data set of at most that many images"
+                f"{self._path}: more than {MAX_MEMBERS:,} members; expected a data set of at most that many files"
             )
         if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
             raise DataError(f"{self._path}: member {name!r} would be outside the archive; repack it")
@@ -276,8 +277,8 @@ class _Listing:
 class _Bounded:
     """A stream that is not read beyond `limit` bytes."""
 
-    def __init__(self, stream: IO[bytes], limit: int, path: Path) -> None:
-        self._stream, self._limit, self._path = stream, limit, path
+    def __init__(self, stream: IO[bytes], limit: int, path: Path, option: str) -> None:
+        self._stream, self._limit, self._path, self._option = stream, limit, path, option
         self.tell = stream.tell
 
     def read(self, size: int) -> bytes:
@@ -293,9 +294,10 @@ class _Bounded:
 
     def _check(self, position: int) -> None:
         if position > self._limit:
+            allowed = f"that {self._option} allows" if self._option else "that are kept in memory"
             raise DataError(
-                f"{self._path}: unpacks to more than the {self._limit:,} bytes that resident_mb allows; "
-                "if you trust it, unpack it into a folder or increase data.resident_mb"
+                f"{self._path}: unpacks to more than the {self._limit:,} bytes {allowed}; if you trust it, unpack it "
+                "into a folder" + (f" or increase data.{self._option}" if self._option else "")
             )
 
 

@@ -1,0 +1,1 @@
+"""Audio: spoken words as vectors."""

@@ -1,0 +1,122 @@
+"""Read a spoken word from an audio file: soundfile decodes, torchaudio resamples.
+
+Axes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from functools import cache
+from typing import Any
+
+import soundfile
+import torch
+from torch import Tensor
+
+from dlpipe.errors import DataError
+from dlpipe_audio.features import load_torchaudio
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+#: A word lasts a second or two; longer recordings are something else, and a batch is padded to its longest.
+MAX_SECONDS = 20
+#: Loudest sample of a recording that counts as silence: three steps of 16 bits.
+SILENCE = 1e-4
+#: How far a segment may exceed its file, since tools round differently.
+TOLERANCE_S = 0.011
+#: From this value on a sample is at the end of its range, and with more than this share of them a recording is clipped.
+FULL_SCALE, CLIPPED = 0.9999, 0.01
+#: libsndfile's log of a WAV file whose header announces more than there is; streams announce the maximum.
+_CUT = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_STREAMED = 0x7FFF0000
+
+
+def read_word(
+    content: bytes,
+    where: str,
+    rate_hz: int,
+    start: float = 0.0,
+    end: float | None = None,
+    *,
+    longest: float = MAX_SECONDS,
+) -> tuple[Tensor, bool]:
+    """Return the samples (S,) of a recording or of a part of it, -1 to 1, and whether they are clipped.
+
+    Several channels are averaged, and other sample rates converted.
+
+    Args:
+        content: of a WAV, FLAC or OGG file.
+        where: its name, for messages.
+        rate_hz: samples per second of what is returned.
+        start: of the part, in seconds.
+        end: of the part, in seconds; None for the end of the file.
+        longest: most seconds of it.
+
+    Raises:
+        DataError: it is no audio, cut off, too long, silent, not finite, or the part lies outside.
+    """
+    if not content:
+        raise DataError(f"{where}: an empty file; expected audio. Get it again, or remove it")
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            _check_complete(file, where)
+            first, count = _part(file, where, start, end, longest)
+            file.seek(first)
+            samples = torch.from_numpy(file.read(count, dtype="float32", always_2d=True))  # (S, C)
+            rate, total = file.samplerate, file.frames
+    except soundfile.SoundFileError as error:
+        reason = str(error).rpartition(">: ")[2]
+        raise DataError(
+            f"{where} cannot be read as audio ({reason}); expected a complete {', '.join(SUFFIXES)} file"
+        ) from error
+    if len(samples) < count:
+        raise DataError(
+            f"{where}: ends after {first + len(samples):,} of {total:,} samples, so it was cut off; get it again"
+        )
+    _check_samples(samples, where)
+    clipped = float((samples.abs() >= FULL_SCALE).float().mean()) > CLIPPED
+    return resampler(rate, rate_hz)(samples.mean(1)), clipped
+
+
+def _check_complete(file: soundfile.SoundFile, where: str) -> None:
+    if (found := _CUT.search(file.extra_info)) and int(found[2]) < int(found[1]) < _STREAMED:
+        raise DataError(
+            f"{where}: its header announces {int(found[1]):,} bytes of audio and {int(found[2]):,} follow, so it was "
+            "cut off; get it again"
+        )
+
+
+def _part(file: soundfile.SoundFile, where: str, start: float, end: float | None, longest: float) -> tuple[int, int]:
+    """Return the first sample of a part and the number of samples."""
+    seconds = file.frames / file.samplerate
+    if not file.frames:
+        raise DataError(f"{where}: no samples; expected a spoken word. Remove it")
+    last = seconds if end is None else end
+    if not 0 <= start < last <= seconds + TOLERANCE_S:
+        raise DataError(
+            f"{where}: the segment from {start:g} to {last:g} s does not lie within the file, which lasts {seconds:g} "
+            "s; correct start and end"
+        )
+    if last - start > longest:
+        raise DataError(
+            f"{where}: {last - start:,.0f} s; expected at most {longest:,} s. Cut it, or list its "
+            "words with start and end in a table for audio.manifest"
+        )
+    first = round(start * file.samplerate)
+    return first, min(round(last * file.samplerate), file.frames) - first
+
+
+def _check_samples(samples: Tensor, where: str) -> None:
+    bad = (~samples.isfinite()).flatten().nonzero()
+    if len(bad):
+        row = int(bad[0]) // samples.size(1)
+        raise DataError(f"{where}: sample {row:,} is {float(samples.flatten()[bad[0]])}; expected numbers from -1 to 1")
+    loudest = float(samples.abs().max()) if samples.numel() else 0.0
+    if loudest < SILENCE:
+        raise DataError(f"{where}: silence, its loudest sample is {loudest:.2g} of 1; record it again, or remove it")
+
+
+@cache
+def resampler(rate: int, wanted: int) -> Any:
+    """Return a converter from one sample rate to another; building one takes longer than using it."""
+    return load_torchaudio().transforms.Resample(rate, wanted)

@@ -1,0 +1,86 @@
+"""The components of the audio plugin. Does not import torch."""
+
+from __future__ import annotations
+
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+
+DLPIPE_API = (1, 0)
+EXTRA = "dlpipe[audio]"
+FACTS = ("num_features",)
+WORD_FACTS = (*FACTS, "labels", "num_classes")
+
+
+@hookimpl
+def dlpipe_data():
+    return [
+        DataSpec(
+            "tone_words",
+            "dlpipe_audio.tone_words:tone_words",
+            "made-up words from a synthesizer, by made-up speakers",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=FACTS,
+        ),
+        DataSpec(
+            "spoken_words",
+            "dlpipe_audio.spoken_words:spoken_words",
+            "English words by the voices of espeak-ng (GPL, an extra of its own; audio.tone_words needs none)",
+            requires=("torchaudio", "soundfile", "espeakng-loader"),
+            extra="dlpipe[audio,speech]",
+            facts=FACTS,
+        ),
+        _recorded(
+            "folder", "dlpipe_audio.recorded_words:folder", "your own recordings of words, in folders or archives"
+        ),
+        _recorded("manifest", "dlpipe_audio.manifest:manifest", "your own recordings of words, listed in a table"),
+        _recorded("fsdd", "dlpipe_audio.recorded_words:fsdd", "English digits by six speakers (FSDD)"),
+    ]
+
+
+def _recorded(name: str, target: str, summary: str) -> DataSpec:
+    return DataSpec(name, target, summary, requires=("torchaudio", "soundfile"), extra=EXTRA, facts=WORD_FACTS)
+
+
+@hookimpl
+def dlpipe_models():
+    return [
+        ModelSpec(
+            "seq2seq_autoencoder",
+            "dlpipe_audio.seq2seq_autoencoder:Seq2SeqAutoEncoder",
+            "a spoken word of any length becomes a vector (audio word2vec)",
+            application="dlpipe_audio.search:search",
+        ),
+        ModelSpec("keyword_cnn", "dlpipe_audio.keyword_cnn:KeywordCNN", "convolutional classifier of spoken words"),
+        ModelSpec("keyword_rnn", "dlpipe_audio.keyword_rnn:KeywordRNN", "GRU or LSTM classifier of spoken words"),
+    ]
+
+
+@hookimpl
+def dlpipe_evaluators():
+    return [
+        _evaluator(
+            "query_by_example",
+            "dlpipe_audio.query_by_example:QueryByExample",
+            "find the same word from other speakers, compared with time warping and simple vectors",
+        ),
+        _evaluator(
+            "same_different",
+            "dlpipe_audio.same_different:SameDifferent",
+            "do two recordings say the same word, over all pairs",
+        ),
+        _evaluator(
+            "phone_distance",
+            "dlpipe_audio.phone_distance:PhoneDistance",
+            "similarity of vectors against the edit distance of phones",
+        ),
+        _evaluator(
+            "reconstruction",
+            "dlpipe_audio.reconstruction:Reconstruction",
+            "spoken words reconstructed from their vectors",
+        ),
+        _evaluator("word_map", "dlpipe_audio.word_map:WordMap", "words in two dimensions, and their vectors as files"),
+    ]
+
+
+def _evaluator(name: str, target: str, summary: str) -> EvaluatorSpec:
+    return EvaluatorSpec(name, target, summary, requires=("matplotlib",), extra=EXTRA)

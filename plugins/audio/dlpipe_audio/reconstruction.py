@@ -1,0 +1,73 @@
+"""What a vector keeps of a word: its frames, and those that are reconstructed from the vector.
+
+Axes: T frames, F numbers per frame.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlpipe.data import own_method
+from dlpipe.errors import InputError
+from dlpipe.evaluation import Examples
+from dlpipe.fields import Positive
+from dlpipe.figures import drawing, shortened
+from dlpipe_audio.word_vectors import word_vectors
+
+WHO = "audio.reconstruction"
+
+
+class Reconstruction:
+    """Decode the vector of each word to as many frames as the word has.
+
+    ``evaluate`` returns ``mse``, the squared error per number, a mean over all frames, and ``mean_frame_mse``, that of
+    the mean frame of the split, which says nothing about the word. ``write`` draws words and their reconstructions
+    (``reconstructions.png``).
+
+    Args:
+        count: words that are drawn, evenly spaced.
+    """
+
+    primary = "mse"
+    goal: Literal["min"] = "min"
+
+    def __init__(self, *, count: Positive = 6) -> None:
+        self._count = count
+        self._shown: list[tuple[str, Tensor, Tensor]] = []
+
+    def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
+        """Reconstruct every word of the split."""
+        decode = own_method(model, "decode")
+        if decode is None:
+            raise InputError(f"{WHO}: {type(model).__name__} reconstructs nothing; use audio.seq2seq_autoencoder")
+        words = word_vectors(model, examples, WHO)
+        mean = torch.cat(words.frames).mean(0)
+        chosen = set(torch.linspace(0, len(words.frames) - 1, min(self._count, len(words.frames))).long().tolist())
+        self._shown = []
+        errors, baseline, numbers = 0.0, 0.0, 0
+        for row, (segment, frames) in enumerate(zip(words.segments, words.frames, strict=True)):
+            vector = words.vectors[row : row + 1].to(examples.compute.device)
+            with torch.inference_mode():
+                found = decode(vector, len(frames))[0].float().cpu()
+            errors += float((found - frames).square().sum())
+            baseline += float((mean - frames).square().sum())
+            numbers += frames.numel()
+            if row in chosen:
+                self._shown.append((f"{segment.word}, {segment.speaker}", frames, found))
+        return {"mse": errors / numbers, "mean_frame_mse": baseline / numbers}
+
+    def write(self, folder: Path) -> None:
+        """Draw some words above their reconstructions."""
+        with drawing(folder / "reconstructions.png", 1.6 * len(self._shown), 3) as figure:
+            axes = figure.subplots(2, len(self._shown), squeeze=False)
+            for column, (name, frames, found) in enumerate(self._shown):
+                for row, values in enumerate((frames, found)):
+                    axes[row, column].imshow(values.T.numpy(), origin="lower", aspect="auto", vmin=-2.5, vmax=2.5)
+                    axes[row, column].set(xticks=[], yticks=[])
+                axes[0, column].set_title(shortened(name))
+            for row, label in enumerate(("word", "from its vector")):
+                axes[row, 0].set_ylabel(label)

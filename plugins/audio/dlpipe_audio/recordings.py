@@ -1,0 +1,195 @@
+"""Recorded words: which file says what, who belongs to which split, and reading them.
+
+Axes: S samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from torch import Tensor
+
+from dlpipe.data import Files, file_digests
+from dlpipe.errors import DataError, InputError
+from dlpipe.messages import nearest
+from dlpipe_audio.audio_files import SUFFIXES, read_word
+from dlpipe_audio.segments import Segment
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The words that files contain.
+
+    Args:
+        files: a folder or an archive.
+        words: in the order of their names, each with the split that the files assign it to, if they do.
+    """
+
+    files: Files
+    words: Sequence[tuple[Segment, str | None]]
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """What is not for training, where the files do not say it.
+
+    Args:
+        test_speakers: whose words are for test; with none, a share of each word's recordings.
+        dev_speakers: whose words are for dev; with none, a share of each word's recordings.
+        test_size: that share for test.
+        dev_size: that share for dev, of what is not for test.
+    """
+
+    test_speakers: Sequence[str]
+    dev_speakers: Sequence[str]
+    test_size: float
+    dev_size: float
+
+    def assign(self, words: Sequence[tuple[Segment, str | None]]) -> dict[str, list[Segment]]:
+        """Return the words of each split.
+
+        Raises:
+            InputError: a speaker does not exist or is held out twice, or nothing is left for training.
+        """
+        speakers = sorted({segment.speaker for segment, _ in words})
+        for option, names in (("test_speakers", self.test_speakers), ("dev_speakers", self.dev_speakers)):
+            for name in names:
+                if name not in speakers:
+                    known = ", ".join(speakers[:20])
+                    raise InputError(f'{option}: "{name}" says nothing; speakers are {known}.{nearest(name, speakers)}')
+        if both := set(self.test_speakers) & set(self.dev_speakers):
+            raise InputError(f'"{min(both)}" is in test_speakers and in dev_speakers; remove it from one of them')
+        found: dict[str, list[Segment]] = defaultdict(list)
+        rest = []
+        for segment, split in words:
+            held_out = (segment.speaker in self.test_speakers and "test") or (
+                segment.speaker in self.dev_speakers and "dev"
+            )
+            if split or held_out:
+                found[split or str(held_out)].append(segment)
+            else:
+                rest.append(segment)
+        for name, size in (("test", self.test_size), ("dev", self.dev_size)):
+            if name not in found:
+                found[name], rest = _shared(rest, size)
+        found["train"] += rest
+        if not found["train"]:
+            raise InputError("no word is left for training; hold out fewer speakers")
+        order = {segment: number for number, (segment, _) in enumerate(words)}
+        return {name: sorted(found[name], key=order.__getitem__) for name in SPLITS if found[name]}
+
+
+@dataclass
+class Recordings:
+    """Words in audio files.
+
+    Args:
+        find: lists the files; called when they are first needed.
+        hold_out: what is not for training.
+        rate_hz: samples per second of all waveforms.
+    """
+
+    find: Callable[[], Listing]
+    hold_out: HoldOut
+    rate_hz: int
+    clipped: set[str] = field(default_factory=set)
+    _last: tuple[str, bytes] = ("", b"")
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return self.find()
+
+    @cached_property
+    def _by_split(self) -> dict[str, list[Segment]]:
+        return self.hold_out.assign(self._listing.words)
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """Names of the splits that have words."""
+        return tuple(self._by_split)
+
+    def segments(self, split: str) -> list[Segment]:
+        """Return the words of a split."""
+        return self._by_split[split]
+
+    def waveform(self, segment: Segment) -> Tensor:
+        """Read a word (S,)."""
+        files = self._listing.files
+        if self._last[0] != segment.file:  # the words of a long recording follow each other
+            self._last = segment.file, files.read(segment.file)
+        where = str(files.path / segment.file)
+        wave, clipped = read_word(self._last[1], where, self.rate_hz, segment.start, segment.end)
+        if clipped:
+            self.clipped.add(segment.name)
+        return wave
+
+    def item(self, item: str) -> Tensor:
+        """Read a file (S,) that a person names."""
+        return read_item(item, self.rate_hz)
+
+    def digest(self) -> str:
+        """Return a digest of the content of all files in use."""
+        files = self._listing.files
+        if files.path.is_file():
+            paths = [files.path]
+        else:
+            names = {segment.file for segment, _ in self._listing.words}
+            paths = [path for name in names if (path := files.path / name).is_file()]
+        digests = sorted((str(path.relative_to(files.path)), digest) for path, digest in file_digests(paths).items())
+        return hashlib.sha256(repr(digests).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_item(item: str, rate_hz: int) -> Tensor:
+    """Read a recording (S,) that a person names.
+
+    Raises:
+        InputError: it cannot be read or used.
+    """
+    try:
+        return read_word(Path(item).read_bytes(), item, rate_hz)[0]
+    except OSError as error:
+        raise InputError(f"{item} cannot be read: {error.strerror or error}; expected an audio file") from error
+    except DataError as error:
+        raise InputError(str(error)) from error
+
+
+def audio_names(files: Files) -> list[str]:
+    """Return the names of the audio files, sorted.
+
+    Raises:
+        DataError: there are none.
+    """
+    names = sorted(name for name in files.sizes if Path(name).suffix.lower() in SUFFIXES)
+    if not names:
+        kinds = sorted({Path(name).suffix or name for name in files.sizes})[:5]
+        raise DataError(
+            f"{files.path}: no audio file, only {', '.join(kinds) or 'nothing'}; expected {', '.join(SUFFIXES)}. "
+            "Correct the path"
+        )
+    return names
+
+
+def _drawn(segment: Segment) -> bytes:
+    """Return a key that sorts as if by chance, wherever the folder of the recordings lies."""
+    return hashlib.sha256(PurePosixPath(segment.name).name.encode("utf-8", "surrogatepass")).digest()
+
+
+def _shared(segments: Iterable[Segment], size: float) -> tuple[list[Segment], list[Segment]]:
+    """Return a share of each word's recordings, and the rest; which ones follows from their names."""
+    by_word: dict[str, list[Segment]] = defaultdict(list)
+    for segment in segments:
+        by_word[segment.word].append(segment)
+    taken, left = [], []
+    for same in by_word.values():
+        same.sort(key=_drawn)
+        count = round(size * len(same))
+        taken += same[:count]
+        left += same[count:]
+    return taken, left

@@ -1,0 +1,26 @@
+"""The last state of a recurrent network of torch, for sequences of different lengths.
+
+Axes: B sequences, T frames of the longest, F numbers per frame, H hidden units of all directions together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+Cell = Literal["gru", "lstm"]
+LAYERS: dict[Cell, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+def last_state(network: nn.RNNBase, frames: Tensor, lengths: Tensor) -> Tensor:
+    """Map frames (B, T, F), lengths (B,) on the CPU to the last hidden state (B, H) of the last layer."""
+    if (lengths == frames.size(1)).all():  # packing costs time and is not needed
+        state = network(frames)[1]
+    else:
+        # Packed, since the backward direction would otherwise start in the padding, and the last state come after it.
+        state = network(pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False))[1]
+    hidden: Tensor = state[0] if isinstance(state, tuple) else state  # (layers × directions, B, H / directions)
+    return torch.cat(list(hidden[-2 if network.bidirectional else -1 :]), dim=1)

@@ -1,0 +1,197 @@
+"""Spoken words as frames of features.
+
+Axes: N words of a split, T frames of a word, F numbers per frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
+from dlpipe.errors import DataError
+from dlpipe_audio.feature_cache import cached
+from dlpipe_audio.features import Features, FrameFeatures
+from dlpipe_audio.partners import Partners
+from dlpipe_audio.segments import Segment, Source
+
+#: What the column ``partners`` holds, if there is one.
+Pairs = Literal["none", "same_word"]
+
+
+class WordData:
+    """Spoken words for word embeddings and keyword classifiers. Nothing is read before it is needed.
+
+    Args:
+        source: where the words come from.
+        features: what is computed of them.
+        pairs: "same_word" adds a column ``partners``: the same word as another speaker says it.
+        skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
+        classified: whether words are classes, those of the training split.
+    """
+
+    paddings: ClassVar[Mapping[str, float]] = {"frames": 0.0}
+
+    def __init__(
+        self, source: Source, features: Features, *, pairs: Pairs, skip_bad: bool = False, classified: bool = True
+    ) -> None:
+        self.source, self.features = source, FrameFeatures(features, source.rate_hz)
+        self._pairs, self._skip_bad, self._classified = pairs, skip_bad, classified
+        self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
+        self._labels: list[str] | None = None
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """Names of the splits."""
+        return self.source.splits
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return ``num_features`` and, if words are classes, ``labels`` and ``num_classes``."""
+        facts: dict[str, Any] = {"num_features": self.features.num_features}
+        if self._classified:
+            facts |= {"labels": self._learned(), "num_classes": len(self._learned())}
+        return facts
+
+    def segments(self, split: str) -> list[Segment]:
+        """Return the words of a split, in the order of its rows."""
+        return self._load(split)[0]
+
+    def waveform(self, split: str, row: int) -> Tensor:
+        """Return the samples (S,) of a word."""
+        return self.source.waveform(self.segments(split)[row])
+
+    def names(self, split: str) -> list[str]:
+        """Return what a person calls each word of a split."""
+        return [segment.name for segment in self.segments(split)]
+
+    def split(self, name: str) -> Columns:
+        """Return ``frames`` (N, T, F), ``targets`` (N,) if words are classes, and ``partners`` if there are pairs."""
+        segments, frames = self._load(name)
+        columns: dict[str, Tensor | Ragged] = {"frames": frames}
+        if self._classified:
+            numbers = {label: number for number, label in enumerate(self._learned())}
+            columns["targets"] = torch.tensor([numbers.get(segment.word, IGNORE_INDEX) for segment in segments])
+        if self._pairs == "none":
+            return Columns(columns)
+        partners = Partners(frames, segments)
+        return Columns(columns | {"partners": partners.blocks}, prepare=partners)
+
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which words of `split` have exactly the frames of one in `other`: (N,), and once more."""
+        ours, theirs = (
+            [part.numpy().tobytes() for part in frames.values[:-1].split(frames.lengths.tolist())]
+            for frames in (self._load(split)[1], self._load(other)[1])
+        )
+        same = in_both(ours, theirs)
+        return same, same
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Return the ``frames`` (T, F) of a recording.
+
+        Raises:
+            InputError: it cannot be read or used.
+        """
+        frames = self.features.frames(self.source.item(item))
+        return {"frames": self.features.normalized([frames], [""])[0]}
+
+    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
+        """Return the word and its probability."""
+        word = int(prediction)
+        probability = round(float(outputs.double().softmax(0)[word]), 4)
+        return {"item": item, "word": self._learned()[word], "probability": probability}
+
+    def state(self) -> dict[str, Any]:
+        """Return the words of the training split, if they are classes."""
+        return {"labels": self._learned()} if self._classified else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what `state` returned."""
+        self._labels = list(state["labels"]) if self._classified else None
+
+    def fingerprint(self) -> str:
+        """Return a digest of the words, the recordings and the features."""
+        digest = hashlib.sha256(json.dumps([self.features.chosen, self.source.digest()], sort_keys=True).encode())
+        for split in self.splits:
+            digest.update(repr([asdict(segment) for segment in self.segments(split)]).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
+
+    def _learned(self) -> list[str]:
+        if self._labels is None:
+            self._labels = sorted({segment.word for segment in self.segments("train")})
+        return self._labels
+
+    def _load(self, split: str) -> tuple[list[Segment], Ragged]:
+        if split not in self._loaded:
+            segments = list(self.source.segments(split))
+            if not segments:
+                raise DataError(f"the {split} split has no words; expected at least one. Correct which are held out")
+            ingredients = {
+                "source": self.source.digest(),
+                "features": self.features.chosen,
+                "rate_hz": self.source.rate_hz,
+                "segments": [asdict(segment) for segment in segments],
+                "skip_bad": self._skip_bad,
+            }
+            found = cached(ingredients, lambda: self._computed(split, segments))
+            kept = found["kept"].tolist()
+            if len(kept) < len(segments):
+                warnings.warn(
+                    f"{len(segments) - len(kept)} of {len(segments)} words of the {split} split cannot be used and are "
+                    "left out; skip_bad = false stops at the first one and says why",
+                    stacklevel=2,
+                )
+            if count := int(found["clipped"]):
+                warnings.warn(
+                    f"{count} of {len(kept)} recordings of the {split} split are clipped: more than 1 % of their "
+                    "samples are at the end of the range; record more quietly",
+                    stacklevel=2,
+                )
+            self._loaded[split] = [segments[row] for row in kept], Ragged(found["values"], found["lengths"])
+        return self._loaded[split]
+
+    def _computed(self, split: str, segments: Sequence[Segment]) -> dict[str, Tensor]:
+        frames, kept = [], []
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        progress = track(
+            segments, f"features of {split}", console=Console(stderr=True), transient=True, disable=not shown
+        )
+        for row, segment in enumerate(progress):
+            try:
+                frames.append(self._frames(segment))
+                kept.append(row)
+            except DataError:
+                if not self._skip_bad:
+                    raise
+        if not frames:
+            raise DataError(f"none of the {len(segments)} words of the {split} split can be used")
+        frames = self.features.normalized(frames, [segments[row].speaker for row in kept])
+        lengths = torch.tensor([len(part) for part in frames])
+        clipped = sum(segments[row].name in self.source.clipped for row in kept)
+        return {
+            "values": torch.cat(frames),
+            "lengths": lengths,
+            "kept": torch.tensor(kept),
+            "clipped": torch.tensor(clipped),
+        }
+
+    def _frames(self, segment: Segment) -> Tensor:
+        """Return the frames (T, F) of a word, before they are normalised."""
+        wave = self.source.waveform(segment)
+        if len(wave) < self.features.shortest:
+            rate = self.source.rate_hz / 1000
+            raise DataError(
+                f"{segment.name}: {len(wave) / rate:.3g} ms; expected at least {self.features.shortest / rate:.3g} ms "
+                "for a frame of this length. Remove it, or set a smaller features.window_ms"
+            )
+        return self.features.frames(wave)

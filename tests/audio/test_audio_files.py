@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlpipe.errors import DataError
+from dlpipe_audio.audio_files import read_word
+
+from .conftest import audio, tone
+
+
+def spoken(content, start=0.0, end=None):
+    return read_word(content, "a.wav", 8000, start, end)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "tolerance"),
+    [
+        ("WAV", "PCM_U8", 0.01),
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "FLOAT", 1e-7),
+        ("FLAC", "PCM_16", 1e-4),
+    ],
+)
+def test_every_precision_is_read(kind, subtype, tolerance):
+    wave, clipped = spoken(audio(tone(), kind=kind, subtype=subtype))
+
+    assert_close(wave, torch.from_numpy(tone()), atol=tolerance, rtol=0)
+    assert not clipped
+
+
+def test_channels_are_averaged_and_rates_converted():
+    wave, _ = spoken(audio(tone(rate=44_100, channels=2), rate=44_100))
+    vorbis, _ = spoken(audio(tone(rate=16_000), rate=16_000, kind="OGG", subtype="VORBIS"))
+
+    assert len(wave) == len(vorbis) == 2400
+    assert_close(wave[100:-100], torch.from_numpy(tone())[100:-100], atol=0.02, rtol=0)
+
+
+def test_a_part_of_a_file_is_read_by_its_seconds():
+    wave, _ = spoken(audio(tone(1.0)), 0.25, 0.5)
+
+    assert_close(wave, torch.from_numpy(tone(1.0))[2000:4000], atol=1e-4, rtol=0)
+
+
+WAV = audio(tone())
+QUIET = np.zeros(2400, dtype="float32")
+NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("content", "part", "message"),
+    [
+        (b"", (), r"a.wav: an empty file; expected audio"),
+        (
+            b"hello" * 99,
+            (),
+            r"a.wav cannot be read as audio \(Format not recognised.\); expected a complete .wav, .flac",
+        ),
+        (WAV[:1001], (), r"a.wav: its header announces 4,800 bytes of audio and 957 follow, so it was cut off; get it"),
+        (audio(tone(), kind="FLAC")[:1500], (), r"a.wav cannot be read as audio"),
+        (audio(tone(), kind="OGG", subtype="VORBIS")[:900], (), r"a.wav cannot be read as audio"),
+        (audio(QUIET[:0]), (), r"a.wav: no samples; expected a spoken word"),
+        (audio(QUIET), (), r"a.wav: silence, its loudest sample is 0 of 1; record it again"),
+        (audio(NOT_FINITE, subtype="FLOAT"), (), r"a.wav: sample 17 is nan; expected numbers from -1 to 1"),
+        (audio(tone(30.0)), (), r"a.wav: 30 s; expected at most 20 s. Cut it, or list its words with start and end"),
+        (WAV, (0.2, 0.4), r"a.wav: the segment from 0.2 to 0.4 s does not lie within the file, which lasts 0.3 s"),
+        (WAV, (0.2, 0.1), r"a.wav: the segment from 0.2 to 0.1 s does not lie within the file"),
+    ],
+)
+def test_what_cannot_be_used_is_named(content, part, message):
+    with pytest.raises(DataError, match=message):
+        spoken(content, *part)
+
+
+def test_a_header_of_a_stream_announces_no_length():
+    header = bytearray(WAV)
+    header[40:44] = b"\xff\xff\xff\xff"
+
+    wave, _ = spoken(bytes(header))
+
+    assert len(wave) == 2400
+
+
+def test_a_clipped_recording_is_noticed():
+    assert spoken(audio(np.clip(9 * tone(), -1, 1)))[1]

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from dlpipe.errors import DataError, InputError
+from dlpipe_audio.recorded_words import folder, fsdd
+
+from .conftest import audio, digits, tone
+
+
+def words_of(data, split):
+    return [(segment.word, segment.speaker) for segment in data.segments(split)]
+
+
+def test_names_say_word_and_speaker_and_held_out_speakers_are_in_test_only(write):
+    data = folder(write(digits()), test_speakers=["bob"], dev_speakers=["cem"], rate_hz=8000)
+
+    assert data.splits == ("train", "dev", "test")
+    assert {speaker for _, speaker in words_of(data, "train")} == {"ann"}
+    assert {speaker for _, speaker in words_of(data, "dev")} == {"cem"}
+    assert words_of(data, "test") == [("no", "bob")] * 4 + [("yes", "bob")] * 4
+    assert data.facts["labels"] == ["no", "yes"]
+    assert data.split("test").columns["targets"].tolist() == [0] * 4 + [1] * 4
+
+
+def test_a_folder_for_each_word_names_the_words_and_what_is_no_word_is_left_out(write):
+    files = {f"{word}/{who}_nohash_{take}.wav": audio(tone()) for word in "ab" for who in "xy" for take in range(5)}
+
+    data = folder(write(files | {"_background_noise_/rain.wav": audio(tone(30.0)), "README.md": b"x"}), rate_hz=8000)
+
+    assert set(words_of(data, "train")) == {("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")}
+    assert [len(data.segments(split)) for split in data.splits] == [16, 2, 2]
+
+
+def test_an_archive_is_read_without_being_unpacked(write, tmp_path):
+    with tarfile.open(tmp_path / "words.tar", "w") as archive:
+        archive.add(write(digits()), "recordings")
+
+    packed, plain = (folder(path, rate_hz=8000) for path in (tmp_path / "words.tar", tmp_path / "data"))
+
+    for split in plain.splits:
+        assert torch.equal(packed.split(split).columns["frames"].values, plain.split(split).columns["frames"].values)
+
+
+def test_the_official_test_recordings_of_fsdd_are_the_first_five(write):
+    path = write(digits(words=("0", "7"), speakers=("theo", "lucas"), takes=10))
+
+    data = fsdd(path, dev_size=0.2)
+
+    assert len(data.segments("test")) == 2 * 2 * 5
+    assert {segment.name.rpartition("_")[2] for segment in data.segments("test")} == {f"{n}.wav" for n in range(5)}
+    assert {segment.phones for segment in data.segments("dev")} == {
+        ("Z", "IH", "R", "OW"),
+        ("S", "EH", "V", "AH", "N"),
+    }
+    assert data.facts["labels"] == ["seven", "zero"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"test_speakers": ["bop"]},
+            r'test_speakers: "bop" says nothing; speakers are ann, bob, cem. Did you mean "bob"',
+        ),
+        ({"test_speakers": ["bob"], "dev_speakers": ["bob"]}, r'"bob" is in test_speakers and in dev_speakers'),
+        ({"test_speakers": ["ann", "bob", "cem"]}, r"no word is left for training; hold out fewer speakers"),
+    ],
+)
+def test_speakers_that_cannot_be_held_out_are_refused(write, options, message):
+    with pytest.raises(InputError, match=message):
+        _ = folder(write(digits()), **options).splits
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.txt": b"x"}, r"data: no audio file, only .txt; expected .wav, .flac, .ogg"),
+        (
+            {"hello.wav": audio(tone())},
+            r"data/hello.wav: expected a name such as yes_anna_3.wav \(word, speaker, number",
+        ),
+    ],
+)
+def test_folders_without_words_are_refused(write, files, message):
+    with pytest.raises(DataError, match=message):
+        _ = folder(write(files)).splits
+
+
+def test_other_words_than_digits_are_refused_by_fsdd(write):
+    with pytest.raises(DataError, match=r"'no' is not a digit; use audio.folder for other words"):
+        _ = fsdd(write(digits())).splits
+
+
+BAD = {
+    "yes_ann_90.wav": b"",
+    "yes_ann_91.wav": audio(np.zeros(2400, dtype="float32")),
+    "yes_ann_92.wav": audio(tone(0.01)),
+}
+
+
+def test_a_file_that_cannot_be_used_is_named(write):
+    data = folder(
+        write(digits() | {"yes_ann_92.wav": BAD["yes_ann_92.wav"]}), rate_hz=8000, test_size=0.0, dev_size=0.0
+    )
+
+    with pytest.raises(DataError, match=r"yes_ann_92.wav: 10 ms; expected at least 16.1 ms for a frame of this length"):
+        data.split("train")
+
+
+def test_files_that_cannot_be_used_are_left_out_and_counted_where_the_user_asks_for_it(write):
+    path = write(digits() | BAD)
+    for _ in ("computed", "from the cache"):
+        data = folder(path, rate_hz=8000, test_size=0.0, dev_size=0.0, skip_bad=True)
+
+        with pytest.warns(UserWarning, match=r"3 of 27 words of the train split cannot be used and are left out"):
+            split = data.split("train")
+
+        assert len(split) == len(data.segments("train")) == 24
+        assert not {segment.name for segment in data.segments("train")} & set(BAD)
+
+
+def test_clipped_recordings_are_counted_also_when_they_come_from_the_cache(write):
+    path = write(digits() | {"yes_ann_9.wav": audio(np.clip(9 * tone(), -1, 1))})
+    for _ in ("computed", "from the cache"):
+        with pytest.warns(UserWarning, match=r"1 of 25 recordings of the train split are clipped"):
+            folder(path, rate_hz=8000, test_size=0.0, dev_size=0.0).split("train")
+
+
+def test_features_are_computed_once_and_again_when_a_file_changes(write, monkeypatch):
+    path = write(digits())
+    before = folder(path, rate_hz=8000, test_size=0.0, dev_size=0.0)
+    first = before.split("train").columns["frames"].values
+    monkeypatch.setattr("dlpipe_audio.recordings.read_word", None)
+    again = folder(path, rate_hz=8000, test_size=0.0, dev_size=0.0)
+    assert torch.equal(again.split("train").columns["frames"].values, first)
+    fingerprint = before.fingerprint()
+    assert again.fingerprint() == fingerprint
+    monkeypatch.undo()
+
+    write({"yes_ann_0.wav": audio(tone(0.4))})
+    changed = folder(path, rate_hz=8000, test_size=0.0, dev_size=0.0)
+
+    assert changed.split("train").columns["frames"].values.shape != first.shape
+    assert changed.fingerprint() != fingerprint
+
+
+def test_a_damaged_cache_is_no_error(write, monkeypatch, tmp_path):
+    path = write(digits())
+    monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path / "cache"))
+    first = folder(path, rate_hz=8000).split("test").columns["frames"].values
+    for file in (tmp_path / "cache" / "features").iterdir():
+        file.write_bytes(b"damaged")
+
+    assert torch.equal(folder(path, rate_hz=8000).split("test").columns["frames"].values, first)
+
+
+def test_an_item_that_cannot_be_read_is_an_input_error(write):
+    data = folder(write(digits()), rate_hz=8000)
+
+    with pytest.raises(
+        InputError, match=r"nowhere.wav cannot be read: No such file or directory; expected an audio file"
+    ):
+        data.encode("nowhere.wav")
+
+
+def test_the_same_recording_in_two_splits_is_found(write):
+    files = digits()
+    copied = files | {"yes_dan_0.wav": files["yes_ann_0.wav"]}
+
+    exact, _ = folder(write(copied), test_speakers=["dan"], dev_size=0.0, rate_hz=8000).copies("test", "train")
+
+    assert exact.tolist() == [True]

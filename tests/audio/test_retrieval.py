@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dlpipe_audio.retrieval import average_precision, mean_average_precision, precision_at
+
+
+def test_average_precision_is_that_of_the_textbook():
+    # Right answers at ranks 1, 3 and 6: (1/1 + 2/3 + 3/6) / 3.
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    relevant = torch.tensor([True, False, True, False, False, True])
+
+    assert average_precision(scores, relevant) == pytest.approx((1 + 2 / 3 + 3 / 6) / 3)
+
+
+def test_average_precision_agrees_with_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = torch.Generator().manual_seed(0)
+    scores, relevant = torch.rand(200, generator=generator), torch.rand(200, generator=generator) < 0.2
+
+    assert average_precision(scores, relevant) == pytest.approx(metrics.average_precision_score(relevant, scores))
+
+
+def test_only_candidates_are_ranked_and_queries_without_an_answer_do_not_count():
+    scores = torch.tensor([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3]])
+    relevant = torch.tensor([[True, False, True], [True, False, False]])
+    candidates = torch.tensor([[False, True, True], [False, True, True]])
+
+    assert float(mean_average_precision(scores, relevant, candidates)) == 0.5
+    assert float(precision_at(1, scores, relevant, candidates)) == 0.0
+    assert float(precision_at(10, scores, relevant, candidates)) == 1.0

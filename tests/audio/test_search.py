@@ -1,0 +1,108 @@
+"""Search by example: dlpipe predict with a trained encoder of words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from dlpipe.compute import Compute
+from dlpipe.errors import DataError, InputError
+from dlpipe_audio.keyword_rnn import KeywordRNN
+from dlpipe_audio.recorded_words import folder
+from dlpipe_audio.search import search
+from dlpipe_audio.seq2seq_autoencoder import Seq2SeqAutoEncoder
+
+from .conftest import audio, digits, tone
+
+CPU = Compute(torch.device("cpu"))
+
+
+@pytest.fixture
+def asked(write):
+    """Return the model, the data and the folder of a search."""
+    torch.manual_seed(0)
+    path = write(digits())
+    return Seq2SeqAutoEncoder(13, hidden_dim=8, vector_dim=6).eval(), folder(path, rate_hz=8000), path
+
+
+def test_the_nearest_recording_of_a_word_is_itself(asked):
+    model, data, path = asked
+
+    answers = list(search(model, data, CPU, items=[str(path / "yes_bob_2.wav")], among=path, top=3))
+
+    assert answers[0] == {
+        "item": str(path / "yes_bob_2.wav"),
+        "file": "yes_bob_2.wav",
+        "cosine": pytest.approx(1.0, abs=1e-3),
+        "seconds": 0.23,
+    }
+    assert len(answers) == 3
+    assert answers[1]["cosine"] >= answers[2]["cosine"]
+
+
+def test_a_word_is_found_where_it_is_in_a_long_recording(asked, write):
+    model, data, _ = asked
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000).astype("float32")
+    word = tone(0.4, hertz=700)
+    long = np.concatenate([noise, word, noise, noise])
+    query = write({"query.wav": audio(word), "long.wav": audio(long)}, "queries")
+
+    best, *rest = search(model, data, CPU, items=[str(query / "query.wav")], inside=query / "long.wav", top=3)
+
+    assert best["start_s"] == pytest.approx(1.0, abs=0.1)
+    assert best["end_s"] == pytest.approx(1.4, abs=0.15)
+    assert all(other["end_s"] <= best["start_s"] or other["start_s"] >= best["end_s"] for other in rest)
+
+
+def test_vectors_are_written_with_their_names(asked, tmp_path):
+    model, data, path = asked
+
+    list(search(model, data, CPU, among=path, output=tmp_path / "words.npy"))
+    list(search(model, data, CPU, among=path, output=tmp_path / "words.safetensors"))
+
+    vectors = np.load(tmp_path / "words.npy", allow_pickle=False)
+    names = (tmp_path / "words.tsv").read_text().splitlines()
+    assert vectors.shape == (24, 6)
+    assert names == sorted(file.name for file in path.iterdir())
+    with safe_open(tmp_path / "words.safetensors", "numpy") as file:
+        assert np.array_equal(file.get_tensor("vectors"), vectors)
+        assert file.metadata()["0"] == names[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"give a recording to search for, or --output to write the vectors of --among"),
+        ({"items": ["QUERY"]}, r"give --among FOLDER or --inside RECORDING to search in"),
+        ({"items": ["QUERY"], "output": "x.txt"}, r"--output x.txt: expected a name that ends in .npy or .safetensors"),
+        ({"items": ["gone.wav"], "among": "DATA"}, r"gone.wav cannot be read: No such file"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(asked, options, message):
+    model, data, path = asked
+    places = {"items": [str(path / "yes_ann_0.wav") if item == "QUERY" else item for item in options.get("items", ())]}
+    if "among" in options:
+        places["among"] = path
+    if "output" in options:
+        places["output"] = path / options["output"]
+        message = message.replace("x.txt", r"\S+x.txt")
+
+    with pytest.raises(InputError, match=message):
+        list(search(model, data, CPU, **places))
+
+
+def test_a_classifier_cannot_search(asked):
+    _, data, path = asked
+
+    with pytest.raises(InputError, match=r"KeywordRNN makes no vectors of words; use audio.seq2seq_autoencoder"):
+        list(search(KeywordRNN(13, 2), data, CPU, items=["a.wav"], among=path))
+
+
+def test_a_bad_recording_among_others_is_named(asked, write):
+    model, data, path = asked
+    write({"bad.wav": b"hello"})
+
+    with pytest.raises(DataError, match=r"data/bad.wav cannot be read as audio"):
+        list(search(model, data, CPU, items=[str(path / "yes_ann_0.wav")], among=path))
