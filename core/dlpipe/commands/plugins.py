@@ -65,11 +65,15 @@ def _check(registry: Registry, plugins: Sequence[Plugin], as_json: bool) -> None
         PluginError: there is something.
     """
     check_plugin = load_target("dlpipe.config.plugin_check:check_plugin")
-    found = {plugin.namespace: check_plugin(registry, plugin) for plugin in plugins}
+    found: dict[str, dict[str, list[str]]] = {}
+    for plugin in plugins:
+        problems, unchecked = check_plugin(registry, plugin)
+        found[plugin.namespace] = {"findings": problems, "not checked": unchecked}
+        if not as_json:
+            lines = [*problems, *(f"not checked: {what}" for what in unchecked)]
+            lines += [] if problems else ["nothing is wrong"]
+            echo("\n".join(f"{plugin.namespace}: {line}" for line in lines))
     if as_json:
         echo(json.dumps(found, indent=1))
-    else:
-        for namespace, problems in found.items():
-            echo("\n".join([f"{namespace}: {problem}" for problem in problems] or [f"{namespace}: nothing is wrong"]))
-    if count := sum(map(len, found.values())):
+    if count := sum(len(each["findings"]) for each in found.values()):
         raise PluginError(f"{count} finding{'s' if count > 1 else ''}")

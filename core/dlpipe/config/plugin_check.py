@@ -40,21 +40,26 @@ json.dump(told, sys.stdout)
 """
 
 
-def check_plugin(registry: Registry, plugin: Plugin) -> list[str]:
-    """Return what is wrong with an installed plugin, one sentence each.
+def check_plugin(registry: Registry, plugin: Plugin) -> tuple[list[str], list[str]]:
+    """Return what is wrong with an installed plugin, one sentence each, and what could not be checked.
 
     All targets and applications are imported, so this takes as long as importing torch and more.
     """
     if plugin.status == "disabled":
-        return []
+        return [], ["the plugin is disabled"]
     if plugin.status != "ok":
-        return [str(plugin)]
-    found = [*_import(plugin.module)]
+        return [str(plugin)], []
+    found, unchecked = [*_import(plugin.module)], []
     for kind in KINDS:
         for component in registry.components[kind].values():
-            if component.namespace == plugin.namespace:
+            if component.namespace != plugin.namespace:
+                continue
+            if missing := component.missing():
+                needs = f"needs {', '.join(missing)}; {component.install_command()}"
+                unchecked.append(f'{kind} "{component.name}" {needs}')
+            else:
                 found += [f'{kind} "{component.name}" {problem}' for problem in _component(component)]
-    return found
+    return found, unchecked
 
 
 def _import(module: str) -> Iterator[str]:
@@ -76,9 +81,6 @@ def _import(module: str) -> Iterator[str]:
 
 def _component(component: RegisteredComponent[Any]) -> Iterator[str]:
     spec = component.spec
-    if component.missing():
-        yield f"cannot be checked: it needs {', '.join(component.missing())}; {component.install_command()}"
-        return
     for target in filter(None, (spec.target, getattr(spec, "application", ""))):
         try:
             load_target(target)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from gensim.models import FastText, Word2Vec
-from pydantic import Field
+from pydantic import Field, Strict
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
@@ -29,7 +29,8 @@ from dlpipe_text.corpus import Corpus
 from dlpipe_text.jobs import Ahead, Job, Jobs
 from dlpipe_text.word_vectors import WordVectors
 
-#: Words that gensim trains on in a job, at most; it drops the others of a larger one without a message.
+#: Words that gensim trains on in a job, at most; it drops the others of a larger one without a message. The annotation
+#: of `job_words` repeats the number, since it is read without importing this module.
 MAX_JOB = 10_000
 #: As the queue of gensim.
 JOBS_PER_WORKER = 2
@@ -74,7 +75,7 @@ class GensimWord2Vec:
         learning_rate: PositiveFloat = 0.025,
         min_learning_rate: PositiveFloat = 1e-4,
         workers: Positive = 1,
-        job_words: Annotated[int, Field(gt=0, le=MAX_JOB)] = MAX_JOB,
+        job_words: Annotated[int, Strict(), Field(gt=0, le=10_000)] = MAX_JOB,
     ) -> None:
         if not isinstance(model, WordVectors) or not isinstance(data, Corpus):
             raise InputError(

@@ -172,7 +172,8 @@ class Learn:
     def __init__(self, model, *, moves: int = 3): pass
 class Judge: pass
 @hookimpl
-def dlpipe_models(): return [ModelSpec("untyped", ":Untyped", "x"), ModelSpec("gone", "outside_gone:Gone", "x")]
+def dlpipe_models(): return [ModelSpec("untyped", ":Untyped", "x"), ModelSpec("gone", "outside_gone:Gone", "x"),
+    ModelSpec("far", ":Far", "x", requires=("no-such-dist",), extra="dlpipe-outside[far]")]
 @hookimpl
 def dlpipe_trainers(): return [TrainerSpec("learn", ":Learn", "x", budget=("move",))]
 @hookimpl
@@ -194,6 +195,7 @@ def test_plugins_check_names_what_no_run_has_shown_yet(dlpipe, outside):
         "model \"outside.gone\" outside_gone:Gone cannot be imported: ModuleNotFoundError: No module named 'outside_gone'",
         'trainer "outside.learn" names "move" in its record, which is not a parameter of plugin_outside:Learn',
         'evaluator "outside.judge" names "gamma" in its record, which is not a parameter of plugin_outside:Judge',
+        'not checked: model "outside.far" needs no-such-dist; pip install "dlpipe-outside[far]"',
     ]
     assert answer.stderr.endswith("7 findings\n")
 
@@ -202,7 +204,7 @@ def test_plugins_check_finds_nothing_wrong_with_the_built_in_plugins(dlpipe):
     answer = dlpipe("plugins", "--check", "--json")
 
     assert answer.returncode == 0, answer.stdout
-    assert not any(json.loads(answer.stdout).values())
+    assert not any(told["findings"] for told in json.loads(answer.stdout).values())
 
 
 def test_an_unknown_plugin_is_an_error_that_lists_those_there_are(dlpipe):
