@@ -320,7 +320,7 @@ def test_show_of_a_component_lists_its_keys(dlpipe):
     assert (answered["name"], answered["kind"], answered["needs"]) == (
         "text.rnn_tagger",
         "model",
-        ["vocab_size", "num_trigrams", "labels"],
+        ["vocabulary", "num_trigrams", "labels"],
     )
     assert keys["dropout"]["expects"] == "a number of at least 0 and below 1"
     assert keys["dropout"]["default"] == 0.5
