@@ -193,21 +193,22 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         ``metrics``, on test and on dev, of the best checkpoint; ``log``, the file with all metrics; ``seconds`` of
-        training; ``warnings`` of the run; ``primary`` and ``goal`` of the first evaluator that has them,
+        training, of all stages; ``warnings`` of the run; ``primary`` and ``goal`` of the first evaluator that has them,
         where evaluators of the test split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
     log, checkpoints = folder.stage(stage.name) / METRICS, Checkpoints(folder.stage(stage.name) / "checkpoints")
-    best, checkpoint = checkpoints.best(), checkpoints.latest()
+    best = checkpoints.best()
     for record in MetricsLog(log).records():
         if best is None or record["step"] == step_of(best):  # the test split is evaluated once, with this checkpoint
             metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
-    seconds = load_state(checkpoint)["loop"]["seconds"] if checkpoint else None
+    last = [Checkpoints(folder.stage(name) / "checkpoints").latest() for name in pipeline.stages]
+    seconds = [load_state(checkpoint)["loop"]["seconds"] for checkpoint in last if checkpoint]
     return {
         "metrics": metrics,
         "log": str(log),
-        "seconds": seconds,
+        "seconds": sum(seconds) if seconds else None,
         "warnings": _warnings(folder),
         **_primary_metric(stage),
     }

@@ -123,6 +123,21 @@ def test_the_scores_on_dev_are_those_of_the_best_checkpoint(trial):
     assert told["metrics"]["dev/fit/loss"] == max(losses) != losses[-1]
 
 
+def test_the_seconds_are_those_of_all_stages(tmp_path, project_of, monkeypatch):
+    head, tables = PIPELINE.split("[data]")
+    stages = [
+        f"[data]{tables}".replace("\n[", f"\n[stages.{name}.").replace("[data]", f"[stages.{name}.data]")
+        for name in "ab"
+    ]
+    project_of(PLUGIN, head + "".join(stages))
+    (tmp_path / "content.txt").write_text("one")
+    monkeypatch.setattr(trials, "load_state", lambda checkpoint: {"loop": {"seconds": 2.0}})
+
+    pipeline = load_pipeline("points.toml", load_plugins(), allow_local_plugins=True)
+
+    assert outcome(Task(pipeline, tmp_path / "runs"))["seconds"] == 4.0
+
+
 def test_the_metrics_and_the_primary_one_are_told(trial):
     told = trial()
 
