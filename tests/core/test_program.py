@@ -99,6 +99,7 @@ def test_a_signal_during_the_start_ends_the_program_in_one_line(project, number,
     # The process sends the signal to itself when it imports a module.
     hook = f"""
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored, as in a background job
 class Finder:
     moment, sys.argv = sys.argv[1], sys.argv[1:]
     def find_spec(self, name, path, target=None):
