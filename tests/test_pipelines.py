@@ -64,7 +64,7 @@ SMALL = {
     "dqn_pong.toml": [
         "data.num_workers=0",
         "trainer.num_envs=2",
-        "trainer.learning_starts=50",
+        "trainer.learning_starts=48",
         "trainer.replay_size=500",
     ],
     "ppo_pong.toml": ["data.num_workers=0", "trainer.num_envs=2", "trainer.rollout_steps=16", "trainer.batch_size=16"],

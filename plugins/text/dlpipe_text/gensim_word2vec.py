@@ -182,7 +182,7 @@ class GensimWord2Vec:
         """Stop the threads."""
         if self._ahead is not None:
             self._ahead.close()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
 
     def _start(self, job: Job) -> Future[Result]:
         self._lr = self._gensim._get_next_alpha(job.progress, job.epoch)
