@@ -124,9 +124,13 @@ class StageComponents:
         assert model is not None
         return model
 
-    def close(self) -> None:
-        """Let the components release what they hold: processes, files."""
-        for component in (self.trainer, *self.evaluators.values(), self.data):
+    def close(self, *, keep_data: bool = False) -> None:
+        """Let the components release what they hold: processes, files.
+
+        Args:
+            keep_data: do not close the data, which others use too.
+        """
+        for component in (self.trainer, *self.evaluators.values(), *(() if keep_data else (self.data,))):
             if isinstance(component, SupportsClose):
                 component.close()
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -22,7 +21,7 @@ from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
 from dlpipe.engine.build import FindModel, StageComponents
 from dlpipe.engine.restore import restore_trainer
-from dlpipe.errors import DlpipeError, PluginError, component_errors, errors_in
+from dlpipe.errors import PluginError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import shown
@@ -53,7 +52,7 @@ def rehearse(
             _check_restoring(settings, stage, find_model, components, Path(folder))
             _check_evaluators(stage, components, Path(folder))
     finally:
-        components.close()
+        components.close(keep_data=data is not None)
     return components, metrics
 
 
@@ -139,8 +138,7 @@ def _check_restoring(
                 f"state_dict(){different} is not the same after it was saved and loaded; expected independent tensors",
             )
     finally:
-        if fresh.trainer is not None and hasattr(fresh.trainer, "close"):
-            fresh.trainer.close()
+        fresh.close(keep_data=True)
 
 
 def _unsavable(state: Any, place: str = "") -> str:
@@ -175,20 +173,10 @@ def _check_evaluators(stage: Stage, components: StageComponents, folder: Path) -
 
 def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
     folder.mkdir()
-    with _files_of(table):
+    with errors_in(table):
         if isinstance(evaluator, SupportsSamples):
             evaluator.sample(folder, 1)
         evaluator.write(folder)
-
-
-@contextmanager
-def _files_of(table: str) -> Iterator[None]:
-    """Raise what an evaluator raises while it writes as an error about it."""
-    try:
-        with errors_in(table), component_errors(table):
-            yield
-    except OSError as error:
-        raise DlpipeError(f"{table} cannot write its files: {error}") from error
 
 
 def _named(stage: Stage, split: str) -> bool:

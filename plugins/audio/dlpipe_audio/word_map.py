@@ -26,7 +26,7 @@ class WordMap:
     Projector of TensorBoard loads; and ``words.csv`` with the place of each word.
 
     Args:
-        max_words: with more words, so many are drawn, evenly spaced in the order of the alphabet.
+        max_words: maximum number of words to draw, evenly spaced in alphabetical order.
     """
 
     primary = None

@@ -21,7 +21,10 @@ from dlpipe.data import Columns
 
 class Points:
     facts, splits = {"num_inputs": 3}, ("train", "dev", "test")
+    closed = False
+    def close(self): self.closed = True
     def split(self, name):
+        assert not self.closed
         return Columns({"points": torch.ones(8, 3), "targets": torch.zeros(8, dtype=torch.long)})
     def state(self): return {"words": ["to"], "size": 3}
     def restore(self, state): pass
