@@ -72,7 +72,9 @@ class PhoneDistance:
             axes.errorbar(
                 distances, [row[2] for row in rows], [row[3] for row in rows], color=BLUE, marker="o", capsize=3
             )
-            axes.set(xlabel="edit distance of the phones", ylabel="mean cosine and standard deviation", xticks=distances)
+            axes.set(
+                xlabel="edit distance of the phones", ylabel="mean cosine and standard deviation", xticks=distances
+            )
 
 
 def _means_of_pairs(scores: Tensor, words: Tensor, speakers: Tensor, count: int) -> Tensor:
