@@ -15,6 +15,7 @@ FOLDER = Path(__file__).resolve().parent
 KEYS = ("command", "score", "baseline", "time", "docs")
 #: Headings by the folder that a group of pipelines documents itself in, or lies in.
 GROUPS = {
+    "docs": "Any domain",
     "text": "Text",
     "vision": "Images",
     "audio": "Audio",
@@ -60,7 +61,7 @@ def index() -> str:
     for path in sorted(FOLDER.rglob("*.toml")):
         header = read_header(path)
         name = path.relative_to(FOLDER).as_posix()
-        group = Path(name).parent.name or header["docs"].split("/")[1]
+        group = Path(name).parent.name or Path(header["docs"]).parent.name
         cells = [
             f"[{name}]({name}): {header['shows']}",
             f"`{header['command']}`",

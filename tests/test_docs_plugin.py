@@ -13,7 +13,8 @@ import pytest
 from dlpipe.errors import PluginError
 from dlpipe.registry.loading import load_local_plugin, load_plugins
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "plugins.md").read_text()
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = "\n".join(path.read_text() for path in (DOCS / "plugins.md", *sorted((DOCS / "plugins").glob("*.md"))))
 #: Code blocks whose first line names their file.
 FILES = dict(re.findall(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```", PAGE, re.M | re.S))
 #: Commands and the lines that follow them, in the order of the page.
@@ -80,7 +81,7 @@ def test_the_page_shows_a_whole_plugin():
     names = ("plugin", "spirals", "mlp", "accuracy", "signum")
 
     assert {f"dlpipe_spirals/{name}.py" for name in names} < set(FILES)
-    assert len(INSTALLED) == 7
+    assert len(INSTALLED) == 9
     assert len(LOCAL) == 2
 
 

@@ -54,11 +54,14 @@ RUNS = {
         (
             "a model as it is",
             "logistic_digits.toml",
-            ["trainer={use='core.no_training',steps=400}", "evaluators.digits.use=core.loss"],
+            ["trainer={use='core.no_training'}", "evaluators.digits.use=core.loss"],
         ),
     ],
+    "core.fit": [
+        ("a forest", "baselines_digits.toml", ["model.num_trees=300", "evaluators.digits.use=core.loss"]),
+    ],
     "text.ngram_fit": [
-        ("a fit that is repeated", "sentiment_naive_bayes.toml", ["data.num_train=200", "trainer.steps=150"]),
+        ("a fit in one step", "sentiment_naive_bayes.toml", ["data.num_train=200"]),
     ],
     "text.gensim_word2vec": [
         (
@@ -76,12 +79,12 @@ RUNS = {
     ],
     "text.load_vectors": [
         (
-            "a file that is loaded again and again",
+            "a file of vectors",
             "word_vectors.toml",
             [
                 "data={use='text.vector_file',path='tests/text/vectors.txt'}",
                 "model.vector_size=2",
-                "trainer={use='text.load_vectors',steps=120}",
+                "trainer={use='text.load_vectors'}",
                 "evaluators.analogies.use=text.nearest_neighbours",
                 "evaluators.map={use='text.nearest_neighbours'}",
             ],

@@ -24,7 +24,7 @@ LAYERS = [
     ["compute", "figures", "runs"],
     ["data"],
     ["evaluation"],
-    ["training"],
+    ["baselines", "training"],
     ["engine"],
     ["sweep"],
     ["testing", "commands", "plugin"],

@@ -97,7 +97,6 @@ ngrams = 1
 use = "text.ngram_classifier"
 [trainer]
 use = "text.ngram_fit"
-steps = 1
 [evaluators.loss]
 use = "core.loss"
 """
@@ -220,10 +219,15 @@ SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', nega
 #: Recordings as classes.
 KEYWORDS = ["data={use='audio.fsdd', path='@/spoken'}", "evaluators.words.use=core.loss"]
 
+FITTED = ["trainer={use='core.fit'}"]
+
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
 BASES: dict[str, tuple[str, list[str]]] = {
     "core.supervised": (IMAGES, []),
     "core.supervised.bucket_by_length": (SENTENCES, []),
+    "core.logistic_regression": (IMAGES, ["model={use='core.logistic_regression'}", *FITTED]),
+    "core.nearest_neighbors": (IMAGES, ["model={use='core.nearest_neighbors'}", *FITTED]),
+    "core.random_forest": (IMAGES, ["model={use='core.random_forest', num_trees=4}", *FITTED]),
     "core.loss": (IMAGES, []),
     "core.classification": (IMAGES, ["evaluators.loss.use=core.classification"]),
     "audio.tone_words": (SPOKEN, []),
@@ -346,7 +350,7 @@ BASES |= {
         WORDS,
         [
             "data={use='text.vector_file', path='@/vectors.txt'}",
-            "trainer={use='text.load_vectors', steps=1}",
+            "trainer={use='text.load_vectors'}",
             "model.vector_size=2",
         ],
     ),
@@ -376,6 +380,8 @@ CHANGES: dict[str, list[str]] = {
     "audio.query_by_example.max_words": ["20"],
     "audio.reconstruction.count": ["3"],
     "audio.word_map.max_words": ["2"],
+    "core.logistic_regression.max_iterations": ["2"],
+    "core.random_forest.max_depth": ["2"],
     "core.supervised.loss": ["'mse'"],
     "core.supervised.optimizer": ["{use='sgd', lr=0.3}"],
     "core.supervised.schedule": ["{use='step', step_size=1}"],
@@ -579,6 +585,9 @@ TESTED_ELSEWHERE = {
     "text.rnn_tagger.vectors": "test_pretrained.py",
     "text.rnn_tagger.freeze_vectors": "test_pretrained.py",
     "core.ensemble.average": "test_ensemble.py",
+    "core.logistic_regression.features": "test_classifiers.py",
+    "core.nearest_neighbors.features": "test_classifiers.py",
+    "core.random_forest.features": "test_classifiers.py",
     "audio.tone_words.pairs": "test_models.py",
     "audio.spoken_words.pairs": "test_models.py",
     "audio.folder.pairs": "test_models.py",

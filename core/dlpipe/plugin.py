@@ -12,8 +12,34 @@ DLPIPE_API = (1, 0)
 
 @hookimpl
 def dlpipe_models() -> Iterable[ModelSpec]:
-    """Offer the model that is made of others."""
-    return [ModelSpec("ensemble", "dlpipe.training.ensemble:Ensemble", "averages the predictions of trained models")]
+    """Offer the model that is made of others, and classifiers to compare others with."""
+    return [
+        ModelSpec("ensemble", "dlpipe.training.ensemble:Ensemble", "averages the predictions of trained models"),
+        ModelSpec(
+            "majority_class",
+            "dlpipe.baselines.majority_class:MajorityClass",
+            "baseline: the most frequent class",
+        ),
+        ModelSpec(
+            "logistic_regression",
+            "dlpipe.baselines.logistic_regression:LogisticRegression",
+            "baseline: a weighted sum of the features",
+            requires=("scikit-learn",),
+            extra="baselines",
+        ),
+        ModelSpec(
+            "nearest_neighbors",
+            "dlpipe.baselines.nearest_neighbors:NearestNeighbors",
+            "baseline: the vote of the most similar training examples",
+        ),
+        ModelSpec(
+            "random_forest",
+            "dlpipe.baselines.random_forest:RandomForest",
+            "baseline: many decision trees",
+            requires=("scikit-learn",),
+            extra="baselines",
+        ),
+    ]
 
 
 @hookimpl
@@ -30,7 +56,10 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
                 "workers": "num_workers",
             },
         ),
-        TrainerSpec("no_training", "dlpipe.training.no_training:NoTraining", "leaves the model as it is"),
+        TrainerSpec(
+            "fit", "dlpipe.training.fit:Fit", "fits a model to all examples at once, as scikit-learn does", finite=True
+        ),
+        TrainerSpec("no_training", "dlpipe.training.one_step:NoTraining", "leaves the model as it is", finite=True),
     ]
 
 

@@ -14,7 +14,6 @@ from dlpipe.engine.execute import run
 from dlpipe.engine.inference import open_run, predict
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
-from dlpipe.testing import check_resume
 from dlpipe_text.labeled_text import LabeledText
 from dlpipe_text.ngram_classifier import NgramClassifier
 from dlpipe_text.ngram_fit import NgramFit, log_count_ratio
@@ -156,11 +155,6 @@ def test_a_run_evaluates_and_predicts(root, tmp_path):
 
     assert "test/sentiment/accuracy" in json.loads((folder.path / "metrics.jsonl").read_text().splitlines()[-1])
     assert answer["label"] in ("negative", "positive")
-
-
-def test_a_stopped_run_resumes_exactly(root, tmp_path):
-    changes = [*SMALL, "trainer.steps=3", "trainer.epochs=3"]
-    check_resume(root / "pipelines" / "sentiment_naive_bayes.toml", tmp_path, assignments=changes, stops=(1,))
 
 
 def test_gradients_find_weights_too(root, tmp_path):

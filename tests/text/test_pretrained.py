@@ -117,7 +117,6 @@ use = "text.word_vectors"
 vector_size = 3
 [trainer]
 use = "text.load_vectors"
-steps = 1
 """,
         "loaded.toml",
     )

@@ -169,7 +169,8 @@ class StageChecker:
         component = _registered(self.registry, "trainer", table)
         ends = [*(component.spec.budget if component else ()), "epochs", "steps", "minutes"]
         former = [old for old, new in renamed_keys(component.spec).items() if new in ends] if component else []
-        if not {*ends, *former} & set(table):
+        finite = component is not None and component.spec.finite
+        if not finite and not {*ends, *former} & set(table):
             self.report.add(path, f"{table_at(path)} has no end; give {', '.join(ends[:-1])} or {ends[-1]}")
         nothing = "no evaluator runs on the dev split; add one to [evaluators], or remove"
         if "patience" in table and not monitored:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from dlpipe.protocols import Batch
 
 #: The parameter of a model's ``loss`` that is not a column: the number of steps taken so far.
 STEP = "step"
+#: The parameter of a model's ``fit`` that is not a column: the seed of the run.
+SEED = "seed"
 #: A model's own loss, of its outputs, a batch, and the number of steps taken so far (None outside of training).
 OwnLoss = Callable[[Any, Batch, int | None], Tensor]
 
@@ -28,9 +30,9 @@ def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[s
     return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
 
 
-def takes_all_columns(model: nn.Module) -> bool:
+def takes_all_columns(function: Callable[..., Any]) -> bool:
     """Return whether ``forward(**columns)`` of a model takes all columns of a batch, whatever their names."""
-    parameters = inspect.signature(model.forward).parameters.values()
+    parameters = inspect.signature(function).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
@@ -53,7 +55,7 @@ class ModelCaller:
     def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
         self.model = model
         self._columns = columns
-        self._forward = list(columns) if takes_all_columns(model) else self._names(model.forward, 0)
+        self._forward = self._names(model.forward, 0)
         predict = own_method(model, "predict")
         self._predict = None if predict is None else self._names(predict, 1)
 
@@ -77,9 +79,18 @@ class ModelCaller:
             return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names})
         return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names}, step=step)
 
+    def fit(self, batch: Batch, seed: int) -> Mapping[str, float]:
+        """Fit the model to a batch of all examples, and return its metrics."""
+        fit = own_method(self.model, "fit")
+        assert fit is not None
+        seeds = {SEED: seed} if any(SEED in part for part in column_names(fit)) else {}
+        return fit(**{name: batch[name] for name in self._names(fit, 0)}, **seeds) or {}
+
     def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
+        if takes_all_columns(function):
+            return list(self._columns)
         required, optional = column_names(function, skip=skip)
-        if missing := [name for name in required if name not in (*self._columns, STEP)]:
+        if missing := [name for name in required if name not in (*self._columns, STEP, SEED)]:
             raise InputError(
                 f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
                 f"{', '.join(self._columns)}; choose a data and a model that fit together"
@@ -98,7 +109,7 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
 
 def columns_needed(model: nn.Module) -> set[str]:
     """Return the names of all columns that a model may ask for, and the targets; an empty set if it takes any."""
-    if takes_all_columns(model):
+    functions = [method for name in ("forward", "loss", "predict", "fit") if (method := own_method(model, name))]
+    if any(map(takes_all_columns, functions)):
         return set()
-    functions = [method for name in ("forward", "loss", "predict") if (method := own_method(model, name))]
-    return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {STEP}
+    return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {STEP, SEED}

@@ -47,7 +47,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "model": (protocols.SupportsNotes,),
 }
 #: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
-MODEL_METHODS = ("loss", "predict")
+MODEL_METHODS = ("loss", "predict", "fit")
 
 
 def check_members(kind: str, component: Any) -> None:

@@ -50,7 +50,6 @@ def rehearse(
             seed_everything(settings.seed)
             metrics = _first_step(stage, components)
             _check_restoring(settings, stage, find_model, components, Path(folder))
-            _check_evaluators(stage, components, Path(folder))
     finally:
         components.close(keep_data=data is not None)
     return components, metrics
@@ -113,7 +112,7 @@ def _optimized(trainer: Trainer) -> set[int]:
 def _check_restoring(
     settings: Settings, stage: Stage, find_model: FindModel, components: StageComponents, folder: Path
 ) -> None:
-    """Save a checkpoint, restore it into a fresh build, and compare."""
+    """Save a checkpoint, restore it into a fresh build, compare, and evaluate what was restored."""
     trainer, table = components.trainer, stage.trainer.table
     assert trainer is not None
     with errors_in(table):
@@ -137,6 +136,7 @@ def _check_restoring(
                 table_name(stage.name, "model"),
                 f"state_dict(){different} is not the same after it was saved and loaded; expected independent tensors",
             )
+        _check_evaluators(stage, components, fresh.trained_model, folder)
     finally:
         fresh.close(keep_data=True)
 
@@ -155,7 +155,7 @@ def _weights(model: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
-def _check_evaluators(stage: Stage, components: StageComponents, folder: Path) -> None:
+def _check_evaluators(stage: Stage, components: StageComponents, model: nn.Module, folder: Path) -> None:
     """Evaluate on one batch of each split that an evaluator is for, and let it write."""
     for name, evaluator in components.evaluators.items():
         table = table_name(stage.name, "evaluators", name)
@@ -164,7 +164,7 @@ def _check_evaluators(stage: Stage, components: StageComponents, folder: Path) -
             _refuse(table, f'goal is {shown(evaluator.goal)}; expected "max" or "min"')
         for split in [split for split in ("dev", "test") if split in splits and split in components.data.splits][:1]:
             examples = Examples(components.data, split, components.compute, limit=1)
-            metrics = evaluate(components.trained_model, {name: evaluator}, examples, stage=stage.name)
+            metrics = evaluate(model, {name: evaluator}, examples, stage=stage.name)
             if evaluator.primary is not None and f"{split}/{name}/{evaluator.primary}" not in metrics:
                 found = ", ".join(metric.split("/", 2)[2] for metric in metrics) or "nothing"
                 _refuse(table, f"primary is {shown(evaluator.primary)}, but evaluate() returns {found}")

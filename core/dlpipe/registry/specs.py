@@ -96,10 +96,12 @@ class TrainerSpec(ComponentSpec):
 
     Args:
         budget: names of its own parameters that end a run, besides ``epochs``, ``steps`` and ``minutes``.
+        finite: it ends by itself (it always has a number of ``total_steps``), so that a pipeline need not say when.
     """
 
     kind = "trainer"
     budget: tuple[str, ...] = ()
+    finite: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
@@ -288,9 +288,24 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
         CheckpointError: they do not fit the model.
     """
     try:
+        _resize_fitted(model, checkpoint / WEIGHTS)
         load_model(model, str(checkpoint / WEIGHTS))
     except (RuntimeError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{relative(checkpoint / WEIGHTS)} does not fit the model: {error}") from error
+
+
+def _resize_fitted(model: nn.Module, weights: Path) -> None:
+    """Give the buffers of modules with a method ``fit`` the sizes that they have in a file: they are learned, too."""
+    sizes_are_learned = {
+        f"{prefix}.{name}".lstrip("."): buffer
+        for prefix, module in model.named_modules()
+        if callable(getattr(module, "fit", None))
+        for name, buffer in module.named_buffers(recurse=False)
+    }
+    if sizes_are_learned:
+        with safe_open(weights, "pt") as saved:
+            for name in sizes_are_learned.keys() & set(saved.keys()):
+                sizes_are_learned[name].resize_(saved.get_slice(name).get_shape())
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dlpipe.config.settings import Budget
 from dlpipe.runs.checkpoint import StateBlock, require_plain
 from dlpipe.training.averaging import WeightAverage
-from dlpipe.training.no_training import NoTraining
+from dlpipe.training.one_step import OneStep
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
 from dlpipe.training.supervised import Supervised
@@ -11,7 +11,7 @@ from dlpipe.training.supervised import Supervised
 __all__ = [
     "Budget",
     "LearningRateSchedule",
-    "NoTraining",
+    "OneStep",
     "StateBlock",
     "Supervised",
     "WeightAverage",

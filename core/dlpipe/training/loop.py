@@ -219,7 +219,8 @@ class Loop:
         state, options = self.state, self._options
         if self._total is not None and state.step >= self._total:
             whole = options.epochs and self._per_epoch and self._total == options.epochs * self._per_epoch
-            return f"{options.epochs} epochs done" if whole else f"{self._total} steps done"
+            count, unit = (options.epochs, "epoch") if whole else (self._total, "step")
+            return f"{count} {unit}{'s' if count != 1 else ''} done"
         if options.minutes is not None and state.seconds >= options.minutes * 60:
             return f"{options.minutes:g} minutes used"
         if options.patience and state.stale >= options.patience:

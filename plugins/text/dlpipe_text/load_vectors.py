@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.protocols import Data
-from dlpipe.training import NoTraining
+from dlpipe.training import OneStep
 from dlpipe_text.vector_file import VectorFile
 from dlpipe_text.word_vectors import WordVectors
 
 
-class LoadVectors(NoTraining):
-    """Set the vectors of text.word_vectors to those of text.vector_file in one step; further steps repeat it."""
+class LoadVectors(OneStep):
+    """Set the vectors of text.word_vectors to those of text.vector_file."""
 
     def __init__(self, model: nn.Module, data: Data) -> None:
         if not isinstance(model, WordVectors) or not isinstance(data, VectorFile):
@@ -35,8 +33,7 @@ class LoadVectors(NoTraining):
             raise InputError("a file has no vectors of letter n-grams; set subwords = false in the table of the model")
         self._table, self._vectors = model.vectors, vectors
 
-    def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Set the vectors and yield nothing to log."""
-        while True:
-            self._table.copy_(self._vectors)
-            yield {}
+    def step(self) -> dict[str, Tensor]:
+        """Set the vectors; there are no metrics."""
+        self._table.copy_(self._vectors)
+        return {}

@@ -8,7 +8,6 @@ Axes: N texts, M n-grams, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from dlpipe.data import Columns, Ragged
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, OnlyWith, PositiveFloat
 from dlpipe.protocols import Data
+from dlpipe.training import OneStep
 from dlpipe_text.ngram_classifier import NgramClassifier
 from dlpipe_text.vocabulary import RESERVED
 
@@ -33,8 +33,8 @@ Method = Literal["naive_bayes", "nbsvm", "logistic_regression"]
 MAX_ITERATIONS = 10_000
 
 
-class NgramFit:
-    """Find the weights of text.ngram_classifier in one step; further steps repeat it.
+class NgramFit(OneStep):
+    """Find the weights of text.ngram_classifier in one step.
 
     Naive Bayes and logistic regression give probabilities. The logits of NBSVM are distances from the separating plane,
     and the probabilities made of them are not calibrated.
@@ -47,7 +47,7 @@ class NgramFit:
         interpolation: share of the support vector machine's weights; the rest is their mean size, as in naive Bayes.
     """
 
-    steps_per_epoch = 1
+    model: NgramClassifier
 
     def __init__(
         self,
@@ -64,35 +64,20 @@ class NgramFit:
             raise InputError(
                 f"text.ngram_fit got a model of type {type(model).__name__}; expected text.ngram_classifier"
             )
-        self.model = model
+        super().__init__(model)
         self._counts, self._targets = _counted(data.split("train"), model)
         self._method, self._smoothing, self._seed = method, smoothing, seed
         self._inverse_regularization, self._interpolation = inverse_regularization, interpolation
 
-    def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Set the weights and yield ``loss``, the mean cross-entropy of the training texts."""
-        while True:
-            weights, bias = self._fit()
-            with torch.no_grad():
-                self.model.weights.weight[: len(RESERVED)] = 0
-                self.model.weights.weight[len(RESERVED) :] = torch.from_numpy(weights)
-                self.model.bias.copy_(torch.from_numpy(bias))
-            logits = torch.from_numpy(self._counts @ weights + bias)
-            yield {"loss": F.cross_entropy(logits, torch.from_numpy(self._targets))}
-
-    def log_values(self) -> dict[str, float]:
-        """Return nothing."""
-        return {}
-
-    def on_score(self, score: float, goal: Literal["max", "min"]) -> None:
-        """Ignore the score."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: a step depends on the data only."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore nothing."""
+    def step(self) -> dict[str, Tensor]:
+        """Set the weights, and return ``loss``, the mean cross-entropy of the training texts."""
+        weights, bias = self._fit()
+        with torch.no_grad():
+            self.model.weights.weight[: len(RESERVED)] = 0
+            self.model.weights.weight[len(RESERVED) :] = torch.from_numpy(weights)
+            self.model.bias.copy_(torch.from_numpy(bias))
+        logits = torch.from_numpy(self._counts @ weights + bias)
+        return {"loss": F.cross_entropy(logits, torch.from_numpy(self._targets))}
 
     def _fit(self) -> tuple[Array, Array]:
         """Return weights (M, K) and bias (K,)."""

@@ -74,6 +74,7 @@ def dlpipe_trainers():
             "naive Bayes, NBSVM or logistic regression, in one step",
             requires=("scikit-learn",),
             extra="text",
+            finite=True,
         ),
         TrainerSpec(
             "gensim_word2vec",
@@ -83,7 +84,12 @@ def dlpipe_trainers():
             extra="text",
         ),
         TrainerSpec("skip_gram", "dlpipe_text.skip_gram:SkipGram", "word vectors by skip-gram in torch, also on a GPU"),
-        TrainerSpec("load_vectors", "dlpipe_text.load_vectors:LoadVectors", "word vectors of a file, in one step"),
+        TrainerSpec(
+            "load_vectors",
+            "dlpipe_text.load_vectors:LoadVectors",
+            "word vectors of a file, in one step",
+            finite=True,
+        ),
     ]
 
 

@@ -159,7 +159,7 @@ def evaluated_at(loop):
         ({"epochs": 2}, 8, "2 epochs done"),
         ({"steps": 5}, 5, "5 steps done"),
         ({"epochs": 2, "steps": 5}, 5, "5 steps done"),
-        ({"epochs": 1, "steps": 5}, 4, "1 epochs done"),
+        ({"epochs": 1, "steps": 5}, 4, "1 epoch done"),
     ],
 )
 def test_a_run_ends_with_its_budget(tmp_path, options, steps, reason):
@@ -475,7 +475,7 @@ def test_a_run_that_is_done_is_done_even_if_a_signal_came(tmp_path):
     signals = StopSignals()
     signals.received = "SIGTERM"
 
-    assert build(tmp_path, signals=signals, steps=1).run() == "1 steps done"
+    assert build(tmp_path, signals=signals, steps=1).run() == "1 step done"
 
 
 @pytest.mark.parametrize("reads", range(12))

@@ -1,0 +1,38 @@
+"""The classifier that knows nothing but how frequent each class is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dlpipe.baselines.classifier import Array, Classifier, log, tensor
+
+
+class MajorityClass(Classifier):
+    """Predict the most frequent class of the training split for every example.
+
+    The probability of a class is its share of the training split, so the cross-entropy is the entropy of the classes.
+
+    Args:
+        num_classes: K.
+    """
+
+    shares: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, None, standardize=False)
+        self.register_buffer("shares", torch.empty(0))
+
+    def _vectors(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """Return one feature that is always 0."""
+        return self.mean.new_zeros(len(next(iter(columns.values()))), 1)
+
+    def _fit(self, features: Array, classes: Array, seed: int) -> None:
+        counts = tensor(classes, torch.int64).bincount()
+        self.shares = counts / counts.sum()
+
+    def log_probabilities(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to log-probabilities (B, C), the same for all."""
+        return log(self.shares).expand(len(features), -1)

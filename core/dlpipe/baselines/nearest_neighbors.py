@@ -1,0 +1,71 @@
+"""The vote of the most similar training examples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dlpipe.baselines.classifier import Array, Classifier, log, tensor
+from dlpipe.errors import InputError
+from dlpipe.fields import Positive
+
+
+class NearestNeighbors(Classifier):
+    """Let the nearest training examples, by Euclidean distance, vote for their classes.
+
+    All training examples are part of the model. The results are those of scikit-learn's KNeighborsClassifier, except
+    where several examples have the same distance.
+
+    Args:
+        num_classes: K.
+        features: the column; needed if the data has several that could be meant.
+        standardize: whether the mean of each feature becomes 0 and its standard deviation 1.
+        num_neighbors: how many vote.
+        weights: all votes count the same, or each by the inverse of its distance.
+    """
+
+    examples: Tensor
+    labels: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        features: str | None = None,
+        standardize: bool = False,
+        num_neighbors: Positive = 5,
+        weights: Literal["uniform", "distance"] = "uniform",
+    ) -> None:
+        super().__init__(num_classes, features, standardize=standardize)
+        self._num_neighbors, self._weights = num_neighbors, weights
+        self.register_buffer("examples", torch.empty(0, 0))
+        self.register_buffer("labels", torch.empty(0, dtype=torch.int64))
+
+    def _fit(self, features: Array, classes: Array, seed: int) -> None:
+        if self._num_neighbors > len(features):
+            raise InputError(
+                f"num_neighbors = {self._num_neighbors}: there are {len(features)} training examples; expected at most "
+                "as many"
+            )
+        self.examples, self.labels = tensor(features), tensor(classes, torch.int64)
+
+    def log_probabilities(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to log-probabilities (B, C)."""
+        blocks = [self._votes(block) for block in features.split(256)]  # N distances for each at a time
+        return log(torch.cat(blocks))
+
+    def _votes(self, features: Tensor) -> Tensor:
+        """Return the share of the votes for each class (B, C)."""
+        near = torch.cdist(features, self.examples).topk(self._num_neighbors, largest=False).indices
+        votes = F.one_hot(self.labels[near], len(self.classes)).float()  # (B, neighbors, C)
+        if self._weights == "distance":
+            # cdist multiplies matrices, and of equal examples it gives a small distance instead of 0.
+            distances = (features.unsqueeze(1) - self.examples[near]).norm(dim=2)
+            inverse = 1 / distances.clamp_min(torch.finfo(torch.float32).tiny)
+            inverse = inverse / inverse.amax(1, keepdim=True)  # sums of huge numbers would be infinite
+            votes = votes * inverse.unsqueeze(2)
+        totals = votes.sum(1)
+        return totals / totals.sum(1, keepdim=True)
