@@ -62,6 +62,7 @@ class Choice:
     kind: Literal["optimizer", "schedule"]
 
 
+#: A torch optimizer by name, and its own parameters: a plain mapping once it has been checked.
 OptimizerTable = Annotated[Mapping[str, Any], Choice("optimizer")]
 ScheduleTable = Annotated[Mapping[str, Any], Choice("schedule")]
 

@@ -33,7 +33,14 @@ __all__ = [
     "thinned",
 ]
 
-BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
+#: Of the first curve, bar or line.
+BLUE = "#0072B2"
+#: Of what should stand out a little.
+ORANGE = "#E69F00"
+#: Of the second curve, and of what is wrong.
+VERMILION = "#D55E00"
+#: Of what is there for comparison.
+GREY = "#777777"
 #: For lines of the same kind, in this order.
 COLOURS = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
 DPI = 120

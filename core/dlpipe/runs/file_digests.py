@@ -19,8 +19,13 @@ SETTLED_NS = 2_000_000_000
 BLOCK = 4096
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of downloads and manifests: ``DLPIPE_CACHE`` if set, else a folder in the user's cache."""
+def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of downloads and manifests: ``DLPIPE_CACHE`` if set, else a folder in the user's cache.
+
+    Args:
+        environ: environment variables; those of the process if not given.
+    """
+    environ = os.environ if environ is None else environ
     if "DLPIPE_CACHE" in environ:
         return Path(environ["DLPIPE_CACHE"])
     home = Path.home()
