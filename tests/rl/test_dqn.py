@@ -225,6 +225,6 @@ def test_a_model_of_action_probabilities_is_refused(model):
 
 @pytest.mark.parametrize("make", [DQN, a2c, ppo, reinforce])
 def test_data_that_is_no_environment_is_refused(make):
-    message = r"rl\.\w+ needs environments, such as rl\.environment; the data is object"
+    message = r"rl\.\w+ needs environments, such as rl\.environment, or data of yours with .*; the data is object"
     with pytest.raises(InputError, match=message):
         make(ActorCritic((1,), 2, ()), object(), CPU, 3)

@@ -130,5 +130,5 @@ def test_an_environment_that_cannot_be_rendered_is_evaluated_without_a_gif(tmp_p
 
 
 def test_data_other_than_an_environment_is_refused():
-    with pytest.raises(InputError, match="rl.returns needs environments, such as rl.environment; the data is object"):
+    with pytest.raises(InputError, match="rl.returns needs environments, such as rl.environment, or data of yours"):
         Returns(None).evaluate(Chooser(0), Examples(object(), "dev", CPU))

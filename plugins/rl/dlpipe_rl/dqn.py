@@ -30,7 +30,7 @@ from dlpipe.fields import (
     PositiveFloat,
     ScheduleTable,
 )
-from dlpipe.protocols import Goal
+from dlpipe.protocols import Data, Goal
 from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_optimizer
 from dlpipe_rl.action_heads import Categorical, Gaussian
 from dlpipe_rl.checked_env import Array, Episode
@@ -86,7 +86,7 @@ class DQN:
     def __init__(
         self,
         model: nn.Module,
-        data: Environments,
+        data: Data,
         compute: Compute,
         seed: int,
         budget: Budget = Budget(),  # noqa: B008  frozen
@@ -116,12 +116,13 @@ class DQN:
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
         self.model, self._compute, self.steps_per_epoch = model, compute, None
-        self._num_actions = _checked_num_actions(model, data, batch_size, replay_size, num_envs)
+        envs = require_environments(data, "rl.dqn")
+        self._num_actions = _checked_num_actions(model, envs, batch_size, replay_size, num_envs)
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
         self._importance_beta = importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
-        self._envs = data.training_envs(num_envs, seed)
-        self._replay = _replay_buffer(data, compute, replay_size, num_envs, replay_storage, n_step, gamma)
+        self._envs = envs.training_envs(num_envs, seed)
+        self._replay = _replay_buffer(envs, compute, replay_size, num_envs, replay_storage, n_step, gamma)
         self.notes = [self._replay.description]
         self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
         built = build_optimizer(model.parameters(), optimizer)
@@ -131,7 +132,7 @@ class DQN:
         total = self._plan(budget, timesteps, learning_starts)
         self._schedule = LearningRateSchedule(built, schedule, total_steps=total)
         self._epsilon = self._epsilon_schedule(epsilon_start, epsilon_end, epsilon_timesteps, epsilon_schedule)
-        self.caveats = [*data.caveats(), *_exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))]
+        self.caveats = [*envs.caveats(), *_exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))]
         self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
@@ -264,10 +265,10 @@ def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, 
     """Return the number of actions.
 
     Raises:
-        InputError: the data is no environment, actions are continuous, the model gives no action values, or the replay
+        InputError: actions are continuous, the model gives no action values, or the replay
             buffer is too small.
     """
-    facts = require_environments(data, "rl.dqn").facts
+    facts = data.facts
     if replay_size <= num_envs:
         raise InputError(
             f"replay_size = {replay_size}: expected more than num_envs = {num_envs}, since the end of an episode takes "

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -211,15 +211,31 @@ def _training_seed(seed: int, index: int, number: int) -> int:
     return TRAINING_SEEDS[derived_seed(seed, "episode", index, number) % len(TRAINING_SEEDS)]
 
 
+@runtime_checkable
+class SupportsMake(Protocol):
+    """Data of another plugin that makes environments: all that trainers and evaluators of this one need of it."""
+
+    def make(self, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
+        """Return a new environment; with ``render_mode="rgb_array"``, one that can be rendered, if possible."""
+
+    def fingerprint(self) -> str:
+        """Return a string that changes if the behaviour of the environment does."""
+
+
 def require_environments(data: object, who: str) -> Environments:
-    """Return `data` if it is environments.
+    """Return the environments of `data`.
 
     Raises:
-        InputError: it is something else; the message names `who` needs them.
+        InputError: it makes none; the message names `who` needs them.
     """
-    if not isinstance(data, Environments):
-        raise InputError(f"{who} needs environments, such as rl.environment; the data is {type(data).__name__}")
-    return data
+    if isinstance(data, Environments):
+        return data
+    if isinstance(data, SupportsMake):
+        return Environments(type(data).__name__, data.make, fingerprint=data.fingerprint())
+    raise InputError(
+        f"{who} needs environments, such as rl.environment, or data of yours with a method make(); the data is "
+        f"{type(data).__name__}"
+    )
 
 
 def _time_limit(env: gym.Env[Any, Any]) -> int | None:

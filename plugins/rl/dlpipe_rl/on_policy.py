@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
-from dlpipe.protocols import Goal
+from dlpipe.protocols import Data, Goal
 from dlpipe.training import Budget, LearningRateSchedule
 from dlpipe_rl.advantages import advantages
-from dlpipe_rl.environments import Environments, require_environments
+from dlpipe_rl.environments import require_environments
 from dlpipe_rl.episode_metrics import episode_means
 from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.rollout import Rollout, RolloutCollector
@@ -70,7 +70,7 @@ class OnPolicy:
     def __init__(
         self,
         model: nn.Module,
-        data: Environments,
+        data: Data,
         compute: Compute,
         seed: int,
         *,
@@ -85,16 +85,16 @@ class OnPolicy:
         budget: Budget,
         timesteps: int | None = None,
     ) -> None:
-        require_environments(data, name)
+        envs = require_environments(data, name)
         if not hasattr(model, "head"):
             raise InputError(
                 f"{name} needs action probabilities, and the model {type(model).__name__} has no action head; take "
                 "rl.actor_critic, or rl.policy_network without a baseline"
             )
-        self.model, self.steps_per_epoch, self.caveats = model, None, data.caveats()
+        self.model, self.steps_per_epoch, self.caveats = model, None, envs.caveats()
         self._update, self._optimizer = update, optimizer
         self._rollout_steps, self._gamma, self._gae_lambda = rollout_steps, gamma, gae_lambda
-        self._envs = data.training_envs(num_envs, seed)
+        self._envs = envs.training_envs(num_envs, seed)
         self._collector = RolloutCollector(model, self._envs, compute, derived_seed(seed, "actions"))
         self._minibatch_rng = torch_generator(seed, "on policy")
         self.total_steps = None

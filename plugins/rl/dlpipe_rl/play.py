@@ -13,7 +13,8 @@ from torch import nn
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
-from dlpipe_rl.environments import Environments
+from dlpipe.protocols import Data
+from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.greedy import EpisodeTrace, greedy_policy, play_episodes
 from dlpipe_rl.recording import pictures, record
 
@@ -23,7 +24,7 @@ SHADES = " .:-=+*#%@"
 
 def play(
     model: nn.Module,
-    data: Environments,
+    data: Data,
     compute: Compute,
     *,
     episodes: Positive = 1,
@@ -44,18 +45,19 @@ def play(
     Raises:
         InputError: the environment cannot be rendered, or the file cannot be written.
     """
+    envs = require_environments(data, "dlpipe predict")
     policy = greedy_policy(model, compute)
     for number in range(episodes):
-        env = data.single_env(seed + number)
+        env = envs.single_env(seed + number)
         (trace,) = play_episodes(policy, [env])
         env.close()
         answer = {"seed": seed + number, "return": trace.episode.total, "length": trace.episode.length}
         if output is None:
-            yield from _steps(data, seed + number, trace, every, columns)
+            yield from _steps(envs, seed + number, trace, every, columns)
             yield answer
         else:
             path = output if not number else output.with_stem(f"{output.stem}-{number + 1}")
-            yield answer | {"file": str(_write(path, data, seed + number, trace))}
+            yield answer | {"file": str(_write(path, envs, seed + number, trace))}
 
 
 def as_text(image: Image.Image, columns: int) -> str:

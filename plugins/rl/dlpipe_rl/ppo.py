@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
+from dlpipe.protocols import Data
 from dlpipe.training import Budget, build_optimizer
-from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy, RolloutBatch, require_values
 from dlpipe_rl.policy_gradient import PolicyLoss, normalized
 
@@ -61,7 +61,7 @@ def clipped_loss(ratios: Tensor, advantages: Tensor, clip_range: float) -> Tenso
 
 def ppo(
     model: nn.Module,
-    data: Environments,
+    data: Data,
     compute: Compute,
     seed: int,
     budget: Budget = Budget(),  # noqa: B008  frozen

@@ -15,15 +15,15 @@ from torch import nn
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
+from dlpipe.protocols import Data
 from dlpipe.training import Budget, build_optimizer
-from dlpipe_rl.environments import Environments
 from dlpipe_rl.on_policy import OnPolicy
 from dlpipe_rl.policy_gradient import PolicyGradient, PolicyLoss
 
 
 def reinforce(
     model: nn.Module,
-    data: Environments,
+    data: Data,
     compute: Compute,
     seed: int,
     budget: Budget = Budget(),  # noqa: B008  frozen

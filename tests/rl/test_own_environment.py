@@ -1,0 +1,82 @@
+"""The environment and the trainer of docs/rl/own_environment.md: other plugins' environments under rl.returns."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlpipe.errors import InputError
+from dlpipe.testing import check_resume
+from dlpipe_rl.environments import require_environments
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rl" / "own_environment.md").read_text()
+FILES = dict(re.findall(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```", PAGE, re.M | re.S))
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_the_agent_of_the_page_leaves_the_corridor_and_can_be_watched(project):
+    def dlpipe(*arguments: str) -> str:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "dlpipe", *arguments, "--allow-local-plugins"]
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    output = dlpipe("run", "corridor.toml")
+
+    (score,) = re.findall(r"play/return_mean (\S+)", output.split("test (checkpoint")[1])
+    (random,) = re.findall(r"play/random_return_mean (\S+)", output.split("test (checkpoint")[1])
+    assert -9 < float(score) < 0
+    assert float(random) < float(score) - 5
+
+
+def test_the_trainer_of_the_page_resumes_exactly(project):
+    check_resume(
+        project / "corridor.toml",
+        project / "runs",
+        assignments=["trainer.generations=4", "trainer.evaluate_every=2"],
+        stops=(1, 3),
+        allow_local_plugins=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    ["{use='rl.dqn', steps=60, learning_starts=20, batch_size=8}", "{use='rl.ppo', steps=2, rollout_steps=16}"],
+)
+def test_trainers_of_the_rl_plugin_take_the_environment_of_another(project, trainer):
+    path = project / "corridor.toml"
+    model = "rl.q_network" if "dqn" in trainer else "rl.actor_critic"
+    facts = '"obs_shape": (2,), "obs_dtype": "float32", "action_shape": (), "reward_range": None, "time_limit": None,'
+    plugin = (project / "corridor.py").read_text()
+    (project / "corridor.py").write_text(
+        plugin.replace('"obs_shape": (2,),', facts).replace(
+            'facts = ("obs_shape",', 'facts = ("obs_shape", "obs_dtype", "action_shape", "reward_range", "time_limit",'
+        )
+    )
+
+    check_resume(
+        path,
+        project / "runs",
+        assignments=[f"model={{use='{model}', hidden=[8]}}", f"trainer={trainer}", "evaluators.play.episodes=2"],
+        stops=(1,),
+        allow_local_plugins=True,
+    )
+
+
+def test_data_that_makes_no_environment_is_refused():
+    with pytest.raises(
+        InputError, match=r"rl.returns needs environments, such as rl.environment, or data of yours with"
+    ):
+        require_environments(object(), "rl.returns")
