@@ -21,23 +21,27 @@ def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[s
     """Return the names of (required, optional) parameters of `function`, without the first `skip`."""
     parameters = [
         parameter
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in list(inspect.signature(function).parameters.values())[skip:]
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ][skip:]
+    ]
     required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
 
 
-def takes_all_columns(model: nn.Module) -> bool:
-    """Return whether ``forward(**columns)`` of a model takes all columns of a batch, whatever their names."""
-    parameters = inspect.signature(model.forward).parameters.values()
+def takes_all_columns(function: Callable[..., Any]) -> bool:
+    """Return whether ``function(**columns)`` takes all columns of a batch, whatever their names."""
+    parameters = inspect.signature(function).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
-    """Return a method of a model, or None; a layer of that name (``self.loss = nn.MSELoss()``) is not a method."""
+    """Return a method of a model, or None.
+
+    A static method and a function stored as an attribute are methods too; a layer (``self.decode = nn.Linear(…)``) is
+    not.
+    """
     method = getattr(model, name, None)
-    return method if inspect.ismethod(method) else None
+    return method if callable(method) and not isinstance(method, nn.Module) else None
 
 
 class ModelCaller:
@@ -53,9 +57,8 @@ class ModelCaller:
     def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
         self.model = model
         self._columns = columns
-        self._forward = list(columns) if takes_all_columns(model) else self._names(model.forward, 0)
-        predict = own_method(model, "predict")
-        self._predict = None if predict is None else self._names(predict, 1)
+        self._forward = self._names("forward", 0)
+        self._predict = self._names("predict", 1) if own_method(model, "predict") else None
 
     def outputs(self, batch: Batch) -> Any:
         """Run the model."""
@@ -72,19 +75,29 @@ class ModelCaller:
         loss = own_method(self.model, "loss")
         if loss is None:
             return None
-        names = self._names(loss, 1)
+        names = self._names("loss", 1)
         if not any(STEP in part for part in column_names(loss, skip=1)):
             return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names})
         return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names}, step=step)
 
-    def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
+    def _names(self, method: str, skip: int) -> list[str]:
+        """Return the columns that a method takes, after its first `skip` parameters."""
+        function, name = getattr(self.model, method), f"{type(self.model).__name__}.{method}"
         required, optional = column_names(function, skip=skip)
-        if missing := [name for name in required if name not in (*self._columns, STEP)]:
+        if missing := [column for column in required if column not in (*self._columns, STEP)]:
             raise InputError(
-                f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
-                f"{', '.join(self._columns)}; choose a data and a model that fit together"
+                f"{name} needs the column {missing[0]!r}, but the data has {', '.join(self._columns)}; choose a data "
+                "and a model that fit together"
             )
-        return [name for name in required + optional if name in self._columns]
+        if takes_all_columns(function):
+            return list(self._columns)
+        for parameter in list(inspect.signature(function).parameters.values())[skip:]:
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+                raise InputError(
+                    f"{name} takes {parameter} by position, but the columns of a batch are passed by name; expected "
+                    f"the names of columns ({', '.join(self._columns)}), or **columns for all of them"
+                )
+        return [column for column in required + optional if column in self._columns]
 
 
 def tensors_in(outputs: Any) -> Iterator[Tensor]:
@@ -98,7 +111,7 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
 
 def columns_needed(model: nn.Module) -> set[str]:
     """Return the names of all columns that a model may ask for, and the targets; an empty set if it takes any."""
-    if takes_all_columns(model):
-        return set()
     functions = [method for name in ("forward", "loss", "predict") if (method := own_method(model, name))]
+    if any(map(takes_all_columns, functions)):
+        return set()
     return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {STEP}

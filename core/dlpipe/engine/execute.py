@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,8 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     Raises:
         DlpipeError: something does not fit.
     """
+    for warning in pipeline.warnings:
+        warnings.warn(warning, stacklevel=2)
     models: dict[str, nn.Module] = {}
 
     def find_model(reference: Reference) -> nn.Module:
@@ -204,6 +207,8 @@ class _PipelineRun:
             StopSignals(progress.message) as signals,
         ):
             progress.message(f"run {relative(folder.path)}")
+            for warning in self._pipeline.warnings:
+                progress.warning(warning)
             if resumes:
                 self._check_unchanged(progress)
             folder.set_status("running")

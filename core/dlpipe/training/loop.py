@@ -206,6 +206,11 @@ class Loop:
         state.reason = self._end_reason()
         if state.reason:
             self._log_pending()
+            if self._monitor and state.best is None and state.stale:
+                self._progress.warning(
+                    f"{self._monitor} was not a number in any of the {state.stale} evaluations, so no checkpoint is the "
+                    "best one; the last one counts"
+                )
         stopped_by = self._signals.received  # read once: a signal that arrives later waits for the next step
         if state.reason or improved or stopped_by or self._checkpoint_is_due():
             self._save(improved)
