@@ -21,6 +21,7 @@ from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
 from dlpipe.registry.specs import EvaluatorSpec
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
+from dlpipe.runs.weights import unsavable_weights
 
 #: Finds the trained model that a reference stands for.
 FindModel = Callable[[Reference], nn.Module]
@@ -116,6 +117,11 @@ class StageComponents:
                 "budget": stage.options.budget,
             }
             self.trainer = build(stage.trainer, provided, find_model)
+        if problem := unsavable_weights(self.trained_model):
+            config = stage.model or stage.trainer
+            raise PluginError(
+                f'{config.table} use = "{config.component.name}": state_dict() cannot be saved: {problem}'
+            )
 
     @property
     def trained_model(self) -> nn.Module:

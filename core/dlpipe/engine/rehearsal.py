@@ -11,10 +11,10 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import NoReturn, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlpipe.compute import seed_everything
 from dlpipe.config.pipeline import Stage, table_name
@@ -27,6 +27,7 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import shown
 from dlpipe.protocols import Data, Evaluator, Goal, SupportsSamples, SupportsStateBlocks, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
+from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 
 #: Splits that the core knows; others are allowed only if an evaluator names them.
 SPLITS = ("train", "dev", "test")
@@ -66,7 +67,7 @@ def _check_data(stage: Stage, data: Data) -> None:
         read = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:
         _refuse(table, f"state() cannot be written as JSON ({error}); expected numbers, texts, lists and dicts")
-    if different := _difference(state, read):
+    if different := difference(state, read):
         _refuse(
             table,
             f"state(){different} is not the same after it was written as JSON and read; expected numbers, texts, lists "
@@ -119,8 +120,9 @@ def _check_restoring(
     with errors_in(table):
         state = trainer.state_dict()
         blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
-    if found := _unsavable(state):
-        _refuse(table, f"state_dict(){found}; expected tensors, numbers, texts, lists and dicts, which no code is in")
+        content = _content(trainer)
+    if found := unsavable(state):
+        _refuse(table, f"state_dict(){found}; expected {PLAIN}")
     saved = Checkpoints(folder / "checkpoints").save(
         1, trainer.model, {"loop": {}, "trainer": state}, best=True, blocks=blocks
     )
@@ -130,9 +132,12 @@ def _check_restoring(
         with errors_in(table):
             restore_trainer(fresh.trainer, saved)
             restored = fresh.trainer.state_dict()
-        if different := _difference(state, restored):
+            restored_blocks = _content(fresh.trainer)
+        if different := difference(state, restored):
             _refuse(table, f"state_dict(){different} is not the same after load_state_dict() of a fresh trainer")
-        if different := _difference(_weights(trainer.model), _weights(fresh.trainer.model)):
+        if different := difference(content, restored_blocks):
+            _refuse(table, f"state_blocks(){different} is not the same after load_state_blocks() of a fresh trainer")
+        if different := difference(trainer.model.state_dict(), fresh.trainer.model.state_dict()):
             _refuse(
                 table_name(stage.name, "model"),
                 f"state_dict(){different} is not the same after it was saved and loaded; expected independent tensors",
@@ -141,18 +146,10 @@ def _check_restoring(
         fresh.close(keep_data=True)
 
 
-def _unsavable(state: Any, place: str = "") -> str:
-    """Return which part of a state is neither a tensor nor plain data, in words; an empty string if none is."""
-    if isinstance(state, Mapping):
-        return next(filter(None, (_unsavable(part, f"{place}[{key!r}]") for key, part in state.items())), "")
-    if isinstance(state, (list, tuple)):
-        return next(filter(None, (_unsavable(part, f"{place}[{n}]") for n, part in enumerate(state))), "")
-    plain = state is None or isinstance(state, (Tensor, int, float, str))
-    return "" if plain else f"{place} is of type {type(state).__name__}"
-
-
-def _weights(model: nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+def _content(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of a trainer's state blocks."""
+    blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
+    return {name: dict(block.tensors) for name, block in blocks.items()}
 
 
 def _check_evaluators(stage: Stage, components: StageComponents, folder: Path) -> None:
@@ -181,28 +178,6 @@ def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
 
 def _named(stage: Stage, split: str) -> bool:
     return any(split in (config.values["splits"] or ()) for config in stage.evaluators.values())
-
-
-def _difference(one: Any, other: Any, place: str = "") -> str:
-    """Return where two states differ, such as ``["optimizer"]["step"]``, or an empty string."""
-    if isinstance(one, Tensor):
-        same = isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
-        return "" if same and _equal(one.cpu(), other.cpu()) else place or " "
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        if one.keys() != other.keys():
-            return f"{place}[{next(iter([*(one.keys() - other.keys()), *(other.keys() - one.keys())]))!r}]"
-        found = (_difference(one[key], other[key], f"{place}[{key!r}]") for key in one)
-        return next(filter(None, found), "")
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        if len(one) != len(other):
-            return place or " "
-        found = (_difference(a, b, f"{place}[{n}]") for n, (a, b) in enumerate(zip(one, other, strict=True)))
-        return next(filter(None, found), "")
-    return "" if one == other or (one != one and other != other) else place or " "
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return bool(((one == other) | ((one != one) & (other != other))).all())  # a NaN equals a NaN
 
 
 def _refuse(table: str, problem: str) -> NoReturn:
