@@ -49,14 +49,15 @@ class ModelCaller:
 
     Args:
         columns: names of the columns that batches will have.
+        omitted: names of other columns of the data, for messages.
 
     Raises:
         InputError: the model needs a column that the data does not have.
     """
 
-    def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
+    def __init__(self, model: nn.Module, columns: tuple[str, ...], omitted: tuple[str, ...] = ()) -> None:
         self.model = model
-        self._columns = columns
+        self._columns, self._known = columns, ", ".join([*columns, *omitted])
         self._forward = self._names("forward", 0)
         self._predict = self._names("predict", 1) if own_method(model, "predict") else None
 
@@ -65,10 +66,27 @@ class ModelCaller:
         return self.model(**{name: batch[name] for name in self._forward})
 
     def predictions(self, outputs: Any, batch: Batch) -> Tensor:
-        """Return the model's predictions: those of its own ``predict``, else the class with the highest score."""
-        if self._predict is None:
-            return outputs.argmax(-1)  # type: ignore[no-any-return]
-        return self.model.predict(outputs, **{name: batch[name] for name in self._predict})  # type: ignore[no-any-return, operator]
+        """Return the model's predictions: those of its own ``predict``, else the class with the highest score.
+
+        Raises:
+            InputError: there are none, or not one for each example.
+        """
+        name = type(self.model).__name__
+        if self._predict is not None:
+            predicted = self.model.predict(outputs, **{name: batch[name] for name in self._predict})  # type: ignore[operator]
+        elif isinstance(outputs, Tensor):
+            predicted = outputs.argmax(-1)
+        else:
+            raise InputError(
+                f"{name} returns {type(outputs).__name__}; expected a tensor of scores, or a method predict(outputs, …)"
+            )
+        examples = len(next(iter(batch.values())))
+        if not isinstance(predicted, Tensor) or predicted.shape[:1] != (examples,):
+            found = f"shape {tuple(predicted.shape)}" if isinstance(predicted, Tensor) else type(predicted).__name__
+            raise InputError(
+                f"{name}.predict returns {found} for {examples} examples; expected a tensor with a prediction for each"
+            )
+        return predicted
 
     def own_loss(self) -> OwnLoss | None:
         """Return the model's own ``loss``, or None."""
@@ -86,8 +104,8 @@ class ModelCaller:
         required, optional = column_names(function, skip=skip)
         if missing := [column for column in required if column not in (*self._columns, STEP)]:
             raise InputError(
-                f"{name} needs the column {missing[0]!r}, but the data has {', '.join(self._columns)}; choose a data "
-                "and a model that fit together"
+                f"{name} needs the column {missing[0]!r}, but the data has {self._known}; choose a data and a model "
+                "that fit together"
             )
         if takes_all_columns(function):
             return list(self._columns)
@@ -95,7 +113,7 @@ class ModelCaller:
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
                 raise InputError(
                     f"{name} takes {parameter} by position, but the columns of a batch are passed by name; expected "
-                    f"the names of columns ({', '.join(self._columns)}), or **columns for all of them"
+                    f"the names of columns ({self._known}), or **columns for all of them"
                 )
         return [column for column in required + optional if column in self._columns]
 

@@ -65,7 +65,9 @@ def check_members(kind: str, component: Any) -> None:
     present = _members(component)
     for protocol in REQUIRED[kind]:
         for member, is_method in _declared(protocol).items():
-            if not _has(component, member) and not (member == "goal" and getattr(component, "primary", None) is None):
+            if not _has(component, member, is_method) and not (
+                member == "goal" and getattr(component, "primary", None) is None
+            ):
                 hint = _nearly(member, [other for other in present if present[other] == is_method])
                 found = f"; it has {hint}" if hint else ""
                 raise PluginError(f"{name} lacks {_shown(member, is_method)}, which every {kind} needs{found}")
@@ -85,7 +87,7 @@ def check_members(kind: str, component: Any) -> None:
             )
     for protocol in OPTIONAL[kind]:
         members = _declared(protocol)
-        missing = [member for member in members if not _has(component, member)]
+        missing = [member for member, is_method in members.items() if not _has(component, member, is_method)]
         if missing and len(missing) < len(members):
             there = next(member for member in members if member not in missing)
             raise PluginError(f"{name} has {there}() but lacks {missing[0]}(); dlpipe needs both")
@@ -105,8 +107,10 @@ def _check_model(model: Any) -> None:
             )
 
 
-def _has(component: Any, member: str) -> bool:
+def _has(component: Any, member: str, is_method: bool) -> bool:
     """Return whether a component has a member, without computing it: the facts of data may need its files."""
+    if is_method:
+        return callable(getattr(component, member, None))
     return inspect.getattr_static(component, member, None) is not None or hasattr(component, member)
 
 

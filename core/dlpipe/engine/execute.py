@@ -256,7 +256,7 @@ class _PipelineRun:
         record_accepted(folder, changes, **{IDENTITY: now, PIPELINE_DIGEST: pipeline_digest(folder.path)})
         for stage in unfinished:
             if (folder.stage(stage.name) / DATA_STATE).is_file():
-                record_data(folder.stage(stage.name), self._data_of(stage))
+                record_data(folder.stage(stage.name), self._data_of(stage), stage.data.table)
 
     def _with_what_is_kept(self, error: BaseException) -> BaseException:
         """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""

@@ -179,7 +179,7 @@ class Loop:
         while not state.reason:
             metrics = next(steps, None)
             if metrics is None:
-                raise PluginError(f"the trainer's steps() ended after step {state.step}; expected an endless iterator")
+                raise PluginError(f"{self._table} steps() ended after step {state.step}; expected an endless iterator")
             pending.append(metrics)
             state.step += 1
             if state.step == due or signals.received or self._stop_request:

@@ -65,7 +65,9 @@ def test_predict_gets_the_outputs_first():
 def test_without_predict_the_class_with_the_highest_score_is_predicted():
     caller = ModelCaller(Sorter(), ("images",))
 
-    assert caller.predictions(torch.tensor([[0.1, 3.0, 0.2], [5.0, 0.0, 1.0]]), {}).tolist() == [1, 0]
+    assert caller.predictions(
+        torch.tensor([[0.1, 3.0, 0.2], [5.0, 0.0, 1.0]]), {"images": torch.zeros(2)}
+    ).tolist() == [1, 0]
 
 
 def test_a_loss_of_the_models_own_is_asked_for_by_its_columns():
