@@ -41,6 +41,7 @@ __all__ = [
     "Preempted",
     "Problem",
     "RunFolderError",
+    "reason_of",
 ]
 
 
@@ -186,13 +187,14 @@ HOW_TO_DEBUG = "Run it again as 'dlpipe --debug …' for the traceback"
 #: A message shows at most this many characters of an exception; torch quotes whole stacks.
 _MAX_SHOWN = 400
 _ALLOCATION = re.compile(r"allocate ([\d.]+ \w+)")
+_NOT_PLAIN = re.compile(r"(?:GLOBAL|global:?) ([\w.]+) was not")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def in_words(error: BaseException) -> str:
     """Return what an exception says, in one sentence without a full stop."""
-    text = re.split(r"\n\s*\n|\nException raised from", str(error).strip())[0]
+    text = re.split(r"\n\s*\n|\nException raised from", reason_of(error))[0]
     text = " ".join(text.split()).rstrip(".")
     text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
     if is_out_of_memory(error):
@@ -211,6 +213,16 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, OverflowError) or (isinstance(error, (RuntimeError, TypeError)) and "verflow" in text):
         return f"a number or a size is too large: {text}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an exception of a library says, without torch's advice to read a file in a way that runs its code."""
+    text = str(error).strip()
+    if "weights_only" not in text:
+        return text
+    code = _NOT_PLAIN.search(text)
+    found = f"the file contains {code[1]}" if code else "the file contains more than plain data"
+    return f"{found}, which could run code; expected tensors, numbers, texts, lists and dicts"
 
 
 def system_error(error: BaseException | None) -> OSError | None:

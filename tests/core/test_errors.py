@@ -1,9 +1,13 @@
 """Messages, their order, and the exit code that each error ends a command with."""
 
+import datetime
+import pickle
+
 import pytest
+import torch
 
 from dlpipe import errors
-from dlpipe.errors import DlpipeError, PipelineError, Problem, RunFolderError
+from dlpipe.errors import DlpipeError, PipelineError, Problem, RunFolderError, in_words, reason_of, with_place
 
 
 def every_error(base=DlpipeError):
@@ -48,3 +52,14 @@ def test_a_folder_that_is_not_a_run_is_reported_with_what_it_lacks(tmp_path):
     assert str(error) == (
         f"{tmp_path} is not a run folder: it has no resolved.toml; expected a folder created by `dlpipe run`"
     )
+
+
+def test_the_advice_to_run_the_code_of_a_file_is_not_passed_on(tmp_path):
+    torch.save({"when": datetime.timedelta(1)}, tmp_path / "state.pt")
+    with pytest.raises(pickle.UnpicklingError) as caught:
+        torch.load(tmp_path / "state.pt", weights_only=True)
+
+    for said in (reason_of(caught.value), in_words(caught.value), with_place(caught.value)):
+        assert "weights_only" not in said
+        assert "the file contains datetime.timedelta, which could run code" in said
+    assert reason_of(ValueError(" as it is ")) == "as it is"

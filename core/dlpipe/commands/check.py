@@ -39,10 +39,16 @@ def check(
     try:
         source = read_source(file, assignments)
         check_all = plan if SWEEP in source.values else check_source
-        check_all(source, registry, allow_local_plugins=allow_local_plugins)
+        checked = check_all(source, registry, allow_local_plugins=allow_local_plugins)
     except PipelineError as error:
         if not as_json:
             raise
-        echo(json.dumps({"ok": False, "problems": [vars(problem) for problem in error.problems]}))
+        problems = [vars(problem) for problem in error.problems]
+        echo(json.dumps({"ok": False, "problems": problems, "warnings": []}))
         click.get_current_context().exit(error.exit_code)
-    echo(json.dumps({"ok": True, "problems": []}) if as_json else f"{file}: no mistakes")
+    if as_json:
+        echo(json.dumps({"ok": True, "problems": [], "warnings": checked.warnings}))
+        return
+    for warning in checked.warnings:
+        echo(f"warning: {warning}", err=True)
+    echo(f"{file}: no mistakes")

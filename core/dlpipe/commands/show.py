@@ -59,18 +59,19 @@ def show(
     path: Path = options.PipelineFile().convert(what, None, None)
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
-        if what in components:
-            _show_component(components[what], as_json)
+        if found := next(filter(None, (registry.find(kind, what) for kind in LISTED)), None):
+            if found.name != what:
+                echo(f'warning: {what} was renamed to "{found.name}"', err=True)
+            _show_component(found, as_json)
             return
-        for component in components.values():
-            if what in component.former_names():
-                raise InputError(f'{what} was renamed to "{component.name}"')
         hint = nearest(what, [*components, *shipped_pipelines()])
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
     if path.is_dir():
         RunFolder.open(path)  # raises an error if it is not a run folder
         path = path / RESOLVED
     pipeline = load_pipeline(path, registry, assignments, allow_local_plugins=allow_local_plugins)
+    for warning in pipeline.warnings:
+        echo(f"warning: {warning}", err=True)
     if as_json:
         echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:

@@ -14,6 +14,7 @@ from typing import Any
 from dlpipe.config.check_stage import StageChecker, check_name, key_owners
 from dlpipe.config.check_table import TableChecker
 from dlpipe.config.pipeline import Pipeline, Stage
+from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import TOP, Report, key_at, table_at
 from dlpipe.config.settings import RENAMED, Settings
 from dlpipe.config.signatures import read_signature
@@ -92,12 +93,14 @@ class _FileChecker:
         if self.report.problems:
             return None
         checked = {name: stage for name, stage in stages.items() if stage}
-        return Pipeline(Settings(**settings), checked, self.report.source, tuple(self.local_plugins))
+        warnings = tuple(dict.fromkeys(self.report.warnings))
+        return Pipeline(Settings(**settings), checked, self.report.source, tuple(self.local_plugins), warnings)
 
     def _settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         known = read_signature(SETTINGS).parameters
+        use_current_names(self.report, (), known, RENAMED["pipeline"])
         owners = key_owners(self.registry, {} if "stages" in values else values, ())
-        checker = TableChecker(self.report, (), "the pipeline", known, RENAMED["pipeline"], owners)
+        checker = TableChecker(self.report, (), "the pipeline", known, owners)
         tables = {SWEEP, "stages", *(() if "stages" in values else TABLES)}
         for key in values:
             if key not in known and key not in tables:
@@ -113,7 +116,7 @@ class _FileChecker:
         path, value = (key,), self.report.source.values[key]
         if "stages" in self.report.source.values and key in TABLES:
             self.report.add(path, f"[{key}] is outside [stages]; write it as [stages.NAME.{key}]")
-        elif key in checker.renamed or any(key in keys for place, keys in checker.owners if place != TOP):
+        elif any(key in keys for place, keys in checker.owners if place != TOP):
             checker.unknown(key)
         else:
             what = f"{table_at(path)}: unknown table" if isinstance(value, dict) else f"`{dotted(path)}`: unknown key"

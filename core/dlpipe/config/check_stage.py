@@ -9,6 +9,7 @@ from typing import Any
 
 from dlpipe.config.check_table import TableChecker
 from dlpipe.config.pipeline import ComponentConfig, Stage
+from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.settings import LoopOptions
 from dlpipe.config.signatures import Signature, read_signature
@@ -113,8 +114,9 @@ class StageChecker:
         except PluginError as error:
             self.report.add((*path, "use"), f"{use} ({component.distribution}): {error}", plugin=True)
             return None
+        use_current_names(self.report, path, known, renamed_keys(component.spec))
         owners = key_owners(self.registry, self.tables, self.path)
-        checker = TableChecker(self.report, path, component.name, known, renamed_keys(component.spec), owners)
+        checker = TableChecker(self.report, path, component.name, known, owners)
         given = {key: value for key, value in table.items() if key != "use"}
         values, references = checker.check(given)
         self._check_required(component, checker, given)
@@ -132,6 +134,10 @@ class StageChecker:
         if component is None:
             reason, plugin = self.registry.why_missing(kind, use)
             self.report.add((*path, "use"), f"{place} use = {shown(use)}: {reason}", plugin=plugin)
+        elif component.name != use:
+            self.report.warn(
+                (*path, "use"), f'{place} use = {shown(use)} was renamed to "{component.name}"; use the new name'
+            )
         return component
 
     def _check_required(
@@ -168,9 +174,8 @@ class StageChecker:
             return
         component = _registered(self.registry, "trainer", table)
         ends = [*(component.spec.budget if component else ()), "epochs", "steps", "minutes"]
-        former = [old for old, new in renamed_keys(component.spec).items() if new in ends] if component else []
         finite = component is not None and component.spec.finite
-        if not finite and not {*ends, *former} & set(table):
+        if not finite and not set(ends) & set(table):
             self.report.add(path, f"{table_at(path)} has no end; give {', '.join(ends[:-1])} or {ends[-1]}")
         nothing = "no evaluator runs on the dev split; add one to [evaluators], or remove"
         if "patience" in table and not monitored:

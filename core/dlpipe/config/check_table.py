@@ -14,11 +14,11 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Reference, References
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.signatures import Parameter
-from dlpipe.config.source import SET, Origin, dotted
+from dlpipe.config.source import SET, Origin
 from dlpipe.config.tables import choice_keys
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
-from dlpipe.config.values import adapter, mistakes
+from dlpipe.config.values import adapter, as_given, mistakes, refused_default
 from dlpipe.fields import ModelReference, describe
 from dlpipe.messages import nearest, shown
 
@@ -34,7 +34,6 @@ class TableChecker:
         path: of the table in the file; () for the top of the file.
         selected: what the keys belong to, such as ``text.rnn_tagger`` or ``optimizer adam``.
         known: the keys that the table takes.
-        renamed: former keys and their current names; dotted for keys of tables within the table.
         owners: other places of the file (``[trainer]``) and the keys that belong there.
     """
 
@@ -42,7 +41,6 @@ class TableChecker:
     path: KeyPath
     selected: str
     known: Mapping[str, Parameter]
-    renamed: Mapping[str, str]
     owners: Sequence[tuple[str, Iterable[str]]]
 
     def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, References]]:
@@ -50,7 +48,7 @@ class TableChecker:
         values = {
             key: self._default(parameter)
             for key, parameter in self.known.items()
-            if not parameter.required and not isinstance(parameter.kind, ModelReference)
+            if key not in given and not parameter.required and not isinstance(parameter.kind, ModelReference)
         }
         references: dict[str, References] = {}
         for key, value in given.items():
@@ -62,6 +60,13 @@ class TableChecker:
                     references[key] = found
             elif choice := self.known[key].choice:
                 values[key] = self._choice(choice, value, path)
+            elif not self.known[key].annotated:
+                values[key] = value
+                self.report.warn(
+                    path,
+                    f"{key_at(path)} = {shown(value)} is not checked, since {self.selected} does not say the type of "
+                    f"{key}; annotate it",
+                )
             else:
                 values[key] = self._value(value, self.known[key].kind, path)
         models = {
@@ -75,7 +80,9 @@ class TableChecker:
         plain = {key: value for key, value in values.items() if not isinstance(value, Computed)}
         for key in given:
             parameter = self.known.get(key)
-            if parameter is None or key not in plain or plain[key] in (None, self._default(parameter)):
+            if parameter is None or not parameter.relations or key not in plain:
+                continue
+            if plain[key] in (None, self._default(parameter)):
                 continue
             for relation in parameter.relations:
                 if reason := relation.violation(plain):
@@ -83,9 +90,8 @@ class TableChecker:
                     self.report.add(path, f"{key_at(path)} = {shown(given[key])} {reason}")
 
     def missing(self, given: Mapping[str, Any]) -> list[Parameter]:
-        """Return the required parameters that are not given, neither by their current nor by a former name."""
-        known_as = {*given, *(self.renamed[key] for key in given if key in self.renamed)}
-        return [parameter for name, parameter in self.known.items() if parameter.required and name not in known_as]
+        """Return the required parameters that are not given."""
+        return [parameter for name, parameter in self.known.items() if parameter.required and name not in given]
 
     def report_missing(self, parameter: Parameter) -> None:
         """Report a required key that is not given."""
@@ -97,9 +103,6 @@ class TableChecker:
     def unknown(self, key: str) -> None:
         """Report a key that the table does not take, with the next step."""
         path = (*self.path, key)
-        if key in self.renamed:
-            self.report.add(path, f"{key_at(path)}: was renamed to {self.renamed[key]}")
-            return
         here = table_at(self.path)
         for place, keys in self.owners:
             if key in keys and place != here:
@@ -112,10 +115,14 @@ class TableChecker:
 
     def _default(self, parameter: Parameter) -> Any:
         default = parameter.default
+        if problem := refused_default(parameter):
+            message = f"{table_at(self.path)} {self.selected} {problem}. Give a value, or correct the component"
+            self.report.add(self.path, message, plugin=True)
+            return None
         if parameter.choice and isinstance(default, dict):
-            return self._choice(parameter.choice, default, ())
-        if isinstance(default, tuple):  # as if the file gave it: a list
-            default = adapter(parameter.kind).validate_python(list(default))
+            return self._choice(parameter.choice, default, (*self.path, parameter.name))
+        if isinstance(default, tuple):
+            default = adapter(parameter.kind).validate_python(as_given(default))
         return self._absolute(default, Origin(SET).folder)
 
     def _value(self, value: Any, kind: Any, path: KeyPath) -> Any:
@@ -123,9 +130,6 @@ class TableChecker:
             checked = adapter(kind).validate_python(value)
         except pydantic.ValidationError as error:
             for inner, message in mistakes(error, kind, value).items():
-                former = dotted(tuple(part for part in (path[-1], *inner) if isinstance(part, str)))
-                if former in self.renamed:
-                    message = f": was renamed to {self.renamed[former]}"
                 self.report.add((*path, *inner), f"{key_at(path, *inner)}{message}")
             return None
         try:
@@ -156,7 +160,7 @@ class TableChecker:
         for key, reason in provided_by_trainer(choice, name).items():
             if key in given:
                 self.report.add((*path, key), f"{key_at((*path, key))} = {shown(given.pop(key))}: {reason}")
-        inner = replace(self, path=path, selected=f"{choice} {name}", known=choice_keys(choice, name), renamed={})
+        inner = replace(self, path=path, selected=f"{choice} {name}", known=choice_keys(choice, name))
         values, _ = inner.check(given)
         for parameter in inner.missing(given):
             if parameter.name not in TOTAL_STEPS:

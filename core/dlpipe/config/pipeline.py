@@ -112,12 +112,14 @@ class Pipeline:
         stages: by name; a file without ``[stages]`` has one stage, named ``""``.
         source: the content of the files and the command line.
         local_plugins: Python files that the pipeline names in ``plugins``.
+        warnings: what works, but should be changed in the file; each with its place.
     """
 
     settings: Settings
     stages: dict[str, Stage]
     source: Source
     local_plugins: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return the whole pipeline, with all defaults, as values that TOML can hold."""

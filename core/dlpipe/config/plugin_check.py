@@ -8,14 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import pydantic
-
-from dlpipe.config.defaults import Computed
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.tables import keys_of
-from dlpipe.config.values import adapter
+from dlpipe.config.values import refused_default
 from dlpipe.errors import PluginError
-from dlpipe.fields import describe
 from dlpipe.messages import shown
 from dlpipe.registry.loading import Plugin, Registry
 from dlpipe.registry.specs import KINDS, EvaluatorSpec, RegisteredComponent, TrainerSpec
@@ -99,16 +95,13 @@ def _component(component: RegisteredComponent[Any]) -> Iterator[str]:
     for name in named:
         if name not in own:
             yield f"names {shown(name)} in its record, which is not a parameter of {spec.target}"
+    for former, current in spec.renamed.items():
+        if current.partition(".")[0] not in keys:
+            yield f"renames {shown(former)} to {shown(current)} in its record, which is not a key of its table"
 
 
 def _parameter(parameter: Parameter) -> Iterator[str]:
     if parameter.kind is Any:
         yield f"does not say the type of {parameter.name}, so any value is accepted; annotate it"
-    if not parameter.required and not isinstance(parameter.default, Computed):
-        try:
-            adapter(parameter.kind).validate_python(parameter.default)
-        except pydantic.ValidationError:
-            yield (
-                f"has the default {parameter.name} = {shown(parameter.default)}, which its own annotation refuses; "
-                f"expected {describe(parameter.kind)}"
-            )
+    if problem := refused_default(parameter):
+        yield problem

@@ -18,12 +18,14 @@ class Report:
 
     Args:
         source: where each value comes from.
+        warnings: what works, but should be changed; each with its place.
         plugin_missing: whether a plugin that the file needs is missing or broken.
         stage_references: every ``{ stage = "…" }`` and its place; they are checked once all stages are known.
     """
 
     source: Source
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     plugin_missing: bool = False
     stage_references: list[tuple[KeyPath, str]] = field(default_factory=list)
 
@@ -36,6 +38,11 @@ class Report:
         origin = self.source.origin(path)
         self.problems.append(Problem(origin.file, origin.line, message))
         self.plugin_missing |= plugin
+
+    def warn(self, path: KeyPath, message: str) -> None:
+        """Add a warning at the line of `path`."""
+        origin = self.source.origin(path)
+        self.warnings.append(str(Problem(origin.file, origin.line, message)))
 
     def error(self) -> PipelineError:
         """Return all mistakes as one error."""

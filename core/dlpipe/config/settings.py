@@ -14,8 +14,8 @@ from pydantic import Field, Strict
 
 from dlpipe.fields import NonNegative, Positive, PositiveFloat
 
-#: Former names of the settings and options below, and their current names: a file that uses a former name gets an
-#: error that gives the current one.
+#: Former names of the settings and options below, and their current names: a former name works, with a
+#: warning that gives the current one.
 RENAMED: Mapping[str, Mapping[str, str]] = {"pipeline": {}, "trainer": {}, "evaluator": {}}
 
 

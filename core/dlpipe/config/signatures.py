@@ -66,6 +66,7 @@ class Parameter:
         default: a value, `Computed` or `REQUIRED`.
         text: its description in the docstring.
         relations: the other parameters that it needs to have an effect.
+        annotated: whether the signature says its type.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Parameter:
     default: Any
     text: str
     relations: tuple[fields.Relation, ...] = ()
+    annotated: bool = True
 
     @property
     def required(self) -> bool:
@@ -123,11 +125,11 @@ def read_signature(target: str) -> Signature:
     texts = _texts(documented)
     read = {}
     for parameter, scope in parameters:
-        annotated = _resolve(str(parameter.annotation), scope) if parameter.annotation is not None else Any
-        kind, relations = fields.split_relations(annotated)
+        annotated = parameter.annotation is not None
+        kind, relations = fields.split_relations(_resolve(str(parameter.annotation), scope) if annotated else Any)
         default = REQUIRED if parameter.default is None else default_value(str(parameter.default), scope)
         text = texts.get(parameter.name, "")
-        read[parameter.name] = Parameter(parameter.name, kind, default, text, relations)
+        read[parameter.name] = Parameter(parameter.name, kind, default, text, relations, annotated)
     _check_relations(target, read)
     doc = next((item.docstring.value for item in documented if item.docstring), "")
     return Signature(read, doc.strip().partition("\n")[0], str(file))

@@ -212,6 +212,16 @@ def set_path(source: Source, path: tuple[str, ...], value: Any, origin: Origin) 
     _merge(source, _setting(path, value, origin))
 
 
+def rename_key(source: Source, table: dict[str, Any], path: KeyPath, old: str, new: str) -> None:
+    """Rename a key of the table at `path`; the order of its keys stays, and what set each of them."""
+    items = list(table.items())
+    table.clear()
+    table.update((new if key == old else key, value) for key, value in items)
+    length = len(path) + 1
+    for known in [known for known in source.origins if known[:length] == (*path, old)]:
+        source.origins[(*path, new, *known[length:])] = source.origins.pop(known)
+
+
 def _setting(path: tuple[str, ...], value: Any, origin: Origin) -> Source:
     """Return the source that sets one path."""
     values: dict[str, Any] = {path[-1]: value}

@@ -8,8 +8,10 @@ from typing import Any
 import pydantic
 from typing_extensions import is_typeddict
 
+from dlpipe.config.defaults import Computed
+from dlpipe.config.signatures import Parameter
 from dlpipe.config.toml_lines import KeyPath
-from dlpipe.fields import describe, part_of, table_keys
+from dlpipe.fields import ModelReference, describe, part_of, table_keys
 from dlpipe.messages import nearest, shown
 
 
@@ -21,6 +23,26 @@ def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
         return pydantic.TypeAdapter(kind, config=config)
     except Exception:  # pydantic raises many types here; the component itself refuses what it cannot use
         return pydantic.TypeAdapter(Any)
+
+
+def refused_default(parameter: Parameter) -> str:
+    """Return why the default of a parameter is not one of its values, in words; an empty string if it is."""
+    default = parameter.default
+    if parameter.required or isinstance(default, Computed) or isinstance(parameter.kind, ModelReference):
+        return ""
+    try:
+        adapter(parameter.kind).validate_python(as_given(default))
+    except pydantic.ValidationError:
+        return (
+            f"has the default {parameter.name} = {default!r}, which its own annotation refuses; expected "
+            f"{describe(parameter.kind)}"
+        )
+    return ""
+
+
+def as_given(default: Any) -> Any:
+    """Return a default as if a file gave it: a list instead of a tuple."""
+    return list(default) if isinstance(default, tuple) else default
 
 
 def mistakes(error: pydantic.ValidationError, kind: Any, value: Any) -> dict[KeyPath, str]:

@@ -76,6 +76,9 @@ class Batches:
         bucket: put sequences of similar length into one batch.
         training: reshuffle in each epoch and prepare batches for training; otherwise the order is fixed.
         workers: number of processes that read a dataset; without effect on `Columns`, with a warning.
+
+    Attributes:
+        omitted: the names of columns that batches do not have, since `columns` does not name them.
     """
 
     def __init__(
@@ -91,15 +94,18 @@ class Batches:
         workers: int = 0,
     ) -> None:
         self._streamed = isinstance(split, IterableDataset)
-        if not self._streamed and not hasattr(split, "__len__"):
+        self.omitted: tuple[str, ...] = ()
+        if isinstance(split, Mapping) or not (self._streamed or hasattr(split, "__len__")):
             raise InputError(
-                f"this data has no examples to form batches of: its split is a {type(split).__name__}; choose other "
-                "data, or a trainer for this kind of data"
+                f"this data has no examples to form batches of: its split is a {type(split).__name__}, neither "
+                "dlpipe.data.Columns nor a torch dataset; choose other data, or a trainer for this kind of data"
             )
         if isinstance(split, Columns):
             if workers:
                 warnings.warn(f"num_workers = {workers} has no effect: this data is kept in memory", stacklevel=2)
+            every = set(split.columns)
             split = split.select(columns) if columns else split
+            self.omitted = tuple(sorted(every - set(split.columns)))
             split = split.to(compute.device) if compute.fits(split.nbytes) else split
         self._split = split
         self._prepare: Prepare | None = getattr(split, "prepare", None)
@@ -190,6 +196,11 @@ class Batches:
     def _to_device(self, batch: Batch) -> Batch:
         """Move all columns to the device, except lengths."""
         device = self._compute.device
+        if not isinstance(batch, Mapping):
+            raise InputError(
+                f"the items of a split make a batch of type {type(batch).__name__}; expected each item to be a dict of "
+                "tensors by the name of their column"
+            )
         return {
             name: column if name == "lengths" or name.endswith("_lengths") else column.to(device, non_blocking=True)
             for name, column in batch.items()

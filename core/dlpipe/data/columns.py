@@ -74,6 +74,9 @@ class Columns:
     """
 
     def __init__(self, columns: Mapping[str, Tensor | Ragged], *, prepare: Prepare | None = None) -> None:
+        for name, column in columns.items():
+            if not isinstance(column, (Tensor, Ragged)):
+                raise ValueError(f"column {name!r} is of type {type(column).__name__}; expected a tensor or Ragged")
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"columns have different numbers of examples: {sizes}")

@@ -23,23 +23,27 @@ def column_names(function: Callable[..., Any], *, skip: int = 0) -> tuple[list[s
     """Return the names of (required, optional) parameters of `function`, without the first `skip`."""
     parameters = [
         parameter
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in list(inspect.signature(function).parameters.values())[skip:]
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ][skip:]
+    ]
     required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     return required, [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
 
 
 def takes_all_columns(function: Callable[..., Any]) -> bool:
-    """Return whether ``forward(**columns)`` of a model takes all columns of a batch, whatever their names."""
+    """Return whether ``function(**columns)`` takes all columns of a batch, whatever their names."""
     parameters = inspect.signature(function).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
-    """Return a method of a model, or None; a layer of that name (``self.loss = nn.MSELoss()``) is not a method."""
+    """Return a method of a model, or None.
+
+    A static method and a function stored as an attribute are methods too; a layer (``self.decode = nn.Linear(…)``) is
+    not.
+    """
     method = getattr(model, name, None)
-    return method if inspect.ismethod(method) else None
+    return method if callable(method) and not isinstance(method, nn.Module) else None
 
 
 class ModelCaller:
@@ -47,34 +51,51 @@ class ModelCaller:
 
     Args:
         columns: names of the columns that batches will have.
+        omitted: names of other columns of the data, for messages.
 
     Raises:
         InputError: the model needs a column that the data does not have.
     """
 
-    def __init__(self, model: nn.Module, columns: tuple[str, ...]) -> None:
+    def __init__(self, model: nn.Module, columns: tuple[str, ...], omitted: tuple[str, ...] = ()) -> None:
         self.model = model
-        self._columns = columns
-        self._forward = self._names(model.forward, 0)
-        predict = own_method(model, "predict")
-        self._predict = None if predict is None else self._names(predict, 1)
+        self._columns, self._known = columns, ", ".join([*columns, *omitted])
+        self._forward = self._names("forward", 0)
+        self._predict = self._names("predict", 1) if own_method(model, "predict") else None
 
     def outputs(self, batch: Batch) -> Any:
         """Run the model."""
         return self.model(**{name: batch[name] for name in self._forward})
 
     def predictions(self, outputs: Any, batch: Batch) -> Tensor:
-        """Return the model's predictions: those of its own ``predict``, else the class with the highest score."""
-        if self._predict is None:
-            return outputs.argmax(-1)  # type: ignore[no-any-return]
-        return self.model.predict(outputs, **{name: batch[name] for name in self._predict})  # type: ignore[no-any-return, operator]
+        """Return the model's predictions: those of its own ``predict``, else the class with the highest score.
+
+        Raises:
+            InputError: there are none, or not one for each example.
+        """
+        name = type(self.model).__name__
+        if self._predict is not None:
+            predicted = self.model.predict(outputs, **{name: batch[name] for name in self._predict})  # type: ignore[operator]
+        elif isinstance(outputs, Tensor):
+            predicted = outputs.argmax(-1)
+        else:
+            raise InputError(
+                f"{name} returns {type(outputs).__name__}; expected a tensor of scores, or a method predict(outputs, …)"
+            )
+        examples = len(next(iter(batch.values())))
+        if not isinstance(predicted, Tensor) or predicted.shape[:1] != (examples,):
+            found = f"shape {tuple(predicted.shape)}" if isinstance(predicted, Tensor) else type(predicted).__name__
+            raise InputError(
+                f"{name}.predict returns {found} for {examples} examples; expected a tensor with a prediction for each"
+            )
+        return predicted
 
     def own_loss(self) -> OwnLoss | None:
         """Return the model's own ``loss``, or None."""
         loss = own_method(self.model, "loss")
         if loss is None:
             return None
-        names = self._names(loss, 1)
+        names = self._names("loss", 1)
         if not any(STEP in part for part in column_names(loss, skip=1)):
             return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names})
         return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names}, step=step)
@@ -84,18 +105,26 @@ class ModelCaller:
         fit = own_method(self.model, "fit")
         assert fit is not None
         seeds = {SEED: seed} if any(SEED in part for part in column_names(fit)) else {}
-        return fit(**{name: batch[name] for name in self._names(fit, 0)}, **seeds) or {}
+        return fit(**{name: batch[name] for name in self._names("fit", 0)}, **seeds) or {}
 
-    def _names(self, function: Callable[..., Any], skip: int) -> list[str]:
+    def _names(self, method: str, skip: int) -> list[str]:
+        """Return the columns that a method takes, after its first `skip` parameters."""
+        function, name = getattr(self.model, method), f"{type(self.model).__name__}.{method}"
+        required, optional = column_names(function, skip=skip)
+        if missing := [column for column in required if column not in (*self._columns, STEP, SEED)]:
+            raise InputError(
+                f"{name} needs the column {missing[0]!r}, but the data has {self._known}; choose a data and a model "
+                "that fit together"
+            )
         if takes_all_columns(function):
             return list(self._columns)
-        required, optional = column_names(function, skip=skip)
-        if missing := [name for name in required if name not in (*self._columns, STEP, SEED)]:
-            raise InputError(
-                f"{type(self.model).__name__}.{function.__name__} needs the column {missing[0]!r}, but the data has "
-                f"{', '.join(self._columns)}; choose a data and a model that fit together"
-            )
-        return [name for name in required + optional if name in self._columns]
+        for parameter in list(inspect.signature(function).parameters.values())[skip:]:
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+                raise InputError(
+                    f"{name} takes {parameter} by position, but the columns of a batch are passed by name; expected "
+                    f"the names of columns ({self._known}), or **columns for all of them"
+                )
+        return [column for column in required + optional if column in self._columns]
 
 
 def tensors_in(outputs: Any) -> Iterator[Tensor]:

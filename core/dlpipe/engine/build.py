@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dlpipe.compute import Compute, configure_torch, seed_everything
 from dlpipe.config.defaults import Computed
@@ -21,6 +21,7 @@ from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
 from dlpipe.registry.specs import EvaluatorSpec
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
+from dlpipe.runs.weights import unsavable_weights
 
 #: Finds the trained model that a reference stands for.
 FindModel = Callable[[Reference], nn.Module]
@@ -116,13 +117,19 @@ class StageComponents:
                 "budget": stage.options.budget,
             }
             self.trainer = build(stage.trainer, provided, find_model)
+        if not isinstance(self.trained_model, nn.Module):
+            found = type(self.trained_model).__name__
+            raise PluginError(f"{stage.trainer.table} model is {found}; expected a torch.nn.Module")
+        if problem := unsavable_weights(self.trained_model):
+            config = stage.model or stage.trainer
+            raise PluginError(
+                f'{config.table} use = "{config.component.name}": state_dict() cannot be saved: {problem}'
+            )
 
     @property
     def trained_model(self) -> nn.Module:
         """The model that is evaluated, saved and used: the trainer's, as it may average weights or build its own."""
-        model = self.trainer.model if self.trainer is not None else self.model
-        assert model is not None
-        return model
+        return self.trainer.model if self.trainer is not None else self.model  # type: ignore[return-value]
 
     def close(self, *, keep_data: bool = False) -> None:
         """Let the components release what they hold: processes, files.
@@ -135,7 +142,17 @@ class StageComponents:
                 component.close()
 
     def _facts(self, config: ComponentConfig[Any]) -> dict[str, Any]:
-        facts = dict(self.data.facts)
+        splits = self.data.splits
+        if isinstance(splits, str) or not isinstance(splits, Sequence):
+            raise PluginError(f'{config.table} splits is {splits!r}; expected names, such as ("train", "dev", "test")')
+        told = self.data.facts
+        if not isinstance(told, Mapping):
+            raise PluginError(f"{config.table} facts is {type(told).__name__}; expected a dict of facts by name")
+        facts = dict(told)
+        if tensors := [name for name, value in facts.items() if isinstance(value, Tensor)]:
+            raise PluginError(
+                f"{config.table} the fact {tensors[0]!r} is a tensor; expected plain values such as numbers"
+            )
         if missing := [name for name in config.component.spec.facts if name not in facts]:
             raise PluginError(
                 f'{config.table} use = "{config.component.name}": its spec declares the fact {missing[0]!r}, '

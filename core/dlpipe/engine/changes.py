@@ -14,7 +14,7 @@ from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.files import read_json, write_json
 from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
-from dlpipe.runs.identity import content_name, differences, identity
+from dlpipe.runs.identity import content_name, differences, identity, with_current_names
 
 #: The entries of provenance that changes are found by, and those that record what was accepted.
 IDENTITY, PIPELINE_DIGEST, ACCEPTED = "identity", "pipeline_sha256", "accepted_changes"
@@ -48,7 +48,7 @@ def changes_since(
         raise RunFolderError(
             f"{relative(folder.path / PROVENANCE)} does not say what the run began with; start a new run"
         )
-    then = dict(then)
+    then = with_current_names(pipeline, then)
     for stage in stages:
         path = folder.stage(stage.name) / DATA_STATE
         if path.is_file():

@@ -14,8 +14,10 @@ from rapidfuzz.distance import OSA, Hamming
 from torch import nn
 
 from dlpipe import protocols
+from dlpipe.data.model_caller import own_method
 from dlpipe.errors import PluginError
 from dlpipe.messages import MAX_WRONG
+from dlpipe.registry.loading import check_callback
 
 #: What each kind of component must have.
 REQUIRED: dict[str, tuple[type, ...]] = {
@@ -54,7 +56,7 @@ def check_members(kind: str, component: Any) -> None:
     """Check that a component has what its kind needs, and no member that is nearly an optional one.
 
     Args:
-        kind: "data", "model", "trainer" or "evaluator".
+        kind: "data", "model", "trainer", "evaluator" or "callback".
 
     Raises:
         PluginError: naming the member and what it should be called.
@@ -63,13 +65,18 @@ def check_members(kind: str, component: Any) -> None:
     present = _members(component)
     for protocol in REQUIRED[kind]:
         for member, is_method in _declared(protocol).items():
-            if not _has(component, member) and not (member == "goal" and getattr(component, "primary", None) is None):
+            if not _has(component, member, is_method) and not (
+                member == "goal" and getattr(component, "primary", None) is None
+            ):
                 hint = _nearly(member, [other for other in present if present[other] == is_method])
                 found = f"; it has {hint}" if hint else ""
                 raise PluginError(f"{name} lacks {_shown(member, is_method)}, which every {kind} needs{found}")
     optional = {member: is_method for protocol in OPTIONAL[kind] for member, is_method in _declared(protocol).items()}
+    if kind == "callback":
+        check_callback(component)
     if kind == "model":
-        optional = dict.fromkeys(MODEL_METHODS, True)
+        _check_model(component)
+        optional |= dict.fromkeys(MODEL_METHODS, True)
     known = {*optional, *(member for protocol in REQUIRED[kind] for member in _declared(protocol))}
     for member, is_method in present.items():
         candidates = [other for other in optional if other not in present and optional[other] == is_method]
@@ -80,26 +87,41 @@ def check_members(kind: str, component: Any) -> None:
             )
     for protocol in OPTIONAL[kind]:
         members = _declared(protocol)
-        missing = [member for member in members if not _has(component, member)]
+        missing = [member for member, is_method in members.items() if not _has(component, member, is_method)]
         if missing and len(missing) < len(members):
             there = next(member for member in members if member not in missing)
             raise PluginError(f"{name} has {there}() but lacks {missing[0]}(); dlpipe needs both")
 
 
-def _has(component: Any, member: str) -> bool:
+def _check_model(model: Any) -> None:
+    """Refuse what is no model, and what has the name of a method but could not be called like one."""
+    name = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise PluginError(f"{name} is not a model; expected a subclass of torch.nn.Module")
+    for method in MODEL_METHODS:
+        found = getattr(model, method, None)
+        if found is not None and own_method(model, method) is None:
+            raise PluginError(
+                f"{name}.{method} is {type(found).__name__}, which dlpipe never calls; expected a method "
+                f"{method}(outputs, …). Define one, or rename the attribute"
+            )
+
+
+def _has(component: Any, member: str, is_method: bool) -> bool:
     """Return whether a component has a member, without computing it: the facts of data may need its files."""
+    if is_method:
+        return callable(getattr(component, member, None))
     return inspect.getattr_static(component, member, None) is not None or hasattr(component, member)
 
 
 def _members(component: Any) -> dict[str, bool]:
     """Return the public members that the component itself defines, and whether each is a method."""
     plain = {*dir(nn.Module), *dir(object)} if isinstance(component, nn.Module) else {*dir(object)}
-    names = [*dir(type(component)), *(vars(component) if not isinstance(component, nn.Module) else ())]
-    return {
-        name: callable(getattr(type(component), name, None))
-        for name in dict.fromkeys(names)
-        if not name.startswith("_") and name not in plain
-    }
+    of_type = {name: callable(getattr(type(component), name, None)) for name in dir(type(component))}
+    stored = {name: inspect.isroutine(value) for name, value in getattr(component, "__dict__", {}).items()}
+    if isinstance(component, nn.Module):  # its layers and sizes have any name; a function may be meant as a method
+        stored = {name: True for name, is_method in stored.items() if is_method}
+    return {name: is_method for name, is_method in (of_type | stored).items() if name[0] != "_" and name not in plain}
 
 
 def _declared(protocol: type) -> dict[str, bool]:

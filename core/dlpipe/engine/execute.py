@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,8 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     Raises:
         DlpipeError: something does not fit.
     """
+    for warning in pipeline.warnings:
+        warnings.warn(warning, stacklevel=2)
     models: dict[str, nn.Module] = {}
 
     def find_model(reference: Reference) -> nn.Module:
@@ -204,6 +207,8 @@ class _PipelineRun:
             StopSignals(progress.message) as signals,
         ):
             progress.message(f"run {relative(folder.path)}")
+            for warning in self._pipeline.warnings:
+                progress.warning(warning)
             if resumes:
                 self._check_unchanged(progress)
             folder.set_status("running")
@@ -251,7 +256,7 @@ class _PipelineRun:
         record_accepted(folder, changes, **{IDENTITY: now, PIPELINE_DIGEST: pipeline_digest(folder.path)})
         for stage in unfinished:
             if (folder.stage(stage.name) / DATA_STATE).is_file():
-                record_data(folder.stage(stage.name), self._data_of(stage))
+                record_data(folder.stage(stage.name), self._data_of(stage), stage.data.table)
 
     def _with_what_is_kept(self, error: BaseException) -> BaseException:
         """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""

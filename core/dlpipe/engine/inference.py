@@ -69,6 +69,8 @@ def open_run(
     pipeline = load_pipeline(
         folder.path / RESOLVED, registry or load_plugins(), assignments, allow_local_plugins=allow_local_plugins
     )
+    for warning in pipeline.warnings:
+        warnings.warn(warning, stacklevel=2)
     return open_stage(pipeline, folder, stage, checkpoint)
 
 

@@ -9,25 +9,44 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dlpipe.compute import seed_everything
+from dlpipe.compute import randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
-from dlpipe.engine.build import FindModel, StageComponents
+from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.restore import restore_trainer
-from dlpipe.errors import PluginError, errors_in
+from dlpipe.errors import CheckpointError, NonFiniteError, PluginError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import shown
-from dlpipe.protocols import Data, Evaluator, Goal, SupportsSamples, SupportsStateBlocks, Trainer
+from dlpipe.protocols import (
+    Data,
+    Evaluator,
+    Goal,
+    SupportsCaveats,
+    SupportsClose,
+    SupportsSamples,
+    SupportsStateBlocks,
+    SupportsTotalSteps,
+    Trainer,
+)
 from dlpipe.runs.checkpoint import Checkpoints
+from dlpipe.runs.plain_state import PLAIN, difference, unsavable
+from dlpipe.training.nan_search import first_non_finite
 
+ENDED: Any = object()
+#: Seconds of a step; another two are rehearsed only if it took no longer.
+FAST = 0.3
+#: A longer list of a trainer is not searched for optimizers: it may be a replay buffer.
+MAX_OPTIMIZERS = 20
 #: Splits that the core knows; others are allowed only if an evaluator names them.
 SPLITS = ("train", "dev", "test")
 
@@ -46,129 +65,283 @@ def rehearse(
     components = StageComponents(settings, stage, find_model, data=data)
     try:
         with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder:
-            _check_data(stage, components.data)
+            _check_data(settings, stage, find_model, components.data)
             seed_everything(settings.seed)
-            metrics = _first_step(stage, components)
-            _check_restoring(settings, stage, find_model, components, Path(folder))
+            steps, metrics, seconds = _first_step(stage, components)
+            _check_finite(settings, stage, find_model, components, metrics)
+            _check_restoring(settings, stage, find_model, components, Path(folder), steps if seconds < FAST else None)
     finally:
         components.close(keep_data=data is not None)
     return components, metrics
 
 
-def _check_data(stage: Stage, data: Data) -> None:
+def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: Data) -> None:
+    """See that the splits have names that are used, and that what was learned can be saved and restored."""
     table = stage.data.table
     if unknown := [name for name in data.splits if name not in SPLITS and not _named(stage, name)]:
         _refuse(table, f"has the split {shown(unknown[0])}; expected {', '.join(SPLITS)}")
     with errors_in(table):
         state = data.state()
+    if not isinstance(state, dict):
+        _refuse(table, f"state() returns {type(state).__name__}; expected a dict, empty if nothing was learned")
     try:
         read = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:
         _refuse(table, f"state() cannot be written as JSON ({error}); expected numbers, texts, lists and dicts")
-    if different := _difference(state, read):
+    if different := difference(state, read):
         _refuse(
             table,
             f"state(){different} is not the same after it was written as JSON and read; expected numbers, texts, lists "
             "and dicts whose keys are texts",
         )
+    if not state:
+        return
+    fresh: Data = build(stage.data, {"offline": settings.offline}, find_model)
+    with errors_in(table):
+        fresh.restore(read)
+        restored = fresh.state()
+    if isinstance(fresh, SupportsClose):
+        fresh.close()
+    if different := difference(read, restored):
+        _refuse(table, f"state(){different} is not the same after restore() of fresh data, which predictions would use")
 
 
-def _first_step(stage: Stage, components: StageComponents) -> Mapping[str, Tensor]:
-    """Take a step, and see that every parameter that gets a gradient is known to an optimizer."""
+def _first_step(
+    stage: Stage, components: StageComponents
+) -> tuple[Iterator[Mapping[str, Tensor]], Mapping[str, Tensor], float]:
+    """Take a step, and see that every parameter that gets a gradient is known to an optimizer.
+
+    Returns:
+        the steps to come, the metrics of the first one, and how many seconds it took.
+    """
     trainer, table = components.trainer, stage.trainer.table
     assert trainer is not None
+    for name, count in {"steps_per_epoch": trainer.steps_per_epoch, "total_steps": _total_steps(trainer)}.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            _refuse(table, f"{name} is {count!r}; expected a whole number above 0, or None")
     before = {name for name, _ in trainer.model.named_parameters()}
+    weights = _weights(trainer)
+    started = time.monotonic()
     with errors_in(table, data_table=stage.data.table):
-        metrics = next(iter(trainer.steps()), None)
-    if metrics is None:
+        steps = trainer.steps()
+        if not isinstance(steps, Iterator):
+            _refuse(table, f"steps() returns {type(steps).__name__}; expected an iterator, such as a generator")
+        metrics = next(steps, ENDED)
+    if metrics is ENDED:
         _refuse(table, "steps() ended before the first step; expected an endless iterator")
-    for name, value in metrics.items():
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            _refuse(table, f"steps() gives {shown(name)} as {found}; expected a tensor with one number")
+    seconds = time.monotonic() - started
+    _check_metrics(table, trainer, metrics)
     if late := [name for name, _ in trainer.model.named_parameters() if name not in before]:
         _refuse(
             table_name(stage.name, "model"),
             f"the parameter {shown(late[0])} appeared in the first step, when the trainer had chosen what to train; "
             "expected all parameters from the start",
         )
-    optimized = _optimized(trainer)
-    for name, parameter in trainer.model.named_parameters() if optimized else ():
-        if parameter.requires_grad and parameter.grad is not None and id(parameter) not in optimized:
+    _check_optimizers(table, trainer, weights)
+    return steps, metrics, seconds
+
+
+def _total_steps(trainer: Trainer) -> int | None:
+    return trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
+
+
+def _check_metrics(table: str, trainer: Trainer, metrics: Any) -> None:
+    """See that a step gives tensors with one number by name, without their graph, and the trainer numbers to log."""
+    if not isinstance(metrics, Mapping):
+        _refuse(table, f"steps() gives {type(metrics).__name__}; expected a dict of tensors by the name of the metric")
+    for name, value in metrics.items():
+        if not isinstance(name, str):
+            _refuse(table, f"steps() gives a metric named {name!r}; expected a text")
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            _refuse(table, f"steps() gives {shown(name)} as {found}; expected a tensor with one number")
+        if value.requires_grad:
+            _refuse(table, f"steps() gives {shown(name)} with its graph, which would use up the memory; detach() it")
+    with errors_in(table):
+        logged = trainer.log_values()
+    if not isinstance(logged, Mapping):
+        _refuse(table, f"log_values() returns {type(logged).__name__}; expected a dict of numbers by name")
+    for name, number in logged.items():
+        if not isinstance(number, (int, float)):
+            _refuse(table, f"log_values() gives {shown(name)} as {type(number).__name__}; expected a number")
+
+
+def _check_optimizers(table: str, trainer: Trainer, weights: Mapping[str, Tensor]) -> None:
+    """See that what gets a gradient is updated."""
+    optimized = _optimized([*vars(trainer).values()]) if hasattr(trainer, "__dict__") else set()
+    with_gradient = {
+        name: parameter
+        for name, parameter in trainer.model.named_parameters()
+        if parameter.requires_grad and parameter.grad is not None
+    }
+    for name, parameter in with_gradient.items() if optimized else ():
+        if id(parameter) not in optimized:
             _refuse(
                 table,
                 f"the parameter {shown(name)} of the model gets a gradient, but no optimizer of the trainer has it; "
                 "pass it to one, or set requires_grad_(False)",
             )
-    return metrics
+    moving = any(parameter.grad is not None and parameter.grad.any() for parameter in with_gradient.values())
+    if moving and not difference(weights, _weights(trainer)):
+        warnings.warn(
+            f"{table} the parameters have gradients, but the first step changed none of them: does steps() call "
+            "optimizer.step()?",
+            stacklevel=2,
+        )
 
 
-def _optimized(trainer: Trainer) -> set[int]:
-    """Return the ids of the parameters of all optimizers that are attributes of the trainer."""
-    optimizers = [value for value in vars(trainer).values() if isinstance(value, torch.optim.Optimizer)]
-    return {id(parameter) for each in optimizers for group in each.param_groups for parameter in group["params"]}
+def _optimized(values: Iterable[Any]) -> set[int]:
+    """Return the ids of the parameters of all optimizers among the attributes of a trainer, or in lists of them."""
+    found: set[int] = set()
+    for value in values:
+        if isinstance(value, torch.optim.Optimizer):
+            found |= {id(parameter) for group in value.param_groups for parameter in group["params"]}
+        elif isinstance(value, (list, tuple, dict)) and len(value) <= MAX_OPTIMIZERS:
+            found |= _optimized(value.values() if isinstance(value, dict) else value)
+    return found
+
+
+def _check_finite(
+    settings: Settings,
+    stage: Stage,
+    find_model: FindModel,
+    components: StageComponents,
+    metrics: Mapping[str, Tensor],
+) -> None:
+    """Say where the first NaN comes from, if the first step gives one."""
+    broken = [name for name, value in metrics.items() if not bool(value.isfinite().all())]
+    if not broken:
+        return
+    again = StageComponents(settings, stage, find_model, data=components.data)
+    try:
+        assert again.trainer is not None
+        seed_everything(settings.seed)
+        where = first_non_finite(again.trainer, again.model or again.trainer.model, 0, 1)
+    finally:
+        again.close(keep_data=True)
+    raise NonFiniteError(f"{stage.trainer.table} {shown(broken[0])} is {float(metrics[broken[0]])} in step 1. {where}")
 
 
 def _check_restoring(
-    settings: Settings, stage: Stage, find_model: FindModel, components: StageComponents, folder: Path
+    settings: Settings,
+    stage: Stage,
+    find_model: FindModel,
+    components: StageComponents,
+    folder: Path,
+    steps: Iterator[Mapping[str, Tensor]] | None,
 ) -> None:
-    """Save a checkpoint, restore it into a fresh build, compare, and evaluate what was restored."""
+    """Save a checkpoint, restore it into a fresh build, compare, and evaluate what was restored.
+
+    Args:
+        steps: if given, their next one is compared, too.
+    """
     trainer, table = components.trainer, stage.trainer.table
     assert trainer is not None
     with errors_in(table):
         state = trainer.state_dict()
         blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
-    if found := _unsavable(state):
-        _refuse(table, f"state_dict(){found}; expected tensors, numbers, texts, lists and dicts, which no code is in")
+        content = _content(trainer)
+    if not isinstance(state, dict):
+        _refuse(table, f"state_dict() returns {type(state).__name__}; expected a dict")
+    if found := unsavable(state):
+        _refuse(table, f"state_dict(){found}; expected {PLAIN}")
     saved = Checkpoints(folder / "checkpoints").save(
         1, trainer.model, {"loop": {}, "trainer": state}, best=True, blocks=blocks
     )
+    random_numbers = randomness()
     fresh = StageComponents(settings, stage, find_model, data=components.data)
     try:
         assert fresh.trainer is not None
         with errors_in(table):
-            restore_trainer(fresh.trainer, saved)
+            _restore(fresh.trainer, saved)
             restored = fresh.trainer.state_dict()
-        if different := _difference(state, restored):
+            restored_blocks = _content(fresh.trainer)
+        if different := difference(state, restored):
             _refuse(table, f"state_dict(){different} is not the same after load_state_dict() of a fresh trainer")
-        if different := _difference(_weights(trainer.model), _weights(fresh.trainer.model)):
+        if different := difference(content, restored_blocks):
+            _refuse(table, f"state_blocks(){different} is not the same after load_state_blocks() of a fresh trainer")
+        if different := difference(trainer.model.state_dict(), fresh.trainer.model.state_dict()):
             _refuse(
                 table_name(stage.name, "model"),
                 f"state_dict(){different} is not the same after it was saved and loaded; expected independent tensors",
             )
-        _check_evaluators(stage, components, fresh.trained_model, folder)
+        scores = _check_evaluators(stage, components, fresh.trainer, folder)
+        fresh.trainer.model.train(trainer.model.training)
+        if steps is not None and not (isinstance(trainer, SupportsCaveats) and trainer.caveats):
+            with errors_in(table, data_table=stage.data.table):
+                _compare_next_steps(table, random_numbers, (trainer, steps), (fresh.trainer, fresh.trainer.steps()))
+        with errors_in(table):
+            for score, goal in scores:
+                fresh.trainer.on_score(score, goal)
     finally:
         fresh.close(keep_data=True)
 
 
-def _unsavable(state: Any, place: str = "") -> str:
-    """Return which part of a state is neither a tensor nor plain data, in words; an empty string if none is."""
-    if isinstance(state, Mapping):
-        return next(filter(None, (_unsavable(part, f"{place}[{key!r}]") for key, part in state.items())), "")
-    if isinstance(state, (list, tuple)):
-        return next(filter(None, (_unsavable(part, f"{place}[{n}]") for n, part in enumerate(state))), "")
-    plain = state is None or isinstance(state, (Tensor, int, float, str))
-    return "" if plain else f"{place} is of type {type(state).__name__}"
+def _restore(trainer: Trainer, checkpoint: Path) -> None:
+    """Restore a trainer; the checkpoint is right, so what the trainer raises is a mistake of its own."""
+    try:
+        restore_trainer(trainer, checkpoint)
+    except CheckpointError as error:
+        raise (error.__cause__ or error) from None
 
 
-def _weights(model: nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+def _compare_next_steps(
+    table: str, random_numbers: Mapping[str, Any], *both: tuple[Trainer, Iterator[Mapping[str, Tensor]]]
+) -> None:
+    """Warn if a restored trainer takes another step than the one that was saved."""
+    taken = []
+    for trainer, steps in both:
+        restore_randomness(random_numbers)
+        metrics = next(steps, ENDED)
+        if metrics is ENDED:
+            _refuse(table, "steps() ended after the first step; expected an endless iterator")
+        taken.append({"metric": dict(metrics), "weight": _weights(trainer)})
+    if different := difference(taken[0], taken[1]):
+        warnings.warn(
+            f"{table} a resumed run would differ: after a checkpoint, a restored trainer takes another step than the "
+            f"one that was saved ({different}). state_dict() must return everything that the next step depends on, "
+            "such as the optimizer and the position in the data; if that is impossible, say why in `caveats`",
+            stacklevel=2,
+        )
 
 
-def _check_evaluators(stage: Stage, components: StageComponents, model: nn.Module, folder: Path) -> None:
-    """Evaluate on one batch of each split that an evaluator is for, and let it write."""
+def _content(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of a trainer's state blocks."""
+    blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
+    return {name: dict(block.tensors) for name, block in blocks.items()}
+
+
+def _weights(trainer: Trainer) -> dict[str, Tensor]:
+    """Return copies of the weights of the trainer's model."""
+    return {name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+def _check_evaluators(
+    stage: Stage, components: StageComponents, trainer: Trainer, folder: Path
+) -> list[tuple[float, Goal]]:
+    """Evaluate on one batch of each split that an evaluator is for, let it write, and return the primary metrics."""
+    scores: list[tuple[float, Goal]] = []
     for name, evaluator in components.evaluators.items():
         table = table_name(stage.name, "evaluators", name)
         splits = stage.evaluators[name].values["splits"]
+        if not isinstance(evaluator.primary, (str, type(None))):
+            _refuse(table, f"primary is {evaluator.primary!r}; expected the name of a metric, or None")
         if evaluator.primary is not None and evaluator.goal not in get_args(Goal):
             _refuse(table, f'goal is {shown(evaluator.goal)}; expected "max" or "min"')
         for split in [split for split in ("dev", "test") if split in splits and split in components.data.splits][:1]:
             examples = Examples(components.data, split, components.compute, limit=1)
-            metrics = evaluate(model, {name: evaluator}, examples, stage=stage.name)
-            if evaluator.primary is not None and f"{split}/{name}/{evaluator.primary}" not in metrics:
+            weights = _weights(trainer)
+            metrics = evaluate(trainer.model, {name: evaluator}, examples, stage=stage.name)
+            if different := difference(weights, _weights(trainer)):
+                _refuse(table, f"evaluate() changes the weights of the model: {different}; change a copy of it")
+            primary = f"{split}/{name}/{evaluator.primary}"
+            if evaluator.primary is not None and primary not in metrics:
                 found = ", ".join(metric.split("/", 2)[2] for metric in metrics) or "nothing"
                 _refuse(table, f"primary is {shown(evaluator.primary)}, but evaluate() returns {found}")
+            if evaluator.primary is not None:
+                scores.append((metrics[primary], evaluator.goal))
             _check_files(table, evaluator, folder / name)
+    return scores
 
 
 def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
@@ -181,28 +354,6 @@ def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
 
 def _named(stage: Stage, split: str) -> bool:
     return any(split in (config.values["splits"] or ()) for config in stage.evaluators.values())
-
-
-def _difference(one: Any, other: Any, place: str = "") -> str:
-    """Return where two states differ, such as ``["optimizer"]["step"]``, or an empty string."""
-    if isinstance(one, Tensor):
-        same = isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
-        return "" if same and _equal(one.cpu(), other.cpu()) else place or " "
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        if one.keys() != other.keys():
-            return f"{place}[{next(iter([*(one.keys() - other.keys()), *(other.keys() - one.keys())]))!r}]"
-        found = (_difference(one[key], other[key], f"{place}[{key!r}]") for key in one)
-        return next(filter(None, found), "")
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        if len(one) != len(other):
-            return place or " "
-        found = (_difference(a, b, f"{place}[{n}]") for n, (a, b) in enumerate(zip(one, other, strict=True)))
-        return next(filter(None, found), "")
-    return "" if one == other or (one != one and other != other) else place or " "
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return bool(((one == other) | ((one != one) & (other != other))).all())  # a NaN equals a NaN
 
 
 def _refuse(table: str, problem: str) -> NoReturn:

@@ -18,7 +18,15 @@ from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.restore import restore_trainer
-from dlpipe.errors import CheckpointError, ComponentError, RunFolderError, errors_in, in_words, is_out_of_memory
+from dlpipe.errors import (
+    CheckpointError,
+    ComponentError,
+    PluginError,
+    RunFolderError,
+    errors_in,
+    in_words,
+    is_out_of_memory,
+)
 from dlpipe.evaluation.evaluate import evaluate, writing
 from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
@@ -112,7 +120,7 @@ class StageRun:
             components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
             if not (self._folder / DATA_STATE).exists():
                 with errors_in(self._stage.data.table, data_table=self._stage.data.table):
-                    record_data(self._folder, components.data)
+                    record_data(self._folder, components.data, self._stage.data.table)
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
             self._restore(checkpoint, components, loop)
@@ -293,9 +301,16 @@ class StageRun:
         return first_non_finite(trainer, live, start, step)
 
 
-def record_data(folder: Path, data: Data) -> None:
-    """Record the content of the data of a stage that begins, and what the data learned."""
-    write_json(folder / DATA_STATE, {"fingerprint": data.fingerprint(), "state": data.state()})
+def record_data(folder: Path, data: Data, table: str) -> None:
+    """Record the content of the data of a stage that begins, and what the data learned.
+
+    Args:
+        table: of the data.
+    """
+    fingerprint = data.fingerprint()
+    if not isinstance(fingerprint, str):
+        raise PluginError(f"{table} fingerprint() returns {type(fingerprint).__name__}; expected a string")
+    write_json(folder / DATA_STATE, {"fingerprint": fingerprint, "state": data.state()})
 
 
 def size_of(split: Any) -> int | None:

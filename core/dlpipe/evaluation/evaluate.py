@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dlpipe.config.pipeline import table_name
-from dlpipe.errors import errors_in, with_place
+from dlpipe.errors import PluginError, errors_in, with_place
 from dlpipe.evaluation.examples import Examples
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shown
 from dlpipe.protocols import Evaluator
 
 
@@ -23,17 +24,36 @@ def evaluate(
     Args:
         stage: the name of their stage, for error messages.
 
+    Each evaluator gets the model in evaluation mode; afterwards it is in the mode in which it was.
+
     Raises:
         InputError: an evaluator cannot judge this model on this data; the message names its table.
+        PluginError: it does not return numbers by name.
     """
     metrics: dict[str, float] = {}
+    modes = {module: module.training for module in model.modules()}
     examples.forget()
     for name, evaluator in evaluators.items():
-        with errors_in(table_name(stage, "evaluators", name)):
+        table = table_name(stage, "evaluators", name)
+        model.eval()
+        with errors_in(table):
             found = evaluator.evaluate(model, examples)
-            metrics |= {f"{examples.split}/{name}/{metric}": float(value) for metric, value in found.items()}
+        if not isinstance(found, Mapping):
+            raise PluginError(f"{table} evaluate() returns {type(found).__name__}; expected a dict of numbers by name")
+        for metric, value in found.items():
+            metrics[f"{examples.split}/{name}/{metric}"] = _number(f"{table} evaluate() gives {shown(metric)}", value)
     examples.forget()
+    for module, training in modes.items():
+        module.training = training
     return metrics
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise PluginError(f"{what} as {found}; expected a number") from None
 
 
 @contextmanager

@@ -81,8 +81,9 @@ class Registry:
     warnings: list[str] = field(default_factory=list)
 
     def find(self, kind: str, name: str) -> RegisteredComponent[Any] | None:
-        """Return the component of that kind and full name, or None."""
-        return self.components[kind].get(name)
+        """Return the component of that kind and full name, current or former, or None."""
+        known = self.components[kind]
+        return known.get(name) or next((each for each in known.values() if name in each.former_names()), None)
 
     def why_missing(self, kind: str, name: str) -> tuple[str, bool]:
         """Return why there is no component `name` of a kind, and whether a plugin is the cause.
@@ -96,9 +97,6 @@ class Registry:
         for plugin in self.plugins:
             if plugin.namespace == namespace and namespace not in known:
                 return f"{plugin}", True
-        for component in self.components[kind].values():
-            if name in component.former_names():
-                return f'was renamed to "{component.name}"', False
         for other, components in self.components.items():
             if name in components:
                 return f"{name} is {a_kind(other)}, not {a_kind(kind)}.{nearest(name, self.components[kind])}", False
@@ -186,12 +184,12 @@ def lifecycle_manager(callbacks: Mapping[str, object]) -> pluggy.PluginManager:
     """Return the manager of the callbacks of one run.
 
     Raises:
-        PluginError: a callback has a hook that does not exist or cannot be called.
+        PluginError: a callback has no hook, or one that does not exist or cannot be called.
     """
     manager = pluggy.PluginManager("dlpipe")
     manager.add_hookspecs(Lifecycle)
     for name, callback in callbacks.items():
-        _check_hooks(type(callback), Lifecycle)
+        check_callback(callback)
         manager.register(callback, name)
     return manager
 
@@ -232,8 +230,8 @@ def _ask(module: ModuleType, plugin: Plugin) -> list[RegisteredComponent[Any]]:
     for kind, hook in HOOK_OF_KIND.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             answer = implementation.function()  # not through pluggy, which drops an answer of None silently
-            if answer is None:
-                raise PluginError(f"{hook}() returned None; expected a list of {KINDS[kind].__name__} records")
+            if isinstance(answer, (ComponentSpec, str, Mapping)) or not isinstance(answer, Iterable):
+                raise PluginError(f"{hook}() returned {answer!r}; expected a list of {KINDS[kind].__name__} records")
             names: set[str] = set()
             for component in answer:
                 if not isinstance(component, KINDS[kind]):
@@ -254,28 +252,55 @@ def _with_module(component: ComponentSpec, module: str) -> ComponentSpec:
     return replace(component, **own)
 
 
-def _check_hooks(plugin: ModuleType | type, specs: type) -> None:
-    """Refuse what pluggy would ignore silently."""
+def check_callback(callback: object) -> None:
+    """Check that a callback has a hook, and none that pluggy would ignore silently.
+
+    Raises:
+        PluginError: naming the hook and what is expected.
+    """
+    _check_hooks(callback, Lifecycle)
+    hooks = [name for name in vars(Lifecycle) if name.startswith(PREFIX)]
+    if not any(hasattr(callback, name) for name in hooks):
+        raise PluginError(
+            f"{type(callback).__name__} has no hook, so it would never be called; expected a method decorated with "
+            f"@hookimpl and named {', '.join(hooks[:-1])} or {hooks[-1]}"
+        )
+
+
+#: Where hooks belong.
+_PLACES = {
+    ComponentHooks: "a plugin module (plugin.py)",
+    Lifecycle: "a callback, the class in a record of dlpipe_callbacks()",
+}
+
+
+def _check_hooks(plugin: object, specs: type) -> None:
+    """Refuse what pluggy would ignore silently, in a plugin module or a callback."""
     known = [name for name in vars(specs) if name.startswith(PREFIX)]
     for name in [name for name in dir(plugin) if name.startswith(PREFIX)]:
-        function = inspect.getattr_static(plugin, name)
-        if not inspect.isfunction(function):
+        function = getattr(plugin, name)
+        if not inspect.isroutine(function):
+            if name in known:
+                raise PluginError(f"{name} is {function!r}; expected a function decorated with @hookimpl")
             continue
         if name not in known:
+            for other, place in _PLACES.items():
+                if name in vars(other):
+                    raise PluginError(f"{name}() is a hook of {place}; move it there")
             raise PluginError(f"unknown hook {name!r}.{nearest(name, known)}")
         options = getattr(function, "dlpipe_impl", None)
         if options is None:
             raise PluginError(f"{name}() is missing the @hookimpl decorator")
         if options.get("wrapper") or options.get("hookwrapper"):
             raise PluginError(f"{name}() is a hook wrapper; dlpipe calls plain functions only, so remove wrapper=True")
-        offered = set(inspect.signature(getattr(specs, name)).parameters)
+        offered = set(inspect.signature(getattr(specs, name)).parameters) - {"self"}
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.default is not parameter.empty:
                 raise PluginError(
                     f"{name}() has the argument {parameter}: expected positional arguments without defaults"
                 )
             if parameter.name not in offered:
-                allowed = ", ".join(sorted(offered - {"self"})) or "none"
+                allowed = ", ".join(sorted(offered)) or "none"
                 raise PluginError(f"{name}() has the argument {parameter.name!r}; this hook provides: {allowed}")
 
 

@@ -6,16 +6,33 @@ A record is plain data. It names its target as a string, so that offering a comp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from importlib import metadata
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from dlpipe.errors import PluginError
 from dlpipe.registry.installation import install_command
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_]\w*")
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value)
+
+
+def _is_renaming(value: Any) -> bool:
+    return isinstance(value, Mapping) and _is_names([*value, *value.values()])
+
+
+#: By the annotation of a field: whether a value is one, and what is expected.
+_FIELD_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (lambda value: isinstance(value, str), "a string"),
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "tuple[str, ...]": (_is_names, 'a tuple of strings, such as ("one",) or ("one", "two")'),
+    "Mapping[str, str]": (_is_renaming, 'a dict of former and current names, such as {"old": "new"}'),
+}
 
 
 @dataclass(frozen=True)
@@ -29,11 +46,10 @@ class ComponentSpec:
         summary: one line for ``dlpipe list``.
         requires: distributions that the target imports and that may not be installed.
         extra: the extra that installs them, such as ``"dlpipe[text]"``.
-        renamed: former names of parameters and their current names; a pipeline file with a former name gets
-            an error that gives the current one. A dotted name, such as ``"layers.size"``, is a key of a table within
+        renamed: former names of parameters and their current names; a former name in a pipeline file works, with a
+            warning that gives the current one. A dotted name, such as ``"layers.size"``, is a key of a table within
             the table.
-        formerly: former names of the component; a pipeline file that uses one gets an error that gives the current
-            name.
+        formerly: former names of the component, which work in the same way.
     """
 
     kind: ClassVar[str] = "component"
@@ -47,12 +63,18 @@ class ComponentSpec:
     formerly: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not NAME.fullmatch(self.name):
             raise PluginError(f"{self.kind} name {self.name!r}: expected lower-case letters, digits and _")
         if not TARGET.fullmatch(self.target):
             raise PluginError(f'{self.kind} {self.name!r} has target {self.target!r}: expected "package.module:Name"')
-        if isinstance(self.formerly, str):
-            raise PluginError(f'{self.kind} {self.name!r} has formerly = "{self.formerly}": expected a tuple of names')
+
+    def _check_types(self) -> None:
+        """Refuse a field of another type than its annotation: the names in ``requires = "gensim"`` would be letters."""
+        for each in fields(self):
+            is_one, expected = _FIELD_TYPES[str(each.type)]
+            if not is_one(value := getattr(self, each.name)):
+                raise PluginError(f"{self.kind} {self.name!r} has {each.name} = {value!r}: expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,7 @@ class CommandSpec(ComponentSpec):
     kind = "command"
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not TARGET.fullmatch(self.target):
             raise PluginError(f'command {self.name!r} has target {self.target!r}: expected "package.module:Name"')
 

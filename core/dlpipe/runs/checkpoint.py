@@ -28,14 +28,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dlpipe.errors import CheckpointError, InputError, PluginError, RunFolderError, system_error
+from dlpipe.errors import CheckpointError, InputError, PluginError, RunFolderError, reason_of, system_error
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush, link
 from dlpipe.runs.files import CHECKPOINT, open_regular, read_json
+from dlpipe.runs.plain_state import difference
+from dlpipe.runs.weights import load_weights_file, save_weights
 
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".saving-"
@@ -74,6 +76,7 @@ class Checkpoints:
         self.folder = folder
         self._keep, self._warn = keep, warn
         self._base: Path | None = None
+        self._has_read_back = False
 
     def continue_from(self, checkpoint: Path) -> None:
         """Continue from `checkpoint`: the next checkpoint links to its unchanged blocks."""
@@ -88,7 +91,7 @@ class Checkpoints:
         best: bool,
         blocks: Mapping[str, StateBlock] | None = None,
     ) -> Path:
-        """Save a checkpoint and delete those no longer needed.
+        """Save a checkpoint and delete those no longer needed; the first one is read back and compared.
 
         Args:
             best: whether it is the best one so far.
@@ -111,13 +114,16 @@ class Checkpoints:
                 shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
             files = self._write_files(temporary, model, state, blocks)
+            if not self._has_read_back:
+                _read_back(temporary, model, state)
+                self._has_read_back = True
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
             flush(temporary / MANIFEST)
             flush(temporary)
             shutil.rmtree(final, ignore_errors=True)  # from before the run was resumed from an earlier step
             temporary.rename(final)
             flush(self.folder)
-        except (OSError, RuntimeError, SafetensorError) as error:
+        except (OSError, RuntimeError, ValueError, SafetensorError, CheckpointError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [earlier for earlier in self.steps() if earlier < step]
             intact = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
@@ -143,7 +149,7 @@ class Checkpoints:
     ) -> dict[str, dict[str, Any]]:
         """Write weights, state and blocks, flush them to disk, and return their manifest entries."""
         with ThreadPoolExecutor(2) as both:  # writing, hashing and fsync all release the GIL
-            weights = both.submit(save_model, model, str(folder / WEIGHTS))
+            weights = both.submit(save_weights, model, folder / WEIGHTS)
             with (folder / STATE).open("wb") as file:  # given a path, torch would hide why it could not write
                 torch.save(dict(state), file)
             weights.result()
@@ -281,6 +287,22 @@ def verify(checkpoint: Path) -> str:
     return ""
 
 
+def _read_back(folder: Path, model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Read the weights and the state that were written to a folder, and compare.
+
+    Raises:
+        CheckpointError: a part cannot be read, or is not what was saved.
+    """
+    weights, own = load_file(folder / WEIGHTS), model.state_dict()
+    different = difference({name: own[name] for name in weights}, weights)
+    try:
+        different = different or difference(dict(state), _plain_state(folder / STATE))
+    except Exception as error:  # torch raises many types
+        raise CheckpointError(f"{STATE} cannot be read back: {reason_of(error)}") from error
+    if different:
+        raise CheckpointError(f"what was written is not the same when it is read back: {different}")
+
+
 def load_weights(checkpoint: Path, model: nn.Module) -> None:
     """Load the weights of a checkpoint into `model`.
 
@@ -288,24 +310,9 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
         CheckpointError: they do not fit the model.
     """
     try:
-        _resize_fitted(model, checkpoint / WEIGHTS)
-        load_model(model, str(checkpoint / WEIGHTS))
+        load_weights_file(checkpoint / WEIGHTS, model)
     except (RuntimeError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{relative(checkpoint / WEIGHTS)} does not fit the model: {error}") from error
-
-
-def _resize_fitted(model: nn.Module, weights: Path) -> None:
-    """Give the buffers of modules with a method ``fit`` the sizes that they have in a file: they are learned, too."""
-    sizes_are_learned = {
-        f"{prefix}.{name}".lstrip("."): buffer
-        for prefix, module in model.named_modules()
-        if callable(getattr(module, "fit", None))
-        for name, buffer in module.named_buffers(recurse=False)
-    }
-    if sizes_are_learned:
-        with safe_open(weights, "pt") as saved:
-            for name in sizes_are_learned.keys() & set(saved.keys()):
-                sizes_are_learned[name].resize_(saved.get_slice(name).get_shape())
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
@@ -315,14 +322,19 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: the file is not the state of a checkpoint.
     """
     try:
-        require_plain(checkpoint / STATE)
-        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
-        _require_no_larger(state, (checkpoint / STATE).stat().st_size)
+        state = _plain_state(checkpoint / STATE)
         if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in PARTS):
             raise ValueError(f"expected a dict with the dicts {' and '.join(PARTS)}")
         return state
     except Exception as error:  # torch raises many types of errors for a foreign file
-        raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {error}") from error
+        raise CheckpointError(f"{relative(checkpoint / STATE)} cannot be loaded safely: {reason_of(error)}") from error
+
+
+def _plain_state(path: Path) -> Any:
+    require_plain(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    _require_no_larger(state, path.stat().st_size)
+    return state
 
 
 def require_plain(path: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 
 from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, as_toml, each_of
+from dlpipe.config.tables import renamed_keys
 from dlpipe.errors import InputError
 from dlpipe.messages import relative, shown
 from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
@@ -78,6 +80,20 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in {**then, **now}
         if then.get(name) != now.get(name)
     ]
+
+
+def with_current_names(pipeline: Pipeline, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded identity with the current names of components and keys that were renamed since."""
+    found = dict(recorded)
+    for config in (config for stage in pipeline.stages.values() for config in _components(stage)):
+        prefix = config.table[1:-1]
+        if found.get(use := f"{prefix}.use") in config.component.former_names():
+            found[use] = config.component.name
+        for former, current in renamed_keys(config.component.spec).items():
+            old = re.compile(rf"({CONTENT} |{MODEL} |)({re.escape(f'{prefix}.{former}')})(?=$|\.|\[)")
+            for name in [name for name in found if former not in config.values and old.match(name)]:
+                found[old.sub(rf"\g<1>{prefix}.{current}", name)] = found.pop(name)
+    return found
 
 
 def model_digest(folder: Path, stage: str | None) -> str:

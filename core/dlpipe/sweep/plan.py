@@ -75,6 +75,12 @@ class Sweep:
     references: dict[str, dict[str, float]]
     further: tuple[str, ...] = ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of all its pipelines, each once."""
+        found = [text for trial in self.trials for pipeline in trial.pipelines for text in pipeline.warnings]
+        return tuple(dict.fromkeys(found))
+
 
 def load_sweep(
     file: str | Path,

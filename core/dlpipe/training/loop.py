@@ -28,6 +28,7 @@ from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.plain_state import PLAIN, unsavable
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.progress import Progress
@@ -125,6 +126,7 @@ class Loop:
         self._resumed_at = 0.0  # when training last continued, on the monotonic clock
         self._logged = (0, 0.0)  # step and seconds of training at the last log point
         self._saved_at = 0.0  # seconds of training at the last checkpoint
+        self._has_saved = False  # in this process
 
     @property
     def total_steps(self) -> int | None:
@@ -177,7 +179,7 @@ class Loop:
         while not state.reason:
             metrics = next(steps, None)
             if metrics is None:
-                raise PluginError(f"the trainer's steps() ended after step {state.step}; expected an endless iterator")
+                raise PluginError(f"{self._table} steps() ended after step {state.step}; expected an endless iterator")
             pending.append(metrics)
             state.step += 1
             if state.step == due or signals.received or self._stop_request:
@@ -206,6 +208,11 @@ class Loop:
         state.reason = self._end_reason()
         if state.reason:
             self._log_pending()
+            if self._monitor and state.best is None and state.stale:
+                self._progress.warning(
+                    f"{self._monitor} was not a number in any of the {state.stale} evaluations, so no checkpoint is "
+                    "the best one; the last one counts"
+                )
         stopped_by = self._signals.received  # read once: a signal that arrives later waits for the next step
         if state.reason or improved or stopped_by or self._checkpoint_is_due():
             self._save(improved)
@@ -311,9 +318,11 @@ class Loop:
             "randomness": random_state or randomness(),
         }
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
+        if not self._has_saved and (found := unsavable(saved["trainer"])):
+            raise PluginError(f"{self._table} state_dict(){found}; expected {PLAIN}")
         blocks = self._trainer.state_blocks() if isinstance(self._trainer, SupportsStateBlocks) else {}
         path = self._checkpoints.save(state.step, self._trainer.model, saved, best=best, blocks=blocks)
-        self._saved_at = state.seconds
+        self._saved_at, self._has_saved = state.seconds, True
         self._callbacks.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
     def _stack_pending(self) -> dict[str, tuple[list[int], Tensor]]:

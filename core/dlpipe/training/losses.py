@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -68,6 +69,7 @@ class BatchLoss:
 
     Args:
         columns: names of the columns that every batch has.
+        omitted: names of other columns of the data, for messages.
         name: "auto" is the model's own ``loss`` if it has one, else cross-entropy.
 
     Raises:
@@ -75,9 +77,17 @@ class BatchLoss:
     """
 
     def __init__(
-        self, model: nn.Module, columns: tuple[str, ...], compute: Compute, name: LossName, label_smoothing: float
+        self,
+        model: nn.Module,
+        columns: tuple[str, ...],
+        compute: Compute,
+        name: LossName,
+        label_smoothing: float,
+        *,
+        omitted: tuple[str, ...] = (),
     ) -> None:
-        self._caller = ModelCaller(model, columns)
+        self._caller = ModelCaller(model, columns, omitted)
+        self._is_checked = False
         self._autocast = compute.autocast
         self._own = self._caller.own_loss() if name == "auto" else None
         self._function = loss_function(name, label_smoothing)
@@ -89,9 +99,26 @@ class BatchLoss:
         with self._autocast():
             outputs = self._caller.outputs(batch)
             if self._own is None:
-                return self._function(outputs, batch["targets"])
-        # Outside of autocast: a model's own loss (the sums of a CRF, for example) may be unstable in bfloat16.
-        return self._own(outputs, batch, step)
+                loss = self._function(outputs, batch["targets"])
+        if self._own is not None:
+            # Outside of autocast: a model's own loss (the sums of a CRF, for example) may be unstable in bfloat16.
+            loss = self._own(outputs, batch, step)
+        if not self._is_checked:  # once: what a loss is does not change
+            self._check(loss)
+            self._is_checked = True
+        return loss
+
+    def _check(self, loss: Any) -> None:
+        """Refuse what has no gradient or is not a number."""
+        name = type(self._caller.model).__name__
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise InputError(f"{name}.loss returns {found}; expected a tensor with one number")
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            raise InputError(
+                f"the loss of {name} does not depend on a parameter that can be trained; expected one with "
+                "requires_grad, and a loss that is computed from the outputs without detach() or numpy"
+            )
 
 
 def has_own_loss(model: nn.Module) -> bool:

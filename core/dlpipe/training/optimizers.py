@@ -19,9 +19,11 @@ def build_optimizer(parameters: Iterable[nn.Parameter], table: Mapping[str, Any]
     """Build the optimizer that a table such as ``{"use": "adam", "lr": 1e-3}`` selects.
 
     Raises:
-        InputError: torch refuses a value.
+        InputError: there are no parameters, or torch refuses a value.
     """
-    return build_by_name("optimizer", table, list(parameters))  # type: ignore[no-any-return]
+    if not (listed := list(parameters)):
+        raise InputError("there is no parameter to optimize; choose a model with parameters, or core.no_training")
+    return build_by_name("optimizer", table, listed)  # type: ignore[no-any-return]
 
 
 def build_by_name(

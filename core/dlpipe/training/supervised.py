@@ -79,6 +79,8 @@ class Supervised:
                 f"label_smoothing = {label_smoothing}: the loss of {type(model).__name__} does not support label "
                 'smoothing; leave it out, or set loss = "cross_entropy"'
             )
+        if "train" not in data.splits:
+            raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
         batches = Batches(
             data.split("train"),
             batch_size,
@@ -88,6 +90,7 @@ class Supervised:
             bucket=bucket_by_length,
             workers=num_workers,
         )
+        self._omitted = batches.omitted
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._live, self._compute, self._step_number = model, compute, 0
@@ -114,7 +117,8 @@ class Supervised:
         if not self._live.training:  # the caller may have evaluated since
             self._live.train()
         if self._loss is None:
-            self._loss = BatchLoss(self._live, tuple(batches[0]), self._compute, *self._loss_options)
+            columns = tuple(batches[0])
+            self._loss = BatchLoss(self._live, columns, self._compute, *self._loss_options, omitted=self._omitted)
         if isinstance(self._optimizer, torch.optim.LBFGS):
             metrics = self._lbfgs_step(batches, self._loss)
         else:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+from dlpipe.errors import reason_of
 from dlpipe.training import require_plain
 
 # With auxiliary classifiers the output is more than logits; without init_weights both warn about a future change.
@@ -139,7 +140,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many types for a file in another format
         raise ValueError(
-            f'weights = "{path}" cannot be loaded safely: {error}; '
+            f'weights = "{path}" cannot be loaded safely: {reason_of(error)}; '
             "expected tensors by name in a .safetensors or .pth file"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -226,7 +226,7 @@ def test_check_says_that_there_are_no_mistakes(dlpipe):
 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == f"{SLOT_FILLING}: no mistakes\n"
-    assert json.loads(dlpipe("check", SLOT_FILLING, "--json").stdout) == {"ok": True, "problems": []}
+    assert json.loads(dlpipe("check", SLOT_FILLING, "--json").stdout) == {"ok": True, "problems": [], "warnings": []}
 
 
 def test_check_reports_every_mistake_on_stderr_and_exits_with_2(dlpipe, write):
@@ -470,10 +470,24 @@ def test_new_pipeline_copies_a_pipeline_with_the_file_that_it_extends(dlpipe, tm
     assert dlpipe("check", "mine.toml").returncode == 0
 
 
-def test_show_of_a_component_by_its_former_name_gives_its_new_name(dlpipe, outside):
+def test_a_former_name_is_answered_with_the_new_one(dlpipe, outside, tmp_path):
     environ = outside(
-        "from dlpipe import ModelSpec, hookimpl\n@hookimpl\ndef dlpipe_models():\n"
-        "    return [ModelSpec('near', ':Near', 'a model', formerly=('far',))]\nclass Near: pass"
+        "from dlpipe import CallbackSpec, hookimpl\n@hookimpl\ndef dlpipe_callbacks():\n"
+        "    return [CallbackSpec('near', ':Near', 'a callback', formerly=('far',), renamed={'often': 'every'})]\n"
+        "class Near:\n    def __init__(self, *, every: int = 1): pass"
     )
+    file = tmp_path / "old.toml"
+    file.write_text(f'extends = "{SLOT_FILLING}"\n[callbacks.mine]\nuse = "outside.far"\noften = 3\n')
+    warnings = [
+        f"{file}:4: [callbacks.mine] often was renamed to every; use the new name",
+        f'{file}:3: [callbacks.mine] use = "outside.far" was renamed to "outside.near"; use the new name',
+    ]
+    told = "".join(f"warning: {warning}\n" for warning in reversed(warnings))
 
-    assert dlpipe("show", "outside.far", **environ).stderr == 'outside.far was renamed to "outside.near"\n'
+    answer = dlpipe("show", "outside.far", **environ)
+    assert answer.stderr == 'warning: outside.far was renamed to "outside.near"\n'
+    assert answer.stdout.startswith("outside.near  (callback, ")
+    assert dlpipe("check", str(file), **environ).stderr == told
+    assert sorted(json.loads(dlpipe("check", str(file), "--json", **environ).stdout)["warnings"]) == sorted(warnings)
+    shown = dlpipe("show", str(file), **environ)
+    assert (shown.stderr, "every = 3" in shown.stdout) == (told, True)

@@ -1,11 +1,13 @@
 """The keys of one table: values, unknown and renamed keys, tables within the table, optimizers, defaults."""
 
+import re
 from pathlib import Path
 
 import pytest
 import tomli_w
 
 from dlpipe.config.settings import RENAMED
+from dlpipe.registry.specs import ModelSpec, RegisteredComponent
 
 GOOD = (Path(__file__).parent / "good.toml").read_text(encoding="utf-8")
 
@@ -160,50 +162,142 @@ def test_a_resolved_pipeline_with_all_its_defaults_is_accepted(load):
 # Renamed
 
 
-def test_a_renamed_key_is_answered_with_its_new_name(mistakes):
-    text = GOOD.replace("epochs = 2", "epochs = 2\nbatch = 8")
+def test_a_former_key_works_with_a_warning_that_gives_its_new_name(load, write):
+    pipeline = load(GOOD.replace("epochs = 2", "epochs = 2\nbatch = 8"))
 
-    assert mistakes(text) == [(11, "[trainer] batch: was renamed to batch_size")]
-    assert mistakes(GOOD, ["trainer.batch=8"]) == [(0, "[trainer] batch: was renamed to batch_size")]
+    assert pipeline.stage().trainer.values["batch_size"] == 8
+    [warning] = pipeline.warnings
+    assert warning.endswith("pipeline.toml:11: [trainer] batch was renamed to batch_size; use the new name")
+    assert pipeline.origin(("trainer", "batch_size")).line == 11
+    assert load(GOOD, ["trainer.batch=8"]).warnings == (
+        "--set: [trainer] batch was renamed to batch_size; use the new name",
+    )
+    assert load(GOOD).warnings == ()
 
 
-def test_a_renamed_key_of_a_table_within_a_table_is_answered_with_its_new_name(mistakes):
-    found = mistakes(stack("layers = [", "  { size = 3 },", "  { width = 3 },", "]"))
+def test_a_mistake_in_a_former_key_is_at_its_line(mistakes):
+    text = GOOD.replace("epochs = 2", "epochs = 2\nbatch = 0")
 
-    assert [message for _, message in found] == ["[model] layers[1].width: was renamed to layers.size"]
+    assert mistakes(text) == [(11, "[trainer] batch_size = 0: expected a whole number above 0")]
 
 
-def test_a_renamed_key_counts_as_given(mistakes):
+def test_a_key_that_is_given_by_both_names_is_a_mistake(mistakes):
+    text = GOOD.replace("epochs = 2", "epochs = 2\nbatch = 8\nbatch_size = 8")
+
+    assert mistakes(text) == [(11, "[trainer] batch was renamed to batch_size, and both are given; remove batch")]
+
+
+def test_a_former_key_of_a_table_within_a_table_works(load, mistakes):
+    pipeline = load(stack("layers = [", "  { size = 3 },", "  { width = 4 },", "]"))
+
+    assert pipeline.stage().model.values["layers"] == [{"size": 3}, {"size": 4}]
+    assert [warning.partition(": ")[2] for warning in pipeline.warnings] == [
+        "[model] layers[1].width was renamed to layers.size; use the new name"
+    ]
+    found = mistakes(stack("layers = [{ width = 0 }, { size = 3, width = 3 }]"))
+    assert [message for _, message in found] == [
+        "[model] layers[0].size = 0: expected a whole number above 0",
+        "[model] layers[1].width was renamed to layers.size, and both are given; remove width",
+    ]
+
+
+def test_a_former_key_counts_as_given(load):
     given = ["data.use=fake.words", "model.num_classes=3", "evaluators.right.num_classes=3"]
 
-    assert mistakes(GOOD, [*given, "data.needed=x"]) == [(0, "[data] needed: was renamed to must")]
+    assert load(GOOD, [*given, "data.needed=x"]).stage().data.values == {"must": "x"}
 
 
-def test_a_renamed_budget_is_one_mistake_and_not_two(mistakes):
-    assert mistakes(GOOD.replace("epochs = 2", "updates = 2")) == [(10, "[trainer] updates: was renamed to steps")]
+def test_the_former_name_of_a_budget_ends_a_run(load):
+    assert load(GOOD.replace("epochs = 2", "updates = 2")).stage().options.steps == 2
 
 
 @pytest.mark.parametrize(
-    ("kind", "old", "assignment", "message"),
+    ("kind", "assignment", "where", "current"),
     [
-        ("trainer", "save_every", "trainer.save_every=3", "[trainer] save_every: was renamed to checkpoint_every"),
-        ("evaluator", "on", "evaluators.right.on=3", "[evaluators.right] on: was renamed to splits"),
-        ("pipeline", "random_seed", "random_seed=3", "random_seed: was renamed to seed"),
+        ("trainer", "trainer.save_every=3", "[trainer] save_every", "checkpoint_every"),
+        ("evaluator", 'evaluators.right.on=["dev"]', "[evaluators.right] on", "splits"),
+        ("pipeline", "cores=3", "cores", "threads"),
     ],
 )
-def test_a_renamed_option_of_the_core_is_answered_with_its_new_name(
-    mistakes, monkeypatch, kind, old, assignment, message
-):
-    monkeypatch.setitem(RENAMED, kind, {old: message.rpartition(" ")[2]})
+def test_a_former_option_of_the_core_works(load, monkeypatch, kind, assignment, where, current):
+    monkeypatch.setitem(RENAMED, kind, {where.split()[-1]: current})
 
-    assert mistakes(GOOD, [assignment]) == [(0, message)]
+    assert load(GOOD, [assignment]).warnings == (f"--set: {where} was renamed to {current}; use the new name",)
 
 
 @pytest.mark.parametrize("old", ["fake.network", "elsewhere.net"])
-def test_a_renamed_component_is_answered_with_its_new_name(mistakes, old):
-    assert mistakes(GOOD.replace('"fake.net"', f'"{old}"')) == [
-        (6, f'[model] use = "{old}": was renamed to "fake.net"')
-    ]
+def test_a_former_name_of_a_component_works(load, old):
+    pipeline = load(GOOD.replace('"fake.net"', f'"{old}"'))
+
+    assert pipeline.plain() == load(GOOD).plain()
+    [warning] = pipeline.warnings
+    assert warning.endswith(f'pipeline.toml:6: [model] use = "{old}" was renamed to "fake.net"; use the new name')
+
+
+def test_a_former_name_that_means_another_key_now_is_that_key(load, monkeypatch):
+    monkeypatch.setitem(RENAMED, "trainer", {"steps": "epochs"})
+
+    pipeline = load(GOOD.replace("epochs = 2", "steps = 2"))
+
+    assert (pipeline.stage().options.steps, pipeline.warnings) == (2, ())
+
+
+# Defaults and types of the component
+
+
+@pytest.fixture
+def careless(fakes, write, monkeypatch, tmp_path):
+    """Offer a model with a parameter like a text."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def careless(parameter):
+        module = f"careless_{abs(hash(parameter))}"
+        write(
+            "from collections.abc import Sequence\nfrom dlpipe.fields import OptimizerTable, Positive\n"
+            f"class Net:\n    def __init__(self, *, {parameter}): ...",
+            f"{module}.py",
+        )
+        spec = ModelSpec("careless", f"{module}:Net", "careless")
+        fakes.components["model"]["fake.careless"] = RegisteredComponent(spec, "fake", "dlpipe-fake 1.0")
+        return GOOD.replace('"fake.net"', '"fake.careless"').replace("dropout = 0.25\n", "")
+
+    return careless
+
+
+@pytest.mark.parametrize(
+    ("parameter", "found"),
+    [
+        ("width: Positive = 0", "has the default width = 0, which its own annotation refuses; expected a whole number"),
+        (
+            "width: int = None",
+            "has the default width = None, which its own annotation refuses; expected a whole number",
+        ),
+        ("widths: Sequence[Positive] = (1, 0)", r"has the default widths = \(1, 0\), which its own annotation refuses"),
+        ("rate: float = '0.1'", "has the default rate = '0.1', which its own annotation refuses; expected a number"),
+        ("step: OptimizerTable = {'use': 'adamm'}", 'step use = "adamm": unknown optimizer. Did you mean "adam"'),
+    ],
+)
+def test_a_default_that_its_own_annotation_refuses_is_a_mistake_where_it_applies(mistakes, careless, parameter, found):
+    [(line, message)] = mistakes(careless(parameter))
+
+    assert line == 5
+    assert re.search(found, message)
+    assert message.startswith(("[model] fake.careless ", "[model] step "))
+
+
+def test_a_bad_default_does_not_matter_where_a_value_is_given(load, careless):
+    assert load(careless("width: Positive = 0"), ["model.width=3"]).stage().model.values == {"width": 3}
+
+
+def test_a_value_that_cannot_be_checked_is_accepted_with_a_warning(load, careless):
+    text = careless("width=3")
+
+    assert load(text).warnings == ()
+    pipeline = load(text, ["model.width=[]"])
+    assert pipeline.stage().model.values == {"width": []}
+    assert pipeline.warnings == (
+        "--set: [model] width = [] is not checked, since fake.careless does not say the type of width; annotate it",
+    )
 
 
 # Optimizers and schedules

@@ -168,7 +168,7 @@ def X(first, /, second: int, *rest: int, third: str = "a", **others):
     assert signature.summary == "Make it."
     assert defaults(signature) == {"first": REQUIRED, "second": REQUIRED, "third": "a"}
     assert signature.parameters["second"].text == "of two lines."
-    assert signature.parameters["first"] == Parameter("first", Any, REQUIRED, "")
+    assert signature.parameters["first"] == Parameter("first", Any, REQUIRED, "", annotated=False)
 
 
 def test_an_init_is_inherited_with_its_texts(read):

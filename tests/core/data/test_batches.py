@@ -372,5 +372,7 @@ def test_workers_for_data_in_memory_are_said_to_have_no_effect():
 
 
 def test_a_split_without_examples_to_count_is_refused():
-    with pytest.raises(InputError, match="this data has no examples to form batches of: its split is a object; choose"):
+    with pytest.raises(
+        InputError, match="this data has no examples to form batches of: its split is a object, neither"
+    ):
         Batches(object(), 2, CPU)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -63,7 +65,9 @@ def test_predict_gets_the_outputs_first():
 def test_without_predict_the_class_with_the_highest_score_is_predicted():
     caller = ModelCaller(Sorter(), ("images",))
 
-    assert caller.predictions(torch.tensor([[0.1, 3.0, 0.2], [5.0, 0.0, 1.0]]), {}).tolist() == [1, 0]
+    assert caller.predictions(
+        torch.tensor([[0.1, 3.0, 0.2], [5.0, 0.0, 1.0]]), {"images": torch.zeros(2)}
+    ).tolist() == [1, 0]
 
 
 def test_a_loss_of_the_models_own_is_asked_for_by_its_columns():
@@ -118,3 +122,63 @@ def test_a_missing_column_of_the_loss_is_an_error_that_names_it():
 
     with pytest.raises(InputError, match=r"Scorer\.loss needs the column 'targets', but the data has tokens, lengths"):
         caller.own_loss()
+
+
+class Static(Sorter):
+    """Its loss and predictions need no ``self``."""
+
+    @staticmethod
+    def loss(outputs, targets):
+        return (outputs - targets).sum()
+
+    @staticmethod
+    def predict(outputs, lengths):
+        return outputs + lengths
+
+
+class Stored(Sorter):
+    """Its loss and predictions are functions that it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.loss = lambda outputs, targets: (outputs - targets).sum()
+        self.predict = partial(lambda scale, outputs, lengths: outputs + scale * lengths, 1)
+
+
+@pytest.mark.parametrize("kind", [Static, Stored])
+def test_a_loss_that_is_no_plain_method_is_used(kind):
+    caller = ModelCaller(kind(), ("images", "targets", "lengths"))
+    outputs = torch.tensor([3.0, 5.0])
+
+    assert caller.own_loss()(outputs, BATCH, None) == 7
+    assert caller.predictions(outputs, BATCH).tolist() == [10, 12]
+    assert columns_needed(kind()) == {"images", "targets", "lengths", "outputs"}
+
+
+def test_a_loss_may_take_all_columns():
+    class Summing(Sorter):
+        def loss(self, outputs, **columns):
+            return torch.tensor(len(columns))
+
+    assert ModelCaller(Summing(), ("images", "targets")).own_loss()(None, {"images": 0, "targets": 1}, None) == 2
+    assert columns_needed(Summing()) == set()
+
+
+@pytest.mark.parametrize(
+    ("forward", "parameter"), [(lambda self, *images: images, r"\*images"), (lambda self, images, /: images, "images")]
+)
+def test_a_column_that_is_taken_by_position_is_refused(forward, parameter):
+    model = type("Net", (nn.Module,), {"forward": forward})()
+
+    with pytest.raises(
+        InputError, match=rf"Net.forward takes {parameter} by position, but .* expected the names of co"
+    ):
+        ModelCaller(model, ("images",))
+
+
+def test_the_outputs_may_be_taken_by_position():
+    class Net(Sorter):
+        def loss(self, outputs, /, targets):
+            return (outputs - targets).sum()
+
+    assert ModelCaller(Net(), ("images", "targets")).own_loss()(torch.tensor([3.0, 5.0]), BATCH, None) == 7

@@ -15,10 +15,12 @@ from dlpipe.commands.resume import resume as resume_command
 from dlpipe.commands.run import run as run_command
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import resume, resume_as, run
+from dlpipe.engine.inference import open_run
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs import code_digests
 from dlpipe.runs.folder import RunFolder
+from dlpipe.testing import comparable_metrics
 
 PLUGIN = """
 from pathlib import Path
@@ -386,3 +388,29 @@ def test_the_commands_have_the_options(project):
     assert "--from-start" in str(lost)
     assert (accepted, started) == (None, None)
     assert folder.status()["state"] == "finished"
+
+
+def test_a_run_from_before_a_renaming_can_be_used_and_resumed(project, capfd):
+    whole, stopped = run_it(), stopped_run()
+    for folder in (whole, stopped):
+        copy = folder.path / "toy.py"
+        edit(copy, "weights: Path", "file: Path")
+        edit(
+            copy,
+            '"line", ":Line", "a line"',
+            '"curve", ":Line", "a line", formerly=("line",), renamed={"weights": "file"}',
+        )
+    new_process()
+    capfd.readouterr()
+
+    with pytest.warns(UserWarning, match="was renamed to") as warned:
+        open_run(whole.path, allow_local_plugins=True)
+    assert [re.sub(r"^\S+ ", "", str(each.message)) for each in warned] == [
+        '[model] use = "toy.line" was renamed to "toy.curve"; use the new name',
+        "[model] weights was renamed to file; use the new name",
+    ]
+    with pytest.raises(InputError, match=r"began with:\n  the code of plugin toy has changed\nRestore"):
+        resume_it(stopped)
+    resume_it(stopped, accept_changes=True)
+    assert comparable_metrics(stopped.path) == comparable_metrics(whole.path)
+    assert "weights was renamed to file" in (stopped.path / "log.txt").read_text()

@@ -98,6 +98,8 @@ class Judge:
 class Watch:
     def __init__(self):
         fail("callback")
+    @hookimpl
+    def dlpipe_run_end(self): pass
 
 def play(model: nn.Module, data, compute, *, loud: bool = False):
     fail("play")

@@ -1,12 +1,11 @@
 """A member that dlpipe would never call is refused with the name it should have."""
 
-from types import SimpleNamespace
-
 import pytest
 from torch import nn
 
 from dlpipe.engine.conformance import check_members
 from dlpipe.errors import PluginError
+from dlpipe.registry.hooks import hookimpl
 
 
 class Whole:
@@ -41,7 +40,7 @@ def test_a_component_with_what_is_needed_is_accepted():
     check_members("evaluator", Judge())
     check_members("evaluator", with_members(Judge, "sample", "clone", primary="f1", goal="max"))
     check_members("model", nn.Linear(2, 3))
-    check_members("callback", SimpleNamespace(losses=1))
+    check_members("callback", with_members(object, dlpipe_run_end=hookimpl(lambda self: None), losses=1))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +72,47 @@ def test_a_misspelt_loss_of_a_model_is_named():
 
     with pytest.raises(PluginError, match=r"Net has the method los\(\), which dlpipe never uses; rename it to loss"):
         check_members("model", Net())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("loss", nn.MSELoss(), r"Net.loss is MSELoss, which dlpipe never calls; expected a method loss\(outputs, …\)"),
+        ("predict", "argmax", r"Net.predict is str, which dlpipe never calls; expected a method predict\(outputs, …\)"),
+        ("los", lambda outputs: outputs, r"Net has the method los\(\), which dlpipe never uses; rename it to loss"),
+    ],
+)
+def test_what_a_model_stores_as_its_loss_is_usable_or_refused(name, value, message):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            setattr(self, name, value)
+
+    with pytest.raises(PluginError, match=message):
+        check_members("model", Net())
+
+
+def test_what_is_no_module_is_no_model():
+    with pytest.raises(PluginError, match="Judge is not a model; expected a subclass of torch.nn.Module"):
+        check_members("model", Judge())
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({}, "Mine has no hook, so it would never be called; expected a method decorated with @hookimpl and named dlp"),
+        ({"dlpipe_run_ended": hookimpl(lambda self: None)}, "hook 'dlpipe_run_ended'. Did you mean \"dlpipe_run_end\""),
+        ({"dlpipe_run_end": lambda self: None}, r"dlpipe_run_end\(\) is missing the @hookimpl decorator"),
+        ({"dlpipe_run_end": 3}, "dlpipe_run_end is 3; expected a function decorated with @hookimpl"),
+        (
+            {"dlpipe_data": hookimpl(lambda self: [])},
+            r"dlpipe_data\(\) is a hook of a plugin module \(plugin.py\); move",
+        ),
+    ],
+)
+def test_a_callback_that_would_not_be_called_is_refused(members, message):
+    with pytest.raises(PluginError, match=message):
+        check_members("callback", with_members(object, **members))
 
 
 def test_a_missing_method_is_suggested_from_those_that_are_there():

@@ -17,6 +17,8 @@ TOKENS = torch.randint(11, (18,), generator=torch.Generator().manual_seed(0))
 class OneSplit:
     """Data with one split."""
 
+    splits = ("train", "dev", "test")
+
     def __init__(self, split):
         self._split = split
 

@@ -89,7 +89,17 @@ def test_the_installed_plugins_are_all_fine():
             "dlpipe_models() has the argument 'config'; this hook provides: none",
         ),
         (models("return None"), "dlpipe_models() returned None; expected a list of ModelSpec records"),
-        (models("return ModelSpec('a', ':A', '')"), "TypeError: 'ModelSpec' object is not iterable"),
+        (models("return ModelSpec('a', ':A', '')"), "dlpipe_models() returned ModelSpec(name='a'"),
+        (models("return {'net': ModelSpec('a', ':A', '')}"), "dlpipe_models() returned {'net': ModelSpec("),
+        ("dlpipe_models = [ModelSpec('a', ':A', '')]", "dlpipe_models is [ModelSpec(name='a'"),
+        (
+            "@hookimpl\ndef dlpipe_step_logged(step): ...",
+            "dlpipe_step_logged() is a hook of a callback, the class in a record of dlpipe_callbacks(); move it there",
+        ),
+        (
+            models("return [ModelSpec('a', ':A', '', requires='gensim')]"),
+            "model 'a' has requires = 'gensim': expected a",
+        ),
         (models("return ['net']"), "dlpipe_models() returned 'net'; expected ModelSpec records"),
         (models("return [DataSpec('a', ':A', '')]"), "dlpipe_models() returned DataSpec(name='a'"),
         (models("return [ModelSpec('a', ':A', '')] * 2"), "dlpipe_models() offers the name 'a' twice"),

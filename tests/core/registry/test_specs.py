@@ -3,7 +3,16 @@
 import pytest
 
 from dlpipe.errors import PluginError
-from dlpipe.registry.specs import KINDS, CommandSpec, DataSpec, ModelSpec, RegisteredComponent, a_kind
+from dlpipe.registry.specs import (
+    KINDS,
+    CommandSpec,
+    DataSpec,
+    EvaluatorSpec,
+    ModelSpec,
+    RegisteredComponent,
+    TrainerSpec,
+    a_kind,
+)
 
 
 @pytest.mark.parametrize("name", ["net", "rnn_tagger", "a1"])
@@ -61,9 +70,34 @@ def test_former_names_start_with_the_namespace_unless_they_have_one():
     assert component.former_names() == ["mine.old", "other.net"]
 
 
-def test_a_string_of_former_names_is_refused():
-    with pytest.raises(PluginError, match="model 'net' has formerly = \"old\": expected a tuple of names"):
-        ModelSpec("net", "m:X", "", formerly="old")
+@pytest.mark.parametrize(
+    ("record", "given", "expected"),
+    [
+        (ModelSpec, {"formerly": "old"}, "model 'net' has formerly = 'old': expected a tuple of strings, such as"),
+        (ModelSpec, {"requires": "gensim"}, "model 'net' has requires = 'gensim': expected a tuple of strings"),
+        (ModelSpec, {"requires": ("gensim", 4)}, r"model 'net' has requires = \('gensim', 4\): expected a tuple of"),
+        (
+            ModelSpec,
+            {"renamed": ("old", "new")},
+            r"has renamed = \('old', 'new'\): expected a dict of former and current",
+        ),
+        (
+            ModelSpec,
+            {"renamed": {"old": 3}},
+            r"has renamed = \{'old': 3\}: expected a dict of former and current names",
+        ),
+        (ModelSpec, {"extra": None}, "model 'net' has extra = None: expected a string"),
+        (ModelSpec, {"application": 3}, "model 'net' has application = 3: expected a string"),
+        (ModelSpec, {"target": print}, "model 'net' has target = <built-in function print>: expected a string"),
+        (DataSpec, {"facts": "labels"}, "data 'net' has facts = 'labels': expected a tuple of strings"),
+        (TrainerSpec, {"budget": "timesteps"}, "trainer 'net' has budget = 'timesteps': expected a tuple of strings"),
+        (EvaluatorSpec, {"from_trainer": "gamma"}, "evaluator 'net' has from_trainer = 'gamma': expected a tuple"),
+        (CommandSpec, {"summary": 5}, "command 'net' has summary = 5: expected a string"),
+    ],
+)
+def test_a_field_of_another_type_is_refused(record, given, expected):
+    with pytest.raises(PluginError, match=expected):
+        record(**{"name": "net", "target": "m:X", "summary": "", **given})
 
 
 @pytest.mark.parametrize(

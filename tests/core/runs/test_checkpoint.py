@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -262,7 +263,7 @@ def test_a_disk_that_refuses_at_any_moment_of_a_save_costs_no_earlier_checkpoint
     for place, name in ((os, "fsync"), (Path, "mkdir"), (Path, "rename"), (Path, "write_text")):
         monkeypatch.setattr(place, name, failing(getattr(place, name)))
     monkeypatch.setattr(torch, "save", failing(torch.save))
-    for name in ("save_model", "save_file"):
+    for name in ("save_weights", "save_file"):
         monkeypatch.setattr(checkpoint, name, failing(getattr(checkpoint, name)))
 
     text = rf"checkpoint of step 5 could not be saved: {os.strerror(code)}; the checkpoint of step 2 is intact\. Free"
@@ -325,7 +326,7 @@ def test_a_full_disk_is_named_though_safetensors_hides_it(checkpoints, monkeypat
     def fail(model, path):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_model", fail)
+    monkeypatch.setattr(checkpoint, "save_weights", fail)
 
     with pytest.raises(CheckpointError, match=r"saved: No space left on device; there is no earlier one\. Free some"):
         save(checkpoints, 5)
@@ -352,6 +353,40 @@ def test_a_state_that_would_run_code_is_refused_and_runs_none(checkpoints, tmp_p
         load_state(path)
 
     assert not target.exists()
+
+
+Pair = namedtuple("Pair", "first second")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (
+            Pair(1, 2),
+            r"state\.pt cannot be read back: the file contains \S*Pair, which could run code; expected tensors",
+        ),
+        (torch.zeros(1).expand(10**7), r"state\.pt cannot be read back: its content is larger than the file"),
+    ],
+)
+def test_the_first_checkpoint_is_read_back_and_one_that_cannot_be_is_not_kept(checkpoints, value, why):
+    with pytest.raises(CheckpointError, match=rf"step 5 could not be saved: {why}") as caught:
+        checkpoints.save(5, TiedModel(), {"loop": {}, "trainer": {"value": value}}, best=False)
+
+    assert "weights_only" not in str(caught.value)
+    assert names(checkpoints) == []
+
+
+def test_what_is_read_back_is_compared(checkpoints, monkeypatch):
+    def save_others(model, path):
+        write(TiedModel(3.0), path)
+
+    write = checkpoint.save_weights
+    monkeypatch.setattr(checkpoint, "save_weights", save_others)
+
+    with pytest.raises(
+        CheckpointError, match=r"what was written is not the same when it is read back: \['classify.bias'\]"
+    ):
+        checkpoints.save(5, TiedModel(2.0), {}, best=False)
 
 
 def test_a_payload_would_run_where_nobody_looks(tmp_path):

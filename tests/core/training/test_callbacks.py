@@ -77,8 +77,30 @@ def test_a_callback_that_raises_is_named_once_and_off_and_the_others_go_on():
 
     assert [note[:2] for note in notes] == [("first", 1), ("last", 1), ("first", 2), ("last", 2)]
     assert failing.calls == ["epoch"]
-    assert reports == [
+    [report] = reports
+    start = (
         "callback [callbacks.bad] failed in dlpipe_epoch_end and is disabled for the rest of the run: KeyError: 'loss'"
+    )
+    assert report.startswith(f"{start} (")
+    assert report.endswith(", in dlpipe_epoch_end)")
+
+
+def test_a_callback_cannot_change_what_is_logged():
+    class Adding:
+        @hookimpl
+        def dlpipe_step_logged(self, metrics):
+            metrics["mine"] = 1.0
+
+    metrics, reports, seen = {"train/loss": float("nan")}, [], []
+    reading = type("Reading", (), {"dlpipe_step_logged": hookimpl(lambda self, metrics: seen.append(metrics))})()
+    watchers = Callbacks({"bad": Adding(), "good": reading}, RUN, reports.append)
+
+    watchers.call("dlpipe_step_logged", step=2, metrics=metrics)
+
+    assert list(metrics) == list(seen[0]) == ["train/loss"]
+    assert reports == [
+        "callback [callbacks.bad] changes what dlpipe_step_logged passes to it; only its own copy changes, neither the "
+        "log nor what other callbacks get"
     ]
 
 

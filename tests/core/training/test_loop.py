@@ -335,6 +335,10 @@ def test_scores_that_are_never_numbers_leave_no_best(tmp_path):
 
     assert (loop.state.best, loop.state.stale) == (None, 3)
     assert not (loop.parts.checkpoints.folder / "best").exists()
+    assert (
+        "warning: dev/slots/f1 was not a number in any of the 3 evaluations, so no checkpoint is the best one; the last "
+        "one counts"
+    ) in loop.parts.out.getvalue()
 
 
 def test_the_trainer_gets_the_score_and_its_direction(tmp_path):
@@ -595,6 +599,8 @@ class Pictures:
     """Images in 3 classes: 23 to learn from, 7 to judge by."""
 
     splits = ("train", "dev")
+
+    splits = ("train", "dev", "test")
 
     def split(self, name):
         generator = torch.Generator().manual_seed(len(name))

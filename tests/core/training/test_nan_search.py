@@ -11,6 +11,8 @@ from dlpipe.training.supervised import Supervised
 class Images:
     """7 images of 5 numbers in 2 classes."""
 
+    splits = ("train", "dev", "test")
+
     def split(self, name):
         images = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
         return Columns({"images": images, "targets": torch.arange(7) % 2})

@@ -23,6 +23,8 @@ SGD = {"use": "sgd", "lr": 0.1, "momentum": 0.9}
 class OneSplit:
     """Data with a training split."""
 
+    splits = ("train", "dev", "test")
+
     def __init__(self, split):
         self._split = split
 
