@@ -247,6 +247,7 @@ def _dynamic(component: RegisteredComponent[Any], target: str, uses: list[Use]) 
 
 
 def _used(component: RegisteredComponent[Any], used: bool) -> None:
+    _skip_if_missing(component)  # a pipeline cannot use it either
     kind = component.spec.kind
     where = f"[{kind}]" if kind in ("data", "model", "trainer") else f"[{kind}s.NAME]"
     assert used, (

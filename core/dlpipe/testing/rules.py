@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,8 @@ def survives_hooks(use: Use) -> None:
     fails_at_once = ["dlpipe_run_start", "dlpipe_run_failed", "dlpipe_run_end"]
     for calls in (ends, hooks, fails_at_once):
         for resumed_step in (0, 1):
-            with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder:
+            # What a callback writes next to where the tests run is not left there.
+            with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder, contextlib.chdir(folder):
                 _call_hooks(use, calls, RunView("name", Path(folder), 1, resumed_step, lambda reason: None), primaries)
 
 
@@ -193,7 +194,7 @@ def _call_hooks(use: Use, calls: list[str], run: RunView, primaries: list[tuple[
         assert not problems, f"{use.place} after {', '.join(calls[: calls.index(hook)]) or 'nothing'}: {problems[0]}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _evaluator_of(use: Use) -> Iterator[tuple[str, Evaluator, StageComponents]]:
     """Build the stage, and yield the name of the evaluator, itself, and everything."""
     name = next(name for name, config in use.stage.evaluators.items() if config is use.config)

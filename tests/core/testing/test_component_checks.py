@@ -481,8 +481,9 @@ def test_a_component_that_needs_what_is_not_installed_is_skipped(installed):
     record = "ModelSpec('far', 'nowhere:Far', 'far', requires=('no-such-dist',), extra='kitted[far]')"
     checks = installed(f"@hookimpl\ndef dlpipe_models(): return [{record}]")
 
-    with pytest.raises(unittest.SkipTest, match=r'kitted.far needs no-such-dist: pip install "kitted\[far\]"'):
-        checks["kitted.far: can be imported"]()
+    for rule in ("can be imported", "is used by a pipeline"):
+        with pytest.raises(unittest.SkipTest, match=r'kitted.far needs no-such-dist: pip install "kitted\[far\]"'):
+            checks[f"kitted.far: {rule}"]()
 
 
 def test_pytest_collects_without_torch_and_names_each_case(tmp_path):
@@ -496,6 +497,13 @@ def test_pytest_collects_without_torch_and_names_each_case(tmp_path):
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert "test_core.py::test_component[core.supervised: has valid defaults]" in answer.stdout, answer.stdout
+
+
+def test_what_a_callback_writes_is_not_left_where_the_tests_run(checks_of, tmp_path):
+    checks = checks_of(PLUGIN.replace("self.folder = run.folder", 'self.folder = Path("left"); self.folder.mkdir()'))
+
+    checks["toy.watch: survives every lifecycle hook"]()
+    assert not (tmp_path / "left").exists()
 
 
 def test_the_kit_has_a_value_for_each_argument_of_each_lifecycle_hook(checks_of):
