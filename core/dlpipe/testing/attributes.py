@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _OPAQUE = object()
 
 def plain_attributes(component: object) -> dict[str, Any]:
     """Return copies of the attributes of `component` that can be compared, by name."""
-    found = {name: _plain(value) for name, value in vars(component).items()}
+    found = {name: _plain(value) for name, value in getattr(component, "__dict__", {}).items()}
     return {name: value for name, value in found.items() if value is not _OPAQUE}
 
 
@@ -37,6 +38,10 @@ def _plain(value: Any) -> Any:
         return _plain(value.getstate())
     if callable(getattr(value, "state_dict", None)) and not isinstance(value, type):
         return _plain(value.state_dict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(vars(value))
+    if isinstance(value, (set, frozenset)):
+        return _plain(sorted(value, key=repr))
     if isinstance(value, Mapping):
         return _parts(dict(zip(value, map(_plain, value.values()), strict=True)))
     if isinstance(value, (list, tuple, deque)):

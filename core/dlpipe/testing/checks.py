@@ -22,7 +22,7 @@ from dlpipe.registry.loading import Plugin, Registry, load_plugins
 from dlpipe.registry.specs import KINDS, RegisteredComponent
 from dlpipe.registry.targets import load_target
 
-LOADED = "can be loaded"
+LOADED, LIGHT = "can be loaded", "is imported fast and silently"
 USED = "is used by a pipeline"
 #: Applies to whatever the rehearsal tries.
 REHEARSED, REHEARSED_KINDS = "passes the rehearsal of a run", ("data", "model", "trainer", "evaluator")
@@ -188,8 +188,8 @@ def _checks(registry: Registry, plugin: Plugin, uses: list[Use], reasons: Mappin
         return Check(subject, rule, verify, reasons.get(f"{subject}: {rule}", ""))
 
     yield check(plugin.namespace, LOADED, lambda: None)
-    if not Path(plugin.distribution).is_file():  # a local plugin is its components, too, so it may import torch
-        yield check(plugin.namespace, "is imported fast and silently", lambda: _require_none(check_import(plugin)))
+    if not is_local(plugin.distribution):  # a local plugin is its components, too, so it may import torch
+        yield check(plugin.namespace, LIGHT, lambda: _require_none(check_import(plugin)))
     for kind in KINDS:
         for component in registry.components[kind].values():
             if component.namespace != plugin.namespace:
@@ -268,6 +268,11 @@ def _require_none(problems: Iterable[str]) -> None:
 
 def _fail(problem: str) -> None:
     raise AssertionError(problem)
+
+
+def is_local(distribution: str) -> bool:
+    """Return whether a plugin is a Python file next to a pipeline: its distribution is that file."""
+    return Path(distribution).is_file()
 
 
 def _owned(name: str, namespace: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import unittest
+from contextlib import nullcontext
 
 import pytest
 
@@ -270,6 +272,11 @@ BROKEN = {
         ('{"velocity": self.velocity}', '{"velocity": self.velocity, "at": Path()}'),
         r"toy.toml: \[trainer\] state_dict\(\)\['at'\] is of type PosixPath",
     ),
+    "a state that is not restored": (
+        "toy.descent: passes the rehearsal of a run",
+        ('state["velocity"]', "0.0"),
+        r"toy.toml: \[trainer\] state_dict\(\)\['velocity'\] is not the same after load_state_dict\(\) of a fresh",
+    ),
     "a goal that is none": (
         "toy.accuracy: passes the rehearsal of a run",
         ('"accuracy", "max"', '"accuracy", "more"'),
@@ -357,18 +364,6 @@ def test_the_rehearsal_blames_the_component_that_is_the_cause(checks_of):
         checks["toy.accuracy: passes the rehearsal of a run"]()
 
 
-def test_a_torch_dataset_is_read_by_a_worker(checks_of, monkeypatch, tmp_path):
-    """A process that was started with spawn imports the module of the dataset."""
-    (tmp_path / "rows.py").write_text("from torch.utils.data import Dataset\n" + DATASET)
-    monkeypatch.syspath_prepend(tmp_path)
-    plugin = PLUGIN.replace(SPLIT, 'from rows import Rows; return Rows({"points"')
-
-    checks_of(plugin, (PIPELINE,))["toy.points: reaches worker processes"]()
-    (tmp_path / "rows.py").write_text("raise RuntimeError('this module is not for workers')")
-    with pytest.raises(AssertionError, match="cannot be read by a worker process that was started with spawn"):
-        checks_of(plugin, (PIPELINE,))["toy.points: reaches worker processes"]()
-
-
 def test_an_expected_failure_passes_as_long_as_the_rule_is_broken(checks_of):
     name = "toy.mlp: has valid defaults"
     reasons = {name: "0 means none"}
@@ -427,6 +422,28 @@ def installed(tmp_path, monkeypatch):
         return {str(check): check for check in component_checks("kitted", **options)}
 
     return installed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", ""),
+        (
+            "import os\nif os.environ['KITTED'] != str(os.getpid()): raise RuntimeError('not for workers')",
+            r"\[data\] split\('train'\) cannot be read by a worker process that was started with spawn",
+        ),
+    ],
+    ids=["sound", "broken"],
+)
+def test_a_torch_dataset_is_read_by_a_worker(installed, tmp_path, monkeypatch, line, message):
+    monkeypatch.setenv("KITTED", str(os.getpid()))
+    (tmp_path / "kitted.toml").write_text(PIPELINE.replace("toy.", "kitted.").replace('plugins = ["./kitted.py"]', ""))
+    plugin = (PLUGIN + DATASET).replace(SPLIT, 'return Rows({"points"')
+    checks = installed(f"{line}\n{plugin}", pipelines=[tmp_path / "kitted.toml"])
+
+    with pytest.raises(AssertionError, match=message) if message else nullcontext():
+        checks["kitted.points: reaches worker processes"]()
 
 
 @pytest.mark.parametrize(
