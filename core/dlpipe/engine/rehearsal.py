@@ -20,7 +20,6 @@ from dlpipe.compute import seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
 from dlpipe.engine.build import FindModel, StageComponents
-from dlpipe.engine.differences import difference
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import PluginError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
@@ -67,7 +66,7 @@ def _check_data(stage: Stage, data: Data) -> None:
         read = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:
         _refuse(table, f"state() cannot be written as JSON ({error}); expected numbers, texts, lists and dicts")
-    if different := difference(state, read):
+    if different := _difference(state, read):
         _refuse(
             table,
             f"state(){different} is not the same after it was written as JSON and read; expected numbers, texts, lists "
@@ -131,9 +130,9 @@ def _check_restoring(
         with errors_in(table):
             restore_trainer(fresh.trainer, saved)
             restored = fresh.trainer.state_dict()
-        if different := difference(state, restored):
+        if different := _difference(state, restored):
             _refuse(table, f"state_dict(){different} is not the same after load_state_dict() of a fresh trainer")
-        if different := difference(_weights(trainer.model), _weights(fresh.trainer.model)):
+        if different := _difference(_weights(trainer.model), _weights(fresh.trainer.model)):
             _refuse(
                 table_name(stage.name, "model"),
                 f"state_dict(){different} is not the same after it was saved and loaded; expected independent tensors",
@@ -182,6 +181,28 @@ def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
 
 def _named(stage: Stage, split: str) -> bool:
     return any(split in (config.values["splits"] or ()) for config in stage.evaluators.values())
+
+
+def _difference(one: Any, other: Any, place: str = "") -> str:
+    """Return where two states differ, such as ``["optimizer"]["step"]``, or an empty string."""
+    if isinstance(one, Tensor):
+        same = isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
+        return "" if same and _equal(one.cpu(), other.cpu()) else place or " "
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if one.keys() != other.keys():
+            return f"{place}[{next(iter([*(one.keys() - other.keys()), *(other.keys() - one.keys())]))!r}]"
+        found = (_difference(one[key], other[key], f"{place}[{key!r}]") for key in one)
+        return next(filter(None, found), "")
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        if len(one) != len(other):
+            return place or " "
+        found = (_difference(a, b, f"{place}[{n}]") for n, (a, b) in enumerate(zip(one, other, strict=True)))
+        return next(filter(None, found), "")
+    return "" if one == other or (one != one and other != other) else place or " "
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())  # a NaN equals a NaN
 
 
 def _refuse(table: str, problem: str) -> NoReturn:

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from dlpipe.compute import Compute, IsolatedRNG
 from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns, Ragged
-from dlpipe.engine.differences import difference
 from dlpipe.engine.inference import TrainedStage, predict
 from dlpipe.protocols import SupportsItems
+from dlpipe.runs.plain_state import difference
 from dlpipe.testing.checks import Use, is_local
 from dlpipe.testing.stages import components_of, data_of
 

@@ -13,7 +13,6 @@ from typing import Any
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.engine.build import StageComponents
-from dlpipe.engine.differences import difference
 from dlpipe.engine.execute import resume, run
 from dlpipe.engine.stage_run import Observe
 from dlpipe.errors import Preempted
@@ -23,6 +22,7 @@ from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.runs.checkpoint import WEIGHTS, Checkpoints, step_of
 from dlpipe.runs.folder import METRICS, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.plain_state import difference
 from dlpipe.testing.attributes import plain_attributes
 
 #: Keys of ``metrics.jsonl`` that depend on the clock.

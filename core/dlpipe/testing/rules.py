@@ -16,7 +16,6 @@ from dlpipe.compute import seed_everything
 from dlpipe.data.batches import Batches
 from dlpipe.data.model_caller import columns_needed
 from dlpipe.engine.build import StageComponents, build
-from dlpipe.engine.differences import difference
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.errors import DlpipeError, in_words
 from dlpipe.evaluation.evaluate import evaluate
@@ -24,6 +23,7 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Evaluator, SupportsSamples
 from dlpipe.registry.hooks import Lifecycle, RunView
 from dlpipe.registry.loading import PREFIX
+from dlpipe.runs.plain_state import difference
 from dlpipe.testing.checks import Use
 from dlpipe.testing.resume import check_resume
 from dlpipe.testing.stages import components_of, data_of, models_of

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlpipe.engine.differences import difference
+from dlpipe.runs.plain_state import difference
 from dlpipe.testing.attributes import plain_attributes
 
 
