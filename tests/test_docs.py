@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.check import load_pipeline
+from dlpipe.config.plugin_check import COMPONENT_RULES
 from dlpipe.registry.hooks import ComponentHooks, Lifecycle
 from dlpipe.registry.loading import load_plugins
+from dlpipe.testing.checks import LIGHT, LOADED, RULES, USED
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "pipelines").glob("*.md")])
@@ -76,6 +78,13 @@ def test_every_hook_is_in_the_docs():
     for specs in (ComponentHooks, Lifecycle):
         for name in vars(specs):
             assert not name.startswith("dlpipe_") or f"`{name}`" in text, name
+
+
+def test_every_rule_of_the_conformance_kit_is_in_the_docs():
+    text = (ROOT / "docs" / "plugins.md").read_text()
+
+    for rule in (LOADED, LIGHT, USED, *COMPONENT_RULES, *(rule for _, rule, _ in RULES)):
+        assert rule in text, rule
 
 
 def test_every_command_is_in_the_docs():

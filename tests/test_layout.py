@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import dlpipe
+
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+#: Plugins that are no part of the distribution: local ones of pipelines, and the example of somebody else's.
+OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
     ["messages"],
@@ -51,6 +55,11 @@ PUBLIC = [
 
 def imports_of(path: Path, *, when_typing: bool = True) -> list[tuple[str, list[str]]]:
     """Return (module, names) of every import in a file, anywhere in it; names are empty for ``import x``."""
+    return imports_in(ast.parse(path.read_text(encoding="utf-8")), when_typing=when_typing)
+
+
+def imports_in(tree: ast.AST, *, when_typing: bool = True) -> list[tuple[str, list[str]]]:
+    """Return (module, names) of every import in code."""
     found: list[tuple[str, list[str]]] = []
 
     def visit(node: ast.AST) -> None:
@@ -63,7 +72,7 @@ def imports_of(path: Path, *, when_typing: bool = True) -> list[tuple[str, list[
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")))
+    visit(tree)
     return found
 
 
@@ -120,12 +129,31 @@ def test_a_plugin_imports_no_other_plugin(path):
     assert not [name for name, _ in imports_of(path) if name.startswith("dlpipe_") and name.split(".")[0] != own]
 
 
-@pytest.mark.parametrize("path", [*PLUGINS, *sorted((ROOT / "pipelines").rglob("*.py"))], ids=lambda path: path.name)
-def test_a_plugin_imports_only_public_names_of_dlpipe(path):
-    for module, names in imports_of(path):
+def assert_public_imports(tree: ast.AST) -> None:
+    """Check that code imports public modules and names of dlpipe only."""
+    for module, names in imports_in(tree):
         if module.partition(".")[0] == "dlpipe":
-            assert module in PUBLIC, f"{path.name} imports from {module}, which is private"
-            assert set(names) <= set(importlib.import_module(module).__all__), module
+            assert module in PUBLIC, f"{module} is private"
+            modules = {public.partition(".")[2] for public in PUBLIC} if module == "dlpipe" else set()
+            assert set(names) <= {*importlib.import_module(module).__all__, *modules}, module
+
+
+@pytest.mark.parametrize("path", [*PLUGINS, *OTHERS], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_plugin_imports_only_public_names_of_dlpipe(path):
+    assert_public_imports(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_the_public_modules_are_those_of_the_package():
+    assert {f"dlpipe.{name}" for name in dlpipe._PUBLIC_MODULES} | {"dlpipe"} == set(PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import dlpipe.engine.build", "from dlpipe.runs.checkpoint import StateBlock", "from dlpipe.data import Batch"],
+)
+def test_a_private_import_is_found(code):
+    with pytest.raises(AssertionError):
+        assert_public_imports(ast.parse(code))
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dlpipe.config.signatures import Parameter, read_signature
@@ -45,7 +45,7 @@ def check_plugin(registry: Registry, plugin: Plugin) -> tuple[list[str], list[st
         return [], ["the plugin is disabled"]
     if plugin.status != "ok":
         return [str(plugin)], []
-    found, unchecked = [*_import(plugin.module)], []
+    found, unchecked = [*check_import(plugin)], []
     for kind in KINDS:
         for component in registry.components[kind].values():
             if component.namespace != plugin.namespace:
@@ -54,11 +54,14 @@ def check_plugin(registry: Registry, plugin: Plugin) -> tuple[list[str], list[st
                 needs = f"needs {', '.join(missing)}; {component.install_command()}"
                 unchecked.append(f'{kind} "{component.name}" {needs}')
             else:
-                found += [f'{kind} "{component.name}" {problem}' for problem in _component(component)]
+                problems = (problem for rule in COMPONENT_RULES.values() for problem in rule(component))
+                found += [f'{kind} "{component.name}" {problem}' for problem in problems]
     return found, unchecked
 
 
-def _import(module: str) -> Iterator[str]:
+def check_import(plugin: Plugin) -> Iterator[str]:
+    """Yield what is wrong with the import of a plugin's module, in a process of its own."""
+    module = plugin.module
     done = subprocess.run([sys.executable, "-c", _IMPORT, module], capture_output=True, text=True, check=False)
     if done.returncode:
         yield f"{module} cannot be imported alone: {done.stderr.strip().splitlines()[-1]}"
@@ -75,7 +78,8 @@ def _import(module: str) -> Iterator[str]:
         )
 
 
-def _component(component: RegisteredComponent[Any]) -> Iterator[str]:
+def _targets(component: RegisteredComponent[Any]) -> Iterator[str]:
+    """Yield what is wrong with the target and the application of a component."""
     spec = component.spec
     for target in filter(None, (spec.target, getattr(spec, "application", ""))):
         try:
@@ -83,25 +87,45 @@ def _component(component: RegisteredComponent[Any]) -> Iterator[str]:
             read_signature(target)
         except PluginError as error:
             yield str(error)
-            return
-    if spec.kind == "command":
-        return
-    keys = keys_of(spec)
-    for parameter in keys.values():
-        yield from _parameter(parameter)
-    own = set(read_signature(spec.target).parameters)
-    named = spec.budget if isinstance(spec, TrainerSpec) else ()
-    named = spec.from_trainer if isinstance(spec, EvaluatorSpec) else named
-    for name in named:
-        if name not in own:
+
+
+def _annotations(component: RegisteredComponent[Any]) -> Iterator[str]:
+    """Yield which parameters have no type."""
+    for parameter in _parameters(component):
+        if parameter.kind is Any:
+            yield f"does not say the type of {parameter.name}, so any value is accepted; annotate it"
+
+
+def _defaults(component: RegisteredComponent[Any]) -> Iterator[str]:
+    """Yield which defaults are not valid values."""
+    yield from filter(None, map(refused_default, _parameters(component)))
+
+
+def _named(component: RegisteredComponent[Any]) -> Iterator[str]:
+    """Yield which parameters the record names that do not exist."""
+    spec = component.spec
+    names = spec.budget if isinstance(spec, TrainerSpec) else ()
+    names = spec.from_trainer if isinstance(spec, EvaluatorSpec) else names
+    for name in names if not any(_targets(component)) else ():
+        if name not in read_signature(spec.target).parameters:
             yield f"names {shown(name)} in its record, which is not a parameter of {spec.target}"
-    for former, current in spec.renamed.items():
+    keys = {parameter.name for parameter in _parameters(component)}
+    for former, current in spec.renamed.items() if keys else ():
         if current.partition(".")[0] not in keys:
             yield f"renames {shown(former)} to {shown(current)} in its record, which is not a key of its table"
 
 
-def _parameter(parameter: Parameter) -> Iterator[str]:
-    if parameter.kind is Any:
-        yield f"does not say the type of {parameter.name}, so any value is accepted; annotate it"
-    if problem := refused_default(parameter):
-        yield problem
+def _parameters(component: RegisteredComponent[Any]) -> list[Parameter]:
+    """Return the parameters that a table can set; none if the target cannot be read, which `_targets` reports."""
+    if component.spec.kind == "command" or any(_targets(component)):
+        return []
+    return list(keys_of(component.spec).values())
+
+
+#: What has to be true of each component, in words, and what yields the breaches.
+COMPONENT_RULES: dict[str, Callable[[RegisteredComponent[Any]], Iterator[str]]] = {
+    "can be imported": _targets,
+    "gives the type of each parameter": _annotations,
+    "has valid defaults": _defaults,
+    "names its own parameters in its record": _named,
+}

@@ -29,7 +29,7 @@ from dlpipe.engine.changes import (
 )
 from dlpipe.engine.inference import open_reference, open_run
 from dlpipe.engine.rehearsal import rehearse
-from dlpipe.engine.stage_run import StageRun, record_data, size_of
+from dlpipe.engine.stage_run import Observe, StageRun, record_data, size_of
 from dlpipe.errors import (
     ComponentError,
     DlpipeError,
@@ -64,6 +64,7 @@ def run(
     rehearsal: bool = False,
     explain: bool = False,
     callbacks: Mapping[str, object] | None = None,
+    observe: Observe | None = None,
 ) -> RunFolder:
     """Run a pipeline in a new folder below `runs`.
 
@@ -74,6 +75,7 @@ def run(
             `dlpipe.engine.rehearsal`.
         explain: say for each stage why it is run.
         callbacks: callbacks in addition to those that the pipeline names.
+        observe: see `dlpipe.engine.stage_run.Observe`.
 
     Raises:
         DlpipeError: see its exit codes; the folder is kept and can be resumed. The folder is removed only if the
@@ -90,6 +92,7 @@ def run(
         rehearsal=rehearsal,
         explain=explain,
         callbacks=callbacks,
+        observe=observe,
     )
     try:
         work.run()
@@ -107,6 +110,7 @@ def resume(
     allow_local_plugins: bool = False,
     accept_changes: bool = False,
     from_start: bool = False,
+    observe: Observe | None = None,
 ) -> None:
     """Resume a run from its last checkpoint; it ends as if it had not been interrupted.
 
@@ -114,6 +118,7 @@ def resume(
         accept_changes: continue although code, data or ``resolved.toml`` are not what the run began with; what has
             changed is recorded.
         from_start: if no checkpoint is left or all are damaged, start at step 0 and discard the metrics.
+        observe: see `dlpipe.engine.stage_run.Observe`.
 
     Raises:
         DlpipeError: as for `run`.
@@ -121,10 +126,17 @@ def resume(
             `from_start` is not set. The run is as it was.
     """
     pipeline = load_pipeline(folder.path / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
-    resume_as(pipeline, folder, accept_changes=accept_changes, from_start=from_start)
+    resume_as(pipeline, folder, accept_changes=accept_changes, from_start=from_start, observe=observe)
 
 
-def resume_as(pipeline: Pipeline, folder: RunFolder, *, accept_changes: bool = False, from_start: bool = False) -> None:
+def resume_as(
+    pipeline: Pipeline,
+    folder: RunFolder,
+    *,
+    accept_changes: bool = False,
+    from_start: bool = False,
+    observe: Observe | None = None,
+) -> None:
     """Resume a run of a pipeline that has been loaded already; see `resume`.
 
     The local plugins of `pipeline` are used, not their copies in the run folder.
@@ -133,7 +145,7 @@ def resume_as(pipeline: Pipeline, folder: RunFolder, *, accept_changes: bool = F
     if pipeline.settings.threads is None:  # then the number that was used, whatever is the default here
         settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
         pipeline = dataclasses.replace(pipeline, settings=settings)
-    work = _PipelineRun(pipeline, folder, fast=bool(recorded.get("fast")), from_start=from_start)
+    work = _PipelineRun(pipeline, folder, fast=bool(recorded.get("fast")), from_start=from_start, observe=observe)
     work.run(resumes=True, accept_changes=accept_changes)
 
 
@@ -187,8 +199,10 @@ class _PipelineRun:
         explain: bool = False,
         from_start: bool = False,
         callbacks: Mapping[str, object] | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
+        self._observe = observe
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
         self._rehearsal = rehearsal
         self._accept_changes = self.has_trained = False
@@ -303,6 +317,7 @@ class _PipelineRun:
             data=self._data_of(stage),
             accept_changes=self._accept_changes,
             from_start=self._from_start,
+            observe=self._observe,
         )
         try:
             work.run(self._callbacks)

@@ -49,6 +49,9 @@ FAST = {"epochs": None, "minutes": None, "steps": 4, "log_every": 1, "evaluate_e
 FAST_BATCHES = 2
 #: The entry of provenance with the step of the first checkpoint of each stage.
 FIRST_CHECKPOINT = "first_checkpoint"
+#: Called with the name of a stage and its components when it has been trained, before they are closed: for tests that
+#: look at what a trainer keeps.
+Observe = Callable[[str, StageComponents], None]
 
 
 class _FirstCheckpoint:
@@ -77,6 +80,7 @@ class StageRun:
         data: the data of the stage.
         accept_changes: continue although lines of the metrics are missing.
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
+        observe: see `Observe`.
 
     Attributes:
         has_trained: whether a step has been taken, also by an earlier process.
@@ -96,7 +100,9 @@ class StageRun:
         data: Data,
         accept_changes: bool = False,
         from_start: bool = False,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe = observe
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
         self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
@@ -131,6 +137,8 @@ class StageRun:
                     reason = loop.run()
                 self._progress.stop()
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
+                if self._observe:
+                    self._observe(self._stage.name, components)
                 self._evaluate_on_test(components, loop.state.step, callbacks)
             except BaseException as error:
                 callbacks.call("dlpipe_run_failed", step=loop.state.step, error=error)

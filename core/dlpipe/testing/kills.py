@@ -1,18 +1,8 @@
-"""Checks for authors of plugins: whether a pipeline keeps dlpipe's promises.
-
-Use them in tests of your own::
-
-    def test_my_trainer_resumes_exactly(tmp_path):
-        check_resume("pipelines/mine.toml", tmp_path, assignments=["trainer.steps=12"])
-
-    def test_my_trainer_survives_kills(tmp_path):
-        check_kills("pipelines/mine.toml", tmp_path, assignments=["trainer.steps=200"], kills=10)
-"""
+"""Real processes, killed at random moments, end like one that nobody disturbed."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import random
@@ -27,83 +17,11 @@ from typing import Any
 import torch
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.config.pipeline import Pipeline
 from dlpipe.engine.execute import resume, run
-from dlpipe.errors import Preempted
-from dlpipe.registry.hooks import hookimpl
-from dlpipe.registry.loading import Registry, load_plugins
-from dlpipe.runs.checkpoint import TEMPORARY, WEIGHTS, Checkpoints
+from dlpipe.registry.loading import load_plugins
+from dlpipe.runs.checkpoint import TEMPORARY
 from dlpipe.runs.folder import METRICS, RunFolder
-from dlpipe.runs.metrics_log import MetricsLog
-
-__all__ = [
-    "assert_same_outcome",
-    "check_kills",
-    "check_resume",
-    "comparable_metrics",
-]
-
-#: Keys of ``metrics.jsonl`` that depend on the clock.
-WALL_CLOCK = ("time", "seconds", "steps_per_second")
-
-
-class _StopAt:
-    """Asks this process to save a checkpoint and stop, as a batch system would, after one step."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    @hookimpl
-    def dlpipe_step_logged(self, step: int) -> None:
-        if step == self._step:
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-
-def check_resume(
-    pipeline: str | Path,
-    folder: Path,
-    *,
-    assignments: Iterable[str] = (),
-    stops: Iterable[int] = (1, 2, 5),
-    allow_local_plugins: bool = False,
-) -> None:
-    """Check that a run that is stopped and resumed ends like an uninterrupted one.
-
-    Everything that the next step depends on must be in the trainer's ``state_dict``, or follow from
-    the seed and the step; anything that is missing shows up as a difference.
-
-    Args:
-        pipeline: a pipeline file whose run takes seconds.
-        folder: where runs may be kept; empty.
-        assignments: changes to the pipeline, such as ``"trainer.steps=12"``.
-        stops: steps after which a run is stopped, one run for each.
-        allow_local_plugins: let the pipeline run Python files that it names.
-
-    Raises:
-        AssertionError: naming the stage, the stop, and the first metric or the weights that differ.
-    """
-    changes = [*assignments]
-
-    def loaded() -> tuple[Pipeline, Registry]:
-        registry = load_plugins()
-        return load_pipeline(pipeline, registry, changes, allow_local_plugins=allow_local_plugins), registry
-
-    stages = loaded()[0].stages
-    changes += [f"{f'stages.{name}.' if name else ''}trainer.log_every=1" for name in stages]
-    whole = run(*loaded(), folder / "whole", fresh=True)
-    for step in stops:
-        try:
-            run(*loaded(), folder / f"stopped-{step}", fresh=True, callbacks={"stop": _StopAt(step)})
-        except Preempted:
-            stopped = RunFolder.unfinished(folder / f"stopped-{step}", loaded()[0])
-            assert stopped is not None
-            resume(stopped, load_plugins(), allow_local_plugins=allow_local_plugins)
-            for name in stages:
-                assert_same_outcome(
-                    whole.stage(name), stopped.stage(name), f"stopped after step {step}{' of ' + name if name else ''}"
-                )
-        else:
-            raise AssertionError(f"the run ended before step {step}; choose earlier stops")
+from dlpipe.testing.resume import assert_same_outcome
 
 
 def check_kills(
@@ -159,7 +77,7 @@ def check_kills(
 def _start(runs: Path, *work: Any) -> BaseProcess:
     """Start a process that runs a pipeline, or resumes its unfinished run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dlpipe.testing", "torch._dynamo"])  # imported once, not once per kill
+    context.set_forkserver_preload(["dlpipe.testing.kills", "torch._dynamo"])  # imported once, not once per kill
     runs.mkdir(parents=True, exist_ok=True)
     process = context.Process(target=_run_or_resume, args=(runs, torch.get_num_threads(), *work))
     process.start()
@@ -227,30 +145,3 @@ def _logged(runs: Path) -> str:
 
 def _newest(runs: Path, stage: str) -> Path:
     return RunFolder.open(next(runs.glob("*/latest"))).stage(stage)
-
-
-def comparable_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a stage's ``metrics.jsonl`` without the values that depend on the clock."""
-    records = MetricsLog(folder / METRICS).records()
-    return [{name: value for name, value in record.items() if name not in WALL_CLOCK} for record in records]
-
-
-def assert_same_outcome(whole: Path, stopped: Path, what: str) -> None:
-    """Check that two stages ended with equal metrics and weights.
-
-    Raises:
-        AssertionError: naming `what` and the first difference.
-    """
-    wanted, found = comparable_metrics(whole), comparable_metrics(stopped)
-    for right, other in zip(wanted, found, strict=False):
-        if right != other:
-            names = [name for name in right if right[name] != other.get(name)]
-            difference = (
-                f"{names[0]} is {other.get(names[0])}, uninterrupted {right[names[0]]}" if names else json.dumps(other)
-            )
-            raise AssertionError(f"{what}: at step {right['step']}, {difference}")
-    assert len(wanted) == len(found), f"{what}: {len(found)} lines of metrics, uninterrupted {len(wanted)}"
-    last = [Checkpoints(folder / "checkpoints").latest() for folder in (whole, stopped)]
-    assert last[0] is not None
-    assert last[1] is not None
-    assert (last[0] / WEIGHTS).read_bytes() == (last[1] / WEIGHTS).read_bytes(), f"{what}: the final weights differ"

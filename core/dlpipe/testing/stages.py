@@ -1,0 +1,51 @@
+"""Building the stage of a pipeline that uses the component which is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from dlpipe.compute import configure_torch, seed_everything
+from dlpipe.config.pipeline import Reference
+from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.inference import open_run
+from dlpipe.protocols import Data, SupportsClose
+from dlpipe.testing.checks import Use
+
+
+@contextmanager
+def components_of(use: Use, *, with_trainer: bool = True, data: Data | None = None) -> Iterator[StageComponents]:
+    """Build the components of the stage, as a run does, and close them."""
+    built = StageComponents(use.pipeline.settings, use.stage, models_of(use), with_trainer=with_trainer, data=data)
+    try:
+        yield built
+    finally:
+        built.close(keep_data=data is not None)
+
+
+@contextmanager
+def data_of(use: Use) -> Iterator[Data]:
+    """Build the data of the stage, as a run does, and close it."""
+    configure_torch(use.pipeline.settings)
+    seed_everything(use.pipeline.settings.seed)
+    data: Data = build(use.stage.data, {"offline": use.pipeline.settings.offline}, models_of(use))
+    try:
+        yield data
+    finally:
+        if isinstance(data, SupportsClose):
+            data.close()
+
+
+def models_of(use: Use) -> FindModel:
+    """Return what finds referenced models: that of an earlier stage is built and not trained."""
+
+    def find(reference: Reference) -> nn.Module:
+        if reference.run is not None:
+            return open_run(reference.run, allow_local_plugins=use.pipeline.local_plugins).model
+        built = StageComponents(use.pipeline.settings, use.pipeline.stages[reference.stage], find)
+        built.close()
+        return built.trained_model
+
+    return find
