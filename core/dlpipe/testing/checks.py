@@ -24,8 +24,7 @@ from dlpipe.registry.targets import load_target
 
 LOADED, LIGHT = "can be loaded", "is imported fast and silently"
 USED = "is used by a pipeline"
-#: Applies to whatever the rehearsal tries.
-REHEARSED, REHEARSED_KINDS = "passes the rehearsal of a run", ("data", "model", "trainer", "evaluator")
+REHEARSED = "passes the rehearsal of a run"
 #: Applies to data for which an item is given.
 ITEM_RULE = "encodes an item as its splits"
 #: Applies to models that `SUPERVISED` trains: it minimises a loss of each batch.
@@ -43,10 +42,7 @@ RULES = (
     ("evaluator", "gives the same metrics twice", "dlpipe.testing.rules:same_metrics"),
     ("evaluator", "writes its files", "dlpipe.testing.rules:writes_files"),
     ("callback", "survives every lifecycle hook", "dlpipe.testing.rules:survives_hooks"),
-    *(
-        (kind, "passes the rehearsal of a run", "dlpipe.testing.rules:passes_rehearsal")
-        for kind in ("data", "model", "trainer", "evaluator")
-    ),
+    *((kind, REHEARSED, "dlpipe.testing.rules:passes_rehearsal") for kind in ("data", "model", "trainer", "evaluator")),
 )
 
 

@@ -364,6 +364,49 @@ def test_the_rehearsal_blames_the_component_that_is_the_cause(checks_of):
         checks["toy.accuracy: passes the rehearsal of a run"]()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("self.first(points)", "nn.functional.dropout(self.first(points), 0.3, self.training)"),
+        ("self.first(points)", "0.01 * self.first(points)"),
+        ("self.last(self.first(points).relu())", "10 * self.last(self.first(points).relu()) - 100"),
+    ],
+    ids=["dropout", "small", "large"],
+)
+def test_a_model_that_learns_less_easily_still_learns_a_batch(checks_of, change):
+    plugin = PLUGIN.replace(*change)
+
+    checks_of(plugin, (PIPELINE,))["toy.mlp: learns one batch by heart"]()
+
+    assert plugin != PLUGIN
+
+
+def test_a_stage_that_starts_from_another_is_built_with_an_untrained_model(checks_of):
+    tuned = """
+class Tuned(nn.Module):
+    def __init__(self, num_classes: int, *, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.last = encoder, nn.Linear(num_classes, num_classes)
+    def forward(self, points: Tensor) -> Tensor:
+        return self.last(self.encoder(points))
+"""
+    plugin = PLUGIN.replace("class Descent", f"{tuned}\nclass Descent").replace(
+        '[ModelSpec("mlp"', '[ModelSpec("tuned", ":Tuned", "on another"), ModelSpec("mlp"'
+    )
+    tables = re.sub(r"(?s)^.*?(?=\[data\])", "", PIPELINE)
+    first, second = (
+        tables.replace("\n[", f"\n[stages.{name}.").replace("[data]", f"[stages.{name}.data]", 1) for name in "ab"
+    )
+    second = second.replace('"toy.mlp"', '"toy.tuned"\nencoder = { stage = "a" }').replace(
+        "core.supervised", "toy.descent"
+    )
+    checks = checks_of(plugin, (f'name = "toy"\nplugins = ["./toy.py"]\n{first}\n{second}',))
+
+    assert "toy.tuned: has the same weights under one seed" in checks
+    for check in checks.values():
+        check()
+
+
 def test_an_expected_failure_passes_as_long_as_the_rule_is_broken(checks_of):
     name = "toy.mlp: has valid defaults"
     reasons = {name: "0 means none"}
