@@ -25,7 +25,7 @@ from PIL import Image
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.tables import OPTIONS, PROVIDED, SETTINGS, TAKES_FACTS
-from dlpipe.engine.execute import run
+from dlpipe.engine.execute import dry_run, run
 from dlpipe.errors import PipelineError
 from dlpipe.fields import NotWith, Relation
 from dlpipe.registry.loading import load_plugins
@@ -895,3 +895,15 @@ def test_a_changed_parameter_changes_what_a_run_leaves_behind(audit, name, param
         assert after == before
     else:
         assert after != before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASES)
+def test_a_rehearsal_finds_nothing_wrong_with_a_component(tmp_path, files, name, recwarn):
+    text, base = BASES[name]
+    (tmp_path / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
+    changes = [change.replace("@", str(files)) for change in base]
+
+    dry_run(load_pipeline(tmp_path / "pipeline.toml", load_plugins(), changes))
+
+    assert [str(each.message) for each in recwarn if str(each.message).startswith("[")] == []

@@ -29,6 +29,7 @@ from typing_extensions import is_typeddict
 
 __all__ = [
     "Fraction",
+    "LossTable",
     "NonNegative",
     "NonNegativeFloat",
     "NotWith",
@@ -53,17 +54,19 @@ OpenFraction = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class Choice:
-    """Marks a table that selects an optimizer or a schedule of torch by name: ``{ use = "adam", lr = 1e-3 }``.
+    """Marks a table that selects an optimizer, a schedule or a loss by name: ``{ use = "adam", lr = 1e-3 }``.
 
     Args:
-        kind: which of the two.
+        kind: which of the three.
     """
 
-    kind: Literal["optimizer", "schedule"]
+    kind: Literal["optimizer", "schedule", "loss"]
 
 
 OptimizerTable = Annotated[Mapping[str, Any], Choice("optimizer")]
 ScheduleTable = Annotated[Mapping[str, Any], Choice("schedule")]
+#: Also the name alone, for a loss without options.
+LossTable = Annotated[str | Mapping[str, Any], Choice("loss")]
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,11 @@ STRICT: dict[Any, Any] = {
 }
 STRICT_BY_NAME = {kind.__name__: strict for kind, strict in STRICT.items()}
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "string", Path: "path"}
-_EXAMPLES = {"optimizer": '{ use = "adam", lr = 1e-3 }', "schedule": '{ use = "cosine_annealing" }'}
+_EXAMPLES = {
+    "optimizer": '{ use = "adam", lr = 1e-3 }',
+    "schedule": '{ use = "cosine_annealing" }',
+    "loss": '{ use = "mine.focal" }, or a name such as "cross_entropy"',
+}
 _BOUNDS = {
     "gt": "above {}",
     "ge": "of at least {}",

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, cast, get_args
 
 import torch
 from torch import Tensor
@@ -288,7 +288,7 @@ def _compare_next_steps(
         if metrics is ENDED:
             _refuse(table, "steps() ended after the first step; expected an endless iterator")
         taken.append({"metric": dict(metrics), "weight": _weights(trainer)})
-    if different := difference(*taken):
+    if different := difference(taken[0], taken[1]):
         warnings.warn(
             f"{table} a resumed run would differ: after a checkpoint, a restored trainer takes another step than the "
             f"one that was saved ({different}). state_dict() must return everything that the next step depends on, "
@@ -331,7 +331,7 @@ def _check_evaluators(stage: Stage, components: StageComponents, folder: Path) -
                 _refuse(table, f"primary is {shown(evaluator.primary)}, but evaluate() returns {found}")
             if evaluator.primary is not None:
                 with errors_in(stage.trainer.table):
-                    trainer.on_score(metrics[primary], evaluator.goal)
+                    trainer.on_score(metrics[primary], cast(Goal, evaluator.goal))
             _check_files(table, evaluator, folder / name)
 
 
