@@ -103,7 +103,7 @@ class ComponentHooks:
 
             @hookimpl
             def dlpipe_optimizers():
-                return [OptimizerSpec("lion", "dlpipe_mine.lion:Lion", "steps in the direction of a sign")]
+                return [OptimizerSpec("adamw", "torch.optim:AdamW", "decays weights apart from Adam")]
         """
 
     @hookspec
@@ -116,7 +116,7 @@ class ComponentHooks:
 
             @hookimpl
             def dlpipe_schedules():
-                return [ScheduleSpec("inverse_root", "dlpipe_mine.schedules:InverseRoot", "falls with the root")]
+                return [ScheduleSpec("linear", "torch.optim.lr_scheduler:LinearLR", "a line")]
         """
 
     @hookspec
@@ -129,7 +129,7 @@ class ComponentHooks:
 
             @hookimpl
             def dlpipe_losses():
-                return [LossSpec("focal", "dlpipe_mine.losses:Focal", "cross-entropy of what is still wrong")]
+                return [LossSpec("huber", "torch.nn:HuberLoss", "squares small errors only")]
         """
 
     @hookspec
