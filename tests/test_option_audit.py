@@ -25,6 +25,7 @@ from PIL import Image
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.tables import OPTIONS, PROVIDED, SETTINGS, TAKES_FACTS
+from dlpipe.config.torch_names import CHOICES
 from dlpipe.engine.execute import dry_run, run
 from dlpipe.errors import PipelineError
 from dlpipe.fields import NotWith, Relation
@@ -850,7 +851,8 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
         return f"{name}={'[]' if isinstance(default, tuple) else 'false' if isinstance(default, bool) else '0'}"
     if isinstance(allowed[0], bool):
         return f"{name}={json.dumps(not allowed[0])}"
-    return f"{name}={json.dumps(next(v for v in typing.get_args(parameters[name].kind) if v not in allowed))}"
+    values = CHOICES.get(parameters[name].choice) or typing.get_args(parameters[name].kind)
+    return f"{name}={json.dumps(next(v for v in values if v not in allowed))}"
 
 
 @pytest.mark.parametrize(("name", "parameter", "relation"), RELATED, ids=lambda value: str(value))

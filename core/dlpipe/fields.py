@@ -167,10 +167,11 @@ STRICT: dict[Any, Any] = {
 }
 STRICT_BY_NAME = {kind.__name__: strict for kind, strict in STRICT.items()}
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "string", Path: "path"}
-_EXAMPLES = {
-    "optimizer": '{ use = "adam", lr = 1e-3 }',
-    "schedule": '{ use = "cosine_annealing" }',
-    "loss": '{ use = "mine.focal" }, or a name such as "cross_entropy"',
+#: What a table that selects something by name may be, in words.
+CHOSEN = {
+    "optimizer": 'a table such as { use = "adam", lr = 1e-3 }',
+    "schedule": 'a table such as { use = "cosine_annealing" }',
+    "loss": 'a name such as "cross_entropy", or a table such as { use = "mine.focal", gamma = 2.0 }',
 }
 _BOUNDS = {
     "gt": "above {}",
@@ -191,7 +192,7 @@ def describe(kind: Any, plural: bool = False) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         if choices := [mark.kind for mark in arguments[1:] if isinstance(mark, Choice)]:
-            return f"a table such as {_EXAMPLES[choices[0]]}"
+            return CHOSEN[choices[0]]
         marks = [mark for mark in arguments[1:] if isinstance(mark, FieldInfo)]
         if descriptions := [mark.description for mark in marks if mark.description]:
             return descriptions[0]

@@ -20,7 +20,7 @@ from dlpipe.config.tables import Selected, choice_keys
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
 from dlpipe.config.values import adapter, as_given, mistakes, refused_default
-from dlpipe.fields import ModelReference, describe
+from dlpipe.fields import CHOSEN, ModelReference, describe
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
@@ -155,8 +155,7 @@ class TableChecker:
         if choice == "loss" and isinstance(value, str):
             value = {"use": value}
         if not isinstance(value, dict) or not isinstance(value.get("use"), str):
-            example = next(iter(names))
-            self.report.add(path, f'{key_at(path)} = {shown(value)}: expected a table such as {{ use = "{example}" }}')
+            self.report.add(path, f"{key_at(path)} = {shown(value)}: expected {CHOSEN[choice]}")
             return None
         name = value["use"]
         component = None if name in names else self._chosen(choice, name, path)

@@ -203,7 +203,10 @@ def test_what_was_run_can_be_run_again_from_its_resolved_tables(project):
         ("loss=toy.vocal", '[trainer] loss use = "toy.vocal": no plugin offers this loss. Did you mean "toy.focal"?'),
         ("loss=crossentropy", '[trainer] loss use = "crossentropy": unknown loss. Did you mean "cross_entropy"?'),
         ("loss={use='mse', gamma=1}", "[trainer.loss] gamma: unknown key of loss mse. It takes no keys."),
-        ("loss=3", '[trainer] loss = 3: expected a table such as { use = "auto" }'),
+        (
+            "loss=3",
+            '[trainer] loss = 3: expected a name such as "cross_entropy", or a table such as { use = "mine.focal"',
+        ),
         (
             "label_smoothing=0.1",
             '[trainer] label_smoothing = 0.1 has an effect only with loss = "auto" or "cross_entropy"',
