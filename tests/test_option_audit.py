@@ -25,7 +25,8 @@ from PIL import Image
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.tables import OPTIONS, PROVIDED, SETTINGS, TAKES_FACTS
-from dlpipe.engine.execute import run
+from dlpipe.config.torch_names import CHOICES
+from dlpipe.engine.execute import dry_run, run
 from dlpipe.errors import PipelineError
 from dlpipe.fields import NotWith, Relation
 from dlpipe.registry.loading import load_plugins
@@ -859,7 +860,8 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
         return f"{name}={'[]' if isinstance(default, tuple) else 'false' if isinstance(default, bool) else '0'}"
     if isinstance(allowed[0], bool):
         return f"{name}={json.dumps(not allowed[0])}"
-    return f"{name}={json.dumps(next(v for v in typing.get_args(parameters[name].kind) if v not in allowed))}"
+    values = CHOICES.get(parameters[name].choice) or typing.get_args(parameters[name].kind)
+    return f"{name}={json.dumps(next(v for v in values if v not in allowed))}"
 
 
 @pytest.mark.parametrize(("name", "parameter", "relation"), RELATED, ids=lambda value: str(value))
@@ -904,3 +906,15 @@ def test_a_changed_parameter_changes_what_a_run_leaves_behind(audit, name, param
         assert after == before
     else:
         assert after != before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASES)
+def test_a_rehearsal_finds_nothing_wrong_with_a_component(tmp_path, files, name, recwarn):
+    text, base = BASES[name]
+    (tmp_path / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
+    changes = [change.replace("@", str(files)) for change in base]
+
+    dry_run(load_pipeline(tmp_path / "pipeline.toml", load_plugins(), changes))
+
+    assert [str(each.message) for each in recwarn if str(each.message).startswith("[")] == []

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
         ComponentSpec,
         DataSpec,
         EvaluatorSpec,
+        LossSpec,
         ModelSpec,
+        OptimizerSpec,
+        ScheduleSpec,
         TrainerSpec,
     )
 
@@ -32,7 +35,10 @@ __all__ = [
     "DlpipeError",
     "EvaluatorSpec",
     "InputError",
+    "LossSpec",
     "ModelSpec",
+    "OptimizerSpec",
+    "ScheduleSpec",
     "TrainerSpec",
     "hookimpl",
 ]

@@ -29,6 +29,7 @@ from typing_extensions import is_typeddict
 
 __all__ = [
     "Fraction",
+    "LossTable",
     "NonNegative",
     "NonNegativeFloat",
     "NotWith",
@@ -53,18 +54,20 @@ OpenFraction = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class Choice:
-    """Marks a table that selects an optimizer or a schedule of torch by name: ``{ use = "adam", lr = 1e-3 }``.
+    """Marks a table that selects an optimizer, a schedule or a loss by name: ``{ use = "adam", lr = 1e-3 }``.
 
     Args:
-        kind: which of the two.
+        kind: which of the three.
     """
 
-    kind: Literal["optimizer", "schedule"]
+    kind: Literal["optimizer", "schedule", "loss"]
 
 
 #: A torch optimizer by name, and its own parameters: a plain mapping once it has been checked.
 OptimizerTable = Annotated[Mapping[str, Any], Choice("optimizer")]
 ScheduleTable = Annotated[Mapping[str, Any], Choice("schedule")]
+#: Also the name alone, for a loss without options.
+LossTable = Annotated[str | Mapping[str, Any], Choice("loss")]
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,12 @@ STRICT: dict[Any, Any] = {
 }
 STRICT_BY_NAME = {kind.__name__: strict for kind, strict in STRICT.items()}
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "string", Path: "path"}
-_EXAMPLES = {"optimizer": '{ use = "adam", lr = 1e-3 }', "schedule": '{ use = "cosine_annealing" }'}
+#: What a table that selects something by name may be, in words.
+CHOSEN = {
+    "optimizer": 'a table such as { use = "adam", lr = 1e-3 }',
+    "schedule": 'a table such as { use = "cosine_annealing" }',
+    "loss": 'a name such as "cross_entropy", or a table such as { use = "mine.focal", gamma = 2.0 }',
+}
 _BOUNDS = {
     "gt": "above {}",
     "ge": "of at least {}",
@@ -185,7 +193,7 @@ def describe(kind: Any, plural: bool = False) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         if choices := [mark.kind for mark in arguments[1:] if isinstance(mark, Choice)]:
-            return f"a table such as {_EXAMPLES[choices[0]]}"
+            return CHOSEN[choices[0]]
         marks = [mark for mark in arguments[1:] if isinstance(mark, FieldInfo)]
         if descriptions := [mark.description for mark in marks if mark.description]:
             return descriptions[0]

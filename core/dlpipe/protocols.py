@@ -231,11 +231,14 @@ class Evaluator(Protocol):
     Attributes:
         primary: the metric that decides which checkpoint is best; None if none should, as when an evaluator only
             writes figures.
-        goal: whether the primary metric should grow or fall; not needed if there is none.
+        goal: whether the primary metric should grow or fall, "max" or "min"; not needed if there is none.
     """
 
-    primary: str | None
-    goal: Goal
+    @property
+    def primary(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def goal(self) -> str: ...  # noqa: D102
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return metrics by name; `examples` shares one pass of the model among all evaluators."""

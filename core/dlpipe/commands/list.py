@@ -10,12 +10,14 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.shipped import shipped_pipelines, summary_of
+from dlpipe.config.torch_names import CHOICES
 from dlpipe.messages import display_width, padded, relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import KINDS
 
 LISTED = [kind for kind in KINDS if kind != "command"]
 PIPELINE = "pipeline"
+PLURALS = {f"{kind}s": kind for kind in [*LISTED, PIPELINE]} | {"losses": "loss"}
 
 
 class Kind(click.Choice[str]):
@@ -23,7 +25,7 @@ class Kind(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the kind in the singular."""
-        return str(super().convert(str(value).removesuffix("s"), param, ctx))
+        return str(super().convert(PLURALS.get(str(value), str(value)), param, ctx))
 
 
 @click.command(
@@ -54,7 +56,12 @@ def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
 
 
 def _components(registry: Registry, kind: str) -> list[dict[str, Any]]:
-    return [
+    """Return the rows of a kind: those without a namespace first (the optimizers of torch), then those of plugins."""
+    built_in = [
+        {"name": name, "summary": target.replace(":", "."), "distribution": "", "needs": [], "install": ""}
+        for name, target in CHOICES.get(kind, {}).items()
+    ]
+    offered = [
         {
             "name": component.name,
             "summary": component.spec.summary,
@@ -64,6 +71,7 @@ def _components(registry: Registry, kind: str) -> list[dict[str, Any]]:
         }
         for _, component in sorted(registry.components[kind].items())
     ]
+    return built_in + offered
 
 
 def _pipelines() -> list[dict[str, Any]]:

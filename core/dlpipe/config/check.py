@@ -100,7 +100,7 @@ class _FileChecker:
         known = read_signature(SETTINGS).parameters
         use_current_names(self.report, (), known, RENAMED["pipeline"])
         owners = key_owners(self.registry, {} if "stages" in values else values, ())
-        checker = TableChecker(self.report, (), "the pipeline", known, owners)
+        checker = TableChecker(self.report, self.registry, (), "the pipeline", known, owners)
         tables = {SWEEP, "stages", *(() if "stages" in values else TABLES)}
         for key in values:
             if key not in known and key not in tables:

@@ -116,7 +116,7 @@ class StageChecker:
             return None
         use_current_names(self.report, path, known, renamed_keys(component.spec))
         owners = key_owners(self.registry, self.tables, self.path)
-        checker = TableChecker(self.report, path, component.name, known, owners)
+        checker = TableChecker(self.report, self.registry, path, component.name, known, owners)
         given = {key: value for key, value in table.items() if key != "use"}
         values, references = checker.check(given)
         self._check_required(component, checker, given)

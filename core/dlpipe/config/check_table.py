@@ -12,15 +12,18 @@ import pydantic
 
 from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Reference, References
+from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.signatures import Parameter
 from dlpipe.config.source import SET, Origin
-from dlpipe.config.tables import choice_keys
+from dlpipe.config.tables import Selected, choice_keys
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
 from dlpipe.config.values import adapter, as_given, mistakes, refused_default
-from dlpipe.fields import ModelReference, describe
+from dlpipe.fields import CHOSEN, ModelReference, describe
 from dlpipe.messages import nearest, shown
+from dlpipe.registry.loading import Registry
+from dlpipe.registry.specs import RegisteredComponent
 
 #: A message lists all keys of a table if there are at most this many.
 MAX_LISTED = 12
@@ -34,10 +37,12 @@ class TableChecker:
         path: of the table in the file; () for the top of the file.
         selected: what the keys belong to, such as ``text.rnn_tagger`` or ``optimizer adam``.
         known: the keys that the table takes.
+        registry: what plugins offer.
         owners: other places of the file (``[trainer]``) and the keys that belong there.
     """
 
     report: Report
+    registry: Registry
     path: KeyPath
     selected: str
     known: Mapping[str, Parameter]
@@ -119,7 +124,7 @@ class TableChecker:
             message = f"{table_at(self.path)} {self.selected} {problem}. Give a value, or correct the component"
             self.report.add(self.path, message, plugin=True)
             return None
-        if parameter.choice and isinstance(default, dict):
+        if parameter.choice and default is not None:
             return self._choice(parameter.choice, default, (*self.path, parameter.name))
         if isinstance(default, tuple):
             default = adapter(parameter.kind).validate_python(as_given(default))
@@ -145,22 +150,27 @@ class TableChecker:
         return (folder / value.expanduser()).absolute() if isinstance(value, Path) else value
 
     def _choice(self, choice: str, value: Any, path: KeyPath) -> Any:
-        """Check a table that selects an optimizer or a schedule of torch by name."""
+        """Check a table that selects an optimizer, a schedule or a loss by name."""
         names = CHOICES[choice]
+        if choice == "loss" and isinstance(value, str):
+            value = {"use": value}
         if not isinstance(value, dict) or not isinstance(value.get("use"), str):
-            example = next(iter(names))
-            self.report.add(path, f'{key_at(path)} = {shown(value)}: expected a table such as {{ use = "{example}" }}')
+            self.report.add(path, f"{key_at(path)} = {shown(value)}: expected {CHOSEN[choice]}")
             return None
         name = value["use"]
-        if name not in names:
-            hint = nearest(name, names) or f" There are {', '.join(names)}."
-            self.report.add((*path, "use"), f"{key_at(path)} use = {shown(name)}: unknown {choice}.{hint}")
+        component = None if name in names else self._chosen(choice, name, path)
+        if name not in names and component is None:
             return None
+        if component:
+            known = choice_keys(choice, name, component.spec.target)
+            use_current_names(self.report, path, known, component.spec.renamed)
+        else:
+            known = choice_keys(choice, name)
         given = {key: part for key, part in value.items() if key != "use"}
         for key, reason in provided_by_trainer(choice, name).items():
             if key in given:
                 self.report.add((*path, key), f"{key_at((*path, key))} = {shown(given.pop(key))}: {reason}")
-        inner = replace(self, path=path, selected=f"{choice} {name}", known=choice_keys(choice, name))
+        inner = replace(self, path=path, selected=f"{choice} {name}", known=known)
         values, _ = inner.check(given)
         for parameter in inner.missing(given):
             if parameter.name not in TOTAL_STEPS:
@@ -168,7 +178,33 @@ class TableChecker:
         # torch counts epochs in its own default for a number of steps; the trainer knows the length of the run.
         omitted = TOTAL_STEPS - set(given)
         plain = {key: part for key, part in values.items() if key not in omitted and not isinstance(part, Computed)}
-        return {"use": name} | plain
+        if component:
+            return Selected({"use": component.name} | plain, component)
+        return name if choice == "loss" else {"use": name} | plain
+
+    def _chosen(self, choice: str, name: str, path: KeyPath) -> RegisteredComponent[Any] | None:
+        """Return the optimizer, schedule or loss of a plugin, or report why there is none."""
+        place = (*path, "use") if (*path, "use") in self.report.source.origins else path
+        use = f"{key_at(path)} use = {shown(name)}"
+        component, offered = self.registry.find(choice, name), self.registry.components[choice]
+        if component is None:
+            reason, plugin = f"unknown {choice}.{nearest(name, [*CHOICES[choice], *offered])}", False
+            if "." in name:
+                reason, plugin = self.registry.why_missing(choice, name)
+            elif reason.endswith("."):
+                reason += f" There are {', '.join([*CHOICES[choice], *offered])}."
+            self.report.add(place, f"{use}: {reason}", plugin=plugin)
+            return None
+        if component.name != name:
+            self.report.warn(
+                place, f'{key_at(path)} use = {shown(name)} was renamed to "{component.name}"; use the new name'
+            )
+        if missing := component.missing():
+            install = f"; install with: {component.install_command()}" if component.spec.extra else ""
+            self.report.add(
+                place, f"{key_at(path)} use = {shown(name)} needs {', '.join(missing)}{install}", plugin=True
+            )
+        return component
 
     def _references(self, value: Any, path: KeyPath) -> tuple[Reference, ...]:
         if not isinstance(value, list) or not value:

@@ -5,7 +5,7 @@ It uses the forms of draft 4 only (``oneOf`` with one-value enums for ``use``), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic.errors import PydanticUserError
@@ -86,7 +86,7 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
         "additionalProperties": False,
         "definitions": {
             **{kind: _kind(registry, kind) for kind in kinds},
-            **{choice: {"oneOf": [_choice(choice, name) for name in targets]} for choice, targets in CHOICES.items()},
+            **{choice: {"oneOf": [*_choices(registry, choice)]} for choice in CHOICES},
         },
     }
 
@@ -143,8 +143,18 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     return schema
 
 
-def _choice(choice: str, name: str) -> dict[str, Any]:
-    return _table(name, read_signature(CHOICES[choice][name]).summary, choice_keys(choice, name))
+def _choices(registry: Registry, choice: str) -> Iterator[dict[str, Any]]:
+    """Yield the forms that select an optimizer, a schedule or a loss: those without a plugin first."""
+    if choice == "loss":  # they have no options
+        yield {"type": "string", "enum": [*CHOICES[choice], *sorted(registry.components[choice])]}
+    else:
+        for name, target in CHOICES[choice].items():
+            yield _table(name, read_signature(target).summary, choice_keys(choice, name))
+    for name, component in sorted(registry.components[choice].items()):
+        try:
+            yield _table(name, component.spec.summary, choice_keys(choice, name, component.spec.target))
+        except PluginError:  # `dlpipe check` names the cause
+            continue
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:

@@ -88,7 +88,7 @@ class Parameter:
 
     @property
     def choice(self) -> str:
-        """What a table selects by name (``"optimizer"`` or ``"schedule"``), or an empty string."""
+        """What a table selects by name (``"optimizer"``, ``"schedule"`` or ``"loss"``), or an empty string."""
         parts = [self.kind, *typing.get_args(self.kind)]  # it may be in a union with None
         marks = [mark for part in parts for mark in typing.get_args(part)[1:] if isinstance(mark, fields.Choice)]
         return marks[0].kind if marks else ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from dlpipe.config.settings import RENAMED, EvaluatorOptions, LoopOptions, Settings
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.torch_names import CHOICES, provided_by_trainer
-from dlpipe.registry.specs import ComponentSpec
+from dlpipe.errors import InputError
+from dlpipe.messages import nearest
+from dlpipe.registry.specs import ComponentSpec, RegisteredComponent
 
 SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
 #: Options of the core that every table of a kind takes, in addition to the parameters of its component.
@@ -21,7 +24,12 @@ SWEEP = "sweep"
 KIND_OF_TABLE = {"data": "data", "model": "model", "trainer": "trainer"}
 KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
 #: Arguments that the core passes to a component whose signature names them. They are not keys of its table.
-PROVIDED = {"data": {"offline"}, "trainer": {"model", "data", "compute", "seed", "budget"}}
+PROVIDED = {
+    "data": {"offline"},
+    "trainer": {"model", "data", "compute", "seed", "budget"},
+    "optimizer": set(provided_by_trainer("optimizer", "")),
+    "schedule": set(provided_by_trainer("schedule", "")),
+}
 #: Kinds whose required parameters may come from the facts of the data.
 TAKES_FACTS = ("model", "evaluator")
 
@@ -49,8 +57,40 @@ def renamed_keys(spec: ComponentSpec) -> dict[str, str]:
     return {**RENAMED.get(spec.kind, {}), **spec.renamed}
 
 
-def choice_keys(choice: str, name: str) -> dict[str, Parameter]:
-    """Return the keys that a table such as ``optimizer = { use = "adam" }`` takes besides ``use``."""
+def choice_keys(choice: str, name: str, target: str = "") -> dict[str, Parameter]:
+    """Return the keys that a table such as ``optimizer = { use = "adam" }`` takes besides ``use``.
+
+    Args:
+        target: of an optimizer, schedule or loss of a plugin.
+    """
     provided = provided_by_trainer(choice, name)
-    parameters = read_signature(CHOICES[choice][name]).parameters
+    target = target or CHOICES[choice][name]
+    parameters = read_signature(target).parameters if target else {}
     return {key: parameter for key, parameter in parameters.items() if key not in provided}
+
+
+class Selected(dict[str, Any]):
+    """A checked table that selects an optimizer, a schedule or a loss of a plugin.
+
+    Attributes:
+        component: what it selects.
+    """
+
+    def __init__(self, values: Mapping[str, Any], component: RegisteredComponent[Any]) -> None:
+        super().__init__(values)
+        self.component = component
+
+
+def target_of(choice: str, table: Mapping[str, Any]) -> str:
+    """Return the target of what a table selects.
+
+    Raises:
+        InputError: it is not known: the name of a plugin's in a table that no pipeline file gave.
+    """
+    if isinstance(table, Selected):
+        return str(table.component.spec.target)
+    name = table["use"]
+    if name not in CHOICES[choice]:
+        hint = nearest(name, CHOICES[choice])
+        raise InputError(f"{choice} {name}: expected a name of torch, or a table of a checked pipeline.{hint}")
+    return CHOICES[choice][name]

@@ -1,4 +1,4 @@
-"""The optimizers and schedules of torch by the names that pipeline files use.
+"""The optimizers and schedules of torch, and the losses of dlpipe, by the names that pipeline files use.
 
 The names stand here so that a file can be checked without importing torch; a test compares them with the
 installed torch.
@@ -38,7 +38,9 @@ SCHEDULES = {
     "reduce_on_plateau": "torch.optim.lr_scheduler:ReduceLROnPlateau",
     "step": "torch.optim.lr_scheduler:StepLR",
 }
-CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+#: The losses of dlpipe itself; they take no options, so a file gives their name alone.
+LOSSES = dict.fromkeys(("auto", "cross_entropy", "mse", "l1", "binary_cross_entropy"), "")
+CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 #: Parameters that the trainer sets itself, and why a pipeline file cannot: for all optimizers or schedules, ...
 _PROVIDED = {
     "optimizer": {"params": "the optimizer updates the parameters of the model; remove it"},
@@ -46,6 +48,7 @@ _PROVIDED = {
         "optimizer": "the schedule is that of the trainer's own optimizer; remove it",
         "last_epoch": "a run always starts a schedule at its beginning and resumes it where it stopped; remove it",
     },
+    "loss": {},
 }
 #: ... and for one of them.
 _PROVIDED_TO = {
@@ -62,7 +65,7 @@ def provided_by_trainer(choice: str, name: str) -> dict[str, str]:
     """Return the parameters of an optimizer or schedule that a pipeline file cannot set, and why.
 
     Args:
-        choice: ``"optimizer"`` or ``"schedule"``.
+        choice: ``"optimizer"``, ``"schedule"`` or ``"loss"``.
         name: such as ``"reduce_on_plateau"``.
     """
     return {**_PROVIDED[choice], **_PROVIDED_TO.get(name, {})}

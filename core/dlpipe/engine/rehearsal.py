@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, cast, get_args
 
 import torch
 from torch import Tensor
@@ -339,7 +339,7 @@ def _check_evaluators(
                 found = ", ".join(metric.split("/", 2)[2] for metric in metrics) or "nothing"
                 _refuse(table, f"primary is {shown(evaluator.primary)}, but evaluate() returns {found}")
             if evaluator.primary is not None:
-                scores.append((metrics[primary], evaluator.goal))
+                scores.append((metrics[primary], cast(Goal, evaluator.goal)))
             _check_files(table, evaluator, folder / name)
     return scores
 

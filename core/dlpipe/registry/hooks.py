@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pluggy
 
-from dlpipe.registry.specs import CallbackSpec, CommandSpec, DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec
+from dlpipe.registry.specs import (
+    CallbackSpec,
+    CommandSpec,
+    DataSpec,
+    EvaluatorSpec,
+    LossSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    TrainerSpec,
+)
 
 #: Version of the interface between dlpipe and plugins: (major, minor).
 API = (1, 0)
@@ -80,6 +90,46 @@ class ComponentHooks:
             @hookimpl
             def dlpipe_evaluators():
                 return [EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "F1 of slots")]
+        """
+
+    @hookspec
+    def dlpipe_optimizers(self) -> Iterable[OptimizerSpec]:  # type: ignore[empty-body]
+        """Offer optimizers that a trainer's ``optimizer = { use = "<namespace>.<name>" }`` can select.
+
+        Called like `dlpipe_data`. The names of torch's own have no namespace. The first argument of the target is the
+        parameters to optimize.
+
+        Example::
+
+            @hookimpl
+            def dlpipe_optimizers():
+                return [OptimizerSpec("adamw", "torch.optim:AdamW", "decays weights apart from Adam")]
+        """
+
+    @hookspec
+    def dlpipe_schedules(self) -> Iterable[ScheduleSpec]:  # type: ignore[empty-body]
+        """Offer learning rate schedules that ``schedule = { use = "<namespace>.<name>" }`` can select.
+
+        Called like `dlpipe_optimizers`. The first argument of the target is the optimizer.
+
+        Example::
+
+            @hookimpl
+            def dlpipe_schedules():
+                return [ScheduleSpec("linear", "torch.optim.lr_scheduler:LinearLR", "a line")]
+        """
+
+    @hookspec
+    def dlpipe_losses(self) -> Iterable[LossSpec]:  # type: ignore[empty-body]
+        """Offer losses that ``loss = { use = "<namespace>.<name>" }`` of ``core.supervised`` can select.
+
+        Called like `dlpipe_optimizers`. An instance of the target is called with the outputs and the targets.
+
+        Example::
+
+            @hookimpl
+            def dlpipe_losses():
+                return [LossSpec("huber", "torch.nn:HuberLoss", "squares small errors only")]
         """
 
     @hookspec

@@ -35,6 +35,9 @@ HOOK_OF_KIND = {
     "model": "dlpipe_models",
     "trainer": "dlpipe_trainers",
     "evaluator": "dlpipe_evaluators",
+    "optimizer": "dlpipe_optimizers",
+    "schedule": "dlpipe_schedules",
+    "loss": "dlpipe_losses",
     "callback": "dlpipe_callbacks",
     "command": "dlpipe_commands",
 }

@@ -139,6 +139,37 @@ class EvaluatorSpec(ComponentSpec):
 
 
 @dataclass(frozen=True)
+class OptimizerSpec(ComponentSpec):
+    """What a table such as ``optimizer = { use = "mine.lion", lr = 1e-4 }`` selects: a ``torch.optim.Optimizer``.
+
+    Its first argument is the parameters of the model; the others are the keys of the table.
+    """
+
+    kind = "optimizer"
+
+
+@dataclass(frozen=True)
+class ScheduleSpec(ComponentSpec):
+    """What a table such as ``schedule = { use = "mine.warm" }`` selects: a ``torch.optim.lr_scheduler.LRScheduler``.
+
+    Its first argument is the optimizer. It counts steps; a parameter ``total_steps`` that the table does not give is
+    the number of steps of the run.
+    """
+
+    kind = "schedule"
+
+
+@dataclass(frozen=True)
+class LossSpec(ComponentSpec):
+    """What ``loss = { use = "mine.focal", gamma = 2.0 }`` selects: a class; its arguments are the keys of the table.
+
+    An instance is called with the outputs and the targets, and returns the mean loss, a tensor with one number.
+    """
+
+    kind = "loss"
+
+
+@dataclass(frozen=True)
 class CallbackSpec(ComponentSpec):
     """What observes the runs of the pipelines that name it."""
 
@@ -158,11 +189,22 @@ class CommandSpec(ComponentSpec):
 
 
 KINDS: dict[str, type[ComponentSpec]] = {
-    record.kind: record for record in (DataSpec, ModelSpec, TrainerSpec, EvaluatorSpec, CallbackSpec, CommandSpec)
+    record.kind: record
+    for record in (
+        DataSpec,
+        ModelSpec,
+        TrainerSpec,
+        EvaluatorSpec,
+        OptimizerSpec,
+        ScheduleSpec,
+        LossSpec,
+        CallbackSpec,
+        CommandSpec,
+    )
 }
 
 #: How a message refers to a component of a kind; other kinds are "a model", "a trainer" and so on.
-_NOUNS = {"data": "a data component", "evaluator": "an evaluator"}
+_NOUNS = {"data": "a data component", "evaluator": "an evaluator", "optimizer": "an optimizer"}
 
 SpecT = TypeVar("SpecT", bound=ComponentSpec, covariant=True)
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, as_toml, each_of
-from dlpipe.config.tables import renamed_keys
+from dlpipe.config.tables import Selected, renamed_keys
 from dlpipe.errors import InputError
 from dlpipe.messages import relative, shown
 from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
@@ -132,8 +132,10 @@ def _components(stage: Stage) -> Iterator[ComponentConfig[Any]]:
 def _code(pipeline: Pipeline, stages: Iterable[Stage]) -> dict[str, Any]:
     """Return versions and digests of the code that the stages use."""
     local = {str(path) for path in pipeline.local_plugins}
-    used = {config.component.name: config.component for stage in stages for config in _components(stage)}
-    installed = [each for each in used.values() if each.distribution not in local and each.namespace != "core"]
+    configs = [config for stage in stages for config in _components(stage)]
+    chosen = [value.component for config in configs for value in config.values.values() if isinstance(value, Selected)]
+    used = [*(config.component for config in configs), *chosen]
+    installed = [each for each in used if each.distribution not in local and each.namespace != "core"]
     names = {*CORE_DISTRIBUTIONS, *(name for each in installed for name in each.spec.requires)}
     versions = {f"the version of {name}": distribution_version(name) for name in sorted(names)}
     packages = {(each.namespace, each.spec.target.partition(":")[0].partition(".")[0]) for each in installed}

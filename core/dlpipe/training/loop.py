@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -407,4 +407,4 @@ def _monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tup
     monitor = options.monitor or f"{DEV}/{name}/{evaluator.primary}"
     if options.goal is None and monitor != f"{DEV}/{name}/{evaluator.primary}":
         raise InputError(f'monitor = "{monitor}": say whether it should grow or fall: goal = "max" or "min"')
-    return monitor, options.goal or evaluator.goal
+    return monitor, options.goal or cast(Goal, evaluator.goal)

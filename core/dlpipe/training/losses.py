@@ -1,40 +1,71 @@
-"""The loss of a batch: the model's own, or one of a few by name."""
+"""The loss of a batch: the model's own, one of a few by name, or that of a plugin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.compute import Compute
+from dlpipe.config.tables import target_of
 from dlpipe.data.model_caller import ModelCaller, own_method
 from dlpipe.data.targets import IGNORE_INDEX, cross_entropy, require_targets
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
+from dlpipe.registry.targets import load_target
 
-LossName = Literal["auto", "cross_entropy", "mse", "l1", "binary_cross_entropy"]
 #: Maps outputs and targets to a scalar, the mean over everything that has a target.
 LossFunction = Callable[[Any, Tensor], Tensor]
 
 
-def loss_function(name: LossName, label_smoothing: float = 0.0) -> LossFunction:
-    """Return a loss by its name; "auto" is cross-entropy here.
+def loss_function(
+    loss: str | Mapping[str, Any], label_smoothing: float = 0.0, device: torch.device | None = None
+) -> LossFunction:
+    """Return a loss by its name, or the one of a plugin that a table selects; "auto" is cross-entropy here.
+
+    Args:
+        device: for a loss with tensors of its own, such as weights of classes.
+
+    Raises:
+        InputError: the loss of a plugin refuses a value, or has parameters, which nothing would train.
 
     Except for cross-entropy and for "mse" of classes, it raises an `InputError` unless outputs and targets are numbers
     of the same shape.
     """
-    if name in ("auto", "cross_entropy"):
+    if not isinstance(loss, str):
+        return _of_plugin(loss, device)
+    if loss in ("auto", "cross_entropy"):
         return lambda logits, targets: cross_entropy(logits, targets, label_smoothing)
-    if name == "mse":
+    if loss == "mse":
         return squared_error
     functions: dict[str, LossFunction] = {"l1": F.l1_loss, "binary_cross_entropy": F.binary_cross_entropy_with_logits}
-    return _elementwise(name, functions[name])
+    return _elementwise(loss, functions[loss])
 
 
-def _elementwise(name: LossName, function: LossFunction) -> LossFunction:
+def _of_plugin(table: Mapping[str, Any], device: torch.device | None) -> LossFunction:
+    options = {key: value for key, value in table.items() if key != "use"}
+    target = load_target(target_of("loss", table))
+    try:
+        loss = target(**options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"loss {table['use']}: {error}") from error
+    if not callable(loss):
+        raise InputError(
+            f"loss {table['use']} is {type(loss).__name__}; expected what maps outputs and targets to a loss"
+        )
+    if isinstance(loss, nn.Module):
+        if names := [name for name, _ in loss.named_parameters()]:
+            raise InputError(
+                f"loss {table['use']} has the parameter {names[0]!r}, which nothing trains; make it a buffer"
+            )
+        loss = loss.to(device)
+    return loss  # type: ignore[no-any-return]
+
+
+def _elementwise(name: str, function: LossFunction) -> LossFunction:
     """Return a loss that refuses what torch would broadcast: 10 scores per example against one class each."""
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -44,7 +75,7 @@ def _elementwise(name: LossName, function: LossFunction) -> LossFunction:
     return loss
 
 
-def _require_same_shape(name: LossName, outputs: Tensor, targets: Tensor) -> None:
+def _require_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
     if outputs.shape != targets.shape or not targets.is_floating_point():
         kind = "are classes" if not targets.is_floating_point() else f"have shape {tuple(targets.shape)}"
         raise InputError(
@@ -70,7 +101,8 @@ class BatchLoss:
     Args:
         columns: names of the columns that every batch has.
         omitted: names of other columns of the data, for messages.
-        name: "auto" is the model's own ``loss`` if it has one, else cross-entropy.
+        loss: by name, or a table that selects that of a plugin; "auto" is the model's own ``loss`` if it has one,
+            else cross-entropy.
 
     Raises:
         InputError: the data lacks a column that the loss needs.
@@ -81,7 +113,7 @@ class BatchLoss:
         model: nn.Module,
         columns: tuple[str, ...],
         compute: Compute,
-        name: LossName,
+        loss: str | Mapping[str, Any],
         label_smoothing: float,
         *,
         omitted: tuple[str, ...] = (),
@@ -89,8 +121,11 @@ class BatchLoss:
         self._caller = ModelCaller(model, columns, omitted)
         self._is_checked = False
         self._autocast = compute.autocast
-        self._own = self._caller.own_loss() if name == "auto" else None
-        self._function = loss_function(name, label_smoothing)
+        self._own = self._caller.own_loss() if loss == "auto" else None
+        self._function = loss_function(loss, label_smoothing, compute.device)
+        self._name = (
+            f"{type(model).__name__}.loss" if self._own else f"loss {loss if isinstance(loss, str) else loss['use']}"
+        )
         if self._own is None:
             require_targets(columns, "the loss")
 
@@ -113,7 +148,7 @@ class BatchLoss:
         name = type(self._caller.model).__name__
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise InputError(f"{name}.loss returns {found}; expected a tensor with one number")
+            raise InputError(f"{self._name} returns {found}; expected a tensor with one number")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise InputError(
                 f"the loss of {name} does not depend on a parameter that can be trained; expected one with "

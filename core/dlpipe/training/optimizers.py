@@ -1,4 +1,4 @@
-"""torch's optimizers and schedules by name, built from the tables of a pipeline file."""
+"""Optimizers and schedules by name, of torch and of plugins, built from the tables of a pipeline file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import Optimizer
 
-from dlpipe.config.torch_names import CHOICES
+from dlpipe.config.tables import target_of
 from dlpipe.errors import InputError
 from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
@@ -23,7 +23,10 @@ def build_optimizer(parameters: Iterable[nn.Parameter], table: Mapping[str, Any]
     """
     if not (listed := list(parameters)):
         raise InputError("there is no parameter to optimize; choose a model with parameters, or core.no_training")
-    return build_by_name("optimizer", table, listed)  # type: ignore[no-any-return]
+    optimizer = build_by_name("optimizer", table, listed)
+    if not isinstance(optimizer, Optimizer) or "lr" not in optimizer.param_groups[0]:
+        raise InputError(f"optimizer {table['use']} is no torch.optim.Optimizer with a learning rate lr in its groups")
+    return optimizer
 
 
 def build_by_name(
@@ -40,7 +43,7 @@ def build_by_name(
     """
     options = {key: value for key, value in table.items() if key != "use"}
     with refusals_of(kind, table):
-        return load_target(CHOICES[kind][table["use"]])(first, **{**options, **filled_in})
+        return load_target(target_of(kind, table))(first, **{**options, **filled_in})
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from typing import Any, Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
-from dlpipe.config.torch_names import SCHEDULES, TOTAL_STEPS
+from dlpipe.config.tables import target_of
+from dlpipe.config.torch_names import TOTAL_STEPS
 from dlpipe.errors import InputError
 from dlpipe.registry.targets import load_target
+from dlpipe.runs.plain_state import unsavable
 from dlpipe.training.optimizers import build_by_name, refusals_of
 
 
@@ -55,6 +57,8 @@ class LearningRateSchedule:
             self._plateau = self._reduce_on_plateau("min")
         elif self._table:
             schedule = build_by_name("schedule", self._table, optimizer, **self._lengths(warmup_steps, total_steps))
+            if not isinstance(schedule, LRScheduler):
+                raise InputError(f"schedule {self._table['use']} is no torch.optim.lr_scheduler.LRScheduler")
             self._per_step = SequentialLR(optimizer, [warmup, schedule], [warmup_steps]) if warmup else schedule
         else:
             self._per_step = warmup
@@ -99,7 +103,7 @@ class LearningRateSchedule:
     def _lengths(self, warmup_steps: int, total_steps: int | None) -> dict[str, int]:
         """Return the numbers of steps that the schedule takes and the table does not give."""
         name = self._table["use"]
-        known = inspect.signature(load_target(SCHEDULES[name])).parameters
+        known = inspect.signature(load_target(target_of("schedule", self._table))).parameters
         # torch's own default of total_iters (5, meant as epochs) would end a schedule of steps at once.
         missing = [length for length in TOTAL_STEPS & set(known) if self._table.get(length) is None]
         if not missing:
@@ -114,6 +118,6 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in state.items():
         if key == "_schedulers":
             plain[key] = [_plain(part) for part in value]
-        elif isinstance(value, (int, float, str, bool, list, tuple, type(None), dict)):
+        elif not unsavable(value):  # a function of the schedule is built again
             plain[key] = value
     return plain

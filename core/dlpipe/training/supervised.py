@@ -16,6 +16,7 @@ from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError
 from dlpipe.fields import (
     Fraction,
+    LossTable,
     NonNegative,
     OnlyWith,
     OpenFraction,
@@ -26,7 +27,7 @@ from dlpipe.fields import (
 )
 from dlpipe.protocols import Batch, Data
 from dlpipe.training.averaging import WeightAverage
-from dlpipe.training.losses import BatchLoss, LossName, has_own_loss
+from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
 
@@ -39,12 +40,14 @@ class Supervised:
 
     Args:
         batch_size: examples per batch; "full" for all of them.
-        optimizer: a torch optimizer by name, with its own parameters.
-        schedule: a torch learning rate schedule by name; it counts steps, and lengths that are not given
-            are those of the run.
+        optimizer: an optimizer of torch or of a plugin by name, with its own parameters.
+        schedule: a learning rate schedule of torch or of a plugin by name; it counts steps, and
+            lengths that are not given are those of the run.
         warmup_steps: steps over which the learning rate first grows linearly from near 0.
-        loss: "auto" is the model's own loss if it has one, else cross-entropy. For targets that are classes, "mse"
-            compares the softmax of the scores with one-hot targets, as a mean over all classes (as Keras does).
+        loss: "auto" (the model's own loss if it has one, else cross-entropy), "cross_entropy", "mse", "l1",
+            "binary_cross_entropy", or that of a plugin, by its name or as a table with its own parameters. For targets
+            that are classes, "mse" compares the softmax of the scores with one-hot targets, as a mean over all classes
+            (as Keras does).
         label_smoothing: share of the target's probability that is spread over all classes.
         max_grad_norm: clip the norm of all gradients together to this value.
         gradient_accumulation_steps: batches per step.
@@ -66,7 +69,7 @@ class Supervised:
         optimizer: OptimizerTable = {"use": "adam"},  # noqa: B006  read only
         schedule: ScheduleTable | None = None,
         warmup_steps: NonNegative = 0,
-        loss: LossName = "auto",
+        loss: LossTable = "auto",
         label_smoothing: Annotated[Fraction, OnlyWith(loss=("auto", "cross_entropy"))] = 0.0,
         max_grad_norm: PositiveFloat | None = None,
         gradient_accumulation_steps: Positive = 1,
@@ -99,7 +102,7 @@ class Supervised:
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         self._average = WeightAverage(model, ema_decay) if ema_decay else None
         self._max_grad_norm = max_grad_norm
-        self._loss_options: tuple[LossName, float] = loss, label_smoothing
+        self._loss_options = loss, label_smoothing
         self._loss: BatchLoss | None = None  # built from the columns of the first batch
 
     @property

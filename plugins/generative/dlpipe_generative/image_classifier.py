@@ -72,6 +72,8 @@ class ImageClassifier(nn.Module):
 class _LabelledImages:
     """Images and their attribute values, as data for the trainer."""
 
+    splits = ("train",)
+
     def __init__(self, images: Tensor, targets: Tensor) -> None:
         self._columns = Columns({"images": images, "targets": targets})
 

@@ -131,7 +131,7 @@ def test_a_date_survives_where_any_value_is_accepted(load):
             (13, '[evaluators] use = "fake.accuracy": give each evaluator a name, such as [evaluators.mine]'),
         ),
         (12, '[evaluators."../x"]', '"../x" cannot be the name of an evaluator; expected letters, digits'),
-        (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adam" }'),
+        (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adam", lr = 1e-3 }'),
         (11, "optimizer = { lr = 1 }", '[trainer] optimizer = {"lr": 1}: expected a table such as'),
         (11, 'optimizer = { use = "adm" }', '[trainer] optimizer use = "adm": unknown optimizer. Did you mean "adam"?'),
         (11, 'optimizer = { use = "zz" }', '[trainer] optimizer use = "zz": unknown optimizer. There are adam, adamw,'),

@@ -45,7 +45,17 @@ def test_a_command_may_have_a_dash_but_needs_a_target():
 
 def test_every_kind_is_that_of_its_spec():
     assert {kind: record.kind for kind, record in KINDS.items()} == {kind: kind for kind in KINDS}
-    assert list(KINDS) == ["data", "model", "trainer", "evaluator", "callback", "command"]
+    assert list(KINDS) == [
+        "data",
+        "model",
+        "trainer",
+        "evaluator",
+        "optimizer",
+        "schedule",
+        "loss",
+        "callback",
+        "command",
+    ]
 
 
 def test_the_full_name_starts_with_the_namespace():
