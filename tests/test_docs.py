@@ -17,7 +17,9 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.testing.checks import LIGHT, LOADED, RULES, USED
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "pipelines").glob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(path for name in ("docs", "pipelines", "examples") for path in (ROOT / name).rglob("*.md"))]
+)
 CORE = ROOT / "core" / "dlpipe"
 MODULES = [path for path in CORE.rglob("*.py") if path.stem not in ("__init__", "__main__")]
 

@@ -267,6 +267,7 @@ TEXTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "pipelines").rglob("*.toml")),
     *sorted((ROOT / "benchmarks").glob("*.py")),
+    *sorted(path for path in (ROOT / "examples").rglob("*") if path.suffix in (".py", ".toml", ".md")),
 ]
 
 
