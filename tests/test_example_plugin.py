@@ -68,7 +68,7 @@ def test_the_example_depends_on_one_minor_version():
 
 def test_the_readme_of_the_example_repeats_the_scores_of_its_pipelines():
     readme = (EXAMPLE / "README.md").read_text()
-    for name in ("seasonal.toml", "passengers.toml"):
+    for name in ("seasonal.toml", "visitors.toml"):
         text = (EXAMPLE / name).read_text()
         scores = re.findall(r"\d\.\d{4}", "".join(re.findall(r"^# (?:score|baseline): .*", text, re.M)))
 
@@ -94,7 +94,7 @@ def test_the_example_works_from_its_wheel_in_a_fresh_environment(tmp_path):
     run(python, "-m", "pip", "install", "-q", f"{example}[mlflow]", folder=tmp_path)
     work = tmp_path / "work"
     work.mkdir()
-    for name in ("tests", "seasonal.toml", "passengers.toml", "tracked.toml", "passengers.csv"):
+    for name in ("tests", "seasonal.toml", "visitors.toml", "tracked.toml", "visitors.csv"):
         copy = shutil.copytree if (EXAMPLE / name).is_dir() else shutil.copy
         copy(EXAMPLE / name, work / name)
 

@@ -7,7 +7,7 @@ import pytest
 from dlpipe.testing import check_resume, component_checks
 
 ROOT = Path(__file__).resolve().parents[1]
-PIPELINES = ["seasonal.toml", "passengers.toml"]
+PIPELINES = ["seasonal.toml", "visitors.toml"]
 if importlib.util.find_spec("mlflow"):  # otherwise its checks are skipped
     PIPELINES.append("tracked.toml")
 CHECKS = component_checks(
@@ -22,6 +22,6 @@ def test_component(check):
     check()
 
 
-@pytest.mark.parametrize("name", ["seasonal.toml", "passengers.toml"])
+@pytest.mark.parametrize("name", ["seasonal.toml", "visitors.toml"])
 def test_a_run_resumes_exactly(name, tmp_path):
     check_resume(ROOT / name, tmp_path, assignments=["trainer.epochs=2"])
