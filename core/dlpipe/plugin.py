@@ -77,5 +77,6 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("show", "dlpipe.commands.show:show", "Show a pipeline with all defaults, or a component"),
         CommandSpec("new", "dlpipe.commands.new:new", "Create a pipeline from one of dlpipe, or a plugin"),
         CommandSpec("plugins", "dlpipe.commands.plugins:plugins", "List the installed plugins and their status"),
+        CommandSpec("doctor", "dlpipe.commands.doctor:doctor", "Examine the installation, or what a pipeline needs"),
         CommandSpec("schema", "dlpipe.commands.schema:schema", "Print a JSON Schema of pipeline files for editors"),
     ]

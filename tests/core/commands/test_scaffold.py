@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import venv
 from importlib import metadata
@@ -174,8 +175,12 @@ def test_a_user_installs_tests_and_runs_a_new_plugin(tmp_path, registry, kinds):
     builder.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     packages = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    # All that this process can import, dlpipe and torch among it.
-    (packages / "outer.pth").write_text("\n".join(path for path in sys.path if path and "pytest" not in path))
+    # What this process can import besides the standard library, dlpipe and torch among it.
+    standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    outer = [
+        path for path in sys.path if Path(path).is_dir() and path not in standard and not path.endswith("lib-dynload")
+    ]
+    (packages / "outer.pth").write_text("\n".join(filter(None, outer)))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     # Without the build backend here, pip fetches it.
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
