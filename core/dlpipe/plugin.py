@@ -104,7 +104,8 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),
         CommandSpec("list", "dlpipe.commands.list:list_", "List installed components, or the pipelines of dlpipe"),
         CommandSpec("show", "dlpipe.commands.show:show", "Show a pipeline with all defaults, or a component"),
-        CommandSpec("new", "dlpipe.commands.new:new", "Create a pipeline file from one that comes with dlpipe"),
+        CommandSpec("new", "dlpipe.commands.new:new", "Create a pipeline from one of dlpipe, or a plugin"),
         CommandSpec("plugins", "dlpipe.commands.plugins:plugins", "List the installed plugins and their status"),
+        CommandSpec("doctor", "dlpipe.commands.doctor:doctor", "Examine the installation, or what a pipeline needs"),
         CommandSpec("schema", "dlpipe.commands.schema:schema", "Print a JSON Schema of pipeline files for editors"),
     ]

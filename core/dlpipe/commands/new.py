@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from dlpipe.commands.scaffold import COMPONENTS, create_plugin, run_command
 from dlpipe.commands.terminal import echo
 from dlpipe.config.shipped import copy_shipped
 from dlpipe.messages import relative
+from dlpipe.registry.loading import Registry
 
 
 @click.group()
 def new() -> None:
-    """Create a file to start from."""
+    """Create a pipeline or a plugin to start from."""
 
 
 @new.command(
@@ -42,3 +46,35 @@ def pipeline(name: str, output: Path | None) -> None:
     for path in needed:
         echo(f"{relative(path)}  (needed by {file.name})")
     echo(f"\nEdit it, then:  dlpipe run {relative(file)}", err=True)
+
+
+def _an_option_per_kind(function: Callable[..., Any]) -> Callable[..., Any]:
+    for kind in reversed(COMPONENTS):
+        what = f"Include a {kind}." if kind != "data" else "Include data."
+        function = click.option(f"--{kind}", is_flag=True, help=what.replace("a evaluator", "an evaluator"))(function)
+    return function
+
+
+@new.command(
+    short_help="Write a plugin with components, a pipeline and tests.",
+    epilog="""\b
+Examples:
+  dlpipe new plugin mine
+  dlpipe new plugin mine --data --model --trainer --evaluator --callback --command
+  dlpipe new plugin mine --model      (for data of other plugins)""",
+)
+@click.argument("name")
+@_an_option_per_kind
+@click.pass_obj
+def plugin(registry: Registry, /, name: str, **included: bool) -> None:
+    """Write the plugin NAME, a distribution of its own, to the new folder dlpipe-NAME.
+
+    The options say what it provides; by default, data, a model and an evaluator. Whatever it provides works: there are
+    a pipeline and tests that use it, and what a run needs besides is in the tests.
+    """
+    kinds = [kind for kind, wanted in included.items() if wanted]
+    folder = create_plugin(name, kinds, registry)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        echo(path.as_posix())
+    steps = [f"cd {folder}", 'pip install -e ".[dev]"', run_command(name, kinds), "pytest"]
+    echo("\n".join(["", "Next:", *(f"  {step}" for step in steps)]), err=True)

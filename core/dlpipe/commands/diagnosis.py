@@ -1,0 +1,262 @@
+"""What `dlpipe doctor` finds out about an installation and a pipeline. Imports torch only to ask it for its devices."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from dlpipe import figures
+from dlpipe.config.check import check_source
+from dlpipe.config.source import read_source
+from dlpipe.errors import InputError, PipelineError
+from dlpipe.registry.installation import install_command
+from dlpipe.registry.loading import PREFIX, Registry
+from dlpipe.runs.file_digests import cache_folder
+
+#: A run folder with its checkpoints is rarely larger.
+FEW_BYTES = 2_000_000_000
+_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?")
+_EXTRA = re.compile(r"extra == ['\"]([\w-]+)['\"]")
+_PYTHON = re.compile(r"python_version < ['\"]([\d.]+)['\"]")
+_CLAUSE = re.compile(r"(>=|<=|==|!=|~=|<|>)\s*([\w.+*]+)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        status: "note" is not what it could be, "problem" keeps something from working.
+        advice: the next step; empty if all is well.
+    """
+
+    area: str
+    status: Literal["ok", "note", "problem"]
+    text: str
+    advice: str = ""
+
+
+def diagnose(registry: Registry, runs: Path) -> Iterator[Finding]:
+    """Yield what is found out about the installation."""
+    yield from _environment()
+    yield from _devices()
+    yield from _dependencies()
+    yield from _folders(runs)
+    yield _font()
+    yield from _plugins(registry)
+
+
+def diagnose_pipeline(registry: Registry, file: Path, *, allow_local_plugins: bool) -> Iterator[Finding]:
+    """Yield what keeps a pipeline from running: its mistakes, what is not installed, data that is not there."""
+    try:
+        pipeline = check_source(read_source(file), registry, allow_local_plugins=allow_local_plugins)
+    except PipelineError as error:
+        for problem in error.problems:
+            yield Finding("pipeline", "problem", str(problem), f"edit the file, then: dlpipe check {file}")
+        return
+    except InputError as error:
+        yield Finding("pipeline", "problem", str(error), "name a pipeline file; see: dlpipe list pipelines")
+        return
+    absent = [
+        (stage.data.table, key, path)
+        for stage in pipeline.stages.values()
+        if stage.data is not None
+        for key, value in stage.data.values.items()
+        for path in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(path, Path) and not path.exists()
+    ]
+    for table, key, path in absent:
+        yield Finding(
+            "pipeline", "problem", f"{table} {key} = {path}: does not exist", f"create it, or set {key} to your data"
+        )
+    if not absent:
+        yield Finding("pipeline", "ok", f"{file}: no mistakes, everything that it needs is installed")
+
+
+def _environment() -> Iterator[Finding]:
+    yield Finding("environment", "ok", f"Python {platform.python_version()}, {sys.executable}")
+    yield Finding("environment", "ok", platform.platform())
+    package = Path(figures.__file__).resolve().parent
+    yield Finding("environment", "ok", f"dlpipe {_version('dlpipe') or 'without metadata'}, imported from {package}")
+    places = [Path(place or ".").resolve() / "dlpipe" for place in sys.path]
+    others = {str(place) for place in places if (place / "__init__.py").is_file() and place != package}
+    for other in sorted(others):
+        advice = "uninstall one of them, or remove its folder from PYTHONPATH"
+        yield Finding("environment", "problem", f"there is another copy of dlpipe in {other}", advice)
+
+
+def _devices() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = ""
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on every system
+        memory = f", {_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory"
+    yield Finding("devices", "ok", f"{cores} CPU cores for this process{memory}")
+    try:
+        torch = importlib.import_module("torch")
+    except (Exception, SystemExit) as error:
+        reason = f"torch cannot be imported: {type(error).__name__}: {error}"
+        yield Finding("devices", "problem", reason, "install it again; see https://pytorch.org/get-started/locally")
+        return
+    yield Finding("devices", "ok", f"torch {torch.__version__} uses {torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(index)
+            text = f"cuda:{index}: {device.name}, {_size(device.total_memory)}, CUDA {torch.version.cuda}"
+            yield Finding("devices", "ok", text)
+    elif torch.backends.mps.is_available():
+        yield Finding("devices", "ok", "mps: the GPU of this Mac")
+    elif torch.version.cuda or torch.version.hip:
+        text = f"torch was built for CUDA {torch.version.cuda or torch.version.hip} and finds no GPU"
+        yield Finding("devices", "note", text, "for a GPU, look at its driver (nvidia-smi); pipelines run on the CPU")
+    else:
+        advice = "for an NVIDIA GPU, install a build with CUDA; see https://pytorch.org/get-started/locally"
+        yield Finding("devices", "note", "torch was built without CUDA; pipelines run on the CPU", advice)
+
+
+def _dependencies() -> Iterator[Finding]:
+    """Compare the installed versions with the bounds that the metadata of dlpipe has."""
+    try:
+        requirements = metadata.requires("dlpipe") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("dependencies", "note", "dlpipe has no metadata, so its bounds are unknown", "pip install -e .")
+        return
+    absent: dict[str, list[str]] = {}
+    fitting = 0
+    for requirement in requirements:
+        name, bounds, extra = _parsed(requirement)
+        version = _version(name) if name else None
+        if not name or extra in ("test", "dev", "all"):
+            continue
+        if version is None and extra:
+            absent.setdefault(extra, []).append(name)
+        elif version is None or not _fits(version, bounds):
+            text = f"{name} {version or 'is not installed'}; dlpipe needs {name}{bounds}"
+            yield Finding("dependencies", "problem", text, f'pip install "{name}{bounds}"')
+        else:
+            fitting += 1
+    yield Finding("dependencies", "ok", f"{fitting} installed packages have versions that dlpipe supports")
+    for extra, names in absent.items():
+        text = f"the extra {extra} is not installed completely: without {', '.join(names)}"
+        yield Finding("dependencies", "note", text, install_command(f"dlpipe[{extra}]"))
+
+
+def _folders(runs: Path) -> Iterator[Finding]:
+    cache = cache_folder()
+    yield _folder("cache", cache, f", {_size(_used(cache))} used", "set DLPIPE_CACHE to a folder that you can write to")
+    yield _folder("runs", runs, "", "choose another folder with --runs")
+
+
+def _folder(area: str, folder: Path, more: str, advice: str) -> Finding:
+    """Say whether a folder can be written to, or created."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return Finding(area, "problem", f"{folder} cannot be written to", advice)
+    free = shutil.disk_usage(there).free
+    text = f"{folder}{'' if there == folder.absolute() else ' (not there yet)'}{more}, {_size(free)} free"
+    if free < FEW_BYTES:
+        return Finding(area, "note", text, f"free some space, or {advice}")
+    return Finding(area, "ok", text)
+
+
+def _font() -> Finding:
+    try:
+        missing = figures.missing_font(["\u6c49\u5b57"])
+    except Exception as error:  # matplotlib is not there, or broken
+        advice = install_command("dlpipe[report]")
+        return Finding("fonts", "note", f"figures cannot be drawn: {type(error).__name__}: {error}", advice)
+    if missing is None:
+        return Finding("fonts", "ok", "an installed font has Chinese characters")
+    text, _, advice = missing.partition(". ")
+    return Finding("fonts", "note", text, advice[:1].lower() + advice[1:])
+
+
+def _plugins(registry: Registry) -> Iterator[Finding]:
+    for plugin in registry.plugins:
+        if plugin.status == "ok":
+            yield Finding("plugins", "ok", f"{plugin.namespace} ({plugin.distribution})")
+        elif plugin.status == "disabled":
+            advice = "unset DLPIPE_PLUGINS and DLPIPE_DISABLE_PLUGINS to use it"
+            yield Finding("plugins", "note", str(plugin), advice)
+        else:
+            name = plugin.distribution.partition(" ")[0]
+            advice = f"dlpipe plugins --check {plugin.namespace}; upgrade or uninstall {name}"
+            yield Finding("plugins", "problem", str(plugin), advice)
+    told = {str(plugin) for plugin in registry.plugins}
+    for warning in registry.warnings:
+        if warning not in told:
+            yield Finding("plugins", "note", warning, f"see: dlpipe plugins; packages are named {PREFIX}…")
+
+
+def _parsed(requirement: str) -> tuple[str, str, str]:
+    """Return name, bounds and extra of a requirement; an empty name if it does not concern this Python."""
+    found = _REQUIREMENT.fullmatch(requirement)
+    marker = (found and found[3]) or ""
+    python = _PYTHON.search(marker)
+    if not found or (python and sys.version_info[:2] >= _release(python[1])):
+        return "", "", ""
+    extra = _EXTRA.search(marker)
+    return found[1], found[2].strip(), extra[1] if extra else ""
+
+
+def _fits(version: str, bounds: str) -> bool:
+    """Return whether a version is within the bounds; only releases are compared, as in 2.11.0 for 2.11.0rc1+cpu."""
+    own = _release(version)
+    for operator, text in _CLAUSE.findall(bounds):
+        other = _release(text)
+        length = max(len(own), len(other))
+        left, right = (part + (0,) * (length - len(part)) for part in (own, other))
+        held = {
+            ">=": left >= right,
+            "<=": left <= right,
+            "<": left < right,
+            ">": left > right,
+            "!=": left != right,
+            "==": left == right,
+            "~=": left >= right and left[: len(other) - 1] == right[: len(other) - 1],
+        }
+        if not held[operator]:
+            return False
+    return True
+
+
+def _release(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _used(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                total += (Path(place) / name).lstat().st_size
+    return total
+
+
+def _size(count: Any) -> str:
+    """Return a number of bytes for a person."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
