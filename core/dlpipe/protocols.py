@@ -3,7 +3,8 @@
 A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes;
 ``forward(**columns)`` takes all of them.
 Two methods are used if a model has them, again by the names of their parameters: ``loss(outputs, …)`` returns the
-scalar to minimise, ``predict(outputs, …)`` the predictions. A parameter ``step`` of ``loss`` gets the number of steps
+scalar to minimise, ``predict(outputs, …)`` the predictions, one for each example. A static method or a stored function
+will do; a layer of that name is refused. A parameter ``step`` of ``loss`` gets the number of steps
 taken so far, and None outside of training.
 
 Optional methods and attributes are the ``Supports…`` protocols. A component that has half of a pair, or a name that is
