@@ -168,6 +168,8 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     for name, stage in pipeline.stages.items():
         with errors_in(stage.trainer.table, data_table=stage.data.table):
             components, metrics = rehearse(pipeline.settings, stage, find_model)
+            for callback in stage.callbacks.values():
+                build(callback, {}, find_model)
         assert components.trainer is not None
         model = models[name] = components.model if components.model is not None else components.trainer.model
         built[name or "pipeline"] = {

@@ -125,15 +125,7 @@ class Checkpoints:
             flush(self.folder)
         except (OSError, RuntimeError, ValueError, SafetensorError, CheckpointError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            kept = [earlier for earlier in self.steps() if earlier < step]
-            intact = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
-            refused = system_error(error)
-            reason = (refused and refused.strerror) or str(error).strip()
-            remedy = "Free some space or restore write permission" if refused else "Mend this"
-            raise CheckpointError(
-                f"{relative(final)}: the checkpoint of step {step} could not be saved: {reason}; {intact}. "
-                f"{remedy}, then: dlpipe resume"
-            ) from error
+            raise self._not_saved(step, error) from error
         try:
             link(self.folder / "last", final.name)
             if (found := self._best_step(step)) is not None:
@@ -143,6 +135,18 @@ class Checkpoints:
         self._base = final
         self._prune(step)
         return final
+
+    def _not_saved(self, step: int, error: Exception) -> CheckpointError:
+        """Return the error for a checkpoint that could not be saved: it says why, and what is left."""
+        kept = [earlier for earlier in self.steps() if earlier < step]
+        intact = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
+        refused = system_error(error)
+        reason = (refused and refused.strerror) or str(error).strip()
+        remedy = "Free some space or restore write permission" if refused else "Mend this"
+        return CheckpointError(
+            f"{relative(self._path(step))}: the checkpoint of step {step} could not be saved: {reason}; {intact}. "
+            f"{remedy}, then: dlpipe resume"
+        )
 
     def _write_files(
         self, folder: Path, model: nn.Module, state: Mapping[str, Any], blocks: Mapping[str, StateBlock]

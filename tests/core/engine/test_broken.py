@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine.execute import run
+from dlpipe.engine.execute import dry_run, run
 from dlpipe.errors import DlpipeError
 from dlpipe.registry.loading import load_plugins
 
@@ -204,13 +204,13 @@ def run_with(tmp_path, monkeypatch):
     (tmp_path / "points.toml").write_text(PIPELINE)
     monkeypatch.chdir(tmp_path)
 
-    def run_with(name):
+    def run_with(name, *, dry=False, rehearsal=True):
         registry = load_plugins()
         load_pipeline("points.toml", registry, allow_local_plugins=True)  # so that the kind of the component is known
         [kind] = [kind for kind in PLACES if f"broken.{name}" in registry.components[kind]]
         assignments = [PLACES[kind].format(f"broken.{name}")]
         pipeline = load_pipeline("points.toml", registry, assignments, allow_local_plugins=True)
-        return run(pipeline, registry, tmp_path / "runs", rehearsal=True)
+        return dry_run(pipeline) if dry else run(pipeline, registry, tmp_path / "runs", rehearsal=rehearsal)
 
     return run_with
 
@@ -251,3 +251,19 @@ def test_what_is_right_finishes_without_a_warning(run_with, name):
     found = json.loads((folder.path / "provenance.json").read_text()).get("warnings", [])
     assert [warning for warning in found if "also occur in" not in warning] == []
     assert folder.status()["state"] == "finished"
+
+
+@pytest.mark.parametrize("name", ["no_hook", "watch_raises", "state_lacks_key", "on_score_raises", "predicts_none"])
+def test_a_dry_run_says_the_same(run_with, name):
+    with pytest.raises(DlpipeError, match=REFUSED[name]):
+        run_with(name, dry=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["state_with_lambda", "state_with_tuple", "extra_state", "lazy_layer", "half_of_a_pair"]
+)
+def test_what_cannot_be_read_back_is_named_without_a_rehearsal_too(run_with, tmp_path, name):
+    with pytest.raises(DlpipeError, match=REFUSED[name]):
+        run_with(name, rehearsal=False)
+
+    assert not [*tmp_path.rglob("step-*")]
