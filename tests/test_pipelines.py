@@ -25,8 +25,10 @@ REAL = {
     "slot_filling_atis_best.toml": "atis",
     "sentiment_movies.toml": "rt-polarity/utf8",
     "sentiment_movies_naive_bayes.toml": "rt-polarity/utf8",
+    "sentiment_movies_nbsvm.toml": "rt-polarity/utf8",
     "sentiment_movies_ensemble.toml": "rt-polarity/utf8",
     "sentiment_chinese.toml": "chnsenticorp/ChnSentiCorp_htl_all.csv",
+    "sentiment_chinese_ensemble.toml": "chnsenticorp/ChnSentiCorp_htl_all.csv",
     "cnn_mnist.toml": "mnist",
     "autoencoder_mnist.toml": "mnist",
     "vae_mnist.toml": "mnist",
@@ -42,6 +44,9 @@ LONG = ("cnn_cifar10.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_m
 #: What is left out where a pipeline is only run to see whether it runs: classifiers that judge drawn images need not read well.
 BRIEF = {
     "sentiment_chinese.toml": ["data.text=review"],
+    "sentiment_chinese_ensemble.toml": [
+        f"stages.{stage}.data.text=review" for stage in ("counts", "network", "ensemble")
+    ],
     "audio_word2vec.toml": ["data.num_words=40", "data.num_speakers=10"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],

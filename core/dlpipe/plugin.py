@@ -25,7 +25,7 @@ def dlpipe_models() -> Iterable[ModelSpec]:
             "dlpipe.baselines.logistic_regression:LogisticRegression",
             "baseline: a weighted sum of the features",
             requires=("scikit-learn",),
-            extra="baselines",
+            extra="dlpipe[baselines]",
         ),
         ModelSpec(
             "nearest_neighbors",
@@ -37,7 +37,7 @@ def dlpipe_models() -> Iterable[ModelSpec]:
             "dlpipe.baselines.random_forest:RandomForest",
             "baseline: many decision trees",
             requires=("scikit-learn",),
-            extra="baselines",
+            extra="dlpipe[baselines]",
         ),
     ]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -40,6 +42,30 @@ def test_n_grams_of_train_have_ids_and_others_are_other():
 
     assert data.facts["num_ngrams"] == len(known) == 2 + 5 + 4
     assert [known[number] for number in found] == ["not", "good", "<other>", "not\ngood", "<other>"]
+
+
+def test_n_grams_of_characters_are_counted_beside_those_of_words():
+    data = small([("it's bad!", "neg"), ("好", "pos")], ngrams=1, char_ngrams=2)
+
+    found = [data.state()["ngrams"][number] for number in data.encode("it's bad!")["ngrams"]]
+
+    characters = ["\n" + each for each in " it's bad ! "]
+    assert found[:3] == ["it's", "bad", "!"]
+    assert found[3:15] == characters
+    assert found[15:] == [a + b[1:] for a, b in itertools.pairwise(characters)]
+
+
+def test_the_characters_of_an_unknown_word_are_unknown():
+    data = small([("an other film", "neg"), ("no", "pos")], char_ngrams=3)
+    other = data.columns([["an", "<other>"]]).columns["ngrams"]
+
+    known = [data.state()["ngrams"][number] for number in other.values[:-1]]
+
+    assert [each.replace("\n", "") for each in known] == [
+        *" an ", "<other>", " ",
+        " a", "an", "n ", "<other>", "<other>",
+        " an", "an ", "<other>", "<other>",
+    ]  # fmt: skip
 
 
 def test_a_text_may_have_no_n_gram_at_all():

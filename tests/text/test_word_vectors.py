@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import sys
+from importlib import metadata
+
 import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe.config.check import load_pipeline
+from dlpipe.errors import PipelineError
+from dlpipe.registry.loading import load_plugins
 from dlpipe_text.word_vectors import WordVectors, nearest_words, ngram_hash, ngrams_of
 
 
@@ -74,3 +80,21 @@ def test_an_unknown_word_has_the_mean_of_its_n_grams():
 def test_the_n_grams_have_an_order():
     with pytest.raises(ValueError, match="max_ngram = 2 is below min_ngram = 3; expected at least as much"):
         WordVectors(["a"], subwords=True, max_ngram=2)
+
+
+def test_without_gensim_the_message_names_it_and_how_to_install_it(monkeypatch, root):
+    def distribution(name):
+        if name == "gensim":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    installed = metadata.distribution
+    monkeypatch.setattr(metadata, "distribution", distribution)
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    monkeypatch.delitem(sys.modules, "dlpipe_text.gensim_word2vec", raising=False)
+
+    with pytest.raises(
+        PipelineError, match=r'use = "text.gensim_word2vec" needs gensim; install with: pip install .+\[text\]'
+    ):
+        load_pipeline(root / "pipelines" / "word_vectors.toml", load_plugins())

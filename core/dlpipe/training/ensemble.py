@@ -8,7 +8,6 @@ Axes: B examples, K classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from dlpipe.data.model_caller import ModelCaller
 from dlpipe.errors import InputError
+from dlpipe.fields import PositiveFloat
 
 
 class Ensemble(nn.Module):
@@ -28,16 +28,29 @@ class Ensemble(nn.Module):
         members: classifiers that return logits.
         average: the mean of the probabilities; or their geometric mean (the mean of the log-probabilities), in which a
             member that is sure counts more.
+        weights: one for each member, in the same order, divided by their sum; None weights all of them equally.
+
+    Raises:
+        InputError: there is not one weight for each member.
     """
+
+    weights: Tensor
 
     def __init__(
         self,
         members: Sequence[nn.Module],
         *,
         average: Literal["probabilities", "log_probabilities"] = "probabilities",
+        weights: Sequence[PositiveFloat] | None = None,
     ) -> None:
         super().__init__()
+        if weights is not None and len(weights) != len(members):
+            raise InputError(
+                f"weights = {list(weights)}: {len(weights)} weights for {len(members)} members; expected one for each"
+            )
         self.members, self.average = nn.ModuleList(members), average
+        shares = torch.tensor([1.0] * len(members) if weights is None else list(weights))
+        self.register_buffer("weights", shares / shares.sum(), persistent=False)  # they are in the pipeline
 
     def forward(self, **columns: Tensor) -> Tensor:
         """Map the columns of a batch to logits (B, K), whose softmax is the average."""
@@ -48,7 +61,8 @@ class Ensemble(nn.Module):
                 f"the members of core.ensemble return {', '.join(map(str, shapes))}; expected logits of the same shape "
                 "from each"
             )
-        log_probabilities = torch.stack(logits).log_softmax(-1)
+        log_probabilities = torch.stack(logits).log_softmax(-1)  # (members, B, K)
+        weights = self.weights[:, None, None]
         if self.average == "log_probabilities":
-            return log_probabilities.mean(0)
-        return log_probabilities.logsumexp(0) - math.log(len(logits))
+            return (weights * log_probabilities).sum(0)
+        return (weights.log() + log_probabilities).logsumexp(0)

@@ -77,27 +77,17 @@ class GensimWord2Vec:
         workers: Positive = 1,
         job_words: Annotated[int, Strict(), Field(gt=0, le=10_000)] = MAX_JOB,
     ) -> None:
-        if not isinstance(model, WordVectors) or not isinstance(data, Corpus):
-            raise InputError(
-                f"text.gensim_word2vec got a model of type {type(model).__name__} and data of type "
-                f"{type(data).__name__}; expected text.word_vectors and a corpus such as text.corpus"
-            )
-        if min_learning_rate > learning_rate:
-            raise InputError(
-                f"min_learning_rate = {min_learning_rate}: expected at most learning_rate = {learning_rate}"
-            )
-        self._jobs = Jobs(data, job_words)
+        words, corpus = _checked(model, data)
+        _check_rates(learning_rate, min_learning_rate)
+        self._jobs = Jobs(corpus, job_words)
         self.steps_per_epoch = self._jobs.per_epoch
-        total = budget.total_steps(self.steps_per_epoch)
-        if total is None:
-            raise InputError("the learning rate falls until the end, so the end must be known; give epochs or steps")
-        hierarchical = loss == "hierarchical_softmax"
+        self._total = _total_of(budget, self.steps_per_epoch)
         options = {
-            "vector_size": model.vectors.size(1),
+            "vector_size": words.vectors.size(1),
             "sg": int(architecture == "skip_gram"),
             "window": window,
-            "hs": int(hierarchical),
-            "negative": 0 if hierarchical else negative,
+            "hs": int(loss == "hierarchical_softmax"),
+            "negative": negative if loss == "negative_sampling" else 0,
             "ns_exponent": noise_exponent,
             "sample": sample,
             "cbow_mean": int(cbow_mean),
@@ -106,10 +96,9 @@ class GensimWord2Vec:
             "seed": seed % 2**32,
             "workers": workers,
         }
-        self._model = model.cpu()  # gensim computes on the CPU, in these tables
-        self._gensim = built(model, data, options)
-        self._total = total
-        self._gensim.epochs = total / self.steps_per_epoch
+        self._model = words.cpu()  # gensim computes on the CPU, in these tables
+        self._gensim = built(words, corpus, options)
+        self._gensim.epochs = self._total / self.steps_per_epoch
         self._workers = workers
         self._window = 1 if workers == 1 else JOBS_PER_WORKER * workers
         self._memory = threading.local()
@@ -224,6 +213,27 @@ def built(model: WordVectors, corpus: Corpus, options: Mapping[str, Any]) -> Wor
     else:
         _share(model.vectors, found.wv, "vectors")
     return found
+
+
+def _checked(model: nn.Module, data: Data) -> tuple[WordVectors, Corpus]:
+    if not isinstance(model, WordVectors) or not isinstance(data, Corpus):
+        raise InputError(
+            f"text.gensim_word2vec got a model of type {type(model).__name__} and data of type "
+            f"{type(data).__name__}; expected text.word_vectors and a corpus such as text.corpus"
+        )
+    return model, data
+
+
+def _check_rates(learning_rate: float, min_learning_rate: float) -> None:
+    if min_learning_rate > learning_rate:
+        raise InputError(f"min_learning_rate = {min_learning_rate}: expected at most learning_rate = {learning_rate}")
+
+
+def _total_of(budget: Budget, steps_per_epoch: int) -> int:
+    total = budget.total_steps(steps_per_epoch)
+    if total is None:
+        raise InputError("the learning rate falls until the end, so the end must be known; give epochs or steps")
+    return total
 
 
 def _share(table: Tensor, owner: Any, name: str) -> None:

@@ -39,6 +39,7 @@ def labeled(
     unit: Unit = "word",
     lowercase: bool = True,
     ngrams: NonNegative = 0,
+    char_ngrams: Annotated[NonNegative, OnlyWith(unit="word")] = 0,
     min_count: Positive = 1,
     max_length: Positive | None = None,
 ) -> LabeledText:
@@ -61,6 +62,7 @@ def labeled(
         unit: what the model reads one by one; each Chinese character is a word.
         lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
         ngrams: also count sequences of up to this many units, for text.ngram_classifier; 0 counts none.
+        char_ngrams: among the n-grams, also count sequences of up to this many characters, blanks included.
         min_count: units and n-grams that occur less often in training become "other".
         max_length: number of units of a text that are used, the first ones.
     """
@@ -84,6 +86,7 @@ def labeled(
         min_count=min_count,
         max_length=max_length,
         ngrams=ngrams,
+        char_ngrams=char_ngrams,
         lowercase=lowercase,
     )
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
 from dlpipe_text.occlusion import contributions, logits_of, variants
 from dlpipe_text.text_units import UNITS, Unit, spaced
-from dlpipe_text.vocabulary import vocabulary
+from dlpipe_text.vocabulary import RESERVED, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 Text = tuple[str, str]  # text, label
@@ -42,6 +42,8 @@ class LabeledText:
         min_count: units (and n-grams) that occur less often in training become "other".
         max_length: units of a text that are used, the first ones; None uses all.
         ngrams: also count sequences of up to this many units; 0 counts none.
+        char_ngrams: also count sequences of up to this many characters, blanks included, among the n-grams; 0 counts
+            none.
         lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
     """
 
@@ -56,12 +58,13 @@ class LabeledText:
         min_count: int = 1,
         max_length: int | None = None,
         ngrams: int = 0,
+        char_ngrams: int = 0,
         lowercase: bool = True,
     ) -> None:
         self.splits = tuple(splits)
         self._read = read
         self._unit, self._min_count, self._max_length = unit, min_count, max_length
-        self._max_ngram, self._lowercase = ngrams, lowercase
+        self._max_ngram, self._max_char_ngram, self._lowercase = ngrams, char_ngrams, lowercase
         self._texts: dict[str, list[Text]] = {}
         self._columns: dict[str, Columns] = {}
         self._known: dict[str, list[str]] | None = None
@@ -182,18 +185,27 @@ class LabeledText:
             split = [self.units(text) for text, _ in texts]
             units = vocabulary(chain.from_iterable(split), self._min_count, self._unit)
             ngrams: list[str] = []
-            if self._max_ngram:
+            if self._counts_ngrams:
                 ngrams = vocabulary(chain.from_iterable(map(self._ngrams_of, split)), self._min_count, "n-gram")
             self._known = {"units": units, "ngrams": ngrams, "labels": labels}
         return self._known
 
     def _ngrams_of(self, units: Sequence[str]) -> list[str]:
-        """Return all sequences of up to `max_ngram` units; no unit contains the line feed that joins them."""
+        """Return all sequences of up to `ngrams` units and of up to `char_ngrams` characters.
+
+        No unit contains the line feed that joins units and that stands before characters. An unknown unit is a line
+        feed among the characters, so that what contains it is unknown, too.
+        """
+        known = ["\n" if unit == RESERVED[OTHER] else unit for unit in units]
+        characters = f" {''.join(self.spaced(known)).strip(' ')} "
         return [
-            "\n".join(units[start : start + size])
-            for size in range(1, self._max_ngram + 1)
-            for start in range(len(units) - size + 1)
+            *("\n".join(each) for each in _sequences(units, self._max_ngram)),
+            *("\n" + "".join(each) for each in _sequences(characters, self._max_char_ngram)),
         ]
+
+    @property
+    def _counts_ngrams(self) -> bool:
+        return bool(self._max_ngram or self._max_char_ngram)
 
     def _table(self, name: str) -> dict[str, int]:
         """Return a table from unit, n-gram or label to id."""
@@ -206,14 +218,22 @@ class LabeledText:
         for number, units in enumerate(texts):
             _check_length(units, f"text {number}", DataError)
         columns = {"tokens": _ragged(texts, self._table("units"))}
-        if self._max_ngram:
-            columns["ngrams"] = _ragged(list(map(self._ngrams_of, texts)), self._table("ngrams"))
+        if self._counts_ngrams:
+            columns["ngrams"] = _ragged(map(self._ngrams_of, texts), self._table("ngrams"))
         return columns
 
 
-def _ragged(sequences: Sequence[Sequence[str]], ids: Mapping[str, int]) -> Ragged:
-    values = torch.tensor([ids.get(each, OTHER) for sequence in sequences for each in sequence])
-    return Ragged(values, torch.tensor([len(sequence) for sequence in sequences]), padding=PADDING)
+def _sequences(parts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
+    """Yield all parts of a text that are next to each other, up to `longest` of them."""
+    for size in range(1, longest + 1):
+        for start in range(len(parts) - size + 1):
+            yield parts[start : start + size]
+
+
+def _ragged(sequences: Iterable[Sequence[str]], ids: Mapping[str, int]) -> Ragged:
+    # Characters have hundreds of n-grams in a text: only those of one text are in memory as strings.
+    texts = [torch.tensor([ids.get(each, OTHER) for each in sequence], dtype=torch.long) for sequence in sequences]
+    return Ragged(torch.cat(texts), torch.tensor(list(map(len, texts))), padding=PADDING)
 
 
 def _check_length(units: Sequence[str], what: str, error: type[DataError] | type[InputError]) -> None:

@@ -73,7 +73,7 @@ def dlpipe_trainers():
             "dlpipe_text.ngram_fit:NgramFit",
             "naive Bayes, NBSVM or logistic regression, in one step",
             requires=("scikit-learn",),
-            extra="text",
+            extra="dlpipe[text]",
             finite=True,
         ),
         TrainerSpec(
@@ -81,7 +81,7 @@ def dlpipe_trainers():
             "dlpipe_text.gensim_word2vec:GensimWord2Vec",
             "word2vec and FastText, computed by gensim",
             requires=("gensim",),
-            extra="text",
+            extra="dlpipe[text]",
         ),
         TrainerSpec("skip_gram", "dlpipe_text.skip_gram:SkipGram", "word vectors by skip-gram in torch, also on a GPU"),
         TrainerSpec(
@@ -131,7 +131,7 @@ def dlpipe_evaluators():
             "dlpipe_text.word_map:WordMap",
             "word vectors: a map of words and pairs",
             requires=("matplotlib",),
-            extra="report",
+            extra="dlpipe[report]",
         ),
         EvaluatorSpec(
             "write_vectors",

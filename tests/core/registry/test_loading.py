@@ -1,7 +1,10 @@
 """Good plugins are asked once; each kind of bad one is reported with its cause and affects no other."""
 
+import re
 import sys
+import tomllib
 from importlib import metadata
+from itertools import chain
 
 import pytest
 
@@ -60,6 +63,17 @@ def test_the_installed_plugins_are_all_fine():
     assert [str(plugin) for plugin in registry.plugins if plugin.status != "ok"] == []
     assert registry.warnings == []
     assert registry.plugins[0].namespace == "core"
+
+
+def test_the_extra_of_a_component_installs_what_it_requires(root):
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    for component in chain.from_iterable(kind.values() for kind in load_plugins({}).components.values()):
+        if component.spec.requires:
+            found = re.fullmatch(r"dlpipe\[([\w,]+)\]", component.spec.extra)
+            assert found, f"{component.name}: {component.spec.extra}"
+            listed = {re.split("[<>=]", line)[0] for extra in found[1].split(",") for line in extras[extra]}
+            assert set(component.spec.requires) <= listed, component.name
 
 
 # Broken plugins

@@ -48,6 +48,24 @@ def test_log_probabilities_are_averaged():
     assert_close(outputs.softmax(1), product / product.sum(1, keepdim=True))
 
 
+def test_weights_are_divided_by_their_sum():
+    words, pairs = BATCH["tokens"].softmax(1), BATCH["ngrams"].softmax(1)
+
+    mean = Ensemble([Words(), Pairs()], weights=[6.0, 2.0])
+    product = Ensemble([Words(), Pairs()], average="log_probabilities", weights=[6.0, 2.0])
+
+    assert_close(ModelCaller(mean, tuple(BATCH)).outputs(BATCH).exp(), 0.75 * words + 0.25 * pairs)
+    expected = words**0.75 * pairs**0.25
+    assert_close(ModelCaller(product, tuple(BATCH)).outputs(BATCH).exp(), expected)
+
+
+def test_each_member_has_one_weight():
+    with pytest.raises(
+        InputError, match=r"weights = \[1.0, 2.0, 3.0\]: 3 weights for 2 members; expected one for each"
+    ):
+        Ensemble([Words(), Pairs()], weights=[1.0, 2.0, 3.0])
+
+
 def test_members_that_do_not_fit_together_are_refused():
     ensemble = Ensemble([Words(), Pairs()])
 
