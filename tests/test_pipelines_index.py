@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from dlpipe.config.check import load_pipeline
+from dlpipe.config.source import read_source
 from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep.plan import load_sweep
 
@@ -55,7 +55,7 @@ def test_the_command_in_a_header_fits_the_file(path):
 
     assert program == "dlpipe"
     assert ROOT / file == path
-    assert command == ("sweep" if "sweep" in tomllib.loads(path.read_text()) else "run")
+    assert command == ("sweep" if "sweep" in read_source(path).values else "run")
     if path.stem in ("dqn_pong", "ppo_pong"):
         needs_atari()
     load_pipeline(path, load_plugins(), assignments, allow_local_plugins=allowed)
