@@ -176,7 +176,9 @@ def test_a_font_for_chinese_is_recommended(monkeypatch):
 def test_a_broken_plugin_is_a_problem_and_a_disabled_one_is_not():
     registry = load_plugins()
     registry.plugins.append(Plugin("bad", "bad.plugin", "dlpipe-bad 1.0", "broken", "ImportError: no"))
-    registry.plugins.append(Plugin("off", "off.plugin", "dlpipe-off 1.0", "disabled", "DLPIPE_PLUGINS does not name it"))
+    registry.plugins.append(
+        Plugin("off", "off.plugin", "dlpipe-off 1.0", "disabled", "DLPIPE_PLUGINS does not name it")
+    )
 
     answer = doctor(registry=registry)
 
