@@ -80,6 +80,8 @@ def outside(tmp_path):
         ["list"],
         ["list", "pipelines"],
         ["new", "pipeline", "slot_filling"],
+        ["new", "plugin", "mine"],
+        ["doctor", "--help"],
         ["plugins"],
         ["check", SLOT_FILLING],
         ["show", SLOT_FILLING, "--origins"],
