@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dlpipe.errors import DataError, DlpipeError, InputError
-    from dlpipe.registry.hooks import hookimpl
+    from dlpipe.registry.hooks import RunView, hookimpl
     from dlpipe.registry.specs import (
         CallbackSpec,
         CommandSpec,
@@ -38,6 +38,7 @@ __all__ = [
     "LossSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "RunView",
     "ScheduleSpec",
     "TrainerSpec",
     "hookimpl",
@@ -58,7 +59,7 @@ _PUBLIC_MODULES = {
 
 _MODULES_OF_NAMES = {
     **dict.fromkeys(("DataError", "DlpipeError", "InputError"), "dlpipe.errors"),
-    "hookimpl": "dlpipe.registry.hooks",
+    **dict.fromkeys(("RunView", "hookimpl"), "dlpipe.registry.hooks"),
 }
 
 

@@ -107,7 +107,9 @@ def _devices() -> Iterator[Finding]:
         reason = f"torch cannot be imported: {type(error).__name__}: {error}"
         yield Finding("devices", "problem", reason, "install it again; see https://pytorch.org/get-started/locally")
         return
-    yield Finding("devices", "ok", f"torch {torch.__version__} uses {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    unit = "thread" if threads == 1 else "threads"
+    yield Finding("devices", "ok", f"torch {torch.__version__} uses {threads} {unit} unless a pipeline says otherwise")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
