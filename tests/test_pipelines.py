@@ -45,8 +45,11 @@ LONG = ("cnn_cifar10.toml", "dcgan_mnist.toml", "vae_mnist.toml", "autoencoder_m
 BRIEF = {
     "sentiment_chinese.toml": ["data.text=review"],
     "sentiment_chinese_ensemble.toml": [
-        f"stages.{stage}.data.text=review" for stage in ("counts", "network", "ensemble")
+        f"stages.{stage}.data.{value}"
+        for stage in ("counts", "network", "ensemble")
+        for value in ("text=review", "max_length=10")
     ],
+    "sentiment_movies_nbsvm.toml": ["data.char_ngrams=1"],
     "audio_word2vec.toml": ["data.num_words=40", "data.num_speakers=10"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],

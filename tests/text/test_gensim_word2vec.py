@@ -130,7 +130,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path, root, options):
 
 def test_a_run_answers_expressions_and_words(tmp_path, root):
     registry = load_plugins()
-    pipeline = load_pipeline(root / "pipelines" / "word_vectors.toml", registry, ["data.num_sentences=12000"])
+    pipeline = load_pipeline(root / "pipelines" / "word_vectors.toml", registry, ["data.num_sentences=20_000"])
     trained = open_run(run(pipeline, registry, tmp_path).path)
 
     [capital, president] = predict(trained, [("", "Rome - Italy + Germany"), ("", "蔡英文")])

@@ -109,8 +109,8 @@ FAMILIES: dict[Language, dict[str, Family]] = {
                 (
                     "this {a} is very {w} like a {b}",
                     "how {w} that {a} is and how {w} the {b}",
-                    "the {a} and the {b} are so {w} today",
-                    "it is as {w} as a {a} or a {b}",
+                    "the {a} and the {b} are so {w}",
+                    "it was as {w} as a {a} or a {b}",
                 ),
                 (
                     "this {a} is much {w} than the {b}",
@@ -119,10 +119,10 @@ FAMILIES: dict[Language, dict[str, Family]] = {
                     "a {a} is somewhat {w} than that {b}",
                 ),
                 (
-                    "this {a} is the {w} of all beside the {b}",
-                    "the {w} {a} in the world won against the {b}",
-                    "one of the {w} ever was a {a} and then a {b}",
-                    "among them the {a} was by far the {w} {b}",
+                    "this {a} is the {w} of all apart from the {b}",
+                    "the {w} {a} in the world was next to a {b}",
+                    "the {w} i ever saw was a {a} or maybe a {b}",
+                    "of the {a} and the {b} which one is the {w}",
                 ),
             ),
             words.ADJECTIVES,
