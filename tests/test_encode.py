@@ -148,6 +148,10 @@ def recordings(data, split, folder):
     return ((row, str(folder / segment.file)) for row, segment in enumerate(data.segments(split)))
 
 
+def frames_of_recordings(data, split, folder):
+    return ((row, str(folder / name)) for row, name in enumerate(data.names(split)))
+
+
 def utterances(data, split, folder):
     return ((row, segment.name) for row, segment in enumerate(data.segments(split)))
 
@@ -174,6 +178,7 @@ CASES = {
     "audio.folder": ({"rate_hz": 8000, "features": {"deltas": 2}}, spoken_folder, recordings),
     "audio.fsdd": ({"pairs": "same_word"}, spoken_folder, recordings),
     "audio.manifest": ({"rate_hz": 8000, "features": {"kind": "log_mel"}}, spoken_table, recordings),
+    "audio.frames": ({"rate_hz": 8000, "features": {"hop_ms": 70.0}}, spoken_folder, frames_of_recordings),
 }
 #: These take no items: an agent acts in an environment.
 WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari"}

@@ -239,6 +239,10 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.folder": (SPOKEN, ["data={use='audio.folder', path='@/spoken', rate_hz=8000}"]),
     "audio.fsdd": (SPOKEN, ["data={use='audio.fsdd', path='@/spoken'}"]),
     "audio.manifest": (SPOKEN, ["data={use='audio.manifest', path='@/spoken/words.csv', rate_hz=8000}"]),
+    "audio.frames": (
+        IMAGES,
+        ["data={use='audio.frames', path='@/spoken', features={hop_ms=40.0}}"],
+    ),
     "audio.seq2seq_autoencoder": (SPOKEN, []),
     "audio.keyword_cnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_cnn', channels=[4]}"]),
     "audio.keyword_rnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_rnn', hidden_dim=4}"]),
@@ -554,13 +558,13 @@ CHANGES: dict[str, list[str]] = {
     "vision.robustness.rotate": ["[10]"],
     "vision.layer_pictures.layer": ["'layers.0'"],
 }
-for data in ("folder", "fsdd", "manifest"):
+for data in ("folder", "fsdd", "manifest", "frames"):
     CHANGES[f"audio.{data}.path"] = ["'@/spoken2/words.csv'" if data == "manifest" else "'@/spoken2'"]
     CHANGES[f"audio.{data}.test_speakers"] = ["['ann', 'bob']"]
     CHANGES[f"audio.{data}.dev_speakers"] = ["['ann', 'bob']"]
     CHANGES[f"audio.{data}.dev_size"] = ["0.3"]
     CHANGES[f"audio.{data}.test_size"] = ["0.3"]
-for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest"):
+for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest", "frames"):
     CHANGES[f"audio.{data}.features"] = ["{deltas=1, hop_ms=40.0}"]
 for trainer in ("dqn", "reinforce", "a2c", "ppo"):
     CHANGES[f"rl.{trainer}.optimizer"] = ["{use='sgd', lr=0.3}"]
@@ -598,6 +602,7 @@ TESTED_ELSEWHERE = {
     "audio.fsdd.pairs": "test_models.py",
     "audio.manifest.pairs": "test_models.py",
     "audio.folder.skip_bad": "test_recorded_words.py",
+    "audio.frames.skip_bad": "test_frames.py",
     "audio.fsdd.skip_bad": "test_recorded_words.py",
     "audio.manifest.skip_bad": "test_manifest.py",
     "rl.reinforce.baseline": "test_policy_gradients.py",

@@ -36,6 +36,8 @@ REAL = {
     "cnn_cifar10.toml": "cifar10/cifar10-jpg.tar.gz",
     "audio_word2vec_fsdd.toml": "fsdd/fsdd.tar",
     "spoken_digits.toml": "fsdd/fsdd.tar",
+    "spoken_digits_speakers.toml": "fsdd/fsdd.tar",
+    "deep_or_wide_speech.toml": "fsdd/fsdd.tar",
 }
 
 

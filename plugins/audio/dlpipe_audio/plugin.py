@@ -34,6 +34,14 @@ def dlpipe_data():
         ),
         _recorded("manifest", "dlpipe_audio.manifest:manifest", "your own recordings of words, listed in a table"),
         _recorded("fsdd", "dlpipe_audio.recorded_words:fsdd", "English digits by six speakers (FSDD)"),
+        DataSpec(
+            "frames",
+            "dlpipe_audio.frames:frames",
+            "single frames of your recordings, with those around them, for classifiers of images",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=("image_shape", "labels", "num_classes"),
+        ),
     ]
 
 
@@ -77,6 +85,12 @@ def dlpipe_evaluators():
             "reconstruction",
             "dlpipe_audio.reconstruction:Reconstruction",
             "spoken words reconstructed from their vectors",
+        ),
+        EvaluatorSpec(
+            "frames_vote",
+            "dlpipe_audio.frames_vote:FramesVote",
+            "which word a recording says, by the classes of its frames",
+            extra=EXTRA,
         ),
         _evaluator("word_map", "dlpipe_audio.word_map:WordMap", "words in two dimensions, and their vectors as files"),
     ]
