@@ -101,7 +101,6 @@ def _repeated_batch(use: Use, built: StageComponents, rate: float) -> Iterator[f
     model.train()
     for step in range(STEPS):
         loss = loss_of(batch, step)
-        assert loss.requires_grad, f"{use.place} the loss depends on no parameter; is an output detached?"
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -115,6 +115,7 @@ plugins = ["./toy.py"]
 use = "toy.points"
 [model]
 use = "toy.mlp"
+hidden_dim = 32
 [trainer]
 use = "core.supervised"
 steps = 3
@@ -212,7 +213,7 @@ BROKEN = {
     "an output that is detached": (
         "toy.mlp: learns one batch by heart",
         (FEATURES, f"{FEATURES}.detach()"),
-        "the loss depends on no parameter; is an output detached",
+        "the loss of MLP does not depend on a parameter that can be trained; expected one with requires_grad",
     ),
     "an input that is not used": (
         "toy.mlp: learns one batch by heart",
