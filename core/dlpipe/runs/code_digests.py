@@ -15,6 +15,8 @@ from pathlib import Path
 
 #: Always recorded; the versions of other distributions are, if the code uses them.
 CORE_DISTRIBUTIONS = ("dlpipe", "torch", "numpy", "safetensors")
+#: Where pip and Debian's packages install.
+_INSTALLED_NAMES = ("site-packages", "dist-packages")
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
@@ -125,5 +127,12 @@ def _imports(files: Iterable[Path]) -> set[str]:
 
 
 def _is_installed(module: str) -> bool:
-    """Return whether a module is in ``site-packages``, and not only linked from there to an editable folder."""
-    return any(folder in place.resolve().parents for place in _places(module) for folder in _INSTALLED)
+    """Return whether a module is in ``site-packages``, and not only linked from there to an editable folder.
+
+    That may be the ``site-packages`` of another environment, which ``PYTHONPATH`` or a ``.pth`` file adds.
+    """
+    return any(
+        folder in _INSTALLED or folder.name in _INSTALLED_NAMES
+        for place in _places(module)
+        for folder in place.resolve().parents
+    )

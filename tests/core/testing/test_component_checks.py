@@ -398,7 +398,7 @@ class Tuned(nn.Module):
     first, second = (
         tables.replace("\n[", f"\n[stages.{name}.").replace("[data]", f"[stages.{name}.data]", 1) for name in "ab"
     )
-    second = second.replace('"toy.mlp"', '"toy.tuned"\nencoder = { stage = "a" }').replace(
+    second = second.replace('"toy.mlp"\nhidden_dim = 32', '"toy.tuned"\nencoder = { stage = "a" }').replace(
         "core.supervised", "toy.descent"
     )
     checks = checks_of(plugin, (f'name = "toy"\nplugins = ["./toy.py"]\n{first}\n{second}',))
