@@ -340,7 +340,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     ),
 }
 CLASSIFIED = {"generative.quality", "generative.train_on_generated", "generative.attributes", "generative.nearest"}
-for name in CLASSIFIED:
+for name in sorted(CLASSIFIED):
     options = "" if name == "generative.nearest" else ", classifier_steps=3"
     count = 60 if name == "generative.attributes" else 30
     faces = ["data={use='generative.manga_faces', count=60, size=32}"] if name == "generative.attributes" else []

@@ -6,14 +6,15 @@ import contextlib
 import importlib
 import os
 import platform
-import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
+
+from packaging.requirements import Requirement
 
 from dlpipe import figures
 from dlpipe.config.check import check_source
@@ -25,10 +26,8 @@ from dlpipe.runs.file_digests import cache_folder
 
 #: A run folder with its checkpoints is rarely larger.
 FEW_BYTES = 2_000_000_000
-_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?")
-_EXTRA = re.compile(r"extra == ['\"]([\w-]+)['\"]")
-_PYTHON = re.compile(r"python_version < ['\"]([\d.]+)['\"]")
-_CLAUSE = re.compile(r"(>=|<=|==|!=|~=|<|>)\s*([\w.+*]+)")
+#: Extras of those who work on dlpipe, and that of all others together.
+_NOT_USED = ("test", "dev", "all")
 
 
 @dataclass(frozen=True)
@@ -134,16 +133,14 @@ def _dependencies() -> Iterator[Finding]:
         return
     absent: dict[str, list[str]] = {}
     fitting = 0
-    for requirement in requirements:
-        name, bounds, extra = _parsed(requirement)
-        version = _version(name) if name else None
-        if not name or extra in ("test", "dev", "all"):
-            continue
+    for extra, requirement in _used_requirements(requirements):
+        name, version = requirement.name, _version(requirement.name)
         if version is None and extra:
             absent.setdefault(extra, []).append(name)
-        elif version is None or not _fits(version, bounds):
-            text = f"{name} {version or 'is not installed'}; dlpipe needs {name}{bounds}"
-            yield Finding("dependencies", "problem", text, f'pip install "{name}{bounds}"')
+        elif version is None or not requirement.specifier.contains(version, prereleases=True):
+            wanted = f"{name}{requirement.specifier}"
+            text = f"{name} {version or 'is not installed'}; dlpipe needs {wanted}"
+            yield Finding("dependencies", "problem", text, f'pip install "{wanted}"')
         else:
             fitting += 1
     yield Finding("dependencies", "ok", f"{fitting} installed packages have versions that dlpipe supports")
@@ -201,41 +198,14 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
             yield Finding("plugins", "note", warning, f"see: dlpipe plugins; packages are named {PREFIX}…")
 
 
-def _parsed(requirement: str) -> tuple[str, str, str]:
-    """Return name, bounds and extra of a requirement; an empty name if it does not concern this Python."""
-    found = _REQUIREMENT.fullmatch(requirement)
-    marker = (found and found[3]) or ""
-    python = _PYTHON.search(marker)
-    if not found or (python and sys.version_info[:2] >= _release(python[1])):
-        return "", "", ""
-    extra = _EXTRA.search(marker)
-    return found[1], found[2].strip(), extra[1] if extra else ""
-
-
-def _fits(version: str, bounds: str) -> bool:
-    """Return whether a version is within the bounds; only releases are compared, as in 2.11.0 for 2.11.0rc1+cpu."""
-    own = _release(version)
-    for operator, text in _CLAUSE.findall(bounds):
-        other = _release(text)
-        length = max(len(own), len(other))
-        left, right = (part + (0,) * (length - len(part)) for part in (own, other))
-        held = {
-            ">=": left >= right,
-            "<=": left <= right,
-            "<": left < right,
-            ">": left > right,
-            "!=": left != right,
-            "==": left == right,
-            "~=": left >= right and left[: len(other) - 1] == right[: len(other) - 1],
-        }
-        if not held[operator]:
-            return False
-    return True
-
-
-def _release(version: str) -> tuple[int, ...]:
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, found[0].split("."))) if found else ()
+def _used_requirements(requirements: Iterable[str]) -> Iterator[tuple[str, Requirement]]:
+    """Yield the requirements that concern this Python, each with its extra; without one, that is empty."""
+    extras = metadata.metadata("dlpipe").get_all("Provides-Extra") or []
+    for requirement in map(Requirement, requirements):
+        for extra in ("", *(name for name in extras if name not in _NOT_USED)):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                yield extra, requirement
+                break
 
 
 def _version(distribution: str) -> str | None:

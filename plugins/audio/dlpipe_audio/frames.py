@@ -11,21 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field, Strict
 from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged
 from dlpipe.errors import InputError
-from dlpipe.fields import OpenFraction, Positive
+from dlpipe.fields import NonNegative, OpenFraction, Positive
 from dlpipe_audio.features import Features
 from dlpipe_audio.recorded_words import folder
 from dlpipe_audio.word_data import WordData
-
-#: Frames on each side of the one that is classified; 0 and more.
-Context = Annotated[int, Strict(), Field(ge=0)]
 
 
 class FrameData:
@@ -160,7 +156,7 @@ def _seconds(item: str) -> float | None:
 def frames(
     path: Path,
     *,
-    context: Context = 5,
+    context: NonNegative = 5,
     states: Positive = 1,
     test_speakers: Sequence[str] = (),
     dev_speakers: Sequence[str] = (),

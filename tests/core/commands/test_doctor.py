@@ -109,24 +109,6 @@ def test_a_version_out_of_bounds_and_a_missing_extra_come_with_the_command(monke
     assert len(found) == 3
 
 
-@pytest.mark.parametrize(
-    ("version", "bounds", "fits"),
-    [
-        ("2.14.1+cu130", "<2.15,>=2.11", True),
-        ("2.15.0", "<2.15,>=2.11", False),
-        ("2.9", ">=2.11", False),
-        ("8.1", ">=8.1.0", True),
-        ("0.17.6", "==0.17.6", True),
-        ("1.5.2", "~=1.4", True),
-        ("2.0", "~=1.4", False),
-        ("3", "!=3.0", False),
-        ("1", "", True),
-    ],
-)
-def test_versions_are_compared_as_numbers(version, bounds, fits):
-    assert diagnosis._fits(version, bounds) is fits
-
-
 def test_a_folder_that_cannot_be_written_to_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path / "file" / "cache"))

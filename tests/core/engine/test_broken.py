@@ -244,7 +244,7 @@ def test_what_costs_no_result_is_a_warning(run_with, name):
     assert folder.status()["state"] == "finished"
 
 
-@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("name", sorted(ACCEPTED))
 def test_what_is_right_finishes_without_a_warning(run_with, name):
     folder = run_with(name)
 

@@ -24,7 +24,7 @@ PLAIN += [torch.ones(2), {"a": [{(1, 2): torch.float32}]}, torch.device("cpu")]
 OTHERS = [Pair(1, 2), Level.LOW, np.float64(1), np.ones(2), defaultdict(int), frozenset({1}), print, object()]
 
 
-@pytest.mark.parametrize("state", [*PLAIN, *OTHERS], ids=repr)
+@pytest.mark.parametrize("state", [*PLAIN, *OTHERS], ids=lambda state: type(state).__name__)
 def test_what_is_accepted_is_what_torch_reads_without_running_code(state):
     file = io.BytesIO()
     try:
