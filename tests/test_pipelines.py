@@ -111,11 +111,13 @@ def test_no_trial_of_a_sweep_has_mistakes(path):
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_a_pipeline_builds_and_takes_a_step(path, request):
-    stages = dry_run(load(path, needs(path, request), *BRIEF.get(path.name, []))[0])
+    pipeline = load(path, needs(path, request), *BRIEF.get(path.name, []))[0]
+    stages = dry_run(pipeline)
 
     for told in stages.values():
         assert all(math.isfinite(value) for value in told["first step"].values())
-    assert any(told["first step"] for told in stages.values())
+    if not all(stage.trainer.component.spec.finite for stage in pipeline.stages.values()):
+        assert any(told["first step"] for told in stages.values())
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
