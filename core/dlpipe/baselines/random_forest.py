@@ -25,7 +25,7 @@ class RandomForest(Classifier):
         features: the column; needed if the data has several that could be meant.
         num_trees: T.
         max_depth: of a tree; without it, trees grow until each leaf is of one class.
-        min_samples_leaf: a split leaves at least so many examples on each side.
+        min_samples_leaf: minimum number of training examples in a leaf.
         max_features: how many features, drawn at random, a split may use: the square root of their number, or all.
     """
 

@@ -1,4 +1,4 @@
-"""How far forecasts are off, beside the forecast that anybody can make: as one season ago.
+"""Forecast errors, compared with those of the seasonal naive forecast: the value of one season earlier.
 
 Source: Hyndman & Koehler 2006, "Another look at measures of forecast accuracy",
 https://doi.org/10.1016/j.ijforecast.2006.03.001

@@ -27,7 +27,7 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
         EvaluatorSpec(
             "forecast",
             "dlpipe_example.forecast_error:ForecastError",
-            "MAE and MASE, beside the seasonal naive forecast",
+            "MAE and MASE, compared with the seasonal naive forecast",
             requires=("matplotlib",),
             extra="dlpipe-example[figures]",
         )

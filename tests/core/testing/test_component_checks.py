@@ -157,7 +157,7 @@ BROKEN = {
         ('"descends")', '"descends", budget=("moves",))'),
         'names "moves" in its record, which is not a parameter of',
     ),
-    "a split drawn anew": (
+    "a split that is drawn again": (
         "toy.points: gives the same split twice",
         ("torch.Generator().manual_seed(self.splits.index(name))", "None"),
         r"toy.toml: \[data\] split\('train'\) gives other examples when it is called again, at \['points'\]",
