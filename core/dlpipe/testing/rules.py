@@ -31,8 +31,8 @@ from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.losses import BatchLoss
 from dlpipe.training.optimizers import build_optimizer
 
-#: One batch is learned by heart if its loss falls by this share of its first value, within this number of steps of Adam,
-#: with one of these learning rates.
+#: One batch is learned by heart if its loss falls by this share of its first value, within this number of steps of
+#: Adam, with one of these learning rates.
 LEARNED, STEPS, LEARNING_RATES = 0.5, 200, (1e-2, 1e-3, 1e-1)
 #: Examples of that batch, and losses whose mean is compared: with dropout, single ones differ from step to step.
 BATCH, AVERAGED = 8, 10
