@@ -38,7 +38,11 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
             for single in curves:
                 axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45)
             steps, mean, low, high = band(curves)
-            axes.plot(steps, mean, color=colour, linewidth=1.8, label=shortened(row.trial.label, 40))
+            label = shortened(row.trial.label, 40)
+            if len(steps) == 1:  # a model that was fitted at once: a level to compare the curves with
+                axes.axhline(mean[0], color=colour, linewidth=1.2, linestyle="--", label=label)
+                continue
+            axes.plot(steps, mean, color=colour, linewidth=1.8, label=label)
             axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         left_out = len(found) - len(COLOURS)
         seeds = max(len(row.outcomes) for row in rows)

@@ -65,7 +65,7 @@ class ForecastError:
                 axis.plot(range(start), context.tolist(), color=GREY)
                 axis.plot(ahead, naive.tolist(), color=VERMILION, linestyle=":", label="seasonal naive")
                 axis.plot(ahead, forecast.tolist(), color=BLUE, label="forecast")
-                axis.plot(ahead, target.tolist(), color="black", linewidth=0.8, label="what happened")
+                axis.plot(ahead, target.tolist(), color="black", linewidth=0.8, label="actual")
             axes[0].legend(loc="upper left", fontsize=7, ncols=3, frameon=False)
 
 

@@ -70,3 +70,15 @@ def test_where_nothing_was_measured_on_dev_nothing_is_drawn(tmp_path):
 
     assert not draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_a_score_that_was_measured_once_is_a_level(tmp_path, monkeypatch):
+    levels = []
+    monkeypatch.setattr("matplotlib.axes.Axes.axhline", lambda self, y, **style: levels.append((y, style["label"])))
+    rows = [
+        Row(Labelled(label), [run(tmp_path, label, values)])
+        for label, values in (("forest", [0.25]), ("network", [0.5, 0.75]))
+    ]
+
+    assert draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
+    assert levels == [(0.25, "forest")]
