@@ -87,8 +87,8 @@ class QueryByExample:
         baselines: compare with chance, duration, the untrained model, segment means, down-sampling and dynamic time
             warping, once per split.
         num_parts: parts of a word for segment means and down-sampling.
-        max_words: maximum number of words of the split to compare if there are baselines, evenly spaced; warping
-            compares all pairs, 100,000 of half a second in about six seconds. None uses all.
+        max_words: maximum number of words of the split to compare, evenly spaced; the warping of `baselines` compares
+            all pairs, 100,000 of half a second in about six seconds. None uses all.
     """
 
     primary = "map"
