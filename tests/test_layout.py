@@ -25,6 +25,7 @@ LAYERS = [
     ["fields", "protocols"],
     ["registry"],
     ["config"],
+    ["ranks"],
     ["compute", "figures", "runs"],
     ["data"],
     ["evaluation"],

@@ -858,6 +858,7 @@ OPTIONS_WITHOUT_EFFECT = {
     "threads": "it decides the speed, and the order of sums on several cores",
     "deterministic": "the CPU is",
     "offline": "nothing here is downloaded",
+    "parallel": "one process trains alone",
 }
 PLACES = {SETTINGS: "", OPTIONS["trainer"]: "trainer.", OPTIONS["evaluator"]: "evaluators.loss."}
 ALL_OPTIONS = [place + parameter for target, place in PLACES.items() for parameter in read_signature(target).parameters]

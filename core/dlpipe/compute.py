@@ -16,10 +16,12 @@ import torch
 
 from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
+from dlpipe.ranks import Ranks, current_ranks, launched
 
 __all__ = [
     "Compute",
     "IsolatedRNG",
+    "Ranks",
     "derived_seed",
     "seed_everything",
 ]
@@ -31,10 +33,12 @@ class Compute:
 
     Args:
         dtype: of the forward pass; float32 means no autocast.
+        ranks: the processes that train together; by default this one alone.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
+    ranks: Ranks = Ranks()  # noqa: RUF009  frozen
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that a forward pass runs in."""
@@ -63,7 +67,9 @@ def configure_torch(settings: Settings) -> Compute:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
     seed_everything(settings.seed)
-    return Compute(_device(settings.device), getattr(torch, settings.precision))
+    ranks = current_ranks()
+    device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
+    return Compute(device, getattr(torch, settings.precision), ranks)
 
 
 def seed_everything(seed: int) -> None:
@@ -142,6 +148,32 @@ def _set_host_state(state: tuple[Any, Any, torch.Tensor]) -> None:
     random.setstate(state[0])
     np.random.set_state(state[1])  # noqa: NPY002
     torch.set_rng_state(state[2])
+
+
+def _device_of_rank(name: str) -> torch.device:
+    """Return the device of this process among several on one machine.
+
+    Raises:
+        InputError: there are fewer accelerators than processes, or all were to use the same one.
+    """
+    device = _device(name)
+    if device.type == "cpu":
+        return device
+    if ":" in name:
+        raise InputError(
+            f'device = "{name}": several processes would share it; expected "auto" or "{device.type}", which gives '
+            "each process its own"
+        )
+    count, local = torch.accelerator.device_count(), launched().local_rank
+    index = 0 if count == 1 and local and "SLURM_STEP_NUM_TASKS" in os.environ else local  # srun may show each its own
+    if index >= count:
+        raise InputError(
+            f"local rank {local} has no {device.type} device of its own: this machine has {count}; start as many "
+            'processes as there are devices, or set device = "cpu"'
+        )
+    device = torch.device(device.type, index)
+    torch.accelerator.set_device_index(index)
+    return device
 
 
 def _device(name: str) -> torch.device:

@@ -50,6 +50,7 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             "supervised",
             "dlpipe.training.supervised:Supervised",
             "minimises a loss by gradient descent",
+            parallel=("ddp",),
             renamed={
                 "accumulate": "gradient_accumulation_steps",
                 "bucket": "bucket_by_length",

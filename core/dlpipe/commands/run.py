@@ -15,7 +15,6 @@ from dlpipe.errors import InputError
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import RunFolder
 from dlpipe.sweep.plan import count_trials
 
 
@@ -83,12 +82,14 @@ def run(
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         echo(json.dumps(built, indent=1))
         return
-    folder = RunFolder.unfinished(runs, pipeline) if resume_mode == "auto" else None
-    if folder:
-        load_target("dlpipe.engine.execute:resume_as")(pipeline, folder, accept_changes=accept_changes)
+    chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain}
+    if resume_mode == "auto":
+        begin = load_target("dlpipe.engine.execute:run_or_resume")
+        folder = begin(pipeline, registry, runs, accept_changes=accept_changes, **chosen)
     else:
-        start = load_target("dlpipe.engine.execute:run")
-        folder = start(pipeline, registry, runs, fast=fast, fresh=fresh, rehearsal=not no_rehearsal, explain=explain)
+        folder = load_target("dlpipe.engine.execute:run")(pipeline, registry, runs, **chosen)
+    if not folder.writes:  # one of several processes, the first of which speaks
+        return
     if as_json:
         echo(json.dumps({"run": str(folder.path), **folder.status()}))
     else:

@@ -93,8 +93,24 @@ class _FileChecker:
         if self.report.problems:
             return None
         checked = {name: stage for name, stage in stages.items() if stage}
+        self._check_parallel(str(settings["parallel"]), checked.values())
+        if self.report.problems:
+            return None
         warnings = tuple(dict.fromkeys(self.report.warnings))
         return Pipeline(Settings(**settings), checked, self.report.source, tuple(self.local_plugins), warnings)
+
+    def _check_parallel(self, parallel: str, stages: Iterable[Stage]) -> None:
+        """Check that every trainer can work in several processes, if the pipeline asks for it."""
+        trainers = self.registry.components["trainer"]
+        able = [name for name, trainer in trainers.items() if parallel in trainer.spec.parallel]
+        for stage in stages:
+            component = stage.trainer.component
+            if parallel != "none" and component.name not in able:
+                self.report.add(
+                    ("parallel",),
+                    f'parallel = "{parallel}": {stage.trainer.table} use = "{component.name}" trains in one '
+                    f"process only; expected one of {', '.join(able)}, or leave `parallel` out",
+                )
 
     def _settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         known = read_signature(SETTINGS).parameters

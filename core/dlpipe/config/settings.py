@@ -31,6 +31,8 @@ class Settings:
         threads: CPU threads of a computation; one per core if not given.
         deterministic: on a GPU, use only algorithms that give the same bits every time.
         offline: never use the network; missing data is an error.
+        parallel: "ddp" trains one model with all processes that ``torchrun`` or ``srun`` started: each has a copy of
+            the model and works on its part of every batch. A single process trains alone.
     """
 
     name: Annotated[
@@ -46,6 +48,7 @@ class Settings:
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     deterministic: bool = False
     offline: bool = False
+    parallel: Literal["none", "ddp"] = "none"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from dlpipe.compute import Compute, IsolatedRNG, derived_seed
 from dlpipe.data.columns import Columns, Prepare
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
+from dlpipe.ranks import Ranks
 
 
 def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: Tensor | None) -> list[Tensor]:
@@ -76,6 +77,8 @@ class Batches:
         bucket: put sequences of similar length into one batch.
         training: reshuffle in each epoch and prepare batches for training; otherwise the order is fixed.
         workers: number of processes that read a dataset; without effect on `Columns`, with a warning.
+        ranks: the processes that share the work. In training, each gets its part of every batch; otherwise whole
+            batches in turn. A batch of which this process has no part is an empty dict.
 
     Attributes:
         omitted: the names of columns that batches do not have, since `columns` does not name them.
@@ -92,7 +95,9 @@ class Batches:
         bucket: bool = True,
         training: bool = True,
         workers: int = 0,
+        ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
+        self._ranks = ranks
         self._streamed = isinstance(split, IterableDataset)
         self.omitted: tuple[str, ...] = ()
         if isinstance(split, Mapping) or not (self._streamed or hasattr(split, "__len__")):
@@ -130,8 +135,8 @@ class Batches:
             return
         generator = torch.Generator(self._compute.device)
         for index, batch in enumerate(self._unprepared(number, start), start):
-            generator.manual_seed(derived_seed(self._seed, "prepare", number, index))
-            yield self._prepare(batch, generator, self._training)
+            generator.manual_seed(derived_seed(self._seed, "prepare", number, index, *self._own_seed()))
+            yield self._prepare(batch, generator, self._training) if batch else batch
 
     def _unprepared(self, number: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch on the device, before they are prepared."""
@@ -143,12 +148,29 @@ class Batches:
             plan = shuffled(self._count, self.batch_size, generator, self._lengths)
         else:
             plan = in_order(self._count, self.batch_size, self._lengths)
+        own = [(index, self._own_rows(index, rows)) for index, rows in enumerate(plan)][start:]
+        read = [(index, rows) for index, rows in own if len(rows)]
         if isinstance(self._split, Columns):
-            yield from self._resident(self._split, plan[start:])
+            batches = self._resident(self._split, [rows for _, rows in read])
         else:
-            whole = _WholeBatches(self._split, self._seed, "items", number)
-            indices = [(index, rows.tolist()) for index, rows in enumerate(plan)][start:]
-            yield from map(self._to_device, self._loader(whole, number, sampler=indices, batch_size=None))
+            whole = _WholeBatches(self._split, self._seed, "items", number, *self._own_seed())
+            indices = [(index, rows.tolist()) for index, rows in read]
+            batches = map(self._to_device, self._loader(whole, number, sampler=indices, batch_size=None))
+        if len(read) == len(own):
+            yield from batches
+            return
+        for _, rows in own:
+            yield next(batches) if len(rows) else {}
+
+    def _own_rows(self, index: int, rows: Tensor) -> Tensor:
+        """Return the rows of a batch that this process works on."""
+        if self._training:
+            return self._ranks.share(rows)
+        return rows if index % self._ranks.size == self._ranks.rank else rows[:0]
+
+    def _own_seed(self) -> tuple[int, ...]:
+        """Return what makes the random numbers of this process differ from those of the others."""
+        return (self._ranks.rank,) if self._ranks.rank else ()
 
     def rows(self) -> Iterator[Tensor]:
         """Yield the row numbers of each batch of an unshuffled epoch; for a stream, yield empty tensors forever."""
@@ -182,7 +204,12 @@ class Batches:
             if batch is None:
                 return
             if number >= start:
-                yield self._to_device(batch)
+                size = len(next(iter(batch.values()))) if isinstance(batch, Mapping) else 0
+                rows = self._own_rows(number, torch.arange(size))
+                if len(rows) == size:
+                    yield self._to_device(batch)
+                else:
+                    yield self._to_device({name: column[rows] for name, column in batch.items()}) if len(rows) else {}
 
     def _loader(self, dataset: Dataset[Any], epoch: int, **options: Any) -> DataLoader[Any]:
         return DataLoader(

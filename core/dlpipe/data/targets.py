@@ -18,6 +18,8 @@ IGNORE_INDEX = -100
 
 def count_targets(batch: Batch) -> Tensor:
     """Return the number of terms in the mean loss of a batch: its targets, or its examples if it has no targets."""
+    if not batch:  # the part of a process that has none of the examples
+        return torch.tensor(0.0)
     targets = batch.get("targets")
     if targets is None:
         first = next(iter(batch.values()))

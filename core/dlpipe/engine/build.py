@@ -103,6 +103,7 @@ class StageComponents:
         if stage.model:
             with errors_in(stage.model.table, component=stage.model.component.name):
                 self.model = build(stage.model, facts, find_model).to(self.compute.device)
+            self.compute.ranks.same_weights(self.model)
         self.evaluators: dict[str, Evaluator] = {
             name: build(config, facts | _from_trainer(config, stage), find_model)
             for name, config in stage.evaluators.items()

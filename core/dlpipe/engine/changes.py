@@ -12,7 +12,7 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
-from dlpipe.runs.files import read_json, write_json
+from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, differences, identity, with_current_names
 
@@ -62,9 +62,9 @@ def changes_since(
 
 def record_accepted(folder: RunFolder, changes: list[str], **entries: Any) -> None:
     """Add changes that the user accepted to the provenance of a run, and set other entries."""
-    recorded = read_json(folder.path / PROVENANCE)
     entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "changes": changes}
-    write_json(folder.path / PROVENANCE, recorded | entries | {ACCEPTED: [*accepted_changes(folder), entry]})
+    accepted = [*accepted_changes(folder), entry]
+    folder.record(folder.path / PROVENANCE, lambda recorded: recorded | entries | {ACCEPTED: accepted})
 
 
 def accepted_changes(folder: RunFolder) -> list[Any]:

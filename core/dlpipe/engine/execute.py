@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from torch import nn
 
 from dlpipe.compute import configure_torch, seed_everything
@@ -42,10 +43,11 @@ from dlpipe.errors import (
 )
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
+from dlpipe.ranks import current_ranks, joined
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
-from dlpipe.runs.files import read_json, write_json
+from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
@@ -81,26 +83,46 @@ def run(
         DlpipeError: see its exit codes; the folder is kept and can be resumed. The folder is removed only if the
             user's input is wrong and nothing has been trained yet.
     """
-    began_with = run_identity(pipeline)  # first, as it sets up torch, and provenance records what will be used
-    record = provenance(pipeline, registry) | {"fast": fast, IDENTITY: began_with}
-    folder = RunFolder.create(runs, pipeline, record)
-    work = _PipelineRun(
-        pipeline,
-        folder,
-        fast=fast,
-        reuse=not (fast or fresh),
-        rehearsal=rehearsal,
-        explain=explain,
-        callbacks=callbacks,
-        observe=observe,
-    )
-    try:
-        work.run()
-    except InputError:
-        if not work.has_trained:
-            folder.discard()
-        raise
-    return folder
+    with joined(pipeline.settings.parallel) as ranks:
+        began_with = run_identity(pipeline)  # first, as it sets up torch, and provenance records what will be used
+        ranks.require_same(began_with, "program or machine")
+        record = provenance(pipeline, registry) | {"fast": fast, "ranks": ranks.size, IDENTITY: began_with}
+        path = ranks.from_leader(lambda: RunFolder.create(runs, pipeline, record).path)
+        folder = RunFolder(path, writes=ranks.leads)
+        work = _PipelineRun(
+            pipeline,
+            folder,
+            fast=fast,
+            reuse=not (fast or fresh),
+            rehearsal=rehearsal,
+            explain=explain,
+            callbacks=callbacks,
+            observe=observe,
+        )
+        try:
+            work.run()
+        except InputError:
+            if not work.has_trained:
+                folder.discard()
+            raise
+        return folder
+
+
+def run_or_resume(
+    pipeline: Pipeline, registry: Registry, runs: Path, *, accept_changes: bool = False, **options: Any
+) -> RunFolder:
+    """Resume the latest unfinished run of the same pipeline, or start a new one if there is none.
+
+    Args:
+        accept_changes: see `resume`.
+        options: see `run`.
+    """
+    with joined(pipeline.settings.parallel) as ranks:
+        folder = ranks.from_leader(lambda: RunFolder.unfinished(runs, pipeline))
+        if folder is None:
+            return run(pipeline, registry, runs, **options)
+        resume_as(pipeline, folder, accept_changes=accept_changes)
+        return folder
 
 
 def resume(
@@ -145,8 +167,10 @@ def resume_as(
     if pipeline.settings.threads is None:  # then the number that was used, whatever is the default here
         settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
         pipeline = dataclasses.replace(pipeline, settings=settings)
-    work = _PipelineRun(pipeline, folder, fast=bool(recorded.get("fast")), from_start=from_start, observe=observe)
-    work.run(resumes=True, accept_changes=accept_changes)
+    with joined(pipeline.settings.parallel) as ranks:
+        folder = RunFolder(folder.path, writes=ranks.leads)
+        work = _PipelineRun(pipeline, folder, fast=bool(recorded.get("fast")), from_start=from_start, observe=observe)
+        work.run(resumes=True, accept_changes=accept_changes)
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:
@@ -204,6 +228,7 @@ class _PipelineRun:
         observe: Observe | None = None,
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
+        self._ranks = current_ranks()
         self._observe = observe
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
         self._rehearsal = rehearsal
@@ -218,7 +243,7 @@ class _PipelineRun:
             folder.lock(),
             contextlib.redirect_stdout(unfailing(sys.stdout)),
             contextlib.redirect_stderr(unfailing(sys.stderr)),
-            Progress(folder.path / LOG, keep_warning=self._keep_warning) as progress,
+            self._progress() as progress,
             progress.python_warnings(),
             StopSignals(progress.message) as signals,
         ):
@@ -248,6 +273,12 @@ class _PipelineRun:
                 raise told from error
             folder.set_status("finished")
 
+    def _progress(self) -> Progress:
+        """Return what reports on the run; only one process does."""
+        if self._ranks.leads:
+            return Progress(self._folder.path / LOG, keep_warning=self._keep_warning)
+        return Progress(None, Console(quiet=True))
+
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""
         folder, now = self._folder, run_identity(self._pipeline)
@@ -256,6 +287,7 @@ class _PipelineRun:
         ]
         fingerprint_of = lambda stage: self._data_of(stage).fingerprint()  # noqa: E731
         changes = changes_since(self._pipeline, folder, now, unfinished, fingerprint_of)
+        changes = list(dict.fromkeys(change for found in self._ranks.gather(changes) for change in found))
         if not changes:
             return
         if not self._accept_changes:
@@ -267,12 +299,13 @@ class _PipelineRun:
         for change in changes:
             progress.warning(f"accepted: {change}")
         for plugin in self._pipeline.local_plugins:
-            if plugin.resolve() != (folder.path / plugin.name).resolve():  # the copy is what the run uses from now on
+            # The copy is what the run uses from now on.
+            if folder.writes and plugin.resolve() != (folder.path / plugin.name).resolve():
                 shutil.copy(plugin, folder.path / plugin.name)
         record_accepted(folder, changes, **{IDENTITY: now, PIPELINE_DIGEST: pipeline_digest(folder.path)})
         for stage in unfinished:
             if (folder.stage(stage.name) / DATA_STATE).is_file():
-                record_data(folder.stage(stage.name), self._data_of(stage), stage.data.table)
+                record_data(folder, stage, self._data_of(stage), self._ranks)
 
     def _with_what_is_kept(self, error: BaseException) -> BaseException:
         """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""
@@ -285,26 +318,27 @@ class _PipelineRun:
 
     def _keep_warning(self, text: str) -> None:
         """Record a warning in the provenance of the run, once."""
-        path = self._folder.path / PROVENANCE
         with contextlib.suppress(DlpipeError):  # what matters on a full disk is reported elsewhere
-            recorded = read_json(path)
-            if text not in (known := recorded.setdefault("warnings", [])):
-                known.append(text)
-                write_json(path, recorded)
+            self._folder.record(
+                self._folder.path / PROVENANCE,
+                lambda recorded: recorded | {"warnings": list(dict.fromkeys([*recorded.get("warnings", ()), text]))},
+            )
 
     def _run_stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
         folder = self._folder.stage(name)
         ingredients: dict[str, Any] = {}
         if name:
-            if stage_cache.is_finished(folder):
+            if self._ranks.from_leader(lambda: stage_cache.is_finished(folder)):
                 return
             ingredients = self._ingredients(stage)
             same, why = None, "every stage is run"
             if self._reuse:
-                same, why = stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)
+                same, why = self._ranks.from_leader(
+                    lambda: stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)
+                )
             if same:
                 progress.message(f"stage {name} is not run again: {why}")
-                stage_cache.reuse_stage(same, folder)
+                self._ranks.from_leader(lambda: stage_cache.reuse_stage(same, folder))
                 return
             progress.message(f"stage {name}" + (f" is run: {why}" if self._explain else ""))
         work = StageRun(
@@ -326,14 +360,17 @@ class _PipelineRun:
         finally:
             self.has_trained |= work.has_trained
         if name:
-            stage_cache.finish(folder, ingredients | {ACCEPTED: accepted_changes(self._folder)})
+            found = ingredients | {ACCEPTED: accepted_changes(self._folder)}
+            self._ranks.from_leader(lambda: stage_cache.finish(folder, found))
 
     def _data_of(self, stage: Stage) -> Data:
         """Return the data of a stage, built once."""
         if stage.name not in self._built:
             settings = self._pipeline.settings
             seed_everything(settings.seed)  # also for the data of a later stage, and when the run is resumed
-            self._built[stage.name] = build(stage.data, {"offline": settings.offline}, self._find_model)
+            self._built[stage.name] = self._ranks.leader_first(
+                lambda: build(stage.data, {"offline": settings.offline}, self._find_model)
+            )
         return self._built[stage.name]
 
     def _ingredients(self, stage: Stage) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from dlpipe.compute import restore_randomness, seed_everything
+from dlpipe.compute import derived_seed, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
@@ -32,14 +33,15 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes
+from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
-from dlpipe.runs.files import fits, read_json, write_json
+from dlpipe.runs.files import fits, read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
-from dlpipe.training.loop import DEV, Loop
+from dlpipe.training.loop import DEV, Loop, randomness_of
 from dlpipe.training.nan_search import first_non_finite
 from dlpipe.training.progress import Progress
 
@@ -57,17 +59,20 @@ Observe = Callable[[str, StageComponents], None]
 class _FirstCheckpoint:
     """Records that a stage has saved a checkpoint, so that its loss is noticed."""
 
-    def __init__(self, provenance: Path, stage: str) -> None:
-        self._path, self._stage = provenance, stage
+    def __init__(self, run: RunFolder, stage: str) -> None:
+        self._run, self._stage = run, stage
         self._done = False
 
     @hookimpl
     def dlpipe_checkpoint_saved(self, step: int) -> None:
         """Record the first one."""
         if not self._done:
-            recorded = read_json(self._path)
-            first = recorded.get(FIRST_CHECKPOINT, {})
-            write_json(self._path, recorded | {FIRST_CHECKPOINT: {self._stage: step} | first})
+            self._run.record(
+                self._run.path / PROVENANCE,
+                lambda recorded: (
+                    recorded | {FIRST_CHECKPOINT: {self._stage: step} | recorded.get(FIRST_CHECKPOINT, {})}
+                ),
+            )
             self._done = True
 
 
@@ -112,21 +117,27 @@ class StageRun:
         self._limit = FAST_BATCHES if fast else None
         self._rehearsal = rehearsal
         self.has_trained = False
-        self._checkpoints = Checkpoints(self._folder / "checkpoints", keep=self._options.keep, warn=progress.warning)
-        self._log = MetricsLog(self._folder / METRICS)
+        self._ranks = current_ranks()
+        self._checkpoints = Checkpoints(
+            self._folder / "checkpoints", keep=self._options.keep, warn=progress.warning, writes=run.writes
+        )
+        self._log = MetricsLog(self._folder / METRICS, writes=run.writes)
+        # What evaluators draw; other ranks than the leader draw it too, since they may have to run the model for it.
+        self._discarded = None if run.writes else tempfile.TemporaryDirectory(prefix="dlpipe-")
+        self._shown = Path(self._discarded.name) if self._discarded else self._folder
 
     def run(self, further_callbacks: Mapping[str, object]) -> None:
         """Train from the last checkpoint (or from the start) to the end, and evaluate the best checkpoint."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._ranks.from_leader(lambda: self._folder.mkdir(parents=True, exist_ok=True))
         started = time.monotonic()
         with errors_in(self._stage.trainer.table, data_table=self._stage.data.table):
-            checkpoint = self._checkpoints.latest()
+            checkpoint = self._ranks.from_leader(self._checkpoints.latest)
             if self._rehearsal and checkpoint is None:
                 rehearse(self._settings, self._stage, self._find_model, self._data)
             components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
-            if not (self._folder / DATA_STATE).exists():
+            if self._ranks.from_leader(lambda: not (self._folder / DATA_STATE).exists()):
                 with errors_in(self._stage.data.table, data_table=self._stage.data.table):
-                    record_data(self._folder, components.data, self._stage.data.table)
+                    record_data(self._run, self._stage, components.data, self._ranks)
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
             self._restore(checkpoint, components, loop)
@@ -147,6 +158,8 @@ class StageRun:
                 self.has_trained = loop.state.step > 0
                 callbacks.call("dlpipe_run_end", step=loop.state.step)
                 components.close()
+                if self._discarded:
+                    self._discarded.cleanup()
 
     def _callbacks(
         self, checkpoint: Path | None, further: Mapping[str, object], request_stop: Callable[[str], None]
@@ -154,8 +167,10 @@ class StageRun:
         """Build the callbacks that the pipeline names."""
         resumed_step = step_of(checkpoint) if checkpoint else 0
         view = RunView(self._settings.name, self._folder, self._settings.seed, resumed_step, request_stop)
+        if not self._run.writes:  # once for a run, not once for each process
+            return Callbacks({}, view, self._progress.warning)
         built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
-        first = _FirstCheckpoint(self._run_folder / PROVENANCE, self._stage.name)
+        first = _FirstCheckpoint(self._run, self._stage.name)
         return Callbacks({**built, **further, "the record of checkpoints": first}, view, self._progress.warning)
 
     def _loop(self, components: StageComponents, callbacks: Callbacks) -> Loop:
@@ -170,8 +185,9 @@ class StageRun:
             callbacks=callbacks,
             progress=self._progress,
             signals=self._signals,
-            samples=self._folder / "samples",
+            samples=self._shown / "samples",
             find_nan=self._where_nan_arose,
+            ranks=self._ranks,
             stage=self._stage.name,
         )
 
@@ -187,15 +203,16 @@ class StageRun:
 
     def _restore(self, checkpoint: Path | None, components: StageComponents, loop: Loop) -> None:
         """Restore the state of a checkpoint, or begin from the seed."""
-        seed_everything(self._settings.seed)
+        seed, rank = self._settings.seed, self._ranks.rank
+        seed_everything(derived_seed(seed, "rank", rank) if rank else seed)  # such as that of dropout
         if checkpoint is None:
-            self._require_nothing_lost()
+            self._ranks.from_leader(self._require_nothing_lost)
             self._log.truncate(0)  # written by a process that was killed before its first checkpoint
             return
         assert components.trainer is not None
         state = restore_trainer(components.trainer, checkpoint)
         with fits(checkpoint / STATE, "the loop", CheckpointError):
-            self._check_metrics(state)
+            self._ranks.from_leader(lambda: self._check_metrics(state))
             loop.restore(state)
         self._checkpoints.continue_from(checkpoint)
         self._progress.message(f"resuming after step {loop.state.step}")
@@ -232,7 +249,7 @@ class StageRun:
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
         if examples is None or not evaluators:
             return
-        best = self._checkpoints.best()
+        best = self._ranks.from_leader(self._checkpoints.best)
         if best is not None:
             load_weights(best, components.trained_model)
         metrics = evaluate(components.trained_model, evaluators, examples, stage=self._stage.name)
@@ -241,7 +258,7 @@ class StageRun:
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
-            with writing(self._folder / "figures" / name, table, self._progress.warning) as figures:
+            with writing(self._shown / "figures" / name, table, self._progress.warning) as figures:
                 evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
@@ -279,12 +296,13 @@ class StageRun:
 
     def _record_caveats(self, caveats: list[str]) -> None:
         """Warn of what may make a resumed run differ from an uninterrupted one, and record it."""
-        table, path = self._stage.trainer.table, self._run_folder / PROVENANCE
+        table = self._stage.trainer.table
         for caveat in caveats:
             self._progress.warning(f"{table} a resumed run may differ: {caveat}")
-        recorded = read_json(path)
-        recorded["caveats"] = recorded.get("caveats", {}) | {table: caveats}
-        write_json(path, recorded)
+        self._run.record(
+            self._run_folder / PROVENANCE,
+            lambda recorded: recorded | {"caveats": recorded.get("caveats", {}) | {table: caveats}},
+        )
 
     def _where_nan_arose(self, step: int) -> str:
         """Return a sentence about the first NaN; a search that fails must not hide that there is one."""
@@ -299,26 +317,23 @@ class StageRun:
         trainer = components.trainer
         assert trainer is not None
         seed_everything(self._settings.seed)
-        checkpoint = self._checkpoints.latest(before=step)
+        checkpoint = self._ranks.from_leader(lambda: self._checkpoints.latest(before=step))
         start = 0
         if checkpoint:
             state = restore_trainer(trainer, checkpoint)
-            restore_randomness(state["randomness"])
+            restore_randomness(randomness_of(self._ranks, state))
             start = state["step"]
         live: nn.Module = components.model if components.model is not None else trainer.model
         return first_non_finite(trainer, live, start, step)
 
 
-def record_data(folder: Path, data: Data, table: str) -> None:
-    """Record the content of the data of a stage that begins, and what the data learned.
-
-    Args:
-        table: of the data.
-    """
-    fingerprint = data.fingerprint()
+def record_data(run: RunFolder, stage: Stage, data: Data, ranks: Ranks) -> None:
+    """Record the content of the data of a stage that begins, and what the data learned; it is the same on all ranks."""
+    table, fingerprint = stage.data.table, data.fingerprint()
     if not isinstance(fingerprint, str):
         raise PluginError(f"{table} fingerprint() returns {type(fingerprint).__name__}; expected a string")
-    write_json(folder / DATA_STATE, {"fingerprint": fingerprint, "state": data.state()})
+    ranks.require_same({table: fingerprint}, "content of the data")
+    run.record(run.stage(stage.name) / DATA_STATE, lambda _: {"fingerprint": fingerprint, "state": data.state()})
 
 
 def size_of(split: Any) -> int | None:

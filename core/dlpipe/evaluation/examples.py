@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -50,13 +50,13 @@ class Examples:
         `forget`. The model is in evaluation mode, and no gradients are computed.
         """
         if self._batches is None:
-            self._batches = Batches(self.data.split(self.split), BATCH_SIZE, self.compute, training=False)
+            self._batches = self._batches_of(self.data.split(self.split))
         kept_all = self._kept_for is model
         return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
 
     def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate in the same way over other examples (the same ones with noise, for example); nothing is cached."""
-        return _predicted(model, self._run(model, Batches(split, BATCH_SIZE, self.compute, training=False)))
+        return _predicted(model, self._run(model, self._batches_of(split)))
 
     def at_most(self, count: int) -> int:
         """Return `count`, or the number of examples in as many batches as are to be used."""
@@ -79,13 +79,32 @@ class Examples:
             self._kept, self._kept_for = kept, model
 
     def _run(self, model: nn.Module, batches: Batches) -> Iterator[tuple[Batch, Any]]:
+        """Yield the batches in order; where there are several ranks, they run them in turn."""
         caller: ModelCaller | None = None
         model.eval()
+        own: tuple[Batch, Any] | None = None
+        waiting: list[Tensor] = []  # the rows of batches that are being run, by rank
         for batch, rows in zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False):
-            caller = caller or ModelCaller(model, tuple(batch))
-            with torch.inference_mode(), self.compute.autocast():
-                outputs = caller.outputs(batch)
+            waiting.append(rows)
+            if batch:
+                caller = caller or ModelCaller(model, tuple(batch))
+                with torch.inference_mode(), self.compute.autocast():
+                    own = batch, caller.outputs(batch)
+            if len(waiting) == self.compute.ranks.size:
+                yield from self._gathered(own, waiting)
+                own, waiting = None, []
+        if waiting:
+            yield from self._gathered(own, waiting)
+
+    def _gathered(self, own: tuple[Batch, Any] | None, waiting: Sequence[Tensor]) -> Iterator[tuple[Batch, Any]]:
+        """Yield what every rank has run, in the order of the batches."""
+        for found, rows in zip(self.compute.ranks.gather_on(self.compute.device, own), waiting, strict=False):
+            assert found is not None
+            batch, outputs = found
             yield batch | {"rows": rows}, outputs
+
+    def _batches_of(self, split: Any) -> Batches:
+        return Batches(split, BATCH_SIZE, self.compute, training=False, ranks=self.compute.ranks)
 
 
 def _predicted(model: nn.Module, passed: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any, Tensor]]:

@@ -119,11 +119,13 @@ class TrainerSpec(ComponentSpec):
     Args:
         budget: names of its own parameters that end a run, besides ``epochs``, ``steps`` and ``minutes``.
         finite: it ends by itself (it always has a number of ``total_steps``), so that a pipeline need not say when.
+        parallel: the values of the setting ``parallel`` besides "none" that it supports; see docs/parallel.md.
     """
 
     kind = "trainer"
     budget: tuple[str, ...] = ()
     finite: bool = False
+    parallel: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,18 @@ class Checkpoints:
         folder: their folder; created when the first one is saved.
         keep: number of latest checkpoints to keep, in addition to the best one.
         warn: called with a message for each damaged checkpoint that is skipped.
+        writes: if not, `save` does nothing: another process saves the same.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2, warn: Callable[[str], None] = lambda message: None) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int = 2,
+        warn: Callable[[str], None] = lambda message: None,
+        writes: bool = True,
+    ) -> None:
+        self.folder, self._writes = folder, writes
         self._keep, self._warn = keep, warn
         self._base: Path | None = None
         self._has_read_back = False
@@ -108,6 +116,8 @@ class Checkpoints:
                 f"a trainer's state block is named {wrong[0][6:-12]!r}; expected lower-case letters, digits, - and _"
             )
         final = self._path(step)
+        if not self._writes:
+            return final
         temporary = self.folder / f"{TEMPORARY}{final.name}"
         try:
             for left in self.folder.glob(f"{TEMPORARY}*"):  # left by a process that was killed while it saved

@@ -10,7 +10,7 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,14 @@ _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
 class RunFolder:
-    """The folder of one run."""
+    """The folder of one run.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        writes: whether this process records the run; of several that train together, only one does.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
 
     @classmethod
     def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> RunFolder:
@@ -92,6 +96,8 @@ class RunFolder:
 
         If there is none, the folder of the pipeline's runs is removed too, if it is empty.
         """
+        if not self.writes:
+            return
         shutil.rmtree(self.path)
         latest = self.path.parent / "latest"
         others = sorted(
@@ -119,6 +125,9 @@ class RunFolder:
             RunFolderError: another process works on this run; its host and process id are named.
             DlpipeError: the folder cannot be written.
         """
+        if not self.writes:
+            yield
+            return
         path = self.path / LOCK
         try:
             opened = open_text(path, "a+")
@@ -153,13 +162,19 @@ class RunFolder:
             if read_text(path) == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
                 yield cls.open(path.parent)
 
+    def record(self, file: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Replace the content of a JSON file of the run by what `change` makes of it; {} if there is no such file."""
+        if self.writes:
+            write_json(file, change(read_json(file) if file.exists() else {}))
+
     def status(self) -> dict[str, Any]:
         """Return the outcome of the run: ``state`` and, at its end, ``reason``."""
         return read_json(self.path / STATUS)
 
     def set_status(self, state: str, **details: Any) -> None:
         """Record that the run is "running", "finished", "failed", "interrupted" or "preempted"."""
-        write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
+        if self.writes:
+            write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
 
 
 def new_folder(parent: Path, prefix: str = "") -> Path:

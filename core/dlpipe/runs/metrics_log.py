@@ -20,10 +20,13 @@ class MetricsLog:
 
     Values that depend on the clock have keys of their own (``time``, ``steps_per_second``,
     ``seconds``); all others are equal between two runs of the same pipeline and seed.
+
+    Args:
+        writes: if not, the file is only read: another process writes it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self._writes = path, writes
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line; a number that is not finite is written as null, since JSON has no NaN.
@@ -31,6 +34,8 @@ class MetricsLog:
         Raises:
             DlpipeError: it cannot be written.
         """
+        if not self._writes:
+            return
         try:
             with open_text(self.path, "a+") as file:
                 file.write(json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
@@ -39,7 +44,7 @@ class MetricsLog:
 
     def sync(self) -> int:
         """Flush all lines to disk, and return the size in bytes, which a checkpoint refers to."""
-        if self.path.exists():
+        if self._writes and self.path.exists():
             flush(self.path)
         return self.size()
 
@@ -49,7 +54,7 @@ class MetricsLog:
 
     def truncate(self, size: int) -> None:
         """Remove everything after the first `size` bytes: what a killed process wrote after its checkpoint."""
-        if self.size() > size:
+        if self._writes and self.size() > size:
             os.truncate(self.path, size)
 
     def damage(self, size: int) -> str:

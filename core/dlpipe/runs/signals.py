@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+#: What `StopSignals.received` is after Ctrl-C.
+INTERRUPT = "SIGINT"
+
 
 class StopSignals:
     """While entered, SIGINT, SIGTERM and SIGUSR1 set `received`; a second one ends the process at once.
@@ -26,7 +29,7 @@ class StopSignals:
     @property
     def interrupted(self) -> bool:
         """Whether the user pressed Ctrl-C."""
-        return self.received == "SIGINT"
+        return self.received == INTERRUPT
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():

@@ -1,8 +1,9 @@
-"""For trainers: optimizers and schedules by name, averaged weights, large states in blocks, the supervised trainer."""
+"""For trainers: optimizers and schedules by name, averaged weights and gradients, large states in blocks, the supervised trainer."""
 
 from dlpipe.config.settings import Budget
 from dlpipe.runs.checkpoint import StateBlock, require_plain
 from dlpipe.training.averaging import WeightAverage
+from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.one_step import OneStep
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
@@ -10,6 +11,7 @@ from dlpipe.training.supervised import Supervised
 
 __all__ = [
     "Budget",
+    "GradientAverage",
     "LearningRateSchedule",
     "OneStep",
     "StateBlock",

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NotRequired, cast
 
 import torch
 from pydantic import Field, TypeAdapter
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from dlpipe.compute import randomness, restore_randomness
+from dlpipe.compute import derived_seed, randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
@@ -26,10 +26,11 @@ from dlpipe.evaluation.evaluate import evaluate, writing
 from dlpipe.evaluation.examples import Examples
 from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.ranks import Ranks
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.plain_state import PLAIN, unsavable
-from dlpipe.runs.signals import StopSignals
+from dlpipe.runs.signals import INTERRUPT, StopSignals
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.progress import Progress
 
@@ -73,6 +74,7 @@ class SavedLoop(TypedDict):
     pending_steps: Annotated[NonNegative, Field(le=10**7)]
     log_size: Annotated[NonNegative, Field(lt=2**63)]
     randomness: dict[str, Any]
+    other_randomness: NotRequired[list[dict[str, Any]]]
 
 
 _SAVED_LOOP = TypeAdapter(SavedLoop)
@@ -86,6 +88,7 @@ class Loop:
         dev: what to evaluate on; None if the data has no dev split.
         samples: folder for what evaluators write during training.
         find_nan: says where the first non-finite number of a step came from, given that step.
+        ranks: the processes that train together; all of them call `run`.
         stage: name of the stage, for error messages.
     """
 
@@ -103,8 +106,10 @@ class Loop:
         signals: StopSignals,
         samples: Path,
         find_nan: Callable[[int], str],
+        ranks: Ranks = Ranks(),  # noqa: B008  frozen
         stage: str = "",
     ) -> None:
+        self._ranks = ranks
         self._trainer, self._options, self._stage = trainer, options, stage
         self._table = table_name(stage, "trainer")
         self._evaluators = evaluators if dev else {}
@@ -123,6 +128,7 @@ class Loop:
         self._total = options.budget.total_steps(self._per_epoch, own_total)
         self.state = LoopState()
         self._stop_request = ""
+        self._agreed = ("", "")  # the stop request and the signal, of whichever rank got one
         self._resumed_at = 0.0  # when training last continued, on the monotonic clock
         self._logged = (0, 0.0)  # step and seconds of training at the last log point
         self._saved_at = 0.0  # seconds of training at the last checkpoint
@@ -150,7 +156,7 @@ class Loop:
         self._logged = (self.state.step, self.state.seconds)
         self._saved_at = self.state.seconds
         self._log.truncate(state["log_size"])
-        restore_randomness(state["randomness"])
+        restore_randomness(randomness_of(self._ranks, state))
 
     def request_stop(self, reason: str) -> None:
         """Ask for the run to end after the current step, with a checkpoint."""
@@ -176,13 +182,14 @@ class Loop:
             self._finish_step()
         due = self._next_due()
         pending, signals = state.pending, self._signals
+        alone = self._ranks.size == 1  # several ranks agree on what to do, at the steps that they all know of
         while not state.reason:
             metrics = next(steps, None)
             if metrics is None:
                 raise PluginError(f"{self._table} steps() ended after step {state.step}; expected an endless iterator")
             pending.append(metrics)
             state.step += 1
-            if state.step == due or signals.received or self._stop_request:
+            if state.step == due or (alone and (signals.received or self._stop_request)):
                 self._after_step()
                 pending = state.pending
                 due = self._next_due()
@@ -191,7 +198,7 @@ class Loop:
     def _after_step(self) -> None:
         """Do everything that is due after the current step."""
         state, options = self.state, self._options
-        state.seconds += time.monotonic() - self._resumed_at
+        state.seconds = self._agree(state.seconds + time.monotonic() - self._resumed_at)
         if state.step % options.log_every == 0 or self._end_reason():
             self._log_pending()
         if self._per_epoch and state.step % self._per_epoch == 0:
@@ -205,6 +212,7 @@ class Loop:
         if self._dev is not None and (self._is_due(options.evaluate_every) or self._end_reason()):
             improved = self._evaluate(self._dev)
 
+        self._agree(state.seconds)  # a signal may have arrived meanwhile
         state.reason = self._end_reason()
         if state.reason:
             self._log_pending()
@@ -213,12 +221,12 @@ class Loop:
                     f"{self._monitor} was not a number in any of the {state.stale} evaluations, so no checkpoint is "
                     "the best one; the last one counts"
                 )
-        stopped_by = self._signals.received  # read once: a signal that arrives later waits for the next step
+        _, stopped_by = self._agreed  # a signal that arrives later waits for the next step
         if state.reason or improved or stopped_by or self._checkpoint_is_due():
             self._save(improved)
         self._resumed_at = time.monotonic()
         if stopped_by and not state.reason:
-            error = Interrupted if self._signals.interrupted else Preempted
+            error = Interrupted if stopped_by == INTERRUPT else Preempted
             raise error(f"stopped by {stopped_by} after step {state.step}, with a checkpoint")
 
     def _end_reason(self) -> str:
@@ -232,7 +240,14 @@ class Loop:
             return f"{options.minutes:g} minutes used"
         if options.patience and state.stale >= options.patience:
             return f"no better {self._monitor} in {options.patience} evaluations"
-        return self._stop_request
+        return self._agreed[0]
+
+    def _agree(self, seconds: float) -> float:
+        """Agree with the other ranks on why to stop, if one has a reason, and on the time, which is the leader's."""
+        told = self._ranks.gather((self._stop_request, self._signals.received, seconds))
+        requests, signals, times = zip(*told, strict=True)
+        self._agreed = (next(filter(None, requests), ""), next(filter(None, signals), ""))
+        return float(times[0])
 
     def _checkpoint_is_due(self) -> bool:
         options = self._options
@@ -263,6 +278,7 @@ class Loop:
         started, before = time.monotonic(), randomness()
         try:
             metrics = evaluate(self._trainer.model, self._evaluators, dev, stage=self._stage)
+            metrics = self._ranks.from_leader(lambda: metrics)  # random numbers of an evaluator differ between ranks
             self._require_monitored(metrics)
         except Exception:  # costs no training: this checkpoint continues with the evaluation
             self.state.evaluated = False
@@ -315,8 +331,10 @@ class Loop:
             "pending": columns,
             "pending_steps": len(state.pending),
             "log_size": self._log.sync(),
-            "randomness": random_state or randomness(),
         }
+        content["randomness"], *others = self._ranks.gather(random_state or randomness())
+        if others:
+            content["other_randomness"] = others
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
         if not self._has_saved and (found := unsavable(saved["trainer"])):
             raise PluginError(f"{self._table} state_dict(){found}; expected {PLAIN}")
@@ -340,16 +358,17 @@ class Loop:
             values = [pending[position][name] for position in positions]
             if values[0].device != values[-1].device:  # those restored from a checkpoint are on the CPU
                 values = [value.to(values[-1].device) for value in values]
-            columns[name] = positions, torch.stack(values).cpu()
+            columns[name] = positions, self._ranks.mean(torch.stack(values).detach()).cpu()
         broken = {
-            name: positions[int((~values.isfinite()).nonzero()[0])]
+            name: int((~values.isfinite()).nonzero()[0])
             for name, (positions, values) in columns.items()
             if not _finite(values)
         }
         if broken:
-            name, position = min(broken.items(), key=lambda item: item[1])
-            step = self.state.step - len(pending) + position + 1
-            self._stop_on_non_finite(step, f"train/{name}", float(pending[position][name]))
+            name, index = min(broken.items(), key=lambda item: columns[item[0]][0][item[1]])
+            at, found = columns[name]
+            step = self.state.step - len(pending) + at[index] + 1
+            self._stop_on_non_finite(step, f"train/{name}", float(found[index]))
         return columns
 
     def _require_finite_weights(self) -> None:
@@ -385,6 +404,18 @@ class Loop:
         step = self.state.step
         due = min(step - step % period + period for period in periods if period)
         return due if self._total is None or self._total <= step else min(due, self._total)
+
+
+def randomness_of(ranks: Ranks, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of the random number generators of this rank that a checkpoint holds.
+
+    A rank that did not exist when it was saved continues from a seed of its own.
+    """
+    saved = [state["randomness"], *state.get("other_randomness", ())]
+    if ranks.rank < len(saved):
+        return dict(saved[ranks.rank])
+    seed_everything(derived_seed("rank", ranks.rank, state["step"]))
+    return randomness()
 
 
 def _finite(*tensors: Tensor) -> bool:

@@ -27,6 +27,7 @@ from dlpipe.fields import (
 )
 from dlpipe.protocols import Batch, Data
 from dlpipe.training.averaging import WeightAverage
+from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
@@ -36,7 +37,8 @@ class Supervised:
     """Minimise a loss over the batches of the training split, once per epoch each.
 
     The loss of a step is the mean over all its targets, also when gradients are accumulated:
-    ``batch_size = 8, gradient_accumulation_steps = 4`` takes the same step as ``batch_size = 32``.
+    ``batch_size = 8, gradient_accumulation_steps = 4`` takes the same step as ``batch_size = 32``, and so do several
+    processes that share the batches of 32.
 
     Args:
         batch_size: examples per batch; "full" for all of them.
@@ -92,7 +94,13 @@ class Supervised:
             columns=columns_needed(model),
             bucket=bucket_by_length,
             workers=num_workers,
+            ranks=compute.ranks,
         )
+        if batches.batch_size < compute.ranks.size:
+            raise InputError(
+                f"batch_size = {batches.batch_size} is less than the number of processes, {compute.ranks.size}, which "
+                "share each batch; expected at least one example for each"
+            )
         self._omitted = batches.omitted
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
@@ -101,6 +109,7 @@ class Supervised:
         total = budget.total_steps(self.steps_per_epoch)
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         self._average = WeightAverage(model, ema_decay) if ema_decay else None
+        self._gradient_average = GradientAverage(model.parameters(), compute.ranks) if compute.ranks.size > 1 else None
         self._max_grad_norm = max_grad_norm
         self._loss_options = loss, label_smoothing
         self._loss: BatchLoss | None = None  # built from the columns of the first batch
@@ -119,8 +128,7 @@ class Supervised:
         """Update the weights once."""
         if not self._live.training:  # the caller may have evaluated since
             self._live.train()
-        if self._loss is None:
-            columns = tuple(batches[0])
+        if self._loss is None and (columns := tuple(next(filter(None, batches), ()))):
             self._loss = BatchLoss(self._live, columns, self._compute, *self._loss_options, omitted=self._omitted)
         if isinstance(self._optimizer, torch.optim.LBFGS):
             metrics = self._lbfgs_step(batches, self._loss)
@@ -133,27 +141,39 @@ class Supervised:
         self._step_number += 1
         return metrics
 
-    def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss) -> dict[str, Tensor]:
-        """Compute the gradients of a step, and clip them."""
+    def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
+        """Compute the gradients of a step, and clip them.
+
+        With several processes, the loss is the one whose mean over them is the loss of the step.
+        """
         self._optimizer.zero_grad(set_to_none=True)
         losses = []
-        for batch, share in zip(batches, _shares_of_targets(batches), strict=True):
+        shares = _shares_of_targets(batches, self._compute)
+        own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
+        for number, (batch, share) in enumerate(own, start=1):
+            assert loss_of is not None
             loss = loss_of(batch, self._step_number)
             loss = loss if share is None else loss * share
+            if self._gradient_average and number == len(own):
+                self._gradient_average.begin()
             loss.backward()
             losses.append(loss.detach())
+        if self._gradient_average:
+            self._gradient_average.finish()
+        if not losses:  # this process has none of the examples
+            losses = [torch.zeros((), device=self._compute.device)]
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
         if self._max_grad_norm is not None:
             metrics["grad_norm"] = nn.utils.clip_grad_norm_(self._live.parameters(), self._max_grad_norm)
         return metrics
 
-    def _lbfgs_step(self, batches: Sequence[Batch], loss_of: BatchLoss) -> dict[str, Tensor]:
+    def _lbfgs_step(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
         """Take a step of L-BFGS, which evaluates the loss several times, and return the metrics from before it."""
         evaluations: list[dict[str, Tensor]] = []
 
         def closure() -> Tensor:
             evaluations.append(self._gradients(batches, loss_of))
-            return evaluations[-1]["loss"]
+            return self._compute.ranks.mean(evaluations[-1]["loss"])
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # LBFGS takes a tensor
         return evaluations[0]
@@ -186,9 +206,13 @@ class Supervised:
             self._average.load_state_dict(state["average"])
 
 
-def _shares_of_targets(batches: Sequence[Batch]) -> Sequence[Tensor | None]:
-    """Return how much each batch of a step counts: its share of all targets (None for a single batch, which is all)."""
-    if len(batches) == 1:
+def _shares_of_targets(batches: Sequence[Batch], compute: Compute) -> Sequence[Tensor | None]:
+    """Return how much each batch of a step counts: its share of all targets (None for a single batch, which is all).
+
+    With several processes, the shares of all of them are multiplied by their number, since their mean counts.
+    """
+    ranks = compute.ranks
+    if len(batches) == 1 and ranks.size == 1:
         return [None]
-    counts = torch.stack([count_targets(batch) for batch in batches])
-    return list(counts / counts.sum())
+    counts = torch.stack([count_targets(batch).to(compute.device) for batch in batches])
+    return list(counts * ranks.size / ranks.total(counts.sum()))

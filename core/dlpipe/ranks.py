@@ -1,0 +1,295 @@
+"""The processes that train one model together, on one machine or several: ``torchrun`` or ``srun`` starts them.
+
+Each process has a rank, from 0 to `Ranks.size` - 1, and all execute the same program. What a rank computes of a step is
+such that *the mean over the ranks is the number of the step*: of its loss, its gradients, its metrics. Whatever decides
+what comes next (why the run ends, which checkpoint is the best) is agreed, since a rank that went another way would
+leave the others waiting. Rank 0, the leader, is the only one that writes into the run folder.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+from torch.utils._pytree import tree_map
+
+from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted
+
+#: How long a rank waits for the others at the start, and for the answer of another one: one may still read its data.
+ARRIVAL, ANSWER = timedelta(minutes=10), timedelta(hours=2)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the program that started this process says about it.
+
+    Args:
+        rank: among all processes.
+        size: number of processes.
+        local_rank: among those on this machine.
+        by: the variable that says so, for messages.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    by: str = ""
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> Launch:
+    """Return how this process was started: by torchrun (or alike), by srun, or alone.
+
+    Raises:
+        InputError: a variable is not a number, or the rank is not below the number of processes.
+    """
+    for size, rank, local in (
+        ("WORLD_SIZE", "RANK", "LOCAL_RANK"),
+        ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+    ):
+        if size in environment and rank in environment:
+            names = (rank, size, local)
+            try:
+                numbers = [int(environment.get(name, 0)) for name in names]
+            except ValueError:
+                given = ", ".join(f"{name} = {environment.get(name, '')!r}" for name in names)
+                raise InputError(f"the environment has {given}; expected the numbers of torchrun or srun") from None
+            found = Launch(numbers[0], numbers[1], numbers[2], by=size)
+            if not 0 <= found.rank < found.size:
+                raise InputError(f"the environment has {rank} = {found.rank}, but {size} = {found.size}")
+            return found
+    return Launch()
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that train together; by default it is alone, and nothing is communicated."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Return the part of the rows (N,) of a batch that this rank works on; empty if there are not enough."""
+        return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all ranks."""
+        if self.size == 1:
+            return tensor
+        found = tensor.clone()
+        with self.talking():
+            dist.all_reduce(found)
+        return found
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """Return the mean of a tensor over all ranks."""
+        return tensor if self.size == 1 else self.total(tensor) / self.size
+
+    def gather(self, own: T) -> list[T]:
+        """Return what all ranks have, by rank; tensors on a GPU travel through the memory of the host."""
+        if self.size == 1:
+            return [own]
+        found: list[Any] = [None] * self.size
+        with self.talking():
+            dist.all_gather_object(found, own)
+        return found
+
+    def gather_on(self, device: torch.device, own: T) -> list[T]:
+        """Return what all ranks have, with its tensors on a device."""
+        if self.size == 1:
+            return [own]
+        moved = lambda to: lambda part: part.to(to) if isinstance(part, Tensor) else part  # noqa: E731
+        found = self.gather(tree_map(moved(torch.device("cpu")), own))
+        return [own if rank == self.rank else tree_map(moved(device), each) for rank, each in enumerate(found)]
+
+    def from_leader(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns, which only the leader calls.
+
+        Raises:
+            Exception: what it raises, on the leader; a DlpipeError with the same text on the others.
+        """
+        if self.size == 1:
+            return make()
+        told: list[Any] = [None, ""]
+        failed: Exception | None = None
+        if self.leads:
+            try:
+                told = [make(), ""]
+                pickle.dumps(told)
+            except Exception as error:
+                failed, told = error, [None, f"rank 0: {error}"]
+        with self.talking():
+            dist.broadcast_object_list(told, src=0)
+        if failed is not None:
+            raise failed
+        if told[1]:
+            raise DlpipeError(told[1])
+        return told[0]  # type: ignore[no-any-return]
+
+    def leader_first(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns on every rank; the leader calls it before the others do.
+
+        What it downloads or caches is there when they look.
+        """
+        if self.size == 1:
+            return make()
+        made: list[T] = []
+        self.from_leader(lambda: made.append(make()))
+        return made[0] if made else make()
+
+    def same_weights(self, module: nn.Module) -> None:
+        """Give every rank the weights of the leader, which the CPUs of two machines may have drawn in other bits."""
+        if self.size > 1:
+            with self.talking(), torch.no_grad():
+                for tensor in module.state_dict().values():
+                    if isinstance(tensor, Tensor):
+                        dist.broadcast(tensor, src=0)
+
+    def require_same(self, what: Mapping[str, Any], name: str) -> None:
+        """Compare something that must be the same for all ranks.
+
+        Raises:
+            InputError: a rank has something else; the first difference is named.
+        """
+        for rank, other in enumerate(self.gather(dict(what))):
+            first = self.from_leader(lambda: dict(what))
+            if different := [key for key in {**first, **other} if first.get(key) != other.get(key)]:
+                key = different[0]
+                raise InputError(
+                    f"rank {rank} has another {name} than rank 0: {key} is {other.get(key)!r} and {first.get(key)!r}; "
+                    "expected the same code, packages, data and kind of device for all processes"
+                )
+
+    @contextmanager
+    def talking(self) -> Iterator[None]:
+        """Say which connection failed; torch only says that one did."""
+        try:
+            yield
+        except RuntimeError as error:  # torch's DistError, too
+            raise LostRankError(
+                f"rank {self.rank} lost the connection to another rank, whose process has ended or does not answer: "
+                f"{str(error).strip().splitlines()[0]}. If its own output does not say why, look at its machine"
+            ) from error
+
+
+class LostRankError(DlpipeError):
+    """Another process of the run has ended, or does not answer."""
+
+
+def current_ranks() -> Ranks:
+    """Return this process among those that it has joined; alone if it has joined none."""
+    if dist.is_available() and dist.is_initialized():
+        return Ranks(dist.get_rank(), dist.get_world_size())
+    return Ranks()
+
+
+@contextmanager
+def joined(parallel: str) -> Iterator[Ranks]:
+    """While entered, this process works together with the others that were started with it.
+
+    Of an error that ends all, only the process that failed first reports it.
+
+    Args:
+        parallel: as in the settings of a pipeline.
+
+    Raises:
+        InputError: there are other processes, but `parallel` is "none"; or they do not find each other.
+    """
+    launch = launched()
+    if launch.size == 1 or dist.is_initialized():
+        yield current_ranks()
+        return
+    if parallel == "none":
+        raise InputError(
+            f"{launch.size} processes were started ({launch.by} = {launch.size}), but the pipeline has "
+            'parallel = "none", so each would train a model of its own; add to its top: parallel = "ddp"'
+        )
+    store = _meet(launch)
+    try:
+        yield current_ranks()
+    except BaseException as error:
+        raise _reported_once(store, launch, error) from error.__cause__
+    dist.destroy_process_group()
+
+
+def _meet(launch: Launch) -> Store:
+    """Wait for all processes, and let them form a group."""
+    for name, value in _address_by_slurm() if launch.by.startswith("SLURM") else ():
+        os.environ.setdefault(name, value)
+    os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.size)}
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=ARRIVAL))
+    except (ValueError, RuntimeError) as error:
+        place = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
+        raise InputError(
+            f"rank {launch.rank} of {launch.size} cannot reach the meeting point {place} (MASTER_ADDR:MASTER_PORT): "
+            f"{str(error).strip().splitlines()[0]}; if the port is in use, choose another one"
+        ) from error
+    wait_for_all(store, launch, ARRIVAL)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store = PrefixStore("dlpipe", store)
+    dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=ANSWER)
+    return store
+
+
+def wait_for_all(store: Store, launch: Launch, patience: timedelta) -> None:
+    """Wait until all ranks have arrived.
+
+    Raises:
+        InputError: some have not; they are named.
+    """
+    store.set(f"arrived/{launch.rank}", "yes")
+    names = [f"arrived/{rank}" for rank in range(launch.size)]
+    try:
+        store.wait(names, patience)
+    except RuntimeError:
+        missing = [str(rank) for rank, name in enumerate(names) if not store.check([name])]
+        raise InputError(
+            f"rank {launch.rank} waited {patience.total_seconds():g} s for rank {', '.join(missing)} of "
+            f"{launch.size} ({launch.by}); see whether those processes were started and reach this machine"
+        ) from None
+
+
+def _address_by_slurm() -> Iterator[tuple[str, str]]:
+    """Yield the address at which the tasks of a Slurm step meet: the first host, and a port of the step's own."""
+    if "MASTER_ADDR" not in os.environ:
+        hosts = ["scontrol", "show", "hostnames", os.environ.get("SLURM_STEP_NODELIST", "")]
+        try:
+            found = subprocess.run(hosts, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise InputError(f"scontrol cannot name the hosts of this step: {error}; set MASTER_ADDR") from error
+        yield "MASTER_ADDR", found[0]
+    job, step = (int(os.environ.get(name, 0)) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    yield "MASTER_PORT", str(20_000 + (job * 31 + step) % 20_000)
+
+
+def _reported_once(store: Store, launch: Launch, error: BaseException) -> BaseException:
+    """Return the error to raise: the given one on the rank that fails first, on others one that names that rank."""
+    try:
+        first = int(store.compare_set("failed", "", str(launch.rank)))
+    except RuntimeError:  # the process that keeps the store has ended
+        return error
+    if first == launch.rank:
+        return error
+    ends = type(error) if isinstance(error, (Preempted, Interrupted)) else EndedWithAnotherError
+    return ends(f"rank {launch.rank} ends with rank {first}")
+
+
+class EndedWithAnotherError(DlpipeError):
+    """Another process of the run has failed, and says why."""

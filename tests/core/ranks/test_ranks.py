@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import torch
+from torch import distributed, nn
+
+from dlpipe.compute import Compute
+from dlpipe.config.check import load_pipeline
+from dlpipe.data import Batches, Columns
+from dlpipe.errors import InputError, PipelineError
+from dlpipe.ranks import Launch, Ranks, joined, launched, wait_for_all
+from dlpipe.registry.loading import load_plugins
+from dlpipe.training.gradients import BUCKET_BYTES, GradientAverage, _buckets
+
+CPU = Compute(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Launch()),
+        (
+            {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"},
+            Launch(3, 4, 1, "WORLD_SIZE"),
+        ),
+        (
+            {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "1"},
+            Launch(1, 2, 1, "SLURM_STEP_NUM_TASKS"),
+        ),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Launch()),  # the script of a job, outside of any srun
+    ],
+)
+def test_how_a_process_was_started(environment, expected):
+    assert launched(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"RANK": "two", "WORLD_SIZE": "4"},
+            "the environment has RANK = 'two', WORLD_SIZE = '4', LOCAL_RANK = ''; expected the numbers of torchrun or "
+            "srun",
+        ),
+        ({"RANK": "4", "WORLD_SIZE": "4"}, "the environment has RANK = 4, but WORLD_SIZE = 4"),
+    ],
+)
+def test_what_is_no_rank_is_refused(environment, message):
+    with pytest.raises(InputError) as caught:
+        launched(environment)
+
+    assert str(caught.value) == message
+
+
+def test_a_rank_that_does_not_arrive_is_named():
+    store = distributed.HashStore()
+    store.set("arrived/2", "yes")
+
+    with pytest.raises(InputError) as caught:
+        wait_for_all(store, Launch(0, 4, 0, "WORLD_SIZE"), timedelta(milliseconds=10))
+
+    assert str(caught.value) == (
+        "rank 0 waited 0.01 s for rank 1, 3 of 4 (WORLD_SIZE); see whether those processes were started and reach this "
+        "machine"
+    )
+
+
+def test_a_meeting_point_that_cannot_be_reached_is_named(monkeypatch):
+    monkeypatch.setattr("dlpipe.ranks.ARRIVAL", timedelta(milliseconds=10))
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(InputError, match=r"rank 1 of 2 cannot reach the meeting point 127\.0\.0\.1:1 \(MASTER_ADDR"):
+        joined("ddp").__enter__()
+
+
+def test_one_process_communicates_nothing():
+    alone, tensor = Ranks(), torch.arange(3.0)
+
+    assert alone.leads
+    assert alone.total(tensor) is tensor
+    assert alone.mean(tensor) is tensor
+    assert alone.gather("this") == ["this"]
+    assert alone.from_leader(lambda: 3) == alone.leader_first(lambda: 3) == 3
+
+
+@pytest.mark.parametrize(("size", "expected"), [(2, [[0, 1, 2], [3, 4]]), (4, [[0, 1], [2], [3], [4]])])
+def test_a_batch_is_shared_in_order(size, expected):
+    assert [Ranks(rank, size).share(torch.arange(5)).tolist() for rank in range(size)] == expected
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"x": torch.tensor(index)}
+
+
+class Endless(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([{"x": torch.tensor(index)} for index in range(8)])
+
+
+def make(kind: str):
+    return {"columns": Columns({"x": torch.arange(8)}), "dataset": Numbers(), "stream": Endless()}[kind]
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset", "stream"])
+def test_the_parts_of_all_ranks_are_the_batches_of_one(kind):
+    whole = [batch["x"].tolist() for batch in Batches(make(kind), 3, CPU, seed=1).epoch(0)]
+    parts = [
+        [batch.get("x", torch.empty(0)).tolist() for batch in Batches(make(kind), 3, CPU, seed=1, ranks=each).epoch(0)]
+        for each in (Ranks(rank, 3) for rank in range(3))
+    ]
+
+    assert [first + second + third for first, second, third in zip(*parts, strict=True)] == whole
+    assert [len(part) for part in (parts[0][-1], parts[1][-1], parts[2][-1])] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset", "stream"])
+def test_whole_batches_are_evaluated_in_turn(kind):
+    taken = [
+        [
+            batch.get("x", torch.empty(0)).tolist()
+            for batch in Batches(make(kind), 3, CPU, training=False, ranks=Ranks(rank, 2)).epoch(0)
+        ]
+        for rank in range(2)
+    ]
+
+    assert taken == [[[0, 1, 2], [], [6, 7]], [[], [3, 4, 5], []]]
+
+
+def test_ranks_draw_other_random_numbers():
+    def noisy(batch, generator, training):
+        return batch | {"noise": torch.rand(1, generator=generator)}
+
+    split = Columns({"x": torch.arange(8)}, prepare=noisy)
+    first, second = (next(Batches(split, 4, CPU, ranks=Ranks(rank, 2)).epoch(0))["noise"] for rank in range(2))
+
+    assert first != second
+
+
+def test_gradients_are_sent_in_pieces_of_one_type_from_the_last():
+    large = nn.Parameter(torch.zeros(BUCKET_BYTES // 4))
+    small, half = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3, dtype=torch.float16))
+
+    found = _buckets([small, half, large, small])
+
+    assert [[id(each) for each in bucket] for bucket in found] == [[id(small), id(large)], [id(half)], [id(small)]]
+
+
+def test_a_gradient_that_comes_late_is_refused(monkeypatch):
+    class Echo(Ranks):
+        """Two ranks that have the same."""
+
+        def total(self, tensor):
+            return tensor * self.size
+
+    class Done:
+        def wait(self) -> None: ...
+
+    def all_reduce(tensor, *, async_op):
+        tensor *= 2
+        return Done()
+
+    monkeypatch.setattr(distributed, "all_reduce", all_reduce)
+    used, late = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    average = GradientAverage([used, late], Echo(0, 2))
+    average.begin()
+    (2 * used.sum()).backward()
+    average.finish()
+
+    assert used.grad is not None
+    assert used.grad.tolist() == [2.0, 2.0]
+    assert late.grad is None
+    average.begin()
+    with pytest.raises(InputError, match=r"a parameter of shape \(3,\) got its first gradient after the first step"):
+        late.sum().backward()
+
+
+def test_a_trainer_for_one_process_is_refused_by_name(tmp_path, root):
+    file = tmp_path / "pipeline.toml"
+    file.write_text(f'extends = "{root}/pipelines/dqn_cartpole.toml"\nparallel = "ddp"\n')
+
+    with pytest.raises(PipelineError) as caught:
+        load_pipeline(file, load_plugins())
+
+    assert str(caught.value) == (
+        f'{file}:2: parallel = "ddp": [trainer] use = "rl.dqn" trains in one process only; expected one of '
+        "core.supervised, or leave `parallel` out"
+    )

@@ -1,0 +1,259 @@
+"""Several processes train like one: the same curve, also across kills, signals and another number of processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dlpipe.runs.checkpoint import WEIGHTS, Checkpoints
+from dlpipe.runs.folder import METRICS, RunFolder
+from dlpipe.testing import comparable_metrics
+
+from . import processes
+from .processes import Ended, start_together
+
+TOP = 'seed = 3\ndevice = "cpu"\nthreads = 1\nparallel = "ddp"\n'
+LOOP = 'log_every = 3\nsteps = 12\nevaluate_every = 6\noptimizer = { use = "sgd", lr = 0.05 }\n'
+DIGITS = '[data]\nuse = "vision.digits"\nlimit = 150\n'
+SCORE = '[evaluators.score]\nuse = "core.classification"\n[evaluators.loss]\nuse = "core.loss"\n'
+MLP = f'{DIGITS}[model]\nuse = "vision.mlp"\nhidden = [16]\n[trainer]\nuse = "core.supervised"\n{LOOP}'
+TAGGER = """
+[data]
+use = "text.flights"
+num_train = 60
+[model]
+use = "text.rnn_tagger"
+hidden_dim = 8
+embed_dim = 8
+dropout = 0.0
+word_dropout = 0.0
+"""
+SLOTS = '[evaluators.slots]\nuse = "text.slot_f1"\n'
+CASES = {
+    "mlp": f"{MLP}batch_size = 20\n{SCORE}",
+    # 108 images of 26: a step has 4, of which a process of four has one, and each batch is cut unequally
+    "cut_unequally": f"{MLP}batch_size = 26\nmax_grad_norm = 0.5\n{SCORE}",
+    # the last batch of an epoch has 3 images, fewer than four processes: one has none
+    "an_idle_rank": f"{MLP}batch_size = 21\n{SCORE}",
+    "cnn": f'{DIGITS}[model]\nuse = "vision.cnn"\nlayers = [{{ conv = 4 }}]\n'
+    f'[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 20\n{SCORE}',
+    "accumulated": f"{MLP}batch_size = 6\ngradient_accumulation_steps = 3\n{SCORE}",
+    "averaged": f"{MLP}batch_size = 20\nema_decay = 0.9\n{SCORE}",
+    # a few steps: it takes many inner ones, and where the loss is near 0, they amplify the last bit
+    "lbfgs": MLP.replace('{ use = "sgd", lr = 0.05 }', '{ use = "lbfgs", lr = 0.1, max_iter = 5 }').replace("12", "3")
+    + f'batch_size = "full"\n{SCORE}',
+    "tokens": f'{TAGGER}[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\nbucket_by_length = false\n{SLOTS}',
+    "crf": f'{TAGGER}output = "crf"\n[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\n{SLOTS}',
+}
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(f'name = "{name}"\n{TOP}{text}', encoding="utf-8")
+    return path
+
+
+def metrics(runs: Path, name: str) -> list[dict[str, float]]:
+    return comparable_metrics(runs / name / "latest")
+
+
+def well(ended: list[Ended]) -> None:
+    for rank, process in enumerate(ended):
+        assert process.code == 0, f"rank {rank}: {process.output}"
+
+
+def assert_close(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    assert [sorted(line) for line in found] == [sorted(line) for line in expected]
+    for line, other in zip(found, expected, strict=True):
+        assert line == pytest.approx(other, abs=1e-6, rel=1e-6, nan_ok=True)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """The runs of all cases by one process."""
+    return run_cases(tmp_path_factory.mktemp("alone"), 1)
+
+
+def run_cases(folder: Path, size: int) -> Path:
+    files = [str(write(folder, name, text)) for name, text in CASES.items()]
+    well(start_together(size, processes.__file__, str(folder / "runs"), *files))
+    return folder / "runs"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+def test_several_processes_train_like_one(tmp_path, alone, size):
+    runs = run_cases(tmp_path, size)
+
+    for name in CASES:
+        assert_close(metrics(runs, name), metrics(alone, name))
+
+
+def test_two_processes_train_like_one(tmp_path):
+    file = write(tmp_path, "mlp", CASES["an_idle_rank"])
+
+    (single,) = start_together(1, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "one"))
+    leader, other = start_together(2, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "two"))
+
+    well([single, leader, other])
+    assert_close(metrics(tmp_path / "two", "mlp"), metrics(tmp_path / "one", "mlp"))
+    assert other.output == ""
+    assert "test (checkpoint of step" in leader.output
+    (folder,) = [path for path in (tmp_path / "two" / "mlp").iterdir() if not path.is_symlink()]
+    assert RunFolder(folder).status()["state"] == "finished"
+    assert json.loads((folder / "provenance.json").read_text())["ranks"] == 2
+    assert (folder / "figures" / "score" / "confusion.csv").is_file()
+
+
+#: A model that ends its process, or sends it a signal, in the forward pass of one step of one rank; once.
+FRAGILE = '''
+import math
+import os
+from pathlib import Path
+
+import dlpipe
+from torch import nn
+
+
+class Fragile(nn.Module):
+    """A linear model."""
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, *, where: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(math.prod(image_shape), num_classes)
+        self.dropout = nn.Dropout(0.2)
+        self.where, self.calls = Path(where), 0
+
+    def forward(self, images):
+        plan = os.environ.get("FRAGILE", "").split()
+        if plan and self.training:
+            rank, call, number = map(int, plan)
+            self.calls += 1
+            if int(os.environ["RANK"]) == rank and self.calls == call and not self.where.exists():
+                self.where.touch()
+                if number:
+                    os.kill(os.getpid(), number)
+                else:
+                    raise ValueError("broken on purpose")
+        return self.layer(self.dropout(images.flatten(1)))
+
+
+@dlpipe.hookimpl
+def dlpipe_models():
+    return [dlpipe.ModelSpec("fragile", ":Fragile", "ends its process")]
+'''
+
+
+def write_fragile(folder: Path, **changes: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.py").write_text(FRAGILE)
+    loop = {"log_every": 2, "steps": 16, "checkpoint_every": 4, "evaluate_every": 8, "batch_size": 20} | changes
+    text = (
+        f'plugins = ["mine.py"]\n{DIGITS}[model]\nuse = "mine.fragile"\nwhere = "{folder / "happened"}"\n[trainer]\n'
+        'use = "core.supervised"\n' + "".join(f"{name} = {value}\n" for name, value in loop.items()) + SCORE
+    )
+    return write(folder, "fragile", text)
+
+
+def run_fragile(file: Path, size: int = 2, plan: str = "") -> list[Ended]:
+    runs = str(file.parent / "runs")
+    options = ["--allow-local-plugins", "--no-rehearsal", "--resume", "auto", "--runs", runs]
+    return start_together(size, "-m", "dlpipe", "run", str(file), *options, environment={"FRAGILE": plan})
+
+
+def outcome(file: Path) -> tuple[list[dict[str, float]], bytes]:
+    run = file.parent / "runs" / "fragile" / "latest"
+    best = Checkpoints(run / "checkpoints").latest()
+    assert best is not None
+    return comparable_metrics(run), (best / WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[list[dict[str, float]], bytes]:
+    file = write_fragile(tmp_path_factory.mktemp("undisturbed") / "it")
+    well(run_fragile(file))
+    return outcome(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("call", [1, 6, 11, 15])
+def test_a_killed_process_ends_all_and_they_resume_with_the_same_bits(tmp_path, undisturbed, rank, call):
+    file = write_fragile(tmp_path)
+
+    ended = run_fragile(file, plan=f"{rank} {call} 9")
+
+    assert ended[rank].code == -9
+    assert ended[1 - rank].code == 1
+    assert "lost the connection to another rank" in ended[1 - rank].output
+    well(run_fragile(file))
+    assert outcome(file) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_one_process_stops_all_with_a_checkpoint(tmp_path, undisturbed, rank):
+    file = write_fragile(tmp_path)
+
+    ended = run_fragile(file, plan=f"{rank} 5 15")
+
+    assert [process.code for process in ended] == [75, 75]
+    assert "stopped by SIGTERM after step 6, with a checkpoint" in ended[0].output + ended[1].output
+    well(run_fragile(file))
+    assert outcome(file) == undisturbed
+
+
+@pytest.mark.slow
+def test_the_process_that_fails_first_says_why(tmp_path):
+    leader, other = run_fragile(write_fragile(tmp_path), plan="1 6 0")
+
+    assert "broken on purpose" in other.output
+    assert other.code == 1
+    assert "rank 0" in leader.output
+    assert "Traceback" not in leader.output + other.output
+    assert leader.code == 1
+
+
+@pytest.mark.slow
+def test_a_run_continues_on_another_number_of_processes(tmp_path):
+    whole = tmp_path / "whole"
+    changes = {"log_every": 2}
+    for folder, sizes in ((whole, [1]), (tmp_path / "changing", [2, 1, 2])):
+        file = write_fragile(folder, **changes)
+        (folder / "mine.py").write_text(FRAGILE.replace("nn.Dropout(0.2)", "nn.Dropout(0.0)"))
+        for number, size in enumerate(sizes, start=1):
+            (folder / "happened").unlink(missing_ok=True)
+            last = number == len(sizes)
+            ended = run_fragile(file, size, "" if last else f"0 {5} 15")
+            assert [process.code for process in ended] == [0 if last else 75] * size, ended[0].output
+
+    assert_close(metrics(tmp_path / "changing" / "runs", "fragile"), metrics(whole / "runs", "fragile"))
+
+
+def test_processes_that_were_not_asked_for_are_refused(tmp_path):
+    file = write(tmp_path, "mlp", CASES["mlp"])
+    file.write_text(file.read_text().replace('parallel = "ddp"\n', ""))
+
+    (ended,) = start_together(1, "-m", "dlpipe", "run", str(file), environment={"WORLD_SIZE": "2"})
+
+    assert ended.code == 2
+    assert ended.output.strip() == (
+        '2 processes were started (WORLD_SIZE = 2), but the pipeline has parallel = "none", so each would train a model '
+        'of its own; add to its top: parallel = "ddp"'
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_too_small_batches_are_refused_once(tmp_path):
+    file = write(tmp_path, "mlp", f"{MLP}batch_size = 1\n{SCORE}")
+
+    ended = start_together(2, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "runs"))
+
+    assert [process.code for process in ended].count(2) >= 1
+    text = "".join(process.output for process in ended)
+    assert text.count("batch_size = 1 is less than the number of processes, 2, which share each batch") == 1
+    assert not list((tmp_path / "runs").rglob(METRICS))
+
+
