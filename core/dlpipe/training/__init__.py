@@ -1,4 +1,4 @@
-"""For trainers: optimizers and schedules by name, averaged weights and gradients, large states in blocks, the supervised trainer."""
+"""For trainers: optimizers, schedules, averages of weights and of gradients, large states, the supervised trainer."""
 
 from dlpipe.config.settings import Budget
 from dlpipe.runs.checkpoint import StateBlock, require_plain

@@ -1,0 +1,76 @@
+"""What a run costs on a machine that is busy with something else, with and without a limit on how long threads spin.
+
+    python benchmarks/busy_machine.py [--rounds 5] [--neighbours 2]
+
+A thread of torch that waits for another one spins, which takes the core from whoever would let it go on. ``dlpipe`` sets
+GOMP_SPINCOUNT before torch is imported unless the environment has it, or OMP_WAIT_POLICY. Each measurement is a process
+of its own that takes steps of a small CNN (16 and 32 channels on 64 images of 28×28) with a thread for each core, once
+alone and once beside `neighbours` processes that do nothing but count. The settings alternate; the output is the
+median of steps per second over all rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+
+#: The environment of each column: OpenMP's default, the limit that dlpipe sets, no spinning at all.
+SETTINGS: dict[str, dict[str, str]] = {
+    "torch's default": {},
+    "GOMP_SPINCOUNT = 1000": {"GOMP_SPINCOUNT": "1000"},
+    "OMP_WAIT_POLICY = PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
+}
+STEPS = """
+import os, time, torch
+from torch import nn
+torch.manual_seed(0)
+torch.set_num_threads(len(os.sched_getaffinity(0)))
+net = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
+                    nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 49, 10))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+images, targets = torch.randn(64, 1, 28, 28), torch.randint(10, (64,))
+def step():
+    optimizer.zero_grad(); nn.functional.cross_entropy(net(images), targets).backward(); optimizer.step()
+for _ in range(5): step()
+count, start = 0, time.perf_counter()
+while time.perf_counter() - start < 4: step(); count += 1
+print(count / (time.perf_counter() - start))
+"""
+
+
+def steps_per_second(setting: dict[str, str], neighbours: int) -> float:
+    """Measure a process of its own beside so many busy ones."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
+    try:
+        command = [sys.executable, "-c", STEPS]
+        measured = subprocess.run(command, env=environment | setting, capture_output=True, text=True, check=True)
+        return float(measured.stdout)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--neighbours", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    found: dict[tuple[str, int], list[float]] = {}
+    for _ in range(options.rounds):
+        for count in (0, options.neighbours):
+            for name, setting in SETTINGS.items():
+                found.setdefault((name, count), []).append(steps_per_second(setting, count))
+    print(f"steps per second, median of {options.rounds}: alone, beside {options.neighbours} busy processes, ratio")
+    for name in SETTINGS:
+        alone, beside = (statistics.median(found[name, count]) for count in (0, options.neighbours))
+        print(f"{name:26} {alone:7.1f} {beside:7.1f} {alone / beside:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
