@@ -220,7 +220,7 @@ class _PipelineRun:
             contextlib.redirect_stderr(unfailing(sys.stderr)),
             Progress(folder.path / LOG, keep_warning=self._keep_warning) as progress,
             progress.python_warnings(),
-            StopSignals(progress.message) as signals,
+            StopSignals(progress.message, lambda name: self._end_at_once(name, progress)) as signals,
         ):
             progress.message(f"run {relative(folder.path)}")
             for warning in self._pipeline.warnings:
@@ -230,6 +230,7 @@ class _PipelineRun:
             folder.set_status("running")
             try:
                 for name, stage in self._pipeline.stages.items():
+                    signals.check(" between two stages")
                     self._run_stage(name, stage, progress, signals)
             except (Interrupted, Preempted) as error:
                 state = "interrupted" if isinstance(error, Interrupted) else "preempted"
@@ -247,6 +248,16 @@ class _PipelineRun:
                     raise
                 raise told from error
             folder.set_status("finished")
+
+    def _end_at_once(self, name: str, progress: Progress) -> None:
+        """Record that a signal ends the process where everything worth saving is saved."""
+        again = f"dlpipe resume {relative(self._folder.path)}"
+        with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
+            self._folder.set_status(
+                "interrupted" if name == "SIGINT" else "preempted", reason=f"stopped by {name} before or after training"
+            )
+            progress.stop()
+            progress.message(f"{name}: nothing has to be saved; resume the run with: {again}")
 
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""

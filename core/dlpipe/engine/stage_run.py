@@ -133,7 +133,7 @@ class StageRun:
             self._announce(components, loop, time.monotonic() - started)
             callbacks.call("dlpipe_run_start")
             try:
-                with _first_step_after(checkpoint, loop):
+                with self._signals.deferring(), _first_step_after(checkpoint, loop):
                     reason = loop.run()
                 self._progress.stop()
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
@@ -178,7 +178,8 @@ class StageRun:
     def _examples(self, split: str, components: StageComponents) -> Examples | None:
         if split not in components.data.splits:
             return None
-        return Examples(components.data, split, components.compute, limit=self._limit)
+        stop = lambda: self._signals.check(f" during the evaluation on {split}")  # noqa: E731
+        return Examples(components.data, split, components.compute, limit=self._limit, check_stop=stop)
 
     def _evaluators_on(self, split: str, components: StageComponents) -> dict[str, Evaluator]:
         """Return the evaluators that the pipeline wants on a split."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ class Examples:
     Args:
         split: its name.
         limit: only use this many batches, the first ones (for trying things out).
+        check_stop: called before each batch and each evaluator; raises an error if the evaluation has to stop.
 
     Attributes:
         data: the component that the split belongs to, for `present` and similar methods.
@@ -36,9 +37,17 @@ class Examples:
             number of samples, or take that many steps with a model of their own.
     """
 
-    def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        split: str,
+        compute: Compute,
+        *,
+        limit: int | None = None,
+        check_stop: Callable[[], None] = lambda: None,
+    ) -> None:
         self.data, self.split = data, split
-        self.compute, self.limit = compute, limit
+        self.compute, self.limit, self.check_stop = compute, limit, check_stop
         self._batches: Batches | None = None
         self._kept: list[tuple[Batch, Any]] = []
         self._kept_for: nn.Module | None = None
@@ -82,6 +91,7 @@ class Examples:
         caller: ModelCaller | None = None
         model.eval()
         for batch, rows in zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False):
+            self.check_stop()
             caller = caller or ModelCaller(model, tuple(batch))
             with torch.inference_mode(), self.compute.autocast():
                 outputs = caller.outputs(batch)

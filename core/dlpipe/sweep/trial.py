@@ -38,7 +38,8 @@ from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
-from dlpipe.sweep.workers import STOP_SIGNALS, Task
+from dlpipe.runs.stop_signals import STOP_SIGNALS
+from dlpipe.sweep.workers import Task
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5
@@ -122,9 +123,7 @@ def _alone(task: Task) -> Iterator[None]:
     with (folder / ".sweeps.lock").open("a") as file:
         with StopSignals() as signals:
             while not _locked(file, byte):
-                if signals.received:
-                    error = Interrupted if signals.interrupted else Preempted
-                    raise error(f"stopped by {signals.received}")
+                signals.check()
                 time.sleep(WAIT)
         yield
 

@@ -16,8 +16,8 @@ from typing import Any
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.signals import StopSignals
+from dlpipe.runs.stop_signals import STOP_SIGNALS
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 #: Seconds between two requests to stop; a worker that is still starting may miss the first one.
 REPEAT = 1.0
 
