@@ -178,8 +178,9 @@ class StageRun:
     def _examples(self, split: str, components: StageComponents) -> Examples | None:
         if split not in components.data.splits:
             return None
-        stop = lambda: self._signals.check(f" during the evaluation on {split}")  # noqa: E731
-        return Examples(components.data, split, components.compute, limit=self._limit, check_stop=stop)
+        examples = Examples(components.data, split, components.compute, limit=self._limit)
+        examples.check_stop = lambda: self._signals.check(f" during the evaluation on {split}")
+        return examples
 
     def _evaluators_on(self, split: str, components: StageComponents) -> dict[str, Evaluator]:
         """Return the evaluators that the pipeline wants on a split."""

@@ -28,26 +28,19 @@ class Examples:
     Args:
         split: its name.
         limit: only use this many batches, the first ones (for trying things out).
-        check_stop: called before each batch and each evaluator; raises an error if the evaluation has to stop.
 
     Attributes:
         data: the component that the split belongs to, for `present` and similar methods.
         compute: where the model is.
         limit: as given. Evaluators that work otherwise than by batches do as little: they generate `at_most` some
             number of samples, or take that many steps with a model of their own.
+        check_stop: called before each batch and each evaluator; raises an error if the evaluation has to stop.
     """
 
-    def __init__(
-        self,
-        data: Data,
-        split: str,
-        compute: Compute,
-        *,
-        limit: int | None = None,
-        check_stop: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
         self.data, self.split = data, split
-        self.compute, self.limit, self.check_stop = compute, limit, check_stop
+        self.compute, self.limit = compute, limit
+        self.check_stop: Callable[[], None] = lambda: None
         self._batches: Batches | None = None
         self._kept: list[tuple[Batch, Any]] = []
         self._kept_for: nn.Module | None = None
