@@ -66,6 +66,13 @@ def configure_torch(settings: Settings) -> Compute:
     return Compute(_device(settings.device), getattr(torch, settings.precision))
 
 
+def visible_gpus() -> list[str]:
+    """Return the CUDA devices that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [name.strip() for name in named[:count]] if named != [""] else [str(index) for index in range(count)]
+
+
 def seed_everything(seed: int) -> None:
     """Seed the generators of Python, numpy and torch (all devices)."""
     random.seed(seed)

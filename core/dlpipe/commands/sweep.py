@@ -50,8 +50,8 @@ reused, and interrupted ones are resumed."""
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Runs at the same time. By default, as many as there are cores for if the pipeline sets `threads` and uses "
-    "the CPU, else 1.",
+    help="Runs at the same time, each on one GPU if there are any. By default, as many as there are GPUs; on the CPU, as "
+    "many as there are cores for if the pipeline sets `threads`, else 1.",
 )
 @options.runs
 @click.option("--dry-run", is_flag=True, help="Build every trial and train on one batch; store nothing.")
@@ -83,11 +83,12 @@ def sweep(
     )
     pipelines = _distinct_pipelines(planned)
     tasks = [Task(pipeline, runs, fast, fresh, dry_run) for pipeline, _ in pipelines.values()]
-    jobs = min(jobs or _default_jobs([task.pipeline for task in tasks]), len(tasks))
+    gpus = _gpus([task.pipeline for task in tasks])
+    jobs = min(jobs or len(gpus) or _default_jobs([task.pipeline for task in tasks]), len(tasks))
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
     echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
-    outcomes = dict(zip(pipelines, _run_all(planned, tasks, labels, jobs), strict=True))
+    outcomes = dict(zip(pipelines, _run_all(planned, tasks, labels, jobs, gpus), strict=True))
     rows = [Row(trial, tuple(outcomes[_key(pipeline)] for pipeline in trial.pipelines)) for trial in planned.trials]
     if dry_run:
         built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in rows}
@@ -111,23 +112,36 @@ def _distinct_pipelines(planned: Sweep) -> dict[str, tuple[Pipeline, str]]:
     return found
 
 
+def _on_cpu(pipelines: list[Pipeline]) -> bool:
+    return all(pipeline.settings.device == "cpu" for pipeline in pipelines)
+
+
+def _gpus(pipelines: list[Pipeline]) -> list[str]:
+    """Return the GPUs to share out; none if a pipeline names one itself (``cuda:1``), or if all use the CPU."""
+    if _on_cpu(pipelines) or any(":" in pipeline.settings.device for pipeline in pipelines):
+        return []
+    found: list[str] = load_target("dlpipe.compute:visible_gpus")()
+    return found
+
+
 def _default_jobs(pipelines: list[Pipeline]) -> int:
     threads = [pipeline.settings.threads for pipeline in pipelines]
     if any(count is None for count in threads):
         return 1
-    on_cpu = all(pipeline.settings.device == "cpu" for pipeline in pipelines)
-    if not on_cpu and load_target("torch.accelerator:is_available")():
+    if not _on_cpu(pipelines) and load_target("torch.accelerator:is_available")():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // max(count or 1 for count in threads))
 
 
-def _run_all(planned: Sweep, tasks: list[Task], labels: list[str], jobs: int) -> list[Mapping[str, Any]]:
+def _run_all(
+    planned: Sweep, tasks: list[Task], labels: list[str], jobs: int, gpus: list[str]
+) -> list[Mapping[str, Any]]:
     """Run all tasks, and print a line for each when it ends."""
     outcomes: dict[int, Mapping[str, Any]] = {}
     with (
         StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals,
-        contextlib.closing(work(tasks, jobs, signals)) as completed,
+        contextlib.closing(work(tasks, jobs, signals, gpus)) as completed,
     ):
         for index, outcome in completed:
             if outcome["state"] == "stopped" and not signals.received:

@@ -104,13 +104,18 @@ def outcome(task: Task) -> dict[str, Any]:
 def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     if task.fast or task.fresh:
         return _finished(task, registry, None, "run")
-    with _alone(task):
+    with _claim(task) as claimed:
+        if not claimed:
+            return {"state": "claimed"}
         return _finished(task, registry, *find_same(task.pipeline, task.runs))
 
 
 @contextlib.contextmanager
-def _alone(task: Task) -> Iterator[None]:
-    """Wait until no other sweep runs the same pipeline; then its run is reused instead of repeated.
+def _claim(task: Task) -> Iterator[bool]:
+    """See that no other sweep is at work on the same pipeline; return whether that is so.
+
+    If the task is to wait, it is so: the other sweep's run is then reused instead of repeated. The operating system
+    releases the claim however the process ends.
 
     Raises:
         Interrupted, Preempted: a signal arrived while waiting.
@@ -122,10 +127,10 @@ def _alone(task: Task) -> Iterator[None]:
     byte = int.from_bytes(digest[:7], "big")
     with (folder / ".sweeps.lock").open("a") as file:
         with StopSignals() as signals:
-            while not _locked(file, byte):
+            while not (claimed := _locked(file, byte)) and task.wait:
                 signals.check()
                 time.sleep(WAIT)
-        yield
+        yield claimed
 
 
 def _locked(file: TextIO, byte: int) -> bool:

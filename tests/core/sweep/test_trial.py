@@ -262,7 +262,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep import trial
 registry = load_plugins()
 task = trial.Task(load_pipeline("points.toml", registry, allow_local_plugins=True), Path("runs").absolute())
-with trial._alone(task):
+with trial._claim(task):
     print("at work", flush=True)
     sys.stdin.read()
     trial._finished(task, registry, None, "run")
@@ -275,7 +275,8 @@ with trial._alone(task):
         waited = []
         monkeypatch.setattr(trials.time, "sleep", lambda seconds: waited.append(seconds) or other.communicate(""))
 
-        assert trial()["how"] == "reused"
+        assert trial() == {"state": "claimed"}
+        assert trial(wait=True)["how"] == "reused"
 
     assert waited == [trials.WAIT]
     assert len(folders()) == 2
@@ -284,7 +285,7 @@ with trial._alone(task):
 def test_a_trial_that_waits_can_be_stopped(trial, monkeypatch):
     monkeypatch.setattr(trials, "_locked", lambda file, byte: os.kill(os.getpid(), signal.SIGTERM))
 
-    assert trial()["state"] == "stopped"
+    assert trial(wait=True)["state"] == "stopped"
 
 
 def test_a_place_that_cannot_be_written_is_a_failure_and_no_hang(trial, tmp_path):
