@@ -107,7 +107,11 @@ def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     with _claim(task) as claimed:
         if not claimed:
             return {"state": "claimed"}
-        return _finished(task, registry, *find_same(task.pipeline, task.runs))
+        folder, how = find_same(task.pipeline, task.runs)
+        if folder and (status := folder.status())["state"] == "failed" and status["time"] > task.since:
+            reason = f"in another sweep: {status['reason']}"
+            return {"state": "failed", "reason": reason, "run": str(folder.path), "warnings": _warnings(folder)}
+        return _finished(task, registry, folder, how)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -31,7 +32,8 @@ class Task:
     Args:
         runs: the folder that contains the run folders.
         dry: build all components but save nothing.
-        wait: if another sweep is at work on the same run, wait for it.
+        since: when the sweep began; a run that has failed in another sweep since then is not repeated.
+        wait: whether to wait for another sweep that is at work on the same run.
     """
 
     pipeline: Pipeline
@@ -39,11 +41,12 @@ class Task:
     fast: bool = False
     fresh: bool = False
     dry: bool = False
+    since: float = math.inf
     wait: bool = False
 
 
 def work(
-    tasks: Sequence[Task], jobs: int, signals: StopSignals, gpus: Sequence[str] = ()
+    tasks: Sequence[Task], jobs: int, signals: StopSignals, gpus: Sequence[str] = (), *, wait_for_others: bool = True
 ) -> Generator[tuple[int, dict[str, Any]]]:
     """Execute all tasks, `jobs` at a time, and yield (index, outcome) in order of completion.
 
@@ -51,10 +54,11 @@ def work(
     signal, no further task is started, and the running ones are asked to stop.
 
     Several sweeps can share the tasks: what another one is at work on is left to the end, and then its result is
-    waited for and reused.
+    waited for and reused; or its state is "claimed".
 
     Args:
         gpus: as in ``CUDA_VISIBLE_DEVICES``; each process sees one of them, as evenly as possible.
+        wait_for_others: see above.
     """
     waiting = deque(enumerate(tasks))
     busy: dict[Connection, tuple[_Worker, int]] = {}
@@ -78,7 +82,7 @@ def work(
                 outcome = worker.outcome(stopping=bool(signals.received))
                 if worker.process.is_alive():
                     idle.append(worker)
-                if outcome["state"] == "claimed":
+                if outcome["state"] == "claimed" and wait_for_others:
                     waiting.append((index, replace(tasks[index], wait=True)))
                 else:
                     yield index, outcome

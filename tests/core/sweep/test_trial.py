@@ -236,6 +236,19 @@ def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):
     assert trial(dry=True)["state"] == "failed"
 
 
+def test_what_has_failed_in_another_sweep_since_this_one_began_is_not_repeated(trial, tmp_path):
+    (tmp_path / "trouble").touch()
+    failed = trial()
+    (tmp_path / "trouble").unlink()
+
+    other = trial(since=0.0)
+
+    assert other["reason"].startswith("in another sweep: ")
+    assert "no such luck" in other["reason"]
+    assert other == failed | {"reason": other["reason"]}
+    assert trial()["how"] == "resumed"
+
+
 def test_a_dry_trial_tells_what_was_built(trial, tmp_path):
     told = trial(dry=True)
 
