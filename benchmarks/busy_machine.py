@@ -2,11 +2,11 @@
 
     python benchmarks/busy_machine.py [--rounds 5] [--neighbours 2]
 
-A thread of torch that waits for another one spins, which takes the core from whoever would let it go on. ``dlpipe`` sets
-GOMP_SPINCOUNT before torch is imported unless the environment has it, or OMP_WAIT_POLICY. Each measurement is a process
-of its own that takes steps of a small CNN (16 and 32 channels on 64 images of 28×28) with a thread for each core, once
-alone and once beside `neighbours` processes that do nothing but count. The settings alternate; the output is the
-median of steps per second over all rounds.
+A thread of torch that waits for another one spins, which takes the core from whoever would let it go on. ``dlpipe``
+sets OMP_WAIT_POLICY before torch is imported unless the environment has it, or GOMP_SPINCOUNT. Each measurement is a
+process of its own that takes steps of a small CNN (16 and 32 channels on 64 images of 28×28) with a thread for each
+core, once alone and once beside `neighbours` processes that do nothing but count. The settings alternate; the output
+is the median of steps per second over all rounds.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob
 LAYERS = [
     ["messages"],
     ["errors"],
-    ["fields", "protocols"],
+    ["fields", "launch", "protocols"],
     ["registry"],
     ["config"],
     ["ranks"],
@@ -37,7 +37,19 @@ LAYERS = [
     ["__main__"],
 ]
 #: What imports neither torch nor numpy, so that `dlpipe check`, `list` and `show` are fast.
-TORCH_FREE = ["dlpipe", "errors", "messages", "fields", "protocols", "registry", "config", "commands", "plugin", "cli"]
+TORCH_FREE = [
+    "dlpipe",
+    "errors",
+    "messages",
+    "fields",
+    "launch",
+    "protocols",
+    "registry",
+    "config",
+    "commands",
+    "plugin",
+    "cli",
+]
 #: What authors of plugins may import; everything else is private. docs/plugins.md lists the names.
 PUBLIC = [
     "dlpipe",

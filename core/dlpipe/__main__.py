@@ -10,13 +10,12 @@ import os
 import signal
 from types import FrameType
 
-#: The exit codes of `dlpipe.errors.Interrupted` and `dlpipe.errors.Preempted`, which is not imported yet.
-INTERRUPTED, PREEMPTED = 130, 75
+from dlpipe.runs.stop_signals import INTERRUPTED, PREEMPTED, STOP_SIGNALS
 
 
 def main() -> None:
     """Run the program and exit with its exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in a background job
             signal.signal(number, _stop)
     importlib.import_module("dlpipe.cli").main()

@@ -16,7 +16,8 @@ import torch
 
 from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
-from dlpipe.ranks import Ranks, current_ranks, launched
+from dlpipe.launch import launched
+from dlpipe.ranks import Ranks, current_ranks
 
 __all__ = [
     "Compute",
@@ -70,6 +71,13 @@ def configure_torch(settings: Settings) -> Compute:
     ranks = current_ranks()
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
     return Compute(device, getattr(torch, settings.precision), ranks)
+
+
+def visible_gpus() -> list[str]:
+    """Return the CUDA devices that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [name.strip() for name in named[:count]] if named != [""] else [str(index) for index in range(count)]
 
 
 def seed_everything(seed: int) -> None:

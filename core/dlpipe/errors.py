@@ -127,13 +127,13 @@ class CheckpointError(DlpipeError):
 
 
 class Preempted(DlpipeError):
-    """The run received SIGTERM or SIGUSR1 and saved a checkpoint."""
+    """The run received SIGTERM, SIGUSR1 or SIGUSR2 and can be resumed."""
 
     exit_code = 75
 
 
 class Interrupted(DlpipeError):
-    """The user interrupted the run (Ctrl-C), which saved a checkpoint."""
+    """The user interrupted the run (Ctrl-C), which can be resumed."""
 
     exit_code = 130
 

@@ -25,51 +25,11 @@ from torch.distributed.rendezvous import rendezvous
 from torch.utils._pytree import tree_map
 
 from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted
+from dlpipe.launch import Launch, launched
 
 #: How long a rank waits for the others at the start, and for the answer of another one: one may still read its data.
 ARRIVAL, ANSWER = timedelta(minutes=10), timedelta(hours=2)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What the program that started this process says about it.
-
-    Args:
-        rank: among all processes.
-        size: number of processes.
-        local_rank: among those on this machine.
-        by: the variable that says so, for messages.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    by: str = ""
-
-
-def launched(environment: Mapping[str, str] = os.environ) -> Launch:
-    """Return how this process was started: by torchrun (or alike), by srun, or alone.
-
-    Raises:
-        InputError: a variable is not a number, or the rank is not below the number of processes.
-    """
-    for size, rank, local in (
-        ("WORLD_SIZE", "RANK", "LOCAL_RANK"),
-        ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
-    ):
-        if size in environment and rank in environment:
-            names = (rank, size, local)
-            try:
-                numbers = [int(environment.get(name, 0)) for name in names]
-            except ValueError:
-                given = ", ".join(f"{name} = {environment.get(name, '')!r}" for name in names)
-                raise InputError(f"the environment has {given}; expected the numbers of torchrun or srun") from None
-            found = Launch(numbers[0], numbers[1], numbers[2], by=size)
-            if not 0 <= found.rank < found.size:
-                raise InputError(f"the environment has {rank} = {found.rank}, but {size} = {found.size}")
-            return found
-    return Launch()
 
 
 @dataclass(frozen=True)
@@ -182,7 +142,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:  # torch's DistError, too
-            raise LostRankError(
+            raise _end_of_another() or LostRankError(
                 f"rank {self.rank} lost the connection to another rank, whose process has ended or does not answer: "
                 f"{str(error).strip().splitlines()[0]}. If its own output does not say why, look at its machine"
             ) from error
@@ -220,15 +180,15 @@ def joined(parallel: str) -> Iterator[Ranks]:
             f"{launch.size} processes were started ({launch.by} = {launch.size}), but the pipeline has "
             'parallel = "none", so each would train a model of its own; add to its top: parallel = "ddp"'
         )
-    store = _meet(launch)
+    _meet(launch)
     try:
         yield current_ranks()
     except BaseException as error:
-        raise _reported_once(store, launch, error) from error.__cause__
+        raise _reported_once(error) from error.__cause__
     dist.destroy_process_group()
 
 
-def _meet(launch: Launch) -> Store:
+def _meet(launch: Launch) -> None:
     """Wait for all processes, and let them form a group."""
     for name, value in _address_by_slurm() if launch.by.startswith("SLURM") else ():
         os.environ.setdefault(name, value)
@@ -244,8 +204,8 @@ def _meet(launch: Launch) -> Store:
     wait_for_all(store, launch, ARRIVAL)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = PrefixStore("dlpipe", store)
+    _MEETING.store = store
     dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=ANSWER)
-    return store
 
 
 def wait_for_all(store: Store, launch: Launch, patience: timedelta) -> None:
@@ -279,17 +239,45 @@ def _address_by_slurm() -> Iterator[tuple[str, str]]:
     yield "MASTER_PORT", str(20_000 + (job * 31 + step) % 20_000)
 
 
-def _reported_once(store: Store, launch: Launch, error: BaseException) -> BaseException:
-    """Return the error to raise: the given one on the rank that fails first, on others one that names that rank."""
+def announce_end(code: int) -> tuple[int, int]:
+    """Say that this process ends with an exit code; return the rank and the exit code of the first that said so."""
+    own = f"{dist.get_rank() if dist.is_initialized() else 0} {code}"
     try:
-        first = int(store.compare_set("failed", "", str(launch.rank)))
+        first = _MEETING.store.compare_set("ended", "", own).decode() if _MEETING.store else own
     except RuntimeError:  # the process that keeps the store has ended
-        return error
-    if first == launch.rank:
+        first = own
+    rank, _, first_code = first.partition(" ")
+    return int(rank), int(first_code)
+
+
+def _end_of_another() -> DlpipeError | None:
+    """Return the error to raise if another process was stopped by a signal; None if it was not, or nobody knows."""
+    try:
+        told = _MEETING.store is not None and _MEETING.store.check(["ended"])
+        rank, code = _MEETING.store.get("ended").decode().split() if told and _MEETING.store else ("", "")
+    except RuntimeError:
+        return None
+    stopped = {str(error.exit_code): error for error in (Preempted, Interrupted)}
+    return stopped[code](f"stopped together with rank {rank}") if code in stopped else None
+
+
+def _reported_once(error: BaseException) -> BaseException:
+    """Return the error to raise: the given one on the rank that fails first, on others one that names that rank."""
+    first, _ = announce_end(error.exit_code if isinstance(error, DlpipeError) else 1)
+    if first == dist.get_rank():
         return error
     ends = type(error) if isinstance(error, (Preempted, Interrupted)) else EndedWithAnotherError
-    return ends(f"rank {launch.rank} ends with rank {first}")
+    return ends(f"rank {dist.get_rank()} ends with rank {first}")
 
 
 class EndedWithAnotherError(DlpipeError):
     """Another process of the run has failed, and says why."""
+
+
+class _Meeting:
+    """What the processes tell each other besides the collective operations of torch."""
+
+    store: Store | None = None
+
+
+_MEETING = _Meeting()

@@ -93,6 +93,7 @@ def test_a_result_that_cannot_be_printed_is_an_error_and_a_closed_reader_is_none
         (signal.SIGINT, 130, "interrupted\n"),
         (signal.SIGTERM, 75, "stopped by SIGTERM\n"),
         (signal.SIGUSR1, 75, "stopped by SIGUSR1\n"),
+        (signal.SIGUSR2, 75, "stopped by SIGUSR2\n"),
     ],
 )
 def test_a_signal_during_the_start_ends_the_program_in_one_line(project, number, code, text):

@@ -83,11 +83,11 @@ def test_a_trainer_learns_the_same_with_any_number_of_processes(make):
 def test_environment_processes_ignore_signals_from_their_start():
     envs = environment(num_workers=1).training_envs(NUM_ENVS, 3)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         os.kill(envs._processes[0].pid, number)  # while it is still starting
 
     assert envs.reset().shape == (NUM_ENVS, 4)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         os.kill(envs._processes[0].pid, number)
     assert envs.reset().shape == (NUM_ENVS, 4)
     envs.close()

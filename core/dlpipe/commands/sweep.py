@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +21,11 @@ import tomli_w
 from rich.console import Console
 
 from dlpipe.commands import options
+from dlpipe.commands.slurm import Job, dlpipe_command, given, job_options, submit
 from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, RunFolderError
+from dlpipe.errors import DlpipeError, InputError, RunFolderError
+from dlpipe.launch import launched
 from dlpipe.messages import relative, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -40,6 +44,7 @@ Examples:
   dlpipe sweep recipe/depth
   dlpipe sweep recipe/depth --seeds 5 --jobs 4
   dlpipe sweep mine.toml --set trainer.steps=100 --json
+  dlpipe sweep mine.toml --on slurm --gpus 1 --time 2:00:00
   dlpipe sweep cnn_digits --seeds 3                (without a [sweep]: the pipeline with 3 seeds)
 To continue a sweep that was stopped, repeat the command: finished runs with the same configuration are
 reused, and interrupted ones are resumed."""
@@ -50,10 +55,22 @@ reused, and interrupted ones are resumed."""
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Runs at the same time. By default, as many as there are cores for if the pipeline sets `threads` and uses "
-    "the CPU, else 1.",
+    help="Runs at the same time, each on one GPU if there are any. By default, as many as there are GPUs; on the CPU, "
+    "as many as there are cores for if the pipeline sets `threads`, else 1.",
 )
 @options.runs
+@click.option("--no-wait", is_flag=True, help="Leave out the trials that other sweeps of the pipeline are at work on.")
+@click.option(
+    "--on",
+    type=click.Choice(["slurm"]),
+    help="Run the trials in an array of jobs, each of which takes the next one. By default, they run here.",
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    help="Tasks of the array. By default, as many as it takes to run all at once.",
+)
+@job_options
 @click.option("--dry-run", is_flag=True, help="Build every trial and train on one batch; store nothing.")
 @click.option("--fast", is_flag=True, help="Train and evaluate for a few steps only, to see that everything works.")
 @click.option("--fresh", is_flag=True, help="Run every trial from the start; reuse and resume nothing.")
@@ -67,34 +84,85 @@ def sweep(
     seeds: int | None,
     jobs: int | None,
     runs: Path,
+    no_wait: bool,
+    on: str | None,
+    tasks: int | None,
     dry_run: bool,
     fast: bool,
     fresh: bool,
     allow_local_plugins: bool,
     as_json: bool,
+    print_script: bool,
+    **resources: Any,
 ) -> None:
     """Run all trials of a pipeline and compare them in a table.
 
     FILE is a pipeline file with a [sweep], or the name of a pipeline that comes with dlpipe. The table and the learning
     curves are stored in runs/NAME/sweeps/.
     """
+    slurm = given(resources | {"tasks": tasks, "print": print_script})
+    here = given({"dry-run": dry_run, "fast": fast, "fresh": fresh, "json": as_json, "no-wait": no_wait})
+    if found := slurm if not on else here:
+        where = "--on slurm" if not on else "a sweep that runs here, without --on"
+        raise InputError(f"--{next(iter(found))} is for {where}")
     planned = load_sweep(
         file, registry, assignments, seeds=1 if dry_run else seeds, allow_local_plugins=allow_local_plugins
     )
     pipelines = _distinct_pipelines(planned)
-    tasks = [Task(pipeline, runs, fast, fresh, dry_run) for pipeline, _ in pipelines.values()]
-    jobs = min(jobs or _default_jobs([task.pipeline for task in tasks]), len(tasks))
+    if on:
+        command = dlpipe_command("sweep", file, assignments, runs, allow_local_plugins)
+        command += [f"--{name}={value}" for name, value in (("seeds", seeds), ("jobs", jobs)) if value]
+        job = Job(**given(resources))
+        array = tasks or math.ceil(len(pipelines) / (jobs or job.gpus or 1))
+        make = partial(job.script, planned.name, command=[*command, "--no-wait"], each_gpu=False, array=array)
+        submit(planned.name, runs, print_script, make)
+        return
+    if (launch := launched()).size > 1:
+        raise InputError(
+            f"dlpipe sweep starts its own processes, but {launch.size} were started ({launch.by} = {launch.size}), each "
+            "of which would do so; start it once, or once in each of several jobs"
+        )
+    todo = [Task(pipeline, runs, fast, fresh, dry_run, since=time.time()) for pipeline, _ in pipelines.values()]
+    _run_here(planned, pipelines, todo, jobs, wait_for_others=not no_wait, print_json=as_json)
+
+
+def _run_here(
+    planned: Sweep,
+    pipelines: Mapping[str, tuple[Pipeline, str]],
+    tasks: list[Task],
+    jobs: int | None,
+    *,
+    wait_for_others: bool,
+    print_json: bool,
+) -> None:
+    """Run all trials on this machine, and write the table.
+
+    Raises:
+        DlpipeError: some have failed.
+    """
+    gpus = _gpus([task.pipeline for task in tasks])
+    jobs = min(jobs or len(gpus) or _default_jobs([task.pipeline for task in tasks]), len(tasks))
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
     echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
-    outcomes = dict(zip(pipelines, _run_all(planned, tasks, labels, jobs), strict=True))
-    rows = [Row(trial, tuple(outcomes[_key(pipeline)] for pipeline in trial.pipelines)) for trial in planned.trials]
-    if dry_run:
-        built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in rows}
-        echo(json.dumps(built, indent=1, ensure_ascii=False))
+    with StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals:
+        completed = work(tasks, jobs, signals, gpus, wait_for_others=wait_for_others)
+        ended = _run_all(planned, len(tasks), labels, completed, signals)
+    if len(ended) < len(tasks):
+        echo(
+            f"{len(tasks) - len(ended)} of {len(tasks)} runs are in progress in other sweeps; the last of these to end "
+            "writes the table",
+            err=True,
+        )
     else:
-        _report(planned, rows, runs, fast, as_json)
-    if failed := sum(outcome["state"] == "failed" for outcome in outcomes.values()):
+        outcomes = {key: ended[index] for index, key in enumerate(pipelines)}
+        rows = [Row(trial, tuple(outcomes[_key(pipeline)] for pipeline in trial.pipelines)) for trial in planned.trials]
+        if tasks[0].dry:
+            built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in rows}
+            echo(json.dumps(built, indent=1, ensure_ascii=False))
+        else:
+            _report(planned, rows, tasks[0].runs, tasks[0].fast, print_json)
+    if failed := sum(outcome["state"] == "failed" for outcome in ended.values()):
         raise DlpipeError(f"{failed} of {len(tasks)} runs failed; see above")
 
 
@@ -111,36 +179,51 @@ def _distinct_pipelines(planned: Sweep) -> dict[str, tuple[Pipeline, str]]:
     return found
 
 
+def _on_cpu(pipelines: list[Pipeline]) -> bool:
+    return all(pipeline.settings.device == "cpu" for pipeline in pipelines)
+
+
+def _gpus(pipelines: list[Pipeline]) -> list[str]:
+    """Return the GPUs to share out; none if a pipeline names one itself (``cuda:1``), or if all use the CPU."""
+    if _on_cpu(pipelines) or any(":" in pipeline.settings.device for pipeline in pipelines):
+        return []
+    found: list[str] = load_target("dlpipe.compute:visible_gpus")()
+    return found
+
+
 def _default_jobs(pipelines: list[Pipeline]) -> int:
     threads = [pipeline.settings.threads for pipeline in pipelines]
     if any(count is None for count in threads):
         return 1
-    on_cpu = all(pipeline.settings.device == "cpu" for pipeline in pipelines)
-    if not on_cpu and load_target("torch.accelerator:is_available")():
+    if not _on_cpu(pipelines) and load_target("torch.accelerator:is_available")():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // max(count or 1 for count in threads))
 
 
-def _run_all(planned: Sweep, tasks: list[Task], labels: list[str], jobs: int) -> list[Mapping[str, Any]]:
-    """Run all tasks, and print a line for each when it ends."""
+def _run_all(
+    planned: Sweep,
+    count: int,
+    labels: list[str],
+    completed: Generator[tuple[int, dict[str, Any]]],
+    signals: StopSignals,
+) -> dict[int, Mapping[str, Any]]:
+    """Return the outcomes of all tasks, except those of other sweeps, and print a line for each when it ends."""
     outcomes: dict[int, Mapping[str, Any]] = {}
-    with (
-        StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals,
-        contextlib.closing(work(tasks, jobs, signals)) as completed,
-    ):
+    claimed = 0
+    with contextlib.closing(completed):
         for index, outcome in completed:
             if outcome["state"] == "stopped" and not signals.received:
                 outcome = {"state": "failed", "reason": "the run was stopped by a signal, but the sweep was not"}
-            if outcome["state"] != "stopped":
+            if outcome["state"] == "claimed":
+                claimed += 1
+            elif outcome["state"] != "stopped":
                 outcomes[index] = outcome
-                echo(f"[{len(outcomes)}/{len(tasks)}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True)
+                echo(f"[{len(outcomes)}/{count}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True)
                 _require_metric(planned, outcome)
-    if signals.received and len(outcomes) < len(tasks):
-        error = Interrupted if signals.interrupted else Preempted
-        done = f"{len(outcomes)} of {len(tasks)} runs are done"
-        raise error(f"stopped by {signals.received}: {done}; to resume, repeat the command: {_command()}")
-    return [outcomes[index] for index in range(len(tasks))]
+    if len(outcomes) + claimed < count:
+        signals.check(f": {len(outcomes)} of {count} runs are done; to resume, repeat the command: {_command()}")
+    return outcomes
 
 
 def _require_metric(planned: Sweep, outcome: Mapping[str, Any]) -> None:

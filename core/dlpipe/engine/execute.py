@@ -43,7 +43,7 @@ from dlpipe.errors import (
 )
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
-from dlpipe.ranks import current_ranks, joined
+from dlpipe.ranks import announce_end, current_ranks, joined
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
@@ -51,7 +51,7 @@ from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
-from dlpipe.runs.signals import StopSignals
+from dlpipe.runs.signals import INTERRUPT, StopSignals
 from dlpipe.runs.streams import unfailing
 from dlpipe.training.progress import Progress
 
@@ -245,7 +245,7 @@ class _PipelineRun:
             contextlib.redirect_stderr(unfailing(sys.stderr)),
             self._progress() as progress,
             progress.python_warnings(),
-            StopSignals(progress.message) as signals,
+            StopSignals(progress.message, lambda name: self._end_at_once(name, progress)) as signals,
         ):
             progress.message(f"run {relative(folder.path)}")
             for warning in self._pipeline.warnings:
@@ -255,6 +255,7 @@ class _PipelineRun:
             folder.set_status("running")
             try:
                 for name, stage in self._pipeline.stages.items():
+                    signals.check(" between two stages")
                     self._run_stage(name, stage, progress, signals)
             except (Interrupted, Preempted) as error:
                 state = "interrupted" if isinstance(error, Interrupted) else "preempted"
@@ -278,6 +279,18 @@ class _PipelineRun:
         if self._ranks.leads:
             return Progress(self._folder.path / LOG, keep_warning=self._keep_warning)
         return Progress(None, Console(quiet=True))
+
+    def _end_at_once(self, name: str, progress: Progress) -> None:
+        """Record that a signal ends the process where everything worth saving is saved."""
+        again = f"dlpipe resume {relative(self._folder.path)}"
+        announce_end(Interrupted.exit_code if name == INTERRUPT else Preempted.exit_code)
+        with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
+            self._folder.set_status(
+                "interrupted" if name == INTERRUPT else "preempted",
+                reason=f"stopped by {name} before or after training",
+            )
+            progress.stop()
+            progress.message(f"{name}: nothing has to be saved; resume the run with: {again}")
 
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""

@@ -144,7 +144,7 @@ class StageRun:
             self._announce(components, loop, time.monotonic() - started)
             callbacks.call("dlpipe_run_start")
             try:
-                with _first_step_after(checkpoint, loop):
+                with self._signals.deferring(), _first_step_after(checkpoint, loop):
                     reason = loop.run()
                 self._progress.stop()
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
@@ -194,7 +194,10 @@ class StageRun:
     def _examples(self, split: str, components: StageComponents) -> Examples | None:
         if split not in components.data.splits:
             return None
-        return Examples(components.data, split, components.compute, limit=self._limit)
+        examples = Examples(components.data, split, components.compute, limit=self._limit)
+        if self._ranks.size == 1:  # several ranks stop together, at the next step that they all know of
+            examples.check_stop = lambda: self._signals.check(f" during the evaluation on {split}")
+        return examples
 
     def _evaluators_on(self, split: str, components: StageComponents) -> dict[str, Evaluator]:
         """Return the evaluators that the pipeline wants on a split."""

@@ -36,6 +36,7 @@ def evaluate(
     for name, evaluator in evaluators.items():
         table = table_name(stage, "evaluators", name)
         model.eval()
+        examples.check_stop()
         with errors_in(table):
             found = evaluator.evaluate(model, examples)
         if not isinstance(found, Mapping):

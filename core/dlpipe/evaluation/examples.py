@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -34,11 +34,13 @@ class Examples:
         compute: where the model is.
         limit: as given. Evaluators that work otherwise than by batches do as little: they generate `at_most` some
             number of samples, or take that many steps with a model of their own.
+        check_stop: called before each batch and each evaluator; raises an error if the evaluation has to stop.
     """
 
     def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
         self.data, self.split = data, split
         self.compute, self.limit = compute, limit
+        self.check_stop: Callable[[], None] = lambda: None
         self._batches: Batches | None = None
         self._kept: list[tuple[Batch, Any]] = []
         self._kept_for: nn.Module | None = None
@@ -85,6 +87,7 @@ class Examples:
         own: tuple[Batch, Any] | None = None
         waiting: list[Tensor] = []  # the rows of batches that are being run, by rank
         for batch, rows in zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False):
+            self.check_stop()
             waiting.append(rows)
             if batch:
                 caller = caller or ModelCaller(model, tuple(batch))

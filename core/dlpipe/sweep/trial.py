@@ -38,7 +38,8 @@ from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
-from dlpipe.sweep.workers import STOP_SIGNALS, Task
+from dlpipe.runs.stop_signals import STOP_SIGNALS
+from dlpipe.sweep.workers import Task
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5
@@ -103,13 +104,22 @@ def outcome(task: Task) -> dict[str, Any]:
 def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     if task.fast or task.fresh:
         return _finished(task, registry, None, "run")
-    with _alone(task):
-        return _finished(task, registry, *find_same(task.pipeline, task.runs))
+    with _claim(task) as claimed:
+        if not claimed:
+            return {"state": "claimed"}
+        folder, how = find_same(task.pipeline, task.runs)
+        if folder and (status := folder.status())["state"] == "failed" and status["time"] > task.since:
+            reason = f"in another sweep: {status['reason']}"
+            return {"state": "failed", "reason": reason, "run": str(folder.path), "warnings": _warnings(folder)}
+        return _finished(task, registry, folder, how)
 
 
 @contextlib.contextmanager
-def _alone(task: Task) -> Iterator[None]:
-    """Wait until no other sweep runs the same pipeline; then its run is reused instead of repeated.
+def _claim(task: Task) -> Iterator[bool]:
+    """See that no other sweep is at work on the same pipeline; return whether that is so.
+
+    If the task is to wait, it is so: the other sweep's run is then reused instead of repeated. The operating system
+    releases the claim however the process ends.
 
     Raises:
         Interrupted, Preempted: a signal arrived while waiting.
@@ -121,12 +131,10 @@ def _alone(task: Task) -> Iterator[None]:
     byte = int.from_bytes(digest[:7], "big")
     with (folder / ".sweeps.lock").open("a") as file:
         with StopSignals() as signals:
-            while not _locked(file, byte):
-                if signals.received:
-                    error = Interrupted if signals.interrupted else Preempted
-                    raise error(f"stopped by {signals.received}")
+            while not (claimed := _locked(file, byte)) and task.wait:
+                signals.check()
                 time.sleep(WAIT)
-        yield
+        yield claimed
 
 
 def _locked(file: TextIO, byte: int) -> bool:

@@ -166,7 +166,7 @@ class Loop:
         """Train until something ends the run, and return what did.
 
         Raises:
-            Preempted: after SIGTERM or SIGUSR1, with a checkpoint.
+            Preempted: after SIGTERM, SIGUSR1 or SIGUSR2, with a checkpoint.
             Interrupted: after Ctrl-C, with a checkpoint.
             NonFiniteError: a metric or weight was NaN or infinite.
             InputError: the trainer cannot use its model or data.

@@ -26,7 +26,7 @@ MakeEnvs = Callable[[Sequence[int]], SyncVectorEnv]
 
 #: Ctrl-C and a batch system's signals reach every process of the group. The workers ignore them: the trainer decides
 #: whether to stop, and asks for the state of the environments first. A killed trainer closes the connections.
-IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class AsyncVectorEnv:

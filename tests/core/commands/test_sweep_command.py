@@ -251,3 +251,48 @@ def test_a_metric_that_no_run_gives_is_found_after_the_first_run(project):
         '[sweep] metric = "test/fit/los": a run gives dev/fit/loss, test/fit/loss. The sweep stops here' in done.stderr
     )
     assert len(list(project.glob("runs/points/2*"))) == 1
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_once_share_the_trials(project):
+    write(project, '[sweep]\n"model.scale" = [1.0, 2.0, 3.0, 4.0, 5.0]\n')
+
+    processes = [start(project, "--jobs", jobs, "--json") for jobs in "12"]
+    results = [process.communicate(timeout=120) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0], results
+    shared = [json.loads(out) for out, _ in results]
+    assert numbers(shared[0]) == numbers(shared[1])
+    assert sorted(hows(shared[0]) + hows(shared[1])) == ["reused"] * 5 + ["run"] * 5
+    assert len(list(project.glob("runs/points/2*"))) == 5
+
+
+@pytest.mark.slow
+def test_what_another_sweep_works_on_is_left_to_the_end(project):
+    write(project, '[sweep]\n"model.scale" = [1.0, 2.0, 3.0]\n')
+    claim = """
+import os, sys
+from pathlib import Path
+from dlpipe.registry.loading import load_plugins
+from dlpipe.sweep.plan import load_sweep
+from dlpipe.sweep.trial import Task, _claim
+planned = load_sweep("points.toml", load_plugins(), allow_local_plugins=True)
+with _claim(Task(planned.trials[0].pipelines[0], Path("runs"))):
+    print("claimed", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), 9)  # a claim ends with its process
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", claim], cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
+        process = start(project, "--jobs", "1")
+        assert process.stderr is not None
+        assert any("[2/3]" in line for line in process.stderr)
+        other.communicate("")
+
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "[3/3] 1.0: test/fit/loss" in said
+    assert "reused" not in said

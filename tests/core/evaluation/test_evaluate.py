@@ -11,7 +11,7 @@ from torch import nn
 from dlpipe.errors import PluginError
 from dlpipe.evaluation.evaluate import evaluate
 
-EXAMPLES = SimpleNamespace(split="dev", forget=lambda: None)
+EXAMPLES = SimpleNamespace(split="dev", forget=lambda: None, check_stop=lambda: None)
 
 
 class Judge:

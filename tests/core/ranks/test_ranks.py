@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import distributed, nn
 
+from dlpipe.cli import make_program
 from dlpipe.compute import Compute
 from dlpipe.config.check import load_pipeline
 from dlpipe.data import Batches, Columns
 from dlpipe.errors import InputError, PipelineError
-from dlpipe.ranks import Launch, Ranks, joined, launched, wait_for_all
+from dlpipe.launch import Launch, launched
+from dlpipe.ranks import Ranks, joined, wait_for_all
 from dlpipe.registry.loading import load_plugins
 from dlpipe.training.gradients import BUCKET_BYTES, GradientAverage, _buckets
 
@@ -191,4 +193,20 @@ def test_a_trainer_for_one_process_is_refused_by_name(tmp_path, root):
     assert str(caught.value) == (
         f'{file}:2: parallel = "ddp": [trainer] use = "rl.dqn" trains in one process only; expected one of '
         "core.supervised, or leave `parallel` out"
+    )
+
+
+def test_a_sweep_is_not_started_by_torchrun(tmp_path, root, monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InputError) as caught:
+        program = make_program(load_plugins())
+        arguments = ["sweep", str(root / "pipelines" / "baselines_digits.toml")]
+        program.main(arguments, standalone_mode=False, obj=load_plugins())
+
+    assert str(caught.value) == (
+        "dlpipe sweep starts its own processes, but 2 were started (WORLD_SIZE = 2), each of which would do so; start it "
+        "once, or once in each of several jobs"
     )

@@ -255,5 +255,3 @@ def test_too_small_batches_are_refused_once(tmp_path):
     text = "".join(process.output for process in ended)
     assert text.count("batch_size = 1 is less than the number of processes, 2, which share each batch") == 1
     assert not list((tmp_path / "runs").rglob(METRICS))
-
-

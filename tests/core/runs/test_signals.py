@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
+from dlpipe.errors import Preempted
 from dlpipe.runs.signals import StopSignals
 
-CAUGHT = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+CAUGHT = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
 
 
 def handlers():
@@ -82,3 +83,36 @@ def test_outside_the_main_thread_nothing_happens():
     thread.join()
 
     assert inside == [before]
+
+
+def test_where_nothing_has_to_be_saved_the_signal_has_its_usual_effect_after_the_notice():
+    happened = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: happened.append("usual effect"))
+    try:
+        with StopSignals(at_once=happened.append):
+            os.kill(os.getpid(), signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+    assert happened == ["SIGUSR2", "usual effect"]
+
+
+def test_while_deferring_a_signal_waits():
+    happened = []
+
+    with StopSignals(at_once=happened.append) as signals, signals.deferring():
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    assert (signals.received, happened) == ("SIGUSR2", [])
+    with pytest.raises(Preempted, match="^stopped by SIGUSR2 after step 5$"):
+        signals.check(" after step 5")
+
+
+def test_a_forked_process_leaves_the_decision_to_its_parent():
+    with StopSignals() as signals:
+        if not (child := os.fork()):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os._exit(bool(signals.received))
+        _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -236,6 +236,19 @@ def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):
     assert trial(dry=True)["state"] == "failed"
 
 
+def test_what_has_failed_in_another_sweep_since_this_one_began_is_not_repeated(trial, tmp_path):
+    (tmp_path / "trouble").touch()
+    failed = trial()
+    (tmp_path / "trouble").unlink()
+
+    other = trial(since=0.0)
+
+    assert other["reason"].startswith("in another sweep: ")
+    assert "no such luck" in other["reason"]
+    assert other == failed | {"reason": other["reason"]}
+    assert trial()["how"] == "resumed"
+
+
 def test_a_dry_trial_tells_what_was_built(trial, tmp_path):
     told = trial(dry=True)
 
@@ -262,7 +275,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep import trial
 registry = load_plugins()
 task = trial.Task(load_pipeline("points.toml", registry, allow_local_plugins=True), Path("runs").absolute())
-with trial._alone(task):
+with trial._claim(task):
     print("at work", flush=True)
     sys.stdin.read()
     trial._finished(task, registry, None, "run")
@@ -275,7 +288,8 @@ with trial._alone(task):
         waited = []
         monkeypatch.setattr(trials.time, "sleep", lambda seconds: waited.append(seconds) or other.communicate(""))
 
-        assert trial()["how"] == "reused"
+        assert trial() == {"state": "claimed"}
+        assert trial(wait=True)["how"] == "reused"
 
     assert waited == [trials.WAIT]
     assert len(folders()) == 2
@@ -284,7 +298,7 @@ with trial._alone(task):
 def test_a_trial_that_waits_can_be_stopped(trial, monkeypatch):
     monkeypatch.setattr(trials, "_locked", lambda file, byte: os.kill(os.getpid(), signal.SIGTERM))
 
-    assert trial()["state"] == "stopped"
+    assert trial(wait=True)["state"] == "stopped"
 
 
 def test_a_place_that_cannot_be_written_is_a_failure_and_no_hang(trial, tmp_path):

@@ -128,7 +128,7 @@ def build(folder, trainer=None, *, evaluators=None, dev=True, callbacks=None, si
         trainer,
         chosen,
         evaluators={"slots": Scripted()} if evaluators is None else evaluators,
-        dev=SimpleNamespace(split="dev", forget=lambda: None) if dev is True else dev,
+        dev=SimpleNamespace(split="dev", forget=lambda: None, check_stop=lambda: None) if dev is True else dev,
         checkpoints=checkpoints,
         log=log,
         callbacks=Callbacks(callbacks or {}, view, progress.warning),
@@ -832,7 +832,7 @@ def test_no_value_of_a_tensor_is_read_between_log_points(tmp_path, trainer):
 
 def test_metrics_are_named_by_split_and_evaluator():
     forgotten = []
-    examples = SimpleNamespace(split="test", forget=lambda: forgotten.append(True))
+    examples = SimpleNamespace(split="test", forget=lambda: forgotten.append(True), check_stop=lambda: None)
 
     metrics = evaluate(nn.Identity(), {"a": Scripted(0.5), "b": Scripted(0.25)}, examples)
 
