@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
@@ -47,12 +49,25 @@ class Compute:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
+    def in_float32(self, outputs: Any) -> Any:
+        """Return what a model returned, with tensors of lower precision as float32.
+
+        Losses and probabilities are computed of these: a mean of thousands of numbers in bfloat16 has two digits.
+        """
+        if self.dtype is torch.float32:
+            return outputs
+        return tree_map(lambda part: part.float() if _is_lower(part) else part, outputs)
+
     def fits(self, size: int) -> bool:
         """Return whether `size` bytes of data can stay on the device besides model and activations."""
         if self.device.type != "cuda":
             return True  # the host's memory holds them already
         free, _ = torch.cuda.mem_get_info(self.device)
         return size < free // 2
+
+
+def _is_lower(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.dtype in (torch.bfloat16, torch.float16)
 
 
 def configure_torch(settings: Settings) -> Compute:
@@ -148,11 +163,11 @@ class IsolatedRNG:
         _set_host_state(self._outside)
 
 
-def _host_state() -> tuple[Any, Any, torch.Tensor]:
+def _host_state() -> tuple[Any, Any, Tensor]:
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
-def _set_host_state(state: tuple[Any, Any, torch.Tensor]) -> None:
+def _set_host_state(state: tuple[Any, Any, Tensor]) -> None:
     random.setstate(state[0])
     np.random.set_state(state[1])  # noqa: NPY002
     torch.set_rng_state(state[2])

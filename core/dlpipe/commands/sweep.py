@@ -119,8 +119,8 @@ def sweep(
         return
     if (launch := launched()).size > 1:
         raise InputError(
-            f"dlpipe sweep starts its own processes, but {launch.size} were started ({launch.by} = {launch.size}), each "
-            "of which would do so; start it once, or once in each of several jobs"
+            f"dlpipe sweep starts its own processes, but {launch.size} were started ({launch.by} = {launch.size}), "
+            "each of which would do so; start it once, or once in each of several jobs"
         )
     todo = [Task(pipeline, runs, fast, fresh, dry_run, since=time.time()) for pipeline, _ in pipelines.values()]
     _run_here(planned, pipelines, todo, jobs, wait_for_others=not no_wait, print_json=as_json)

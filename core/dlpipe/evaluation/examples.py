@@ -92,7 +92,8 @@ class Examples:
             if batch:
                 caller = caller or ModelCaller(model, tuple(batch))
                 with torch.inference_mode(), self.compute.autocast():
-                    own = batch, caller.outputs(batch)
+                    outputs = caller.outputs(batch)
+                own = batch, self.compute.in_float32(outputs)
             if len(waiting) == self.compute.ranks.size:
                 yield from self._gathered(own, waiting)
                 own, waiting = None, []

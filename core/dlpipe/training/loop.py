@@ -209,6 +209,7 @@ class Loop:
         """Evaluate and save after the current step, if that is due, and see whether the run ends."""
         state, options = self.state, self._options
         improved = False
+        self._agree(state.seconds)  # a callback may have asked for the end
         if self._dev is not None and (self._is_due(options.evaluate_every) or self._end_reason()):
             improved = self._evaluate(self._dev)
 

@@ -120,7 +120,7 @@ class BatchLoss:
     ) -> None:
         self._caller = ModelCaller(model, columns, omitted)
         self._is_checked = False
-        self._autocast = compute.autocast
+        self._compute = compute
         self._own = self._caller.own_loss() if loss == "auto" else None
         self._function = loss_function(loss, label_smoothing, compute.device)
         self._name = (
@@ -131,13 +131,11 @@ class BatchLoss:
 
     def __call__(self, batch: Batch, step: int) -> Tensor:
         """Return the loss (a scalar) of a batch; `step` is the number of steps taken before this one."""
-        with self._autocast():
+        with self._compute.autocast():
             outputs = self._caller.outputs(batch)
-            if self._own is None:
-                loss = self._function(outputs, batch["targets"])
-        if self._own is not None:
-            # Outside of autocast: a model's own loss (the sums of a CRF, for example) may be unstable in bfloat16.
-            loss = self._own(outputs, batch, step)
+        # Outside of autocast: sums (those of a CRF, for example) are unstable in bfloat16.
+        outputs = self._compute.in_float32(outputs)
+        loss = self._function(outputs, batch["targets"]) if self._own is None else self._own(outputs, batch, step)
         if not self._is_checked:  # once: what a loss is does not change
             self._check(loss)
             self._is_checked = True

@@ -201,9 +201,10 @@ def test_a_sweep_is_not_started_by_torchrun(tmp_path, root, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
 
+    program = make_program(load_plugins())
+    arguments = ["sweep", str(root / "pipelines" / "baselines_digits.toml")]
+
     with pytest.raises(InputError) as caught:
-        program = make_program(load_plugins())
-        arguments = ["sweep", str(root / "pipelines" / "baselines_digits.toml")]
         program.main(arguments, standalone_mode=False, obj=load_plugins())
 
     assert str(caught.value) == (

@@ -13,7 +13,7 @@ from dlpipe.config.settings import Budget
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 from dlpipe.errors import InputError
-from dlpipe.training.losses import squared_error
+from dlpipe.training.losses import BatchLoss, squared_error
 from dlpipe.training.supervised import Supervised
 
 CPU = Compute(torch.device("cpu"))
@@ -414,6 +414,31 @@ def test_an_evaluation_means_nothing_to_other_schedules():
     ours.on_score(1.0, "max")
 
     assert ours.log_values() == {"lr": 0.1}
+
+
+class Numbers(nn.Module):
+    """Returns what it was given, times one, in bfloat16 under autocast."""
+
+    def __init__(self, own_loss: bool) -> None:
+        super().__init__()
+        self.scale = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.scale.weight)
+        if own_loss:
+            self.loss = lambda outputs, targets: (outputs - targets).square().mean()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale(images)
+
+
+@pytest.mark.parametrize(("own_loss", "loss"), [(True, "auto"), (True, "mse"), (False, "mse"), (False, "l1")])
+def test_a_loss_is_computed_in_float32_whatever_the_precision(own_loss, loss):
+    half = Compute(torch.device("cpu"), torch.bfloat16)
+    batch = {"images": torch.full((3000, 1), 1.0), "targets": torch.full((3000, 1), 0.9)}
+
+    found = BatchLoss(Numbers(own_loss), tuple(batch), half, loss, 0.0)(batch, 0)
+
+    assert found.dtype is torch.float32
+    assert found.item() == pytest.approx(0.1 if loss == "l1" else 0.01, rel=1e-5)
 
 
 def test_bfloat16_on_the_cpu_stays_near_float32():
