@@ -4,9 +4,10 @@
 
 A thread of torch that waits for another one spins, which takes the core from whoever would let it go on. ``dlpipe``
 sets OMP_WAIT_POLICY before torch is imported unless the environment has it, or GOMP_SPINCOUNT. Each measurement is a
-process of its own that takes steps of a small CNN (16 and 32 channels on 64 images of 28×28) with a thread for each
-core, once alone and once beside `neighbours` processes that do nothing but count. The settings alternate; the output
-is the median of steps per second over all rounds.
+process of its own that takes steps with a thread for each core, once alone and once beside `neighbours` processes
+that do nothing but count: of a small CNN (16 and 32 channels on 64 images of 28×28), and of an MLP (784-500-500-10 on
+100 images), whose computations are shorter. The settings alternate; the output is the median of steps per second over
+all rounds.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ SETTINGS: dict[str, dict[str, str]] = {
     "OMP_WAIT_POLICY = PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
 STEPS = """
-import os, time, torch
+import os, sys, time, torch
 from torch import nn
 torch.manual_seed(0)
 torch.set_num_threads(len(os.sched_getaffinity(0)))
-net = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
+nets = {}
+nets["CNN"] = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
                     nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 49, 10))
+nets["MLP"] = nn.Sequential(nn.Flatten(), nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(),
+                            nn.Linear(500, 10))
+net, size = nets[sys.argv[1]], {"CNN": 64, "MLP": 100}[sys.argv[1]]
 optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-images, targets = torch.randn(64, 1, 28, 28), torch.randint(10, (64,))
+images, targets = torch.randn(size, 1, 28, 28), torch.randint(10, (size,))
 def step():
     optimizer.zero_grad(); nn.functional.cross_entropy(net(images), targets).backward(); optimizer.step()
 for _ in range(5): step()
@@ -41,12 +46,12 @@ print(count / (time.perf_counter() - start))
 """
 
 
-def steps_per_second(setting: dict[str, str], neighbours: int) -> float:
+def steps_per_second(net: str, setting: dict[str, str], neighbours: int) -> float:
     """Measure a process of its own beside so many busy ones."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
     try:
-        command = [sys.executable, "-c", STEPS]
+        command = [sys.executable, "-c", STEPS, net]
         measured = subprocess.run(command, env=environment | setting, capture_output=True, text=True, check=True)
         return float(measured.stdout)
     finally:
@@ -61,15 +66,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--neighbours", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
-    found: dict[tuple[str, int], list[float]] = {}
+    found: dict[tuple[str, str, int], list[float]] = {}
     for _ in range(options.rounds):
-        for count in (0, options.neighbours):
-            for name, setting in SETTINGS.items():
-                found.setdefault((name, count), []).append(steps_per_second(setting, count))
+        for net in ("CNN", "MLP"):
+            for count in (0, options.neighbours):
+                for name, setting in SETTINGS.items():
+                    found.setdefault((net, name, count), []).append(steps_per_second(net, setting, count))
     print(f"steps per second, median of {options.rounds}: alone, beside {options.neighbours} busy processes, ratio")
-    for name in SETTINGS:
-        alone, beside = (statistics.median(found[name, count]) for count in (0, options.neighbours))
-        print(f"{name:26} {alone:7.1f} {beside:7.1f} {alone / beside:7.2f}")
+    for net in ("CNN", "MLP"):
+        for name in SETTINGS:
+            alone, beside = (statistics.median(found[net, name, count]) for count in (0, options.neighbours))
+            print(f"{net} {name:26} {alone:7.1f} {beside:7.1f} {alone / beside:7.2f}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ For the trials of a [sweep]:  dlpipe sweep mine.toml --on slurm"""
 @click.pass_obj
 def submit(
     registry: Registry,
+    /,
     file: Path,
     assignments: tuple[str, ...],
     runs: Path,

@@ -79,6 +79,7 @@ reused, and interrupted ones are resumed."""
 @click.pass_obj
 def sweep(
     registry: Registry,
+    /,
     file: Path,
     assignments: tuple[str, ...],
     seeds: int | None,

@@ -27,6 +27,7 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
         "folder": str(Path.cwd()),
         "seed": pipeline.settings.seed,
         "threads": torch.get_num_threads(),
+        "openmp": {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "GOMP_", "KMP_"))},
         "versions": {
             "python": platform.python_version(),
             **{name: distribution_version(name) for name in CORE_DISTRIBUTIONS},
