@@ -11,6 +11,8 @@ from dlpipe.commands import options
 from dlpipe.commands.slurm import Job, dlpipe_command, given, job_options
 from dlpipe.commands.slurm import submit as submit_script
 from dlpipe.config.check import load_pipeline
+from dlpipe.errors import InputError
+from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 
 
@@ -18,7 +20,7 @@ from dlpipe.registry.loading import Registry
     epilog="""\b
 Examples:
   dlpipe submit mine.toml --gpus 1 --time 2:00:00
-  dlpipe submit mine.toml --gpus 4 --cpus 8 --mem 64G --partition a100 --setup "module load cuda"
+  dlpipe submit mine.toml --set parallel=ddp --gpus 4 --cpus 8 --setup "module load cuda"
   dlpipe submit mine.toml --print > job.sh        (to read, change and submit it by hand)
 For the trials of a [sweep]:  dlpipe sweep mine.toml --on slurm"""
 )
@@ -45,6 +47,11 @@ def submit(
     """
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     job = Job(**given(resources))
+    if (processes := max(job.gpus, job.nodes)) > 1 and pipeline.settings.parallel == "none":
+        raise InputError(
+            f'{relative(file)} has parallel = "none", but the job would start {processes} processes; expected '
+            'parallel = "ddp" in the file, or --set parallel=ddp, or --gpus 1'
+        )
     command = [*dlpipe_command("run", file, assignments, runs, allow_local_plugins), "--resume", "auto"]
     name = pipeline.settings.name
     submit_script(name, runs, print_script, lambda folder: job.script(name, folder, command, each_gpu=True))

@@ -58,7 +58,7 @@ def directives(script):
 
 def test_a_job_runs_one_process_for_each_gpu_and_resumes(dlpipe):
     script = dlpipe(
-        "submit", "mine.toml", "--set", "model.cell=gru", "--gpus", "8", "--nodes", "2", "--cpus", "6", "--mem", "64G",
+        "submit", "mine.toml", "--set", "model.cell=gru", "--set", "parallel=ddp", "--gpus", "8", "--nodes", "2", "--cpus", "6", "--mem", "64G",
         "--time", "1-02:00:00", "--partition", "a100", "--account", "us", "--setup", "module load cuda",
         "--sbatch", "--constraint=big", "--print",
     )  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_job_runs_one_process_for_each_gpu_and_resumes(dlpipe):
     assert (
         script[command:]
         .splitlines()[0]
-        .endswith("-m dlpipe run mine.toml --set model.cell=gru --runs runs --resume auto")
+        .endswith("-m dlpipe run mine.toml --set model.cell=gru --set parallel=ddp --runs runs --resume auto")
     )
 
 
@@ -159,6 +159,11 @@ def test_without_slurm_nothing_is_submitted(dlpipe, tmp_path):
         (
             ["--sbatch", "constraint"],
             '--sbatch "constraint": expected an option of sbatch, such as "--constraint=a100"',
+        ),
+        (
+            ["--gpus", "4"],
+            'mine.toml has parallel = "none", but the job would start 4 processes; expected parallel = "ddp" in the '
+            "file, or --set parallel=ddp, or --gpus 1",
         ),
         (["--set", "model.cell=grue"], 'cell = "grue"'),
     ],
