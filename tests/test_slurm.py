@@ -20,7 +20,8 @@ from dlpipe.testing.resume import assert_same_outcome
 pytestmark = pytest.mark.slow
 
 # At step 3 of the first start, the job asks Slurm for the signal of the time limit; at step 6 of the second one, it is
-# preempted. It waits at that step until the signal has come, which the run shows by restoring the handlers.
+# preempted. It waits at that step until the signal has come, which the run shows by restoring the handlers. Of several
+# tasks, the first one asks, and Slurm signals all.
 PLUGIN = """
 import os, signal, subprocess, time
 import torch
@@ -32,7 +33,7 @@ job, restarts = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_RESTAR
 DISTURBED = {
     ("0", 3): ["scancel", "--signal=USR1", job],
     ("1", 6): ["scontrol", "requeue", job],
-} if job else {}
+} if job and "UNDISTURBED" not in os.environ else {}
 if os.environ.get("SLURM_ARRAY_TASK_ID", "1") != "1":
     DISTURBED = {}
 
@@ -55,7 +56,8 @@ class Line(nn.Module):
             self.steps += 1
             handler = signal.getsignal(signal.SIGUSR1)
             if command := DISTURBED.pop((restarts, int(self.steps)), None):
-                subprocess.run(command, check=True)
+                if os.environ.get("SLURM_PROCID", "0") == "0":
+                    subprocess.run(command, check=True)
                 while signal.getsignal(signal.SIGUSR1) is handler:
                     time.sleep(0.01)
         return self.score(self.dropout(points)) * self.scale
@@ -111,8 +113,8 @@ def project(tmp_path):
     return tmp_path
 
 
-def dlpipe(folder, slurm, command, *options):
-    program = [sys.executable, "-m", "dlpipe", command, "points.toml", "--allow-local-plugins", *options]
+def dlpipe(folder, slurm, command, *options, before=()):
+    program = [*before, sys.executable, "-m", "dlpipe", command, "points.toml", "--allow-local-plugins", *options]
     done = subprocess.run(program, cwd=folder, env=slurm, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -137,11 +139,14 @@ def wait_for_end(job, slurm, seconds=300):
     pytest.fail(f"the job has not ended: {shown}")
 
 
-def test_a_job_that_is_stopped_twice_ends_as_an_undisturbed_run(project, slurm):
-    outside = {name: value for name, value in slurm.items() if not name.startswith("SLURM_JOB")}
-    dlpipe(project, outside, "run", "--runs", "whole")
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_a_job_that_is_stopped_twice_ends_as_an_undisturbed_run(project, slurm, tasks):
+    together = ["--set", "parallel=ddp", "--set", "trainer.log_every=1"] if tasks > 1 else []
+    undisturbed = slurm | {"UNDISTURBED": "yes"}
+    dlpipe(project, undisturbed, "run", "--runs", "whole", *together, before=["srun", f"--ntasks={tasks}"])
 
-    job = dlpipe(project, slurm, "submit", "--gpus", "0", "--time", "0:10:00")
+    several = [f"--sbatch=--ntasks-per-node={tasks}"] if tasks > 1 else []
+    job = dlpipe(project, slurm, "submit", "--gpus", "0", "--time", "0:10:00", *several, *together)
     (ended,) = wait_for_end(job, slurm)
 
     said = next(project.glob("runs/points/slurm/*/*.out")).read_text()
