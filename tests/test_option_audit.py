@@ -521,6 +521,7 @@ CHANGES: dict[str, list[str]] = {
     "text.gensim_word2vec.sample": ["0.0"],
     "text.gensim_word2vec.cbow_mean": ["false", "trainer.architecture='cbow'"],
     "text.gensim_word2vec.job_words": ["500"],
+    "text.gensim_word2vec.loss_every": ["2"],
     "text.gensim_word2vec.min_learning_rate": ["0.01"],
     "text.skip_gram.batch_size": ["100"],
     "text.skip_gram.noise_exponent": ["0.1"],
