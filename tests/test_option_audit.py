@@ -590,6 +590,8 @@ TESTED_ELSEWHERE = {
     "text.analogies.encoding": "test_word_evaluators.py",
     "text.word_similarity.encoding": "test_word_evaluators.py",
     "text.rnn_classifier.vectors": "test_pretrained.py",
+    "text.labeled.segmenter": "test_segmenters.py",
+    "text.corpus.segmenter": "test_segmenters.py",
     "text.rnn_classifier.freeze_vectors": "test_pretrained.py",
     "text.cnn_classifier.vectors": "test_pretrained.py",
     "text.cnn_classifier.freeze_vectors": "test_pretrained.py",
