@@ -3,6 +3,8 @@
 Axes: B sequences, T positions of the longest, D features, H hidden units of all directions together.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -48,7 +50,8 @@ def _unpacked(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
 def _direction(network: nn.RNNBase, suffix: str, features: Tensor) -> Tensor:
     """Map features (B, T, D) to the hidden states of one direction of one layer, from the first position on."""
     kind = {"nonlinearity": network.nonlinearity} if isinstance(network, nn.RNN) else {}
-    single = type(network)(features.size(2), network.hidden_size, batch_first=True, device="meta", **kind)
+    layer: Callable[..., nn.RNNBase] = type(network)
+    single = layer(features.size(2), network.hidden_size, batch_first=True, device="meta", **kind)
     weights = {
         f"{name}_l0": getattr(network, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     }
