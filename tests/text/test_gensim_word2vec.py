@@ -28,7 +28,9 @@ def trained(corpus, epochs=2, subwords=False, seed=7, steps=None, **options):
     model = WordVectors(
         corpus.facts["words"], vector_size=12, subwords=subwords, **({"buckets": 900} if subwords else {})
     )
-    trainer = GensimWord2Vec(model, corpus, seed, Budget(epochs=epochs), **{"job_words": 700, **options})
+    trainer = GensimWord2Vec(
+        model, corpus, seed, Budget(epochs=epochs), **{"job_words": 700, "loss_every": 1, **options}
+    )
     metrics = list(itertools.islice(trainer.steps(), steps or epochs * trainer.steps_per_epoch))
     trainer.close()
     return trainer, metrics
@@ -78,6 +80,17 @@ def test_each_option_is_that_of_gensim(ours, theirs):
     assert np.array_equal(trainer.model.vectors.numpy(), expected.vectors)
 
 
+def test_the_loss_is_that_of_every_nth_job_and_changes_no_vector():
+    corpus = analogy_corpus(num_sentences=700, language="en")
+
+    trainer, every = trained(corpus)
+    sparse, third = trained(corpus, loss_every=3)
+
+    assert len(every) > 6
+    assert third == [metrics if job % 3 == 0 else {} for job, metrics in enumerate(every)]
+    assert np.array_equal(sparse.model.vectors.numpy(), trainer.model.vectors.numpy())
+
+
 def test_two_workers_learn_too_and_say_that_no_two_runs_are_the_same():
     corpus = analogy_corpus(num_sentences=700, language="en")
 
@@ -103,7 +116,7 @@ def test_what_runs_while_the_state_is_saved_is_a_step_later():
 
     assert state["started"] == 3 + len(state["waiting"]) > 3
     model = WordVectors(corpus.facts["words"], vector_size=12)
-    again = GensimWord2Vec(model, corpus, 7, Budget(epochs=2), job_words=700, workers=2)
+    again = GensimWord2Vec(model, corpus, 7, Budget(epochs=2), job_words=700, workers=2, loss_every=1)
     model.load_state_dict(trainer.model.state_dict())
     again.load_state_dict(state)
     rest = list(itertools.islice(again.steps(), len(metrics) - len(first)))

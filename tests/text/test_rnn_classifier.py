@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from dlpipe_text.pooling import Pooling
 from dlpipe_text.rnn_classifier import RNNClassifier
 
-POOLINGS = ("last", "mean", "max", "attention")
+POOLINGS = ("last", "mean", "max", "max_mean", "attention")
 TOKENS, LENGTHS = torch.tensor([[4, 9, 2, 5, 3], [7, 3, 0, 0, 0]]), torch.tensor([5, 2])
 
 VOCABULARY = ["<pad>", "<other>", *"abcdefghi"]
@@ -41,6 +41,7 @@ def test_pooling_by_hand():
     assert Pooling("last", 1, 2, 1)(hidden, length).tolist() == [[3.0, 5.0]]
     assert Pooling("mean", 1, 2, 1)(hidden, length).tolist() == [[2.0, 3.5]]
     assert Pooling("max", 1, 2, 1)(hidden, length).tolist() == [[3.0, 5.0]]
+    assert Pooling("max_mean", 1, 2, 1)(hidden, length).tolist() == [[3.0, 5.0, 2.0, 3.5]]
 
 
 def test_the_maximum_of_negative_states_is_not_the_zero_of_the_padding():

@@ -14,7 +14,8 @@ from torch.utils.data import IterableDataset
 from dlpipe.data import Columns
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.phrases import Phrases
-from dlpipe_text.text_units import letters_of, words_of
+from dlpipe_text.segmenters import Segment
+from dlpipe_text.text_units import letters_of, segmented, words_of
 from dlpipe_text.word_data import BETWEEN_BLANKS, Question, Vocabulary, WordData
 
 Unit = Literal["word", "char", "blank"]
@@ -32,6 +33,7 @@ class Corpus(WordData):
         fingerprint: returns a string that changes if the texts do.
         unit: how a document is split: words (each Chinese character is one), characters, or what is between blanks.
         punctuation: keep marks as words of their own.
+        segment: splits a run of Chinese characters into words; without it, each character is one.
         lowercase: convert everything to lower case.
         min_count: words that occur less often are left out, as if the sentences did not have them.
         phrases: rounds of joining words that occur together more often than by chance.
@@ -46,6 +48,7 @@ class Corpus(WordData):
         *,
         unit: Unit = "word",
         punctuation: bool = False,
+        segment: Segment | None = None,
         lowercase: bool = True,
         min_count: int = 5,
         phrases: int = 0,
@@ -54,8 +57,10 @@ class Corpus(WordData):
     ) -> None:
         super().__init__(questions)
         self._documents, self._fingerprint = documents, fingerprint
+        whole = words_of if punctuation else letters_of
+        words = segmented(segment, marks=punctuation) if segment else whole
         split: dict[Unit, Callable[[str], list[str]]] = {
-            "word": words_of if punctuation else letters_of,
+            "word": words,
             "char": lambda text: [each for each in text if not each.isspace()],
             "blank": BETWEEN_BLANKS.findall,
         }

@@ -22,6 +22,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, OnlyWith, Positive, PositiveFloat
 from dlpipe_text.corpus import Corpus, Unit
 from dlpipe_text.iob import entries_of, is_folder, quoted, why_unreadable
+from dlpipe_text.segmenters import Segmenter, segment_by
 from dlpipe_text.text_files import NOT_DATA
 
 BLOCK = 2**20
@@ -34,6 +35,7 @@ def corpus(
     encoding: str = "utf-8",
     unit: Unit = "word",
     punctuation: Annotated[bool, OnlyWith(unit="word")] = False,
+    segmenter: Annotated[Segmenter | None, OnlyWith(unit="word")] = None,
     lowercase: bool = True,
     min_count: Positive = 5,
     phrases: NonNegative = 0,
@@ -44,9 +46,10 @@ def corpus(
     Args:
         path: a text file, also compressed (.gz, .bz2), or a folder of such files.
         encoding: of the files, such as "cp1252", "big5" or "gb18030".
-        unit: how a document is split: into words (each Chinese character is one), characters, or what stands between
-            blanks, for text that has been split before.
+        unit: how a document is split: into words (each Chinese character is one, unless there is a segmenter),
+            characters, or what stands between blanks, for text that has been split before.
         punctuation: keep marks as words of their own.
+        segmenter: what splits Chinese text into words.
         lowercase: convert everything to lower case.
         min_count: words that occur less often are left out, as if the documents did not have them.
         phrases: rounds of joining words that occur together more often than by chance; two rounds join up to four.
@@ -77,6 +80,7 @@ def corpus(
         fingerprint,
         unit=unit,
         punctuation=punctuation,
+        segment=segment_by(segmenter),
         lowercase=lowercase,
         min_count=min_count,
         phrases=phrases,

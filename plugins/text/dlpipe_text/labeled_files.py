@@ -15,6 +15,7 @@ from pydantic import Field
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
 from dlpipe_text.labeled_text import LabeledText, Text
+from dlpipe_text.segmenters import Segmenter, segment_by
 from dlpipe_text.text_files import Reader, Row, find_sources
 from dlpipe_text.text_units import Unit
 
@@ -37,6 +38,7 @@ def labeled(
     drop_copies: bool = False,
     seed: NonNegative = 0,
     unit: Unit = "word",
+    segmenter: Annotated[Segmenter | None, OnlyWith(unit="word")] = None,
     lowercase: bool = True,
     ngrams: NonNegative = 0,
     char_ngrams: Annotated[NonNegative, OnlyWith(unit="word")] = 0,
@@ -59,7 +61,8 @@ def labeled(
             tenth by default.
         drop_copies: leave out of dev and test the texts that also occur in train, which a model may know by heart.
         seed: seed of the random choice of folds and of what is held out.
-        unit: what the model reads one by one; each Chinese character is a word.
+        unit: what the model reads one by one; each Chinese character is a word, unless there is a segmenter.
+        segmenter: what splits Chinese text into words.
         lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
         ngrams: also count sequences of up to this many units, for text.ngram_classifier; 0 counts none.
         char_ngrams: among the n-grams, also count sequences of up to this many characters, blanks included.
@@ -83,6 +86,7 @@ def labeled(
         lambda name: parts()[name],
         ("train", "dev", "test"),
         unit=unit,
+        segment=segment_by(segmenter),
         min_count=min_count,
         max_length=max_length,
         ngrams=ngrams,

@@ -23,7 +23,8 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
 from dlpipe_text.occlusion import contributions, logits_of, variants
-from dlpipe_text.text_units import UNITS, Unit, spaced
+from dlpipe_text.segmenters import Segment
+from dlpipe_text.text_units import UNITS, Unit, segmented, spaced
 from dlpipe_text.vocabulary import RESERVED, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
@@ -39,6 +40,7 @@ class LabeledText:
         read: returns the texts of a split with their labels.
         splits: names of the splits.
         unit: what the model reads one by one.
+        segment: splits a run of Chinese characters into words; without it, each character is one.
         min_count: units (and n-grams) that occur less often in training become "other".
         max_length: units of a text that are used, the first ones; None uses all.
         ngrams: also count sequences of up to this many units; 0 counts none.
@@ -55,6 +57,7 @@ class LabeledText:
         splits: Sequence[str],
         *,
         unit: Unit = "word",
+        segment: Segment | None = None,
         min_count: int = 1,
         max_length: int | None = None,
         ngrams: int = 0,
@@ -64,6 +67,7 @@ class LabeledText:
         self.splits = tuple(splits)
         self._read = read
         self._unit, self._min_count, self._max_length = unit, min_count, max_length
+        self._split = segmented(segment, marks=True) if segment else UNITS[unit]
         self._max_ngram, self._max_char_ngram, self._lowercase = ngrams, char_ngrams, lowercase
         self._texts: dict[str, list[Text]] = {}
         self._columns: dict[str, Columns] = {}
@@ -155,7 +159,7 @@ class LabeledText:
 
     def units(self, text: str) -> list[str]:
         """Split a text into the units that a model reads."""
-        return UNITS[self._unit](text.lower() if self._lowercase else text)[: self._max_length]
+        return self._split(text.lower() if self._lowercase else text)[: self._max_length]
 
     def state(self) -> dict[str, Any]:
         """Return the units, n-grams and labels, each ordered by id."""

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["last", "mean", "max", "attention"]
+Kind = Literal["last", "mean", "max", "max_mean", "attention"]
 
 
 class Pooling(nn.Module):
@@ -19,33 +19,47 @@ class Pooling(nn.Module):
 
     Args:
         kind: "last" is the state after the last unit and, backward, after the first one; "mean" and "max" are those of
-            each hidden unit over the text; "attention" is a mean whose weights are a softmax of ``v · tanh(W h + b)``.
+            each hidden unit over the text, "max_mean" is both side by side; "attention" is a mean whose weights are a
+            softmax of ``v · tanh(W h + b)``.
         hidden_dim: hidden units per direction.
         num_hidden: H.
         attention_dim: rows of W.
+
+    ``size`` is the length of the vector of a text: H, or 2 H for "max_mean".
     """
 
     def __init__(self, kind: Kind, hidden_dim: int, num_hidden: int, attention_dim: int) -> None:
         super().__init__()
         self.kind, self.hidden_dim = kind, hidden_dim
+        self.size = 2 * num_hidden if kind == "max_mean" else num_hidden
         if kind == "attention":
             self.project = nn.Linear(num_hidden, attention_dim)
             self.score = nn.Linear(attention_dim, 1, bias=False)
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Map hidden states (B, T, H), lengths (B,) on the CPU to (B, H)."""
+        """Map hidden states (B, T, H), lengths (B,) on the CPU to (B, size)."""
         if self.kind == "last":
             rows = torch.arange(len(hidden), device=hidden.device)
             forward = hidden[rows, lengths.to(hidden.device) - 1, : self.hidden_dim]
             return torch.cat([forward, hidden[:, 0, self.hidden_dim :]], dim=1)
         mask = mask_of(lengths, hidden).unsqueeze(2)  # (B, T, 1)
         if self.kind == "mean":
-            return (hidden * mask).sum(1) / mask.sum(1)
+            return _mean(hidden, mask)
         if self.kind == "max":
-            return hidden.masked_fill(~mask, -torch.inf).amax(1)
+            return _max(hidden, mask)
+        if self.kind == "max_mean":
+            return torch.cat([_max(hidden, mask), _mean(hidden, mask)], dim=1)
         scores = self.score(self.project(hidden).tanh())  # (B, T, 1)
         weights: Tensor = scores.masked_fill(~mask, -torch.inf).softmax(1)
         return (weights * hidden).sum(1)
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    return (hidden * mask).sum(1) / mask.sum(1)
+
+
+def _max(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden.masked_fill(~mask, -torch.inf).amax(1)
 
 
 def mask_of(lengths: Tensor, values: Tensor) -> Tensor:

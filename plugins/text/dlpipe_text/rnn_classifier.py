@@ -29,7 +29,7 @@ class RNNClassifier(nn.Module):
         bidirectional: also read each text backward.
         num_layers: number of stacked recurrent layers.
         pooling: what represents the text: the hidden state after its last unit (backward: after its first), the mean
-            or the maximum over all units, or a mean with learned weights (attention).
+            or the maximum over all units, both of these (max_mean), or a mean with learned weights (attention).
         embed_dim: E, size of the vector of a unit.
         hidden_dim: units per direction and layer.
         attention_dim: units of the layer that computes the weights.
@@ -47,7 +47,7 @@ class RNNClassifier(nn.Module):
         cell: Literal["elman", "gru", "lstm"] = "lstm",
         bidirectional: bool = True,
         num_layers: Positive = 1,
-        pooling: Literal["last", "mean", "max", "attention"] = "max",
+        pooling: Literal["last", "mean", "max", "max_mean", "attention"] = "max",
         embed_dim: Positive = 100,
         hidden_dim: Positive = 100,
         attention_dim: Annotated[Positive, OnlyWith(pooling="attention")] = 100,
@@ -69,7 +69,7 @@ class RNNClassifier(nn.Module):
         )
         num_hidden = (1 + bidirectional) * hidden_dim
         self.pool = Pooling(pooling, hidden_dim, num_hidden, attention_dim)
-        self.classify = nn.Linear(num_hidden, num_classes)
+        self.classify = nn.Linear(self.pool.size, num_classes)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Map tokens (B, T), lengths (B,) on the CPU to logits (B, K)."""

@@ -1,7 +1,7 @@
 """Split a text into the units that a model reads: words, characters or letter trigrams.
 
-Chinese and Japanese are written without blanks, so each of their characters is a word of its own; in trigrams, a run of
-them counts as one word. Any text with a visible character has at least one unit.
+Chinese and Japanese are written without blanks, so each of their characters is a word of its own unless a segmenter
+finds words; in trigrams, a run of them counts as one word. Any text with a visible character has at least one unit.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from dlpipe_text.segmenters import Segment
 from dlpipe_text.tagged_text import letter_trigrams
 
 Unit = Literal["word", "char", "trigram"]
@@ -24,6 +25,7 @@ _WORD = re.compile(rf"[{_HAN}]|{_LATIN_WORD}|{_MARKS}")
 _RUN = re.compile(rf"[{_HAN}]+|{_LATIN_WORD}|{_MARKS}")
 _HAN_ONLY = re.compile(rf"[{_HAN}]")
 _LETTERS_ONLY = re.compile(rf"[{_HAN}]|{_LATIN_WORD}")
+_LETTERS_RUN = re.compile(rf"[{_HAN}]+|{_LATIN_WORD}")
 
 
 def words_of(text: str) -> list[str]:
@@ -34,6 +36,17 @@ def words_of(text: str) -> list[str]:
 def letters_of(text: str) -> list[str]:
     """Return the words without the marks: "it's not bad!" is it's, not and bad; 很好 is 很 and 好."""
     return _LETTERS_ONLY.findall(text)
+
+
+def segmented(segment: Segment, *, marks: bool) -> Callable[[str], list[str]]:
+    """Return `words_of` or, without marks, `letters_of`, with the words of `segment` in place of Chinese characters."""
+    pattern = _RUN if marks else _LETTERS_RUN
+
+    def split(text: str) -> list[str]:
+        runs = (found[0] for found in pattern.finditer(text))
+        return [word for run in runs for word in (segment(run) if is_han(run) else [run])]
+
+    return split
 
 
 def is_han(character: str) -> bool:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from dlpipe_text import recurrent
+from dlpipe_text.recurrent import LAYERS, hidden_states
+
+LENGTHS = torch.tensor([4, 9, 1, 6])
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", [*LAYERS, "irnn"])
+def test_long_sequences_have_the_states_and_gradients_of_packed_ones(monkeypatch, cell, bidirectional, num_layers):
+    torch.manual_seed(0)
+    options = {"batch_first": True, "bidirectional": bidirectional, "num_layers": num_layers}
+    network = nn.RNN(3, 5, nonlinearity="relu", **options) if cell == "irnn" else LAYERS[cell](3, 5, **options)
+    features, found = torch.randn(4, 9, 3), []
+    packed = recurrent.pack_padded_sequence
+    calls = []
+    monkeypatch.setattr(recurrent, "pack_padded_sequence", lambda *a, **k: calls.append(1) or packed(*a, **k))
+
+    for long in (9, 8):
+        monkeypatch.setattr(recurrent, "LONG", long)
+        hidden = hidden_states(network, features, LENGTHS)
+        gradients = torch.autograd.grad(hidden.square().sum(), list(network.parameters()))
+        found.append((hidden, *gradients))
+
+    assert len(calls) == 1  # the second one was not packed
+    for packed_one, unpacked in zip(*found, strict=True):
+        assert_close(unpacked, packed_one)
+
+
+def test_layers_of_long_sequences_have_dropout_between_them_in_training(monkeypatch):
+    monkeypatch.setattr(recurrent, "LONG", 2)
+    network = nn.GRU(3, 5, 2, batch_first=True, dropout=0.5)
+    features = torch.randn(4, 9, 3)
+
+    first, second = (hidden_states(network, features, LENGTHS) for _ in range(2))
+    network.eval()
+    third, fourth = (hidden_states(network, features, LENGTHS) for _ in range(2))
+
+    assert not torch.equal(first, second)
+    assert torch.equal(third, fourth)
