@@ -5,7 +5,7 @@ import torch
 
 from dlpipe.data import Columns, Ragged
 from dlpipe.errors import InputError
-from dlpipe_audio.partners import FOUND, Partners, SoundAlikes
+from dlpipe_audio.partners import FOUND, Partners, SoundAlikes, sounding_alike
 from dlpipe_audio.segments import Segment
 
 WHO = [("no", "a"), ("yes", "b"), ("no", "b"), ("no", "a"), ("hm", "a"), ("yes", "a"), ("no", "c")]
@@ -58,7 +58,7 @@ def alike(sounds=3, each=12):
 def test_recordings_that_sound_alike_are_found_without_their_words():
     frames, segments, kinds = alike()
 
-    found = SoundAlikes(frames, segments).rows
+    found = sounding_alike(frames, segments)
 
     own, other = found[:, :FOUND], found[:, FOUND:]
     assert (kinds[found] == kinds.unsqueeze(1)).float().mean() > 0.95
@@ -70,7 +70,7 @@ def test_recordings_that_sound_alike_are_found_without_their_words():
 
 def test_a_found_partner_is_drawn_anew_in_training_only():
     frames, segments, _ = alike()
-    alikes = SoundAlikes(frames, segments)
+    alikes = SoundAlikes(frames, sounding_alike(frames, segments))
     split = Columns({"frames": frames, "partners": alikes.rows}, prepare=alikes)
 
     def partners(training, seed):
@@ -90,11 +90,11 @@ def test_a_found_partner_is_drawn_anew_in_training_only():
 def test_a_recording_without_others_is_its_own_partner():
     frames, segments, _ = alike(sounds=1, each=1)
 
-    assert SoundAlikes(frames, segments[:2]).rows.tolist() == [[0] * 2 + [1, 0], [1] * 2 + [0, 1]]
+    assert sounding_alike(frames, segments[:2]).tolist() == [[0] * 2 + [1, 0], [1] * 2 + [0, 1]]
 
 
 def test_too_many_recordings_to_compare_all_pairs_are_refused():
     many = [Segment(str(row), "no", "a") for row in range(5001)]
 
     with pytest.raises(InputError, match=r"each other: 5,001 are too many; expected at most 5,000"):
-        SoundAlikes(FRAMES, many)
+        sounding_alike(FRAMES, many)

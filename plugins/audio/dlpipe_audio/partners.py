@@ -10,6 +10,7 @@ Axes: N words of a split, B words of a batch, T frames of the longest, F numbers
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,7 @@ from dlpipe.data import Ragged
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe_audio.dtw import dtw_distances
+from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.smoothing import embedded, smoothed
 
@@ -75,33 +77,14 @@ class Partners:
 class SoundAlikes:
     """Draws for each word of a batch one of the recordings that sound most like it; a new one each time. Uses no words.
 
-    A recording that has too few others beside it is its own partner.
-
     Args:
         frames: of all words of the split.
-        segments: the words, of which only the speakers are used.
-
-    Raises:
-        InputError: there are too many to compare all pairs.
+        rows: (N, 2 × FOUND) what `sounding_alike` returns; the column ``partners``, which is replaced by frames in each
+            batch.
     """
 
-    def __init__(self, frames: Ragged, segments: Sequence[Segment]) -> None:
-        if len(segments) > MAX_WORDS:
-            raise InputError(
-                f'pairs = "alike" compares each recording of a split with each other: {len(segments):,} are too many; '
-                f'expected at most {MAX_WORDS:,}. Hold out more for dev and test, or set pairs = "none"'
-            )
-        self._frames = frames
-        speakers = {segment.speaker: number for number, segment in enumerate(segments)}
-        numbers = torch.tensor([speakers[segment.speaker] for segment in segments])
-        parts = frames.values[: int(frames.lengths.sum())].split(frames.lengths.tolist())
-        vectors = smoothed(embedded(dtw_distances(parts)), numbers, NEIGHBORS)
-        scores = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
-        same = numbers.unsqueeze(1) == numbers
-        self.rows = torch.cat([_nearest(scores.masked_fill(hidden, -torch.inf)) for hidden in (~same, same)], dim=1)
-
-    #: (N, 2 × FOUND) numbers of rows. The column ``partners``, which is replaced by frames in each batch.
-    rows: Tensor
+    def __init__(self, frames: Ragged, rows: Tensor) -> None:
+        self._frames, self.rows = frames, rows
 
     def __call__(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
         """Replace the rows (B, 2 × FOUND) of the column ``partners`` by frames (B, T, F); add ``partners_lengths``."""
@@ -119,6 +102,35 @@ class SoundAlikes:
 def _with_partners(batch: Batch, words: Ragged, rows: Tensor) -> Batch:
     lengths = words.lengths[rows.cpu()]
     return batch | {"partners": words.gather(words.indices(rows, lengths)), "partners_lengths": lengths}
+
+
+def sounding_alike(frames: Ragged, segments: Sequence[Segment]) -> Tensor:
+    """Return for each recording the rows (N, 2 × FOUND) that sound most like it: of its speaker, then of the others.
+
+    A recording that has too few others is its own partner. Of the segments only the speakers are used. Cached on disk.
+
+    Raises:
+        InputError: there are too many to compare all pairs.
+    """
+    if len(segments) > MAX_WORDS:
+        raise InputError(
+            f'pairs = "alike" compares each recording of a split with each other: {len(segments):,} are too many; '
+            f'expected at most {MAX_WORDS:,}. Hold out more for dev and test, or set pairs = "none"'
+        )
+    content = hashlib.sha256(frames.values.numpy().tobytes() + frames.lengths.numpy().tobytes())
+    speakers = [segment.speaker for segment in segments]
+    ingredients = {"frames": content.hexdigest(), "speakers": speakers, "neighbors": NEIGHBORS, "found": FOUND}
+    return cached(ingredients, lambda: {"rows": _alike(frames, speakers)})["rows"]
+
+
+def _alike(frames: Ragged, speakers: Sequence[str]) -> Tensor:
+    known = {speaker: number for number, speaker in enumerate(speakers)}
+    numbers = torch.tensor([known[speaker] for speaker in speakers])
+    parts = frames.values[: int(frames.lengths.sum())].split(frames.lengths.tolist())
+    vectors = smoothed(embedded(dtw_distances(parts)), numbers, NEIGHBORS)
+    scores = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
+    same = numbers.unsqueeze(1) == numbers
+    return torch.cat([_nearest(scores.masked_fill(hidden, -torch.inf)) for hidden in (~same, same)], dim=1)
 
 
 def _nearest(scores: Tensor) -> Tensor:

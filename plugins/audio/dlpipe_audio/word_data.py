@@ -22,7 +22,7 @@ from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
-from dlpipe_audio.partners import Partners, SoundAlikes
+from dlpipe_audio.partners import Partners, SoundAlikes, sounding_alike
 from dlpipe_audio.segments import Segment, Source
 
 #: What the column ``partners`` holds, if there is one.
@@ -49,7 +49,6 @@ class WordData:
         self.source, self.features = source, FrameFeatures(features, source.rate_hz)
         self._pairs, self._skip_bad, self._classified = pairs, skip_bad, classified
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
-        self._alikes: dict[str, SoundAlikes] = {}
         self._labels: list[str] | None = None
 
     @property
@@ -87,9 +86,7 @@ class WordData:
         if self._pairs == "none":
             return Columns(columns)
         if self._pairs == "alike":
-            if name not in self._alikes:
-                self._alikes[name] = SoundAlikes(frames, segments)
-            alikes = self._alikes[name]
+            alikes = SoundAlikes(frames, sounding_alike(frames, segments))
             return Columns(columns | {"partners": alikes.rows}, prepare=alikes)
         partners = Partners(frames, segments)
         return Columns(columns | {"partners": partners.blocks}, prepare=partners)
