@@ -385,6 +385,7 @@ CHANGES: dict[str, list[str]] = {
     "audio.keyword_cnn.channels": ["[5]"],
     "audio.query_by_example.num_parts": ["3", "evaluators.words.baselines=true"],
     "audio.query_by_example.max_words": ["12"],
+    "audio.query_by_example.neighbors": ["3"],
     "audio.reconstruction.count": ["3"],
     "audio.word_map.max_words": ["2"],
     "core.logistic_regression.max_iterations": ["2"],

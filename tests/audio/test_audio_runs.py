@@ -24,7 +24,9 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("changes", [[], ["data.pairs=same_word", "model.target=same_word"]])
+@pytest.mark.parametrize(
+    "changes", [[], ["data.pairs=same_word", "model.target=same_word"], ["data.pairs=alike", "model.target=same_word"]]
+)
 def test_a_stopped_run_resumes_exactly(root, tmp_path, changes):
     check_resume(root / "pipelines" / "audio_word2vec.toml", tmp_path, assignments=[*SMALL, *changes])
 

@@ -15,7 +15,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe_audio.baselines import down_sampled, segment_means
 from dlpipe_audio.phone_distance import PhoneDistance, spearman
-from dlpipe_audio.query_by_example import HEAD, QueryByExample
+from dlpipe_audio.query_by_example import HEAD, SMOOTHED, QueryByExample
 from dlpipe_audio.reconstruction import Reconstruction
 from dlpipe_audio.same_different import SameDifferent
 from dlpipe_audio.segments import Segment
@@ -111,6 +111,22 @@ def test_the_table_compares_all_methods_and_says_how_long_a_comparison_takes(tmp
     assert all(float(row[5]) > 0 for row in rows[1:])
     assert rows[5][6] == "1"
     assert round(found["dtw_map"], 4) == float(rows[5][1])
+
+
+def test_smoothed_vectors_are_compared_beside_the_others(tmp_path):
+    evaluator = QueryByExample(baselines=True, num_parts=2, neighbors=1)
+    torch.manual_seed(0)
+
+    found = evaluator.evaluate(Seq2SeqAutoEncoder(1, hidden_dim=4, vector_dim=3), examples())
+    evaluator.write(tmp_path)
+
+    rows = {row[0]: row for row in rows_of(tmp_path / "comparison.csv")}
+    assert {name: float(rows[method][1]) for name, method in SMOOTHED.items()} == pytest.approx(
+        {name: found[name] for name in SMOOTHED}, abs=1e-4
+    )
+    # Warping is part of the smoothed comparison.
+    assert float(rows["dynamic time warping, smoothed"][5]) >= float(rows["dynamic time warping"][5])
+    assert "smoothed_map" not in QueryByExample(baselines=True).evaluate(ALIKE, examples())
 
 
 def test_baselines_leave_the_predictions_of_the_model_alone():

@@ -71,18 +71,39 @@ def test_vectors_are_written_with_their_names(asked, tmp_path):
         assert file.metadata()["0"] == names[0]
 
 
+def test_vectors_are_averaged_with_those_of_neighbors_in_answers_and_files(asked, tmp_path):
+    model, data, path = asked
+    query = str(path / "yes_bob_2.wav")
+
+    def searched(**options):
+        output = tmp_path / "words.npy"
+        answers = list(search(model, data, CPU, items=[query], among=path, top=24, output=output, **options))[:-1]
+        return {each["file"]: each["cosine"] for each in answers}, torch.from_numpy(np.load(output))
+
+    alone, _ = searched()
+    together, vectors = searched(neighbors=3)
+
+    names = (tmp_path / "words.tsv").read_text().splitlines()
+    assert together != alone
+    assert together["yes_bob_2.wav"] == pytest.approx(1.0, abs=1e-3)
+    row = names.index("no_ann_0.wav")
+    assert together["no_ann_0.wav"] == pytest.approx(float(vectors[0] @ vectors[row]), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, r"give a recording to search for, or --output to write the vectors of --among"),
         ({"items": ["QUERY"]}, r"give --among FOLDER or --inside RECORDING to search in"),
         ({"items": ["QUERY"], "output": "x.txt"}, r"--output x.txt: expected a name that ends in .npy or .safetensors"),
+        ({"items": ["QUERY"], "neighbors": 3, "output": "x.npy"}, r"--neighbors 3 are recordings of --among"),
         ({"items": ["gone.wav"], "among": "DATA"}, r"gone.wav cannot be read: No such file"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(asked, options, message):
     model, data, path = asked
-    places = {"items": [str(path / "yes_ann_0.wav") if item == "QUERY" else item for item in options.get("items", ())]}
+    places = {name: value for name, value in options.items() if name == "neighbors"}
+    places["items"] = [str(path / "yes_ann_0.wav") if item == "QUERY" else item for item in options.get("items", ())]
     if "among" in options:
         places["among"] = path
     if "output" in options:

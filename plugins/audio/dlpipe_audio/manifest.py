@@ -49,7 +49,8 @@ def manifest(
         dev_size: share of the rest that is for dev if nothing else says which are.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
-        pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+        pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
+            "alike" one of the recordings that sound most like it, found without knowing the words.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
-from dlpipe.fields import OnlyWith, Positive
+from dlpipe.fields import NonNegative, OnlyWith, Positive
 from dlpipe_audio.baselines import down_sampled, segment_means, untrained
 from dlpipe_audio.dtw import dtw_distances
 from dlpipe_audio.retrieval import average_precision, cosines, mean_average_precision, precision_at
+from dlpipe_audio.smoothing import embedded, smoothed
 from dlpipe_audio.word_vectors import WordVectors, word_vectors
 
 WHO = "audio.query_by_example"
@@ -80,7 +82,9 @@ class QueryByExample:
     ``evaluate`` returns ``map``, the mean average precision, and ``p_at_10``, the share of right answers among the
     first ten; ``matched_map``, with only those wrong answers that are about as long as the query (10 %), so that
     duration alone says nothing; ``same_different_ap``, the average precision of all pairs together; and with
-    `baselines` ``dtw_map``, ``segment_map``, ``downsample_map`` and ``untrained_map``.
+    `baselines` ``dtw_map``, ``segment_map``, ``downsample_map`` and ``untrained_map``; with `neighbors`
+    ``smoothed_map`` and ``anonymous_map``, the same where nobody knows who speaks, and with both ``dtw_smoothed_map``
+    and ``segment_smoothed_map``.
     ``write`` writes ``comparison.csv``: all methods with milliseconds per comparison.
 
     Args:
@@ -89,6 +93,8 @@ class QueryByExample:
         num_parts: parts of a word for segment means and down-sampling.
         max_words: maximum number of words of the split to compare, evenly spaced; the warping of `baselines` compares
             all pairs, 100,000 of half a second in about six seconds. None uses all.
+        neighbors: also search with smoothed vectors: each is averaged with this many nearest recordings of its speaker,
+            then of all, without knowing the words. That needs all recordings of the split at once; 0 does not.
     """
 
     primary = "map"
@@ -100,8 +106,10 @@ class QueryByExample:
         baselines: bool = False,
         num_parts: Annotated[Positive, OnlyWith("baselines")] = 10,
         max_words: Annotated[int, Strict(), Field(gt=1)] | None = None,
+        neighbors: NonNegative = 0,
     ) -> None:
         self._baselines, self._num_parts, self._max_words = baselines, num_parts, max_words
+        self._neighbors = neighbors
         self._known: dict[str, dict[str, tuple[dict[str, float], float]]] = {}
         self._rows: dict[str, tuple[dict[str, float], float]] = {}
 
@@ -109,16 +117,21 @@ class QueryByExample:
         """Search for every word of the split."""
         words = self._chosen(word_vectors(model, examples, WHO))
         task = Task.of(words)
-        own = _timed(task, lambda: cosines(words.vectors))
-        self._rows = {"this model": own}
-        found = dict(own[0])
+        self._rows = {"this model": _timed(task, lambda: cosines(words.vectors))}
+        found = dict(self._rows["this model"][0])
+        if self._neighbors:
+            nobody = torch.zeros_like(words.speakers)
+            for name, speakers in (("smoothed_map", words.speakers), ("anonymous_map", nobody)):
+                self._rows[SMOOTHED[name]] = self._timed_smoothed(task, words.vectors, speakers)
+                found[name] = self._rows[SMOOTHED[name]][0]["map"]
         if self._baselines:
             if examples.split not in self._known:
                 before = self._chosen(untrained(model, examples, WHO))
                 self._known[examples.split] = self._compared(task, words, before)
             self._rows = self._known[examples.split] | self._rows
-            for name, method in METHODS.items():
-                found[name] = self._rows[method][0]["map"]
+            for name, method in (METHODS | SMOOTHED).items():
+                if method in self._rows:
+                    found[name] = self._rows[method][0]["map"]
         return found
 
     def write(self, folder: Path) -> None:
@@ -147,14 +160,23 @@ class QueryByExample:
         lengths = torch.tensor([float(len(word)) for word in words.frames])
         random = torch.rand(count, count, generator=torch.Generator().manual_seed(0))
         means, sampled = (make(words.frames, self._num_parts) for make in (segment_means, down_sampled))
-        return {
+        distances = cache(lambda: dtw_distances(words.frames))
+        compared = {
             "chance": (task.metrics(random), 0.0),
             "duration alone": _timed(task, lambda: -(lengths.unsqueeze(1) - lengths).abs()),
             METHODS["untrained_map"]: _timed(task, lambda: cosines(before.vectors)),
             METHODS["downsample_map"]: _timed(task, lambda: cosines(sampled)),
             METHODS["segment_map"]: _timed(task, lambda: cosines(means)),
-            METHODS["dtw_map"]: _timed(task, lambda: -dtw_distances(words.frames), symmetric=True),
+            METHODS["dtw_map"]: _timed(task, lambda: -distances(), symmetric=True),
         }
+        if self._neighbors:
+            warped = self._timed_smoothed(task, embedded(distances()), words.speakers)
+            compared[SMOOTHED["segment_smoothed_map"]] = self._timed_smoothed(task, means, words.speakers)
+            compared[SMOOTHED["dtw_smoothed_map"]] = warped[0], warped[1] + compared[METHODS["dtw_map"]][1]
+        return compared
+
+    def _timed_smoothed(self, task: Task, vectors: Tensor, speakers: Tensor) -> tuple[dict[str, float], float]:
+        return _timed(task, lambda: cosines(smoothed(vectors, speakers, self._neighbors)))
 
 
 #: Metrics of the baselines, and their names in the table.
@@ -163,6 +185,12 @@ METHODS = {
     "segment_map": "segment means",
     "downsample_map": "down-sampling",
     "untrained_map": "this model, untrained",
+}
+SMOOTHED = {
+    "smoothed_map": "this model, smoothed",
+    "anonymous_map": "this model, smoothed, speakers unknown",
+    "segment_smoothed_map": "segment means, smoothed",
+    "dtw_smoothed_map": "dynamic time warping, smoothed",
 }
 
 

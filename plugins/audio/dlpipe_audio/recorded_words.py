@@ -58,7 +58,8 @@ def folder(
         dev_size: share of the rest that is for dev if there are no dev_speakers.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
-        pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+        pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
+            "alike" one of the recordings that sound most like it, found without knowing the words.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size)
@@ -86,7 +87,8 @@ def fsdd(
         dev_size: share of each digit's recordings not for test that is for dev if there are no dev_speakers.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
-        pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+        pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
+            "alike" one of the recordings that sound most like it, found without knowing the words.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut(test_speakers, dev_speakers, 0.0, dev_size)

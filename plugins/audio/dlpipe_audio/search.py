@@ -19,10 +19,11 @@ from torch.nn.utils.rnn import pad_sequence
 from dlpipe.compute import Compute
 from dlpipe.data import open_files, own_method
 from dlpipe.errors import InputError
-from dlpipe.fields import Positive
+from dlpipe.fields import NonNegative, Positive
 from dlpipe_audio.audio_files import read_word
 from dlpipe_audio.recorded_words import MAX_BYTES
 from dlpipe_audio.recordings import audio_names
+from dlpipe_audio.smoothing import smoothed
 from dlpipe_audio.word_data import WordData
 
 BATCH = 256
@@ -42,6 +43,7 @@ def search(
     among: Path | None = None,
     inside: Path | None = None,
     top: Positive = 5,
+    neighbors: NonNegative = 0,
     output: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Find recordings that sound like the given ones, by the cosine of their vectors.
@@ -51,6 +53,8 @@ def search(
         among: a folder or an archive of recordings of one word each (.wav, .flac, .ogg).
         inside: a long recording; the answers say where in it the word may be.
         top: number of answers for each item.
+        neighbors: average the vector of each item and recording with those of this many nearest ones, so that which
+            recordings there are has an effect on all vectors; only with `among`. Nobody knows who speaks.
         output: a .npy file for the vectors of items and recordings, with their names in a .tsv file beside it, or a
             .safetensors file for both.
     """
@@ -61,6 +65,8 @@ def search(
         raise InputError("give a recording to search for, or --output to write the vectors of --among")
     if among is None and inside is None and output is None:
         raise InputError("give --among FOLDER or --inside RECORDING to search in, or --output to write the vectors")
+    if neighbors and among is None:
+        raise InputError(f"--neighbors {neighbors} are recordings of --among; give a folder, or leave --neighbors out")
     queries = [data.encode(item)["frames"] for item in items]
     vectors = encoded(encode, queries, compute)
     names, recorded = list(items), vectors
@@ -68,9 +74,11 @@ def search(
         found, frames = _recordings(data, among)
         others = encoded(encode, frames, compute)
         names, recorded = [*names, *found], torch.cat([vectors, others]) if items else others
+        if neighbors:
+            recorded = smoothed(recorded, torch.zeros(len(names)), neighbors)
         seconds = [round(len(each) * data.features.hop / data.features.rate_hz, 2) for each in frames]
-        for item, vector in zip(items, vectors, strict=True):
-            scores = F.cosine_similarity(vector.unsqueeze(0), others)
+        for item, vector in zip(items, recorded[: len(items)], strict=True):
+            scores = F.cosine_similarity(vector.unsqueeze(0), recorded[len(items) :])
             best = scores.topk(min(top, len(found)))
             for score, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 yield {"item": item, "file": found[row], "cosine": round(score, 4), "seconds": seconds[row]}

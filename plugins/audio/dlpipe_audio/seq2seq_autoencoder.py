@@ -42,8 +42,8 @@ class Seq2SeqAutoEncoder(nn.Module):
         vector_dim: V.
         noise: in training, probability of setting a number of a frame to 0; what is reconstructed has no noise
             (denoising).
-        target: what is reconstructed: the word itself, or the same word as another speaker says it (correspondence),
-            which the data must provide with `pairs = "same_word"`.
+        target: what is reconstructed: the word itself, or another recording of it (correspondence), which the data must
+            provide: with `pairs = "same_word"` from its labels, with `pairs = "alike"` from how recordings sound.
     """
 
     def __init__(
@@ -112,5 +112,7 @@ class Seq2SeqAutoEncoder(nn.Module):
 
 def _given(column: Tensor | None) -> Tensor:
     if column is None:
-        raise InputError('target = "same_word": the data provides no pairs; set pairs = "same_word" in [data]')
+        raise InputError(
+            'target = "same_word": the data provides no pairs; set pairs = "same_word" or "alike" in [data]'
+        )
     return column

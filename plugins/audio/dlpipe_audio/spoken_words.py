@@ -62,7 +62,8 @@ def spoken_words(
         takes: how often a speaker says each word, each time a little differently.
         rate_hz: samples per second that speech is converted to.
         features: how frames are computed.
-        pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+        pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
+            "alike" one of the recordings that sound most like it, found without knowing the words.
     """
     return WordData(SpokenWords(num_words, num_speakers, takes, rate_hz), features, pairs=pairs, classified=False)
 

@@ -43,7 +43,8 @@ def tone_words(
         num_speakers: of all splits together.
         takes: how often a speaker says each word.
         features: how frames are computed.
-        pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+        pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
+            "alike" one of the recordings that sound most like it, found without knowing the words.
     """
     return WordData(ToneWords(num_words, num_speakers, takes), features, pairs=pairs, classified=False)
 

@@ -22,11 +22,11 @@ from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
-from dlpipe_audio.partners import Partners
+from dlpipe_audio.partners import Partners, SoundAlikes, sounding_alike
 from dlpipe_audio.segments import Segment, Source
 
 #: What the column ``partners`` holds, if there is one.
-Pairs = Literal["none", "same_word"]
+Pairs = Literal["none", "same_word", "alike"]
 
 
 class WordData:
@@ -35,7 +35,8 @@ class WordData:
     Args:
         source: where the words come from.
         features: what is computed of them.
-        pairs: "same_word" adds a column ``partners``: the same word as another speaker says it.
+        pairs: "same_word" adds a column ``partners``: the same word as another speaker says it; "alike" a recording
+            that sounds like it.
         skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
         classified: whether words are classes, those of the training split.
     """
@@ -84,6 +85,9 @@ class WordData:
             columns["targets"] = torch.tensor([numbers.get(segment.word, IGNORE_INDEX) for segment in segments])
         if self._pairs == "none":
             return Columns(columns)
+        if self._pairs == "alike":
+            alikes = SoundAlikes(frames, sounding_alike(frames, segments))
+            return Columns(columns | {"partners": alikes.rows}, prepare=alikes)
         partners = Partners(frames, segments)
         return Columns(columns | {"partners": partners.blocks}, prepare=partners)
 
