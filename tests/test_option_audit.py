@@ -250,6 +250,10 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.query_by_example": (SPOKEN, []),
     "audio.same_different": (SPOKEN, ["evaluators.words.use=audio.same_different"]),
     "audio.phone_distance": (SPOKEN, ["evaluators.words.use=audio.phone_distance"]),
+    "audio.vector_differences": (
+        SPOKEN,
+        ["evaluators.words.use=audio.vector_differences", "trainer.evaluate_every=1", "data.num_words=120"],
+    ),
     "audio.reconstruction": (SPOKEN, ["evaluators.words.use=audio.reconstruction"]),
     "audio.word_map": (SPOKEN, ["evaluators.words.use=audio.word_map", "trainer.evaluate_every=1"]),
     "generative.manga_faces": (IMAGES, ["data={use='generative.manga_faces', count=60, size=32}"]),
@@ -385,6 +389,7 @@ CHANGES: dict[str, list[str]] = {
     "audio.keyword_cnn.channels": ["[5]"],
     "audio.query_by_example.num_parts": ["3", "evaluators.words.baselines=true"],
     "audio.query_by_example.max_words": ["12"],
+    "audio.vector_differences.max_changes": ["1"],
     "audio.reconstruction.count": ["3"],
     "audio.word_map.max_words": ["2"],
     "core.logistic_regression.max_iterations": ["2"],

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError
+from dlpipe_audio.audible import audible, denormalized
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
 from dlpipe_audio.partners import Partners
@@ -70,6 +71,13 @@ class WordData:
     def waveform(self, split: str, row: int) -> Tensor:
         """Return the samples (S,) of a word."""
         return self.source.waveform(self.segments(split)[row])
+
+    def audible(self, split: str, row: int, frames: Tensor) -> Tensor:
+        """Return a sound (S,) whose features, normalised as those of a word, are about `frames` (T, F)."""
+        found = self._load(split)[1]
+        start, length = int(found.lengths[:row].sum()), int(found.lengths[row])
+        raw = self.features.frames(self.waveform(split, row))
+        return audible(denormalized(frames, found.values[start : start + length], raw), self.features)
 
     def names(self, split: str) -> list[str]:
         """Return what a person calls each word of a split."""
