@@ -570,6 +570,11 @@ for data in ("folder", "fsdd", "manifest", "frames"):
     CHANGES[f"audio.{data}.dev_speakers"] = ["['ann', 'bob']"]
     CHANGES[f"audio.{data}.dev_size"] = ["0.3"]
     CHANGES[f"audio.{data}.test_size"] = ["0.3"]
+for data in ("folder", "fsdd", "manifest"):
+    CHANGES[f"audio.{data}.test_words"] = ["['no']"]
+    CHANGES[f"audio.{data}.dev_words"] = ["['no']"]
+for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest"):
+    CHANGES[f"audio.{data}.augment"] = ["{noise=0.5}"]
 for data in ("folder", "manifest"):
     CHANGES[f"audio.{data}.rate_hz"] = ["4000"]
 for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest", "frames"):

@@ -22,6 +22,7 @@ from dlpipe.compute import derived_seed
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import Positive
 from dlpipe_audio.audio_files import resampler
+from dlpipe_audio.augment import Augment
 from dlpipe_audio.disjoint import SHARES, check_counts, utterances
 from dlpipe_audio.english_words import WORDS
 from dlpipe_audio.features import Features
@@ -50,6 +51,7 @@ def spoken_words(
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
+    augment: Augment | None = None,
 ) -> WordData:
     """English words by the voices of espeak-ng, with noise; words and voices of the splits are disjoint.
 
@@ -63,8 +65,11 @@ def spoken_words(
         rate_hz: samples per second that speech is converted to.
         features: how frames are computed.
         pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
+        augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
     """
-    return WordData(SpokenWords(num_words, num_speakers, takes, rate_hz), features, pairs=pairs, classified=False)
+    return WordData(
+        SpokenWords(num_words, num_speakers, takes, rate_hz), features, pairs=pairs, augment=augment, classified=False
+    )
 
 
 class SpokenWords:

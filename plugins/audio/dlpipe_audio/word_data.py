@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
-from dlpipe.errors import DataError
+from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, in_both
+from dlpipe.errors import DataError, InputError
+from dlpipe.protocols import Batch
 from dlpipe_audio.audible import audible, denormalized
+from dlpipe_audio.augment import Augment, augmented
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
 from dlpipe_audio.partners import Partners
@@ -37,6 +39,7 @@ class WordData:
         source: where the words come from.
         features: what is computed of them.
         pairs: "same_word" adds a column ``partners``: the same word as another speaker says it.
+        augment: random changes to the features of training words; those of ``partners`` are not changed.
         skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
         classified: whether words are classes, those of the training split.
     """
@@ -44,10 +47,21 @@ class WordData:
     paddings: ClassVar[Mapping[str, float]] = {"frames": 0.0}
 
     def __init__(
-        self, source: Source, features: Features, *, pairs: Pairs, skip_bad: bool = False, classified: bool = True
+        self,
+        source: Source,
+        features: Features,
+        *,
+        pairs: Pairs,
+        augment: Augment | None = None,
+        skip_bad: bool = False,
+        classified: bool = True,
     ) -> None:
         self.source, self.features = source, FrameFeatures(features, source.rate_hz)
-        self._pairs, self._skip_bad, self._classified = pairs, skip_bad, classified
+        self._pairs, self._augment, self._skip_bad, self._classified = pairs, augment, skip_bad, classified
+        if augment and augment.get("feature_mask", 0) > (most := self.features.num_features):
+            raise InputError(
+                f"augment.feature_mask = {augment['feature_mask']}: expected at most {most}, as in a frame"
+            )
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
         self._labels: list[str] | None = None
 
@@ -90,10 +104,18 @@ class WordData:
         if self._classified:
             numbers = {label: number for number, label in enumerate(self._learned())}
             columns["targets"] = torch.tensor([numbers.get(segment.word, IGNORE_INDEX) for segment in segments])
-        if self._pairs == "none":
-            return Columns(columns)
-        partners = Partners(frames, segments)
-        return Columns(columns | {"partners": partners.blocks}, prepare=partners)
+        steps: list[Prepare] = [self._augmented] if self._augment else []
+        if self._pairs == "same_word":
+            partners = Partners(frames, segments)
+            columns["partners"] = partners.blocks
+            steps.append(partners)
+
+        def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+            for step in steps:
+                batch = step(batch, generator, training)
+            return batch
+
+        return Columns(columns, prepare=prepare if steps else None)
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which words of `split` have exactly the frames of one in `other`: (N,), and once more."""
@@ -133,6 +155,12 @@ class WordData:
         for split in self.splits:
             digest.update(repr([asdict(segment) for segment in self.segments(split)]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
+
+    def _augmented(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+        if not training or not self._augment or "frames" not in batch:
+            return batch
+        frames, lengths = augmented(batch["frames"], batch["lengths"], self._augment, generator)
+        return batch | {"frames": frames, "lengths": lengths}
 
     def _learned(self) -> list[str]:
         if self._labels is None:
