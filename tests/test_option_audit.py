@@ -252,7 +252,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.phone_distance": (SPOKEN, ["evaluators.words.use=audio.phone_distance"]),
     "audio.vector_differences": (
         SPOKEN,
-        ["evaluators.words.use=audio.vector_differences", "trainer.evaluate_every=1", "data.num_words=120"],
+        ["evaluators.words.use=audio.vector_differences", "trainer.evaluate_every=1", "data.num_words=300"],
     ),
     "audio.reconstruction": (SPOKEN, ["evaluators.words.use=audio.reconstruction"]),
     "audio.word_map": (SPOKEN, ["evaluators.words.use=audio.word_map", "trainer.evaluate_every=1"]),
@@ -571,8 +571,9 @@ for data in ("folder", "fsdd", "manifest", "frames"):
     CHANGES[f"audio.{data}.dev_size"] = ["0.3"]
     CHANGES[f"audio.{data}.test_size"] = ["0.3"]
 for data in ("folder", "fsdd", "manifest"):
-    CHANGES[f"audio.{data}.test_words"] = ["['no']"]
-    CHANGES[f"audio.{data}.dev_words"] = ["['no']"]
+    word = "'one'" if data == "fsdd" else "'1'"
+    CHANGES[f"audio.{data}.test_words"] = [f"[{word}]"]
+    CHANGES[f"audio.{data}.dev_words"] = [f"[{word}]"]
 for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest"):
     CHANGES[f"audio.{data}.augment"] = ["{noise=0.5}"]
 for data in ("folder", "manifest"):
