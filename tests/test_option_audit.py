@@ -384,6 +384,7 @@ CHANGES: dict[str, list[str]] = {
     "audio.tone_words.num_words": ["48"],
     "audio.spoken_words.num_words": ["48"],
     "audio.spoken_words.num_speakers": ["12"],
+    "audio.spoken_words.num_pseudowords": ["20"],
     "audio.tone_words.num_speakers": ["12"],
     "audio.seq2seq_autoencoder.target": ["'same_word'", "data.pairs='same_word'"],
     "audio.keyword_cnn.channels": ["[5]"],
