@@ -106,9 +106,9 @@ def test_differences_are_drawn_and_listed(tmp_path):
     assert (tmp_path / "vector_differences.png").is_file()
     with (tmp_path / "vector_differences.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
-            ["first_phone", "second_phone", "pairs", "cosine", "words"],
-            ["f", "n", "2", "1.0", "fame-name fear-near"],
-            ["d", "t", "1", "", "mad-mat"],
+            ["first_phone", "second_phone", "place", "pairs", "cosine", "words"],
+            ["f", "n", "1", "2", "1.0", "fame-name fear-near"],
+            ["d", "t", "3", "1", "", "mad-mat"],
         ]
 
 

@@ -57,4 +57,5 @@ def audible(frames: Tensor, features: FrameFeatures) -> Tensor:
     )
     sound = functional.deemphasis(sound, PREEMPHASIS)
     sound = sound * (LEVEL / sound.square().mean().sqrt().clamp_min(1e-9))
-    return sound / sound.abs().max().clamp_min(1.0)
+    peak: Tensor = sound.abs().max().clamp_min(1.0)
+    return torch.div(sound, peak)

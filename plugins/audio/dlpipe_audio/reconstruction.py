@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import soundfile
 import torch
@@ -19,6 +19,7 @@ from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
 from dlpipe_audio.segments import Segment
+from dlpipe_audio.word_data import WordData
 from dlpipe_audio.word_vectors import word_vectors
 
 WHO = "audio.reconstruction"
@@ -71,7 +72,7 @@ class Reconstruction:
             numbers += frames.numel()
             if row in chosen:
                 self._shown.append(Shown(segment, frames, found))
-        self._data, self._split = examples.data, examples.split
+        self._data, self._split = cast(WordData, examples.data), examples.split
         return {"mse": errors / numbers, "mean_frame_mse": baseline / numbers}
 
     def write(self, folder: Path) -> None:

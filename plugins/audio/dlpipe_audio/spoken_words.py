@@ -70,9 +70,8 @@ def spoken_words(
         pairs: "same_word" provides each word as another speaker says it, for a model with `target = "same_word"`.
         augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
     """
-    return WordData(
-        SpokenWords(num_words, num_speakers, takes, rate_hz), features, pairs=pairs, augment=augment, classified=False
-    )
+    source = SpokenWords(num_words, num_speakers, takes, rate_hz, num_pseudowords)
+    return WordData(source, features, pairs=pairs, augment=augment, classified=False)
 
 
 class SpokenWords:

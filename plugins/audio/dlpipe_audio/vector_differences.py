@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import COLOURS, drawing, shortened
 from dlpipe_audio.retrieval import cosines
+from dlpipe_audio.word_data import WordData
 from dlpipe_audio.word_vectors import known_phones, mean_vectors, principal_plane, word_vectors
 
 WHO = "audio.vector_differences"
@@ -51,7 +52,7 @@ class VectorDifferences:
     differences with the same change at the same place of the word, and ``other_cosine``, that of differences whose
     changes have no phone in common, which is about 0. Pairs that share a word are not compared. ``write`` draws the
     differences as arrows in the plane of their first two principal components, at most eight in one panel for each
-    change, with its mean cosine (``vector_differences.png``), and writes the cosine of each change
+    change and place, with the mean cosine (``vector_differences.png``), and writes the cosine of each
     (``vector_differences.csv``).
 
     Args:
@@ -67,7 +68,7 @@ class VectorDifferences:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Compare the differences of all minimal pairs."""
         found = word_vectors(model, examples, WHO)
-        pairs = minimal_pairs(known_phones(examples.data.segments(examples.split), WHO))
+        pairs = minimal_pairs(known_phones(cast(WordData, examples.data).segments(examples.split), WHO))
         if not _compared(pairs)[0].any():
             raise InputError(
                 f"{WHO} compares pairs of words that differ in the same phones, such as fear and near with fame and "
@@ -85,19 +86,19 @@ class VectorDifferences:
 
     def write(self, folder: Path) -> None:
         """Draw the differences, and write the cosine of each change."""
-        groups: dict[Change, list[int]] = defaultdict(list)
+        groups: dict[tuple[Change, int], list[int]] = defaultdict(list)
         for row, pair in enumerate(self._pairs):
-            groups[pair.change].append(row)
-        ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+            groups[pair.change, pair.place].append(row)
         same = _compared(self._pairs)[0]
-        rows: list[tuple[object, ...]] = [("first_phone", "second_phone", "pairs", "cosine", "words")]
+        rows: list[tuple[object, ...]] = [("first_phone", "second_phone", "place", "pairs", "cosine", "words")]
         drawn = []
-        for change, members in ranked:
+        for (change, place), members in sorted(groups.items(), key=lambda group: -len(group[1])):
             words = " ".join("-".join(self._pairs[row].words) for row in members)
             mean = _mean(self._cosines[members][:, members], same[members][:, members])
-            rows.append((*change, len(members), "" if math.isnan(mean) else round(mean, 4), words))
+            rows.append((*change, place + 1, len(members), "" if math.isnan(mean) else round(mean, 4), words))
             if not math.isnan(mean):
-                drawn.append((f"{' → '.join(map(shortened, change))} ({mean:.2f})", members[: len(COLOURS)]))
+                title = f"{' → '.join(map(shortened, change))}, phone {place + 1} ({mean:.2f})"
+                drawn.append((title, members[: len(COLOURS)]))
         write_csv(folder / "vector_differences.csv", rows)
         if drawn:
             self._draw(folder / "vector_differences.png", drawn[: self._max_changes])
