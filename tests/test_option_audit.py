@@ -250,6 +250,10 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.query_by_example": (SPOKEN, []),
     "audio.same_different": (SPOKEN, ["evaluators.words.use=audio.same_different"]),
     "audio.phone_distance": (SPOKEN, ["evaluators.words.use=audio.phone_distance"]),
+    "audio.vector_differences": (
+        SPOKEN,
+        ["evaluators.words.use=audio.vector_differences", "trainer.evaluate_every=1", "data.num_words=300"],
+    ),
     "audio.reconstruction": (SPOKEN, ["evaluators.words.use=audio.reconstruction"]),
     "audio.word_map": (SPOKEN, ["evaluators.words.use=audio.word_map", "trainer.evaluate_every=1"]),
     "generative.manga_faces": (IMAGES, ["data={use='generative.manga_faces', count=60, size=32}"]),
@@ -380,12 +384,14 @@ CHANGES: dict[str, list[str]] = {
     "audio.tone_words.num_words": ["48"],
     "audio.spoken_words.num_words": ["48"],
     "audio.spoken_words.num_speakers": ["12"],
+    "audio.spoken_words.num_pseudowords": ["20"],
     "audio.tone_words.num_speakers": ["12"],
     "audio.seq2seq_autoencoder.target": ["'same_word'", "data.pairs='same_word'"],
     "audio.keyword_cnn.channels": ["[5]"],
     "audio.query_by_example.num_parts": ["3", "evaluators.words.baselines=true"],
     "audio.query_by_example.max_words": ["12"],
     "audio.query_by_example.neighbors": ["3"],
+    "audio.vector_differences.max_changes": ["1"],
     "audio.reconstruction.count": ["3"],
     "audio.word_map.max_words": ["2"],
     "core.logistic_regression.max_iterations": ["2"],
@@ -567,6 +573,12 @@ for data in ("folder", "fsdd", "manifest", "frames"):
     CHANGES[f"audio.{data}.dev_speakers"] = ["['ann', 'bob']"]
     CHANGES[f"audio.{data}.dev_size"] = ["0.3"]
     CHANGES[f"audio.{data}.test_size"] = ["0.3"]
+for data in ("folder", "fsdd", "manifest"):
+    word = "'one'" if data == "fsdd" else "'1'"
+    CHANGES[f"audio.{data}.test_words"] = [f"[{word}]"]
+    CHANGES[f"audio.{data}.dev_words"] = [f"[{word}]"]
+for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest"):
+    CHANGES[f"audio.{data}.augment"] = ["{noise=0.5}"]
 for data in ("folder", "manifest"):
     CHANGES[f"audio.{data}.rate_hz"] = ["4000"]
 for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest", "frames"):

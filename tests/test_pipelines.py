@@ -52,7 +52,7 @@ BRIEF = {
         for value in ("text=review", "max_length=10")
     ],
     "sentiment_movies_nbsvm.toml": ["data.char_ngrams=1"],
-    "audio_word2vec.toml": ["data.num_words=40", "data.num_speakers=10"],
+    "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [

@@ -15,7 +15,7 @@ from dlpipe.testing import check_resume
 from .conftest import digits
 
 SMALL = [
-    "data.num_words=40",
+    "data.num_words=120",
     "data.num_speakers=10",
     "model.hidden_dim=7",
     "model.vector_dim=5",

@@ -69,11 +69,51 @@ def test_the_official_test_recordings_of_fsdd_are_the_first_five(write):
         ),
         ({"test_speakers": ["bob"], "dev_speakers": ["bob"]}, r'"bob" is in test_speakers and in dev_speakers'),
         ({"test_speakers": ["ann", "bob", "cem"]}, r"no word is left for training; hold out fewer speakers"),
+        ({"test_words": ["yess"]}, r'test_words: "yess" is never said; words are no, yes. Did you mean "yes"'),
+        ({"test_words": ["no"], "dev_words": ["no"]}, r'"no" is in test_words and in dev_words; remove it from one'),
+        (
+            {"test_words": ["no"], "test_speakers": ["bob"], "dev_speakers": ["ann"], "dev_words": ["yes"]},
+            r"no word is left for training; hold out fewer speakers or words",
+        ),
+        (
+            {"test_speakers": ["ann"], "dev_words": ["no", "yes"]},
+            r"no recording is left for test: test_speakers say none of test_words, or what they say is held out for the",
+        ),
     ],
 )
-def test_speakers_that_cannot_be_held_out_are_refused(write, options, message):
+def test_what_cannot_be_held_out_is_refused(write, options, message):
     with pytest.raises(InputError, match=message):
         _ = folder(write(digits()), **options).splits
+
+
+def test_held_out_words_are_in_one_split_only(write):
+    words = ("yes", "no", "hm")
+    data = folder(write(digits(words)), test_words=["no"], dev_words=["hm"], rate_hz=8000)
+
+    found = {split: set(words_of(data, split)) for split in data.splits}
+
+    assert found == {
+        split: {(word, speaker) for speaker in ("ann", "bob", "cem")}
+        for split, word in (("train", "yes"), ("dev", "hm"), ("test", "no"))
+    }
+
+
+def test_with_words_and_speakers_held_out_neither_is_in_another_split(write):
+    words = ("yes", "no", "hm")
+    data = folder(write(digits(words)), test_words=["no"], test_speakers=["bob"], dev_size=0.25, rate_hz=8000)
+
+    assert set(words_of(data, "test")) == {("no", "bob")}
+    assert set(words_of(data, "train")) == {(word, who) for word in ("yes", "hm") for who in ("ann", "cem")}
+    assert set(words_of(data, "dev")) <= set(words_of(data, "train"))
+
+
+def test_held_out_words_replace_the_official_test_recordings_of_fsdd(write):
+    path = write(digits(words=("0", "7"), speakers=("theo", "lucas"), takes=10))
+
+    data = fsdd(path, test_words=["seven"])
+
+    assert {word for word, _ in words_of(data, "test")} == {"seven"}
+    assert len(data.segments("test")) == 20
 
 
 @pytest.mark.parametrize(

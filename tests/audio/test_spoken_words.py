@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ import torch
 from dlpipe.errors import DataError, InputError
 from dlpipe_audio import spoken_words as module
 from dlpipe_audio.english_words import WORDS
+from dlpipe_audio.pseudo_words import CONSONANTS, VOWELS, pseudo_words, spelled
 from dlpipe_audio.spoken_words import VARIANTS, SpokenWords, spoken, spoken_words
 
 
@@ -94,3 +98,44 @@ def test_more_words_or_voices_than_there_are_cannot_be_asked_for():
         spoken_words(num_words=206)
     with pytest.raises(InputError, match="num_speakers = 49: expected at most 48"):
         spoken_words(num_speakers=49)
+
+
+def test_pseudo_words_are_the_same_every_time_and_none_is_an_english_one():
+    words = pseudo_words(300)
+
+    assert list(words) == list(pseudo_words(400))[:300]
+    assert not set(words.values()) & set(WORDS.values())
+    assert {phone for phones in words.values() for phone in phones} == {*CONSONANTS, *VOWELS}
+    assert spelled(("s", "ɛ", "tʃ", "oʊ")) == "[[s'EtSoU]]"
+
+
+def test_pseudo_words_are_for_training_only_and_two_voices_say_each():
+    plain, more = SpokenWords(40, 10, 1, 8000), SpokenWords(40, 10, 1, 8000, num_pseudowords=60)
+
+    extra = more.segments("train")[len(plain.segments("train")) :]
+
+    assert [more.segments(split) for split in ("dev", "test")] == [plain.segments(split) for split in ("dev", "test")]
+    assert len(extra) == 120
+    assert len({(segment.word, segment.speaker) for segment in extra}) == 120
+    assert {segment.speaker for segment in extra} == {segment.speaker for segment in plain.segments("train")}
+
+
+@pytest.mark.usefixtures("_espeak")
+def test_espeak_speaks_the_phones_of_pseudo_words():
+    program = (
+        "import json, sys; from dlpipe_audio.speak import spoken; "
+        "print(json.dumps([phones for _, phones in spoken(map(json.loads, sys.stdin))]))"
+    )
+    words = list(pseudo_words(40).values())
+    orders = [{"text": spelled(word), "voice": "en-us+m3", "speed": 160, "pitch": 50} for word in words]
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input="\n".join(map(json.dumps, orders)),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+
+    for phones, word in zip(json.loads(done.stdout), words, strict=True):
+        assert "".join(phones).replace("ˈ", "")[:2] == "".join(word)[:2]

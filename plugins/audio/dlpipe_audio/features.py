@@ -80,6 +80,11 @@ class FrameFeatures:
         given: what differs from the defaults.
         rate_hz: samples per second.
 
+    Attributes:
+        hop: samples from frame to frame.
+        window: samples of a frame.
+        n_fft: length of the Fourier transform.
+
     Raises:
         InputError: the values do not fit together.
     """
@@ -100,8 +105,8 @@ class FrameFeatures:
         mels, coefficients = chosen["mels"], chosen["coefficients"]
         if chosen["kind"] == "mfcc" and coefficients > mels:
             raise InputError(f"features.coefficients = {coefficients}: expected at most mels = {mels}")
-        self._n_fft: int = 2 ** math.ceil(math.log2(window))
-        spectrum = {"n_fft": self._n_fft, "win_length": window, "hop_length": self.hop, "n_mels": mels}
+        self.window, self.n_fft = window, int(2 ** math.ceil(math.log2(window)))
+        spectrum = {"n_fft": self.n_fft, "win_length": window, "hop_length": self.hop, "n_mels": mels}
         self._audio = load_torchaudio()
         transforms = self._audio.transforms
         if chosen["kind"] == "mfcc":
@@ -119,7 +124,7 @@ class FrameFeatures:
     @property
     def shortest(self) -> int:
         """Fewest samples that have a frame: the spectrum reflects half a window at both ends."""
-        return self._n_fft // 2 + 1
+        return self.n_fft // 2 + 1
 
     def frames(self, waveform: Tensor) -> Tensor:
         """Map a waveform (S,) to frames (T, F), before they are normalised."""

@@ -15,6 +15,7 @@ from dlpipe.errors import DataError
 from dlpipe.fields import OpenFraction, Positive
 from dlpipe.messages import nearest
 from dlpipe_audio.audio_files import SUFFIXES
+from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
 from dlpipe_audio.recordings import HoldOut, Listing, Recordings
 from dlpipe_audio.segments import Segment
@@ -30,11 +31,14 @@ def manifest(
     *,
     test_speakers: Sequence[str] = (),
     dev_speakers: Sequence[str] = (),
+    test_words: Sequence[str] = (),
+    dev_words: Sequence[str] = (),
     test_size: OpenFraction = 0.1,
     dev_size: OpenFraction = 0.1,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
+    augment: Augment | None = None,
     skip_bad: bool = False,
 ) -> WordData:
     """Your own recordings of words, listed in a table, so that a file may contain many words.
@@ -45,17 +49,21 @@ def manifest(
             by blanks.
         test_speakers: whose words are for test, where there is no column `split`.
         dev_speakers: whose words are for dev.
+        test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
+            words, and the other recordings of either are left out.
+        dev_words: words that are for dev only; with dev_speakers too, what these speakers say of them.
         test_size: share of each word's recordings that is for test if nothing else says which are.
         dev_size: share of the rest that is for dev if nothing else says which are.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
             "alike" one of the recordings that sound most like it, found without knowing the words.
+        augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
-    hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size)
+    hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
     source = Recordings(lambda: _listed(path, skip_bad), hold_out, rate_hz)
-    return WordData(source, features, pairs=pairs, skip_bad=skip_bad)
+    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
 
 
 def _listed(path: Path, skip_bad: bool) -> Listing:

@@ -13,11 +13,10 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
-from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.figures import BLUE, drawing
 from dlpipe_audio.retrieval import cosines
-from dlpipe_audio.word_vectors import word_vectors
+from dlpipe_audio.word_vectors import known_phones, word_vectors
 
 WHO = "audio.phone_distance"
 
@@ -37,9 +36,7 @@ class PhoneDistance:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Compare all pairs of words."""
         found = word_vectors(model, examples, WHO)
-        phones = {segment.word: segment.phones for segment in found.segments}
-        if unknown := [word for word, each in phones.items() if not each]:
-            raise InputError(f"{WHO}: the phones of {unknown[0]!r} are not known; use data that provides phones")
+        phones = known_phones(found.segments, WHO)
         names = sorted(phones)
         edits = torch.zeros(len(names), len(names))
         for first, second in combinations(range(len(names)), 2):

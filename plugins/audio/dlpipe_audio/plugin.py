@@ -82,9 +82,14 @@ def dlpipe_evaluators():
             "similarity of vectors against the edit distance of phones",
         ),
         _evaluator(
+            "vector_differences",
+            "dlpipe_audio.vector_differences:VectorDifferences",
+            "does the same change of a phone always move a vector the same way (fear − near, fame − name)",
+        ),
+        _evaluator(
             "reconstruction",
             "dlpipe_audio.reconstruction:Reconstruction",
-            "spoken words reconstructed from their vectors",
+            "spoken words reconstructed from their vectors, as pictures and sounds",
         ),
         EvaluatorSpec(
             "frames_vote",

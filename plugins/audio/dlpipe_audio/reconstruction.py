@@ -1,13 +1,15 @@
-"""What a vector keeps of a word: its frames, and those that are reconstructed from the vector.
+"""What a vector keeps of a word: its frames, and those that are reconstructed from the vector, as pictures and sounds.
 
 Axes: T frames, F numbers per frame.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
+import soundfile
 import torch
 from torch import Tensor, nn
 
@@ -16,9 +18,19 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
+from dlpipe_audio.segments import Segment
+from dlpipe_audio.word_data import WordData
 from dlpipe_audio.word_vectors import word_vectors
 
 WHO = "audio.reconstruction"
+
+
+class Shown(NamedTuple):
+    """A word with its frames and those reconstructed, (T, F) each."""
+
+    segment: Segment
+    frames: Tensor
+    reconstructed: Tensor
 
 
 class Reconstruction:
@@ -26,10 +38,12 @@ class Reconstruction:
 
     ``evaluate`` returns ``mse``, the squared error per number, a mean over all frames, and ``mean_frame_mse``, that of
     the mean frame of the split, which says nothing about the word. ``write`` draws words and their reconstructions
-    (``reconstructions.png``).
+    (``reconstructions.png``), and makes them audible: the folder ``sounds`` gets ``1_fear_original.wav``, the
+    recording; ``1_fear_features.wav``, what is left of it in its features; and ``1_fear_reconstructed.wav``, the
+    features that are reconstructed from its vector.
 
     Args:
-        count: words that are drawn, evenly spaced.
+        count: words that are drawn and made audible, evenly spaced.
     """
 
     primary = "mse"
@@ -37,7 +51,7 @@ class Reconstruction:
 
     def __init__(self, *, count: Positive = 6) -> None:
         self._count = count
-        self._shown: list[tuple[str, Tensor, Tensor]] = []
+        self._shown: list[Shown] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Reconstruct every word of the split."""
@@ -57,17 +71,33 @@ class Reconstruction:
             baseline += float((mean - frames).square().sum())
             numbers += frames.numel()
             if row in chosen:
-                self._shown.append((f"{segment.word}, {segment.speaker}", frames, found))
+                self._shown.append(Shown(segment, frames, found))
+        self._data, self._split = cast(WordData, examples.data), examples.split
         return {"mse": errors / numbers, "mean_frame_mse": baseline / numbers}
 
     def write(self, folder: Path) -> None:
-        """Draw some words above their reconstructions."""
+        """Draw some words above their reconstructions, and write their sounds."""
         with drawing(folder / "reconstructions.png", 1.6 * len(self._shown), 3) as figure:
             axes = figure.subplots(2, len(self._shown), squeeze=False)
-            for column, (name, frames, found) in enumerate(self._shown):
-                for row, values in enumerate((frames, found)):
+            for column, (segment, *both) in enumerate(self._shown):
+                for row, values in enumerate(both):
                     axes[row, column].imshow(values.T.numpy(), origin="lower", aspect="auto", vmin=-2.5, vmax=2.5)
                     axes[row, column].set(xticks=[], yticks=[])
-                axes[0, column].set_title(shortened(name))
+                axes[0, column].set_title(shortened(f"{segment.word}, {segment.speaker}"))
             for row, label in enumerate(("word", "from its vector")):
                 axes[row, 0].set_ylabel(label)
+        self._write_sounds(folder / "sounds")
+
+    def _write_sounds(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        segments = self._data.segments(self._split)
+        for number, (segment, frames, found) in enumerate(self._shown, start=1):
+            row = segments.index(segment)
+            sounds = {
+                "original": self._data.waveform(self._split, row),
+                "features": self._data.audible(self._split, row, frames),
+                "reconstructed": self._data.audible(self._split, row, found),
+            }
+            word = re.sub(r"\W", "_", segment.word)[:20]
+            for kind, sound in sounds.items():
+                soundfile.write(folder / f"{number}_{word}_{kind}.wav", sound.numpy(), self._data.source.rate_hz)

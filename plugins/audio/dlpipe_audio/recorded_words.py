@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from dlpipe.data import Files, open_files
 from dlpipe.errors import DataError
 from dlpipe.fields import OpenFraction, Positive
+from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
 from dlpipe_audio.recordings import HoldOut, Listing, Recordings, audio_names
 from dlpipe_audio.segments import Segment
@@ -40,11 +41,14 @@ def folder(
     *,
     test_speakers: Sequence[str] = (),
     dev_speakers: Sequence[str] = (),
+    test_words: Sequence[str] = (),
+    dev_words: Sequence[str] = (),
     test_size: OpenFraction = 0.1,
     dev_size: OpenFraction = 0.1,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
+    augment: Augment | None = None,
     skip_bad: bool = False,
 ) -> WordData:
     """Your own recordings of words, one word per file: WAV, FLAC or OGG.
@@ -54,17 +58,21 @@ def folder(
             files named after the speaker (`yes/anna_3.wav`), or files named WORD_SPEAKER_NUMBER (`yes_anna_3.wav`).
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
-        test_size: share of each word's recordings that is for test if there are no test_speakers.
-        dev_size: share of the rest that is for dev if there are no dev_speakers.
+        test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
+            words, and the other recordings of either are left out.
+        dev_words: words that are for dev only; with dev_speakers too, what these speakers say of them.
+        test_size: share of each word's recordings that is for test if there are no test_speakers or test_words.
+        dev_size: share of the rest that is for dev if there are no dev_speakers or dev_words.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
             "alike" one of the recordings that sound most like it, found without knowing the words.
+        augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
-    hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size)
+    hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
     source = Recordings(lambda: _listed(open_files(path, MAX_BYTES)), hold_out, rate_hz)
-    return WordData(source, features, pairs=pairs, skip_bad=skip_bad)
+    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
 
 
 def fsdd(
@@ -72,29 +80,38 @@ def fsdd(
     *,
     test_speakers: Sequence[str] = (),
     dev_speakers: Sequence[str] = (),
+    test_words: Sequence[str] = (),
+    dev_words: Sequence[str] = (),
     dev_size: OpenFraction = 0.1,
     rate_hz: Positive = 8000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
+    augment: Augment | None = None,
     skip_bad: bool = False,
 ) -> WordData:
     """English digits by six speakers (Free Spoken Digit Dataset).
 
     Args:
         path: the folder of the data set, its recordings, or an archive of either.
-        test_speakers: whose words are for test; with none, recordings 0 to 4 of each digit by each speaker are.
+        test_speakers: whose words are for test; without them and test_words, recordings 0 to 4 of each digit by each
+            speaker are.
         dev_speakers: whose words are for dev.
-        dev_size: share of each digit's recordings not for test that is for dev if there are no dev_speakers.
+        test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
+            words, and the other recordings of either are left out.
+        dev_words: words that are for dev only; with dev_speakers too, what these speakers say of them.
+        dev_size: share of each digit's recordings not for test that is for dev if there are no dev_speakers or
+            dev_words.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
             "alike" one of the recordings that sound most like it, found without knowing the words.
+        augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
-    hold_out = HoldOut(test_speakers, dev_speakers, 0.0, dev_size)
-    official = not test_speakers
+    hold_out = HoldOut(test_speakers, dev_speakers, 0.0, dev_size, test_words, dev_words)
+    official = not (test_speakers or test_words)
     source = Recordings(lambda: _digits(open_files(path, MAX_BYTES), official), hold_out, rate_hz)
-    return WordData(source, features, pairs=pairs, skip_bad=skip_bad)
+    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
 
 
 def _listed(files: Files) -> Listing:

@@ -41,49 +41,73 @@ class HoldOut:
     """What is not for training, where the files do not say it.
 
     Args:
-        test_speakers: whose words are for test; with none, a share of each word's recordings.
-        dev_speakers: whose words are for dev; with none, a share of each word's recordings.
-        test_size: that share for test.
+        test_speakers: whose words are for test.
+        dev_speakers: whose words are for dev.
+        test_size: share of each word's recordings for test, if neither speakers nor words are held out for it.
         dev_size: that share for dev, of what is not for test.
+        test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
+        dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
     """
 
     test_speakers: Sequence[str]
     dev_speakers: Sequence[str]
     test_size: float
     dev_size: float
+    test_words: Sequence[str] = ()
+    dev_words: Sequence[str] = ()
 
     def assign(self, words: Sequence[tuple[Segment, str | None]]) -> dict[str, list[Segment]]:
-        """Return the words of each split.
+        """Return the words of each split; none has a speaker or a word that is held out for another one.
 
         Raises:
-            InputError: a speaker does not exist or is held out twice, or nothing is left for training.
+            InputError: a speaker or a word does not exist or is held out twice, or a split has nothing left.
         """
-        speakers = sorted({segment.speaker for segment, _ in words})
-        for option, names in (("test_speakers", self.test_speakers), ("dev_speakers", self.dev_speakers)):
-            for name in names:
-                if name not in speakers:
-                    known = ", ".join(speakers[:20])
-                    raise InputError(f'{option}: "{name}" says nothing; speakers are {known}.{nearest(name, speakers)}')
-        if both := set(self.test_speakers) & set(self.dev_speakers):
-            raise InputError(f'"{min(both)}" is in test_speakers and in dev_speakers; remove it from one of them')
+        speakers = _held_out("speakers", self.test_speakers, self.dev_speakers, {each.speaker for each, _ in words})
+        spoken = _held_out("words", self.test_words, self.dev_words, {each.word for each, _ in words})
+        #: Which splits each list of names is for.
+        asked = [set(speakers.values()), set(spoken.values())]
         found: dict[str, list[Segment]] = defaultdict(list)
         rest = []
         for segment, split in words:
-            held_out = (segment.speaker in self.test_speakers and "test") or (
-                segment.speaker in self.dev_speakers and "dev"
-            )
-            if split or held_out:
-                found[split or str(held_out)].append(segment)
-            else:
+            wanted = speakers.get(segment.speaker), spoken.get(segment.word)
+            if split:
+                found[split].append(segment)
+            elif wanted == (None, None):
                 rest.append(segment)
+            else:
+                for name in set(wanted) - {None}:
+                    if all(own == (name if name in names else None) for own, names in zip(wanted, asked, strict=True)):
+                        found[str(name)].append(segment)
         for name, size in (("test", self.test_size), ("dev", self.dev_size)):
+            if name not in found and name in asked[0] | asked[1]:
+                raise InputError(
+                    f"no recording is left for {name}: {name}_speakers say none of {name}_words, or what they say is "
+                    "held out for the other split too; hold out others"
+                )
             if name not in found:
                 found[name], rest = _shared(rest, size)
         found["train"] += rest
         if not found["train"]:
-            raise InputError("no word is left for training; hold out fewer speakers")
+            raise InputError("no word is left for training; hold out fewer speakers or words")
         order = {segment: number for number, (segment, _) in enumerate(words)}
         return {name: sorted(found[name], key=order.__getitem__) for name in SPLITS if found[name]}
+
+
+def _held_out(kind: str, test: Sequence[str], dev: Sequence[str], known: set[str]) -> dict[str, str]:
+    """Return the split that each name is held out for.
+
+    Args:
+        kind: "speakers" or "words".
+    """
+    for option, names in ((f"test_{kind}", test), (f"dev_{kind}", dev)):
+        for name in names:
+            if name not in known:
+                some = ", ".join(sorted(known)[:20])
+                says = "says nothing" if kind == "speakers" else "is never said"
+                raise InputError(f'{option}: "{name}" {says}; {kind} are {some}.{nearest(name, sorted(known))}')
+    if both := set(test) & set(dev):
+        raise InputError(f'"{min(both)}" is in test_{kind} and in dev_{kind}; remove it from one of them')
+    return dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
 
 
 @dataclass

@@ -21,7 +21,7 @@ from typing import Any
 RATE_HZ = 22_050
 #: Constants of espeak-ng's speak_lib.h.
 SYNCHRONOUS, PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT = 2, 0x0001, 0x0002, 0x8000
-UTF8, CHARACTERS, EVENT_PHONEME, RATE, PITCH = 1, 1, 7, 1, 3
+UTF8, CHARACTERS, PHONEMES, EVENT_PHONEME, RATE, PITCH = 1, 1, 0x100, 7, 1, 3
 
 
 class _Id(ctypes.Union):
@@ -82,7 +82,7 @@ def spoken(orders: Iterable[dict[str, Any]]) -> Iterator[tuple[bytes, list[str]]
         library.espeak_SetParameter(RATE, order["speed"], 0)
         library.espeak_SetParameter(PITCH, order["pitch"], 0)
         text = order["text"].encode()
-        library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, CHARACTERS, 0, UTF8, None, None)
+        library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, CHARACTERS, 0, UTF8 | PHONEMES, None, None)
         yield b"".join(parts), [phone for phone in phones if phone]
 
 

@@ -20,11 +20,13 @@ from torch import Tensor
 
 from dlpipe.compute import derived_seed
 from dlpipe.errors import DataError, InputError
-from dlpipe.fields import Positive
+from dlpipe.fields import NonNegative, Positive
 from dlpipe_audio.audio_files import resampler
-from dlpipe_audio.disjoint import SHARES, check_counts, utterances
+from dlpipe_audio.augment import Augment
+from dlpipe_audio.disjoint import SHARES, check_counts, share, utterances
 from dlpipe_audio.english_words import WORDS
 from dlpipe_audio.features import Features
+from dlpipe_audio.pseudo_words import pseudo_words, spelled
 from dlpipe_audio.recordings import read_item
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.speak import RATE_HZ
@@ -47,9 +49,11 @@ def spoken_words(
     num_words: Positive = 160,
     num_speakers: Positive = 30,
     takes: Positive = 1,
+    num_pseudowords: NonNegative = 0,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
+    augment: Augment | None = None,
 ) -> WordData:
     """English words by the voices of espeak-ng, with noise; words and voices of the splits are disjoint.
 
@@ -60,12 +64,15 @@ def spoken_words(
         num_words: of all splits together, at most 205.
         num_speakers: of all splits together, at most 48.
         takes: how often a speaker says each word, each time a little differently.
+        num_pseudowords: further words of train, made-up combinations of English phones; two voices say each of them.
         rate_hz: samples per second that speech is converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
             "alike" one of the recordings that sound most like it, found without knowing the words.
+        augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
     """
-    return WordData(SpokenWords(num_words, num_speakers, takes, rate_hz), features, pairs=pairs, classified=False)
+    source = SpokenWords(num_words, num_speakers, takes, rate_hz, num_pseudowords)
+    return WordData(source, features, pairs=pairs, augment=augment, classified=False)
 
 
 class SpokenWords:
@@ -79,32 +86,42 @@ class SpokenWords:
         num_speakers: of all splits together.
         takes: utterances of each word by each speaker.
         rate_hz: samples per second of all waveforms.
+        num_pseudowords: further words of train.
     """
 
     splits: Sequence[str] = tuple(SHARES)
     clipped: Collection[str] = ()
 
-    def __init__(self, num_words: int, num_speakers: int, takes: int, rate_hz: int) -> None:
+    def __init__(self, num_words: int, num_speakers: int, takes: int, rate_hz: int, num_pseudowords: int = 0) -> None:
         check_counts(num_words, num_speakers)
         for name, count, most in (("num_words", num_words, len(WORDS)), ("num_speakers", num_speakers, len(VARIANTS))):
             if count > most:
                 raise InputError(f"{name} = {count}: expected at most {most}")
         self.rate_hz = rate_hz
-        self._sizes = num_words, num_speakers, takes, rate_hz
+        self._sizes = num_words, num_speakers, takes, rate_hz, num_pseudowords
         self._words = dict(list(WORDS.items())[:num_words])
         self._spoken: dict[str, dict[str, Tensor]] = {}
 
     def segments(self, split: str) -> list[Segment]:
         """Return the words of a split."""
-        _, num_speakers, takes, _ = self._sizes
-        return utterances(self._words, num_speakers, takes, split)
+        _, num_speakers, takes, _, count = self._sizes
+        found = utterances(self._words, num_speakers, takes, split)
+        voices = share(num_speakers, "train")
+        if split == "train":
+            for number, (word, phones) in enumerate(pseudo_words(count).items()):
+                # Each voice together with each of the others, in turn.
+                first, apart = number % len(voices), 1 + number // len(voices) % (len(voices) - 1)
+                pair = voices[first], voices[(first + apart) % len(voices)]
+                found += [Segment(f"{word}_{voice}_0", word, str(voice), phones=phones) for voice in pair]
+        return found
 
     def waveform(self, segment: Segment) -> Tensor:
         """Return a word (S,) with noise."""
         split = self._split_of[segment.name]
         if split not in self._spoken:
-            names = [each.name for each in self.segments(split)]
-            self._spoken[split] = dict(zip(names, spoken([_order(name) for name in names]), strict=True))
+            segments = self.segments(split)
+            waves = spoken([_order(each) for each in segments])
+            self._spoken[split] = {each.name: wave for each, wave in zip(segments, waves, strict=True)}
         wave: Tensor = resampler(RATE_HZ, self.rate_hz)(self._spoken[split][segment.name])
         generator = torch.Generator().manual_seed(derived_seed("noise", segment.name))
         level = 10 ** (-3.5 + 1.5 * torch.rand(1, generator=generator))
@@ -161,15 +178,15 @@ def spoken(orders: Sequence[dict[str, object]]) -> list[Tensor]:
     return list(torch.from_numpy(samples).split(counts))
 
 
-def _order(name: str) -> dict[str, object]:
-    """Return what a name such as ``banana_12_0`` asks for."""
-    word, speaker, take = name.split("_")
+def _order(segment: Segment) -> dict[str, object]:
+    """Return what a segment with a name such as ``banana_12_0`` asks for."""
+    word, speaker, take = segment.name.split("_")
     number = int(speaker)
     own = torch.rand(2, generator=torch.Generator().manual_seed(derived_seed("speaker", speaker)))
     now = torch.rand(2, generator=torch.Generator().manual_seed(derived_seed("take", word, speaker, take)))
     speed, pitch = (0.8 * own + 0.2 * now).tolist()
     return {
-        "text": word,
+        "text": word if word in WORDS else spelled(segment.phones),
         "voice": f"{ACCENTS[number % len(ACCENTS)]}+{VARIANTS[number]}",
         "speed": round(120 + 100 * speed),
         "pitch": round(25 + 50 * pitch),

@@ -17,6 +17,7 @@ from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 from dlpipe_audio.audio_files import SUFFIXES
+from dlpipe_audio.augment import Augment
 from dlpipe_audio.disjoint import FAMILY, SHARES, check_counts, utterances
 from dlpipe_audio.features import Features
 from dlpipe_audio.recordings import read_item
@@ -32,6 +33,7 @@ def tone_words(
     takes: Positive = 1,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
+    augment: Augment | None = None,
 ) -> WordData:
     """Made-up words, synthesized with pulses, noise and formants; words and speakers of the splits are disjoint.
 
@@ -45,8 +47,9 @@ def tone_words(
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
             "alike" one of the recordings that sound most like it, found without knowing the words.
+        augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
     """
-    return WordData(ToneWords(num_words, num_speakers, takes), features, pairs=pairs, classified=False)
+    return WordData(ToneWords(num_words, num_speakers, takes), features, pairs=pairs, augment=augment, classified=False)
 
 
 class ToneWords:

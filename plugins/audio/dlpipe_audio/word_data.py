@@ -18,8 +18,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
-from dlpipe.errors import DataError
+from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, in_both
+from dlpipe.errors import DataError, InputError
+from dlpipe.protocols import Batch
+from dlpipe_audio.audible import audible, denormalized
+from dlpipe_audio.augment import Augment, augmented
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
 from dlpipe_audio.partners import Partners, SoundAlikes, sounding_alike
@@ -37,6 +40,7 @@ class WordData:
         features: what is computed of them.
         pairs: "same_word" adds a column ``partners``: the same word as another speaker says it; "alike" a recording
             that sounds like it.
+        augment: random changes to the features of training words; those of ``partners`` are not changed.
         skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
         classified: whether words are classes, those of the training split.
     """
@@ -44,10 +48,21 @@ class WordData:
     paddings: ClassVar[Mapping[str, float]] = {"frames": 0.0}
 
     def __init__(
-        self, source: Source, features: Features, *, pairs: Pairs, skip_bad: bool = False, classified: bool = True
+        self,
+        source: Source,
+        features: Features,
+        *,
+        pairs: Pairs,
+        augment: Augment | None = None,
+        skip_bad: bool = False,
+        classified: bool = True,
     ) -> None:
         self.source, self.features = source, FrameFeatures(features, source.rate_hz)
-        self._pairs, self._skip_bad, self._classified = pairs, skip_bad, classified
+        self._pairs, self._augment, self._skip_bad, self._classified = pairs, augment, skip_bad, classified
+        if augment and augment.get("feature_mask", 0) > (most := self.features.num_features):
+            raise InputError(
+                f"augment.feature_mask = {augment['feature_mask']}: expected at most {most}, as in a frame"
+            )
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
         self._labels: list[str] | None = None
 
@@ -72,6 +87,13 @@ class WordData:
         """Return the samples (S,) of a word."""
         return self.source.waveform(self.segments(split)[row])
 
+    def audible(self, split: str, row: int, frames: Tensor) -> Tensor:
+        """Return a sound (S,) whose features, normalised as those of a word, are about `frames` (T, F)."""
+        found = self._load(split)[1]
+        start, length = int(found.lengths[:row].sum()), int(found.lengths[row])
+        raw = self.features.frames(self.waveform(split, row))
+        return audible(denormalized(frames, found.values[start : start + length], raw), self.features)
+
     def names(self, split: str) -> list[str]:
         """Return what a person calls each word of a split."""
         return [segment.name for segment in self.segments(split)]
@@ -83,13 +105,22 @@ class WordData:
         if self._classified:
             numbers = {label: number for number, label in enumerate(self._learned())}
             columns["targets"] = torch.tensor([numbers.get(segment.word, IGNORE_INDEX) for segment in segments])
-        if self._pairs == "none":
-            return Columns(columns)
-        if self._pairs == "alike":
+        steps: list[Prepare] = [self._augmented] if self._augment else []
+        if self._pairs == "same_word":
+            partners = Partners(frames, segments)
+            columns["partners"] = partners.blocks
+            steps.append(partners)
+        elif self._pairs == "alike":
             alikes = SoundAlikes(frames, sounding_alike(frames, segments))
-            return Columns(columns | {"partners": alikes.rows}, prepare=alikes)
-        partners = Partners(frames, segments)
-        return Columns(columns | {"partners": partners.blocks}, prepare=partners)
+            columns["partners"] = alikes.rows
+            steps.append(alikes)
+
+        def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+            for step in steps:
+                batch = step(batch, generator, training)
+            return batch
+
+        return Columns(columns, prepare=prepare if steps else None)
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which words of `split` have exactly the frames of one in `other`: (N,), and once more."""
@@ -129,6 +160,12 @@ class WordData:
         for split in self.splits:
             digest.update(repr([asdict(segment) for segment in self.segments(split)]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
+
+    def _augmented(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+        if not training or not self._augment or "frames" not in batch:
+            return batch
+        frames, lengths = augmented(batch["frames"], batch["lengths"], self._augment, generator)
+        return batch | {"frames": frames, "lengths": lengths}
 
     def _learned(self) -> list[str]:
         if self._labels is None:

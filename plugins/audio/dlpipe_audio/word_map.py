@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import COLOURS, drawing, shortened
-from dlpipe_audio.word_vectors import word_vectors
+from dlpipe_audio.word_vectors import mean_vectors, principal_plane, word_vectors
 
 WHO = "audio.word_map"
 
@@ -39,11 +39,11 @@ class WordMap:
         """Average the vectors of each word; return nothing."""
         found = word_vectors(model, examples, WHO)
         self._vectors, self._labels = found.vectors, [(each.word, each.speaker, each.name) for each in found.segments]
-        names = sorted({segment.word for segment in found.segments})
-        means = torch.stack([found.vectors[found.words == number].mean(0) for number in range(len(names))])
+        means = mean_vectors(found)
+        places = torch.stack(list(means.values()))
         first = {segment.word: (segment.phones or segment.word)[0] for segment in found.segments}
-        self._words = [(name, first[name]) for name in names]
-        self._places = _projected(means)
+        self._words = [(name, first[name]) for name in means]
+        self._places = principal_plane(places - places.mean(0))
         return {}
 
     def write(self, folder: Path) -> None:
@@ -66,11 +66,3 @@ class WordMap:
                 axes.plot(x, y, ".", color=colour)
                 axes.annotate(shortened(word), (x, y), color=colour, fontsize=7)
             axes.set(xticks=[], yticks=[], title="words, coloured by their first sound")
-
-
-def _projected(vectors: Tensor) -> Tensor:
-    """Return the first two principal components (N, 2) of vectors (N, V)."""
-    centred = vectors - vectors.mean(0)
-    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    found = centred @ directions[:2].T
-    return torch.nn.functional.pad(found, (0, 2 - found.size(1)))

@@ -5,6 +5,7 @@ Axes: N words of a split, T frames, F numbers per frame, V numbers of a vector.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,34 @@ def word_vectors(model: nn.Module, examples: Examples, who: str) -> WordVectors:
     found.sort(key=lambda each: each[0])
     rows, parts, frames_found = zip(*found, strict=True)
     return WordVectors([segments[row] for row in rows], torch.stack(parts), list(frames_found))
+
+
+def known_phones(segments: Sequence[Segment], who: str) -> dict[str, tuple[str, ...]]:
+    """Return the phones of each word.
+
+    Args:
+        who: the evaluator that asks, for messages.
+
+    Raises:
+        InputError: those of a word are not known.
+    """
+    phones = {segment.word: segment.phones for segment in segments}
+    if unknown := [word for word, each in phones.items() if not each]:
+        raise InputError(f"{who}: the phones of {unknown[0]!r} are not known; use data that provides phones")
+    return phones
+
+
+def mean_vectors(found: WordVectors) -> dict[str, Tensor]:
+    """Return the mean vector (V,) of each word, in alphabetical order."""
+    names = sorted({segment.word for segment in found.segments})
+    return {name: found.vectors[found.words == number].mean(0) for number, name in enumerate(names)}
+
+
+def principal_plane(vectors: Tensor) -> Tensor:
+    """Return vectors (N, V) in the plane (N, 2) in which they are longest: if they are centred, that of the PCA."""
+    _, _, directions = torch.linalg.svd(vectors, full_matrices=False)
+    found = vectors @ directions[:2].T
+    return torch.nn.functional.pad(found, (0, 2 - found.size(1)))
 
 
 def _numbered(names: list[str]) -> Tensor:
