@@ -32,6 +32,14 @@ ARRIVAL, ANSWER = timedelta(minutes=10), timedelta(hours=2)
 T = TypeVar("T")
 
 
+class LostRankError(DlpipeError):
+    """Another process of the run has ended, or does not answer."""
+
+
+class EndedWithAnotherError(DlpipeError):
+    """Another process of the run has failed, and says why."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """One process among those that train together; by default it is alone, and nothing is communicated."""
@@ -74,9 +82,8 @@ class Ranks:
         """Return what all ranks have, with its tensors on a device."""
         if self.size == 1:
             return [own]
-        moved = lambda to: lambda part: part.to(to) if isinstance(part, Tensor) else part  # noqa: E731
-        found = self.gather(tree_map(moved(torch.device("cpu")), own))
-        return [own if rank == self.rank else tree_map(moved(device), each) for rank, each in enumerate(found)]
+        found = self.gather(_moved(own, torch.device("cpu")))
+        return [own if rank == self.rank else _moved(each, device) for rank, each in enumerate(found)]
 
     def from_leader(self, make: Callable[[], T]) -> T:
         """Return what `make` returns, which only the leader calls.
@@ -127,8 +134,8 @@ class Ranks:
         Raises:
             InputError: a rank has something else; the first difference is named.
         """
-        for rank, other in enumerate(self.gather(dict(what))):
-            first = self.from_leader(lambda: dict(what))
+        first, *others = self.gather(dict(what))
+        for rank, other in enumerate(others, start=1):
             if different := [key for key in {**first, **other} if first.get(key) != other.get(key)]:
                 key = different[0]
                 raise InputError(
@@ -148,8 +155,9 @@ class Ranks:
             ) from error
 
 
-class LostRankError(DlpipeError):
-    """Another process of the run has ended, or does not answer."""
+def _moved(tree: T, device: torch.device) -> T:
+    """Return lists and dicts of tensors with the tensors on a device."""
+    return tree_map(lambda part: part.to(device) if isinstance(part, Tensor) else part, tree)  # type: ignore[no-any-return]
 
 
 def current_ranks() -> Ranks:
@@ -268,10 +276,6 @@ def _reported_once(error: BaseException) -> BaseException:
         return error
     ends = type(error) if isinstance(error, (Preempted, Interrupted)) else EndedWithAnotherError
     return ends(f"rank {dist.get_rank()} ends with rank {first}")
-
-
-class EndedWithAnotherError(DlpipeError):
-    """Another process of the run has failed, and says why."""
 
 
 class _Meeting:
