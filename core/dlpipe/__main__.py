@@ -1,7 +1,7 @@
 """Run dlpipe, as the program ``dlpipe`` or as ``python -m dlpipe``.
 
 Signals are handled before anything else is imported: an exception in the middle of an import can end in a traceback,
-or in an abort inside torch. OpenMP is told before torch is imported how its threads wait, as it does not ask later.
+or in an abort inside torch.
 """
 
 import contextlib
@@ -12,15 +12,9 @@ from types import FrameType
 
 from dlpipe.runs.stop_signals import INTERRUPTED, PREEMPTED, STOP_SIGNALS
 
-#: Threads of torch that wait for another one sleep, instead of keeping it from the core that it needs: see
-#: benchmarks/busy_machine.py.
-WAIT = "OMP_WAIT_POLICY"
-
 
 def main() -> None:
     """Run the program and exit with its exit code."""
-    if "GOMP_SPINCOUNT" not in os.environ:  # what the user says counts
-        os.environ.setdefault(WAIT, "PASSIVE")
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in a background job
             signal.signal(number, _stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -116,28 +115,6 @@ runpy.run_module("dlpipe", run_name="__main__", alter_sys=True)
 
         assert (done.returncode, done.stderr) == (code, text), moment
     assert not (project / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({}, "PASSIVE None"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
-        ({"GOMP_SPINCOUNT": "1000"}, "None 1000"),
-    ],
-)
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))} | given
-    code = (
-        "import importlib, os, types, dlpipe.__main__ as program\n"
-        "show = lambda: print(os.environ.get('OMP_WAIT_POLICY'), os.environ.get('GOMP_SPINCOUNT'))\n"
-        "importlib.import_module = lambda name: types.SimpleNamespace(main=show)\n"
-        "program.main()"
-    )
-
-    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-
-    assert told.stdout.strip() == expected
 
 
 def test_a_working_directory_that_is_gone_is_said(tmp_path):
