@@ -129,6 +129,26 @@ def test_smoothed_vectors_are_compared_beside_the_others(tmp_path):
     assert "smoothed_map" not in QueryByExample(baselines=True).evaluate(ALIKE, examples())
 
 
+def test_without_neighbors_each_speaker_is_centred():
+    class Voices(Words):
+        """The second number of a frame is that of the speaker."""
+
+        def split(self, name):
+            numbers = [[float(WORDS.index(word)), float("xyz".index(speaker))] for word, speaker in self.rows]
+            return Columns({"frames": Ragged(torch.tensor(numbers), torch.ones(len(numbers), dtype=torch.int64))})
+
+    class Voiced(Listener):
+        """Adds as much of the voice to the vector of a word as the words differ."""
+
+        def forward(self, frames, lengths):
+            return super().forward(frames, lengths) + 2 * torch.eye(3)[frames[:, 0, 1].long()]
+
+    found = QueryByExample(neighbors=0).evaluate(Voiced(torch.eye(3).tolist()), examples(Voices()))
+
+    assert found["map"] < 1
+    assert found["smoothed_map"] == 1
+
+
 def test_baselines_leave_the_predictions_of_the_model_alone():
     torch.manual_seed(0)
     model, shared = Seq2SeqAutoEncoder(1, hidden_dim=4, vector_dim=3), examples()

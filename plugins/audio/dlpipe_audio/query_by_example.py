@@ -94,7 +94,8 @@ class QueryByExample:
         max_words: maximum number of words of the split to compare, evenly spaced; the warping of `baselines` compares
             all pairs, 100,000 of half a second in about six seconds. None uses all.
         neighbors: also search with smoothed vectors: each is averaged with this many nearest recordings of its speaker,
-            then of all, without knowing the words. That needs all recordings of the split at once; 0 does not.
+            then of all, without knowing the words; with 0, the vectors of each speaker are centred, and no more. That
+            needs all recordings of the split at once.
     """
 
     primary = "map"
@@ -106,7 +107,7 @@ class QueryByExample:
         baselines: bool = False,
         num_parts: Annotated[Positive, OnlyWith("baselines")] = 10,
         max_words: Annotated[int, Strict(), Field(gt=1)] | None = None,
-        neighbors: NonNegative = 0,
+        neighbors: NonNegative | None = None,
     ) -> None:
         self._baselines, self._num_parts, self._max_words = baselines, num_parts, max_words
         self._neighbors = neighbors
@@ -119,7 +120,7 @@ class QueryByExample:
         task = Task.of(words)
         self._rows = {"this model": _timed(task, lambda: cosines(words.vectors))}
         found = dict(self._rows["this model"][0])
-        if self._neighbors:
+        if self._neighbors is not None:
             nobody = torch.zeros_like(words.speakers)
             for name, speakers in (("smoothed_map", words.speakers), ("anonymous_map", nobody)):
                 self._rows[SMOOTHED[name]] = self._timed_smoothed(task, words.vectors, speakers)
@@ -169,14 +170,15 @@ class QueryByExample:
             METHODS["segment_map"]: _timed(task, lambda: cosines(means)),
             METHODS["dtw_map"]: _timed(task, lambda: -distances(), symmetric=True),
         }
-        if self._neighbors:
+        if self._neighbors is not None:
             warped = self._timed_smoothed(task, embedded(distances()), words.speakers)
             compared[SMOOTHED["segment_smoothed_map"]] = self._timed_smoothed(task, means, words.speakers)
             compared[SMOOTHED["dtw_smoothed_map"]] = warped[0], warped[1] + compared[METHODS["dtw_map"]][1]
         return compared
 
     def _timed_smoothed(self, task: Task, vectors: Tensor, speakers: Tensor) -> tuple[dict[str, float], float]:
-        return _timed(task, lambda: cosines(smoothed(vectors, speakers, self._neighbors)))
+        neighbors = self._neighbors or 0
+        return _timed(task, lambda: cosines(smoothed(vectors, speakers, neighbors)))
 
 
 #: Metrics of the baselines, and their names in the table.

@@ -211,3 +211,19 @@ def test_a_sweep_is_not_started_by_torchrun(tmp_path, root, monkeypatch):
         "dlpipe sweep starts its own processes, but 2 were started (WORLD_SIZE = 2), each of which would do so; start it "
         "once, or once in each of several jobs"
     )
+
+
+def test_a_rank_with_another_version_is_named():
+    class Mixed(Ranks):
+        """The second rank has another torch."""
+
+        def gather(self, own):
+            return [own, own | {"torch": "2.0"}]
+
+    with pytest.raises(InputError) as caught:
+        Mixed(0, 2).require_same({"seed": 1, "torch": "2.14"}, "program or machine")
+
+    assert str(caught.value) == (
+        "rank 1 has another program or machine than rank 0: torch is '2.0' and '2.14'; expected the same code, packages, "
+        "data and kind of device for all processes"
+    )

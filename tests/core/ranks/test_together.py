@@ -246,6 +246,7 @@ def test_processes_that_were_not_asked_for_are_refused(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_too_small_batches_are_refused_once(tmp_path):
     file = write(tmp_path, "mlp", f"{MLP}batch_size = 1\n{SCORE}")
 
