@@ -12,6 +12,7 @@ from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.tables import SWEEP
 from dlpipe.errors import InputError
+from dlpipe.launch import launched
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -80,7 +81,8 @@ def run(
         )
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
-        echo(json.dumps(built, indent=1))
+        if launched().rank == 0:
+            echo(json.dumps(built, indent=1))
         return
     chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain}
     if resume_mode == "auto":

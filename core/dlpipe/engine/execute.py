@@ -181,6 +181,11 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
     """
     for warning in pipeline.warnings:
         warnings.warn(warning, stacklevel=2)
+    with joined(pipeline.settings.parallel):
+        return _rehearse_all(pipeline)
+
+
+def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
     models: dict[str, nn.Module] = {}
 
     def find_model(reference: Reference) -> nn.Module:
@@ -202,7 +207,7 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
             "model": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "steps_per_epoch": components.trainer.steps_per_epoch,
-            "first step": {name: float(value) for name, value in metrics.items()},
+            "first step": {name: float(components.compute.ranks.mean(each)) for name, each in metrics.items()},
         }
     return built
 

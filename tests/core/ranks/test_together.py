@@ -256,3 +256,14 @@ def test_too_small_batches_are_refused_once(tmp_path):
     text = "".join(process.output for process in ended)
     assert text.count("batch_size = 1 is less than the number of processes, 2, which share each batch") == 1
     assert not list((tmp_path / "runs").rglob(METRICS))
+
+
+@pytest.mark.slow
+def test_a_dry_run_is_one_answer_of_all(tmp_path):
+    file = write(tmp_path, "mlp", CASES["mlp"])
+
+    leader, other = start_together(2, "-m", "dlpipe", "run", str(file), "--dry-run")
+
+    well([leader, other])
+    assert json.loads(leader.output)["pipeline"]["model"] == "MLP"
+    assert other.output == ""
