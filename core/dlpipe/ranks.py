@@ -128,6 +128,20 @@ class Ranks:
                     if isinstance(tensor, Tensor):
                         dist.broadcast(tensor, src=0)
 
+    def same_buffers(self, module: nn.Module) -> None:
+        """Give every rank the buffers of the leader, such as the statistics of batch normalization."""
+        if self.size == 1:
+            return
+        kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for buffer in module.buffers():
+            kinds.setdefault((buffer.dtype, buffer.device), []).append(buffer)
+        with self.talking(), torch.no_grad():
+            for buffers in kinds.values():  # together: a small one costs as much as all of them
+                flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
+                dist.broadcast(flat, src=0)
+                for buffer, part in zip(buffers, flat.split([each.numel() for each in buffers]), strict=True):
+                    buffer.copy_(part.view_as(buffer))
+
     def require_same(self, what: Mapping[str, Any], name: str) -> None:
         """Compare something that must be the same for all ranks.
 

@@ -160,6 +160,7 @@ class Supervised:
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()
+            self._compute.ranks.same_buffers(self._live)
         if not losses:  # this process has none of the examples
             losses = [torch.zeros((), device=self._compute.device)]
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
