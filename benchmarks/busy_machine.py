@@ -47,7 +47,7 @@ print(count / (time.perf_counter() - start))
 
 
 def steps_per_second(net: str, setting: dict[str, str], neighbours: int) -> float:
-    """Measure a process of its own beside so many busy ones."""
+    """Measure a new process while this many busy processes (`neighbours`) run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
     try:

@@ -1,6 +1,6 @@
 """Jobs on a real Slurm: stopped and queued again, they end as undisturbed ones. Skipped where there is no Slurm.
 
-Where the machine belongs to no cluster, ``slurm_local.sh`` beside the test data starts a Slurm of one node.
+On a machine without Slurm, ``slurm_local.sh`` in the folder ``tools`` next to the test data starts one with one node.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from dlpipe.testing.resume import assert_same_outcome
 pytestmark = pytest.mark.slow
 
 # At step 3 of the first start, the job asks Slurm for the signal of the time limit; at step 6 of the second one, it is
-# preempted. It waits at that step until the signal has come, which the run shows by restoring the handlers. Of several
-# tasks, the first one asks, and Slurm signals all.
+# preempted. It waits at that step until the signal has come, which the run shows by restoring the handlers.
 PLUGIN = """
 import os, signal, subprocess, time
 import torch
@@ -56,8 +55,7 @@ class Line(nn.Module):
             self.steps += 1
             handler = signal.getsignal(signal.SIGUSR1)
             if command := DISTURBED.pop((restarts, int(self.steps)), None):
-                if os.environ.get("SLURM_PROCID", "0") == "0":
-                    subprocess.run(command, check=True)
+                subprocess.run(command, check=True)
                 while signal.getsignal(signal.SIGUSR1) is handler:
                     time.sleep(0.01)
         return self.score(self.dropout(points)) * self.scale

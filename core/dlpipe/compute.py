@@ -187,8 +187,9 @@ def _device_of_rank(name: str) -> torch.device:
             f'device = "{name}": several processes would share it; expected "auto" or "{device.type}", which gives '
             "each process its own"
         )
-    count, local = torch.accelerator.device_count(), launched().local_rank
-    index = 0 if count == 1 and local and "SLURM_STEP_NUM_TASKS" in os.environ else local  # srun may show each its own
+    count, launch = torch.accelerator.device_count(), launched()
+    local = launch.local_rank
+    index = 0 if count == 1 and launch.by.startswith("SLURM") else local  # srun may show each process its own only
     if index >= count:
         raise InputError(
             f"local rank {local} has no {device.type} device of its own: this machine has {count}; start as many "

@@ -169,7 +169,7 @@ def dlpipe_command(name: str, file: Path, assignments: Iterable[str], runs: Path
 
 
 def submit(name: str, runs: Path, print_script: bool, script: Callable[[Path], str]) -> None:
-    """Submit a script, which is kept beside the runs with what the job prints; or print it.
+    """Submit a script to Slurm, and keep it and the output of the job in ``runs/NAME/slurm``; or only print the script.
 
     Args:
         name: of the pipeline.

@@ -122,6 +122,11 @@ class Batches:
         if not self._streamed and not self._count:
             raise InputError(f"a split ({type(split).__name__}) has no examples; expected at least one")
         self.batch_size = self._count if isinstance(batch_size, str) else batch_size
+        if training and self.batch_size < ranks.size:
+            raise InputError(
+                f"batch_size = {self.batch_size} is less than the number of processes, {ranks.size}, which share each "
+                "batch; expected at least one example for each"
+            )
 
     @property
     def per_epoch(self) -> int | None:

@@ -118,9 +118,10 @@ def run_or_resume(
         options: see `run`.
     """
     with joined(pipeline.settings.parallel) as ranks:
-        folder = ranks.from_leader(lambda: RunFolder.unfinished(runs, pipeline))
-        if folder is None:
+        found = ranks.from_leader(lambda: RunFolder.unfinished(runs, pipeline))
+        if found is None:
             return run(pipeline, registry, runs, **options)
+        folder = RunFolder(found.path, writes=ranks.leads)
         resume_as(pipeline, folder, accept_changes=accept_changes)
         return folder
 
@@ -288,12 +289,10 @@ class _PipelineRun:
     def _end_at_once(self, name: str, progress: Progress) -> None:
         """Record that a signal ends the process where everything worth saving is saved."""
         again = f"dlpipe resume {relative(self._folder.path)}"
-        announce_end(Interrupted.exit_code if name == INTERRUPT else Preempted.exit_code)
+        error, state = (Interrupted, "interrupted") if name == INTERRUPT else (Preempted, "preempted")
+        announce_end(error.exit_code)
         with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
-            self._folder.set_status(
-                "interrupted" if name == INTERRUPT else "preempted",
-                reason=f"stopped by {name} before or after training",
-            )
+            self._folder.set_status(state, reason=f"stopped by {name} before or after training")
             progress.stop()
             progress.message(f"{name}: nothing has to be saved; resume the run with: {again}")
 

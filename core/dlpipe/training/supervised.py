@@ -96,11 +96,6 @@ class Supervised:
             workers=num_workers,
             ranks=compute.ranks,
         )
-        if batches.batch_size < compute.ranks.size:
-            raise InputError(
-                f"batch_size = {batches.batch_size} is less than the number of processes, {compute.ranks.size}, which "
-                "share each batch; expected at least one example for each"
-            )
         self._omitted = batches.omitted
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch

@@ -24,7 +24,7 @@ def smoothed(vectors: Tensor, speakers: Tensor, neighbors: int) -> Tensor:
         vectors: (N, V).
         speakers: (N,) numbers; the mean of each speaker's vectors is subtracted, or that of all if there is only one
             recording. All equal if nobody knows who speaks.
-        neighbors: how many nearest vectors are averaged, as far as there are so many; weighted by their cosines.
+        neighbors: number of nearest vectors to average, weighted by their cosines; all vectors if there are fewer.
     """
     same = speakers.unsqueeze(1) == speakers  # (N, N)
     counts = same.sum(1, keepdim=True)
