@@ -200,7 +200,8 @@ def joined(parallel: str) -> Iterator[Ranks]:
     if parallel == "none":
         raise InputError(
             f"{launch.size} processes were started ({launch.by} = {launch.size}), but the pipeline has "
-            'parallel = "none", so each would train a model of its own; add to its top: parallel = "ddp"'
+            'parallel = "none", so each would train a model of its own; expected parallel = "ddp" in the file, or '
+            "--set parallel=ddp"
         )
     _meet(launch)
     try:

@@ -248,7 +248,7 @@ def test_processes_that_were_not_asked_for_are_refused(tmp_path):
     assert ended.code == 2
     assert ended.output.strip() == (
         '2 processes were started (WORLD_SIZE = 2), but the pipeline has parallel = "none", so each would train a model '
-        'of its own; add to its top: parallel = "ddp"'
+        'of its own; expected parallel = "ddp" in the file, or --set parallel=ddp'
     )
     assert not (tmp_path / "runs").exists()
 
