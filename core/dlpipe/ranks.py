@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from dlpipe.launch import Launch, launched
 
 #: How long a rank waits for the others at the start, and for the answer of another one: one may still read its data.
 ARRIVAL, ANSWER = timedelta(minutes=10), timedelta(hours=2)
+#: How long a rank that fails waits for what it has already sent.
+LEAVING = timedelta(seconds=20)
 T = TypeVar("T")
 
 
@@ -207,8 +210,21 @@ def joined(parallel: str) -> Iterator[Ranks]:
     try:
         yield current_ranks()
     except BaseException as error:
-        raise _reported_once(error) from error.__cause__
+        ends = _reported_once(error)
+        _leave()
+        raise ends from error.__cause__
     dist.destroy_process_group()
+
+
+def _leave() -> None:
+    """End the threads of the group after an error: at the exit of the interpreter, they could abort the process.
+
+    What they still send, the other ranks receive before they look for this one, or have closed; but one that hangs must
+    not keep this process from saying why it ends.
+    """
+    leaving = threading.Thread(target=dist.destroy_process_group, daemon=True)
+    leaving.start()
+    leaving.join(LEAVING.total_seconds())
 
 
 def _meet(launch: Launch) -> None:

@@ -223,6 +223,31 @@ def test_the_process_that_fails_first_says_why(tmp_path):
     assert leader.code == 1
 
 
+FAIL_TOGETHER = """
+import torch
+from dlpipe.errors import Preempted
+from dlpipe.ranks import joined
+
+try:
+    with joined("ddp") as ranks:
+        ranks.total(torch.ones(2))
+        raise Preempted(f"rank {ranks.rank} was stopped")
+except Preempted as error:
+    print(error, torch.distributed.is_initialized())
+"""
+
+
+def test_after_an_error_no_threads_are_left_that_could_abort_the_process():
+    ended = start_together(2, "-c", FAIL_TOGETHER)
+
+    assert [process.code for process in ended] == [0, 0]
+    outputs = {process.output.strip() for process in ended}
+    assert outputs in (
+        {"rank 0 was stopped False", "rank 1 ends with rank 0 False"},
+        {"rank 1 was stopped False", "rank 0 ends with rank 1 False"},
+    )
+
+
 @pytest.mark.slow
 def test_a_run_continues_on_another_number_of_processes(tmp_path):
     whole = tmp_path / "whole"
