@@ -37,11 +37,13 @@ class Compute:
     Args:
         dtype: of the forward pass; float32 means no autocast.
         ranks: the processes that train together; by default this one alone.
+        shards: whether the weights that they train are cut over them.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     ranks: Ranks = Ranks()  # noqa: RUF009  frozen
+    shards: bool = False
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that a forward pass runs in."""
@@ -85,7 +87,8 @@ def configure_torch(settings: Settings) -> Compute:
     seed_everything(settings.seed)
     ranks = current_ranks()
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
-    return Compute(device, getattr(torch, settings.precision), ranks)
+    shards = settings.parallel == "fsdp" and ranks.size > 1
+    return Compute(device, getattr(torch, settings.precision), ranks, shards)
 
 
 def visible_gpus() -> list[str]:

@@ -50,7 +50,7 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             "supervised",
             "dlpipe.training.supervised:Supervised",
             "minimises a loss by gradient descent",
-            parallel=("ddp",),
+            parallel=("ddp", "fsdp"),
             renamed={
                 "accumulate": "gradient_accumulation_steps",
                 "bucket": "bucket_by_length",

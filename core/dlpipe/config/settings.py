@@ -32,7 +32,8 @@ class Settings:
         deterministic: on a GPU, use only algorithms that give the same bits every time.
         offline: never use the network; missing data is an error.
         parallel: "ddp" trains one model with all processes that ``torchrun`` or ``srun`` started: each has a copy of
-            the model and works on its part of every batch. A single process trains alone.
+            the model and works on its part of every batch. "fsdp" does the same with a part of the weights, gradients
+            and optimizer state in each process. A single process trains alone.
     """
 
     name: Annotated[
@@ -48,7 +49,7 @@ class Settings:
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     deterministic: bool = False
     offline: bool = False
-    parallel: Literal["none", "ddp"] = "none"
+    parallel: Literal["none", "ddp", "fsdp"] = "none"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
@@ -19,7 +19,9 @@ class WeightAverage:
 
     def __init__(self, live: nn.Module, decay: float) -> None:
         self._live = live
-        self._averaged = AveragedModel(live, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self._averaged = AveragedModel(
+            live, multi_avg_fn=_of_local_parts(get_ema_multi_avg_fn(decay)), use_buffers=True
+        )
 
     @property
     def module(self) -> nn.Module:
@@ -38,3 +40,12 @@ class WeightAverage:
         """Restore what `state_dict` returned; the averaged weights have been loaded already."""
         self._live.load_state_dict(state["live"])
         self._averaged.n_averaged.copy_(state["updates"])
+
+
+def _of_local_parts(average: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that averages the parts that this process has of tensors that are cut, and whole buffers."""
+
+    def local(tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+
+    return lambda averaged, live, count: average(local(averaged), local(live), count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,15 @@ from dlpipe.fields import (
     ScheduleTable,
 )
 from dlpipe.protocols import Batch, Data
+from dlpipe.registry.targets import load_target
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from dlpipe.training.sharding import Sharding
 
 
 class Supervised:
@@ -100,18 +104,22 @@ class Supervised:
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._live, self._compute, self._step_number = model, compute, 0
+        self._average = WeightAverage(model, ema_decay) if ema_decay else None
+        self._sharding = _sharding(model, compute, self._average, optimizer) if compute.shards else None
         self._optimizer = build_optimizer(model.parameters(), optimizer)
         total = budget.total_steps(self.steps_per_epoch)
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
-        self._average = WeightAverage(model, ema_decay) if ema_decay else None
-        self._gradient_average = GradientAverage(model.parameters(), compute.ranks) if compute.ranks.size > 1 else None
+        averages = compute.ranks.size > 1 and not compute.shards  # cut gradients are averaged where they are cut
+        self._gradient_average = GradientAverage(model.parameters(), compute.ranks) if averages else None
         self._max_grad_norm = max_grad_norm
         self._loss_options = loss, label_smoothing
         self._loss: BatchLoss | None = None  # built from the columns of the first batch
 
     @property
     def model(self) -> nn.Module:
-        """The model to evaluate: the average of the weights if there is one."""
+        """The model to evaluate: the average of the weights if there is one, and whole if they are cut."""
+        if self._sharding:
+            return self._sharding.whole()
         return self._average.module if self._average else self._live
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
@@ -121,14 +129,18 @@ class Supervised:
 
     def _step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Update the weights once."""
+        shares = _shares_of_targets(batches, self._compute)
+        if self._sharding:
+            self._sharding.begin_step()
+            batches = self._sharding.fill(batches)
         if not self._live.training:  # the caller may have evaluated since
             self._live.train()
         if self._loss is None and (columns := tuple(next(filter(None, batches), ()))):
             self._loss = BatchLoss(self._live, columns, self._compute, *self._loss_options, omitted=self._omitted)
         if isinstance(self._optimizer, torch.optim.LBFGS):
-            metrics = self._lbfgs_step(batches, self._loss)
+            metrics = self._lbfgs_step(batches, shares, self._loss)
         else:
-            metrics = self._gradients(batches, self._loss)
+            metrics = self._gradients(batches, shares, self._loss)
             self._optimizer.step()
         self._schedule.step()
         if self._average:
@@ -136,14 +148,15 @@ class Supervised:
         self._step_number += 1
         return metrics
 
-    def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
+    def _gradients(
+        self, batches: Sequence[Batch], shares: Sequence[Tensor | None], loss_of: BatchLoss | None
+    ) -> dict[str, Tensor]:
         """Compute the gradients of a step, and clip them.
 
         With several processes, the loss is the one whose mean over them is the loss of the step.
         """
         self._optimizer.zero_grad(set_to_none=True)
         losses = []
-        shares = _shares_of_targets(batches, self._compute)
         own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
         for number, (batch, share) in enumerate(own, start=1):
             assert loss_of is not None
@@ -151,24 +164,29 @@ class Supervised:
             loss = loss if share is None else loss * share
             if self._gradient_average and number == len(own):
                 self._gradient_average.begin()
+            if self._sharding:
+                self._sharding.communicate(number == len(own))
             loss.backward()
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()
-            self._compute.ranks.same_buffers(self._live)
+        self._compute.ranks.same_buffers(self._live)
         if not losses:  # this process has none of the examples
             losses = [torch.zeros((), device=self._compute.device)]
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
         if self._max_grad_norm is not None:
-            metrics["grad_norm"] = nn.utils.clip_grad_norm_(self._live.parameters(), self._max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self._live.parameters(), self._max_grad_norm)
+            metrics["grad_norm"] = self._sharding.whole_state(norm) if self._sharding else norm
         return metrics
 
-    def _lbfgs_step(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
+    def _lbfgs_step(
+        self, batches: Sequence[Batch], shares: Sequence[Tensor | None], loss_of: BatchLoss | None
+    ) -> dict[str, Tensor]:
         """Take a step of L-BFGS, which evaluates the loss several times, and return the metrics from before it."""
         evaluations: list[dict[str, Tensor]] = []
 
         def closure() -> Tensor:
-            evaluations.append(self._gradients(batches, loss_of))
+            evaluations.append(self._gradients(batches, shares, loss_of))
             return self._compute.ranks.mean(evaluations[-1]["loss"])
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # LBFGS takes a tensor
@@ -184,22 +202,39 @@ class Supervised:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step, optimizer, schedule, position in the data, and the live weights besides an average."""
-        return {
+        state = {
             "step": self._step_number,
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "batches": self._batches.state_dict(),
             "average": self._average.state_dict() if self._average else None,
         }
+        return self._sharding.whole_state(state) if self._sharding else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self._step_number = state["step"]
-        self._optimizer.load_state_dict(state["optimizer"])
+        optimizer, average = state["optimizer"], state["average"]
+        if self._sharding:
+            optimizer, average = self._sharding.load(self._optimizer, optimizer, average)
+        self._optimizer.load_state_dict(optimizer)
         self._schedule.load_state_dict(state["schedule"])
         self._batches.load_state_dict(state["batches"])
         if self._average:
-            self._average.load_state_dict(state["average"])
+            self._average.load_state_dict(average)
+
+
+def _sharding(
+    model: nn.Module, compute: Compute, average: WeightAverage | None, optimizer: Mapping[str, Any]
+) -> Sharding:
+    """Cut the weights of a model, and those of its average, over the processes."""
+    if optimizer["use"] == "lbfgs":
+        raise InputError(
+            'parallel = "fsdp": optimizer = "lbfgs" needs whole gradients; expected another one, or parallel = "ddp"'
+        )
+    # Its import takes a second, which only its users pay.
+    sharding = load_target("dlpipe.training.sharding:Sharding")(model, compute, average.module if average else None)
+    return cast("Sharding", sharding)
 
 
 def _shares_of_targets(batches: Sequence[Batch], compute: Compute) -> Sequence[Tensor | None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from dlpipe.launch import Launch, launched
 from dlpipe.ranks import Ranks, joined, wait_for_all
 from dlpipe.registry.loading import load_plugins
 from dlpipe.training.gradients import BUCKET_BYTES, GradientAverage, _buckets
+from dlpipe.training.supervised import Supervised
 
 CPU = Compute(torch.device("cpu"))
 
@@ -194,6 +196,43 @@ def test_a_trainer_for_one_process_is_refused_by_name(tmp_path, root):
         f'{file}:2: parallel = "ddp": [trainer] use = "rl.dqn" trains in one process only; expected one of '
         "core.supervised, or leave `parallel` out"
     )
+
+
+class Scaled(nn.Linear):
+    def __init__(self):
+        super().__init__(2, 2)
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (
+            nn.Sequential(Scaled()),
+            {},
+            'parallel = "fsdp": the parameter 0.scale of Sequential is a single number, which cannot be cut; expected the '
+            'shape (1,), or parallel = "ddp"',
+        ),
+        (
+            nn.Sequential(nn.Embedding(3, 2, sparse=True)),
+            {},
+            'parallel = "fsdp": the layer 0 of Sequential has sparse gradients; expected dense ones, or parallel = "ddp"',
+        ),
+        (
+            nn.Linear(2, 2),
+            {"optimizer": {"use": "lbfgs"}},
+            'parallel = "fsdp": optimizer = "lbfgs" needs whole gradients; expected another one, or parallel = "ddp"',
+        ),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(model, options, message):
+    compute = Compute(torch.device("cpu"), ranks=Ranks(0, 2), shards=True)
+    data = SimpleNamespace(splits=("train",), split=lambda _: Columns({"inputs": torch.zeros(4, 2)}))
+
+    with pytest.raises(InputError) as error:
+        Supervised(model, data, compute, 0, **options)
+
+    assert str(error.value) == message
 
 
 def test_a_sweep_is_not_started_by_torchrun(tmp_path, root, monkeypatch):

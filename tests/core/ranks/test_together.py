@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from dlpipe.testing import comparable_metrics
 from . import processes
 from .processes import Ended, start_together
 
-TOP = 'seed = 3\ndevice = "cpu"\nthreads = 1\nparallel = "ddp"\n'
+TOP = 'seed = 3\ndevice = "cpu"\nthreads = 1\n'
 LOOP = 'log_every = 3\nsteps = 12\nevaluate_every = 6\noptimizer = { use = "sgd", lr = 0.05 }\n'
 DIGITS = '[data]\nuse = "vision.digits"\nlimit = 150\n'
 SCORE = '[evaluators.score]\nuse = "core.classification"\n[evaluators.loss]\nuse = "core.loss"\n'
@@ -49,9 +50,9 @@ CASES = {
 }
 
 
-def write(folder: Path, name: str, text: str) -> Path:
+def write(folder: Path, name: str, text: str, parallel: str = "ddp") -> Path:
     path = folder / f"{name}.toml"
-    path.write_text(f'name = "{name}"\n{TOP}{text}', encoding="utf-8")
+    path.write_text(f'name = "{name}"\nparallel = "{parallel}"\n{TOP}{text}', encoding="utf-8")
     return path
 
 
@@ -76,8 +77,8 @@ def alone(tmp_path_factory) -> Path:
     return run_cases(tmp_path_factory.mktemp("alone"), 1)
 
 
-def run_cases(folder: Path, size: int) -> Path:
-    files = [str(write(folder, name, text)) for name, text in CASES.items()]
+def run_cases(folder: Path, size: int, parallel: str = "ddp", without: Collection[str] = ()) -> Path:
+    files = [str(write(folder, name, text, parallel=parallel)) for name, text in CASES.items() if name not in without]
     well(start_together(size, processes.__file__, str(folder / "runs"), *files))
     return folder / "runs"
 
@@ -88,6 +89,15 @@ def test_several_processes_train_like_one(tmp_path, alone, size):
     runs = run_cases(tmp_path, size)
 
     for name in CASES:
+        assert_close(metrics(runs, name), metrics(alone, name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+def test_several_processes_that_share_the_weights_train_like_one(tmp_path, alone, size):
+    runs = run_cases(tmp_path, size, "fsdp", without={"lbfgs"})
+
+    for name in CASES.keys() - {"lbfgs"}:
         assert_close(metrics(runs, name), metrics(alone, name))
 
 
@@ -150,15 +160,24 @@ def dlpipe_models():
 '''
 
 
-def write_fragile(folder: Path, **changes: object) -> Path:
+#: The same with layers that are large enough to be cut one by one, without random numbers.
+LAYERED = (
+    FRAGILE.replace("nn.Linear(", "nn.Sequential(nn.Linear(64, 16400), nn.ReLU(), nn.Linear(16400, 64), nn.Linear(")
+    .replace("num_classes)\n", "num_classes))\n")
+    .replace("nn.Dropout(0.2)", "nn.Dropout(0.0)")
+    .replace("0.5)", "0.0)")
+)
+
+
+def write_fragile(folder: Path, model: str = FRAGILE, parallel: str = "ddp", **changes: object) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "mine.py").write_text(FRAGILE)
+    (folder / "mine.py").write_text(model)
     loop = {"log_every": 2, "steps": 16, "checkpoint_every": 4, "evaluate_every": 8, "batch_size": 20} | changes
     text = (
         f'plugins = ["mine.py"]\n{DIGITS}[model]\nuse = "mine.fragile"\nwhere = "{folder / "happened"}"\n[trainer]\n'
         'use = "core.supervised"\n' + "".join(f"{name} = {value}\n" for name, value in loop.items()) + SCORE
     )
-    return write(folder, "fragile", text)
+    return write(folder, "fragile", text, parallel)
 
 
 def run_fragile(file: Path, size: int = 2, plan: str = "") -> list[Ended]:
@@ -249,12 +268,12 @@ def test_after_an_error_no_threads_are_left_that_could_abort_the_process():
 
 
 @pytest.mark.slow
-def test_a_run_continues_on_another_number_of_processes(tmp_path):
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_run_continues_on_another_number_of_processes(tmp_path, parallel):
     whole = tmp_path / "whole"
-    changes = {"log_every": 2}
+    changes = {"ema_decay": 0.9, "optimizer": '{ use = "adam" }'}
     for folder, sizes in ((whole, [1]), (tmp_path / "changing", [2, 1, 2])):
-        file = write_fragile(folder, **changes)
-        (folder / "mine.py").write_text(FRAGILE.replace("nn.Dropout(0.2)", "nn.Dropout(0.0)").replace("0.5)", "0.0)"))
+        file = write_fragile(folder, LAYERED, parallel, **changes)
         for number, size in enumerate(sizes, start=1):
             (folder / "happened").unlink(missing_ok=True)
             last = number == len(sizes)
@@ -262,6 +281,52 @@ def test_a_run_continues_on_another_number_of_processes(tmp_path):
             assert [process.code for process in ended] == [0 if last else 75] * size, ended[0].output
 
     assert_close(metrics(tmp_path / "changing" / "runs", "fragile"), metrics(whole / "runs", "fragile"))
+
+
+@pytest.mark.slow
+def test_cut_weights_are_restored_with_the_same_bits(tmp_path):
+    outcomes = []
+    for plan in ("", "1 11 9"):
+        file = write_fragile(tmp_path / f"plan{plan}", LAYERED, "fsdp", ema_decay=0.9, gradient_accumulation_steps=2)
+        if plan:
+            assert run_fragile(file, plan=plan)[1].code == -9
+        well(run_fragile(file))
+        outcomes.append(outcome(file))
+
+    assert outcomes[0] == outcomes[1]
+
+
+SHARE_WEIGHTS = """
+import torch
+from torch import nn
+from dlpipe.compute import Compute
+from dlpipe.ranks import joined
+from dlpipe.training.sharding import Sharding
+
+with joined("fsdp") as ranks:
+    torch.manual_seed(0)
+    layers = [nn.Linear(1100, 1100) for _ in range(4)]
+    layers[3].weight = layers[2].weight
+    model = nn.Sequential(*layers, nn.Linear(1100, 3), nn.BatchNorm1d(3))
+    whole = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    sharding = Sharding(model, Compute(torch.device("cpu"), ranks=ranks, shards=True))
+    sharding.begin_step()
+    part = sum(parameter.to_local().numel() for parameter in model.parameters())
+    alone = [type(layer).__name__ for layer in model]
+    copy = sharding.whole()
+    same = all(torch.equal(tensor, whole[name]) for name, tensor in copy.state_dict().items())
+    if ranks.leads:
+        print(round(part / sum(tensor.numel() for tensor in copy.parameters()), 2), type(copy).__name__, same, *alone)
+"""
+
+
+def test_each_process_has_its_part_of_the_weights():
+    leader, other = start_together(2, "-c", SHARE_WEIGHTS)
+
+    well([leader, other])
+    assert leader.output.split() == (
+        ["0.5", "Sequential", "True", "FSDPLinear", "FSDPLinear", "Linear", "Linear", "Linear", "BatchNorm1d"]
+    )
 
 
 def test_processes_that_were_not_asked_for_are_refused(tmp_path):
