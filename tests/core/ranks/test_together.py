@@ -117,7 +117,8 @@ def test_two_processes_train_like_one(tmp_path):
     assert (folder / "figures" / "score" / "confusion.csv").is_file()
 
 
-#: A model that ends its process, or sends it a signal, in the forward pass of one step of one rank; once.
+#: A model that ends its process, or sends it a signal, in the forward pass of one step of one rank, or while it is
+#: built (step 0); once.
 FRAGILE = '''
 import math
 import os
@@ -137,18 +138,22 @@ class Fragile(nn.Module):
         self.dropout = nn.Dropout(0.2)
         self.register_buffer("mean", torch.zeros(()))
         self.where, self.calls = Path(where), 0
+        self.disturb()
 
-    def forward(self, images):
+    def disturb(self):
         plan = os.environ.get("FRAGILE", "").split()
         if plan and self.training:
             rank, call, number = map(int, plan)
-            self.calls += 1
             if int(os.environ["RANK"]) == rank and self.calls == call and not self.where.exists():
                 self.where.touch()
                 if number:
                     os.kill(os.getpid(), number)
                 else:
                     raise ValueError("broken on purpose")
+            self.calls += 1
+
+    def forward(self, images):
+        self.disturb()
         if self.training:
             self.mean.lerp_(images.mean(), 0.5)
         return self.layer(self.dropout(images.flatten(1) - self.mean))
@@ -227,6 +232,17 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint(tmp_path, undisturb
 
     assert [process.code for process in ended] == [75, 75]
     assert "stopped by SIGTERM after step 6, with a checkpoint" in ended[0].output + ended[1].output
+    well(run_fragile(file))
+    assert outcome(file) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_before_the_first_step_stops_all(tmp_path, undisturbed):
+    file = write_fragile(tmp_path)
+
+    ended = run_fragile(file, plan="1 0 15")
+
+    assert [process.code for process in ended] == [75, 75], [process.output for process in ended]
     well(run_fragile(file))
     assert outcome(file) == undisturbed
 
