@@ -88,6 +88,7 @@ def test_the_page_shows_a_whole_plugin():
     assert len(LOCAL) == 2
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_print_what_it_shows(project):
     execute(project, INSTALLED)
 

@@ -158,6 +158,7 @@ def test_no_trainer_is_forgotten():
     assert set(RUNS) == set(load_plugins().components["trainer"])
 
 
+@pytest.mark.slow
 def test_ten_kills_cost_nothing(root, tmp_path):
     _, file, settings = CASES[0]
 

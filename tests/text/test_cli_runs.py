@@ -145,8 +145,8 @@ def whole(tmp_path_factory, pipeline_file):
     ("number", "code", "message"),
     [
         (signal.SIGTERM, 75, "stopped by SIGTERM after step"),
-        (signal.SIGUSR1, 75, "stopped by SIGUSR1 after step"),
-        (signal.SIGINT, 130, "stopped by SIGINT after step"),
+        pytest.param(signal.SIGUSR1, 75, "stopped by SIGUSR1 after step", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, "stopped by SIGINT after step", marks=pytest.mark.slow),
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],
 )

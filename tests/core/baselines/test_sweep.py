@@ -78,6 +78,7 @@ def test_the_pipeline_that_ships_has_no_mistakes(root):
     assert pipeline.stages[""].trainer.component.name == "core.fit"
 
 
+@pytest.mark.slow
 def test_a_forest_is_used_in_another_process(tmp_path):
     (tmp_path / "beside.toml").write_text(SWEEP.replace("core.majority_class", "core.random_forest"))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
