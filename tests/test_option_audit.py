@@ -610,6 +610,7 @@ TESTED_ELSEWHERE = {
     "text.cnn_classifier.freeze_vectors": "test_pretrained.py",
     "text.rnn_tagger.vectors": "test_pretrained.py",
     "text.rnn_tagger.freeze_vectors": "test_pretrained.py",
+    "core.supervised.sync_batch_norm": "test_together.py",
     "core.ensemble.average": "test_ensemble.py",
     "core.logistic_regression.features": "test_classifiers.py",
     "core.nearest_neighbors.features": "test_classifiers.py",

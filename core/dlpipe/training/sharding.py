@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -22,7 +22,6 @@ from torch.utils._pytree import tree_map
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.protocols import Batch
 
 #: A layer with as many weights is collected by itself; smaller ones together with the rest of the model.
 LAYER_WEIGHTS = 2**20
@@ -47,7 +46,6 @@ class Sharding:
         self._storages = [tensor.untyped_storage() for tensor in self._whole.parameters()]
         self._sizes = [storage.size() for storage in self._storages]
         self._is_current = True
-        self._stand_in: Batch = {}
         for model in {live: None, self._source: None}:
             _cut(model, compute)
 
@@ -68,22 +66,6 @@ class Sharding:
             for storage in self._storages:
                 storage.resize_(0)
             self._is_current = False
-
-    def fill(self, batches: Sequence[Batch]) -> list[Batch]:
-        """Return the batches of a step, with examples of another rank where this one has none.
-
-        It takes part in the step all the same, with a loss that counts nothing. The first call is one of all ranks.
-        """
-        if not self._stand_in:
-            ranks = self._compute.ranks
-            first = ranks.from_leader(
-                # Two, since batch normalization refuses a single one.
-                lambda: {name: column[:2].cpu() for name, column in next(filter(None, batches)).items()}
-            )
-            self._stand_in = {
-                name: column if _is_length(name) else column.to(self._compute.device) for name, column in first.items()
-            }
-        return [batch or self._stand_in for batch in batches]
 
     def communicate(self, is_last: bool) -> None:
         """Let the next backward pass send gradients; they are sent once in a step."""
@@ -175,7 +157,3 @@ def _cut_like(whole: Any, like: Any) -> Any:
         return whole
     whole = whole.to(device=like.device, dtype=like.dtype)
     return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
-
-
-def _is_length(name: str) -> bool:
-    return name == "lengths" or name.endswith("_lengths")

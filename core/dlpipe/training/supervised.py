@@ -28,10 +28,12 @@ from dlpipe.fields import (
 from dlpipe.protocols import Batch, Data
 from dlpipe.registry.targets import load_target
 from dlpipe.training.averaging import WeightAverage
+from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
+from dlpipe.training.stand_in import StandIn
 
 if TYPE_CHECKING:
     from dlpipe.training.sharding import Sharding
@@ -61,6 +63,8 @@ class Supervised:
             is what is evaluated and saved as the model.
         bucket_by_length: put sequences of similar length into one batch.
         num_workers: processes that read data which does not fit into memory.
+        sync_batch_norm: with several processes, batch normalization uses the statistics of the whole batch, not those
+            of the part that a process has.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Supervised:
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
         num_workers: NonNegative = 0,
+        sync_batch_norm: bool = False,
     ) -> None:
         if label_smoothing and loss == "auto" and has_own_loss(model):
             raise InputError(
@@ -109,6 +114,9 @@ class Supervised:
         self._optimizer = build_optimizer(model.parameters(), optimizer)
         total = budget.total_steps(self.steps_per_epoch)
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
+        self._synced = SyncedBatchNorm(model, compute.ranks) if sync_batch_norm else None
+        together = compute.ranks.size > 1 and (compute.shards or sync_batch_norm)
+        self._stand_in = StandIn(compute) if together else None
         averages = compute.ranks.size > 1 and not compute.shards  # cut gradients are averaged where they are cut
         self._gradient_average = GradientAverage(model.parameters(), compute.ranks) if averages else None
         self._max_grad_norm = max_grad_norm
@@ -132,7 +140,8 @@ class Supervised:
         shares = _shares_of_targets(batches, self._compute)
         if self._sharding:
             self._sharding.begin_step()
-            batches = self._sharding.fill(batches)
+        if self._stand_in:
+            batches = self._stand_in.fill(batches)
         if not self._live.training:  # the caller may have evaluated since
             self._live.train()
         if self._loss is None and (columns := tuple(next(filter(None, batches), ()))):
@@ -160,6 +169,8 @@ class Supervised:
         own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
         for number, (batch, share) in enumerate(own, start=1):
             assert loss_of is not None
+            if self._synced and self._stand_in:
+                self._synced.counts = self._stand_in.is_own(batch)
             loss = loss_of(batch, self._step_number)
             loss = loss if share is None else loss * share
             if self._gradient_average and number == len(own):

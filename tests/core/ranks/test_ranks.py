@@ -15,6 +15,7 @@ from dlpipe.errors import InputError, PipelineError
 from dlpipe.launch import Launch, launched
 from dlpipe.ranks import Ranks, joined, wait_for_all
 from dlpipe.registry.loading import load_plugins
+from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.gradients import BUCKET_BYTES, GradientAverage, _buckets
 from dlpipe.training.supervised import Supervised
 
@@ -233,6 +234,15 @@ def test_what_cannot_be_cut_is_refused(model, options, message):
         Supervised(model, data, compute, 0, **options)
 
     assert str(error.value) == message
+
+
+def test_a_model_without_batch_normalization_is_refused():
+    with pytest.raises(InputError) as error:
+        SyncedBatchNorm(nn.Linear(2, 2), Ranks())
+
+    assert str(error.value) == (
+        "sync_batch_norm = true: Linear has no batch normalization; expected a model with it, or leave it out"
+    )
 
 
 def test_a_sweep_is_not_started_by_torchrun(tmp_path, root, monkeypatch):

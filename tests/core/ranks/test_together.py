@@ -40,6 +40,9 @@ CASES = {
     "an_idle_rank": f"{MLP}batch_size = 21\n{SCORE}",
     "cnn": f'{DIGITS}[model]\nuse = "vision.cnn"\nlayers = [{{ conv = 4 }}]\n'
     f'[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 20\n{SCORE}',
+    # batch normalization over the whole batch, also where one of four processes has none of it
+    "synced": f'{DIGITS}[model]\nuse = "vision.cnn"\nlayers = [{{ conv = 4, norm = true }}]\n'
+    f'[trainer]\nuse = "core.supervised"\nsync_batch_norm = true\n{LOOP}batch_size = 21\n{SCORE}',
     "accumulated": f"{MLP}batch_size = 6\ngradient_accumulation_steps = 3\n{SCORE}",
     "averaged": f"{MLP}batch_size = 20\nema_decay = 0.9\n{SCORE}",
     # a few steps: it takes many inner ones, and where the loss is near 0, they amplify the last bit
@@ -343,6 +346,49 @@ def test_each_process_has_its_part_of_the_weights():
     assert leader.output.split() == (
         ["0.5", "Sequential", "True", "FSDPLinear", "FSDPLinear", "Linear", "Linear", "Linear", "BatchNorm1d"]
     )
+
+
+SYNCED = """
+import copy
+import torch
+from torch import nn
+from dlpipe.ranks import joined
+from dlpipe.training.batch_norm import SyncedBatchNorm
+
+with joined("ddp") as ranks:
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    for layer, batch in [
+        (nn.BatchNorm1d(3), torch.randn(5, 3)),
+        (nn.BatchNorm2d(3, momentum=None), torch.randn(5, 3, 2, 2) + 100),
+        (nn.BatchNorm1d(3, affine=False, track_running_stats=False), torch.randn(5, 3, 4)),
+    ]:
+        alone = copy.deepcopy(layer)
+        synced = SyncedBatchNorm(layer, ranks)
+        for batch in (batch, batch.flip(0) ** 2, batch[:1].repeat_interleave(2, 0) + torch.randn(2, *batch.shape[1:])):
+            idle = len(batch) == 2 and not ranks.leads  # then the leader has both
+            parts = batch.tensor_split(2) if len(batch) > 2 else (batch, torch.full_like(batch, 7.0))
+            own = parts[ranks.rank].clone().requires_grad_()
+            whole = batch.clone().requires_grad_()
+            expected = alone(whole)
+            expected.pow(3).sum().backward()
+            synced.counts = not idle
+            found = layer(own)
+            (found.pow(3).sum() * (not idle)).backward()
+            rows = torch.arange(len(batch)).tensor_split(2)[ranks.rank] if len(batch) > 2 else torch.arange(2)
+            if not idle:
+                torch.testing.assert_close(found, expected[rows])
+                torch.testing.assert_close(own.grad, whole.grad[rows])
+            for name, buffer in alone.named_buffers():
+                torch.testing.assert_close(layer.get_buffer(name), buffer)
+            for parameter, other in zip(layer.parameters(), alone.parameters(), strict=True):
+                torch.testing.assert_close(ranks.total(parameter.grad), other.grad)
+        torch.testing.assert_close(layer.eval()(batch), alone.eval()(batch))
+"""
+
+
+def test_batch_normalization_uses_the_whole_batch():
+    well(start_together(2, "-c", SYNCED))
 
 
 def test_processes_that_were_not_asked_for_are_refused(tmp_path):
