@@ -9,6 +9,8 @@ Axes: M transitions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -42,9 +44,14 @@ class ClippedUpdate:
         metrics = [
             self._update(batch.at(rows))
             for _ in range(self._update_epochs)
-            for rows in torch.randperm(len(batch), generator=generator).split(self._batch_size)
+            for rows in self._shuffled(batch, generator)
         ]
         return {name: torch.stack([each[name] for each in metrics]).mean() for name in metrics[0]}
+
+    def _shuffled(self, batch: RolloutBatch, generator: torch.Generator) -> Sequence[Tensor]:
+        """Return the rows of each update of an epoch, copied to the device together."""
+        rows = torch.randperm(len(batch), generator=generator).to(batch.obs.device, non_blocking=True)
+        return rows.split(self._batch_size)
 
     def _update(self, batch: RolloutBatch) -> dict[str, Tensor]:
         log_probs, entropies, values = self._loss.evaluate_actions(batch)
