@@ -875,6 +875,7 @@ OPTIONS_WITHOUT_EFFECT = {
     "deterministic": "the CPU is",
     "offline": "nothing here is downloaded",
     "parallel": "one process trains alone",
+    "compile": "test_compilation.py; numbers are equal but for rounding",
 }
 PLACES = {SETTINGS: "", OPTIONS["trainer"]: "trainer.", OPTIONS["evaluator"]: "evaluators.loss."}
 ALL_OPTIONS = [place + parameter for target, place in PLACES.items() for parameter in read_signature(target).parameters]

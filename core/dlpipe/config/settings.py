@@ -33,6 +33,7 @@ class Settings:
         offline: never use the network; missing data is an error.
         parallel: "ddp" trains one model with all processes that ``torchrun`` or ``srun`` started: each has a copy of
             the model and works on its part of every batch. A single process trains alone.
+        compile: compile the model that is trained with `torch.compile`; on a CPU, that needs a C++ compiler.
     """
 
     name: Annotated[
@@ -49,6 +50,7 @@ class Settings:
     deterministic: bool = False
     offline: bool = False
     parallel: Literal["none", "ddp"] = "none"
+    compile: bool = False
 
 
 @dataclass(frozen=True)
