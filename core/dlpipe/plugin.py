@@ -51,6 +51,7 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             "dlpipe.training.supervised:Supervised",
             "minimises a loss by gradient descent",
             parallel=("ddp",),
+            precision=("float16",),
             compile=True,
             renamed={
                 "accumulate": "gradient_accumulation_steps",

@@ -104,10 +104,12 @@ class _FileChecker:
     def _check_supported(self, settings: Mapping[str, Any], stages: Iterable[Stage]) -> None:
         """Check that every trainer supports what the pipeline asks of it."""
         trainers = self.registry.components["trainer"]
-        parallel = settings["parallel"]
+        parallel, precision = settings["parallel"], settings["precision"]
         needs: dict[str, tuple[str, Callable[[TrainerSpec], bool]]] = {}
         if parallel != "none":
             needs["parallel"] = "trains in one process only", lambda spec: parallel in spec.parallel
+        if precision not in ("float32", "bfloat16"):
+            needs["precision"] = "does not scale its loss", lambda spec: precision in spec.precision
         if settings["compile"]:
             needs["compile"] = "does not compile its model", lambda spec: spec.compile
         for (setting, (lack, is_able)), stage in product(needs.items(), stages):

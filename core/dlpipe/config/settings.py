@@ -27,7 +27,8 @@ class Settings:
         name: of the pipeline, and of the folder that its runs are stored in.
         seed: of all random numbers; the same pipeline and seed give the same results.
         device: "auto" (the first accelerator, else the CPU), "cpu", "cuda", "cuda:1" or "mps".
-        precision: of the forward pass; "bfloat16" is autocast, and the weights stay float32.
+        precision: of the forward pass; "bfloat16" and "float16" are autocast, and the weights stay float32. With
+            "float16", for GPUs without bfloat16, the loss is scaled and a step whose gradients overflow is skipped.
         threads: CPU threads of a computation; one per core if not given.
         deterministic: on a GPU, use only algorithms that give the same bits every time.
         offline: never use the network; missing data is an error.
@@ -44,7 +45,7 @@ class Settings:
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description='"auto", "cpu", "cuda", "cuda:N" or "mps"')
     ] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     # More threads than that make torch crash.
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     deterministic: bool = False

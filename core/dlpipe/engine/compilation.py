@@ -34,7 +34,7 @@ def compile_model(model: nn.Module, device: torch.device) -> None:
 
 
 def keep_compiled() -> None:
-    """Let torch keep what it compiles in the user's cache; call it before the first step, which sets torch's default."""
+    """Let torch keep what it compiles in the user's cache; the first step would set torch's default."""
     os.environ.setdefault(CACHE, str(cache_folder() / "inductor"))
 
 

@@ -28,6 +28,7 @@ from dlpipe.fields import (
 from dlpipe.protocols import Batch, Data
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.gradients import GradientAverage
+from dlpipe.training.loss_scale import LossScale
 from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
@@ -102,6 +103,7 @@ class Supervised:
         self._live, self._compute, self._step_number = model, compute, 0
         self._optimizer = build_optimizer(model.parameters(), optimizer)
         total = budget.total_steps(self.steps_per_epoch)
+        self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         self._average = WeightAverage(model, ema_decay) if ema_decay else None
         self._gradient_average = GradientAverage(model.parameters(), compute.ranks) if compute.ranks.size > 1 else None
@@ -115,7 +117,10 @@ class Supervised:
         return self._average.module if self._average else self._live
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Update the weights once and yield ``loss``, and ``grad_norm`` if gradients are clipped."""
+        """Update the weights once and yield ``loss``, and ``grad_norm`` if gradients are clipped.
+
+        In float16 also ``skipped``, 1 for a step that left the weights as they were.
+        """
         for batches in self._batches:
             yield self._step(batches)
 
@@ -129,11 +134,15 @@ class Supervised:
             metrics = self._lbfgs_step(batches, self._loss)
         else:
             metrics = self._gradients(batches, self._loss)
-            self._optimizer.step()
-        self._schedule.step()
-        if self._average:
-            self._average.update()
+            if self._loss_scale:
+                metrics = self._loss_scale.step(metrics)
+            else:
+                self._optimizer.step()
         self._step_number += 1
+        if "loss" in metrics:  # not if the step was skipped
+            self._schedule.step()
+            if self._average:
+                self._average.update()
         return metrics
 
     def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
@@ -151,11 +160,13 @@ class Supervised:
             loss = loss if share is None else loss * share
             if self._gradient_average and number == len(own):
                 self._gradient_average.begin()
-            loss.backward()
+            (self._loss_scale.scaled(loss) if self._loss_scale else loss).backward()
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()
             self._compute.ranks.same_buffers(self._live)
+        if self._loss_scale:
+            self._loss_scale.unscale()
         if not losses:  # this process has none of the examples
             losses = [torch.zeros((), device=self._compute.device)]
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
@@ -190,6 +201,7 @@ class Supervised:
             "schedule": self._schedule.state_dict(),
             "batches": self._batches.state_dict(),
             "average": self._average.state_dict() if self._average else None,
+            "loss_scale": self._loss_scale.state_dict() if self._loss_scale else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -200,6 +212,8 @@ class Supervised:
         self._batches.load_state_dict(state["batches"])
         if self._average:
             self._average.load_state_dict(state["average"])
+        if self._loss_scale and state["loss_scale"]:  # not if the run began with another precision
+            self._loss_scale.load_state_dict(state["loss_scale"])
 
 
 def _shares_of_targets(batches: Sequence[Batch], compute: Compute) -> Sequence[Tensor | None]:

@@ -9,8 +9,6 @@ Axes: M transitions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -48,10 +46,10 @@ class ClippedUpdate:
         ]
         return {name: torch.stack([each[name] for each in metrics]).mean() for name in metrics[0]}
 
-    def _shuffled(self, batch: RolloutBatch, generator: torch.Generator) -> Sequence[Tensor]:
+    def _shuffled(self, batch: RolloutBatch, generator: torch.Generator) -> list[Tensor]:
         """Return the rows of each update of an epoch, copied to the device together."""
         rows = torch.randperm(len(batch), generator=generator).to(batch.obs.device, non_blocking=True)
-        return rows.split(self._batch_size)
+        return list(rows.split(self._batch_size))
 
     def _update(self, batch: RolloutBatch) -> dict[str, Tensor]:
         log_probs, entropies, values = self._loss.evaluate_actions(batch)
