@@ -29,6 +29,8 @@ class Settings:
         device: "auto" (the first accelerator, else the CPU), "cpu", "cuda", "cuda:1" or "mps".
         precision: of the forward pass; "bfloat16" and "float16" are autocast, and the weights stay float32. With
             "float16", for GPUs without bfloat16, the loss is scaled and a step whose gradients overflow is skipped.
+        tf32: let matrix products and convolutions of float32 on a CUDA GPU round their factors to TF32, with 10 bits of
+            mantissa instead of 23: faster, and less exact.
         threads: CPU threads of a computation; one per core if not given.
         deterministic: on a GPU, use only algorithms that give the same bits every time.
         offline: never use the network; missing data is an error.
@@ -46,6 +48,7 @@ class Settings:
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description='"auto", "cpu", "cuda", "cuda:N" or "mps"')
     ] = "auto"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
     # More threads than that make torch crash.
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     deterministic: bool = False

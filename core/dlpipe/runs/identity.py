@@ -55,6 +55,7 @@ def identity(
         "precision": settings.precision,
         "deterministic": settings.deterministic,
         **({"compile": True} if settings.compile else {}),
+        **({"tf32": settings.tf32} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         **_code(pipeline, stages),
