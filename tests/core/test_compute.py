@@ -32,15 +32,12 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
 
 
-@pytest.mark.parametrize("tf32", [True, False])
-def test_tf32_is_allowed_only_if_the_pipeline_says_so(monkeypatch, one_gpu, tf32):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", not tf32)  # which is restored
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
+def test_tf32_is_allowed_only_while_the_pipeline_says_so(one_gpu):
+    for tf32 in (True, False):
+        configure_torch(Settings(name="x", tf32=tf32))
 
-    configure_torch(Settings(name="x", tf32=tf32))
-
-    assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
-    assert (torch.get_float32_matmul_precision() == "highest") != tf32  # what torch's compiler reads
+        assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
+        assert (torch.get_float32_matmul_precision() == "highest") != tf32  # what torch's compiler reads
 
 
 def test_tf32_on_a_cpu_is_a_warning(no_gpu):
