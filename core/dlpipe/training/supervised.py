@@ -26,6 +26,7 @@ from dlpipe.fields import (
     ScheduleTable,
 )
 from dlpipe.protocols import Batch, Data
+from dlpipe.training.activation_checkpointing import checkpoint_activations
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.loss_scale import LossScale
@@ -54,6 +55,8 @@ class Supervised:
         label_smoothing: share of the target's probability that is spread over all classes.
         max_grad_norm: clip the norm of all gradients together to this value.
         gradient_accumulation_steps: batches per step.
+        activation_checkpointing: names of layers, as a pattern such as "layers.*", that compute their inner outputs
+            again in the backward pass instead of keeping them: less memory, more time, the same result.
         ema_decay: keep an exponential moving average of the weights with this decay per step; the average
             is what is evaluated and saved as the model.
         bucket_by_length: put sequences of similar length into one batch.
@@ -76,6 +79,7 @@ class Supervised:
         label_smoothing: Annotated[Fraction, OnlyWith(loss=("auto", "cross_entropy"))] = 0.0,
         max_grad_norm: PositiveFloat | None = None,
         gradient_accumulation_steps: Positive = 1,
+        activation_checkpointing: str | None = None,
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
         num_workers: NonNegative = 0,
@@ -101,6 +105,8 @@ class Supervised:
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._live, self._compute, self._step_number = model, compute, 0
+        if activation_checkpointing is not None:
+            checkpoint_activations(model, activation_checkpointing)
         self._optimizer = build_optimizer(model.parameters(), optimizer)
         total = budget.total_steps(self.steps_per_epoch)
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
