@@ -30,7 +30,7 @@ def checkpoint_activations(model: nn.Module, pattern: str) -> None:
         if name and fnmatchcase(name, pattern) and not inside:
             matched.append(name)
             # A method, since a deep copy of the module then gets one of its own.
-            module.forward = MethodType(_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_forward, module)
     if not matched:
         names = ", ".join(name for name, _ in model.named_modules() if name) or "none"
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from dlpipe.compute import Compute
 from dlpipe.config.settings import Budget
 from dlpipe.data.batches import Batches, EndlessBatches
+from dlpipe.data.columns import Columns
 from dlpipe.data.model_caller import columns_needed
+from dlpipe.data.parts import parts_of
 from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError
 from dlpipe.fields import (
@@ -91,8 +94,9 @@ class Supervised:
             )
         if "train" not in data.splits:
             raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
+        split = data.split("train")
         batches = Batches(
-            data.split("train"),
+            split,
             batch_size,
             compute,
             seed=seed,
@@ -102,6 +106,8 @@ class Supervised:
             ranks=compute.ranks,
         )
         self._omitted = batches.omitted
+        self._length_names = split.length_names if isinstance(split, Columns) else {}
+        self._parts = 1  # that each batch is computed in, since it does not fit into memory as a whole
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._live, self._compute, self._step_number = model, compute, 0
@@ -152,6 +158,26 @@ class Supervised:
         return metrics
 
     def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
+        """Compute the gradients of a step, in parts if the device has too little memory, and clip them."""
+        while True:
+            parts = batches
+            if self._parts > 1:
+                parts = [part for batch in batches for part in parts_of(batch, self._parts, self._length_names)]
+            try:
+                return self._gradients_of(parts, loss_of)
+            except torch.OutOfMemoryError:
+                largest = max(len(next(iter(part.values()), ())) for part in parts)
+                if largest < 2 or self._compute.ranks.size > 1:  # several processes would have to agree
+                    raise
+            self._parts *= 2
+            warnings.warn(
+                f"{largest} examples at once do not fit into the memory of {self._compute.device}: from now on, each "
+                f"batch is computed in {self._parts} parts, whose gradients are added",
+                stacklevel=2,
+            )
+            torch.accelerator.empty_cache()
+
+    def _gradients_of(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
         """Compute the gradients of a step, and clip them.
 
         With several processes, the loss is the one whose mean over them is the loss of the step.
@@ -206,6 +232,7 @@ class Supervised:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "batches": self._batches.state_dict(),
+            "parts": self._parts,
             "average": self._average.state_dict() if self._average else None,
             "loss_scale": self._loss_scale.state_dict() if self._loss_scale else None,
         }
@@ -216,6 +243,7 @@ class Supervised:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._batches.load_state_dict(state["batches"])
+        self._parts = int(state.get("parts", 1))
         if self._average:
             self._average.load_state_dict(state["average"])
         if self._loss_scale and state["loss_scale"]:  # not if the run began with another precision
