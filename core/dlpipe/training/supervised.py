@@ -113,7 +113,8 @@ class Supervised:
         self._live, self._compute, self._step_number = model, compute, 0
         if activation_checkpointing is not None:
             checkpoint_activations(model, activation_checkpointing)
-        self._optimizer = build_optimizer(model.parameters(), optimizer)
+        self._parameters = list(model.parameters())
+        self._optimizer = build_optimizer(self._parameters, optimizer)
         total = budget.total_steps(self.steps_per_epoch)
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
@@ -182,7 +183,9 @@ class Supervised:
 
         With several processes, the loss is the one whose mean over them is the loss of the step.
         """
-        self._optimizer.zero_grad(set_to_none=True)
+        # The same as optimizer.zero_grad(set_to_none=True), which takes a tenth of a small step.
+        for parameter in self._parameters:
+            parameter.grad = None
         losses = []
         shares = _shares_of_targets(batches, self._compute)
         own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
@@ -203,7 +206,7 @@ class Supervised:
             losses = [torch.zeros((), device=self._compute.device)]
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
         if self._max_grad_norm is not None:
-            metrics["grad_norm"] = nn.utils.clip_grad_norm_(self._live.parameters(), self._max_grad_norm)
+            metrics["grad_norm"] = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         return metrics
 
     def _lbfgs_step(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
