@@ -402,6 +402,7 @@ CHANGES: dict[str, list[str]] = {
     "core.supervised.warmup_steps": ["2"],
     "core.supervised.max_grad_norm": ["0.01"],
     "core.supervised.ema_decay": ["0.5"],
+    "core.supervised.activation_checkpointing": ["'layers.*'"],
     "core.supervised.label_smoothing": ["0.2"],
     "generative.manga_faces.count": ["50"],
     "generative.manga_faces.size": ["48"],
@@ -592,6 +593,7 @@ for data in ("digits", "idx", "mnist", "image_folder", "cifar", "cifar10"):
     CHANGES[f"vision.{data}.augment"] = ["{shift=1}"]
 #: Parameters that must not change the result of a run, and what they are for.
 SAME_RESULT = {
+    "core.supervised.activation_checkpointing": "memory",
     "rl.environment.num_workers": "speed",
     "rl.atari.num_workers": "speed",
     "rl.dqn.replay_storage": "memory",
@@ -874,8 +876,10 @@ OPTIONS_WITHOUT_EFFECT = {
     "device": "this pipeline computes on the CPU",
     "threads": "it decides the speed, and the order of sums on several cores",
     "deterministic": "the CPU is",
+    "tf32": "the CPU has none; test_compute.py",
     "offline": "nothing here is downloaded",
     "parallel": "one process trains alone",
+    "compile": "test_compilation.py; numbers are equal but for rounding",
 }
 PLACES = {SETTINGS: "", OPTIONS["trainer"]: "trainer.", OPTIONS["evaluator"]: "evaluators.loss."}
 ALL_OPTIONS = [place + parameter for target, place in PLACES.items() for parameter in read_signature(target).parameters]

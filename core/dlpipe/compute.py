@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -84,9 +85,13 @@ def configure_torch(settings: Settings) -> Compute:
         # cuBLAS is deterministic only with a workspace of fixed size; torch raises if it is not set.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
+    # The older of two interfaces: after the newer one, torch raises where its own compiler reads the older.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
     seed_everything(settings.seed)
     ranks = current_ranks()
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
+    if settings.tf32 and device.type != "cuda":
+        warnings.warn(f'tf32 = true has no effect on device "{device.type}": only CUDA GPUs have TF32', stacklevel=2)
     shards = settings.parallel == "fsdp" and ranks.size > 1
     return Compute(device, getattr(torch, settings.precision), ranks, shards)
 

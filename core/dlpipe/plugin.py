@@ -51,6 +51,8 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             "dlpipe.training.supervised:Supervised",
             "minimises a loss by gradient descent",
             parallel=("ddp", "fsdp"),
+            precision=("float16",),
+            compile=True,
             renamed={
                 "accumulate": "gradient_accumulation_steps",
                 "bucket": "bucket_by_length",

@@ -6,8 +6,9 @@ the components that they select. No component is imported: no torch, and of a pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
 from dlpipe.errors import PluginError
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry, load_local_plugin
+from dlpipe.registry.specs import TrainerSpec
 
 
 def load_pipeline(
@@ -93,23 +95,31 @@ class _FileChecker:
         if self.report.problems:
             return None
         checked = {name: stage for name, stage in stages.items() if stage}
-        self._check_parallel(str(settings["parallel"]), checked.values())
+        self._check_supported(settings, checked.values())
         if self.report.problems:
             return None
         warnings = tuple(dict.fromkeys(self.report.warnings))
         return Pipeline(Settings(**settings), checked, self.report.source, tuple(self.local_plugins), warnings)
 
-    def _check_parallel(self, parallel: str, stages: Iterable[Stage]) -> None:
-        """Check that every trainer can work in several processes, if the pipeline asks for it."""
+    def _check_supported(self, settings: Mapping[str, Any], stages: Iterable[Stage]) -> None:
+        """Check that every trainer supports what the pipeline asks of it."""
         trainers = self.registry.components["trainer"]
-        able = [name for name, trainer in trainers.items() if parallel in trainer.spec.parallel]
-        for stage in stages:
+        parallel, precision = settings["parallel"], settings["precision"]
+        needs: dict[str, tuple[str, Callable[[TrainerSpec], bool]]] = {}
+        if parallel != "none":
+            needs["parallel"] = "trains in one process only", lambda spec: parallel in spec.parallel
+        if precision not in ("float32", "bfloat16"):
+            needs["precision"] = "does not scale its loss", lambda spec: precision in spec.precision
+        if settings["compile"]:
+            needs["compile"] = "does not compile its model", lambda spec: spec.compile
+        for (setting, (lack, is_able)), stage in product(needs.items(), stages):
             component = stage.trainer.component
-            if parallel != "none" and component.name not in able:
+            if not is_able(component.spec):
+                able = [name for name, trainer in trainers.items() if is_able(trainer.spec)]
                 self.report.add(
-                    ("parallel",),
-                    f'parallel = "{parallel}": {stage.trainer.table} use = "{component.name}" trains in one '
-                    f"process only; expected one of {', '.join(able)}, or leave `parallel` out",
+                    (setting,),
+                    f'{setting} = {shown(settings[setting])}: {stage.trainer.table} use = "{component.name}" {lack}; '
+                    f"expected one of {', '.join(able)}, or leave `{setting}` out",
                 )
 
     def _settings(self, values: Mapping[str, Any]) -> dict[str, Any]:

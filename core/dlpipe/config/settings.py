@@ -27,13 +27,17 @@ class Settings:
         name: of the pipeline, and of the folder that its runs are stored in.
         seed: of all random numbers; the same pipeline and seed give the same results.
         device: "auto" (the first accelerator, else the CPU), "cpu", "cuda", "cuda:1" or "mps".
-        precision: of the forward pass; "bfloat16" is autocast, and the weights stay float32.
+        precision: of the forward pass; "bfloat16" and "float16" are autocast, and the weights stay float32. With
+            "float16", for GPUs without bfloat16, the loss is scaled and a step whose gradients overflow is skipped.
+        tf32: let matrix products and convolutions of float32 on a CUDA GPU round their factors to TF32, with 10 bits of
+            mantissa instead of 23: faster, and less exact.
         threads: CPU threads of a computation; one per core if not given.
         deterministic: on a GPU, use only algorithms that give the same bits every time.
         offline: never use the network; missing data is an error.
         parallel: "ddp" trains one model with all processes that ``torchrun`` or ``srun`` started: each has a copy of
             the model and works on its part of every batch. "fsdp" does the same with a part of the weights, gradients
             and optimizer state in each process. A single process trains alone.
+        compile: compile the model that is trained with `torch.compile`; on a CPU, that needs a C++ compiler.
     """
 
     name: Annotated[
@@ -44,12 +48,14 @@ class Settings:
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description='"auto", "cpu", "cuda", "cuda:N" or "mps"')
     ] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
     # More threads than that make torch crash.
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     deterministic: bool = False
     offline: bool = False
     parallel: Literal["none", "ddp", "fsdp"] = "none"
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,11 @@ class Columns:
         return next((column.lengths for column in self.columns.values() if isinstance(column, Ragged)), None)
 
     @property
+    def length_names(self) -> Mapping[str, str]:
+        """The name in a batch of the lengths of each ragged column."""
+        return self._length_names
+
+    @property
     def nbytes(self) -> int:
         """Memory of the columns in bytes."""
         tensors = [column.values if isinstance(column, Ragged) else column for column in self.columns.values()]

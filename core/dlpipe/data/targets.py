@@ -23,7 +23,7 @@ def count_targets(batch: Batch) -> Tensor:
     targets = batch.get("targets")
     if targets is None:
         first = next(iter(batch.values()))
-        return torch.tensor(float(len(first)), device=first.device)
+        return torch.full((), float(len(first)), device=first.device)
     return (targets != IGNORE_INDEX).sum().float()
 
 

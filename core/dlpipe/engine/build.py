@@ -14,6 +14,7 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import ComponentConfig, Reference, Stage, each_of
 from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
+from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative
@@ -104,6 +105,8 @@ class StageComponents:
             with errors_in(stage.model.table, component=stage.model.component.name):
                 self.model = build(stage.model, facts, find_model).to(self.compute.device)
             self.compute.ranks.same_weights(self.model)
+            if settings.compile and with_trainer:
+                compile_model(self.model, self.compute.device)
         self.evaluators: dict[str, Evaluator] = {
             name: build(config, facts | _from_trainer(config, stage), find_model)
             for name, config in stage.evaluators.items()

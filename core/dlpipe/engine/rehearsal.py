@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, cast, get_args
 
@@ -56,12 +57,15 @@ def rehearse(
 ) -> tuple[StageComponents, Mapping[str, Tensor]]:
     """Take one step, save and restore it, and evaluate on one batch; return the components and the step's metrics.
 
+    The model is not compiled, which would take longer than the rest.
+
     Args:
         data: the data of the stage, if it has been built already.
 
     Raises:
         DlpipeError: something would fail in the run; the message names the table and what was expected.
     """
+    settings = replace(settings, compile=False)
     components = StageComponents(settings, stage, find_model, data=data)
     try:
         with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder:

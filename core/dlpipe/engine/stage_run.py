@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
+from dlpipe.engine.compilation import CompilationTime, keep_compiled
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import (
@@ -116,6 +118,8 @@ class StageRun:
         self._progress, self._signals = progress, signals
         self._limit = FAST_BATCHES if fast else None
         self._rehearsal = rehearsal
+        if settings.compile:
+            keep_compiled()
         self.has_trained = False
         self._ranks = current_ranks()
         self._checkpoints = Checkpoints(
@@ -170,8 +174,10 @@ class StageRun:
         if not self._run.writes:  # once for a run, not once for each process
             return Callbacks({}, view, self._progress.warning)
         built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
-        first = _FirstCheckpoint(self._run, self._stage.name)
-        return Callbacks({**built, **further, "the record of checkpoints": first}, view, self._progress.warning)
+        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, self._stage.name)}
+        if self._settings.compile:
+            own["the time of compilation"] = CompilationTime(self._progress)
+        return Callbacks({**built, **further, **own}, view, self._progress.warning)
 
     def _loop(self, components: StageComponents, callbacks: Callbacks) -> Loop:
         assert components.trainer is not None
@@ -316,7 +322,9 @@ class StageRun:
 
     def _find_nan(self, step: int) -> str:
         """Repeat the steps up to `step` from the last checkpoint before it, and say where the first NaN appears."""
-        components = StageComponents(self._settings, self._stage, self._find_model)
+        # Not compiled, since the modules inside a compiled one are not called.
+        settings = replace(self._settings, compile=False)
+        components = StageComponents(settings, self._stage, self._find_model)
         trainer = components.trainer
         assert trainer is not None
         seed_everything(self._settings.seed)

@@ -120,12 +120,16 @@ class TrainerSpec(ComponentSpec):
         budget: names of its own parameters that end a run, besides ``epochs``, ``steps`` and ``minutes``.
         finite: it ends by itself (it always has a number of ``total_steps``), so that a pipeline need not say when.
         parallel: the values of the setting ``parallel`` besides "none" that it supports; see docs/parallel.md.
+        precision: the values of the setting ``precision`` besides "float32" and "bfloat16" that it supports.
+        compile: whether it supports the setting ``compile``: it trains the model by calling it.
     """
 
     kind = "trainer"
     budget: tuple[str, ...] = ()
     finite: bool = False
     parallel: tuple[str, ...] = ()
+    precision: tuple[str, ...] = ()
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ def identity(
         "seed": settings.seed,
         "precision": settings.precision,
         "deterministic": settings.deterministic,
+        **({"compile": True} if settings.compile else {}),
+        **({"tf32": settings.tf32} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         **_code(pipeline, stages),

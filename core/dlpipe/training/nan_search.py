@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlpipe.data.model_caller import tensors_in
 from dlpipe.protocols import Trainer
+from dlpipe.training.loss_scale import SKIPPED
 
 
 def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) -> str:
@@ -30,6 +31,8 @@ def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) 
         step += 1
         with _watched(model) as found:
             metrics = next(steps)
+        if "loss" not in metrics and SKIPPED in metrics and _finite(metrics[SKIPPED]):
+            continue  # what overflowed in float16 did not reach the weights
         if "loss" in metrics and not _finite(metrics["loss"]) and not (found and found[0].startswith("output")):
             return f"The first non-finite tensor is the loss of step {step}; the model's outputs were finite."
         if found:

@@ -14,19 +14,33 @@ from dlpipe.errors import InputError
 from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
 
+#: Optimizers of torch with fused kernels for CUDA.
+FUSED = {"adam", "adamw", "sgd"}
+
 
 def build_optimizer(parameters: Iterable[nn.Parameter], table: Mapping[str, Any]) -> Optimizer:
     """Build the optimizer that a table such as ``{"use": "adam", "lr": 1e-3}`` selects.
+
+    On a CUDA GPU, the kernels are fused unless the table says otherwise. On a CPU they are not: there, fused ones give
+    other last bits.
 
     Raises:
         InputError: there are no parameters, or torch refuses a value.
     """
     if not (listed := list(parameters)):
         raise InputError("there is no parameter to optimize; choose a model with parameters, or core.no_training")
-    optimizer = build_by_name("optimizer", table, listed)
+    optimizer = build_by_name("optimizer", table, listed, **_fused(table, listed))
     if not isinstance(optimizer, Optimizer) or "lr" not in optimizer.param_groups[0]:
         raise InputError(f"optimizer {table['use']} is no torch.optim.Optimizer with a learning rate lr in its groups")
     return optimizer
+
+
+def _fused(table: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> dict[str, bool]:
+    """Return ``fused`` for an optimizer that has such kernels for these parameters, unless the table rules that out."""
+    if table["use"] not in FUSED or {"fused", "foreach", "differentiable"} & table.keys():
+        return {}
+    on_cuda = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
+    return {"fused": True} if on_cuda else {}
 
 
 def build_by_name(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from dlpipe.compute import Compute
 from dlpipe.config.settings import Budget
 from dlpipe.data.batches import Batches, EndlessBatches
+from dlpipe.data.columns import Columns
 from dlpipe.data.model_caller import columns_needed
+from dlpipe.data.parts import parts_of
 from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError
 from dlpipe.fields import (
@@ -27,9 +30,11 @@ from dlpipe.fields import (
 )
 from dlpipe.protocols import Batch, Data
 from dlpipe.registry.targets import load_target
+from dlpipe.training.activation_checkpointing import checkpoint_activations
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.gradients import GradientAverage
+from dlpipe.training.loss_scale import LossScale
 from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
@@ -59,6 +64,8 @@ class Supervised:
         label_smoothing: share of the target's probability that is spread over all classes.
         max_grad_norm: clip the norm of all gradients together to this value.
         gradient_accumulation_steps: batches per step.
+        activation_checkpointing: names of layers, as a pattern such as "layers.*", that compute their inner outputs
+            again in the backward pass instead of keeping them: less memory, more time, the same result.
         ema_decay: keep an exponential moving average of the weights with this decay per step; the average
             is what is evaluated and saved as the model.
         bucket_by_length: put sequences of similar length into one batch.
@@ -83,6 +90,7 @@ class Supervised:
         label_smoothing: Annotated[Fraction, OnlyWith(loss=("auto", "cross_entropy"))] = 0.0,
         max_grad_norm: PositiveFloat | None = None,
         gradient_accumulation_steps: Positive = 1,
+        activation_checkpointing: str | None = None,
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
         num_workers: NonNegative = 0,
@@ -95,8 +103,9 @@ class Supervised:
             )
         if "train" not in data.splits:
             raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
+        split = data.split("train")
         batches = Batches(
-            data.split("train"),
+            split,
             batch_size,
             compute,
             seed=seed,
@@ -106,15 +115,21 @@ class Supervised:
             ranks=compute.ranks,
         )
         self._omitted = batches.omitted
+        self._length_names = split.length_names if isinstance(split, Columns) else {}
+        self._parts = 1  # that each batch is computed in, since it does not fit into memory as a whole
         self._batches = EndlessBatches(batches, gradient_accumulation_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._live, self._compute, self._step_number = model, compute, 0
         self._average = WeightAverage(model, ema_decay) if ema_decay else None
         self._sharding = _sharding(model, compute, self._average, optimizer) if compute.shards else None
-        self._optimizer = build_optimizer(model.parameters(), optimizer)
-        total = budget.total_steps(self.steps_per_epoch)
-        self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         self._synced = SyncedBatchNorm(model, compute.ranks) if sync_batch_norm else None
+        if activation_checkpointing is not None:
+            checkpoint_activations(model, activation_checkpointing)
+        self._parameters = list(model.parameters())
+        self._optimizer = build_optimizer(self._parameters, optimizer)
+        total = budget.total_steps(self.steps_per_epoch)
+        self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
+        self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         together = compute.ranks.size > 1 and (compute.shards or sync_batch_norm)
         self._stand_in = StandIn(compute) if together else None
         averages = compute.ranks.size > 1 and not compute.shards  # cut gradients are averaged where they are cut
@@ -131,13 +146,15 @@ class Supervised:
         return self._average.module if self._average else self._live
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Update the weights once and yield ``loss``, and ``grad_norm`` if gradients are clipped."""
+        """Update the weights once and yield ``loss``, and ``grad_norm`` if gradients are clipped.
+
+        In float16 also ``skipped``, 1 for a step that left the weights as they were.
+        """
         for batches in self._batches:
             yield self._step(batches)
 
     def _step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Update the weights once."""
-        shares = _shares_of_targets(batches, self._compute)
         if self._sharding:
             self._sharding.begin_step()
         if self._stand_in:
@@ -147,25 +164,50 @@ class Supervised:
         if self._loss is None and (columns := tuple(next(filter(None, batches), ()))):
             self._loss = BatchLoss(self._live, columns, self._compute, *self._loss_options, omitted=self._omitted)
         if isinstance(self._optimizer, torch.optim.LBFGS):
-            metrics = self._lbfgs_step(batches, shares, self._loss)
+            metrics = self._lbfgs_step(batches, self._loss)
         else:
-            metrics = self._gradients(batches, shares, self._loss)
-            self._optimizer.step()
-        self._schedule.step()
-        if self._average:
-            self._average.update()
+            metrics = self._gradients(batches, self._loss)
+            if self._loss_scale:
+                metrics = self._loss_scale.step(metrics)
+            else:
+                self._optimizer.step()
         self._step_number += 1
+        if "loss" in metrics:  # not if the step was skipped
+            self._schedule.step()
+            if self._average:
+                self._average.update()
         return metrics
 
-    def _gradients(
-        self, batches: Sequence[Batch], shares: Sequence[Tensor | None], loss_of: BatchLoss | None
-    ) -> dict[str, Tensor]:
+    def _gradients(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
+        """Compute the gradients of a step, in parts if the device has too little memory, and clip them."""
+        while True:
+            parts = batches
+            if self._parts > 1:
+                parts = [part for batch in batches for part in parts_of(batch, self._parts, self._length_names)]
+            try:
+                return self._gradients_of(parts, loss_of)
+            except torch.OutOfMemoryError:
+                largest = max(len(next(iter(part.values()), ())) for part in parts)
+                if largest < 2 or self._compute.ranks.size > 1:  # several processes would have to agree
+                    raise
+            self._parts *= 2
+            warnings.warn(
+                f"{largest} examples at once do not fit into the memory of {self._compute.device}: from now on, each "
+                f"batch is computed in {self._parts} parts, whose gradients are added",
+                stacklevel=2,
+            )
+            torch.accelerator.empty_cache()
+
+    def _gradients_of(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
         """Compute the gradients of a step, and clip them.
 
         With several processes, the loss is the one whose mean over them is the loss of the step.
         """
-        self._optimizer.zero_grad(set_to_none=True)
+        # The same as optimizer.zero_grad(set_to_none=True), which takes a tenth of a small step.
+        for parameter in self._parameters:
+            parameter.grad = None
         losses = []
+        shares = _shares_of_targets(batches, self._compute, self._stand_in)
         own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
         for number, (batch, share) in enumerate(own, start=1):
             assert loss_of is not None
@@ -177,27 +219,27 @@ class Supervised:
                 self._gradient_average.begin()
             if self._sharding:
                 self._sharding.communicate(number == len(own))
-            loss.backward()
+            (self._loss_scale.scaled(loss) if self._loss_scale else loss).backward()
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()
         self._compute.ranks.same_buffers(self._live)
+        if self._loss_scale:
+            self._loss_scale.unscale()
         if not losses:  # this process has none of the examples
             losses = [torch.zeros((), device=self._compute.device)]
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
         if self._max_grad_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self._live.parameters(), self._max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
             metrics["grad_norm"] = self._sharding.whole_state(norm) if self._sharding else norm
         return metrics
 
-    def _lbfgs_step(
-        self, batches: Sequence[Batch], shares: Sequence[Tensor | None], loss_of: BatchLoss | None
-    ) -> dict[str, Tensor]:
+    def _lbfgs_step(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
         """Take a step of L-BFGS, which evaluates the loss several times, and return the metrics from before it."""
         evaluations: list[dict[str, Tensor]] = []
 
         def closure() -> Tensor:
-            evaluations.append(self._gradients(batches, shares, loss_of))
+            evaluations.append(self._gradients(batches, loss_of))
             return self._compute.ranks.mean(evaluations[-1]["loss"])
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # LBFGS takes a tensor
@@ -218,7 +260,9 @@ class Supervised:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "batches": self._batches.state_dict(),
+            "parts": self._parts,
             "average": self._average.state_dict() if self._average else None,
+            "loss_scale": self._loss_scale.state_dict() if self._loss_scale else None,
         }
         return self._sharding.whole_state(state) if self._sharding else state
 
@@ -231,8 +275,11 @@ class Supervised:
         self._optimizer.load_state_dict(optimizer)
         self._schedule.load_state_dict(state["schedule"])
         self._batches.load_state_dict(state["batches"])
+        self._parts = int(state.get("parts", 1))
         if self._average:
             self._average.load_state_dict(average)
+        if self._loss_scale and state["loss_scale"]:  # not if the run began with another precision
+            self._loss_scale.load_state_dict(state["loss_scale"])
 
 
 def _sharding(
@@ -243,12 +290,20 @@ def _sharding(
         raise InputError(
             'parallel = "fsdp": optimizer = "lbfgs" needs whole gradients; expected another one, or parallel = "ddp"'
         )
+    if compute.dtype is torch.float16:
+        raise InputError(
+            'parallel = "fsdp": precision = "float16" needs whole gradients; expected "bfloat16", or parallel = "ddp"'
+        )
+    if model._compiled_call_impl is not None:
+        raise InputError(
+            'parallel = "fsdp": compile = true is not supported; expected one of them, or parallel = "ddp"'
+        )
     # Its import takes a second, which only its users pay.
     sharding = load_target("dlpipe.training.sharding:Sharding")(model, compute, average.module if average else None)
     return cast("Sharding", sharding)
 
 
-def _shares_of_targets(batches: Sequence[Batch], compute: Compute) -> Sequence[Tensor | None]:
+def _shares_of_targets(batches: Sequence[Batch], compute: Compute, stand_in: StandIn | None) -> Sequence[Tensor | None]:
     """Return how much each batch of a step counts: its share of all targets (None for a single batch, which is all).
 
     With several processes, the shares of all of them are multiplied by their number, since their mean counts.
@@ -256,5 +311,6 @@ def _shares_of_targets(batches: Sequence[Batch], compute: Compute) -> Sequence[T
     ranks = compute.ranks
     if len(batches) == 1 and ranks.size == 1:
         return [None]
-    counts = torch.stack([count_targets(batch).to(compute.device) for batch in batches])
+    own = [batch if stand_in is None or stand_in.is_own(batch) else {} for batch in batches]
+    counts = torch.stack([count_targets(batch).to(compute.device) for batch in own])
     return list(counts * ranks.size / ranks.total(counts.sum()))

@@ -41,7 +41,7 @@ def augmented(frames: Tensor, lengths: Tensor, how: Augment, generator: torch.Ge
     if "noise" in how:
         noise = torch.randn(frames.shape, generator=generator, device=frames.device)
         frames = frames + how["noise"] * noise
-    own = lengths.to(frames.device)
+    own = lengths.to(frames.device, non_blocking=True)
     if "time_mask" in how:
         masked = _spans(_uniform(frames, generator, 2), own, (own // 2).clamp_max(how["time_mask"]), frames.size(1))
         frames = frames.masked_fill(masked.unsqueeze(2), 0.0)
@@ -58,7 +58,7 @@ def _stretched(frames: Tensor, lengths: Tensor, wanted: Tensor) -> tuple[Tensor,
     """Return frames of the `wanted` lengths (B,), interpolated linearly between the first and the last of each word."""
     steps = torch.arange(int(wanted.max())).unsqueeze(0)
     places = (steps * ((lengths - 1) / (wanted - 1).clamp_min(1)).unsqueeze(1)).minimum(lengths.unsqueeze(1) - 1.0)
-    places = places.to(frames.device)
+    places = places.to(frames.device, non_blocking=True)
     before = places.long()
     after = (before + 1).clamp_max(frames.size(1) - 1)
     rows = torch.arange(len(frames), device=frames.device).unsqueeze(1)

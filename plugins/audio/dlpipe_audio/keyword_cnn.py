@@ -48,7 +48,7 @@ class KeywordCNN(nn.Module):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map frames (B, T, F), lengths (B,) on the CPU to logits (B, K)."""
         steps = torch.arange(frames.size(1), device=frames.device)
-        real = (steps < lengths.to(frames.device).unsqueeze(1)).unsqueeze(2)  # (B, T, 1)
+        real = (steps < lengths.to(frames.device, non_blocking=True).unsqueeze(1)).unsqueeze(2)  # (B, T, 1)
         hidden = frames * real
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             found = convolution(hidden.transpose(1, 2)).transpose(1, 2)  # (B, T, C)

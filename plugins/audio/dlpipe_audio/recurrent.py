@@ -18,9 +18,16 @@ LAYERS: dict[Cell, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LS
 def last_state(network: nn.RNNBase, frames: Tensor, lengths: Tensor) -> Tensor:
     """Map frames (B, T, F), lengths (B,) on the CPU to the last hidden state (B, H) of the last layer."""
     if (lengths == frames.size(1)).all():  # packing costs time and is not needed
-        state = network(frames)[1]
-    else:
-        # Packed, since the backward direction would otherwise start in the padding, and the last state come after it.
-        state = network(pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False))[1]
+        return _of_last_layer(network, network(frames)[1])
+    # Packed, since the backward direction would otherwise start in the padding, and the last state come after it.
+    # Sorted here, since torch's own sorting (enforce_sorted=False) makes the host wait for a GPU.
+    ordered, order = lengths.sort(descending=True)
+    rows, back = (each.to(frames.device, non_blocking=True) for each in (order, order.argsort()))
+    packed = pack_padded_sequence(frames.index_select(0, rows), ordered, batch_first=True)
+    return _of_last_layer(network, network(packed)[1]).index_select(0, back)
+
+
+def _of_last_layer(network: nn.RNNBase, state: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the last hidden state (B, H) of what a network returns as its state."""
     hidden: Tensor = state[0] if isinstance(state, tuple) else state  # (layers × directions, B, H / directions)
     return torch.cat(list(hidden[-2 if network.bidirectional else -1 :]), dim=1)

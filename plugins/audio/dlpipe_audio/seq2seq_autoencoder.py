@@ -101,7 +101,9 @@ class Seq2SeqAutoEncoder(nn.Module):
         """Return the squared error, mean over all numbers of all frames."""
         if self.target == "same_word":
             frames, lengths = _given(partners), _given(partners_lengths)
-        real = torch.arange(frames.size(1), device=frames.device) < lengths.to(frames.device).unsqueeze(1)  # (B, T)
+        real = torch.arange(frames.size(1), device=frames.device) < lengths.to(
+            frames.device, non_blocking=True
+        ).unsqueeze(1)  # (B, T)
         errors = (outputs.frames.float() - frames).square().mean(2)
         return (errors * real).sum() / real.sum()
 

@@ -42,7 +42,9 @@ class Categorical(nn.Module):
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """See `ActionHead.sample`."""
-        return params.softmax(-1).multinomial(1, generator=generator).squeeze(1)
+        # As torch.multinomial does it, which checks the probabilities first: on a GPU, the host waits for the result.
+        probabilities = params.softmax(-1)
+        return (probabilities / torch.empty_like(probabilities).exponential_(generator=generator)).argmax(-1)
 
     def log_prob(self, params: Tensor, actions: Tensor) -> Tensor:
         """See `ActionHead.log_prob`."""

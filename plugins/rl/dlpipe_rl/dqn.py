@@ -245,7 +245,7 @@ class DQN:
         if -1 not in explored:
             return explored
         with torch.inference_mode(), self._compute.autocast():
-            greedy = self.model(torch.from_numpy(obs).to(self._compute.device)).argmax(1).tolist()
+            greedy = self.model(torch.from_numpy(obs).to(self._compute.device, non_blocking=True)).argmax(1).tolist()
         return [best if action < 0 else action for action, best in zip(explored, greedy, strict=True)]
 
     def _update(self) -> Tensor:
@@ -256,7 +256,7 @@ class DQN:
         beta = self._importance_beta + (1 - self._importance_beta) * progress
         slots, weights = self._priorities.sample(self._batch_size, beta, self._replay_rng)
         transitions = self._replay.at(torch.from_numpy(slots))
-        loss, errors = self._learning.update_weighted(transitions, weights.to(self._compute.device))
+        loss, errors = self._learning.update_weighted(transitions, weights.to(self._compute.device, non_blocking=True))
         self._priorities.update(slots, errors)
         return loss
 

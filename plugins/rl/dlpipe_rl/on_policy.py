@@ -44,8 +44,8 @@ class RolloutBatch:
         return len(self.obs)
 
     def at(self, rows: Tensor) -> RolloutBatch:
-        """Return the transitions at `rows`."""
-        return RolloutBatch(*(column[rows] for column in vars(self).values()))
+        """Return the transitions at `rows`, on their device."""
+        return RolloutBatch(*(column.index_select(0, rows) for column in vars(self).values()))
 
 
 #: Updates the model from a rollout and returns metrics; all its randomness comes from the generator.
@@ -150,9 +150,12 @@ class OnPolicy:
     def _batch(self, rollout: Rollout) -> RolloutBatch:
         """Return the unmasked transitions of a rollout with their advantages and value targets."""
         estimates = advantages(rollout, self._gamma, self._gae_lambda)
-        mask = rollout.mask
         columns = (rollout.obs, rollout.actions, rollout.log_probs, estimates, estimates + rollout.values)
-        return RolloutBatch(*(column[mask] for column in columns))
+        batch = RolloutBatch(*(column.flatten(0, 1) for column in columns))
+        if rollout.mask.all():
+            return batch
+        # As row numbers that the host knows: how many there are in a mask on a GPU is known only when it is done.
+        return batch.at(rollout.mask.flatten().nonzero().squeeze(1).to(estimates.device, non_blocking=True))
 
 
 def require_values(model: nn.Module, name: str) -> None:

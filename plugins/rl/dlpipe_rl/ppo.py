@@ -42,9 +42,14 @@ class ClippedUpdate:
         metrics = [
             self._update(batch.at(rows))
             for _ in range(self._update_epochs)
-            for rows in torch.randperm(len(batch), generator=generator).split(self._batch_size)
+            for rows in self._shuffled(batch, generator)
         ]
         return {name: torch.stack([each[name] for each in metrics]).mean() for name in metrics[0]}
+
+    def _shuffled(self, batch: RolloutBatch, generator: torch.Generator) -> list[Tensor]:
+        """Return the rows of each update of an epoch, copied to the device together."""
+        rows = torch.randperm(len(batch), generator=generator).to(batch.obs.device, non_blocking=True)
+        return list(rows.split(self._batch_size))
 
     def _update(self, batch: RolloutBatch) -> dict[str, Tensor]:
         log_probs, entropies, values = self._loss.evaluate_actions(batch)

@@ -49,7 +49,7 @@ class Transitions:
     def to(self, device: torch.device) -> Transitions:
         """Return the batch on a device; `slots` stays where it is."""
         rest = (self.obs, self.actions, self.returns, self.discounts, self.next_obs)
-        return Transitions(self.slots, *(tensor.to(device) for tensor in rest))
+        return Transitions(self.slots, *(tensor.to(device, non_blocking=True) for tensor in rest))
 
 
 class ReplayBuffer:
@@ -237,7 +237,7 @@ class ReplayBuffer:
         if self._writable is not None:
             self._writable[slot] = obs
         else:
-            self._frames[slot] = torch.from_numpy(obs).to(self._device)
+            self._frames[slot] = torch.from_numpy(obs).to(self._device, non_blocking=True)
         if self._written < self.slots:
             self._written = max(self._written, (slot // self._num_envs + 1) * self._num_envs)
         return removed
@@ -261,7 +261,8 @@ class ReplayBuffer:
 
     def _gather(self, slots: Tensor) -> Tensor:
         """Return the frames (B, …) at `slots`, on the device of the frames."""
-        return self._frames.index_select(0, slots if self._writable is not None else slots.to(self._device))
+        rows = slots if self._writable is not None else slots.to(self._device, non_blocking=True)
+        return self._frames.index_select(0, rows)
 
     def _gather_stacks(self, slots: Tensor) -> Tensor:
         """Return the stacked observations (B, …) at `slots`."""

@@ -32,7 +32,7 @@ class Rollout:
             final observation if it was truncated.
         rewards: (T, N).
         dones: (T, N) whether the episode ended with this step, by termination or truncation.
-        mask: (T, N) whether the step is used for the update.
+        mask: (T, N) whether the step is used for the update; on the CPU.
         episodes: that ended in the rollout.
     """
 
@@ -104,7 +104,7 @@ class RolloutCollector:
     def _step(self, steps: _Steps) -> StepResult:
         """Sample one action for every environment, take it, and append the step to `steps`."""
         assert self._obs is not None
-        obs = torch.from_numpy(self._obs.copy()).to(self._compute.device)
+        obs = self._on_device(self._obs.copy())
         params, value = self._outputs(obs)
         head: ActionHead = self._model.head  # type: ignore[assignment]
         with torch.no_grad():
@@ -115,8 +115,8 @@ class RolloutCollector:
         self.timestep += len(self._envs)
         final_value = value.new_zeros(len(value))  # of the final observations of truncated episodes
         if truncated := [index for index in result.final_obs if result.truncated[index]]:
-            final_obs = torch.from_numpy(np.stack([result.final_obs[index] for index in truncated]))
-            final_value[truncated] = self._outputs(final_obs.to(self._compute.device))[1]
+            final_obs = self._on_device(np.stack([result.final_obs[index] for index in truncated]))
+            final_value[self._on_device(np.array(truncated))] = self._outputs(final_obs)[1]
         for column, entry in zip(steps.tensors(), (obs, actions, log_prob, value, final_value), strict=True):
             column.append(entry)
         steps.results.append(result)
@@ -132,16 +132,20 @@ class RolloutCollector:
 
     def _rollout(self, steps: _Steps, mask: Array, episodes: Sequence[Episode]) -> Rollout:
         assert self._obs is not None
-        device = self._compute.device
         obs, actions, log_probs, values, final_values = (torch.stack(column) for column in steps.tensors())
-        dones = torch.zeros_like(final_values, dtype=torch.bool)
+        ended = np.zeros(mask.shape, bool)
         for timestep, result in enumerate(steps.results):
-            dones[timestep, list(result.final_obs)] = True
-        last = self._outputs(torch.from_numpy(self._obs.copy()).to(device))[1]
+            ended[timestep, list(result.final_obs)] = True
+        dones = self._on_device(ended)
+        last = self._outputs(self._on_device(self._obs.copy()))[1]
         next_values = torch.where(dones, final_values, torch.cat([values[1:], last.unsqueeze(0)]))
-        rewards = torch.tensor([result.rewards for result in steps.results], device=device)
-        used = torch.from_numpy(mask).to(device)
+        rewards = self._on_device(np.array([result.rewards for result in steps.results], np.float32))
+        used = torch.from_numpy(mask)
         return Rollout(obs, actions, log_probs, values, next_values, rewards, dones, used, tuple(episodes))
+
+    def _on_device(self, values: Array) -> Tensor:
+        """Copy to the device without waiting for what it still computes."""
+        return torch.from_numpy(values).to(self._compute.device, non_blocking=True)
 
 
 @dataclass

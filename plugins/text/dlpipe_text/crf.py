@@ -10,6 +10,8 @@ Axes: B sentences, T tokens of the longest, K labels.
 import torch
 from torch import Tensor, nn
 
+from dlpipe_text.pooling import mask_of
+
 
 class LinearChainCRF(nn.Module):
     """Assign probabilities to label sequences and find the most probable one.
@@ -34,7 +36,7 @@ class LinearChainCRF(nn.Module):
 
     def score(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K), targets (B, T), lengths (B,) to unnormalised log-scores (B,) of the targets."""
-        mask = (torch.arange(targets.size(1)) < lengths.unsqueeze(1)).to(targets.device)  # (B, T)
+        mask = mask_of(lengths, targets)  # (B, T)
         labels = targets.masked_fill(~mask, 0)  # since the padding, -100, is not an index
         emitted = logits.gather(2, labels.unsqueeze(2)).squeeze(2) * mask  # (B, T)
         moved = self.transitions[labels[:, :-1], labels[:, 1:]] * mask[:, 1:]  # (B, T - 1)
@@ -63,7 +65,7 @@ class LinearChainCRF(nn.Module):
             scores.append(best + logits[:, t])
             came_from.append(previous)
         label = (at_end(torch.stack(scores, dim=1), lengths) + self.end).argmax(dim=1)  # (B,)
-        last = lengths.to(logits.device) - 1
+        last = lengths.to(logits.device, non_blocking=True) - 1
         path = [label]
         for t in range(len(came_from) - 1, -1, -1):
             before = came_from[t].gather(1, label.unsqueeze(1)).squeeze(1)
@@ -74,4 +76,5 @@ class LinearChainCRF(nn.Module):
 
 def at_end(values: Tensor, lengths: Tensor) -> Tensor:
     """Select the values of the last token of every sentence from (B, T, ...), to (B, ...)."""
-    return values[torch.arange(len(lengths)), lengths - 1]
+    rows = torch.arange(len(values), device=values.device)
+    return values[rows, lengths.to(values.device, non_blocking=True) - 1]

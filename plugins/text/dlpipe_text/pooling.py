@@ -40,7 +40,7 @@ class Pooling(nn.Module):
         """Map hidden states (B, T, H), lengths (B,) on the CPU to (B, size)."""
         if self.kind == "last":
             rows = torch.arange(len(hidden), device=hidden.device)
-            forward = hidden[rows, lengths.to(hidden.device) - 1, : self.hidden_dim]
+            forward = hidden[rows, lengths.to(hidden.device, non_blocking=True) - 1, : self.hidden_dim]
             return torch.cat([forward, hidden[:, 0, self.hidden_dim :]], dim=1)
         mask = mask_of(lengths, hidden).unsqueeze(2)  # (B, T, 1)
         if self.kind == "mean":

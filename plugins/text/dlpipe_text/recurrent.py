@@ -25,10 +25,13 @@ def hidden_states(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Ten
         return hidden
     if features.device.type == "cpu" and features.size(1) > LONG:
         return _unpacked(network, features, lengths)
-    # Packed, since the backward direction would otherwise start in the padding.
-    packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
+    # Packed, since the backward direction would otherwise start in the padding. Sorted here, since torch's own sorting
+    # (enforce_sorted=False) makes the host wait for a GPU twice.
+    ordered, order = lengths.sort(descending=True)
+    rows, back = (each.to(features.device, non_blocking=True) for each in (order, order.argsort()))
+    packed = pack_padded_sequence(features.index_select(0, rows), ordered, batch_first=True)
     hidden, _ = pad_packed_sequence(network(packed)[0], batch_first=True, total_length=features.size(1))
-    return hidden
+    return hidden.index_select(0, back)
 
 
 def _unpacked(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ class JordanNet(nn.Module):
 
 def reverse(values: Tensor, lengths: Tensor) -> Tensor:
     """Reverse every sentence of values (B, T, ...), with its padding left in place."""
-    position = torch.arange(values.size(1)).expand(len(lengths), -1)  # (B, T)
-    from_end = lengths.unsqueeze(1) - 1 - position
+    position = torch.arange(values.size(1), device=values.device).expand(len(values), -1)  # (B, T)
+    from_end = lengths.to(values.device, non_blocking=True).unsqueeze(1) - 1 - position
     source = torch.where(from_end >= 0, from_end, position)
-    return values[torch.arange(len(lengths)).unsqueeze(1), source]
+    return values[torch.arange(len(values), device=values.device).unsqueeze(1), source]

@@ -66,8 +66,8 @@ class SequenceRegressor(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Map features (B, T, F), lengths (B,) on the CPU to numbers (B,)."""
         hidden = hidden_states(self.recurrent, features, lengths)  # (B, T, H)
-        last = hidden[torch.arange(len(hidden), device=hidden.device), lengths.to(hidden.device) - 1]
-        return self._number(last)
+        rows, ends = torch.arange(len(hidden), device=hidden.device), lengths.to(hidden.device, non_blocking=True)
+        return self._number(hidden[rows, ends - 1])
 
     def unroll(self, features: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Return the numbers (B,) and the states after each position, a tuple of tensors (L, B, H), of equal lengths.

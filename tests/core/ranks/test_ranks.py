@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -199,6 +200,11 @@ def test_a_trainer_for_one_process_is_refused_by_name(tmp_path, root):
     )
 
 
+def compiled(model):
+    model.compile()
+    return model
+
+
 class Scaled(nn.Linear):
     def __init__(self):
         super().__init__(2, 2)
@@ -224,6 +230,11 @@ class Scaled(nn.Linear):
             {"optimizer": {"use": "lbfgs"}},
             'parallel = "fsdp": optimizer = "lbfgs" needs whole gradients; expected another one, or parallel = "ddp"',
         ),
+        (
+            compiled(nn.Linear(2, 2)),
+            {},
+            'parallel = "fsdp": compile = true is not supported; expected one of them, or parallel = "ddp"',
+        ),
     ],
 )
 def test_what_cannot_be_cut_is_refused(model, options, message):
@@ -234,6 +245,14 @@ def test_what_cannot_be_cut_is_refused(model, options, message):
         Supervised(model, data, compute, 0, **options)
 
     assert str(error.value) == message
+
+
+def test_cut_weights_in_float16_are_refused():
+    compute = Compute(torch.device("cpu"), torch.float16, ranks=Ranks(0, 2), shards=True)
+    data = SimpleNamespace(splits=("train",), split=lambda _: Columns({"inputs": torch.zeros(4, 2)}))
+
+    with pytest.raises(InputError, match=re.escape('precision = "float16" needs whole gradients; expected "bfloat16"')):
+        Supervised(nn.Linear(2, 2), data, compute, 0)
 
 
 def test_a_model_without_batch_normalization_is_refused():

@@ -104,6 +104,18 @@ def test_several_processes_that_share_the_weights_train_like_one(tmp_path, alone
         assert_close(metrics(runs, name), metrics(alone, name))
 
 
+@pytest.mark.slow
+def test_two_processes_skip_the_same_steps_in_float16(tmp_path):
+    # the last batch of an epoch has 1 of 150 images: one process has none, those of the other overflow
+    file = write(tmp_path, "half", f'precision = "float16"\n{MLP}batch_size = 149\nmax_grad_norm = 0.5\n{SCORE}')
+
+    well(start_together(2, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "two")))
+
+    skipped = [line["train/skipped"] for line in metrics(tmp_path / "two", "half") if "train/skipped" in line]
+    assert 0 < skipped[0] < 1
+    assert skipped[-1] == 0
+
+
 def test_two_processes_train_like_one(tmp_path):
     file = write(tmp_path, "mlp", CASES["an_idle_rank"])
 

@@ -31,6 +31,24 @@ def test_every_optimizer_lowers_a_quadratic(name):
     assert loss() < before
 
 
+class OnCUDA(nn.Parameter):
+    """A parameter that says it is on a GPU."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_on_cuda_kernels_are_fused_unless_the_table_says_otherwise(name):
+    def fused(parameter, **options):
+        return build_optimizer([parameter], {"use": name, **options}).defaults["fused"]
+
+    assert fused(OnCUDA(torch.ones(2)))
+    assert not fused(parameter())
+    assert fused(parameter(), fused=True)
+    assert not fused(OnCUDA(torch.ones(2)), fused=False)
+    assert not fused(OnCUDA(torch.ones(2)), foreach=True)
+
+
 def test_sparse_adam_lowers_a_quadratic_of_an_embedding():
     embed = nn.Embedding(7, 5, sparse=True)
     optimizer = build_optimizer(embed.parameters(), {"use": "sparse_adam", "lr": 0.01})

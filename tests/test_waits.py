@@ -1,0 +1,114 @@
+"""Between two log points, no step waits for a GPU, except for what must be known on the CPU.
+
+What waits is a value that is read (``.item()``, a mask used as an index, lengths on the GPU), and a copy to the GPU
+without ``non_blocking``. The GPU is pretended; a real one has not been tried.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import dlpipe.engine.build
+from dlpipe.compute import Compute
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.build import StageComponents
+from dlpipe.registry.loading import load_plugins
+
+from .pretend_gpu import GPU, pretend_gpu
+from .test_option_audit import BASES
+
+STEPS = 3
+SMALL = "trainer.batch_size=4"  # so that all steps are in the first epoch: at its start the order is copied
+MIXED = [SMALL, "trainer.bucket_by_length=false"]  # sentences of different lengths in a batch
+GREEDY = ["trainer.epsilon_start=0.0", "trainer.epsilon_end=0.0"]
+#: Of each case: the component whose pipeline of the option audit is taken, changes to it, and how often a step waits.
+#: An agent in environments on the CPU waits for its actions, once for all environments.
+CASES: dict[str, tuple[str, list[str], int]] = {
+    "mlp": ("core.supervised", [SMALL, "trainer.ema_decay=0.9", "trainer.max_grad_norm=1.0"], 0),
+    "tagger-crf": ("text.rnn_tagger", [*MIXED, "model.output='crf'"], 0),
+    "ppo": ("rl.ppo", [], 15),
+    "accumulation": ("generative.vae", ["trainer.batch_size=2", "trainer.gradient_accumulation_steps=2"], 0),
+    "mse": ("core.supervised", [SMALL, "trainer.loss='mse'"], 0),
+    "schedule": ("core.supervised", [SMALL, "trainer.warmup_steps=2", "trainer.schedule={use='cosine_annealing'}"], 0),
+    "augmented": (
+        "core.supervised",
+        [SMALL, "data.augment={shift=1, rotate=3.0, scale=0.1, flip=true, crop=1, erase=0.5, noise=0.1}"],
+        0,
+    ),
+    "cnn": ("vision.cnn", [SMALL], 0),
+    "autoencoder": ("generative.autoencoder", [SMALL], 0),
+    "vae": ("generative.vae", [SMALL, "model.warmup_steps=5"], 0),
+    "tagger-lstm": ("text.rnn_tagger", MIXED, 0),
+    "tagger-gru": ("text.rnn_tagger", [*MIXED, "model.cell='gru'"], 0),
+    "tagger-jordan": ("text.rnn_tagger", [*MIXED, "model.cell='jordan'"], 0),
+    "tagger-feedforward": ("text.feedforward_tagger", MIXED, 0),
+    "classifier-last": ("text.rnn_classifier", MIXED, 0),
+    "classifier-attention": ("text.rnn_classifier", [*MIXED, "model.pooling='attention'"], 0),
+    "classifier-max-mean": ("text.rnn_classifier", [*MIXED, "model.pooling='max_mean'"], 0),
+    "classifier-cnn": ("text.cnn_classifier", MIXED, 0),
+    "regressor": ("text.sequence_regressor", [SMALL], 0),
+    "words": ("audio.seq2seq_autoencoder", MIXED, 0),
+    # The length of a partner that is drawn on the GPU must be known on the CPU, and so must that of a stretched word.
+    "words-pairs": ("audio.seq2seq_autoencoder", [SMALL, "data.pairs='same_word'", "model.target='same_word'"], 1),
+    "words-speed": ("audio.seq2seq_autoencoder", [SMALL, "data.augment={speed=0.1, time_mask=2}"], 1),
+    "gan": ("generative.gan_trainer", [SMALL, "trainer.ema_decay=0.9"], 0),
+    "wgan": (
+        "generative.gan_trainer",
+        ["trainer.batch_size=2", "trainer.critic_steps=2", "trainer.loss='wgan_gp'", "model.conditional=true"],
+        0,
+    ),
+    "dcgan": ("generative.dcgan", [SMALL], 0),
+    "dqn": ("rl.dqn", ["trainer.num_envs=2", *GREEDY], 1),
+    # Priorities are kept on the CPU.
+    "dqn-priorities": ("rl.dqn", ["trainer.priority_alpha=0.6", "trainer.n_step=3", *GREEDY], 2),
+    "a2c": ("rl.a2c", [], 15),
+    "ppo-continuous": ("rl.ppo", ["data.id='Pendulum-v1'"], 15),
+    "reinforce": ("rl.reinforce", ["data.max_episode_steps=5"], 5),
+}
+FAST = {"tagger-crf", "ppo"}
+
+
+@pytest.mark.parametrize(
+    "case", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
+def test_a_step_waits_for_the_gpu_only_where_it_must(monkeypatch, tmp_path: Path, case):
+    base, changes, expected = CASES[case]
+    text, needed = BASES[base]
+    (tmp_path / "pipeline.toml").write_text(f'name = "waits"\nthreads = 1\n{text}')
+    pipeline = load_pipeline(tmp_path / "pipeline.toml", load_plugins(), [*needed, *changes])
+    stage = pipeline.stages[""]
+    monkeypatch.setattr(dlpipe.engine.build, "configure_torch", lambda _: Compute(GPU))
+
+    with pretend_gpu() as waits:
+        components = StageComponents(pipeline.settings, stage, lambda _: pytest.fail("no trained model"))
+        steps = components.trainer.steps()
+        next(steps)
+        waits.clear()
+        for _ in range(STEPS):
+            next(steps)
+        found = dict(waits)
+        components.close()
+
+    assert sum(found.values()) == expected * STEPS, found
+
+
+def test_what_waits_is_counted_with_its_line():
+    with pretend_gpu() as waits:
+        values = torch.arange(6.0).to(GPU, non_blocking=True)
+        assert not waits
+        values[values > 2]
+        values.sum().item()
+        values.cpu()
+        torch.tensor([1.0], device=GPU)
+        values[torch.tensor([1])]
+
+    assert sorted(wait.split(" ", 1)[1] for wait in waits) == [
+        "copies from the GPU",
+        "copies indices to the GPU",
+        "copies to the GPU",
+        "indexes by a mask",
+        "reads a number",
+    ]
