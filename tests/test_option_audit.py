@@ -876,7 +876,7 @@ OPTIONS_WITHOUT_EFFECT = {
     "device": "this pipeline computes on the CPU",
     "threads": "it decides the speed, and the order of sums on several cores",
     "deterministic": "the CPU is",
-    "tf32": "the CPU has none; test_compute.py",
+    "tf32": "the CPU has none; test_compute.py and test_compilation.py",
     "offline": "nothing here is downloaded",
     "parallel": "one process trains alone",
     "compile": "test_compilation.py; numbers are equal but for rounding",

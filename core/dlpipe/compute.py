@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import random
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -90,8 +89,6 @@ def configure_torch(settings: Settings) -> Compute:
     seed_everything(settings.seed)
     ranks = current_ranks()
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
-    if settings.tf32 and device.type != "cuda":
-        warnings.warn(f'tf32 = true has no effect on device "{device.type}": only CUDA GPUs have TF32', stacklevel=2)
     shards = settings.parallel == "fsdp" and ranks.size > 1
     return Compute(device, getattr(torch, settings.precision), ranks, shards)
 

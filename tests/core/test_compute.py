@@ -40,13 +40,6 @@ def test_tf32_is_allowed_only_while_the_pipeline_says_so(one_gpu):
         assert (torch.get_float32_matmul_precision() == "highest") != tf32  # what torch's compiler reads
 
 
-def test_tf32_on_a_cpu_is_a_warning(no_gpu):
-    with pytest.warns(UserWarning, match=r'^tf32 = true has no effect on device "cpu": only CUDA GPUs have TF32$'):
-        configure_torch(Settings(name="x", tf32=True))
-
-    configure_torch(Settings(name="x"))
-
-
 def test_a_derived_seed_never_changes():
     assert derived_seed(7, "order", 3) == 38809191718001963
 

@@ -93,6 +93,8 @@ class StageComponents:
         data: Data | None = None,
     ) -> None:
         self.compute: Compute = configure_torch(settings)
+        if settings.tf32 and with_trainer and (kind := self.compute.device.type) != "cuda":
+            warnings.warn(f'tf32 = true has no effect on device "{kind}": only CUDA GPUs have TF32', stacklevel=1)
         self.data: Data = data or build(stage.data, {"offline": settings.offline}, find_model)
         with errors_in(stage.data.table, data_table=stage.data.table, component=stage.data.component.name):
             if data_state is not None:

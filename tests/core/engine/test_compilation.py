@@ -1,4 +1,4 @@
-"""The setting ``compile``."""
+"""The settings ``compile`` and ``tf32``."""
 
 import copy
 import json
@@ -84,6 +84,15 @@ def test_a_compiled_model_is_compiled_once_and_learns_the_same(tmp_path, monkeyp
     assert type(components[1].model) is type(components[0].model)
     assert_close(torch.tensor(curves[0]), torch.tensor(curves[1]), atol=1e-5, rtol=1e-5)
     assert losses[0] > curves[0][-1]
+
+
+def test_tf32_on_a_cpu_is_a_warning(tmp_path):
+    pipeline = pipeline_of(tmp_path, "tf32=true")
+
+    with pytest.warns(UserWarning, match=r'^tf32 = true has no effect on device "cpu": only CUDA GPUs have TF32$'):
+        StageComponents(pipeline.settings, pipeline.stages[""], None)
+
+    StageComponents(pipeline_of(tmp_path).settings, pipeline.stages[""], None)  # which takes it back
 
 
 def test_without_a_compiler_on_a_cpu_that_is_said(monkeypatch):
