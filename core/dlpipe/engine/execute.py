@@ -28,7 +28,7 @@ from dlpipe.engine.changes import (
     record_accepted,
     run_identity,
 )
-from dlpipe.engine.inference import open_reference, open_run
+from dlpipe.engine.inference import find_in, open_reference
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.stage_run import Observe, StageRun, record_data, size_of
 from dlpipe.errors import (
@@ -188,12 +188,7 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
 
 def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
     models: dict[str, nn.Module] = {}
-
-    def find_model(reference: Reference) -> nn.Module:
-        if reference.run is None:
-            return models[reference.stage]
-        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins).model
-
+    find_model = find_in(models, pipeline)
     built: dict[str, Any] = {}
     for name, stage in pipeline.stages.items():
         with errors_in(stage.trainer.table, data_table=stage.data.table):
