@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
-from dlpipe.messages import padded, relative, shown_seconds, shown_size
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.messages import padded, relative, shown, shown_seconds, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 
@@ -30,11 +31,13 @@ Line = tuple[str, str, str]
     epilog="""\b
 Examples:
   dlpipe plan slot_filling                           (a pipeline that comes with dlpipe)
-  dlpipe plan mine.toml --set trainer.batch_size=256 --json"""
+  dlpipe plan mine.toml --set trainer.batch_size=256 --json
+  dlpipe plan mine.toml --tune                       (which settings make it faster here)"""
 )
 @options.pipeline_file
 @options.assignments
 @options.runs
+@click.option("--tune", is_flag=True, help="Also measure other settings, and print those that make the steps faster.")
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -43,6 +46,7 @@ def plan(
     file: Path,
     assignments: tuple[str, ...],
     runs: Path,
+    tune: bool,
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
@@ -52,21 +56,57 @@ def plan(
     memory, checkpoints, the time of the whole run and the disk that it needs. Keeps nothing. Exits with 1 if memory or
     disk are too small.
     """
-    pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
+
+    def load(more: Sequence[str]) -> Pipeline:
+        return load_pipeline(file, registry, (*assignments, *more), allow_local_plugins=allow_local_plugins)
+
+    pipeline = load(())
     for warning in pipeline.warnings:
         echo(f"warning: {warning}", err=True)
-    planned = load_target("dlpipe.engine.planning:plan")(pipeline, runs).plain()
+    models: dict[str, Any] = {}
+    planned = load_target("dlpipe.engine.planning:plan")(pipeline, runs, models).plain()
+    if not as_json:
+        _show(planned, runs)
+    if tune:
+        longest = max(
+            pipeline.stages, key=lambda name: planned["stages"][name or "pipeline"]["run"]["training_seconds"]
+        )
+        planned["tuning"] = load_target("dlpipe.engine.tuning:tune")(load, longest, models).plain()
     if as_json:
         echo(json.dumps(planned, indent=1))
-        return
+    elif tune:
+        _show_tuning(planned["tuning"])
+
+
+def _show(planned: dict[str, Any], runs: Path) -> None:
+    """Show what each stage takes, and all of them together."""
     for name, stage in planned["stages"].items():
-        _show_stage(name if len(pipeline.stages) > 1 else "", stage)
+        _show_stage(name if len(planned["stages"]) > 1 else "", stage)
     if len(planned["stages"]) > 1:
         echo(f"all stages: {shown_seconds(planned['total_seconds'])}")
     echo(
         f"disk: {shown_size(planned['disk_bytes'])} needed in {relative(runs)}/, "
         f"{shown_size(planned['free_bytes'])} free"
     )
+
+
+def _show_tuning(tuning: dict[str, Any]) -> None:
+    """Show what was tried, and what to write into the file."""
+    stage = "" if tuning["stage"] == "pipeline" else f" of stage {tuning['stage']}"
+    echo(f"other settings, steps{stage} compared in turn; a gain up to {tuning['noise']:.0%} is noise")
+    lines = [
+        (", ".join(f"{path} = {shown(value)}" for path, value in tried["values"].items()), tried)
+        for tried in tuning["tried"]
+    ]
+    width = max((len(values) for values, _ in lines), default=0)
+    for values, tried in lines:
+        found = tried["problem"] or f"{tried['gain']:.2f} times as fast; {tried['numbers']}"
+        echo(f"  {padded(values, width)}  {found}")
+    if tuning["best"]:
+        echo("\nto put into the file:\n")
+        echo(tuning["best"]["patch"])
+    else:
+        echo("none of them makes the steps faster: this file is as fast as it gets here")
 
 
 def _show_stage(name: str, stage: dict[str, Any]) -> None:

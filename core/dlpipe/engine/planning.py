@@ -96,16 +96,19 @@ class Plan:
         return plain
 
 
-def plan(pipeline: Pipeline, runs: Path, *, clock: Clock = time.perf_counter) -> Plan:
+def plan(
+    pipeline: Pipeline, runs: Path, models: dict[str, nn.Module] | None = None, *, clock: Clock = time.perf_counter
+) -> Plan:
     """Measure each stage of a pipeline and return what a run will take.
 
     Args:
         runs: where run folders would be created.
+        models: gets the model of each stage by its name.
 
     Raises:
         DlpipeError: memory or disk are too small, or something does not fit.
     """
-    models: dict[str, nn.Module] = {}
+    models = {} if models is None else models
     stages: dict[str, StagePlan] = {}
     needed = 0
     with alone(pipeline):
