@@ -51,6 +51,9 @@ accept_changes = click.option(
     is_flag=True,
     help="Resume although code, data or resolved.toml are not what the run began with; what has changed is recorded.",
 )
+profile = click.option(
+    "--profile", is_flag=True, help="Record some steps, and write a trace and the costliest operators into profile/."
+)
 stage = click.option("--stage", metavar="NAME", help="Stage of the run. By default, the last one.")
 checkpoint = click.option(
     "--checkpoint",

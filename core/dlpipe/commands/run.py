@@ -46,6 +46,7 @@ Examples:
 @options.accept_changes
 @click.option("--fresh", is_flag=True, help="Run every stage, even if its inputs have not changed since the last run.")
 @click.option("--explain", is_flag=True, help="Say for each stage why it is run or reused.")
+@options.profile
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -61,6 +62,7 @@ def run(
     accept_changes: bool,
     fresh: bool,
     explain: bool,
+    profile: bool,
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
@@ -84,7 +86,7 @@ def run(
         if launched().rank == 0:
             echo(json.dumps(built, indent=1))
         return
-    chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain}
+    chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain, "profile": profile}
     if resume_mode == "auto":
         begin = load_target("dlpipe.engine.execute:run_or_resume")
         folder = begin(pipeline, registry, runs, accept_changes=accept_changes, **chosen)
