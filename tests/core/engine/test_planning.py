@@ -41,13 +41,16 @@ class Points:
     def fingerprint(self): return ""
 
 class Line(nn.Module):
-    def __init__(self, num_inputs: int, start: nn.Module | None = None, *, width: int = 5):
+    def __init__(self, num_inputs: int, start: nn.Module | None = None, *, width: int = 5, room: int = 1000):
         super().__init__()
+        self.room = room
         self.hidden, self.score = nn.Linear(num_inputs, width), nn.Linear(width, 2)
         self.register_buffer("seen", torch.zeros(4))
         self.hidden.bias.requires_grad_(False)
         self.dropout = nn.Dropout(0.1)
     def forward(self, points):
+        if self.training and len(points) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return self.score(self.dropout(self.hidden(points)))
 
 class Guess:
@@ -266,6 +269,32 @@ def test_the_largest_batch_is_found_by_doubling(size, count, room, expected):
 
     assert (found.batch_size, found.limited_by) == expected
     assert found.method == "doubling"
+
+
+@pytest.mark.parametrize(("room", "expected"), [(20, (16, "memory")), (1000, (40, "examples"))])
+def test_on_a_gpu_steps_are_taken_with_larger_and_larger_batches(project, monkeypatch, room, expected):
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    pipeline = loaded(f"model.room={room}")
+    stage = pipeline.stages[""]
+    data = measure.StageComponents(pipeline.settings, stage, None, with_trainer=False).data
+    steps = measure.Steps(1.0, 1.0, 1, 0, {}, {}, flops=1, kept_bytes=1)
+
+    found = measure.largest_batch(pipeline.settings, stage, None, data, SimpleNamespace(type="cuda"), steps)
+
+    assert (found.batch_size, found.limited_by) == expected
+    assert found.method == "doubling"
+    assert len(emptied) >= 2
+
+
+def test_running_out_of_memory_is_an_error_of_the_run(project):
+    with pytest.raises(
+        DlpipeError, match=r"^\[trainer\] out of memory: 2.00 GiB could not be allocated; use a smaller"
+    ) as e:
+        plan(loaded("model.room=3"), project / "runs")
+
+    assert e.value.exit_code == 1
 
 
 def costs(**changes):
