@@ -7,7 +7,12 @@ from typing import Any
 
 import click
 
+from dlpipe.commands.terminal import echo
+from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
+from dlpipe.config.tables import SWEEP
+from dlpipe.messages import relative
+from dlpipe.sweep.plan import count_trials
 
 
 class PipelineFile(click.Path):
@@ -62,3 +67,18 @@ checkpoint = click.option(
     metavar="best|last|STEP",
     help="Checkpoint to use.",
 )
+
+
+def mention_sweep(pipeline: Pipeline, file: Path, what: str) -> None:
+    """Say that a command does not concern the [sweep] of the file, if there is one.
+
+    Args:
+        what: the command does, such as "run is".
+    """
+    if SWEEP in pipeline.source.values:
+        trials = count_trials(pipeline.source.values[SWEEP])
+        echo(
+            f"{relative(file)} has a [sweep] of {trials} trials; this {what} the pipeline without it. "
+            f"To run all trials:  dlpipe sweep {relative(file)}",
+            err=True,
+        )

@@ -61,6 +61,7 @@ def plan(
         return load_pipeline(file, registry, (*assignments, *more), allow_local_plugins=allow_local_plugins)
 
     pipeline = load(())
+    options.mention_sweep(pipeline, file, "plan is of")
     for warning in pipeline.warnings:
         echo(f"warning: {warning}", err=True)
     models: dict[str, Any] = {}

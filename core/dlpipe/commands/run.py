@@ -10,13 +10,11 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
-from dlpipe.config.tables import SWEEP
 from dlpipe.errors import InputError
 from dlpipe.launch import launched
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.sweep.plan import count_trials
 
 
 @click.command(
@@ -74,13 +72,7 @@ def run(
     if accept_changes and resume_mode != "auto":
         raise InputError("--accept-changes is for a run that is resumed; expected it with --resume auto")
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
-    if SWEEP in pipeline.source.values:
-        trials = count_trials(pipeline.source.values[SWEEP])
-        echo(
-            f"{relative(file)} has a [sweep] of {trials} trials; this run is the pipeline without it. "
-            f"To run all trials:  dlpipe sweep {relative(file)}",
-            err=True,
-        )
+    options.mention_sweep(pipeline, file, "run is")
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         if launched().rank == 0:

@@ -172,6 +172,12 @@ def test_the_json_counts_exactly_and_its_times_add_up(dlpipe_plan, project):
     assert {entry.name for entry in project.iterdir()} <= {"toy.py", "points.toml", "__pycache__"}
 
 
+def test_a_sweep_is_left_out_with_a_message(dlpipe_plan, project):
+    (project / "points.toml").write_text(HEAD + STAGE + "[sweep]\n'trainer.epochs' = [1, 2]\n")
+
+    assert "points.toml has a [sweep] of 2 trials; this plan is of the pipeline without it" in dlpipe_plan().stderr
+
+
 def test_the_table_names_the_parts_of_a_step(dlpipe_plan):
     answer = dlpipe_plan()
 
