@@ -138,6 +138,10 @@ class Interrupted(DlpipeError):
     exit_code = 130
 
 
+class SplitBatchWarning(UserWarning):
+    """A batch does not fit into memory as a whole, and is computed in parts."""
+
+
 class ComponentError(DlpipeError):
     """A component, or a library that it calls, raised an exception, which is the ``__cause__`` of this one."""
 

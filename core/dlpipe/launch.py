@@ -48,3 +48,8 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch:
                 raise InputError(f"the environment has {rank} = {found.rank}, but {size} = {found.size}")
             return found
     return Launch()
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

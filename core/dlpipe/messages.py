@@ -44,6 +44,26 @@ def shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "…"
 
 
+def shown_size(count: float) -> str:
+    """Return a number of bytes for a person."""
+    for unit, digits in (("B", 0), ("kB", 0), ("MB", 1)):
+        if count < 1000:
+            return f"{count:.{digits}f}".removesuffix(".0") + f" {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def shown_seconds(seconds: float) -> str:
+    """Return a time for a person, with the unit that suits it."""
+    if seconds < 60:
+        unit, factor = next(
+            each for each in (("s", 1), ("ms", 1e3), ("µs", 1e6)) if seconds * each[1] >= 1 or each[1] == 1e6
+        )
+        return f"{seconds * factor:.3g} {unit}"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.3g} min" if minutes < 60 else f"{hours:.3g} h"
+
+
 def relative(path: Path) -> str:
     """Return `path` relative to the working directory if that is shorter."""
     try:

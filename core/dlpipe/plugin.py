@@ -106,6 +106,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
         CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),
+        CommandSpec("plan", "dlpipe.commands.plan:plan", "Measure a few steps, and say what a run will take"),
         CommandSpec("list", "dlpipe.commands.list:list_", "List installed components, or the pipelines of dlpipe"),
         CommandSpec("show", "dlpipe.commands.show:show", "Show a pipeline with all defaults, or a component"),
         CommandSpec("new", "dlpipe.commands.new:new", "Create a pipeline from one of dlpipe, or a plugin"),

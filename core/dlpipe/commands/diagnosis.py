@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.requirements import Requirement
 
@@ -20,9 +20,12 @@ from dlpipe import figures
 from dlpipe.config.check import check_source
 from dlpipe.config.source import read_source
 from dlpipe.errors import InputError, PipelineError
+from dlpipe.launch import usable_cores
+from dlpipe.messages import shown_size
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import PREFIX, Registry
 from dlpipe.runs.file_digests import cache_folder
+from dlpipe.runs.files import nearest_existing
 
 #: A run folder with its checkpoints is rarely larger.
 FEW_BYTES = 2_000_000_000
@@ -95,10 +98,10 @@ def _environment() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     memory = ""
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not on every system
-        memory = f", {_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory"
+        memory = f", {shown_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory"
     yield Finding("devices", "ok", f"{cores} CPU cores for this process{memory}")
     try:
         torch = importlib.import_module("torch")
@@ -112,7 +115,7 @@ def _devices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
-            text = f"cuda:{index}: {device.name}, {_size(device.total_memory)}, CUDA {torch.version.cuda}"
+            text = f"cuda:{index}: {device.name}, {shown_size(device.total_memory)}, CUDA {torch.version.cuda}"
             yield Finding("devices", "ok", text)
     elif torch.backends.mps.is_available():
         yield Finding("devices", "ok", "mps: the GPU of this Mac")
@@ -151,19 +154,19 @@ def _dependencies() -> Iterator[Finding]:
 
 def _folders(runs: Path) -> Iterator[Finding]:
     cache = cache_folder()
-    yield _folder("cache", cache, f", {_size(_used(cache))} used", "set DLPIPE_CACHE to a folder that you can write to")
+    yield _folder(
+        "cache", cache, f", {shown_size(_used(cache))} used", "set DLPIPE_CACHE to a folder that you can write to"
+    )
     yield _folder("runs", runs, "", "choose another folder with --runs")
 
 
 def _folder(area: str, folder: Path, more: str, advice: str) -> Finding:
     """Say whether a folder can be written to, or created."""
-    there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = nearest_existing(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return Finding(area, "problem", f"{folder} cannot be written to", advice)
     free = shutil.disk_usage(there).free
-    text = f"{folder}{'' if there == folder.absolute() else ' (not there yet)'}{more}, {_size(free)} free"
+    text = f"{folder}{'' if there == folder.absolute() else ' (not there yet)'}{more}, {shown_size(free)} free"
     if free < FEW_BYTES:
         return Finding(area, "note", text, f"free some space, or {advice}")
     return Finding(area, "ok", text)
@@ -223,12 +226,3 @@ def _used(folder: Path) -> int:
             with contextlib.suppress(OSError):  # removed meanwhile
                 total += (Path(place) / name).lstat().st_size
     return total
-
-
-def _size(count: Any) -> str:
-    """Return a number of bytes for a person."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -7,7 +7,12 @@ from typing import Any
 
 import click
 
+from dlpipe.commands.terminal import echo
+from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
+from dlpipe.config.tables import SWEEP
+from dlpipe.messages import relative
+from dlpipe.sweep.plan import count_trials
 
 
 class PipelineFile(click.Path):
@@ -51,6 +56,9 @@ accept_changes = click.option(
     is_flag=True,
     help="Resume although code, data or resolved.toml are not what the run began with; what has changed is recorded.",
 )
+profile = click.option(
+    "--profile", is_flag=True, help="Record some steps, and write a trace and the costliest operators into profile/."
+)
 stage = click.option("--stage", metavar="NAME", help="Stage of the run. By default, the last one.")
 checkpoint = click.option(
     "--checkpoint",
@@ -59,3 +67,18 @@ checkpoint = click.option(
     metavar="best|last|STEP",
     help="Checkpoint to use.",
 )
+
+
+def mention_sweep(pipeline: Pipeline, file: Path, what: str) -> None:
+    """Say that a command does not concern the [sweep] of the file, if there is one.
+
+    Args:
+        what: the command does, such as "run is".
+    """
+    if SWEEP in pipeline.source.values:
+        trials = count_trials(pipeline.source.values[SWEEP])
+        echo(
+            f"{relative(file)} has a [sweep] of {trials} trials; this {what} the pipeline without it. "
+            f"To run all trials:  dlpipe sweep {relative(file)}",
+            err=True,
+        )

@@ -25,9 +25,12 @@ Examples:
     is_flag=True,
     help="If no checkpoint can be used, start at step 0 and discard the metrics. By default, that is an error.",
 )
+@options.profile
 @options.local_plugins
 @click.pass_obj
-def resume(registry: Registry, run: Path, accept_changes: bool, from_start: bool, allow_local_plugins: bool) -> None:
+def resume(
+    registry: Registry, run: Path, accept_changes: bool, from_start: bool, profile: bool, allow_local_plugins: bool
+) -> None:
     """Resume RUN from its last checkpoint.
 
     The result is the same as if the run had never been interrupted. If something that decides it has changed since
@@ -43,4 +46,5 @@ def resume(registry: Registry, run: Path, accept_changes: bool, from_start: bool
         allow_local_plugins=allow_local_plugins,
         accept_changes=accept_changes,
         from_start=from_start,
+        profile=profile,
     )

@@ -10,13 +10,11 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
-from dlpipe.config.tables import SWEEP
 from dlpipe.errors import InputError
 from dlpipe.launch import launched
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.sweep.plan import count_trials
 
 
 @click.command(
@@ -46,6 +44,7 @@ Examples:
 @options.accept_changes
 @click.option("--fresh", is_flag=True, help="Run every stage, even if its inputs have not changed since the last run.")
 @click.option("--explain", is_flag=True, help="Say for each stage why it is run or reused.")
+@options.profile
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -61,6 +60,7 @@ def run(
     accept_changes: bool,
     fresh: bool,
     explain: bool,
+    profile: bool,
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
@@ -72,19 +72,13 @@ def run(
     if accept_changes and resume_mode != "auto":
         raise InputError("--accept-changes is for a run that is resumed; expected it with --resume auto")
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
-    if SWEEP in pipeline.source.values:
-        trials = count_trials(pipeline.source.values[SWEEP])
-        echo(
-            f"{relative(file)} has a [sweep] of {trials} trials; this run is the pipeline without it. "
-            f"To run all trials:  dlpipe sweep {relative(file)}",
-            err=True,
-        )
+    options.mention_sweep(pipeline, file, "run is")
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         if launched().rank == 0:
             echo(json.dumps(built, indent=1))
         return
-    chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain}
+    chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain, "profile": profile}
     if resume_mode == "auto":
         begin = load_target("dlpipe.engine.execute:run_or_resume")
         folder = begin(pipeline, registry, runs, accept_changes=accept_changes, **chosen)

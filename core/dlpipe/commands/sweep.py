@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import shlex
 import sys
 import time
@@ -25,7 +24,7 @@ from dlpipe.commands.slurm import Job, dlpipe_command, given, job_options, submi
 from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, InputError, RunFolderError
-from dlpipe.launch import launched
+from dlpipe.launch import launched, usable_cores
 from dlpipe.messages import relative, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -198,8 +197,7 @@ def _default_jobs(pipelines: list[Pipeline]) -> int:
         return 1
     if not _on_cpu(pipelines) and load_target("torch.accelerator:is_available")():
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(count or 1 for count in threads))
+    return max(1, usable_cores() // max(count or 1 for count in threads))
 
 
 def _run_all(

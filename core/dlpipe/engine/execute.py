@@ -28,7 +28,7 @@ from dlpipe.engine.changes import (
     record_accepted,
     run_identity,
 )
-from dlpipe.engine.inference import open_reference, open_run
+from dlpipe.engine.inference import find_in, open_reference
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.stage_run import Observe, StageRun, record_data, size_of
 from dlpipe.errors import (
@@ -65,6 +65,7 @@ def run(
     fresh: bool = False,
     rehearsal: bool = False,
     explain: bool = False,
+    profile: bool = False,
     callbacks: Mapping[str, object] | None = None,
     observe: Observe | None = None,
 ) -> RunFolder:
@@ -76,6 +77,7 @@ def run(
         rehearsal: before the first step, try in small everything that the run will need; see
             `dlpipe.engine.rehearsal`.
         explain: say for each stage why it is run.
+        profile: record some steps of each stage; see `dlpipe.engine.profiling`.
         callbacks: callbacks in addition to those that the pipeline names.
         observe: see `dlpipe.engine.stage_run.Observe`.
 
@@ -96,6 +98,7 @@ def run(
             reuse=not (fast or fresh),
             rehearsal=rehearsal,
             explain=explain,
+            profile=profile,
             callbacks=callbacks,
             observe=observe,
         )
@@ -122,7 +125,7 @@ def run_or_resume(
         if found is None:
             return run(pipeline, registry, runs, **options)
         folder = RunFolder(found.path, writes=ranks.leads)
-        resume_as(pipeline, folder, accept_changes=accept_changes)
+        resume_as(pipeline, folder, accept_changes=accept_changes, profile=bool(options.get("profile")))
         return folder
 
 
@@ -133,6 +136,7 @@ def resume(
     allow_local_plugins: bool = False,
     accept_changes: bool = False,
     from_start: bool = False,
+    profile: bool = False,
     observe: Observe | None = None,
 ) -> None:
     """Resume a run from its last checkpoint; it ends as if it had not been interrupted.
@@ -141,6 +145,7 @@ def resume(
         accept_changes: continue although code, data or ``resolved.toml`` are not what the run began with; what has
             changed is recorded.
         from_start: if no checkpoint is left or all are damaged, start at step 0 and discard the metrics.
+        profile: as for `run`.
         observe: see `dlpipe.engine.stage_run.Observe`.
 
     Raises:
@@ -149,7 +154,7 @@ def resume(
             `from_start` is not set. The run is as it was.
     """
     pipeline = load_pipeline(folder.path / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
-    resume_as(pipeline, folder, accept_changes=accept_changes, from_start=from_start, observe=observe)
+    resume_as(pipeline, folder, accept_changes=accept_changes, from_start=from_start, profile=profile, observe=observe)
 
 
 def resume_as(
@@ -158,6 +163,7 @@ def resume_as(
     *,
     accept_changes: bool = False,
     from_start: bool = False,
+    profile: bool = False,
     observe: Observe | None = None,
 ) -> None:
     """Resume a run of a pipeline that has been loaded already; see `resume`.
@@ -170,7 +176,8 @@ def resume_as(
         pipeline = dataclasses.replace(pipeline, settings=settings)
     with joined(pipeline.settings.parallel) as ranks:
         folder = RunFolder(folder.path, writes=ranks.leads)
-        work = _PipelineRun(pipeline, folder, fast=bool(recorded.get("fast")), from_start=from_start, observe=observe)
+        fast = bool(recorded.get("fast"))
+        work = _PipelineRun(pipeline, folder, fast=fast, from_start=from_start, profile=profile, observe=observe)
         work.run(resumes=True, accept_changes=accept_changes)
 
 
@@ -188,12 +195,7 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
 
 def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
     models: dict[str, nn.Module] = {}
-
-    def find_model(reference: Reference) -> nn.Module:
-        if reference.run is None:
-            return models[reference.stage]
-        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins).model
-
+    find_model = find_in(models, pipeline)
     built: dict[str, Any] = {}
     for name, stage in pipeline.stages.items():
         with errors_in(stage.trainer.table, data_table=stage.data.table):
@@ -230,12 +232,13 @@ class _PipelineRun:
         rehearsal: bool = False,
         explain: bool = False,
         from_start: bool = False,
+        profile: bool = False,
         callbacks: Mapping[str, object] | None = None,
         observe: Observe | None = None,
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
         self._ranks = current_ranks()
-        self._observe = observe
+        self._observe, self._profile = observe, profile
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
         self._rehearsal = rehearsal
         self._accept_changes = self.has_trained = False
@@ -371,6 +374,7 @@ class _PipelineRun:
             accept_changes=self._accept_changes,
             from_start=self._from_start,
             observe=self._observe,
+            profile=self._profile,
         )
         try:
             work.run(self._callbacks)

@@ -17,7 +17,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.data.columns import columns_of
 from dlpipe.data.model_caller import ModelCaller
-from dlpipe.engine.build import StageComponents, load_checkpoint
+from dlpipe.engine.build import FindModel, StageComponents, load_checkpoint
 from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import BATCH_SIZE, Examples
@@ -102,6 +102,20 @@ def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) 
         # The permission for the plugins of this pipeline is none for the code that another run brings along.
         return open_run(reference.run, allow_local_plugins=pipeline.local_plugins)
     return open_stage(pipeline, folder, reference.stage)
+
+
+def find_in(models: Mapping[str, nn.Module], pipeline: Pipeline) -> FindModel:
+    """Return what finds referenced models: those of stages among `models`, by name, and those of other runs.
+
+    It is for stages that are tried in small only, whose models have hardly been trained.
+    """
+
+    def find(reference: Reference) -> nn.Module:
+        if reference.run is None:
+            return models[reference.stage]
+        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins).model
+
+    return find
 
 
 def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -> dict[str, float]:

@@ -19,6 +19,9 @@ from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
+from dlpipe.engine.flops import count_flops
+from dlpipe.engine.measure import stepper
+from dlpipe.engine.profiling import TRACE, StepProfiler
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import (
@@ -48,6 +51,8 @@ from dlpipe.training.nan_search import first_non_finite
 from dlpipe.training.progress import Progress
 
 TEST = "test"
+#: The folder of a stage with its profile.
+PROFILE = "profile"
 #: What ``run --fast`` leaves of a run.
 FAST = {"epochs": None, "minutes": None, "steps": 4, "log_every": 1, "evaluate_every": 2, "checkpoint_every": 2}
 FAST_BATCHES = 2
@@ -88,6 +93,7 @@ class StageRun:
         accept_changes: continue although lines of the metrics are missing.
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
         observe: see `Observe`.
+        profile: record some steps; see `dlpipe.engine.profiling`.
 
     Attributes:
         has_trained: whether a step has been taken, also by an earlier process.
@@ -108,8 +114,9 @@ class StageRun:
         accept_changes: bool = False,
         from_start: bool = False,
         observe: Observe | None = None,
+        profile: bool = False,
     ) -> None:
-        self._observe = observe
+        self._observe, self._profile = observe, profile
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
         self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
@@ -145,6 +152,7 @@ class StageRun:
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
             self._restore(checkpoint, components, loop)
+            profiler = self._profiler(components, loop)
             self._announce(components, loop, time.monotonic() - started)
             callbacks.call("dlpipe_run_start")
             try:
@@ -155,10 +163,14 @@ class StageRun:
                 if self._observe:
                     self._observe(self._stage.name, components)
                 self._evaluate_on_test(components, loop.state.step, callbacks)
+                if profiler:
+                    self._write_profile(profiler)
             except BaseException as error:
                 callbacks.call("dlpipe_run_failed", step=loop.state.step, error=error)
                 raise
             finally:
+                if profiler:
+                    profiler.close()
                 self.has_trained = loop.state.step > 0
                 callbacks.call("dlpipe_run_end", step=loop.state.step)
                 components.close()
@@ -196,6 +208,35 @@ class StageRun:
             ranks=self._ranks,
             stage=self._stage.name,
         )
+
+    def _profiler(self, components: StageComponents, loop: Loop) -> StepProfiler | None:
+        """Return what records some of the steps, if the user asked for it."""
+        if not self._profile:
+            return None
+        left = None if loop.total_steps is None else loop.total_steps - loop.state.step
+        profiler = StepProfiler(components.compute, left)
+        loop.watch_steps(profiler.watch)
+        return profiler
+
+    def _write_profile(self, profiler: StepProfiler) -> None:
+        """Write what was recorded; whatever fails is a warning, as the run itself has ended well."""
+        folder = self._shown / PROFILE
+        try:
+            self._progress.message(profiler.write(folder, self._count_flops))
+            self._progress.message(f"{relative(folder / TRACE)} can be opened in https://ui.perfetto.dev")
+        except Exception as error:
+            self._progress.warning(f"the profile could not be written: {in_words(error)}")
+
+    def _count_flops(self) -> int:
+        """Return the floating-point operations of a step, taken by a trainer of its own."""
+        components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
+        try:
+            assert components.trainer is not None
+            take_step = stepper(self._stage, components.trainer)
+            take_step()  # a trainer may prepare something in its first step
+            return count_flops(take_step)
+        finally:
+            components.close(keep_data=True)
 
     def _examples(self, split: str, components: StageComponents) -> Examples | None:
         if split not in components.data.splits:

@@ -305,3 +305,11 @@ def _is_deep(content: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def nearest_existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists: where it would be created."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return there

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, cast
@@ -35,6 +35,8 @@ from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.progress import Progress
 
 DEV = "dev"
+#: Gets the steps of a trainer and returns them.
+Watch = Callable[[Iterator[dict[str, Tensor]]], Iterator[dict[str, Tensor]]]
 
 
 @dataclass
@@ -110,6 +112,7 @@ class Loop:
         stage: str = "",
     ) -> None:
         self._ranks = ranks
+        self._watch: Watch = lambda steps: steps
         self._trainer, self._options, self._stage = trainer, options, stage
         self._table = table_name(stage, "trainer")
         self._evaluators = evaluators if dev else {}
@@ -158,6 +161,10 @@ class Loop:
         self._log.truncate(state["log_size"])
         restore_randomness(randomness_of(self._ranks, state))
 
+    def watch_steps(self, watch: Watch) -> None:
+        """Take the steps of the trainer through `watch`, which returns the same steps, as a profiler does."""
+        self._watch = watch
+
     def request_stop(self, reason: str) -> None:
         """Ask for the run to end after the current step, with a checkpoint."""
         self._stop_request = reason
@@ -176,7 +183,7 @@ class Loop:
 
     def _run(self) -> str:
         state = self.state
-        steps = self._trainer.steps()
+        steps = self._watch(self._trainer.steps())
         self._resumed_at = time.monotonic()
         if not state.evaluated:  # an evaluator failed when this checkpoint was saved
             self._finish_step()

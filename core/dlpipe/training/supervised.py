@@ -16,7 +16,7 @@ from dlpipe.data.columns import Columns
 from dlpipe.data.model_caller import columns_needed
 from dlpipe.data.parts import parts_of
 from dlpipe.data.targets import count_targets
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, SplitBatchWarning
 from dlpipe.fields import (
     Fraction,
     LossTable,
@@ -194,6 +194,7 @@ class Supervised:
             warnings.warn(
                 f"{largest} examples at once do not fit into the memory of {self._compute.device}: from now on, each "
                 f"batch is computed in {self._parts} parts, whose gradients are added",
+                SplitBatchWarning,
                 stacklevel=2,
             )
             torch.accelerator.empty_cache()
