@@ -27,7 +27,7 @@ from dlpipe.messages import relative
 from dlpipe.protocols import Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import nearest_existing
-from dlpipe.training.step_parts import BACKWARD, StepParts
+from dlpipe.training.step_parts import BACKWARD, FORWARD, StepParts
 
 #: Steps before those that are measured, and how many are measured: at least, at most, and for how many seconds.
 WARM_UP, LEAST, MOST, SECONDS = 3, 3, 40, 5.0
@@ -229,6 +229,8 @@ def largest_batch(
 ) -> LargestBatch | None:
     """Return the largest batch: found by doubling on a GPU, estimated elsewhere; None if the trainer has no batches.
 
+    There is no estimate for a trainer whose forward pass is not known, as its step may have several of them.
+
     Args:
         data: of the stage; no other components of it should hold memory any more.
     """
@@ -238,6 +240,8 @@ def largest_batch(
     count = count_examples(data, "train")
     if device.type == "cuda":
         return by_doubling(size, count, lambda more: _fits(settings, with_batch_size(stage, more), find_model, data))
+    if steps.parts[FORWARD] is None:
+        return None
     per_example = steps.kept_bytes / min(size, count or size)
     fits = int(available_memory(device) / per_example)
     if count is not None and fits >= count:

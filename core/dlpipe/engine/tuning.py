@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlpipe.compute import configure_torch, randomness, restore_randomness, seed_everything
+from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.data.columns import Columns
@@ -241,7 +241,7 @@ class _Tuner:
 
 
 class _Side:
-    """One of two pipelines that take steps in turn, each with random numbers and settings of its own.
+    """One of two pipelines that take steps in turn, each with settings of its own.
 
     Attributes:
         metrics: of all steps.
@@ -255,19 +255,15 @@ class _Side:
         total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
         self.total = WARM_UP + ROUNDS * IN_A_ROW if total is None else total
         self._take_step = stepper(stage, trainer)
-        seed_everything(settings.seed)
-        self._random = randomness()
 
     def take(self, count: int) -> float:
         """Take some steps, and return how many seconds they took."""
-        configure_torch(self._settings)
-        restore_randomness(self._random)
+        configure_torch(self._settings)  # seeds the random numbers, too: the same ones for both
         self._wait()
         started = self._clock()
         taken = [self._take_step() for _ in range(count)]
         self._wait()
         seconds = self._clock() - started
-        self._random = randomness()
         self.metrics += [{name: float(value) for name, value in metrics.items()} for metrics in taken]
         return seconds
 

@@ -294,6 +294,19 @@ def test_on_a_gpu_steps_are_taken_with_larger_and_larger_batches(project, monkey
     assert len(emptied) >= 2
 
 
+def test_on_a_cpu_the_largest_batch_is_estimated_if_the_forward_pass_is_known(project, monkeypatch):
+    monkeypatch.setattr(measure, "available_memory", lambda device: 1000)
+    stage = loaded().stages[""]
+    data = measure.StageComponents(loaded().settings, stage, None, with_trainer=False).data
+
+    def largest(seconds):
+        steps = measure.Steps(1.0, 1.0, 1, 0, {measure.FORWARD: seconds}, {}, flops=1, kept_bytes=8 * 50)
+        return measure.largest_batch(loaded().settings, stage, None, data, torch.device("cpu"), steps)
+
+    assert largest(1.0) == measure.LargestBatch(20, "estimate", "memory", 50.0)
+    assert largest(None) is None
+
+
 def test_running_out_of_memory_is_an_error_of_the_run(project):
     with pytest.raises(
         DlpipeError, match=r"^\[trainer\] out of memory: 2.00 GiB could not be allocated; use a smaller"
