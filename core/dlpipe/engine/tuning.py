@@ -45,12 +45,12 @@ class Alternative:
     Args:
         table: "trainer", or "" for a key at the top of the file.
         key: its name; a pipeline without it (a trainer without such a parameter) is left alone.
-        values: what to try, besides the value that it has.
+        values: what to try with a stage and its data, besides the value that it has.
     """
 
     table: str
     key: str
-    values: Callable[[Data], Iterable[Any]]
+    values: Callable[[Stage, Data], Iterable[Any]]
 
 
 def _powers_of_two() -> list[int]:
@@ -59,15 +59,25 @@ def _powers_of_two() -> list[int]:
     return [*itertools.takewhile(lambda count: count < cores, (2**power for power in range(20))), cores]
 
 
-def _counts_of_workers(data: Data) -> Iterable[int]:
+def _if_on_cuda(stage: Stage, data: Data) -> Iterable[bool]:
+    return (True,) if torch.cuda.is_available() else ()
+
+
+def _if_compiled(stage: Stage, data: Data) -> Iterable[bool]:
+    return (True,) if stage.trainer.component.spec.compile else ()
+
+
+def _counts_of_workers(stage: Stage, data: Data) -> Iterable[int]:
     """Return numbers of processes that read data, if it is read item by item."""
     return () if isinstance(data.split("train"), Columns) else (0, *_powers_of_two())
 
 
 ALTERNATIVES: Sequence[Alternative] = (
-    Alternative("", "threads", lambda data: _powers_of_two()),
+    Alternative("", "threads", lambda stage, data: _powers_of_two()),
     Alternative("trainer", "num_workers", _counts_of_workers),
-    Alternative("", "precision", lambda data: ("bfloat16",)),
+    Alternative("", "precision", lambda stage, data: ("bfloat16",)),
+    Alternative("", "tf32", _if_on_cuda),
+    Alternative("", "compile", _if_compiled),
 )
 
 
@@ -191,15 +201,16 @@ class _Tuner:
     def values_of(self, alternative: Alternative) -> list[dict[str, Any]]:
         """Return the values of an alternative that are not those of the pipeline, by path."""
         pipeline = self._load(())
-        known = pipeline.stages[self._stage].trainer.values if alternative.table else vars(pipeline.settings)
+        stage = pipeline.stages[self._stage]
+        known = stage.trainer.values if alternative.table else vars(pipeline.settings)
         if alternative.key not in known:
             return []
         now = known[alternative.key]
         if alternative.key == "threads":
             now = now or self._threads
-        stage = f"stages.{self._stage}." if self._stage and alternative.table else ""
-        path = f"{stage}{alternative.table}.{alternative.key}".lstrip(".")
-        return [{path: value} for value in alternative.values(self._data) if value != now]
+        place = f"stages.{self._stage}." if self._stage and alternative.table else ""
+        path = f"{place}{alternative.table}.{alternative.key}".lstrip(".")
+        return [{path: value} for value in alternative.values(stage, self._data) if value != now]
 
     def compare(self, values: Mapping[str, Any]) -> Comparison:
         """Take the same steps with both, a few of each in turn."""

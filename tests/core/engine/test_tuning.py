@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,7 +87,8 @@ def tuned(project_of, monkeypatch):
         load(())
         target = registry.components["model"]["toy.line"].spec.target
         clock = load_target(target.replace(":Line", ":clock"))
-        return tune(load, "", {}, clock=clock, **options)
+        quick = [each for each in ALTERNATIVES if each.key != "compile"]
+        return tune(load, "", {}, clock=clock, **{"alternatives": quick} | options)
 
     return tuned
 
@@ -117,7 +119,10 @@ def test_a_gain_within_the_noise_is_none(tuned):
 
 
 def test_a_value_that_is_refused_is_reported_and_the_others_are_tried(tuned):
-    rows = [Alternative("trainer", "ema_decay", lambda data: (2.0, 0.5)), Alternative("", "unknown", lambda data: (1,))]
+    rows = [
+        Alternative("trainer", "ema_decay", lambda stage, data: (2.0, 0.5)),
+        Alternative("", "unknown", lambda stage, data: (1,)),
+    ]
 
     found = tuned(alternatives=rows)
 
@@ -153,8 +158,18 @@ def test_workers_are_tried_only_for_data_that_is_read_item_by_item(monkeypatch):
         def split(self, name):
             return self._split
 
-    assert list(row.values(Points([{"points": torch.ones(3)}]))) == [0, 1, 2, 4, 6]
-    assert list(row.values(Points(Columns({"points": torch.ones(5, 3)})))) == []
+    assert list(row.values(None, Points([{"points": torch.ones(3)}]))) == [0, 1, 2, 4, 6]
+    assert list(row.values(None, Points(Columns({"points": torch.ones(5, 3)})))) == []
+
+
+@pytest.mark.parametrize(("compiles", "expected"), [(True, [True]), (False, [])])
+def test_only_a_trainer_that_compiles_is_tried_compiled(compiles, expected):
+    row = next(each for each in ALTERNATIVES if each.key == "compile")
+    spec = SimpleNamespace(compile=compiles)
+
+    found = row.values(SimpleNamespace(trainer=SimpleNamespace(component=SimpleNamespace(spec=spec))), None)
+
+    assert list(found) == expected
 
 
 def test_a_patch_has_tables():
