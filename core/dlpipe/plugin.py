@@ -103,6 +103,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("submit", "dlpipe.commands.submit:submit", "Train and evaluate a pipeline in a job of Slurm"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
+        CommandSpec("export", "dlpipe.commands.export:export", "Export a trained model for use without dlpipe"),
         CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),
         CommandSpec("list", "dlpipe.commands.list:list_", "List installed components, or the pipelines of dlpipe"),
         CommandSpec("show", "dlpipe.commands.show:show", "Show a pipeline with all defaults, or a component"),

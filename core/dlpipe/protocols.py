@@ -35,7 +35,9 @@ __all__ = [
     "SupportsCaveats",
     "SupportsClose",
     "SupportsCopies",
+    "SupportsExampleInputs",
     "SupportsExpand",
+    "SupportsExport",
     "SupportsItems",
     "SupportsNames",
     "SupportsNotes",
@@ -135,6 +137,25 @@ class SupportsCopies(Protocol):
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which of the N examples of `split` also occur in `other`: (N,) bool exactly, (N,) bool nearly."""
+
+
+@runtime_checkable
+class SupportsExampleInputs(Protocol):
+    """Data whose splits have no examples, such as an environment: what ``dlpipe export`` runs the model on."""
+
+    def example_inputs(self, split: str, count: int) -> Batch:
+        """Return a batch of `count` examples of what the model receives in a split; always the same ones."""
+
+
+@runtime_checkable
+class SupportsExport(Protocol):
+    """A model that is used by something else than its ``forward``, such as a GAN, whose generator is."""
+
+    def exported(self, batch: Batch) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return the module that ``dlpipe export`` exports, and its inputs by name, as many as `batch` has examples.
+
+        The global random number generators are seeded when it is called.
+        """
 
 
 class Trainer(Protocol):
