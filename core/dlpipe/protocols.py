@@ -34,6 +34,7 @@ __all__ = [
     "Goal",
     "SupportsCaveats",
     "SupportsClose",
+    "SupportsContent",
     "SupportsCopies",
     "SupportsExampleInputs",
     "SupportsExpand",
@@ -44,6 +45,7 @@ __all__ = [
     "SupportsPaddings",
     "SupportsSamples",
     "SupportsStateBlocks",
+    "SupportsTextItems",
     "SupportsTotalSteps",
     "Trainer",
 ]
@@ -100,6 +102,30 @@ class SupportsItems(Protocol):
         If it has a parameter ``outputs``, that gets what the model returned for the item (logits); a parameter
         ``model`` gets the model, in evaluation mode. A string may contain colours for a terminal (ANSI): they are
         removed where the answer does not go to one.
+        """
+
+
+@runtime_checkable
+class SupportsTextItems(Protocol):
+    """Data whose ``encode`` reads an item as text, never as the name of a file: ``dlpipe serve`` passes it on.
+
+    Attributes:
+        text_items: True.
+    """
+
+    @property
+    def text_items(self) -> bool: ...  # noqa: D102
+
+
+@runtime_checkable
+class SupportsContent(Protocol):
+    """Data whose items are files: ``dlpipe serve`` gives it the content, since a client must not name a file."""
+
+    def encode_content(self, item: str, content: bytes) -> dict[str, Tensor]:
+        """Convert the content of a file as ``encode`` converts a file; `item` is its name for messages and answers.
+
+        Raises:
+            InputError: the content cannot be used.
         """
 
 

@@ -31,6 +31,8 @@ REQUIRED: dict[str, tuple[type, ...]] = {
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "data": (
         protocols.SupportsItems,
+        protocols.SupportsTextItems,
+        protocols.SupportsContent,
         protocols.SupportsPaddings,
         protocols.SupportsExpand,
         protocols.SupportsNames,

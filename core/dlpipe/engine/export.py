@@ -33,7 +33,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import flush
 from dlpipe.runs.checkpoint import step_of
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, RESOLVED
+from dlpipe.runs.folder import DATA_STATE
 
 Format = Literal["torch", "onnx", "safetensors"]
 FILES: Mapping[Format, str] = {"torch": "model.pt2", "onnx": "model.onnx", "safetensors": "model.safetensors"}
@@ -179,13 +179,11 @@ def describe(trained: TrainedStage, exported: Exported, form: Format, difference
     """Return the content of `DESCRIPTION`."""
     stage = trained.stage
     packages = ("dlpipe", "torch", *(ONNX if form == "onnx" else ()))
-    place = trained.folder.resolve()
-    run = next(folder for folder in (place, *place.parents) if (folder / RESOLVED).is_file())
     first, expected, weights = exported.batches[0], exported.expected[0], exported.model.module.state_dict()
     return {
         "format": form,
         "file": FILES[form],
-        "run": run.name,
+        "run": trained.run.name,
         "pipeline": trained.pipeline.settings.name,
         "stage": stage.name,
         "checkpoint": step_of(trained.checkpoint),
