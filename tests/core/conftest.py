@@ -255,6 +255,7 @@ TOY_PLUGIN = """
 from pathlib import Path
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from dlpipe import DataSpec, InputError, ModelSpec, hookimpl
 from dlpipe.data import Columns, Ragged
 
@@ -285,10 +286,16 @@ class Silent(Words):
 class Tagger(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embed, self.net = nn.Embedding(10, 4), nn.LSTM(4, 3, batch_first=True)
+        self.embed = nn.Embedding(10, 4)
+        self.net = nn.LSTM(4, 3, num_layers=2, bidirectional=True, batch_first=True)
+        self.end = nn.GRU(6, 5, bidirectional=True, batch_first=True)
     def forward(self, tokens, lengths, points):
-        states = self.net(self.embed(tokens))[0]
-        return states * (torch.arange(tokens.size(1)) < lengths.unsqueeze(1)).unsqueeze(2)
+        packed = pack_padded_sequence(self.embed(tokens), lengths, batch_first=True, enforce_sorted=False)
+        states = self.net(packed)[0]
+        last = torch.cat(list(self.end(states)[1]), 1)
+        return {"states": pad_packed_sequence(states, batch_first=True)[0], "last": last}
+    def predict(self, outputs):
+        return outputs["states"].argmax(2)
 
 class Line(nn.Module):
     def __init__(self):
@@ -301,11 +308,15 @@ class Branch(Line):
     def forward(self, points):
         return self.score(points if points.sum() > 0 else -points)
 
+class Rows(Line):
+    def forward(self, points):
+        return torch.stack([self.score(row) for row in points])
+
 @hookimpl
 def dlpipe_data(): return [DataSpec(name.lower(), f":{name}", name) for name in ("Words", "Files", "Silent")]
 @hookimpl
 def dlpipe_models():
-    return [ModelSpec(name.lower(), f":{name}", name) for name in ("Tagger", "Line", "Branch")]
+    return [ModelSpec(name.lower(), f":{name}", name) for name in ("Tagger", "Line", "Branch", "Rows")]
 """
 TOY_PIPELINE = """
 name = "toy"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -71,8 +73,8 @@ def export_run(trained: TrainedStage, form: Format, folder: Path) -> tuple[Expor
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        runner = _write(trained, exported, form, temporary / FILES[form])
-        difference = compare(exported, runner)
+        _write(trained, exported, form, temporary / FILES[form])
+        difference = compare(exported, _load(exported, form, temporary / FILES[form]))
         description = describe(trained, exported, form, difference)
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
         for path in temporary.iterdir():
@@ -99,20 +101,34 @@ def require_installed(form: Format) -> None:
         )
 
 
-def _write(trained: TrainedStage, exported: Exported, form: Format, path: Path) -> Runner:
-    """Write the model and load it again."""
+def _write(trained: TrainedStage, exported: Exported, form: Format, path: Path) -> None:
     if form == "safetensors":
         write_weights(exported.model, path)
-        return load_weights(exported.model, path)
+        return
     with _untraceable(trained, exported.model):
         traced = trace(exported.model, exported.example, exported.inputs)
     if form == "torch":
         write_torch(traced, path)
-        return load_torch(path)
+        return
     with _untraceable(trained, exported.model, " to ONNX"):
         load_target("dlpipe.engine.onnx_format:write")(traced, path)
-    runner: Runner = load_target("dlpipe.engine.onnx_format:load")(path)
-    return runner
+
+
+def _load(exported: Exported, form: Format, path: Path) -> Runner:
+    """Return a function that runs what was written.
+
+    Raises:
+        DlpipeError: it cannot be loaded.
+    """
+    load: Mapping[Format, Callable[[Path], Runner]] = {
+        "torch": load_torch,
+        "onnx": lambda path: load_target("dlpipe.engine.onnx_format:load")(path),
+        "safetensors": partial(load_weights, exported.model),
+    }
+    try:
+        return load[form](path)
+    except Exception as error:
+        raise DlpipeError(f"the exported model cannot be loaded: {in_words(error)}. Nothing was exported") from error
 
 
 @contextmanager
@@ -126,21 +142,26 @@ def _untraceable(trained: TrainedStage, model: NamedOutputs, where: str = "") ->
         raise
     except Exception as error:
         place = f" ({place_of(error)})" if place_of(error) else ""
+        reason, advice = _reason(error)
         raise InputError(
-            f"{who} cannot be exported{where}: {_reason(error)}{place}. "
-            "Compute it without such a branch (torch.where), or by another way if torch.compiler.is_exporting(); "
-            "--format safetensors exports the weights alone"
+            f"{who} cannot be exported{where}: {reason}{place}. {advice}--format safetensors exports the weights alone"
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """Return what torch.export says in pages."""
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return what torch.export says in pages, and what to do."""
     text = str(error)
-    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__ or "aten._local_scalar_dense" in text:
-        return "its computation depends on the values of a tensor, not only on shapes"
-    if "Constraints violated" in text or "specialized" in text:
-        return f"a size that varies between batches would become a constant: {in_words(error)}"
-    return in_words(error)
+    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
+        return (
+            "its computation depends on the values of a tensor, not only on shapes",
+            "Compute it without such a branch (torch.where), or by another way if torch.compiler.is_exporting(); ",
+        )
+    if found := re.search(r"marked (.+?) as dynamic but your code specialized it to be a constant", text):
+        return (
+            f"its size {found[1]!r} would become a constant, but differs between batches",
+            "Take it from a tensor (x.size(1)) and not from a number or from values; ",
+        )
+    return in_words(error), ""
 
 
 def compare(exported: Exported, run: Runner) -> Difference:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
+import logging
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from dlpipe.data.model_caller import tensors_in
-from dlpipe.engine.recurrent_ops import WholeLayers, as_torch
+from dlpipe.engine.recurrent_ops import as_torch, whole_layers
 from dlpipe.errors import InputError
 from dlpipe.runs.weights import load_weights_file, save_weights
 
@@ -23,6 +25,19 @@ from dlpipe.runs.weights import load_weights_file, save_weights
 Runner = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 #: The sizes of a tensor; a string is the name of one that may vary.
 Shape = tuple[int | str, ...]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what exporters warn of, log and print: it is about themselves, and they raise an error, too."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 class NamedOutputs(nn.Module):
@@ -54,8 +69,10 @@ class NamedOutputs(nn.Module):
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """Map the columns of a batch to the tensors that the model returns."""
-        with WholeLayers() if torch.compiler.is_exporting() else nullcontext():
-            return named(self.module(**inputs, **dict.fromkeys(self.unused)))
+        with whole_layers() if torch.compiler.is_exporting() else nullcontext():
+            outputs = named(self.module(**inputs, **dict.fromkeys(self.unused)))
+        # ONNX has one namespace for both.
+        return {f"{name}_output" if name in inputs else name: tensor for name, tensor in outputs.items()}
 
 
 def named(outputs: object) -> dict[str, Tensor]:
@@ -102,8 +119,7 @@ def trace(model: NamedOutputs, example: Mapping[str, Tensor], inputs: Mapping[st
         name: {axis: sizes[size] for axis, size in enumerate(shape) if isinstance(size, str)}
         for name, shape in inputs.items()
     }
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+    with torch.no_grad(), quiet():
         outputs = model(**example)
         program = torch.export.export(model.with_inputs(inputs), (), dict(example), dynamic_shapes=shapes)
     return Traced(program, inputs, list(outputs))
@@ -112,15 +128,13 @@ def trace(model: NamedOutputs, example: Mapping[str, Tensor], inputs: Mapping[st
 def write_torch(traced: Traced, path: Path) -> None:
     """Write a program for `torch.export.load`."""
     as_torch(traced.program)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tensors that share memory: each is saved once
+    with quiet():
         torch.export.save(traced.program, path)
 
 
 def load_torch(path: Path) -> Runner:
     """Return a function that runs a file that `write_torch` wrote."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         program = torch.export.load(path).module()
     return lambda inputs: program(**inputs)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from onnxscript import opset18
 from onnxscript.function_libs.torch_lib.ops.core import aten_gru, aten_lstm
 from torch import Tensor
 
-from dlpipe.engine.export_formats import Runner, Traced
+from dlpipe.engine.export_formats import Runner, Traced, quiet
 from dlpipe.engine.recurrent_ops import OPERATIONS
 
 #: The operations of ONNX; their annotations know no lists of numbers.
@@ -24,10 +22,7 @@ op: Any = opset18
 
 def write(traced: Traced, path: Path) -> None:
     """Write a traced model; inputs and outputs have the names of `traced`."""
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+    with quiet():
         program = torch.onnx.export(
             traced.program,
             dynamo=True,

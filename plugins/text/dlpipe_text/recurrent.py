@@ -20,12 +20,11 @@ LONG = 32
 
 def hidden_states(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
     """Map features (B, T, D), lengths (B,) on the CPU to hidden states (B, T, H); those of the padding are zero."""
-    if torch.compiler.is_exporting():  # neither a branch nor a packed sequence may depend on the lengths
-        return _unpacked(network, features, lengths)
-    if (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
+    exporting = torch.compiler.is_exporting()  # what is exported cannot branch on lengths
+    if not exporting and (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
         hidden: Tensor = network(features)[0]
         return hidden
-    if features.device.type == "cpu" and features.size(1) > LONG:
+    if not exporting and features.device.type == "cpu" and features.size(1) > LONG:
         return _unpacked(network, features, lengths)
     # Packed, since the backward direction would otherwise start in the padding.
     packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
@@ -43,15 +42,10 @@ def _unpacked(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
             features = F.dropout(features, network.dropout, network.training)
         hidden = [_direction(network, f"_l{layer}", features)]
         if network.bidirectional:
-            turned = _taken(features, backward)
-            hidden.append(_taken(_direction(network, f"_l{layer}_reverse", turned), backward))
+            turned = features.take_along_dim(backward, 1)
+            hidden.append(_direction(network, f"_l{layer}_reverse", turned).take_along_dim(backward, 1))
         features = torch.cat(hidden, 2)
     return features * inside.unsqueeze(2)
-
-
-def _taken(values: Tensor, positions: Tensor) -> Tensor:
-    """Return values (B, T, D) at positions (B, T, 1). ``take_along_dim`` cannot be exported: it fixes B and T."""
-    return values.gather(1, positions.expand(-1, -1, values.size(2)))
 
 
 def _direction(network: nn.RNNBase, suffix: str, features: Tensor) -> Tensor:

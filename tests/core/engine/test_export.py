@@ -22,25 +22,30 @@ def words(lengths):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch", "onnx"])
-def test_a_tagger_is_exported_for_any_number_and_length_of_sequences(toy_run, tmp_path, form):
+def test_packed_sequences_of_any_number_and_length_are_exported(toy_run, tmp_path, form):
     tagger = toy_run("tagger")
     inputs = words([9, 2])
 
     export_run(tagger, form, tmp_path / "out")
 
     if form == "torch":
-        outputs = torch.export.load(tmp_path / "out" / "model.pt2").module()(**inputs)["outputs"]
+        outputs = torch.export.load(tmp_path / "out" / "model.pt2").module()(**inputs)
     else:
         session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "out" / "model.onnx")
         feed = {name: tensor.numpy() for name, tensor in inputs.items()}
-        outputs = torch.from_numpy(session.run(["outputs"], feed)[0])
-    assert_close(outputs, tagger.model(**inputs, points=None))
+        outputs = dict(
+            zip(["states", "last"], map(torch.from_numpy, session.run(["states", "last"], feed)), strict=True)
+        )
+    assert_close(outputs, tagger.model(**inputs, points=None), rtol=1e-4, atol=1e-6)
     written = json.loads((tmp_path / "out" / "export.json").read_text())
     assert written["inputs"] == [  # without points, which the tagger requires and does not use
         {"name": "tokens", "dtype": "int64", "shape": ["batch", "length"]},
         {"name": "lengths", "dtype": "int64", "shape": ["batch"]},
     ]
-    assert written["outputs"] == [{"name": "outputs", "dtype": "float32", "shape": ["batch", "length", 3]}]
+    assert written["outputs"] == [
+        {"name": "states", "dtype": "float32", "shape": ["batch", "length", 6]},
+        {"name": "last", "dtype": "float32", "shape": ["batch", 10]},
+    ]
     assert written["data"] == {"use": "toy.words", "learned": {"words": ["(padding)", "one"]}}
     assert written["checked"]["largest_difference"] < 1e-6
 
@@ -67,6 +72,16 @@ def test_a_model_that_depends_on_values_is_refused_in_one_line(toy_run, tmp_path
         export_run(toy_run("branch"), "torch", tmp_path / "out")
 
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_takes_a_size_for_a_constant_is_refused(toy_run, tmp_path):
+    with pytest.raises(
+        InputError,
+        match=r'^\[model\] use = "toy.rows": Rows.forward cannot be exported: its size \'batch\' would become a constant, '
+        r"but differs between batches. Take it from a tensor \(x.size\(1\)\) and not from a number or from values; "
+        r"--format safetensors exports the weights alone$",
+    ):
+        export_run(toy_run("rows"), "torch", tmp_path / "out")
 
 
 def test_an_export_that_computes_something_else_is_not_kept(toy_run, tmp_path, monkeypatch):
