@@ -15,7 +15,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dlpipe.errors import DlpipeError, InputError, in_words
@@ -63,7 +63,7 @@ class Service:
 
     async def health(self, request: Request) -> Response:
         """Return what is served."""
-        return JSONResponse(self._model.about())
+        return _json(self._model.about())
 
     async def predict(self, request: Request) -> Response:
         """Return the answer for an item, or the list of those for several."""
@@ -174,7 +174,7 @@ def application(
         paths = "POST /predict, GET /health and GET /"
         log(f"{_client(request)} {request.method} {request.url.path} {error.status_code}")
         text = f"{request.method} {request.url.path}: expected {paths}"
-        return JSONResponse({"error": text}, error.status_code, error.headers)
+        return _json({"error": text}, error.status_code, error.headers)
 
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: refuse, 405: refuse})
 
@@ -187,10 +187,11 @@ def _logged(handle: Callable[[Request], Any], log: Log) -> Callable[[Request], A
         try:
             response: Response = await handle(request)
         except Refused as error:
-            response = JSONResponse({"error": error.detail}, error.status_code, error.headers)
+            response = _json({"error": error.detail}, error.status_code, error.headers)
         except ClientDisconnect:
             response = Response(status_code=499)  # as nginx writes it; nobody reads this
-        items = f" {request.state.items} items" if hasattr(request.state, "items") else ""
+        number = getattr(request.state, "items", 0)
+        items = f" {number} item{'s' * (number > 1)}" if number else ""
         milliseconds = 1000 * (time.perf_counter() - begun)
         log(
             f"{_client(request)} {request.method} {request.url.path} {response.status_code}{items} "
@@ -205,6 +206,7 @@ def _client(request: Request) -> str:
     return request.client.host if request.client else "-"
 
 
-def _json(content: Any) -> Response:
-    """Return a response with what ``dlpipe predict --json`` prints."""
-    return Response(json.dumps(content, ensure_ascii=False), media_type="application/json")
+def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with what ``dlpipe predict --json`` prints; half of a surrogate pair becomes its escape."""
+    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(body, status, headers, media_type="application/json")

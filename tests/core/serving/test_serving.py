@@ -89,6 +89,11 @@ FORM = '{"item": "…"} or {"items": ["…", …]}'
             f"the body is not JSON: JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 "
             f"(char 1); expected {FORM}",
         ),
+        (
+            ("POST", "/predict", {"content": b'{"item": "\\ud800"}', "headers": JSON}),
+            422,
+            "item 1: '\\ud800': expected numbers from 1 to 9",
+        ),
         (post([1]), 400, f"expected {FORM}"),
         (post({"items": []}), 400, f'"items" is not a list with at least one item; expected {FORM}'),
         (post({"items": [7]}), 400, f"item 1 is of type int; expected {FORM}"),
@@ -264,4 +269,4 @@ def test_a_server_answers_what_is_in_flight_when_it_is_stopped(tagger):
 
     assert found[0].json()["item"] == "1 2"
     assert server.returncode == 0
-    assert re.search(r"127.0.0.1 POST /predict 200 1 items", rest)
+    assert re.search(r"127.0.0.1 POST /predict 200 1 item", rest)
