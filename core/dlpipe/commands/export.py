@@ -33,7 +33,7 @@ Examples:
     "--output",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Create this folder. By default, exports/FORMAT in the run.",
+    help="Create this folder. By default, exports/FORMAT in the run (with several stages, exports/STAGE/FORMAT).",
 )
 @options.stage
 @options.checkpoint
@@ -67,7 +67,7 @@ def export(
         assignments=('device="cpu"', *assignments),
         allow_local_plugins=allow_local_plugins,
     )
-    folder = output or trained.folder / "exports" / form
+    folder = output or trained.run / "exports" / trained.stage.name / form
     exported, difference = load_target("dlpipe.engine.export:export_run")(trained, form, folder)
     if as_json:
         echo(json.dumps({"folder": str(folder), **difference._asdict()}))

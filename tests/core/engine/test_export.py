@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from dlpipe.commands.export import export as export_command
 from dlpipe.engine import export, export_formats
 from dlpipe.engine.export import export_run
 from dlpipe.errors import DlpipeError, InputError, PluginError
@@ -126,3 +127,18 @@ def test_a_missing_extra_is_said_with_the_command_that_installs_it(toy_run, tmp_
         match=r"--format onnx needs onnx, onnxscript, onnxruntime, which are not installed; install with: pip install ",
     ):
         export_run(toy_run("line"), "onnx", Path(tmp_path / "out"))
+
+
+def test_the_command_says_what_was_exported_and_how_far_it_is_from_the_run(toy_run, capsys):
+    run = toy_run("line").run
+
+    export_command.main([str(run), "--format", "safetensors", "--allow-local-plugins"], standalone_mode=False)
+
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["inputs: points (batch, 3)", "outputs: outputs (batch, 2)"]
+    assert said[2].startswith("17 batches of dev: largest difference 0.0e+00, 0.0e+00 of the largest output")
+    assert said[3].startswith("exported step-00000001 to ")
+    assert sorted(path.name for path in (run / "exports" / "safetensors").iterdir()) == [
+        "export.json",
+        "model.safetensors",
+    ]
