@@ -31,7 +31,7 @@ LAYERS = [
     ["evaluation"],
     ["baselines", "training"],
     ["engine"],
-    ["sweep"],
+    ["serving", "sweep"],
     ["testing", "commands", "plugin"],
     ["cli"],
     ["__main__"],

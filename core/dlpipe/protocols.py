@@ -34,14 +34,18 @@ __all__ = [
     "Goal",
     "SupportsCaveats",
     "SupportsClose",
+    "SupportsContent",
     "SupportsCopies",
+    "SupportsExampleInputs",
     "SupportsExpand",
+    "SupportsExport",
     "SupportsItems",
     "SupportsNames",
     "SupportsNotes",
     "SupportsPaddings",
     "SupportsSamples",
     "SupportsStateBlocks",
+    "SupportsTextItems",
     "SupportsTotalSteps",
     "Trainer",
 ]
@@ -102,6 +106,30 @@ class SupportsItems(Protocol):
 
 
 @runtime_checkable
+class SupportsTextItems(Protocol):
+    """Data whose ``encode`` reads an item as text, never as the name of a file: ``dlpipe serve`` passes it on.
+
+    Attributes:
+        text_items: True.
+    """
+
+    @property
+    def text_items(self) -> bool: ...  # noqa: D102
+
+
+@runtime_checkable
+class SupportsContent(Protocol):
+    """Data whose items are files: ``dlpipe serve`` gives it the content, since a client must not name a file."""
+
+    def encode_content(self, item: str, content: bytes) -> dict[str, Tensor]:
+        """Convert the content of a file as ``encode`` converts a file; `item` is its name for messages and answers.
+
+        Raises:
+            InputError: the content cannot be used.
+        """
+
+
+@runtime_checkable
 class SupportsPaddings(Protocol):
     """Data whose encoded items have columns that are sequences.
 
@@ -135,6 +163,25 @@ class SupportsCopies(Protocol):
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which of the N examples of `split` also occur in `other`: (N,) bool exactly, (N,) bool nearly."""
+
+
+@runtime_checkable
+class SupportsExampleInputs(Protocol):
+    """Data whose splits have no examples, such as an environment: what ``dlpipe export`` runs the model on."""
+
+    def example_inputs(self, split: str, count: int) -> Batch:
+        """Return a batch of `count` examples of what the model receives in a split; always the same ones."""
+
+
+@runtime_checkable
+class SupportsExport(Protocol):
+    """A model that is used by something else than its ``forward``, such as a GAN, whose generator is."""
+
+    def exported(self, batch: Batch) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return the module that ``dlpipe export`` exports, and its inputs by name, as many as `batch` has examples.
+
+        The global random number generators are seeded when it is called.
+        """
 
 
 class Trainer(Protocol):

@@ -199,6 +199,17 @@ def test_a_damaged_cache_is_no_error(write, monkeypatch, tmp_path):
     assert torch.equal(folder(path, rate_hz=8000).split("test").columns["frames"].values, first)
 
 
+def test_the_content_of_a_file_is_encoded_as_the_file_is(write, tmp_path):
+    data, content = folder(write(digits()), rate_hz=8000), audio(tone())
+    (tmp_path / "own.wav").write_bytes(content)
+
+    assert torch.equal(
+        data.encode_content("nowhere.wav", content)["frames"], data.encode(str(tmp_path / "own.wav"))["frames"]
+    )
+    with pytest.raises(InputError, match=r"nowhere.wav: an empty file; expected audio"):
+        data.encode_content("nowhere.wav", b"")
+
+
 def test_an_item_that_cannot_be_read_is_an_input_error(write):
     data = folder(write(digits()), rate_hz=8000)
 

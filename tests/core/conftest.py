@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
+from dlpipe.engine.inference import open_run
 from dlpipe.errors import PipelineError
 from dlpipe.registry.loading import Plugin, Registry, load_plugins
 from dlpipe.registry.specs import (
@@ -247,3 +249,104 @@ def project_of(tmp_path, monkeypatch):
         return tmp_path
 
     return project_of
+
+
+TOY_PLUGIN = """
+from pathlib import Path
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from dlpipe import DataSpec, InputError, ModelSpec, hookimpl
+from dlpipe.data import Columns, Ragged
+
+class Words:
+    facts, splits, paddings, text_items = {}, ("train", "dev"), {"tokens": 0}, True
+    def split(self, name):
+        lengths = torch.arange(40) * 3 % 7 + 1
+        tokens = torch.randint(1, 9, (int(lengths.sum()),), generator=torch.Generator().manual_seed(3))
+        return Columns({"tokens": Ragged(tokens, lengths), "points": torch.rand(40, 3), "targets": lengths % 2})
+    def encode(self, item):
+        if not item.strip("123456789 "):
+            tokens = torch.tensor([int(part) for part in item.split()])
+            return {"tokens": tokens, "points": torch.zeros(3)}
+        raise InputError(f"{item!r}: expected numbers from 1 to 9")
+    def present(self, item, prediction): return {"item": item, "label": prediction.tolist()}
+    def state(self): return {"words": ["(padding)", "one"]}
+    def restore(self, state): pass
+    def fingerprint(self): return ""
+
+class Files(Words):
+    text_items = False
+    def encode(self, item): return self.encode_content(item, Path(item).read_bytes())
+    def encode_content(self, item, content): return super().encode(content.decode())
+
+class Silent(Words):
+    text_items = False
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(10, 4)
+        self.net = nn.LSTM(4, 3, num_layers=2, bidirectional=True, batch_first=True)
+        self.end = nn.GRU(6, 5, bidirectional=True, batch_first=True)
+    def forward(self, tokens, lengths, points):
+        packed = pack_padded_sequence(self.embed(tokens), lengths, batch_first=True, enforce_sorted=False)
+        states = self.net(packed)[0]
+        last = torch.cat(list(self.end(states)[1]), 1)
+        return {"states": pad_packed_sequence(states, batch_first=True)[0], "last": last}
+    def predict(self, outputs):
+        return outputs["states"].argmax(2)
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.score = nn.Linear(3, 2)
+    def forward(self, points, targets=None):
+        return self.score(points)
+
+class Branch(Line):
+    def forward(self, points):
+        return self.score(points if points.sum() > 0 else -points)
+
+class Rows(Line):
+    def forward(self, points):
+        return torch.stack([self.score(row) for row in points])
+
+@hookimpl
+def dlpipe_data(): return [DataSpec(name.lower(), f":{name}", name) for name in ("Words", "Files", "Silent")]
+@hookimpl
+def dlpipe_models():
+    return [ModelSpec(name.lower(), f":{name}", name) for name in ("Tagger", "Line", "Branch", "Rows")]
+"""
+TOY_PIPELINE = """
+name = "toy"
+plugins = ["./toy.py"]
+device = "cpu"
+[data]
+use = "toy.words"
+[model]
+use = "toy.line"
+[trainer]
+use = "core.no_training"
+"""
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory):
+    """Return a function that opens an untrained run of one of the models of `TOY_PLUGIN` on some data of it."""
+    folder, runs = tmp_path_factory.mktemp("toy"), {}
+    (folder / "toy.py").write_text(TOY_PLUGIN)
+    (folder / "toy.toml").write_text(TOY_PIPELINE)
+
+    def toy_run(model: str, data: str = "words"):
+        if (model, data) not in runs:
+            pipeline = load_pipeline(
+                folder / "toy.toml",
+                load_plugins(),
+                [f'model.use="toy.{model}"', f'data.use="toy.{data}"'],
+                allow_local_plugins=True,
+            )
+            runs[model, data] = run(pipeline, load_plugins(), folder / "runs").path
+        return open_run(runs[model, data], allow_local_plugins=True)
+
+    return toy_run

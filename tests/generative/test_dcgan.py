@@ -37,6 +37,17 @@ def test_the_defaults_with_64_pixels_give_the_networks_of_the_paper():
     assert norms == [4, 3]  # … nor in the first of the discriminator
 
 
+@pytest.mark.parametrize(("conditional", "names"), [(False, {"latent"}), (True, {"latent", "targets"})])
+def test_the_generator_is_what_is_exported(conditional, names):
+    model, targets = tiny(conditional=conditional, num_classes=3), torch.tensor([2, 0, 1])
+
+    module, inputs = model.exported({"images": torch.zeros(3, 2, 8, 12), "targets": targets})
+
+    assert module is model.generator
+    assert set(inputs) == names
+    assert module(**inputs).shape == (3, 2, 8, 12)
+
+
 @pytest.mark.parametrize(("size", "smallest", "steps"), [(8, 4, 1), (8, 2, 2), (28, 4, 2), (32, 4, 3), (64, 4, 4)])
 @pytest.mark.parametrize("kernel", [3, 4, 5])
 def test_the_image_size_follows_from_the_data(size, smallest, steps, kernel):

@@ -132,3 +132,15 @@ def test_an_environment_that_cannot_be_rendered_is_evaluated_without_a_gif(tmp_p
 def test_data_other_than_an_environment_is_refused():
     with pytest.raises(InputError, match="rl.returns needs environments, such as rl.environment, or data of yours"):
         Returns(None).evaluate(Chooser(0), Examples(object(), "dev", CPU))
+
+
+def test_example_inputs_are_observations_of_one_episode_after_the_other():
+    data = corridor(length=2, frame_stack=2)
+
+    obs = data.example_inputs("dev", 9)["obs"]
+
+    assert obs.shape == (9, 2)
+    assert torch.equal(obs, data.example_inputs("dev", 9)["obs"])
+    newest = obs[:, 1]
+    assert set(newest.tolist()) == {0.0, 1.0}  # an episode begins again where one ends, at 2
+    assert torch.equal(obs[1:, 0][newest[1:] > 0], newest[:-1][newest[1:] > 0])  # not overwritten by later ones

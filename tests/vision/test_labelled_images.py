@@ -193,6 +193,9 @@ def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
     assert restored.facts == made.facts
     own = str(tmp_path / "own.png")
     assert restored.encode(own)["images"].equal(made.encode(own)["images"])
+    content = (tmp_path / "own.png").read_bytes()
+    assert restored.encode_content("/nowhere.png", content)["images"].equal(made.encode(own)["images"])
+    assert restored.present("/nowhere.png", torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["prepared"]
     assert restored.present(own, torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["label"] == "dog"
 
 

@@ -65,7 +65,11 @@ class ModelCaller:
 
     def outputs(self, batch: Batch) -> Any:
         """Run the model."""
-        return self.model(**{name: batch[name] for name in self._forward})
+        return self.model(**self.inputs(batch))
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the columns that ``forward`` takes."""
+        return {name: batch[name] for name in self._forward}
 
     def predictions(self, outputs: Any, batch: Batch) -> Tensor:
         """Return the model's predictions: those of its own ``predict``, else the class with the highest score.

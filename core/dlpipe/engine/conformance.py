@@ -31,10 +31,13 @@ REQUIRED: dict[str, tuple[type, ...]] = {
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "data": (
         protocols.SupportsItems,
+        protocols.SupportsTextItems,
+        protocols.SupportsContent,
         protocols.SupportsPaddings,
         protocols.SupportsExpand,
         protocols.SupportsNames,
         protocols.SupportsCopies,
+        protocols.SupportsExampleInputs,
         protocols.SupportsClose,
     ),
     "trainer": (
@@ -46,7 +49,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     ),
     "evaluator": (protocols.SupportsSamples, protocols.SupportsClose),
     "callback": (),
-    "model": (protocols.SupportsNotes,),
+    "model": (protocols.SupportsNotes, protocols.SupportsExport),
 }
 #: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
 MODEL_METHODS = ("loss", "predict", "fit")

@@ -21,7 +21,7 @@ from dlpipe.engine.build import FindModel, StageComponents, load_checkpoint
 from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import BATCH_SIZE, Examples
-from dlpipe.protocols import SupportsExpand, SupportsItems, SupportsPaddings
+from dlpipe.protocols import Batch, SupportsExpand, SupportsItems, SupportsPaddings
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import fits, read_json
@@ -42,6 +42,12 @@ class TrainedStage:
     def model(self) -> nn.Module:
         """The trained model."""
         return self.built.trained_model
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run, without links."""
+        place = self.folder.resolve()
+        return next(folder for folder in (place, *place.parents) if (folder / RESOLVED).is_file())
 
 
 def open_run(
@@ -184,8 +190,19 @@ def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Ite
 def _predict_together(
     trained: TrainedStage, data: SupportsItems, chunk: Sequence[tuple[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    model = trained.model
     examples = [_at(place, data.encode, item) for place, item in chunk]
+    yield from answer(trained, data, [item for _, item in chunk], examples)
+
+
+def answer(
+    trained: TrainedStage, data: SupportsItems, items: Sequence[str], examples: list[Batch]
+) -> Iterator[dict[str, Any]]:
+    """Yield the answer for each item; they go through the model together.
+
+    Args:
+        examples: the encoded items.
+    """
+    model = trained.model
     paddings = data.paddings if isinstance(data, SupportsPaddings) else {}
     columns = columns_of(examples, {name: paddings[name] for name in examples[0] if name in paddings})
     columns = columns.to(trained.built.compute.device)
@@ -198,15 +215,15 @@ def _predict_together(
         predictions = caller.predictions(outputs, batch)
     lengths = batch["lengths"].tolist() if "lengths" in batch else None
     asks = inspect.signature(data.present).parameters
-    for row, (_, item) in enumerate(chunk):
+    for row, item in enumerate(items):
         prediction = predictions[row]
         if lengths is not None and prediction.dim():  # one prediction for each position of the sequence
             prediction = prediction[: lengths[row]]
         more = {"outputs": outputs[row].float().cpu()} if "outputs" in asks else {}
         more |= {"model": model} if "model" in asks else {}
         with component_errors(trained.stage.data.table):
-            answer = data.present(item, prediction.cpu(), **more)
-        yield answer
+            found = data.present(item, prediction.cpu(), **more)
+        yield found
 
 
 def _at(place: str, function: Callable[[str], Any], item: str) -> Any:

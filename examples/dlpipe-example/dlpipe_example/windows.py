@@ -27,6 +27,7 @@ class Windows:
     """
 
     splits = ("train", "dev", "test")
+    text_items = True
 
     def __init__(
         self,

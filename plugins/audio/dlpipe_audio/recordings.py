@@ -177,9 +177,20 @@ def read_item(item: str, rate_hz: int) -> Tensor:
         InputError: it cannot be read or used.
     """
     try:
-        return read_word(Path(item).read_bytes(), item, rate_hz)[0]
+        content = Path(item).read_bytes()
     except OSError as error:
         raise InputError(f"{item} cannot be read: {error.strerror or error}; expected an audio file") from error
+    return read_content(item, content, rate_hz)
+
+
+def read_content(item: str, content: bytes, rate_hz: int) -> Tensor:
+    """Read the content (S,) of an audio file, whose name `item` is.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    try:
+        return read_word(content, item, rate_hz)[0]
     except DataError as error:
         raise InputError(str(error)) from error
 

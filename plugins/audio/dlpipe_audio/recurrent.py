@@ -17,7 +17,7 @@ LAYERS: dict[Cell, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LS
 
 def last_state(network: nn.RNNBase, frames: Tensor, lengths: Tensor) -> Tensor:
     """Map frames (B, T, F), lengths (B,) on the CPU to the last hidden state (B, H) of the last layer."""
-    if (lengths == frames.size(1)).all():  # packing costs time and is not needed
+    if not torch.compiler.is_exporting() and (lengths == frames.size(1)).all():  # packing costs time and is not needed
         return _of_last_layer(network, network(frames)[1])
     # Packed, since the backward direction would otherwise start in the padding, and the last state come after it.
     # Sorted here, since torch's own sorting (enforce_sorted=False) makes the host wait for a GPU.

@@ -71,13 +71,13 @@ class Seq2SeqAutoEncoder(nn.Module):
     ) -> Encoded:
         """Map frames (B, T, F), lengths (B,) on the CPU to vectors (B, V) and reconstructed frames.
 
-        Reconstructed are as many frames as the target has: `partners_lengths` (B,) if that is another word.
+        Reconstructed are as many frames as the target has, `partners` if that is another word.
         """
         if self.training and self.noise:
             frames = frames * (torch.rand_like(frames) >= self.noise)
         vectors = self.encode(frames, lengths)
-        target_lengths = lengths if self.target == "self" else _given(partners_lengths)
-        return Encoded(vectors, self.decode(vectors, int(target_lengths.max())))
+        target = frames if self.target == "self" else _given(partners)
+        return Encoded(vectors, self.decode(vectors, target.size(1)))
 
     def encode(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map frames (B, T, F), lengths (B,) on the CPU to vectors (B, V)."""

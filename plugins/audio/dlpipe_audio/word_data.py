@@ -26,6 +26,7 @@ from dlpipe_audio.augment import Augment, augmented
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
 from dlpipe_audio.partners import Partners, SoundAlikes, sounding_alike
+from dlpipe_audio.recordings import read_content
 from dlpipe_audio.segments import Segment, Source
 
 #: What the column ``partners`` holds, if there is one.
@@ -137,8 +138,14 @@ class WordData:
         Raises:
             InputError: it cannot be read or used.
         """
-        frames = self.features.frames(self.source.item(item))
-        return {"frames": self.features.normalized([frames], [""])[0]}
+        return self._encoded(self.source.item(item))
+
+    def encode_content(self, item: str, content: bytes) -> dict[str, Tensor]:
+        """Return the ``frames`` (T, F) of the content of an audio file, whose name `item` is."""
+        return self._encoded(read_content(item, content, self.features.rate_hz))
+
+    def _encoded(self, wave: Tensor) -> dict[str, Tensor]:
+        return {"frames": self.features.normalized([self.features.frames(wave)], [""])[0]}
 
     def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
         """Return the word and its probability."""

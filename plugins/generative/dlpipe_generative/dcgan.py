@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from dlpipe.fields import Positive
+from dlpipe.protocols import Batch
 from dlpipe_generative.conditioning import append_class, conditioned_classes
 from dlpipe_generative.pixels import SYMMETRIC, check_range
 from dlpipe_generative.projection import Projection
@@ -82,6 +83,11 @@ class DCGAN(nn.Module):
     def generate(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
         """Map latent vectors (B, Z), and classes (B,) if conditional, to images (B, C, H, W) from -1 to 1."""
         return self.generator(latent, targets)  # type: ignore[no-any-return]
+
+    def exported(self, batch: Batch) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return the generator, with random latent vectors (B, Z), and the classes (B,) if it is conditional."""
+        latent = torch.randn(len(next(iter(batch.values()))), self.latent_dim)
+        return self.generator, {"latent": latent} | ({"targets": batch["targets"]} if self.num_classes else {})
 
 
 class Generator(nn.Module):

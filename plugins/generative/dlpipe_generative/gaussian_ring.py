@@ -33,6 +33,7 @@ class GaussianRing:
     """
 
     splits = ("train", "dev", "test")
+    text_items = True
 
     def __init__(
         self,

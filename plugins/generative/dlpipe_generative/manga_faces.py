@@ -43,6 +43,7 @@ class MangaFaces:
     """
 
     splits = ("train", "dev", "test")
+    text_items = True
 
     def __init__(
         self,

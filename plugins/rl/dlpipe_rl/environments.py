@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import Tensor
 
@@ -125,6 +126,17 @@ class Environments:
     def single_env(self, seed: int) -> VectorEnv:
         """Return a single environment that plays the episode of `seed` repeatedly."""
         return SyncVectorEnv([CheckedEnv(self.make(), self.name, lambda number: seed)], frame_stack=self.frame_stack)
+
+    def example_inputs(self, split: str, count: int) -> dict[str, Tensor]:
+        """Return ``obs`` (B, *obs_shape) of B timesteps with random actions, from the first episode of a split."""
+        env, spare = self.single_env(EVALUATION_SEEDS[split]), self.make()
+        spare.action_space.seed(EVALUATION_SEEDS[split])
+        obs = [torch.from_numpy(env.reset().copy())]
+        while len(obs) < count:
+            obs.append(torch.from_numpy(env.step([spare.action_space.sample()]).obs.copy()))
+        for each in (env, spare):
+            each.close()
+        return {"obs": torch.cat(obs)}
 
     def _make_training_envs(self, seed: int, indices: Sequence[int]) -> SyncVectorEnv:
         change = self._for_training or (lambda env: env)

@@ -49,6 +49,7 @@ class LabeledText:
         lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
     """
 
+    text_items = True
     paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "ngrams": PADDING}
 
     def __init__(

@@ -5,6 +5,7 @@ What they differ in is how the weights are found: in closed form or by scikit-le
 Axes: B texts, G n-grams of the longest, K classes.
 """
 
+import torch
 from torch import Tensor, nn
 
 from dlpipe_text.word_features import PADDING
@@ -32,8 +33,8 @@ class NgramClassifier(nn.Module):
         """Map n-grams (B, G) to logits (B, K)."""
         if self.binary:
             ngrams = ngrams.sort(1).values
-            again = ngrams[:, 1:] == ngrams[:, :-1]
-            ngrams = ngrams.clone()
-            ngrams[:, 1:].masked_fill_(again, PADDING)
+            places = torch.arange(ngrams.size(1), device=ngrams.device)
+            again = (ngrams == ngrams[:, (places - 1).clamp_min(0)]) & (places > 0)
+            ngrams = ngrams.masked_fill(again, PADDING)
         logits: Tensor = self.weights(ngrams) + self.bias
         return logits

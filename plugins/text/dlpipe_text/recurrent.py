@@ -20,10 +20,11 @@ LONG = 32
 
 def hidden_states(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
     """Map features (B, T, D), lengths (B,) on the CPU to hidden states (B, T, H); those of the padding are zero."""
-    if (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
+    exporting = torch.compiler.is_exporting()  # what is exported cannot branch on lengths
+    if not exporting and (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
         hidden: Tensor = network(features)[0]
         return hidden
-    if features.device.type == "cpu" and features.size(1) > LONG:
+    if not exporting and features.device.type == "cpu" and features.size(1) > LONG:
         return _unpacked(network, features, lengths)
     # Packed, since the backward direction would otherwise start in the padding. Sorted here, since torch's own sorting
     # (enforce_sorted=False) makes the host wait for a GPU twice.

@@ -42,6 +42,7 @@ class TaggedText:
     training word has a capital letter, and loses punctuation at the ends of phrases if no training word ends in such.
     """
 
+    text_items = True
     paddings: ClassVar[Mapping[str, float]] = {"tokens": PADDING, "trigrams": PADDING, "targets": IGNORE_INDEX}
 
     def __init__(

@@ -60,6 +60,7 @@ class WordData(ABC):
         questions: analogies about the words, for text.analogies.
     """
 
+    text_items = True
     splits = ("train", "test")
 
     def __init__(self, questions: Sequence[Question] = ()) -> None:

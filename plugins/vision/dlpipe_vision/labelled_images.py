@@ -228,8 +228,16 @@ class LabelledImages:
         Raises:
             InputError: the file is not a readable image.
         """
+        return self._encoded(item, None)
+
+    def encode_content(self, item: str, content: bytes) -> dict[str, Tensor]:
+        """Convert the content of an image file, whose name `item` is, as `encode` converts a file."""
+        return self._encoded(item, content)
+
+    def _encoded(self, item: str, content: bytes | None) -> dict[str, Tensor]:
         state = self.state()
-        image, notes = read_picture(Path(item), tuple(state["image_shape"]), light_on_dark=state["light_on_dark"])
+        shape, light_on_dark = tuple(state["image_shape"]), state["light_on_dark"]
+        image, notes = read_picture(Path(item), shape, light_on_dark=light_on_dark, content=content)
         self._remember_notes(item, notes)
         return {"images": self._normalized(image[None])[0]}
 

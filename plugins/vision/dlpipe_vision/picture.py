@@ -104,18 +104,21 @@ def _to_plain_mode(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
-def read_picture(path: Path, shape: tuple[int, int, int], *, light_on_dark: bool) -> tuple[Tensor, list[str]]:
+def read_picture(
+    path: Path, shape: tuple[int, int, int], *, light_on_dark: bool, content: bytes | None = None
+) -> tuple[Tensor, list[str]]:
     """Return an image as numbers from 0 to 255 (C, H, W), and notes about the changes made to it.
 
     Args:
         shape: (C, H, W) of the training images.
         light_on_dark: whether they are light on dark; if so, a picture with a light background is inverted.
+        content: the bytes of the file if it was read already; `path` is then only used in messages.
 
     Raises:
         InputError: see `open_image`.
     """
     channels, height, width = shape
-    image = open_image(path)
+    image = open_image(path, content)
     notes = []
     mode = "L" if channels == 1 else "RGB"
     if image.mode not in ((mode, "F") if mode == "L" else (mode,)):
