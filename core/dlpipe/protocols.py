@@ -41,6 +41,7 @@ __all__ = [
     "SupportsNotes",
     "SupportsPaddings",
     "SupportsSamples",
+    "SupportsShards",
     "SupportsStateBlocks",
     "SupportsTotalSteps",
     "Trainer",
@@ -135,6 +136,22 @@ class SupportsCopies(Protocol):
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which of the N examples of `split` also occur in `other`: (N,) bool exactly, (N,) bool nearly."""
+
+
+@runtime_checkable
+class SupportsShards(Protocol):
+    """A stream (`IterableDataset`) that can be read in parts, without reading the examples in between."""
+
+    def shard(self, first: int, step: int) -> Iterator[Batch]:
+        """Iterate over the examples number `first`, ``first + step``, ``first + 2 * step`` … of the stream, from 0.
+
+        They are those of ``itertools.islice(stream, first, None, step)``; none if the stream is shorter. A worker
+        process asks for its part with it, and a resumed run for what it has not seen.
+
+        When it is called, the global random number generators have the same state for all parts of an epoch, and
+        before each example a state that depends on the epoch and the number of the example. So draw the order of an
+        epoch in the call itself; the body of a generator function is not run before the first example is read.
+        """
 
 
 class Trainer(Protocol):

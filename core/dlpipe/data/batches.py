@@ -15,10 +15,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlpipe.compute import Compute, IsolatedRNG, derived_seed
 from dlpipe.data.columns import Columns, Prepare
+from dlpipe.data.worker_datasets import StreamParts, WholeBatches, joined
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 from dlpipe.ranks import Ranks
@@ -50,18 +51,6 @@ def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor
     """Split `count` examples into batches for evaluation: sorted by length if `lengths` is given, else in order."""
     order = torch.arange(count) if lengths is None else torch.argsort(lengths, stable=True)
     return list(order.split(batch_size))
-
-
-class _WholeBatches(Dataset[Any]):
-    """A dataset whose items are whole batches of another dataset, indexed by (number of the batch, rows)."""
-
-    def __init__(self, dataset: Dataset[Any], *seed: int | str) -> None:
-        self._dataset, self._seed = dataset, seed
-
-    def __getitem__(self, index: tuple[int, list[int]]) -> Batch:
-        number, rows = index
-        with IsolatedRNG(derived_seed(*self._seed, number)):
-            return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
 
 
 class Batches:
@@ -158,7 +147,7 @@ class Batches:
         if isinstance(self._split, Columns):
             batches = self._resident(self._split, [rows for _, rows in read])
         else:
-            whole = _WholeBatches(self._split, self._seed, "items", number, *self._own_seed())
+            whole = WholeBatches(self._split, self._seed, "items", number, *self._own_seed())
             indices = [(index, rows.tolist()) for index, rows in read]
             batches = map(self._to_device, self._loader(whole, number, sampler=indices, batch_size=None))
         if len(read) == len(own):
@@ -198,23 +187,29 @@ class Batches:
                 yield self._to_device(split.batch(rows))
 
     def _streaming(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Yield the batches of a stream; those before `start` are read and skipped."""
-        rng = IsolatedRNG(derived_seed(self._seed, "stream", epoch))
-        loader = self._loader(cast("Dataset[Any]", self._split), epoch, batch_size=self.batch_size)
-        with rng:
-            batches = iter(loader)
-        for number in count():
-            with rng:
-                batch = next(batches, None)
-            if batch is None:
+        """Yield the batches of a stream from `start` on.
+
+        In training, the ranks deal its examples out in turn, and agree after each batch on whether there was one: a
+        rank without an example does not know whether another one has one. For an evaluation, each reads all.
+        """
+        ranks = self._ranks if self._training else Ranks()
+        stream = cast("IterableDataset[Any]", self._split)
+        seed = (self._seed, "stream", epoch)
+        parts = StreamParts(stream, self.batch_size, rank=ranks.rank, ranks=ranks.size, start=start, seed=seed)
+        loader, rng = iter(self._loader(parts, epoch, batch_size=None)), IsolatedRNG(0)
+        for number in count(start):
+            missing, found = len(parts.numbers(number)), []
+            while missing:
+                with rng:
+                    part = next(loader, None)
+                if part is None:
+                    break
+                found.append(part)
+                missing -= len(part[0])
+            if not (found if ranks.size == 1 else ranks.total(torch.tensor(len(found)))):
                 return
-            if number >= start:
-                size = len(next(iter(batch.values()))) if isinstance(batch, Mapping) else 0
-                rows = self._own_rows(number, torch.arange(size))
-                if len(rows) == size:
-                    yield self._to_device(batch)
-                else:
-                    yield self._to_device({name: column[rows] for name, column in batch.items()}) if len(rows) else {}
+            own = found and (self._training or number % self._ranks.size == self._ranks.rank)
+            yield joined([(numbers, self._to_device(part)) for numbers, part in found]) if own else {}
 
     def _loader(self, dataset: Dataset[Any], epoch: int, **options: Any) -> DataLoader[Any]:
         return DataLoader(
