@@ -22,7 +22,7 @@ from dlpipe.config.source import read_source
 from dlpipe.errors import InputError, PipelineError
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import PREFIX, Registry
-from dlpipe.runs.file_digests import cache_folder
+from dlpipe.runs.file_manifest import cache_folder
 
 #: A run folder with its checkpoints is rarely larger.
 FEW_BYTES = 2_000_000_000
