@@ -44,6 +44,7 @@ __all__ = [
     "SupportsShards",
     "SupportsStateBlocks",
     "SupportsTotalSteps",
+    "SupportsWorkers",
     "Trainer",
 ]
 
@@ -152,6 +153,18 @@ class SupportsShards(Protocol):
         before each example a state that depends on the epoch and the number of the example. So draw the order of an
         epoch in the call itself; the body of a generator function is not run before the first example is read.
         """
+
+
+@runtime_checkable
+class SupportsWorkers(Protocol):
+    """A torch dataset that should be read by worker processes unless the user says otherwise.
+
+    Attributes:
+        decodes_files: whether an item takes as long as decoding a file, so that reading takes longer than training.
+    """
+
+    @property
+    def decodes_files(self) -> bool: ...  # noqa: D102
 
 
 class Trainer(Protocol):

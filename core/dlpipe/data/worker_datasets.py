@@ -12,19 +12,25 @@ from torch.utils.data import Dataset, IterableDataset, default_collate, get_work
 from torch.utils.data._utils import worker as torch_worker
 
 from dlpipe.compute import IsolatedRNG, derived_seed, seed_host
+from dlpipe.data.worker_process import Failure
 from dlpipe.protocols import Batch, SupportsShards
 
 
 class WholeBatches(Dataset[Any]):
-    """A dataset whose items are whole batches of another dataset, indexed by (number of the batch, rows)."""
+    """A dataset whose items are whole batches of another dataset, indexed by (what seeds the batch, its rows)."""
 
-    def __init__(self, dataset: Dataset[Any], *seed: int | str) -> None:
-        self._dataset, self._seed = dataset, seed
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
 
-    def __getitem__(self, index: tuple[int, list[int]]) -> Batch:
-        number, rows = index
-        with IsolatedRNG(derived_seed(*self._seed, number)):
-            return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
+    def __getitem__(self, index: tuple[tuple[int | str, ...], list[int]]) -> Batch | Failure:
+        seed, rows = index
+        try:
+            with IsolatedRNG(derived_seed(*seed)):
+                return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
+        except Exception as error:
+            if get_worker_info() is None:
+                raise
+            return Failure.of(error)
 
 
 class StreamParts(IterableDataset[Any]):
@@ -55,16 +61,23 @@ class StreamParts(IterableDataset[Any]):
         begin = batch * self._batch_size
         return range(begin + (self._rank - begin) % self._ranks, begin + self._batch_size, self._ranks)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Any] | Failure]:
         """Yield the numbers (P,) of the examples of a part, and the part as a batch."""
         worker = get_worker_info()
-        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         # A stream that distributes its examples over the workers itself, as torch recommends, must not do so again.
         torch_worker._worker_info = None
+        try:
+            yield from self._parts(*((worker.id, worker.num_workers) if worker else (0, 1)))
+        except Exception as error:
+            if worker is None:
+                raise
+            yield Failure.of(error)
+
+    def _parts(self, worker: int, workers: int) -> Iterator[tuple[Tensor, Any]]:
         stride = workers * self._ranks
         numbers: list[int] = []
         examples: list[Any] = []
-        for number, example in self._examples(self.numbers(self._start)[0] + index * self._ranks, stride):
+        for number, example in self._examples(self.numbers(self._start)[0] + worker * self._ranks, stride):
             numbers.append(number)
             examples.append(example)
             if (number + stride) // self._batch_size > number // self._batch_size:

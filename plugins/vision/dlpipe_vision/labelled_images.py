@@ -95,6 +95,8 @@ class ImageSplits:
 class ImageDataset(Dataset[Batch]):
     """Images that do not fit into memory and are read when they are needed."""
 
+    decodes_files = True
+
     def __init__(self, images: ImageSet, prepare: Prepare) -> None:
         self._images, self.prepare = images, prepare
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from dlpipe.compute import Compute
-from dlpipe.data import Batches, EndlessBatches, batches
+from dlpipe.data import Batches, EndlessBatches, worker_process
 from dlpipe.data.worker_datasets import torch_worker
 from dlpipe.ranks import Ranks
 
@@ -59,14 +59,14 @@ class InTurn:
     """A DataLoader whose workers are iterators in this process, so that a test needs no processes."""
 
     def __init__(self, dataset, num_workers=0, **_):
-        self.dataset, self.workers = dataset, num_workers
+        self.dataset, self.num_workers = dataset, num_workers
 
     def __iter__(self):
-        readers = {worker: iter(self.dataset) for worker in range(self.workers or 1)}
+        readers = {worker: iter(self.dataset) for worker in range(self.num_workers or 1)}
         while readers:
             for worker, reader in list(readers.items()):
-                if self.workers:
-                    torch_worker._worker_info = torch_worker.WorkerInfo(worker, self.workers, 0, self.dataset)
+                if self.num_workers:
+                    torch_worker._worker_info = torch_worker.WorkerInfo(worker, self.num_workers, 0, self.dataset)
                 part = next(reader, None)
                 torch_worker._worker_info = None
                 if part is None:
@@ -106,7 +106,7 @@ def read(stream, batch_size=4, epoch=1, start=0, **options):
 @pytest.mark.parametrize("size", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_each_example_comes_once_in_one_order_for_any_number_of_workers_and_ranks(monkeypatch, kind, size, workers):
-    monkeypatch.setattr(batches, "DataLoader", InTurn)
+    monkeypatch.setattr(worker_process, "DataLoader", InTurn)
     for length in (0, 1, 5, 8, 11):
         for batch_size in {size, 4}:
             whole = read(Plain(length), batch_size)
@@ -179,7 +179,7 @@ def test_what_a_stream_draws_once_is_the_same_for_all_its_parts(monkeypatch):
             order = torch.randperm(self.length).tolist()
             return ({"number": torch.tensor([order[number]])} for number in range(first, self.length, step))
 
-    monkeypatch.setattr(batches, "DataLoader", InTurn)
+    monkeypatch.setattr(worker_process, "DataLoader", InTurn)
     whole = read(Shuffled(13))
 
     assert read(Shuffled(13), workers=3) == whole
