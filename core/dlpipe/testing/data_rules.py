@@ -154,7 +154,7 @@ def _content(split: object) -> Any:
     """Return the examples of a split that are compared; nothing for what has none, such as an environment."""
     if isinstance(split, Columns):
         return {
-            name: {"values": column.values, "lengths": column.lengths} if isinstance(column, Ragged) else column
+            name: {"values": column.concatenated(), "lengths": column.lengths} if isinstance(column, Ragged) else column
             for name, column in split.columns.items()
         }
     with IsolatedRNG(0):  # as when a run reads them: with seeded global generators
