@@ -400,6 +400,8 @@ CHANGES: dict[str, list[str]] = {
     "core.supervised.optimizer": ["{use='sgd', lr=0.3}"],
     "core.supervised.schedule": ["{use='step', step_size=1}"],
     "core.supervised.warmup_steps": ["2"],
+    "core.supervised.num_workers": ["1"],
+    "generative.gan_trainer.num_workers": ["1"],
     "core.supervised.max_grad_norm": ["0.01"],
     "core.supervised.ema_decay": ["0.5"],
     "core.supervised.activation_checkpointing": ["'layers.*'"],

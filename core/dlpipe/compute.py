@@ -107,6 +107,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_host(seed: int) -> None:
+    """Seed the generators of Python, numpy and torch of the CPU."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+
+
 def derived_seed(*parts: int | str) -> int:
     """Return a seed that depends on all `parts`, such as ``derived_seed(seed, "order", epoch)``."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
@@ -155,9 +162,7 @@ class IsolatedRNG:
         if self._seed is None:
             _set_host_state(self._own)
         else:
-            random.seed(self._seed)
-            np.random.seed(self._seed % 2**32)  # noqa: NPY002
-            torch.default_generator.manual_seed(self._seed)
+            seed_host(self._seed)
             self._seed = None
         return self
 

@@ -263,6 +263,8 @@ def place_of(error: BaseException) -> str:
     That is the innermost frame outside of the core and of installed libraries. If there is none, it is the innermost
     one of the package that the core called: an installed plugin.
     """
+    if place := getattr(error, "raised_at", ""):  # in another process, which has the frames
+        return str(place)
     frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _may_be_an_authors(frame)]
     own = [each for each in frames if not each[0].f_code.co_filename.startswith(_INSTALLED)]
     own = own or [each for each in frames if _package_of(each[0]) == _package_of(frames[0][0])]

@@ -44,9 +44,11 @@ __all__ = [
     "SupportsNotes",
     "SupportsPaddings",
     "SupportsSamples",
+    "SupportsShards",
     "SupportsStateBlocks",
     "SupportsTextItems",
     "SupportsTotalSteps",
+    "SupportsWorkers",
     "Trainer",
 ]
 
@@ -182,6 +184,34 @@ class SupportsExport(Protocol):
 
         The global random number generators are seeded when it is called.
         """
+
+
+@runtime_checkable
+class SupportsShards(Protocol):
+    """A stream (`IterableDataset`) that can be read in parts, without reading the examples in between."""
+
+    def shard(self, first: int, step: int) -> Iterator[Batch]:
+        """Iterate over the examples number `first`, ``first + step``, ``first + 2 * step`` … of the stream, from 0.
+
+        They are those of ``itertools.islice(stream, first, None, step)``; none if the stream is shorter. A worker
+        process asks for its part with it, and a resumed run for what it has not seen.
+
+        When it is called, the global random number generators have the same state for all parts of an epoch, and
+        before each example a state that depends on the epoch and the number of the example. So draw the order of an
+        epoch in the call itself; the body of a generator function is not run before the first example is read.
+        """
+
+
+@runtime_checkable
+class SupportsWorkers(Protocol):
+    """A torch dataset that should be read by worker processes unless the user says otherwise.
+
+    Attributes:
+        decodes_files: whether an item takes as long as decoding a file, so that reading takes longer than training.
+    """
+
+    @property
+    def decodes_files(self) -> bool: ...  # noqa: D102
 
 
 class Trainer(Protocol):

@@ -24,7 +24,7 @@ from dlpipe.launch import usable_cores
 from dlpipe.messages import shown_size
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import PREFIX, Registry
-from dlpipe.runs.file_digests import cache_folder
+from dlpipe.runs.file_manifest import cache_folder
 from dlpipe.runs.files import nearest_existing
 
 #: A run folder with its checkpoints is rarely larger.

@@ -8,7 +8,8 @@ from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, te
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
-from dlpipe.runs.file_digests import cache_folder, file_digests
+from dlpipe.runs.file_digests import file_digests
+from dlpipe.runs.file_manifest import FileManifest, cache_folder, file_state
 
 __all__ = [
     "IGNORE_INDEX",
@@ -16,6 +17,7 @@ __all__ = [
     "Columns",
     "Download",
     "EndlessBatches",
+    "FileManifest",
     "Files",
     "FolderFiles",
     "ModelCaller",
@@ -26,6 +28,7 @@ __all__ = [
     "count_targets",
     "fetch",
     "file_digests",
+    "file_state",
     "in_both",
     "open_files",
     "own_method",

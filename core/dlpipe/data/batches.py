@@ -11,16 +11,18 @@ import operator
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count, islice, repeat
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import Dataset, IterableDataset
 
 from dlpipe.compute import Compute, IsolatedRNG, derived_seed
 from dlpipe.data.columns import Columns, Prepare
+from dlpipe.data.worker_datasets import StreamParts, WholeBatches, joined
+from dlpipe.data.worker_process import Reader, default_workers
 from dlpipe.errors import InputError
-from dlpipe.protocols import Batch
+from dlpipe.protocols import Batch, SupportsWorkers
 from dlpipe.ranks import Ranks
 
 
@@ -52,16 +54,10 @@ def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor
     return list(order.split(batch_size))
 
 
-class _WholeBatches(Dataset[Any]):
-    """A dataset whose items are whole batches of another dataset, indexed by (number of the batch, rows)."""
-
-    def __init__(self, dataset: Dataset[Any], *seed: int | str) -> None:
-        self._dataset, self._seed = dataset, seed
-
-    def __getitem__(self, index: tuple[int, list[int]]) -> Batch:
-        number, rows = index
-        with IsolatedRNG(derived_seed(*self._seed, number)):
-            return default_collate([self._dataset[row] for row in rows])  # type: ignore[no-any-return]
+def _number_of_workers(split: object, workers: int | Literal["auto"]) -> int:
+    if isinstance(workers, int):
+        return workers
+    return default_workers() if isinstance(split, SupportsWorkers) and split.decodes_files else 0
 
 
 class Batches:
@@ -76,7 +72,9 @@ class Batches:
         columns: names of the columns that a batch needs; others are omitted. Empty means all.
         bucket: put sequences of similar length into one batch.
         training: reshuffle in each epoch and prepare batches for training; otherwise the order is fixed.
-        workers: number of processes that read a dataset; without effect on `Columns`, with a warning.
+        workers: number of processes that read a dataset, which are kept until `close`; without effect on `Columns`,
+            with a warning. "auto" is one less than there are cores, at most 8, for a dataset that decodes files
+            (`dlpipe.protocols.SupportsWorkers`), and 0 for all others.
         ranks: the processes that share the work. In training, each gets its part of every batch; otherwise whole
             batches in turn. A batch of which this process has no part is an empty dict.
 
@@ -94,7 +92,7 @@ class Batches:
         columns: Collection[str] = (),
         bucket: bool = True,
         training: bool = True,
-        workers: int = 0,
+        workers: int | Literal["auto"] = 0,
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
         self._ranks = ranks
@@ -106,7 +104,7 @@ class Batches:
                 "dlpipe.data.Columns nor a torch dataset; choose other data, or a trainer for this kind of data"
             )
         if isinstance(split, Columns):
-            if workers:
+            if workers not in (0, "auto"):
                 warnings.warn(f"num_workers = {workers} has no effect: this data is kept in memory", stacklevel=2)
             every = set(split.columns)
             split = split.select(columns) if columns else split
@@ -114,7 +112,9 @@ class Batches:
             split = split.to(compute.device) if compute.fits(split.nbytes) else split
         self._split = split
         self._prepare: Prepare | None = getattr(split, "prepare", None)
-        self._compute, self._seed, self._training, self._workers = compute, seed, training, workers
+        self._compute, self._seed, self._training = compute, seed, training
+        self._workers = _number_of_workers(split, workers)
+        self._reader: Reader | None = None
         self._count = 0 if self._streamed else len(cast(Columns, split))
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
         if self._streamed and isinstance(batch_size, str):
@@ -158,9 +158,7 @@ class Batches:
         if isinstance(self._split, Columns):
             batches = self._resident(self._split, [rows for _, rows in read])
         else:
-            whole = _WholeBatches(self._split, self._seed, "items", number, *self._own_seed())
-            indices = [(index, rows.tolist()) for index, rows in read]
-            batches = map(self._to_device, self._loader(whole, number, sampler=indices, batch_size=None))
+            batches = self._decoded(number, read)
         if len(read) == len(own):
             yield from batches
             return
@@ -198,32 +196,59 @@ class Batches:
                 yield self._to_device(split.batch(rows))
 
     def _streaming(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Yield the batches of a stream; those before `start` are read and skipped."""
-        rng = IsolatedRNG(derived_seed(self._seed, "stream", epoch))
-        loader = self._loader(cast("Dataset[Any]", self._split), epoch, batch_size=self.batch_size)
-        with rng:
-            batches = iter(loader)
-        for number in count():
-            with rng:
-                batch = next(batches, None)
-            if batch is None:
-                return
-            if number >= start:
-                size = len(next(iter(batch.values()))) if isinstance(batch, Mapping) else 0
-                rows = self._own_rows(number, torch.arange(size))
-                if len(rows) == size:
-                    yield self._to_device(batch)
-                else:
-                    yield self._to_device({name: column[rows] for name, column in batch.items()}) if len(rows) else {}
+        """Yield the batches of a stream from `start` on.
 
-    def _loader(self, dataset: Dataset[Any], epoch: int, **options: Any) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            num_workers=self._workers,
-            pin_memory=self._compute.device.type == "cuda",
-            generator=torch.Generator().manual_seed(derived_seed(self._seed, "workers", epoch)),
-            **options,
-        )
+        In training, the ranks deal its examples out in turn, and agree after each batch on whether there was one: a
+        rank without an example does not know whether another one has one. For an evaluation, each reads all.
+        """
+        ranks = self._ranks if self._training else Ranks()
+        stream = cast("IterableDataset[Any]", self._split)
+        seed = (self._seed, "stream", epoch)
+        parts = StreamParts(stream, self.batch_size, rank=ranks.rank, ranks=ranks.size, start=start, seed=seed)
+        reader, rng = self._new_reader(parts), IsolatedRNG(0)
+        read = reader.read()
+        try:
+            for number in count(start):
+                missing, found = len(parts.numbers(number)), []
+                while missing:
+                    with rng:
+                        part = next(read, None)
+                    if part is None:
+                        break
+                    found.append(part)
+                    missing -= len(part[0])
+                if not (found if ranks.size == 1 else ranks.total(torch.tensor(len(found)))):
+                    return
+                own = found and (self._training or number % self._ranks.size == self._ranks.rank)
+                yield joined([(numbers, self._to_device(part)) for numbers, part in found]) if own else {}
+        finally:
+            reader.close()
+
+    def _decoded(self, epoch: int, plan: Sequence[tuple[int, Tensor]]) -> Iterator[Batch]:
+        """Yield the batches of a dataset, given their numbers and rows.
+
+        Its workers are kept for the next epoch. If a pass begins while another one goes on, it gets workers of its own.
+        """
+        if self._reader is None:
+            self._reader = self._new_reader(WholeBatches(cast("Dataset[Any]", self._split)))
+        shared = not self._reader.busy
+        reader = self._reader if shared else self._new_reader(WholeBatches(cast("Dataset[Any]", self._split)))
+        seed = (self._seed, "items", epoch, *self._own_seed())
+        try:
+            for batch in reader.read(((*seed, number), rows.tolist()) for number, rows in plan):
+                yield self._to_device(batch)
+        finally:
+            if not shared:
+                reader.close()
+
+    def close(self) -> None:
+        """End the worker processes; a later epoch starts new ones."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _new_reader(self, dataset: Dataset[Any]) -> Reader:
+        return Reader(dataset, self._workers, pin_memory=self._compute.device.type == "cuda")
 
     def _to_device(self, batch: Batch) -> Batch:
         """Move all columns to the device, except lengths."""
@@ -278,6 +303,10 @@ class EndlessBatches:
                         f"the training split has no examples in epoch {self._epoch}; expected at least one"
                     )
                 self._epoch, self._seen = self._epoch + 1, 0
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._batches.close()
 
     def state_dict(self) -> dict[str, int]:
         """Return the position."""

@@ -25,15 +25,18 @@ class Ragged:
         values: (total, …) the concatenated sequences.
         lengths: (N,) int64; their sum is ``total``.
         padding: value that pads the shorter sequences of a batch.
+        table: (V, …) if given, `values` (total,) and `padding` are numbers of its rows, which a batch contains instead:
+            for values that repeat, such as the letters of a word.
     """
 
-    def __init__(self, values: Tensor, lengths: Tensor, *, padding: float = 0) -> None:
+    def __init__(self, values: Tensor, lengths: Tensor, *, padding: float = 0, table: Tensor | None = None) -> None:
         if int(lengths.sum()) != len(values):
             raise ValueError(f"lengths sum to {int(lengths.sum())}, but values has {len(values)} positions")
         self.lengths = lengths.cpu()
         # One extra position holds the padding: gathering it costs less than filling a mask afterwards.
         self.values = torch.cat([values, values.new_full((1, *values.shape[1:]), padding)])
         self.starts = torch.cumsum(lengths, 0) - lengths
+        self.table = table
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -42,6 +45,7 @@ class Ragged:
         """Return the same sequences on another device; the lengths stay on the CPU."""
         moved = object.__new__(Ragged)
         moved.lengths, moved.values, moved.starts = self.lengths, self.values.to(device), self.starts.to(device)
+        moved.table = None if self.table is None else self.table.to(device)
         return moved
 
     def indices(self, rows: Tensor, lengths: Tensor) -> Tensor:
@@ -57,7 +61,18 @@ class Ragged:
     def gather(self, indices: Tensor) -> Tensor:
         """Return the values (B, T, …) at `indices` (B, T)."""
         flat = self.values.index_select(0, indices.view(-1))
-        return flat.view(*indices.shape, *self.values.shape[1:])
+        if self.table is not None:
+            flat = self.table.index_select(0, flat)
+        return flat.view(*indices.shape, *flat.shape[1:])
+
+    def concatenated(self) -> Tensor:
+        """Return the values (total, …) of all sequences, as batches contain them."""
+        return self.gather(torch.arange(len(self.values) - 1, device=self.values.device))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the values in bytes."""
+        return self.values.nbytes + (0 if self.table is None else self.table.nbytes)
 
 
 class Columns:
@@ -105,8 +120,7 @@ class Columns:
     @property
     def nbytes(self) -> int:
         """Memory of the columns in bytes."""
-        tensors = [column.values if isinstance(column, Ragged) else column for column in self.columns.values()]
-        return sum(tensor.nbytes for tensor in tensors)
+        return sum(column.nbytes for column in self.columns.values())
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlpipe.errors import DataError
-from dlpipe.runs.file_digests import cache_folder
+from dlpipe.runs.file_manifest import cache_folder
 
 CHUNK = 1 << 20
 TIMEOUT_S = 30

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from dlpipe.errors import DataError
+from dlpipe.runs.file_manifest import file_state
 
 #: An archive with more members than this is an attack or a mistake; ImageNet has 1.3 million.
 MAX_MEMBERS = 2_000_000
@@ -73,6 +74,17 @@ class Files(ABC):
         try:
             return self._content(name)
         except _READ_ERRORS as error:
+            raise DataError(f"{self.path / name} cannot be read: {_reason(error)}") from error
+
+    def state(self, name: str) -> list[int]:
+        """Return what changes with the content of a file, see `file_state`; that of the archive if it is in one.
+
+        Raises:
+            DataError: it has disappeared.
+        """
+        try:
+            return file_state(self.path / name if self.path.is_dir() else self.path)
+        except OSError as error:
             raise DataError(f"{self.path / name} cannot be read: {_reason(error)}") from error
 
     @abstractmethod

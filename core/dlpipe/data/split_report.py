@@ -62,7 +62,7 @@ def _class_counts(
     labels = [str(label) for label in facts.get("labels", range(facts.get("num_classes", 0)))]
     for name, split in parts.items() if labels else ():
         found = split.columns.get("targets") if isinstance(split, Columns) else getattr(split, "targets", None)
-        targets = found.values[:-1] if isinstance(found, Ragged) else found
+        targets = found.concatenated() if isinstance(found, Ragged) else found
         if isinstance(targets, Tensor) and targets.dim() == 1 and not targets.is_floating_point():
             counted = targets[(targets >= 0) & (targets < len(labels))].long()
             yield name, labels, counted.bincount(minlength=len(labels)).tolist(), isinstance(found, Ragged)
@@ -108,7 +108,7 @@ def _copied(copies: tuple[Tensor, Tensor], split: str, other: str) -> str | None
 
 def _column_keys(column: Tensor | Ragged) -> list[int]:
     if isinstance(column, Ragged):
-        parts: Sequence[Tensor] = column.values[:-1].cpu().split(column.lengths.tolist())
+        parts: Sequence[Tensor] = column.concatenated().cpu().split(column.lengths.tolist())
         return [hash(_bytes(part)) for part in parts]
     rows = column.cpu().reshape(len(column), -1).contiguous()
     return [hash(row.tobytes()) for row in rows.view(torch.uint8).numpy()]

@@ -11,7 +11,7 @@ from torch import nn
 
 from dlpipe.errors import InputError
 from dlpipe.registry.hooks import hookimpl
-from dlpipe.runs.file_digests import cache_folder
+from dlpipe.runs.file_manifest import cache_folder
 from dlpipe.training.progress import Progress
 
 #: The variable of torch's compiler that says where it keeps what it has compiled.

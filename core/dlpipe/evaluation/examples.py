@@ -108,7 +108,7 @@ class Examples:
             yield batch | {"rows": rows}, outputs
 
     def _batches_of(self, split: Any) -> Batches:
-        return Batches(split, BATCH_SIZE, self.compute, training=False, ranks=self.compute.ranks)
+        return Batches(split, BATCH_SIZE, self.compute, training=False, workers="auto", ranks=self.compute.ranks)
 
 
 def _predicted(model: nn.Module, passed: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any, Tensor]]:

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from dlpipe.compute import Compute, IsolatedRNG
 from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns, Ragged
+from dlpipe.data.worker_datasets import StreamParts
 from dlpipe.engine.inference import TrainedStage, predict
-from dlpipe.protocols import SupportsItems
+from dlpipe.protocols import SupportsItems, SupportsShards
 from dlpipe.runs.plain_state import difference
 from dlpipe.testing.checks import Use, is_local
 from dlpipe.testing.stages import components_of, data_of
@@ -38,6 +39,21 @@ def same_split(use: Use) -> None:
                 "same, as it is called whenever a split is needed: keep what was drawn, or draw with a generator that "
                 "is seeded in split()"
             )
+            _compare_shard(use, name, data.split(name))
+
+
+def _compare_shard(use: Use, name: str, split: object) -> None:
+    """Check that every second example of a stream is the same whether it is asked for alone or with the others."""
+    if not (isinstance(split, IterableDataset) and isinstance(split, SupportsShards)):
+        return
+    with IsolatedRNG(0):
+        each = [list(islice(StreamParts(split, n, rank=n - 1, ranks=n, start=0, seed=(0,)), COMPARED)) for n in (1, 2)]
+    place = difference(each[0][1::2], each[1][: COMPARED // 2])
+    assert not place, (
+        f"{use.place} split({name!r}).shard(1, 2) gives other examples than every second one of shard(0, 1), at "
+        f"{place}; expected the examples 1, 3, 5 … Draw an order in shard() itself, before an example "
+        "is asked for"
+    )
 
 
 def same_data(use: Use) -> None:
@@ -138,7 +154,7 @@ def _content(split: object) -> Any:
     """Return the examples of a split that are compared; nothing for what has none, such as an environment."""
     if isinstance(split, Columns):
         return {
-            name: {"values": column.values, "lengths": column.lengths} if isinstance(column, Ragged) else column
+            name: {"values": column.concatenated(), "lengths": column.lengths} if isinstance(column, Ragged) else column
             for name, column in split.columns.items()
         }
     with IsolatedRNG(0):  # as when a run reads them: with seeded global generators

@@ -69,7 +69,8 @@ class Supervised:
         ema_decay: keep an exponential moving average of the weights with this decay per step; the average
             is what is evaluated and saved as the model.
         bucket_by_length: put sequences of similar length into one batch.
-        num_workers: processes that read data which does not fit into memory.
+        num_workers: processes that read data which does not fit into memory; "auto" is one less than there are cores,
+            at most 8, for data that is decoded from files, and 0 for other data. No result depends on it.
         sync_batch_norm: with several processes, batch normalization uses the statistics of the whole batch, not those
             of the part that a process has.
     """
@@ -93,7 +94,7 @@ class Supervised:
         activation_checkpointing: str | None = None,
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
-        num_workers: NonNegative = 0,
+        num_workers: NonNegative | Literal["auto"] = "auto",
         sync_batch_norm: bool = False,
     ) -> None:
         if label_smoothing and loss == "auto" and has_own_loss(model):
@@ -245,6 +246,10 @@ class Supervised:
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # LBFGS takes a tensor
         return evaluations[0]
+
+    def close(self) -> None:
+        """End the processes that read the data."""
+        self._batches.close()
 
     def log_values(self) -> dict[str, float]:
         """Return the learning rate."""

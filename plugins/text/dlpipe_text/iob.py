@@ -15,7 +15,8 @@ import difflib
 import json
 import os.path
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -42,19 +43,20 @@ IOB2_PREFIX = {"S-": "B-", "U-": "B-", "E-": "I-", "L-": "I-"}  # of IOBES and B
 
 def read_sentences(path: Path) -> list[Sentence]:
     """Read the sentences of a file or of a folder of parallel files, with tags converted to IOB2."""
-    if is_folder(path):
-        sentences = list(read_parallel(path))
-    elif is_one_sentence_a_line(path):
-        sentences = list(read_lines(path))
-    else:
-        sentences = list(read_columns(path))
+    read = read_parallel if is_folder(path) else read_lines if is_one_sentence_a_line(path) else read_columns
+    # All occurrences of a word or tag are one string: a string takes more memory than everything else of a token.
+    sentences = [(_interned(words), _interned(tags)) for words, tags in read(path)]
     if not sentences:
         raise DataError(
             f"{path}: no sentences, only blank lines, comments or BOS and EOS; "
             "expected words and tags. Use another file"
         )
     tags = to_iob2([tags for _, tags in sentences])
-    return [(words, converted) for (words, _), converted in zip(sentences, tags, strict=True)]
+    return [(words, _interned(converted)) for (words, _), converted in zip(sentences, tags, strict=True)]
+
+
+def _interned(texts: Sequence[str]) -> list[str]:
+    return list(map(sys.intern, texts))
 
 
 def find_splits(path: Path) -> dict[str, Path]:

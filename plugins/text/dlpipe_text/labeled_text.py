@@ -130,7 +130,7 @@ class LabeledText:
         if not units:
             raise InputError(f'{item!r} has no {self._unit}; expected a text such as "not bad at all"')
         _check_length(units, "the text", InputError)
-        return {name: column.values[:-1] for name, column in self._encoded([units]).items()}
+        return {name: column.concatenated() for name, column in self._encoded([units]).items()}
 
     def present(self, item: str, prediction: Tensor, outputs: Tensor, model: nn.Module) -> dict[str, Any]:
         """Return the text, its label, the probability of the label, and the units that never occur in training.

@@ -19,6 +19,7 @@ from torch import Tensor
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS, Sentence
+from dlpipe_text.packed_sentences import PackedSentences
 from dlpipe_text.vocabulary import RESERVED, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
@@ -56,7 +57,7 @@ class TaggedText:
         self.splits = tuple(splits)
         self._read = read
         self._min_count, self._lowercase = min_count, lowercase
-        self._sentences: dict[str, list[Sentence]] = {}
+        self._sentences: dict[str, PackedSentences] = {}
         self._columns: dict[str, Columns] = {}
         self._known: dict[str, list[str]] | None = None
         self._spelling: dict[str, bool] = {}
@@ -74,11 +75,13 @@ class TaggedText:
             "num_labels": len(known["labels"]),
         }
 
-    def sentences(self, split: str) -> list[Sentence]:
+    def sentences(self, split: str) -> Sequence[Sentence]:
         """Return the (words, tags) of a split."""
         if split not in self._sentences:
             read = self._read(split)
-            self._sentences[split] = [(_lower(words), tags) for words, tags in read] if self._lowercase else read
+            self._sentences[split] = PackedSentences(
+                ((_lower(words), tags) for words, tags in read) if self._lowercase else read
+            )
         return self._sentences[split]
 
     def split(self, name: str) -> Columns:
@@ -119,7 +122,7 @@ class TaggedText:
             raise InputError(f"a sentence of {len(words):,} words; expected at most {MAX_WORDS:,}; give one per line")
         # All of the same width, so that sentences can be batched.
         columns = self._encoded([words], width=MAX_LETTERS)
-        return {name: column.values[:-1] for name, column in columns.items()}
+        return {name: column.concatenated() for name, column in columns.items()}
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the words, their predicted labels, and the words that never occur in training."""
@@ -197,13 +200,13 @@ class TaggedText:
         # Compute trigrams once per distinct word, not once per token.
         of_form = [[trigrams.get(trigram, OTHER) for trigram in letter_trigrams(form)] for form in forms]
         width = max(width, *map(len, of_form))
-        table = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in of_form])
+        table = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in [*of_form, []]])
         tokens = torch.tensor([known.get(word, OTHER) for words in sentences for word in words])
-        indices = torch.tensor([forms[word] for words in sentences for word in words])
+        rows = torch.tensor([forms[word] for words in sentences for word in words], dtype=torch.int32)
         lengths = torch.tensor([len(words) for words in sentences])
         return {
             "tokens": Ragged(tokens, lengths, padding=PADDING),
-            "trigrams": Ragged(table.index_select(0, indices), lengths, padding=PADDING),
+            "trigrams": Ragged(rows, lengths, padding=len(forms), table=table),
         }
 
 

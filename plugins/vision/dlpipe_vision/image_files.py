@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from dlpipe.data import Files, open_files, split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
+from dlpipe_vision.image_manifest import ImageFacts, ImageManifest, num_bytes
 from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
 from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
@@ -193,66 +195,68 @@ def read_images(
     Raises:
         InputError: see `open_image`; or images have different sizes, or classes are missing from the train split.
     """
-    _check_classes(decoder.files.path, entries)
-    entries, images, keys = _decode_all(decoder, entries, max_bytes, skip)
-    _check_classes(decoder.files.path, entries)
+    path = decoder.files.path
+    _check_classes(path, entries)
+    manifest = ImageManifest(decoder.files, (decoder.size, decoder.mode))
+    facts, images = _decode_all(decoder, entries, manifest, max_bytes, skip)
+    entries = [entry for entry in entries if entry.name in facts]
+    _check_sizes(path, [(entry.name, facts[entry.name]) for entry in entries])
+    _check_classes(path, entries)
+    channels = max(each.channels for each in facts.values())
+    floats = any(each.floats for each in facts.values())
+    resident = len(images) == len(facts) and num_bytes(facts.values()) <= max_bytes
+    lazy = replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats)
     labels = sorted({entry.label for entry in entries})
     targets = torch.tensor([labels.index(entry.label) for entry in entries])
     sets = {}
     for split, rows in _split_rows(entries, targets, test_size).items():
         names = [entries[row].name for row in rows.tolist()]
-        kept: Tensor | LazyImages
-        kept = (
-            torch.stack([images[row] for row in rows.tolist()])
-            if isinstance(images, list)
-            else LazyImages(images, names)
-        )
-        path = decoder.files.path
+        kept: Tensor | LazyImages = LazyImages(lazy, names)
+        if resident:
+            same = [images[name].float() if floats else images[name] for name in names]
+            kept = torch.stack([image.expand(channels, -1, -1) for image in same])
         places = [path / name if path.is_dir() else path for name in names]
-        sets[split] = ImageSet(kept, targets[rows], names, places, [keys[row] for row in rows.tolist()])
-    _warn_about_single_images(decoder.files.path, labels, sets["train"])
-    return ImageSplits(labels, sets)
+        sets[split] = ImageSet(kept, targets[rows], names, places, [facts[name].key for name in names])
+    _warn_about_single_images(path, labels, sets["train"])
+    if resident:
+        return ImageSplits(labels, sets)
+    return ImageSplits(labels, sets, partial(manifest.statistics, how=(lazy.mode, floats)))
 
 
 def _decode_all(
-    decoder: Decoder, entries: Sequence[ImageFile], max_bytes: int, skip: bool
-) -> tuple[list[ImageFile], list[Tensor] | Decoder, list[int]]:
+    decoder: Decoder, entries: Sequence[ImageFile], manifest: ImageManifest, max_bytes: int, skip: bool
+) -> tuple[dict[str, ImageFacts], dict[str, Tensor]]:
     """Decode every image once, so that a damaged file does not stop a run later.
 
+    Images that an earlier start has decoded are not decoded again, unless all of them are to be kept in memory.
+
     Returns:
-        the readable files; their images, all of one shape, or, if these take more than `max_bytes`, a decoder that
-        gives images of one shape; and keys that are equal if the images are.
+        by name, what is known of each readable file, and its image; no images if they take more than `max_bytes`.
     """
-    shapes: list[tuple[int, ...]] = []
-    images: list[Tensor] = []
-    readable, unreadable, keys = [], [], []
-    num_bytes, floats = 0, False
-    for entry, image in _decode_each(decoder, entries):
+    facts = manifest.known([entry.name for entry in entries])
+    if num_bytes(facts.values()) <= max_bytes:
+        facts = {}
+    fits = not facts
+    images: dict[str, Tensor] = {}
+    unreadable, size = [], 0
+    for entry, image in _decode_each(decoder, [entry for entry in entries if entry.name not in facts]):
         if isinstance(image, InputError):
             if not skip:
                 raise InputError(f'{image}; repair it, or skip such files: data.unreadable = "skip"') from image
             unreadable.append(entry.name)
             continue
-        readable.append(entry)
-        shapes.append(tuple(image.shape))
-        keys.append(hash(image.numpy().tobytes()))
-        num_bytes += image.nbytes
-        floats |= image.is_floating_point()
-        if num_bytes <= max_bytes:
-            images.append(image)
-        else:
+        facts[entry.name], images[entry.name] = ImageFacts.of(image), image
+        size += image.nbytes
+        fits = fits and size <= max_bytes
+        if not fits:
             images.clear()  # continue only to check that all files can be read
     if unreadable:
         message = (
             f"{decoder.files.path}: {len(unreadable)} files cannot be read and are skipped: {_abbreviated(unreadable)}"
         )
         warnings.warn(message, stacklevel=2)
-    _check_sizes(decoder.files.path, readable, shapes)
-    channels = max((shape[0] for shape in shapes), default=1)
-    width = 4 if floats else 1  # bytes per number
-    if len(images) < len(shapes) or sum(width * channels * math.prod(shape[1:]) for shape in shapes) > max_bytes:
-        return readable, replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats), keys
-    return readable, [(image.float() if floats else image).expand(channels, -1, -1) for image in images], keys
+    manifest.keep(facts)
+    return facts, images
 
 
 def _decode_each(decoder: Decoder, entries: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Tensor | InputError]]:
@@ -320,12 +324,12 @@ def _check_no_empty_class(files: Files, root: str, entries: Sequence[ImageFile],
                 raise DataError(f"{files.path / folder}: this class has no images; add some, or remove the folder")
 
 
-def _check_sizes(path: Path, entries: Sequence[ImageFile], shapes: Sequence[tuple[int, ...]]) -> None:
+def _check_sizes(path: Path, images: Sequence[tuple[str, ImageFacts]]) -> None:
     """Refuse images of different sizes, with an example of each size."""
-    counts = Counter(shape[1:] for shape in shapes)
+    counts = Counter((facts.height, facts.width) for _, facts in images)
     if len(counts) < 2:
         return
-    examples = {shape[1:]: entry.name for shape, entry in zip(shapes[::-1], entries[::-1], strict=True)}
+    examples = {(facts.height, facts.width): name for name, facts in reversed(images)}
     sizes = [f"{w}×{h} ({n}, such as {examples[h, w]})" for (h, w), n in counts.most_common(MAX_NAMED)]
     height, width = counts.most_common(1)[0][0]
     raise DataError(

@@ -84,14 +84,18 @@ class ImageSplits:
     Args:
         labels: the name of each class.
         sets: images by split; if there is no "dev" split, it is taken from "train".
+        statistics: computes `image_statistics` of the training images, or knows them.
     """
 
     labels: Sequence[str]
     sets: Mapping[str, ImageSet]
+    statistics: Callable[[ImageSet], dict[str, Any]] = lambda train: image_statistics(train.images)
 
 
 class ImageDataset(Dataset[Batch]):
     """Images that do not fit into memory and are read when they are needed."""
+
+    decodes_files = True
 
     def __init__(self, images: ImageSet, prepare: Prepare) -> None:
         self._images, self.prepare = images, prepare
@@ -257,7 +261,7 @@ class LabelledImages:
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
         if not self._state:
-            self._state = image_statistics(self._sets["train"].images) | {"labels": list(self._loaded.labels)}
+            self._state = self._loaded.statistics(self._sets["train"]) | {"labels": list(self._loaded.labels)}
         return self._state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -271,13 +275,15 @@ class LabelledImages:
             DataError: a file cannot be read.
         """
         digest = hashlib.sha256(repr(list(self._loaded.labels)).encode())
+        lazy = [images for images in self._sets.values() if not isinstance(images.images, Tensor)]
+        digests = _digests([file for images in lazy for file in images.files or []])
         for name, images in sorted(self._sets.items()):
             digest.update(f"{name} {list(images.names or [])}".encode())
             digest.update(images.targets.numpy().tobytes())
             if isinstance(images.images, Tensor):
                 digest.update(images.images.contiguous().numpy().data)
             else:
-                digest.update("".join(_digests(images.files or [])).encode())
+                digest.update("".join(digests[file] for file in images.files or []).encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -349,12 +355,11 @@ class LabelledImages:
         return offsets, 1 / widths
 
 
-def _digests(files: Sequence[Path]) -> list[str]:
+def _digests(files: Sequence[Path]) -> dict[Path, str]:
     try:
-        found = file_digests(files)
+        return file_digests(files)  # of all splits together: they share a manifest
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return [found[file] for file in files]
 
 
 def stratified_sample(targets: Tensor, count: int) -> Tensor:
@@ -379,7 +384,12 @@ def permute_pixels(images: Tensor) -> Tensor:
 
 def _keys(images: Tensor | Sequence[Tensor]) -> list[Hashable]:
     """Return a key for each image (C, H, W): equal if the images are."""
-    return [hash(image.numpy().tobytes()) for image in images]
+    return [image_key(image) for image in images]
+
+
+def image_key(image: Tensor) -> str:
+    """Return a text for an image (C, H, W) that is equal for equal pixels, also in other processes."""
+    return hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).hexdigest()
 
 
 def _to_unit_range(images: Tensor) -> Tensor:

@@ -178,3 +178,16 @@ def test_a_column_named_as_lengths_are_is_refused(name):
 
     with pytest.raises(ValueError, match=rf"name of column '{name}' is reserved for the lengths of sequences"):
         Columns(columns)
+
+
+def test_values_that_repeat_are_taken_from_a_table():
+    table = torch.tensor([[5, 6], [7, 8], [0, 0]])
+    rows = torch.tensor([1, 0, 1], dtype=torch.int32)
+    column = Ragged(rows, torch.tensor([1, 2]), padding=2, table=table)
+
+    batch = Columns({"letters": column}).batch(torch.tensor([0, 1]))
+
+    assert batch["letters"].tolist() == [[[7, 8], [0, 0]], [[5, 6], [7, 8]]]
+    assert column.concatenated().tolist() == [[7, 8], [5, 6], [7, 8]]
+    assert column.nbytes == 4 * 4 + table.nbytes
+    assert column.to(torch.device("meta")).table.device.type == "meta"

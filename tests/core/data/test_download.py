@@ -10,7 +10,7 @@ import pytest
 
 from dlpipe.data.download import Download, fetch
 from dlpipe.errors import DataError
-from dlpipe.runs.file_digests import cache_folder
+from dlpipe.runs.file_manifest import cache_folder
 
 CONTENT = bytes(range(256)) * 11
 

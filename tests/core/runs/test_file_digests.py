@@ -31,7 +31,7 @@ def read(monkeypatch):
     names, opened = [], Path.open
 
     def noted(self, mode="r", *arguments, **options):
-        if mode == "rb":
+        if mode == "rb" and self.parent.name == "data":
             names.append(self.name)
         return opened(self, mode, *arguments, **options)
 

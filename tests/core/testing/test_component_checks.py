@@ -133,6 +133,13 @@ class Rows(Dataset):
     def __len__(self): return len(self.columns["points"])
     def __getitem__(self, row): return {name: column[row] for name, column in self.columns.items()}
 """
+#: A stream that can be read in parts, but gives the wrong ones.
+STREAM = """class Stream(torch.utils.data.IterableDataset):
+            def __iter__(self): return self.shard(0, 1)
+            def shard(self, first, step):
+                return ({"points": torch.zeros(2) + number} for number in range(first, 40, step + first))
+        return Stream()
+        """
 SPLIT = 'return Columns({"points"'
 FEATURES = "return self.last(self.first(points).relu())"
 #: By case: the check that must fail, what breaks the plugin (old, new), and what the message says.
@@ -161,6 +168,11 @@ BROKEN = {
         "toy.points: gives the same split twice",
         ("torch.Generator().manual_seed(self.splits.index(name))", "None"),
         r"toy.toml: \[data\] split\('train'\) gives other examples when it is called again, at \['points'\]",
+    ),
+    "a stream with another part": (
+        "toy.points: gives the same split twice",
+        (SPLIT, STREAM + SPLIT),
+        r"split\('train'\).shard\(1, 2\) gives other examples than every second one of shard\(0, 1\)",
     ),
     "a fingerprint of the time": (
         "toy.points: is the same when it is built again",
