@@ -22,7 +22,7 @@ class Ragged:
     """N sequences of different lengths, concatenated.
 
     Args:
-        values: (total, …) the concatenated sequences.
+        values: (total, …) the concatenated sequences; int64 is kept as int32 if that is enough.
         lengths: (N,) int64; their sum is ``total``.
         padding: value that pads the shorter sequences of a batch.
         table: (V, …) if given, `values` (total,) and `padding` are numbers of its rows, which a batch contains instead:
@@ -34,7 +34,8 @@ class Ragged:
             raise ValueError(f"lengths sum to {int(lengths.sum())}, but values has {len(values)} positions")
         self.lengths = lengths.cpu()
         # One extra position holds the padding: gathering it costs less than filling a mask afterwards.
-        self.values = torch.cat([values, values.new_full((1, *values.shape[1:]), padding)])
+        self.values = _compact(torch.cat([values, values.new_full((1, *values.shape[1:]), padding)]))
+        self._type = values.dtype
         self.starts = torch.cumsum(lengths, 0) - lengths
         self.table = table
 
@@ -45,7 +46,7 @@ class Ragged:
         """Return the same sequences on another device; the lengths stay on the CPU."""
         moved = object.__new__(Ragged)
         moved.lengths, moved.values, moved.starts = self.lengths, self.values.to(device), self.starts.to(device)
-        moved.table = None if self.table is None else self.table.to(device)
+        moved.table, moved._type = None if self.table is None else self.table.to(device), self._type
         return moved
 
     def indices(self, rows: Tensor, lengths: Tensor) -> Tensor:
@@ -61,8 +62,7 @@ class Ragged:
     def gather(self, indices: Tensor) -> Tensor:
         """Return the values (B, T, …) at `indices` (B, T)."""
         flat = self.values.index_select(0, indices.view(-1))
-        if self.table is not None:
-            flat = self.table.index_select(0, flat)
+        flat = flat.to(self._type) if self.table is None else self.table.index_select(0, flat)
         return flat.view(*indices.shape, *flat.shape[1:])
 
     def concatenated(self) -> Tensor:
@@ -73,6 +73,15 @@ class Ragged:
     def nbytes(self) -> int:
         """Memory of the values in bytes."""
         return self.values.nbytes + (0 if self.table is None else self.table.nbytes)
+
+
+def _compact(values: Tensor) -> Tensor:
+    """Return whole numbers in half the memory where they fit."""
+    if values.dtype != torch.int64 or not values.numel():
+        return values
+    least, most = values.aminmax()
+    limits = torch.iinfo(torch.int32)
+    return values.int() if limits.min <= least and most <= limits.max else values
 
 
 class Columns:

@@ -191,3 +191,15 @@ def test_values_that_repeat_are_taken_from_a_table():
     assert column.concatenated().tolist() == [[7, 8], [5, 6], [7, 8]]
     assert column.nbytes == 4 * 4 + table.nbytes
     assert column.to(torch.device("meta")).table.device.type == "meta"
+
+
+@pytest.mark.parametrize(("largest", "stored"), [(2**31 - 1, torch.int32), (2**31, torch.int64)])
+def test_whole_numbers_are_kept_in_half_the_memory_where_they_fit(largest, stored):
+    sequences = Ragged(torch.tensor([-(2**31), largest, 5]), torch.tensor([2, 1]), padding=-100)
+
+    batch = Columns({"tokens": sequences}).batch(torch.tensor([0, 1]))
+
+    assert sequences.values.dtype == stored
+    assert batch["tokens"].dtype == torch.int64
+    assert batch["tokens"].tolist() == [[-(2**31), largest], [5, -100]]
+    assert sequences.to(torch.device("cpu")).concatenated().dtype == torch.int64
