@@ -50,6 +50,11 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch:
     return Launch()
 
 
-def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores(environment: Mapping[str, str] = os.environ) -> int:
+    """Return the number of CPU cores that this process may use: its share of those that torchrun's processes share.
+
+    srun gives each task cores of its own.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    together = environment.get("LOCAL_WORLD_SIZE", "")
+    return max(1, cores // int(together)) if together.isdecimal() and int(together) else cores

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlpipe.errors import in_words, place_of
+from dlpipe.launch import usable_cores
 from dlpipe.runs.stop_signals import STOP_SIGNALS
 
 #: The option of Linux's prctl for the signal that a process gets when its parent ends.
@@ -42,8 +43,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 def default_workers() -> int:
     """Return how many processes read data whose files are decoded, unless the user says it: one core is left."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, MOST_WORKERS)
+    return min(usable_cores() - 1, MOST_WORKERS)
 
 
 def begin_worker(number: int) -> None:

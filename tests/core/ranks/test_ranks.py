@@ -13,7 +13,7 @@ from dlpipe.compute import Compute
 from dlpipe.config.check import load_pipeline
 from dlpipe.data import Batches, Columns
 from dlpipe.errors import InputError, PipelineError
-from dlpipe.launch import Launch, launched
+from dlpipe.launch import Launch, launched, usable_cores
 from dlpipe.ranks import Ranks, joined, wait_for_all
 from dlpipe.registry.loading import load_plugins
 from dlpipe.training.batch_norm import SyncedBatchNorm
@@ -21,6 +21,13 @@ from dlpipe.training.gradients import BUCKET_BYTES, GradientAverage, _buckets
 from dlpipe.training.supervised import Supervised
 
 CPU = Compute(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("together", "expected"), [("", 6), ("4", 1), ("2", 3), ("9", 1), ("0", 6), ("many", 6)])
+def test_processes_of_torchrun_share_the_cores(monkeypatch, together, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(6))
+
+    assert usable_cores({"LOCAL_WORLD_SIZE": together}) == expected
 
 
 @pytest.mark.parametrize(
