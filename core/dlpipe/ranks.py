@@ -8,6 +8,8 @@ leave the others waiting. Rank 0, the leader, is the only one that writes into t
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import pickle
 import subprocess
@@ -30,7 +32,7 @@ from dlpipe.launch import Launch, launched
 
 #: How long a rank waits for the others at the start, and for the answer of another one: one may still read its data.
 ARRIVAL, ANSWER = timedelta(minutes=10), timedelta(hours=2)
-#: How long a rank that fails waits for what it has already sent.
+#: How long a rank that fails waits for the others.
 LEAVING = timedelta(seconds=20)
 T = TypeVar("T")
 
@@ -211,20 +213,28 @@ def joined(parallel: str) -> Iterator[Ranks]:
         yield current_ranks()
     except BaseException as error:
         ends = _reported_once(error)
-        _leave()
+        leave(tell_others=not isinstance(error, (LostRankError, EndedWithAnotherError)))
         raise ends from error.__cause__
     dist.destroy_process_group()
 
 
-def _leave() -> None:
-    """End the threads of the group after an error: at the exit of the interpreter, they could abort the process.
+def leave(*, tell_others: bool) -> None:
+    """Leave the group before the process ends early, within `LEAVING`, whatever the other ranks do.
 
-    What they still send, the other ranks receive before they look for this one, or have closed; but one that hangs must
-    not keep this process from saying why it ends.
+    At the exit of the interpreter, the threads of the group could abort the process.
+
+    Args:
+        tell_others: rank 0, whose process usually keeps what the ranks tell each other, ends after those that ask why.
     """
-    leaving = threading.Thread(target=dist.destroy_process_group, daemon=True)
+    rank, size = dist.get_rank(), dist.get_world_size()
+    leaving = threading.Thread(target=dist.destroy_process_group, daemon=True)  # it may hang; then the process ends
     leaving.start()
     leaving.join(LEAVING.total_seconds())
+    with contextlib.suppress(RuntimeError):  # the process that keeps the store has ended, or another one has not
+        assert _MEETING.store is not None
+        _MEETING.store.set(f"left/{rank}", "yes")
+        if rank == 0 and tell_others:
+            _MEETING.store.wait([f"left/{other}" for other in range(1, size)], LEAVING)
 
 
 def _meet(launch: Launch) -> None:
@@ -244,6 +254,9 @@ def _meet(launch: Launch) -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = PrefixStore("dlpipe", store)
     _MEETING.store = store
+    # Its functions have the group as a default. torch's compiler, which torch.optim imports, would import it later, and
+    # they would keep a group that exists by then for ever, with its connections and threads.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=ANSWER)
 
 

@@ -43,7 +43,7 @@ from dlpipe.errors import (
 )
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
-from dlpipe.ranks import announce_end, current_ranks, joined
+from dlpipe.ranks import announce_end, current_ranks, joined, leave
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
@@ -293,7 +293,9 @@ class _PipelineRun:
         """Record that a signal ends the process where everything worth saving is saved."""
         again = f"dlpipe resume {relative(self._folder.path)}"
         error, state = (Interrupted, "interrupted") if name == INTERRUPT else (Preempted, "preempted")
-        announce_end(error.exit_code)
+        if self._ranks.size > 1:
+            announce_end(error.exit_code)
+            leave(tell_others=True)
         with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
             self._folder.set_status(state, reason=f"stopped by {name} before or after training")
             progress.stop()
