@@ -120,7 +120,7 @@ class ErrorSurface:
         above.plot(path[:, 1], path[:, 0], **style)
         above.plot(path[0, 1], path[0, 0], "o", color=BLUE, label="start")
         above.set(xlabel="bias", ylabel="weight", xlim=biases[[0, -1]], ylim=weights[[0, -1]])
-        above.legend(frameon=False, labelcolor="white")
+        above.legend(loc="upper right", frameon=False, labelcolor="white")
 
 
 def losses(model: OneUnit, batch: Batch, weights: Tensor, biases: Tensor) -> Tensor:
