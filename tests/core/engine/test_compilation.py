@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def trained(folder: Path, *assignments: str) -> tuple[Path, list[float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++, which torch compiles with on a CPU")
 def test_a_compiled_model_is_compiled_once_and_learns_the_same(tmp_path, monkeypatch):
     counts = torch._dynamo.utils.counters["stats"]
     counts.clear()
