@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dlpipe.data.columns import is_length
 from dlpipe.data.targets import IGNORE_INDEX, require_targets
 from dlpipe.errors import InputError
 from dlpipe.messages import shown
@@ -82,7 +83,7 @@ class Classifier(nn.Module):
 
     def _vectors(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Return the features (B, F) of a batch."""
-        lengths = {key for key in columns if key == "lengths" or key.endswith("_lengths")}
+        lengths = {key for key in columns if is_length(key)}
         candidates = [key for key in columns if key not in ("targets", *lengths)]
         if self._features is None and len(candidates) != 1:
             raise InputError(

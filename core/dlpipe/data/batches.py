@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from dlpipe.compute import Compute, IsolatedRNG, derived_seed
-from dlpipe.data.columns import Columns, Prepare
+from dlpipe.data.columns import Columns, Prepare, on_device
 from dlpipe.data.worker_datasets import StreamParts, WholeBatches, joined
 from dlpipe.data.worker_process import Reader, default_workers
 from dlpipe.errors import InputError
@@ -252,16 +252,12 @@ class Batches:
 
     def _to_device(self, batch: Batch) -> Batch:
         """Move all columns to the device, except lengths."""
-        device = self._compute.device
         if not isinstance(batch, Mapping):
             raise InputError(
                 f"the items of a split make a batch of type {type(batch).__name__}; expected each item to be a dict of "
                 "tensors by the name of their column"
             )
-        return {
-            name: column if name == "lengths" or name.endswith("_lengths") else column.to(device, non_blocking=True)
-            for name, column in batch.items()
-        }
+        return on_device(batch, self._compute.device)
 
 
 class EndlessBatches:

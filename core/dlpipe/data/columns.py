@@ -75,6 +75,16 @@ class Ragged:
         return self.values.nbytes + (0 if self.table is None else self.table.nbytes)
 
 
+def is_length(name: str) -> bool:
+    """Whether a column of a batch has the lengths of sequences, which stay on the CPU."""
+    return name == "lengths" or name.endswith("_lengths")
+
+
+def on_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Return a batch with all columns on the device, except lengths."""
+    return {name: column if is_length(name) else column.to(device, non_blocking=True) for name, column in batch.items()}
+
+
 def _compact(values: Tensor) -> Tensor:
     """Return whole numbers in half the memory where they fit."""
     if values.dtype != torch.int64 or not values.numel():

@@ -103,7 +103,7 @@ def run_time(options: LoopOptions, per_epoch: int | None, total: int | None, cos
 
 
 def _times(every: int | None, steps: int) -> int:
-    """Return how often something happens that is due every so many steps, and at the end."""
+    """Return the number of events of a run: one after every `every` steps, and one at its end."""
     return math.ceil(steps / every) if every else 1
 
 

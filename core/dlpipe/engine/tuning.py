@@ -28,7 +28,7 @@ from dlpipe.messages import shown
 from dlpipe.protocols import Data, SupportsClose
 
 Clock = Callable[[], float]
-#: Rounds of a comparison, each with so many steps in a row of one and then of the other.
+#: Rounds of a comparison, and how many steps in a row each of the two takes in a round.
 ROUNDS, IN_A_ROW = 7, 5
 #: Seconds of a comparison after which it ends with the round that is under way.
 SECONDS = 20.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dlpipe.compute import Compute
+from dlpipe.data.columns import on_device
 from dlpipe.protocols import Batch
 
 
@@ -25,15 +26,9 @@ class StandIn:
                 # Two, since batch normalization refuses a single one.
                 lambda: {name: column[:2].cpu() for name, column in next(filter(None, batches)).items()}
             )
-            self._batch = {
-                name: column if _is_length(name) else column.to(self._compute.device) for name, column in first.items()
-            }
+            self._batch = on_device(first, self._compute.device)
         return [batch or self._batch for batch in batches]
 
     def is_own(self, batch: Batch) -> bool:
         """Whether a batch that `fill` returned has examples of this rank."""
         return batch is not self._batch
-
-
-def _is_length(name: str) -> bool:
-    return name == "lengths" or name.endswith("_lengths")

@@ -97,13 +97,7 @@ class Supervised:
         num_workers: NonNegative | Literal["auto"] = "auto",
         sync_batch_norm: bool = False,
     ) -> None:
-        if label_smoothing and loss == "auto" and has_own_loss(model):
-            raise InputError(
-                f"label_smoothing = {label_smoothing}: the loss of {type(model).__name__} does not support label "
-                'smoothing; leave it out, or set loss = "cross_entropy"'
-            )
-        if "train" not in data.splits:
-            raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
+        _require_usable(model, data, loss, label_smoothing)
         split = data.split("train")
         batches = Batches(
             split,
@@ -131,10 +125,10 @@ class Supervised:
         total = budget.total_steps(self.steps_per_epoch)
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
-        together = compute.ranks.size > 1 and (compute.shards or sync_batch_norm)
-        self._stand_in = StandIn(compute) if together else None
-        averages = compute.ranks.size > 1 and not compute.shards  # cut gradients are averaged where they are cut
-        self._gradient_average = GradientAverage(model.parameters(), compute.ranks) if averages else None
+        several = compute.ranks.size > 1
+        self._stand_in = StandIn(compute) if several and (compute.shards or sync_batch_norm) else None
+        averages = several and not compute.shards  # cut gradients are averaged where they are cut
+        self._gradient_average = GradientAverage(self._parameters, compute.ranks) if averages else None
         self._max_grad_norm = max_grad_norm
         self._loss_options = loss, label_smoothing
         self._loss: BatchLoss | None = None  # built from the columns of the first batch
@@ -286,6 +280,17 @@ class Supervised:
             self._average.load_state_dict(average)
         if self._loss_scale and state["loss_scale"]:  # not if the run began with another precision
             self._loss_scale.load_state_dict(state["loss_scale"])
+
+
+def _require_usable(model: nn.Module, data: Data, loss: Any, label_smoothing: float) -> None:
+    """Refuse what cannot be trained, or not with this loss."""
+    if label_smoothing and loss == "auto" and has_own_loss(model):
+        raise InputError(
+            f"label_smoothing = {label_smoothing}: the loss of {type(model).__name__} does not support label "
+            'smoothing; leave it out, or set loss = "cross_entropy"'
+        )
+    if "train" not in data.splits:
+        raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
 
 
 def _sharding(
