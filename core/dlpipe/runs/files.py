@@ -54,6 +54,14 @@ class Machine(TypedDict):
     gpus: NotRequired[list[Text]]
 
 
+class Ended(TypedDict):
+    """How the training of a stage ended."""
+
+    reason: Text
+    step: Count
+    seconds: Annotated[float, Strict()]
+
+
 class Provenance(TypedDict):
     """``provenance.json``: what the numbers of a run depend on."""
 
@@ -65,6 +73,8 @@ class Provenance(TypedDict):
     caveats: NotRequired[dict[str, list[Text]]]
     warnings: NotRequired[list[Text]]
     first_checkpoint: NotRequired[dict[str, Count]]
+    judged_by: NotRequired[dict[str, dict[str, Text]]]
+    ended: NotRequired[dict[str, Ended]]
 
 
 class DataState(TypedDict):

@@ -23,7 +23,7 @@ from dlpipe.runs.atomic import link
 from dlpipe.runs.files import as_json, open_text, read_json, read_text, require_contained, write_json
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
-METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
+METRICS, DATA_STATE, ORIGINS, LOG, LOCK = "metrics.jsonl", "data.json", "origins.json", "log.txt", ".lock"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -60,6 +60,8 @@ class RunFolder:
             (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
             status = {"state": "running", "time": time.time(), "pid": os.getpid()}
             (path / STATUS).write_text(as_json(status), encoding="utf-8")
+            origins = {".".join(map(str, key)): str(origin) for key, origin in pipeline.source.origins.items()}
+            (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])
             link(parent / "latest", path.name)
