@@ -28,7 +28,7 @@ class ReportItem:
     """A file and how the report presents it.
 
     Args:
-        file: its name in the folder.
+        file: its name in the folder; or that of a folder in it, whose pictures or sounds are shown in a row.
         title: in a few words.
         caption: what is to be seen: rows, columns, axes, units, and how to read it.
         kind: by default, from the ending of the name: "figure" for PNG, JPEG and WebP, "animation" for GIF, APNG, WebM
@@ -64,6 +64,6 @@ def record_items(folder: Path, items: Sequence[ReportItem]) -> None:
     for item in items:
         if not isinstance(item, ReportItem):
             raise PluginError(f"{shown(item)} is handed over for the report; expected a ReportItem")
-        if not (folder / item.file).is_file():
+        if not (folder / item.file).exists():
             raise PluginError(f"ReportItem({shown(item.file)}): there is no such file in {folder.name}")
     write_json(folder / ITEMS, {"items": [asdict(item) for item in items]})

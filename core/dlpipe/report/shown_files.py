@@ -57,12 +57,12 @@ def _name(stage: StageView, folder: Path) -> str:
 
 def _blocks(folder: Path, page_folder: Path) -> Iterator[Block]:
     items = _items(folder)
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != ITEMS}
+    others = [path for path in sorted(folder.iterdir()) if path.name not in items and not path.name.startswith(".")]
     for name, item in items.items():
-        if path := files.pop(name, None) or (folder / name if (folder / name).is_file() else None):
-            yield _block(path, page_folder, item["title"], item["caption"], item["kind"])
-    for path in files.values():
-        if path.suffix in KINDS and not path.name.startswith("."):
+        if (folder / name).exists():
+            yield _block(folder / name, page_folder, item["title"], item["caption"], item["kind"])
+    for path in others:
+        if path.name != ITEMS and (path.suffix.lower() in KINDS or path.is_dir()):
             yield _block(path, page_folder, _title(path.stem), "", None)
 
 
@@ -79,12 +79,23 @@ def _title(stem: str) -> str:
 
 
 def _block(path: Path, page_folder: Path, title: str, caption: str, kind: Kind | None) -> Block:
+    if path.is_dir():
+        return _row(path, title, caption, kind)
     kind = kind or KINDS.get(path.suffix.lower(), "text")
     if kind == "table":
         return _table(path, page_folder, title, caption)
     if kind == "text":
         return Page(title, path, caption) if path.suffix == ".html" else _text(path, page_folder, title, caption)
     return Media(title, [("", path)], kind, caption)
+
+
+def _row(folder: Path, title: str, caption: str, kind: Kind | None) -> Media:
+    """Return the pictures or sounds of a folder in a row: those of the kind of the first of them."""
+    kinds = {path: KINDS.get(path.suffix.lower(), "text") for path in sorted(folder.iterdir()) if path.is_file()}
+    media = {path: each for path, each in kinds.items() if each not in ("text", "table")}
+    shown: Kind = kind or next(iter(media.values()), "figure")
+    files = [(path.stem.replace("_", " "), path) for path, each in media.items() if each == shown]
+    return Media(title, files, shown, caption)
 
 
 def _table(path: Path, page_folder: Path, title: str, caption: str) -> Table:
