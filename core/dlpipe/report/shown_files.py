@@ -91,9 +91,12 @@ def _block(path: Path, page_folder: Path, title: str, caption: str, kind: Kind |
 
 def _row(folder: Path, title: str, caption: str, kind: Kind | None) -> Media:
     """Return the pictures or sounds of a folder in a row: those of the kind of the first of them."""
-    kinds = {path: KINDS.get(path.suffix.lower(), "text") for path in sorted(folder.iterdir()) if path.is_file()}
-    media = {path: each for path, each in kinds.items() if each not in ("text", "table")}
-    shown: Kind = kind or next(iter(media.values()), "figure")
+    kinds: dict[Path, Kind] = {
+        path: KINDS.get(path.suffix.lower(), "text") for path in sorted(folder.iterdir()) if path.is_file()
+    }
+    media: dict[Path, Kind] = {path: each for path, each in kinds.items() if each not in ("text", "table")}
+    found: list[Kind] = [*media.values(), "figure"]
+    shown = kind or found[0]
     files = [(path.stem.replace("_", " "), path) for path, each in media.items() if each == shown]
     return Media(title, files, shown, caption)
 
