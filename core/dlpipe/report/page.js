@@ -27,6 +27,8 @@
       outline_line_color: null,
     });
     figure.toolbar.logo = null;
+    const sizes = chart.series.flatMap((series) => series.y.map(Math.abs));
+    figure.y_range.default_span = sizes.reduce((most, size) => Math.max(most, size), 0) || 1; // of a constant
     if (touches) figure.toolbar.active_drag = null; // a finger scrolls the page
     for (const axis of [figure.xaxis, figure.yaxis].flat()) {
       Object.assign(axis, {

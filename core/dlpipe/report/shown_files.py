@@ -38,7 +38,9 @@ def shown_sections(stage: StageView, page_folder: Path, prefix: str) -> Iterator
     """
     root = stage.folder
     listed = {path.parent for path in root.rglob(ITEMS) if "stages" not in path.relative_to(root).parts}
-    figures = sorted(path for path in (root / FIGURES).glob("*") if path.is_dir())
+    order = list(stage.tables.get("evaluators", {}))
+    figures = [path for path in (root / FIGURES).glob("*") if path.is_dir()]
+    figures.sort(key=lambda path: (order.index(path.name) if path.name in order else len(order), path.name))
     for folder in [*figures, *sorted(listed - set(figures))]:
         if folder.parent.name != SAMPLES and (blocks := list(_blocks(folder, page_folder))):
             yield Section(f"{prefix}{_name(stage, folder)}", blocks)
