@@ -48,7 +48,7 @@ from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder
+from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import INTERRUPT, StopSignals
@@ -361,6 +361,7 @@ class _PipelineRun:
             if same:
                 progress.message(f"stage {name} is not run again: {why}")
                 self._ranks.from_leader(lambda: stage_cache.reuse_stage(same, folder))
+                self._record_reused(name, same)
                 return
             progress.message(f"stage {name}" + (f" is run: {why}" if self._explain else ""))
         work = StageRun(
@@ -385,6 +386,12 @@ class _PipelineRun:
         if name:
             found = ingredients | {ACCEPTED: accepted_changes(self._folder)}
             self._ranks.from_leader(lambda: stage_cache.finish(folder, found))
+
+    def _record_reused(self, name: str, found: Path) -> None:
+        """Record what the run that a stage was taken from says of it."""
+        recorded = read_json(found.parents[1] / PROVENANCE).get(STAGES, {})
+        if name in recorded:
+            self._folder.record_stage(name, recorded[name])
 
     def _data_of(self, stage: Stage) -> Data:
         """Return the data of a stage, built once."""

@@ -151,6 +151,7 @@ class StageRun:
                     record_data(self._run, self._stage, components.data, self._ranks)
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
+            self._record_stage(components, loop)
             self._restore(checkpoint, components, loop)
             profiler = self._profiler(components, loop)
             self._announce(components, loop, time.monotonic() - started)
@@ -336,6 +337,14 @@ class StageRun:
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
         self._progress.start(loop.state.step, loop.total_steps)
+
+    def _record_stage(self, components: StageComponents, loop: Loop) -> None:
+        """Record what `dlpipe runs` cannot know without importing the components."""
+        judges = self._evaluators_on(TEST, components).items()
+        metric = next((f"{name}/{judge.primary}" for name, judge in judges if judge.primary), "")
+        monitor, goal = loop.monitor
+        known = {"metric": metric, "monitor": monitor, "goal": goal, "total_steps": loop.total_steps}
+        self._run.record_stage(self._stage.name, known)
 
     def _check_fonts(self, data: Data) -> None:
         """Warn if figures cannot show the names of the classes."""

@@ -46,11 +46,24 @@ class Status(TypedDict):
 
     state: Text
     reason: NotRequired[Text]
+    time: NotRequired[Annotated[float, Strict(), Field(allow_inf_nan=False)]]
+    pid: NotRequired[Count]
+    seconds: NotRequired[Annotated[float, Strict(), Field(allow_inf_nan=False)]]
+
+
+class StageRecord(TypedDict):
+    """What is known of a stage when it begins: how it is judged, and its steps."""
+
+    metric: Text
+    monitor: Text
+    goal: Text
+    total_steps: Count | None
 
 
 class Machine(TypedDict):
     """Where a run was started."""
 
+    host: NotRequired[Text]
     gpus: NotRequired[list[Text]]
 
 
@@ -65,6 +78,7 @@ class Provenance(TypedDict):
     caveats: NotRequired[dict[str, list[Text]]]
     warnings: NotRequired[list[Text]]
     first_checkpoint: NotRequired[dict[str, Count]]
+    stages: NotRequired[dict[str, StageRecord]]
 
 
 class DataState(TypedDict):

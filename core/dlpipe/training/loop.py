@@ -142,6 +142,11 @@ class Loop:
         """Steps of the whole run, None if only time ends it."""
         return self._total
 
+    @property
+    def monitor(self) -> tuple[str, Goal]:
+        """The metric that decides which checkpoint is best, empty for none, and whether it should grow or fall."""
+        return self._monitor, self._goal
+
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint; the trainer has been restored already.
 

@@ -24,6 +24,7 @@ from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteErr
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import MANIFEST, STATE, Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.listing import summarize
 from dlpipe.testing import assert_same_outcome, check_resume
 from dlpipe.training.supervised import Supervised
 
@@ -568,6 +569,17 @@ def test_a_stage_whose_inputs_did_not_change_is_not_run_again(staged, capfd):
     assert "stage first is not run again: nothing has changed since" in told
     assert "stage second is not run again" in told
     assert lines(again.stage("second")) == lines(first.stage("second"))
+
+
+def test_a_stage_that_was_taken_over_is_listed_with_its_score(staged):
+    first = summarize(run_it(staged, file="staged.toml").path)
+    again = summarize(run_it(staged, file="staged.toml").path)
+
+    assert first.stage == "second"
+    assert (first.metric, first.step, first.total_steps) == ("test/right/accuracy", 2, 2)
+    assert first.score is not None
+    assert (again.metric, again.score, again.total_steps) == (first.metric, first.score, 2)
+    assert again.state == "finished"
 
 
 def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
