@@ -106,6 +106,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("runs", "dlpipe.commands.runs:runs", "List all runs with their scores, or delete useless ones"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
+        CommandSpec("report", "dlpipe.commands.report:report", "Write the report of a run: an HTML page and Markdown"),
         CommandSpec("export", "dlpipe.commands.export:export", "Export a trained model for use without dlpipe"),
         CommandSpec("serve", "dlpipe.commands.serve:serve", "Answer requests over HTTP with a trained model"),
         CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),

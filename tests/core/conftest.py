@@ -358,7 +358,13 @@ def toy_run(tmp_path_factory):
     return toy_run
 
 
-JUDGED = {"metric": "digits/accuracy", "monitor": "dev/digits/loss", "goal": "min", "total_steps": 40}
+JUDGED = {
+    "metric": "digits/accuracy",
+    "goal": "max",
+    "monitor": "dev/digits/loss",
+    "monitor_goal": "min",
+    "total_steps": 40,
+}
 #: What `RunFolder.lock` does, in a process that imports little.
 HOLD = """
 import fcntl, os, platform, sys

@@ -33,13 +33,14 @@ from dlpipe.errors import (
     in_words,
     is_out_of_memory,
 )
-from dlpipe.evaluation.evaluate import evaluate, writing
+from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
 from dlpipe.messages import relative
-from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes
+from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsReport
 from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
+from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
@@ -163,6 +164,8 @@ class StageRun:
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
                 if self._observe:
                     self._observe(self._stage.name, components)
+                self._record(ENDED, {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds})
+                self._write_of_trainer(components)
                 self._evaluate_on_test(components, loop.state.step, callbacks)
                 if profiler:
                     self._write_profile(profiler)
@@ -177,6 +180,33 @@ class StageRun:
                 components.close()
                 if self._discarded:
                     self._discarded.cleanup()
+
+    def _record(self, key: str, value: Mapping[str, Any]) -> None:
+        """Record something of this stage in the provenance of the run."""
+        self._run.record(
+            self._run_folder / PROVENANCE,
+            lambda recorded: recorded | {key: recorded.get(key, {}) | {self._stage.name: value}},
+        )
+
+    def _record_stage(self, components: StageComponents, loop: Loop) -> None:
+        """Record what cannot be known later without importing the components: by which metrics the stage is judged.
+
+        The metric is that of the first evaluator that has one, on test if any is; the monitor decides on checkpoints.
+        """
+        splits = {name: config.values["splits"] for name, config in self._stage.evaluators.items()}
+        judges = sorted(components.evaluators.items(), key=lambda item: TEST not in splits[item[0]])
+        metric, goal = next(
+            ((f"{name}/{judge.primary}", judge.goal) for name, judge in judges if judge.primary), ("", "")
+        )
+        monitor, monitor_goal = loop.monitor
+        known = {"metric": metric, "goal": goal, "monitor": monitor, "monitor_goal": monitor_goal}
+        self._run.record_stage(self._stage.name, known | {"total_steps": loop.total_steps})
+
+    def _write_of_trainer(self, components: StageComponents) -> None:
+        """Let the trainer write what it has to show."""
+        if isinstance(components.trainer, SupportsReport):
+            folder, table = self._shown / FIGURES / "trainer", self._stage.trainer.table
+            write_files(components.trainer.write, folder, table, self._progress.warning)
 
     def _callbacks(
         self, checkpoint: Path | None, further: Mapping[str, object], request_stop: Callable[[str], None]
@@ -309,8 +339,7 @@ class StageRun:
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
-            with writing(self._shown / "figures" / name, table, self._progress.warning) as figures:
-                evaluator.write(figures)
+            write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
 
@@ -337,14 +366,6 @@ class StageRun:
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
         self._progress.start(loop.state.step, loop.total_steps)
-
-    def _record_stage(self, components: StageComponents, loop: Loop) -> None:
-        """Record what `dlpipe runs` cannot know without importing the components."""
-        judges = self._evaluators_on(TEST, components).items()
-        metric = next((f"{name}/{judge.primary}" for name, judge in judges if judge.primary), "")
-        monitor, goal = loop.monitor
-        known = {"metric": metric, "monitor": monitor, "goal": goal, "total_steps": loop.total_steps}
-        self._run.record_stage(self._stage.name, known)
 
     def _check_fonts(self, data: Data) -> None:
         """Warn if figures cannot show the names of the classes."""

@@ -52,11 +52,12 @@ class Status(TypedDict):
 
 
 class StageRecord(TypedDict):
-    """What is known of a stage when it begins: how it is judged, and its steps."""
+    """What is known of a stage when it begins: by which metrics it and its checkpoints are judged, and its steps."""
 
     metric: Text
-    monitor: Text
     goal: Text
+    monitor: Text
+    monitor_goal: Text
     total_steps: Count | None
 
 
@@ -65,6 +66,14 @@ class Machine(TypedDict):
 
     host: NotRequired[Text]
     gpus: NotRequired[list[Text]]
+
+
+class Ended(TypedDict):
+    """How the training of a stage ended."""
+
+    reason: Text
+    step: Count
+    seconds: Annotated[float, Strict()]
 
 
 class Provenance(TypedDict):
@@ -79,6 +88,7 @@ class Provenance(TypedDict):
     warnings: NotRequired[list[Text]]
     first_checkpoint: NotRequired[dict[str, Count]]
     stages: NotRequired[dict[str, StageRecord]]
+    ended: NotRequired[dict[str, Ended]]
 
 
 class DataState(TypedDict):

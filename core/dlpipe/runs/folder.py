@@ -25,8 +25,8 @@ from dlpipe.runs.atomic import link
 from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_text, require_contained, write_json
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
-METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
-#: The entry of provenance with what `dlpipe runs` needs to know of each stage that has begun.
+METRICS, DATA_STATE, ORIGINS, LOG, LOCK = "metrics.jsonl", "data.json", "origins.json", "log.txt", ".lock"
+#: The entry of provenance with what is known of each stage that has begun; see `dlpipe.runs.files.StageRecord`.
 STAGES = "stages"
 #: The layout of ``struct flock``, the place of its ``l_type``, and the question whether a file is locked.
 _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi4x", 0)
@@ -68,6 +68,8 @@ class RunFolder:
             (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
             status = {"state": "running", "time": time.time(), "pid": os.getpid()}
             (path / STATUS).write_text(as_json(status), encoding="utf-8")
+            origins = {".".join(map(str, key)): str(origin) for key, origin in pipeline.source.origins.items()}
+            (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])
             link(parent / "latest", path.name)
@@ -202,7 +204,7 @@ class RunFolder:
             write_json(file, change(read_json(file) if file.exists() else {}))
 
     def record_stage(self, name: str, known: Mapping[str, Any]) -> None:
-        """Record that a stage begins, after those recorded before, and what `dlpipe runs` needs to know of it."""
+        """Record that a stage begins, after those recorded before, and what is known of it; see `STAGES`."""
         self.record(
             self.path / PROVENANCE,
             lambda recorded: (

@@ -180,7 +180,7 @@ class _Lines:
         if not values:
             return monitor, None
         goals = {"max": max(values), "min": min(values)}
-        return monitor, goals.get(known.get("goal", ""), values[-1])
+        return monitor, goals.get(known.get("monitor_goal", ""), values[-1])
 
     def _read(self, most: int | None) -> bytes:
         """Return the last `most` bytes of the file, from the start of a line; None for all."""

@@ -11,6 +11,8 @@ from dlpipe.runs.cleanup import removable, remove, size_of
 from dlpipe.runs.folder import RESOLVED
 from dlpipe.runs.listing import run_folders, summarize
 
+UNJUDGED = {"metric": "", "goal": "", "monitor": "", "monitor_goal": "max", "total_steps": None}
+
 
 @pytest.fixture
 def reasons(tmp_path):
@@ -44,12 +46,12 @@ def test_a_fast_run_supersedes_nothing(make_run, reasons):
 
 
 def test_a_checkpoint_of_a_stage_is_one(make_run, reasons):
-    make_run("digits/a", "failed", stages={"tune": {"metric": "", "monitor": "", "goal": "max", "total_steps": None}})
+    make_run("digits/a", "failed", stages={"tune": UNJUDGED})
     make_run(
         "digits/b",
         "failed",
         checkpoint=5,
-        stages={"tune": {"metric": "", "monitor": "", "goal": "max", "total_steps": None}},
+        stages={"tune": UNJUDGED},
     )
 
     assert reasons() == {"a": "no-checkpoint"}

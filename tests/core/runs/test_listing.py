@@ -13,7 +13,13 @@ from dlpipe.errors import InputError
 from dlpipe.runs.folder import METRICS, STATUS
 from dlpipe.runs.listing import SILENCE, run_folders, summarize
 
-JUDGED = {"metric": "digits/accuracy", "monitor": "dev/digits/loss", "goal": "min", "total_steps": 40}
+JUDGED = {
+    "metric": "digits/accuracy",
+    "goal": "max",
+    "monitor": "dev/digits/loss",
+    "monitor_goal": "min",
+    "total_steps": 40,
+}
 DEV = [
     {"step": 10, "epoch": 1.0, "dev/digits/loss": 0.5, "time": 1.0},
     {"step": 20, "epoch": 2.0, "dev/digits/loss": 0.3, "time": 2.0},
@@ -31,7 +37,7 @@ def test_a_finished_run_is_judged_by_the_first_evaluator_on_test(make_run):
 
 def test_before_the_test_the_best_score_on_dev_counts(make_run):
     smaller = summarize(make_run("digits/a", "failed", metrics=DEV, reason="no luck"))
-    larger = summarize(make_run("digits/b", metrics=DEV, stages={"": JUDGED | {"goal": "max"}}))
+    larger = summarize(make_run("digits/b", metrics=DEV, stages={"": JUDGED | {"monitor_goal": "max"}}))
 
     assert (smaller.metric, smaller.score, smaller.reason) == ("dev/digits/loss", 0.3, "no luck")
     assert larger.score == 0.5
