@@ -21,6 +21,7 @@ from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
 from dlpipe.engine.flops import count_flops
 from dlpipe.engine.measure import stepper
+from dlpipe.engine.memory import memory_in_use
 from dlpipe.engine.profiling import TRACE, StepProfiler
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.restore import restore_trainer
@@ -95,6 +96,7 @@ class StageRun:
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
         observe: see `Observe`.
         profile: record some steps; see `dlpipe.engine.profiling`.
+        title: name and number of the stage, for people.
 
     Attributes:
         has_trained: whether a step has been taken, also by an earlier process.
@@ -116,8 +118,9 @@ class StageRun:
         from_start: bool = False,
         observe: Observe | None = None,
         profile: bool = False,
+        title: str = "",
     ) -> None:
-        self._observe, self._profile = observe, profile
+        self._observe, self._profile, self._title = observe, profile, title
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
         self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
@@ -341,7 +344,7 @@ class StageRun:
             table = table_name(self._stage.name, "evaluators", name)
             write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
-        self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+        self._progress.message(f"test (checkpoint of step {step}):  {shown}", result=True)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
@@ -365,7 +368,9 @@ class StageRun:
                     self._progress.message(f"{config.component.name}: {note}")
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
-        self._progress.start(loop.state.step, loop.total_steps)
+        memory = memory_in_use(components.compute.device)
+        position = lambda: loop.state.step  # noqa: E731
+        self._progress.start(position, loop.total_steps, stage=self._title, left=loop.seconds_left, memory=memory)
 
     def _check_fonts(self, data: Data) -> None:
         """Warn if figures cannot show the names of the classes."""

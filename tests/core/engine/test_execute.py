@@ -587,8 +587,8 @@ def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
     run_it(staged, "stages.first.trainer.steps=5", file="staged.toml", explain=True)
 
     told = capfd.readouterr().err
-    assert "stage first is run: stages.first.trainer.steps was 4 and is 5 now" in told
-    assert "stage second is run: the trained model of stages.second.model.start has changed" in told
+    assert "stage first (1 of 2) is run: stages.first.trainer.steps was 4 and is 5 now" in told
+    assert "stage second (2 of 2) is run: the trained model of stages.second.model.start has changed" in told
 
 
 def test_a_resumed_run_does_not_go_through_its_finished_stages_again(staged, monkeypatch, capfd):
@@ -635,7 +635,7 @@ def test_another_model_behind_the_same_reference_runs_a_stage_again(staged, capf
 
     told = capfd.readouterr().err
     assert "stage first is not run again" in told
-    assert "stage second is run: the trained model of stages.second.model.start has changed" in told
+    assert "stage second (2 of 2) is run: the trained model of stages.second.model.start has changed" in told
 
 
 def test_fresh_runs_every_stage(staged, capfd):
