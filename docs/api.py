@@ -32,6 +32,7 @@ MODULES = (
     "dlpipe.figures",
     "dlpipe.report_items",
     "dlpipe.messages",
+    "dlpipe.progress",
     "dlpipe.testing",
 )
 INTRODUCTION = f"""# Reference of the plugin interface

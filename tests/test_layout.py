@@ -21,7 +21,7 @@ OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
     ["messages"],
-    ["errors"],
+    ["errors", "progress"],
     ["fields", "launch", "protocols"],
     ["registry"],
     ["config"],
@@ -41,6 +41,7 @@ TORCH_FREE = [
     "dlpipe",
     "errors",
     "messages",
+    "progress",
     "fields",
     "launch",
     "protocols",
@@ -60,6 +61,7 @@ PUBLIC = [
     "dlpipe.fields",
     "dlpipe.figures",
     "dlpipe.messages",
+    "dlpipe.progress",
     "dlpipe.protocols",
     "dlpipe.report_items",
     "dlpipe.testing",

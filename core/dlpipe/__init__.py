@@ -51,6 +51,7 @@ _PUBLIC_MODULES = {
     "fields",
     "figures",
     "messages",
+    "progress",
     "protocols",
     "report_items",
     "testing",

@@ -103,6 +103,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("resume", "dlpipe.commands.resume:resume", "Resume an interrupted run from its last checkpoint"),
         CommandSpec("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline's [sweep] and compare them"),
         CommandSpec("submit", "dlpipe.commands.submit:submit", "Train and evaluate a pipeline in a job of Slurm"),
+        CommandSpec("runs", "dlpipe.commands.runs:runs", "List all runs with their scores, or delete useless ones"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
         CommandSpec("report", "dlpipe.commands.report:report", "Write the report of a run: an HTML page and Markdown"),

@@ -25,7 +25,9 @@ from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, InputError, RunFolderError
 from dlpipe.launch import launched, usable_cores
-from dlpipe.messages import relative, shown
+from dlpipe.messages import relative
+from dlpipe.messages import shown as shown_value
+from dlpipe.progress import Activity, Display, activity, displayed_by
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import link
@@ -73,6 +75,7 @@ reused, and interrupted ones are resumed."""
 @click.option("--dry-run", is_flag=True, help="Build every trial and train on one batch; store nothing.")
 @click.option("--fast", is_flag=True, help="Train and evaluate for a few steps only, to see that everything works.")
 @click.option("--fresh", is_flag=True, help="Run every trial from the start; reuse and resume nothing.")
+@options.quiet
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -90,6 +93,7 @@ def sweep(
     dry_run: bool,
     fast: bool,
     fresh: bool,
+    quiet: bool,
     allow_local_plugins: bool,
     as_json: bool,
     print_script: bool,
@@ -101,7 +105,9 @@ def sweep(
     curves are stored in runs/NAME/sweeps/.
     """
     slurm = given(resources | {"tasks": tasks, "print": print_script})
-    here = given({"dry-run": dry_run, "fast": fast, "fresh": fresh, "json": as_json, "no-wait": no_wait})
+    here = given(
+        {"dry-run": dry_run, "fast": fast, "fresh": fresh, "json": as_json, "no-wait": no_wait, "quiet": quiet}
+    )
     if found := slurm if not on else here:
         where = "--on slurm" if not on else "a sweep that runs here, without --on"
         raise InputError(f"--{next(iter(found))} is for {where}")
@@ -123,7 +129,7 @@ def sweep(
             "each of which would do so; start it once, or once in each of several jobs"
         )
     todo = [Task(pipeline, runs, fast, fresh, dry_run, since=time.time()) for pipeline, _ in pipelines.values()]
-    _run_here(planned, pipelines, todo, jobs, wait_for_others=not no_wait, print_json=as_json)
+    _run_here(planned, pipelines, todo, jobs, wait_for_others=not no_wait, print_json=as_json, quiet=quiet)
 
 
 def _run_here(
@@ -134,6 +140,7 @@ def _run_here(
     *,
     wait_for_others: bool,
     print_json: bool,
+    quiet: bool,
 ) -> None:
     """Run all trials on this machine, and write the table.
 
@@ -144,10 +151,12 @@ def _run_here(
     jobs = min(jobs or len(gpus) or _default_jobs([task.pipeline for task in tasks]), len(tasks))
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
-    echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
+    if not quiet:
+        echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {jobs} at a time", err=True)
     with StopSignals(lambda message: echo(message.replace("after this step", "of all that runs"), err=True)) as signals:
         completed = work(tasks, jobs, signals, gpus, wait_for_others=wait_for_others)
-        ended = _run_all(planned, len(tasks), labels, completed, signals)
+        with displayed_by(Display(quiet=quiet)), activity("runs", len(tasks)) as shown:
+            ended = _run_all(planned, labels, completed, signals, shown, jobs, quiet=quiet)
     if len(ended) < len(tasks):
         echo(
             f"{len(tasks) - len(ended)} of {len(tasks)} runs are in progress in other sweeps; the last of these to end "
@@ -202,14 +211,28 @@ def _default_jobs(pipelines: list[Pipeline]) -> int:
 
 def _run_all(
     planned: Sweep,
-    count: int,
     labels: list[str],
     completed: Generator[tuple[int, dict[str, Any]]],
     signals: StopSignals,
+    shown: Activity,
+    jobs: int,
+    *,
+    quiet: bool,
 ) -> dict[int, Mapping[str, Any]]:
-    """Return the outcomes of all tasks, except those of other sweeps, and print a line for each when it ends."""
+    """Return the outcomes of all tasks, except those of other sweeps, and print a line for each when it ends.
+
+    Args:
+        shown: is kept up to date.
+        quiet: print lines for those only that fail.
+    """
     outcomes: dict[int, Mapping[str, Any]] = {}
-    claimed = 0
+    claimed, count = 0, len(labels)
+
+    def detail() -> str:
+        failed = sum(outcome["state"] == "failed" for outcome in list(outcomes.values()))
+        return f"{min(jobs, count - len(outcomes) - claimed)} running" + (f", {failed} failed" if failed else "")
+
+    shown.position, shown.detail = lambda: len(outcomes), detail
     with contextlib.closing(completed):
         for index, outcome in completed:
             if outcome["state"] == "stopped" and not signals.received:
@@ -218,7 +241,8 @@ def _run_all(
                 claimed += 1
             elif outcome["state"] != "stopped":
                 outcomes[index] = outcome
-                echo(f"[{len(outcomes)}/{count}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True)
+                if not quiet or outcome["state"] == "failed":
+                    echo(f"[{len(outcomes)}/{count}] {labels[index]}: {_outcome_text(planned, outcome)}", err=True)
                 _require_metric(planned, outcome)
     if len(outcomes) + claimed < count:
         signals.check(f": {len(outcomes)} of {count} runs are done; to resume, repeat the command: {_command()}")
@@ -228,8 +252,9 @@ def _run_all(
 def _require_metric(planned: Sweep, outcome: Mapping[str, Any]) -> None:
     """Stop the sweep if a finished run does not give the metric to compare by; the others would not give it either."""
     if outcome["state"] == "finished" and planned.metric and planned.metric not in outcome["metrics"]:
+        found = ", ".join(outcome["metrics"]) or "no metrics"
         raise InputError(
-            f"[sweep] metric = {shown(planned.metric)}: a run gives {', '.join(outcome['metrics']) or 'no metrics'}. "
+            f"[sweep] metric = {shown_value(planned.metric)}: a run gives {found}. "
             "The sweep stops here; it reuses finished runs once the metric is corrected"
         )
 

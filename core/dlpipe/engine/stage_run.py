@@ -21,6 +21,7 @@ from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
 from dlpipe.engine.flops import count_flops
 from dlpipe.engine.measure import stepper
+from dlpipe.engine.memory import memory_in_use
 from dlpipe.engine.profiling import TRACE, StepProfiler
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.restore import restore_trainer
@@ -40,7 +41,7 @@ from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsReport
 from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
-from dlpipe.report.run_view import ENDED, FIGURES, JUDGED_BY
+from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
@@ -95,6 +96,7 @@ class StageRun:
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
         observe: see `Observe`.
         profile: record some steps; see `dlpipe.engine.profiling`.
+        title: name and number of the stage, for people.
 
     Attributes:
         has_trained: whether a step has been taken, also by an earlier process.
@@ -116,8 +118,9 @@ class StageRun:
         from_start: bool = False,
         observe: Observe | None = None,
         profile: bool = False,
+        title: str = "",
     ) -> None:
-        self._observe, self._profile = observe, profile
+        self._observe, self._profile, self._title = observe, profile, title
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
         self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
@@ -152,10 +155,10 @@ class StageRun:
                     record_data(self._run, self._stage, components.data, self._ranks)
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
+            self._record_stage(components, loop)
             self._restore(checkpoint, components, loop)
             profiler = self._profiler(components, loop)
             self._announce(components, loop, time.monotonic() - started)
-            self._record(JUDGED_BY, self._judged_by(components))
             callbacks.call("dlpipe_run_start")
             try:
                 with self._signals.deferring(), _first_step_after(checkpoint, loop):
@@ -188,13 +191,19 @@ class StageRun:
             lambda recorded: recorded | {key: recorded.get(key, {}) | {self._stage.name: value}},
         )
 
-    def _judged_by(self, components: StageComponents) -> dict[str, str]:
-        """Return the metric that decides, and its goal: that of the first evaluator that has one, on test if any is."""
+    def _record_stage(self, components: StageComponents, loop: Loop) -> None:
+        """Record what cannot be known later without importing the components: by which metrics the stage is judged.
+
+        The metric is that of the first evaluator that has one, on test if any is; the monitor decides on checkpoints.
+        """
         splits = {name: config.values["splits"] for name, config in self._stage.evaluators.items()}
-        for name, evaluator in sorted(components.evaluators.items(), key=lambda item: TEST not in splits[item[0]]):
-            if evaluator.primary:  # otherwise it only writes figures
-                return {"metric": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
-        return {}
+        judges = sorted(components.evaluators.items(), key=lambda item: TEST not in splits[item[0]])
+        metric, goal = next(
+            ((f"{name}/{judge.primary}", judge.goal) for name, judge in judges if judge.primary), ("", "")
+        )
+        monitor, monitor_goal = loop.monitor
+        known = {"metric": metric, "goal": goal, "monitor": monitor, "monitor_goal": monitor_goal}
+        self._run.record_stage(self._stage.name, known | {"total_steps": loop.total_steps})
 
     def _write_of_trainer(self, components: StageComponents) -> None:
         """Let the trainer write what it has to show."""
@@ -335,7 +344,7 @@ class StageRun:
             table = table_name(self._stage.name, "evaluators", name)
             write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
-        self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+        self._progress.message(f"test (checkpoint of step {step}):  {shown}", result=True)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
@@ -359,7 +368,9 @@ class StageRun:
                     self._progress.message(f"{config.component.name}: {note}")
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
-        self._progress.start(loop.state.step, loop.total_steps)
+        memory = memory_in_use(components.compute.device)
+        position = lambda: loop.state.step  # noqa: E731
+        self._progress.start(position, loop.total_steps, stage=self._title, left=loop.seconds_left, memory=memory)
 
     def _check_fonts(self, data: Data) -> None:
         """Warn if figures cannot show the names of the classes."""

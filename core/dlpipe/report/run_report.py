@@ -123,7 +123,7 @@ def _pipeline_table(run: RunView) -> Table:
 
 
 def _provenance_table(run: RunView) -> Table:
-    hidden = ("command", "warnings", "caveats", "code", "identity", "judged_by", "ended", "first_checkpoint")
+    hidden = ("command", "warnings", "caveats", "code", "identity", "stages", "ended", "first_checkpoint")
     known = {key: value for key, value in run.provenance.items() if key not in hidden}
     rows = [[path, shown(value)] for path, value in _leaves(known, "")]
     for stage in run.stages:

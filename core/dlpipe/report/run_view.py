@@ -12,11 +12,11 @@ from typing import Any
 
 from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import METRICS, ORIGINS, PROVENANCE, RESOLVED, RunFolder
+from dlpipe.runs.folder import METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 
-#: The entries of provenance that say by which metric a stage is judged, and how its training ended, by stage.
-JUDGED_BY, ENDED = "judged_by", "ended"
+#: The entry of provenance that says how the training of each stage ended.
+ENDED = "ended"
 #: Where evaluators write.
 FIGURES, SAMPLES = "figures", "samples"
 
@@ -90,7 +90,7 @@ class RunView:
         return str(self.resolved["name"])
 
     def _stage(self, folder: RunFolder, name: str) -> StageView:
-        judged = self.provenance.get(JUDGED_BY, {}).get(name, {})
+        judged = self.provenance.get(STAGES, {}).get(name, {})
         return StageView(
             name,
             folder.stage(name),

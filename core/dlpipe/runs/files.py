@@ -46,11 +46,25 @@ class Status(TypedDict):
 
     state: Text
     reason: NotRequired[Text]
+    time: NotRequired[Annotated[float, Strict(), Field(allow_inf_nan=False)]]
+    pid: NotRequired[Count]
+    seconds: NotRequired[Annotated[float, Strict(), Field(allow_inf_nan=False)]]
+
+
+class StageRecord(TypedDict):
+    """What is known of a stage when it begins: by which metrics it and its checkpoints are judged, and its steps."""
+
+    metric: Text
+    goal: Text
+    monitor: Text
+    monitor_goal: Text
+    total_steps: Count | None
 
 
 class Machine(TypedDict):
     """Where a run was started."""
 
+    host: NotRequired[Text]
     gpus: NotRequired[list[Text]]
 
 
@@ -73,7 +87,7 @@ class Provenance(TypedDict):
     caveats: NotRequired[dict[str, list[Text]]]
     warnings: NotRequired[list[Text]]
     first_checkpoint: NotRequired[dict[str, Count]]
-    judged_by: NotRequired[dict[str, dict[str, Text]]]
+    stages: NotRequired[dict[str, StageRecord]]
     ended: NotRequired[dict[str, Ended]]
 
 

@@ -143,6 +143,16 @@ class Loop:
         """Steps of the whole run, None if only time ends it."""
         return self._total
 
+    def seconds_left(self) -> float | None:
+        """Return the seconds of training left, None if no time ends it."""
+        minutes = self._options.minutes
+        return None if minutes is None else minutes * 60 - self.state.seconds - (time.monotonic() - self._resumed_at)
+
+    @property
+    def monitor(self) -> tuple[str, Goal]:
+        """The metric that decides which checkpoint is best, empty for none, and whether it should grow or fall."""
+        return self._monitor, self._goal
+
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint; the trainer has been restored already.
 
@@ -299,7 +309,8 @@ class Loop:
         improved = bool(self._monitor) and self._record_score(metrics)
         self._record(metrics, seconds=round(seconds, 3))
         self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=DEV, metrics=metrics)
-        self._progress.evaluated(self.state.step, self._epoch(), metrics, self._monitor, improved)
+        primary = [f"{DEV}/{name}/{each.primary}" for name, each in self._evaluators.items() if each.primary]
+        self._progress.evaluated(self.state.step, self._epoch(), metrics, self._monitor, improved, primary)
         return improved
 
     def _write_samples(self) -> None:
