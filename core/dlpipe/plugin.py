@@ -91,7 +91,21 @@ def dlpipe_callbacks() -> Iterable[CallbackSpec]:
             "writes all metrics as TensorBoard events",
             requires=("tensorboard",),
             extra="dlpipe[track]",
-        )
+        ),
+        CallbackSpec(
+            "wandb",
+            "dlpipe.training.wandb:WandB",
+            "logs the run to Weights & Biases",
+            requires=("wandb",),
+            extra="dlpipe[wandb]",
+        ),
+        CallbackSpec(
+            "mlflow",
+            "dlpipe.training.mlflow:MLflow",
+            "logs the run to MLflow",
+            requires=("mlflow-skinny", "sqlalchemy", "alembic"),
+            extra="dlpipe[mlflow]",
+        ),
     ]
 
 

@@ -123,7 +123,7 @@ class Pipeline:
 
     def plain(self) -> dict[str, Any]:
         """Return the whole pipeline, with all defaults, as values that TOML can hold."""
-        top = {key: value for key, value in vars(self.settings).items() if value is not None}
+        top = self.settings.plain()
         if self.local_plugins:
             top["plugins"] = [f"./{path.name}" for path in self.local_plugins]
         if "" in self.stages:

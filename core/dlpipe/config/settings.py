@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
@@ -56,6 +56,10 @@ class Settings:
     offline: bool = False
     parallel: Literal["none", "ddp", "fsdp"] = "none"
     compile: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Return them as values that TOML can hold."""
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -182,12 +182,22 @@ class StageRun:
     ) -> Callbacks:
         """Build the callbacks that the pipeline names."""
         resumed_step = step_of(checkpoint) if checkpoint else 0
-        view = RunView(self._settings.name, self._folder, self._settings.seed, resumed_step, request_stop)
+        settings, stage = self._settings, self._stage
+        view = RunView(
+            settings.name,
+            self._folder,
+            settings.seed,
+            resumed_step,
+            request_stop,
+            stage.name,
+            settings.plain() | stage.plain(),
+        )
         if not self._run.writes:  # once for a run, not once for each process
             return Callbacks({}, view, self._progress.warning)
-        built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
-        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, self._stage.name)}
-        if self._settings.compile:
+        provided = {"offline": settings.offline}
+        built = {name: build(config, provided, self._find_model) for name, config in stage.callbacks.items()}
+        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, stage.name)}
+        if settings.compile:
             own["the time of compilation"] = CompilationTime(self._progress)
         return Callbacks({**built, **further, **own}, view, self._progress.warning)
 
