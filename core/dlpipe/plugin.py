@@ -77,6 +77,7 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             "accuracy, F1, calibration and confusion matrix of a classifier",
             requires=("matplotlib",),
             extra="dlpipe[report]",
+            baselines=("core.majority_class", "core.logistic_regression"),
         ),
     ]
 

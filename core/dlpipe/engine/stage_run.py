@@ -16,6 +16,7 @@ from dlpipe.compute import derived_seed, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
+from dlpipe.engine.baselines import Baselines, tell
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
@@ -42,7 +43,7 @@ from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
+from dlpipe.runs.folder import BASELINES, DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -308,6 +309,7 @@ class StageRun:
         """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
         if examples is None or not evaluators:
+            self._compare(components, self._examples(DEV, components), {})
             return
         best = self._ranks.from_leader(self._checkpoints.best)
         if best is not None:
@@ -322,6 +324,16 @@ class StageRun:
                 evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+        self._compare(components, examples, metrics)
+
+    def _compare(self, components: StageComponents, examples: Examples | None, metrics: Mapping[str, float]) -> None:
+        """Evaluate the baselines of the evaluators and record what they reach; not in a fast run."""
+        if examples is None or self._limit is not None or not self._run.writes:
+            return
+        baselines = Baselines(self._stage, components, examples, self._find_model, self._settings.seed)
+        if found := baselines.found(metrics):
+            self._run.record(self._folder / BASELINES, lambda _: found)
+            tell(found, components, examples.split, metrics, self._progress)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""

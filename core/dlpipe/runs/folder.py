@@ -23,7 +23,7 @@ from dlpipe.runs.atomic import link
 from dlpipe.runs.files import as_json, open_text, read_json, read_text, require_contained, write_json
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
-METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
+METRICS, DATA_STATE, BASELINES, LOG, LOCK = "metrics.jsonl", "data.json", "baselines.json", "log.txt", ".lock"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
