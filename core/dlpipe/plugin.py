@@ -77,6 +77,7 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             "accuracy, F1, calibration and confusion matrix of a classifier",
             requires=("matplotlib",),
             extra="dlpipe[report]",
+            baselines=("core.majority_class", "core.logistic_regression"),
         ),
     ]
 
@@ -91,7 +92,21 @@ def dlpipe_callbacks() -> Iterable[CallbackSpec]:
             "writes all metrics as TensorBoard events",
             requires=("tensorboard",),
             extra="dlpipe[track]",
-        )
+        ),
+        CallbackSpec(
+            "wandb",
+            "dlpipe.training.wandb:WandB",
+            "logs the run to Weights & Biases",
+            requires=("wandb",),
+            extra="dlpipe[wandb]",
+        ),
+        CallbackSpec(
+            "mlflow",
+            "dlpipe.training.mlflow:MLflow",
+            "logs the run to MLflow",
+            requires=("mlflow-skinny", "sqlalchemy", "alembic"),
+            extra="dlpipe[mlflow]",
+        ),
     ]
 
 

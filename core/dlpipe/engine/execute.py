@@ -220,7 +220,7 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
         with errors_in(stage.trainer.table, data_table=stage.data.table):
             components, metrics = rehearse(pipeline.settings, stage, find_model)
             for callback in stage.callbacks.values():
-                build(callback, {}, find_model)
+                build(callback, {"offline": pipeline.settings.offline}, find_model)
         assert components.trainer is not None
         model = models[name] = components.model if components.model is not None else components.trainer.model
         built[name or "pipeline"] = {

@@ -16,6 +16,7 @@ from dlpipe.compute import derived_seed, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
+from dlpipe.engine.baselines import Baselines, tell
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
@@ -44,7 +45,7 @@ from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
+from dlpipe.runs.folder import BASELINES, DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -216,12 +217,22 @@ class StageRun:
     ) -> Callbacks:
         """Build the callbacks that the pipeline names."""
         resumed_step = step_of(checkpoint) if checkpoint else 0
-        view = RunView(self._settings.name, self._folder, self._settings.seed, resumed_step, request_stop)
+        settings, stage = self._settings, self._stage
+        view = RunView(
+            settings.name,
+            self._folder,
+            settings.seed,
+            resumed_step,
+            request_stop,
+            stage.name,
+            settings.plain() | stage.plain(),
+        )
         if not self._run.writes:  # once for a run, not once for each process
             return Callbacks({}, view, self._progress.warning)
-        built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
-        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, self._stage.name)}
-        if self._settings.compile:
+        provided = {"offline": settings.offline}
+        built = {name: build(config, provided, self._find_model) for name, config in stage.callbacks.items()}
+        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, stage.name)}
+        if settings.compile:
             own["the time of compilation"] = CompilationTime(self._progress)
         return Callbacks({**built, **further, **own}, view, self._progress.warning)
 
@@ -332,6 +343,7 @@ class StageRun:
         """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
         if examples is None or not evaluators:
+            self._compare(components, self._examples(DEV, components), {})
             return
         best = self._ranks.from_leader(self._checkpoints.best)
         if best is not None:
@@ -345,6 +357,16 @@ class StageRun:
             write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}", result=True)
+        self._compare(components, examples, metrics)
+
+    def _compare(self, components: StageComponents, examples: Examples | None, metrics: Mapping[str, float]) -> None:
+        """Evaluate the baselines of the evaluators and record what they reach; not in a fast run."""
+        if examples is None or self._limit is not None or not self._run.writes:
+            return
+        baselines = Baselines(self._stage, components, examples, self._find_model, self._settings.seed)
+        if found := baselines.found(metrics):
+            self._run.record(self._folder / BASELINES, lambda _: found)
+            tell(found, components, examples.split, metrics, self._progress)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""

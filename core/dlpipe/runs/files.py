@@ -119,6 +119,13 @@ class FinishedStage(TypedDict):
     ingredients: dict[str, Any]
 
 
+class TrackedRun(TypedDict):
+    """``wandb.json`` and ``mlflow.json``: what a tracking service has got of a run."""
+
+    id: Text
+    steps: dict[str, Count]
+
+
 #: One line of ``metrics.jsonl``: numbers by name; null is one that is not finite.
 MetricsRecord = dict[str, Annotated[float, Strict()] | None]
 
@@ -130,6 +137,8 @@ SCHEMAS: dict[str, Any] = {
     "data.json": DataState,
     "manifest.json": Manifest,
     "stage.json": FinishedStage,
+    "wandb.json": TrackedRun,
+    "mlflow.json": TrackedRun,
 }
 
 
