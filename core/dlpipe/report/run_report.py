@@ -44,11 +44,21 @@ def verdict_of(run: RunView) -> str:
     stage = run.stages[-1]
     score = stage.score()
     parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
-    parts += [f"{score[0]} {score[1]:.4f}"] if score else ["no score yet"]
+    parts += [f"{score[0]} {score[1]:.4f}{_beside(stage, score[1])}"] if score else ["no score yet"]
     seconds = sum(float(each.ended.get("seconds", 0)) for each in run.stages)
     parts += [f"{shown_seconds(seconds)} of training"] if seconds else []
     reason = _why(run, stage)
     return ", ".join(parts) + (f". {reason[:1].upper()}{reason[1:]}." if reason else ".")
+
+
+def _beside(stage: StageView, value: float) -> str:
+    """Return the best simple predictor beside a score, in brackets."""
+    if not (found := stage.beside()):
+        return ""
+    smaller = stage.goal == "min"
+    name = (min if smaller else max)(found, key=lambda each: found[each])
+    better = found[name] < value if smaller else found[name] > value
+    return f" ({'worse than ' if better else ''}{name}: {found[name]:.4f})"
 
 
 def _learner(stage: StageView) -> str:
@@ -69,7 +79,8 @@ def _results(run: RunView) -> Iterator[Section]:
     for stage in reversed(run.stages):
         prefix = f"{stage.name}: " if stage.name else ""
         charts = draw_metrics(stage.records, stage.judged_by)
-        yield Section(f"{prefix}Metrics", [_metrics_table(stage)] if stage.metrics() else [])
+        tables = [_metrics_table(stage)] if stage.metrics() else []
+        yield Section(f"{prefix}Metrics", [*tables, *_baseline_tables(stage)])
         yield Section(f"{prefix}Curves", charts[:MAX_CHARTS])
         yield from shown_sections(stage, run.path, prefix)
         yield Section(f"{prefix}Further curves", charts[MAX_CHARTS:], folded=True)
@@ -85,6 +96,21 @@ def _metrics_table(stage: StageView) -> Table:
     if stage.best_step is not None:
         caption += f"; on test, that of the best checkpoint, of step {stage.best_step:,}"
     return Table("", ["metric", *splits], rows, f"{caption}.")
+
+
+def _baseline_tables(stage: StageView) -> Iterator[Table]:
+    """Yield a table for each evaluator that says what simple predictors reach."""
+    metrics = stage.metrics()
+    for evaluator, baselines in stage.baselines.items():
+        names = list(dict.fromkeys(name for each in baselines.values() for name in each.get("metrics", {})))
+        split = "test" if any(f"test/{evaluator}/{name}" in metrics for name in names) else "dev"
+        rows = [[_learner(stage), *(_shown_metric(metrics.get(f"{split}/{evaluator}/{name}")) for name in names)]]
+        for baseline, each in baselines.items():
+            found = each.get("metrics", {})
+            rows.append([baseline, *(_shown_metric(found.get(name)) for name in names)])
+        reasons = [f"{baseline}: {each['reason']}" for baseline, each in baselines.items() if "reason" in each]
+        caption = "Simple predictors, fitted to the training split and judged in the same way."
+        yield Table(f"{evaluator} on {split}", ["predictor", *names], rows, " ".join([caption, *reasons]))
 
 
 def _shown_metric(value: float | None) -> str:

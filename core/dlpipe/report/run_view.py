@@ -12,7 +12,7 @@ from typing import Any
 
 from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
+from dlpipe.runs.folder import BASELINES, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 
 #: The entry of provenance that says how the training of each stage ended.
@@ -62,6 +62,19 @@ class StageView:
                 best = {"max": max, "min": min}.get(self.goal, lambda found: found[-1])
                 return name, values[-1] if split == "test" else best(values)
         return None
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What simple predictors reach, by evaluator and predictor; empty if that is not known."""
+        with contextlib.suppress(DlpipeError):
+            return read_json(self.folder / BASELINES) if (self.folder / BASELINES).is_file() else {}
+        return {}
+
+    def beside(self) -> dict[str, float]:
+        """Return what simple predictors reach by the metric that decides."""
+        evaluator, _, metric = self.judged_by.partition("/")
+        found = self.baselines.get(evaluator, {}).items()
+        return {name: each["metrics"][metric] for name, each in found if metric in each.get("metrics", {})}
 
     def metrics(self) -> dict[str, float]:
         """Return the last value of every metric."""

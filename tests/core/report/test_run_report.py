@@ -54,7 +54,8 @@ def test_a_run_ends_with_a_report(finished):
     verdict = re.search(r'class="verdict">(.*?)</p>', page)[1]
 
     assert re.fullmatch(
-        r"vision\.mlp on vision\.digits, test/digits/accuracy 0\.\d{4}, [\d.]+ m?s of training\. 6 steps done after step 6\.",
+        r"vision\.mlp on vision\.digits, test/digits/accuracy 0\.\d{4} \(worse than core\.logistic_regression: 0\.\d{4}\), "
+        r"[\d.]+ m?s of training\. 6 steps done after step 6\.",
         verdict,
     )
     assert '<span class="state finished">finished</span>' in page
@@ -62,6 +63,29 @@ def test_a_run_ends_with_a_report(finished):
     charts = [chart["title"] for chart in json.loads(re.search(r'id="charts">(.*?)</script>', page)[1])]
     assert charts[:3] == ["digits/accuracy", "loss", "lr"]
     assert "data:image/png;base64" in section(page, r"digits (core.classification)")
+
+
+@pytest.mark.parametrize(
+    ("goal", "baseline", "beside"),
+    [
+        ("max", 0.4, " (simple: 0.4000)"),
+        ("max", 0.6, " (worse than simple: 0.6000)"),
+        ("min", 0.6, " (simple: 0.6000)"),
+        ("min", 0.4, " (worse than simple: 0.4000)"),
+    ],
+)
+def test_the_verdict_names_the_best_simple_predictor(tmp_path, goal, baseline, beside):
+    found = {"simple": {"metrics": {"score": baseline}}, "left out": {"reason": "the data is a stream"}}
+    (tmp_path / "baselines.json").write_text(json.dumps({"judge": found}))
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "test/judge/score": 0.5}\n')
+    (tmp_path / "resolved.toml").write_text('name = "x"\n[data]\nuse = "a.b"\n[trainer]\nuse = "a.c"\n')
+    (tmp_path / "status.json").write_text('{"state": "finished"}')
+    known = {"metric": "judge/score", "goal": goal, "monitor": "", "monitor_goal": "", "total_steps": 1}
+    (tmp_path / "provenance.json").write_text(json.dumps({"stages": {"": known}}))
+    page = write_report(RunFolder.open(tmp_path)).read_text()
+
+    assert f"test/judge/score 0.5000{beside}" in page
+    assert "left out: the data is a stream" in section(page, "Metrics")
 
 
 def test_the_report_says_what_set_each_value(finished):
