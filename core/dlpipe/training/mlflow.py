@@ -37,6 +37,7 @@ class MLflow:
         tracking_uri: where to, such as "http://localhost:5000" or "sqlite:///mlflow.db"; if not given, the environment
             variable ``MLFLOW_TRACKING_URI``, or else the database ``mlflow/mlflow.db`` in the run folder.
         experiment: in which the run appears; the name of the pipeline if not given.
+        offline: the setting of the pipeline.
     """
 
     def __init__(

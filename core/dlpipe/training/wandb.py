@@ -26,6 +26,7 @@ class WandB:
         mode: "online" needs an account (``wandb login``); "offline" never uses the network; "disabled" does nothing.
             If not given, that of the environment variable ``WANDB_MODE``, or else "online"; "offline" in a pipeline
             with ``offline = true``.
+        offline: the setting of the pipeline.
     """
 
     def __init__(
