@@ -105,11 +105,16 @@ class Media:
 
 @dataclass(frozen=True)
 class Text:
-    """A text as it is, with its line breaks."""
+    """A text as it is, with its line breaks.
+
+    Args:
+        wrap: whether long lines are wrapped; not where columns are aligned.
+    """
 
     title: str
     text: str
     caption: str = ""
+    wrap: bool = True
     kind: Literal["text"] = field(default="text", init=False)
 
 

@@ -44,7 +44,7 @@ def verdict_of(run: RunView) -> str:
     stage = run.stages[-1]
     score = stage.score()
     parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
-    parts += [f"{score[0]} {score[1]:.4f}{_beside(stage, score[1])}"] if score else ["no score yet"]
+    parts += [f"{score[0]} {score[1]:.4f}{_beside(stage, score[1])}"] if score else []
     seconds = sum(float(each.ended.get("seconds", 0)) for each in run.stages)
     parts += [f"{shown_seconds(seconds)} of training"] if seconds else []
     reason = _why(run, stage)

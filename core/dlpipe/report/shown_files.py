@@ -121,7 +121,7 @@ def _text(path: Path, page_folder: Path, title: str, caption: str) -> Text:
     lines = text[:MAX_CHARACTERS].splitlines()
     if len(text) > MAX_CHARACTERS or len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"… continues in {Path(os.path.relpath(path, page_folder)).as_posix()}"]
-    return Text(title, "\n".join(lines), caption)
+    return Text(title, "\n".join(lines), caption, wrap=False)
 
 
 def _samples(folder: Path, page_folder: Path) -> Iterator[Block]:
@@ -141,7 +141,7 @@ def _samples(folder: Path, page_folder: Path) -> Iterator[Block]:
         item = next((item for file, item in items.items() if _STEP.sub("", file) == name), {})
         kept = _spread(sorted(files))
         note = f"{len(kept)} of {len(files)} are shown." if len(kept) < len(files) else ""
-        title = item.get("title") or _title(Path(name).stem.strip("-_")) or "At several steps"
+        title = item.get("title") or _title(name.removesuffix(suffix).strip("-_/")) or "Samples"
         caption = f"{item.get('caption', '')} {note}".strip()
         kind = item.get("kind") or KINDS[suffix]
         if kind in ("table", "text"):

@@ -162,6 +162,16 @@ def test_files_are_presented_as_their_author_says(finished):
     assert '30 more rows in <a href="callbacks/mine/scores.csv">' in part
 
 
+def test_a_series_of_samples_of_which_nothing_is_said_has_a_title(finished):
+    folder = finished.path / "samples" / "others"
+    folder.mkdir(parents=True)
+    for step in (5, 10):
+        (folder / f"step-{step:08}.png").write_bytes(b"\x89PNG")
+    write_report(finished)
+
+    assert "<h3>Samples</h3>" in section((finished.path / "report.html").read_text(), "others during training")
+
+
 def test_samples_of_many_steps_are_shown_in_a_row(finished):
     folder = finished.path / "samples" / "faces"
     folder.mkdir(parents=True)
@@ -171,6 +181,7 @@ def test_samples_of_many_steps_are_shown_in_a_row(finished):
     write_report(finished)
     part = section((finished.path / "report.html").read_text(), "faces during training")
 
+    assert "<h3>Faces</h3>" in part
     assert re.findall(r'class="label">(.*?)</p>', part) == [f"step {step}" for step in (1, 5, 9, 13, 18, 22, 26, 30)]
     assert "One row for each class. 8 of 30 are shown." in part
 
