@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -51,7 +52,7 @@ class Searching:
     Args:
         planned: a sweep with a search.
         task: what the tasks of all trials have in common.
-        budget: seconds after which no further trial is started; None for no limit.
+        budget: seconds from the first trial on, after which no further one is started; None for no limit.
     """
 
     def __init__(self, planned: Sweep, task: Task, budget: float | None = None) -> None:
@@ -60,7 +61,7 @@ class Searching:
         assert planned.base
         self.sweep, self.search, self._task = planned, planned.search, task
         self._base = planned.base
-        self._deadline = None if budget is None else time.monotonic() + budget
+        self._budget, self._deadline = budget, math.inf
         self._study: Study | None = None
         self._found: dict[int, _Found] = {}
         self._places: dict[int, tuple[int, int]] = {}  # by index of a task: the number of its trial, and of its seed
@@ -154,6 +155,8 @@ class Searching:
             folder = new_folder(sweeps, "search-")
         else:
             folder = sweeps / f"search-{self._digest(described['identity'], names, goals)}"
+        if self._budget is not None:
+            self._deadline = time.monotonic() + self._budget
         seed = settings.seed if search.seed is None else search.seed
         self._study = load_target("dlpipe.sweep.study:Study")(folder, search, seed, self.sweep.axes, goals)
 
@@ -169,7 +172,7 @@ class Searching:
 
     def _propose(self, study: Study) -> Proposal | None:
         """Return a new trial; None if there are enough, or if the time is over."""
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if time.monotonic() >= self._deadline:
             self.ended_early = "the budget is used up"
             return None
         with study.proposing():

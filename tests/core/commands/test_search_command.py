@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -184,13 +186,10 @@ def kill(processes, folder):
     """Kill process groups; workers have groups of their own, and are known by their working directory."""
     for process in processes:
         os.killpg(process.pid, signal.SIGKILL)
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                if os.readlink(f"/proc/{entry}/cwd") == str(folder):
-                    os.kill(int(entry), signal.SIGKILL)
-            except OSError:
-                continue
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if (entry / "cwd").readlink() == folder:
+                os.kill(int(entry.name), signal.SIGKILL)
     for process in processes:
         process.communicate(timeout=30)
 
