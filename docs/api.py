@@ -30,7 +30,9 @@ MODULES = (
     "dlpipe.evaluation",
     "dlpipe.compute",
     "dlpipe.figures",
+    "dlpipe.report_items",
     "dlpipe.messages",
+    "dlpipe.progress",
     "dlpipe.testing",
 )
 INTRODUCTION = f"""# Reference of the plugin interface

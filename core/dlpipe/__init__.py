@@ -51,7 +51,9 @@ _PUBLIC_MODULES = {
     "fields",
     "figures",
     "messages",
+    "progress",
     "protocols",
+    "report_items",
     "testing",
     "training",
 }

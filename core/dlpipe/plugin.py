@@ -77,6 +77,7 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             "accuracy, F1, calibration and confusion matrix of a classifier",
             requires=("matplotlib",),
             extra="dlpipe[report]",
+            baselines=("core.majority_class", "core.logistic_regression"),
         ),
     ]
 
@@ -91,7 +92,21 @@ def dlpipe_callbacks() -> Iterable[CallbackSpec]:
             "writes all metrics as TensorBoard events",
             requires=("tensorboard",),
             extra="dlpipe[track]",
-        )
+        ),
+        CallbackSpec(
+            "wandb",
+            "dlpipe.training.wandb:WandB",
+            "logs the run to Weights & Biases",
+            requires=("wandb",),
+            extra="dlpipe[wandb]",
+        ),
+        CallbackSpec(
+            "mlflow",
+            "dlpipe.training.mlflow:MLflow",
+            "logs the run to MLflow",
+            requires=("mlflow-skinny", "sqlalchemy", "alembic"),
+            extra="dlpipe[mlflow]",
+        ),
     ]
 
 
@@ -103,8 +118,10 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("resume", "dlpipe.commands.resume:resume", "Resume an interrupted run from its last checkpoint"),
         CommandSpec("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline's [sweep] and compare them"),
         CommandSpec("submit", "dlpipe.commands.submit:submit", "Train and evaluate a pipeline in a job of Slurm"),
+        CommandSpec("runs", "dlpipe.commands.runs:runs", "List all runs with their scores, or delete useless ones"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
+        CommandSpec("report", "dlpipe.commands.report:report", "Write the report of a run: an HTML page and Markdown"),
         CommandSpec("export", "dlpipe.commands.export:export", "Export a trained model for use without dlpipe"),
         CommandSpec("serve", "dlpipe.commands.serve:serve", "Answer requests over HTTP with a trained model"),
         CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +27,7 @@ from dlpipe.registry.specs import (
     RegisteredComponent,
     TrainerSpec,
 )
+from dlpipe.runs.folder import LOCK, METRICS, PROVENANCE, RESOLVED, STATUS, RunFolder
 
 # These components are parsed and never imported: `nowhere` does not exist.
 PARTS = '''
@@ -350,3 +356,83 @@ def toy_run(tmp_path_factory):
         return open_run(runs[model, data], allow_local_plugins=True)
 
     return toy_run
+
+
+JUDGED = {
+    "metric": "digits/accuracy",
+    "goal": "max",
+    "monitor": "dev/digits/loss",
+    "monitor_goal": "min",
+    "total_steps": 40,
+}
+#: What `RunFolder.lock` does, in a process that imports little.
+HOLD = """
+import fcntl, os, platform, sys
+with open(sys.argv[1] + "/.lock", "a+") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}")
+    file.flush()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Make the folder of a run below ``runs``."""
+
+    def make_run(
+        folder: str,
+        state: str = "finished",
+        *,
+        fast: bool = False,
+        resolved: str = 'name = "digits"\n',
+        metrics=(),
+        stages=None,
+        host: str = platform.node(),
+        locked_by: str | None = "process 1 on {host}",
+        checkpoint: int | None = None,
+        age: float = 0.0,
+        **status,
+    ) -> Path:
+        path = tmp_path / "runs" / folder
+        path.mkdir(parents=True)
+        (path / RESOLVED).write_text(resolved)
+        then = time.time() - age
+        (path / STATUS).write_text(json.dumps({"state": state, "time": then, "pid": 1, **status}))
+        record = {"fast": fast, "machine": {"host": host}, "stages": {"": JUDGED} if stages is None else stages}
+        (path / PROVENANCE).write_text(json.dumps(record | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
+        name = next(reversed(record["stages"]), "")
+        metrics_file = RunFolder(path).stage(name) / METRICS
+        metrics_file.parent.mkdir(parents=True, exist_ok=True)
+        metrics_file.write_text("".join(json.dumps(record) + "\n" for record in metrics))
+        if locked_by is not None:
+            (path / LOCK).write_text(locked_by.format(host=host))
+        if checkpoint is not None:
+            place = RunFolder(path).stage(name) / "checkpoints" / "step-00000010"
+            place.mkdir(parents=True)
+            (place / "weights.safetensors").write_bytes(b"x" * checkpoint)
+        for file in (path / STATUS, metrics_file):
+            os.utime(file, (then, then))
+        return path
+
+    return make_run
+
+
+@pytest.fixture
+def hold():
+    """Lock a run in another process, until the test ends."""
+    started = []
+
+    def hold(path: Path) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process.pid
+
+    yield hold
+    for process in started:
+        process.communicate()

@@ -25,6 +25,10 @@ class MajorityClass(Classifier):
         super().__init__(num_classes, None, standardize=False)
         self.register_buffer("shares", torch.empty(0))
 
+    def fit(self, seed: int, targets: Tensor) -> None:  # type: ignore[override]
+        """Count the classes of the ``targets`` (N,); nothing else is read."""
+        super().fit(seed, targets=targets)
+
     def _vectors(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Return one feature that is always 0."""
         return self.mean.new_zeros(len(next(iter(columns.values()))), 1)

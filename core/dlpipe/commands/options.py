@@ -59,6 +59,7 @@ accept_changes = click.option(
 profile = click.option(
     "--profile", is_flag=True, help="Record some steps, and write a trace and the costliest operators into profile/."
 )
+quiet = click.option("--quiet", "-q", is_flag=True, help="Show only warnings, errors and the result.")
 stage = click.option("--stage", metavar="NAME", help="Stage of the run. By default, the last one.")
 checkpoint = click.option(
     "--checkpoint",

@@ -26,10 +26,17 @@ Examples:
     help="If no checkpoint can be used, start at step 0 and discard the metrics. By default, that is an error.",
 )
 @options.profile
+@options.quiet
 @options.local_plugins
 @click.pass_obj
 def resume(
-    registry: Registry, run: Path, accept_changes: bool, from_start: bool, profile: bool, allow_local_plugins: bool
+    registry: Registry,
+    run: Path,
+    accept_changes: bool,
+    from_start: bool,
+    profile: bool,
+    quiet: bool,
+    allow_local_plugins: bool,
 ) -> None:
     """Resume RUN from its last checkpoint.
 
@@ -48,4 +55,5 @@ def resume(
         accept_changes=accept_changes,
         from_start=from_start,
         profile=profile,
+        quiet=quiet,
     )

@@ -45,6 +45,7 @@ Examples:
 @click.option("--fresh", is_flag=True, help="Run every stage, even if its inputs have not changed since the last run.")
 @click.option("--explain", is_flag=True, help="Say for each stage why it is run or reused.")
 @options.profile
+@options.quiet
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -61,6 +62,7 @@ def run(
     fresh: bool,
     explain: bool,
     profile: bool,
+    quiet: bool,
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
@@ -72,13 +74,21 @@ def run(
     if accept_changes and resume_mode != "auto":
         raise InputError("--accept-changes is for a run that is resumed; expected it with --resume auto")
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
-    options.mention_sweep(pipeline, file, "run is")
+    if not quiet:
+        options.mention_sweep(pipeline, file, "run is")
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         if launched().rank == 0:
             echo(json.dumps(built, indent=1))
         return
-    chosen = {"fast": fast, "fresh": fresh, "rehearsal": not no_rehearsal, "explain": explain, "profile": profile}
+    chosen = {
+        "fast": fast,
+        "fresh": fresh,
+        "rehearsal": not no_rehearsal,
+        "explain": explain,
+        "profile": profile,
+        "quiet": quiet,
+    }
     if resume_mode == "auto":
         begin = load_target("dlpipe.engine.execute:run_or_resume")
         folder = begin(pipeline, registry, runs, accept_changes=accept_changes, **chosen)
@@ -88,6 +98,6 @@ def run(
         return
     if as_json:
         echo(json.dumps({"run": str(folder.path), **folder.status()}))
-    else:
+    elif not quiet:
         shown = relative(folder.path)
         echo(f"\n{shown}\n  evaluate it:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …", err=True)

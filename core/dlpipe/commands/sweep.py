@@ -23,7 +23,9 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.launch import launched, usable_cores
-from dlpipe.messages import relative, shown
+from dlpipe.messages import relative
+from dlpipe.messages import shown as shown_value
+from dlpipe.progress import Display, activity, displayed_by
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.signals import StopSignals
@@ -96,6 +98,7 @@ reused, and interrupted ones are resumed."""
 @click.option("--dry-run", is_flag=True, help="Build every trial and train on one batch; store nothing.")
 @click.option("--fast", is_flag=True, help="Train and evaluate for a few steps only, to see that everything works.")
 @click.option("--fresh", is_flag=True, help="Run every trial from the start; reuse and resume nothing.")
+@options.quiet
 @options.local_plugins
 @options.as_json
 @click.pass_obj
@@ -114,6 +117,7 @@ def sweep(
     dry_run: bool,
     fast: bool,
     fresh: bool,
+    quiet: bool,
     allow_local_plugins: bool,
     as_json: bool,
     print_script: bool,
@@ -125,7 +129,9 @@ def sweep(
     best pipeline are stored in runs/NAME/sweeps/. With [sweep.search], trials are proposed by a search.
     """
     slurm = given(resources | {"tasks": tasks, "print": print_script})
-    here = given({"dry-run": dry_run, "fast": fast, "fresh": fresh, "json": as_json, "no-wait": no_wait})
+    here = given(
+        {"dry-run": dry_run, "fast": fast, "fresh": fresh, "json": as_json, "no-wait": no_wait, "quiet": quiet}
+    )
     if found := slurm if not on else here:
         where = "--on slurm" if not on else "a sweep that runs here, without --on"
         raise InputError(f"--{next(iter(found))} is for {where}")
@@ -154,7 +160,7 @@ def sweep(
         )
     todo = [Task(pipeline, runs, fast, fresh, dry_run, since=time.time()) for pipeline, _ in pipelines.values()]
     load = partial(load_pipeline, registry=registry, allow_local_plugins=allow_local_plugins)
-    output = Output(planned, file, assignments, runs, load, fast=fast, print_json=as_json)
+    output = Output(planned, file, assignments, runs, load, fast=fast, print_json=as_json, quiet=quiet)
     if planned.search and not dry_run:
         assert planned.base
         task = replace(todo[0], pipeline=planned.base)
@@ -180,7 +186,8 @@ def _run_here(
     number, gpus = min(jobs[0], len(tasks)), jobs[1]
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
-    echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {number} at a time", err=True)
+    if not output.quiet:
+        echo(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {number} at a time", err=True)
 
     def told(index: int, outcome: Mapping[str, Any]) -> str:
         name = shown_metric(planned, [outcome]).name if outcome["state"] == "finished" else ""
@@ -188,7 +195,8 @@ def _run_here(
 
     with _stop_signals() as signals:
         completed = work(tasks, number, signals, gpus, wait_for_others=wait_for_others)
-        ended = _run_all(len(tasks), told, completed, signals, partial(_require_metric, planned))
+        check = partial(_require_metric, planned)
+        ended = _run_all(len(tasks), told, completed, signals, check, number, quiet=output.quiet)
     if len(ended) < len(tasks):
         _mention_others(len(tasks) - len(ended), len(tasks))
     else:
@@ -210,10 +218,9 @@ def _search(searching: Searching, jobs: tuple[int, list[str]], output: Output, *
         DlpipeError: some have failed.
     """
     number, gpus, search = min(jobs[0], searching.total), jobs[1], searching.search
-    echo(
-        f"sweep {output.planned.name}: {search.method} search, {search.trials} trials in all, {number} at a time",
-        err=True,
-    )
+    if not output.quiet:
+        name = output.planned.name
+        echo(f"sweep {name}: {search.method} search, {search.trials} trials in all, {number} at a time", err=True)
 
     def told(index: int, outcome: Mapping[str, Any]) -> str:
         return f"{searching.label(index)}: {_outcome_text(searching.metric.name, outcome)}"
@@ -223,7 +230,7 @@ def _search(searching: Searching, jobs: tuple[int, list[str]], output: Output, *
         contextlib.closing(work(searching.tasks(), number, signals, gpus, wait_for_others=wait_for_others)) as worked,
     ):
         completed = ((index, outcome) for index, outcome in worked if searching.completed(index, outcome))
-        ended = _run_all(searching.total, told, completed, signals, lambda outcome: None)
+        ended = _run_all(searching.total, told, completed, signals, lambda _: None, number, quiet=output.quiet)
     if searching.ended_early:
         echo(f"{searching.ended_early}: {len(searching.rows())} of {search.trials} trials were run", err=True)
     elif len(ended) < searching.total:
@@ -295,16 +302,26 @@ def _run_all(
     completed: Generator[tuple[int, dict[str, Any]]],
     signals: StopSignals,
     check: Callable[[Mapping[str, Any]], None],
+    jobs: int,
+    *,
+    quiet: bool,
 ) -> dict[int, Mapping[str, Any]]:
     """Return the outcomes of all tasks, except those of other sweeps, and print a line for each when it ends.
 
     Args:
         told: returns what is printed of an outcome, given its index.
         check: raises if the other tasks are in vain.
+        quiet: print lines for those only that fail.
     """
     outcomes: dict[int, Mapping[str, Any]] = {}
     claimed = 0
-    with contextlib.closing(completed):
+
+    def detail() -> str:
+        failed = sum(outcome["state"] == "failed" for outcome in list(outcomes.values()))
+        return f"{min(jobs, count - len(outcomes) - claimed)} running" + (f", {failed} failed" if failed else "")
+
+    with contextlib.closing(completed), displayed_by(Display(quiet=quiet)), activity("runs", count) as shown:
+        shown.position, shown.detail = lambda: len(outcomes), detail
         for index, outcome in completed:
             if outcome["state"] == "stopped" and not signals.received:
                 outcome = {"state": "failed", "reason": "the run was stopped by a signal, but the sweep was not"}
@@ -312,7 +329,8 @@ def _run_all(
                 claimed += 1
             elif outcome["state"] != "stopped":
                 outcomes[index] = outcome
-                echo(f"[{len(outcomes)}/{count}] {told(index, outcome)}", err=True)
+                if not quiet or outcome["state"] == "failed":
+                    echo(f"[{len(outcomes)}/{count}] {told(index, outcome)}", err=True)
                 check(outcome)
     if len(outcomes) + claimed < count:
         signals.check(f": {len(outcomes)} of {count} runs are done; to resume, repeat the command: {command_line()}")
@@ -322,8 +340,9 @@ def _run_all(
 def _require_metric(planned: Sweep, outcome: Mapping[str, Any]) -> None:
     """Stop the sweep if a finished run does not give the metric to compare by; the others would not give it either."""
     if outcome["state"] == "finished" and planned.metric and planned.metric not in outcome["metrics"]:
+        found = ", ".join(outcome["metrics"]) or "no metrics"
         raise InputError(
-            f"[sweep] metric = {shown(planned.metric)}: a run gives {', '.join(outcome['metrics']) or 'no metrics'}. "
+            f"[sweep] metric = {shown_value(planned.metric)}: a run gives {found}. "
             "The sweep stops here; it reuses finished runs once the metric is corrected"
         )
 

@@ -44,6 +44,7 @@ class Output:
         load: reads a pipeline file.
         fast: whether its runs took a few steps only.
         print_json: whether to print the results as JSON instead of a table.
+        quiet: whether to say less while it runs.
     """
 
     planned: Sweep
@@ -53,6 +54,7 @@ class Output:
     load: Callable[[Path], Pipeline]
     fast: bool = False
     print_json: bool = False
+    quiet: bool = False
 
     def report(self, sweep: Sweep, rows: Sequence[Row], metric: Metric) -> None:
         """Write everything to a new folder, and print the table.
@@ -79,6 +81,10 @@ class Output:
             write_json(folder / "table.json", content)
             written = ["table.md", "table.json", *self._figures(folder, sweep, rows, metric)]
             written += self._best(folder, rows, metric)
+            if not load_target("dlpipe.report.page:missing_packages")():
+                page = load_target("dlpipe.sweep.page:write_page")
+                page(folder / "report.html", sweep, rows, metric, shares, command_line())
+                written.append("report.html")
             link(folder.parent / "latest", folder.name)
         except OSError as error:
             raise RunFolderError(f"{relative(self.runs / sweep.name)} cannot be written: {error.strerror}") from error

@@ -59,7 +59,11 @@ class StageChecker:
         options = {key: value for key, value in trainer.values.items() if key in options_of("trainer")}
         own = {key: value for key, value in trainer.values.items() if key in signature.parameters}
         trainer = ComponentConfig(trainer.component, trainer.table, own, trainer.references)
-        return Stage(self.name, self.data, model, trainer, LoopOptions(**options), evaluators, callbacks)
+        baselines = {
+            name: tuple(filter(None, (self.registry.find("model", each) for each in use.component.spec.baselines)))
+            for name, use in evaluators.items()
+        }
+        return Stage(self.name, self.data, model, trainer, LoopOptions(**options), evaluators, callbacks, baselines)
 
     def _trainer_signature(self) -> Signature | None:
         """Return the signature of the trainer; None if it is unknown or broken, which is reported elsewhere."""

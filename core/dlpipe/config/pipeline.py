@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
@@ -75,7 +75,11 @@ class ComponentConfig(Generic[SpecT]):
 
 @dataclass(frozen=True)
 class Stage:
-    """The data, the model and the trainer of one stage, its evaluators and callbacks, and the options of its loop."""
+    """The data, the model and the trainer of one stage, its evaluators and callbacks, and the options of its loop.
+
+    Args:
+        baselines: the models that each evaluator compares others with, as far as they are installed.
+    """
 
     name: str
     data: ComponentConfig[DataSpec]
@@ -84,6 +88,7 @@ class Stage:
     options: LoopOptions
     evaluators: dict[str, ComponentConfig[EvaluatorSpec]]
     callbacks: dict[str, ComponentConfig[CallbackSpec]]
+    baselines: Mapping[str, tuple[RegisteredComponent[ModelSpec], ...]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return the tables of the stage as values that TOML can hold."""
@@ -123,7 +128,7 @@ class Pipeline:
 
     def plain(self) -> dict[str, Any]:
         """Return the whole pipeline, with all defaults, as values that TOML can hold."""
-        top = {key: value for key, value in vars(self.settings).items() if value is not None}
+        top = self.settings.plain()
         if self.local_plugins:
             top["plugins"] = [f"./{path.name}" for path in self.local_plugins]
         if "" in self.stages:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
@@ -56,6 +56,10 @@ class Settings:
     offline: bool = False
     parallel: Literal["none", "ddp", "fsdp"] = "none"
     compile: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Return them as values that TOML can hold."""
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ class EvaluatorOptions:
 
     Args:
         splits: to evaluate during a run; an expensive evaluator can leave out "dev".
+        baselines: also evaluate the simple predictors that the evaluator names, on the same split, at the end of a run.
     """
 
     splits: Annotated[Sequence[Literal["dev", "test"]], Field(min_length=1)] = ("dev", "test")
+    baselines: bool = True

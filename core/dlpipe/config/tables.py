@@ -27,6 +27,7 @@ KIND_OF_GROUP = {"evaluators": "evaluator", "callbacks": "callback"}
 PROVIDED = {
     "data": {"offline"},
     "trainer": {"model", "data", "compute", "seed", "budget"},
+    "callback": {"offline"},
     "optimizer": set(provided_by_trainer("optimizer", "")),
     "schedule": set(provided_by_trainer("schedule", "")),
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlpipe.errors import DataError
+from dlpipe.progress import BYTES, activity
 from dlpipe.runs.file_manifest import cache_folder
 
 CHUNK = 1 << 20
@@ -83,7 +84,10 @@ def _transfer(download: Download, partial: Path) -> None:
     opener = urllib.request.build_opener(_SameScheme)
     with opener.open(request, timeout=TIMEOUT_S) as answer:
         resumed = have and answer.status == 206
-        with partial.open("ab" if resumed else "wb") as file:
+        with (
+            partial.open("ab" if resumed else "wb") as file,
+            activity(f"downloading {partial.stem}", download.size, unit=BYTES) as shown,
+        ):
             size = have if resumed else 0
             while chunk := answer.read(CHUNK):
                 size += len(chunk)
@@ -91,6 +95,7 @@ def _transfer(download: Download, partial: Path) -> None:
                     partial.unlink()
                     raise DataError(f"{download.url} is larger than the expected {download.size:,} bytes")
                 file.write(chunk)
+                shown.done = size
     if size < download.size:  # http.client says nothing when a connection ends too early
         raise EOFError(f"the connection ended after {size:,} of {download.size:,} bytes")
 

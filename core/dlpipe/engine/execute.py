@@ -46,10 +46,12 @@ from dlpipe.messages import relative
 from dlpipe.protocols import Data
 from dlpipe.ranks import announce_end, current_ranks, joined, leave
 from dlpipe.registry.loading import Registry
+from dlpipe.report.page import missing_packages
+from dlpipe.report.run_report import write_report
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, RunFolder
+from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import INTERRUPT, StopSignals
@@ -69,6 +71,7 @@ def run(
     profile: bool = False,
     callbacks: Mapping[str, object] | None = None,
     observe: Observe | None = None,
+    quiet: bool = False,
 ) -> RunFolder:
     """Run a pipeline in a new folder below `runs`.
 
@@ -81,6 +84,7 @@ def run(
         profile: record some steps of each stage; see `dlpipe.engine.profiling`.
         callbacks: callbacks in addition to those that the pipeline names.
         observe: see `dlpipe.engine.stage_run.Observe`.
+        quiet: show only warnings, errors and the result.
 
     Raises:
         DlpipeError: see its exit codes; the folder is kept and can be resumed. The folder is removed only if the
@@ -102,6 +106,7 @@ def run(
             profile=profile,
             callbacks=callbacks,
             observe=observe,
+            quiet=quiet,
         )
         try:
             work.run()
@@ -126,7 +131,8 @@ def run_or_resume(
         if found is None:
             return run(pipeline, registry, runs, **options)
         folder = RunFolder(found.path, writes=ranks.leads)
-        resume_as(pipeline, folder, accept_changes=accept_changes, profile=bool(options.get("profile")))
+        shared: dict[str, Any] = {name: options.get(name, False) for name in ("profile", "quiet")}
+        resume_as(pipeline, folder, accept_changes=accept_changes, **shared)
         return folder
 
 
@@ -139,6 +145,7 @@ def resume(
     from_start: bool = False,
     profile: bool = False,
     observe: Observe | None = None,
+    quiet: bool = False,
 ) -> None:
     """Resume a run from its last checkpoint; it ends as if it had not been interrupted.
 
@@ -148,6 +155,7 @@ def resume(
         from_start: if no checkpoint is left or all are damaged, start at step 0 and discard the metrics.
         profile: as for `run`.
         observe: see `dlpipe.engine.stage_run.Observe`.
+        quiet: as for `run`.
 
     Raises:
         DlpipeError: as for `run`.
@@ -155,7 +163,15 @@ def resume(
             `from_start` is not set. The run is as it was.
     """
     pipeline = load_pipeline(folder.path / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
-    resume_as(pipeline, folder, accept_changes=accept_changes, from_start=from_start, profile=profile, observe=observe)
+    resume_as(
+        pipeline,
+        folder,
+        accept_changes=accept_changes,
+        from_start=from_start,
+        profile=profile,
+        observe=observe,
+        quiet=quiet,
+    )
 
 
 def resume_as(
@@ -167,6 +183,7 @@ def resume_as(
     profile: bool = False,
     callbacks: Mapping[str, object] | None = None,
     observe: Observe | None = None,
+    quiet: bool = False,
 ) -> None:
     """Resume a run of a pipeline that has been loaded already; see `resume` and, for `callbacks`, `run`.
 
@@ -180,7 +197,14 @@ def resume_as(
         folder = RunFolder(folder.path, writes=ranks.leads)
         fast = bool(recorded.get("fast"))
         work = _PipelineRun(
-            pipeline, folder, fast=fast, from_start=from_start, profile=profile, callbacks=callbacks, observe=observe
+            pipeline,
+            folder,
+            fast=fast,
+            from_start=from_start,
+            profile=profile,
+            callbacks=callbacks,
+            observe=observe,
+            quiet=quiet,
         )
         work.run(resumes=True, accept_changes=accept_changes)
 
@@ -205,7 +229,7 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
         with errors_in(stage.trainer.table, data_table=stage.data.table):
             components, metrics = rehearse(pipeline.settings, stage, find_model)
             for callback in stage.callbacks.values():
-                build(callback, {}, find_model)
+                build(callback, {"offline": pipeline.settings.offline}, find_model)
         assert components.trainer is not None
         model = models[name] = components.model if components.model is not None else components.trainer.model
         built[name or "pipeline"] = {
@@ -239,10 +263,11 @@ class _PipelineRun:
         profile: bool = False,
         callbacks: Mapping[str, object] | None = None,
         observe: Observe | None = None,
+        quiet: bool = False,
     ) -> None:
         self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
         self._ranks = current_ranks()
-        self._observe, self._profile = observe, profile
+        self._observe, self._profile, self._quiet = observe, profile, quiet
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
         self._rehearsal = rehearsal
         self._accept_changes = self.has_trained = False
@@ -288,13 +313,28 @@ class _PipelineRun:
                 if told is error:
                     raise
                 raise told from error
-            folder.set_status("finished")
+            else:
+                folder.set_status("finished")
+            finally:
+                self._write_report(progress)
+
+    def _write_report(self, progress: Progress) -> None:
+        """Write the report, however the run has ended; whatever fails is a warning."""
+        if not self._folder.writes:
+            return
+        if missing := missing_packages():
+            progress.message(f"without a report, which needs {' and '.join(missing)}: pip install 'dlpipe[report]'")
+            return
+        try:
+            write_report(self._folder)
+        except Exception as error:
+            progress.warning(f"the report could not be written: {in_words(error)}")
 
     def _progress(self) -> Progress:
         """Return what reports on the run; only one process does."""
         if self._ranks.leads:
-            return Progress(self._folder.path / LOG, keep_warning=self._keep_warning)
-        return Progress(None, Console(quiet=True))
+            return Progress(self._folder.path / LOG, keep_warning=self._keep_warning, quiet=self._quiet)
+        return Progress(None, Console(quiet=True), quiet=True)
 
     def _end_at_once(self, name: str, progress: Progress) -> None:
         """Record that a signal ends the process where everything worth saving is saved."""
@@ -306,7 +346,7 @@ class _PipelineRun:
         with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
             self._folder.set_status(state, reason=f"stopped by {name} before or after training")
             progress.stop()
-            progress.message(f"{name}: nothing has to be saved; resume the run with: {again}")
+            progress.message(f"{name}: nothing has to be saved; resume the run with: {again}", result=True)
 
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""
@@ -356,6 +396,7 @@ class _PipelineRun:
     def _run_stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
         folder = self._folder.stage(name)
         ingredients: dict[str, Any] = {}
+        title = ""
         if name:
             if self._ranks.from_leader(lambda: stage_cache.is_finished(folder)):
                 return
@@ -368,8 +409,11 @@ class _PipelineRun:
             if same:
                 progress.message(f"stage {name} is not run again: {why}")
                 self._ranks.from_leader(lambda: stage_cache.reuse_stage(same, folder))
+                self._record_reused(name, same)
                 return
-            progress.message(f"stage {name}" + (f" is run: {why}" if self._explain else ""))
+            stages = list(self._pipeline.stages)
+            title = f"{name} ({stages.index(name) + 1} of {len(stages)})"
+            progress.message(f"stage {title}" + (f" is run: {why}" if self._explain else ""))
         work = StageRun(
             self._pipeline.settings,
             stage,
@@ -384,6 +428,7 @@ class _PipelineRun:
             from_start=self._from_start,
             observe=self._observe,
             profile=self._profile,
+            title=title,
         )
         try:
             work.run(self._callbacks)
@@ -392,6 +437,12 @@ class _PipelineRun:
         if name:
             found = ingredients | {ACCEPTED: accepted_changes(self._folder)}
             self._ranks.from_leader(lambda: stage_cache.finish(folder, found))
+
+    def _record_reused(self, name: str, found: Path) -> None:
+        """Record what the run that a stage was taken from says of it."""
+        recorded = read_json(found.parents[1] / PROVENANCE).get(STAGES, {})
+        if name in recorded:
+            self._folder.record_stage(name, recorded[name])
 
     def _data_of(self, stage: Stage) -> Data:
         """Return the data of a stage, built once."""

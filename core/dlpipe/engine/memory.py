@@ -32,6 +32,19 @@ def available_memory(device: torch.device) -> int:
     return min([host, *_left_in_control_group()])
 
 
+def memory_in_use(device: torch.device) -> Callable[[], int]:
+    """Return what returns the bytes in use: reserved of the GPU by this process, or its resident set on the host.
+
+    Neither waits for the GPU.
+    """
+    if device.type == "cuda":
+        return lambda: torch.cuda.memory_reserved(device)
+    statm, page = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
+    if not statm.exists():  # not Linux: the largest so far
+        return _peak_of_process
+    return lambda: int(statm.read_text(encoding="ascii").split()[1]) * page
+
+
 def _left_in_control_group() -> list[int]:
     """Return what a container or a job of a batch system may still use, if it is limited."""
     with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"

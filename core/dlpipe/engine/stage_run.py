@@ -16,11 +16,13 @@ from dlpipe.compute import derived_seed, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
+from dlpipe.engine.baselines import Baselines, tell
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
 from dlpipe.engine.flops import count_flops
 from dlpipe.engine.measure import stepper
+from dlpipe.engine.memory import memory_in_use
 from dlpipe.engine.profiling import TRACE, StepProfiler
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.restore import restore_trainer
@@ -34,16 +36,17 @@ from dlpipe.errors import (
     in_words,
     is_out_of_memory,
 )
-from dlpipe.evaluation.evaluate import evaluate, writing
+from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
 from dlpipe.messages import relative
-from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes
+from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsReport
 from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
+from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
+from dlpipe.runs.folder import BASELINES, DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -97,6 +100,7 @@ class StageRun:
         from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
         observe: see `Observe`.
         profile: record some steps; see `dlpipe.engine.profiling`.
+        title: name and number of the stage, for people.
 
     Attributes:
         has_trained: whether a step has been taken, also by an earlier process.
@@ -118,8 +122,9 @@ class StageRun:
         from_start: bool = False,
         observe: Observe | None = None,
         profile: bool = False,
+        title: str = "",
     ) -> None:
-        self._observe, self._profile = observe, profile
+        self._observe, self._profile, self._title = observe, profile, title
         self._settings, self._find_model, self._data = settings, find_model, data
         self._accept_changes, self._from_start = accept_changes, from_start
         self._run, self._run_folder, self._folder = run, run.path, run.stage(stage.name)
@@ -154,6 +159,7 @@ class StageRun:
                     record_data(self._run, self._stage, components.data, self._ranks)
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
             loop = self._loop(components, callbacks)
+            self._record_stage(components, loop)
             self._restore(checkpoint, components, loop)
             profiler = self._profiler(components, loop)
             self._announce(components, loop, time.monotonic() - started)
@@ -167,6 +173,8 @@ class StageRun:
                     raise Pruned(f"{PRUNED} at step {loop.state.step}")
                 if self._observe:
                     self._observe(self._stage.name, components)
+                self._record(ENDED, {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds})
+                self._write_of_trainer(components)
                 self._evaluate_on_test(components, loop.state.step, callbacks)
                 if profiler:
                     self._write_profile(profiler)
@@ -182,17 +190,54 @@ class StageRun:
                 if self._discarded:
                     self._discarded.cleanup()
 
+    def _record(self, key: str, value: Mapping[str, Any]) -> None:
+        """Record something of this stage in the provenance of the run."""
+        self._run.record(
+            self._run_folder / PROVENANCE,
+            lambda recorded: recorded | {key: recorded.get(key, {}) | {self._stage.name: value}},
+        )
+
+    def _record_stage(self, components: StageComponents, loop: Loop) -> None:
+        """Record what cannot be known later without importing the components: by which metrics the stage is judged.
+
+        The metric is that of the first evaluator that has one, on test if any is; the monitor decides on checkpoints.
+        """
+        splits = {name: config.values["splits"] for name, config in self._stage.evaluators.items()}
+        judges = sorted(components.evaluators.items(), key=lambda item: TEST not in splits[item[0]])
+        metric, goal = next(
+            ((f"{name}/{judge.primary}", judge.goal) for name, judge in judges if judge.primary), ("", "")
+        )
+        monitor, monitor_goal = loop.monitor
+        known = {"metric": metric, "goal": goal, "monitor": monitor, "monitor_goal": monitor_goal}
+        self._run.record_stage(self._stage.name, known | {"total_steps": loop.total_steps})
+
+    def _write_of_trainer(self, components: StageComponents) -> None:
+        """Let the trainer write what it has to show."""
+        if isinstance(components.trainer, SupportsReport):
+            folder, table = self._shown / FIGURES / "trainer", self._stage.trainer.table
+            write_files(components.trainer.write, folder, table, self._progress.warning)
+
     def _callbacks(
         self, checkpoint: Path | None, further: Mapping[str, object], request_stop: Callable[[str], None]
     ) -> Callbacks:
         """Build the callbacks that the pipeline names."""
         resumed_step = step_of(checkpoint) if checkpoint else 0
-        view = RunView(self._settings.name, self._folder, self._settings.seed, resumed_step, request_stop)
+        settings, stage = self._settings, self._stage
+        view = RunView(
+            settings.name,
+            self._folder,
+            settings.seed,
+            resumed_step,
+            request_stop,
+            stage.name,
+            settings.plain() | stage.plain(),
+        )
         if not self._run.writes:  # once for a run, not once for each process
             return Callbacks({}, view, self._progress.warning)
-        built = {name: build(config, {}, self._find_model) for name, config in self._stage.callbacks.items()}
-        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, self._stage.name)}
-        if self._settings.compile:
+        provided = {"offline": settings.offline}
+        built = {name: build(config, provided, self._find_model) for name, config in stage.callbacks.items()}
+        own: dict[str, object] = {"the record of checkpoints": _FirstCheckpoint(self._run, stage.name)}
+        if settings.compile:
             own["the time of compilation"] = CompilationTime(self._progress)
         return Callbacks({**built, **further, **own}, view, self._progress.warning)
 
@@ -303,6 +348,7 @@ class StageRun:
         """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
         if examples is None or not evaluators:
+            self._compare(components, self._examples(DEV, components), {})
             return
         best = self._ranks.from_leader(self._checkpoints.best)
         if best is not None:
@@ -313,10 +359,19 @@ class StageRun:
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
-            with writing(self._shown / "figures" / name, table, self._progress.warning) as figures:
-                evaluator.write(figures)
+            write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
-        self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+        self._progress.message(f"test (checkpoint of step {step}):  {shown}", result=True)
+        self._compare(components, examples, metrics)
+
+    def _compare(self, components: StageComponents, examples: Examples | None, metrics: Mapping[str, float]) -> None:
+        """Evaluate the baselines of the evaluators and record what they reach; not in a fast run."""
+        if examples is None or self._limit is not None or not self._run.writes:
+            return
+        baselines = Baselines(self._stage, components, examples, self._find_model, self._settings.seed)
+        if found := baselines.found(metrics):
+            self._run.record(self._folder / BASELINES, lambda _: found)
+            tell(found, components, examples.split, metrics, self._progress)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
@@ -340,7 +395,9 @@ class StageRun:
                     self._progress.message(f"{config.component.name}: {note}")
         if isinstance(trainer, SupportsCaveats) and trainer.caveats:
             self._record_caveats(list(trainer.caveats))
-        self._progress.start(loop.state.step, loop.total_steps)
+        memory = memory_in_use(components.compute.device)
+        position = lambda: loop.state.step  # noqa: E731
+        self._progress.start(position, loop.total_steps, stage=self._title, left=loop.seconds_left, memory=memory)
 
     def _check_fonts(self, data: Data) -> None:
         """Warn if figures cannot show the names of the classes."""

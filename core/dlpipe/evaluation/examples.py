@@ -14,6 +14,7 @@ from dlpipe.compute import Compute
 from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns
 from dlpipe.data.model_caller import ModelCaller, tensors_in
+from dlpipe.progress import tracked
 from dlpipe.protocols import Batch, Data
 
 #: Sequences and small images; evaluation keeps no gradients, so larger than in training.
@@ -86,7 +87,8 @@ class Examples:
         model.eval()
         own: tuple[Batch, Any] | None = None
         waiting: list[Tensor] = []  # the rows of batches that are being run, by rank
-        for batch, rows in zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False):
+        passed = zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False)
+        for batch, rows in tracked(passed, "batches", self._number_of(batches)):
             self.check_stop()
             waiting.append(rows)
             if batch:
@@ -99,6 +101,10 @@ class Examples:
                 own, waiting = None, []
         if waiting:
             yield from self._gathered(own, waiting)
+
+    def _number_of(self, batches: Batches) -> int | None:
+        per_epoch = batches.per_epoch
+        return per_epoch if self.limit is None or per_epoch is None else min(per_epoch, self.limit)
 
     def _gathered(self, own: tuple[Batch, Any] | None, waiting: Sequence[Tensor]) -> Iterator[tuple[Batch, Any]]:
         """Yield what every rank has run, in the order of the batches."""

@@ -9,8 +9,9 @@ never changes a run that does not mention it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pluggy
 
@@ -171,6 +172,8 @@ class RunView:
         seed: of the pipeline.
         resumed_step: the step from which this process started; 0 for a new run.
         request_stop: call it with a reason to end the run after the current step, with a checkpoint.
+        stage: its name; empty in a pipeline without ``[stages]``.
+        pipeline: the settings and the tables of the stage with all defaults, as ``resolved.toml`` has them.
     """
 
     name: str
@@ -178,6 +181,13 @@ class RunView:
     seed: int
     resumed_step: int
     request_stop: Callable[[str], None]
+    stage: str = ""
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the run, also where `folder` is that of a stage."""
+        return self.folder.parent.parent if self.stage else self.folder
 
 
 class Lifecycle:

@@ -138,10 +138,15 @@ class EvaluatorSpec(ComponentSpec):
 
     Args:
         from_trainer: names of parameters that, when None, get the value of the trainer's parameter of the same name.
+        baselines: what to compare a trained model with. ``"namespace.name"`` is a model with a method ``fit``, built
+            with its defaults and fitted to the training split, then evaluated by this evaluator; one that is not
+            installed is left out. A name without a dot is a metric of this evaluator itself: the value of its primary
+            metric that a simple predictor reaches, such as a random policy.
     """
 
     kind = "evaluator"
     from_trainer: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

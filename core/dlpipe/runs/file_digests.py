@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dlpipe.progress import activity
 from dlpipe.runs.file_manifest import FileManifest, file_state
 
 BLOCK = 4096
@@ -38,10 +39,12 @@ def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
 
     names = sorted(set(files.values()))
     entries: dict[str, tuple[list[int], str]] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and hashing release the GIL
+    # Reading and hashing release the GIL.
+    with ThreadPoolExecutor(os.cpu_count()) as pool, activity("comparing files", len(names)) as shown:
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
             entries |= zip(block, pool.map(entry, block), strict=True)
+            shown.done += len(block)
     manifest.keep({os.path.relpath(name, root): each for name, each in entries.items()})
     return {path: entries[name][1] for path, name in files.items()}
 

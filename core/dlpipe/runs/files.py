@@ -46,12 +46,34 @@ class Status(TypedDict):
 
     state: Text
     reason: NotRequired[Text]
+    time: NotRequired[Annotated[float, Strict(), Field(allow_inf_nan=False)]]
+    pid: NotRequired[Count]
+    seconds: NotRequired[Annotated[float, Strict(), Field(allow_inf_nan=False)]]
+
+
+class StageRecord(TypedDict):
+    """What is known of a stage when it begins: by which metrics it and its checkpoints are judged, and its steps."""
+
+    metric: Text
+    goal: Text
+    monitor: Text
+    monitor_goal: Text
+    total_steps: Count | None
 
 
 class Machine(TypedDict):
     """Where a run was started."""
 
+    host: NotRequired[Text]
     gpus: NotRequired[list[Text]]
+
+
+class Ended(TypedDict):
+    """How the training of a stage ended."""
+
+    reason: Text
+    step: Count
+    seconds: Annotated[float, Strict()]
 
 
 class Provenance(TypedDict):
@@ -65,6 +87,8 @@ class Provenance(TypedDict):
     caveats: NotRequired[dict[str, list[Text]]]
     warnings: NotRequired[list[Text]]
     first_checkpoint: NotRequired[dict[str, Count]]
+    stages: NotRequired[dict[str, StageRecord]]
+    ended: NotRequired[dict[str, Ended]]
 
 
 class DataState(TypedDict):
@@ -95,6 +119,13 @@ class FinishedStage(TypedDict):
     ingredients: dict[str, Any]
 
 
+class TrackedRun(TypedDict):
+    """``wandb.json`` and ``mlflow.json``: what a tracking service has got of a run."""
+
+    id: Text
+    steps: dict[str, Count]
+
+
 #: One line of ``metrics.jsonl``: numbers by name; null is one that is not finite.
 MetricsRecord = dict[str, Annotated[float, Strict()] | None]
 
@@ -106,6 +137,8 @@ SCHEMAS: dict[str, Any] = {
     "data.json": DataState,
     "manifest.json": Manifest,
     "stage.json": FinishedStage,
+    "wandb.json": TrackedRun,
+    "mlflow.json": TrackedRun,
 }
 
 

@@ -9,6 +9,8 @@ import os
 import platform
 import secrets
 import shutil
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,10 +22,17 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import link
-from dlpipe.runs.files import as_json, open_text, read_json, read_text, require_contained, write_json
+from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_text, require_contained, write_json
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
-METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
+METRICS, DATA_STATE, ORIGINS, BASELINES = "metrics.jsonl", "data.json", "origins.json", "baselines.json"
+LOG, LOCK = "log.txt", ".lock"
+#: The entry of provenance with what is known of each stage that has begun; see `dlpipe.runs.files.StageRecord`.
+STAGES = "stages"
+#: The layout of ``struct flock``, the place of its ``l_type``, and the question whether a file is locked.
+_FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi4x", 0)
+_QUESTION = [0, 0, 0, 0, 0]
+_QUESTION[_TYPE] = fcntl.F_WRLCK
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -60,6 +69,8 @@ class RunFolder:
             (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
             status = {"state": "running", "time": time.time(), "pid": os.getpid()}
             (path / STATUS).write_text(as_json(status), encoding="utf-8")
+            origins = {".".join(map(str, key)): str(origin) for key, origin in pipeline.source.origins.items()}
+            (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])
             link(parent / "latest", path.name)
@@ -92,13 +103,17 @@ class RunFolder:
         return cls(path.resolve())
 
     def discard(self) -> None:
-        """Remove the folder of a run that never started; ``latest`` points to the newest other one again.
+        """Remove the folder of a run; ``latest`` points to the newest other one again.
 
         If there is none, the folder of the pipeline's runs is removed too, if it is empty.
+
+        Raises:
+            OSError: it cannot be removed.
         """
         if not self.writes:
             return
-        shutil.rmtree(self.path)
+        hidden = self.path.with_name(f".{self.path.name}")  # a process that is killed here leaves no half of a run
+        shutil.rmtree(self.path.rename(hidden))
         latest = self.path.parent / "latest"
         others = sorted(
             path.parent.name for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest
@@ -139,13 +154,35 @@ class RunFolder:
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise RunFolderError(f"{relative(path)} cannot be locked: {error.strerror}") from error
-                file.seek(0)
-                owner = file.read(200).strip() or "another process"
+                owner = self.owner() or "another process"
                 raise RunFolderError(f"{relative(self.path)} is in use by {owner}; wait for it to end") from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
             yield
+
+    def is_locked(self) -> bool:
+        """Return whether another process holds the lock; it is asked for, not tried, so that nobody is disturbed.
+
+        Not for a process that holds a lock itself: POSIX releases that when any file of the same path is closed.
+        """
+        try:
+            descriptor = open_regular(self.path / LOCK)
+        except (OSError, RunFolderError):
+            return False
+        try:
+            answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, *_QUESTION))
+        except OSError:  # a file system without locks
+            return False
+        finally:
+            os.close(descriptor)
+        return bool(struct.unpack(_FLOCK, answer)[_TYPE] != fcntl.F_UNLCK)
+
+    def owner(self) -> str:
+        """Return ``process 4711 on host``: who holds the lock, or held it last; an empty string if that is unknown."""
+        with contextlib.suppress(OSError, DlpipeError, UnicodeDecodeError), open_text(self.path / LOCK) as file:
+            return file.read(200).strip()
+        return ""
 
     @classmethod
     def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
@@ -168,14 +205,35 @@ class RunFolder:
         if self.writes:
             write_json(file, change(read_json(file) if file.exists() else {}))
 
+    def record_stage(self, name: str, known: Mapping[str, Any]) -> None:
+        """Record that a stage begins, after those recorded before, and what is known of it; see `STAGES`."""
+        self.record(
+            self.path / PROVENANCE,
+            lambda recorded: (
+                recorded
+                | {STAGES: {key: each for key, each in recorded.get(STAGES, {}).items() if key != name} | {name: known}}
+            ),
+        )
+
     def status(self) -> dict[str, Any]:
         """Return the outcome of the run: ``state`` and, at its end, ``reason``."""
         return read_json(self.path / STATUS)
 
     def set_status(self, state: str, **details: Any) -> None:
-        """Record that the run is "running", "finished", "failed", "interrupted", "preempted" or "pruned"."""
-        if self.writes:
-            write_json(self.path / STATUS, {"state": state, **details, "time": time.time(), "pid": os.getpid()})
+        """Record that the run is "running", "finished", "failed", "interrupted", "preempted" or "pruned".
+
+        ``seconds`` is how long it has been running before, in all its processes.
+        """
+        if not self.writes:
+            return
+        now, seconds = time.time(), 0.0
+        with contextlib.suppress(RunFolderError):  # a damaged file is replaced
+            before = self.status()
+            seconds = before.get("seconds", 0.0)
+            if before["state"] == "running" and state != "running":
+                seconds += max(now - before.get("time", now), 0.0)
+        ended = {"time": now, "pid": os.getpid(), "seconds": round(seconds, 3)}
+        write_json(self.path / STATUS, {"state": state, **details, **ended})
 
 
 def new_folder(parent: Path, prefix: str = "") -> Path:

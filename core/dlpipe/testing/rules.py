@@ -174,7 +174,7 @@ def _call_hooks(use: Use, calls: list[str], run: RunView, primaries: list[tuple[
     """Call lifecycle hooks of a callback one after the other."""
     problems: list[str] = []
     name = next(name for name, config in use.stage.callbacks.items() if config is use.config)
-    callbacks = Callbacks({name: build(use.config, {}, models_of(use))}, run, problems.append)
+    callbacks = Callbacks({name: build(use.config, {"offline": True}, models_of(use))}, run, problems.append)
     checkpoint = run.folder / "checkpoints" / "step-00000002"
     checkpoint.mkdir(parents=True)
     for hook in calls:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, cast
 
@@ -22,7 +23,7 @@ from dlpipe.compute import derived_seed, randomness, restore_randomness, seed_ev
 from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
-from dlpipe.evaluation.evaluate import evaluate, writing
+from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
 from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
@@ -141,6 +142,16 @@ class Loop:
     def total_steps(self) -> int | None:
         """Steps of the whole run, None if only time ends it."""
         return self._total
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds of training left, None if no time ends it."""
+        minutes = self._options.minutes
+        return None if minutes is None else minutes * 60 - self.state.seconds - (time.monotonic() - self._resumed_at)
+
+    @property
+    def monitor(self) -> tuple[str, Goal]:
+        """The metric that decides which checkpoint is best, empty for none, and whether it should grow or fall."""
+        return self._monitor, self._goal
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint; the trainer has been restored already.
@@ -298,16 +309,17 @@ class Loop:
         improved = bool(self._monitor) and self._record_score(metrics)
         self._record(metrics, seconds=round(seconds, 3))
         self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=DEV, metrics=metrics)
-        self._progress.evaluated(self.state.step, self._epoch(), metrics, self._monitor, improved)
+        primary = [f"{DEV}/{name}/{each.primary}" for name, each in self._evaluators.items() if each.primary]
+        self._progress.evaluated(self.state.step, self._epoch(), metrics, self._monitor, improved, primary)
         return improved
 
     def _write_samples(self) -> None:
         """Let the evaluators write what shows how training progresses."""
         for name, evaluator in self._evaluators.items():
             if isinstance(evaluator, SupportsSamples):
+                sample = partial(evaluator.sample, step=self.state.step)
                 table = table_name(self._stage, "evaluators", name)
-                with writing(self._samples / name, table, self._progress.warning) as folder:
-                    evaluator.sample(folder, self.state.step)
+                write_files(sample, self._samples / name, table, self._progress.warning)
 
     def _require_monitored(self, metrics: Mapping[str, float]) -> None:
         if self._monitor and self._monitor not in metrics:

@@ -1,4 +1,4 @@
-"""What the user sees of a run: a progress bar on a terminal, plain lines elsewhere, and ``log.txt``."""
+"""What the user sees of a run: its messages, how far it is, and ``log.txt``."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Column
 
-from dlpipe.messages import printable
+from dlpipe.messages import display_width, printable, shown_size
+from dlpipe.progress import Activity, Display, displayed_by
 from dlpipe.runs.files import open_text
 from dlpipe.runs.streams import unfailing
 
-#: Seconds between two plain lines about log points, to keep the log file of a batch job short.
-PLAIN_INTERVAL = 10.0
+#: Columns of the line of an evaluation.
+WIDTH = 80
 
 
 class Progress:
@@ -29,8 +27,9 @@ class Progress:
 
     Args:
         log: ``log.txt`` of the run, None for none.
-        keep_warning: called once for each warning.
         console: where to write; standard error by default, so that standard output stays clean.
+        keep_warning: called once for each warning.
+        quiet: show only warnings and results; the log has everything.
     """
 
     def __init__(
@@ -39,58 +38,72 @@ class Progress:
         console: Console | None = None,
         *,
         keep_warning: Callable[[str], None] = lambda text: None,
+        quiet: bool = False,
     ) -> None:
-        self._log, self._keep_warning = log, keep_warning
+        self._log, self._keep_warning, self._quiet = log, keep_warning, quiet
         self._console = console or Console(file=unfailing(sys.stderr), highlight=False, soft_wrap=True)
+        self._display = Display(self._console, quiet=quiet)
+        self._open = contextlib.ExitStack()
         self._warned: set[str] = set()
-        self._bar: RichProgress | None = None
-        self._task: object = None
-        self._total: int | None = None
-        self._last_plain = 0.0
-        self._best = ""
+        self._numbers = self._best = ""
+        self._has_explained = False
 
     def __enter__(self) -> Progress:
+        self._open.enter_context(displayed_by(self._display))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self._open.close()
 
-    def start(self, step: int, total: int | None) -> None:
-        """Start showing progress from `step` to `total`."""
-        self._total = total
-        self._last_plain = time.monotonic()
-        if self._console.is_terminal:
-            self._bar = RichProgress(
-                TextColumn("step"),
-                MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=11)),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[numbers]}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=total, completed=step, numbers="")
+    def start(
+        self,
+        position: Callable[[], int],
+        total: int | None,
+        *,
+        stage: str = "",
+        left: Callable[[], float | None] = lambda: None,
+        memory: Callable[[], int] | None = None,
+    ) -> None:
+        """Start showing the steps of a training.
+
+        Args:
+            position: returns the number of steps so far; a thread calls it.
+            total: steps at the end.
+            stage: its name and number, such as "tune (2 of 3)".
+            left: returns the seconds left, where a time ends the training.
+            memory: returns the bytes in use.
+        """
+        self._numbers = self._best = ""
+
+        def detail() -> str:
+            used = shown_size(memory()) if memory else ""
+            return "  ".join(filter(None, (self._best, used, self._numbers)))
+
+        label = f"stage {stage}: step" if stage else "step"
+        self._display.add(Activity(label, total, position=position, detail=detail, left=left))
 
     def stop(self) -> None:
-        """Remove the progress bar."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        """Stop showing how far the run is."""
+        self._display.stop()
 
-    def message(self, text: str, style: str | None = None) -> None:
-        """Print one message."""
+    def message(self, text: str, style: str | None = None, *, result: bool = False) -> None:
+        """Print one message.
+
+        Args:
+            result: show it to those who asked for results only, too.
+        """
         text = printable(text)
-        self._console.print(text, style=style, markup=False, emoji=False)
+        if result or not self._quiet:
+            self._console.print(text, style=style, markup=False, emoji=False)
         self._note(text)
 
     def warning(self, text: str) -> None:
         """Print something that the user should look into; once per text."""
         if text not in self._warned:
             self._warned.add(text)
-            self.message(f"warning: {text}", style="yellow")
+            self.message(f"warning: {text}", style="yellow", result=True)
             self._keep_warning(text)
 
     @contextlib.contextmanager
@@ -105,35 +118,49 @@ class Progress:
             yield
 
     def logged(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
-        """Show a log point."""
-        numbers = _numbers({name.partition("/")[2]: value for name, value in metrics.items()})
-        if self._bar:
-            self._bar.update(self._task, completed=step, numbers=f"{numbers} {rate:.0f}/s {self._best}")  # type: ignore[arg-type]
-        elif time.monotonic() - self._last_plain > PLAIN_INTERVAL:
-            self._last_plain = time.monotonic()
-            left = f", {_duration((self._total - step) / rate)} left" if self._total and rate else ""
-            self.message(f"step {step}{f'/{self._total}' if self._total else ''}  {numbers}  {rate:.0f} steps/s{left}")
-        self._note(f"step {step} {numbers} {rate:.1f} steps/s", only_file=True)
+        """Take the numbers of a log point, to show them with the steps; the log gets them at once."""
+        self._numbers = _numbers(metrics)
+        self._note(f"  step {step} {self._numbers} {rate:.1f} steps/s")
 
-    def evaluated(self, step: int, epoch: float, metrics: Mapping[str, float], monitor: str, better: bool) -> None:
-        """Show an evaluation."""
-        shown = _numbers({name.partition("/")[2]: value for name, value in metrics.items()})
+    def evaluated(
+        self,
+        step: int,
+        epoch: float,
+        metrics: Mapping[str, float],
+        monitor: str,
+        better: bool,
+        primary: Sequence[str] = (),
+    ) -> None:
+        """Show an evaluation in one line.
+
+        Args:
+            monitor: the metric that decides which checkpoint is best.
+            primary: the metrics to show besides; all if there are none of both kinds.
+        """
         if better:
             self._best = f"best {metrics[monitor]:.4f}"
+        wanted = [name for name in dict.fromkeys((monitor, *primary)) if name in metrics] or list(metrics)
+        mark = "" if not better else "  *" if self._has_explained else "  * (best so far)"
+        self._has_explained |= better
         place = f"epoch {epoch:g}" if epoch else f"step {step}"
-        self.message(f"{place:>9}  dev {shown}{'  *' if better else ''}")
+        self.message(_fitted(f"{place:>9}  dev ", {name: metrics[name] for name in wanted}, mark))
 
-    def _note(self, text: str, only_file: bool = False) -> None:
+    def _note(self, text: str) -> None:
         if self._log:
             # A full disk ends the run when something important cannot be saved; these lines are not.
             with contextlib.suppress(OSError), open_text(self._log, "a+") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {'  ' if only_file else ''}{text}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+def _fitted(start: str, metrics: Mapping[str, float], end: str) -> str:
+    """Return a line of at most `WIDTH` columns with the first metrics, at least one, and how many others there are."""
+    for count in range(len(metrics), 0, -1):
+        rest = f" +{len(metrics) - count}" if count < len(metrics) else ""
+        line = f"{start}{_numbers(dict(list(metrics.items())[:count]))}{rest}{end}"
+        if count == 1 or display_width(line) <= WIDTH:
+            return line
+    return f"{start}{end}"
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:
-    return " ".join(f"{printable(name)} {value:.4g}" for name, value in metrics.items())
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return " ".join(f"{printable(name.partition('/')[2])} {value:.4g}" for name, value in metrics.items())

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from dlpipe.progress import tracked
+
 #: Words of a block: its 256 pairs are aligned together in a few megabytes, which fit into the cache of a core.
 BLOCK = 16
 
@@ -32,7 +34,7 @@ def dtw_distances(frames: Sequence[Tensor]) -> Tensor:
         for rows in order.split(BLOCK)
     ]
     distances = torch.zeros(len(frames), len(frames))
-    for number, (rows, first) in enumerate(blocks):
+    for number, (rows, first) in enumerate(tracked(blocks, "aligning all pairs of words")):
         for columns, second in blocks[number:]:
             costs = 1 - torch.einsum("atf,buf->abtu", first, second).flatten(0, 1)  # (P, T, U)
             pairs = torch.cartesian_prod(lengths[rows], lengths[columns]).view(-1, 2)

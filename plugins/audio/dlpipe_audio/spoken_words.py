@@ -21,6 +21,7 @@ from torch import Tensor
 from dlpipe.compute import derived_seed
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.progress import activity
 from dlpipe_audio.audio_files import resampler
 from dlpipe_audio.augment import Augment
 from dlpipe_audio.disjoint import SHARES, check_counts, share, utterances
@@ -150,7 +151,7 @@ def spoken(orders: Sequence[dict[str, object]]) -> list[Tensor]:
     Raises:
         DataError: the process fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, activity(f"speaking {len(orders):,} words"):
         # -P: the modules of this package are not on the child's path.
         command = [sys.executable, "-P", str(_CHILD), folder]
         try:

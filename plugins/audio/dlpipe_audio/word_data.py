@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, in_both
 from dlpipe.errors import DataError, InputError
+from dlpipe.progress import tracked
 from dlpipe.protocols import Batch
 from dlpipe_audio.audible import audible, denormalized
 from dlpipe_audio.augment import Augment, augmented
@@ -210,11 +208,7 @@ class WordData:
 
     def _computed(self, split: str, segments: Sequence[Segment]) -> dict[str, Tensor]:
         frames, kept = [], []
-        shown = sys.stderr is not None and sys.stderr.isatty()
-        progress = track(
-            segments, f"features of {split}", console=Console(stderr=True), transient=True, disable=not shown
-        )
-        for row, segment in enumerate(progress):
+        for row, segment in enumerate(tracked(segments, f"features of {split}")):
             try:
                 frames.append(self._frames(segment))
                 kept.append(row)

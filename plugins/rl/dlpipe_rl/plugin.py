@@ -132,5 +132,6 @@ def dlpipe_evaluators():
             requires=DRAWS,
             extra=EXTRA,
             from_trainer=("gamma",),
+            baselines=("random_return_mean",),
         ),
     ]

@@ -52,6 +52,11 @@ def dlpipe_models():
             "dlpipe_text.feedforward_tagger:FeedForwardTagger",
             "tags each word from a window of words",
         ),
+        ModelSpec(
+            "most_frequent_tag",
+            "dlpipe_text.most_frequent_tag:MostFrequentTag",
+            "baseline: the most frequent tag of each word",
+        ),
         ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
         ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
         ModelSpec("word_vectors", "dlpipe_text.word_vectors:WordVectors", "a vector for each word of a corpus"),
@@ -96,7 +101,12 @@ def dlpipe_trainers():
 @hookimpl
 def dlpipe_evaluators():
     return [
-        EvaluatorSpec("slot_f1", "dlpipe_text.slot_f1:SlotF1", "chunk F1 of slots, as computed by conlleval"),
+        EvaluatorSpec(
+            "slot_f1",
+            "dlpipe_text.slot_f1:SlotF1",
+            "chunk F1 of slots, as computed by conlleval",
+            baselines=("text.most_frequent_tag",),
+        ),
         EvaluatorSpec(
             "word_contributions",
             "dlpipe_text.word_contributions:WordContributions",

@@ -15,6 +15,7 @@ from torch import nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.messages import display_width, padded
+from dlpipe.report_items import ReportItem
 from dlpipe_text.chunks import ChunkCounter, chunks
 from dlpipe_text.tagged_text import TaggedText
 
@@ -61,7 +62,7 @@ class SlotF1:
             "token_accuracy": self._counter.token_accuracy,
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the tables of the last `evaluate`."""
         counter = self._counter
         scores: list[tuple[str, ...]] = [("slot", "f1", "precision", "recall", "true", "predicted")]
@@ -78,6 +79,22 @@ class SlotF1:
                 file.writelines(f"{word} {right} {tag}\n" for word, right, tag in zip(words, gold, tags, strict=True))
                 file.write("\n")
         (folder / "worst.txt").write_text("\n".join(self._worst()), encoding="utf-8")
+        return [
+            ReportItem("slots.csv", "Scores of each slot", "The last two columns count the slots of each kind."),
+            ReportItem(
+                "worst.txt",
+                "Sentences with the most errors",
+                "Each word above its true and its predicted tag.",
+            ),
+            ReportItem(
+                "confusion.csv", "Confused slots", "Rows are true kinds of slots, columns predicted ones, in words."
+            ),
+            ReportItem(
+                "predictions.conll",
+                "All predictions",
+                "A line for each word: the word, its true tag, its predicted tag.",
+            ),
+        ]
 
     def _worst(self) -> list[str]:
         """Return the sentences with the most wrong slots, each word above its true and predicted tag."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dlpipe.data import Columns, file_digests
 from dlpipe.errors import DataError
 from dlpipe.fields import Positive
+from dlpipe.progress import tracked
 from dlpipe_text.corpus_files import blocks_of
 from dlpipe_text.iob import quoted, why_unreadable
 from dlpipe_text.word_data import Vocabulary, WordData
@@ -100,7 +101,7 @@ def vectors_in(path: Path) -> Iterator[tuple[str, Vector]]:
     binary = not _is_text(source.peek(), size)
     records = _binary(path, source, count, size) if binary else _text(path, source.line(), source, 2, size)
     found = 0
-    for found, record in enumerate(records, start=1):  # noqa: B007  used below
+    for found, record in enumerate(tracked(records, "reading word vectors", count), start=1):  # noqa: B007  used below
         yield record
     if found != count:
         raise DataError(

@@ -22,6 +22,7 @@ from torch import Tensor
 from dlpipe.data import Files, open_files, split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe.progress import tracked
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_manifest import ImageFacts, ImageManifest, num_bytes
 from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
@@ -239,7 +240,8 @@ def _decode_all(
     fits = not facts
     images: dict[str, Tensor] = {}
     unreadable, size = [], 0
-    for entry, image in _decode_each(decoder, [entry for entry in entries if entry.name not in facts]):
+    unknown = [entry for entry in entries if entry.name not in facts]
+    for entry, image in tracked(_decode_each(decoder, unknown), "reading images", len(unknown)):
         if isinstance(image, InputError):
             if not skip:
                 raise InputError(f'{image}; repair it, or skip such files: data.unreadable = "skip"') from image

@@ -16,6 +16,7 @@ from dlpipe.baselines.logistic_regression import LogisticRegression
 from dlpipe.baselines.majority_class import MajorityClass
 from dlpipe.baselines.nearest_neighbors import NearestNeighbors
 from dlpipe.baselines.random_forest import RandomForest
+from dlpipe.data.model_caller import ModelCaller
 from dlpipe.errors import InputError
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 
@@ -36,6 +37,11 @@ CLASSIFIERS = {
 }
 
 
+def fit(model, seed, **columns):
+    """Fit a model as the trainer core.fit does: with the columns that it takes."""
+    ModelCaller(model, tuple(columns)).fit(columns, seed)
+
+
 def points(num_classes: int, size: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(num_classes)
     targets = torch.arange(size) % num_classes
@@ -51,7 +57,7 @@ def test_probabilities_are_those_of_scikit_learn(name, num_classes):
     new, _ = points(num_classes, 40)
     model = build(num_classes, **options)
 
-    model.fit(seed=5, table=x, targets=y)
+    fit(model, 5, table=x, targets=y)
 
     scale = StandardScaler().fit(x) if name not in ("majority_class", "random_forest") else None
     features, asked = (x.numpy(), new.numpy()) if scale is None else (scale.transform(x), scale.transform(new))
@@ -65,7 +71,7 @@ def test_a_saved_classifier_is_the_same_in_a_fresh_build(tmp_path, name):
     build, _, options = CLASSIFIERS[name]
     x, y = points(3)
     model, fresh = build(3, **options), build(3, **options)
-    model.fit(seed=5, table=x, targets=y)
+    fit(model, 5, table=x, targets=y)
 
     saved = Checkpoints(tmp_path).save(1, model, {"loop": {}, "trainer": {}}, best=True)
     load_weights(saved, fresh)
@@ -80,7 +86,7 @@ def test_classes_that_the_training_split_lacks_get_the_least_probability(name):
     x, y = points(2)
     model = build(5, **options)
 
-    model.fit(seed=5, table=x, targets=torch.tensor([1, 3])[y])
+    fit(model, 5, table=x, targets=torch.tensor([1, 3])[y])
 
     probabilities = model(table=x).exp()
     assert probabilities[:, [0, 2, 4]].max() < 1e-6
@@ -94,7 +100,7 @@ def test_a_single_class_is_always_predicted(name):
     x, _ = points(2)
     model = build(2, **options)
 
-    model.fit(seed=5, table=x, targets=torch.ones(len(x), dtype=torch.int64))
+    fit(model, 5, table=x, targets=torch.ones(len(x), dtype=torch.int64))
 
     assert (model(table=x).argmax(1) == 1).all()
 
@@ -104,8 +110,8 @@ def test_targets_to_ignore_are_left_out():
     wrong = torch.cat([x, 100 * x]), torch.cat([y, torch.full_like(y, -100)])
     model, other = NearestNeighbors(2), NearestNeighbors(2)
 
-    model.fit(seed=0, table=wrong[0], targets=wrong[1])
-    other.fit(seed=0, table=x, targets=y)
+    fit(model, 0, table=wrong[0], targets=wrong[1])
+    fit(other, 0, table=x, targets=y)
 
     assert torch.equal(model.examples, other.examples)
 
@@ -116,10 +122,10 @@ def test_images_are_flattened_and_sequences_averaged():
     targets = torch.tensor([0, 1])
     model = NearestNeighbors(2, num_neighbors=1)
 
-    model.fit(seed=0, images=images, targets=targets)
+    fit(model, 0, images=images, targets=targets)
     assert torch.equal(model.examples, images.flatten(1))
 
-    model.fit(seed=0, frames=frames, lengths=torch.tensor([2, 3]), targets=targets)
+    fit(model, 0, frames=frames, lengths=torch.tensor([2, 3]), targets=targets)
     assert_close(model.examples, torch.tensor([[2.0, 4.0], [4.0, 2.0]]))
 
 

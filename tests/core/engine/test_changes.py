@@ -169,7 +169,7 @@ def test_a_stage_is_run_again_if_anything_that_decides_its_result_has_changed(pr
 
     run_it(file="staged.toml", explain=True)
 
-    assert f"stage only is run: {message.format('stages.only.')}\n" in capfd.readouterr().err
+    assert f"stage only (1 of 1) is run: {message.format('stages.only.')}\n" in capfd.readouterr().err
     assert again.status()["state"] == "finished"
 
 
@@ -282,7 +282,7 @@ def test_a_stage_of_a_run_that_was_resumed_with_changes_is_not_taken_for_a_resul
 
     run_it(file="staged.toml", explain=True)
 
-    assert "stage only is run: accepted_changes was [" in capfd.readouterr().err
+    assert "stage only (1 of 1) is run: accepted_changes was [" in capfd.readouterr().err
 
 
 def test_the_run_that_latest_meant_is_recorded(project):

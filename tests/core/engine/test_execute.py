@@ -24,6 +24,7 @@ from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteErr
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import MANIFEST, STATE, Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.listing import summarize
 from dlpipe.testing import assert_same_outcome, check_resume
 from dlpipe.training.supervised import Supervised
 
@@ -570,13 +571,24 @@ def test_a_stage_whose_inputs_did_not_change_is_not_run_again(staged, capfd):
     assert lines(again.stage("second")) == lines(first.stage("second"))
 
 
+def test_a_stage_that_was_taken_over_is_listed_with_its_score(staged):
+    first = summarize(run_it(staged, file="staged.toml").path)
+    again = summarize(run_it(staged, file="staged.toml").path)
+
+    assert first.stage == "second"
+    assert (first.metric, first.step, first.total_steps) == ("test/right/accuracy", 2, 2)
+    assert first.score is not None
+    assert (again.metric, again.score, again.total_steps) == (first.metric, first.score, 2)
+    assert again.state == "finished"
+
+
 def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
     run_it(staged, file="staged.toml")
     run_it(staged, "stages.first.trainer.steps=5", file="staged.toml", explain=True)
 
     told = capfd.readouterr().err
-    assert "stage first is run: stages.first.trainer.steps was 4 and is 5 now" in told
-    assert "stage second is run: the trained model of stages.second.model.start has changed" in told
+    assert "stage first (1 of 2) is run: stages.first.trainer.steps was 4 and is 5 now" in told
+    assert "stage second (2 of 2) is run: the trained model of stages.second.model.start has changed" in told
 
 
 def test_a_resumed_run_does_not_go_through_its_finished_stages_again(staged, monkeypatch, capfd):
@@ -623,7 +635,7 @@ def test_another_model_behind_the_same_reference_runs_a_stage_again(staged, capf
 
     told = capfd.readouterr().err
     assert "stage first is not run again" in told
-    assert "stage second is run: the trained model of stages.second.model.start has changed" in told
+    assert "stage second (2 of 2) is run: the trained model of stages.second.model.start has changed" in told
 
 
 def test_fresh_runs_every_stage(staged, capfd):

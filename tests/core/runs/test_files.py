@@ -17,6 +17,8 @@ GOOD = {
     "data.json": {"fingerprint": "ab", "state": {"words": ["to"]}},
     "manifest.json": {"step": 4, "best": True, "files": {"state.pt": {"size": 3, "sha256": "ab"}}},
     "stage.json": {"ingredients": {"seed": 0}},
+    "wandb.json": {"id": "ab", "steps": {"train/loss": 4}},
+    "mlflow.json": {"id": "ab", "steps": {}},
 }
 
 
@@ -98,6 +100,7 @@ def test_json_as_dlpipe_writes_it_is_accepted(tmp_path, name):
         ("manifest.json", {"files": {"state.pt": 3}}, r'"files.state.pt" is 3: Input should be a valid dictionary'),
         ("manifest.json", {"step": -1}, r'"step" is -1'),
         ("stage.json", {"ingredients": []}, r'"ingredients" is \[\]'),
+        ("wandb.json", {"steps": {"train/loss": "4"}}, r'"steps.train/loss" is "4"'),
     ],
 )
 def test_json_of_another_form_is_refused_with_the_key(tmp_path, name, change, message):

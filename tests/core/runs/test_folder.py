@@ -48,3 +48,15 @@ def test_a_file_in_the_place_of_a_folder_is_an_error_and_no_endless_loop(tmp_pat
 
     with pytest.raises(FileExistsError):
         new_folder(tmp_path / "points")
+
+
+def test_the_time_that_a_run_was_running_is_summed_up(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    run = RunFolder(tmp_path)
+
+    for state, seconds in (("running", 5.0), ("preempted", 100.0), ("running", 7.0), ("finished", 0.0)):
+        run.set_status(state)
+        now[0] += seconds
+
+    assert run.status()["seconds"] == 12.0

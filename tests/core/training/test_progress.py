@@ -1,21 +1,22 @@
 import io
 import re
+import time
 
 import pytest
 from rich.console import Console
 
-from dlpipe.training import progress
+from dlpipe import progress
 from dlpipe.training.progress import Progress
 
 METRICS = {"train/loss": 0.123456, "train/lr": 0.001}
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still until it is set."""
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    return now
+def wait_for(condition):
+    """Wait until the thread that draws has done its part."""
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.005)
 
 
 def plain():
@@ -56,92 +57,115 @@ def test_a_long_line_is_one_line_where_nobody_watches():
     assert out.getvalue() == "x" * 500 + "\n"
 
 
-def test_log_points_are_plain_lines_now_and_then_and_all_in_the_log(tmp_path, clock):
+def test_log_points_are_in_the_log_once_and_in_the_lines_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST", 0.02)
     console, out = plain()
+    step = [0]
 
     with Progress(tmp_path / "log.txt", console) as shown:
-        shown.start(0, 200)
-        for step in (50, 100, 150):
-            clock[0] += 6
-            shown.logged(step, METRICS, 2.0)
+        shown.start(lambda: step[0], 200, stage="tune (2 of 3)", memory=lambda: 1_200_000_000)
+        for step[0] in (50, 100):
+            shown.logged(step[0], METRICS, 2.0)
+        shown.evaluated(100, 0.0, {"dev/slots/f1": 0.5}, "dev/slots/f1", True)
+        wait_for(lambda: "1.2 GB" in out.getvalue())
 
-    assert out.getvalue() == "step 100/200  loss 0.1235 lr 0.001  2 steps/s, 50 s left\n"
-    assert [line for line in log_lines(tmp_path / "log.txt") if line.startswith("  ")] == [
-        f"  step {step} loss 0.1235 lr 0.001 2.0 steps/s" for step in (50, 100, 150)
+    line = out.getvalue().splitlines()[-1]
+    assert re.fullmatch(
+        r"stage tune \(2 of 3\): step 100/200  \S+/s, \d+ s left  best 0.5000  1.2 GB  loss 0.1235 lr 0.001", line
+    )
+    assert log_lines(tmp_path / "log.txt") == [
+        *(f"  step {number} loss 0.1235 lr 0.001 2.0 steps/s" for number in (50, 100)),
+        " step 100  dev slots/f1 0.5  * (best so far)",
     ]
 
 
-@pytest.mark.parametrize(
-    ("total", "rate", "end"),
-    [
-        (None, 2.0, "step 5  loss 0.1235 lr 0.001  2 steps/s"),
-        (1000, 1.0, "step 5/1000  loss 0.1235 lr 0.001  1 steps/s, 16 min 35 s left"),
-        (1000, 0.0, "step 5/1000  loss 0.1235 lr 0.001  0 steps/s"),
-    ],
-)
-def test_a_plain_line_says_what_is_left_where_that_is_known(clock, total, rate, end):
+def test_on_a_narrow_terminal_the_numbers_of_steps_stay_whole(monkeypatch):
+    monkeypatch.setattr(progress, "AFTER", 0.01)
+    out = io.StringIO()
+
+    with Progress(None, Console(file=out, force_terminal=True, width=60, color_system=None)) as shown:
+        shown.start(lambda: 50, 20000)
+        shown.logged(50, {f"train/loss_{number}": 0.5 for number in range(9)}, 120.0)
+        wait_for(lambda: "step 50/20000 " in out.getvalue())
+    assert "…" in out.getvalue()
+
+
+def test_quiet_shows_warnings_and_results_only_and_logs_everything(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST", 0.001)
     console, out = plain()
-    shown = Progress(None, console)
-    shown.start(0, total)
-    clock[0] += 11
 
-    shown.logged(5, METRICS, rate)
+    with Progress(tmp_path / "log.txt", console, quiet=True) as shown:
+        shown.message("run runs/slots")
+        shown.warning("odd")
+        shown.start(lambda: 5, 10)
+        shown.evaluated(5, 0.0, {"dev/slots/f1": 0.5}, "dev/slots/f1", False)
+        time.sleep(0.02)
+        shown.message("test 0.5", result=True)
 
-    assert out.getvalue().strip() == end
+    assert out.getvalue().splitlines() == ["warning: odd", "test 0.5"]
+    assert len(log_lines(tmp_path / "log.txt")) == 4
 
 
 @pytest.mark.parametrize(
     ("step", "epoch", "better", "line"),
     [
-        (40, 2.0, True, "  epoch 2  dev slots/f1 0.95 slots/loss 0.25  *"),
-        (30, 1.5, False, "epoch 1.5  dev slots/f1 0.95 slots/loss 0.25"),
-        (40, 0.0, False, "  step 40  dev slots/f1 0.95 slots/loss 0.25"),
+        (40, 2.0, True, "  epoch 2  dev slots/f1 0.95 words/loss 0.25  * (best so far)"),
+        (30, 1.5, False, "epoch 1.5  dev slots/f1 0.95 words/loss 0.25"),
+        (40, 0.0, False, "  step 40  dev slots/f1 0.95 words/loss 0.25"),
     ],
 )
-def test_an_evaluation_is_one_line(tmp_path, step, epoch, better, line):
+def test_an_evaluation_is_one_line_with_one_metric_of_each_evaluator(tmp_path, step, epoch, better, line):
     console, out = plain()
 
     Progress(tmp_path / "log.txt", console).evaluated(
-        step, epoch, {"dev/slots/f1": 0.95, "dev/slots/loss": 0.25}, "dev/slots/f1", better
+        step,
+        epoch,
+        {"dev/slots/f1": 0.95, "dev/slots/recall": 0.9, "dev/words/loss": 0.25},
+        "dev/slots/f1",
+        better,
+        ["dev/slots/f1", "dev/words/loss"],
     )
 
     assert out.getvalue() == line + "\n"
     assert log_lines(tmp_path / "log.txt") == [line]
 
 
-def test_a_terminal_has_a_live_bar(tmp_path):
+def test_the_mark_of_the_best_is_explained_once():
+    console, out = plain()
+    shown = Progress(None, console)
+
+    for step in (1, 2):
+        shown.evaluated(step, 0.0, {"dev/slots/f1": 0.5}, "dev/slots/f1", True)
+
+    assert [line[-6:] for line in out.getvalue().splitlines()] == ["o far)", "0.5  *"]
+
+
+def test_the_line_of_an_evaluation_has_80_columns_at_most():
+    console, out = plain()
+    metrics = {f"dev/evaluator_{number}/accuracy": 0.5 for number in range(9)}
+
+    Progress(None, console).evaluated(40, 2.0, metrics, next(iter(metrics)), False, list(metrics))
+
+    assert out.getvalue() == "  epoch 2  dev evaluator_0/accuracy 0.5 evaluator_1/accuracy 0.5 +7\n"
+
+
+def test_on_a_terminal_the_steps_move_without_a_log_point(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "AFTER", 0.01)
+    monkeypatch.setattr(progress, "REDRAW", 0.01)
     console, out = terminal()
+    step = [20]
 
     with Progress(tmp_path / "log.txt", console) as shown:
-        shown.start(20, 200)
-        shown.evaluated(40, 1.0, {"dev/slots/f1": 0.95}, "dev/slots/f1", True)
+        shown.start(lambda: step[0], 200)
         shown.logged(50, METRICS, 120.0)
-        shown._bar.refresh()
+        for step[0] in (60, 70):
+            wait_for(lambda: f"step {step[0]}/200" in out.getvalue())
+        shown.message("a message")
 
-    assert "50/200" in out.getvalue()
-    assert "loss 0.1235 lr 0.001 120/s best 0.9500" in out.getvalue()
-    assert "dev slots/f1 0.95  *" in out.getvalue()
-    assert len(log_lines(tmp_path / "log.txt")) == 2
-
-
-def test_the_bar_is_gone_when_the_context_is_left():
-    console, _ = terminal()
-
-    with Progress(None, console) as shown:
-        shown.start(0, 200)
-        assert shown._bar is not None
-
-    assert shown._bar is None
+    assert "loss 0.1235 lr 0.001" in out.getvalue()
+    assert "a message" in out.getvalue()
+    assert out.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K")  # the cursor is shown, the line is gone
     shown.stop()  # a second time does no harm
-
-
-def test_without_a_terminal_there_is_no_bar():
-    console, out = plain()
-
-    with Progress(None, console) as shown:
-        shown.start(0, 200)
-
-    assert out.getvalue() == ""
 
 
 def test_standard_output_stays_clean(capsys):

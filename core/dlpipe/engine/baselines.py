@@ -1,0 +1,164 @@
+"""What simple predictors reach on the split that a trained model was evaluated on, by the same evaluators."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness
+from dlpipe.config.pipeline import ComponentConfig, Stage, table_name
+from dlpipe.data.columns import Columns, is_length
+from dlpipe.data.model_caller import SEED, ModelCaller, column_names, own_method, takes_all_columns
+from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.errors import InputError, Interrupted, Preempted, in_words
+from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.examples import Examples
+from dlpipe.registry.specs import ModelSpec, RegisteredComponent
+from dlpipe.training.progress import Progress
+
+#: How many numbers a baseline is fitted to at most, times the classes: seconds of logistic regression.
+MAX_NUMBERS = 20_000_000
+#: Examples that tell how many numbers one has.
+PROBED = 8
+
+
+class Baselines:
+    """The baselines of the evaluators of a stage.
+
+    They are fitted to the training split alone, and everything random is afterwards as it was. What cannot be fitted
+    or evaluated is left out, with the reason.
+
+    Args:
+        examples: the split to evaluate on.
+    """
+
+    def __init__(
+        self, stage: Stage, components: StageComponents, examples: Examples, find_model: FindModel, seed: int
+    ) -> None:
+        self._stage, self._components, self._find_model = stage, components, find_model
+        # Of this process alone: one rank does this while the others have nothing left to do.
+        self._compute = Compute(components.compute.device, components.compute.dtype)
+        self._examples = Examples(components.data, examples.split, self._compute)
+        self._examples.check_stop = examples.check_stop
+        self._seed = derived_seed(seed, "baselines", 0)
+
+    def found(self, metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+        """Return by evaluator and baseline: its ``metrics`` and the ``examples`` it was fitted to, or a ``reason``.
+
+        Args:
+            metrics: those of the trained model; some evaluators give a baseline as one of them.
+        """
+        before = randomness()
+        models: dict[str, tuple[nn.Module, int]] = {}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # such as of a solver that stops early
+                return {name: found for name in self._stage.evaluators if (found := self._of(name, models, metrics))}
+        finally:
+            restore_randomness(before)
+
+    def _of(
+        self, name: str, models: dict[str, tuple[nn.Module, int]], metrics: Mapping[str, float]
+    ) -> dict[str, dict[str, Any]]:
+        config, evaluator = self._stage.evaluators[name], self._components.evaluators[name]
+        prefix = f"{self._examples.split}/{name}/"
+        if not config.values["baselines"] or self._examples.split not in config.values["splits"]:
+            return {}
+        found: dict[str, dict[str, Any]] = {}
+        for own in config.component.spec.baselines:
+            if prefix + own in metrics:
+                found[own] = {"metrics": {str(evaluator.primary): metrics[prefix + own]}}
+        for component in self._stage.baselines.get(name, ()):
+            if self._stage.model and component.name == self._stage.model.component.name:
+                continue
+            try:
+                if component.name not in models:
+                    models[component.name] = self._fitted(component, table_name(self._stage.name, "evaluators", name))
+                model, count = models[component.name]
+                reached = evaluate(model, {name: evaluator}, self._examples, stage=self._stage.name)
+            except (Interrupted, Preempted):
+                raise
+            except Exception as error:  # whatever it is, the run itself has ended well
+                found[component.name] = {"reason": in_words(error)}
+                continue
+            found[component.name] = {
+                "metrics": {metric.removeprefix(prefix): value for metric, value in reached.items()},
+                "examples": count,
+            }
+        return found
+
+    def _fitted(self, component: RegisteredComponent[ModelSpec], table: str) -> tuple[nn.Module, int]:
+        """Return a fitted baseline, and the number of examples that it was fitted to."""
+        if missing := component.missing():
+            raise InputError(f"{component.name} needs {', '.join(missing)}; {component.install_command()}")
+        split = self._components.data.split("train")
+        if not isinstance(split, Columns):
+            raise InputError("the training split is not in memory")
+        facts = self._components.data.facts
+        config = ComponentConfig(component, table, {}, {})
+        model: nn.Module = build(config, facts, self._find_model).to(self._compute.device)
+        fit = own_method(model, "fit")
+        if fit is None:
+            raise InputError(f"{component.name} has no method fit()")
+        required, optional = column_names(fit)
+        if not takes_all_columns(fit) and {*required, *optional} - {SEED} == {"targets"}:
+            split = Columns({"targets": split.columns["targets"]})  # as stored: only inputs are prepared
+        generator = torch.Generator(self._compute.device).manual_seed(self._seed)
+        probed = min(PROBED, len(split))
+        probe = self._batch(split, torch.arange(probed), generator)
+        numbers = sum(column.numel() for name, column in probe.items() if not is_length(name)) / probed
+        most = int(MAX_NUMBERS / max(1, numbers) / max(1, int(facts.get("num_classes", 1))))
+        # Not the first ones, as the examples may be sorted.
+        rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(self._seed))[: max(1, most)]
+        batch = self._batch(split, rows.sort().values, generator)
+        ModelCaller(model, tuple(batch)).fit(batch, self._seed)
+        return model, len(rows)
+
+    def _batch(self, split: Columns, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        batch = split.batch(rows, rows.to(split.device))
+        batch = {key: each if is_length(key) else each.to(self._compute.device) for key, each in batch.items()}
+        return dict(split.prepare(batch, generator, False) if split.prepare else batch)
+
+
+def tell(
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    components: StageComponents,
+    split: str,
+    metrics: Mapping[str, float],
+    progress: Progress,
+) -> None:
+    """Show what the baselines reach by the primary metric of each evaluator; warn where the model is not better."""
+    train = components.data.split("train")
+    whole = len(train) if isinstance(train, Columns) else 0
+    for name, baselines in found.items():
+        evaluator = components.evaluators[name]
+        if evaluator.primary is None:
+            continue
+        metric = f"{split}/{name}/{evaluator.primary}"
+        reached = {
+            baseline: each["metrics"][evaluator.primary] for baseline, each in baselines.items() if "metrics" in each
+        }
+        if reached:
+            shown = ", ".join(
+                f"{baseline} {value:.4f}{_part(baselines[baseline].get('examples', whole), whole)}"
+                for baseline, value in reached.items()
+            )
+            progress.message(f"baselines of {metric}: {shown}")
+        for baseline, value in _better(reached, metrics.get(metric), str(evaluator.goal)):
+            worse = "below" if evaluator.goal == "max" else "above"
+            progress.warning(f"{metric} {metrics[metric]:.4f} is {worse} that of {baseline}, {value:.4f}")
+
+
+def _better(reached: Mapping[str, float], value: float | None, goal: str) -> Iterator[tuple[str, float]]:
+    """Yield the baselines that are better than a model."""
+    for baseline, other in reached.items():
+        if value is not None and (other > value if goal == "max" else other < value):
+            yield baseline, other
+
+
+def _part(count: int, whole: int) -> str:
+    return f" (fitted to {count:,} of {whole:,} examples)" if count < whole else ""
