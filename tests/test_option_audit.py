@@ -328,6 +328,8 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "vision.cifar": (IMAGES, ["data={use='vision.cifar', path='@/cifar100', dev_size=0.2}"]),
     "vision.cifar10": (IMAGES, ["data={use='vision.cifar10', path='@/cifar10', dev_size=0.2}"]),
     "vision.mlp": (IMAGES, []),
+    "vision.mlp.hidden_dim": (IMAGES.replace("hidden = [8]", ""), []),
+    "vision.mlp.num_layers": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
     "vision.cnn": (IMAGES, ["model={use='vision.cnn', layers=[{conv=2}, {pool=2}, {dense=5}]}"]),
     "vision.backbone": (
         IMAGES,
@@ -556,6 +558,8 @@ CHANGES: dict[str, list[str]] = {
     "vision.cifar10.path": ["'@/cifar10_2'"],
     "vision.cifar10.dev_size": ["0.4"],
     "vision.mlp.hidden": ["[5]"],
+    "vision.mlp.hidden_dim": ["6"],
+    "vision.mlp.num_layers": ["3"],
     "vision.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
     "vision.cnn.layers": ["[{conv=3}]"],
     "vision.cnn.maxout_pieces": ["3", "model.activation='maxout'"],

@@ -138,6 +138,10 @@ class Interrupted(DlpipeError):
     exit_code = 130
 
 
+class Pruned(DlpipeError):
+    """A search has stopped the run early, since others do better; its state is "pruned", and it is not resumed."""
+
+
 class SplitBatchWarning(UserWarning):
     """A batch does not fit into memory as a whole, and is computed in parts."""
 

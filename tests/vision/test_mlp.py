@@ -43,6 +43,12 @@ def test_layers_have_the_given_widths():
     assert sizes == [(21, 30), (18, 7), (4, 6)]
 
 
+def test_layers_of_one_size_are_those_that_a_list_gives():
+    equal = MLP((1, 6, 5), 4, hidden_dim=7, num_layers=3)
+
+    assert [tuple(layer.weight.shape) for layer in linears(equal)] == [(7, 30), (7, 7), (7, 7), (4, 7)]
+
+
 def test_the_score_of_an_image_does_not_depend_on_its_batch():
     model = tiny_mlp(dropout=0.5, input_dropout=0.2).eval()
     images, _ = tiny_batch()

@@ -44,8 +44,9 @@ def resume(
     the run began, the command says what, and stops.
     """
     folder = RunFolder.open(run)
-    if folder.status()["state"] == "finished":
-        echo(f"{run} is finished; there is nothing to resume", err=True)
+    if (status := folder.status())["state"] in ("finished", "pruned"):
+        ended = "finished" if status["state"] == "finished" else status["reason"]
+        echo(f"{run} is {ended}; there is nothing to resume", err=True)
         return
     load_target("dlpipe.engine.execute:resume")(
         folder,

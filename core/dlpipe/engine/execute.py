@@ -37,6 +37,7 @@ from dlpipe.errors import (
     InputError,
     Interrupted,
     Preempted,
+    Pruned,
     errors_in,
     in_words,
     is_out_of_memory,
@@ -180,10 +181,11 @@ def resume_as(
     accept_changes: bool = False,
     from_start: bool = False,
     profile: bool = False,
+    callbacks: Mapping[str, object] | None = None,
     observe: Observe | None = None,
     quiet: bool = False,
 ) -> None:
-    """Resume a run of a pipeline that has been loaded already; see `resume`.
+    """Resume a run of a pipeline that has been loaded already; see `resume` and, for `callbacks`, `run`.
 
     The local plugins of `pipeline` are used, not their copies in the run folder.
     """
@@ -195,7 +197,14 @@ def resume_as(
         folder = RunFolder(folder.path, writes=ranks.leads)
         fast = bool(recorded.get("fast"))
         work = _PipelineRun(
-            pipeline, folder, fast=fast, from_start=from_start, profile=profile, observe=observe, quiet=quiet
+            pipeline,
+            folder,
+            fast=fast,
+            from_start=from_start,
+            profile=profile,
+            callbacks=callbacks,
+            observe=observe,
+            quiet=quiet,
         )
         work.run(resumes=True, accept_changes=accept_changes)
 
@@ -291,6 +300,9 @@ class _PipelineRun:
                 with contextlib.suppress(DlpipeError):  # the checkpoint counts, not this
                     folder.set_status(state, reason=str(error))
                 raise type(error)(f"{error}; resume it with: dlpipe resume {relative(folder.path)}") from None
+            except Pruned as error:
+                folder.set_status("pruned", reason=str(error))
+                raise
             except BaseException as error:
                 told = self._with_what_is_kept(error)
                 with contextlib.suppress(DlpipeError):  # the disk may be full; that error is being raised already

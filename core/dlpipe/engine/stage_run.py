@@ -30,6 +30,7 @@ from dlpipe.errors import (
     CheckpointError,
     ComponentError,
     PluginError,
+    Pruned,
     RunFolderError,
     errors_in,
     in_words,
@@ -54,6 +55,8 @@ from dlpipe.training.nan_search import first_non_finite
 from dlpipe.training.progress import Progress
 
 TEST = "test"
+#: The reason with which a search asks for the end of a run: it is not a finished one.
+PRUNED = "pruned by the search"
 #: The folder of a stage with its profile.
 PROFILE = "profile"
 #: What ``run --fast`` leaves of a run.
@@ -166,6 +169,8 @@ class StageRun:
                     reason = loop.run()
                 self._progress.stop()
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
+                if reason == PRUNED:
+                    raise Pruned(f"{PRUNED} at step {loop.state.step}")
                 if self._observe:
                     self._observe(self._stage.name, components)
                 self._record(ENDED, {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds})

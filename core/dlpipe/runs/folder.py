@@ -186,8 +186,9 @@ class RunFolder:
 
     @classmethod
     def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
-        """Return the newest run of the same resolved pipeline that has not finished, or None."""
-        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] != "finished"), None)
+        """Return the newest run of the same resolved pipeline that has not ended for good, or None."""
+        ended = ("finished", "pruned")
+        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] not in ended), None)
 
     @classmethod
     def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
@@ -219,7 +220,7 @@ class RunFolder:
         return read_json(self.path / STATUS)
 
     def set_status(self, state: str, **details: Any) -> None:
-        """Record that the run is "running", "finished", "failed", "interrupted" or "preempted".
+        """Record that the run is "running", "finished", "failed", "interrupted", "preempted" or "pruned".
 
         ``seconds`` is how long it has been running before, in all its processes.
         """

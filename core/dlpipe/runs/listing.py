@@ -22,7 +22,7 @@ from dlpipe.runs.files import open_regular, read_json
 from dlpipe.runs.folder import LOCK, LOG, METRICS, PROVENANCE, RESOLVED, STAGES, STATUS, RunFolder
 
 #: The states of a run. "stale": recorded as running, but its process has died. "damaged": its status cannot be read.
-STATES = ("running", "finished", "failed", "preempted", "interrupted", "stale", "damaged")
+STATES = ("running", "finished", "pruned", "failed", "preempted", "interrupted", "stale", "damaged")
 #: Seconds after which a run of another host that writes nothing is stale, where its lock cannot tell.
 SILENCE = 3600.0
 #: Bytes at the end of the metrics that are read first, and the lines of them that are looked at: the test split is

@@ -26,12 +26,9 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
     Returns:
         whether there were any values to draw.
     """
-    name = f"dev/{metric.name.partition('/')[2]}"
-    found = [(row, curves) for row in rows if (curves := [c for one in row.done if (c := curve(one, name))])]
+    name, found = f"dev/{metric.name.partition('/')[2]}", curves_of(rows, metric)
     if not found:
         return False
-    if metric.goal:
-        found.sort(key=lambda pair: (pair[0].mean(metric.name) or 0) * (-1 if metric.goal == "max" else 1))
     with drawing(path, 7, 4.2) as figure:
         axes = figure.subplots()
         for (row, curves), colour in zip(found, COLOURS, strict=False):
@@ -50,6 +47,15 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
         axes.set(xlabel="step", ylabel=name, title=title)
         axes.legend(title=f"the best {len(COLOURS)} of {len(found)} trials" if left_out > 0 else None, frameon=False)
     return True
+
+
+def curves_of(rows: Sequence[Row], metric: Metric) -> list[tuple[Row, list[dict[int, float]]]]:
+    """Return the trials with the curves of their seeds on the dev split, the best first."""
+    name = f"dev/{metric.name.partition('/')[2]}"
+    found = [(row, curves) for row in rows if (curves := [c for one in row.done if (c := curve(one, name))])]
+    if metric.goal:
+        found.sort(key=lambda pair: (pair[0].mean(metric.name) or 0) * (-1 if metric.goal == "max" else 1))
+    return found
 
 
 def curve(outcome: Mapping[str, object], metric: str) -> dict[int, float]:

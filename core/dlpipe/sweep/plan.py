@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,20 @@ from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
 from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
+from dlpipe.sweep.axes import Axis, Choice, Range, as_range, compact, is_range, range_mistakes
+from dlpipe.sweep.settings import Search, read_search
 
 #: More than this is more often a typing mistake than intended.
 MAX_TRIALS = 1000
-OPTIONS = ("metric", "seeds", "reference")
+OPTIONS = ("metric", "seeds", "reference", "search")
 SPLITS = ("dev", "test")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One value of an axis.
-
-    Args:
-        name: its name in labels.
-        values: the values it sets, by path such as ``"trainer.optimizer.lr"``.
-    """
-
-    name: str
-    values: dict[str, Any]
+#: Combinations of the ends of ranges that are checked before the first run of a search.
+MAX_CORNERS = 200
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of the grid.
+    """One point of the grid, or one that a search proposes.
 
     Args:
         choices: the name of its choice on each axis.
@@ -67,6 +58,10 @@ class Sweep:
         metric: the metric that trials are compared by; empty for the primary metric of the first evaluator.
         further: other metrics to show in the table.
         references: published numbers, by source and by the label of a trial.
+        trials: all of the grid; of a search, those at the ends of its ranges.
+        search: how the axes are searched; None for a grid.
+        make: returns the trial for a choice on each axis, or raises `PipelineError`.
+        base: the pipeline itself.
     """
 
     name: str
@@ -74,6 +69,10 @@ class Sweep:
     trials: tuple[Trial, ...]
     references: dict[str, dict[str, float]]
     further: tuple[str, ...] = ()
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    search: Search | None = None
+    make: Callable[[Mapping[str, Choice]], Trial] | None = None
+    base: Pipeline | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -111,8 +110,10 @@ def plan(source: Source, registry: Registry, *, seeds: int | None = None, allow_
     return sweep
 
 
-def count_trials(table: Any) -> int:
+def count_trials(table: Any) -> Any:
     """Return the number of trials in a ``[sweep]`` table, whether it is valid or not."""
+    if isinstance(table, dict) and isinstance(search := table.get("search"), dict):
+        return search.get("trials", Search.trials)
     axes = [axis for key, axis in table.items() if key not in OPTIONS] if isinstance(table, dict) else []
     return math.prod(len(axis) for axis in axes if isinstance(axis, (list, dict)))
 
@@ -130,7 +131,7 @@ class _Planner:
         self.problems.append(Problem(origin.file, origin.line, f"[sweep] {message}"))
 
     def sweep(self, seeds: int | None) -> Sweep | None:
-        base = self._checked(copy.deepcopy(self.source), "")
+        base = self._checked(copy.deepcopy(self.source))
         table = self.source.values.get(SWEEP, {} if seeds else None)  # several seeds need no table
         if not isinstance(table, dict):
             found = "has no [sweep]" if table is None else f"sweep = {shown(table)}"
@@ -148,19 +149,62 @@ class _Planner:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
             )
-        if (total := math.prod(len(axis) for axis in axes.values())) > MAX_TRIALS:
-            self.problem(f"asks for {total:,} trials; expected at most {MAX_TRIALS:,}")
-            return None
-        if not all(axes.values()):  # an axis has a mistake, so there is no meaningful grid
+        if "search" in table:
+            search = read_search(table["search"], self._metric, self.problem, count)
+            points = self._corners(table, axes)
+        else:
+            search, points = None, self._grid(axes)
+        if points is None:  # an axis has a mistake, or there are too many trials
             return None
         self._check_overlap(axes)
-        grid = [dict(zip(axes, choices, strict=True)) for choices in itertools.product(*axes.values())]
-        labels = [", ".join(choice.name for choice in point.values()) for point in grid] if axes else ["as it is"]
+        references = self._references(table.get("reference", {}), list(points))
+        trials = tuple(self._trials(points, count))
+        if base is None:
+            return None
+        make = partial(self._trial, count)
+        return Sweep(base.settings.name, metric, trials, references, tuple(further), axes, search, make, base)
+
+    def _grid(self, axes: Mapping[str, Axis]) -> dict[str, dict[str, Choice]] | None:
+        """Return all combinations of choices, by label; None if there are mistakes."""
+        lists: dict[str, list[Choice]] = {}
+        for key, axis in axes.items():
+            if isinstance(axis, Range):
+                self.problem(
+                    f"{dotted((key,))} is a range, which only a search can draw from; list the values, or add "
+                    '[sweep.search] method = "tpe"',
+                    key,
+                )
+                return None
+            lists[key] = axis
+        if (total := math.prod(map(len, lists.values()))) > MAX_TRIALS:
+            self.problem(f"asks for {total:,} trials; expected at most {MAX_TRIALS:,}")
+            return None
+        if not all(lists.values()):
+            return None
+        grid = [dict(zip(lists, choices, strict=True)) for choices in itertools.product(*lists.values())]
+        labels = [_label(point) for point in grid]
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             self.problem(f'{labels.count(label)} trials are called "{label}"; remove one, or name them: [sweep.NAME]')
-        references = self._references(table.get("reference", {}), labels)
-        trials = tuple(self._trials(dict(zip(labels, grid, strict=True)), count))
-        return Sweep(base.settings.name, metric, trials, references, tuple(further)) if base else None
+        return dict(zip(labels, grid, strict=True))
+
+    def _corners(self, table: Mapping[str, Any], axes: Mapping[str, Axis]) -> dict[str, dict[str, Choice]] | None:
+        """Return combinations of choices and of the ends of ranges, by label; None if there are mistakes."""
+        if "reference" in table:
+            self.problem("reference: the trials of a search are not known before; remove it", "reference")
+        if not axes:
+            self.problem("search: there is no axis to search", "search")
+        ends = {key: axis.ends if isinstance(axis, Range) else axis for key, axis in axes.items()}
+        if not axes or not all(ends.values()):
+            return None
+        for key, choices in ends.items():
+            names = [choice.name for choice in choices]
+            if not isinstance(axes[key], Range) and len(set(names)) < len(names):
+                self.problem(f"{dotted((key,))}: two choices have the same name; remove one", key)
+        first = {key: choices[0] for key, choices in ends.items()}
+        alone = [first | {key: choice} for key, choices in ends.items() for choice in choices]
+        product = (dict(zip(ends, choices, strict=True)) for choices in itertools.product(*ends.values()))
+        points = [*alone, *itertools.islice(product, MAX_CORNERS)]
+        return {_label(point): point for point in points}
 
     def _place(self, message: str) -> Problem:
         origin = self.source.origin((SWEEP,))
@@ -172,9 +216,11 @@ class _Planner:
             return 1
         return seeds
 
-    def _axis(self, key: str, axis: Any) -> list[Choice]:
+    def _axis(self, key: str, axis: Any) -> Axis:
         place = dotted((key,))
-        if isinstance(axis, dict) and "." not in key:
+        if is_range(axis, "." in key):
+            return self._range(key, axis)
+        if isinstance(axis, dict):
             return self._named_axis(key, axis)
         tops = (*read_signature(SETTINGS).parameters, *TABLES)
         if "." not in key and key not in tops:
@@ -182,8 +228,18 @@ class _Planner:
         elif self._may_set(key, key):
             if isinstance(axis, list) and axis:
                 return [Choice(compact(value), {key: value}) for value in axis]
-            self.problem(f"{place} = {shown(axis)}: expected a list of the values to try", key)
+            self.problem(
+                f"{place} = {shown(axis)}: expected a list of the values to try, or a range such as "
+                "{ low = 1, high = 5 }",
+                key,
+            )
         return []
+
+    def _range(self, key: str, table: Mapping[str, Any]) -> Axis:
+        mistakes = range_mistakes(table)
+        for mistake in mistakes:
+            self.problem(f"{dotted((key,))}: {mistake}", key)
+        return as_range(key, table) if self._may_set(key, key) and not mistakes else []
 
     def _named_axis(self, name: str, table: Mapping[str, Any]) -> list[Choice]:
         if not table:
@@ -215,9 +271,10 @@ class _Planner:
             return True
         return False
 
-    def _check_overlap(self, axes: Mapping[str, list[Choice]]) -> None:
+    def _check_overlap(self, axes: Mapping[str, Axis]) -> None:
         owners: dict[str, str] = {}
-        for axis, choices in axes.items():
+        for axis, values in axes.items():
+            choices = values.ends if isinstance(values, Range) else values
             for path in dict.fromkeys(path for choice in choices for path in choice.values):
                 if owners.setdefault(path, axis) != axis:
                     self.problem(f"{path} is set by two axes, {owners[path]} and {axis}; keep one", axis)
@@ -253,56 +310,58 @@ class _Planner:
         known = set(self.problems)
         mistakes: dict[Problem, list[str]] = {}
         for label, point in points.items():
-            source = copy.deepcopy(self.source)
-            setters = [(path, value, axis) for axis, choice in point.items() for path, value in choice.values.items()]
-            # Set a table before its keys, and `use` before the parameters of the component that it names.
-            for path, value, axis in sorted(setters, key=_depth):
-                where = (SWEEP, axis, point[axis].name)
-                set_path(source, key_path(path), copy.deepcopy(value), self.source.origin(where))
-            before = len(self.problems)
-            pipeline = self._checked(source, label)
-            for problem in self.problems[before:]:
-                mistakes.setdefault(problem, []).append(label)
-            del self.problems[before:]
-            if pipeline:
-                values = {path: value for path, value, _ in setters}
-                yield Trial(label, {a: c.name for a, c in point.items()}, values, tuple(_seeded(pipeline, seeds)))
+            try:
+                yield self._trial(seeds, point)
+            except PipelineError as error:
+                self.exit_code = max(self.exit_code, error.exit_code)
+                for problem in error.problems:
+                    mistakes.setdefault(problem, []).append(label)
         for problem, labels in mistakes.items():
             if problem not in known:
                 more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
                 message = f'{problem.message} (trial "{labels[0]}"{more})'
                 self.problems.append(dataclasses.replace(problem, message=message))
 
-    def _checked(self, source: Source, label: str) -> Pipeline | None:
+    def _trial(self, seeds: int, point: Mapping[str, Choice]) -> Trial:
+        """Return the trial for a choice on each axis.
+
+        Raises:
+            PipelineError: the pipeline is not valid with these values.
+        """
+        source = copy.deepcopy(self.source)
+        setters = [(path, value, axis) for axis, choice in point.items() for path, value in choice.values.items()]
+        # Set a table before its keys, and `use` before the parameters of the component that it names.
+        for path, value, axis in sorted(setters, key=by_depth):
+            where = (SWEEP, axis, point[axis].name)
+            set_path(source, key_path(path), copy.deepcopy(value), self.source.origin(where))
+        pipeline = self._check(source)
+        values = {path: value for path, value, _ in setters}
+        names = {axis: choice.name for axis, choice in point.items()}
+        return Trial(_label(point), names, values, tuple(_seeded(pipeline, seeds)))
+
+    def _check(self, source: Source) -> Pipeline:
         source.values.pop(SWEEP, None)
+        return check_source(source, self.registry, allow_local_plugins=self.allow_local_plugins)
+
+    def _checked(self, source: Source) -> Pipeline | None:
         try:
-            return check_source(source, self.registry, allow_local_plugins=self.allow_local_plugins)
+            return self._check(source)
         except PipelineError as error:
             self.exit_code = max(self.exit_code, error.exit_code)
             self.problems += error.problems
             return None
 
 
-def _depth(setter: tuple[str, Any, str]) -> tuple[int, bool]:
+def by_depth(setter: tuple[str, Any] | tuple[str, Any, str]) -> tuple[int, bool]:
+    """Return a key that sorts a table before what is in it, and `use` before other keys."""
     parts = key_path(setter[0])
     return len(parts), parts[-1] != "use"
+
+
+def _label(point: Mapping[str, Choice]) -> str:
+    return ", ".join(choice.name for choice in point.values()) or "as it is"
 
 
 def _seeded(pipeline: Pipeline, seeds: int) -> Iterator[Pipeline]:
     for seed in range(pipeline.settings.seed, pipeline.settings.seed + seeds):
         yield dataclasses.replace(pipeline, settings=dataclasses.replace(pipeline.settings, seed=seed))
-
-
-def compact(value: Any) -> str:
-    """Format a value for labels: strings without quotes, nine equal layers as ``9 × 500``, the rest as TOML."""
-    return value if isinstance(value, str) else _inline(value)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{dotted((key,))} = {_inline(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, list) and len(value) > 3 and all(part == value[0] for part in value):
-        return f"{len(value)} × {_inline(value[0])}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value, ensure_ascii=False, default=str)

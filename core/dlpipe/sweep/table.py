@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dlpipe.messages import printable, relative
 from dlpipe.sweep.plan import Sweep, Trial
+from dlpipe.sweep.settings import SECONDS
 
 #: Further metrics get columns only if there are at most this many.
 MAX_FURTHER = 3
@@ -28,11 +29,18 @@ class Metric:
     Args:
         goal: "max", "min", or empty if unknown.
         note: a remark for the reader, or empty.
+        others: further objectives of a search; then the best trials are the Pareto front.
     """
 
     name: str = ""
     goal: str = ""
     note: str = ""
+    others: tuple[Metric, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[Metric, ...]:
+        """All that trials are compared by."""
+        return (self, *self.others)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Row:
 
     def values(self, metric: str) -> list[float]:
         """Return the values of a metric, for all seeds that have it."""
-        found = [outcome["metrics"].get(metric) for outcome in self.done]
+        found = [outcome[SECONDS] if metric == SECONDS else outcome["metrics"].get(metric) for outcome in self.done]
         return [value for value in found if value is not None]
 
     def mean(self, metric: str) -> float | None:
@@ -77,28 +85,29 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table of strings, and the index of its best row, which the cells mark."""
+    """A table of strings, and the indices of its best rows, which the cells mark."""
 
     columns: list[str]
     rows: list[list[str]]
-    best: int | None
+    best: tuple[int, ...]
 
 
 def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
     """Return the table, with further metrics if `further` is set and there are few."""
     others = list(sweep.further) or (_further(rows, metric) if further else [])
     columns = list(sweep.trials[0].choices) or ["trial"]
-    columns += [metric.name] if metric.name else []
-    columns += [*(name.partition("/")[2] for name in others), *sweep.references, "seconds", "run"]
-    best = _best(rows, metric)
+    columns += [metric.name] if metric.name not in ("", SECONDS) else []
+    columns += [*(_title(name, metric) for name in others), *sweep.references, "seconds", "run"]
+    best = best_rows(rows, metric)
     lines = []
     for number, row in enumerate(rows):
         line = list(row.trial.choices.values()) or [row.trial.label]
-        if metric.name:
-            line.append(_spread(row, metric.name) + (" *" if number == best else ""))
+        mark = " *" if number in best else ""
+        if metric.name not in ("", SECONDS):
+            line.append(_spread(row, metric.name) + mark)
         line += [_spread(row, name) for name in others]
         line += [_number(numbers.get(row.trial.label)) for numbers in sweep.references.values()]
-        lines.append([*line, _seconds(row), _folder(row)])
+        lines.append([*line, _seconds(row) + (mark if metric.name == SECONDS else ""), _folder(row)])
     return Cells(columns, lines, best)
 
 
@@ -122,7 +131,7 @@ def _table(content: Cells, sweep: Sweep) -> Table:
             Text(printable(column)), justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold"
         )
     for number, line in enumerate(content.rows):
-        table.add_row(*(Text(printable(cell)) for cell in line), style="bold" if number == content.best else None)
+        table.add_row(*(Text(printable(cell)) for cell in line), style="bold" if number in content.best else None)
     return table
 
 
@@ -130,11 +139,22 @@ def legend(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> list[str]:
     """Return the lines below the table; the last ones are the warnings of the runs, each once."""
     seeds = len(sweep.trials[0].pipelines)
     compared = metric.goal and len(sweep.trials) > 1
-    lines = [f"* best: {'higher' if metric.goal == 'max' else 'lower'} is better"] if compared else []
+    lines = ["* " + _best_means(metric)] if compared else []
     lines += [f"mean ± standard deviation of {seeds} seeds; seconds of training are the median"] if seeds > 1 else []
     lines += [metric.note] if metric.note else []
     total = sum(len(row.outcomes) for row in rows)
     return [*lines, *(f"warning in {count} of {total} runs: {text}" for text, count in warnings_of(rows).items())]
+
+
+def _best_means(metric: Metric) -> str:
+    if not metric.others:
+        return f"best: {_better(metric)} is better"
+    named = ", ".join(f"{each.name} ({_better(each)} is better)" for each in metric.objectives)
+    return f"Pareto front of {named}: no other trial is better in one of them and at least as good in the others"
+
+
+def _better(metric: Metric) -> str:
+    return "higher" if metric.goal == "max" else "lower"
 
 
 def warnings_of(rows: Sequence[Row]) -> Counter[str]:
@@ -189,17 +209,36 @@ def _further(rows: Sequence[Row], metric: Metric) -> list[str]:
     return further if len(further) <= MAX_FURTHER else []
 
 
-def _best(rows: Sequence[Row], metric: Metric) -> int | None:
-    means = {number: mean for number, row in enumerate(rows) if (mean := row.mean(metric.name)) is not None}
-    if not metric.goal or len(means) < 2:
-        return None
-    return (max if metric.goal == "max" else min)(means, key=lambda number: means[number])
+def best_rows(rows: Sequence[Row], metric: Metric) -> tuple[int, ...]:
+    """Return the index of the best row; of several objectives, those of the Pareto front."""
+    signs = [1 if each.goal == "max" else -1 for each in metric.objectives]
+    scores: dict[int, list[float]] = {}
+    for number, row in enumerate(rows):
+        means = [row.mean(each.name) for each in metric.objectives]
+        if None not in means:
+            scores[number] = [sign * mean for sign, mean in zip(signs, means, strict=True) if mean is not None]
+    if not all(each.goal for each in metric.objectives) or len(scores) < 2:
+        return ()
+    if not metric.others:
+        return (max(scores, key=lambda number: scores[number][0]),)
+    return tuple(number for number, own in scores.items() if not any(_dominates(s, own) for s in scores.values()))
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+
+def _title(name: str, metric: Metric) -> str:
+    """Return the title of a further column: the split is left out if it is that of the metric to compare by."""
+    split, _, rest = name.partition("/")
+    return rest if split == metric.name.partition("/")[0] else name
 
 
 def _spread(row: Row, metric: str) -> str:
     values = row.values(metric)
     if not values:
-        return "–" if row.done else "failed"
+        pruned = next((one["reason"] for one in row.outcomes if one["state"] == "pruned"), "")
+        return "–" if row.done else pruned.replace(" by the search", "") or "failed"
     text = _number(statistics.fmean(values))
     if len(values) > 1:
         text += f" ± {_number(statistics.stdev(values), like=statistics.fmean(values))}"

@@ -26,11 +26,13 @@ import tomli_w
 import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
-from dlpipe.engine.build import build
+from dlpipe.engine.build import FindModel, build
 from dlpipe.engine.changes import accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import open_reference
-from dlpipe.errors import DlpipeError, Interrupted, Preempted, in_words
+from dlpipe.engine.stage_run import PRUNED
+from dlpipe.errors import DlpipeError, Interrupted, Preempted, Pruned, in_words
+from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
@@ -40,9 +42,12 @@ from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
 from dlpipe.sweep.workers import Task
+from dlpipe.training.loop import DEV
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5
+#: States of a run that does not go on, the best first.
+ENDED = ("finished", "pruned")
 _FINGERPRINTS: dict[str, str] = {}
 
 
@@ -85,6 +90,8 @@ def outcome(task: Task) -> dict[str, Any]:
         registry = load_plugins()
         for plugin in task.pipeline.local_plugins:
             load_local_plugin(registry, plugin)
+        if task.describe:
+            return {"state": "described", **_description(task.pipeline)}
         if task.dry:
             return {"state": "built", "built": dry_run(task.pipeline)}
         return _trial(task, registry)
@@ -107,7 +114,7 @@ def _trial(task: Task, registry: Registry) -> dict[str, Any]:
     with _claim(task) as claimed:
         if not claimed:
             return {"state": "claimed"}
-        folder, how = find_same(task.pipeline, task.runs)
+        folder, how = find_same(task.pipeline, task.runs, _record(task).pruned_run if task.trial else "")
         if folder and (status := folder.status())["state"] == "failed" and status["time"] > task.since:
             reason = f"in another sweep: {status['reason']}"
             return {"state": "failed", "reason": reason, "run": str(folder.path), "warnings": _warnings(folder)}
@@ -150,17 +157,75 @@ def _locked(file: TextIO, byte: int) -> bool:
 
 def _finished(task: Task, registry: Registry, folder: RunFolder | None, how: str) -> dict[str, Any]:
     """Run, resume or reuse a run, and return its outcome."""
-    pipeline = task.pipeline
-    if folder is None:
-        folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh)
-    elif folder.status()["state"] != "finished":
-        resume_as(pipeline, folder)
-        how = "resumed"
-    return {"state": "finished", "how": how, "run": str(folder.path), **results(pipeline, folder)}
+    pipeline, pruning = task.pipeline, None
+    if task.trial and task.trial.pruner != "none":
+        pruning = Pruning(_record(task), task.trial.metric, list(pipeline.stages)[-1])
+    callbacks = {"the search": pruning} if pruning else {}
+    ended: dict[str, Any] = {"state": "finished"}
+    try:
+        if folder is None:
+            folder = run(pipeline, registry, task.runs, fast=task.fast, fresh=task.fresh, callbacks=callbacks)
+        elif (status := folder.status())["state"] == "pruned":
+            raise Pruned(status["reason"])
+        elif status["state"] != "finished":
+            how = "resumed"
+            resume_as(pipeline, folder, callbacks=callbacks)
+    except Pruned as error:
+        ended = {"state": "pruned", "reason": str(error)}
+        folder = folder or (pruning.run if pruning else None)
+        assert folder is not None
+    return {**ended, "how": how, "run": str(folder.path), **results(pipeline, folder)}
 
 
-def find_same(pipeline: Pipeline, runs: Path) -> tuple[RunFolder | None, str]:
+def _record(task: Task) -> Any:
+    return load_target("dlpipe.sweep.study:TrialRecord")(task.trial)
+
+
+class Pruning:
+    """Tells a search each score on the dev split, and ends the run where the search asks for it.
+
+    Args:
+        record: a `dlpipe.sweep.study.TrialRecord`.
+        stage: the one that the metric is of.
+    """
+
+    def __init__(self, record: Any, metric: str, stage: str) -> None:
+        self._record, self._metric, self._stage = record, metric, stage
+        self.run: RunFolder | None = None
+
+    @hookimpl
+    def dlpipe_evaluated(self, run: RunView, step: int, split: str, metrics: dict[str, float]) -> None:
+        """Report the score."""
+        if split != DEV or (self._stage and run.folder.name != self._stage):
+            return
+        value = metrics.get(self._metric)
+        if value is not None and self._record.should_be_pruned(step, value):
+            self.run = RunFolder(run.folder.parents[1] if self._stage else run.folder)
+            self._record.pruned_run = self.run.path.name
+            run.request_stop(PRUNED)
+
+
+def _description(pipeline: Pipeline) -> dict[str, Any]:
+    """Return a digest of what decides the results of a pipeline, its primary metric, and the goal of each metric."""
+    found = run_identity(pipeline)
+    for stage in pipeline.stages.values():
+        if not stage.data.references:  # else it follows from another stage
+            found[stage.name] = _fingerprint(pipeline, stage, _no_model)
+    stage = list(pipeline.stages.values())[-1]
+    goals = {}
+    for name, use in stage.evaluators.items():
+        evaluator = _target(use.component.spec.target)
+        if getattr(evaluator, "primary", None):
+            goals[f"dev/{name}/{evaluator.primary}"] = evaluator.goal
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+    return {"identity": digest, "goals": goals, **_primary_metric(stage)}
+
+
+def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFolder | None, str]:
     """Look for an earlier run whose results equal those of a new run.
+
+    Args:
+        pruned: the name of a run that counts although it was pruned; no other such run does.
 
     Returns:
         a finished run, or else an unfinished one, and "reused"; or None and what has changed since
@@ -168,11 +233,13 @@ def find_same(pipeline: Pipeline, runs: Path) -> tuple[RunFolder | None, str]:
     """
     now, why, same = run_identity(pipeline), "run", []
     for folder in RunFolder.of(runs, pipeline):
+        if folder.status()["state"] == "pruned" and folder.path.name != pruned:
+            continue
         if changed := _changes(pipeline, folder, now):
             why = f"run again: {'; '.join(changed)}" if why == "run" else why
         else:
             same.append(folder)
-    same.sort(key=lambda folder: folder.status()["state"] != "finished")
+    same.sort(key=lambda folder: ENDED.index(state) if (state := folder.status()["state"]) in ENDED else len(ENDED))
     return (same[0], "reused") if same else (None, why)
 
 
@@ -188,12 +255,20 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
         def find(reference: Reference) -> Any:
             return open_reference(pipeline, folder, reference).model
 
-        key = json.dumps([pipeline.settings.seed, stage.data.plain()], default=str)
-        if key not in _FINGERPRINTS:  # once per process and not per trial: it may mean reading all files
-            _FINGERPRINTS[key] = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
-        return _FINGERPRINTS[key]
+        return _fingerprint(pipeline, stage, find)
 
     return changes_since(pipeline, folder, now, stages, fingerprint_of)
+
+
+def _fingerprint(pipeline: Pipeline, stage: Stage, find: FindModel) -> str:
+    key = json.dumps([pipeline.settings.seed, stage.data.plain()], default=str)
+    if key not in _FINGERPRINTS:  # once per process and not per trial: it may mean reading all files
+        _FINGERPRINTS[key] = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
+    return _FINGERPRINTS[key]
+
+
+def _no_model(reference: Reference) -> Any:
+    raise AssertionError(f"{reference} is asked for by data without references")
 
 
 def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:

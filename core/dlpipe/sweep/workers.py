@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -26,6 +27,22 @@ REPEAT = 1.0
 
 
 @dataclass(frozen=True)
+class TrialKey:
+    """Where a run finds its trial in a search.
+
+    Args:
+        folder: of the search.
+        metric: what trials are pruned by, such as "dev/digits/accuracy".
+        pruner: see `dlpipe.sweep.settings.Search`.
+    """
+
+    folder: Path
+    number: int
+    metric: str
+    pruner: str
+
+
+@dataclass(frozen=True)
 class Task:
     """One run of a sweep.
 
@@ -34,6 +51,8 @@ class Task:
         dry: build all components but save nothing.
         since: when the sweep began; a run that has failed in another sweep since then is not repeated.
         wait: whether to wait for another sweep that is at work on the same run.
+        describe: run nothing; return what decides the results of the pipeline, and its primary metric.
+        trial: the trial of a search that the run is.
     """
 
     pipeline: Pipeline
@@ -43,51 +62,64 @@ class Task:
     dry: bool = False
     since: float = math.inf
     wait: bool = False
+    describe: bool = False
+    trial: TrialKey | None = None
 
 
 def work(
-    tasks: Sequence[Task], jobs: int, signals: StopSignals, gpus: Sequence[str] = (), *, wait_for_others: bool = True
+    tasks: Iterable[Task | None],
+    jobs: int,
+    signals: StopSignals,
+    gpus: Sequence[str] = (),
+    *,
+    wait_for_others: bool = True,
 ) -> Generator[tuple[int, dict[str, Any]]]:
     """Execute all tasks, `jobs` at a time, and yield (index, outcome) in order of completion.
 
-    The ``state`` of an outcome is "finished", "built", "failed" (with a ``reason``) or "stopped". After a
-    signal, no further task is started, and the running ones are asked to stop.
+    The ``state`` of an outcome is "finished", "built", "described", "failed" or "pruned" (with a ``reason``), or
+    "stopped". After a signal, no further task is started, and the running ones are asked to stop.
 
     Several sweeps can share the tasks: what another one is at work on is left to the end, and then its result is
     waited for and reused; or its state is "claimed".
 
     Args:
+        tasks: taken one at a time, when a process is free; None if there is none before a running one has ended.
         gpus: as in ``CUDA_VISIBLE_DEVICES``; each process sees one of them, as evenly as possible.
         wait_for_others: see above.
     """
-    waiting = deque(enumerate(tasks))
-    busy: dict[Connection, tuple[_Worker, int]] = {}
+    upcoming, waiting, numbers = iter(tasks), deque[tuple[int, Task]](), itertools.count()
+    busy: dict[Connection, tuple[_Worker, int, Task]] = {}
     idle: list[_Worker] = []
     try:
         while True:
-            while waiting and len(busy) < jobs and not signals.received:
-                worker = idle.pop() if idle else _Worker(_least_used(gpus, [worker for worker, _ in busy.values()]))
-                index, task = waiting.popleft()
+            while len(busy) < jobs and not signals.received:
+                if task := next(upcoming, None):
+                    index = next(numbers)
+                elif waiting:
+                    index, task = waiting.popleft()
+                else:
+                    break
+                worker = idle.pop() if idle else _Worker(_least_used(gpus, [worker for worker, *_ in busy.values()]))
                 with contextlib.suppress(ConnectionError):  # it has died meanwhile; its outcome says so
                     worker.connection.send(task)
-                busy[worker.connection] = worker, index
+                busy[worker.connection] = worker, index, task
             if not busy:
                 return
             if signals.received:
-                for worker, _ in busy.values():
+                for worker, *_ in busy.values():
                     worker.ask_to_stop()
             for connection in wait(list(busy), timeout=REPEAT):
                 assert isinstance(connection, Connection)
-                worker, index = busy.pop(connection)
+                worker, index, task = busy.pop(connection)
                 outcome = worker.outcome(stopping=bool(signals.received))
                 if worker.process.is_alive():
                     idle.append(worker)
                 if outcome["state"] == "claimed" and wait_for_others:
-                    waiting.append((index, replace(tasks[index], wait=True)))
+                    waiting.append((index, replace(task, wait=True)))
                 else:
                     yield index, outcome
     finally:
-        for worker, _ in busy.values():  # only after an error here, or a second signal
+        for worker, *_ in busy.values():  # only after an error here, or a second signal
             worker.process.kill()
         for worker in idle:
             worker.connection.close()

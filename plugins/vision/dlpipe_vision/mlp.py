@@ -11,7 +11,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from dlpipe.fields import OnlyWith, OpenFraction, Positive
+from dlpipe.fields import NotWith, OnlyWith, OpenFraction, Positive
 from dlpipe_vision.activations import Activation, activation_layer, units_per_output
 from dlpipe_vision.initial_weights import InitialWeights, initialised
 
@@ -27,6 +27,8 @@ class MLP(nn.Module):
         image_shape: C, H, W.
         num_classes: K.
         hidden: units of each hidden layer; without any, it is (multinomial) logistic regression.
+        hidden_dim: units of every hidden layer, in place of `hidden`: so that size and number vary separately.
+        num_layers: hidden layers of `hidden_dim` units.
         activation: after every hidden layer.
         maxout_pieces: number of linear pieces of a Maxout unit, which returns the largest of them.
         dropout: probability of zeroing a unit, after every hidden layer.
@@ -39,7 +41,9 @@ class MLP(nn.Module):
         image_shape: tuple[int, int, int],
         num_classes: int,
         *,
-        hidden: Sequence[Positive] = (500, 500),
+        hidden: Annotated[Sequence[Positive], NotWith("hidden_dim")] = (500, 500),
+        hidden_dim: Positive | None = None,
+        num_layers: Annotated[Positive, OnlyWith("hidden_dim")] = 2,
         activation: Annotated[Activation, OnlyWith("hidden")] = "relu",
         maxout_pieces: Annotated[Positive, OnlyWith(activation="maxout")] = 2,
         dropout: Annotated[OpenFraction, OnlyWith("hidden")] = 0.0,
@@ -50,7 +54,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(input_dropout)]
         pieces = units_per_output(activation, maxout_pieces)
         size = prod(image_shape)
-        for units in hidden:
+        for units in [hidden_dim] * num_layers if hidden_dim else hidden:
             linear = initialised(nn.Linear(size, units * pieces), init, pieces)
             layers += [linear, activation_layer(activation, maxout_pieces), nn.Dropout(dropout)]
             size = units

@@ -6,7 +6,8 @@ import pytest
 
 from dlpipe.config.source import read_source
 from dlpipe.errors import PipelineError
-from dlpipe.sweep.plan import compact, count_trials, load_sweep
+from dlpipe.sweep.axes import compact
+from dlpipe.sweep.plan import count_trials, load_sweep
 
 BASE = """\
 name = "grid"
@@ -150,11 +151,11 @@ def test_trials_can_be_counted_without_a_check(write):
     [
         (
             '[sweep]\n"model.dropout" = 3\n',
-            '2: [sweep] "model.dropout" = 3: expected a list of the values to try',
+            '2: [sweep] "model.dropout" = 3: expected a list of the values to try, or a range such as { low = 1, high = 5 }',
         ),
         (
             '[sweep]\n"model.dropout" = []\n',
-            '2: [sweep] "model.dropout" = []: expected a list of the values to try',
+            '2: [sweep] "model.dropout" = []: expected a list of the values to try, or a range such as { low = 1, high = 5 }',
         ),
         ("[sweep]\nseed = [1, 2]\n", "2: [sweep] seed cannot be an axis; write seeds = 3 for three runs of each trial"),
         (
@@ -280,3 +281,94 @@ def test_of_several_metrics_the_first_decides_and_the_others_are_shown(sweep, mi
     assert mistakes(table.replace("dev/digits", "dev/nobody")) == [
         '2: [sweep] metric = "dev/nobody/other": expected test/digits/…'
     ]
+
+
+# Searches
+
+SEARCH = (
+    '[sweep]\n"model.dropout" = { low = 0.0, high = 0.5 }\n"model.kind" = ["b", 3]\n[sweep.search]\nmethod = "tpe"\n'
+)
+
+
+def test_both_ends_of_a_range_are_checked_with_all_choices(sweep):
+    planned = sweep(SEARCH + "trials = 7\n")
+
+    assert {trial.label for trial in planned.trials} == {"0, b", "0, 3", "0.5, b", "0.5, 3"}
+    assert planned.search.trials == 7
+    assert net(planned.make({"model.dropout": planned.axes["model.dropout"].choice(0.25)}))["dropout"] == 0.25
+
+
+def test_a_range_of_whole_numbers_has_whole_ends(sweep):
+    axis = sweep(SEARCH.replace("{ low = 0.0, high = 0.5 }", "{ low = 0, high = 1 }")).axes["model.dropout"]
+
+    assert axis.whole
+    assert [choice.name for choice in axis.ends] == ["0", "1"]
+
+
+def test_choices_may_be_called_low_and_high(sweep):
+    table = '[sweep.capacity]\nlow = { "model.dropout" = 0.5 }\nhigh = { "model.dropout" = 0.0 }\n'
+
+    assert [trial.label for trial in sweep(table).trials] == ["low", "high"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "found"),
+    [
+        ("{ low = 0.5, high = 0.1 }", '"model.dropout": low = 0.5 is not below high = 0.1'),
+        ('{ low = 0, high = 1, scale = "log" }', '"model.dropout": low = 0: scale = "log" needs a number above 0'),
+        ("{ low = 0.1, hihg = 1 }", '"model.dropout": unknown key hihg. Did you mean "high"?'),
+        ('{ low = "a", high = 1 }', '"model.dropout": low = "a": expected a number'),
+        ('{ low = 0.1, high = 1, scale = "ln" }', '"model.dropout": scale = "ln": expected "linear" or "log"'),
+        (
+            "{ low = 0, high = 4, step = 0.5 }",
+            '"model.dropout": step = 0.5: expected a whole number, as both ends are; or write low = 0.0',
+        ),
+        (
+            "{ low = 0.0, high = 0.5, step = 3 }",
+            '"model.dropout": step = 3: expected a number above 0 and at most high - low = 0.5',
+        ),
+        (
+            "{ low = 0, high = 4, step = 3 }",
+            '"model.dropout": high = 4 is never reached from low = 0 in steps of 3; expected high = 3',
+        ),
+    ],
+)
+def test_a_mistake_in_a_range_is_told(mistakes, axis, found):
+    told = mistakes(SEARCH.replace("{ low = 0.0, high = 0.5 }", axis))
+
+    assert f"2: [sweep] {found}" in told
+
+
+def test_the_end_of_a_range_that_the_component_refuses_is_told(mistakes):
+    told = mistakes(SEARCH.replace("high = 0.5", "high = 1.5"))
+
+    assert told == ['2: [model] dropout = 1.5: expected a number from 0 to 1 (trial "1.5, b" and 1 more)']
+
+
+def test_a_range_needs_a_search(mistakes):
+    assert mistakes('[sweep]\n"model.dropout" = { low = 0.0, high = 0.5 }\n') == [
+        '2: [sweep] "model.dropout" is a range, which only a search can draw from; list the values, or add '
+        '[sweep.search] method = "tpe"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("trials = 0", "search.trials = 0: expected a whole number of at least 1"),
+        ("trails = 3", 'search.trails = 3: unknown key. Did you mean "trials"?'),
+        ('pruner = "mean"', 'search.pruner = "mean": expected "none" or "median" or "hyperband"'),
+        ('goal = "most"', 'search.goal = "most": expected "max" or "min", one for each metric'),
+        (
+            'metric = "test/digits/accuracy"',
+            'search.metric = "test/digits/accuracy": a search compares on dev, so that the score on test stays honest; '
+            'expected "dev/digits/accuracy"',
+        ),
+        (
+            'metric = ["dev/digits/accuracy", "seconds"]\npruner = "median"',
+            'search.pruner = "median": pruning needs one metric, of the dev split',
+        ),
+    ],
+)
+def test_a_mistake_in_a_search_is_told(mistakes, line, found):
+    assert found in [told.partition("[sweep] ")[2] for told in mistakes(SEARCH + line + "\n")]

@@ -56,13 +56,13 @@ def test_one_seed_has_no_deviation_and_the_best_row_is_marked():
     content = cells(*table((outcome(0.5),), (outcome(0.75),), (outcome(0.7),)))
 
     assert [row[2] for row in content.rows] == ["0.5000", "0.7500 *", "0.7000"]
-    assert content.best == 1
+    assert content.best == (1,)
 
 
 def test_where_less_is_better_the_least_is_best():
     content = cells(*table((outcome(0.5) | {"goal": "min"},), (outcome(0.75),)))
 
-    assert content.best == 0
+    assert content.best == (0,)
 
 
 def test_of_a_metric_that_nobody_judges_by_no_row_is_best():
@@ -71,7 +71,7 @@ def test_of_a_metric_that_nobody_judges_by_no_row_is_best():
     content = cells(*table((first,), (second,), metric="test/digits/f1"))
 
     assert [row[2:4] for row in content.rows] == [["1.0000", "0.5000"], ["2.0000", "0.6000"]]
-    assert content.best is None
+    assert content.best == ()
 
 
 def test_failed_runs_are_seen_in_their_row():

@@ -1,0 +1,67 @@
+"""The best trial of a sweep as a pipeline file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from dlpipe.config.pipeline import Pipeline
+from dlpipe.config.source import key_path, value_of
+from dlpipe.errors import PipelineError
+from dlpipe.sweep.plan import Trial, by_depth
+
+BEST = "best.toml"
+
+
+def write_best(
+    folder: Path,
+    original: Path,
+    trial: Trial,
+    assignments: Iterable[str],
+    load: Callable[[Path], Pipeline],
+    remark: str,
+) -> Path:
+    """Write a pipeline file that extends the original one and sets the values of a trial.
+
+    Where that would not be the trial, since an axis replaces a table that a file can only add to, the file has all
+    tables of the trial instead.
+
+    Args:
+        assignments: those of ``--set`` that the sweep was given.
+        load: reads a pipeline file.
+        remark: the first line of the file.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        _set(values, key_path(name), value_of(text))
+    for key, value in sorted(trial.values.items(), key=by_depth):
+        _set(values, key_path(key), value)
+    path = folder / BEST
+    extends = {"extends": os.path.relpath(original.resolve(), folder.resolve())}
+    _write(path, remark, extends | values)
+    wanted = trial.pipelines[0].plain()
+    try:
+        same = load(path).plain() == wanted
+    except PipelineError:
+        same = False
+    if not same:
+        _write(path, remark, wanted)
+    return path
+
+
+def _write(path: Path, remark: str, values: Mapping[str, Any]) -> None:
+    path.write_text(f"# {remark}\n{tomli_w.dumps(values)}", encoding="utf-8")
+
+
+def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for part in path[:-1]:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            inner = values[part] = {}
+        values = inner
+    values[path[-1]] = value
