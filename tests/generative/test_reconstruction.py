@@ -57,8 +57,11 @@ def test_images_are_shown_above_their_reconstructions(examples, tmp_path):
     evaluator = Reconstruction((0.0, 1.0))
     evaluator.evaluate(model(), examples)
 
-    evaluator.write(tmp_path)
+    (item,) = evaluator.write(tmp_path)
 
+    assert (
+        item.caption == "Rows: images of the split, their reconstructions, and those of as many principal components."
+    )
     picture = Image.open(tmp_path / "reconstructions.png")
     assert picture.size == (10 * (6 * 10 + 2) + 2, 3 * (4 * 10 + 2) + 2)
 

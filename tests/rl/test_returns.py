@@ -101,8 +101,10 @@ def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
     data = environment()
     evaluator, metrics = judged(data, Chooser(0), "test", episodes=5)
 
-    evaluator.write(tmp_path)
+    items = [item.file for item in evaluator.write(tmp_path)]
 
+    assert items[0] == "episode.gif"
+    assert set(items) == {path.name for path in tmp_path.iterdir()}
     with (tmp_path / "returns.csv").open() as file:
         rows = list(csv.DictReader(file))
     greedy = [row for row in rows if row["policy"] == "greedy"]

@@ -85,8 +85,9 @@ def test_three_figures_are_drawn_of_a_convolutional_model(tmp_path, faces_exampl
 
 
 def test_a_model_without_convolutions_has_only_filters(tmp_path, faces_examples):
-    evaluated(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
+    items = evaluated(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
 
+    assert [item.file for item in items] == ["filters.png"]
     assert [path.name for path in tmp_path.iterdir()] == ["filters.png"]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Fraction, Positive
 from dlpipe.figures import BLUE, GREY, ORANGE, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.protocols import AdversarialModel, require
 from dlpipe_generative.sampling import random_samples
 from dlpipe_generative.split_tensors import batched, device_of, split_tensors
@@ -63,7 +64,7 @@ class GANDiagnostics:
             )
         return {name: float(scores.mean()) for name, scores in self._scores.items()} | {"diversity": diversity}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Plot a histogram of the probabilities of the last `evaluate`."""
         with drawing(folder / "scores.png", 5, 3) as figure:
             axes = figure.subplots()
@@ -71,6 +72,11 @@ class GANDiagnostics:
                 axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=colour, label=name)
             axes.set(xlabel="probability of being real", ylabel="samples")
             axes.legend()
+        caption = (
+            "How real the discriminator finds training samples, those of the split and generated ones. All are near ½ "
+            "if it cannot tell them apart; training samples far to the right of the split mean that it overfits."
+        )
+        return [ReportItem("scores.png", "Judgement of the discriminator", caption)]
 
 
 def real_probabilities(nets: AdversarialModel, samples: Tensor, targets: Tensor | None) -> Tensor:

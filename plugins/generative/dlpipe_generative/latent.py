@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.principal_components import PrincipalComponents
@@ -74,11 +75,26 @@ class Latent:
         predicted = knn_classify(codes, train_codes, train_classes, self._neighbours)
         return {"knn_accuracy": float((predicted == classes).double().mean())}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the pictures of the last `evaluate`."""
         for name, (images, columns) in self._grids.items():
             image_grid(to_unit(images, self._range), columns).save(folder / f"{name}.png")
         self._scatter(folder / "codes.png")
+        captions = {
+            "codes": "Each point is the code of an image, on two dimensions or principal components.",
+            "interpolation": "Each row: images between the codes of two images of the split, at its ends.",
+            "traversal": "Each row varies one latent dimension; those of largest variance come first.",
+            "random": "Images of codes drawn from a standard normal distribution.",
+            "map": "Images on a grid of codes: the first dimension to the right, the second upwards.",
+        }
+        titles = {"codes": "Codes of images", "map": "Map of the latent space", "random": "Random samples"}
+        return [
+            ReportItem(
+                f"{name}.png", titles.get(name, name.capitalize()), caption, "figure" if name == "codes" else "image"
+            )
+            for name, caption in captions.items()
+            if (folder / f"{name}.png").is_file()
+        ]
 
     def _pictures(self, model: nn.Module, codes: Tensor, conditions: Tensor | None) -> dict[str, tuple[Tensor, int]]:
         between = linear_interpolation(codes[:PAIRS], codes[PAIRS : 2 * PAIRS], STEPS)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import BLUE, ORANGE, drawing
-from dlpipe_generative.image_grid import frame_path, write_animation
+from dlpipe.report_items import ReportItem
+from dlpipe_generative.image_grid import ANIMATION, frame_path, write_animation
 from dlpipe_generative.sampling import random_samples
 from dlpipe_generative.split_tensors import split_tensors
 
@@ -75,14 +76,19 @@ class Modes:
         self._real = split_tensors(examples.data, examples.split, torch.device("cpu"), WHO, SHOWN)[0]
         return dict(vars(mode_coverage(self._points, self._centers, self._deviation)))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Plot the points of the last `evaluate` together with real ones."""
         self._plot(folder / "points.png")
+        return [ReportItem("points.png", "Generated points", "Generated points among real ones.")]
 
-    def sample(self, folder: Path, step: int) -> None:
+    def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Add a frame to the animation of the training."""
         self._plot(frame_path(folder, step), f"step {step}")
         write_animation(folder)
+        return [
+            ReportItem(ANIMATION, "Training as a film", "The same codes after each evaluation."),
+            ReportItem(frame_path(folder, step).name, "Points during training", "The same codes at each step."),
+        ]
 
     def _plot(self, path: Path, title: str = "") -> None:
         reach = float(self._centers.abs().max()) * 1.4

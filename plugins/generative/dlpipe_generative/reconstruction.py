@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlpipe.data import ModelCaller
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegativeFloat
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.principal_components import PrincipalComponents
@@ -66,9 +67,12 @@ class Reconstruction:
                     self._rows = [part[:SHOWN].float().cpu() for part in (seen, reconstructed, linear)]
         return {name: float(total) / count for name, total in sums.items()}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the first images of the split and their reconstructions."""
         image_grid(to_unit(torch.cat(self._rows), self._range), len(self._rows[0])).save(folder / "reconstructions.png")
+        first = "the noisy inputs" if self._noise else "images of the split"
+        caption = f"Rows: {first}, their reconstructions, and those of as many principal components."
+        return [ReportItem("reconstructions.png", "Reconstructions", caption, "image")]
 
     def _errors(self, images: Tensor, other: Tensor) -> Tensor:
         low, high = self._range

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
-from dlpipe_generative.image_grid import frame_path, image_grid, write_animation
+from dlpipe.report_items import ReportItem
+from dlpipe_generative.image_grid import ANIMATION, frame_path, image_grid, write_animation
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.protocols import GenerativeModel, require
 from dlpipe_generative.sampling import generate_samples, random_samples
@@ -54,15 +55,28 @@ class Samples:
         self._interpolations = random_interpolations(model, NUM_INTERPOLATIONS, STEPS, self._seed, WHO)
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the images of the last `evaluate`."""
         self._grid().save(folder / "samples.png")
         image_grid(to_unit(self._interpolations, self._range), STEPS).save(folder / "interpolation.png")
+        columns = ", a column for each class" if self._columns else ""
+        return [
+            ReportItem("samples.png", "Samples", f"Generated images{columns}.", "image"),
+            ReportItem(
+                "interpolation.png", "Interpolations", "Each row leads from one random code to another.", "image"
+            ),
+        ]
 
-    def sample(self, folder: Path, step: int) -> None:
+    def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Add a frame to the animation of the training."""
         self._grid().save(frame_path(folder, step))
         write_animation(folder)
+        return [
+            ReportItem(ANIMATION, "Training as a film", "The same codes after each evaluation."),
+            ReportItem(
+                frame_path(folder, step).name, "Samples during training", "The same codes at each step.", "image"
+            ),
+        ]
 
     def _grid(self) -> Image:
         return image_grid(to_unit(self._images, self._range), self._columns)

@@ -14,6 +14,7 @@ from torch import nn
 
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Fraction, Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.greedy import EpisodeTrace, Policy, greedy_policy, play_episodes
@@ -73,11 +74,13 @@ class Returns:
                 metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
 
-    def sample(self, folder: Path, step: int) -> None:
+    def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Record the best episode of the last evaluation as a GIF named after the step."""
         self._record(folder / f"step-{step:08d}.gif")
+        name = f"step-{step:08d}.gif"
+        return [ReportItem(name, "Best episode of each evaluation")] if (folder / name).is_file() else []
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write all returns as a table, figures of returns and values, and the best episode as a GIF."""
         lines = [
             (policy, trace.episode.seed, trace.episode.total, trace.episode.length, int(trace.episode.terminated))
@@ -89,6 +92,17 @@ class Returns:
         if self._traces[0].values and self._gamma is not None:
             draw_values(folder / "values.png", self._traces, self._gamma)
         self._record(folder / "episode.gif")
+        items = [
+            ReportItem("episode.gif", "Best episode"),
+            ReportItem("returns.png", "Returns of episodes", "Of the trained policy and of one that acts at random."),
+            ReportItem(
+                "values.png",
+                "Value estimates",
+                "Left, along the best episode; right, against what followed: too high above the diagonal.",
+            ),
+            ReportItem("returns.csv", "All episodes", "Length is in timesteps."),
+        ]
+        return [item for item in items if (folder / item.file).is_file()]
 
     def _record(self, path: Path) -> None:
         assert self._data is not None

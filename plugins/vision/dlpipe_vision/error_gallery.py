@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dlpipe.evaluation import Answers, Examples, collect, confusion_of
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
+from dlpipe.report_items import ReportItem
 from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
 from dlpipe_vision.picture import to_pixels
 
@@ -85,11 +86,16 @@ class ErrorGallery:
         self._last = data, examples.split, collect(examples.predictions(model), len(self._labels))
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the page and the figure of the last `evaluate`."""
         assert self._last is not None
         (folder / "confusion.html").write_text("\n".join(self._page(*self._last)), encoding="utf-8")
         self._draw_worst(folder / "worst.png", *self._last)
+        items = [ReportItem("confusion.html", "Misclassified images by pair of classes")]
+        if (folder / "worst.png").is_file():
+            caption = "Above each image: its name, the predicted class with its probability, and the true class."
+            items.insert(0, ReportItem("worst.png", "Most confident mistakes", caption))
+        return items
 
     def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers) -> None:
         order = answers.worst_first()

@@ -20,6 +20,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
 from dlpipe.messages import nearest
+from dlpipe.report_items import ReportItem
 from dlpipe_vision.error_gallery import describe
 from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
 from dlpipe_vision.picture import to_pixels
@@ -84,7 +85,7 @@ class LayerPictures:
             self._activations = _activations_of(model, self._layer, data, examples, answers)
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Draw the activations of the last `evaluate`."""
         assert self._activations is not None
         if self._filters is not None:
@@ -93,6 +94,20 @@ class LayerPictures:
             _draw_maps(folder / "feature_maps.png", self._activations, self._labels)
         if self._activations.cams is not None:
             _draw_cams(folder / "grad_cam.png", self._activations, self._labels)
+        items = [
+            ReportItem(
+                "filters.png", "Filters of the first layer", "The weights that each channel multiplies pixels with."
+            ),
+            ReportItem(
+                "feature_maps.png",
+                "Feature maps",
+                "Below each image a row for each layer: the channels whose output varies most over the image.",
+            ),
+            ReportItem(
+                "grad_cam.png", "Grad-CAM", "Bright regions support the predicted class; above, the image itself."
+            ),
+        ]
+        return [item for item in items if (folder / item.file).is_file()]
 
     def _check_layer(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_modules() if name]
