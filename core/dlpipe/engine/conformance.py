@@ -47,7 +47,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
         protocols.SupportsNotes,
         protocols.SupportsClose,
     ),
-    "evaluator": (protocols.SupportsSamples, protocols.SupportsClose),
+    "evaluator": (protocols.SupportsSamples, protocols.SupportsExampleScores, protocols.SupportsClose),
     "callback": (),
     "model": (protocols.SupportsNotes, protocols.SupportsExport),
 }

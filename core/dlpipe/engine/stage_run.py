@@ -34,6 +34,7 @@ from dlpipe.errors import (
     is_out_of_memory,
 )
 from dlpipe.evaluation.evaluate import evaluate, writing
+from dlpipe.evaluation.example_scores import write_predictions
 from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
 from dlpipe.messages import relative
@@ -42,7 +43,7 @@ from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
+from dlpipe.runs.folder import DATA_STATE, METRICS, PREDICTIONS, PROVENANCE, RESULT, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -162,7 +163,8 @@ class StageRun:
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
                 if self._observe:
                     self._observe(self._stage.name, components)
-                self._evaluate_on_test(components, loop.state.step, callbacks)
+                step = self._evaluate_on_test(components, loop.state.step, callbacks)
+                self._record_result(components, step, loop.state.seconds)
                 if profiler:
                     self._write_profile(profiler)
             except BaseException as error:
@@ -294,24 +296,43 @@ class StageRun:
             record_accepted(self._run, [message])
             self._log.repair(state["log_size"])
 
-    def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> None:
-        """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
+    def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> int:
+        """Evaluate the best checkpoint on the test split, once, write figures and tables, and return its step."""
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
-        if examples is None or not evaluators:
-            return
         best = self._ranks.from_leader(self._checkpoints.best)
+        step = step_of(best) if best else last_step
+        if examples is None or not evaluators:
+            return step
         if best is not None:
             load_weights(best, components.trained_model)
         metrics = evaluate(components.trained_model, evaluators, examples, stage=self._stage.name)
-        step = step_of(best) if best else last_step
         self._log.append({"step": step, **metrics, "time": round(time.time(), 3)})
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
+        write_predictions(
+            self._shown / PREDICTIONS,
+            evaluators,
+            components.data,
+            TEST,
+            stage=self._stage.name,
+            notice=self._progress.message,
+            warn=self._progress.warning,
+        )
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
             with writing(self._shown / "figures" / name, table, self._progress.warning) as figures:
                 evaluator.write(figures)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
+        return step
+
+    def _record_result(self, components: StageComponents, step: int, seconds: float) -> None:
+        """Record how the stage ended: the step of its best checkpoint, and what its metrics mean."""
+        judged_by = {
+            name: {"primary": each.primary} | ({"goal": each.goal} if each.primary else {})
+            for name, each in components.evaluators.items()
+        }
+        content = {"step": step, "seconds": round(seconds, 3), "evaluators": judged_by}
+        self._run.record(self._folder / RESULT, lambda _: content)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""

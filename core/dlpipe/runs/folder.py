@@ -24,6 +24,8 @@ from dlpipe.runs.files import as_json, open_text, read_json, read_text, require_
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
+#: Of a stage: how it ended, and what evaluators found for each test example.
+RESULT, PREDICTIONS = "result.json", "predictions.jsonl"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
