@@ -27,8 +27,8 @@ LAYERS = [
     ["config"],
     ["ranks"],
     ["compute", "figures", "runs"],
-    ["data"],
-    ["evaluation"],
+    ["data", "report_items"],
+    ["evaluation", "report"],
     ["baselines", "training"],
     ["engine"],
     ["serving", "sweep"],
@@ -61,6 +61,7 @@ PUBLIC = [
     "dlpipe.figures",
     "dlpipe.messages",
     "dlpipe.protocols",
+    "dlpipe.report_items",
     "dlpipe.testing",
     "dlpipe.training",
 ]

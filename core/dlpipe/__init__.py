@@ -52,6 +52,7 @@ _PUBLIC_MODULES = {
     "figures",
     "messages",
     "protocols",
+    "report_items",
     "testing",
     "training",
 }

@@ -105,6 +105,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("submit", "dlpipe.commands.submit:submit", "Train and evaluate a pipeline in a job of Slurm"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),
+        CommandSpec("report", "dlpipe.commands.report:report", "Write the report of a run: an HTML page and Markdown"),
         CommandSpec("export", "dlpipe.commands.export:export", "Export a trained model for use without dlpipe"),
         CommandSpec("serve", "dlpipe.commands.serve:serve", "Answer requests over HTTP with a trained model"),
         CommandSpec("check", "dlpipe.commands.check:check", "Report all mistakes of a pipeline without running it"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dlpipe.data.columns import Columns
     from dlpipe.evaluation.example_scores import ExampleScores
     from dlpipe.evaluation.examples import Examples
+    from dlpipe.report_items import ReportItem
     from dlpipe.runs.checkpoint import StateBlock
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "SupportsNames",
     "SupportsNotes",
     "SupportsPaddings",
+    "SupportsReport",
     "SupportsSamples",
     "SupportsShards",
     "SupportsStateBlocks",
@@ -323,16 +325,31 @@ class Evaluator(Protocol):
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return metrics by name; `examples` shares one pass of the model among all evaluators."""
 
-    def write(self, folder: Path) -> None:
-        """Write figures and tables of the last `evaluate` into an existing folder."""
+    def write(self, folder: Path) -> Sequence[ReportItem] | None:
+        """Write figures and tables of the last `evaluate` into an existing folder.
+
+        Return how the report of the run presents them; what is not named is presented by the ending of its name.
+        """
 
 
 @runtime_checkable
 class SupportsSamples(Protocol):
     """An evaluator that shows how training progresses."""
 
-    def sample(self, folder: Path, step: int) -> None:
-        """Write files named by the step into ``samples/<name>`` of the run; called after each evaluation on "dev"."""
+    def sample(self, folder: Path, step: int) -> Sequence[ReportItem] | None:
+        """Write files into ``samples/<name>`` of the run, with ``step-<step>`` in their names.
+
+        Called after each evaluation on "dev". What it returns is as for `Evaluator.write`, and stands for the files of
+        all steps.
+        """
+
+
+@runtime_checkable
+class SupportsReport(Protocol):
+    """A trainer with something to show at the end of training."""
+
+    def write(self, folder: Path) -> Sequence[ReportItem] | None:
+        """Write figures and tables into an existing folder, as `Evaluator.write` does."""
 
 
 @runtime_checkable

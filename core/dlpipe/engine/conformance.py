@@ -45,6 +45,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
         protocols.SupportsStateBlocks,
         protocols.SupportsCaveats,
         protocols.SupportsNotes,
+        protocols.SupportsReport,
         protocols.SupportsClose,
     ),
     "evaluator": (protocols.SupportsSamples, protocols.SupportsExampleScores, protocols.SupportsClose),

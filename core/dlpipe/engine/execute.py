@@ -45,6 +45,8 @@ from dlpipe.messages import relative
 from dlpipe.protocols import Data
 from dlpipe.ranks import announce_end, current_ranks, joined, leave
 from dlpipe.registry.loading import Registry
+from dlpipe.report.page import missing_packages
+from dlpipe.report.run_report import write_report
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST
 from dlpipe.runs.files import read_json
@@ -281,7 +283,22 @@ class _PipelineRun:
                 if told is error:
                     raise
                 raise told from error
-            folder.set_status("finished")
+            else:
+                folder.set_status("finished")
+            finally:
+                self._write_report(progress)
+
+    def _write_report(self, progress: Progress) -> None:
+        """Write the report, however the run has ended; whatever fails is a warning."""
+        if not self._folder.writes:
+            return
+        if missing := missing_packages():
+            progress.message(f"without a report, which needs {' and '.join(missing)}: pip install 'dlpipe[report]'")
+            return
+        try:
+            write_report(self._folder)
+        except Exception as error:
+            progress.warning(f"the report could not be written: {in_words(error)}")
 
     def _progress(self) -> Progress:
         """Return what reports on the run; only one process does."""

@@ -39,6 +39,7 @@ from dlpipe.protocols import (
     SupportsTotalSteps,
     Trainer,
 )
+from dlpipe.report_items import record_items
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 from dlpipe.training.nan_search import first_non_finite
@@ -355,8 +356,8 @@ def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
     folder.mkdir()
     with errors_in(table):
         if isinstance(evaluator, SupportsSamples):
-            evaluator.sample(folder, 1)
-        evaluator.write(folder)
+            record_items(folder, evaluator.sample(folder, 1) or ())
+        record_items(folder, evaluator.write(folder) or ())
 
 
 def _named(stage: Stage, split: str) -> bool:

@@ -33,17 +33,18 @@ from dlpipe.errors import (
     in_words,
     is_out_of_memory,
 )
-from dlpipe.evaluation.evaluate import evaluate, writing
+from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.example_scores import write_predictions
 from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
 from dlpipe.messages import relative
-from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes
+from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsReport
 from dlpipe.ranks import Ranks, current_ranks
 from dlpipe.registry.hooks import RunView, hookimpl
+from dlpipe.report.run_view import ENDED, FIGURES, JUDGED_BY
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import DATA_STATE, METRICS, PREDICTIONS, PROVENANCE, RESULT, RunFolder
+from dlpipe.runs.folder import DATA_STATE, METRICS, PREDICTIONS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -155,6 +156,7 @@ class StageRun:
             self._restore(checkpoint, components, loop)
             profiler = self._profiler(components, loop)
             self._announce(components, loop, time.monotonic() - started)
+            self._record(JUDGED_BY, self._judged_by(components))
             callbacks.call("dlpipe_run_start")
             try:
                 with self._signals.deferring(), _first_step_after(checkpoint, loop):
@@ -163,8 +165,9 @@ class StageRun:
                 self._progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
                 if self._observe:
                     self._observe(self._stage.name, components)
-                step = self._evaluate_on_test(components, loop.state.step, callbacks)
-                self._record_result(components, step, loop.state.seconds)
+                self._record(ENDED, {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds})
+                self._write_of_trainer(components)
+                self._evaluate_on_test(components, loop.state.step, callbacks)
                 if profiler:
                     self._write_profile(profiler)
             except BaseException as error:
@@ -178,6 +181,27 @@ class StageRun:
                 components.close()
                 if self._discarded:
                     self._discarded.cleanup()
+
+    def _record(self, key: str, value: Mapping[str, Any]) -> None:
+        """Record something of this stage in the provenance of the run."""
+        self._run.record(
+            self._run_folder / PROVENANCE,
+            lambda recorded: recorded | {key: recorded.get(key, {}) | {self._stage.name: value}},
+        )
+
+    def _judged_by(self, components: StageComponents) -> dict[str, str]:
+        """Return the metric that decides, and its goal: that of the first evaluator that has one, on test if any is."""
+        splits = {name: config.values["splits"] for name, config in self._stage.evaluators.items()}
+        for name, evaluator in sorted(components.evaluators.items(), key=lambda item: TEST not in splits[item[0]]):
+            if evaluator.primary:  # otherwise it only writes figures
+                return {"metric": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
+        return {}
+
+    def _write_of_trainer(self, components: StageComponents) -> None:
+        """Let the trainer write what it has to show."""
+        if isinstance(components.trainer, SupportsReport):
+            folder, table = self._shown / FIGURES / "trainer", self._stage.trainer.table
+            write_files(components.trainer.write, folder, table, self._progress.warning)
 
     def _callbacks(
         self, checkpoint: Path | None, further: Mapping[str, object], request_stop: Callable[[str], None]
@@ -296,16 +320,16 @@ class StageRun:
             record_accepted(self._run, [message])
             self._log.repair(state["log_size"])
 
-    def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> int:
-        """Evaluate the best checkpoint on the test split, once, write figures and tables, and return its step."""
+    def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> None:
+        """Evaluate the best checkpoint on the test split, once, and write predictions, figures and tables."""
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
-        best = self._ranks.from_leader(self._checkpoints.best)
-        step = step_of(best) if best else last_step
         if examples is None or not evaluators:
-            return step
+            return
+        best = self._ranks.from_leader(self._checkpoints.best)
         if best is not None:
             load_weights(best, components.trained_model)
         metrics = evaluate(components.trained_model, evaluators, examples, stage=self._stage.name)
+        step = step_of(best) if best else last_step
         self._log.append({"step": step, **metrics, "time": round(time.time(), 3)})
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
         write_predictions(
@@ -319,20 +343,9 @@ class StageRun:
         )
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
-            with writing(self._shown / "figures" / name, table, self._progress.warning) as figures:
-                evaluator.write(figures)
+            write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)
         shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
         self._progress.message(f"test (checkpoint of step {step}):  {shown}")
-        return step
-
-    def _record_result(self, components: StageComponents, step: int, seconds: float) -> None:
-        """Record how the stage ended: the step of its best checkpoint, and what its metrics mean."""
-        judged_by = {
-            name: {"primary": each.primary} | ({"goal": each.goal} if each.primary else {})
-            for name, each in components.evaluators.items()
-        }
-        content = {"step": step, "seconds": round(seconds, 3), "evaluators": judged_by}
-        self._run.record(self._folder / RESULT, lambda _: content)
 
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""

@@ -18,8 +18,10 @@ from dlpipe.data.targets import IGNORE_INDEX, require_targets
 from dlpipe.errors import InputError
 from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
 from dlpipe.evaluation.csv_files import write_csv
+from dlpipe.evaluation.example_scores import ExampleScores
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Batch, SupportsNames
+from dlpipe.report_items import ReportItem
 
 #: Bins of confidence, as in Guo et al. 2017.
 BINS = 15
@@ -155,7 +157,7 @@ class Classification:
 
     The last two need a model that returns logits (B, K). ``write`` gives ``classes.csv`` (each class; a score that
     is not defined is empty), ``confusion.csv`` and ``confusion.png`` (rows true, columns predicted),
-    ``calibration.png`` and ``predictions.csv``.
+    ``calibration.png`` and ``predictions.csv`` (the most confident mistakes first).
 
     Args:
         labels: the name of each class.
@@ -186,7 +188,18 @@ class Classification:
             metrics["ece"] = Calibration.of(answers.confidence, answers.right).error
         return metrics
 
-    def write(self, folder: Path) -> None:
+    def example_scores(self) -> ExampleScores:
+        """Return 1 for each example that the last `evaluate` found to be right, 0 for the others."""
+        assert self._answers is not None
+        answers = self._answers
+        return ExampleScores(
+            answers.rows.tolist(),
+            answers.right.int().tolist(),
+            true=[self._labels[number] for number in answers.targets.tolist()],
+            predicted=[self._labels[number] for number in answers.predicted.tolist()],
+        )
+
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write tables and figures of the last `evaluate`."""
         assert self._answers is not None
         confusion = confusion_of(self._answers, len(self._labels))
@@ -204,6 +217,25 @@ class Classification:
                 calibration.accuracy,
                 calibration.error,
             )
+        return self._items()
+
+    def _items(self) -> list[ReportItem]:
+        """Return how the report presents the files."""
+        assert self._answers is not None
+        wrong, count = int((~self._answers.right).sum()), len(self._answers.right)
+        items = [
+            ReportItem("confusion.png", "Confusion of classes", "Rows are true classes, columns predicted ones."),
+            ReportItem("classes.csv", "Scores of each class", "Support is the number of examples of the class."),
+            ReportItem("predictions.csv", "Predictions", f"{wrong:,} of {count:,} are wrong; these come first."),
+            ReportItem("confusion.csv", "Confusion in numbers", "Rows are true classes, columns predicted ones."),
+        ]
+        if self._answers.confidence is not None:
+            caption = (
+                "How often predictions of a confidence are right, and below how many there are. Bars on the diagonal "
+                "are well calibrated, bars below it too confident."
+            )
+            items.insert(2, ReportItem("calibration.png", "Calibration", caption))
+        return items
 
     def _classes(self, confusion: Tensor) -> list[list[object]]:
         scores = ClassScores.of(confusion)
@@ -212,15 +244,16 @@ class Classification:
         return [["class", "precision", "recall", "f1", "support"], *map(list, rows)]
 
     def _predictions(self, answers: Answers) -> list[list[object]]:
-        rows = answers.rows.tolist()
+        order = answers.worst_first()
+        rows = answers.rows[order].tolist()
         columns: dict[str, Iterable[object]] = {"row": rows}
         if self._names is not None:
             names = self._names()
             columns["name"] = [names[row] for row in rows]
-        columns["true"] = [self._labels[number] for number in answers.targets.tolist()]
-        columns["predicted"] = [self._labels[number] for number in answers.predicted.tolist()]
+        columns["true"] = [self._labels[number] for number in answers.targets[order].tolist()]
+        columns["predicted"] = [self._labels[number] for number in answers.predicted[order].tolist()]
         if answers.confidence is not None:
-            columns["confidence"] = map(_share, answers.confidence.tolist())
+            columns["confidence"] = map(_share, answers.confidence[order].tolist())
         return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from dlpipe.errors import PluginError, errors_in, with_place
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative, shown
 from dlpipe.protocols import Evaluator
+from dlpipe.report_items import ReportItem, record_items
 
 
 def evaluate(
@@ -57,19 +57,22 @@ def _number(what: str, value: Any) -> float:
         raise PluginError(f"{what} as {found}; expected a number") from None
 
 
-@contextmanager
-def writing(folder: Path, table: str, warn: Callable[[str], None]) -> Iterator[Path]:
-    """Create a folder for an evaluator to write into; remove it if nothing was written.
+def write_files(
+    write: Callable[[Path], Sequence[ReportItem] | None], folder: Path, table: str, warn: Callable[[str], None]
+) -> None:
+    """Create a folder for an evaluator or a trainer to write into; remove it if nothing was written.
 
     Whatever fails is a warning: figures that are missing take nothing from the metrics.
 
     Args:
-        table: of the evaluator.
+        write: returns how the report presents the files.
+        table: of the component.
         warn: called with the warning.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder
+        if items := write(folder):
+            record_items(folder, items)
         if not any(folder.iterdir()):
             folder.rmdir()
     except Exception as error:

@@ -89,11 +89,11 @@ def write_predictions(
     lines: list[dict[str, Any]] = []
     for name, evaluator in evaluators.items():
         try:
-            found = evaluator.example_scores() if isinstance(evaluator, SupportsExampleScores) else None
+            found = evaluator.example_scores() if isinstance(evaluator, SupportsExampleScores) and evaluator.primary else None
             if found is None:
                 continue
             names = data.names(split) if found.names is None and isinstance(data, SupportsNames) else None
-            lines += _lines(name, found, names)
+            lines += _lines(f"{name}/{evaluator.primary}", found, names)
         except Exception as error:
             table = table_name(stage, "evaluators", name)
             warn(f"{table} {with_place(error)}. Its examples are missing in {relative(path)}; metrics are not affected")
@@ -110,7 +110,7 @@ def write_predictions(
     write_text(path, text)
 
 
-def _lines(evaluator: str, found: ExampleScores, names: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+def _lines(metric: str, found: ExampleScores, names: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     """Yield the lines of an evaluator, in the order of the rows; evenly spaced ones if there are too many."""
     order = sorted(range(len(found.rows)), key=found.rows.__getitem__)
     if len(order) > MAX_EXAMPLES:
@@ -120,7 +120,7 @@ def _lines(evaluator: str, found: ExampleScores, names: Sequence[str] | None) ->
         name = found.names[place] if found.names is not None else names[row] if names is not None else None
         score = float(found.scores[place])
         yield {
-            "evaluator": evaluator,
+            "metric": metric,
             "row": row,
             **({} if name is None else {"name": str(name)}),
             **({} if found.true is None else {"true": found.true[place]}),

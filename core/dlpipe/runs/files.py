@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NotRequired
+from typing import IO, Annotated, Any, NotRequired
 
 import pydantic
 from pydantic import Field, Strict
@@ -54,6 +54,14 @@ class Machine(TypedDict):
     gpus: NotRequired[list[Text]]
 
 
+class Ended(TypedDict):
+    """How the training of a stage ended."""
+
+    reason: Text
+    step: Count
+    seconds: Annotated[float, Strict()]
+
+
 class Provenance(TypedDict):
     """``provenance.json``: what the numbers of a run depend on."""
 
@@ -65,6 +73,8 @@ class Provenance(TypedDict):
     caveats: NotRequired[dict[str, list[Text]]]
     warnings: NotRequired[list[Text]]
     first_checkpoint: NotRequired[dict[str, Count]]
+    judged_by: NotRequired[dict[str, dict[str, Text]]]
+    ended: NotRequired[dict[str, Ended]]
 
 
 class DataState(TypedDict):
@@ -89,25 +99,13 @@ class Manifest(TypedDict):
     files: dict[str, FileEntry]
 
 
-class JudgedBy(TypedDict):
-    """What an evaluator is judged by."""
-
-    primary: Text | None
-    goal: NotRequired[Literal["max", "min"]]
-
-
-class Result(TypedDict):
-    """``result.json``: how a stage ended."""
-
-    step: Count
-    seconds: Annotated[float, Strict(), Field(ge=0)]
-    evaluators: dict[str, JudgedBy]
-
-
 class Prediction(TypedDict):
-    """One line of ``predictions.jsonl``: what an evaluator found for an example; null is a score that is not finite."""
+    """One line of ``predictions.jsonl``: what an evaluator found for an example.
 
-    evaluator: Text
+    ``metric`` is the primary metric, the weighted mean of the scores; a score of null is not defined, or not finite.
+    """
+
+    metric: Text
     row: Count
     name: NotRequired[Text]
     true: NotRequired[Any]
@@ -129,7 +127,6 @@ MetricsRecord = dict[str, Annotated[float, Strict()] | None]
 SCHEMAS: dict[str, Any] = {
     "metrics.jsonl": MetricsRecord,
     "predictions.jsonl": Prediction,
-    "result.json": Result,
     "status.json": Status,
     "provenance.json": Provenance,
     "data.json": DataState,

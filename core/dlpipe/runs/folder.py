@@ -23,9 +23,9 @@ from dlpipe.runs.atomic import link
 from dlpipe.runs.files import as_json, open_text, read_json, read_text, require_contained, write_json
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
-METRICS, DATA_STATE, LOG, LOCK = "metrics.jsonl", "data.json", "log.txt", ".lock"
-#: Of a stage: how it ended, and what evaluators found for each test example.
-RESULT, PREDICTIONS = "result.json", "predictions.jsonl"
+METRICS, DATA_STATE, ORIGINS, LOG, LOCK = "metrics.jsonl", "data.json", "origins.json", "log.txt", ".lock"
+#: Of a stage: what evaluators found for each test example.
+PREDICTIONS = "predictions.jsonl"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -62,6 +62,8 @@ class RunFolder:
             (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
             status = {"state": "running", "time": time.time(), "pid": os.getpid()}
             (path / STATUS).write_text(as_json(status), encoding="utf-8")
+            origins = {".".join(map(str, key)): str(origin) for key, origin in pipeline.source.origins.items()}
+            (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])
             link(parent / "latest", path.name)

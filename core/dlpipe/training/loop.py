@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, cast
 
@@ -22,7 +23,7 @@ from dlpipe.compute import derived_seed, randomness, restore_randomness, seed_ev
 from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
-from dlpipe.evaluation.evaluate import evaluate, writing
+from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
 from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
@@ -305,9 +306,9 @@ class Loop:
         """Let the evaluators write what shows how training progresses."""
         for name, evaluator in self._evaluators.items():
             if isinstance(evaluator, SupportsSamples):
+                sample = partial(evaluator.sample, step=self.state.step)
                 table = table_name(self._stage, "evaluators", name)
-                with writing(self._samples / name, table, self._progress.warning) as folder:
-                    evaluator.sample(folder, self.state.step)
+                write_files(sample, self._samples / name, table, self._progress.warning)
 
     def _require_monitored(self, metrics: Mapping[str, float]) -> None:
         if self._monitor and self._monitor not in metrics:

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.figures import BLUE, GREY, VERMILION, drawing
+from dlpipe.report_items import ReportItem
 from torch import Tensor, nn
 
 #: Windows that are drawn.
@@ -51,7 +52,7 @@ class ForecastError:
         mae, naive_mae = float(errors.mean()), float(naive_errors.mean())
         return {"mase": mae / self._unit, "mae": mae, "naive_mase": naive_mae / self._unit, "naive_mae": naive_mae}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write ``error_by_step.csv`` and ``forecasts.png``."""
         assert self._by_step is not None
         rows = zip(*(errors.tolist() for errors in self._by_step), strict=True)
@@ -67,6 +68,10 @@ class ForecastError:
                 axis.plot(ahead, forecast.tolist(), color=BLUE, label="forecast")
                 axis.plot(ahead, target.tolist(), color="black", linewidth=0.8, label="actual")
             axes[0].legend(loc="upper left", fontsize=7, ncols=3, frameon=False)
+        return [
+            ReportItem("forecasts.png", "Forecasts", "What was known in grey, then the forecast and what happened."),
+            ReportItem("error_by_step.csv", "Error by step", "The mean absolute error so many steps ahead."),
+        ]
 
 
 def seasonal_naive(context: Tensor, season: int, horizon: int) -> Tensor:

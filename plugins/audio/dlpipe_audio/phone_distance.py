@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.figures import BLUE, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_audio.retrieval import cosines
 from dlpipe_audio.word_vectors import known_phones, word_vectors
 
@@ -54,7 +55,7 @@ class PhoneDistance:
                 metrics[f"cosine_at_{distance}"] = float(chosen.mean())
         return metrics
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the mean cosine at each distance, and draw it."""
         means, edits = self._points
         distances = edits.unique().tolist()
@@ -72,6 +73,14 @@ class PhoneDistance:
             axes.set(
                 xlabel="edit distance of the phones", ylabel="mean cosine and standard deviation", xticks=distances
             )
+        return [
+            ReportItem(
+                "phone_distance.png",
+                "Similarity by distance of the phones",
+                "The cosine should fall as more phones differ. Bars are one standard deviation.",
+            ),
+            ReportItem("phone_distance.csv", "Mean cosine at each distance"),
+        ]
 
 
 def _means_of_pairs(scores: Tensor, words: Tensor, speakers: Tensor, count: int) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import NonNegative, OnlyWith, Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_audio.baselines import down_sampled, segment_means, untrained
 from dlpipe_audio.dtw import dtw_distances
 from dlpipe_audio.retrieval import average_precision, cosines, mean_average_precision, precision_at
@@ -135,7 +136,7 @@ class QueryByExample:
                     found[name] = self._rows[method][0]["map"]
         return found
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the table of all methods."""
         dtw = self._rows.get(METHODS["dtw_map"])
         rows: list[tuple[object, ...]] = [HEAD]
@@ -143,6 +144,13 @@ class QueryByExample:
             faster = round(dtw[1] / ms) if dtw and ms else None
             rows.append((method, *(round(value, 4) for value in metrics.values()), f"{ms:.2g}", faster))
         write_csv(folder / "comparison.csv", rows)
+        return [
+            ReportItem(
+                "comparison.csv",
+                "Search by example",
+                "Mean average precision (map) and other scores of each method, and the time of a comparison.",
+            )
+        ]
 
     def _chosen(self, words: WordVectors) -> WordVectors:
         count = len(words.segments)

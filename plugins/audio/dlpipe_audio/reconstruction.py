@@ -18,6 +18,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
+from dlpipe.report_items import ReportItem
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.word_data import WordData
 from dlpipe_audio.word_vectors import word_vectors
@@ -75,7 +76,7 @@ class Reconstruction:
         self._data, self._split = cast(WordData, examples.data), examples.split
         return {"mse": errors / numbers, "mean_frame_mse": baseline / numbers}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Draw some words above their reconstructions, and write their sounds."""
         with drawing(folder / "reconstructions.png", 1.6 * len(self._shown), 3) as figure:
             axes = figure.subplots(2, len(self._shown), squeeze=False)
@@ -87,6 +88,14 @@ class Reconstruction:
             for row, label in enumerate(("word", "from its vector")):
                 axes[row, 0].set_ylabel(label)
         self._write_sounds(folder / "sounds")
+        return [
+            ReportItem(
+                "reconstructions.png",
+                "Words and their reconstructions",
+                "Above the features of a word over time, below what the decoder makes of its vector.",
+            ),
+            ReportItem("sounds", "Listen", "Each word, and its reconstruction made audible."),
+        ]
 
     def _write_sounds(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.figures import BLUE, GREY, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_audio.retrieval import average_precision, cosines
 from dlpipe_audio.word_vectors import word_vectors
 
@@ -50,7 +51,7 @@ class SameDifferent:
             "cross_speaker_ap": average_precision(scores[kept], same[kept]),
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Draw how often each cosine occurs."""
         same, different = self._scores
         with drawing(folder / "cosines.png", 5, 3) as figure:
@@ -62,3 +63,10 @@ class SameDifferent:
                 axes.hist(scores.numpy(), BINS, range=(-1, 1), density=True, alpha=0.6, color=colour, label=label)
             axes.set(xlabel="cosine of the vectors", ylabel="density of pairs")
             axes.legend(frameon=False)
+        return [
+            ReportItem(
+                "cosines.png",
+                "Same word or another",
+                "The less the two histograms overlap, the better the vectors separate words.",
+            )
+        ]

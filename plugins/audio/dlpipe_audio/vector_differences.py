@@ -21,6 +21,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.report_items import ReportItem
 from dlpipe_audio.retrieval import cosines
 from dlpipe_audio.word_data import WordData
 from dlpipe_audio.word_vectors import known_phones, mean_vectors, principal_plane, word_vectors
@@ -84,7 +85,7 @@ class VectorDifferences:
         self._cosines = cosines(self._differences)
         return {"cosine": _mean(self._cosines, same), "other_cosine": _mean(self._cosines, other)}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Draw the differences, and write the cosine of each change."""
         groups: dict[tuple[Change, int], list[int]] = defaultdict(list)
         for row, pair in enumerate(self._pairs):
@@ -102,6 +103,14 @@ class VectorDifferences:
         write_csv(folder / "vector_differences.csv", rows)
         if drawn:
             self._draw(folder / "vector_differences.png", drawn[: self._max_changes])
+        items = [ReportItem("vector_differences.csv", "Differences of vectors", "A row for each change of a phone.")]
+        if drawn:
+            caption = (
+                "Each arrow is the difference between the vectors of two words that differ in one phone. Arrows of one "
+                "panel point the same way if the vectors have learned the change; in brackets, their mean cosine."
+            )
+            items.insert(0, ReportItem("vector_differences.png", "Changes of one phone", caption))
+        return items
 
     def _draw(self, path: Path, changes: list[tuple[str, list[int]]]) -> None:
         """Draw one panel for each title and rows of differences."""

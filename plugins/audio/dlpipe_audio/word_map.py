@@ -14,6 +14,7 @@ from torch import nn
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.report_items import ReportItem
 from dlpipe_audio.word_vectors import mean_vectors, principal_plane, word_vectors
 
 WHO = "audio.word_map"
@@ -46,7 +47,7 @@ class WordMap:
         self._places = principal_plane(places - places.mean(0))
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Draw the map and write the vectors."""
         vectors = "\n".join("\t".join(f"{value:.6g}" for value in vector) for vector in self._vectors.tolist())
         (folder / "vectors.tsv").write_text(vectors + "\n", encoding="utf-8")
@@ -66,3 +67,9 @@ class WordMap:
                 axes.plot(x, y, ".", color=colour)
                 axes.annotate(shortened(word), (x, y), color=colour, fontsize=7)
             axes.set(xticks=[], yticks=[], title="words, coloured by their first sound")
+        return [
+            ReportItem(
+                "word_map.png", "Map of words", "The mean vectors of words on their first two principal components."
+            ),
+            ReportItem("words.csv", "Places on the map"),
+        ]

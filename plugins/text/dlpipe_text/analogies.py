@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.evaluation import Examples, write_csv
+from dlpipe.report_items import ReportItem
 from dlpipe_text.corpus_files import lines_of
 from dlpipe_text.iob import quoted
 from dlpipe_text.word_data import Question, WordData
@@ -79,12 +80,22 @@ class Analogies:
             **{name.replace("/", "-"): share for name, share in shares.items()},
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the numbers of questions by section, and all answers of the last `evaluate` if they are wanted."""
         write_csv(folder / "sections.csv", [("section", "questions", "covered", "right"), *self._sections])
         if self._write_answers:
             heading = ("section", "a", "b", "c", "expected", "found", "right")
             write_csv(folder / "answers.csv", [heading, *self._answers])
+        items = [
+            ReportItem(
+                "sections.csv",
+                "Analogies by section",
+                "Covered are the questions of which every word has a vector.",
+            )
+        ]
+        if self._write_answers:
+            items.append(ReportItem("answers.csv", "Answers", "a is to b as c is to … ?"))
+        return items
 
 
 def answers(model: WordVectors, questions: Tensor) -> Tensor:

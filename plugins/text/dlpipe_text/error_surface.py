@@ -22,6 +22,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.figures import BLUE, VERMILION, drawing
 from dlpipe.protocols import Batch
+from dlpipe.report_items import ReportItem
 from dlpipe_text.one_unit import OneUnit
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ErrorSurface:
             "inside": float(self._inside()[-1]),
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the losses of the grid and of the path, and draw both."""
         heading = ("weight", *(f"bias {bias:.6g}" for bias in self._biases.tolist()))
         rows = zip(self._weights.tolist(), self._surface.tolist(), strict=True)
@@ -95,6 +96,13 @@ class ErrorSurface:
         write_csv(folder / "path.csv", [("step", "weight", "bias", "loss"), *path])
         with drawing(folder / "surface.png", 9, 4) as figure:
             self._draw(figure)
+        return [
+            ReportItem(
+                "surface.png", "Error surface", "The loss over both parameters, and the path of gradient descent on it."
+            ),
+            ReportItem("path.csv", "Path of gradient descent"),
+            ReportItem("surface.csv", "Loss on the grid", "Rows are weights, columns biases."),
+        ]
 
     def _inside(self) -> Tensor:
         """Return which places of the path (N + 1,) are in the range of the figure."""

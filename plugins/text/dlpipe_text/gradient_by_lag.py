@@ -18,6 +18,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import COLOURS, drawing
+from dlpipe.report_items import ReportItem
 
 
 @runtime_checkable
@@ -65,7 +66,7 @@ class GradientByLag:
         ratio = float(whole[-1] / whole[0])
         return {"per_step": ratio ** (1 / max(1, len(whole) - 1)), "first_to_last": ratio}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the norms of the last `evaluate`, as a table and as a figure."""
         names = ["hidden state", "cell"][: len(self._norms)]
         lags = range(self._norms.size(1))
@@ -76,6 +77,14 @@ class GradientByLag:
                 axes.semilogy(lags, norms.numpy(), color=colour, label=name)
             axes.set(xlabel="lag: positions before the end", ylabel="norm of the gradient of the output")
             axes.legend(frameon=False)
+        return [
+            ReportItem(
+                "gradient_by_lag.png",
+                "Gradient by lag",
+                "How strongly the output depends on what was read that many positions before the end.",
+            ),
+            ReportItem("gradient_by_lag.csv", "Norms of the gradient"),
+        ]
 
 
 def gradients_by_lag(model: nn.Module, features: Tensor) -> Tensor:

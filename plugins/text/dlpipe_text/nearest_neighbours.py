@@ -11,6 +11,7 @@ from torch import nn
 
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_text.analogies import vectors_and_data
 from dlpipe_text.word_vectors import nearest_words
 
@@ -46,6 +47,7 @@ class NearestNeighbours:
         ]
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the neighbours of the last `evaluate`."""
         write_csv(folder / "neighbours.csv", [("word", "rank", "neighbour", "cosine"), *self._rows])
+        return [ReportItem("neighbours.csv", "Nearest neighbours", "Of each word, those with the highest cosine.")]

@@ -10,6 +10,7 @@ from torch import nn
 
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
+from dlpipe.report_items import ReportItem
 from dlpipe_text.labeled_text import LabeledText
 from dlpipe_text.occlusion import logits_of
 from dlpipe_text.review_pairs import KINDS, minimal_pairs
@@ -71,9 +72,16 @@ class OrderTest:
         shares = {kind: _mean([r for r, of in zip(right, kinds, strict=True) if of == kind]) for kind in KINDS}
         return {**shares, "pairs": _mean(both)}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the texts of the last `evaluate` with their true and predicted class, a pair in two rows."""
         write_csv(folder / "pairs.csv", [("kind", "text", "true", "predicted"), *self._rows])
+        return [
+            ReportItem(
+                "pairs.csv",
+                "Texts of the same words in another order",
+                "Two rows are a pair, of which only the order of the words decides the class.",
+            )
+        ]
 
 
 def _mean(right: Sequence[bool]) -> float:

@@ -14,6 +14,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect, write_csv
 from dlpipe.fields import Positive
 from dlpipe.figures import BLUE, VERMILION
+from dlpipe.report_items import ReportItem
 from dlpipe_text.labeled_text import LabeledText
 from dlpipe_text.occlusion import contributions, logits_of, variants
 
@@ -83,7 +84,7 @@ class WordContributions:
             self._shown.append(Shown(group, row, true, label, confidence, data.spaced(units), found))
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the texts of the last `evaluate`."""
         (folder / "words.html").write_text("".join(self._html()), encoding="utf-8")
         heading = ("group", "row", "true", "predicted", "confidence", "word", "contribution")
@@ -93,6 +94,14 @@ class WordContributions:
             for word, share in zip(each.words, each.contributed, strict=True)
         ]
         write_csv(folder / "words.csv", [heading, *rows])
+        return [
+            ReportItem(
+                "words.html",
+                "What each word contributes",
+                "Blue words support the predicted class, red ones oppose it.",
+            ),
+            ReportItem("words.csv", "Contributions of words", "The numbers behind the colours, a row for each word."),
+        ]
 
     def _chosen(self, answers: Answers) -> Iterator[tuple[str, int]]:
         """Yield a group and the index of an answer; none is in two groups."""

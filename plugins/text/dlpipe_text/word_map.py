@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.figures import BLUE, GREY, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_text.analogies import vectors_and_data
 from dlpipe_text.text_units import is_han
 from dlpipe_text.word_data import WordData
@@ -73,7 +74,7 @@ class WordMap:
         self._places = plane(F.normalize(chosen, dim=1))
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the map of the last `evaluate`, and its coordinates."""
         names = [word for group in self._groups for word in group]
         places = self._places.tolist()
@@ -97,6 +98,12 @@ class WordMap:
                     text, place, xytext=(3, 2), textcoords="offset points", fontsize=7, fontfamily=self._font or None
                 )
             axes.set(xlabel="first principal component", ylabel="second principal component")
+        return [
+            ReportItem(
+                "map.png", "Map of words", "Words with similar vectors are close; a line joins two words of a pair."
+            ),
+            ReportItem("map.csv", "Places on the map"),
+        ]
 
     def _shown(self, data: WordData) -> list[list[str]]:
         """Return the words to show, alone or in pairs."""

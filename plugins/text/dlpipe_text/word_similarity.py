@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.evaluation import Examples, write_csv
+from dlpipe.report_items import ReportItem
 from dlpipe_text.analogies import vectors_and_data
 from dlpipe_text.corpus_files import lines_of
 from dlpipe_text.iob import quoted
@@ -71,9 +72,16 @@ class WordSimilarity:
             "coverage": len(known) / len(pairs),
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the pairs of the last `evaluate` with both similarities."""
         write_csv(folder / "pairs.csv", [("first", "second", "people", "cosine"), *self._rows])
+        return [
+            ReportItem(
+                "pairs.csv",
+                "Similarity of pairs of words",
+                "The rating by people beside the cosine of the vectors.",
+            )
+        ]
 
 
 def spearman(first: Array, second: Array) -> float:

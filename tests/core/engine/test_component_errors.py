@@ -303,7 +303,7 @@ def test_a_second_run_in_one_process_warns_again(project, capfd):
     assert capfd.readouterr().err.count("warning: the colours are odd\n") == 2
 
 
-@pytest.mark.parametrize("count", range(1, 6))
+@pytest.mark.parametrize("count", range(1, 7))
 def test_a_process_that_is_killed_while_it_creates_a_run_leaves_a_whole_run_or_none(project, monkeypatch, count):
     written, write = [], Path.write_text
 
@@ -323,7 +323,7 @@ def test_a_process_that_is_killed_while_it_creates_a_run_leaves_a_whole_run_or_n
     monkeypatch.chdir(project)
 
     found = RunFolder.unfinished(project / "runs", pipeline)
-    assert (found is None) == (count <= 4)
+    assert (found is None) == (count <= 5)
     if found:
         resume(found, load_plugins(), allow_local_plugins=True)
         assert found.status()["state"] == "finished"

@@ -146,8 +146,10 @@ def test_examples_without_a_target_are_left_out():
 def test_tables_and_figures_are_written(tmp_path):
     evaluator, _ = judged(logits_for([0, 1, 1], 3), [0, 1, 0], ["cat", "dog", "owl"], names=["x.png", "y.png", "z.png"])
 
-    evaluator.write(tmp_path)
+    items = {item.file: item for item in evaluator.write(tmp_path)}
 
+    assert set(items) == {path.name for path in tmp_path.iterdir()}
+    assert items["predictions.csv"].caption == "1 of 3 are wrong; these come first."
     rows = {path.name: list(csv.reader(path.open())) for path in tmp_path.glob("*.csv")}
     assert rows["classes.csv"] == [
         ["class", "precision", "recall", "f1", "support"],
@@ -162,7 +164,7 @@ def test_tables_and_figures_are_written(tmp_path):
         ["owl", "0", "0", "0"],
     ]
     assert rows["predictions.csv"][0] == ["row", "name", "true", "predicted", "confidence"]
-    assert rows["predictions.csv"][3] == ["2", "z.png", "cat", "dog", "0.7870"]
+    assert rows["predictions.csv"][1] == ["2", "z.png", "cat", "dog", "0.7870"]
     for name in ("confusion.png", "calibration.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 

@@ -1,0 +1,60 @@
+"""The metrics of a stage as charts: one for each metric, with all splits that have it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dlpipe.report.page import MAX_POINTS, Chart, Series, thinned
+
+#: What a line of ``metrics.jsonl`` has besides metrics.
+NO_METRICS = ("step", "epoch", "time", "seconds", "steps_per_second")
+#: Colour (of `dlpipe.figures.COLOURS`) and style of each split.
+SPLITS = {"train": 0, "dev": 1, "test": 2}
+#: What is drawn on a logarithmic axis where it varies by this factor.
+LARGE_RATIO = 50.0
+
+
+def draw_metrics(records: Iterable[Mapping[str, Any]], judged_by: str) -> list[Chart]:
+    """Return the charts of a stage.
+
+    Args:
+        records: the lines of ``metrics.jsonl``.
+        judged_by: the metric that decides, such as "slots/f1": its chart is the first. Then come the losses, the
+            learning rate and the others. A metric that is known at one step only is no curve.
+    """
+    found: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for record in records:
+        for name, value in record.items():
+            if name not in NO_METRICS:
+                split, _, metric = name.partition("/")
+                found[metric][split][int(record["step"])] = math.nan if value is None else value
+    # A training metric has no evaluator in its name: "train/loss" belongs to "dev/loss/loss".
+    for metric in [name for name in found if "/" not in name]:
+        same = [other for other in found if other.endswith(f"/{metric}") and "train" not in found[other]]
+        if len(same) == 1:
+            found[same[0]] |= found.pop(metric)
+    curves = [metric for metric in found if any(len(points) > 1 for points in found[metric].values())]
+    order = sorted(curves, key=lambda metric: (metric != judged_by, _rank(metric)))
+    return [_chart(metric, found[metric]) for metric in order]
+
+
+def _rank(metric: str) -> int:
+    short = metric.rpartition("/")[2]
+    return 0 if short == "loss" else 1 if "loss" in short else 2 if short == "lr" else 3
+
+
+def _chart(metric: str, splits: Mapping[str, Mapping[int, float]]) -> Chart:
+    series, thinned_from = [], 0
+    for split in sorted(splits, key=lambda split: SPLITS.get(split, len(SPLITS))):
+        points = dict(sorted(splits[split].items()))
+        x, y = thinned(list(points), list(points.values()))
+        if len(points) > MAX_POINTS:
+            thinned_from = max(thinned_from, len(points))
+        series.append(Series(split, x, y, "points" if split == "test" else "line", SPLITS.get(split)))
+    caption = f"Of {thinned_from:,} points, about {MAX_POINTS:,} are drawn: the extremes stay." if thinned_from else ""
+    known = [value for single in series for value in single.y if math.isfinite(value)]
+    log = bool(known) and min(known) > 0 and max(known) > LARGE_RATIO * min(known)
+    return Chart(metric, series, y_label=metric.rpartition("/")[2], caption=caption, log_y=log)

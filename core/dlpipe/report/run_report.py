@@ -1,0 +1,168 @@
+"""``report.html`` and ``report.md`` of a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dlpipe.messages import relative, shown, shown_seconds
+from dlpipe.report.curves import draw_metrics
+from dlpipe.report.page import Section, Table, Text, render_page
+from dlpipe.report.run_view import RunView, StageView
+from dlpipe.report.shown_files import shown_sections
+from dlpipe.runs.folder import DATA_STATE, LOG, RunFolder
+
+HTML, MARKDOWN = "report.html", "report.md"
+#: The charts that are not folded away.
+MAX_CHARTS = 4
+#: The lines of the log that are shown.
+LOG_LINES = 40
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Write the report of a run, whether it has ended or not, and return its path.
+
+    Raises:
+        DlpipeError: the folder is damaged.
+        OSError: it cannot be written.
+    """
+    run = RunView(folder)
+    verdict = verdict_of(run)
+    sections = [*_results(run), *_how(run)]
+    path = folder.path / HTML
+    render_page(path, run.name, verdict, sections, state=str(run.status["state"]))
+    temporary = folder.path / f".{MARKDOWN}"
+    temporary.write_text(markdown(run, verdict), encoding="utf-8")
+    temporary.replace(folder.path / MARKDOWN)
+    return path
+
+
+def verdict_of(run: RunView) -> str:
+    """Return in a sentence or two: what was learned, how well, how long it took and why it ended."""
+    stage = run.stages[-1]
+    score = stage.score()
+    parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
+    parts += [f"{score[0]} {score[1]:.4f}"] if score else ["no score yet"]
+    seconds = sum(float(each.ended.get("seconds", 0)) for each in run.stages)
+    parts += [f"{shown_seconds(seconds)} of training"] if seconds else []
+    reason = _why(run, stage)
+    return ", ".join(parts) + (f". {reason[:1].upper()}{reason[1:]}." if reason else ".")
+
+
+def _learner(stage: StageView) -> str:
+    return str(stage.tables.get("model", stage.tables["trainer"])["use"])
+
+
+def _why(run: RunView, stage: StageView) -> str:
+    """Return why the run ended."""
+    if reason := str(run.status.get("reason", "")):
+        return f"{run.status['state']}: {reason.splitlines()[0].rstrip('.')}"
+    if stage.ended:
+        return f"{stage.ended['reason']} after step {stage.ended['step']:,}"
+    steps = [record["step"] for record in stage.records]
+    return f"it is at step {max(steps):,.0f}" if steps else ""
+
+
+def _results(run: RunView) -> Iterator[Section]:
+    for stage in reversed(run.stages):
+        prefix = f"{stage.name}: " if stage.name else ""
+        charts = draw_metrics(stage.records, stage.judged_by)
+        yield Section(f"{prefix}Metrics", [_metrics_table(stage)] if stage.metrics() else [])
+        yield Section(f"{prefix}Curves", charts[:MAX_CHARTS])
+        yield from shown_sections(stage, run.path, prefix)
+        yield Section(f"{prefix}Further curves", charts[MAX_CHARTS:], folded=True)
+
+
+def _metrics_table(stage: StageView) -> Table:
+    """Return a table with a row for each metric and a column for each split."""
+    metrics = stage.metrics()
+    names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    splits = [split for split in ("train", "dev", "test") if any(name.startswith(f"{split}/") for name in metrics)]
+    rows = [[name, *(_shown_metric(metrics.get(f"{split}/{name}")) for split in splits)] for name in names]
+    caption = "The last value of each"
+    if stage.best_step is not None:
+        caption += f"; on test, that of the best checkpoint, of step {stage.best_step:,}"
+    return Table("", ["metric", *splits], rows, f"{caption}.")
+
+
+def _shown_metric(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3g}"
+
+
+def _how(run: RunView) -> Iterator[Section]:
+    if warnings := [*run.provenance.get("warnings", ()), *_caveats(run)]:
+        yield Section("Warnings", [Text("", "\n".join(warnings))])
+    yield Section("Repeat it", [Text("", repeat_command(run), "In this folder, with the versions below.")])
+    yield Section("Pipeline", [_pipeline_table(run)], folded=True)
+    yield Section("Provenance", [_provenance_table(run)], folded=True)
+    log = run.path / LOG
+    if log.is_file():
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        caption = f"The last {LOG_LINES} of {len(lines):,} lines of {LOG}." if len(lines) > LOG_LINES else ""
+        yield Section("Log", [Text("", "\n".join(lines[-LOG_LINES:]), caption)], folded=True)
+
+
+def _caveats(run: RunView) -> list[str]:
+    return [f"{table} {text}" for table, texts in run.provenance.get("caveats", {}).items() for text in texts]
+
+
+def repeat_command(run: RunView) -> str:
+    """Return the commands that repeat the run."""
+    command = [str(part) for part in run.provenance.get("command", ())]
+    if command and Path(command[0]).name == "dlpipe" and command[1:2] == ["run"]:
+        again = shlex.join(["dlpipe", *command[1:]])
+        return f"cd {shlex.quote(str(run.provenance['folder']))}\n{again}"
+    return shlex.join(["dlpipe", "run", relative(run.path / "resolved.toml")])
+
+
+def _pipeline_table(run: RunView) -> Table:
+    rows = [[path, shown(value), run.origins.get(path, "default")] for path, value in _leaves(run.resolved, "")]
+    return Table("", ["key", "value", "set by"], rows)
+
+
+def _provenance_table(run: RunView) -> Table:
+    hidden = ("command", "warnings", "caveats", "code", "identity", "judged_by", "ended", "first_checkpoint")
+    known = {key: value for key, value in run.provenance.items() if key not in hidden}
+    rows = [[path, shown(value)] for path, value in _leaves(known, "")]
+    for stage in run.stages:
+        if (stage.folder / DATA_STATE).is_file():
+            rows.append([f"{stage.name}: data" if stage.name else "data", f"{relative(stage.folder / DATA_STATE)}"])
+    return Table("", ["what", "value"], rows)
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def markdown(run: RunView, verdict: str) -> str:
+    """Return a summary for a terminal or a pull request."""
+    lines = [f"# {_escaped(run.name)} ({run.status['state']})", "", _escaped(verdict), ""]
+    for stage in run.stages:
+        if stage.metrics():
+            table = _metrics_table(stage)
+            lines += [f"## {_escaped(stage.name)}", ""] if stage.name else []
+            lines += [
+                _row(table.columns),
+                _row(["---", *("---:" for _ in table.columns[1:])]),
+                *map(_row, table.rows),
+                "",
+            ]
+            lines += [table.caption, ""]
+    warnings = [*run.provenance.get("warnings", ()), *_caveats(run)]
+    lines += [f"* warning: {_escaped(text)}" for text in warnings] + [""] * bool(warnings)
+    return "\n".join([*lines, "```sh", repeat_command(run), "```", ""])
+
+
+def _row(cells: Any) -> str:
+    return "| " + " | ".join(_escaped(str(cell)) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*[]<>#|" else letter for letter in text.replace("\n", " "))

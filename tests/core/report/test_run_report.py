@@ -1,0 +1,183 @@
+"""The report of a run, from what its folder holds."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from dlpipe.cli import make_program
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
+from dlpipe.errors import DlpipeError, PluginError
+from dlpipe.registry.loading import load_plugins
+from dlpipe.report.curves import draw_metrics
+from dlpipe.report.run_report import write_report
+from dlpipe.report_items import ReportItem, record_items
+from dlpipe.runs.folder import RunFolder
+
+PIPELINE = """
+name = "tiny"
+threads = 1
+[data]
+use = "vision.digits"
+[model]
+use = "vision.mlp"
+hidden = [8]
+[trainer]
+use = "core.supervised"
+steps = 8
+log_every = 2
+evaluate_every = 4
+[evaluators.digits]
+use = "core.classification"
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that has finished, of a pipeline with a value from ``--set``."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "tiny.toml").write_text(PIPELINE)
+    pipeline = load_pipeline(folder / "tiny.toml", load_plugins(), ["trainer.steps=6"])
+    return run(pipeline, load_plugins(), folder / "runs")
+
+
+def section(page, title):
+    return page.split(f"<h2>{title}</h2>")[1].split("<h2>")[0]
+
+
+def test_a_run_ends_with_a_report(finished):
+    page = (finished.path / "report.html").read_text()
+    verdict = re.search(r'class="verdict">(.*?)</p>', page)[1]
+
+    assert re.fullmatch(
+        r"vision\.mlp on vision\.digits, test/digits/accuracy 0\.\d{4}, [\d.]+ m?s of training\. 6 steps done after step 6\.",
+        verdict,
+    )
+    assert '<span class="state finished">finished</span>' in page
+    assert "<td>digits/accuracy</td>" in section(page, "Metrics")
+    charts = [chart["title"] for chart in json.loads(re.search(r'id="charts">(.*?)</script>', page)[1])]
+    assert charts[:3] == ["digits/accuracy", "loss", "lr"]
+    assert "data:image/png;base64" in section(page, r"digits (core.classification)")
+
+
+def test_the_report_says_what_set_each_value(finished):
+    rows = section((finished.path / "report.html").read_text(), "Pipeline")
+
+    assert re.search(r"<td>trainer\.steps</td><td[^>]*>6</td><td>--set</td>", rows)
+    assert re.search(r"<td>trainer\.log_every</td><td[^>]*>2</td><td>[^<]*tiny\.toml:\d+</td>", rows)
+    assert re.search(r"<td>trainer\.batch_size</td><td[^>]*>\d+</td><td>default</td>", rows)
+
+
+def test_a_summary_in_markdown_is_beside_it(finished):
+    text = (finished.path / "report.md").read_text()
+
+    assert text.startswith("# tiny (finished)\n\nvision.mlp on vision.digits, test/digits/accuracy 0.")
+    assert re.search(r"\| digits/accuracy \|  \| 0\.\d{4} \| 0\.\d{4} \|", text)
+
+
+def test_a_report_can_be_written_at_any_time(finished, monkeypatch):
+    finished.set_status("running")
+    (finished.path / "report.html").unlink()
+    program = make_program(load_plugins())
+    result = CliRunner().invoke(program, ["report", str(finished.path), "--markdown"])
+
+    assert result.exit_code == 0
+    assert result.output.startswith("# tiny (running)")
+    assert (finished.path / "report.html").is_file()
+    monkeypatch.setattr("dlpipe.report.page.find_spec", lambda name: None)
+    with pytest.raises(DlpipeError, match=r"needs jinja2 and bokeh; install with: pip install 'dlpipe\[report\]'"):
+        CliRunner().invoke(program, ["report", str(finished.path)], catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_run_that_fails_has_a_report(tmp_path):
+    (tmp_path / "tiny.toml").write_text(PIPELINE)
+    pipeline = load_pipeline(tmp_path / "tiny.toml", load_plugins(), ['trainer.optimizer={ use = "sgd", lr = 1e30 }'])
+    with pytest.raises(DlpipeError, match="nan"):
+        run(pipeline, load_plugins(), tmp_path / "runs")
+    page = (tmp_path / "runs" / "tiny" / "latest" / "report.html").read_text()
+
+    assert '<span class="state failed">failed</span>' in page
+    assert "Failed: " in page
+
+
+def test_a_report_that_cannot_be_written_takes_nothing_from_the_run(tmp_path, monkeypatch, capsys):
+    def fail(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dlpipe.engine.execute.write_report", fail)
+    (tmp_path / "tiny.toml").write_text(PIPELINE)
+    folder = run(load_pipeline(tmp_path / "tiny.toml", load_plugins()), load_plugins(), tmp_path / "runs")
+
+    assert folder.status()["state"] == "finished"
+    assert "the report could not be written: No space left on device" in capsys.readouterr().err
+
+
+def test_a_damaged_folder_is_reported(tmp_path, finished):
+    (tmp_path / "resolved.toml").write_text("name = 'x'")
+    (tmp_path / "status.json").write_text("{")
+    with pytest.raises(DlpipeError, match=r"status\.json"):
+        write_report(RunFolder.open(tmp_path))
+
+
+def test_files_are_presented_as_their_author_says(finished):
+    folder = finished.path / "callbacks" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"\x89PNG")
+    (folder / "scores.csv").write_text("name,score\n" + "".join(f"<i>,{row}\n" for row in range(50)))
+    record_items(folder, [ReportItem("a.png", "What I drew", "Rows are <b>classes</b>.", "image")])
+    write_report(finished)
+    part = section((finished.path / "report.html").read_text(), "mine")
+
+    assert '<figure class="block image">\n<h3>What I drew</h3>' in part
+    assert "Rows are &lt;b&gt;classes&lt;/b&gt;." in part
+    assert "<h3>Scores</h3>" in part  # of which nothing is said
+    assert '30 more rows in <a href="callbacks/mine/scores.csv">' in part
+
+
+def test_samples_of_many_steps_are_shown_in_a_row(finished):
+    folder = finished.path / "samples" / "faces"
+    folder.mkdir(parents=True)
+    for step in range(1, 31):
+        (folder / f"step-{step:08}.png").write_bytes(b"\x89PNG")
+    record_items(folder, [ReportItem("step-00000030.png", "Faces", "One row for each class.")])
+    write_report(finished)
+    part = section((finished.path / "report.html").read_text(), "faces during training")
+
+    assert re.findall(r'class="label">(.*?)</p>', part) == [f"step {step}" for step in (1, 5, 9, 13, 18, 22, 26, 30)]
+    assert "One row for each class. 8 of 30 are shown." in part
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (lambda: ReportItem("a.png", "a", kind="film"), 'kind = "film"; expected one of figure, image, animation'),
+        (lambda: ReportItem("../a.png", "a"), "expected the name of a file in the same folder"),
+        (lambda: ReportItem("a.png", "a"), "there is no such file in"),
+        (lambda: "a.png", "expected a ReportItem"),
+    ],
+)
+def test_what_cannot_be_presented_is_refused(tmp_path, item, message):
+    with pytest.raises(PluginError, match=re.escape(message)):
+        record_items(tmp_path, [item()])
+
+
+def test_a_metric_has_one_chart_with_all_its_splits():
+    records = [
+        {"step": 5, "epoch": 1.0, "train/loss": 2.0, "train/lr": 0.1, "time": 1.0},
+        {"step": 10, "train/loss": 1.0, "dev/loss/loss": 1.5, "dev/digits/accuracy": 0.5},
+        {"step": 20, "train/loss": 0.01, "train/lr": None, "dev/loss/loss": 1.4, "dev/digits/accuracy": 0.6},
+        {"step": 20, "test/digits/accuracy": 0.55, "test/digits/ece": 0.1},
+    ]
+    charts = {chart.title: chart for chart in draw_metrics(records, "digits/accuracy")}
+
+    assert list(charts) == ["digits/accuracy", "loss/loss", "lr"]  # the error of calibration is one point, no curve
+    assert [(one.name, one.style, list(one.y)) for one in charts["digits/accuracy"].series] == [
+        ("dev", "line", [0.5, 0.6]),
+        ("test", "points", [0.55]),
+    ]
+    assert [one.name for one in charts["loss/loss"].series] == ["train", "dev"]
+    assert charts["loss/loss"].log_y  # it varies by more than a factor of 50
