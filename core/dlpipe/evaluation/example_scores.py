@@ -89,7 +89,11 @@ def write_predictions(
     lines: list[dict[str, Any]] = []
     for name, evaluator in evaluators.items():
         try:
-            found = evaluator.example_scores() if isinstance(evaluator, SupportsExampleScores) and evaluator.primary else None
+            found = (
+                evaluator.example_scores()
+                if isinstance(evaluator, SupportsExampleScores) and evaluator.primary
+                else None
+            )
             if found is None:
                 continue
             names = data.names(split) if found.names is None and isinstance(data, SupportsNames) else None

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import ExampleScores, Examples
+from dlpipe.evaluation import Examples, ExampleScores
 from dlpipe.fields import NonNegative, Positive
 from dlpipe_generative.vae import VAE, kl_divergence, log_normal, reparameterize
 

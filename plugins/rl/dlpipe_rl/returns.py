@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from dlpipe.evaluation import ExampleScores, Examples, write_csv
+from dlpipe.evaluation import Examples, ExampleScores, write_csv
 from dlpipe.fields import Fraction, Positive
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments, require_environments

@@ -14,7 +14,7 @@ from typing import Literal
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import ExampleScores, Examples, write_csv
+from dlpipe.evaluation import Examples, ExampleScores, write_csv
 from dlpipe.messages import display_width, padded
 from dlpipe.report_items import ReportItem
 from dlpipe_text.chunks import ChunkCounter, chunks

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Answers, ExampleScores, Examples, collect
+from dlpipe.evaluation import Answers, Examples, ExampleScores, collect
 from dlpipe.fields import Positive, PositiveFloat
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe_vision.augment import affine, noisy
