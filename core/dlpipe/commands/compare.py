@@ -61,7 +61,7 @@ def compare(
     if as_json:
         echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
     else:
-        load_target("dlpipe.comparison.output:show")(Console(highlight=False), found)
+        load_target("dlpipe.comparison.table:show")(Console(highlight=False), found)
 
 
 def _write(path: Path, write: str, needed: list[str], found: Any) -> None:
@@ -69,7 +69,7 @@ def _write(path: Path, write: str, needed: list[str], found: Any) -> None:
     if missing:
         raise InputError(f"{path} needs {' and '.join(missing)}; install with: pip install 'dlpipe[report]'")
     try:
-        if load_target(f"dlpipe.comparison.output:{write}")(path, found) is not False:
+        if load_target(f"dlpipe.comparison.page:{write}")(path, found) is not False:
             echo(relative(path), err=True)
         else:
             echo(f"{relative(path)} is not written: no run has a curve of the metric", err=True)

@@ -263,7 +263,8 @@ def _disagreements(
     ]
     single = len(one.scores) == len(other.scores) == 1
     return Disagreements(
-        *sides,
+        sides[0],
+        sides[1],
         equal=len(means[0]) - len(better),
         are_right=bool(np.isin(everything, (0, 1)).all()) and single,
         p=sign_test(len(sides[0]), len(sides[1])) if single else None,

@@ -66,6 +66,14 @@ class ExampleScores:
         return math.fsum(w * s for w, s in zip(weights, self.scores, strict=True) if w) / total if total else math.nan
 
 
+def disagreement(evaluator: Evaluator, value: float) -> str:
+    """Return how the scores of the examples contradict the primary metric, `value`; an empty string if they do not."""
+    found = evaluator.example_scores() if isinstance(evaluator, SupportsExampleScores) and evaluator.primary else None
+    if found is None or not math.isfinite(value) or math.isclose(found.metric(), value, rel_tol=1e-4, abs_tol=1e-4):
+        return ""
+    return f"their weighted mean is {found.metric():.6g}, but evaluate() gives {evaluator.primary} = {value:.6g}"
+
+
 def write_predictions(
     path: Path,
     evaluators: Mapping[str, Evaluator],

@@ -136,7 +136,7 @@ def resampled(scores: Scores, minus: Scores | None = None) -> Array:
         # A resample in which nothing counts (no slot at all) has the metric of no success.
         found.append(np.divide(totals, weights, out=np.zeros_like(totals), where=weights > 0).mean(1))
         place += 2 * models
-    return found[0] if minus is None else found[0] - found[1]
+    return np.asarray(found[0] if minus is None else found[0] - found[1])
 
 
 def _seed_variance(one: Array, other: Array, *, paired: bool) -> tuple[float, float, str]:
@@ -155,7 +155,7 @@ def _interaction(scores: Scores) -> float:
     shares = scores.weights / scores.weights.mean(1, keepdims=True)
     influence = shares * (scores.scores - scores.metrics()[:, None])  # (S, N), each row has the mean 0
     left = influence - influence.mean(0)
-    return float((left**2).sum()) / ((models - 1) * (count - 1)) / (models * count)
+    return float((left**2).sum() / ((models - 1) * (count - 1) * models * count))
 
 
 def _interval(value: float, variance: float, freedom: float, method: str) -> Estimate:
