@@ -117,6 +117,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("run", "dlpipe.commands.run:run", "Train and evaluate a pipeline in a new run folder"),
         CommandSpec("resume", "dlpipe.commands.resume:resume", "Resume an interrupted run from its last checkpoint"),
         CommandSpec("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline's [sweep] and compare them"),
+        CommandSpec("compare", "dlpipe.commands.compare:compare", "Compare runs, and say whether they really differ"),
         CommandSpec("submit", "dlpipe.commands.submit:submit", "Train and evaluate a pipeline in a job of Slurm"),
         CommandSpec("runs", "dlpipe.commands.runs:runs", "List all runs with their scores, or delete useless ones"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),

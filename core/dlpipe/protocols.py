@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset, IterableDataset
 
     from dlpipe.data.columns import Columns
+    from dlpipe.evaluation.example_scores import ExampleScores
     from dlpipe.evaluation.examples import Examples
     from dlpipe.report_items import ReportItem
     from dlpipe.runs.checkpoint import StateBlock
@@ -38,6 +39,7 @@ __all__ = [
     "SupportsContent",
     "SupportsCopies",
     "SupportsExampleInputs",
+    "SupportsExampleScores",
     "SupportsExpand",
     "SupportsExport",
     "SupportsItems",
@@ -348,6 +350,17 @@ class SupportsReport(Protocol):
 
     def write(self, folder: Path) -> Sequence[ReportItem] | None:
         """Write figures and tables into an existing folder, as `Evaluator.write` does."""
+
+
+@runtime_checkable
+class SupportsExampleScores(Protocol):
+    """An evaluator whose primary metric is a mean over examples, each of which it judges by itself.
+
+    ``predictions.jsonl`` keeps what it found for the test split, and ``dlpipe compare`` resamples it.
+    """
+
+    def example_scores(self) -> ExampleScores | None:
+        """Return what the last `evaluate` found for each example; None if it judged only all of them together."""
 
 
 @runtime_checkable

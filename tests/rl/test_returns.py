@@ -57,6 +57,15 @@ def test_statistics_are_those_of_whole_episodes():
     assert "success" not in metrics
 
 
+def test_each_episode_has_a_score_and_is_named_by_its_seed():
+    evaluator, metrics = judged(corridor(length=4, shifted=True), Chooser(1), episodes=9)
+    found = evaluator.example_scores()
+
+    assert found.metric() == pytest.approx(metrics["return_mean"])
+    assert len({*found.names}) == 9
+    assert all(name.startswith("seed ") for name in found.names)
+
+
 def test_values_are_compared_with_actual_returns():
     _, metrics = judged(corridor(length=2), Chooser(1), episodes=3, gamma=0.5)
 

@@ -65,6 +65,15 @@ def test_a_slot_with_a_wrong_end_counts_as_missed_and_as_spurious():
     assert metrics == {"f1": 2 * 1 / (3 + 2), "precision": 1 / 2, "recall": 1 / 3, "token_accuracy": 6 / 8}
 
 
+def test_the_scores_of_the_sentences_make_the_f1():
+    evaluator, metrics = evaluated({"leave": ["O", "B-from", "O"], "arrive": ["O", "B-to", "O", "O", "O"]})
+    found = evaluator.example_scores()
+
+    assert found.metric() == pytest.approx(metrics["f1"])
+    assert found.weights == [2, 3]
+    assert found.names == [" ".join(words) for words, _ in SENTENCES]
+
+
 def test_the_tables_show_the_errors(tmp_path):
     evaluator, _ = evaluated({"leave": ["O", "B-to", "O"], "arrive": ["O", "B-to", "I-to", "O", "B-time"]})
 

@@ -47,6 +47,17 @@ def cross_entropy(logits: Any, targets: Tensor, label_smoothing: float = 0.0) ->
     return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
 
 
+def cross_entropies(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean cross-entropy of each example (B,), NaN without targets, and the number of its targets (B,).
+
+    The arguments are those that `cross_entropy` accepts.
+    """
+    flat = logits.reshape(-1, logits.shape[-1])
+    losses = F.cross_entropy(flat, targets.reshape(-1), ignore_index=IGNORE_INDEX, reduction="none").double()
+    counts = (targets != IGNORE_INDEX).reshape(len(targets), -1).sum(1)
+    return losses.reshape(len(targets), -1).sum(1) / counts, counts
+
+
 def require_targets(columns: Iterable[str], what: str) -> None:
     """Raise an `InputError` if data without targets has these columns; `what` needs them."""
     if "targets" not in columns:

@@ -48,7 +48,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
         protocols.SupportsReport,
         protocols.SupportsClose,
     ),
-    "evaluator": (protocols.SupportsSamples, protocols.SupportsClose),
+    "evaluator": (protocols.SupportsSamples, protocols.SupportsExampleScores, protocols.SupportsClose),
     "callback": (),
     "model": (protocols.SupportsNotes, protocols.SupportsExport),
 }

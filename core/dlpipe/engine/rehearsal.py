@@ -26,6 +26,7 @@ from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, NonFiniteError, PluginError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.example_scores import disagreement
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import shown
 from dlpipe.protocols import (
@@ -348,6 +349,10 @@ def _check_evaluators(
                 _refuse(table, f"primary is {shown(evaluator.primary)}, but evaluate() returns {found}")
             if evaluator.primary is not None:
                 scores.append((metrics[primary], cast(Goal, evaluator.goal)))
+                with errors_in(table):
+                    different = disagreement(evaluator, metrics[primary])
+                if different:
+                    _refuse(table, f"example_scores() does not fit the metric: {different}")
             _check_files(table, evaluator, folder / name)
     return scores
 

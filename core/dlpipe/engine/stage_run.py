@@ -37,6 +37,7 @@ from dlpipe.errors import (
     is_out_of_memory,
 )
 from dlpipe.evaluation.evaluate import evaluate, write_files
+from dlpipe.evaluation.example_scores import write_predictions
 from dlpipe.evaluation.examples import Examples
 from dlpipe.figures import missing_font
 from dlpipe.messages import relative
@@ -46,7 +47,7 @@ from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_weights, step_of
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import BASELINES, DATA_STATE, METRICS, PROVENANCE, RunFolder
+from dlpipe.runs.folder import BASELINES, DATA_STATE, METRICS, PREDICTIONS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
@@ -345,7 +346,7 @@ class StageRun:
             self._log.repair(state["log_size"])
 
     def _evaluate_on_test(self, components: StageComponents, last_step: int, callbacks: Callbacks) -> None:
-        """Evaluate the best checkpoint on the test split, once, and write figures and tables."""
+        """Evaluate the best checkpoint on the test split, once, and write predictions, figures and tables."""
         evaluators, examples = self._evaluators_on(TEST, components), self._examples(TEST, components)
         if examples is None or not evaluators:
             self._compare(components, self._examples(DEV, components), {})
@@ -357,6 +358,15 @@ class StageRun:
         step = step_of(best) if best else last_step
         self._log.append({"step": step, **metrics, "time": round(time.time(), 3)})
         callbacks.call("dlpipe_evaluated", step=step, split=TEST, metrics=metrics)
+        write_predictions(
+            self._shown / PREDICTIONS,
+            evaluators,
+            components.data,
+            TEST,
+            stage=self._stage.name,
+            notice=self._progress.message,
+            warn=self._progress.warning,
+        )
         for name, evaluator in evaluators.items():
             table = table_name(self._stage.name, "evaluators", name)
             write_files(evaluator.write, self._shown / FIGURES / name, table, self._progress.warning)

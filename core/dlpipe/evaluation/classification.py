@@ -18,6 +18,7 @@ from dlpipe.data.targets import IGNORE_INDEX, require_targets
 from dlpipe.errors import InputError
 from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
 from dlpipe.evaluation.csv_files import write_csv
+from dlpipe.evaluation.example_scores import ExampleScores
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Batch, SupportsNames
 from dlpipe.report_items import ReportItem
@@ -186,6 +187,17 @@ class Classification:
         if answers.confidence is not None:
             metrics["ece"] = Calibration.of(answers.confidence, answers.right).error
         return metrics
+
+    def example_scores(self) -> ExampleScores:
+        """Return 1 for each example that the last `evaluate` found to be right, 0 for the others."""
+        assert self._answers is not None
+        answers = self._answers
+        return ExampleScores(
+            answers.rows.tolist(),
+            answers.right.int().tolist(),
+            true=[self._labels[number] for number in answers.targets.tolist()],
+            predicted=[self._labels[number] for number in answers.predicted.tolist()],
+        )
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write tables and figures of the last `evaluate`."""

@@ -113,6 +113,21 @@ class Manifest(TypedDict):
     files: dict[str, FileEntry]
 
 
+class Prediction(TypedDict):
+    """One line of ``predictions.jsonl``: what an evaluator found for an example.
+
+    ``metric`` is the primary metric, the weighted mean of the scores; a score of null is not defined, or not finite.
+    """
+
+    metric: Text
+    row: Count
+    name: NotRequired[Text]
+    true: NotRequired[Any]
+    predicted: NotRequired[Any]
+    score: Annotated[float, Strict(), Field(allow_inf_nan=False)] | None
+    weight: NotRequired[Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]]
+
+
 class FinishedStage(TypedDict):
     """``stage.json``: what the result of a stage depends on."""
 
@@ -132,6 +147,7 @@ MetricsRecord = dict[str, Annotated[float, Strict()] | None]
 #: The schema of each JSON file in a run folder, by its name, or of each of its lines; further keys are allowed.
 SCHEMAS: dict[str, Any] = {
     "metrics.jsonl": MetricsRecord,
+    "predictions.jsonl": Prediction,
     "status.json": Status,
     "provenance.json": Provenance,
     "data.json": DataState,
@@ -278,7 +294,16 @@ def write_new(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically: under another name first, then renamed.
+    """Write a JSON file atomically.
+
+    Raises:
+        DlpipeError: it cannot be written.
+    """
+    write_text(path, as_json(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically: under another name first, then renamed.
 
     Raises:
         DlpipeError: it cannot be written.
@@ -286,7 +311,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}")
     try:
         temporary.unlink(missing_ok=True)  # left by a process that was killed
-        write_new(temporary, as_json(content))
+        write_new(temporary, text)
         temporary.replace(path)
     except OSError as error:
         raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error

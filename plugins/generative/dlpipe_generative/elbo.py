@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples
+from dlpipe.evaluation import Examples, ExampleScores
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.vae import VAE, kl_divergence, log_normal, reparameterize
@@ -47,6 +47,8 @@ class Elbo:
     def __init__(self, *, samples: Positive = 1, importance_samples: NonNegative = 0) -> None:
         self._samples, self._importance_samples = samples, importance_samples
         self._report: dict[str, object] = {}
+        self._rows: list[int] = []
+        self._bounds: list[float] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Measure every image of the split."""
@@ -62,9 +64,15 @@ class Elbo:
                 images = binarise(images, batch["rows"])
             with torch.inference_mode():
                 measured = self._measure(model, images, batch.get("targets"), seed=int(batch["rows"][0]))
-            for name, values in measured.items():
+            for name, values in (measured | {"rows": batch["rows"]}).items():
                 found[name].append(values)
+        self._rows = torch.cat(found.pop("rows")).tolist()
+        self._bounds = (torch.cat(found["log_likelihood"]).double() - torch.cat(found["kl"]).double()).tolist()
         return self._summary({name: torch.cat(values).double() for name, values in found.items()}, model, images[0])
+
+    def example_scores(self) -> ExampleScores:
+        """Return the bound of each image of the last `evaluate`."""
+        return ExampleScores(self._rows, self._bounds)
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from dlpipe.evaluation import Examples, write_csv
+from dlpipe.evaluation import Examples, ExampleScores, write_csv
 from dlpipe.fields import Fraction, Positive
 from dlpipe.report_items import ReportItem
 from dlpipe_rl.checked_env import Array
@@ -73,6 +73,14 @@ class Returns:
             if len(values):
                 metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
+
+    def example_scores(self) -> ExampleScores:
+        """Return the return of each episode of the last `evaluate`; its name is the seed of the environment."""
+        return ExampleScores(
+            range(len(self._traces)),
+            _returns(self._traces).tolist(),
+            names=[f"seed {trace.episode.seed}" for trace in self._traces],
+        )
 
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Record the best episode of the last evaluation as a GIF named after the step."""

@@ -6,6 +6,7 @@ https://aclanthology.org/W00-0726
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 from torch import nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Examples, write_csv
+from dlpipe.evaluation import Examples, ExampleScores, write_csv
 from dlpipe.messages import display_width, padded
 from dlpipe.report_items import ReportItem
 from dlpipe_text.chunks import ChunkCounter, chunks
@@ -35,6 +36,7 @@ class SlotF1:
 
     def __init__(self) -> None:
         self._counter = ChunkCounter()
+        self._rows: list[int] = []
         self._tagged: list[tuple[Sequence[str], Sequence[str], Sequence[str]]] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
@@ -45,7 +47,7 @@ class SlotF1:
                 f"text.slot_f1 got data of type {type(data).__name__}; expected tagged sentences, such as text.flights"
             )
         sentences = data.sentences(examples.split)
-        self._counter, self._tagged = ChunkCounter(), []
+        self._counter, self._rows, self._tagged = ChunkCounter(), [], []
         for batch, _, predictions in examples.predictions(model):
             for row, length, predicted in zip(
                 batch["rows"].tolist(), batch["lengths"].tolist(), predictions, strict=True
@@ -53,6 +55,7 @@ class SlotF1:
                 words, gold = sentences[row]
                 tags = data.tags(predicted[:length])
                 self._counter.add(gold, tags)
+                self._rows.append(row)
                 self._tagged.append((words, gold, tags))
         overall = self._counter.overall
         return {
@@ -61,6 +64,22 @@ class SlotF1:
             "recall": overall.recall,
             "token_accuracy": self._counter.token_accuracy,
         }
+
+    def example_scores(self) -> ExampleScores:
+        """Return the F1 of each sentence; its weight is the number of its true and predicted slots."""
+        counts = []
+        for _, gold, tags in self._tagged:
+            counter = ChunkCounter()
+            counter.add(gold, tags)
+            counts.append(counter.overall)
+        return ExampleScores(
+            self._rows,
+            [score.f1 if score.gold + score.predicted else math.nan for score in counts],
+            weights=[score.gold + score.predicted for score in counts],
+            names=[" ".join(words) for words, _, _ in self._tagged],
+            true=[" ".join(gold) for _, gold, _ in self._tagged],
+            predicted=[" ".join(tags) for _, _, tags in self._tagged],
+        )
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the tables of the last `evaluate`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
-from dlpipe.evaluation import Answers, Examples, collect
+from dlpipe.evaluation import Answers, Examples, ExampleScores, collect
 from dlpipe.fields import Positive, PositiveFloat
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe.report_items import ReportItem
@@ -63,6 +63,7 @@ class Robustness:
         self._num_classes = num_classes
         self._levels: dict[str, Sequence[float]] = {"noise": noise, "shift": shift, "rotate": rotate}
         self._metrics: dict[str, float] = {}
+        self._unchanged: Answers | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Evaluate the model on unchanged and on transformed images."""
@@ -71,7 +72,8 @@ class Robustness:
         def answers_of(passed: Any) -> Answers:
             return collect(passed, self._num_classes)
 
-        self._metrics = {"accuracy": answers_of(examples.predictions(model)).accuracy}
+        self._unchanged = answers_of(examples.predictions(model))
+        self._metrics = {"accuracy": self._unchanged.accuracy}
         for name, level in self._all_levels():
             answers = [
                 answers_of(examples.predictions_on(model, data.transformed(examples.split, transform)))
@@ -79,6 +81,11 @@ class Robustness:
             ]
             self._metrics[_metric_name(name, level)] = sum(one.accuracy for one in answers) / len(answers)
         return dict(self._metrics)
+
+    def example_scores(self) -> ExampleScores:
+        """Return 1 for each unchanged image that the last `evaluate` found to be right, 0 for the others."""
+        assert self._unchanged is not None
+        return ExampleScores(self._unchanged.rows.tolist(), self._unchanged.right.int().tolist())
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Draw accuracy against the strength of each transformation."""

@@ -86,6 +86,12 @@ use = "toy.judge"
 
 #: What an author wrote, what it should have been, and the message.
 BROKEN = {
+    "scores of examples that do not make the metric": (
+        "    def sample(self, folder, step): pass",
+        "    def example_scores(self):\n        from dlpipe.evaluation import ExampleScores\n"
+        "        return ExampleScores([0, 1], [90, 90])",
+        r"\[evaluators.judge\] example_scores\(\) does not fit the metric: their weighted mean is 90, but evaluate\(\) gives",
+    ),
     "a state of data that JSON changes": (
         '{"words": ["to"], "size": 3}',
         '{"words": {1: "to"}}',

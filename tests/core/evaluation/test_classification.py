@@ -76,6 +76,16 @@ def drawn(count=53, num_classes=12):
     return torch.randn(count, num_classes, generator=generator) + 2 * logits_for(targets, num_classes, 1.0), targets
 
 
+def test_each_example_is_right_or_wrong():
+    logits, targets = drawn()
+    evaluator, metrics = judged(logits, targets)
+    found = evaluator.example_scores()
+
+    assert found.metric() == pytest.approx(metrics["accuracy"])
+    assert found.true[3] == f"class {targets[3]}"
+    assert [a == b for a, b in zip(found.true, found.predicted, strict=True)] == [bool(score) for score in found.scores]
+
+
 def test_scores_agree_with_scikit_learn():
     logits, targets = drawn()
     predicted = logits.argmax(1)

@@ -83,6 +83,17 @@ def test_the_loss_is_the_mean_over_all_tokens_with_a_target():
     assert Loss().evaluate(model, examples(sentences())) == {"loss": pytest.approx(mean_over_tokens(model))}
 
 
+def test_the_losses_of_the_examples_make_the_loss():
+    loss = Loss()
+    value = loss.evaluate(Tagger(), examples(sentences()))["loss"]
+    found = loss.example_scores()
+
+    assert found.metric() == pytest.approx(value)
+    assert sum(found.weights) == int((TOKENS != 7).sum())
+    loss.evaluate(Ranker(), examples(sentences()))
+    assert loss.example_scores() is None
+
+
 def test_a_loss_of_the_models_own_is_used():
     model = Ranker()
 

@@ -1,0 +1,1 @@
+"""What differs between runs, and whether their scores differ by more than noise."""

@@ -1,0 +1,68 @@
+"""A comparison as a page, and its curves as a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlpipe.comparison.compare import Comparison
+from dlpipe.comparison.run_result import RunResult
+from dlpipe.comparison.table import tables
+from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.report.page import Chart, Section, Series, render_page, thinned
+
+
+def write_page(path: Path, found: Comparison) -> None:
+    """Write a comparison as a page in one file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    title = f"Comparison of {' and '.join(group.label for group in found.groups)}"
+    charts = [Chart(name, [_series(name, *curve) for curve in curves]) for name, curves in _curves(found)]
+    blocks = list(tables(found))
+    sections = [Section("Metrics", [block for block in blocks if block.title == "Metrics"])]
+    sections += [Section("Curves", charts)]
+    sections += [Section(block.title, [block]) for block in blocks if block.title != "Metrics"]
+    render_page(path, title, "\n".join([*(pair.verdict for pair in found.pairs), *found.notes]), sections)
+
+
+def draw_curves(path: Path, found: Comparison) -> bool:
+    """Draw the metric that decides on dev, by step, and return whether there is anything to draw.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    curves = _curves(found)
+    if not curves:
+        return False
+    name, lines = curves[0]
+    with drawing(path, 7, 4.2) as figure:
+        axes = figure.subplots()
+        for label, number, run in lines:
+            points = run.curve(name)
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(list(points), list(points.values()), color=colour, linewidth=1.2, label=shortened(label, 40))
+        axes.set(xlabel="step", ylabel=name)
+        axes.legend(frameon=False)
+    return True
+
+
+def _curves(found: Comparison) -> list[tuple[str, list[tuple[str, int, RunResult]]]]:
+    """Return the metrics that several runs have a curve of, with these: label, colour and run of each."""
+    runs = [(group, number, run) for number, group in enumerate(found.groups) for run in group.runs]
+    names = [f"dev/{found.metric.partition('/')[2]}", "train/loss"]
+    curves = []
+    for name in names:
+        lines = [
+            (f"{group.label}, seed {run.seed}" if len(group.runs) > 1 else group.label, number, run)
+            for group, number, run in runs
+            if len(run.curve(name)) > 1
+        ]
+        if lines:
+            curves.append((name, lines))
+    return curves
+
+
+def _series(name: str, label: str, number: int, run: RunResult) -> Series:
+    points = run.curve(name)
+    return Series(label, *thinned(list(points), list(points.values())), colour=number % len(COLOURS))

@@ -1,0 +1,1 @@
+"""The scores of single examples, and what they say about other examples."""

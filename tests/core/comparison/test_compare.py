@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pytest
+
+from dlpipe.comparison.compare import compare
+from dlpipe.comparison.run_result import RunResult
+from dlpipe.errors import InputError, RunFolderError
+
+
+def compared(*folders, metric=""):
+    return compare([RunResult(folder) for folder in folders], metric)
+
+
+def answers(share, count=400, seed=0):
+    return (np.random.default_rng(seed).random(count) < share).astype(int).tolist()
+
+
+def test_equal_predictions_are_no_difference(make_run):
+    found = compared(make_run("a"), make_run("b", width=4))
+
+    assert found.pairs[0].verdict.startswith("no difference beyond noise between A and B: +0.0000")
+    assert found.differences["pipeline"] == {"model.width": {"A": "3", "B": "4"}}
+
+
+def test_a_large_difference_is_found_and_has_the_right_direction(make_run):
+    better = compared(make_run("a", answers(0.5)), make_run("b", answers(0.8, seed=1)))
+    worse = compared(make_run("c", answers(0.5), goal="min"), make_run("d", answers(0.8, seed=1), goal="min"))
+
+    assert better.pairs[0].verdict.startswith("B is better than A: +0.")
+    assert worse.pairs[0].verdict.startswith("B is worse than A: +0.")
+
+
+def test_examples_that_one_gets_right_and_the_other_wrong_are_counted_and_named(make_run):
+    found = compared(make_run("a", [1, 0, 1, 1, 0]), make_run("b", [0, 1, 0, 1, 0])).pairs[0].disagreements
+
+    assert [example["name"] for example in found.first] == ["image 0", "image 2"]
+    assert [example["row"] for example in found.second] == [1]
+    assert found.second[0]["predicted"] == ["0", "1"]
+    assert (found.equal, found.are_right) == (2, True)
+    assert found.p == pytest.approx(1.0)
+
+
+def test_runs_that_differ_only_in_the_seed_are_a_group(make_run):
+    folders = [make_run(f"a{seed}", answers(0.6, seed=seed), seed=seed) for seed in (0, 1)]
+    folders += [make_run(f"b{seed}", answers(0.6, seed=9 + seed), seed=seed, width=4) for seed in (0, 1)]
+
+    found = compared(*folders)
+
+    assert [group.seeds for group in found.groups] == [[0, 1], [0, 1]]
+    assert set(found.pairs[0].estimates) == {"seeds", "examples", "both"}
+    assert found.pairs[0].estimate is found.pairs[0].estimates["both"]
+    assert found.pairs[0].estimate.method == ("paired t interval over 2 seeds, and a bootstrap over 400 test examples")
+
+
+def test_a_repeated_seed_counts_once(make_run):
+    folders = [make_run(f"a{number}", seed=seed) for number, seed in enumerate((0, 1, 1))]
+
+    found = compared(*folders, make_run("b", width=4))
+
+    assert [run.path.name for run in found.groups[0].runs] == ["a0", "a2"]
+    assert any("a1 repeats seed 1 of A and does not count" in note for note in found.notes)
+
+
+def test_runs_with_other_versions_are_not_one_group(make_run):
+    found = compared(make_run("a"), make_run("b", torch="2.13"))
+
+    assert found.differences["versions"] == {"torch": {"A": "2.12", "B": "2.13"}}
+
+
+def test_other_data_is_not_tested_but_shown(make_run):
+    found = compared(make_run("a"), make_run("b", data="d2"))
+
+    assert "no test over examples: the data of" in found.pairs[0].verdict
+    assert found.differences["data"] == {"fingerprint": {"A": "d1", "B": "d2"}}
+    assert "test/digits/accuracy" in found.metrics
+
+
+def test_a_run_that_has_not_finished_is_shown_with_its_state(make_run):
+    found = compared(make_run("a"), make_run("b", width=4), make_run("c", state="interrupted"))
+
+    assert [group.runs[0].state for group in found.groups] == ["finished", "finished", "interrupted"]
+    assert len(found.pairs) == 1
+    assert any("c is interrupted: it is not compared" in note for note in found.notes)
+
+
+def test_only_one_run_is_refused(make_run):
+    with pytest.raises(InputError, match="needs at least two runs; found only .*a$"):
+        compared(make_run("a"))
+
+
+def test_runs_without_a_common_metric_are_refused(make_run):
+    with pytest.raises(InputError, match="no metric in common: .*a has dev/digits/accuracy, .*b has dev/digits/mse"):
+        compared(make_run("a"), make_run("b", metric="digits/mse"))
+
+
+def test_an_unknown_metric_is_refused(make_run):
+    with pytest.raises(InputError, match="--metric test/x: not all runs have it; common to all: dev/digits/accuracy"):
+        compared(make_run("a"), make_run("b"), metric="test/x")
+
+
+def test_a_damaged_file_of_predictions_is_reported_with_its_line_and_nothing_is_tested(make_run):
+    one, other = make_run("a"), make_run("b")
+    with (other / "predictions.jsonl").open("a") as file:
+        file.write('{"metric": "digits/acc')
+
+    assert "predictions.jsonl:5 cannot be read" in compared(one, other).pairs[0].verdict
+
+
+def test_missing_lines_are_noticed_by_the_metric(make_run):
+    one, other = make_run("a"), make_run("b")
+    lines = (other / "predictions.jsonl").read_text().splitlines()
+    (other / "predictions.jsonl").write_text("\n".join(lines[:2]) + "\n")
+
+    assert "gives digits/accuracy = 0.500000, but metrics.jsonl has 0.750000" in compared(one, other).pairs[0].verdict
+
+
+def test_a_run_without_predictions_is_compared_by_its_metrics_only(make_run):
+    one, other = make_run("a"), make_run("b")
+    (one / "predictions.jsonl").unlink()
+
+    assert "a keeps no predictions of digits/accuracy" in compared(one, other).pairs[0].verdict
+
+
+def test_other_examples_in_the_same_rows_are_not_tested(make_run):
+    one, other = make_run("a"), make_run("b")
+    path = other / "predictions.jsonl"
+    path.write_text(path.read_text().replace("image 2", "picture 2"))
+
+    assert "1 examples of" in compared(one, other).pairs[0].verdict
+    assert "are not the same, such as row 2" in compared(one, other).pairs[0].verdict
+
+
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match="is not a run folder: it has no resolved.toml"):
+        RunResult(tmp_path)
+
+
+def test_everything_is_in_the_json(make_run):
+    plain = json.loads(json.dumps(compared(make_run("a", [1, 0, 1, 1]), make_run("b", [0, 1, 1, 1])).plain()))
+
+    assert plain["comparisons"][0]["examples"]["first_better"] == 1
+    assert plain["comparisons"][0]["estimates"]["examples"]["differs"] is False
+    assert plain["groups"][0]["runs"][0]["seconds"] == 1.5

@@ -1,0 +1,107 @@
+"""Whether what does not differ is called "no difference", and what differs is found: by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dlpipe.scores import statistics
+from dlpipe.scores.statistics import (
+    Scores,
+    over_both,
+    over_examples,
+    over_seeds,
+    resampled,
+    sign_test,
+    t_probability,
+    t_quantile,
+)
+
+
+def even(scores):
+    return Scores(np.asarray(scores, dtype=float), np.ones_like(scores, dtype=float))
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 6.314), (2, 2.920), (4, 2.132), (9, 1.833), (30, 1.697), (1e6, 1.645)]
+)
+def test_quantiles_are_those_of_published_tables(freedom, quantile):
+    assert t_quantile(0.95, freedom) == pytest.approx(quantile, abs=0.004)
+    assert t_probability(quantile, freedom) == pytest.approx(0.95, abs=2e-4)
+
+
+def test_the_spread_of_resampled_means_is_the_standard_error():
+    values = np.random.default_rng(0).normal(size=(1, 200))
+
+    assert resampled(even(values)).std() == pytest.approx(values.std() / math.sqrt(200), rel=0.04)
+
+
+def test_weights_make_f1_of_the_counts():
+    correct, total = np.array([2, 0, 1, 0]), np.array([4, 3, 6, 0])
+    scores = np.divide(2 * correct, total, out=np.zeros(4), where=total > 0)
+
+    assert Scores(scores[None], total[None].astype(float)).metrics() == pytest.approx([2 * 3 / 13])
+
+
+def test_the_same_input_gives_the_same_interval():
+    one, other = (even(np.random.default_rng(seed).normal(size=(2, 50))) for seed in (1, 2))
+
+    assert over_both(one, other, paired=True) == over_both(one, other, paired=True)
+
+
+def test_unequal_numbers_of_wins_are_judged_as_coins():
+    assert sign_test(5, 5) == 1.0
+    assert sign_test(0, 6) == pytest.approx(2 / 64)
+    assert sign_test(1, 7) == pytest.approx(2 * (1 + 8) / 256)
+
+
+def test_a_variance_that_seeds_and_examples_share_counts_once():
+    rng = np.random.default_rng(0)
+    one, other = (even(rng.normal(size=(8, 500))) for _ in range(2))  # only the interaction varies
+
+    reach = t_quantile(0.95, 14) * math.sqrt(2 / (8 * 500))
+
+    assert over_both(one, other, paired=False).high - over_both(one, other, paired=False).value < 1.6 * reach
+
+
+def share_found(differs, size, cases=100):
+    """Return in how many of 100 simulated comparisons a true difference of `size` standard errors is found."""
+    return 100 * sum(differs(np.random.default_rng(case), size) for case in range(cases)) / cases
+
+
+def right_or_wrong(rng, size, count=400):
+    """Two models that are right on 80 % of the examples, and mostly on the same ones."""
+    hard = rng.normal(size=count)
+    one, other = (hard + rng.normal(size=count) < 1.19 for _ in range(2))
+    error = math.sqrt(2 * 0.105 / count)  # of the difference: one of them is right on 21 % of the examples
+    flipped = ~other & (rng.random(count) < size * error / 0.2)
+    return over_examples(even(one[None]), even((other | flipped)[None])).differs
+
+
+def seeds(rng, size, count=10):
+    one, other = rng.normal(size=(2, count))
+    return over_seeds(one, other + size * math.sqrt(2 / count), paired=False).differs
+
+
+def both(rng, size, models=10, count=200, of_seed=0.1, of_example=0.5):
+    """Scores with a part for the seed, one for the example and one for neither."""
+    error = math.sqrt(2 * (of_seed**2 / models + of_example**2 / count + 1 / (models * count)))
+    shared = rng.normal(size=(1, count))
+    parts = [
+        shared
+        + of_seed * rng.normal(size=(models, 1))
+        + of_example * rng.normal(size=(1, count))
+        + rng.normal(size=(models, count))
+        for _ in range(2)
+    ]
+    return over_both(even(parts[0]), even(parts[1] + size * error), paired=False).differs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("simulate", [right_or_wrong, seeds, both])
+def test_what_does_not_differ_is_said_not_to_and_two_standard_errors_are_found(simulate, monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    cases = 1000
+
+    assert 100 - share_found(simulate, 0, cases) >= 90 - 2  # 2: twice the standard error of 1000 cases
+    assert share_found(simulate, 2, cases) >= 60
