@@ -44,21 +44,27 @@ def verdict_of(run: RunView) -> str:
     stage = run.stages[-1]
     score = stage.score()
     parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
-    parts += [f"{score[0]} {score[1]:.4f}{_beside(stage, score[1])}"] if score else []
+    parts += [f"{score[0]} {score[1]:.4f}{_beside(stage, *score)}"] if score else []
     seconds = sum(float(each.ended.get("seconds", 0)) for each in run.stages)
     parts += [f"{shown_seconds(seconds)} of training"] if seconds else []
     reason = _why(run, stage)
     return ", ".join(parts) + (f". {reason[:1].upper()}{reason[1:]}." if reason else ".")
 
 
-def _beside(stage: StageView, value: float) -> str:
-    """Return the best simple predictor beside a score, in brackets."""
-    if not (found := stage.beside()):
-        return ""
+def _beside(stage: StageView, metric: str, value: float) -> str:
+    """Return what belongs to a score, in brackets: its interval, and the best simple predictor."""
+    interval = stage.interval() if metric.startswith("test/") else None
+    parts = [f"90 % interval {interval[0]:.4f} to {interval[1]:.4f}"] if interval else []
+    parts += [_best_baseline(stage, value)] if stage.beside() else []
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _best_baseline(stage: StageView, value: float) -> str:
+    found = stage.beside()
     smaller = stage.goal == "min"
     name = (min if smaller else max)(found, key=lambda each: found[each])
     better = found[name] < value if smaller else found[name] > value
-    return f" ({'worse than ' if better else ''}{name}: {found[name]:.4f})"
+    return f"{'worse than ' if better else ''}{name}: {found[name]:.4f}"
 
 
 def _learner(stage: StageView) -> str:

@@ -14,6 +14,7 @@ from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
 from dlpipe.runs.folder import BASELINES, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.scores.judged_examples import score_interval
 
 #: The entry of provenance that says how the training of each stage ended.
 ENDED = "ended"
@@ -75,6 +76,13 @@ class StageView:
         evaluator, _, metric = self.judged_by.partition("/")
         found = self.baselines.get(evaluator, {}).items()
         return {name: each["metrics"][metric] for name, each in found if metric in each.get("metrics", {})}
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return the ends of the 90 % bootstrap interval of the score over test examples, None if that is not known."""
+        with contextlib.suppress(DlpipeError):  # the report of a damaged folder does without
+            found = score_interval(self.folder, self.judged_by)
+            return found[1:] if found else None
+        return None
 
     def metrics(self) -> dict[str, float]:
         """Return the last value of every metric."""
