@@ -16,7 +16,10 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.run_report import write_report
 from dlpipe.report_items import ReportItem, record_items
+from dlpipe.runs.files import read_json_lines
 from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.scores.judged_examples import score_interval
 
 PIPELINE = """
 name = "tiny"
@@ -43,6 +46,17 @@ def finished(tmp_path_factory):
     (folder / "tiny.toml").write_text(PIPELINE)
     pipeline = load_pipeline(folder / "tiny.toml", load_plugins(), ["trainer.steps=6"])
     return run(pipeline, load_plugins(), folder / "runs")
+
+
+def test_a_run_keeps_the_scores_of_its_test_examples(finished):
+    lines = read_json_lines(finished.path / "predictions.jsonl")
+    metrics = MetricsLog(finished.path / "metrics.jsonl").records()[-1]
+    value, low, high = score_interval(finished.path, "digits/accuracy")
+
+    assert value == pytest.approx(metrics["test/digits/accuracy"])
+    assert low < value < high
+    assert all(line["score"] == (line["true"] == line["predicted"]) for line in lines)
+    assert score_interval(finished.path, "digits/f1") is None
 
 
 def section(page, title):
