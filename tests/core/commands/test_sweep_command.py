@@ -146,6 +146,11 @@ def test_the_table_is_stored_as_markdown_and_json(swept):
     assert [run["seed"] for run in content["trials"][0]["runs"]] == [3, 4]
     assert content["metric"] == "test/fit/loss"
     assert (folder / "runs/points/sweeps/latest/curves.png").stat().st_size > 10_000
+    page = (folder / "runs/points/sweeps/latest/report.html").read_text()
+    assert "The best test/fit/loss is" in page
+    assert '"title": "dev/fit/loss"' in page
+    best = min(content["trials"], key=lambda trial: trial["mean"])
+    assert f"scale = {best['set']['model.scale']}" in (folder / "runs/points/sweeps/latest/best.toml").read_text()
     assert all((folder / run["run"]).is_dir() for trial in content["trials"] for run in trial["runs"])
 
 
