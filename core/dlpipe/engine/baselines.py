@@ -148,16 +148,18 @@ def tell(
                 for baseline, value in reached.items()
             )
             progress.message(f"baselines of {metric}: {shown}")
-        for baseline, value in _better(reached, metrics.get(metric), str(evaluator.goal)):
+        for baseline in _better(reached, metrics.get(metric), str(evaluator.goal)):
             worse = "below" if evaluator.goal == "max" else "above"
-            progress.warning(f"{metric} {metrics[metric]:.4f} is {worse} that of {baseline}, {value:.4f}")
+            progress.warning(
+                f"{metric} is {worse} that of {baseline}"
+            )  # without numbers: a sweep counts equal warnings
 
 
-def _better(reached: Mapping[str, float], value: float | None, goal: str) -> Iterator[tuple[str, float]]:
+def _better(reached: Mapping[str, float], value: float | None, goal: str) -> Iterator[str]:
     """Yield the baselines that are better than a model."""
     for baseline, other in reached.items():
         if value is not None and (other > value if goal == "max" else other < value):
-            yield baseline, other
+            yield baseline
 
 
 def _part(count: int, whole: int) -> str:

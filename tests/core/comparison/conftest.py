@@ -24,7 +24,15 @@ def make_run(tmp_path):
         weights = weights or [1] * len(scores)
         metric = sum(w * s for w, s in zip(weights, scores, strict=True)) / sum(weights)
         provenance = {
-            "judged_by": {"": {"metric": "digits/accuracy", "goal": changes.get("goal", "max")}},
+            "stages": {
+                "": {
+                    "metric": "digits/accuracy",
+                    "goal": changes.get("goal", "max"),
+                    "monitor": "",
+                    "monitor_goal": "",
+                    "total_steps": None,
+                }
+            },
             "ended": {"": {"reason": "5 epochs", "step": 20, "seconds": 1.5}},
             "versions": {"python": "3.12.1", "torch": changes.get("torch", "2.12")},
         }

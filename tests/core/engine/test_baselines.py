@@ -72,7 +72,7 @@ def test_a_model_that_is_below_its_baselines_is_called_so(ran):
     assert (
         f"baselines of test/digits/accuracy: core.majority_class {reached['core.majority_class']:.4f}, core." in shown
     )
-    assert f"is below that of core.logistic_regression, {reached['core.logistic_regression']:.4f}" in shown
+    assert "is below that of core.logistic_regression" in shown
 
 
 def test_a_run_is_the_same_with_and_without_baselines(ran):
