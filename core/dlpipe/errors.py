@@ -9,6 +9,7 @@ DlpipeError             1    the run failed
 ├── ComponentError      1    a component, or a library that it calls, raised an exception
 ├── NonFiniteError      1    a loss or weight became NaN or infinite
 ├── CheckpointError     1    a checkpoint cannot be read or written
+├── Pruned              1    a search has stopped the run early
 ├── Preempted           75   a batch system stopped the run; it can be resumed
 └── Interrupted         130  the user pressed Ctrl-C; the run can be resumed
 """

@@ -66,4 +66,5 @@ def record_items(folder: Path, items: Sequence[ReportItem]) -> None:
             raise PluginError(f"{shown(item)} is handed over for the report; expected a ReportItem")
         if not (folder / item.file).exists():
             raise PluginError(f"ReportItem({shown(item.file)}): there is no such file in {folder.name}")
-    write_json(folder / ITEMS, {"items": [asdict(item) for item in items]})
+    if items or (folder / ITEMS).exists():
+        write_json(folder / ITEMS, {"items": [asdict(item) for item in items]})

@@ -62,7 +62,7 @@ def test_a_trained_run_plays(root, tmp_path):
     answer = CliRunner().invoke(make_program(registry), asked, obj=registry, catch_exceptions=False)
 
     assert json.loads(answer.output.splitlines()[-1])["length"] == 9
-    assert sorted(path.name for path in (folder.path / "samples" / "play").iterdir()) == [
+    assert sorted(path.name for path in (folder.path / "samples" / "play").glob("*.gif")) == [
         "step-00000002.gif",
         "step-00000004.gif",
     ]

@@ -29,10 +29,52 @@ REFERENCE = {
 
 
 _NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+_SEARCH_METRIC = {"type": "string", "pattern": "^(dev/[^/]+/[^/]+|seconds)$"}
+_GOAL = {"enum": ["max", "min"]}
+SEARCH = {
+    "type": "object",
+    "description": "search the axes, which can be ranges, instead of running all combinations",
+    "properties": {
+        "method": {"enum": ["random", "tpe"], "description": "how trials are proposed"},
+        "trials": {"type": "integer", "minimum": 1, "description": "trials in all", "default": 30},
+        "seed": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "of the proposals; by default that of the pipeline",
+        },
+        "pruner": {
+            "enum": ["none", "median", "hyperband"],
+            "description": "what stops trials early that do worse than others",
+            "default": "none",
+        },
+        "metric": {
+            "oneOf": [_SEARCH_METRIC, {"type": "array", "items": _SEARCH_METRIC, "minItems": 1}],
+            "description": "objectives on the dev split, or seconds of training",
+        },
+        "goal": {
+            "oneOf": [_GOAL, {"type": "array", "items": _GOAL, "minItems": 1}],
+            "description": "whether each objective should grow or fall",
+        },
+    },
+    "required": ["method"],
+    "additionalProperties": False,
+}
+RANGE = {
+    "type": "object",
+    "properties": {
+        "low": {"type": "number"},
+        "high": {"type": "number"},
+        "step": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+        "scale": {"enum": ["linear", "log"], "default": "linear"},
+    },
+    "required": ["low", "high"],
+    "additionalProperties": False,
+}
 SWEEP = {
     "type": "object",
-    "description": "what `dlpipe sweep` varies: lists of values by path, or named tables of several paths each",
+    "description": "what `dlpipe sweep` varies: values or ranges by path, or named tables of several paths each",
     "properties": {
+        "search": SEARCH,
         "metric": {
             "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
             "description": "metric that trials are compared by, such as test/slots/f1; the table shows all of a list",
@@ -52,6 +94,7 @@ SWEEP = {
     "additionalProperties": {
         "oneOf": [
             {"type": "array", "minItems": 1},
+            RANGE,
             {"type": "object", "additionalProperties": {"type": "object", "minProperties": 1}},
         ]
     },

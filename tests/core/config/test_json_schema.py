@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft4Validator
 
-from dlpipe.config.json_schema import pipeline_schema
+from dlpipe.config.json_schema import SEARCH, pipeline_schema
 from dlpipe.registry.loading import load_plugins
+from dlpipe.sweep.settings import KEYS, METHODS, PRUNERS
 
 PIPELINES = sorted((Path(__file__).parents[3] / "pipelines").glob("*.toml"))
 TOP = 'name = "x"\n'
@@ -54,6 +55,13 @@ def keywords(schema):
 def test_the_schema_uses_no_keyword_of_newer_drafts(schema):
     assert not {"const", "prefixItems", "$defs", "if", "then", "examples"} & set(keywords(schema))
     assert '"null"' not in json.dumps(schema)
+
+
+def test_the_schema_of_a_search_has_the_keys_and_choices_that_are_accepted():
+    properties = SEARCH["properties"]
+
+    assert tuple(properties) == KEYS
+    assert (tuple(properties["method"]["enum"]), tuple(properties["pruner"]["enum"])) == (METHODS, PRUNERS)
 
 
 @pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.name)

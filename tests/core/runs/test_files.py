@@ -17,6 +17,7 @@ GOOD = {
     "data.json": {"fingerprint": "ab", "state": {"words": ["to"]}},
     "manifest.json": {"step": 4, "best": True, "files": {"state.pt": {"size": 3, "sha256": "ab"}}},
     "stage.json": {"ingredients": {"seed": 0}},
+    "predictions.jsonl": {"metric": "digits/accuracy", "row": 3, "true": "2", "predicted": "3", "score": 0.0},
     "wandb.json": {"id": "ab", "steps": {"train/loss": 4}},
     "mlflow.json": {"id": "ab", "steps": {}},
 }
