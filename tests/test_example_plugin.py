@@ -45,6 +45,7 @@ def as_installed(tmp_path) -> tuple[Path, str]:
     return folder, os.pathsep.join([str(folder), str(information.parent), *sys.path])
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_example_pass(as_installed):
     folder, path = as_installed
 

@@ -25,7 +25,12 @@ SMALL = [
 
 
 @pytest.mark.parametrize(
-    "changes", [[], ["data.pairs=same_word", "model.target=same_word"], ["data.pairs=alike", "model.target=same_word"]]
+    "changes",
+    [
+        [],
+        pytest.param(["data.pairs=same_word", "model.target=same_word"], marks=pytest.mark.slow),
+        pytest.param(["data.pairs=alike", "model.target=same_word"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_resumes_exactly(root, tmp_path, changes):
     check_resume(root / "pipelines" / "audio_word2vec.toml", tmp_path, assignments=[*SMALL, *changes])
