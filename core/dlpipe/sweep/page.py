@@ -27,7 +27,7 @@ def write_page(
     """
     content = cells(sweep, rows, metric)
     parallel = path.with_name("parallel_coordinates.png")
-    pictures = [Media("parallel coordinates", [("", parallel)], "figure")] if parallel.exists() else []
+    pictures = [Media("Parallel coordinates", [("", parallel)], "figure")] if parallel.exists() else []
     sections = [
         Section("Trials", [Table("", content.columns, content.rows, "\n".join(legend(sweep, rows, metric)))]),
         Section("Learning curves", _learning_curves(rows, metric)),
@@ -55,15 +55,17 @@ def _learning_curves(rows: Sequence[Row], metric: Metric) -> list[Chart]:
         steps, mean, _, _ = band(curves)
         x, y = thinned(steps, mean.tolist())
         series.append(Series(shortened(row.trial.label, 40), x, y, "points" if len(x) == 1 else "line"))
-    caption = f"The best {len(COLOURS)} of {len(found)} trials; of several seeds, the mean."
+    several = max((len(row.outcomes) for row, _ in found), default=1) > 1
+    captions = [f"The best {len(COLOURS)} of {len(found)} trials."] if len(found) > len(COLOURS) else []
+    captions += ["The mean over the seeds."] if several else []
     name = f"dev/{metric.name.partition('/')[2]}"
-    return [Chart(name, series, y_label=name, caption=caption)] if series else []
+    return [Chart(name, series, y_label=name, caption=" ".join(captions))] if series else []
 
 
 def _importance(shares: Mapping[str, Mapping[str, float]]) -> list[Chart]:
     return [
         Chart(
-            f"importance for {objective}",
+            f"Importance for {objective}",
             [Series("share of the variance", list(range(len(found))), list(found.values()), "bars")],
             x_label="axis",
             y_label="share",
