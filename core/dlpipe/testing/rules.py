@@ -23,6 +23,7 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Evaluator, SupportsSamples
 from dlpipe.registry.hooks import Lifecycle, RunView
 from dlpipe.registry.loading import PREFIX
+from dlpipe.report_items import record_items
 from dlpipe.runs.plain_state import difference
 from dlpipe.testing.checks import Use
 from dlpipe.testing.resume import check_resume
@@ -138,22 +139,23 @@ def same_metrics(use: Use) -> None:
 
 
 def writes_files(use: Use) -> None:
-    """Check that an evaluator writes without an error, and each sample into a file of its own."""
+    """Check that an evaluator writes without an error, names only files it wrote, and keeps each sample."""
     with _evaluator_of(use) as (name, evaluator, built), tempfile.TemporaryDirectory(prefix="dlpipe-") as place:
         folder = Path(place)
         for split, _ in _metrics(use, name, built):
             (folder / split).mkdir()
-            evaluator.write(folder / split)
+            record_items(folder / split, evaluator.write(folder / split) or ())
         if isinstance(evaluator, SupportsSamples):
             (folder / "samples").mkdir()
             counts = []
             for step in (1, 2):
-                evaluator.sample(folder / "samples", step)
+                items = evaluator.sample(folder / "samples", step) or ()
                 counts.append(len(list((folder / "samples").iterdir())))
             assert 0 < counts[0] < counts[1], (
                 f"{use.place} sample(folder, step) left {counts[0]} files after step 1 and {counts[1]} after step 2; "
                 "expected files named by the step, so that none is overwritten"
             )
+            record_items(folder / "samples", items)
 
 
 def survives_hooks(use: Use) -> None:

@@ -16,6 +16,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.fields import Positive, PositiveFloat
 from dlpipe.figures import BLUE, GREY, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_vision.augment import affine, noisy
 from dlpipe_vision.labelled_images import require_labelled_images
 
@@ -79,11 +80,11 @@ class Robustness:
             self._metrics[_metric_name(name, level)] = sum(one.accuracy for one in answers) / len(answers)
         return dict(self._metrics)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Draw accuracy against the strength of each transformation."""
         panels = [name for name, levels in self._levels.items() if levels]
         if not panels:
-            return
+            return []
         with drawing(folder / "robustness.png", 3.2 * len(panels), 3.2) as figure:
             figures = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
             for axes, name in zip(figures, panels, strict=True):
@@ -97,6 +98,15 @@ class Robustness:
                 axes.margins(x=0.15)
                 axes.set_xticklabels([f"{level:g}" for level in (0, *levels)])
             figures[0].set_ylabel("accuracy")
+        return [
+            ReportItem(
+                "robustness.png",
+                "Accuracy on transformed images",
+                f"Accuracy (0 to 1) against the strength of: {', '.join(panels)}; the accuracy for a shift or rotation "
+                f"is the mean over its directions. The dashed line is the accuracy on unchanged images, "
+                f"{self._metrics['accuracy']:.2f}: the closer a curve stays to it, the more robust the model.",
+            )
+        ]
 
     def _all_levels(self) -> Iterator[tuple[str, float]]:
         return ((name, level) for name, levels in self._levels.items() for level in levels)
