@@ -17,6 +17,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.figures import BLUE, GREY, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
 from dlpipe_generative.sampling import random_samples
 from dlpipe_generative.split_tensors import device_of, split_tensors
@@ -85,7 +86,7 @@ class Attributes:
             "reader_accuracy": float((self._classifier.classify(real) == factors).double().mean()),
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the frequencies of the last `evaluate` as a table and as a bar chart."""
         lines = [
             (share.attribute, share.value, *(f"{part:.4f}" for part in (share.generated, share.real, share.deviation)))
@@ -101,6 +102,22 @@ class Attributes:
             axes.set_xticks(positions, names, rotation=60, ha="right", fontsize=7)
             axes.set_ylabel("share of images")
             axes.legend()
+        worst = max(self._shares, key=lambda share: share.deviation)
+        return [
+            ReportItem(
+                "attributes.png",
+                "Attributes of generated images",
+                "Share of images with each value of each attribute: real (grey), and generated (blue), as read by a "
+                "classifier that was trained on real images. The bars of a pair should be equally high; the largest "
+                f"relative deviation is that of {worst.attribute}: {worst.value}, {worst.generated:.3f} instead of "
+                f"{worst.real:.3f}.",
+            ),
+            ReportItem(
+                "attributes.csv",
+                "Shares of attribute values",
+                "The numbers of the chart; deviation is |generated / real - 1|.",
+            ),
+        ]
 
     def _train_classifier(self, examples: Examples, device: torch.device) -> ImageClassifier:
         images, _ = split_tensors(examples.data, "train", device, WHO)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.vae import VAE, kl_divergence, log_normal, reparameterize
 
 #: A latent dimension is active if the variance over images of its posterior mean is above this (Burda et al. 2016).
@@ -65,9 +66,17 @@ class Elbo:
                 found[name].append(values)
         return self._summary({name: torch.cat(values).double() for name, values in found.items()}, model, images[0])
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""
         (folder / "likelihood.json").write_text(json.dumps(self._report, indent=1) + "\n")
+        return [
+            ReportItem(
+                "likelihood.json",
+                "Evidence lower bound",
+                f"Means over {self._report['images']} images, in nats; likelihood: {self._report['likelihood']}. elbo "
+                "= log_likelihood - kl: higher is better, but only among models with the same likelihood and data.",
+            )
+        ]
 
     def _measure(self, model: VAE, images: Tensor, targets: Tensor | None, seed: int) -> dict[str, Tensor]:
         """Return the terms of the bound for each image (B,), and the posterior means (B, Z)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.sampling import random_samples
@@ -60,9 +61,20 @@ class Nearest:
             "distance_ratio": float(distances.median() / usual.median()),
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the images of the last `evaluate` that are closest to training images."""
-        image_grid(to_unit(self._rows, self._range), len(self._rows) // 2).save(folder / "nearest.png")
+        pairs = len(self._rows) // 2
+        image_grid(to_unit(self._rows, self._range), pairs, ("generated", "training")).save(folder / "nearest.png")
+        return [
+            ReportItem(
+                "nearest.png",
+                "Nearest training images",
+                f"Upper row: the {pairs} generated images that are closest to a training image; lower row: that "
+                "training image; distances are between pixels, the closest pair is on the left. Two equal images "
+                "mean that the model copies its training data.",
+                "image",
+            )
+        ]
 
 
 def nearest_images(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.distances import coverage, frechet_distance, kernel_distance, precision_and_recall
 from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
 from dlpipe_generative.sampling import random_samples
@@ -98,9 +99,17 @@ class Quality:
         self._report = {"metrics": metrics, "note": NOTE, "images": len(real), "classifier_accuracy": accuracy}
         return metrics
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""
         (folder / "quality.json").write_text(json.dumps(self._report, indent=1) + "\n")
+        return [
+            ReportItem(
+                "quality.json",
+                "Fidelity and diversity of generated images",
+                f"Measured on {self._report['images']} generated and as many real images, {NOTE}. frechet_own and "
+                "kid_own are good if they are close to their floors; precision, recall and coverage are best at 1.",
+            )
+        ]
 
     def _train_classifier(self, examples: Examples, device: torch.device) -> Reference:
         images, classes = split_tensors(examples.data, "train", device, WHO)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
-from dlpipe_generative.image_grid import frame_path, image_grid, write_animation
+from dlpipe.report_items import ReportItem
+from dlpipe_generative.image_grid import ANIMATION, frame_path, image_grid, write_animation
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.protocols import GenerativeModel, require
 from dlpipe_generative.sampling import generate_samples, random_samples
@@ -54,15 +55,49 @@ class Samples:
         self._interpolations = random_interpolations(model, NUM_INTERPOLATIONS, STEPS, self._seed, WHO)
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write the images of the last `evaluate`."""
         self._grid().save(folder / "samples.png")
         image_grid(to_unit(self._interpolations, self._range), STEPS).save(folder / "interpolation.png")
+        rows = len(self._interpolations) // STEPS
+        last = min(self._columns or 1, rows) - 1
+        classes = "" if self._columns is None else f", all of one class: 0 to {last} in turn from the top"
+        return [
+            ReportItem(
+                "samples.png",
+                "Generated images",
+                f"{self._describe()} They should be as sharp and as varied as the data; images that repeat are a sign "
+                "of mode collapse.",
+                "image",
+            ),
+            ReportItem(
+                "interpolation.png",
+                "Interpolations",
+                f"Each of the {rows} rows leads in {STEPS} images from one random latent "
+                f"vector to another{classes}. Gradual changes through plausible images are good; jumps, or the same "
+                "image for most of a row, are not.",
+                "image",
+            ),
+        ]
 
-    def sample(self, folder: Path, step: int) -> None:
+    def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Add a frame to the animation of the training."""
-        self._grid().save(frame_path(folder, step))
+        frame = frame_path(folder, step)
+        self._grid().save(frame)
         write_animation(folder)
+        caption = f"{self._describe()} The latent vectors are the same at each step: a cell shows how one develops."
+        return [
+            ReportItem(ANIMATION, "Generated images, animated", caption, "animation"),
+            ReportItem(frame.name, "Generated images", caption, "image"),
+        ]
+
+    def _describe(self) -> str:
+        if self._columns is None:
+            return f"{len(self._images)} images from random latent vectors, unsorted."
+        columns = (
+            f"each column is a class, from 0 on the left to {min(self._columns, len(self._images)) - 1} on the right"
+        )
+        return f"{len(self._images)} images from random latent vectors; {columns}."
 
     def _grid(self) -> Image:
         return image_grid(to_unit(self._images, self._range), self._columns)
