@@ -46,11 +46,13 @@ def test_a_value_that_is_generated_too_often_is_reported(striped, replay_model, 
     images = torch.cat([columns["images"][columns["targets"] == 0][:3], columns["images"][columns["targets"] == 1][:1]])
 
     metrics = evaluator.evaluate(replay_model(images), Examples(striped, "test", Compute(torch.device("cpu"))))
-    evaluator.write(tmp_path)
+    items = evaluator.write(tmp_path)
 
     assert metrics["worst_deviation"] == pytest.approx(0.75 * 3 - 1)
     assert metrics["mean_deviation"] == pytest.approx((1.25 + 0.25 + 1) / 3)
     assert metrics["reader_accuracy"] == 1
+    assert [item.file for item in items] == ["attributes.png", "attributes.csv"]
+    assert items[0].caption.endswith(": left, 0.750 instead of 0.333.")
     with (tmp_path / "attributes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["value"], row["generated"]) for row in rows] == [

@@ -88,8 +88,9 @@ def test_the_report_has_likelihood_samples_and_unit(examples, tmp_path):
     evaluator = Elbo(importance_samples=2)
     evaluator.evaluate(model(), examples)
 
-    evaluator.write(tmp_path)
+    (item,) = evaluator.write(tmp_path)
 
+    assert (item.file, item.caption[:29]) == ("likelihood.json", "Means over 15 images, in nats")
     report = json.loads((tmp_path / "likelihood.json").read_text())
     assert (
         report["likelihood"] == "bernoulli, pixels sampled as black or white once, with their grey value as probability"

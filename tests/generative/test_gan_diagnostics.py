@@ -56,9 +56,10 @@ def test_the_probabilities_are_plotted(dark_examples, tmp_path):
     evaluator = GANDiagnostics(count=9)
     evaluator.evaluate(model(lambda latent, targets: torch.randn(len(latent), 1, 4, 6)), dark_examples)
 
-    evaluator.write(tmp_path)
+    (item,) = evaluator.write(tmp_path)
 
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.png"] == [item.file]
+    assert "score for 9 training, 9 test, 9 generated samples" in item.caption
 
 
 def test_the_mean_pairwise_distance_is_over_all_pairs():

@@ -24,6 +24,15 @@ def test_colours_and_the_size_of_large_images_are_kept():
     assert picture.getpixel((20, 20)) == (255, 0, 255)
 
 
+def test_rows_are_labelled_above_their_images():
+    pixels = np.array(image_grid(torch.ones(2, 1, 64, 64) * 0.5, 1, ("first", "second")))
+
+    assert pixels.shape == (2 * 80 + 2, 68)
+    for top in (0, 80):
+        assert pixels[top : top + 16].min() < 60  # the label
+        assert set(pixels[top + 16 : top + 80, 2:66].flat) == {128}
+
+
 def test_the_grid_is_nearly_square_by_default():
     assert image_grid(torch.zeros(7, 1, 48, 48)).size == (3 * 50 + 2, 3 * 50 + 2)
 

@@ -46,11 +46,15 @@ def test_pictures_of_a_two_dimensional_latent_space(examples, tmp_path, kind):
     evaluator = Latent((0.0, 1.0))
 
     metrics = evaluator.evaluate(model, examples)
-    evaluator.write(tmp_path)
+    items = evaluator.write(tmp_path)
+    captions = {item.file.removesuffix(".png"): item.caption for item in items}
 
     assert 0 <= metrics["knn_accuracy"] <= 1
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["codes", "interpolation", "map", "random", "traversal"]
-    assert Image.open(tmp_path / "traversal.png").size == (11 * 62 + 2, 2 * 42 + 2)
+    assert sorted(captions) == sorted(path.stem for path in tmp_path.iterdir())
+    assert Image.open(tmp_path / "traversal.png").size == (11 * 62 + 2, 2 * 56 + 2)
+    assert captions["codes"].startswith("The codes of 15 images of test, coloured by class")
+    assert ("their classes 0, 1, 2, … take turns" in captions["random"]) == (kind == "conditional")
 
 
 def test_codes_that_separate_the_classes_are_classified_by_their_neighbours(examples):

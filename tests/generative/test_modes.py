@@ -51,12 +51,15 @@ def test_a_generator_of_one_mode_is_recognised_and_an_animation_is_written(tmp_p
     evaluator = Modes(data.facts["mode_centers"], data.facts["mode_deviation"], count=400)
 
     metrics = evaluator.evaluate(OneModeGenerator(), Examples(data, "dev", Compute(torch.device("cpu"))))
-    evaluator.write(tmp_path)
+    (item,) = evaluator.write(tmp_path)
     for step in (2, 10):
-        evaluator.sample(tmp_path, step)
+        items = evaluator.sample(tmp_path, step)
 
     assert metrics["modes"] == 1
     assert metrics["high_quality"] > 0.97
+    assert item.file == "points.png"
+    assert "1 of 8 modes are covered" in item.caption
+    assert [each.file for each in items] == ["training.gif", "step-00000010.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "points.png",
         "step-00000002.png",

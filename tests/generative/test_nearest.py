@@ -19,10 +19,11 @@ def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_mo
     evaluator = Nearest((0.0, 1.0), count=15)
 
     copied = evaluator.evaluate(replay_model(stripes.split("train").columns["images"]), examples)
-    evaluator.write(tmp_path)
+    (item,) = evaluator.write(tmp_path)
     new = evaluator.evaluate(replay_model(stripes.split("dev").columns["images"]), examples)
 
     assert copied == {"copies": 1.0, "distance_ratio": 0.0}
     assert new["copies"] <= 0.2
     assert 0.8 < new["distance_ratio"] < 1.2
-    assert Image.open(tmp_path / "nearest.png").size == (15 * 62 + 2, 2 * 42 + 2)
+    assert Image.open(tmp_path / item.file).size == (15 * 62 + 2, 2 * 56 + 2)
+    assert "the 15 generated images that are closest" in item.caption

@@ -57,8 +57,9 @@ def test_the_report_says_how_it_was_measured(examples, stripes, replay_model, tm
     quality = evaluator()
     quality.evaluate(replay_model(stripes.split("dev").columns["images"]), examples)
 
-    quality.write(tmp_path)
+    (item,) = quality.write(tmp_path)
 
+    assert (item.file, item.caption[:40]) == ("quality.json", "Measured on 15 generated and as many rea")
     report = json.loads((tmp_path / "quality.json").read_text())
     assert "not with published FID or KID" in report["note"]
     assert (report["images"], report["classifier_accuracy"]) == (15, 1.0)

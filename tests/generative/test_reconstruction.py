@@ -59,11 +59,17 @@ def test_images_are_shown_above_their_reconstructions(examples, tmp_path):
 
     (item,) = evaluator.write(tmp_path)
 
-    assert (
-        item.caption == "Rows: images of the split, their reconstructions, and those of as many principal components."
-    )
-    picture = Image.open(tmp_path / "reconstructions.png")
-    assert picture.size == (10 * (6 * 10 + 2) + 2, 3 * (4 * 10 + 2) + 2)
+    picture = Image.open(tmp_path / item.file)
+    assert picture.size == (10 * (6 * 10 + 2) + 2, 3 * (4 * 10 + 16) + 2)
+    assert item.caption.startswith("Rows from the top: the first 10 images of test; what the model makes of them (mean")
+    assert "principal component analysis with 2 components" in item.caption
+
+
+def test_the_caption_says_that_the_images_are_noisy(examples, tmp_path):
+    evaluator = Reconstruction((0.0, 1.0), noise=0.5)
+    evaluator.evaluate(model(), examples)
+
+    assert "images of test, with noise of standard deviation 0.5; what" in evaluator.write(tmp_path)[0].caption
 
 
 def test_a_model_that_does_not_encode_is_rejected(examples):

@@ -49,12 +49,16 @@ def test_a_grid_interpolations_and_an_animation_are_written(dark_examples, tmp_p
         net = model(conditional=conditional, num_classes=3)
         torch.nn.init.constant_(net.generator.layers[-2].bias, step / 10)
         evaluator.evaluate(net, dark_examples)
-        evaluator.sample(tmp_path, step)
+        moving, frame = evaluator.sample(tmp_path, step)
 
-    evaluator.write(tmp_path)
+    grid, interpolation = evaluator.write(tmp_path)
 
     names = {"samples.png", "interpolation.png", "step-00000005.png", "step-00000010.png", "training.gif"}
     assert {path.name for path in tmp_path.iterdir()} == names
+    assert [each.file for each in (moving, frame)] == ["training.gif", "step-00000010.png"]
+    assert [each.file for each in (grid, interpolation)] == ["samples.png", "interpolation.png"]
+    assert ("each column is a class, from 0 on the left to 2 on the right" in grid.caption) == conditional
+    assert ("all of one class: 0 to 2 in turn" in interpolation.caption) == conditional
     assert Image.open(tmp_path / "samples.png").size == (3 * 62 + 2, 2 * 42 + 2)
     assert Image.open(tmp_path / "training.gif").n_frames == 2
 

@@ -110,10 +110,10 @@ def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
     data = environment()
     evaluator, metrics = judged(data, Chooser(0), "test", episodes=5)
 
-    items = [item.file for item in evaluator.write(tmp_path)]
+    items = {item.file: item.caption for item in evaluator.write(tmp_path)}
 
-    assert items[0] == "episode.gif"
-    assert set(items) == {path.name for path in tmp_path.iterdir()}
+    assert list(items) == ["returns.png", "episode.gif", "values.png", "returns.csv"]
+    assert sorted(items) == sorted(path.name for path in tmp_path.iterdir())
     with (tmp_path / "returns.csv").open() as file:
         rows = list(csv.DictReader(file))
     greedy = [row for row in rows if row["policy"] == "greedy"]
@@ -121,6 +121,8 @@ def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
     assert sum(float(row["return"]) for row in greedy) / 5 == metrics["return_mean"]
     assert len(rows) == 10
     best = max(float(row["return"]) for row in greedy)
+    assert f"The best of the 5 episodes of test with the greedy policy: return {best:g} in" in items["episode.gif"]
+    assert "5 episodes of test with the greedy policy (blue), and of 5" in items["returns.png"]
     with Image.open(tmp_path / "episode.gif") as gif:
         assert best - 2 < gif.n_frames <= best + 1  # Pillow joins pictures that are equal
     for name in ("returns.png", "values.png"):
@@ -129,15 +131,20 @@ def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
 
 
 def test_a_sample_is_named_by_its_step(tmp_path):
-    judged(catch(), Follower(), episodes=2)[0].sample(tmp_path, 1200)
+    (item,) = judged(catch(), Follower(), episodes=2)[0].sample(tmp_path, 1200)
 
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00001200.gif"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00001200.gif"] == [item.file]
+    assert item.caption.startswith("The best of 2 episodes of the evaluation at each step")
 
 
 def test_an_environment_that_cannot_be_rendered_is_evaluated_without_a_gif(tmp_path):
-    judged(corridor(), Chooser(1), "test", episodes=2)[0].write(tmp_path)
+    evaluator, _ = judged(corridor(), Chooser(1), "test", episodes=2)
+
+    items = evaluator.write(tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["returns.csv", "returns.png", "values.png"]
+    assert [item.file for item in items] == ["returns.png", "values.png", "returns.csv"]
+    assert evaluator.sample(tmp_path, 1) == []
 
 
 def test_data_other_than_an_environment_is_refused():

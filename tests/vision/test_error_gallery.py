@@ -137,9 +137,14 @@ def test_small_images_are_enlarged_by_a_whole_number(tmp_path, faces_examples):
 
 
 def test_the_worst_mistakes_are_drawn(tmp_path, faces_examples):
-    written(tmp_path, faces_examples, Guesses(), worst=2)
+    gallery = ErrorGallery((1, 5, 7), LABELS, worst=2)
+    gallery.evaluate(Guesses(), faces_examples)
 
-    assert Image.open(tmp_path / "worst.png").format == "PNG"
+    worst, page = gallery.write(tmp_path)
+
+    assert Image.open(tmp_path / worst.file).format == "PNG"
+    assert worst.caption.startswith("2 of the 3 misclassified images of test, most confident first.")
+    assert (page.file, page.caption[:49]) == ("confusion.html", "3 of the 9 images of test are misclassified. Rows")
 
 
 def test_without_mistakes_there_is_no_worst_png(tmp_path, faces_examples):

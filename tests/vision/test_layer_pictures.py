@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from PIL import Image
@@ -78,16 +80,20 @@ def test_the_model_is_left_as_it_was(faces_examples, frozen):
 
 
 def test_three_figures_are_drawn_of_a_convolutional_model(tmp_path, faces_examples):
-    evaluated(convolutional(nn.ReLU()), faces_examples).write(tmp_path)
+    items = evaluated(convolutional(nn.ReLU()), faces_examples).write(tmp_path)
 
+    assert [item.file for item in items] == ["grad_cam.png", "feature_maps.png", "filters.png"]
+    assert "at layer 1, scaled" in items[0].caption
+    assert re.search(r"an image: \d misclassified.* outputs of 1 of 1 convolutions", items[1].caption)
+    assert items[2].caption.startswith("Weights of the first layer (0): 2 filters; brown is below 0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feature_maps.png", "filters.png", "grad_cam.png"]
     assert all(Image.open(path).format == "PNG" for path in tmp_path.iterdir())
 
 
 def test_a_model_without_convolutions_has_only_filters(tmp_path, faces_examples):
-    items = evaluated(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
+    (item,) = evaluated(Layers(nn.Flatten(), nn.Linear(35, 3)), faces_examples).write(tmp_path)
 
-    assert [item.file for item in items] == ["filters.png"]
+    assert item.file == "filters.png"
     assert [path.name for path in tmp_path.iterdir()] == ["filters.png"]
 
 

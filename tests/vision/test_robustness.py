@@ -93,8 +93,10 @@ def test_a_figure_has_a_panel_for_each_transformation(tmp_path, faces_examples):
     for panels, options in ((3, {}), (1, {"noise": (), "rotate": ()})):
         robustness = Robustness((1, 5, 7), 3, **options)
         robustness.evaluate(Blind(), faces_examples)
-        robustness.write(tmp_path)
+        (item,) = robustness.write(tmp_path)
 
+        assert item.file == "robustness.png"
+        assert ("the strength of: noise, shift, rotate;" in item.caption) == (panels == 3)
         assert Image.open(tmp_path / "robustness.png").size == (panels * 384, 384)
 
 

@@ -139,7 +139,7 @@ def same_metrics(use: Use) -> None:
 
 
 def writes_files(use: Use) -> None:
-    """Check that an evaluator writes what it hands over for the report, and each sample into a file of its own."""
+    """Check that an evaluator writes without an error, names only files it wrote, and keeps each sample."""
     with _evaluator_of(use) as (name, evaluator, built), tempfile.TemporaryDirectory(prefix="dlpipe-") as place:
         folder = Path(place)
         for split, _ in _metrics(use, name, built):
@@ -149,12 +149,13 @@ def writes_files(use: Use) -> None:
             (folder / "samples").mkdir()
             counts = []
             for step in (1, 2):
-                record_items(folder / "samples", evaluator.sample(folder / "samples", step) or ())
+                items = evaluator.sample(folder / "samples", step) or ()
                 counts.append(len(list((folder / "samples").iterdir())))
             assert 0 < counts[0] < counts[1], (
                 f"{use.place} sample(folder, step) left {counts[0]} files after step 1 and {counts[1]} after step 2; "
                 "expected files named by the step, so that none is overwritten"
             )
+            record_items(folder / "samples", items)
 
 
 def survives_hooks(use: Use) -> None:

@@ -70,14 +70,17 @@ class Elbo:
         self._bounds = (torch.cat(found["log_likelihood"]).double() - torch.cat(found["kl"]).double()).tolist()
         return self._summary({name: torch.cat(values).double() for name, values in found.items()}, model, images[0])
 
-    def example_scores(self) -> ExampleScores:
-        """Return the bound of each image of the last `evaluate`."""
-        return ExampleScores(self._rows, self._bounds)
-
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""
         (folder / "likelihood.json").write_text(json.dumps(self._report, indent=1) + "\n")
-        return [ReportItem("likelihood.json", "Likelihood", "The metrics, and how they were measured.")]
+        return [
+            ReportItem(
+                "likelihood.json",
+                "Evidence lower bound",
+                f"Means over {self._report['images']} images, in nats; likelihood: {self._report['likelihood']}. elbo "
+                "= log_likelihood - kl: higher is better, but only among models with the same likelihood and data.",
+            )
+        ]
 
     def _measure(self, model: VAE, images: Tensor, targets: Tensor | None, seed: int) -> dict[str, Tensor]:
         """Return the terms of the bound for each image (B,), and the posterior means (B, Z)."""

@@ -42,6 +42,7 @@ class GANDiagnostics:
     def __init__(self, *, count: Positive = 1000, collapse_threshold: Fraction = 0.5) -> None:
         self._count, self._collapse_threshold = count, collapse_threshold
         self._scores: dict[str, Tensor] = {}
+        self._split = ""
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Score training, real and generated samples."""
@@ -50,6 +51,7 @@ class GANDiagnostics:
         generated = random_samples(model, count, 0, WHO)
         real = split_tensors(examples.data, examples.split, device, WHO, count)
         train = split_tensors(examples.data, "train", device, WHO, count)
+        self._split = examples.split
         self._scores = {
             name: real_probabilities(nets, *each)
             for name, each in {"d_train": train, "d_real": real, "d_fake": generated}.items()
@@ -68,15 +70,22 @@ class GANDiagnostics:
         """Plot a histogram of the probabilities of the last `evaluate`."""
         with drawing(folder / "scores.png", 5, 3) as figure:
             axes = figure.subplots()
-            for (name, scores), colour in zip(self._scores.items(), (GREY, ORANGE, BLUE), strict=True):
-                axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=colour, label=name)
+            kinds = ("training", self._split, "generated")
+            for (name, scores), kind, colour in zip(self._scores.items(), kinds, (GREY, ORANGE, BLUE), strict=True):
+                label = f"{name} ({kind}): mean {scores.mean():.2f}"
+                axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=colour, label=label)
             axes.set(xlabel="probability of being real", ylabel="samples")
             axes.legend()
-        caption = (
-            "How real the discriminator finds training samples, those of the split and generated ones. All are near ½ "
-            "if it cannot tell them apart; training samples far to the right of the split mean that it overfits."
-        )
-        return [ReportItem("scores.png", "Judgement of the discriminator", caption)]
+        counts = ", ".join(f"{len(scores)} {kind}" for scores, kind in zip(self._scores.values(), kinds, strict=True))
+        return [
+            ReportItem(
+                "scores.png",
+                "Discriminator scores",
+                f"Histograms of the sigmoid of the discriminator's score for {counts} samples; 1 means real. At the "
+                "end of a good training, all three lie around ½; training samples to the right of those of the split "
+                "mean that the discriminator overfits, generated ones near 0 that it always wins.",
+            )
+        ]
 
 
 def real_probabilities(nets: AdversarialModel, samples: Tensor, targets: Tensor | None) -> Tensor:

@@ -6,34 +6,46 @@ Axes: N images, C channels, H rows, W columns.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 #: Small images are magnified by an integer factor, up to this size in pixels.
 SHOWN = 64
 GAP = 2
+#: Above each labelled row: the height of its label in pixels.
+LABEL = 14
 #: Of an animation: the duration of each frame, and of the last.
 FRAME_MS, LAST_MS = 150, 2000
 ANIMATION = "training.gif"
 
 
-def image_grid(images: Tensor, columns: int | None = None) -> Image.Image:
-    """Return images (N, C, H, W) from 0 to 1 in a grid of `columns` columns, nearly square by default."""
+def image_grid(images: Tensor, columns: int | None = None, labels: Sequence[str] = ()) -> Image.Image:
+    """Return images (N, C, H, W) from 0 to 1 in a grid of `columns` columns, nearly square by default.
+
+    Args:
+        labels: of the rows, written above each; none by default.
+    """
     count, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     factor = max(1, SHOWN // max(height, width))
-    cell_height, cell_width = height * factor + GAP, width * factor + GAP
+    above = GAP + (LABEL if labels else 0)
+    cell_height, cell_width = height * factor + above, width * factor + GAP
     rows = -(-count // columns)
     pixels = np.full((rows * cell_height + GAP, columns * cell_width + GAP, channels), 255, np.uint8)
     shown = images.detach().float().clamp(0, 1).mul(255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
     for number, image in enumerate(shown.repeat(factor, axis=1).repeat(factor, axis=2)):
         row, column = divmod(number, columns)
-        top, left = GAP + row * cell_height, GAP + column * cell_width
+        top, left = above + row * cell_height, GAP + column * cell_width
         pixels[top : top + height * factor, left : left + width * factor] = image
-    return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    grid = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    draw, font = ImageDraw.Draw(grid), ImageFont.load_default()
+    for row, label in enumerate(labels):
+        draw.text((GAP, row * cell_height + GAP), label, (0,) * channels, font)
+    return grid
 
 
 def write_animation(folder: Path) -> None:

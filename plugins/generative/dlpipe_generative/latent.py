@@ -55,6 +55,7 @@ class Latent:
         self._range: PixelRange = pixel_range
         self._neighbours, self._limit = neighbours, limit
         self._grids: dict[str, tuple[Tensor, int]] = {}
+        self._split, self._dimensions, self._conditional = "", list[int](), False
         self._codes = torch.empty(0)
         self._classes: Tensor | None = None
 
@@ -65,6 +66,7 @@ class Latent:
         images, classes = split_tensors(examples.data, examples.split, device, WHO, self._limit)
         conditions = classes if encoder.num_classes else None
         codes = encode_batched(encoder, images, conditions)
+        self._split, self._conditional = examples.split, conditions is not None
         self._grids = self._pictures(model, codes, conditions)
         self._codes, self._classes = codes[:POINTS].cpu(), None if classes is None else classes[:POINTS].cpu()
         if classes is None:
@@ -78,28 +80,16 @@ class Latent:
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the pictures of the last `evaluate`."""
         for name, (images, columns) in self._grids.items():
-            image_grid(to_unit(images, self._range), columns).save(folder / f"{name}.png")
-        self._scatter(folder / "codes.png")
-        captions = {
-            "codes": "Each point is the code of an image, on two dimensions or principal components.",
-            "interpolation": "Each row: images between the codes of two images of the split, at its ends.",
-            "traversal": "Each row varies one latent dimension; those of largest variance come first.",
-            "random": "Images of codes drawn from a standard normal distribution.",
-            "map": "Images on a grid of codes: the first dimension to the right, the second upwards.",
-        }
-        titles = {"codes": "Codes of images", "map": "Map of the latent space", "random": "Random samples"}
-        return [
-            ReportItem(
-                f"{name}.png", titles.get(name, name.capitalize()), caption, "figure" if name == "codes" else "image"
-            )
-            for name, caption in captions.items()
-            if (folder / f"{name}.png").is_file()
-        ]
+            labels = [f"dimension {number}" for number in self._dimensions] if name == "traversal" else []
+            image_grid(to_unit(images, self._range), columns, labels).save(folder / f"{name}.png")
+        items = [ReportItem(f"{name}.png", *self._describe(name), "image") for name in self._grids]
+        return [*self._scatter(folder / "codes.png"), *items]
 
     def _pictures(self, model: nn.Module, codes: Tensor, conditions: Tensor | None) -> dict[str, tuple[Tensor, int]]:
         between = linear_interpolation(codes[:PAIRS], codes[PAIRS : 2 * PAIRS], STEPS)
         classes = None if conditions is None else conditions[: len(between) // STEPS].repeat_interleave(STEPS)
         order = codes.var(0, correction=0).argsort(descending=True)[:TRAVERSED]
+        self._dimensions = order.tolist()
         moved = latent_traversal(codes[0], order, codes.std(0, correction=0))
         same = None if conditions is None else conditions[:1].expand(len(moved))
         pictures = {
@@ -116,20 +106,56 @@ class Latent:
             pictures["map"] = (generate_samples(model, positions, first, WHO), MAP)
         return pictures
 
-    def _scatter(self, path: Path) -> None:
+    def _describe(self, name: str) -> tuple[str, str]:
+        """Return the title and the caption of a picture."""
+        images = self._grids[name][0]
+        if name == "random":
+            turns = "; their classes 0, 1, 2, … take turns" if self._conditional else ""
+            return "Images from random codes", (
+                f"{len(images)} images that the decoder makes of random codes from N(0, 1){turns}. They look like data "
+                "only if the codes of data are distributed like that, as those of a VAE should be; those of a plain "
+                "auto-encoder need not."
+            )
+        if name == "interpolation":
+            classes = ", as the class of the first" if self._conditional else ""
+            return "Interpolations between images", (
+                f"Each of the {len(images) // STEPS} rows goes in a straight line from the code of one image of "
+                f"{self._split}, on the left, to that of another, on the right{classes}. Gradual changes through "
+                "plausible images are good; faded mixtures of the two are not."
+            )
+        if name == "map":
+            class_ = ", as the class of the first image" if self._conditional else ""
+            return "Map of the latent space", (
+                f"What the decoder makes of codes on a grid{class_}: the first dimension grows from {-REACH:g} to "
+                f"{REACH:g} to the right, the second upwards. Neighbours should be similar, and each kind of image "
+                "should have its region."
+            )
+        rows = ", ".join(map(str, self._dimensions))
+        return "Latent traversals", (
+            f"Each row starts from the code of the first image of {self._split} and varies one latent dimension from "
+            f"{-REACH:g} to {REACH:g} of its standard deviations; from the top, by falling variance, dimensions "
+            f"{rows} (counted from 0). A row that does not change is a dimension that the decoder ignores."
+        )
+
+    def _scatter(self, path: Path) -> list[ReportItem]:
+        shown = f"The codes of {len(self._codes)} images of {self._split}"
         codes, names = self._codes, ("first dimension", "second dimension")
         if codes.size(1) > 2:
             codes = PrincipalComponents.fit(codes, 2).transform(codes).flip(1)
             names = ("first component", "second component")
+            shown += f", projected onto the two principal components of their {self._codes.size(1)} dimensions"
         if codes.size(1) < 2:
-            return
+            return []
         with drawing(path, 6, 5) as figure:
             axes = figure.subplots()
             x, y = codes.T.numpy()
             dots = axes.scatter(x, y, s=5, c=None if self._classes is None else self._classes, cmap="tab10")
-            axes.set(xlabel=names[0], ylabel=names[1], title="codes, coloured by class")
+            axes.set(xlabel=names[0], ylabel=names[1])
             if self._classes is not None:
+                axes.set_title("codes, coloured by class")
                 figure.colorbar(dots, label="class")
+                shown += ", coloured by class: classes in clouds of their own can be told apart by their codes"
+        return [ReportItem(path.name, "Codes", f"{shown}.")]
 
 
 def encode_batched(encoder: EncodingModel, images: Tensor, targets: Tensor | None) -> Tensor:

@@ -69,26 +69,48 @@ class Modes:
     ) -> None:
         self._centers, self._deviation, self._count = torch.tensor(mode_centers), mode_deviation, count
         self._points = self._real = torch.empty(0, 2)
+        self._split = ""
+        self._coverage: ModeCoverage | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate points and assign them to modes."""
         self._points = random_samples(model, examples.at_most(self._count), 0, WHO)[0].float().cpu()
         self._real = split_tensors(examples.data, examples.split, torch.device("cpu"), WHO, SHOWN)[0]
-        return dict(vars(mode_coverage(self._points, self._centers, self._deviation)))
+        self._split = examples.split
+        self._coverage = mode_coverage(self._points, self._centers, self._deviation)
+        return dict(vars(self._coverage))
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Plot the points of the last `evaluate` together with real ones."""
         self._plot(folder / "points.png")
-        return [ReportItem("points.png", "Generated points", "Generated points among real ones.")]
+        assert self._coverage is not None
+        return [
+            ReportItem(
+                "points.png",
+                "Generated and real points",
+                f"{self._describe()} {self._coverage.modes} of {len(self._centers)} modes are covered, and "
+                f"{self._coverage.high_quality:.0%} of the generated points are within three standard deviations of a "
+                "mode.",
+            )
+        ]
 
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Add a frame to the animation of the training."""
-        self._plot(frame_path(folder, step), f"step {step}")
+        frame = frame_path(folder, step)
+        self._plot(frame, f"step {step}")
         write_animation(folder)
+        caption = f"{self._describe()} The generated points are those of the same latent vectors at each step."
         return [
-            ReportItem(ANIMATION, "Training as a film", "The same codes after each evaluation."),
-            ReportItem(frame_path(folder, step).name, "Points during training", "The same codes at each step."),
+            ReportItem(ANIMATION, "Generated points, animated", caption),
+            ReportItem(frame.name, "Generated points", caption),
         ]
+
+    def _describe(self) -> str:
+        return (
+            f"Blue: {min(len(self._points), SHOWN)} generated points; orange: {len(self._real)} real ones of "
+            f"{self._split}; the axes are their two coordinates. Blue should lie on every orange cluster, and nowhere "
+            "else; a cluster without blue is a mode that the generator dropped."
+        )
 
     def _plot(self, path: Path, title: str = "") -> None:
         reach = float(self._centers.abs().max()) * 1.4

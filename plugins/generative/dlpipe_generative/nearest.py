@@ -63,12 +63,18 @@ class Nearest:
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the images of the last `evaluate` that are closest to training images."""
-        image_grid(to_unit(self._rows, self._range), len(self._rows) // 2).save(folder / "nearest.png")
-        caption = (
-            "Above, the generated images that are closest to training images; below each, that training image. "
-            "Equal pairs mean that the model repeats what it has seen."
-        )
-        return [ReportItem("nearest.png", "Nearest training images", caption, "image")]
+        pairs = len(self._rows) // 2
+        image_grid(to_unit(self._rows, self._range), pairs, ("generated", "training")).save(folder / "nearest.png")
+        return [
+            ReportItem(
+                "nearest.png",
+                "Nearest training images",
+                f"Upper row: the {pairs} generated images that are closest to a training image; lower row: that "
+                "training image; distances are between pixels, the closest pair is on the left. Two equal images "
+                "mean that the model copies its training data.",
+                "image",
+            )
+        ]
 
 
 def nearest_images(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,7 @@ class Reconstruction:
         self._noise = noise
         self._components: PrincipalComponents | None = None
         self._rows: list[Tensor] = []
+        self._split, self._metrics = "", dict[str, float]()
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Reconstruct every image of the split."""
@@ -65,14 +66,28 @@ class Reconstruction:
                 count += images.numel()
                 if not self._rows:
                     self._rows = [part[:SHOWN].float().cpu() for part in (seen, reconstructed, linear)]
-        return {name: float(total) / count for name, total in sums.items()}
+        self._split, self._metrics = examples.split, {name: float(total) / count for name, total in sums.items()}
+        return dict(self._metrics)
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the first images of the split and their reconstructions."""
-        image_grid(to_unit(torch.cat(self._rows), self._range), len(self._rows[0])).save(folder / "reconstructions.png")
-        first = "the noisy inputs" if self._noise else "images of the split"
-        caption = f"Rows: {first}, their reconstructions, and those of as many principal components."
-        return [ReportItem("reconstructions.png", "Reconstructions", caption, "image")]
+        labels = ("noisy images" if self._noise else "images", "model", "principal components")
+        grid = image_grid(to_unit(torch.cat(self._rows), self._range), len(self._rows[0]), labels)
+        grid.save(folder / "reconstructions.png")
+        assert self._components is not None
+        noisy = f", with noise of standard deviation {self._noise:g}" if self._noise else ""
+        against = " against the images without noise" if self._noise else ""
+        return [
+            ReportItem(
+                "reconstructions.png",
+                "Reconstructions",
+                f"Rows from the top: the first {len(self._rows[0])} images of {self._split}{noisy}; what the model "
+                f"makes of them (mean squared error{against} {self._metrics['mse']:.4f}); and principal component "
+                f"analysis with {self._components.directions.size(1)} components ({self._metrics['pca_mse']:.4f}). A "
+                "good model has a lower error than the analysis, which is the best linear auto-encoder.",
+                "image",
+            )
+        ]
 
     def _errors(self, images: Tensor, other: Tensor) -> Tensor:
         low, high = self._range

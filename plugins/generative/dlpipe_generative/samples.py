@@ -59,24 +59,45 @@ class Samples:
         """Write the images of the last `evaluate`."""
         self._grid().save(folder / "samples.png")
         image_grid(to_unit(self._interpolations, self._range), STEPS).save(folder / "interpolation.png")
-        columns = ", a column for each class" if self._columns else ""
+        rows = len(self._interpolations) // STEPS
+        last = min(self._columns or 1, rows) - 1
+        classes = "" if self._columns is None else f", all of one class: 0 to {last} in turn from the top"
         return [
-            ReportItem("samples.png", "Samples", f"Generated images{columns}.", "image"),
             ReportItem(
-                "interpolation.png", "Interpolations", "Each row leads from one random code to another.", "image"
+                "samples.png",
+                "Generated images",
+                f"{self._describe()} They should be as sharp and as varied as the data; images that repeat are a sign "
+                "of mode collapse.",
+                "image",
+            ),
+            ReportItem(
+                "interpolation.png",
+                "Interpolations",
+                f"Each of the {rows} rows leads in {STEPS} images from one random latent "
+                f"vector to another{classes}. Gradual changes through plausible images are good; jumps, or the same "
+                "image for most of a row, are not.",
+                "image",
             ),
         ]
 
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Add a frame to the animation of the training."""
-        self._grid().save(frame_path(folder, step))
+        frame = frame_path(folder, step)
+        self._grid().save(frame)
         write_animation(folder)
+        caption = f"{self._describe()} The latent vectors are the same at each step: a cell shows how one develops."
         return [
-            ReportItem(ANIMATION, "Training as a film", "The same codes after each evaluation."),
-            ReportItem(
-                frame_path(folder, step).name, "Samples during training", "The same codes at each step.", "image"
-            ),
+            ReportItem(ANIMATION, "Generated images, animated", caption, "animation"),
+            ReportItem(frame.name, "Generated images", caption, "image"),
         ]
+
+    def _describe(self) -> str:
+        if self._columns is None:
+            return f"{len(self._images)} images from random latent vectors, unsorted."
+        columns = (
+            f"each column is a class, from 0 on the left to {min(self._columns, len(self._images)) - 1} on the right"
+        )
+        return f"{len(self._images)} images from random latent vectors; {columns}."
 
     def _grid(self) -> Image:
         return image_grid(to_unit(self._images, self._range), self._columns)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_classifier import STEPS, train_classifier
 from dlpipe_generative.sampling import random_samples
 from dlpipe_generative.split_tensors import device_of, split_tensors
@@ -65,8 +66,9 @@ class TrainOnGenerated:
             "accuracy_real": self._accuracy_real[examples.split],
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> list[ReportItem]:
         """Write nothing: the metrics say it all."""
+        return []
 
     def _accuracy(
         self, images: Tensor, classes: Tensor | None, test: tuple[Tensor, Tensor | None], steps: int

@@ -25,13 +25,18 @@ def record(path: Path, data: Environments, seed: int, actions: Sequence[Any]) ->
         seed: of the episode.
         actions: of the episode.
     """
-    every = -(-len(actions) // MAX_FRAMES) or 1
+    every = timesteps_per_frame(len(actions))
     shown = [image for timestep, image in enumerate(pictures(data, seed, actions)) if timestep % every == 0]
     if not shown:
         return False
     first, *others = [image.quantize(64, dither=Image.Dither.NONE) for image in shown]
     first.save(path, format="GIF", save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     return True
+
+
+def timesteps_per_frame(length: int) -> int:
+    """Return how many timesteps of an episode of this length one frame of its GIF stands for."""
+    return -(-length // MAX_FRAMES) or 1
 
 
 def pictures(data: Environments, seed: int, actions: Sequence[Any]) -> Iterator[Image.Image]:

@@ -19,7 +19,7 @@ from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.greedy import EpisodeTrace, Policy, greedy_policy, play_episodes
 from dlpipe_rl.overestimation import value_return_pairs
-from dlpipe_rl.recording import record
+from dlpipe_rl.recording import record, timesteps_per_frame
 from dlpipe_rl.returns_figures import draw_returns, draw_values
 from dlpipe_rl.statistics import bootstrap_interval, interquartile_mean
 
@@ -74,19 +74,11 @@ class Returns:
                 metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
 
-    def example_scores(self) -> ExampleScores:
-        """Return the return of each episode of the last `evaluate`; its name is the seed of the environment."""
-        return ExampleScores(
-            range(len(self._traces)),
-            _returns(self._traces).tolist(),
-            names=[f"seed {trace.episode.seed}" for trace in self._traces],
-        )
-
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Record the best episode of the last evaluation as a GIF named after the step."""
-        self._record(folder / f"step-{step:08d}.gif")
-        name = f"step-{step:08d}.gif"
-        return [ReportItem(name, "Best episode of each evaluation")] if (folder / name).is_file() else []
+        path = folder / f"step-{step:08d}.gif"
+        caption = f"The best of {len(self._traces)} episodes of the evaluation at each step, without exploration."
+        return [ReportItem(path.name, "Best episode", caption)] if self._record(path) else []
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write all returns as a table, figures of returns and values, and the best episode as a GIF."""
@@ -97,25 +89,45 @@ class Returns:
         ]
         write_csv(folder / "returns.csv", [("policy", "seed", "return", "length", "terminated"), *lines])
         draw_returns(folder / "returns.png", _returns(self._traces), _returns(self._random_traces[self._split]))
+        items = [self._describe_returns()]
+        if self._record(folder / "episode.gif"):
+            items.append(self._describe_episode())
         if self._traces[0].values and self._gamma is not None:
-            draw_values(folder / "values.png", self._traces, self._gamma)
-        self._record(folder / "episode.gif")
-        items = [
-            ReportItem("episode.gif", "Best episode"),
-            ReportItem("returns.png", "Returns of episodes", "Of the trained policy and of one that acts at random."),
-            ReportItem(
-                "values.png",
-                "Value estimates",
-                "Left, along the best episode; right, against what followed: too high above the diagonal.",
-            ),
-            ReportItem("returns.csv", "All episodes", "Length is in timesteps."),
-        ]
-        return [item for item in items if (folder / item.file).is_file()]
+            items.append(draw_values(folder / "values.png", self._traces, self._gamma))
+        about = (
+            "One row per episode of the greedy and of the random policy. terminated is 1 if the environment ended the "
+            "episode, and 0 if it was cut off."
+        )
+        return [*items, ReportItem("returns.csv", "Returns of all episodes", about)]
 
-    def _record(self, path: Path) -> None:
+    def _describe_returns(self) -> ReportItem:
+        greedy, random = len(self._traces), len(self._random_traces[self._split])
+        solved = "" if self._threshold is None else f" An episode with at least {self._threshold:g} is a success."
+        return ReportItem(
+            "returns.png",
+            "Returns of episodes",
+            f"Histogram of the returns of {greedy} episodes of {self._split} with the greedy policy (blue), and of "
+            f"{random} with uniformly random actions (grey). The further to the right blue is of grey, the better."
+            f"{solved}",
+        )
+
+    def _describe_episode(self) -> ReportItem:
+        episode, every = self._best.episode, timesteps_per_frame(len(self._best.actions))
+        pace = "every timestep is a frame" if every == 1 else f"a frame stands for {every} timesteps"
+        return ReportItem(
+            "episode.gif",
+            "Best episode",
+            f"The best of the {len(self._traces)} episodes of {self._split} with the greedy policy: return "
+            f"{episode.total:g} in {episode.length} timesteps, seed {episode.seed}; {pace}.",
+        )
+
+    @property
+    def _best(self) -> EpisodeTrace:
+        return max(self._traces, key=lambda trace: trace.episode.total)
+
+    def _record(self, path: Path) -> bool:
         assert self._data is not None
-        best = max(self._traces, key=lambda trace: trace.episode.total)
-        record(path, self._data, best.episode.seed, best.actions)
+        return record(path, self._data, self._best.episode.seed, self._best.actions)
 
 
 def random_policy(data: Environments) -> Policy:

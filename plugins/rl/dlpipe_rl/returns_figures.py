@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from dlpipe.figures import BLUE, GREY, ORANGE, VERMILION, drawing
+from dlpipe.report_items import ReportItem
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.greedy import EpisodeTrace
 from dlpipe_rl.overestimation import discounted_returns, value_return_pairs
+
+#: Most points in the figure of values.
+SHOWN = 2000
 
 
 def draw_returns(path: Path, returns: Array, random: Array) -> None:
@@ -25,7 +29,7 @@ def draw_returns(path: Path, returns: Array, random: Array) -> None:
         axes.legend(frameon=False)
 
 
-def draw_values(path: Path, traces: Sequence[EpisodeTrace], gamma: float) -> None:
+def draw_values(path: Path, traces: Sequence[EpisodeTrace], gamma: float) -> ReportItem:
     """Draw the values along the best episode, and estimated values against actual discounted returns."""
     best = max(traces, key=lambda each: each.episode.total)
     values, returns = value_return_pairs(traces, gamma)
@@ -36,10 +40,18 @@ def draw_values(path: Path, traces: Sequence[EpisodeTrace], gamma: float) -> Non
         curve.set(xlabel="timestep of the best episode", ylabel=f"discounted return (γ = {gamma:g})")
         curve.legend(frameon=False)
         if len(values):
-            shown = np.random.default_rng(0).permutation(len(values))[:2000]
+            shown = np.random.default_rng(0).permutation(len(values))[:SHOWN]
             ends = [min(values.min(), returns.min()), max(values.max(), returns.max())]
             scatter.plot(ends, ends, color=GREY, linewidth=1)
             scatter.plot(returns[shown], values[shown], ".", color=VERMILION, markersize=3, alpha=0.4)
             error = float((values - returns).mean())
             scatter.set_title(f"{'over' if error > 0 else 'under'}-estimated by {abs(error):.2f} on average")
         scatter.set(xlabel="actual discounted return", ylabel="value estimate")
+    cut = "" if best.episode.terminated else " As this episode was cut off, the actual return lacks what came after it."
+    return ReportItem(
+        path.name,
+        "Value estimates",
+        f"Left: the model's estimates of the discounted return (γ = {gamma:g}) in the best episode (blue), and the "
+        f"actual return from each timestep on (orange).{cut} Right: {min(len(values), SHOWN)} timesteps, from all "
+        "episodes, whose return is known; those above the grey line are overestimated, those below underestimated.",
+    )

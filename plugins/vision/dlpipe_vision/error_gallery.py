@@ -89,23 +89,28 @@ class ErrorGallery:
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the page and the figure of the last `evaluate`."""
         assert self._last is not None
-        (folder / "confusion.html").write_text("\n".join(self._page(*self._last)), encoding="utf-8")
-        self._draw_worst(folder / "worst.png", *self._last)
-        items = [ReportItem("confusion.html", "Misclassified images by pair of classes")]
-        if (folder / "worst.png").is_file():
-            caption = "Above each image: its name, the predicted class with its probability, and the true class."
-            items.insert(0, ReportItem("worst.png", "Most confident mistakes", caption))
-        return items
-
-    def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers) -> None:
+        data, split, answers = self._last
+        (folder / "confusion.html").write_text("\n".join(self._page(data, split, answers)), encoding="utf-8")
+        page = ReportItem(
+            "confusion.html",
+            "Images by true and predicted class",
+            f"{int((~answers.right).sum())} of the {len(answers.right)} images of {split} are misclassified. Rows are "
+            "true classes, columns predicted ones; each number links to its images, "
+            f"up to {self._per_cell} per cell.",
+        )
         order = answers.worst_first()
         wrong = order[~answers.right[order]][: self._worst]
         if not len(wrong):
-            return
+            return [page]
+        self._draw_worst(folder / "worst.png", data, split, answers, wrong)
+        return [_describe_worst(answers, split, len(wrong)), page]
+
+    def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers, wrong: Tensor) -> None:
         down = math.ceil(len(wrong) / COLUMNS)
         names, pictures = data.names(split), data.pictures(split, answers.rows[wrong])
         with drawing(path, COLUMNS * 1.55, down * 2.05 + 0.4) as figure:
-            figure.suptitle(f"{split}: most confidently wrong, {len(wrong)} of {int((~answers.right).sum())}")
+            kind = "misclassified" if answers.confidence is None else "most confidently wrong"
+            figure.suptitle(f"{split}: {kind}, {len(wrong)} of {int((~answers.right).sum())}")
             cells = figure.subplots(down, COLUMNS, squeeze=False).flatten()
             for axes in cells:
                 axes.set_axis_off()
@@ -164,6 +169,19 @@ def describe(answers: Answers, number: int, labels: Sequence[str]) -> str:
     """Return the true and the predicted class of an answer, in two short lines."""
     true, predicted = (shortened(labels[int(numbers[number])], 12) for numbers in (answers.targets, answers.predicted))
     return f"true {true}\npredicted {predicted}{_confidence(answers, number)}"
+
+
+def _describe_worst(answers: Answers, split: str, shown: int) -> ReportItem:
+    order, confidence = "", ""
+    if answers.confidence is not None:
+        order, confidence = ", most confident first", ", with the confidence in brackets"
+    return ReportItem(
+        "worst.png",
+        "Misclassified images" if answers.confidence is None else "Most confident mistakes",
+        f"{shown} of the {int((~answers.right).sum())} misclassified images of {split}{order}. Above each: its name, "
+        f"the true class and the predicted one{confidence}. An image that a person would also misread is excusable, "
+        "and some labels may be wrong; a clear image shows what the model has not learned.",
+    )
 
 
 def shorten_start(name: str) -> str:

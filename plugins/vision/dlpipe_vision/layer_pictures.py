@@ -88,26 +88,14 @@ class LayerPictures:
     def write(self, folder: Path) -> list[ReportItem]:
         """Draw the activations of the last `evaluate`."""
         assert self._activations is not None
-        if self._filters is not None:
-            _draw_filters(folder / "filters.png", *self._filters)
-        if self._activations.maps:
-            _draw_maps(folder / "feature_maps.png", self._activations, self._labels)
+        items = []
         if self._activations.cams is not None:
-            _draw_cams(folder / "grad_cam.png", self._activations, self._labels)
-        items = [
-            ReportItem(
-                "filters.png", "Filters of the first layer", "The weights that each channel multiplies pixels with."
-            ),
-            ReportItem(
-                "feature_maps.png",
-                "Feature maps",
-                "Below each image a row for each layer: the channels whose output varies most over the image.",
-            ),
-            ReportItem(
-                "grad_cam.png", "Grad-CAM", "Bright regions support the predicted class; above, the image itself."
-            ),
-        ]
-        return [item for item in items if (folder / item.file).is_file()]
+            items.append(_draw_cams(folder / "grad_cam.png", self._activations, self._labels))
+        if self._activations.maps:
+            items.append(_draw_maps(folder / "feature_maps.png", self._activations, self._labels))
+        if self._filters is not None:
+            items.append(_draw_filters(folder / "filters.png", *self._filters))
+        return items
 
     def _check_layer(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_modules() if name]
@@ -234,8 +222,8 @@ def _cams(layer: str, outputs: Mapping[str, Tensor], scores: object, predicted: 
     return grad_cam(outputs[layer].detach().float(), gradients.float()).cpu()
 
 
-def _draw_filters(path: Path, name: str, filters: Tensor) -> None:
-    """Draw filters (F, C, h, w), those of the largest weights first if there are too many; grey is 0."""
+def _draw_filters(path: Path, name: str, filters: Tensor) -> ReportItem:
+    """Draw filters (F, C, h, w), those of the largest weights if there are too many."""
     norms = filters.flatten(1).norm(dim=1)
     chosen = norms.argsort(descending=True, stable=True)[:FILTERS].sort().values
     across = min(8, len(chosen))
@@ -246,7 +234,7 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> None:
     if filters.size(1) not in (1, 3):
         title += f", mean over {filters.size(1)} channels"
         filters = filters.mean(1, keepdim=True)
-    colours = "grey is 0" if filters.size(1) == 3 else "brown is below 0, purple above"
+    colours = "grey is 0" if filters.size(1) == 3 else "brown is below 0, white 0, purple above"
     with drawing(path, max(across * 0.9, 4.0), down * 0.9 + 0.6) as figure:
         figure.suptitle(f"{title}\n{colours}, each up to its largest weight", fontsize=9)
         cells = figure.subplots(down, across, squeeze=False).flatten()
@@ -258,9 +246,15 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> None:
                 axes.imshow(((scaled + 1) / 2).permute(1, 2, 0).numpy())
             else:
                 axes.imshow(scaled[0].numpy(), cmap="PuOr", vmin=-1, vmax=1)
+    return ReportItem(
+        path.name,
+        "First-layer filters",
+        f"Weights of the {title}; {colours}, each filter up to its own largest weight. Edges, "
+        "strokes and smooth patches are typical of a trained layer; large filters that look like noise are not.",
+    )
 
 
-def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> None:
+def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> ReportItem:
     """Draw a row of feature maps per layer, and a group of columns per image."""
     names = list(activations.maps)
     names = [names[index] for index in _evenly_spaced(len(names), LAYERS)]
@@ -279,9 +273,17 @@ def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> 
                 for axes, channel in zip(row, varied.tolist(), strict=False):
                     axes.imshow(maps[channel].numpy(), cmap="viridis")
                     axes.set_title(f"{shortened(name, 12)}, channel {channel}", fontsize=6)
+    return ReportItem(
+        path.name,
+        "Feature maps",
+        f"Each group of columns is an image: {_kinds_of(activations.answers.right[images])}. The rows below it are "
+        f"the outputs of {len(names)} of {len(activations.maps)} convolutions, from input to output, and in each row "
+        f"up to {CHANNELS} channels that vary most over the image. Yellow is high and dark purple low, scaled for each "
+        "map; maps of one colour carry nothing about where things are.",
+    )
 
 
-def _draw_cams(path: Path, activations: LayerActivations, labels: list[str]) -> None:
+def _draw_cams(path: Path, activations: LayerActivations, labels: list[str]) -> ReportItem:
     """Draw each image, and again with its Grad-CAM."""
     assert activations.cams is not None
     height, width = activations.pictures.shape[2:]
@@ -302,6 +304,19 @@ def _draw_cams(path: Path, activations: LayerActivations, labels: list[str]) -> 
             )
             if not heat.any():
                 lower.set_title("no region supports it", fontsize=7.5)
+    return ReportItem(
+        path.name,
+        "Grad-CAM",
+        f"Upper row: {_kinds_of(activations.answers.right)}. Lower row: the same images, and in bright colours the "
+        f"regions that support the predicted class at layer {activations.layer}, scaled for each image. They should "
+        "lie on the object; if they lie on the background, the model relies on something else.",
+    )
+
+
+def _kinds_of(right: Tensor) -> str:
+    """Say how many answers (B,) are wrong, and how many right, in the order in which they are drawn."""
+    counts = ((int((~right).sum()), "misclassified"), (int(right.sum()), "classified correctly"))
+    return ", then ".join(f"{count} {kind}" for count, kind in counts if count)
 
 
 def _evenly_spaced(count: int, most: int) -> list[int]:

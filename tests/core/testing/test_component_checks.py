@@ -260,6 +260,14 @@ BROKEN = {
         ('folder / "accuracy.txt"', 'folder / "none" / "accuracy.txt"'),
         "none/accuracy.txt: No such file or directory",
     ),
+    "a file for the report that is not there": (
+        "toy.accuracy: writes its files",
+        (
+            '(folder / "accuracy.txt").write_text("right")',
+            'return [__import__("dlpipe").report_items.ReportItem("none.txt", "Accuracy")]',
+        ),
+        r"ReportItem\(\"none.txt\"\): there is no such file in dev",
+    ),
     "samples in one file": (
         "toy.accuracy: writes its files",
         ('f"{step}.txt"', '"sample.txt"'),
