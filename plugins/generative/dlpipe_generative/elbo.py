@@ -70,6 +70,10 @@ class Elbo:
         self._bounds = (torch.cat(found["log_likelihood"]).double() - torch.cat(found["kl"]).double()).tolist()
         return self._summary({name: torch.cat(values).double() for name, values in found.items()}, model, images[0])
 
+    def example_scores(self) -> ExampleScores:
+        """Return the bound of each image of the last `evaluate`."""
+        return ExampleScores(self._rows, self._bounds)
+
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""
         (folder / "likelihood.json").write_text(json.dumps(self._report, indent=1) + "\n")

@@ -74,6 +74,14 @@ class Returns:
                 metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
 
+    def example_scores(self) -> ExampleScores:
+        """Return the return of each episode of the last `evaluate`; its name is the seed of the environment."""
+        return ExampleScores(
+            range(len(self._traces)),
+            _returns(self._traces).tolist(),
+            names=[f"seed {trace.episode.seed}" for trace in self._traces],
+        )
+
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Record the best episode of the last evaluation as a GIF named after the step."""
         path = folder / f"step-{step:08d}.gif"

@@ -82,6 +82,11 @@ class Robustness:
             self._metrics[_metric_name(name, level)] = sum(one.accuracy for one in answers) / len(answers)
         return dict(self._metrics)
 
+    def example_scores(self) -> ExampleScores:
+        """Return 1 for each unchanged image that the last `evaluate` found to be right, 0 for the others."""
+        assert self._unchanged is not None
+        return ExampleScores(self._unchanged.rows.tolist(), self._unchanged.right.int().tolist())
+
     def write(self, folder: Path) -> list[ReportItem]:
         """Draw accuracy against the strength of each transformation."""
         panels = [name for name, levels in self._levels.items() if levels]
