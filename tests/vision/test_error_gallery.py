@@ -143,7 +143,7 @@ def test_the_worst_mistakes_are_drawn(tmp_path, faces_examples):
     worst, page = gallery.write(tmp_path)
 
     assert Image.open(tmp_path / worst.file).format == "PNG"
-    assert worst.caption.startswith("2 of the 3 misclassified images of test, most confident first.")
+    assert worst.caption.startswith("2 of the 3 misclassified images of test, most confident first;")
     assert (page.file, page.caption[:49]) == ("confusion.html", "3 of the 9 images of test are misclassified. Rows")
 
 

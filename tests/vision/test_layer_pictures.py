@@ -84,7 +84,7 @@ def test_three_figures_are_drawn_of_a_convolutional_model(tmp_path, faces_exampl
 
     assert [item.file for item in items] == ["grad_cam.png", "feature_maps.png", "filters.png"]
     assert "at layer 1, scaled" in items[0].caption
-    assert re.search(r"an image: \d misclassified.* outputs of 1 of 1 convolutions", items[1].caption)
+    assert re.search(r"an image \(\d misclassified.*is a convolution: 1 of 1, from", items[1].caption)
     assert items[2].caption.startswith("Weights of the first layer (0): 2 filters; brown is below 0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feature_maps.png", "filters.png", "grad_cam.png"]
     assert all(Image.open(path).format == "PNG" for path in tmp_path.iterdir())

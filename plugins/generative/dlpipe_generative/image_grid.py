@@ -49,13 +49,20 @@ def image_grid(images: Tensor, columns: int | None = None, labels: Sequence[str]
 
 
 def write_animation(folder: Path) -> None:
-    """Write a GIF of the pictures ``step-….png`` in a folder, in the order of their names."""
+    """Write a GIF of the pictures ``step-….png`` in a folder, in the order of their names, each below its step."""
     frames = [
-        Image.open(path, formats=["PNG"]).convert("P", palette=Image.Palette.ADAPTIVE)
-        for path in sorted(folder.glob("step-*.png"))
+        _with_step(path).convert("P", palette=Image.Palette.ADAPTIVE) for path in sorted(folder.glob("step-*.png"))
     ]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     frames[0].save(folder / ANIMATION, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def _with_step(path: Path) -> Image.Image:
+    picture = Image.open(path, formats=["PNG"]).convert("RGB")
+    frame = Image.new("RGB", (picture.width, picture.height + LABEL), "white")
+    frame.paste(picture, (0, LABEL))
+    ImageDraw.Draw(frame).text((GAP, 0), f"step {int(path.stem.removeprefix('step-')):,}", "black")
+    return frame
 
 
 def frame_path(folder: Path, step: int) -> Path:

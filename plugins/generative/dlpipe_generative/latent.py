@@ -132,7 +132,7 @@ class Latent:
             )
         rows = ", ".join(map(str, self._dimensions))
         return "Latent traversals", (
-            f"Each row starts from the code of the first image of {self._split} and varies one latent dimension from "
+            f"Each row is the code of the first image of {self._split} with one latent dimension set to values from "
             f"{-REACH:g} to {REACH:g} of its standard deviations; from the top, by falling variance, dimensions "
             f"{rows} (counted from 0). A row that does not change is a dimension that the decoder ignores."
         )

@@ -97,9 +97,9 @@ class Modes:
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
         """Add a frame to the animation of the training."""
         frame = frame_path(folder, step)
-        self._plot(frame, f"step {step}")
+        self._plot(frame)
         write_animation(folder)
-        caption = f"{self._describe()} The generated points are those of the same latent vectors at each step."
+        caption = f"{self._describe()} The latent vectors are the same at each step."
         return [
             ReportItem(ANIMATION, "Generated points, animated", caption),
             ReportItem(frame.name, "Generated points", caption),
@@ -112,14 +112,14 @@ class Modes:
             "else; a cluster without blue is a mode that the generator dropped."
         )
 
-    def _plot(self, path: Path, title: str = "") -> None:
+    def _plot(self, path: Path) -> None:
         reach = float(self._centers.abs().max()) * 1.4
         with drawing(path, 4, 4) as figure:
             axes = figure.subplots()
             for points, colour, label in ((self._real, ORANGE, "real"), (self._points[:SHOWN], BLUE, "generated")):
                 x, y = points.T.numpy()
                 axes.scatter(x, y, s=4, color=colour, alpha=0.5, label=label)
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
             axes.legend(loc="upper right")
 
 

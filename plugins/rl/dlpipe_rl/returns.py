@@ -110,13 +110,13 @@ class Returns:
 
     def _describe_returns(self) -> ReportItem:
         greedy, random = len(self._traces), len(self._random_traces[self._split])
-        solved = "" if self._threshold is None else f" An episode with at least {self._threshold:g} is a success."
+        solved = "" if self._threshold is None else f"; at least {self._threshold:g} is a success"
         return ReportItem(
             "returns.png",
             "Returns of episodes",
             f"Histogram of the returns of {greedy} episodes of {self._split} with the greedy policy (blue), and of "
-            f"{random} with uniformly random actions (grey). The further to the right blue is of grey, the better."
-            f"{solved}",
+            f"{random} with uniformly random actions (grey). The further to the right blue is of grey, the better"
+            f"{solved}.",
         )
 
     def _describe_episode(self) -> ReportItem:

@@ -178,9 +178,9 @@ def _describe_worst(answers: Answers, split: str, shown: int) -> ReportItem:
     return ReportItem(
         "worst.png",
         "Misclassified images" if answers.confidence is None else "Most confident mistakes",
-        f"{shown} of the {int((~answers.right).sum())} misclassified images of {split}{order}. Above each: its name, "
-        f"the true class and the predicted one{confidence}. An image that a person would also misread is excusable, "
-        "and some labels may be wrong; a clear image shows what the model has not learned.",
+        f"{shown} of the {int((~answers.right).sum())} misclassified images of {split}{order}; above each, its name, "
+        f"the true class and the predicted one{confidence}. A clear image shows what the model has not learned; one "
+        "that a person would misread too is excusable, and some labels may be wrong.",
     )
 
 

@@ -276,10 +276,10 @@ def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> 
     return ReportItem(
         path.name,
         "Feature maps",
-        f"Each group of columns is an image: {_kinds_of(activations.answers.right[images])}. The rows below it are "
-        f"the outputs of {len(names)} of {len(activations.maps)} convolutions, from input to output, and in each row "
-        f"up to {CHANNELS} channels that vary most over the image. Yellow is high and dark purple low, scaled for each "
-        "map; maps of one colour carry nothing about where things are.",
+        f"Each group of columns is an image ({_kinds_of(activations.answers.right[images])}), and each row below it "
+        f"is a convolution: {len(names)} of {len(activations.maps)}, from input to output, and of each up to "
+        f"{CHANNELS} channels that vary most over the image. Yellow is high and dark purple low, scaled for each map; "
+        "a map of one colour says nothing about where things are.",
     )
 
 
@@ -307,7 +307,7 @@ def _draw_cams(path: Path, activations: LayerActivations, labels: list[str]) -> 
     return ReportItem(
         path.name,
         "Grad-CAM",
-        f"Upper row: {_kinds_of(activations.answers.right)}. Lower row: the same images, and in bright colours the "
+        f"Upper row: images, {_kinds_of(activations.answers.right)}; lower row: the same; bright colours mark the "
         f"regions that support the predicted class at layer {activations.layer}, scaled for each image. They should "
         "lie on the object; if they lie on the background, the model relies on something else.",
     )
