@@ -155,7 +155,7 @@ def render_page(path: Path, title: str, verdict: str, sections: Sequence[Section
     Args:
         path: of the page; links in it are relative to its folder.
         verdict: the result in a sentence or two.
-        state: such as "finished", shown beside the title.
+        state: such as "finished", shown next to the title.
 
     Raises:
         OSError: it cannot be written.

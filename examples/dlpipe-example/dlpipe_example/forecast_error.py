@@ -70,7 +70,7 @@ class ForecastError:
             axes[0].legend(loc="upper left", fontsize=7, ncols=3, frameon=False)
         return [
             ReportItem("forecasts.png", "Forecasts", "What was known in grey, then the forecast and what happened."),
-            ReportItem("error_by_step.csv", "Error by step", "The mean absolute error so many steps ahead."),
+            ReportItem("error_by_step.csv", "Error by step", "The mean absolute error by the number of steps ahead."),
         ]
 
 

@@ -79,7 +79,7 @@ class WordSimilarity:
             ReportItem(
                 "pairs.csv",
                 "Similarity of pairs of words",
-                "The rating by people beside the cosine of the vectors.",
+                "How similar people rate the words, and the cosine of their vectors.",
             )
         ]
 

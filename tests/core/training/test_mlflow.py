@@ -16,7 +16,7 @@ PIPELINE = {"name": "slots", "trainer": {"use": "core.supervised", "optimizer": 
 
 @pytest.fixture(autouse=True)
 def same_environment(monkeypatch, tmp_path):
-    """Leave the environment as it is; whatever MLflow writes beside the run would be in `tmp_path`."""
+    """Restore the environment afterwards; files that MLflow writes outside of the run end up in `tmp_path`."""
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
