@@ -20,7 +20,8 @@ def find_runs(names: Sequence[str], runs: Path, last: int | None = None) -> list
     Args:
         names: run folders, patterns of them, folders of the runs of a pipeline, or names of pipelines.
         runs: the folder of all runs, in which a name of a pipeline is looked up.
-        last: if given, only this many of the newest runs of these names, or of all runs if no name is given; oldest first.
+        last: if given, only this many of the newest runs of these names, or of all runs if no name is given, the
+            oldest first.
             Otherwise a pipeline stands for its newest run.
 
     Raises:
