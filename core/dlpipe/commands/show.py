@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.signatures import Parameter, read_signature
+from dlpipe.config.source import leaves
 from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
-from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
 from dlpipe.fields import describe
 from dlpipe.messages import display_width, nearest, padded, shown
@@ -84,17 +84,9 @@ def show(
 
 
 def _origins(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    for path, value in _leaves(pipeline.plain(), ()):
+    for path, value in leaves(pipeline.plain()):
         origin = pipeline.origin(path)
         yield f"{'.'.join(map(str, path))} = {shown(value)}", str(origin) if origin else "default"
-
-
-def _leaves(tree: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*path, key))
-        else:
-            yield (*path, key), value
 
 
 def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:

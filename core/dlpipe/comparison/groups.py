@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlpipe.comparison.run_result import RunResult, differing, leaves
+from dlpipe.comparison.run_result import RunResult, differing, flat
 
 #: Parts of an identity that say nothing more than others, or differ between the runs of a group.
 _CODE = ("the code of", "the version of")
@@ -78,11 +78,11 @@ def _labels(count: int) -> list[str]:
 def differences(groups: Sequence[Group]) -> dict[str, dict[str, dict[str, str]]]:
     """Return what is not the same in all groups: by topic and name, the value in each group."""
     topics = {
-        "pipeline": lambda run: dict(leaves(run.resolved)),
+        "pipeline": lambda run: flat(run.resolved),
         "data": lambda run: {f"fingerprint {name}".strip(): value for name, value in run.fingerprints.items()},
-        "versions": lambda run: dict(leaves({**run.provenance.get("versions", {}), **_plugins(run)})),
+        "versions": lambda run: flat({**run.provenance.get("versions", {}), **_plugins(run)}),
         "code": _code_of,
-        "hardware": lambda run: dict(leaves(_hardware(run))),
+        "hardware": lambda run: flat(_hardware(run)),
     }
     found = {}
     for topic, read in topics.items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dlpipe.config.source import leaves
 from dlpipe.messages import relative, shown
 from dlpipe.report.run_view import RunView, StageView
 from dlpipe.runs.files import read_json
@@ -85,13 +86,10 @@ class RunResult:
         return read_examples(self.stage.folder, metric, self.metrics.get(f"test/{metric}"))
 
 
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the values of nested tables by dotted path, as TOML shows them."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str)
+def flat(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of nested tables by dotted path, as TOML shows them."""
+    texts = {".".join(map(str, path)): value for path, value in leaves(table)}
+    return {path: value if isinstance(value, str) else json.dumps(value, default=str) for path, value in texts.items()}
 
 
 def differing(columns: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

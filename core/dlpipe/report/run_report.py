@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dlpipe.config.source import leaves
 from dlpipe.messages import relative, shown, shown_seconds
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, render_page
@@ -150,26 +151,18 @@ def repeat_command(run: RunView) -> str:
 
 
 def _pipeline_table(run: RunView) -> Table:
-    rows = [[path, shown(value), run.origins.get(path, "default")] for path, value in _leaves(run.resolved, "")]
-    return Table("", ["key", "value", "set by"], rows)
+    rows = [[".".join(map(str, path)), shown(value)] for path, value in leaves(run.resolved)]
+    return Table("", ["key", "value", "set by"], [[*row, run.origins.get(row[0], "default")] for row in rows])
 
 
 def _provenance_table(run: RunView) -> Table:
     hidden = ("command", "warnings", "caveats", "code", "identity", "stages", "ended", "first_checkpoint")
     known = {key: value for key, value in run.provenance.items() if key not in hidden}
-    rows = [[path, shown(value)] for path, value in _leaves(known, "")]
+    rows = [[".".join(map(str, path)), shown(value)] for path, value in leaves(known)]
     for stage in run.stages:
         if (stage.folder / DATA_STATE).is_file():
             rows.append([f"{stage.name}: data" if stage.name else "data", f"{relative(stage.folder / DATA_STATE)}"])
     return Table("", ["what", "value"], rows)
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def markdown(run: RunView, verdict: str) -> str:

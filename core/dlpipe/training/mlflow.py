@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dlpipe.config.source import leaves
 from dlpipe.errors import InputError, Interrupted, Preempted, in_words
 from dlpipe.registry.hooks import RunView, hookimpl
-from dlpipe.training.tracking import Sent, flat
+from dlpipe.training.tracking import Sent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,7 +79,7 @@ class MLflow:
             tags = {"dlpipe.pipeline": run.name, "dlpipe.run_folder": str(run.run_folder), "dlpipe.stage": run.stage}
             title = " ".join(filter(None, (run.run_folder.name, run.stage)))
             self._sent.id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
-            params = [Param(key, str(value)) for key, value in flat(run.pipeline)]
+            params = [Param(".".join(map(str, path)), str(value)) for path, value in leaves(run.pipeline)]
             for start in range(0, len(params), MAX_PARAMS):
                 client.log_batch(self._sent.id, params=params[start : start + MAX_PARAMS])
             self._sent.record()

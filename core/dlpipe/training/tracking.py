@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,3 @@ class Sent:
         """Record that the metrics of a step have been sent."""
         self._steps |= dict.fromkeys(metrics or {}, step)
         write_json(self._path, {"id": self.id, "steps": self._steps})
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested tables, with dotted keys: ``("trainer.optimizer.lr", 0.001)``."""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
