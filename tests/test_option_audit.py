@@ -875,7 +875,7 @@ OPTION_CHANGES = {
     "trainer.goal": ["'max'", "trainer.evaluate_every=1"],
     "trainer.patience": ["1", "trainer.evaluate_every=1", "trainer.steps=30", "trainer.optimizer={use='sgd', lr=50}"],
     "evaluators.loss.splits": ["['test']"],
-    "evaluators.loss.baselines": ["false", "evaluators.loss.use='core.classification'"],
+    "evaluators.loss.compare_baselines": ["false", "evaluators.loss.use='core.classification'"],
 }
 #: Those that a run here must not show.
 OPTIONS_WITHOUT_EFFECT = {

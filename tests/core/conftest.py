@@ -88,7 +88,7 @@ class Tuned(nn.Module):
 class Fit:
     """A trainer."""
 
-    def __init__(self, model, data, compute, seed: int, *, batch_size: Positive = 4, steps: Positive | None = None,
+    def __init__(self, model, data, compute, seed: int, *, batch_size: Positive = 4,
                  optimizer: OptimizerTable = {"use": "sgd"}, schedule: ScheduleTable | None = None) -> None: ...
 
 

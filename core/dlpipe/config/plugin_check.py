@@ -85,6 +85,8 @@ def _targets(component: RegisteredComponent[Any]) -> Iterator[str]:
         try:
             load_target(target)
             read_signature(target)
+            if target == spec.target and spec.kind != "command":
+                keys_of(spec)
         except PluginError as error:
             yield str(error)
 

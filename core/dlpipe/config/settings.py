@@ -132,8 +132,9 @@ class EvaluatorOptions:
 
     Args:
         splits: to evaluate during a run; an expensive evaluator can leave out "dev".
-        baselines: also evaluate the simple predictors that the evaluator names, on the same split, at the end of a run.
+        compare_baselines: also evaluate the simple predictors that the evaluator names, on the same split, at the end
+            of a run.
     """
 
     splits: Annotated[Sequence[Literal["dev", "test"]], Field(min_length=1)] = ("dev", "test")
-    baselines: bool = True
+    compare_baselines: bool = True

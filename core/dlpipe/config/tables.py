@@ -8,7 +8,7 @@ from typing import Any
 from dlpipe.config.settings import RENAMED, EvaluatorOptions, LoopOptions, Settings
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.torch_names import CHOICES, provided_by_trainer
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, PluginError
 from dlpipe.messages import nearest
 from dlpipe.registry.specs import ComponentSpec, RegisteredComponent
 
@@ -44,13 +44,18 @@ def keys_of(spec: ComponentSpec) -> dict[str, Parameter]:
     """Return the keys that the table of a component takes: its own parameters and the options of the core.
 
     Raises:
-        PluginError: the component has no signature that could be read.
+        PluginError: the component has no signature that could be read, or a parameter with the name of an option.
     """
-    provided = PROVIDED.get(spec.kind, set())
+    provided, options = PROVIDED.get(spec.kind, set()), options_of(spec.kind)
     own = {
         name: parameter for name, parameter in read_signature(spec.target).parameters.items() if name not in provided
     }
-    return own | dict(options_of(spec.kind))
+    if both := [name for name in own if name in options]:
+        raise PluginError(
+            f"{spec.target} has a parameter {both[0]}, which is an option of dlpipe in the table of every {spec.kind}; "
+            "rename the parameter"
+        )
+    return own | dict(options)
 
 
 def renamed_keys(spec: ComponentSpec) -> dict[str, str]:

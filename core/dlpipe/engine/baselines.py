@@ -66,7 +66,7 @@ class Baselines:
     ) -> dict[str, dict[str, Any]]:
         config, evaluator = self._stage.evaluators[name], self._components.evaluators[name]
         prefix = f"{self._examples.split}/{name}/"
-        if not config.values["baselines"] or self._examples.split not in config.values["splits"]:
+        if not config.values["compare_baselines"] or self._examples.split not in config.values["splits"]:
             return {}
         found: dict[str, dict[str, Any]] = {}
         for own in config.component.spec.baselines:

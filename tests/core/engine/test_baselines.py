@@ -78,7 +78,7 @@ def test_a_model_that_is_below_its_baselines_is_called_so(ran):
 def test_a_run_is_the_same_with_and_without_baselines(ran):
     _, _, folder = ran(DIGITS)
     after = randomness()
-    found, _, other = ran(DIGITS + "baselines = false\n")
+    found, _, other = ran(DIGITS + "compare_baselines = false\n")
 
     assert found is None
     assert torch.equal(randomness()["torch"], after["torch"])
