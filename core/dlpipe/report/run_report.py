@@ -13,9 +13,9 @@ from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, render_page
 from dlpipe.report.run_view import RunView, StageView
 from dlpipe.report.shown_files import shown_sections
-from dlpipe.runs.folder import DATA_STATE, LOG, RunFolder
+from dlpipe.runs.folder import DATA_STATE, LOG, REPORT, RunFolder
 
-HTML, MARKDOWN = "report.html", "report.md"
+MARKDOWN = "report.md"
 #: The charts that are not folded away.
 MAX_CHARTS = 4
 #: The lines of the log that are shown.
@@ -32,7 +32,7 @@ def write_report(folder: RunFolder) -> Path:
     run = RunView(folder)
     verdict = verdict_of(run)
     sections = [*_results(run), *_how(run)]
-    path = folder.path / HTML
+    path = folder.path / REPORT
     render_page(path, run.name, verdict, sections, state=str(run.status["state"]))
     temporary = folder.path / f".{MARKDOWN}"
     temporary.write_text(markdown(run, verdict), encoding="utf-8")

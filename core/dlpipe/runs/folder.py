@@ -26,7 +26,7 @@ from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_
 
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, ORIGINS, BASELINES = "metrics.jsonl", "data.json", "origins.json", "baselines.json"
-LOG, LOCK = "log.txt", ".lock"
+LOG, LOCK, REPORT = "log.txt", ".lock", "report.html"
 #: Of a stage: what evaluators found for each test example.
 PREDICTIONS = "predictions.jsonl"
 #: The entry of provenance with what is known of each stage that has begun; see `dlpipe.runs.files.StageRecord`.
