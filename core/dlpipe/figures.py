@@ -28,6 +28,7 @@ __all__ = [
     "ORANGE",
     "VERMILION",
     "drawing",
+    "font_file",
     "missing_font",
     "shortened",
     "thinned",
@@ -84,6 +85,14 @@ def missing_font(texts: Iterable[str]) -> str | None:
     """
     _, missing = _fonts_for(_beyond_ascii(texts))
     return _about(missing) if missing else None
+
+
+def font_file(texts: Iterable[str]) -> str:
+    """Return the file of an installed font that has the characters of texts, or most of them, for other libraries."""
+    from matplotlib.font_manager import FontProperties, findfont
+
+    fonts, _ = _fonts_for(_beyond_ascii(texts))
+    return findfont(FontProperties(family=fonts[0] if fonts else None))
 
 
 def shortened(name: str, length: int = 16) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns
 from dlpipe.evaluation.examples import Examples
+from dlpipe_generative.image_grid import image_grid
 
 CPU = Compute(torch.device("cpu"))
 
@@ -96,3 +97,20 @@ class ReplayModel(nn.Module):
 def replay_model() -> type[ReplayModel]:
     """A model that returns given images."""
     return ReplayModel
+
+
+@pytest.fixture
+def grid_names(monkeypatch):
+    """Record the names that an evaluator's module writes into its grids: ``grid_names(module)`` returns the list."""
+
+    def record(module):
+        calls = []
+
+        def recorded(images, columns=None, **names):
+            calls.append({name: list(texts) for name, texts in names.items() if texts})
+            return image_grid(images, columns, **names)
+
+        monkeypatch.setattr(module, "image_grid", recorded)
+        return calls
+
+    return record

@@ -24,13 +24,43 @@ def test_colours_and_the_size_of_large_images_are_kept():
     assert picture.getpixel((20, 20)) == (255, 0, 255)
 
 
-def test_rows_are_labelled_above_their_images():
-    pixels = np.array(image_grid(torch.ones(2, 1, 64, 64) * 0.5, 1, ("first", "second")))
+def test_rows_columns_and_images_have_their_names_beside_them():
+    images = torch.full((4, 1, 64, 64), 0.5)
+    plain = np.array(image_grid(images, 2))
 
-    assert pixels.shape == (2 * 80 + 2, 68)
-    for top in (0, 80):
-        assert pixels[top : top + 16].min() < 60  # the label
-        assert set(pixels[top + 16 : top + 80, 2:66].flat) == {128}
+    named = np.array(
+        image_grid(images, 2, row_names=("a", "b\nc"), column_names=("x", ""), captions=("", "", "", "last"))
+    )
+
+    left, above, below = named.shape[1] - plain.shape[1], 14, 14
+    assert left > 6
+    assert named.shape[0] == plain.shape[0] + above + 2 * below
+    names = named.copy()
+    for top in (16, 16 + 80):
+        for start in (left + 2, left + 68):
+            assert set(names[top : top + 64, start : start + 64].flat) == {128}
+            names[top : top + 64, start : start + 64] = 255
+    assert names[16:80, :left].min() < 60  # the first row
+    assert names[96:128, :left].min() < 60  # the second row, two lines
+    assert names[128:160, :left].min() < 60
+    assert names[:14, left : left + 66].min() < 60  # the first column; the second has no name
+    assert names[160:, left + 68 :].min() < 60  # the caption of the last image
+    names[16:160, :left] = names[:14, left : left + 66] = names[160:, left + 68 :] = 255
+    assert names.min() == 255  # and nothing elsewhere
+
+
+def test_a_long_name_ends_at_the_border_of_its_column():
+    pixels = np.array(image_grid(torch.ones(2, 1, 48, 48), 2, column_names=("a very long name of a class", "")))
+
+    assert pixels[:14, 2:50].min() < 60
+    assert pixels[:, 50:].min() == 255
+
+
+def test_names_in_other_scripts_are_drawn_with_a_font_that_has_them():
+    one, other = (np.array(image_grid(torch.ones(1, 1, 64, 64), column_names=(name,))) for name in ("ж", "я"))
+
+    assert one.min() < 60
+    assert (one != other).any()  # not the same box for both
 
 
 def test_the_grid_is_nearly_square_by_default():

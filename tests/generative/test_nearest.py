@@ -1,7 +1,7 @@
 import torch
-from PIL import Image
 from torch.testing import assert_close
 
+from dlpipe_generative import nearest
 from dlpipe_generative.nearest import Nearest, nearest_images
 
 
@@ -15,7 +15,8 @@ def test_the_nearest_known_image_is_found():
     assert rows.tolist() == [2, 0]
 
 
-def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_model, tmp_path):
+def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_model, tmp_path, grid_names):
+    names = grid_names(nearest)
     evaluator = Nearest((0.0, 1.0), count=15)
 
     copied = evaluator.evaluate(replay_model(stripes.split("train").columns["images"]), examples)
@@ -25,5 +26,8 @@ def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_mo
     assert copied == {"copies": 1.0, "distance_ratio": 0.0}
     assert new["copies"] <= 0.2
     assert 0.8 < new["distance_ratio"] < 1.2
-    assert Image.open(tmp_path / item.file).size == (15 * 62 + 2, 2 * 56 + 2)
+    assert names[0]["row_names"] == ["generated", "nearest\ntraining\nimage"]
+    assert names[0]["column_names"] == ["0"] * 15  # the distances
+    assert names[0]["captions"][:15] == [""] * 15
+    assert sorted(names[0]["captions"][15:]) == ["left"] * 5 + ["middle"] * 5 + ["right"] * 5
     assert "the 15 generated images that are closest" in item.caption

@@ -4,6 +4,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
+from dlpipe_generative import reconstruction
 from dlpipe_generative.autoencoder import AutoEncoder
 from dlpipe_generative.principal_components import PrincipalComponents
 from dlpipe_generative.reconstruction import Reconstruction
@@ -53,23 +54,29 @@ def test_noise_is_reproducible_and_leaves_the_random_state_unchanged(examples):
     assert torch.equal(next_number, expected)
 
 
-def test_images_are_shown_above_their_reconstructions(examples, tmp_path):
+def test_images_are_shown_above_their_reconstructions(examples, tmp_path, grid_names):
+    names = grid_names(reconstruction)
     evaluator = Reconstruction((0.0, 1.0))
     evaluator.evaluate(model(), examples)
 
     (item,) = evaluator.write(tmp_path)
 
-    picture = Image.open(tmp_path / item.file)
-    assert picture.size == (10 * (6 * 10 + 2) + 2, 3 * (4 * 10 + 16) + 2)
+    assert Image.open(tmp_path / item.file).height == 14 + 3 * (4 * 10 + 2) + 2
+    classes = (["left", "middle", "right"] * 4)[:10]
+    assert names == [{"row_names": ["original", "net", "2 principal\ncomponents"], "column_names": classes}]
     assert item.caption.startswith("Rows from the top: the first 10 images of test; what the model makes of them (mean")
     assert "principal component analysis with 2 components" in item.caption
 
 
-def test_the_caption_says_that_the_images_are_noisy(examples, tmp_path):
+def test_noisy_images_are_shown_below_the_originals(examples, tmp_path, grid_names):
+    names = grid_names(reconstruction)
     evaluator = Reconstruction((0.0, 1.0), noise=0.5)
     evaluator.evaluate(model(), examples)
 
-    assert "images of test, with noise of standard deviation 0.5; what" in evaluator.write(tmp_path)[0].caption
+    caption = evaluator.write(tmp_path)[0].caption
+
+    assert names[0]["row_names"][:3] == ["original", "noisy", "net"]
+    assert "images of test; the same with noise of standard deviation 0.5; what" in caption
 
 
 def test_a_model_that_does_not_encode_is_rejected(examples):

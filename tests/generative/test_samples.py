@@ -3,6 +3,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from dlpipe_generative import samples
 from dlpipe_generative.dcgan import DCGAN
 from dlpipe_generative.samples import Samples, random_interpolations, spherical_interpolation
 
@@ -43,7 +44,8 @@ def test_samples_are_reproducible_and_the_random_state_is_unchanged(dark_example
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_grid_interpolations_and_an_animation_are_written(dark_examples, tmp_path, conditional):
+def test_a_grid_interpolations_and_an_animation_are_written(dark_examples, tmp_path, conditional, grid_names):
+    names_of_grids = grid_names(samples)
     evaluator = Samples((-1.0, 1.0), count=6)
     for step in (5, 10):
         net = model(conditional=conditional, num_classes=3)
@@ -57,9 +59,13 @@ def test_a_grid_interpolations_and_an_animation_are_written(dark_examples, tmp_p
     assert {path.name for path in tmp_path.iterdir()} == names
     assert [each.file for each in (moving, frame)] == ["training.gif", "step-00000010.png"]
     assert [each.file for each in (grid, interpolation)] == ["samples.png", "interpolation.png"]
-    assert ("each column is a class, from 0 on the left to 2 on the right" in grid.caption) == conditional
-    assert ("all of one class: 0 to 2 in turn" in interpolation.caption) == conditional
-    assert Image.open(tmp_path / "samples.png").size == (3 * 62 + 2, 2 * 42 + 2)
+    assert ("each column is a class" in grid.caption) == conditional
+    assert ("all of the class on the left" in interpolation.caption) == conditional
+    *_, of_samples, of_interpolations = names_of_grids
+    assert of_samples == ({"column_names": ["left", "middle", "right"]} if conditional else {})
+    assert of_interpolations.get("row_names", [])[:4] == (["left", "middle", "right", "left"] if conditional else [])
+    assert of_interpolations["column_names"][-1] == "100 %"
+    assert Image.open(tmp_path / "samples.png").size == (3 * 62 + 2, (14 if conditional else 0) + 2 * 42 + 2)
     assert Image.open(tmp_path / "training.gif").n_frames == 2
 
 

@@ -24,7 +24,7 @@ from dlpipe_generative.pixels import to_unit
 from dlpipe_generative.protocols import EncodingModel, GenerativeModel, require
 from dlpipe_generative.samples import spherical_interpolation
 from dlpipe_generative.sampling import cycled_classes, generate_samples
-from dlpipe_generative.split_tensors import standard_normal
+from dlpipe_generative.split_tensors import class_names, standard_normal
 
 WHO = "predict"
 
@@ -75,9 +75,9 @@ def generate(
     images = to_unit(samples, data.facts["pixel_range"])
     if originals is not None and not interpolate:  # the originals above their reconstructions
         images, columns = torch.cat([to_unit(originals, data.facts["pixel_range"]), images]), len(originals)
-    _write(output, images, columns)
-    labels = data.facts.get("labels", [])
-    shown = {} if targets is None or items else {"labels": [labels[number] for number in targets[:columns].tolist()]}
+    names = class_names(data, targets)
+    _write(output, images, columns, names if len(names) == len(images) else [])
+    shown = {} if targets is None or items else {"labels": names[:columns]}
     yield {"written": str(output), "images": len(samples), **({} if items else {"seed": seed}), **shown}
 
 
@@ -126,14 +126,14 @@ def _encode_items(
     return encode_batched(model, images, targets), images
 
 
-def _write(output: Path, images: Tensor, columns: int | None) -> None:
-    """Write images (N, C, H, W) from 0 to 1."""
+def _write(output: Path, images: Tensor, columns: int | None, captions: Sequence[str]) -> None:
+    """Write images (N, C, H, W) from 0 to 1, with captions below them in a picture of all."""
     if output.suffix == ".npz":
         np.savez(output, images=images.cpu().numpy())
     elif output.suffix:
         if output.suffix != ".png":
             raise InputError(f"--output {output}: expected a name that ends in .png or .npz, or a folder")
-        image_grid(images, columns).save(output)
+        image_grid(images, columns, captions=captions).save(output)
     else:
         output.mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(images):

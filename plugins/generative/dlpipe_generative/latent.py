@@ -5,22 +5,30 @@ Axes: N images, C channels, H rows, W columns, Z latent dimensions.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
-from dlpipe.figures import drawing
+from dlpipe.figures import COLOURS, GREY, drawing, shortened
+from dlpipe.protocols import Data
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.principal_components import PrincipalComponents
 from dlpipe_generative.protocols import EncodingModel, require
+from dlpipe_generative.samples import interpolation_names
 from dlpipe_generative.sampling import generate_samples, random_samples
-from dlpipe_generative.split_tensors import batched, device_of, split_tensors
+from dlpipe_generative.split_tensors import batched, class_names, device_of, split_tensors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WHO = "generative.latent"
 #: Dimensions of a traversal, images per row, number of interpolations, and points of a scatter plot.
@@ -29,6 +37,19 @@ TRAVERSED, STEPS, PAIRS, POINTS = 10, 11, 6, 2000
 REACH = 2.5
 #: Images per side of the map of a two-dimensional latent space.
 MAP = 20
+#: Colours of classes, the most frequent first; those of others are grey.
+PALETTE = (*COLOURS[:-1], "#882255", "#999933", "#44AA99")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture of many images, as `image_grid` draws it."""
+
+    images: Tensor
+    columns: int
+    row_names: Sequence[str] = ()
+    column_names: Sequence[str] = ()
+    captions: Sequence[str] = ()
 
 
 class Latent:
@@ -54,10 +75,10 @@ class Latent:
     ) -> None:
         self._range: PixelRange = pixel_range
         self._neighbours, self._limit = neighbours, limit
-        self._grids: dict[str, tuple[Tensor, int]] = {}
+        self._grids: dict[str, Grid] = {}
         self._split, self._dimensions, self._conditional = "", list[int](), False
         self._codes = torch.empty(0)
-        self._classes: Tensor | None = None
+        self._classes: list[str] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Encode the split, and generate images from codes between and around its codes."""
@@ -67,8 +88,10 @@ class Latent:
         conditions = classes if encoder.num_classes else None
         codes = encode_batched(encoder, images, conditions)
         self._split, self._conditional = examples.split, conditions is not None
-        self._grids = self._pictures(model, codes, conditions)
-        self._codes, self._classes = codes[:POINTS].cpu(), None if classes is None else classes[:POINTS].cpu()
+        names = class_names(examples.data, classes)
+        self._grids = self._pictures(model, codes, conditions, names)
+        self._grids["random"] = self._random(model, examples.data)
+        self._codes, self._classes = codes[:POINTS].cpu(), names[:POINTS]
         if classes is None:
             return {}
         train, train_classes = split_tensors(examples.data, "train", device, WHO, self._limit)
@@ -79,23 +102,42 @@ class Latent:
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the pictures of the last `evaluate`."""
-        for name, (images, columns) in self._grids.items():
-            labels = [f"dimension {number}" for number in self._dimensions] if name == "traversal" else []
-            image_grid(to_unit(images, self._range), columns, labels).save(folder / f"{name}.png")
+        for name, grid in self._grids.items():
+            image_grid(
+                to_unit(grid.images, self._range),
+                grid.columns,
+                row_names=grid.row_names,
+                column_names=grid.column_names,
+                captions=grid.captions,
+            ).save(folder / f"{name}.png")
         items = [ReportItem(f"{name}.png", *self._describe(name), "image") for name in self._grids]
         return [*self._scatter(folder / "codes.png"), *items]
 
-    def _pictures(self, model: nn.Module, codes: Tensor, conditions: Tensor | None) -> dict[str, tuple[Tensor, int]]:
+    def _random(self, model: nn.Module, data: Data) -> Grid:
+        images, classes = random_samples(model, MAP * 5, 0, WHO)
+        return Grid(images, MAP, captions=class_names(data, classes))
+
+    def _pictures(
+        self, model: nn.Module, codes: Tensor, conditions: Tensor | None, names: Sequence[str]
+    ) -> dict[str, Grid]:
         between = linear_interpolation(codes[:PAIRS], codes[PAIRS : 2 * PAIRS], STEPS)
         classes = None if conditions is None else conditions[: len(between) // STEPS].repeat_interleave(STEPS)
-        order = codes.var(0, correction=0).argsort(descending=True)[:TRAVERSED]
+        deviations = codes.std(0, correction=0)
+        order = deviations.argsort(descending=True)[:TRAVERSED]
         self._dimensions = order.tolist()
-        moved = latent_traversal(codes[0], order, codes.std(0, correction=0))
+        moved = latent_traversal(codes[0], order, deviations)
         same = None if conditions is None else conditions[:1].expand(len(moved))
+        pairs = [f"{first} to {last}" for first, last in zip(names[:PAIRS], names[PAIRS : 2 * PAIRS], strict=False)]
         pictures = {
-            "interpolation": (generate_samples(model, between, classes, WHO), STEPS),
-            "traversal": (generate_samples(model, moved, same, WHO), STEPS),
-            "random": (random_samples(model, MAP * 5, 0, WHO)[0], MAP),
+            "interpolation": Grid(
+                generate_samples(model, between, classes, WHO), STEPS, pairs, interpolation_names(STEPS)
+            ),
+            "traversal": Grid(
+                generate_samples(model, moved, same, WHO),
+                STEPS,
+                [f"dimension {number}\ndeviation {deviations[number]:.2g}" for number in self._dimensions],
+                [f"{reach:+.1f}" for reach in torch.linspace(-REACH, REACH, STEPS)],
+            ),
         }
         if codes.size(1) == 2:
             grid = torch.linspace(-REACH, REACH, MAP, device=codes.device)
@@ -103,14 +145,15 @@ class Latent:
                 1
             )  # the first dimension grows to the right, the second upwards
             first = None if conditions is None else conditions[:1].expand(len(positions))
-            pictures["map"] = (generate_samples(model, positions, first, WHO), MAP)
+            ends = [f"{float(value):+.1f}" for value in grid]
+            pictures["map"] = Grid(generate_samples(model, positions, first, WHO), MAP, ends[::-1], ends)
         return pictures
 
     def _describe(self, name: str) -> tuple[str, str]:
         """Return the title and the caption of a picture."""
-        images = self._grids[name][0]
+        images = self._grids[name].images
         if name == "random":
-            turns = "; their classes 0, 1, 2, … take turns" if self._conditional else ""
+            turns = ", with their class below" if self._conditional else ""
             return "Images from random codes", (
                 f"{len(images)} images that the decoder makes of random codes from N(0, 1){turns}. They look like data "
                 "only if the codes of data are distributed like that, as those of a VAE should be; those of a plain "
@@ -120,8 +163,8 @@ class Latent:
             classes = ", as the class of the first" if self._conditional else ""
             return "Interpolations between images", (
                 f"Each of the {len(images) // STEPS} rows goes in a straight line from the code of one image of "
-                f"{self._split}, on the left, to that of another, on the right{classes}. Gradual changes through "
-                "plausible images are good; faded mixtures of the two are not."
+                f"{self._split}, on the left, to that of another, on the right{classes}; above is the share of it. "
+                "Gradual changes through plausible images are good; faded mixtures of the two are not."
             )
         if name == "map":
             class_ = ", as the class of the first image" if self._conditional else ""
@@ -148,14 +191,23 @@ class Latent:
             return []
         with drawing(path, 6, 5) as figure:
             axes = figure.subplots()
-            x, y = codes.T.numpy()
-            dots = axes.scatter(x, y, s=5, c=None if self._classes is None else self._classes, cmap="tab10")
-            axes.set(xlabel=names[0], ylabel=names[1])
-            if self._classes is not None:
-                axes.set_title("codes, coloured by class")
-                figure.colorbar(dots, label="class")
+            axes.set(xlabel=names[0], ylabel=names[1], title=f"codes of {len(codes)} images of {self._split}")
+            if self._classes:
+                _scatter_classes(axes, codes, self._classes)
                 shown += ", coloured by class: classes in clouds of their own can be told apart by their codes"
+            else:
+                axes.scatter(codes[:, 0], codes[:, 1], s=5)
         return [ReportItem(path.name, "Codes", f"{shown}.")]
+
+
+def _scatter_classes(axes: Axes, codes: Tensor, classes: Sequence[str]) -> None:
+    """Draw codes (N, 2) in a colour for each of their classes (N,), with the most frequent ones in the legend."""
+    for number, (name, count) in enumerate(Counter(classes).most_common()):
+        rows = torch.tensor([each == name for each in classes])
+        colour = PALETTE[number] if number < len(PALETTE) else GREY
+        label = f"{shortened(name)} ({count})" if number < len(PALETTE) else None
+        axes.scatter(codes[rows, 0], codes[rows, 1], s=6, color=colour, label=label)
+    axes.legend(title="class (images)", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
 
 
 def encode_batched(encoder: EncodingModel, images: Tensor, targets: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.sampling import random_samples
-from dlpipe_generative.split_tensors import batched, device_of, split_tensors
+from dlpipe_generative.split_tensors import batched, class_names, device_of, split_tensors
 
 WHO = "generative.nearest"
 SHOWN = 16
@@ -46,16 +46,19 @@ class Nearest:
         self._range: PixelRange = pixel_range
         self._count, self._seed = count, seed
         self._rows = torch.empty(0)
+        self._distances, self._classes = list[float](), list[str]()
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate images and find the nearest training images."""
-        train, _ = split_tensors(examples.data, "train", device_of(model), WHO)
+        train, classes = split_tensors(examples.data, "train", device_of(model), WHO)
         real, _ = split_tensors(examples.data, examples.split, device_of(model), WHO, self._count)
         generated, _ = random_samples(model, examples.at_most(self._count), self._seed, WHO)
         distances, rows = nearest_images(generated, train)
         usual, _ = nearest_images(real, train)
         closest = distances.argsort()[:SHOWN]
         self._rows = torch.cat([generated[closest], train[rows[closest]]])
+        self._distances = distances[closest].tolist()
+        self._classes = class_names(examples.data, None if classes is None else classes[rows[closest]])
         return {
             "copies": float((distances < usual.quantile(COPY_QUANTILE)).double().mean()),
             "distance_ratio": float(distances.median() / usual.median()),
@@ -64,14 +67,22 @@ class Nearest:
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the images of the last `evaluate` that are closest to training images."""
         pairs = len(self._rows) // 2
-        image_grid(to_unit(self._rows, self._range), pairs, ("generated", "training")).save(folder / "nearest.png")
+        image_grid(
+            to_unit(self._rows, self._range),
+            pairs,
+            row_names=("generated", "nearest\ntraining\nimage"),
+            column_names=[f"{distance:.3g}" for distance in self._distances],
+            captions=[""] * pairs + self._classes if self._classes else (),
+        ).save(folder / "nearest.png")
+        named = ", with its class below" if self._classes else ""
         return [
             ReportItem(
                 "nearest.png",
                 "Nearest training images",
                 f"Upper row: the {pairs} generated images that are closest to a training image; lower row: that "
-                "training image; distances are between pixels, the closest pair is on the left. Two equal images "
-                "mean that the model copies its training data.",
+                f"training image{named}. Above each pair is the Euclidean distance between their pixels, which "
+                f"range from {self._range[0]:g} to {self._range[1]:g}; the closest pair is on the left. Two equal "
+                "images mean that the model copies its training data.",
                 "image",
             )
         ]
@@ -79,6 +90,12 @@ class Nearest:
 
 def nearest_images(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Return distances (N,) from images (N, C, H, W) to the nearest of known ones (M, C, H, W), and its row (N,)."""
-    flat = known.flatten(1)
-    found = [torch.cdist(some.flatten(1), flat).min(1) for (some,) in batched(images) if some is not None]
-    return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
+    rows = []
+    flat, centre = known.flatten(1), known.flatten(1).mean(0)
+    for (some,) in batched(images):
+        assert some is not None
+        # Around their mean, since cdist computes |x|² - 2xy + |y|², which cancels far from the origin.
+        rows.append(torch.cdist(some.flatten(1) - centre, flat - centre).argmin(1))
+    nearest = torch.cat(rows)
+    # Anew, as the same cancellation leaves more than 0 between equal images.
+    return torch.linalg.vector_norm((images - known[nearest]).flatten(1), dim=1), nearest

@@ -19,7 +19,7 @@ from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.principal_components import PrincipalComponents
 from dlpipe_generative.protocols import EncodingModel, require
-from dlpipe_generative.split_tensors import device_of, isolated_rng, split_tensors
+from dlpipe_generative.split_tensors import class_names, device_of, isolated_rng, split_tensors
 
 WHO = "generative.reconstruction"
 SHOWN = 10
@@ -30,7 +30,8 @@ class Reconstruction:
 
     ``evaluate`` returns ``mse``, and ``pca_mse``, that of a principal component analysis of the training images with as
     many dimensions; with `noise` also ``noise_mse``, that of the noisy images themselves. ``write`` writes
-    ``reconstructions.png``: the inputs (noisy, if so), the reconstructions of the model, and those of the analysis.
+    ``reconstructions.png``: the images, the noisy ones if so, the reconstructions of the model, and those of the
+    analysis, below the names of their classes.
 
     Args:
         pixel_range: values of black and white.
@@ -45,14 +46,15 @@ class Reconstruction:
         self._range: PixelRange = pixel_range
         self._noise = noise
         self._components: PrincipalComponents | None = None
-        self._rows: list[Tensor] = []
+        self._rows: dict[str, Tensor] = {}  # by name, images (SHOWN, C, H, W)
+        self._classes: list[str] = []
         self._split, self._metrics = "", dict[str, float]()
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Reconstruct every image of the split."""
         components = self._fitted_components(require(model, EncodingModel, WHO).latent_dim, examples, device_of(model))  # type: ignore[type-abstract]
         sums: dict[str, Tensor] = {}
-        self._rows, count = [], 0
+        self._rows, count = {}, 0
         with isolated_rng(0, device_of(model)):
             for batch, _, reconstructed in examples.predictions(model):
                 images, seen = batch["images"], batch["images"]
@@ -65,23 +67,29 @@ class Reconstruction:
                     sums[name] = sums.get(name, 0) + self._errors(images, other)
                 count += images.numel()
                 if not self._rows:
-                    self._rows = [part[:SHOWN].float().cpu() for part in (seen, reconstructed, linear)]
+                    size = components.directions.size(1)
+                    rows = {"original": images} | ({"noisy": seen} if self._noise else {})
+                    rows |= {"net": reconstructed, f"{size} principal\ncomponents": linear}
+                    self._rows = {name: part[:SHOWN].float().cpu() for name, part in rows.items()}
+                    classes = batch["targets"][:SHOWN] if "targets" in batch else None
+                    self._classes = class_names(examples.data, classes)
         self._split, self._metrics = examples.split, {name: float(total) / count for name, total in sums.items()}
         return dict(self._metrics)
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the first images of the split and their reconstructions."""
-        labels = ("noisy images" if self._noise else "images", "model", "principal components")
-        grid = image_grid(to_unit(torch.cat(self._rows), self._range), len(self._rows[0]), labels)
+        images = to_unit(torch.cat(list(self._rows.values())), self._range)
+        count = len(self._rows["original"])
+        grid = image_grid(images, count, row_names=list(self._rows), column_names=self._classes)
         grid.save(folder / "reconstructions.png")
         assert self._components is not None
-        noisy = f", with noise of standard deviation {self._noise:g}" if self._noise else ""
+        noisy = f"; the same with noise of standard deviation {self._noise:g}" if self._noise else ""
         against = " against the images without noise" if self._noise else ""
         return [
             ReportItem(
                 "reconstructions.png",
                 "Reconstructions",
-                f"Rows from the top: the first {len(self._rows[0])} images of {self._split}{noisy}; what the model "
+                f"Rows from the top: the first {count} images of {self._split}{noisy}; what the model "
                 f"makes of them (mean squared error{against} {self._metrics['mse']:.4f}); and principal component "
                 f"analysis with {self._components.directions.size(1)} components ({self._metrics['pca_mse']:.4f}). A "
                 "good model has a lower error than the analysis, which is the best linear auto-encoder.",

@@ -19,7 +19,7 @@ from dlpipe_generative.image_grid import ANIMATION, frame_path, image_grid, writ
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.protocols import GenerativeModel, require
 from dlpipe_generative.sampling import generate_samples, random_samples
-from dlpipe_generative.split_tensors import device_of, standard_normal
+from dlpipe_generative.split_tensors import class_names, device_of, standard_normal
 
 WHO = "generative.samples"
 #: Number of interpolations, and images of each.
@@ -47,10 +47,12 @@ class Samples:
         self._count, self._seed = count, seed
         self._images = self._interpolations = torch.empty(0)
         self._columns: int | None = None
+        self._classes: list[str] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate the images; there is nothing to measure."""
         self._columns = require(model, GenerativeModel, WHO).num_classes  # type: ignore[type-abstract]
+        self._classes = class_names(examples.data, None if self._columns is None else torch.arange(self._columns))
         self._images, _ = random_samples(model, self._count, self._seed, WHO)
         self._interpolations = random_interpolations(model, NUM_INTERPOLATIONS, STEPS, self._seed, WHO)
         return {}
@@ -58,10 +60,14 @@ class Samples:
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the images of the last `evaluate`."""
         self._grid().save(folder / "samples.png")
-        image_grid(to_unit(self._interpolations, self._range), STEPS).save(folder / "interpolation.png")
         rows = len(self._interpolations) // STEPS
-        last = min(self._columns or 1, rows) - 1
-        classes = "" if self._columns is None else f", all of one class: 0 to {last} in turn from the top"
+        image_grid(
+            to_unit(self._interpolations, self._range),
+            STEPS,
+            row_names=[self._classes[row % len(self._classes)] for row in range(rows)] if self._classes else (),
+            column_names=interpolation_names(STEPS),
+        ).save(folder / "interpolation.png")
+        classes = "" if self._columns is None else ", all of the class on the left"
         return [
             ReportItem(
                 "samples.png",
@@ -94,13 +100,15 @@ class Samples:
     def _describe(self) -> str:
         if self._columns is None:
             return f"{len(self._images)} images from random latent vectors, unsorted."
-        columns = (
-            f"each column is a class, from 0 on the left to {min(self._columns, len(self._images)) - 1} on the right"
-        )
-        return f"{len(self._images)} images from random latent vectors; {columns}."
+        return f"{len(self._images)} images from random latent vectors; each column is a class."
 
     def _grid(self) -> Image:
-        return image_grid(to_unit(self._images, self._range), self._columns)
+        return image_grid(to_unit(self._images, self._range), self._columns, column_names=self._classes)
+
+
+def interpolation_names(steps: int) -> list[str]:
+    """Return the names of the columns of an interpolation: which share of the way to the last image each is."""
+    return [f"{100 * step / (steps - 1):.0f} %" for step in range(steps)]
 
 
 def random_interpolations(model: nn.Module, count: int, steps: int, seed: int, who: str) -> Tensor:

@@ -46,6 +46,14 @@ def split_tensors(
     return torch.cat(samples), torch.cat(classes) if classes else None
 
 
+def class_names(data: Data, classes: Tensor | None) -> list[str]:
+    """Return the names of classes (N,), their numbers if the data has no names; empty if there are no classes."""
+    if classes is None:
+        return []
+    labels = data.facts.get("labels")
+    return [str(number if labels is None else labels[number]) for number in classes.tolist()]
+
+
 def _spread(split: Columns | Dataset[Any], limit: int) -> Columns | Dataset[Any]:
     """Return at most `limit` examples of a split, spread evenly over it."""
     count = len(split)  # type: ignore[arg-type]
