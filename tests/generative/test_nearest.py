@@ -27,7 +27,7 @@ def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_mo
     assert new["copies"] <= 0.2
     assert 0.8 < new["distance_ratio"] < 1.2
     assert names[0]["row_names"] == ["generated", "nearest\ntraining\nimage"]
-    assert names[0]["column_names"] == ["0"] * 15  # the distances
+    assert names[0]["column_names"] == ["d = 0"] * 15  # the distances
     assert names[0]["captions"][:15] == [""] * 15
     assert sorted(names[0]["captions"][15:]) == ["left"] * 5 + ["middle"] * 5 + ["right"] * 5
     assert "the 15 generated images that are closest" in item.caption

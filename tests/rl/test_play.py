@@ -37,7 +37,7 @@ def test_episodes_are_written_as_gifs(tmp_path):
     assert [answer["file"] for answer in answers] == [str(tmp_path / name) for name in ("ball.gif", "ball-2.gif")]
     with Image.open(tmp_path / "ball.gif") as gif:
         assert gif.n_frames == 10
-        assert gif.size == (130, 130)
+        assert gif.size == (260, 260 + 14)
 
 
 def test_a_gif_that_cannot_be_written_is_reported(tmp_path):

@@ -124,7 +124,7 @@ def test_every_return_is_written_and_the_best_episode_is_shown(tmp_path):
     assert f"The best of the 5 episodes of test with the greedy policy: return {best:g} in" in items["episode.gif"]
     assert "5 episodes of test with the greedy policy (blue), and of 5" in items["returns.png"]
     with Image.open(tmp_path / "episode.gif") as gif:
-        assert best - 2 < gif.n_frames <= best + 1  # Pillow joins pictures that are equal
+        assert gif.n_frames > best
     for name in ("returns.png", "values.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.width > 300

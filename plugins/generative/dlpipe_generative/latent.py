@@ -201,11 +201,13 @@ class Latent:
 
 
 def _scatter_classes(axes: Axes, codes: Tensor, classes: Sequence[str]) -> None:
-    """Draw codes (N, 2) in a colour for each of their classes (N,), with the most frequent ones in the legend."""
-    for number, (name, count) in enumerate(Counter(classes).most_common()):
+    """Draw codes (N, 2) in a colour for each of their classes (N,); grey for others than the most frequent ones."""
+    counts = Counter(classes)
+    colours = dict(zip(sorted(name for name, _ in counts.most_common(len(PALETTE))), PALETTE, strict=False))
+    for name in [*(counts.keys() - colours.keys()), *colours]:
         rows = torch.tensor([each == name for each in classes])
-        colour = PALETTE[number] if number < len(PALETTE) else GREY
-        label = f"{shortened(name)} ({count})" if number < len(PALETTE) else None
+        colour = colours.get(name, GREY)
+        label = f"{shortened(name)} ({counts[name]})" if name in colours else None
         axes.scatter(codes[rows, 0], codes[rows, 1], s=6, color=colour, label=label)
     axes.legend(title="class (images)", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
 

@@ -71,7 +71,7 @@ class Nearest:
             to_unit(self._rows, self._range),
             pairs,
             row_names=("generated", "nearest\ntraining\nimage"),
-            column_names=[f"{distance:.3g}" for distance in self._distances],
+            column_names=[f"d = {distance:.2g}" for distance in self._distances],
             captions=[""] * pairs + self._classes if self._classes else (),
         ).save(folder / "nearest.png")
         named = ", with its class below" if self._classes else ""
@@ -80,7 +80,7 @@ class Nearest:
                 "nearest.png",
                 "Nearest training images",
                 f"Upper row: the {pairs} generated images that are closest to a training image; lower row: that "
-                f"training image{named}. Above each pair is the Euclidean distance between their pixels, which "
+                f"training image{named}. Above each pair is the Euclidean distance d between their pixels, which "
                 f"range from {self._range[0]:g} to {self._range[1]:g}; the closest pair is on the left. Two equal "
                 "images mean that the model copies its training data.",
                 "image",

@@ -30,7 +30,7 @@ class Catch(gym.Env[Array, Any]):
             beginning of the episode and reversed at a wall.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  as gymnasium has it
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012  as gymnasium has it
     reward_range = (-1.0, 1.0)
     reward_threshold = 1.0
 

@@ -11,7 +11,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image, ImageDraw
 
 #: Smaller frames are enlarged by nearest-neighbour interpolation.
-SMALL = 128
+SMALL = 256
 WIDTH, HEIGHT = 300, 150
 CART, POLE, TRACK, AXLE = "#222222", "#D55E00", "#999999", "#0072B2"
 

@@ -57,7 +57,7 @@ def play(
             yield answer
         else:
             path = output if not number else output.with_stem(f"{output.stem}-{number + 1}")
-            yield answer | {"file": str(_write(path, envs, seed + number, trace))}
+            yield answer | {"file": str(_write(path, envs, trace))}
 
 
 def as_text(image: Image.Image, columns: int) -> str:
@@ -89,9 +89,9 @@ def _steps(data: Environments, seed: int, trace: EpisodeTrace, every: int, colum
         yield {"timestep": len(trace.actions), "picture": "\n" + shown[len(trace.actions)]}
 
 
-def _write(path: Path, data: Environments, seed: int, trace: EpisodeTrace) -> Path:
+def _write(path: Path, data: Environments, trace: EpisodeTrace) -> Path:
     try:
-        drawn = record(path, data, seed, trace.actions)
+        drawn = record(path, data, [trace])
     except (OSError, ValueError) as error:  # Pillow raises ValueError for an unknown file format
         raise InputError(
             f"--output {path}: the file cannot be written: {getattr(error, 'strerror', None) or error}"

@@ -6,6 +6,7 @@ returns are kept, and a random policy as reference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.greedy import EpisodeTrace, Policy, greedy_policy, play_episodes
 from dlpipe_rl.overestimation import value_return_pairs
-from dlpipe_rl.recording import record, timesteps_per_frame
+from dlpipe_rl.recording import frames_per_second, long_enough, record, timesteps_per_frame
 from dlpipe_rl.returns_figures import draw_returns, draw_values
 from dlpipe_rl.statistics import bootstrap_interval, interquartile_mean
 
@@ -83,13 +84,13 @@ class Returns:
         )
 
     def sample(self, folder: Path, step: int) -> list[ReportItem]:
-        """Record the best episode of the last evaluation as a GIF named after the step."""
+        """Record the best episodes of the last evaluation as a GIF named after the step."""
         path = folder / f"step-{step:08d}.gif"
         caption = f"The best of {len(self._traces)} episodes of the evaluation at each step, without exploration."
-        return [ReportItem(path.name, "Best episode", caption)] if self._record(path) else []
+        return [ReportItem(path.name, "Best episodes", caption)] if self._record(path, f"step {step:,}") else []
 
     def write(self, folder: Path) -> list[ReportItem]:
-        """Write all returns as a table, figures of returns and values, and the best episode as a GIF."""
+        """Write all returns as a table, figures of returns and values, and the best episodes as a GIF."""
         lines = [
             (policy, trace.episode.seed, trace.episode.total, trace.episode.length, int(trace.episode.terminated))
             for policy, traces in (("greedy", self._traces), ("random", self._random_traces[self._split]))
@@ -98,8 +99,8 @@ class Returns:
         write_csv(folder / "returns.csv", [("policy", "seed", "return", "length", "terminated"), *lines])
         draw_returns(folder / "returns.png", _returns(self._traces), _returns(self._random_traces[self._split]))
         items = [self._describe_returns()]
-        if self._record(folder / "episode.gif"):
-            items.append(self._describe_episode())
+        if self._record(folder / "episode.gif", self._split):
+            items.append(self._describe_episodes())
         if self._traces[0].values and self._gamma is not None:
             items.append(draw_values(folder / "values.png", self._traces, self._gamma))
         about = (
@@ -119,23 +120,32 @@ class Returns:
             f"{solved}.",
         )
 
-    def _describe_episode(self) -> ReportItem:
-        episode, every = self._best.episode, timesteps_per_frame(len(self._best.actions))
+    def _describe_episodes(self) -> ReportItem:
+        assert self._data is not None
+        shown, fps = self._filmed, frames_per_second(self._data)
+        every = timesteps_per_frame(shown, fps)
         pace = "every timestep is a frame" if every == 1 else f"a frame stands for {every} timesteps"
+        best, *others = (
+            f"return {trace.episode.total:g} in {trace.episode.length} timesteps (seed {trace.episode.seed})"
+            for trace in shown
+        )
+        then = f"; then {'; '.join(others)}" if others else ""
         return ReportItem(
             "episode.gif",
-            "Best episode",
-            f"The best of the {len(self._traces)} episodes of {self._split} with the greedy policy: return "
-            f"{episode.total:g} in {episode.length} timesteps, seed {episode.seed}; {pace}.",
+            "Best episodes" if others else "Best episode",
+            f"The best of the {len(self._traces)} episodes of {self._split} with the greedy policy: {best}{then}. It "
+            f"runs at the speed of the environment, {fps:g} timesteps per second; {pace}.",
         )
 
     @property
-    def _best(self) -> EpisodeTrace:
-        return max(self._traces, key=lambda trace: trace.episode.total)
-
-    def _record(self, path: Path) -> bool:
+    def _filmed(self) -> Sequence[EpisodeTrace]:
+        """The best episodes, the best first."""
         assert self._data is not None
-        return record(path, self._data, self._best.episode.seed, self._best.actions)
+        return long_enough(self._data, sorted(self._traces, key=lambda trace: -trace.episode.total))
+
+    def _record(self, path: Path, title: str) -> bool:
+        assert self._data is not None
+        return record(path, self._data, self._filmed, title=title)
 
 
 def random_policy(data: Environments) -> Policy:
