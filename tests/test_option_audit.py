@@ -572,7 +572,7 @@ CHANGES: dict[str, list[str]] = {
     "vision.robustness.noise": ["[0.3]"],
     "vision.robustness.shift": ["[4]"],
     "vision.robustness.rotate": ["[10]"],
-    "vision.layer_pictures.layer": ["'layers.0'"],
+    "vision.layer_pictures.layer": ["'layers.0.conv'"],
 }
 for data in ("folder", "fsdd", "manifest", "frames"):
     CHANGES[f"audio.{data}.path"] = ["'@/spoken2/words.csv'" if data == "manifest" else "'@/spoken2'"]

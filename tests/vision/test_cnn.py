@@ -44,7 +44,7 @@ def test_without_layers_it_is_logistic_regression():
     model = CNN(SHAPE, 3, layers=())
     images, _ = tiny_batch()
 
-    assert_close(model(images), images.flatten(1) @ model.layers[1].weight.T + model.layers[1].bias)
+    assert_close(model(images), images.flatten(1) @ model.classifier.weight.T + model.classifier.bias)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_score_of_an_image_does_not_depend_on_its_batch():
 def test_it_computes_the_formula():
     model = tiny_cnn({"conv": 5, "kernel": 2, "stride": 2, "padding": 1}, {"average_pool": 2}, activation="tanh")
     images, _ = tiny_batch()
-    conv, *_, classify = model.layers
+    conv, classify = model.layers[0].conv, model.classifier
 
     padded = torch.zeros(8, 2, 8, 9)
     padded[:, :, 1:7, 1:8] = images
@@ -104,24 +104,29 @@ def test_global_pooling_returns_one_number_per_channel(reduction, reduce):
     model = tiny_cnn({"global_pool": reduction})
     images, _ = tiny_batch()
 
-    assert_close(model(images), model.layers[-1](reduce(images, dim=(2, 3))))
+    assert_close(model(images), model.classifier(reduce(images, dim=(2, 3))))
 
 
 def test_a_norm_comes_before_the_activation_and_replaces_the_bias():
     model = tiny_cnn({"conv": 5, "norm": True}, {"dense": 8, "norm": True})
 
-    types = [type(layer) for layer in model.layers]
+    types = [[type(part) for part in layer] for layer in model.layers]
 
-    assert types[:3] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
-    assert types[3:] == [nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
-    assert model.layers[0].bias is None
-    assert model.layers[4].bias is None
+    assert types == [[nn.Conv2d, nn.BatchNorm2d, nn.ReLU], [nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU]]
+    assert model.layers[0].conv.bias is None
+    assert model.layers[1].dense.bias is None
+
+
+def test_layers_have_the_numbers_that_the_file_gives_them():
+    names = {name.rpartition(".")[0] for name, _ in tiny_cnn(*LAYERS).named_parameters()}
+
+    assert names == {"layers.0.conv", "layers.0.norm", "layers.2.conv", "layers.3.dense", "layers.3.norm", "classifier"}
 
 
 def test_a_maxout_channel_is_the_largest_of_its_own_pieces():
     model = tiny_cnn({"conv": 5}, {"global_pool": "average"}, activation="maxout", maxout_pieces=3)
     images, _ = tiny_batch()
-    conv, *_, classify = model.layers
+    conv, classify = model.layers[0].conv, model.classifier
 
     pieces = F.conv2d(images, conv.weight, conv.bias, padding=1).view(8, 5, 3, 6, 7)
 
@@ -130,7 +135,7 @@ def test_a_maxout_channel_is_the_largest_of_its_own_pieces():
 
 def test_fan_in_and_fan_out_of_a_convolution_include_the_kernel_size():
     torch.manual_seed(0)
-    conv = CNN((40, 6, 6), 3, layers=[{"conv": 60}], activation="maxout").layers[0]
+    conv = CNN((40, 6, 6), 3, layers=[{"conv": 60}], activation="maxout").layers[0].conv
     bound = (6 / (9 * 40 + 9 * 60)) ** 0.5
 
     assert 0.999 * bound < conv.weight.abs().max() <= bound
@@ -138,20 +143,20 @@ def test_fan_in_and_fan_out_of_a_convolution_include_the_kernel_size():
 
 
 def test_the_classifier_is_initialised_with_zero_biases():
-    assert not tiny_cnn().layers[-1].bias.any()
+    assert not tiny_cnn().classifier.bias.any()
 
 
 def test_dropout_has_the_given_probability():
     model = tiny_cnn({"dropout": 0.25}, {"dense": 4}, {"dropout": 0.125})
 
-    assert [layer.p for layer in model.layers if isinstance(layer, nn.Dropout)] == [0.25, 0.125]
+    assert [layer.p for layer in model.modules() if isinstance(layer, nn.Dropout)] == [0.25, 0.125]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_convolutions_return_channels_last_tensors(channels, dtype):
     model, seen = CNN((channels, 6, 7), 3, layers=[{"conv": 5}, {"conv": 4}]), []
-    model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append((*inputs, output)))
+    model.layers[1].conv.register_forward_hook(lambda module, inputs, output: seen.append((*inputs, output)))
 
     with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
         model(torch.zeros(2, channels, 6, 7))

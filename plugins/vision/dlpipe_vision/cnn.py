@@ -6,6 +6,7 @@ Departs from it: ReLU, max pooling and dropout. It computes cross-correlations, 
 Axes: B images, C channels, H rows, W columns, K classes.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Annotated
@@ -22,8 +23,6 @@ from dlpipe_vision.layer_tables import Layer, ParsedLayer, layout, parse_layers
 class CNN(nn.Module):
     """Score K classes for images with filters that are shared by all positions in the image.
 
-    The input of the first dense layer, or of the classifier, is flattened.
-
     Args:
         image_shape: C, H, W.
         num_classes: K.
@@ -33,6 +32,8 @@ class CNN(nn.Module):
         init: initial weights: Glorot uniform or He normal with zero biases, or torch's own.
 
     Attributes:
+        layers: one module for each entry of the argument, with parts such as ``layers.0.conv`` and ``layers.0.norm``.
+        classifier: from the flattened output of the last of them to the logits.
         layout: the layers and the shape of each output, one per line.
 
     Raises:
@@ -58,12 +59,11 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         parsed = parse_layers(layers, image_shape)
-        modules = [module for layer in parsed for module in _modules(layer, activation, maxout_pieces, init)]
+        self.layers = nn.Sequential(
+            *(nn.Sequential(OrderedDict(_modules(layer, activation, maxout_pieces, init))) for layer in parsed)
+        )
         shape = parsed[-1].out_shape if parsed else tuple(image_shape)
-        if len(shape) == 3:
-            modules.append(nn.Flatten())
-        classifier = initialised(nn.Linear(prod(shape), num_classes), init)
-        self.layers = nn.Sequential(*modules, classifier)
+        self.classifier = initialised(nn.Linear(prod(shape), num_classes), init)
         # A convolution with channels_last weights also returns its output in channels_last, whatever its input.
         # This saves a third of the step time of deep networks on a CPU, and costs the others nothing.
         self.to(memory_format=torch.channels_last)
@@ -71,37 +71,38 @@ class CNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, K)."""
-        logits: Tensor = self.layers(images)
+        logits: Tensor = self.classifier(self.layers(images).flatten(1))
         return logits
 
 
 def _modules(
     layer: ParsedLayer, activation: Activation, maxout_pieces: int, init: InitialWeights
-) -> Iterator[nn.Module]:
-    """Yield the modules of one entry of `layers`."""
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules of one entry of `layers` with their names."""
     table, pieces = layer.table, units_per_output(activation, maxout_pieces)
     match layer.type:
         case "conv":
             width = table["conv"] * pieces
             # A batch norm has a bias of its own.
             conv = nn.Conv2d(layer.in_shape[0], width, *layer.convolution, bias=not layer.norm)
-            yield initialised(conv, init, pieces)
+            yield "conv", initialised(conv, init, pieces)
             if layer.norm:
-                yield nn.BatchNorm2d(width)
-            yield activation_layer(activation, maxout_pieces)
+                yield "norm", nn.BatchNorm2d(width)
+            yield "activation", activation_layer(activation, maxout_pieces)
         case "pool":
-            yield nn.MaxPool2d(table["pool"])
+            yield "pool", nn.MaxPool2d(table["pool"])
         case "average_pool":
-            yield nn.AvgPool2d(table["average_pool"])
+            yield "average_pool", nn.AvgPool2d(table["average_pool"])
         case "global_pool":
-            yield nn.AdaptiveAvgPool2d(1) if table["global_pool"] == "average" else nn.AdaptiveMaxPool2d(1)
+            average = table["global_pool"] == "average"
+            yield "global_pool", nn.AdaptiveAvgPool2d(1) if average else nn.AdaptiveMaxPool2d(1)
         case "dropout":
-            yield nn.Dropout(table["dropout"])
+            yield "dropout", nn.Dropout(table["dropout"])
         case "dense":
             if len(layer.in_shape) == 3:
-                yield nn.Flatten()
+                yield "flatten", nn.Flatten()
             width = table["dense"] * pieces
-            yield initialised(nn.Linear(prod(layer.in_shape), width, bias=not layer.norm), init, pieces)
+            yield "dense", initialised(nn.Linear(prod(layer.in_shape), width, bias=not layer.norm), init, pieces)
             if layer.norm:
-                yield nn.BatchNorm1d(width)
-            yield activation_layer(activation, maxout_pieces)
+                yield "norm", nn.BatchNorm1d(width)
+            yield "activation", activation_layer(activation, maxout_pieces)

@@ -63,7 +63,7 @@ class LayerPictures:
     Args:
         image_shape: (C, H, W) of the images.
         labels: the name of each class.
-        layer: the layer of Grad-CAM, such as "features.3"; by default the last convolution, including the layers
+        layer: the layer of Grad-CAM, such as "layers.3.conv"; by default the last convolution, including the layers
             after it whose maps have the same size (normalisation, activation).
     """
 
@@ -235,12 +235,13 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> ReportItem:
         title += f", mean over {filters.size(1)} channels"
         filters = filters.mean(1, keepdim=True)
     colours = "grey is 0" if filters.size(1) == 3 else "brown is below 0, white 0, purple above"
-    with drawing(path, max(across * 0.9, 4.0), down * 0.9 + 0.6) as figure:
+    with drawing(path, max(across * 0.9, 4.0), down * 1.0 + 0.6) as figure:
         figure.suptitle(f"{title}\n{colours}, each up to its largest weight", fontsize=9)
         cells = figure.subplots(down, across, squeeze=False).flatten()
         for axes in cells:
             axes.set_axis_off()
-        for axes, weights in zip(cells, filters[chosen], strict=False):
+        for axes, weights, channel in zip(cells, filters[chosen], chosen.tolist(), strict=False):
+            axes.set_title(f"{channel}", fontsize=6, pad=2)
             scaled = weights / weights.abs().max().clamp_min(1e-12)
             if len(scaled) == 3:
                 axes.imshow(((scaled + 1) / 2).permute(1, 2, 0).numpy())
@@ -249,8 +250,9 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> ReportItem:
     return ReportItem(
         path.name,
         "First-layer filters",
-        f"Weights of the {title}; {colours}, each filter up to its own largest weight. Edges, "
-        "strokes and smooth patches are typical of a trained layer; large filters that look like noise are not.",
+        f"Weights of the {title}; {colours}, each filter up to its own largest weight; the number above is "
+        "that of its output channel. Edges, strokes and smooth patches are typical of a trained layer; large filters "
+        "that look like noise are not.",
     )
 
 
@@ -272,14 +274,14 @@ def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> 
                 varied = maps.flatten(1).std(1, correction=0).argsort(descending=True, stable=True)[:CHANNELS]
                 for axes, channel in zip(row, varied.tolist(), strict=False):
                     axes.imshow(maps[channel].numpy(), cmap="viridis")
-                    axes.set_title(f"{shortened(name, 12)}, channel {channel}", fontsize=6)
+                    axes.set_title(f"{shortened(name, 16)}, {channel}", fontsize=6)
     return ReportItem(
         path.name,
         "Feature maps",
         f"Each group of columns is an image ({_kinds_of(activations.answers.right[images])}), and each row below it "
         f"is a convolution: {len(names)} of {len(activations.maps)}, from input to output, and of each up to "
-        f"{CHANNELS} channels that vary most over the image. Yellow is high and dark purple low, scaled for each map; "
-        "a map of one colour says nothing about where things are.",
+        f"{CHANNELS} channels that vary most over the image, with layer and channel above. Yellow is "
+        "high and dark purple low, scaled for each map; a map of one colour says nothing about where things are.",
     )
 
 
