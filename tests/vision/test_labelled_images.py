@@ -270,6 +270,30 @@ def test_pixels_are_shuffled_in_the_same_order_for_all_images_and_splits():
         assert_close(prepared(made, split).flatten(-2), prepared(plain, split).flatten(-2)[..., order])
 
 
+def test_a_share_of_the_training_images_has_the_label_of_another_class():
+    right, wrong = (data(dev_size=4, label_noise=noise) for noise in (0.0, 0.5))
+    targets = [made.split("train").columns["targets"] for made in (right, wrong)]
+
+    differ = targets[0] != targets[1]
+
+    assert int(differ.sum()) == round(len(differ) / 2)
+    assert torch.equal(
+        wrong.split("train").columns["targets"], data(dev_size=4, label_noise=0.5).split("train").columns["targets"]
+    )
+    assert torch.equal(right.split("dev").columns["targets"], wrong.split("dev").columns["targets"])
+    assert right.fingerprint() != wrong.fingerprint()
+
+
+def test_wrong_labels_are_all_other_classes_alike():
+    targets = torch.arange(3).repeat_interleave(4000)
+
+    wrong = labelled_images.with_wrong_labels(targets, 1.0, 3)
+
+    counts = (targets * 3 + wrong).bincount(minlength=9)
+    assert counts.view(3, 3).diagonal().tolist() == [0, 0, 0]
+    assert counts[counts > 0].min() > 1850
+
+
 def test_a_users_picture_is_shuffled_in_the_same_order(tmp_path):
     made = data(normalize="none", shuffle_pixels=True)
     Image.fromarray(IMAGES[5].permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")

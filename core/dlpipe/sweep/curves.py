@@ -1,4 +1,7 @@
-"""Learning curves of a sweep: a thin line per seed, a thick one for the mean, a band for its interval."""
+"""Learning curves of a sweep: a thin line per seed, a thick one for the mean, and a band for its interval.
+
+Of fewer than three seeds, the points are drawn instead of an interval.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from dlpipe.sweep.table import Metric, Row
 #: The confidence level of the bootstrap interval of the mean.
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+#: Fewer seeds say nothing about their spread: of two, every resampled mean lies between the two.
+FEWEST_SEEDS = 3
 
 
 def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
@@ -31,19 +36,22 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
         return False
     with drawing(path, 7, 4.2) as figure:
         axes = figure.subplots()
+        seeds = max(len(row.outcomes) for row in rows)
+        marker = "." if 1 < seeds < FEWEST_SEEDS else ""
         for (row, curves), colour in zip(found, COLOURS, strict=False):
             for single in curves:
-                axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45)
+                axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45, marker=marker)
             steps, mean, low, high = band(curves)
             label = shortened(row.trial.label, 40)
             if len(steps) == 1:  # a model that was fitted at once: a level to compare the curves with
                 axes.axhline(mean[0], color=colour, linewidth=1.2, linestyle="--", label=label)
                 continue
             axes.plot(steps, mean, color=colour, linewidth=1.8, label=label)
-            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+            if len(curves) >= FEWEST_SEEDS:
+                axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         left_out = len(found) - len(COLOURS)
-        seeds = max(len(row.outcomes) for row in rows)
-        title = f"mean of {seeds} seeds with {CONFIDENCE:.0%} bootstrap interval, and each seed" if seeds > 1 else ""
+        interval = f" with {CONFIDENCE:.0%} bootstrap interval" if seeds >= FEWEST_SEEDS else ""
+        title = f"mean of {seeds} seeds{interval}, and each seed" if seeds > 1 else ""
         axes.set(xlabel="step", ylabel=name, title=title)
         axes.legend(title=f"the best {len(COLOURS)} of {len(found)} trials" if left_out > 0 else None, frameon=False)
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe.fields import Fraction, NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.idx import read_mnist
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
@@ -31,6 +31,7 @@ def digits(
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
     shuffle_pixels: bool = False,
+    label_noise: Fraction = 0.0,
 ) -> LabelledImages:
     """1,797 handwritten digits of 8×8 grey pixels: 1,438 for training, 359 for the test.
 
@@ -46,6 +47,8 @@ def digits(
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: put the pixels of each image into another order, the same for all images, so that
             neighbouring pixels are unrelated.
+        label_noise: share of the training images (not of the dev split) that get the label of another class, to study
+            how models deal with wrong labels.
     """
     return LabelledImages(
         _read if path is None else partial(read_mnist, path),
@@ -55,6 +58,7 @@ def digits(
         augment=augment,
         noise=noise,
         shuffle_pixels=shuffle_pixels,
+        label_noise=label_noise,
     )
 
 

@@ -128,6 +128,7 @@ class LabelledImages:
         augment: random changes to training images.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: finally put the pixels of each image into another order, the same for all images.
+        label_noise: share of the training images that get the label of another class, always the same ones.
     """
 
     def __init__(
@@ -140,10 +141,11 @@ class LabelledImages:
         augment: Augment | None = None,
         noise: float = 0.0,
         shuffle_pixels: bool = False,
+        label_noise: float = 0.0,
     ) -> None:
         self._read, self._dev_size, self._limit = read, dev_size, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
-        self._shuffle_pixels = shuffle_pixels
+        self._shuffle_pixels, self._label_noise = shuffle_pixels, label_noise
         self._loaded_splits: ImageSplits | None = None
         self._state: dict[str, Any] = {}
         self._notes: dict[str, list[str]] = {}
@@ -297,7 +299,7 @@ class LabelledImages:
         return self._loaded.sets
 
     def _hold_out(self, loaded: ImageSplits) -> ImageSplits:
-        """Hold out the dev split of the training images, then keep the first `limit` of the others."""
+        """Hold out the dev split of the training images, keep the first `limit` of the others, and mislabel some."""
         sets = dict(loaded.sets)
         train = sets["train"]
         if self._dev_size and "dev" not in sets:
@@ -311,6 +313,9 @@ class LabelledImages:
             sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
         if self._limit is not None:
             sets["train"] = sets["train"].subset(torch.arange(min(self._limit, len(sets["train"]))))
+        if self._label_noise:
+            targets = with_wrong_labels(sets["train"].targets, self._label_noise, len(loaded.labels))
+            sets["train"] = replace(sets["train"], targets=targets)
         return replace(loaded, sets=sets)
 
     def _remember_notes(self, item: str, notes: list[str]) -> None:
@@ -374,6 +379,15 @@ def stratified_sample(targets: Tensor, count: int) -> Tensor:
     taken = by_class[positions]
     single = targets.bincount()[targets[taken]] == 1
     return taken[~single].sort().values
+
+
+def with_wrong_labels(targets: Tensor, share: float, num_classes: int) -> Tensor:
+    """Return targets (N,) of which a share, always the same ones, are another class, each equally likely."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randperm(len(targets), generator=generator)[: round(share * len(targets))]
+    wrong = targets.clone()
+    wrong[rows] += torch.randint(1, num_classes, (len(rows),), generator=generator)
+    return wrong % num_classes
 
 
 def permute_pixels(images: Tensor) -> Tensor:

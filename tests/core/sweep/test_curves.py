@@ -65,6 +65,21 @@ def test_curves_are_drawn(tmp_path, trials, seeds):
     assert (tmp_path / "curves.png").read_bytes().startswith(RIGHT)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "bands", "words"), [(1, 0, ""), (2, 0, "mean of 2 seeds, and"), (3, 1, "3 seeds with 95%")]
+)
+def test_an_interval_needs_three_seeds(tmp_path, monkeypatch, seeds, bands, words):
+    drawn, titles = [], []
+    monkeypatch.setattr("matplotlib.axes.Axes.fill_between", lambda *arguments, **style: drawn.append(arguments))
+    monkeypatch.setattr("matplotlib.axes.Axes.set", lambda self, title, **others: titles.append(title))
+    rows = [Row(Labelled("a"), tuple(run(tmp_path, f"{seed}", [0.1, 0.2]) for seed in range(seeds)))]
+
+    draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
+
+    assert len(drawn) == bands
+    assert words in titles[0]
+
+
 def test_where_nothing_was_measured_on_dev_nothing_is_drawn(tmp_path):
     rows = [Row(Labelled("one"), ({"state": "failed", "reason": "no luck"}, run(tmp_path, "a", [None])))]
 
