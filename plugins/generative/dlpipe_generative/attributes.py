@@ -101,7 +101,7 @@ class Attributes:
             names = [f"{share.attribute}: {share.value}" for share in self._shares]
             axes.set_xticks(positions, names, rotation=60, ha="right", fontsize=7)
             axes.set_ylabel("share of images")
-            axes.legend()
+            figure.legend(loc="outside upper center", ncols=2, frameon=False)
         worst = max(self._shares, key=lambda share: share.deviation)
         return [
             ReportItem(

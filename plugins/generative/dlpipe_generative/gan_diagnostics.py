@@ -75,7 +75,7 @@ class GANDiagnostics:
                 label = f"{name} ({kind}): mean {scores.mean():.2f}"
                 axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=colour, label=label)
             axes.set(xlabel="probability of being real", ylabel="samples")
-            axes.legend()
+            figure.legend(loc="outside upper center", frameon=False)
         counts = ", ".join(f"{len(scores)} {kind}" for scores, kind in zip(self._scores.values(), kinds, strict=True))
         return [
             ReportItem(
