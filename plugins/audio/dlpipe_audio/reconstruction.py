@@ -78,21 +78,23 @@ class Reconstruction:
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Draw some words above their reconstructions, and write their sounds."""
-        with drawing(folder / "reconstructions.png", 1.6 * len(self._shown), 3) as figure:
-            axes = figure.subplots(2, len(self._shown), squeeze=False)
+        with drawing(folder / "reconstructions.png", 1.6 * len(self._shown) + 0.4, 3.4) as figure:
+            axes = figure.subplots(2, len(self._shown), squeeze=False, sharey=True)
             for column, (segment, *both) in enumerate(self._shown):
                 for row, values in enumerate(both):
                     axes[row, column].imshow(values.T.numpy(), origin="lower", aspect="auto", vmin=-2.5, vmax=2.5)
-                    axes[row, column].set(xticks=[], yticks=[])
-                axes[0, column].set_title(shortened(f"{segment.word}, {segment.speaker}"))
-            for row, label in enumerate(("word", "from its vector")):
-                axes[row, 0].set_ylabel(label)
+                    axes[row, column].tick_params(labelbottom=row == 1, labelsize=6)
+                axes[0, column].set_title(f"{shortened(segment.word)}\nspeaker {shortened(segment.speaker)}", fontsize=8)
+            for row, label in enumerate(("recorded", "from its vector")):
+                axes[row, 0].set_ylabel(f"{label}\nfeature", fontsize=8)
+            figure.supxlabel("frame", fontsize=8)
         self._write_sounds(folder / "sounds")
         return [
             ReportItem(
                 "reconstructions.png",
                 "Words and their reconstructions",
-                "Above the features of a word over time, below what the decoder makes of its vector.",
+                "Above the features of a word over time, below what the decoder makes of its vector. Features are "
+                "normalized; colours go from -2.5 (dark) to 2.5 (yellow) standard deviations.",
             ),
             ReportItem("sounds", "Listen", "Each word, and its reconstruction made audible."),
         ]

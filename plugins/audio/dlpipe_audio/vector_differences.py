@@ -118,7 +118,7 @@ class VectorDifferences:
         ends = iter((places / places.abs().max().clamp_min(1e-9)).tolist())
         columns = min(COLUMNS, len(changes))
         lines = -(-len(changes) // columns)
-        with drawing(path, 2.6 * columns, 2.4 * lines) as figure:
+        with drawing(path, 2.6 * columns + 0.2, 2.4 * lines + 0.2) as figure:
             panels = figure.subplots(lines, columns, squeeze=False).flatten()
             for panel in panels[len(changes) :]:
                 panel.set_axis_off()
@@ -128,6 +128,8 @@ class VectorDifferences:
                     label = shortened("→".join(self._pairs[row].words))
                     panel.annotate("", next(ends), (0, 0), arrowprops={"arrowstyle": "->", "color": colour})
                     panel.text(-1.05, 1 - 0.14 * number, label, color=colour, fontsize=7)
+            figure.supxlabel("first principal component of the differences", fontsize=8)
+            figure.supylabel("second principal component", fontsize=8)
 
 
 def minimal_pairs(phones: Mapping[str, tuple[str, ...]]) -> list[MinimalPair]:

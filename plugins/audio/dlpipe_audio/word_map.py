@@ -66,7 +66,8 @@ class WordMap:
                 colour = COLOURS[sounds.index(sound) % len(COLOURS)]
                 axes.plot(x, y, ".", color=colour)
                 axes.annotate(shortened(word), (x, y), color=colour, fontsize=7)
-            axes.set(xticks=[], yticks=[], title="words, coloured by their first sound")
+            axes.set(xlabel="first principal component", ylabel="second principal component")
+            axes.set_title("words, coloured by their first sound")
         return [
             ReportItem(
                 "word_map.png", "Map of words", "The mean vectors of words on their first two principal components."
