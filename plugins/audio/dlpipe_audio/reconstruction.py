@@ -84,7 +84,8 @@ class Reconstruction:
                 for row, values in enumerate(both):
                     axes[row, column].imshow(values.T.numpy(), origin="lower", aspect="auto", vmin=-2.5, vmax=2.5)
                     axes[row, column].tick_params(labelbottom=row == 1, labelsize=6)
-                axes[0, column].set_title(f"{shortened(segment.word)}\nspeaker {shortened(segment.speaker)}", fontsize=8)
+                title = f"{shortened(segment.word)}\nspeaker {shortened(segment.speaker)}"
+                axes[0, column].set_title(title, fontsize=8)
             for row, label in enumerate(("recorded", "from its vector")):
                 axes[row, 0].set_ylabel(f"{label}\nfeature", fontsize=8)
             figure.supxlabel("frame", fontsize=8)
