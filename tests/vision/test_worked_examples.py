@@ -63,8 +63,8 @@ def filters_of_the_slide(num_classes, *layers, channels=1, **options):
     """Return a network that is linear (Maxout units of one piece) and has the slide's filters."""
     conv = {"conv": 2, "padding": 0, **options}
     model = CNN((channels, 6, 6), num_classes, layers=[conv, *layers], activation="maxout", maxout_pieces=1)
-    model.layers[0].weight.data = FILTERS[:, None].repeat(1, channels, 1, 1)
-    model.layers[-1].weight.data = torch.eye(num_classes)  # so that the logits are what was flattened
+    model.layers[0].conv.weight.data = FILTERS[:, None].repeat(1, channels, 1, 1)
+    model.classifier.weight.data = torch.eye(num_classes)  # so that the logits are what was flattened
     return model
 
 
@@ -105,7 +105,7 @@ def test_filters_are_not_flipped():
 
 
 def test_nine_shared_weights_do_what_a_dense_layer_does_with_576():
-    conv = filters_of_the_slide(32).layers[0]
+    conv = filters_of_the_slide(32).layers[0].conv
     dense = nn.Linear(36, 16, bias=False)
     tied = torch.zeros(4, 4, 6, 6)
     for row, column in itertools.product(range(4), repeat=2):
