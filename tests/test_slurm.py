@@ -20,7 +20,8 @@ from dlpipe.testing.resume import assert_same_outcome
 pytestmark = pytest.mark.slow
 
 # At step 3 of the first start, the job asks Slurm for the signal of the time limit; at step 6 of the second one, it is
-# preempted. It waits at that step until the signal has come, which the run shows by restoring the handlers.
+# preempted. It waits at that step until the signal has come, which the run shows by restoring the handlers. Of several
+# tasks, the first one asks; the others wait for its part of the gradients.
 PLUGIN = """
 import os, signal, subprocess, time
 import torch
@@ -33,7 +34,7 @@ DISTURBED = {
     ("0", 3): ["scancel", "--signal=USR1", job],
     ("1", 6): ["scontrol", "requeue", job],
 } if job and "UNDISTURBED" not in os.environ else {}
-if os.environ.get("SLURM_ARRAY_TASK_ID", "1") != "1":
+if os.environ.get("SLURM_ARRAY_TASK_ID", "1") != "1" or os.environ.get("SLURM_PROCID", "0") != "0":
     DISTURBED = {}
 
 class Points:
@@ -111,8 +112,9 @@ def project(tmp_path):
     return tmp_path
 
 
-def dlpipe(folder, slurm, command, *options):
-    program = [sys.executable, "-m", "dlpipe", command, "points.toml", "--allow-local-plugins", *options]
+def dlpipe(folder, slurm, command, *options, ranks=1):
+    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    program = [sys.executable, *launcher, "-m", "dlpipe", command, "points.toml", "--allow-local-plugins", *options]
     done = subprocess.run(program, cwd=folder, env=slurm, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -141,15 +143,20 @@ def wait_for_end(job, slurm, seconds=300):
     pytest.fail(f"the job has not ended: {shown}")
 
 
-def test_a_job_that_is_stopped_twice_ends_as_an_undisturbed_run(project, slurm):
-    dlpipe(project, slurm | {"UNDISTURBED": "yes"}, "run", "--runs", "whole")
+# Several tasks stop together, at the next step at which something is due: here, the evaluations after steps 4 and 8.
+@pytest.mark.parametrize(("tasks", "stops"), [(1, (3, 6)), (2, (4, 8))])
+def test_a_job_that_is_stopped_twice_ends_as_an_undisturbed_run(project, slurm, tasks, stops):
+    options = ["--set", "parallel=ddp"] if tasks > 1 else []
+    dlpipe(project, slurm | {"UNDISTURBED": "yes"}, "run", "--runs", "whole", *options, ranks=tasks)
 
-    job = dlpipe(project, slurm, "submit", "--gpus", "0", "--time", "0:10:00")
+    job = dlpipe(
+        project, slurm, "submit", "--gpus", "0", "--time", "0:10:00", *options, f"--sbatch=--ntasks-per-node={tasks}"
+    )
     (ended,) = wait_for_end(job, slurm)
 
     said = next(project.glob("runs/points/slurm/*/*.out")).read_text()
     assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "2"), said
-    assert said.count("after step 3, with a checkpoint") == said.count("after step 6, with a checkpoint") == 1
+    assert [said.count(f"after step {step}, with a checkpoint") for step in stops] == [1, 1], said
     (run,) = project.glob("runs/points/2*")
     assert_same_outcome(project / "whole/points/latest", run, "preempted twice")
 
