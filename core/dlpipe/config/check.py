@@ -143,7 +143,7 @@ class _FileChecker:
         if "stages" in self.report.source.values and key in TABLES:
             self.report.add(path, f"[{key}] is outside [stages]; write it as [stages.NAME.{key}]")
         elif any(key in keys for place, keys in checker.owners if place != TOP):
-            checker.unknown(key)
+            checker.unknown(key, self.report.source.values)
         else:
             what = f"{table_at(path)}: unknown table" if isinstance(value, dict) else f"`{dotted(path)}`: unknown key"
             self.report.add(path, f"{what}.{nearest(key, known)}")

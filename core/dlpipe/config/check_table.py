@@ -15,7 +15,7 @@ from dlpipe.config.pipeline import Reference, References
 from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.signatures import Parameter
-from dlpipe.config.source import SET, Origin
+from dlpipe.config.source import SET, Origin, dotted
 from dlpipe.config.tables import Selected, choice_keys
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
@@ -27,6 +27,10 @@ from dlpipe.registry.specs import RegisteredComponent
 
 #: A message lists all keys of a table if there are at most this many.
 MAX_LISTED = 12
+#: A message names at most this many optimizers or schedules that take a key.
+MAX_TAKERS = 3
+#: Other words for the parameters of optimizers.
+SYNONYMS = {"learning_rate": "lr"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,12 @@ class TableChecker:
         for key, value in given.items():
             path = (*self.path, key)
             if key not in self.known:
-                self.unknown(key)
+                self.unknown(key, given)
             elif isinstance(kind := self.known[key].kind, ModelReference):
                 if found := self._references(value, path) if kind.many else self._reference(value, path):
                     references[key] = found
             elif choice := self.known[key].choice:
-                values[key] = self._choice(choice, value, path)
+                values[key] = self._choice(choice, _with_default(value, self.known[key].default), path)
             elif not self.known[key].annotated:
                 values[key] = value
                 self.report.warn(
@@ -105,18 +109,44 @@ class TableChecker:
             self.path, f"{table_at(self.path)} missing key `{parameter.name}` of {self.selected}: expected {expected}"
         )
 
-    def unknown(self, key: str) -> None:
-        """Report a key that the table does not take, with the next step."""
+    def unknown(self, key: str, given: Mapping[str, Any]) -> None:
+        """Report a key that the table does not take, with the next step.
+
+        Args:
+            given: the table.
+        """
         path = (*self.path, key)
         here = table_at(self.path)
         for place, keys in self.owners:
             if key in keys and place != here:
                 self.report.add(path, f"`{key}` belongs to {place}, not to {here}")
                 return
-        hint = nearest(key, self.known)
+        hint = nearest(SYNONYMS.get(key, key), self.known) or self._nested(key, given)
         if not hint and len(self.known) <= MAX_LISTED:
             hint = f" It takes {', '.join(self.known) or 'no keys'}."
         self.report.add(path, f"{key_at(path)}: unknown key of {self.selected}.{hint}")
+
+    def _nested(self, key: str, given: Mapping[str, Any]) -> str:
+        """Return a sentence that says where a key belongs that an inner table takes: ``optimizer`` or ``schedule``."""
+        for name, parameter in self.known.items():
+            if not (choice := parameter.choice) or choice == "loss":
+                continue
+            table = _with_default(given.get(name, parameter.default), parameter.default)
+            chosen = table.get("use") if isinstance(table, dict) else None
+            inner = SYNONYMS.get(key, key)
+            takers = [each for each in CHOICES[choice] if inner in choice_keys(choice, each)]
+            value = shown(given[key])
+            if chosen in takers:
+                path = dotted((*self.path, name, inner))
+                return f" It is a parameter of {choice} {chosen}: set {path} = {value}."
+            if takers:
+                others = ", ".join(takers[:MAX_TAKERS]) + (" …" if len(takers) > MAX_TAKERS else "")
+                not_of = f", not of {chosen}" if chosen else ""
+                return (
+                    f" It is a parameter of {choice} {others}{not_of}: "
+                    f'set {dotted((*self.path, name))} = {{ use = "{takers[0]}", {inner} = {value} }}.'
+                )
+        return ""
 
     def _default(self, parameter: Parameter) -> Any:
         default = parameter.default
@@ -228,3 +258,10 @@ class TableChecker:
         run = self._value(folder, Path, path)
         # Links are followed now: `latest` may be another run when this one is resumed.
         return None if run is None else Reference(run=Path(os.path.realpath(run)))
+
+
+def _with_default(value: Any, default: Any) -> Any:
+    """Return a table that names no optimizer or schedule as the default one with the values that it gives."""
+    if isinstance(value, dict) and value and "use" not in value and isinstance(default, Mapping):
+        return {**default, **value}
+    return value

@@ -172,6 +172,10 @@ def _property(parameter: Parameter) -> dict[str, Any]:
         schema: dict[str, Any] = dict(many if parameter.kind.many else REFERENCE)
     elif parameter.choice:
         schema = {"allOf": [_defined(parameter.choice)]}  # keywords next to a bare $ref are ignored
+        if isinstance(parameter.default, Mapping):  # a table that names none changes the default one
+            changed = _properties(choice_keys(parameter.choice, parameter.default["use"]))
+            without = {"type": "object", "properties": changed, "additionalProperties": False}
+            schema = {"anyOf": [_defined(parameter.choice), without]}
     else:
         try:
             schema = adapter(parameter.kind).json_schema()

@@ -132,13 +132,39 @@ def test_a_date_survives_where_any_value_is_accepted(load):
         ),
         (12, '[evaluators."../x"]', '"../x" cannot be the name of an evaluator; expected letters, digits'),
         (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adam", lr = 1e-3 }'),
-        (11, "optimizer = { lr = 1 }", '[trainer] optimizer = {"lr": 1}: expected a table such as'),
+        (11, "optimizer = {}", "[trainer] optimizer = {}: expected a table such as"),
+        (11, "schedule = { T_max = 1 }", '[trainer] schedule = {"T_max": 1}: expected a table such as'),
+        (11, "optimizer = { lrr = 1 }", '[trainer.optimizer] lrr: unknown key of optimizer sgd. Did you mean "lr"?'),
+        (
+            11,
+            "lr = 1",
+            "[trainer] lr: unknown key of fake.fit. It is a parameter of optimizer sgd: set trainer.optimizer.lr = 1.",
+        ),
+        (
+            11,
+            "learning_rate = 1",
+            "[trainer] learning_rate: unknown key of fake.fit. It is a parameter of optimizer sgd: set trainer.optimizer.lr = 1.",
+        ),
+        (
+            11,
+            'optimizer = { use = "sgd" }\nbetas = 1',
+            (
+                12,
+                "[trainer] betas: unknown key of fake.fit. It is a parameter of optimizer adam, adamw, adamax …, not of sgd: set trainer.optimizer = ",
+            ),
+        ),
+        (
+            11,
+            "T_max = 9",
+            "[trainer] T_max: unknown key of fake.fit. It is a parameter of schedule cosine_annealing: set "
+            'trainer.schedule = { use = "cosine_annealing", T_max = 9 }.',
+        ),
         (11, 'optimizer = { use = "adm" }', '[trainer] optimizer use = "adm": unknown optimizer. Did you mean "adam"?'),
         (11, 'optimizer = { use = "zz" }', '[trainer] optimizer use = "zz": unknown optimizer. There are adam, adamw,'),
         (
             11,
             'optimizer = { use = "adam", learning_rate = 1 }',
-            "[trainer.optimizer] learning_rate: unknown key of optimizer adam.",
+            '[trainer.optimizer] learning_rate: unknown key of optimizer adam. Did you mean "lr"?',
         ),
         (
             11,

@@ -146,6 +146,14 @@ def test_a_value_without_effect_beside_the_others_is_refused(mistakes, assignmen
     assert found == [(0, f"[model] {message}")]
 
 
+@pytest.mark.parametrize("assignment", ["trainer.optimizer.lr=0.5", "trainer.optimizer={lr = 0.5}"])
+def test_a_table_that_names_no_optimizer_changes_the_default_one(load, assignment):
+    plain, changed = (load(GOOD, given).stage().trainer.values["optimizer"] for given in ([], [assignment]))
+
+    assert plain["lr"] != 0.5
+    assert changed == {**plain, "lr": 0.5}
+
+
 @pytest.mark.parametrize(
     "assignments", [["pieces=2"], ["pieces=3", "kind=b"], ["alpha=0.5", "sizes=[1]"], ["share=0.5"], ["label=x"]]
 )
