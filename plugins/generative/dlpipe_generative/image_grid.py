@@ -39,7 +39,7 @@ def image_grid(
     Args:
         row_names: written to the left of the rows, in several lines if they contain line breaks.
         column_names: written above the columns, shortened to their width.
-        captions: written below the images, shortened likewise.
+        captions: written below the images, shortened in the same way.
     """
     count, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))

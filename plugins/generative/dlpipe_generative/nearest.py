@@ -97,5 +97,5 @@ def nearest_images(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         # Around their mean, since cdist computes |x|² - 2xy + |y|², which cancels far from the origin.
         rows.append(torch.cdist(some.flatten(1) - centre, flat - centre).argmin(1))
     nearest = torch.cat(rows)
-    # Anew, as the same cancellation leaves more than 0 between equal images.
+    # Computed again, as the same cancellation leaves more than 0 between equal images.
     return torch.linalg.vector_norm((images - known[nearest]).flatten(1), dim=1), nearest
