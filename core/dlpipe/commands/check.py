@@ -9,12 +9,10 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
-from dlpipe.config.check import check_source
 from dlpipe.config.source import read_source
-from dlpipe.config.tables import SWEEP
 from dlpipe.errors import PipelineError
 from dlpipe.registry.loading import Registry
-from dlpipe.sweep.plan import plan
+from dlpipe.sweep.plan import check_all
 
 
 @click.command(
@@ -37,9 +35,7 @@ def check(
     too.
     """
     try:
-        source = read_source(file, assignments)
-        check_all = plan if SWEEP in source.values else check_source
-        checked = check_all(source, registry, allow_local_plugins=allow_local_plugins)
+        checked = check_all(read_source(file, assignments), registry, allow_local_plugins=allow_local_plugins)
     except PipelineError as error:
         if not as_json:
             raise

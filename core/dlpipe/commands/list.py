@@ -9,13 +9,10 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
-from dlpipe.config.shipped import shipped_pipelines, summary_of
-from dlpipe.config.torch_names import CHOICES
-from dlpipe.messages import display_width, padded, relative
+from dlpipe.config.catalog import LISTED, components_of, pipelines
+from dlpipe.messages import display_width, padded
 from dlpipe.registry.loading import Registry
-from dlpipe.registry.specs import KINDS
 
-LISTED = [kind for kind in KINDS if kind != "command"]
 PIPELINE = "pipeline"
 PLURALS = {f"{kind}s": kind for kind in [*LISTED, PIPELINE]} | {"losses": "loss"}
 
@@ -43,7 +40,7 @@ Examples:
 def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
     """List the components of the installed plugins, or the pipelines that come with dlpipe."""
     kinds = [kind] if kind else LISTED
-    found = {known: _pipelines() if known == PIPELINE else _components(registry, known) for known in kinds}
+    found = {known: pipelines() if known == PIPELINE else components_of(registry, known) for known in kinds}
     if as_json:
         echo(json.dumps(found, indent=1))
         return
@@ -53,29 +50,3 @@ def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
         for row in rows:
             needs = f"  (needs {', '.join(row['needs'])}: {row['install']})" if row.get("needs") else ""
             echo(f"  {padded(row['name'], width)}  {row['summary']}{needs}".rstrip())
-
-
-def _components(registry: Registry, kind: str) -> list[dict[str, Any]]:
-    """Return the rows of a kind: those without a namespace first (the optimizers of torch), then those of plugins."""
-    built_in = [
-        {"name": name, "summary": target.replace(":", "."), "distribution": "", "needs": [], "install": ""}
-        for name, target in CHOICES.get(kind, {}).items()
-    ]
-    offered = [
-        {
-            "name": component.name,
-            "summary": component.spec.summary,
-            "distribution": component.distribution,
-            "needs": component.missing(),
-            "install": component.install_command() if component.missing() else "",
-        }
-        for _, component in sorted(registry.components[kind].items())
-    ]
-    return built_in + offered
-
-
-def _pipelines() -> list[dict[str, Any]]:
-    return [
-        {"name": name, "summary": summary_of(file), "file": relative(file)}
-        for name, file in shipped_pipelines().items()
-    ]

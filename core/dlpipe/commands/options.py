@@ -9,7 +9,7 @@ import click
 
 from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.config.shipped import shipped_pipelines
+from dlpipe.config.shipped import file_of
 from dlpipe.config.tables import SWEEP
 from dlpipe.messages import relative
 from dlpipe.sweep.plan import count_trials
@@ -23,9 +23,7 @@ class PipelineFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path of the file."""
-        path = Path(str(super().convert(value, param, ctx)))
-        shipped = shipped_pipelines().get(str(value))
-        return shipped if shipped and not path.exists() else path
+        return file_of(str(super().convert(value, param, ctx)))
 
 
 pipeline_file = click.argument("file", type=PipelineFile())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,14 @@ import click
 import tomli_w
 
 from dlpipe.commands import options
-from dlpipe.commands.list import LISTED
 from dlpipe.commands.terminal import echo
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
+from dlpipe.config.catalog import LISTED, description_of, find_component, resolved_values
 from dlpipe.config.check import load_pipeline
-from dlpipe.config.defaults import Computed
-from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
-from dlpipe.config.signatures import Parameter, read_signature
-from dlpipe.config.source import leaves
-from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
+from dlpipe.config.signatures import read_signature
 from dlpipe.errors import InputError
-from dlpipe.fields import describe
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
@@ -59,7 +53,7 @@ def show(
     path: Path = options.PipelineFile().convert(what, None, None)
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
-        if found := next(filter(None, (registry.find(kind, what) for kind in LISTED)), None):
+        if found := find_component(registry, what):
             if found.name != what:
                 echo(f'warning: {what} was renamed to "{found.name}"', err=True)
             _show_component(found, as_json)
@@ -75,7 +69,7 @@ def show(
     if as_json:
         echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:
-        rows = list(_origins(pipeline))
+        rows = [(f"{path} = {shown(value)}", origin) for path, value, origin in resolved_values(pipeline)]
         width = min(max(display_width(text) for text, _ in rows), 60)
         for text, origin in rows:
             echo(f"{padded(text, width)}  # {origin}")
@@ -83,52 +77,22 @@ def show(
         echo(tomli_w.dumps(pipeline.plain()), nl=False)
 
 
-def _origins(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    for path, value in leaves(pipeline.plain()):
-        origin = pipeline.origin(path)
-        yield f"{'.'.join(map(str, path))} = {shown(value)}", str(origin) if origin else "default"
-
-
 def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:
-    component = registered.spec
-    signature = read_signature(component.target)
-    known = {**signature.parameters, **options_of(component.kind)}
-    provided = PROVIDED.get(component.kind, set())
-    if component.kind in TAKES_FACTS:
-        provided = {name for name, parameter in known.items() if parameter.required}
-    parameters = [
-        {
-            "name": parameter.name,
-            "expects": describe(parameter.kind),
-            "required": parameter.required,
-            "default": _default(parameter),
-            "text": parameter.help,
-        }
-        for name, parameter in known.items()
-        if name not in provided
-    ]
-    needs = [name for name in known if name in provided]
+    component, found = registered.spec, description_of(registered)
     if as_json:
-        top = {"name": registered.name, "kind": component.kind, "summary": component.summary, "needs": needs}
-        echo(json.dumps({**top, "parameters": parameters}, indent=1, default=str))
+        echo(json.dumps(found, indent=1, default=str))
         return
     echo(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
-    echo(f"  {signature.summary or component.summary}\n")
+    echo(f"  {read_signature(component.target).summary or component.summary}\n")
     if missing := registered.missing():
         echo(f"  needs {', '.join(missing)}; install with: {registered.install_command()}\n")
-    if needs:
-        echo(f"  provided by dlpipe or by the data: {', '.join(needs)}\n")
+    if found["needs"]:
+        echo(f"  provided by dlpipe or by the data: {', '.join(found['needs'])}\n")
     if application := getattr(component, "application", ""):
         flags = " ".join(flag(name) for name in application_options(application))
         echo(f"  to use it after training:  dlpipe predict RUN {flags}\n")
-    for parameter in parameters:
+    for parameter in found["parameters"]:
         default = "" if parameter["default"] is None else f" = {shown(parameter['default'])}"
         default = " (required)" if parameter["required"] else default
         echo(f"  {parameter['name']}{default}", bold=True)
         echo(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}")
-
-
-def _default(parameter: Parameter) -> Any:
-    if parameter.required:
-        return None
-    return parameter.default.source if isinstance(parameter.default, Computed) else parameter.default

@@ -9,7 +9,7 @@ file that it writes: an existing one is not overwritten unless the user names it
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from dlpipe.config.source import value_of
 from dlpipe.config.values import adapter
 from dlpipe.errors import InputError
 from dlpipe.fields import describe
-from dlpipe.messages import shown
+from dlpipe.messages import nearest, shown
 from dlpipe.registry.specs import DataSpec, ModelSpec
 
 #: Arguments that every application receives.
@@ -52,29 +52,40 @@ def options_of(target: str) -> dict[str, Parameter]:
     return {name: parameter for name, parameter in parameters.items() if name not in PROVIDED}
 
 
-def check_options(target: str, given: Mapping[str, str | bool]) -> dict[str, Any]:
-    """Return the values of the options given on the command line.
+def flag(name: str) -> str:
+    """Return the option of a parameter: ``--num-images``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_options(target: str, given: Mapping[str, Any], named: Callable[[str], str] = flag) -> dict[str, Any]:
+    """Return the values of the options given on the command line, or in Python.
 
     Args:
-        given: the strings of the command line by parameter name.
+        given: by parameter name; the strings of the command line, or values.
+        named: returns how a message refers to an option.
 
     Raises:
         InputError: with all mistakes.
     """
-    values, mistakes = {}, []
-    for name, text in given.items():
+    values: dict[str, Any] = {}
+    mistakes = [
+        f"{named(name)}: there is no such option.{nearest(name, options_of(target))}"
+        for name in given
+        if name not in options_of(target)
+    ]
+    for name, text in given.items() if not mistakes else ():
         kind = options_of(target)[name].kind
         # What looks like a number may be meant as a string: --output 2024.
-        for candidate in [text] if isinstance(text, bool) else [value_of(text), text]:
+        for candidate in [value_of(text), text] if isinstance(text, str) else [text]:
             try:
                 values[name] = adapter(kind).validate_python(candidate)
                 break
             except pydantic.ValidationError:
                 continue
         else:
-            mistakes.append(f"{flag(name)} {text}: expected {describe(kind)}")
+            mistakes.append(f"{named(name)} {text}: expected {describe(kind)}")
     mistakes += [
-        f"missing option {flag(name)}: expected {describe(parameter.kind)}"
+        f"missing option {named(name)}: expected {describe(parameter.kind)}"
         for name, parameter in options_of(target).items()
         if parameter.required and name not in given
     ]
@@ -82,17 +93,12 @@ def check_options(target: str, given: Mapping[str, str | bool]) -> dict[str, Any
         # What the user has not named, the user does not mean to overwrite, also where a link leads to it.
         if name not in given and isinstance(parameter.default, Path) and os.path.lexists(parameter.default):
             mistakes.append(
-                f"{parameter.default} exists; choose another name with {flag(name)} FILE, or overwrite it with "
-                f"{flag(name)} {parameter.default}"
+                f"{parameter.default} exists; choose another name with {named(name)} FILE, or overwrite it with "
+                f"{named(name)} {parameter.default}"
             )
     if mistakes:
         raise InputError("\n".join(mistakes))
     return values
-
-
-def flag(name: str) -> str:
-    """Return the option of a parameter: ``--num-images``."""
-    return f"--{name.replace('_', '-')}"
 
 
 def explained(parameter: Parameter) -> str:

@@ -35,14 +35,12 @@ class Report:
         Args:
             plugin: the cause is a missing or broken plugin.
         """
-        origin = self.source.origin(path)
-        self.problems.append(Problem(origin.file, origin.line, message))
+        self.problems.append(self.source.problem(path, message))
         self.plugin_missing |= plugin
 
     def warn(self, path: KeyPath, message: str) -> None:
         """Add a warning at the line of `path`."""
-        origin = self.source.origin(path)
-        self.warnings.append(str(Problem(origin.file, origin.line, message)))
+        self.warnings.append(str(self.source.problem(path, message)))
 
     def error(self) -> PipelineError:
         """Return all mistakes as one error."""

@@ -26,6 +26,12 @@ def shipped_pipelines() -> dict[str, Path]:
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 
+def file_of(name: str) -> Path:
+    """Return the file that a person means: a path, or a pipeline that comes with dlpipe if there is no such file."""
+    path, shipped = Path(name), shipped_pipelines().get(name)
+    return shipped if shipped and not path.exists() else path
+
+
 def summary_of(file: Path) -> str:
     """Return the first sentence of the comment at the top of a pipeline file."""
     lines = file.read_text(encoding="utf-8").splitlines()

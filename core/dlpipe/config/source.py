@@ -24,6 +24,8 @@ MAX_BYTES = 1_000_000
 #: TOML guarantees integers of 64 bits.
 MAX_INTEGER = 2**63 - 1
 SET = "--set"
+#: In Python: the dict that a pipeline is, and a change to a pipeline.
+ARGUMENT, OVERRIDE = "argument of load", "override"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -31,7 +33,7 @@ _ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$"
 
 @dataclass(frozen=True)
 class Origin:
-    """What set a value: a file and line, or ``--set`` (line 0)."""
+    """What set a value: a file and line or, with line 0, ``--set``, a dict or an override in Python."""
 
     file: str
     line: int = 0
@@ -42,7 +44,7 @@ class Origin:
     @property
     def folder(self) -> Path:
         """The folder from which a relative path in this place starts."""
-        return Path() if self.file == SET else Path(self.file).parent
+        return Path() if self.file in (SET, ARGUMENT, OVERRIDE) else Path(self.file).parent
 
 
 @dataclass
@@ -64,7 +66,14 @@ class Source:
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
-        return Origin(next(iter(self.texts), SET), 1 if self.texts else 0)
+        first = next(iter(self.texts), SET)
+        return Origin(first, int(first not in (SET, ARGUMENT)))
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """Return a mistake at the line of `path`; in a dict, which has no lines, at the path itself."""
+        origin = self.origin(path)
+        place = dotted(path) if origin.file == ARGUMENT else ""
+        return Problem(place or origin.file, origin.line, message)
 
 
 def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
@@ -78,15 +87,32 @@ def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
         PipelineError: a file cannot be read, is not TOML or extends itself, or an assignment is not valid.
     """
     source = _read(Path(file), Origin(str(Path(file))), ())
+    assign(source, assignments)
+    return source
+
+
+def assign(source: Source, assignments: Iterable[str | Mapping[str, Any]], by: str = SET) -> None:
+    """Set values in a source.
+
+    Args:
+        assignments: strings such as ``"trainer.epochs=3"``, or plain values by path.
+        by: what sets them, for origins and messages.
+
+    Raises:
+        PipelineError: with all assignments that are not valid.
+    """
     problems: list[Problem] = []
     for assignment in assignments:
         try:
-            _merge(source, _assigned(assignment))
+            if isinstance(assignment, str):
+                _merge(source, _assigned(assignment, by))
+                continue
+            for name, value in assignment.items():
+                _merge(source, _setting(key_path(name), value, Origin(by)))
         except PipelineError as error:
             problems += error.problems
     if problems:
         raise PipelineError(problems)
-    return source
 
 
 def source_of_text(text: str, file: str) -> Source:
@@ -123,6 +149,16 @@ def _read(file: Path, named_by: Origin, extended_by: tuple[Path, ...]) -> Source
     circle = (*extended_by, file)
     if file.resolve() in [path.resolve() for path in extended_by]:
         raise _error(named_by, f"the file extends itself: {' → '.join(map(str, circle))}")
+    return with_base(source, file, circle)
+
+
+def with_base(source: Source, file: Path, circle: tuple[Path, ...] = ()) -> Source:
+    """Return a source merged into that which it extends, if it does.
+
+    Args:
+        file: that it was read from; the name of the other one starts in its folder.
+        circle: the files that extend each other, `file` last.
+    """
     if "extends" not in source.values:
         return source
     base_name = source.values.pop("extends")
@@ -188,12 +224,12 @@ def _too_large(value: Any, path: KeyPath) -> Iterator[KeyPath]:
             yield from _too_large(part, (*path, key))
 
 
-def _assigned(assignment: str) -> Source:
+def _assigned(assignment: str, by: str) -> Source:
     """Return the source that sets one path: ``"model.cell=gru"``."""
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
-        raise _error(Origin(SET), f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
-    return _setting(key_path(name), value_of(text), Origin(SET))
+        raise _error(Origin(by), f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
+    return _setting(key_path(name), value_of(text, by), Origin(by))
 
 
 def key_path(name: str) -> tuple[str, ...]:
@@ -223,24 +259,25 @@ def rename_key(source: Source, table: dict[str, Any], path: KeyPath, old: str, n
 
 
 def _setting(path: tuple[str, ...], value: Any, origin: Origin) -> Source:
-    """Return the source that sets one path."""
+    """Return the source that sets one path, and in a table what it has."""
     values: dict[str, Any] = {path[-1]: value}
     for part in reversed(path[:-1]):
         values = {part: values}
-    return Source(values, {path: origin}, {})
+    inner = [(*path, *below) for below, _ in leaves(value)] if isinstance(value, dict) else []
+    return Source(values, dict.fromkeys([path, *inner], origin), {})
 
 
-def value_of(text: str) -> Any:
+def value_of(text: str, by: str = SET) -> Any:
     """Return the TOML value of a string; text that is not TOML, such as a bare word, stands for itself."""
     try:
         key_lines(f"value = {text}")
         read = tomllib.loads(f"value = {text}")
     except TooDeep as error:
-        raise _error(Origin(SET), f"{text[:20]}… is {error}") from None
+        raise _error(Origin(by), f"{text[:20]}… is {error}") from None
     except ValueError:
         return text.strip()
     if any(_too_large(read, ())):
-        raise _error(Origin(SET), f"{text[:20]}… is a whole number of more than 64 bits")
+        raise _error(Origin(by), f"{text[:20]}… is a whole number of more than 64 bits")
     return read["value"] if len(read) == 1 else text.strip()
 
 

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from dlpipe.config.check import check_source
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.signatures import read_signature
-from dlpipe.config.source import SET, Source, dotted, key_path, read_source, set_path
+from dlpipe.config.source import OVERRIDE, SET, Source, dotted, key_path, read_source, set_path
 from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
 from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
@@ -101,13 +101,31 @@ def load_sweep(
     return plan(read_source(file, assignments), registry, seeds=seeds, allow_local_plugins=allow_local_plugins)
 
 
-def plan(source: Source, registry: Registry, *, seeds: int | None = None, allow_local_plugins: bool = False) -> Sweep:
+def plan(
+    source: Source,
+    registry: Registry,
+    *,
+    seeds: int | None = None,
+    allow_local_plugins: bool | Sequence[Path] = False,
+) -> Sweep:
     """Check a source that `read_source` returned; see `load_sweep`."""
     planner = _Planner(source, registry, allow_local_plugins)
     sweep = planner.sweep(seeds)
     if planner.problems or sweep is None:
         raise PipelineError(planner.problems, planner.exit_code)
     return sweep
+
+
+def check_all(
+    source: Source, registry: Registry, *, allow_local_plugins: bool | Sequence[Path] = False
+) -> Pipeline | Sweep:
+    """Check a pipeline and, if it has a ``[sweep]``, all its trials.
+
+    Raises:
+        PipelineError: with all mistakes.
+    """
+    check = plan if SWEEP in source.values else check_source
+    return check(source, registry, allow_local_plugins=allow_local_plugins)
 
 
 def count_trials(table: Any) -> Any:
@@ -122,13 +140,12 @@ def count_trials(table: Any) -> Any:
 class _Planner:
     source: Source
     registry: Registry
-    allow_local_plugins: bool
+    allow_local_plugins: bool | Sequence[Path]
     problems: list[Problem] = field(default_factory=list)
     exit_code: int = 2
 
     def problem(self, message: str, *path: str) -> None:
-        origin = self.source.origin((SWEEP, *path))
-        self.problems.append(Problem(origin.file, origin.line, f"[sweep] {message}"))
+        self.problems.append(self.source.problem((SWEEP, *path), f"[sweep] {message}"))
 
     def sweep(self, seeds: int | None) -> Sweep | None:
         base = self._checked(copy.deepcopy(self.source))
@@ -136,8 +153,9 @@ class _Planner:
         if not isinstance(table, dict):
             found = "has no [sweep]" if table is None else f"sweep = {shown(table)}"
             self.problems.append(
-                self._place(
-                    f'{found}; expected a table such as [sweep] "trainer.optimizer.lr" = [0.01, 0.1], or --seeds'
+                self.source.problem(
+                    (SWEEP,),
+                    f'{found}; expected a table such as [sweep] "trainer.optimizer.lr" = [0.01, 0.1], or --seeds',
                 )
             )
             return None
@@ -206,10 +224,6 @@ class _Planner:
         points = [*alone, *itertools.islice(product, MAX_CORNERS)]
         return {_label(point): point for point in points}
 
-    def _place(self, message: str) -> Problem:
-        origin = self.source.origin((SWEEP,))
-        return Problem(origin.file, origin.line, message)
-
     def _seeds(self, seeds: Any) -> int:
         if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
             self.problem(f"seeds = {shown(seeds)}: expected a whole number above 0", "seeds")
@@ -265,9 +279,10 @@ class _Planner:
         elif not all(parts):
             self.problem(f"{shown(path)}: expected a path such as trainer.optimizer.lr", *place)
         else:
-            if any(known[: len(parts)] == parts and who.file == SET for known, who in self.source.origins.items()):
-                message = f"{path} is an axis of [sweep], which would win over --set; leave one of them out"
-                self.problems.append(Problem(SET, 0, message))
+            above = [who.file for known, who in self.source.origins.items() if known[: len(parts)] == parts]
+            if by := next((file for file in above if file in (SET, OVERRIDE)), ""):
+                message = f"{path} is an axis of [sweep], which would win over {by}; leave one of them out"
+                self.problems.append(Problem(by, 0, message))
             return True
         return False
 
