@@ -1,4 +1,4 @@
-"""What takes long says how far it is: lines that are redrawn on a terminal, one line per minute elsewhere.
+"""What takes long says how far it is: lines that are redrawn on a terminal and in a notebook, one a minute elsewhere.
 
 For data, evaluators and trainers of plugins, too::
 
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TextIO, TypeVar, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlpipe.messages import printable, shown_size
+from dlpipe.notebook import INTERVAL, NotebookOutput, in_notebook
 
 __all__ = ["Activity", "activity", "tracked"]
 
@@ -147,7 +148,12 @@ class Display:
 
     def _draw(self, ended: threading.Event) -> None:
         """Draw until there is nothing to show; runs in a thread of its own."""
-        console = self._console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        console = self._console or make_console(sys.stderr)
+        if isinstance(console.file, NotebookOutput):
+            while not ended.wait(INTERVAL):
+                console.file.show(self.lines())
+            console.file.close()
+            return
         if not console.is_terminal:
             wait = FIRST
             while not ended.wait(wait):
@@ -176,6 +182,15 @@ class Display:
             row.add_row(*cells, Text(each.pace(), no_wrap=True, overflow="ellipsis"))
             rows.append(row)
         return Group(*rows)
+
+
+def make_console(stream: TextIO) -> Console:
+    """Return what messages and progress are written to: a stream or, in a notebook, an output of the cell."""
+    if in_notebook():
+        output = cast(TextIO, NotebookOutput())
+        # The kernel sets FORCE_COLOR, which would put the codes of a terminal into the text.
+        return Console(file=output, soft_wrap=True, force_jupyter=False, force_terminal=False, color_system=None)
+    return Console(file=stream, highlight=False, soft_wrap=True)
 
 
 _current = Display()

@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from dlpipe.messages import display_width, printable, shown_size
-from dlpipe.progress import Activity, Display, displayed_by
+from dlpipe.notebook import NotebookOutput
+from dlpipe.progress import Activity, Display, displayed_by, make_console
 from dlpipe.runs.files import open_text
 from dlpipe.runs.streams import unfailing
 
@@ -41,7 +42,7 @@ class Progress:
         quiet: bool = False,
     ) -> None:
         self._log, self._keep_warning, self._quiet = log, keep_warning, quiet
-        self._console = console or Console(file=unfailing(sys.stderr), highlight=False, soft_wrap=True)
+        self._console = console or make_console(unfailing(sys.stderr))
         self._display = Display(self._console, quiet=quiet)
         self._open = contextlib.ExitStack()
         self._warned: set[str] = set()
@@ -56,6 +57,8 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+        if isinstance(self._console.file, NotebookOutput):
+            self._console.file.close()
 
     def start(
         self,
