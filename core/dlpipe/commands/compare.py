@@ -52,9 +52,7 @@ def compare(
     RUN is a run folder, a pattern such as "runs/cnn-digits/*", or the name of a pipeline, which stands for its latest
     run. The first one is compared with each of the others; runs that differ only in the seed are compared as a group.
     """
-    folders = load_target("dlpipe.comparison.find_runs:find_runs")(names, runs, last)
-    results = [load_target("dlpipe.comparison.run_result:RunResult")(folder) for folder in folders]
-    found: Any = load_target("dlpipe.comparison.compare:compare")(results, metric)
+    found: Any = load_target("dlpipe.comparison.compare:compare_folders")(names, runs, last=last, metric=metric)
     for path, write, needed in ((figure, "draw_curves", ["matplotlib"]), (html, "write_page", ["jinja2", "bokeh"])):
         if path:
             _write(path, write, needed, found)

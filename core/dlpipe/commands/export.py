@@ -64,10 +64,10 @@ def export(
         registry=registry,
         stage=stage,
         checkpoint=checkpoint,
-        assignments=('device="cpu"', *assignments),
+        assignments=(load_target("dlpipe.engine.export:ON_CPU"), *assignments),
         allow_local_plugins=allow_local_plugins,
     )
-    folder = output or trained.run / "exports" / trained.stage.name / form
+    folder = output or load_target("dlpipe.engine.export:default_folder")(trained, form)
     exported, difference = load_target("dlpipe.engine.export:export_run")(trained, form, folder)
     if as_json:
         echo(json.dumps({"folder": str(folder), **difference._asdict()}))

@@ -65,14 +65,12 @@ def plan(
     for warning in pipeline.warnings:
         echo(f"warning: {warning}", err=True)
     models: dict[str, Any] = {}
-    planned = load_target("dlpipe.engine.planning:plan")(pipeline, runs, models).plain()
+    found = load_target("dlpipe.engine.planning:plan")(pipeline, runs, models)
+    planned = found.plain()
     if not as_json:
         _show(planned, runs)
     if tune:
-        longest = max(
-            pipeline.stages, key=lambda name: planned["stages"][name or "pipeline"]["run"]["training_seconds"]
-        )
-        planned["tuning"] = load_target("dlpipe.engine.tuning:tune")(load, longest, models).plain()
+        planned["tuning"] = load_target("dlpipe.engine.tuning:tune")(load, found.longest, models).plain()
     if as_json:
         echo(json.dumps(planned, indent=1))
     elif tune:

@@ -8,7 +8,6 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
-from dlpipe.errors import InputError
 from dlpipe.messages import relative
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RunFolder
@@ -24,10 +23,7 @@ Examples:
 @click.option("--markdown", is_flag=True, help="Print the summary in Markdown.")
 def report(run: Path, markdown: bool) -> None:
     """Write the report of RUN, also while it runs: report.html, one file that opens offline, and report.md."""
-    folder = RunFolder.open(run)
-    if missing := load_target("dlpipe.report.page:missing_packages")():
-        raise InputError(f"a report needs {' and '.join(missing)}; install with: pip install 'dlpipe[report]'")
-    path: Path = load_target("dlpipe.report.run_report:write_report")(folder)
+    path: Path = load_target("dlpipe.report.run_report:write_report")(RunFolder.open(run))
     if markdown:
         echo(path.with_suffix(".md").read_text(encoding="utf-8"), nl=False)
     else:

@@ -6,9 +6,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from dlpipe.commands.terminal import echo
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative, shown_seconds, shown_size
 from dlpipe.runs.cleanup import REASONS, Removal, removable, remove, size_of
-from dlpipe.runs.listing import STATES, RunSummary, run_folders, summarize
+from dlpipe.runs.listing import STATES, RunSummary, summaries
 
 #: Seconds between two looks of --watch.
 WATCH_INTERVAL = 2.0
@@ -96,7 +95,7 @@ def runs(
             raise click.UsageError(f"options of 'runs {context.invoked_subcommand}' stand after it, not before it")
         return
     wanted = {*states, *(("failed", "stale") if failed else ())}
-    find = lambda: list(_find(runs, name, wanted, last))  # noqa: E731
+    find = lambda: summaries(runs, name, wanted, last)  # noqa: E731
     if watch:
         if as_json or not sys.stdout.isatty():
             found = "--json" if as_json else "standard output is none"
@@ -146,11 +145,7 @@ def clean(runs: Path, name: str, only: tuple[str, ...], older_than: float | None
     """
     if dry_run and yes:
         raise InputError("--yes and --dry-run exclude each other; expected one of them")
-    found = [
-        removal
-        for removal in removable(runs, [summarize(path) for path in run_folders(runs)], name)
-        if (not only or removal.reason in only) and (older_than is None or time.time() - removal.updated >= older_than)
-    ]
+    found = removable(runs, summaries(runs), name, only=only, older_than=older_than)
     if not found:
         echo(f"nothing to delete in {relative(runs)}", err=True)
         return
@@ -178,11 +173,6 @@ def _delete(found: list[Removal]) -> None:
     echo(f"{len(found) - failed} deleted", err=True)
     if failed:
         raise DlpipeError(f"{failed} of {_count(len(found))} could not be deleted; see above")
-
-
-def _find(runs: Path, name: str, states: set[str], last: int | None) -> Iterator[RunSummary]:
-    found = (summarize(path) for path in run_folders(runs, name))
-    return islice((run for run in found if not states or run.state in states), last)
 
 
 def _watch(find: Callable[[], list[RunSummary]]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dlpipe.comparison.find_runs import find_runs
 from dlpipe.comparison.groups import Group, differences, grouped
 from dlpipe.comparison.run_result import RunResult
 from dlpipe.errors import InputError, RunFolderError
@@ -150,6 +152,13 @@ def compare(runs: Sequence[RunResult], metric: str = "") -> Comparison:
     if len(pairs) > 1:
         notes.append(f"{len(pairs)} comparisons: each finds a difference where there is none in 10 of 100 cases")
     return Comparison(groups, metric, goal, differences(groups), pairs, notes)
+
+
+def compare_folders(
+    names: Sequence[str], runs: Path = Path("runs"), *, last: int | None = None, metric: str = ""
+) -> Comparison:
+    """Compare the runs that a person names; see `dlpipe.comparison.find_runs.find_runs` and `compare`."""
+    return compare([RunResult(folder) for folder in find_runs(names, runs, last)], metric)
 
 
 def _metric_of(groups: Sequence[Group], wanted: str) -> str:

@@ -40,6 +40,8 @@ from dlpipe.runs.folder import DATA_STATE
 Format = Literal["torch", "onnx", "safetensors"]
 FILES: Mapping[Format, str] = {"torch": "model.pt2", "onnx": "model.onnx", "safetensors": "model.safetensors"}
 DESCRIPTION = "export.json"
+#: What a run is opened with to be exported.
+ON_CPU = 'device="cpu"'
 #: What the format "onnx" imports, by the name of the module.
 ONNX = ("onnx", "onnxscript", "onnxruntime")
 #: Largest difference |a - b| <= ABSOLUTE + RELATIVE |b| of an output. Other kernels add float32 in another order, which
@@ -52,6 +54,11 @@ class Difference(NamedTuple):
 
     absolute: float
     relative: float
+
+
+def default_folder(trained: TrainedStage, form: Format) -> Path:
+    """Return where a model is exported to if nobody says otherwise: in its run."""
+    return trained.run / "exports" / trained.stage.name / form
 
 
 def export_run(trained: TrainedStage, form: Format, folder: Path) -> tuple[Exported, Difference]:

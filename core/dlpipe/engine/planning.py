@@ -95,6 +95,11 @@ class Plan:
         plain["stages"] = {name or "pipeline": stage for name, stage in plain["stages"].items()}
         return plain
 
+    @property
+    def longest(self) -> str:
+        """The stage that trains longest."""
+        return max(self.stages, key=lambda name: self.stages[name].run.training_seconds)
+
 
 def plan(
     pipeline: Pipeline, runs: Path, models: dict[str, nn.Module] | None = None, *, clock: Clock = time.perf_counter

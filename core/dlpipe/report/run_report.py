@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.config.source import leaves
+from dlpipe.errors import InputError
 from dlpipe.messages import relative, shown, shown_seconds
 from dlpipe.report.curves import draw_metrics
-from dlpipe.report.page import Section, Table, Text, render_page
+from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
 from dlpipe.report.run_view import RunView, StageView
 from dlpipe.report.shown_files import shown_sections
 from dlpipe.runs.folder import DATA_STATE, LOG, REPORT, RunFolder
@@ -26,9 +27,12 @@ def write_report(folder: RunFolder) -> Path:
     """Write the report of a run, whether it has ended or not, and return its path.
 
     Raises:
+        InputError: a package that a report needs is not installed.
         DlpipeError: the folder is damaged.
         OSError: it cannot be written.
     """
+    if missing := missing_packages():
+        raise InputError(f"a report needs {' and '.join(missing)}; install with: pip install 'dlpipe[report]'")
     run = RunView(folder)
     verdict = verdict_of(run)
     sections = [*_results(run), *_how(run)]

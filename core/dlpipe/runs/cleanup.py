@@ -9,7 +9,7 @@ import shutil
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -50,7 +50,14 @@ class Removal:
     size: int
 
 
-def removable(runs: Path, summaries: Sequence[RunSummary], name: str = "*") -> list[Removal]:
+def removable(
+    runs: Path,
+    summaries: Sequence[RunSummary],
+    name: str = "*",
+    *,
+    only: Collection[str] = (),
+    older_than: float | None = None,
+) -> list[Removal]:
     """Return what can be deleted below `runs`.
 
     Never a run that is running or damaged, that is finished and the latest of its pipeline, that the ``resolved.toml``
@@ -59,7 +66,18 @@ def removable(runs: Path, summaries: Sequence[RunSummary], name: str = "*") -> l
     Args:
         summaries: of all runs below `runs`.
         name: see `dlpipe.runs.listing.run_folders`.
+        only: the reasons that count; all of `REASONS` if none is given.
+        older_than: seconds since it was last written, at least.
     """
+    now = time.time()
+    return [
+        removal
+        for removal in _removable(runs, summaries, name)
+        if (not only or removal.reason in only) and (older_than is None or now - removal.updated >= older_than)
+    ]
+
+
+def _removable(runs: Path, summaries: Sequence[RunSummary], name: str) -> list[Removal]:
     kept = _referred_to(summaries) | _in_sweeps(runs) | _latest(summaries)
     finished = _finished(summaries)
     found = []

@@ -10,9 +10,10 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,21 @@ def summarize(path: Path) -> RunSummary:
         updated=updated,
         seconds=round(seconds, 3),
     )
+
+
+def summaries(runs: Path, name: str = "*", states: Collection[str] = (), last: int | None = None) -> list[RunSummary]:
+    """Return what is known of the runs below `runs`, the newest first.
+
+    Args:
+        name: see `run_folders`.
+        states: those of `STATES` that are wanted; all if none is given.
+        last: at most this many.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    found = (summarize(path) for path in run_folders(runs, name))
+    return list(islice((run for run in found if not states or run.state in states), last))
 
 
 def _state(folder: RunFolder, status: Mapping[str, Any], recorded: Mapping[str, Any], updated: float) -> str:

@@ -19,32 +19,34 @@ BEST = "best.toml"
 
 def write_best(
     folder: Path,
-    original: Path,
+    original: Path | None,
     trial: Trial,
     assignments: Iterable[str],
     load: Callable[[Path], Pipeline],
     remark: str,
 ) -> Path:
-    """Write a pipeline file that extends the original one and sets the values of a trial.
+    """Write a pipeline file that extends the original one, if there is one, and sets the values of a trial.
 
-    Where that would not be the trial, since an axis replaces a table that a file can only add to, the file has all
-    tables of the trial instead.
+    Where there is none, or that would not be the trial, since an axis replaces a table that a file can only add to, the
+    file has all tables of the trial instead.
 
     Args:
         assignments: those of ``--set`` that the sweep was given.
         load: reads a pipeline file.
         remark: the first line of the file.
     """
+    path, wanted = folder / BEST, trial.pipelines[0].plain()
+    if original is None:
+        _write(path, remark, wanted)
+        return path
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, _, text = assignment.partition("=")
         _set(values, key_path(name), value_of(text))
     for key, value in sorted(trial.values.items(), key=by_depth):
         _set(values, key_path(key), value)
-    path = folder / BEST
     extends = {"extends": os.path.relpath(original.resolve(), folder.resolve())}
     _write(path, remark, extends | values)
-    wanted = trial.pipelines[0].plain()
     try:
         same = load(path).plain() == wanted
     except PipelineError:

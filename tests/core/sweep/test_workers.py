@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from dlpipe import compute
-from dlpipe.commands import sweep
 from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.signals import StopSignals
-from dlpipe.sweep import workers
+from dlpipe.sweep import execution, workers
 from dlpipe.sweep.workers import Task, work
 
 
@@ -43,7 +42,7 @@ def test_gpus_are_shared_out_unless_the_pipelines_choose_theirs(monkeypatch, dev
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
-    assert sweep._gpus([SimpleNamespace(settings=SimpleNamespace(device=device)) for device in devices]) == gpus
+    assert execution._gpus([SimpleNamespace(settings=SimpleNamespace(device=device)) for device in devices]) == gpus
 
 
 PLUGIN = """

@@ -1,21 +1,15 @@
-"""What ``dlpipe sweep`` writes at its end: the table, figures and the best pipeline."""
+"""What a sweep writes at its end: the table, figures and the best pipeline."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
@@ -24,13 +18,26 @@ from dlpipe.runs.atomic import link
 from dlpipe.runs.files import write_json
 from dlpipe.runs.folder import new_folder
 from dlpipe.sweep.best import BEST, write_best
+from dlpipe.sweep.execution import Result
 from dlpipe.sweep.plan import Sweep
-from dlpipe.sweep.table import Metric, Row, as_json, best_rows, markdown, show
+from dlpipe.sweep.table import Metric, Row, as_json, best_rows, markdown
 
 
-def command_line() -> str:
-    """Return the command that was given."""
-    return shlex.join(["dlpipe", *sys.argv[1:]])
+@dataclass(frozen=True)
+class Written:
+    """The results of a sweep on disk.
+
+    Args:
+        folder: with all of them.
+        names: of its files.
+        content: that of ``table.json``.
+        lines: how much each axis matters, in words.
+    """
+
+    folder: Path
+    names: Sequence[str]
+    content: Mapping[str, Any]
+    lines: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -38,33 +45,30 @@ class Output:
     """Where the results of a sweep go.
 
     Args:
-        planned: the sweep before its first run.
-        file: the pipeline file.
-        assignments: those of ``--set``.
         load: reads a pipeline file.
+        command: that was given.
+        file: the pipeline file, which the best pipeline extends; None if there is none.
+        assignments: those of ``--set``.
         fast: whether its runs took a few steps only.
-        print_json: whether to print the results as JSON instead of a table.
-        quiet: whether to say less while it runs.
     """
 
-    planned: Sweep
-    file: Path
-    assignments: tuple[str, ...]
     runs: Path
     load: Callable[[Path], Pipeline]
+    command: str
+    file: Path | None = None
+    assignments: tuple[str, ...] = ()
     fast: bool = False
-    print_json: bool = False
-    quiet: bool = False
 
-    def report(self, sweep: Sweep, rows: Sequence[Row], metric: Metric) -> None:
-        """Write everything to a new folder, and print the table.
+    def write(self, result: Result) -> Written:
+        """Write everything to a new folder.
 
-        Args:
-            sweep: with the trials that were run.
+        Raises:
+            RunFolderError: it cannot be written.
         """
+        sweep, rows, metric = result.sweep, result.rows, result.metric
         shares, method = self._importances(sweep, rows, metric)
         content = {
-            "command": command_line(),
+            "command": self.command,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "dlpipe": metadata.version("dlpipe"),
             "torch": metadata.version("torch"),
@@ -77,27 +81,18 @@ class Output:
             folder = new_folder(self.runs / sweep.name / "sweeps")
             title = f"{sweep.name}: {len(rows)} trials{' (--fast: only a few steps)' if self.fast else ''}"
             text = markdown(sweep, rows, metric, title) + "".join(f"{line}  \n" for line in lines)
-            (folder / "table.md").write_text(f"{text}\n`{command_line()}`\n", encoding="utf-8")
+            (folder / "table.md").write_text(f"{text}\n`{self.command}`\n", encoding="utf-8")
             write_json(folder / "table.json", content)
             written = ["table.md", "table.json", *self._figures(folder, sweep, rows, metric)]
             written += self._best(folder, rows, metric)
             if not load_target("dlpipe.report.page:missing_packages")():
                 page = load_target("dlpipe.sweep.page:write_page")
-                page(folder / "report.html", sweep, rows, metric, shares, command_line())
+                page(folder / "report.html", sweep, rows, metric, shares, self.command)
                 written.append("report.html")
             link(folder.parent / "latest", folder.name)
         except OSError as error:
             raise RunFolderError(f"{relative(self.runs / sweep.name)} cannot be written: {error.strerror}") from error
-        if self.print_json:
-            echo(json.dumps(content, indent=1, ensure_ascii=False))
-            return
-        echo(err=True)
-        show(Console(highlight=False), sweep, rows, metric)
-        for line in lines:
-            echo(line)
-        echo(f"\n{relative(folder)}/{', '.join(written)}", err=True)
-        if BEST in written:
-            echo(f"the best trial again, or with more steps:  dlpipe run {relative(folder / BEST)}", err=True)
+        return Written(folder, written, content, lines)
 
     def _importances(
         self, sweep: Sweep, rows: Sequence[Row], metric: Metric
