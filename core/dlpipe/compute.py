@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -91,6 +91,30 @@ def configure_torch(settings: Settings) -> Compute:
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
     shards = settings.parallel == "fsdp" and ranks.size > 1
     return Compute(device, getattr(torch, settings.precision), ranks, shards)
+
+
+@contextlib.contextmanager
+def restoring_torch() -> Iterator[None]:
+    """Restore, when the block ends, what a run sets for the whole process.
+
+    That is the number of threads, determinism, TF32, the default data type, and the random number generators of Python,
+    numpy and torch; what remains is ``CUBLAS_WORKSPACE_CONFIG`` in the environment, if a run was deterministic.
+    """
+    threads, dtype, host = torch.get_num_threads(), torch.get_default_dtype(), _host_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        _set_host_state(host)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+        if torch.are_deterministic_algorithms_enabled() != deterministic[0]:
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 
 def visible_gpus() -> list[str]:

@@ -300,6 +300,10 @@ class _PipelineRun:
                 with contextlib.suppress(DlpipeError):  # the checkpoint counts, not this
                     folder.set_status(state, reason=str(error))
                 raise type(error)(f"{error}; resume it with: dlpipe resume {relative(folder.path)}") from None
+            except KeyboardInterrupt:  # in Python, where Ctrl-C does not end the process
+                with contextlib.suppress(DlpipeError):
+                    folder.set_status("interrupted", reason="stopped at once by Ctrl-C")
+                raise Interrupted(f"stopped at once; resume it with: dlpipe resume {relative(folder.path)}") from None
             except Pruned as error:
                 folder.set_status("pruned", reason=str(error))
                 raise

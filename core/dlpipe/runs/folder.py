@@ -35,6 +35,8 @@ STAGES = "stages"
 _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi4x", 0)
 _QUESTION = [0, 0, 0, 0, 0]
 _QUESTION[_TYPE] = fcntl.F_WRLCK
+#: The folders that this process has locked.
+_HELD: set[Path] = set()
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -146,6 +148,8 @@ class RunFolder:
             yield
             return
         path = self.path / LOCK
+        if self.path.resolve() in _HELD:  # the operating system would give it to this process again
+            raise RunFolderError(f"{relative(self.path)} is in use by this process; wait for it to end")
         try:
             opened = open_text(path, "a+")
         except OSError as error:
@@ -161,13 +165,16 @@ class RunFolder:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
-            yield
+            _HELD.add(self.path.resolve())
+            try:
+                yield
+            finally:
+                _HELD.discard(self.path.resolve())
 
     def is_locked(self) -> bool:
-        """Return whether another process holds the lock; it is asked for, not tried, so that nobody is disturbed.
-
-        Not for a process that holds a lock itself: POSIX releases that when any file of the same path is closed.
-        """
+        """Return whether a process holds the lock; it is asked for, not tried, so that nobody is disturbed."""
+        if self.path.resolve() in _HELD:  # POSIX would release a lock of this process when the file is closed below
+            return True
         try:
             descriptor = open_regular(self.path / LOCK)
         except (OSError, RunFolderError):
