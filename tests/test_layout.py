@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["messages"],
+    ["messages", "notebook"],
     ["errors", "progress"],
     ["fields", "launch", "protocols"],
     ["registry"],
@@ -32,6 +32,7 @@ LAYERS = [
     ["baselines", "training"],
     ["engine"],
     ["comparison", "serving", "sweep"],
+    ["api"],
     ["testing", "commands", "plugin"],
     ["cli"],
     ["__main__"],
@@ -39,8 +40,10 @@ LAYERS = [
 #: What imports neither torch nor numpy, so that `dlpipe check`, `list` and `show` are fast.
 TORCH_FREE = [
     "dlpipe",
+    "api",
     "errors",
     "messages",
+    "notebook",
     "progress",
     "fields",
     "launch",
@@ -51,7 +54,7 @@ TORCH_FREE = [
     "plugin",
     "cli",
 ]
-#: What authors of plugins may import; everything else is private. docs/plugins.md lists the names.
+#: What others may import; everything else is private. docs/plugins.md lists the names.
 PUBLIC = [
     "dlpipe",
     "dlpipe.compute",
@@ -113,6 +116,7 @@ def test_packages_of_the_core_import_in_one_direction(path):
     own = module_name(path)
     if own == "dlpipe":
         assert {name for name, _ in imports_of(path)} <= {
+            *(f"dlpipe.api.{path.stem}" for path in (ROOT / "core/dlpipe/api").glob("[a-z]*.py")),
             "dlpipe.errors",
             "dlpipe.registry.hooks",
             "dlpipe.registry.specs",

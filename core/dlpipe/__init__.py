@@ -1,8 +1,9 @@
 """dlpipe: train and evaluate deep-learning models from one TOML file.
 
-These are the names that a ``plugin.py`` needs; importing them imports neither torch nor numpy. They and the other
-public modules (`dlpipe.data`, `dlpipe.training` …) are imported when they are first used, so that the program can
-handle signals a moment after it was started.
+`load`, `Run`, `compare` and others do what the commands do (docs/python.md); `hookimpl` and the records are what a
+``plugin.py`` needs (docs/plugins.md). Importing these names imports neither torch nor numpy. They and the other public
+modules (`dlpipe.data`, `dlpipe.training` …) are imported when they are first used, so that the program can handle
+signals a moment after it was started.
 """
 
 import importlib
@@ -11,6 +12,21 @@ TYPE_CHECKING = False  # without importing typing
 if TYPE_CHECKING:
     from typing import Any
 
+    from dlpipe.api.experiment import Experiment, load
+    from dlpipe.api.overview import (
+        RunComparison,
+        clean_runs,
+        compare,
+        describe,
+        list_components,
+        list_pipelines,
+        list_runs,
+        pipeline_schema,
+    )
+    from dlpipe.api.pictures import Gallery, ReportFile
+    from dlpipe.api.run import Run
+    from dlpipe.api.sweep_result import SweepResult
+    from dlpipe.api.table import Table
     from dlpipe.errors import DataError, DlpipeError, InputError
     from dlpipe.registry.hooks import RunView, hookimpl
     from dlpipe.registry.specs import (
@@ -34,14 +50,29 @@ __all__ = [
     "DataSpec",
     "DlpipeError",
     "EvaluatorSpec",
+    "Experiment",
+    "Gallery",
     "InputError",
     "LossSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "ReportFile",
+    "Run",
+    "RunComparison",
     "RunView",
     "ScheduleSpec",
+    "SweepResult",
+    "Table",
     "TrainerSpec",
+    "clean_runs",
+    "compare",
+    "describe",
     "hookimpl",
+    "list_components",
+    "list_pipelines",
+    "list_runs",
+    "load",
+    "pipeline_schema",
 ]
 _PUBLIC_MODULES = {
     "compute",
@@ -61,8 +92,19 @@ _PUBLIC_MODULES = {
 
 _MODULES_OF_NAMES = {
     **dict.fromkeys(("DataError", "DlpipeError", "InputError"), "dlpipe.errors"),
+    **dict.fromkeys(("Experiment", "load"), "dlpipe.api.experiment"),
+    **dict.fromkeys(("RunComparison", "compare", "clean_runs", "describe"), "dlpipe.api.overview"),
+    **dict.fromkeys(("list_components", "list_pipelines", "list_runs", "pipeline_schema"), "dlpipe.api.overview"),
+    **dict.fromkeys(("Gallery", "ReportFile"), "dlpipe.api.pictures"),
+    "Run": "dlpipe.api.run",
+    "SweepResult": "dlpipe.api.sweep_result",
+    "Table": "dlpipe.api.table",
     **dict.fromkeys(("RunView", "hookimpl"), "dlpipe.registry.hooks"),
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PUBLIC_MODULES})
 
 
 def __getattr__(name: str) -> "Any":

@@ -1,0 +1,1 @@
+"""What the commands do, as functions and objects for Python and notebooks; docs/python.md."""

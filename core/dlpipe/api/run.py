@@ -1,0 +1,354 @@
+"""A run in Python: what its folder says, and the model that it trained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from dlpipe.api.pictures import Gallery, ReportFile
+from dlpipe.api.table import Table, html_table
+from dlpipe.config.application import application_of, check_options, takes_items
+from dlpipe.config.check import check_source
+from dlpipe.config.python_source import override
+from dlpipe.config.source import read_source
+from dlpipe.errors import InputError
+from dlpipe.messages import nearest, relative, shown_seconds
+from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.targets import load_target
+from dlpipe.runs.files import read_text
+from dlpipe.runs.folder import LOG, METRICS, RESOLVED, RunFolder
+from dlpipe.runs.listing import RunSummary, summarize
+from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.signals import StopSignals
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dlpipe.protocols import Data
+
+#: What a person hands over for a prediction: a text, or a file.
+Item = str | Path
+
+
+@contextmanager
+def restoring_torch() -> Iterator[None]:
+    """Restore, when the block ends, what a run sets for the whole process; see `dlpipe.compute.restoring_torch`.
+
+    Raises:
+        Interrupted: Ctrl-C while torch was imported.
+    """
+    with StopSignals() as signals:  # an import that is interrupted would leave half a module
+        load_target("dlpipe.engine.execute:run")
+        load_target("torch._inductor.config:deterministic")  # which torch imports when it is configured
+        restoring = load_target("dlpipe.compute:restoring_torch")
+    signals.check(" before the run began")
+    with restoring():
+        yield
+
+
+class Run:
+    """A run: its results, and its model, of which a stage and a checkpoint are chosen here.
+
+    Args:
+        path: the run folder, such as ``runs/cnn-digits/latest``.
+        stage: of a pipeline with several; the last one by default.
+        checkpoint: "best", "last" or the number of a step.
+        allow_local_plugins: allow the Python files in the run folder, of local plugins, to be run.
+
+    Raises:
+        RunFolderError: it is not a run folder.
+        InputError: the pipeline has no such stage.
+
+    Example::
+
+        run = dlpipe.Run("runs/cnn-digits/latest")
+        run.scores["digits/accuracy"]
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        stage: str | None = None,
+        checkpoint: str | int = "best",
+        allow_local_plugins: bool = False,
+    ) -> None:
+        self._folder = RunFolder.open(Path(path))
+        self._checkpoint, self._allow_local_plugins = str(checkpoint), allow_local_plugins
+        names = self.stages
+        if stage is not None and stage not in names:
+            known = ", ".join(names) if names != ("",) else "only one, without a name"
+            raise InputError(f"{self} has no stage {stage!r}; it has {known}.{nearest(stage, names)}")
+        self._stage = names[-1] if stage is None else stage
+        self._opened: Any = None
+
+    @property
+    def path(self) -> Path:
+        """The run folder, without links."""
+        return self._folder.path
+
+    @property
+    def name(self) -> str:
+        """The name of the pipeline."""
+        return str(self.config["name"])
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages; one empty name where the pipeline has none."""
+        return tuple(self.config.get("stages", {"": None}))
+
+    @property
+    def status(self) -> str:
+        """How the run is.
+
+        "running", "finished", "failed", "interrupted", "preempted", "pruned", or "stale" if its process has died.
+        """
+        return self.summary.state
+
+    @property
+    def summary(self) -> RunSummary:
+        """State, score and progress, as ``dlpipe runs`` lists them."""
+        return summarize(self.path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All tables of the pipeline with all defaults: ``resolved.toml``."""
+        return dict(self._view().resolved)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the numbers depend on: versions, machine, git state … as in ``provenance.json``."""
+        return dict(self._view().provenance)
+
+    @property
+    def log(self) -> str:
+        """The text of ``log.txt``."""
+        return read_text(self.path / LOG)
+
+    @property
+    def metrics(self) -> Table:
+        """All metrics of the stage with their step, a row for each log point and evaluation: ``metrics.jsonl``.
+
+        They are called ``<split>/<evaluator>/<metric>``.
+        """
+        return Table(MetricsLog(self._folder.stage(self._stage) / METRICS).records())
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of `metrics` on the dev split at the best checkpoint; empty if there is none."""
+        step = self._stage_view().best_step
+        rows = [_given(row) for row in self.metrics if row["step"] == step]
+        return next((row for row in reversed(rows) if any(name.startswith("dev/") for name in row)), {})
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The metrics of the best checkpoint on the test split, as ``<evaluator>/<metric>``; empty before its end."""
+        rows = [_given(row) for row in self.metrics]
+        tested = [row for row in rows if any(name.startswith("test/") for name in row)]
+        last = tested[-1] if tested else {}
+        return {name.removeprefix("test/"): value for name, value in last.items() if name.startswith("test/")}
+
+    @property
+    def figures(self) -> Gallery:
+        """The files that evaluators and the trainer have drawn and written; a notebook shows them."""
+        return self._gallery("figures")
+
+    @property
+    def samples(self) -> Gallery:
+        """What evaluators have written during training, such as generated pictures."""
+        return self._gallery("samples")
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained model, on the device of the run and in evaluation mode."""
+        model: nn.Module = self._trained().model
+        return model.eval()
+
+    @property
+    def data(self) -> Data:
+        """The data of the run: its splits, its facts, and what it learned from the training split."""
+        data: Data = self._trained().built.data
+        return data
+
+    @overload
+    def predict(self, items: Item, **options: Any) -> dict[str, Any]: ...
+    @overload
+    def predict(self, items: Iterable[Item] | None = None, **options: Any) -> list[dict[str, Any]]: ...
+    def predict(self, items: Item | Iterable[Item] | None = None, **options: Any) -> Any:
+        """Apply the model to new items, and return the answers.
+
+        Args:
+            items: a text or a file, for one answer; or several, for a list of answers. None for a run that needs no
+                items, such as an agent or a generator of images.
+            options: those of the run; ``dlpipe predict RUN --help`` lists them.
+
+        Raises:
+            InputError: an item or an option cannot be used.
+        """
+        one = isinstance(items, (str, Path))
+        given = [items] if one else [] if items is None else list(items)  # type: ignore[arg-type]
+        texts = [_text_of(number, item) for number, item in enumerate(given, start=1)]
+        with self._used() as trained:
+            target = application_of(trained.stage)
+            applied = bool(target) and (takes_items(target) or items is None)
+            if options and not applied:
+                raise InputError(f"{next(iter(options))}: {self} has no such option for items; leave it out")
+            if applied:
+                values = check_options(target, options, str) | ({"items": texts} if takes_items(target) else {})
+                answers = load_target("dlpipe.engine.inference:apply")(trained, target, values)
+            else:
+                places = [(f"item {number}", text) for number, text in enumerate(texts, start=1)]
+                answers = load_target("dlpipe.engine.inference:predict")(trained, places)
+            found = list(answers)
+        return found[0] if one and len(found) == 1 else found
+
+    def evaluate(self, split: str = "test", *overrides: str | Mapping[str, Any]) -> dict[str, float]:
+        """Evaluate the model on a split of its data, and return the metrics as ``<evaluator>/<metric>``.
+
+        Args:
+            overrides: changes as for `dlpipe.load`, such as ``{"data.path": "elsewhere"}`` for other data.
+
+        Raises:
+            InputError: the data has no such split, or an override cannot be used.
+        """
+        with self._used(overrides) as trained:
+            evaluate = load_target("dlpipe.engine.inference:evaluate_run")
+            metrics: dict[str, float] = evaluate(trained, split, same_data=not overrides)
+        return metrics
+
+    def export(
+        self,
+        output: str | Path | None = None,
+        *overrides: str | Mapping[str, Any],
+        format: Literal["torch", "onnx", "safetensors"] = "torch",
+    ) -> Path:
+        """Export the model for use without dlpipe, compare it with that of the run, and return the new folder.
+
+        Args:
+            output: the folder to create; by default ``exports/FORMAT`` in the run.
+            overrides: as for `evaluate`.
+            format: a program of torch.export, ONNX, or the weights alone.
+
+        Raises:
+            InputError: the folder exists, or the model cannot be exported.
+            DlpipeError: the exported model computes something else than the run.
+        """
+        on_cpu = load_target("dlpipe.engine.export:ON_CPU")
+        with self._used((on_cpu, *overrides)) as trained:
+            folder = Path(output) if output else load_target("dlpipe.engine.export:default_folder")(trained, format)
+            load_target("dlpipe.engine.export:export_run")(trained, format, folder)
+        return folder
+
+    def report(self) -> ReportFile:
+        """Write the report, also while the run is in progress, and return it; a notebook shows the page.
+
+        Raises:
+            InputError: a package that the report needs is not installed.
+        """
+        return ReportFile(load_target("dlpipe.report.run_report:write_report")(self._folder))
+
+    def resume(
+        self,
+        *,
+        accept_changes: bool = False,
+        from_start: bool = False,
+        profile: bool = False,
+        quiet: bool = False,
+    ) -> Run:
+        """Resume the run from its last checkpoint; it ends as if it had not been interrupted. Return the run itself.
+
+        A run that has ended is left as it is, with a warning.
+
+        Args:
+            accept_changes: continue although code, data or ``resolved.toml`` are not what the run began with.
+            from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
+            profile: as for `Experiment.run`.
+            quiet: as for `Experiment.run`.
+
+        Raises:
+            InputError: something has changed, or no checkpoint can be used.
+            Interrupted: Ctrl-C.
+            DlpipeError: the run has failed.
+        """
+        if (status := self._folder.status())["state"] in ("finished", "pruned"):
+            ended = "finished" if status["state"] == "finished" else status["reason"]
+            warnings.warn(f"{self} is {ended}; there is nothing to resume", stacklevel=2)
+            return self
+        with restoring_torch():
+            load_target("dlpipe.engine.execute:resume")(
+                self._folder,
+                load_plugins(),
+                allow_local_plugins=self._allow_local_plugins,
+                accept_changes=accept_changes,
+                from_start=from_start,
+                profile=profile,
+                quiet=quiet,
+            )
+        self._opened = None
+        return self
+
+    def __repr__(self) -> str:
+        return f"Run({relative(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        known = self.summary
+        rows = {
+            "run": relative(self.path),
+            "state": f"{known.state}: {known.reason}" if known.reason else known.state,
+            known.metric or "score": "" if known.score is None else f"{known.score:.4f}",
+            "step": f"{known.step:,}" + (f" of {known.total_steps:,}" if known.total_steps else ""),
+            "took": shown_seconds(known.seconds),
+        }
+        return html_table(rows.items())
+
+    def _view(self) -> Any:
+        return load_target("dlpipe.report.run_view:RunView")(self._folder)
+
+    def _stage_view(self) -> Any:
+        return next(stage for stage in self._view().stages if stage.name == self._stage)
+
+    def _gallery(self, name: str) -> Gallery:
+        root = self._folder.stage(self._stage) / name
+        paths = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+        items = load_target("dlpipe.report_items:ITEMS")
+        return Gallery(sorted(path for path in paths if path.name != items), root)
+
+    def _trained(self) -> Any:
+        """Return the trained stage, opened once."""
+        if self._opened is None:
+            with restoring_torch():
+                self._opened = self._open()
+        return self._opened
+
+    def _open(self, overrides: Iterable[str | Mapping[str, Any]] = ()) -> Any:
+        source = read_source(self.path / RESOLVED)
+        override(source, overrides)
+        pipeline = check_source(source, load_plugins(), allow_local_plugins=self._allow_local_plugins)
+        for text in pipeline.warnings:
+            warnings.warn(text, stacklevel=5)
+        opened = load_target("dlpipe.engine.inference:open_stage")
+        return opened(pipeline, self._folder, self._stage, self._checkpoint)
+
+    @contextmanager
+    def _used(self, overrides: Iterable[str | Mapping[str, Any]] = ()) -> Iterator[Any]:
+        """Yield the trained stage with threads, determinism and seed of its pipeline, as a command has them."""
+        with restoring_torch():
+            trained = self._open(overrides) if overrides else self._trained()
+            load_target("dlpipe.compute:configure_torch")(trained.pipeline.settings)
+            yield trained
+
+
+def _given(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a row has."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _text_of(number: int, item: Any) -> str:
+    if not isinstance(item, (str, Path)):
+        raise InputError(
+            f"item {number} is a {type(item).__name__}; expected a text or the path of a file; for tensors, run.model"
+        )
+    return str(item)
