@@ -874,6 +874,13 @@ OPTION_CHANGES = {
     "trainer.monitor": ["'dev/second/accuracy'", *SECOND],
     "trainer.goal": ["'max'", "trainer.evaluate_every=1"],
     "trainer.patience": ["1", "trainer.evaluate_every=1", "trainer.steps=30", "trainer.optimizer={use='sgd', lr=50}"],
+    "trainer.ties": [
+        "'first'",
+        "trainer.evaluate_every=1",
+        "trainer.monitor='dev/second/accuracy'",
+        "trainer.optimizer={use='sgd', lr=1e-5}",
+        *SECOND,
+    ],
     "evaluators.loss.splits": ["['test']"],
     "evaluators.loss.compare_baselines": ["false", "evaluators.loss.use='core.classification'"],
 }

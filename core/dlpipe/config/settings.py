@@ -105,7 +105,10 @@ class LoopOptions:
         monitor: metric that decides which checkpoint is best, such as "dev/slots/f1"; if not given, the first metric
             of the first evaluator.
         goal: whether the monitored metric should grow or fall; if not given, the evaluator decides.
-        patience: stop after this many evaluations in a row without improvement.
+        patience: stop after this many evaluations in a row without improvement; a tie is none.
+        ties: which of several checkpoints with the best value of the monitored metric counts: the one with the lowest
+            "loss" on dev (of equal ones, the last), the "first" or the "last"; if not given, the lowest loss if an
+            evaluator gives one, else the last.
     """
 
     epochs: Positive | None = None
@@ -119,6 +122,7 @@ class LoopOptions:
     monitor: str | None = None
     goal: Literal["max", "min"] | None = None
     patience: Positive | None = None
+    ties: Literal["loss", "first", "last"] | None = None
 
     @property
     def budget(self) -> Budget:

@@ -46,7 +46,8 @@ class LoopState:
 
     Args:
         best: score of the best checkpoint so far.
-        stale: evaluations since then.
+        best_loss: its loss on dev, where that decides between equal scores.
+        stale: evaluations since the score was first reached.
         seconds: of training, in all processes of this run.
         reason: why the run has ended; empty while it has not.
         evaluated: whether everything that was due after `step` is done; not if an evaluator failed.
@@ -55,6 +56,7 @@ class LoopState:
 
     step: int = 0
     best: float | None = None
+    best_loss: float | None = None
     best_step: int = 0
     stale: int = 0
     seconds: float = 0.0
@@ -68,6 +70,7 @@ class SavedLoop(TypedDict):
 
     step: Annotated[NonNegative, Field(lt=2**63)]
     best: float | None
+    best_loss: NotRequired[float | None]
     best_step: NonNegative
     stale: NonNegative
     seconds: float
@@ -291,7 +294,7 @@ class Loop:
         self._progress.logged(state.step, metrics, rate)
 
     def _evaluate(self, dev: Examples) -> bool:
-        """Evaluate on the dev split; return whether the monitored metric is the best so far."""
+        """Evaluate on the dev split; return whether this is the best checkpoint so far."""
         self._stack_pending()  # raises if a metric is not finite
         self._require_finite_weights()
         started, before = time.monotonic(), randomness()
@@ -322,20 +325,39 @@ class Loop:
                 write_files(sample, self._samples / name, table, self._progress.warning)
 
     def _require_monitored(self, metrics: Mapping[str, float]) -> None:
+        given = ", ".join(metrics)
         if self._monitor and self._monitor not in metrics:
-            raise InputError(f"monitor = {self._monitor!r}: the evaluators give {', '.join(metrics)}")
+            raise InputError(f"monitor = {self._monitor!r}: the evaluators give {given}")
+        if self._monitor and self._options.ties == "loss" and _dev_loss(metrics, self._monitor) is None:
+            raise InputError(
+                f'ties = "loss": no evaluator gives a loss on dev, but {given}; add one, such as core.loss, or set '
+                'ties = "last"'
+            )
 
     def _record_score(self, metrics: Mapping[str, float]) -> bool:
-        """Compare the monitored metric with the best so far, tell the trainer, and return whether it is better."""
+        """Compare the monitored metric with the best so far, tell the trainer, and return whether this one counts now.
+
+        A tie may replace the best checkpoint, but it is no improvement: otherwise a score that cannot grow any more
+        would make patience endless.
+        """
         state, score = self.state, metrics[self._monitor]
         self._trainer.on_score(score, self._goal)
+        loss = _dev_loss(metrics, self._monitor)
         better = state.best is None or (score > state.best if self._goal == "max" else score < state.best)
         better = better and not math.isnan(score)  # NaN, an undefined metric, would stay the best for ever
-        if better:
-            state.best, state.best_step, state.stale = score, state.step, 0
-        else:
-            state.stale += 1
-        return better
+        state.stale = 0 if better else state.stale + 1
+        if better or (score == state.best and self._wins_tie(loss)):
+            state.best, state.best_loss, state.best_step = score, loss, state.step
+            return True
+        return False
+
+    def _wins_tie(self, loss: float | None) -> bool:
+        """Return whether a checkpoint with the same score as the best one replaces it; `loss` is its loss on dev."""
+        if self._options.ties in ("first", "last"):
+            return self._options.ties == "last"
+        # A comparison with NaN is false, and would keep it for ever.
+        known = self.state.best_loss is not None and not math.isnan(self.state.best_loss)
+        return not known or (loss is not None and loss <= self.state.best_loss)  # type: ignore[operator]
 
     def _save(self, best: bool, random_state: dict[str, Any] | None = None) -> None:
         """Save a checkpoint.
@@ -436,6 +458,12 @@ def randomness_of(ranks: Ranks, state: Mapping[str, Any]) -> Mapping[str, Any]:
         return dict(saved[ranks.rank])
     seed_everything(derived_seed("rank", ranks.rank, state["step"]))
     return randomness()
+
+
+def _dev_loss(metrics: Mapping[str, float], monitor: str) -> float | None:
+    """Return the loss on dev: of the evaluator of the monitored metric, else of the first that gives one, else None."""
+    names = [f"{monitor.rpartition('/')[0]}/loss", *(name for name in metrics if name.endswith("/loss"))]
+    return next((metrics[name] for name in names if name in metrics), None)
 
 
 def _finite(*tensors: Tensor) -> bool:

@@ -79,6 +79,17 @@ class Scripted:
         pass
 
 
+class Judged(Scripted):
+    """An evaluator with a loss for each score."""
+
+    def __init__(self, scores, losses):
+        super().__init__(*scores)
+        self.losses = list(losses)
+
+    def evaluate(self, model, examples):
+        return super().evaluate(model, examples) | {"loss": self.losses.pop(0)}
+
+
 class Everything:
     """A callback that writes down what it is told."""
 
@@ -275,7 +286,7 @@ def test_evaluations_follow_log_points_of_the_same_step(tmp_path):
     ],
 )
 def test_checkpoints_come_after_each_evaluation_or_so_many_steps_and_at_the_end(tmp_path, options, steps):
-    loop = build(tmp_path, steps=10, keep=9, **options)
+    loop = build(tmp_path, steps=10, keep=9, ties="first", **options)
 
     loop.run()
 
@@ -307,8 +318,8 @@ def test_checkpoints_come_after_so_many_minutes(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("scores", "goal", "best"),
     [
-        ([0.1, 0.5, 0.5, 0.2], "max", 2),
-        ([0.5, 0.1, 0.1, 0.2], "min", 2),
+        ([0.1, 0.5, 0.5, 0.2], "max", 3),
+        ([0.5, 0.1, 0.1, 0.2], "min", 3),
         ([float("nan"), 0.2, float("nan"), 0.1], "max", 2),
         ([-float("inf"), 0.2, 0.1, 0.1], "max", 2),
         ([0.0, -1.0], "max", 1),
@@ -372,6 +383,73 @@ def test_patience_ends_a_run_with_all_its_steps_logged(tmp_path):
     assert evaluated_at(loop) == [2, 4, 6, 8]
     assert records(loop, "train/")[-1] == {"step": 8, "epoch": 2.0, "train/loss": 7.5, "train/lr": 0.5}
     assert loop.parts.checkpoints.latest().name == "step-00000008"
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("options", "scores", "losses", "best"),
+    [
+        ({}, [0.5, 1.0, 1.0, 1.0], [0.9, 0.5, 0.2, 0.3], 3),
+        ({}, [1.0, 1.0, 1.0, 0.5], [0.2, 0.2, 0.3, 0.1], 2),  # of equal losses, the last
+        ({}, [1.0, 1.0, 1.0, 1.0], [NAN, 0.5, NAN, 0.6], 2),
+        ({"ties": "loss"}, [0.5, 1.0, 1.0, 1.0], [0.9, 0.5, 0.2, 0.3], 3),
+        ({"ties": "first"}, [0.5, 1.0, 1.0, 1.0], [0.9, 0.5, 0.2, 0.3], 2),
+        ({"ties": "last"}, [0.5, 1.0, 1.0, 1.0], [0.9, 0.5, 0.2, 0.3], 4),
+        ({"ties": "last"}, [0.5, 1.0, 0.9, 0.9], [0.9, 0.5, 0.2, 0.3], 2),
+    ],
+)
+def test_between_equal_scores_the_loss_on_dev_decides_unless_the_file_says_otherwise(
+    tmp_path, options, scores, losses, best
+):
+    loop = build(tmp_path, evaluators={"slots": Judged(scores, losses)}, steps=4, evaluate_every=1, **options)
+
+    loop.run()
+
+    assert loop.state.best_step == best
+    assert loop.parts.checkpoints.best().name == f"step-{best:08d}"
+
+
+def test_the_loss_of_another_evaluator_decides_if_that_of_the_metric_has_none(tmp_path):
+    evaluators = {"slots": Scripted(1.0, 1.0, 1.0), "loss": Judged([0.0] * 3, [0.5, 0.2, 0.4])}
+    loop = build(tmp_path, evaluators=evaluators, steps=3, evaluate_every=1)
+
+    loop.run()
+
+    assert (loop.state.best_step, loop.state.best_loss) == (2, 0.2)
+
+
+def test_a_tie_is_no_improvement_for_patience(tmp_path):
+    evaluators = {"slots": Judged([0.5, 1.0, 1.0, 1.0, 1.0], [0.9, 0.5, 0.4, 0.3, 0.2])}
+    loop = build(tmp_path, evaluators=evaluators, steps=50, evaluate_every=1, patience=2)
+
+    assert loop.run() == "no better dev/slots/f1 in 2 evaluations"
+    assert (loop.state.step, loop.state.best_step) == (4, 4)
+
+
+def test_ties_by_loss_need_a_loss(tmp_path):
+    loop = build(tmp_path, steps=2, ties="loss")
+
+    with pytest.raises(InputError, match=r'ties = "loss": no evaluator gives a loss on dev, but dev/slots/f1, dev/sl'):
+        loop.run()
+
+
+def test_a_resumed_run_knows_the_loss_of_the_best_checkpoint(tmp_path):
+    scores, losses = [1.0, 1.0, 1.0], [0.3, 0.2, 0.25]
+    signals = StopSignals()
+    first = build(tmp_path, evaluators={"slots": Judged(scores, losses)}, signals=signals, steps=3, evaluate_every=1)
+    first._callbacks.call = lambda hook, **what: setattr(
+        signals, "received", "SIGTERM" if first.state.step == 2 else ""
+    )
+    with pytest.raises(Preempted):
+        first.run()
+    second = build(tmp_path, evaluators={"slots": Judged(scores[2:], losses[2:])}, steps=3, evaluate_every=1)
+    restore(second)
+
+    second.run()
+
+    assert (second.state.step, second.state.best_step, second.state.best_loss) == (3, 2, 0.2)
 
 
 def test_another_metric_can_be_monitored(tmp_path):
