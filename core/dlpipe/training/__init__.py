@@ -5,7 +5,7 @@ from dlpipe.runs.checkpoint import StateBlock, require_plain
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.one_step import OneStep
-from dlpipe.training.optimizers import build_optimizer
+from dlpipe.training.optimizers import build_optimizer, load_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
 from dlpipe.training.supervised import Supervised
 
@@ -18,5 +18,6 @@ __all__ = [
     "Supervised",
     "WeightAverage",
     "build_optimizer",
+    "load_optimizer",
     "require_plain",
 ]

@@ -16,6 +16,8 @@ from dlpipe.registry.targets import load_target
 
 #: Optimizers of torch with fused kernels for CUDA.
 FUSED = {"adam", "adamw", "sgd"}
+#: The entry of each parameter group with the values that it was built with: schedules and some optimizers change them.
+BUILT_WITH = "built_with"
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], table: Mapping[str, Any]) -> Optimizer:
@@ -32,7 +34,27 @@ def build_optimizer(parameters: Iterable[nn.Parameter], table: Mapping[str, Any]
     optimizer = build_by_name("optimizer", table, listed, **_fused(table, listed))
     if not isinstance(optimizer, Optimizer) or "lr" not in optimizer.param_groups[0]:
         raise InputError(f"optimizer {table['use']} is no torch.optim.Optimizer with a learning rate lr in its groups")
+    for group in optimizer.param_groups:
+        group[BUILT_WITH] = {name: value for name, value in group.items() if name != "params"}
     return optimizer
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Load what ``state_dict()`` of an optimizer of the same kind returned, but keep the values that the file changed.
+
+    ``optimizer.load_state_dict`` alone would bring back every hyperparameter of the checkpoint. What has the value that
+    the checkpoint's optimizer was built with comes from the checkpoint, since a schedule may have moved it since.
+
+    Args:
+        optimizer: from `build_optimizer`, before its first step.
+    """
+    built = [group[BUILT_WITH] for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, now in zip(optimizer.param_groups, built, strict=True):
+        # Without the entry, an earlier version of dlpipe wrote the checkpoint; such a run cannot be changed.
+        then = group.get(BUILT_WITH, now)
+        group.update({name: value for name, value in now.items() if name not in then or then[name] != value})
+        group[BUILT_WITH] = now
 
 
 def _fused(table: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> dict[str, bool]:

@@ -36,7 +36,7 @@ from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.loss_scale import LossScale
 from dlpipe.training.losses import BatchLoss, has_own_loss
-from dlpipe.training.optimizers import build_optimizer
+from dlpipe.training.optimizers import build_optimizer, load_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
 from dlpipe.training.stand_in import StandIn
 
@@ -272,7 +272,7 @@ class Supervised:
         optimizer, average = state["optimizer"], state["average"]
         if self._sharding:
             optimizer, average = self._sharding.load(self._optimizer, optimizer, average)
-        self._optimizer.load_state_dict(optimizer)
+        load_optimizer(self._optimizer, optimizer)
         self._schedule.load_state_dict(state["schedule"])
         self._batches.load_state_dict(state["batches"])
         self._parts = int(state.get("parts", 1))

@@ -19,7 +19,7 @@ from dlpipe.compute import Compute, derived_seed
 from dlpipe.data import Batches, EndlessBatches
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OnlyWith, OpenFraction, OptimizerTable, Positive
 from dlpipe.protocols import Batch, Data, Goal
-from dlpipe.training import WeightAverage, build_optimizer
+from dlpipe.training import WeightAverage, build_optimizer, load_optimizer
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
 from dlpipe_generative.protocols import SAMPLE_COLUMNS, AdversarialModel, require, sample_column
 
@@ -130,7 +130,7 @@ class GANTrainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         for name, each in self._optimizers.items():
-            each.load_state_dict(state[name])
+            load_optimizer(each, state[name])
         self._step = state["step"]
         self._batches.load_state_dict(state)
         if self._average:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.protocols import Data, Goal
-from dlpipe.training import Budget, LearningRateSchedule
+from dlpipe.training import Budget, LearningRateSchedule, load_optimizer
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import require_environments
 from dlpipe_rl.episode_metrics import episode_means
@@ -133,7 +133,7 @@ class OnPolicy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state; the current episodes are replayed."""
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._collector.load_state_dict(state["collector"])
         self._minibatch_rng.set_state(state["minibatch_rng"])

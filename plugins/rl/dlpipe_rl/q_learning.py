@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from dlpipe.compute import Compute
+from dlpipe.training import load_optimizer
 from dlpipe_rl.replay_buffer import Transitions
 
 
@@ -114,7 +115,7 @@ class QLearning:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self._target.load_state_dict(state["target"])
         self._updates = state["updates"]
 

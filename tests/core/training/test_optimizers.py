@@ -6,7 +6,7 @@ from torch import nn
 
 from dlpipe.config.torch_names import OPTIMIZERS
 from dlpipe.errors import InputError
-from dlpipe.training.optimizers import build_optimizer
+from dlpipe.training.optimizers import build_optimizer, load_optimizer
 
 
 def parameter():
@@ -84,3 +84,50 @@ def test_a_value_that_torch_refuses_is_an_error_of_the_file(table, text):
 def test_muon_says_that_it_wants_matrices():
     with pytest.raises(InputError, match=r"optimizer muon: .*2D"):
         build_optimizer([nn.Parameter(torch.zeros(5))], {"use": "muon"})
+
+
+def stepped(optimizer, weight, steps=3):
+    """Take some steps down a quadratic."""
+    for _ in range(steps):
+        optimizer.zero_grad()
+        weight.pow(4).sum().backward()
+        optimizer.step()
+    return optimizer
+
+
+def test_a_loaded_state_does_not_bring_back_what_the_file_changed():
+    weight = parameter()
+    saved = stepped(build_optimizer([weight], {"use": "adamw", "lr": 0.25, "weight_decay": 0.5}), weight).state_dict()
+    now = build_optimizer([weight], {"use": "adamw", "lr": 0.0625, "weight_decay": 0.5, "betas": [0.5, 0.75]})
+
+    load_optimizer(now, saved)
+
+    group = now.param_groups[0]
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.0625, (0.5, 0.75), 0.5)
+    assert torch.equal(now.state[weight]["exp_avg"], saved["state"][0]["exp_avg"])
+    assert now.state[weight]["step"] == 3
+
+
+def test_what_a_schedule_or_the_optimizer_moved_since_is_restored():
+    weight = parameter()
+    before = build_optimizer([weight], {"use": "sgd", "lr": 0.25, "momentum": 0.5})
+    before.param_groups[0] |= {"lr": 0.125, "momentum": 0.75, "distance": 3}  # Prodigy keeps such a number there
+    now = build_optimizer([weight], {"use": "sgd", "lr": 0.25, "momentum": 0.5, "weight_decay": 0.1})
+
+    load_optimizer(now, before.state_dict())
+
+    group = now.param_groups[0]
+    assert (group["lr"], group["momentum"], group["distance"], group["weight_decay"]) == (0.125, 0.75, 3, 0.1)
+
+
+def test_a_second_load_sees_what_the_file_says_now():
+    weight = parameter()
+    tables = [{"use": "sgd", "lr": lr} for lr in (0.5, 0.25, 0.5)]
+    state = build_optimizer([weight], tables[0]).state_dict()
+
+    for table in tables[1:]:
+        optimizer = build_optimizer([weight], table)
+        load_optimizer(optimizer, state)
+        state = optimizer.state_dict()
+
+    assert optimizer.param_groups[0]["lr"] == 0.5

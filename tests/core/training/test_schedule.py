@@ -1,5 +1,8 @@
 """Learning rate schedules: as torch has them, filled in with the length of the run, in the direction of the metric."""
 
+import math
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from dlpipe.config.torch_names import SCHEDULES
 from dlpipe.errors import InputError
-from dlpipe.training.optimizers import build_optimizer
+from dlpipe.training.optimizers import build_optimizer, load_optimizer
 from dlpipe.training.schedule import LearningRateSchedule
 
 #: What each schedule needs at least.
@@ -230,3 +233,129 @@ def test_a_value_that_fails_only_in_a_step_is_an_error_of_the_file():
 
     with pytest.raises(InputError, match=r"schedule step with step_size = 0: .* by zero; choose other values"):
         schedule.step()
+
+
+def resumed(old, new, *, after, lrs=(1.0, 1.0), table_lr=None):
+    """Return optimizer and schedule of the second of two pipelines that continues after some steps of the first.
+
+    Args:
+        old: table, warmup_steps and total_steps of the first; `new` those of the second.
+    """
+    optimizer = sgd(lrs[0])
+    schedule = LearningRateSchedule(optimizer, old[0], warmup_steps=old[1], total_steps=old[2])
+    rates(optimizer, schedule, after)
+    continued = sgd(lrs[1])
+    second = LearningRateSchedule(continued, new[0], warmup_steps=new[1], total_steps=new[2])
+    load_optimizer(continued, optimizer.state_dict())
+    with warnings.catch_warnings(action="error"):
+        second.load_state_dict(schedule.state_dict())
+    return continued, second
+
+
+COSINE = {"use": "cosine_annealing"}
+
+
+def test_a_cosine_over_a_longer_run_continues_at_its_step_of_the_new_curve():
+    optimizer, schedule = resumed((COSINE, 0, 30), (COSINE, 0, 40), after=30)
+
+    found = rates(optimizer, schedule, 10)
+
+    assert found == pytest.approx([(1 + math.cos(math.pi * step / 40)) / 2 for step in range(30, 40)])
+
+
+def test_a_warm_up_and_another_rate_are_those_of_the_new_curve():
+    optimizer, schedule = resumed((COSINE, 4, 30), (COSINE, 6, 26), after=10, lrs=(1.0, 0.5))
+
+    found = rates(optimizer, schedule, 3)
+
+    assert found == pytest.approx([(1 + math.cos(math.pi * step / 20)) / 4 for step in (4, 5, 6)])
+
+
+def test_a_change_within_the_warm_up_continues_on_the_new_line():
+    optimizer, schedule = resumed((None, 9, 30), (None, 4, 30), after=2)
+
+    assert rates(optimizer, schedule, 4) == pytest.approx([0.6, 0.8, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("warmup_steps", [0, 2])
+def test_after_a_change_every_schedule_has_the_bits_of_a_run_that_always_had_it(name, warmup_steps):
+    new = {"use": name} | NEEDED[name], warmup_steps, 12
+    fresh = sgd(0.75)
+    whole = LearningRateSchedule(fresh, new[0], warmup_steps=warmup_steps, total_steps=12)
+    expected = [(group := fresh.param_groups[0]) and (rates(fresh, whole, 1)[0], group["momentum"]) for _ in range(10)]
+
+    optimizer, schedule = resumed(({"use": "exponential", "gamma": 0.5}, 1, 10), new, after=5, lrs=(1.0, 0.75))
+    found = [(rates(optimizer, schedule, 1)[0], optimizer.param_groups[0]["momentum"]) for _ in range(5)]
+
+    assert found == expected[5:]
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_without_a_change_the_schedule_is_restored_bit_by_bit(name):
+    table = {"use": name} | NEEDED[name]
+    fresh = sgd()
+    expected = rates(fresh, LearningRateSchedule(fresh, table, warmup_steps=2, total_steps=12), 12)
+
+    optimizer, schedule = resumed((table, 2, 12), (table, 2, 12), after=5)
+
+    assert rates(optimizer, schedule, 7) == expected[5:]
+
+
+def test_a_rate_without_a_schedule_is_the_new_one():
+    optimizer, schedule = resumed((None, 0, 10), (None, 0, 10), after=3, lrs=(1.0, 0.25))
+
+    assert schedule.learning_rate == 0.25
+    assert rates(optimizer, schedule, 2) == [0.25, 0.25]
+
+
+def plateau_after_two_reductions():
+    """Return optimizer and schedule, whose rate has fallen from 1 to 1/4, with one bad epoch of two since."""
+    optimizer = sgd()
+    schedule = LearningRateSchedule(optimizer, PLATEAU | {"patience": 1})
+    for score in (0.5, 0.75, 0.75, 0.75, 0.75, 0.75):
+        schedule.step()
+        schedule.on_score(score, "min")
+    assert schedule.learning_rate == 0.25
+    return optimizer, schedule
+
+
+@pytest.mark.parametrize(
+    ("lr", "changes", "rates"),
+    [
+        (1.0, {}, [0.25, 0.125]),
+        (0.5, {}, [0.125, 0.0625]),  # the reductions so far stay
+        (1.0, {"factor": 0.25}, [0.25, 0.0625]),
+        (0.5, {"min_lr": 0.2}, [0.2, 0.2]),
+    ],
+)
+def test_a_plateau_keeps_its_counters_and_reductions(lr, changes, rates):
+    before, saved = plateau_after_two_reductions()
+    optimizer = sgd(lr)
+    schedule = LearningRateSchedule(optimizer, PLATEAU | {"patience": 1} | changes)
+    load_optimizer(optimizer, before.state_dict())
+    schedule.load_state_dict(saved.state_dict())
+
+    found = [schedule.learning_rate]
+    schedule.on_score(0.75, "min")  # the second one without improvement
+    schedule.on_score(0.75, "min")
+    found.append(schedule.learning_rate)
+
+    assert found == rates
+
+
+def test_a_plateau_that_replaces_another_schedule_starts_at_the_rate_of_the_file():
+    _, schedule = resumed((COSINE, 0, 10), (PLATEAU, 0, 10), after=6, lrs=(1.0, 0.5))
+
+    assert schedule.learning_rate == 0.5
+
+
+def test_warm_restarts_are_those_of_torch_and_of_the_paper():
+    """Loshchilov & Hutter 2017, "SGDR", equation 5: cosines of T_0, T_0 T_mult, T_0 T_mult² … steps."""
+    optimizer = sgd()
+    table = {"use": "cosine_annealing_warm_restarts", "T_0": 3, "T_mult": 2, "eta_min": 0.25}
+
+    found = rates(optimizer, LearningRateSchedule(optimizer, table, total_steps=100), 21)
+
+    cycles = [(step, length) for length in (3, 6, 12) for step in range(length)]
+    assert found == pytest.approx([0.25 + 0.375 * (1 + math.cos(math.pi * step / length)) for step, length in cycles])
