@@ -53,6 +53,17 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             parallel=("ddp", "fsdp"),
             precision=("float16",),
             compile=True,
+            changeable=(
+                "optimizer",
+                "schedule",
+                "warmup_steps",
+                "loss",
+                "label_smoothing",
+                "max_grad_norm",
+                "ema_decay",
+                "activation_checkpointing",
+                "num_workers",
+            ),
             renamed={
                 "accumulate": "gradient_accumulation_steps",
                 "bucket": "bucket_by_length",

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
+from dlpipe.config.changeable import budget_keys
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.files import read_text
+from dlpipe.runs.folder import ENDED_STATES, RESOLVED, RunFolder
 
 
 @click.command(
     epilog="""\b
 Examples:
-  dlpipe resume runs/slot-filling/latest"""
+  dlpipe resume runs/slot-filling/latest
+  dlpipe resume runs/slot-filling/latest --set trainer.epochs=40 --set trainer.optimizer.lr=1e-4"""
 )
 @options.run_folder
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Continue with another value, such as trainer.epochs=40, also if the run is finished. Can be repeated.",
+)
 @options.accept_changes
 @click.option(
     "--from-start",
@@ -32,6 +43,7 @@ Examples:
 def resume(
     registry: Registry,
     run: Path,
+    assignments: tuple[str, ...],
     accept_changes: bool,
     from_start: bool,
     profile: bool,
@@ -41,19 +53,32 @@ def resume(
     """Resume RUN from its last checkpoint.
 
     The result is the same as if the run had never been interrupted. If something that decides it has changed since
-    the run began, the command says what, and stops.
+    the run began, the command says what, and stops. With --set, the run continues with other settings; what changed
+    after which step is recorded in its folder and its report.
     """
     folder = RunFolder.open(run)
-    if (status := folder.status())["state"] in ("finished", "pruned"):
+    if (status := folder.status())["state"] in ENDED_STATES and not assignments:
         ended = "finished" if status["state"] == "finished" else status["reason"]
-        echo(f"{run} is {ended}; there is nothing to resume", err=True)
+        echo(f"{run} is {ended}; to train longer: dlpipe resume {run}{_later_end(folder, registry)}", err=True)
         return
     load_target("dlpipe.engine.execute:resume")(
         folder,
         registry,
+        assignments,
         allow_local_plugins=allow_local_plugins,
         accept_changes=accept_changes,
         from_start=from_start,
         profile=profile,
         quiet=quiet,
     )
+
+
+def _later_end(folder: RunFolder, registry: Registry) -> str:
+    """Return the options that would make a run longer."""
+    tables = tomllib.loads(read_text(folder.path / RESOLVED))
+    stage = [*tables.get("stages", {})][-1:]
+    trainer = (tables["stages"][stage[0]] if stage else tables)["trainer"]
+    component = registry.find("trainer", trainer["use"])
+    keys = budget_keys(component.spec, trainer) if component else ["epochs"]
+    prefix = f"stages.{stage[0]}." if stage else ""
+    return "".join(f" --set {prefix}trainer.{key}=N" for key in keys)

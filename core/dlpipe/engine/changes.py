@@ -13,10 +13,10 @@ from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
+from dlpipe.runs.folder import CHANGED, DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, differences, identity, with_current_names
 
-#: The entries of provenance that changes are found by, and those that record what was accepted.
+#: The entries of provenance that changes are found by, and those that record what was accepted, or changed on purpose.
 IDENTITY, PIPELINE_DIGEST, ACCEPTED = "identity", "pipeline_sha256", "accepted_changes"
 
 
@@ -63,14 +63,16 @@ def changes_since(
 def record_accepted(folder: RunFolder, changes: list[str], **entries: Any) -> None:
     """Add changes that the user accepted to the provenance of a run, and set other entries."""
     entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "changes": changes}
-    accepted = [*accepted_changes(folder), entry]
-    folder.record(folder.path / PROVENANCE, lambda recorded: recorded | entries | {ACCEPTED: accepted})
+    folder.record(
+        folder.path / PROVENANCE,
+        lambda recorded: recorded | entries | {ACCEPTED: [*recorded.get(ACCEPTED, []), entry]},
+    )
 
 
 def accepted_changes(folder: RunFolder) -> list[Any]:
-    """Return the changes that were accepted when a run was resumed; its result is not one for others."""
-    found = read_json(folder.path / PROVENANCE).get(ACCEPTED, [])
-    return found if isinstance(found, list) else [found]
+    """Return what was changed or accepted when a run was resumed; its result is not one for others."""
+    recorded = read_json(folder.path / PROVENANCE)
+    return [*recorded.get(ACCEPTED, []), *recorded.get(CHANGED, [])]
 
 
 def pipeline_digest(folder: Path) -> str | None:

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,16 @@ from rich.console import Console
 from torch import nn
 
 from dlpipe.compute import configure_torch, seed_everything
-from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
+from dlpipe.engine.amend import (
+    Amendment,
+    amendment_of,
+    entry_at_start,
+    finish_recording,
+    record_amendment,
+    resolved_pipeline,
+    try_amendment,
+)
 from dlpipe.engine.build import build
 from dlpipe.engine.changes import (
     ACCEPTED,
@@ -49,9 +57,9 @@ from dlpipe.registry.loading import Registry
 from dlpipe.report.page import missing_packages
 from dlpipe.report.run_report import write_report
 from dlpipe.runs import stage_cache
-from dlpipe.runs.checkpoint import MANIFEST
+from dlpipe.runs.checkpoint import MANIFEST, Checkpoints, step_of
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, RESOLVED, STAGES, RunFolder
+from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, STAGES, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.provenance import provenance
 from dlpipe.runs.signals import INTERRUPT, StopSignals
@@ -139,6 +147,7 @@ def run_or_resume(
 def resume(
     folder: RunFolder,
     registry: Registry,
+    assignments: Sequence[str] = (),
     *,
     allow_local_plugins: bool = False,
     accept_changes: bool = False,
@@ -150,6 +159,7 @@ def resume(
     """Resume a run from its last checkpoint; it ends as if it had not been interrupted.
 
     Args:
+        assignments: settings that change from here on, such as ``"trainer.epochs=40"``; see `dlpipe.engine.amend`.
         accept_changes: continue although code, data or ``resolved.toml`` are not what the run began with; what has
             changed is recorded.
         from_start: if no checkpoint is left or all are damaged, start at step 0 and discard the metrics.
@@ -159,13 +169,18 @@ def resume(
 
     Raises:
         DlpipeError: as for `run`.
-        InputError: something has changed and `accept_changes` is not set; or no checkpoint can be used and
-            `from_start` is not set. The run is as it was.
+        InputError: something has changed and `accept_changes` is not set; an assignment cannot change; or no
+            checkpoint can be used and `from_start` is not set. The run is as it was.
     """
-    pipeline = load_pipeline(folder.path / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
+    pipeline = resolved_pipeline(folder, registry, allow_local_plugins=allow_local_plugins)
+    amendment = None
+    if assignments:
+        changed = resolved_pipeline(folder, registry, assignments, allow_local_plugins=allow_local_plugins)
+        amendment = amendment_of(folder, pipeline, changed, assignments)
     resume_as(
         pipeline,
         folder,
+        amendment=amendment,
         accept_changes=accept_changes,
         from_start=from_start,
         profile=profile,
@@ -178,6 +193,7 @@ def resume_as(
     pipeline: Pipeline,
     folder: RunFolder,
     *,
+    amendment: Amendment | None = None,
     accept_changes: bool = False,
     from_start: bool = False,
     profile: bool = False,
@@ -190,9 +206,7 @@ def resume_as(
     The local plugins of `pipeline` are used, not their copies in the run folder.
     """
     recorded = read_json(folder.path / PROVENANCE)
-    if pipeline.settings.threads is None:  # then the number that was used, whatever is the default here
-        settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
-        pipeline = dataclasses.replace(pipeline, settings=settings)
+    pipeline = _with_threads(pipeline, recorded)
     with joined(pipeline.settings.parallel) as ranks:
         folder = RunFolder(folder.path, writes=ranks.leads)
         fast = bool(recorded.get("fast"))
@@ -206,7 +220,15 @@ def resume_as(
             observe=observe,
             quiet=quiet,
         )
-        work.run(resumes=True, accept_changes=accept_changes)
+        work.run(resumes=True, accept_changes=accept_changes, amendment=amendment)
+
+
+def _with_threads(pipeline: Pipeline, recorded: Mapping[str, Any]) -> Pipeline:
+    """Return a pipeline that computes with as many threads as the run has so far, unless it says how many."""
+    if pipeline.settings.threads is not None:
+        return pipeline
+    settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
+    return dataclasses.replace(pipeline, settings=settings)
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:
@@ -273,7 +295,7 @@ class _PipelineRun:
         self._accept_changes = self.has_trained = False
         self._built: dict[str, Data] = {}
 
-    def run(self, *, resumes: bool = False, accept_changes: bool = False) -> None:
+    def run(self, *, resumes: bool = False, accept_changes: bool = False, amendment: Amendment | None = None) -> None:
         """Run the stages that are not finished, and record the outcome."""
         self._accept_changes = accept_changes
         folder = self._folder
@@ -289,7 +311,10 @@ class _PipelineRun:
             for warning in self._pipeline.warnings:
                 progress.warning(warning)
             if resumes:
+                finish_recording(folder)
                 self._check_unchanged(progress)
+            if amendment:
+                self._amend(amendment, progress)
             folder.set_status("running")
             try:
                 for name, stage in self._pipeline.stages.items():
@@ -379,6 +404,22 @@ class _PipelineRun:
         for stage in unfinished:
             if (folder.stage(stage.name) / DATA_STATE).is_file():
                 record_data(folder, stage, self._data_of(stage), self._ranks)
+
+    def _amend(self, amendment: Amendment, progress: Progress) -> None:
+        """Try whether the run can continue with other settings, and record them."""
+        stage, folder = amendment.pipeline.stages[amendment.stage], self._folder
+        data = self._data_of(stage)
+        identity_now = run_identity(_with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE)))
+        checkpoint = self._ranks.from_leader(Checkpoints(folder.stage(stage.name) / "checkpoints").latest)
+        if checkpoint:
+            progress.message(f"trying the new settings with the checkpoint of step {step_of(checkpoint)}")
+            entry = try_amendment(amendment, folder, checkpoint, data, self._find_model)
+        else:
+            entry = entry_at_start(amendment)
+        record_amendment(folder, amendment, entry, identity_now)
+        for change in amendment.changes:
+            progress.message(f"changed after step {entry['step']}: {change}", result=True)
+        self._pipeline = _with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE))
 
     def _with_what_is_kept(self, error: BaseException) -> BaseException:
         """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""

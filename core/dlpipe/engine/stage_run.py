@@ -16,6 +16,7 @@ from dlpipe.compute import derived_seed, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.data.split_report import split_report
+from dlpipe.engine.amend import restarts_after
 from dlpipe.engine.baselines import Baselines, tell
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import record_accepted
@@ -314,7 +315,7 @@ class StageRun:
         state = restore_trainer(components.trainer, checkpoint)
         with fits(checkpoint / STATE, "the loop", CheckpointError):
             self._ranks.from_leader(lambda: self._check_metrics(state))
-            loop.restore(state)
+            loop.restore(state, restarts_after(self._run_folder, self._stage.name, state["step"]))
         self._checkpoints.continue_from(checkpoint)
         self._progress.message(f"resuming after step {loop.state.step}")
 

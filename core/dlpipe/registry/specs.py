@@ -122,6 +122,9 @@ class TrainerSpec(ComponentSpec):
         parallel: the values of the setting ``parallel`` besides "none" that it supports; see docs/parallel.md.
         precision: the values of the setting ``precision`` besides "float32" and "bfloat16" that it supports.
         compile: whether it supports the setting ``compile``: it trains the model by calling it.
+        changeable: names of its parameters that may change while a run continues (``dlpipe resume RUN --set …``), such
+            as ``("optimizer", "clip_range")``: `load_state_dict` keeps what the constructor got for them. A dotted
+            name, such as ``"optimizer.lr"``, is a key of a table. The kind of an optimizer never changes.
     """
 
     kind = "trainer"
@@ -130,6 +133,7 @@ class TrainerSpec(ComponentSpec):
     parallel: tuple[str, ...] = ()
     precision: tuple[str, ...] = ()
     compile: bool = False
+    changeable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

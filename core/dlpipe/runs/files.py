@@ -76,6 +76,34 @@ class Ended(TypedDict):
     seconds: Annotated[float, Strict()]
 
 
+class ChangedValue(TypedDict):
+    """A setting that has another value from some step on; null is one that is not set."""
+
+    key: Text
+    to: Any
+
+
+class Changed(TypedDict):
+    """Settings that were changed when a run was resumed.
+
+    ``step`` is that of the checkpoint from which the stage continued with them; ``restarts`` is what began again.
+    """
+
+    stage: Text
+    step: Count
+    time: Text
+    set: list[Text]
+    changes: list[ChangedValue]
+    restarts: list[Text]
+
+
+class PendingFiles(TypedDict):
+    """The content of files that are about to be written."""
+
+    resolved: Text
+    origins: dict[str, Text]
+
+
 class Provenance(TypedDict):
     """``provenance.json``: what the numbers of a run depend on."""
 
@@ -89,6 +117,9 @@ class Provenance(TypedDict):
     first_checkpoint: NotRequired[dict[str, Count]]
     stages: NotRequired[dict[str, StageRecord]]
     ended: NotRequired[dict[str, Ended]]
+    accepted_changes: NotRequired[list[Any]]
+    changed: NotRequired[list[Changed]]
+    pending: NotRequired[PendingFiles]
 
 
 class DataState(TypedDict):

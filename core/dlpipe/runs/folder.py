@@ -31,6 +31,10 @@ LOG, LOCK, REPORT = "log.txt", ".lock", "report.html"
 PREDICTIONS = "predictions.jsonl"
 #: The entry of provenance with what is known of each stage that has begun; see `dlpipe.runs.files.StageRecord`.
 STAGES = "stages"
+#: The entry of provenance with the settings that were changed when the run was resumed.
+CHANGED = "changed"
+#: The states of a run that is not resumed unless its settings change.
+ENDED_STATES = ("finished", "pruned")
 #: The layout of ``struct flock``, the place of its ``l_type``, and the question whether a file is locked.
 _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi4x", 0)
 _QUESTION = [0, 0, 0, 0, 0]
@@ -196,17 +200,20 @@ class RunFolder:
     @classmethod
     def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
         """Return the newest run of the same resolved pipeline that has not ended for good, or None."""
-        ended = ("finished", "pruned")
-        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] not in ended), None)
+        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] not in ENDED_STATES), None)
 
     @classmethod
     def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
-        """Yield the runs of the same resolved pipeline, the newest first; runs with ``--fast`` do not count."""
+        """Yield the runs of the same resolved pipeline, the newest first.
+
+        Runs with ``--fast`` do not count, nor do those that began with other settings.
+        """
         resolved = tomli_w.dumps(pipeline.plain())
         for path in sorted((runs / pipeline.settings.name).glob(f"[!.]*/{RESOLVED}"), reverse=True):
             if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
                 continue
-            if read_text(path) == resolved and not read_json(path.parent / PROVENANCE).get("fast"):
+            recorded = read_json(path.parent / PROVENANCE) if read_text(path) == resolved else {"fast": True}
+            if not recorded.get("fast") and not recorded.get(CHANGED):
                 yield cls.open(path.parent)
 
     def record(self, file: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:

@@ -30,6 +30,19 @@ def is_finished(folder: Path) -> bool:
     return (folder / STAGE).is_file()
 
 
+def reopen(folder: Path) -> None:
+    """Make a stage unfinished, so that its work continues; one that was taken from another run gets files of its own.
+
+    Checkpoints stay linked: they are replaced, and never written into.
+    """
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.relative_to(folder).parts[0] != "checkpoints" and path.is_file() and path.stat().st_nlink > 1:
+            copy = path.with_name(f".{path.name}.own")
+            shutil.copy2(path, copy)
+            copy.replace(path)
+    (folder / STAGE).unlink(missing_ok=True)
+
+
 def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any]) -> tuple[Path | None, str]:
     """Look for a finished stage with the same ingredients among the runs of a pipeline.
 

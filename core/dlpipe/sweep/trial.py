@@ -249,7 +249,7 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
     if finished and not all((folder.stage(stage.name) / DATA_STATE).is_file() for stage in stages):
         return [f"{DATA_STATE} of the earlier run is missing"]
     if accepted_changes(folder):
-        return ["the earlier run was resumed with --accept-changes"]
+        return ["the earlier run was resumed with other settings, code or data"]
 
     def fingerprint_of(stage: Stage) -> str:
         def find(reference: Reference) -> Any:

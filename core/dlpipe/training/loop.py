@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,12 @@ from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.progress import Progress
 
 DEV = "dev"
+#: What may begin again when the options of a run change.
+BEST, PATIENCE = "best", "patience"
+#: How the reason of a run starts that patience ended.
+NO_BETTER = "no better"
+#: Steps since the last log point of which a checkpoint holds the metrics.
+MOST_PENDING = 10**7
 #: Gets the steps of a trainer and returns them.
 Watch = Callable[[Iterator[dict[str, Tensor]]], Iterator[dict[str, Tensor]]]
 
@@ -77,7 +83,7 @@ class SavedLoop(TypedDict):
     reason: str
     evaluated: bool
     pending: dict[str, tuple[list[NonNegative], Any]]
-    pending_steps: Annotated[NonNegative, Field(le=10**7)]
+    pending_steps: Annotated[NonNegative, Field(le=MOST_PENDING)]
     log_size: Annotated[NonNegative, Field(lt=2**63)]
     randomness: dict[str, Any]
     other_randomness: NotRequired[list[dict[str, Any]]]
@@ -126,11 +132,8 @@ class Loop:
         self._progress, self._signals, self._find_nan = progress, signals, find_nan
         self._per_epoch = trainer.steps_per_epoch
         with errors_in(self._table):
-            self._monitor, self._goal = _monitored(options, self._evaluators)
-            if options.epochs is not None and self._per_epoch is None:
-                raise InputError(
-                    f"epochs = {options.epochs}: this data is a stream without epochs; give steps or minutes instead"
-                )
+            self._monitor, self._goal = monitored(options, self._evaluators)
+            require_epochs(options, self._per_epoch)
         own_total = trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
         self._total = options.budget.total_steps(self._per_epoch, own_total)
         self.state = LoopState()
@@ -156,14 +159,19 @@ class Loop:
         """The metric that decides which checkpoint is best, empty for none, and whether it should grow or fall."""
         return self._monitor, self._goal
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], restarts: Collection[str] | None = None) -> None:
         """Restore the state of a checkpoint; the trainer has been restored already.
+
+        Args:
+            restarts: of a run that continues with other options, even if it had ended: what begins again, `BEST` (the
+                comparison of checkpoints) or `PATIENCE`. None if nothing was changed.
 
         Raises:
             ValueError: it is not what `_save` writes.
         """
         _SAVED_LOOP.validate_python(state)
-        if state["pending_steps"] > min(state["step"], self._options.log_every):
+        most = self._options.log_every if restarts is None else MOST_PENDING
+        if state["pending_steps"] > min(state["step"], most):
             raise ValueError(f"it has {state['pending_steps']} steps since the last log point")
         known = {name: value for name, value in state.items() if name in vars(self.state)}
         self.state = LoopState(**known | {"pending": [{} for _ in range(state["pending_steps"])]})
@@ -174,6 +182,13 @@ class Loop:
         self._saved_at = self.state.seconds
         self._log.truncate(state["log_size"])
         restore_randomness(randomness_of(self._ranks, state))
+        if restarts is None:
+            return
+        if BEST in restarts:
+            self.state.best = self.state.best_loss = None
+        if restarts:
+            self.state.stale = 0
+        self.state.reason = self._end_reason()
 
     def watch_steps(self, watch: Watch) -> None:
         """Take the steps of the trainer through `watch`, which returns the same steps, as a profiler does."""
@@ -253,16 +268,8 @@ class Loop:
 
     def _end_reason(self) -> str:
         """Return why the run ends after the current step, or an empty string."""
-        state, options = self.state, self._options
-        if self._total is not None and state.step >= self._total:
-            whole = options.epochs and self._per_epoch and self._total == options.epochs * self._per_epoch
-            count, unit = (options.epochs, "epoch") if whole else (self._total, "step")
-            return f"{count} {unit}{'s' if count != 1 else ''} done"
-        if options.minutes is not None and state.seconds >= options.minutes * 60:
-            return f"{options.minutes:g} minutes used"
-        if options.patience and state.stale >= options.patience:
-            return f"no better {self._monitor} in {options.patience} evaluations"
-        return self._agreed[0]
+        reason = end_of(self._options, self.state, self._total, self._per_epoch, self._monitor)
+        return reason or self._agreed[0]
 
     def _agree(self, seconds: float) -> float:
         """Agree with the other ranks on why to stop, if one has a reason, and on the time, which is the leader's."""
@@ -471,7 +478,35 @@ def _finite(*tensors: Tensor) -> bool:
     return not tensors or bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
-def _monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Goal]:
+def require_epochs(options: LoopOptions, steps_per_epoch: int | None) -> None:
+    """Refuse a number of epochs for data that has none."""
+    if options.epochs is not None and steps_per_epoch is None:
+        raise InputError(
+            f"epochs = {options.epochs}: this data is a stream without epochs; give steps or minutes instead"
+        )
+
+
+def end_of(
+    options: LoopOptions, state: LoopState, total_steps: int | None, steps_per_epoch: int | None, monitor: str
+) -> str:
+    """Return why the options end a run where it is, or an empty string.
+
+    Args:
+        total_steps: of the whole run, None if only time or a score ends it.
+        monitor: the metric that decides which checkpoint is best.
+    """
+    if total_steps is not None and state.step >= total_steps:
+        whole = options.epochs and steps_per_epoch and total_steps == options.epochs * steps_per_epoch
+        count, unit = (options.epochs, "epoch") if whole else (total_steps, "step")
+        return f"{count} {unit}{'s' if count != 1 else ''} done"
+    if options.minutes is not None and state.seconds >= options.minutes * 60:
+        return f"{options.minutes:g} minutes used"
+    if options.patience and state.stale >= options.patience:
+        return f"{NO_BETTER} {monitor} in {options.patience} evaluations"
+    return ""
+
+
+def monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Goal]:
     """Return the metric that decides which checkpoint is best, and whether it should grow or fall."""
     name = next((name for name, evaluator in evaluators.items() if evaluator.primary), "")
     if options.monitor:

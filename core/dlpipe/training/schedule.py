@@ -19,6 +19,8 @@ from dlpipe.runs.plain_state import unsavable
 from dlpipe.training.optimizers import build_by_name, refusals_of
 
 PLATEAU = "reduce_on_plateau"
+#: The entry of a state with what the rates follow from.
+CURVE = "curve"
 #: What schedules change of a parameter group.
 SCHEDULED = ("lr", "momentum", "betas")
 #: What a plateau remembers; its other attributes come from the file.
@@ -102,7 +104,7 @@ class LearningRateSchedule:
         """Return what the next rates depend on, as ``weights_only`` can load it."""
         schedule = self._plateau or self._per_step
         state = {} if schedule is None else _plain(schedule.state_dict())
-        return state | {"steps": self._steps, "curve": self._curve}
+        return state | {"steps": self._steps, CURVE: self._curve}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned, after the state of the optimizer.
@@ -111,7 +113,7 @@ class LearningRateSchedule:
         ``reduce_on_plateau`` keeps its counters and the reductions so far.
         """
         saved = dict(state)
-        self._steps, curve = saved.pop("steps", saved.get("last_epoch", 0)), saved.pop("curve", self._curve)
+        self._steps, curve = saved.pop("steps", saved.get("last_epoch", 0)), saved.pop(CURVE, self._curve)
         if self._plateau is not None:
             self._load_plateau(saved, curve)
         elif curve != self._curve:

@@ -58,6 +58,15 @@ def dlpipe_trainers():
             "gan_trainer",
             "dlpipe_generative.gan_trainer:GANTrainer",
             "alternating updates of a discriminator and a generator",
+            changeable=(
+                "generator_optimizer",
+                "discriminator_optimizer",
+                "loss",
+                "gradient_penalty",
+                "label_smoothing",
+                "ema_decay",
+                "num_workers",
+            ),
             renamed={"workers": "num_workers"},
         ),
     ]

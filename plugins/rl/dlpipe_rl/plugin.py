@@ -10,6 +10,8 @@ NEEDS = ("gymnasium",)
 DRAWS = (*NEEDS, "matplotlib", "pillow")
 EXTRA = "dlpipe[rl]"
 APPLICATION = "dlpipe_rl.play:play"
+#: What may change while a run of a policy gradient continues.
+POLICY_GRADIENT = ("optimizer", "schedule", "max_grad_norm", "gamma", "value_coef", "entropy_coef")
 
 
 #: Former names of parameters and their current names; a pipeline file with a former name gets the current one.
@@ -91,6 +93,22 @@ def dlpipe_trainers():
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),
+            changeable=(
+                "timesteps",
+                "optimizer",
+                "schedule",
+                "max_grad_norm",
+                "loss",
+                "double",
+                "batch_size",
+                "target_every",
+                "tau",
+                "importance_beta",
+                "epsilon_start",
+                "epsilon_end",
+                "epsilon_timesteps",
+                "epsilon_schedule",
+            ),
             renamed=RENAMED_DQN,
         ),
         TrainerSpec(
@@ -99,6 +117,7 @@ def dlpipe_trainers():
             "Monte Carlo policy gradient on whole episodes, with or without a baseline",
             requires=NEEDS,
             extra=EXTRA,
+            changeable=(*POLICY_GRADIENT, "normalize_advantages"),
             renamed=RENAMED_REINFORCE,
         ),
         TrainerSpec(
@@ -108,6 +127,7 @@ def dlpipe_trainers():
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),
+            changeable=(*POLICY_GRADIENT, "timesteps", "gae_lambda", "normalize_advantages"),
             renamed=RENAMED_A2C,
         ),
         TrainerSpec(
@@ -117,6 +137,14 @@ def dlpipe_trainers():
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),
+            changeable=(
+                *POLICY_GRADIENT,
+                "timesteps",
+                "gae_lambda",
+                "update_epochs",
+                "batch_size",
+                "clip_range",
+            ),
             renamed=RENAMED_PPO,
         ),
     ]

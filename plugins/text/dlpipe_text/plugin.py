@@ -87,8 +87,14 @@ def dlpipe_trainers():
             "word2vec and FastText, computed by gensim",
             requires=("gensim",),
             extra="dlpipe[text]",
+            changeable=("learning_rate", "min_learning_rate"),
         ),
-        TrainerSpec("skip_gram", "dlpipe_text.skip_gram:SkipGram", "word vectors by skip-gram in torch, also on a GPU"),
+        TrainerSpec(
+            "skip_gram",
+            "dlpipe_text.skip_gram:SkipGram",
+            "word vectors by skip-gram in torch, also on a GPU",
+            changeable=("learning_rate", "window", "negative", "noise_exponent"),
+        ),
         TrainerSpec(
             "load_vectors",
             "dlpipe_text.load_vectors:LoadVectors",
