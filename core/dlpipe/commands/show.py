@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
 from dlpipe.config.catalog import LISTED, description_of, find_component, resolved_values
 from dlpipe.config.check import load_pipeline
+from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.signatures import read_signature
 from dlpipe.errors import InputError
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
-from dlpipe.runs.folder import RESOLVED, RunFolder
+from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import ORIGINS, RESOLVED, RunFolder
 
 
 @click.command(
@@ -60,8 +63,10 @@ def show(
             return
         hint = nearest(what, [*components, *shipped_pipelines()])
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
+    recorded: Mapping[str, Any] = {}
     if path.is_dir():
-        RunFolder.open(path)  # raises an error if it is not a run folder
+        folder = RunFolder.open(path).path  # raises an error if it is not a run folder
+        recorded = read_json(folder / ORIGINS) if (folder / ORIGINS).is_file() else {}
         path = path / RESOLVED
     pipeline = load_pipeline(path, registry, assignments, allow_local_plugins=allow_local_plugins)
     for warning in pipeline.warnings:
@@ -69,12 +74,24 @@ def show(
     if as_json:
         echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:
-        rows = [(f"{path} = {shown(value)}", origin) for path, value, origin in resolved_values(pipeline)]
+        rows = list(_origins(pipeline, recorded, f"{path}:"))
         width = min(max(display_width(text) for text, _ in rows), 60)
         for text, origin in rows:
             echo(f"{padded(text, width)}  # {origin}")
     else:
         echo(tomli_w.dumps(pipeline.plain()), nl=False)
+
+
+def _origins(pipeline: Pipeline, recorded: Mapping[str, Any], resolved: str) -> Iterator[tuple[str, str]]:
+    """Yield each value, and what set it.
+
+    Args:
+        recorded: of a run, what set the values of its pipeline.
+        resolved: how the origin of a value starts that only the run's copy of the pipeline has set.
+    """
+    for key, value, origin in resolved_values(pipeline):
+        from_run = recorded and origin.startswith(resolved)
+        yield f"{key} = {shown(value)}", recorded.get(key, "default") if from_run else origin
 
 
 def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlpipe.comparison.run_result import RunResult, differing, flat
+from dlpipe.messages import shown
+from dlpipe.runs.folder import CHANGED
 
 #: Parts of an identity that say nothing more than others, or differ between the runs of a group.
 _CODE = ("the code of", "the version of")
@@ -68,7 +70,17 @@ def _recipe(run: RunResult) -> str:
     identity = run.provenance.get("identity", {})
     code = {name: value for name, value in identity.items() if name.startswith(_CODE)}
     tables = {key: value for key, value in run.resolved.items() if key != "seed"}
-    return json.dumps([tables, code, run.fingerprints, run.provenance.get("fast")], sort_keys=True, default=str)
+    known = [tables, code, run.fingerprints, run.provenance.get("fast"), _changed(run)]
+    return json.dumps(known, sort_keys=True, default=str)
+
+
+def _changed(run: RunResult) -> dict[str, str]:
+    """Return the settings that were changed while the run continued, and after which step."""
+    return {
+        f"{change['key']} after step {entry['step']}": f"{shown(change.get('from'))} → {shown(change['to'])}"
+        for entry in run.provenance.get(CHANGED, ())
+        for change in entry["changes"]
+    }
 
 
 def _labels(count: int) -> list[str]:
@@ -79,6 +91,7 @@ def differences(groups: Sequence[Group]) -> dict[str, dict[str, dict[str, str]]]
     """Return what is not the same in all groups: by topic and name, the value in each group."""
     topics = {
         "pipeline": lambda run: flat(run.resolved),
+        "changed while it ran": _changed,
         "data": lambda run: {f"fingerprint {name}".strip(): value for name, value in run.fingerprints.items()},
         "versions": lambda run: flat({**run.provenance.get("versions", {}), **_plugins(run)}),
         "code": _code_of,

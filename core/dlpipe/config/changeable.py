@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def changes_between(before: Pipeline, after: Pipeline) -> list[Change]:
     return [Change(path, old.get(path), new.get(path)) for path in {**new, **old} if old.get(path) != new.get(path)]
 
 
-def require_changeable(after: Pipeline, changes: Iterable[Change], closed: Iterable[str], run: str) -> None:
+def require_changeable(after: Pipeline, changes: Sequence[Change], closed: Iterable[str], run: str) -> None:
     """Refuse changes that a run cannot continue with.
 
     Args:
@@ -78,8 +78,11 @@ def require_changeable(after: Pipeline, changes: Iterable[Change], closed: Itera
         InputError: naming each of them, the reason and the next step.
     """
     closed, reasons = set(closed), dict[str, str]()
+    selected = {change.path[:-1] for change in changes if change.path[-1] == "use"}
     for change in changes:
-        if reason := _refusal(after, change, closed):
+        # The other values of a table changed only since it selects something else now.
+        outer = [change.path[:length] for length in range(len(change.path) - (change.path[-1] == "use"))]
+        if selected.isdisjoint(outer) and (reason := _refusal(after, change, closed)):
             reasons[f"{change}"] = reason
     if not reasons:
         return

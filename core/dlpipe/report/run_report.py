@@ -14,7 +14,7 @@ from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
 from dlpipe.report.run_view import RunView, StageView
 from dlpipe.report.shown_files import shown_sections
-from dlpipe.runs.folder import DATA_STATE, LOG, REPORT, RunFolder
+from dlpipe.runs.folder import CHANGED, DATA_STATE, LOG, REPORT, RunFolder
 
 MARKDOWN = "report.md"
 #: The charts that are not folded away.
@@ -128,7 +128,23 @@ def _shown_metric(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3g}"
 
 
+def _changes(run: RunView) -> list[list[str]]:
+    """Return what was changed while the run continued: after which step, the key, the value before and after."""
+    return [
+        [
+            f"{entry['stage']}: {entry['step']:,}" if entry["stage"] else f"{entry['step']:,}",
+            change["key"],
+            *("not set" if change.get(when) is None else shown(change[when]) for when in ("from", "to")),
+        ]
+        for entry in run.provenance.get(CHANGED, ())
+        for change in entry["changes"]
+    ]
+
+
 def _how(run: RunView) -> Iterator[Section]:
+    if changes := _changes(run):
+        caption = "With dlpipe resume --set. A run with these settings from the start may end otherwise."
+        yield Section("Changed while it ran", [Table("", ["after step", "key", "before", "after"], changes, caption)])
     if warnings := [*run.provenance.get("warnings", ()), *_caveats(run)]:
         yield Section("Warnings", [Text("", "\n".join(warnings))])
     yield Section("Repeat it", [Text("", repeat_command(run), "In this folder, with the versions below.")])
@@ -149,9 +165,16 @@ def repeat_command(run: RunView) -> str:
     """Return the commands that repeat the run."""
     command = [str(part) for part in run.provenance.get("command", ())]
     if command and Path(command[0]).name == "dlpipe" and command[1:2] == ["run"]:
-        again = shlex.join(["dlpipe", *command[1:]])
-        return f"cd {shlex.quote(str(run.provenance['folder']))}\n{again}"
+        lines = [f"cd {shlex.quote(str(run.provenance['folder']))}", shlex.join(["dlpipe", *command[1:]])]
+        return "\n".join([*lines, *_resume_commands(run)])
     return shlex.join(["dlpipe", "run", relative(run.path / "resolved.toml")])
+
+
+def _resume_commands(run: RunView) -> Iterator[str]:
+    for entry in run.provenance.get(CHANGED, ()):
+        options = [part for each in entry["set"] for part in ("--set", each)]
+        place = f"step {entry['step']}" + (f" of stage {entry['stage']}" if entry["stage"] else "")
+        yield shlex.join(["dlpipe", "resume", relative(run.path.parent / "latest"), *options]) + f"  # after {place}"
 
 
 def _pipeline_table(run: RunView) -> Table:
@@ -160,7 +183,7 @@ def _pipeline_table(run: RunView) -> Table:
 
 
 def _provenance_table(run: RunView) -> Table:
-    hidden = ("command", "warnings", "caveats", "code", "identity", "stages", "ended", "first_checkpoint")
+    hidden = ("command", "warnings", "caveats", "code", "identity", "stages", "ended", "first_checkpoint", "changed")
     known = {key: value for key, value in run.provenance.items() if key not in hidden}
     rows = [[".".join(map(str, path)), shown(value)] for path, value in leaves(known)]
     for stage in run.stages:
@@ -183,6 +206,9 @@ def markdown(run: RunView, verdict: str) -> str:
                 "",
             ]
             lines += [table.caption, ""]
+    for step, key, before, after in _changes(run):
+        lines.append(f"* after step {step}, {_escaped(key)} changed from {_escaped(before)} to {_escaped(after)}")
+    lines += [""] * bool(_changes(run))
     warnings = [*run.provenance.get("warnings", ()), *_caveats(run)]
     lines += [f"* warning: {_escaped(text)}" for text in warnings] + [""] * bool(warnings)
     return "\n".join([*lines, "```sh", repeat_command(run), "```", ""])
