@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
+from dlpipe.errors import InputError
 from dlpipe.messages import padded, relative, shown, shown_seconds, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -25,6 +27,8 @@ PARTS = {
     "rest": "rest",
 }
 Line = tuple[str, str, str]
+#: Where --find-lr draws its test.
+FIGURE = "learning_rates.png"
 
 
 @click.command(
@@ -32,21 +36,40 @@ Line = tuple[str, str, str]
 Examples:
   dlpipe plan slot_filling                           (a pipeline that comes with dlpipe)
   dlpipe plan mine.toml --set trainer.batch_size=256 --json
-  dlpipe plan mine.toml --tune                       (which settings make it faster here)"""
+  dlpipe plan mine.toml --tune                       (which settings make it faster here)
+  dlpipe plan mine.toml --find-lr                    (which learning rate it could use)"""
 )
 @options.pipeline_file
 @options.assignments
 @options.runs
 @click.option("--tune", is_flag=True, help="Also measure other settings, and print those that make the steps faster.")
+@click.option("--find-lr", is_flag=True, help="Also test a range of learning rates, and suggest one.")
+@click.option("--lr-from", default=1e-7, show_default=True, metavar="RATE", help="First rate of --find-lr.")
+@click.option("--lr-to", default=10.0, show_default=True, metavar="RATE", help="Last rate, unless the loss diverges.")
+@click.option("--lr-steps", default=100, show_default=True, metavar="N", help="Steps of --find-lr, each with a rate.")
+@click.option("--lr-stage", metavar="NAME", help="Stage of --find-lr. By default, the last one.")
+@click.option(
+    "--lr-figure",
+    default=FIGURE,
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the test of --find-lr into this file.",
+)
 @options.local_plugins
 @options.as_json
-@click.pass_obj
+@click.pass_context
 def plan(
-    registry: Registry,
+    context: click.Context,
     file: Path,
     assignments: tuple[str, ...],
     runs: Path,
     tune: bool,
+    find_lr: bool,
+    lr_from: float,
+    lr_to: float,
+    lr_steps: int,
+    lr_stage: str | None,
+    lr_figure: Path,
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
@@ -56,6 +79,11 @@ def plan(
     memory, checkpoints, the time of the whole run and the disk that it needs. Keeps nothing. Exits with 1 if memory or
     disk are too small.
     """
+    registry: Registry = context.obj
+    _require_used(context, find_lr)
+    figure_is_new = context.get_parameter_source("lr_figure") != ParameterSource.COMMANDLINE
+    if find_lr and figure_is_new and lr_figure.exists():
+        raise InputError(f"{lr_figure} exists; choose another file with --lr-figure, or name it to replace it")
 
     def load(more: Sequence[str]) -> Pipeline:
         return load_pipeline(file, registry, (*assignments, *more), allow_local_plugins=allow_local_plugins)
@@ -64,6 +92,8 @@ def plan(
     options.mention_sweep(pipeline, file, "plan is of")
     for warning in pipeline.warnings:
         echo(f"warning: {warning}", err=True)
+    if find_lr:
+        load_target("dlpipe.engine.rate_finder:require_rate")(pipeline.stage(lr_stage))
     models: dict[str, Any] = {}
     found = load_target("dlpipe.engine.planning:plan")(pipeline, runs, models)
     planned = found.plain()
@@ -71,10 +101,40 @@ def plan(
         _show(planned, runs)
     if tune:
         planned["tuning"] = load_target("dlpipe.engine.tuning:tune")(load, found.longest, models).plain()
+    if find_lr:
+        find = load_target("dlpipe.engine.rate_finder:find_rate")
+        rates = find(pipeline, pipeline.stage(lr_stage).name, models, lowest=lr_from, highest=lr_to, steps=lr_steps)
+        load_target("dlpipe.engine.rate_finder:draw")(rates, lr_figure)
+        planned["learning_rate"] = rates.plain() | {"figure": str(lr_figure)}
     if as_json:
         echo(json.dumps(planned, indent=1))
-    elif tune:
+        return
+    if tune:
         _show_tuning(planned["tuning"])
+    if find_lr:
+        _show_rate(planned["learning_rate"])
+
+
+def _require_used(context: click.Context, find_lr: bool) -> None:
+    """Refuse options that have an effect only with --find-lr."""
+    given = [name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if unused := [name for name in given if name.startswith("lr_") and not find_lr]:
+        raise InputError(
+            f"--{unused[0].replace('_', '-')} has an effect only with --find-lr; add it, or leave this out"
+        )
+
+
+def _show_rate(found: dict[str, Any]) -> None:
+    """Show what a range test found, and what to write into the file."""
+    stage = "" if found["stage"] == "pipeline" else f" of stage {found['stage']}"
+    rates = found["rates"]
+    echo(f"range test of the learning rate{stage}: {len(rates)} steps from {rates[0]:.2g}; {found['stopped']}")
+    echo(f"  steepest descent  {found['steepest']:.2g}")
+    echo(f"  minimum / 10      {found['minimum']:.2g}")
+    echo(f"  now               {found['now']:.2g}")
+    echo(f"drawn into {found['figure']}")
+    echo("\nto put into the file (the smaller of the two):\n")
+    echo(found["patch"])
 
 
 def _show(planned: dict[str, Any], runs: Path) -> None:
