@@ -84,8 +84,7 @@ def losses_with(rate):
 
 
 def test_the_suggestion_learns_and_lies_below_the_rate_that_diverges(project):
-    points = load().stages[""]
-    found = find_rate(load(), points.name, {}, **RANGE)
+    found = find_rate(load(), "", {}, **RANGE)
 
     learned, diverged = losses_with(found.suggested), losses_with(found.rates[-1])
 
@@ -176,14 +175,7 @@ def test_the_command_prints_a_patch_draws_a_figure_and_leaves_no_run(project):
     assert load(f"trainer.optimizer.lr={found['suggested']}")
     with Image.open(found["figure"]) as image:
         assert image.size == (768, 456)
-    assert (
-        sorted(path.name for path in project.iterdir() if path.suffix not in (".py", ".toml"))
-        == [
-            "__pycache__",
-            "learning_rates.png",
-        ]
-        or not (project / "runs").exists()
-    )
+    assert {path.name for path in project.iterdir()} <= {"toy.py", "points.toml", "__pycache__", "learning_rates.png"}
 
 
 def test_the_command_refuses_what_would_have_no_effect_or_overwrite(project):
@@ -192,5 +184,5 @@ def test_the_command_refuses_what_would_have_no_effect_or_overwrite(project):
     exists, unused = call("--find-lr"), call("--lr-steps", "50")
 
     assert str(exists.exception).startswith("learning_rates.png exists; choose another file with --lr-figure")
-    assert str(unused.exception) == "--lr-steps has an effect only with --find-lr; add that option"
+    assert str(unused.exception) == "--lr-steps has an effect only with --find-lr; add it, or leave this out"
     assert (project / "learning_rates.png").read_text() == "mine"
