@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -316,6 +317,26 @@ def test_a_run_continues_on_another_number_of_processes(tmp_path, parallel):
             assert [process.code for process in ended] == [0 if last else 75] * size, ended[0].output
 
     assert_close(metrics(tmp_path / "changing" / "runs", "fragile"), metrics(whole / "runs", "fragile"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_finished_run_continues_with_other_settings_as_in_one_process(tmp_path, parallel):
+    file = write_fragile(tmp_path, LAYERED, parallel, optimizer='{ use = "adam" }')
+    well(run_fragile(file))
+    runs = [file.parent / "runs" / "fragile" / name for name in ("latest", "copy")]
+    shutil.copytree(runs[0].resolve(), runs[1], symlinks=True)
+    changes = ["--set", "trainer.steps=24", "--set", "trainer.optimizer.lr=0.01", "--allow-local-plugins"]
+
+    for size, run in zip((2, 1), runs, strict=True):
+        well(start_together(size, "-m", "dlpipe", "resume", str(run), *changes))
+
+    found = [comparable_metrics(run) for run in runs]
+    assert [record["step"] for record in found[0]] == [record["step"] for record in found[1]]
+    assert found[0][-1]["step"] == 24
+    assert found[0][-1] == pytest.approx(found[1][-1], rel=1e-4)
+    (entry,) = json.loads((runs[0] / "provenance.json").read_text())["changed"]
+    assert entry["step"] == 16
 
 
 @pytest.mark.slow

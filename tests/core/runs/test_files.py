@@ -13,7 +13,22 @@ from dlpipe.runs.files import SCHEMAS, open_regular, open_text, read_json, requi
 GOOD = {
     "metrics.jsonl": {"step": 1, "train/loss": 0.5, "train/lr": None},
     "status.json": {"state": "finished", "time": 1.5},
-    "provenance.json": {"threads": 2, "fast": False, "versions": {"torch": "2.8"}, "machine": {"gpus": []}},
+    "provenance.json": {
+        "threads": 2,
+        "fast": False,
+        "versions": {"torch": "2.8"},
+        "machine": {"gpus": []},
+        "changed": [
+            {
+                "stage": "",
+                "step": 6,
+                "time": "2026-11-29T04:59:25+0000",
+                "set": ["trainer.epochs=5"],
+                "changes": [{"key": "trainer.epochs", "from": 3, "to": 5}],
+                "restarts": ["best"],
+            }
+        ],
+    },
     "data.json": {"fingerprint": "ab", "state": {"words": ["to"]}},
     "manifest.json": {"step": 4, "best": True, "files": {"state.pt": {"size": 3, "sha256": "ab"}}},
     "stage.json": {"ingredients": {"seed": 0}},
@@ -97,6 +112,8 @@ def test_json_as_dlpipe_writes_it_is_accepted(tmp_path, name):
         ("provenance.json", {"threads": 10**9}, r'"threads\S*" is 1000000000: Input should be less than or equal to'),
         ("provenance.json", {"warnings": "none"}, r'"warnings" is "none": Input should be a valid list'),
         ("provenance.json", {"caveats": [1]}, r'"caveats" is \[1\]: Input should be a valid dictionary'),
+        ("provenance.json", {"changed": [{"stage": ""}]}, r'the key "changed.0.step" is missing'),
+        ("provenance.json", {"pending": {"resolved": 1}}, r'"pending.resolved" is 1'),
         ("data.json", {"state": None}, r'"state" is null: Input should be a valid dictionary'),
         ("manifest.json", {"files": {"state.pt": 3}}, r'"files.state.pt" is 3: Input should be a valid dictionary'),
         ("manifest.json", {"step": -1}, r'"step" is -1'),

@@ -223,7 +223,7 @@ def test_a_trial_is_not_taken_over_from_a_run_that_was_resumed_with_changes(tria
     path = folders()[0] / "provenance.json"
     write_json(path, read_json(path) | {"accepted_changes": [{"time": "now", "changes": ["seed"]}]})
 
-    assert trial()["how"] == "run again: the earlier run was resumed with --accept-changes"
+    assert trial()["how"] == "run again: the earlier run was resumed with other settings, code or data"
 
 
 def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):

@@ -164,6 +164,11 @@ BROKEN = {
         ('"descends")', '"descends", budget=("moves",))'),
         'names "moves" in its record, which is not a parameter of',
     ),
+    "a record of what may change": (
+        "toy.descent: names its own parameters in its record",
+        ('"descends")', '"descends", changeable=("moves.fast",))'),
+        'names "moves.fast" in its record, which is not a parameter of',
+    ),
     "a split that is drawn again": (
         "toy.points: gives the same split twice",
         ("torch.Generator().manual_seed(self.splits.index(name))", "None"),
