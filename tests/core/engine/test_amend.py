@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tomli_w
 from click.testing import CliRunner
 
 from dlpipe.commands.resume import resume as resume_command
@@ -240,6 +241,17 @@ def test_the_same_command_again_continues_a_changed_run_and_the_first_value_ends
     assert provenance(undone)["ended"][""] == provenance(undone)["ended"][""] | {"reason": "6 steps done", "step": 6}
 
 
+def test_the_optimizer_has_the_values_of_the_file_and_the_state_of_the_checkpoint(project):
+    folder = run_it()
+
+    resume_it(folder, "trainer.steps=8", "trainer.optimizer.weight_decay=0.5", "trainer.optimizer.betas=[0.5, 0.75]")
+
+    optimizer = load_state(Checkpoints(folder.path / "checkpoints").latest())["trainer"]["optimizer"]
+    group = optimizer["param_groups"][0]
+    assert (group["lr"], group["weight_decay"], list(group["betas"])) == (0.125, 0.5, [0.5, 0.75])
+    assert int(optimizer["state"][0]["step"]) == 8
+
+
 def test_a_pruned_run_can_continue(project):
     folder = run_it()
     cut_after(folder, 4)
@@ -360,6 +372,8 @@ def test_a_changed_run_is_not_taken_for_one_that_always_had_its_settings(project
     resume_it(folder, "trainer.steps=8")
     pipeline = load_pipeline("points.toml", load_plugins(), ["trainer.steps=8"], allow_local_plugins=True)
 
+    # The order of its keys would tell, too.
+    (folder.path / "resolved.toml").write_text(tomli_w.dumps(pipeline.plain()))
     folder.set_status("running")
 
     assert RunFolder.unfinished(Path("runs"), pipeline) is None
