@@ -170,12 +170,13 @@ class Experiment:
             built: dict[str, Any] = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         return built
 
-    def plan(self, *, runs: str | Path = "runs", tune: bool = False) -> dict[str, Any]:
+    def plan(self, *, runs: str | Path = "runs", tune: bool = False, find_lr: bool = False) -> dict[str, Any]:
         """Measure a few steps, keep nothing, and return what a run will take, as ``dlpipe plan --json`` prints it.
 
         Args:
             runs: where run folders would be created.
             tune: also measure other settings, and return those that make the steps faster in ``tuning``.
+            find_lr: also test a range of learning rates with the last stage, and return it in ``learning_rate``.
 
         Raises:
             DlpipeError: memory or disk are too small, or something does not fit.
@@ -189,6 +190,9 @@ class Experiment:
             if tune:
                 load_with = lambda more: self.set(*more)._pipeline()[0]  # noqa: E731
                 planned["tuning"] = load_target("dlpipe.engine.tuning:tune")(load_with, found.longest, models).plain()
+            if find_lr:
+                find_rate = load_target("dlpipe.engine.rate_finder:find_rate")
+                planned["learning_rate"] = find_rate(pipeline, pipeline.stage().name, models).plain()
         return planned
 
     def sweep(

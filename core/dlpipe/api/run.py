@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from dlpipe.api.pictures import Gallery, ReportFile
 from dlpipe.api.table import Table, html_table
 from dlpipe.config.application import application_of, check_options, takes_items
+from dlpipe.config.changeable import later_ends
 from dlpipe.config.check import check_source
 from dlpipe.config.python_source import override
 from dlpipe.config.source import read_source
@@ -19,7 +21,7 @@ from dlpipe.messages import nearest, relative, shown_seconds
 from dlpipe.registry.loading import load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_text
-from dlpipe.runs.folder import LOG, METRICS, RESOLVED, RunFolder
+from dlpipe.runs.folder import ENDED_STATES, LOG, METRICS, RESOLVED, RunFolder
 from dlpipe.runs.listing import RunSummary, summarize
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
@@ -252,7 +254,7 @@ class Run:
 
     def resume(
         self,
-        *,
+        *changes: str,
         accept_changes: bool = False,
         from_start: bool = False,
         profile: bool = False,
@@ -260,27 +262,32 @@ class Run:
     ) -> Run:
         """Resume the run from its last checkpoint; it ends as if it had not been interrupted. Return the run itself.
 
-        A run that has ended is left as it is, with a warning.
+        A run that has ended is left as it is, with a warning, unless settings change.
 
         Args:
+            changes: settings with which the run continues, such as ``"trainer.epochs=40"``; see docs/runs.md.
             accept_changes: continue although code, data or ``resolved.toml`` are not what the run began with.
             from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
             profile: as for `Experiment.run`.
             quiet: as for `Experiment.run`.
 
         Raises:
-            InputError: something has changed, or no checkpoint can be used.
+            InputError: something has changed, or cannot change, or no checkpoint can be used.
             Interrupted: Ctrl-C.
             DlpipeError: the run has failed.
         """
-        if (status := self._folder.status())["state"] in ("finished", "pruned"):
+        registry = load_plugins()
+        if (status := self._folder.status())["state"] in ENDED_STATES and not changes:
             ended = "finished" if status["state"] == "finished" else status["reason"]
-            warnings.warn(f"{self} is {ended}; there is nothing to resume", stacklevel=2)
+            ends = later_ends(tomllib.loads(read_text(self._folder.path / RESOLVED)), registry)
+            more = ", ".join(f'"{end}"' for end in ends)
+            warnings.warn(f"{self} is {ended}; to train longer: resume({more})", stacklevel=2)
             return self
         with restoring_torch():
             load_target("dlpipe.engine.execute:resume")(
                 self._folder,
-                load_plugins(),
+                registry,
+                changes,
                 allow_local_plugins=self._allow_local_plugins,
                 accept_changes=accept_changes,
                 from_start=from_start,

@@ -9,7 +9,7 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
-from dlpipe.config.changeable import budget_keys
+from dlpipe.config.changeable import later_ends
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_text
@@ -59,7 +59,9 @@ def resume(
     folder = RunFolder.open(run)
     if (status := folder.status())["state"] in ENDED_STATES and not assignments:
         ended = "finished" if status["state"] == "finished" else status["reason"]
-        echo(f"{run} is {ended}; to train longer: dlpipe resume {run}{_later_end(folder, registry)}", err=True)
+        tables = tomllib.loads(read_text(folder.path / RESOLVED))
+        more = "".join(f" --set {end}" for end in later_ends(tables, registry))
+        echo(f"{run} is {ended}; to train longer: dlpipe resume {run}{more}", err=True)
         return
     load_target("dlpipe.engine.execute:resume")(
         folder,
@@ -71,14 +73,3 @@ def resume(
         profile=profile,
         quiet=quiet,
     )
-
-
-def _later_end(folder: RunFolder, registry: Registry) -> str:
-    """Return the options that would make a run longer."""
-    tables = tomllib.loads(read_text(folder.path / RESOLVED))
-    stage = [*tables.get("stages", {})][-1:]
-    trainer = (tables["stages"][stage[0]] if stage else tables)["trainer"]
-    component = registry.find("trainer", trainer["use"])
-    keys = budget_keys(component.spec, trainer) if component else ["epochs"]
-    prefix = f"stages.{stage[0]}." if stage else ""
-    return "".join(f" --set {prefix}trainer.{key}=N" for key in keys)

@@ -12,6 +12,7 @@ from dlpipe.config.tables import keys_of, options_of
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
 from dlpipe.messages import shown
+from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import TrainerSpec
 
 #: Settings of the pipeline that say where and how fast it is computed, not what is learned.
@@ -103,6 +104,20 @@ def changeable_keys(spec: TrainerSpec) -> list[str]:
 def budget_keys(spec: TrainerSpec, table: Mapping[str, Any]) -> list[str]:
     """Return the keys of the table of a trainer that give the end of the run."""
     return [key for key in ("epochs", "steps", *spec.budget, "minutes") if table.get(key) is not None]
+
+
+def later_ends(tables: Mapping[str, Any], registry: Registry) -> list[str]:
+    """Return the assignments, such as ``"trainer.epochs=N"``, that would make a run longer.
+
+    Args:
+        tables: of its ``resolved.toml``; of several stages, the last one counts.
+    """
+    stage = [*tables.get("stages", {})][-1:]
+    trainer = (tables["stages"][stage[0]] if stage else tables)["trainer"]
+    component = registry.find("trainer", trainer["use"])
+    keys = budget_keys(component.spec, trainer) if component else ["epochs"]
+    table = f"stages.{stage[0]}.trainer" if stage else "trainer"
+    return [f"{table}.{key}=N" for key in keys]
 
 
 def _refusal(after: Pipeline, change: Change, closed: set[str]) -> str:

@@ -84,7 +84,13 @@ class RateSearch:
 
 
 def find_rate(
-    pipeline: Pipeline, stage_name: str, models: Mapping[str, nn.Module], *, lowest: float, highest: float, steps: int
+    pipeline: Pipeline,
+    stage_name: str,
+    models: Mapping[str, nn.Module],
+    *,
+    lowest: float = 1e-7,
+    highest: float = 10.0,
+    steps: int = 100,
 ) -> RateSearch:
     """Take the first steps of a stage with growing rates; nothing is kept.
 

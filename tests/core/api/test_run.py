@@ -1,6 +1,7 @@
 """A run in Python: its results are those of its folder, and its model answers as the command does."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -108,10 +109,19 @@ def test_export_and_report_return_what_they_wrote(small_run, tmp_path):
 def test_a_run_that_has_ended_is_not_resumed(small_run):
     before = lines_of(small_run)
 
-    with pytest.warns(UserWarning, match="is finished; there is nothing to resume"):
+    with pytest.warns(UserWarning, match=r'is finished; to train longer: resume\("trainer\.\w+=N"\)'):
         assert small_run.resume() is small_run
 
     assert lines_of(small_run) == before
+
+
+def test_a_run_that_has_ended_continues_with_other_settings(small_run, tmp_path):
+    copy = dlpipe.Run(shutil.copytree(small_run.path, tmp_path / "copy", symlinks=True))
+
+    continued = copy.resume("trainer.epochs=3", quiet=True)
+
+    assert continued is copy
+    assert [max(line["epoch"] for line in lines_of(run) if "epoch" in line) for run in (small_run, copy)] == [2, 3]
 
 
 def test_looking_at_a_run_does_not_release_its_lock(small_run):
