@@ -222,6 +222,8 @@ def describe(kind: Any, plural: bool = False) -> str:
 
 def table_keys(kind: Any) -> dict[str, Any] | None:
     """Return the keys of a table and their types, or None if `kind` does not define them."""
+    if get_origin(kind) is Annotated:
+        return table_keys(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
         return next((keys for part in get_args(kind) if (keys := table_keys(part)) is not None), None)
     return dict(kind.__annotations__) if is_typeddict(kind) else None

@@ -307,6 +307,18 @@ class SupportsNotes(Protocol):
     def notes(self) -> Sequence[str]: ...  # noqa: D102
 
 
+@runtime_checkable
+class SupportsOtherWeights(Protocol):
+    """A model that can start from weights whose names or shapes are not its own, such as those of another library."""
+
+    def adapt_weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return weights with the names and shapes of this model, as far as they can be derived; the others unchanged.
+
+        Args:
+            weights: those that ``start`` of the model's table names; its own ones, too.
+        """
+
+
 class Evaluator(Protocol):
     """Turns a model and a split into metrics, and things to look at.
 

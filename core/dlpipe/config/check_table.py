@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 
 from dlpipe.config.defaults import Computed
-from dlpipe.config.pipeline import Reference, References
+from dlpipe.config.pipeline import Reference, References, Start
 from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.signatures import Parameter
@@ -31,6 +31,8 @@ MAX_LISTED = 12
 MAX_TAKERS = 3
 #: Other words for the parameters of optimizers.
 SYNONYMS = {"learning_rate": "lr"}
+#: Where a model can get its first weights from.
+STARTS = ("run", "stage", "file", "url")
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class TableChecker:
         """Make the paths in a value absolute; relative ones start from the folder of the file that gave them."""
         if isinstance(value, (list, tuple)):
             return type(value)(self._absolute(part, folder) for part in value)
+        if isinstance(value, dict):
+            return {key: self._absolute(part, folder) for key, part in value.items()}
         return (folder / value.expanduser()).absolute() if isinstance(value, Path) else value
 
     def _choice(self, choice: str, value: Any, path: KeyPath) -> Any:
@@ -235,6 +239,24 @@ class TableChecker:
                 place, f"{key_at(path)} use = {shown(name)} needs {', '.join(missing)}{install}", plugin=True
             )
         return component
+
+    def start(self, table: Mapping[str, Any]) -> Start | None:
+        """Return what a checked table ``start`` of a model stands for, or report why it stands for nothing."""
+        path = (*self.path, "start")
+        place, sources = key_at(path), [key for key in STARTS if key in table]
+        if len(sources) != 1:
+            found = " and ".join(sources) or "none of them"
+            self.report.add(path, f"{place}: expected exactly one of {', '.join(STARTS)}, found {found}")
+        elif ("url" in table) != ("sha256" in table):
+            lacking, other = ("sha256", "url") if "url" in table else ("url", "sha256")
+            self.report.add(path, f"{place}: {other} needs {lacking}; a download is checked by its sha256")
+        else:
+            if "stage" in table:
+                self.report.stage_references.append((path, table["stage"]))
+            known = dict(table) | {"skip": tuple(table.get("skip", ()))}
+            # Links are followed now: `latest` may be another run when this one is resumed.
+            return Start(**known | ({"run": Path(os.path.realpath(table["run"]))} if "run" in table else {}))
+        return None
 
     def _references(self, value: Any, path: KeyPath) -> tuple[Reference, ...]:
         if not isinstance(value, list) or not value:

@@ -36,9 +36,36 @@ class Reference:
     def __str__(self) -> str:
         return f"stage {self.stage}" if self.run is None else f"run {self.run}"
 
-    def plain(self) -> dict[str, str]:
+    def plain(self) -> dict[str, Any]:
         """Return it as a table that TOML can hold."""
         return {"stage": self.stage} if self.run is None else {"run": str(self.run)}
+
+
+@dataclass(frozen=True)
+class Start(Reference):
+    """The weights that a model starts from: those of a trained model or, instead of one, of a file.
+
+    Args:
+        file: with weights by name.
+        url: of such a file; empty if there is none to download.
+        sha256: hex digest of the file at `url`.
+        skip: parts of the model, by name, that do not start from these weights.
+    """
+
+    file: Path | None = None
+    url: str = ""
+    sha256: str = ""
+    skip: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"file {self.file}" if self.file else self.url or super().__str__()
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as a table that TOML can hold."""
+        skip = {"skip": list(self.skip)} if self.skip else {}
+        if self.url:
+            return {"url": self.url, "sha256": self.sha256} | skip
+        return ({"file": str(self.file)} if self.file else super().plain()) | skip
 
 
 #: The value of a parameter that is a trained model, or a list of them.
@@ -57,7 +84,7 @@ class ComponentConfig(Generic[SpecT]):
     Args:
         table: its table in the file, such as ``[evaluators.slots]``.
         values: all parameters that have plain values, from the file or by default.
-        references: parameters that are trained models, or lists of them.
+        references: parameters that are trained models, or lists of them, and what the model starts from.
     """
 
     component: RegisteredComponent[SpecT]

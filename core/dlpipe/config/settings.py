@@ -1,22 +1,25 @@
 """The keys of a pipeline file that belong to dlpipe itself: settings of the run, options of the loop.
 
-As for components, these signatures are the schema: `Settings` for the top of the file, `LoopOptions` for every
-``[trainer]`` and `EvaluatorOptions` for every ``[evaluators.NAME]``, in addition to the parameters of the component.
+As for components, these signatures are the schema: `Settings` for the top of the file, `ModelOptions` for every
+``[model]``, `LoopOptions` for every ``[trainer]`` and `EvaluatorOptions` for every ``[evaluators.NAME]``, in addition
+to the parameters of the component.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
+from typing_extensions import TypedDict
 
 from dlpipe.fields import NonNegative, Positive, PositiveFloat
 
 #: Former names of the settings and options below, and their current names: a former name works, with a
 #: warning that gives the current one.
-RENAMED: Mapping[str, Mapping[str, str]] = {"pipeline": {}, "trainer": {}, "evaluator": {}}
+RENAMED: Mapping[str, Mapping[str, str]] = {"pipeline": {}, "model": {}, "trainer": {}, "evaluator": {}}
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,47 @@ class Settings:
     def plain(self) -> dict[str, Any]:
         """Return them as values that TOML can hold."""
         return {key: value for key, value in vars(self).items() if value is not None}
+
+
+class StartTable(TypedDict, total=False):
+    """Where a model gets its first weights from; exactly one of ``run``, ``stage``, ``file`` and ``url``.
+
+    Keys:
+        run: folder of a run, whose best checkpoint is used.
+        stage: an earlier stage of the same pipeline.
+        file: weights by name, in a .safetensors, .pth or .pt file.
+        url: such a file to download once into the cache.
+        sha256: hex digest of the file at ``url``.
+        skip: parts of the model that do not start from these weights, by name.
+    """
+
+    run: Path
+    stage: str
+    file: Path
+    url: Annotated[str, Field(pattern=r"^https?://", description='an address, such as "https://…/weights.pth"')]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")]
+    skip: Annotated[Sequence[str], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options in the ``[model]`` table of every model.
+
+    ``dlpipe show RUN --layers`` lists the names of layers and parameters.
+
+    Args:
+        start: trained weights to start from: ``{ run = "runs/…" }``, ``{ stage = "pretrain" }``,
+            ``{ file = "weights.safetensors" }`` or ``{ url = "https://…", sha256 = "…" }``. What the data decides
+            (such as the layer that scores other classes) starts anew; ``skip = ["head"]`` leaves out further parts.
+        freeze: names of layers or parameters, or patterns such as "layers.*", that are not trained. Frozen layers stay
+            in evaluation mode: dropout is off, and batch normalization keeps its running statistics.
+    """
+
+    start: (
+        Annotated[StartTable, Field(description='a table such as { run = "runs/…" } or { file = "weights.pth" }')]
+        | None
+    ) = None
+    freeze: Annotated[Sequence[str], Field(min_length=1)] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dlpipe.config.settings import RENAMED, EvaluatorOptions, LoopOptions, Settings
+from dlpipe.config.settings import RENAMED, EvaluatorOptions, LoopOptions, ModelOptions, Settings
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.torch_names import CHOICES, provided_by_trainer
 from dlpipe.errors import InputError, PluginError
@@ -15,6 +15,7 @@ from dlpipe.registry.specs import ComponentSpec, RegisteredComponent
 SETTINGS = f"{Settings.__module__}:{Settings.__qualname__}"
 #: Options of the core that every table of a kind takes, in addition to the parameters of its component.
 OPTIONS = {
+    "model": f"{ModelOptions.__module__}:{ModelOptions.__qualname__}",
     "trainer": f"{LoopOptions.__module__}:{LoopOptions.__qualname__}",
     "evaluator": f"{EvaluatorOptions.__module__}:{EvaluatorOptions.__qualname__}",
 }

@@ -5,27 +5,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from dlpipe.compute import Compute, configure_torch, seed_everything
+from dlpipe.compute import Compute, IsolatedRNG, configure_torch, seed_everything
 from dlpipe.config.defaults import Computed
-from dlpipe.config.pipeline import ComponentConfig, Reference, Stage, each_of
+from dlpipe.config.pipeline import ComponentConfig, Reference, Stage, Start, each_of
 from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
+from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
-from dlpipe.registry.specs import EvaluatorSpec
+from dlpipe.registry.specs import EvaluatorSpec, ModelSpec
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.weights import unsavable_weights
+from dlpipe.training.freezing import freeze_parts
 
 #: Finds the trained model that a reference stands for.
-FindModel = Callable[[Reference], nn.Module]
+FindModel = Callable[[Reference], TrainedModel]
 
 
 def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model: FindModel) -> Any:
@@ -50,7 +52,9 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
     parameters = read_signature(spec.target).parameters
     arguments = {name: provided[name] for name in parameters if name in provided}
     for name, named in config.references.items():
-        found = list(map(find_model, each_of(named)))
+        if name not in parameters:  # `start` is an option of the core
+            continue
+        found = [find_model(each).model for each in each_of(named)]
         arguments[name] = found[0] if isinstance(named, Reference) else found
     arguments |= {
         name: value
@@ -79,6 +83,7 @@ class StageComponents:
     Args:
         data_state: what the data learned in an earlier process; no file is read to learn it again.
         with_trainer: without, the training split is not read.
+        starts: whether the model gets the weights that it starts from: not if those of a checkpoint follow.
         data: the data of the stage, if it has been built already.
     """
 
@@ -90,6 +95,7 @@ class StageComponents:
         *,
         data_state: Mapping[str, Any] | None = None,
         with_trainer: bool = True,
+        starts: bool = False,
         data: Data | None = None,
     ) -> None:
         self.compute: Compute = configure_torch(settings)
@@ -103,9 +109,15 @@ class StageComponents:
         # Whatever random numbers the data used, the model's first weights follow from the seed.
         seed_everything(settings.seed)
         self.model: nn.Module | None = None
+        self.start = ""
         if stage.model:
             with errors_in(stage.model.table, component=stage.model.component.name):
                 self.model = build(stage.model, facts, find_model).to(self.compute.device)
+            if starts:
+                self.start = _started(self.model, stage.model, facts, find_model, settings)
+            if with_trainer and (parts := stage.model.values["freeze"]):
+                with errors_in(stage.model.table):
+                    freeze_parts(self.model, parts)
             self.compute.ranks.same_weights(self.model)
             if settings.compile and with_trainer:
                 compile_model(self.model, self.compute.device)
@@ -131,6 +143,11 @@ class StageComponents:
             raise PluginError(
                 f'{config.table} use = "{config.component.name}": state_dict() cannot be saved: {problem}'
             )
+
+    @property
+    def trained(self) -> TrainedModel:
+        """The trained model and the facts of its data, for a stage that starts from it."""
+        return TrainedModel(self.trained_model, self.data.facts)
 
     @property
     def trained_model(self) -> nn.Module:
@@ -165,6 +182,29 @@ class StageComponents:
                 f"but the data provides {', '.join(facts) or 'none'}"
             )
         return facts
+
+
+def _started(
+    model: nn.Module,
+    config: ComponentConfig[ModelSpec],
+    facts: Mapping[str, Any],
+    find_model: FindModel,
+    settings: Settings,
+) -> str:
+    """Load the weights that a model starts from, and return in words what was taken over."""
+    start = config.references.get("start")
+    if not isinstance(start, Start):
+        return ""
+    known = read_signature(config.component.spec.target).parameters
+    taken = [name for name in facts if name in known and config.values.get(name) is None]
+
+    def rebuild(others: Mapping[str, Any]) -> nn.Module:
+        with IsolatedRNG(settings.seed):
+            return cast(nn.Module, build(config, {**facts, **others}, find_model))
+
+    own = StartingModel(model, facts, taken, rebuild)
+    with errors_in(config.table):
+        return load_start(own, start, find_model, offline=settings.offline)
 
 
 def _from_trainer(config: ComponentConfig[EvaluatorSpec], stage: Stage) -> dict[str, Any]:

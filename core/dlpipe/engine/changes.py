@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,39 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
+from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import CHANGED, DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
-from dlpipe.runs.identity import content_name, differences, identity, with_current_names
+from dlpipe.runs.identity import content_name, differences, identity, start_names, with_current_names
 
 #: The entries of provenance that changes are found by, and those that record what was accepted, or changed on purpose.
 IDENTITY, PIPELINE_DIGEST, ACCEPTED = "identity", "pipeline_sha256", "accepted_changes"
 
 
-def run_identity(pipeline: Pipeline) -> dict[str, Any]:
-    """Set up torch for a run, and return what decides its result, apart from the content of its data."""
-    return identity(pipeline, pipeline.stages.values(), configure_torch(pipeline.settings).device)
+def run_identity(pipeline: Pipeline, begun: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Set up torch for a run, and return what decides its result, apart from the content of its data.
+
+    Args:
+        begun: what `begun_with` returns, if the run is resumed.
+    """
+    return identity(pipeline, pipeline.stages.values(), configure_torch(pipeline.settings).device, begun=begun)
+
+
+def begun_with(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
+    """Return the recorded digests of the weights that stages with a checkpoint started from.
+
+    Such a stage continues with the weights of its checkpoint, also if its start has changed or is gone.
+    """
+    recorded = read_json(folder.path / PROVENANCE).get(IDENTITY)
+    if not isinstance(recorded, dict):
+        return {}
+    stages = [
+        stage
+        for stage in pipeline.stages.values()
+        if start_names(stage) and Checkpoints(folder.stage(stage.name) / "checkpoints").latest()
+    ]
+    names = [name for stage in stages for name in start_names(stage)]
+    return {name: recorded[name] for name in names if name in recorded}
 
 
 def changes_since(

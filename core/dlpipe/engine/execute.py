@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from torch import nn
 
 from dlpipe.compute import configure_torch, seed_everything
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
@@ -31,6 +30,7 @@ from dlpipe.engine.changes import (
     IDENTITY,
     PIPELINE_DIGEST,
     accepted_changes,
+    begun_with,
     changes_since,
     pipeline_digest,
     record_accepted,
@@ -39,6 +39,7 @@ from dlpipe.engine.changes import (
 from dlpipe.engine.inference import find_in, open_reference
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.stage_run import Observe, StageRun, record_data, size_of
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import (
     ComponentError,
     DlpipeError,
@@ -244,7 +245,7 @@ def dry_run(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
-    models: dict[str, nn.Module] = {}
+    models: dict[str, TrainedModel] = {}
     find_model = find_in(models, pipeline)
     built: dict[str, Any] = {}
     for name, stage in pipeline.stages.items():
@@ -253,7 +254,8 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
             for callback in stage.callbacks.values():
                 build(callback, {"offline": pipeline.settings.offline}, find_model)
         assert components.trainer is not None
-        model = models[name] = components.model if components.model is not None else components.trainer.model
+        models[name] = components.trained
+        model = components.model if components.model is not None else components.trainer.model
         built[name or "pipeline"] = {
             "device": str(components.compute.device),
             "data": {split: size_of(components.data.split(split)) for split in components.data.splits},
@@ -379,7 +381,7 @@ class _PipelineRun:
 
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""
-        folder, now = self._folder, run_identity(self._pipeline)
+        folder, now = self._folder, run_identity(self._pipeline, begun_with(self._pipeline, self._folder))
         unfinished = [
             stage for stage in self._pipeline.stages.values() if not stage_cache.is_finished(folder.stage(stage.name))
         ]
@@ -502,12 +504,13 @@ class _PipelineRun:
     def _ingredients(self, stage: Stage) -> dict[str, Any]:
         """Return what decides the result of a stage, which is not run again where all of it is the same."""
         device = configure_torch(self._pipeline.settings).device
-        found = identity(self._pipeline, [stage], device, self._folder)
+        begun = begun_with(self._pipeline, self._folder)
+        found = identity(self._pipeline, [stage], device, self._folder, begun)
         data = self._data_of(stage)
         with errors_in(stage.data.table, data_table=stage.data.table):
             found[content_name(stage)] = data.fingerprint()
         # What a fast run leaves is not a result for others, nor what began with something else than it ended with.
         return found | {"--fast": self._fast, ACCEPTED: []}
 
-    def _find_model(self, reference: Reference) -> nn.Module:
-        return open_reference(self._pipeline, self._folder, reference).model
+    def _find_model(self, reference: Reference) -> TrainedModel:
+        return open_reference(self._pipeline, self._folder, reference).built.trained

@@ -18,6 +18,7 @@ from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.data.columns import columns_of
 from dlpipe.data.model_caller import ModelCaller
 from dlpipe.engine.build import FindModel, StageComponents, load_checkpoint
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import BATCH_SIZE, Examples
@@ -88,8 +89,8 @@ def open_stage(
     place = folder.stage(chosen.name)
     known = read_json(place / DATA_STATE)
 
-    def find(reference: Reference) -> nn.Module:
-        return open_reference(pipeline, folder, reference).model
+    def find(reference: Reference) -> TrainedModel:
+        return open_reference(pipeline, folder, reference).built.trained
 
     with fits(place / DATA_STATE, "the data and the model"):
         built = StageComponents(
@@ -110,16 +111,16 @@ def open_reference(pipeline: Pipeline, folder: RunFolder, reference: Reference) 
     return open_stage(pipeline, folder, reference.stage)
 
 
-def find_in(models: Mapping[str, nn.Module], pipeline: Pipeline) -> FindModel:
+def find_in(models: Mapping[str, TrainedModel], pipeline: Pipeline) -> FindModel:
     """Return what finds referenced models: those of stages among `models`, by name, and those of other runs.
 
     It is for stages that are tried in small only, whose models have hardly been trained.
     """
 
-    def find(reference: Reference) -> nn.Module:
+    def find(reference: Reference) -> TrainedModel:
         if reference.run is None:
             return models[reference.stage]
-        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins).model
+        return open_run(reference.run, allow_local_plugins=pipeline.local_plugins).built.trained
 
     return find
 

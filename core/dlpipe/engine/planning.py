@@ -36,6 +36,7 @@ from dlpipe.engine.measure import (
     state_bytes,
 )
 from dlpipe.engine.memory import MemoryPeak, available_memory
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative, shown_size
 from dlpipe.protocols import SupportsClose, SupportsStateBlocks, Trainer
@@ -102,7 +103,7 @@ class Plan:
 
 
 def plan(
-    pipeline: Pipeline, runs: Path, models: dict[str, nn.Module] | None = None, *, clock: Clock = time.perf_counter
+    pipeline: Pipeline, runs: Path, models: dict[str, TrainedModel] | None = None, *, clock: Clock = time.perf_counter
 ) -> Plan:
     """Measure each stage of a pipeline and return what a run will take.
 
@@ -120,7 +121,7 @@ def plan(
         for name, stage in pipeline.stages.items():
             planner = _StagePlanner(pipeline.settings, stage, find_in(models, pipeline), clock)
             stages[name] = planner.plan(runs, needed)
-            models[name] = planner.model
+            models[name] = planner.trained
             needed += stages[name].run.checkpoint_bytes + stages[name].run.log_bytes
     total = sum(stage.run.total_seconds for stage in stages.values())
     return Plan(stages, total, needed, require_disk(needed, runs))
@@ -169,12 +170,12 @@ class _StagePlanner:
     """Measures one stage.
 
     Attributes:
-        model: the one that later stages may start from, with the weights after the measured steps.
+        trained: what later stages may start from, with the weights after the measured steps.
     """
 
     def __init__(self, settings: Settings, stage: Stage, find_model: FindModel, clock: Clock) -> None:
         self._settings, self._stage, self._find_model, self._clock = settings, stage, find_model, clock
-        self.model = nn.Module()
+        self.trained = TrainedModel(nn.Module(), {})
 
     def plan(self, runs: Path, used: int) -> StagePlan:
         """Measure the stage.
@@ -189,7 +190,8 @@ class _StagePlanner:
             components, started = timer.time(lambda: StageComponents(settings, stage, self._find_model))
             trainer = components.trainer
             assert trainer is not None
-            self.model = components.model if components.model is not None else trainer.model
+            model = components.model if components.model is not None else trainer.model
+            self.trained = TrainedModel(model, components.data.facts)
             try:
                 total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
                 steps, memory = self._steps(components, timer, total, peak, available)
@@ -210,13 +212,13 @@ class _StagePlanner:
                 data.close()
         return StagePlan(
             stage.data.component.name,
-            type(self.model).__name__,
+            type(self.trained.model).__name__,
             stage.trainer.component.name,
             stage.trainer.values.get("batch_size"),
             str(device),
             settings.precision,
             torch.get_num_threads(),
-            count_parameters(self.model),
+            count_parameters(self.trained.model),
             steps,
             {"bytes": memory, "kind": peak.kind, "available_bytes": available},
             dev,
@@ -232,7 +234,7 @@ class _StagePlanner:
     ) -> tuple[Steps, int]:
         """Measure the steps, and return their memory at the peak too."""
         device, stage = components.compute.device, self._stage
-        gradients = sum(each.nbytes for each in self.model.parameters() if each.requires_grad)
+        gradients = sum(each.nbytes for each in self.trained.model.parameters() if each.requires_grad)
         require_memory(gradients, available_memory(device), f"{stage.trainer.table} the gradients need", device)
         seed_everything(self._settings.seed)
         steps = measure_steps(stage, components, timer, total)

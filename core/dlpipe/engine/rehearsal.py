@@ -68,7 +68,7 @@ def rehearse(
         DlpipeError: something would fail in the run; the message names the table and what was expected.
     """
     settings = replace(settings, compile=False)
-    components = StageComponents(settings, stage, find_model, data=data)
+    components = StageComponents(settings, stage, find_model, starts=True, data=data)
     try:
         with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder:
             _check_data(settings, stage, find_model, components.data)
@@ -221,7 +221,7 @@ def _check_finite(
     broken = [name for name, value in metrics.items() if not bool(value.isfinite().all())]
     if not broken:
         return
-    again = StageComponents(settings, stage, find_model, data=components.data)
+    again = StageComponents(settings, stage, find_model, starts=True, data=components.data)
     try:
         assert again.trainer is not None
         seed_everything(settings.seed)

@@ -155,7 +155,9 @@ class StageRun:
             checkpoint = self._ranks.from_leader(self._checkpoints.latest)
             if self._rehearsal and checkpoint is None:
                 rehearse(self._settings, self._stage, self._find_model, self._data)
-            components = StageComponents(self._settings, self._stage, self._find_model, data=self._data)
+            components = StageComponents(
+                self._settings, self._stage, self._find_model, starts=checkpoint is None, data=self._data
+            )
             if self._ranks.from_leader(lambda: not (self._folder / DATA_STATE).exists()):
                 with errors_in(self._stage.data.table, data_table=self._stage.data.table):
                     record_data(self._run, self._stage, components.data, self._ranks)
@@ -387,13 +389,17 @@ class StageRun:
     def _announce(self, components: StageComponents, loop: Loop, seconds: float) -> None:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
         data, trainer, model = components.data, components.trainer, components.trained_model
-        count = sum(parameter.numel() for parameter in model.parameters())
+        count = f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"
+        if self._stage.model and self._stage.model.values["freeze"]:
+            count += f", {sum(each.numel() for each in model.parameters() if each.requires_grad):,} of them trained,"
         with errors_in(self._stage.data.table, data_table=self._stage.data.table):
             sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)
         self._progress.message(
-            f"{self._stage.data.component.name}: {sizes};  {type(model).__name__}: {count:,} parameters on "
+            f"{self._stage.data.component.name}: {sizes};  {type(model).__name__}: {count} on "
             f"{components.compute.device};  ready in {seconds:.1f} s"
         )
+        if components.start:
+            self._progress.message(components.start)
         notes, warnings = split_report(data)
         for note in notes:
             self._progress.message(f"{self._stage.data.component.name}: {note}")
@@ -438,11 +444,11 @@ class StageRun:
         """Repeat the steps up to `step` from the last checkpoint before it, and say where the first NaN appears."""
         # Not compiled, since the modules inside a compiled one are not called.
         settings = replace(self._settings, compile=False)
-        components = StageComponents(settings, self._stage, self._find_model)
+        checkpoint = self._ranks.from_leader(lambda: self._checkpoints.latest(before=step))
+        components = StageComponents(settings, self._stage, self._find_model, starts=checkpoint is None)
         trainer = components.trainer
         assert trainer is not None
         seed_everything(self._settings.seed)
-        checkpoint = self._ranks.from_leader(lambda: self._checkpoints.latest(before=step))
         start = 0
         if checkpoint:
             state = restore_trainer(trainer, checkpoint)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
@@ -22,6 +21,7 @@ from dlpipe.engine.build import FindModel, StageComponents
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import WARM_UP, own_total, stepper
 from dlpipe.engine.planning import alone
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import HOW_TO_DEBUG, DlpipeError, InputError
 from dlpipe.launch import usable_cores
 from dlpipe.messages import shown
@@ -148,7 +148,7 @@ class Tuning:
 def tune(
     load: Callable[[Sequence[str]], Pipeline],
     stage: str,
-    models: Mapping[str, nn.Module],
+    models: Mapping[str, TrainedModel],
     *,
     alternatives: Sequence[Alternative] = ALTERNATIVES,
     clock: Clock = time.perf_counter,

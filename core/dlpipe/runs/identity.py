@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, as_toml, each_of
+from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, Start, as_toml, each_of
 from dlpipe.config.tables import Selected, renamed_keys
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, RunFolderError
 from dlpipe.messages import relative, shown
 from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, code_identity, distribution_version
@@ -38,13 +38,19 @@ CODE, CONTENT, MODEL = "the code of", "the content of", "the trained model of"
 
 
 def identity(
-    pipeline: Pipeline, stages: Iterable[Stage], device: torch.device, folder: RunFolder | None = None
+    pipeline: Pipeline,
+    stages: Iterable[Stage],
+    device: torch.device,
+    folder: RunFolder | None = None,
+    begun: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what decides the result of some stages, apart from the content of their data: plain values by name.
 
     Args:
         device: that the run uses.
         folder: if given, the trained models of its stages count too, where others start from them.
+        begun: digests of the weights that stages with a checkpoint started from, which need not be there any more;
+            see `start_names`.
 
     Raises:
         InputError: a file that a parameter names cannot be read, or a run that a stage starts from is not there.
@@ -62,7 +68,7 @@ def identity(
     }
     for stage in stages:
         for config in _components(stage):
-            found |= _table(config, folder)
+            found |= _table(config, folder, begun or {})
         options = {name: value for name, value in vars(stage.options).items() if value is not None}
         found |= dict(_leaves(stage.trainer.table[1:-1], options))
     return dict(json.loads(json.dumps(found)))  # as it will be read back
@@ -71,6 +77,14 @@ def identity(
 def content_name(stage: Stage) -> str:
     """Return the name, in an identity, of the content of a stage's data."""
     return f"{CONTENT} {stage.data.table}"
+
+
+def start_names(stage: Stage) -> list[str]:
+    """Return the names, in an identity, of the digests of what the model of a stage starts from."""
+    if stage.model is None or "start" not in stage.model.references:
+        return []
+    name = f"{stage.model.table[1:-1]}.start"
+    return [f"{MODEL} {name}", f"{CONTENT} {name}"]
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -149,27 +163,51 @@ def _code(pipeline: Pipeline, stages: Iterable[Stage]) -> dict[str, Any]:
     }
 
 
-def _table(config: ComponentConfig[Any], folder: RunFolder | None) -> dict[str, Any]:
+def _table(config: ComponentConfig[Any], folder: RunFolder | None, begun: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a table, the content of the files that it names, and the models that it starts from."""
     prefix = config.table[1:-1]
     found: dict[str, Any] = {f"{prefix}.use": config.component.name}
     for name, value in _leaves(prefix, config.values):
         # What a callback names is what it writes.
         if isinstance(value, Path) and value.is_file() and config.component.spec.kind != "callback":
-            try:
-                found[f"{CONTENT} {name}"] = file_digests([value])[value]
-            except OSError as error:
-                raise InputError(f'{name} = "{value}" cannot be read: {error.strerror}') from error
+            found[f"{CONTENT} {name}"] = _file_digest(name, value)
         elif not (isinstance(value, Path) and value.exists() and config.component.spec.kind == "data"):
             found[name] = as_toml(value)
     for key, named in config.references.items():
         for number, reference in enumerate(each_of(named)):
             name = f"{prefix}.{key}" if isinstance(named, Reference) else f"{prefix}.{key}[{number}]"
-            if reference.run is None:
-                found[name] = str(reference)
-            if place := reference.run or (folder and folder.path):
-                found[f"{MODEL} {name}"] = model_digest(place, reference.stage or None)
+            found |= _reference(name, reference, folder, begun)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _reference(name: str, reference: Reference, folder: RunFolder | None, begun: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which trained model or file of weights something starts from, and a digest of it."""
+    found: dict[str, Any] = {}
+    if isinstance(reference, Start):
+        found |= {f"{name}.skip": list(reference.skip) or None, f"{name}.sha256": reference.sha256 or None}
+        if reference.file:
+            content = f"{CONTENT} {name}"
+            found[content] = begun[content] if content in begun else _file_digest(f"{name}.file", reference.file)
+        if reference.file or reference.url:
+            return found
+    if reference.run is None:
+        found[name] = str(reference)
+    model = f"{MODEL} {name}"
+    if model in begun:
+        found[model] = begun[model]
+    elif place := reference.run or (folder and folder.path):
+        try:
+            found[model] = model_digest(place, reference.stage or None)
+        except RunFolderError as error:
+            raise InputError(f"{name}: {error}; train that run first, or start from another one") from error
+    return found
+
+
+def _file_digest(name: str, path: Path) -> str:
+    try:
+        return file_digests([path])[path]
+    except OSError as error:
+        raise InputError(f'{name} = "{path}" cannot be read: {error.strerror}') from error
 
 
 def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

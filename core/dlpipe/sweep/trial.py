@@ -253,7 +253,7 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
 
     def fingerprint_of(stage: Stage) -> str:
         def find(reference: Reference) -> Any:
-            return open_reference(pipeline, folder, reference).model
+            return open_reference(pipeline, folder, reference).built.trained
 
         return _fingerprint(pipeline, stage, find)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
-
 from dlpipe.compute import configure_torch, seed_everything
 from dlpipe.config.pipeline import Reference
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.inference import open_run
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.protocols import Data, SupportsClose
 from dlpipe.testing.checks import Use
 
@@ -41,11 +40,11 @@ def data_of(use: Use) -> Iterator[Data]:
 def models_of(use: Use) -> FindModel:
     """Return what finds referenced models: that of an earlier stage is built and not trained."""
 
-    def find(reference: Reference) -> nn.Module:
+    def find(reference: Reference) -> TrainedModel:
         if reference.run is not None:
-            return open_run(reference.run, allow_local_plugins=use.pipeline.local_plugins).model
+            return open_run(reference.run, allow_local_plugins=use.pipeline.local_plugins).built.trained
         built = StageComponents(use.pipeline.settings, use.pipeline.stages[reference.stage], find)
         built.close()
-        return built.trained_model
+        return built.trained
 
     return find

@@ -46,7 +46,7 @@ class Points:
         return (self.path / "points.txt").read_text() if self.path else "same"
 
 class Line(nn.Module):
-    def __init__(self, *, start: nn.Module | None = None, weights: Path | None = None):
+    def __init__(self, *, base: nn.Module | None = None, weights: Path | None = None):
         super().__init__()
         self.score = nn.Linear(3, 2)
     def forward(self, points):
@@ -287,7 +287,7 @@ def test_a_stage_of_a_run_that_was_resumed_with_changes_is_not_taken_for_a_resul
 
 def test_the_run_that_latest_meant_is_recorded(project):
     first = run_it()
-    second = run_it("model.start={ run = 'runs/points/latest' }")
+    second = run_it("model.base={ run = 'runs/points/latest' }")
 
     assert f'run = "{first.path.resolve()}"' in (second.path / "resolved.toml").read_text()
 

@@ -58,15 +58,15 @@ class Points:
         return str(self.count)
 
 class Line(nn.Module):
-    def __init__(self, num_inputs: int, num_classes: int, start: nn.Module | None = None, *, dropout: float = 0.1, scale: float = 1.0):
+    def __init__(self, num_inputs: int, num_classes: int, base: nn.Module | None = None, *, dropout: float = 0.1, scale: float = 1.0):
         super().__init__()
         if dropout == 0.9:
             raise ValueError("dropout of 0.9 is too much for three numbers")
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(num_inputs, num_classes)
         self.scale = scale
-        if start is not None:
-            self.load_state_dict(start.state_dict())
+        if base is not None:
+            self.load_state_dict(base.state_dict())
     def forward(self, points):
         return self.score(self.dropout(points)) * self.scale
 
@@ -500,7 +500,7 @@ log_every = 2
 use = "toy.points"
 [stages.second.model]
 use = "toy.line"
-start = { stage = "first" }
+base = { stage = "first" }
 [stages.second.trainer]
 use = "core.supervised"
 steps = 2
@@ -532,7 +532,7 @@ def test_a_stage_starts_from_the_model_of_an_earlier_one(staged, monkeypatch):
     assert built.model is not None
     assert all(torch.equal(value, first[name]) for name, value in built.model.state_dict().items())
     assert second.model is not None
-    assert second.model.references["start"].stage == "first"
+    assert second.model.references["base"].stage == "first"
 
 
 def test_a_stage_starts_from_the_model_of_a_finished_run(staged):
@@ -588,7 +588,7 @@ def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
 
     told = capfd.readouterr().err
     assert "stage first (1 of 2) is run: stages.first.trainer.steps was 4 and is 5 now" in told
-    assert "stage second (2 of 2) is run: the trained model of stages.second.model.start has changed" in told
+    assert "stage second (2 of 2) is run: the trained model of stages.second.model.base has changed" in told
 
 
 def test_a_resumed_run_does_not_go_through_its_finished_stages_again(staged, monkeypatch, capfd):
@@ -635,7 +635,7 @@ def test_another_model_behind_the_same_reference_runs_a_stage_again(staged, capf
 
     told = capfd.readouterr().err
     assert "stage first is not run again" in told
-    assert "stage second (2 of 2) is run: the trained model of stages.second.model.start has changed" in told
+    assert "stage second (2 of 2) is run: the trained model of stages.second.model.base has changed" in told
 
 
 def test_fresh_runs_every_stage(staged, capfd):

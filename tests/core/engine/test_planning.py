@@ -41,7 +41,7 @@ class Points:
     def fingerprint(self): return ""
 
 class Line(nn.Module):
-    def __init__(self, num_inputs: int, start: nn.Module | None = None, *, width: int = 5, room: int = 1000):
+    def __init__(self, num_inputs: int, base: nn.Module | None = None, *, width: int = 5, room: int = 1000):
         super().__init__()
         self.room = room
         self.hidden, self.score = nn.Linear(num_inputs, width), nn.Linear(width, 2)
@@ -116,7 +116,7 @@ use = "toy.guess"
 use = "toy.points"
 [stages.second.model]
 use = "toy.line"
-start = { stage = "first" }
+base = { stage = "first" }
 [stages.second.trainer]
 use = "core.supervised"
 steps = 6

@@ -46,7 +46,7 @@ class Points:
         return Path("content.txt").read_text()
 
 class Line(nn.Module):
-    def __init__(self, num_inputs: int, start: nn.Module | None = None, scale: float = 1.0):
+    def __init__(self, num_inputs: int, base: nn.Module | None = None, scale: float = 1.0):
         super().__init__()
         if os.path.exists("trouble"):
             raise RuntimeError("no such luck")
@@ -207,7 +207,7 @@ def test_other_versions_are_named(trial):
 
 def test_a_trial_that_starts_from_a_run_is_run_again_if_that_run_has_another_model(trial):
     trial()
-    start = "model.start={ run = 'runs/points/latest' }"
+    start = "model.base={ run = 'runs/points/latest' }"
     earlier = folders()[0]
 
     hows = [trial(start.replace("latest", earlier.name))["how"] for _ in range(2)]
@@ -215,7 +215,7 @@ def test_a_trial_that_starts_from_a_run_is_run_again_if_that_run_has_another_mod
     resolved.write_text(resolved.read_text().replace("scale = 1.0", "scale = 2.0"))
     hows.append(trial(start.replace("latest", earlier.name))["how"])
 
-    assert hows == ["run", "reused", "run again: the trained model of model.start has changed"]
+    assert hows == ["run", "reused", "run again: the trained model of model.base has changed"]
 
 
 def test_a_trial_is_not_taken_over_from_a_run_that_was_resumed_with_changes(trial):
