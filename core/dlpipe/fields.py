@@ -232,10 +232,11 @@ def table_keys(kind: Any) -> dict[str, Any] | None:
 def part_of(kind: Any, place: int | str) -> Any:
     """Return the type of the item at `place` in a value of type `kind`, or None if it is not known."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if isinstance(place, str):
-        return (table_keys(kind) or {}).get(place)
     if origin in (Union, types.UnionType):
         return next((found for part in arguments if (found := part_of(part, place)) is not None), None)
+    if isinstance(place, str):
+        values = arguments[1] if origin in (dict, collections.abc.Mapping) and arguments else None
+        return (table_keys(kind) or {}).get(place, values)
     if origin is tuple and arguments[-1] is not ...:
         return None
     return arguments[0] if origin in (list, tuple, collections.abc.Sequence) else None

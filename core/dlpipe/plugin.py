@@ -71,7 +71,11 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             },
         ),
         TrainerSpec(
-            "fit", "dlpipe.training.fit:Fit", "fits a model to all examples at once, as scikit-learn does", finite=True
+            "fit",
+            "dlpipe.training.fit:Fit",
+            "fits a model to all examples at once, as scikit-learn does",
+            finite=True,
+            replaces_weights=True,
         ),
         TrainerSpec("no_training", "dlpipe.training.one_step:NoTraining", "leaves the model as it is", finite=True),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ from dlpipe.errors import InputError
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
+from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import ORIGINS, RESOLVED, RunFolder
+
+#: Columns of a terminal.
+WIDTH = 80
 
 
 @click.command(
@@ -33,12 +37,16 @@ Examples:
   dlpipe show text.rnn_tagger
   dlpipe show slot_filling --origins
   dlpipe show mine.toml --set model.cell=gru
-  dlpipe show runs/slot-filling/latest"""
+  dlpipe show runs/slot-filling/latest
+  dlpipe show runs/slot-filling/latest --layers"""
 )
 @click.argument("what")
 @options.assignments
 @options.local_plugins
 @click.option("--origins", is_flag=True, help="Show what set each value: the default, FILE:LINE or --set.")
+@click.option(
+    "--layers", is_flag=True, help="Show the layers of the model: their names, sizes and shapes, and what is frozen."
+)
 @options.as_json
 @click.pass_obj
 def show(
@@ -47,31 +55,39 @@ def show(
     assignments: tuple[str, ...],
     allow_local_plugins: bool,
     origins: bool,
+    layers: bool,
     as_json: bool,
 ) -> None:
-    """Show a pipeline with all its defaults, or the keys of a component.
+    """Show a pipeline with all its defaults, the layers of its model, or the keys of a component.
 
     WHAT is a pipeline file, the name of a pipeline that comes with dlpipe, a run folder, or the name of a component.
     """
+    if layers and origins:
+        raise InputError("--layers cannot be combined with --origins; give one of the two")
     path: Path = options.PipelineFile().convert(what, None, None)
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
         if found := find_component(registry, what):
+            if layers:
+                raise InputError(f"{what} --layers: a component has no layers without data; give a pipeline or a run")
             if found.name != what:
                 echo(f'warning: {what} was renamed to "{found.name}"', err=True)
             _show_component(found, as_json)
             return
         hint = nearest(what, [*components, *shipped_pipelines()])
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
-    recorded: Mapping[str, Any] = {}
+    folder, recorded = None, dict[str, Any]()
     if path.is_dir():
-        folder = RunFolder.open(path).path  # raises an error if it is not a run folder
-        recorded = read_json(folder / ORIGINS) if (folder / ORIGINS).is_file() else {}
+        folder = RunFolder.open(path)  # raises an error if it is not a run folder
+        recorded = read_json(folder.path / ORIGINS) if (folder.path / ORIGINS).is_file() else {}
         path = path / RESOLVED
     pipeline = load_pipeline(path, registry, assignments, allow_local_plugins=allow_local_plugins)
     for warning in pipeline.warnings:
         echo(f"warning: {warning}", err=True)
-    if as_json:
+    if layers:
+        found_layers = load_target("dlpipe.engine.layers:layers_of")(pipeline, folder)
+        echo(json.dumps(found_layers, indent=1) if as_json else "\n\n".join(map(_tree, found_layers.items())))
+    elif as_json:
         echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
     elif origins:
         rows = list(_origins(pipeline, recorded, f"{path}:"))
@@ -92,6 +108,27 @@ def _origins(pipeline: Pipeline, recorded: Mapping[str, Any], resolved: str) -> 
     for key, value, origin in resolved_values(pipeline):
         from_run = recorded and origin.startswith(resolved)
         yield f"{key} = {shown(value)}", recorded.get(key, "default") if from_run else origin
+
+
+def _tree(stage: tuple[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return a table of the layers of a stage's model, at most `WIDTH` columns wide if their names allow it."""
+    name, layers = stage
+    columns = [(layer["name"] or "(the model)", layer["kind"], f"{layer['parameters']:,}") for layer in layers]
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    lines = [f"stage {name}"] if name else []
+    for layer, (title, kind, count) in zip(layers, columns, strict=True):
+        shapes = [f"{key} {'×'.join(map(str, shape)) or '1'}" for key, shape in layer["shapes"].items()]
+        if layer["trained"] < layer["parameters"]:
+            shapes.insert(0, "partly frozen" if layer["trained"] else "frozen")
+        line = f"{title:<{widths[0]}}  {kind:<{widths[1]}}  {count:>{widths[2]}} "
+        start = len(line)
+        for number, text in enumerate(shapes):
+            if number and len(line) + 2 + len(text) > WIDTH:
+                lines.append(line)
+                line = " " * start
+            line += f" {text}," if number + 1 < len(shapes) else f" {text}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
 def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:

@@ -54,6 +54,8 @@ class StageChecker:
         trainer = self._required("trainer")
         evaluators, callbacks = self._group("evaluators"), self._group("callbacks")
         self._check_loop(self._monitored(evaluators))
+        if model and trainer and trainer.component.spec.replaces_weights:
+            self._refuse_weights(model, trainer)
         if not (self.data and trainer and signature):
             return None
         options = {key: value for key, value in trainer.values.items() if key in options_of("trainer")}
@@ -64,6 +66,15 @@ class StageChecker:
             for name, use in evaluators.items()
         }
         return Stage(self.name, self.data, model, trainer, LoopOptions(**options), evaluators, callbacks, baselines)
+
+    def _refuse_weights(self, model: ComponentConfig[Any], trainer: ComponentConfig[Any]) -> None:
+        """Report options of the model that concern weights which the trainer does not use."""
+        for key in ("start", "freeze"):
+            if model.references.get(key) or model.values.get(key):
+                path = (*self.path, "model", key)
+                use = f'{trainer.table} use = "{trainer.component.name}"'
+                effect = f"has no effect with {use}, which computes all weights anew"
+                self.report.add(path, f"{key_at(path)} {effect}; remove it or choose another trainer")
 
     def _trainer_signature(self) -> Signature | None:
         """Return the signature of the trainer; None if it is unknown or broken, which is reported elsewhere."""

@@ -7,7 +7,7 @@ for every model; on the CPU and not on torch's "meta" device, where a constructo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NoReturn
@@ -97,12 +97,12 @@ def load_start(
     expected, found = _without(state, start), _without(weights, start)
     _require_names(expected, found, source)
     others = _other_facts(own, facts, [name for name in found if found[name].shape != expected[name].shape])
-    new = {name: other for other in others for name in other.depending if name in found}
+    new = {name: on for name in found if (on := [other for other in others if name in other.depending])}
     taken = {name: tensor for name, tensor in found.items() if name not in new}
     _require_shapes(expected, taken, source)
     if not taken:
         raise InputError(f"start: {source} has no weights that can be used: {_listed(new)} would all start anew")
-    rows = {name: kept for name in new if (kept := _known_rows(state[name], found[name], new[name], name))}
+    rows = {name: kept for name, on in new.items() if (kept := _known_rows(name, state[name], found[name], on))}
     own.model.load_state_dict({**state, **taken, **{name: tensor for name, (tensor, _) in rows.items()}})
     return f"start: {len(taken)} of {len(state)} tensors from {source}{renamed}{_told(new, rows, start)}"
 
@@ -247,28 +247,34 @@ def _one_more(value: Any) -> Any:
     return value + 1 if type(value) is int else None
 
 
-def _known_rows(own: Tensor, theirs: Tensor, other: _Other, name: str) -> tuple[Tensor, str] | None:
-    """Return new weights with those of the names that both know, and how many these are; None if rows are no names."""
-    sizes = zip(own.shape, other.depending[name], strict=True)
+def _known_rows(name: str, own: Tensor, theirs: Tensor, others: Sequence[_Other]) -> tuple[Tensor, str] | None:
+    """Return new weights with those of the names that both know, and how many these are; None if rows are no names.
+
+    Args:
+        others: the facts that the weights depend on; with several, a row stands for more than its name.
+    """
+    sizes = zip(own.shape, others[0].depending[name], strict=True)
     dims = [dim for dim, (size, with_other_names) in enumerate(sizes) if size != with_other_names]
-    if other.names is None or len(dims) != 1:
+    if others[0].names is None or len(others) > 1 or len(dims) != 1:
         return None
-    dim, (there, here) = dims[0], other.names
+    dim, (there, here) = dims[0], others[0].names
     rest = [each.shape[:dim] + each.shape[dim + 1 :] for each in (own, theirs)]
     if rest[0] != rest[1] or (theirs.shape[dim], own.shape[dim]) != (len(there), len(here)):
         return None
     places = {name: place for place, name in enumerate(there)}
-    known = [(place, places[name]) for place, name in enumerate(here) if name in places]
-    ours, source = (torch.tensor(each, dtype=torch.long, device=own.device) for each in zip(*known, strict=True))
+    known = [(place, places[each]) for place, each in enumerate(here) if each in places]
+    if not known:
+        return None
+    ours, source = (torch.tensor(each, device=own.device) for each in zip(*known, strict=True))
     kept = theirs.to(own).index_select(dim, source)
     return own.index_copy(dim, ours, kept), f"{len(known):,} of {len(here):,} rows"
 
 
-def _told(new: Mapping[str, _Other], rows: Mapping[str, tuple[Tensor, str]], start: Start) -> str:
+def _told(new: Mapping[str, Sequence[_Other]], rows: Mapping[str, tuple[Tensor, str]], start: Start) -> str:
     """Say which weights start anew, and why."""
-    parts = [f"{kept} of {name} by name ({new[name].why})" for name, (_, kept) in rows.items()]
-    anew = [name for name in new if name not in rows]
-    for why, names in groupby(anew, key=lambda name: new[name].why):
+    reasons = {name: ", ".join(other.why for other in others) for name, others in new.items()}
+    parts = [f"{kept} of {name} by name ({reasons[name]})" for name, (_, kept) in rows.items()]
+    for why, names in groupby((name for name in new if name not in rows), key=lambda name: reasons[name]):
         parts.append(f"new: {_listed(names)} ({why})")
     parts += [f"left out: {', '.join(start.skip)}"] if start.skip else []
     return "".join(f"; {part}" for part in parts)

@@ -125,6 +125,8 @@ class TrainerSpec(ComponentSpec):
         changeable: names of its parameters that may change while a run continues (``dlpipe resume RUN --set …``), such
             as ``("optimizer", "clip_range")``: `load_state_dict` keeps what the constructor got for them. A dotted
             name, such as ``"optimizer.lr"``, is a key of a table. The kind of an optimizer never changes.
+        replaces_weights: whether it computes the weights without those that the model has, so that the options
+            ``start`` and ``freeze`` of the model are refused.
     """
 
     kind = "trainer"
@@ -134,6 +136,7 @@ class TrainerSpec(ComponentSpec):
     precision: tuple[str, ...] = ()
     compile: bool = False
     changeable: tuple[str, ...] = ()
+    replaces_weights: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,10 @@ def require_part(option: str, part: str, model: nn.Module) -> None:
     """
     names = [*_names(model)]
     if not any(in_part(name, part) for name in names):
-        first = [name for name, _ in model.named_children()] or names
-        listed = ", ".join(first[:MAX_LISTED]) + (" …" if len(first) > MAX_LISTED else "")
+        listed = ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
         raise InputError(
             f"{option} = {shown(part)}: {type(model).__name__} has no layer or parameter of this name."
-            f"{nearest(part, names) or f' It consists of {listed}.'} `dlpipe show RUN --layers` lists all names"
+            f"{nearest(part, names) or f' It has {listed}.'} `dlpipe show RUN --layers` lists all names"
         )
 
 

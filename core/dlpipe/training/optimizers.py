@@ -20,18 +20,26 @@ FUSED = {"adam", "adamw", "sgd"}
 BUILT_WITH = "built_with"
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], table: Mapping[str, Any]) -> Optimizer:
+def build_optimizer(parameters: Iterable[nn.Parameter | dict[str, Any]], table: Mapping[str, Any]) -> Optimizer:
     """Build the optimizer that a table such as ``{"use": "adam", "lr": 1e-3}`` selects.
 
     On a CUDA GPU, the kernels are fused unless the table says otherwise. On a CPU they are not: there, fused ones give
     other last bits.
 
+    Args:
+        parameters: of which those are optimized that require a gradient; or groups of such, each a table with "params".
+
     Raises:
-        InputError: there are no parameters, or torch refuses a value.
+        InputError: there are no parameters, all are frozen, or torch refuses a value.
     """
-    if not (listed := list(parameters)):
-        raise InputError("there is no parameter to optimize; choose a model with parameters, or core.no_training")
-    optimizer = build_by_name("optimizer", table, listed, **_fused(table, listed))
+    listed = [each for each in parameters if isinstance(each, dict) or each.requires_grad]
+    members = [each for group in listed for each in (group["params"] if isinstance(group, dict) else [group])]
+    if not members:
+        raise InputError(
+            "there is no parameter to optimize; choose a model with parameters of which not all are frozen, or "
+            "core.no_training"
+        )
+    optimizer = build_by_name("optimizer", table, listed, **_fused(table, members))
     if not isinstance(optimizer, Optimizer) or "lr" not in optimizer.param_groups[0]:
         raise InputError(f"optimizer {table['use']} is no torch.optim.Optimizer with a learning rate lr in its groups")
     for group in optimizer.param_groups:

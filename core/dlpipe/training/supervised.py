@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import torch
+from pydantic import Field, Strict
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
@@ -37,11 +38,17 @@ from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.loss_scale import LossScale
 from dlpipe.training.losses import BatchLoss, has_own_loss
 from dlpipe.training.optimizers import build_optimizer, load_optimizer
+from dlpipe.training.part_rates import apply_factors, parameter_groups
 from dlpipe.training.schedule import LearningRateSchedule
 from dlpipe.training.stand_in import StandIn
 
 if TYPE_CHECKING:
     from dlpipe.training.sharding import Sharding
+
+#: Of a part of the model.
+RateFactor = Annotated[
+    float, Strict(), Field(gt=0, description="a factor above 0; what is not trained belongs to `freeze` of [model]")
+]
 
 
 class Supervised:
@@ -71,6 +78,8 @@ class Supervised:
         bucket_by_length: put sequences of similar length into one batch.
         num_workers: processes that read data which does not fit into memory; "auto" is one less than there are cores,
             at most 8, for data that is decoded from files, and 0 for other data. No result depends on it.
+        rates: factors on the learning rate of parts of the model, by the name of a layer or parameter, such as
+            ``{ backbone = 0.1, "backbone.layer1" = 0.01 }``; the longest name counts.
         sync_batch_norm: with several processes, batch normalization uses the statistics of the whole batch, not those
             of the part that a process has.
     """
@@ -95,6 +104,7 @@ class Supervised:
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
         num_workers: NonNegative | Literal["auto"] = "auto",
+        rates: Mapping[str, RateFactor] | None = None,
         sync_batch_norm: bool = False,
     ) -> None:
         _require_usable(model, data, loss, label_smoothing)
@@ -120,11 +130,12 @@ class Supervised:
         self._synced = SyncedBatchNorm(model, compute.ranks) if sync_batch_norm else None
         if activation_checkpointing is not None:
             checkpoint_activations(model, activation_checkpointing)
-        self._parameters = list(model.parameters())
-        self._optimizer = build_optimizer(self._parameters, optimizer)
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._optimizer = build_optimizer(parameter_groups(model, rates) if rates else self._parameters, optimizer)
         total = budget.total_steps(self.steps_per_epoch)
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
+        apply_factors(self._optimizer)
         several = compute.ranks.size > 1
         self._stand_in = StandIn(compute) if several and (compute.shards or sync_batch_norm) else None
         averages = several and not compute.shards  # cut gradients are averaged where they are cut
@@ -169,6 +180,7 @@ class Supervised:
         self._step_number += 1
         if "loss" in metrics:  # not if the step was skipped
             self._schedule.step()
+            apply_factors(self._optimizer)
             if self._average:
                 self._average.update()
         return metrics
@@ -252,6 +264,7 @@ class Supervised:
     def on_score(self, score: float, goal: Literal["max", "min"]) -> None:
         """Pass the monitored metric on to the schedule."""
         self._schedule.on_score(score, goal)
+        apply_factors(self._optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step, optimizer, schedule, position in the data, and the live weights besides an average."""
@@ -274,6 +287,7 @@ class Supervised:
             optimizer, average = self._sharding.load(self._optimizer, optimizer, average)
         load_optimizer(self._optimizer, optimizer)
         self._schedule.load_state_dict(state["schedule"])
+        apply_factors(self._optimizer)
         self._batches.load_state_dict(state["batches"])
         self._parts = int(state.get("parts", 1))
         if self._average:

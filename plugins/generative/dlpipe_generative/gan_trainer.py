@@ -187,12 +187,15 @@ class GANTrainer:
     def _update_generator(self, fake: Tensor, classes: Tensor | None) -> Tensor:
         discriminator, optimizer = self._nets.discriminator, self._optimizers["generator"]
         optimizer.zero_grad(set_to_none=True)
-        discriminator.requires_grad_(False)  # its gradients are not needed here, and cost a twentieth of the step
+        trained = [each for each in discriminator.parameters() if each.requires_grad]
+        for parameter in trained:  # their gradients are not needed here, and cost a twentieth of the step
+            parameter.requires_grad_(False)
         with self._compute.autocast():
             scores = discriminator(fake, classes)
         loss = generator_loss(self._loss, scores.float())
         loss.backward()
-        discriminator.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)
         optimizer.step()
         return loss.detach()
 

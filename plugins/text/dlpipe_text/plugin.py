@@ -80,6 +80,7 @@ def dlpipe_trainers():
             requires=("scikit-learn",),
             extra="dlpipe[text]",
             finite=True,
+            replaces_weights=True,
         ),
         TrainerSpec(
             "gensim_word2vec",
@@ -100,6 +101,7 @@ def dlpipe_trainers():
             "dlpipe_text.load_vectors:LoadVectors",
             "word vectors of a file, in one step",
             finite=True,
+            replaces_weights=True,
         ),
     ]
 

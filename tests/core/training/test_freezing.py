@@ -1,0 +1,83 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dlpipe.errors import InputError
+from dlpipe.training.freezing import freeze_parts
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.ModuleDict(
+        {
+            "trunk": nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)),
+            "head": nn.Linear(4, 2),
+        }
+    )
+
+
+def trained_names(model):
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def test_a_frozen_layer_gets_no_gradient():
+    model = net()
+
+    freeze_parts(model, ["trunk"])
+
+    assert trained_names(model) == ["head.weight", "head.bias"]
+
+
+def test_a_pattern_freezes_all_layers_that_it_matches():
+    model = net()
+
+    freeze_parts(model, ["trunk.*", "*.bias"])
+
+    assert trained_names(model) == ["head.weight"]
+
+
+def test_a_frozen_layer_stays_in_evaluation_mode():
+    model = net()
+    freeze_parts(model, ["trunk"])
+    mean = model["trunk"][1].running_mean.clone()
+
+    model.train()
+    outputs = [model["trunk"](torch.ones(2, 3)) for _ in range(2)]
+
+    assert model["head"].training
+    assert outputs[0].equal(outputs[1])
+    assert model["trunk"][1].running_mean.equal(mean)
+
+
+def test_a_frozen_parameter_leaves_the_mode_of_its_layer_as_it_is():
+    model = net()
+
+    freeze_parts(model, ["trunk.1.weight"])
+
+    assert model.train()["trunk"][1].training
+
+
+def test_a_copy_of_a_frozen_layer_is_frozen_by_itself():
+    model = net()
+    freeze_parts(model, ["trunk"])
+
+    copied = copy.deepcopy(model)
+    copied.train()
+
+    assert not copied["trunk"].training
+    assert copied["trunk"].train() is copied["trunk"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "match"),
+    [
+        (["trunc"], r'freeze = "trunc": ModuleDict has no layer or parameter of this name. Did you mean "trunk"\?'),
+        (["zzz"], r"It has trunk, trunk.0, .*`dlpipe show RUN --layers` lists all names"),
+        (["trunk", "head"], r'freeze = \["trunk", "head"\]: no parameter of ModuleDict is left to train; freeze less'),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(parts, match):
+    with pytest.raises(InputError, match=match):
+        freeze_parts(net(), parts)
