@@ -134,8 +134,9 @@ class StageChecker:
         checker = TableChecker(self.report, self.registry, path, component.name, known, owners)
         given = {key: value for key, value in table.items() if key != "use"}
         values, references = checker.check(given)
-        if start := values.pop("start", None) if kind == "model" else None:
-            references |= {"start": found} if (found := checker.start(start)) else {}
+        start = values.pop("start", None) if kind == "model" else None
+        if start is not None and (found := checker.start(start)):
+            references["start"] = found
         self._check_required(component, checker, given)
         return ComponentConfig(component, table_at(path), values, references)
 

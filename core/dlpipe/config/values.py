@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import pydantic
 from typing_extensions import is_typeddict
@@ -49,15 +51,26 @@ def mistakes(error: pydantic.ValidationError, kind: Any, value: Any) -> dict[Key
     """Return what is wrong with a value, by the path within it: ``("layers", 1)``, or ``()`` for all of it."""
     found: dict[KeyPath, str] = {}
     for detail in error.errors():
-        path, message = _mistake(detail["loc"], kind, value)
-        found.setdefault(path, message)
+        if mistake := _mistake(detail["loc"], kind, value):
+            found.setdefault(*mistake)
     return found
 
 
-def _mistake(location: KeyPath, expected: Any, found: Any) -> tuple[KeyPath, str]:
-    """Follow the location that pydantic reports as far as types are known; it also names members of unions."""
+def _mistake(location: KeyPath, expected: Any, found: Any) -> tuple[KeyPath, str] | None:
+    """Follow the location that pydantic reports as far as types are known; it also names members of unions.
+
+    Of a union, only what the table in it says of a table is a mistake; None for the rest.
+    """
     path: KeyPath = ()
     for part in location:
+        if len(members := _members(expected)) > 1:
+            tables = [member for member in members if table_keys(member) is not None]
+            if not tables or not isinstance(found, Mapping):
+                break
+            if part != tables[0].__name__:
+                return None
+            expected = tables[0]
+            continue
         keys = table_keys(expected)
         if keys is not None and part not in keys:
             hint = nearest(str(part), keys) or f" It takes {', '.join(keys)}."
@@ -68,3 +81,10 @@ def _mistake(location: KeyPath, expected: Any, found: Any) -> tuple[KeyPath, str
             break
         expected, found, path = inner, found[part], (*path, part)
     return path, f" = {shown(found)}: expected {describe(expected)}"
+
+
+def _members(kind: Any) -> list[Any]:
+    """Return the members of a union besides None; of another type none."""
+    if get_origin(kind) not in (Union, UnionType):
+        return []
+    return [part for part in get_args(kind) if part is not type(None)]

@@ -115,7 +115,7 @@ class StageComponents:
                 self.model = build(stage.model, facts, find_model).to(self.compute.device)
             if starts:
                 self.start = _started(self.model, stage.model, facts, find_model, settings)
-            if with_trainer and (parts := stage.model.values["freeze"]):
+            if with_trainer and (parts := stage.model.values.get("freeze")):
                 with errors_in(stage.model.table):
                     freeze_parts(self.model, parts)
             self.compute.ranks.same_weights(self.model)

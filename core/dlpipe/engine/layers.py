@@ -54,7 +54,7 @@ def layers_of(pipeline: Pipeline, folder: RunFolder | None = None) -> dict[str, 
             built = StageComponents(pipeline.settings, stage, find, with_trainer=stage.model is None)
             built.close()
         models[name] = built.trained
-        if stage.model and (parts := stage.model.values["freeze"]):
+        if stage.model and (parts := stage.model.values.get("freeze")):
             with errors_in(stage.model.table):
                 freeze_parts(built.trained_model, parts)
     return {name: [asdict(layer) for layer in _layers(each.model)] for name, each in models.items()}

@@ -390,7 +390,7 @@ class StageRun:
         """Say what is going to be trained and on what, and what the trainer has to say about it."""
         data, trainer, model = components.data, components.trainer, components.trained_model
         count = f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"
-        if self._stage.model and self._stage.model.values["freeze"]:
+        if self._stage.model and self._stage.model.values.get("freeze"):
             count += f", {sum(each.numel() for each in model.parameters() if each.requires_grad):,} of them trained,"
         with errors_in(self._stage.data.table, data_table=self._stage.data.table):
             sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)

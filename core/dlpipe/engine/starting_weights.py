@@ -196,7 +196,7 @@ def _other_facts(own: StartingModel, theirs: Mapping[str, Any] | None, differing
             continue
         changed = {name: tensor.shape for name, tensor in own.rebuild({fact: other}).state_dict().items()}
         depending = {name: shape for name, shape in changed.items() if shape != shapes.get(name)}
-        if theirs is None:
+        if lists is None:  # then a weight that fits means the same
             depending = {name: shape for name, shape in depending.items() if name in differing}
         found.append(_Other(depending, why, None if _name_of(fact) == LABELS else lists))
     return found

@@ -6,11 +6,16 @@ Repository, https://doi.org/10.24432/C50P49; scikit-learn has its 1,797 test ima
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field, Strict
 
+from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.idx import read_mnist
@@ -20,11 +25,13 @@ from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages,
 TEST_SHARE = 5
 #: The largest value: each pixel counts how many of 16 finer pixels were inked.
 INKED = 16
+Digit = Annotated[int, Strict(), Field(ge=0, le=9)]
 
 
 def digits(
     *,
     path: Path | None = None,
+    classes: Annotated[Sequence[Digit], Field(min_length=2)] | None = None,
     dev_size: OpenFraction | Positive = 0.1,
     limit: Positive | None = None,
     normalize: Normalize = "standardize",
@@ -39,10 +46,12 @@ def digits(
 
     Args:
         path: a folder with the IDX files of MNIST, to use its 28×28 digits instead; see vision.mnist.
+        classes: only these digits, such as [0, 1, 2]; by default all ten.
         dev_size: how many training images to hold out as the dev split, or which share of them.
         limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
-            "symmetric" (-1 to 1) or "none" (0 to 255).
+            "symmetric" (-1 to 1), "none" (0 to 255) or statistics of
+            pixels from 0 to 1 by channel: { mean = […], std = […] }.
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: put the pixels of each image into another order, the same for all images, so that
@@ -51,7 +60,7 @@ def digits(
             how models deal with wrong labels.
     """
     return LabelledImages(
-        _read if path is None else partial(read_mnist, path),
+        partial(_read_classes, _read if path is None else partial(read_mnist, path), classes),
         dev_size=dev_size,
         limit=limit,
         normalize=normalize,
@@ -60,6 +69,21 @@ def digits(
         shuffle_pixels=shuffle_pixels,
         label_noise=label_noise,
     )
+
+
+def _read_classes(read: Callable[[], ImageSplits], classes: Sequence[int] | None) -> ImageSplits:
+    """Return the images of some classes, whose numbers are their places in `classes`."""
+    every = read()
+    if classes is None:
+        return every
+    if doubled := [digit for digit in classes if classes.count(digit) > 1]:
+        raise InputError(f"classes = {list(classes)}: {doubled[0]} occurs twice; name each digit once")
+    numbers = torch.full((len(every.labels),), -1).index_copy_(0, torch.tensor(classes), torch.arange(len(classes)))
+    sets = {}
+    for split, images in every.sets.items():
+        chosen = images.subset((numbers[images.targets] >= 0).nonzero()[:, 0])
+        sets[split] = replace(chosen, targets=numbers[chosen.targets])
+    return ImageSplits([every.labels[digit] for digit in classes], sets)
 
 
 def _read() -> ImageSplits:

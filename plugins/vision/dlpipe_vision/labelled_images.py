@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -19,15 +19,29 @@ from torch.utils.data import Dataset
 
 from dlpipe.data import Columns, FolderFiles, Prepare, file_digests, in_both
 from dlpipe.errors import DataError, InputError
+from dlpipe.fields import Fraction, PositiveFloat
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
 from dlpipe_vision.image_statistics import image_statistics
 from dlpipe_vision.near_copies import nearly_in
 from dlpipe_vision.picture import SUFFIXES, read_picture
 
-#: How bytes are converted: to mean 0 and standard deviation 1 over the training images; to 0 to 1; to -1 to 1; or
-#: unchanged, from 0 to 255.
-Normalize = Literal["standardize", "unit", "symmetric", "none"]
+
+class MeanStd(TypedDict):
+    """The statistics that images are standardised with, as the weights of a trained network expect them.
+
+    Keys:
+        mean: of each channel, of pixels from 0 to 1.
+        std: standard deviation of each channel.
+    """
+
+    mean: Sequence[Fraction]
+    std: Sequence[PositiveFloat]
+
+
+#: How bytes are converted: to mean 0 and standard deviation 1 over the training images, or with given ones; to 0 to 1;
+#: to -1 to 1; or unchanged, from 0 to 255.
+Normalize = Literal["standardize", "unit", "symmetric", "none"] | MeanStd
 #: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
 MAX_NOTES = 10_000
 
@@ -124,7 +138,7 @@ class LabelledImages:
             1), drawn evenly from all classes and always the same; used only if the files have no dev split.
         limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images, by channel), "unit"
-            (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255).
+            (0 to 1), "symmetric" (-1 to 1) or "none" (0 to 255); or the mean and standard deviation by channel.
         augment: random changes to training images.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: finally put the pixels of each image into another order, the same for all images.
@@ -350,14 +364,24 @@ class LabelledImages:
     def _scale(self, white: float, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the offset to subtract from images from 0 to `white`, then the factor to multiply by: (C, 1, 1)."""
         channels = len(self.state()["mean"])
-        offset, width = {
-            "standardize": (self.state()["mean"], self.state()["std"]),
-            "none": ([0.0] * channels, [1.0] * channels),
-            "unit": ([0.0] * channels, [255.0] * channels),
-            "symmetric": ([127.5] * channels, [127.5] * channels),
-        }[self._normalize]
+        if isinstance(self._normalize, str):
+            offset, width = {
+                "standardize": (self.state()["mean"], self.state()["std"]),
+                "none": ([0.0] * channels, [1.0] * channels),
+                "unit": ([0.0] * channels, [255.0] * channels),
+                "symmetric": ([127.5] * channels, [127.5] * channels),
+            }[self._normalize]
+        else:
+            offset, width = (_of_channels(name, self._normalize[name], channels) for name in ("mean", "std"))
         offsets, widths = (torch.tensor(part, device=device)[:, None, None] / 255 * white for part in (offset, width))
         return offsets, 1 / widths
+
+
+def _of_channels(name: str, values: Sequence[float], channels: int) -> list[float]:
+    """Return a statistic of pixels from 0 to 1 as one of bytes."""
+    if len(values) != channels:
+        raise InputError(f"normalize.{name} = {list(values)}: expected one number for each channel: {channels}")
+    return [value * 255 for value in values]
 
 
 def _digests(files: Sequence[Path]) -> dict[Path, str]:

@@ -32,6 +32,7 @@ def test_a_pipeline_is_understood(load):
     stage = pipeline.stages[""]
     assert (pipeline.settings.name, pipeline.settings.seed, pipeline.settings.device) == ("good", 3, "auto")
     assert stage.model.values == {
+        "freeze": None,
         "dropout": 0.25, "bias": True, "rate": 0.1, "sizes": (3,), "kind": "a", "label": None
     }  # fmt: skip
     assert stage.trainer.values["batch_size"] == 4

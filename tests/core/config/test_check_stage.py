@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from dlpipe.config.pipeline import Reference
 
@@ -176,3 +177,62 @@ def test_a_model_can_start_from_a_finished_run(changed, load, tmp_path):
     pipeline = load(text)
 
     assert list(pipeline.stages[""].references()) == [Reference(run=tmp_path / "runs" / "old")]
+
+
+def started(start):
+    """Return the text of a pipeline whose model starts from something."""
+    return GOOD.replace('use = "fake.net"', f'use = "fake.net"\nstart = {start}')
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ('"runs/x"', '[model] start = "runs/x": expected a table such as { run = "runs/…" } or { file = "weights.pth" }'),
+        ("{}", "[model] start: expected exactly one of run, stage, file, url, found none of them"),
+        ('{ run = "a", file = "b" }', "[model] start: expected exactly one of run, stage, file, url, found run and file"),
+        ('{ runs = "a" }', '[model] start.runs: unknown key. Did you mean "run"?'),
+        ('{ url = "https://a/b" }', "[model] start: url needs sha256; a download is checked by its sha256"),
+        (f'{{ run = "a", sha256 = "{"0" * 64}" }}', "[model] start: sha256 needs url; a download is checked by its sha256"),
+        ('{ url = "a", sha256 = "0" }', '[model] start.url = "a": expected an address, such as "https://…/weights.pth"'),
+        ('{ run = "a", skip = [] }', "[model] start.skip = []: expected a list of strings (at least 1)"),
+        ('{ stage = "a" }', '[model] start = { stage = "a" }: this file has no [stages]'),
+    ],
+)  # fmt: skip
+def test_mistakes_in_what_a_model_starts_from_are_named(mistakes, start, message):
+    assert message in [text for _, text in mistakes(started(start))]
+
+
+def test_a_start_is_a_reference_whose_paths_are_absolute(load, tmp_path):
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    (tmp_path / "runs" / "latest").symlink_to("old")
+
+    run = load(started('{ run = "runs/latest", skip = ["head"] }')).stage().model.references["start"]
+    file = load(started('{ file = "w.pth" }')).stage().model.references["start"]
+
+    assert (run.run, run.skip) == (tmp_path / "runs" / "old", ("head",))
+    assert file.file == tmp_path / "w.pth"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        '{ run = "/r", skip = ["a", "b"] }',
+        '{ file = "/w.pth" }',
+        f'{{ url = "https://a/b.pth", sha256 = "{"0" * 64}" }}',
+    ],
+)
+def test_a_start_is_written_as_it_can_be_read(load, write, start):
+    checked = load(started(start))
+
+    again = load(write(tomli_w.dumps(checked.plain()), "again.toml"))
+
+    assert again.stage().model.references == checked.stage().model.references
+
+
+@pytest.mark.parametrize("option", ['start = { run = "/r" }', 'freeze = ["head"]'])
+def test_a_trainer_that_computes_weights_anew_takes_neither_start_nor_freeze(mistakes, option):
+    text = GOOD.replace('use = "fake.net"', f'use = "fake.net"\n{option}')
+
+    name, fit = option.split()[0], '[trainer] use = "core.fit"'
+    message = f"[model] {name} has no effect with {fit}, which computes all weights anew; remove it or choose another"
+    assert any(text.startswith(message) for _, text in mistakes(text, ["trainer.use=core.fit"]))

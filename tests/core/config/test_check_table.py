@@ -294,7 +294,7 @@ def test_a_default_that_its_own_annotation_refuses_is_a_mistake_where_it_applies
 
 
 def test_a_bad_default_does_not_matter_where_a_value_is_given(load, careless):
-    assert load(careless("width: Positive = 0"), ["model.width=3"]).stage().model.values == {"width": 3}
+    assert load(careless("width: Positive = 0"), ["model.width=3"]).stage().model.values == {"freeze": None, "width": 3}
 
 
 def test_a_value_that_cannot_be_checked_is_accepted_with_a_warning(load, careless):
@@ -302,7 +302,7 @@ def test_a_value_that_cannot_be_checked_is_accepted_with_a_warning(load, careles
 
     assert load(text).warnings == ()
     pipeline = load(text, ["model.width=[]"])
-    assert pipeline.stage().model.values == {"width": []}
+    assert pipeline.stage().model.values == {"freeze": None, "width": []}
     assert pipeline.warnings == (
         "--set: [model] width = [] is not checked, since fake.careless does not say the type of width; annotate it",
     )

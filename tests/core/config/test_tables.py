@@ -22,7 +22,7 @@ def test_a_parameter_with_the_name_of_an_option_is_refused(target):
     message = "Judge has a parameter splits, which is an option of dlpipe in the table of every evaluator; rename"
     with pytest.raises(PluginError, match=message):
         keys_of(EvaluatorSpec("judge", target, "judges"))
-    assert list(keys_of(ModelSpec("judge", target, "is none"))) == ["splits"]
+    assert "splits" in keys_of(ModelSpec("judge", target, "is none"))
 
 
 def test_no_parameter_of_a_component_here_has_the_name_of_an_option():
