@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from torch.utils.data import Dataset
 
 from dlpipe.config.pipeline import Pipeline, Stage, table_name
@@ -26,6 +25,7 @@ from dlpipe.engine.build import StageComponents
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import stepper
 from dlpipe.engine.planning import alone
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError
 from dlpipe.figures import BLUE, GREY, ORANGE, VERMILION, drawing
 from dlpipe.messages import shown
@@ -86,7 +86,7 @@ class RateSearch:
 def find_rate(
     pipeline: Pipeline,
     stage_name: str,
-    models: Mapping[str, nn.Module],
+    models: Mapping[str, TrainedModel],
     *,
     lowest: float = 1e-7,
     highest: float = 10.0,
@@ -113,7 +113,7 @@ def find_rate(
     growth = (highest / lowest) ** (1 / (steps - 1))
     tested = _with_growing_rate(stage, lowest, growth, steps)
     with alone(pipeline):
-        components = StageComponents(pipeline.settings, tested, find_in(models, pipeline))
+        components = StageComponents(pipeline.settings, tested, find_in(models, pipeline), starts=True)
         try:
             _require_examples(stage, components)
             rates, losses, stopped = _range_test(tested, components, steps)
