@@ -411,7 +411,8 @@ class _PipelineRun:
         """Try whether the run can continue with other settings, and record them."""
         stage, folder = amendment.pipeline.stages[amendment.stage], self._folder
         data = self._data_of(stage)
-        identity_now = run_identity(_with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE)))
+        changed = _with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE))
+        identity_now = run_identity(changed, begun_with(changed, folder))
         checkpoint = self._ranks.from_leader(Checkpoints(folder.stage(stage.name) / "checkpoints").latest)
         if checkpoint:
             progress.message(f"trying the new settings with the checkpoint of step {step_of(checkpoint)}")

@@ -15,7 +15,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class WeightAverage:
     """Keeps an exponential moving average of the weights and buffers of a module that is being trained.
 
-    It computes what `torch.optim.swa_utils.AveragedModel` computes, and counts the updates in a number of Python: from
+    It computes what `torch.optim.swa_utils.AveragedModel` computes (counters, such as those of batch normalization, are
+    copied instead), and counts the updates in a number of Python: from
     a tensor, each update would copy it to the GPU, and wait.
 
     Args:
@@ -38,9 +39,10 @@ class WeightAverage:
             if self._updates == 0:
                 torch._foreach_copy_(averages, weights)
             else:
-                for of_kind in (_has_fractions, _is_counter):
-                    if chosen := list(filter(of_kind, averages)):
-                        self._mix(chosen, list(filter(of_kind, weights)), self._updates)
+                self._mix(list(filter(_has_fractions, averages)), list(filter(_has_fractions, weights)), self._updates)
+                # Rounding a mean of equal counters can give another one.
+                if counters := list(filter(_is_counter, averages)):
+                    torch._foreach_copy_(counters, list(filter(_is_counter, weights)))
         self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
