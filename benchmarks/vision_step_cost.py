@@ -2,7 +2,7 @@
 
     python benchmarks/vision_step_cost.py [--rounds 15]
 
-Both loops train ``vision.mlp`` (784-500-500-500-10, batch 100) and ``vision.cnn`` (its default, and the network
+Both loops train ``core.mlp`` (784-500-500-500-10, batch 100) and ``vision.cnn`` (its default, and the network
 of ``cnn_cifar10.toml``, batch 128) with Adam on the same 60,000 random images, kept in memory as bytes and
 converted to float batch by batch. They use one thread and alternate block by block, so that drifts in the
 speed of the machine affect both. The convolutional networks are trained in float32 and in bfloat16; the
@@ -27,11 +27,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dlpipe.compute import Compute
+from dlpipe.models.mlp import MLP
 from dlpipe.training.supervised import Supervised
 from dlpipe_vision.cnn import CNN
 from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
 from dlpipe_vision.layer_tables import Layer
-from dlpipe_vision.mlp import MLP
 
 SEED = 1
 EXAMPLES, CLASSES = 60_000, 10
@@ -131,7 +131,9 @@ def compare_case(case: Case, rounds: int) -> None:
 
 def cases() -> Iterator[Case]:
     """Yield the networks that are timed."""
-    yield Case("vision.mlp, 3 x 500", lambda: MLP(GREY, CLASSES, hidden=(500, 500, 500)), GREY, 100, 200)
+    yield Case(
+        "core.mlp, 3 x 500", partial(MLP, image_shape=GREY, num_classes=CLASSES, hidden=[500] * 3), GREY, 100, 200
+    )
     for name, net, block in (
         ("default", partial(CNN, GREY, CLASSES), 20),
         ("cnn_cifar10.toml", partial(CNN, COLOUR, CLASSES, layers=VGG_LIKE), 20),

@@ -47,7 +47,7 @@ IMAGES = f"""
 use = "vision.digits"
 limit = 96
 [model]
-use = "vision.mlp"
+use = "core.mlp"
 hidden = [8]
 [trainer]
 use = "core.supervised"
@@ -327,9 +327,9 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "vision.image_folder": (IMAGES, ["data={use='vision.image_folder', path='@/images'}"]),
     "vision.cifar": (IMAGES, ["data={use='vision.cifar', path='@/cifar100', dev_size=0.2}"]),
     "vision.cifar10": (IMAGES, ["data={use='vision.cifar10', path='@/cifar10', dev_size=0.2}"]),
-    "vision.mlp": (IMAGES, []),
-    "vision.mlp.hidden_dim": (IMAGES.replace("hidden = [8]", ""), []),
-    "vision.mlp.num_layers": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
+    "core.mlp": (IMAGES, []),
+    "core.mlp.hidden_dim": (IMAGES.replace("hidden = [8]", ""), []),
+    "core.mlp.num_layers": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
     "vision.cnn": (IMAGES, ["model={use='vision.cnn', layers=[{conv=2}, {pool=2}, {dense=5}]}"]),
     "vision.backbone": (
         IMAGES,
@@ -557,10 +557,10 @@ CHANGES: dict[str, list[str]] = {
     "vision.cifar.dev_size": ["0.4"],
     "vision.cifar10.path": ["'@/cifar10_2'"],
     "vision.cifar10.dev_size": ["0.4"],
-    "vision.mlp.hidden": ["[5]"],
-    "vision.mlp.hidden_dim": ["6"],
-    "vision.mlp.num_layers": ["3"],
-    "vision.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
+    "core.mlp.hidden": ["[5]"],
+    "core.mlp.hidden_dim": ["6"],
+    "core.mlp.num_layers": ["3"],
+    "core.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
     "vision.cnn.layers": ["[{conv=3}]"],
     "vision.cnn.maxout_pieces": ["3", "model.activation='maxout'"],
     "vision.backbone.name": ["'resnet34'"],

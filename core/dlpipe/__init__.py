@@ -81,6 +81,7 @@ _PUBLIC_MODULES = {
     "evaluation",
     "fields",
     "figures",
+    "layers",
     "messages",
     "progress",
     "protocols",

@@ -5,15 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dlpipe.registry.hooks import hookimpl
-from dlpipe.registry.specs import CallbackSpec, CommandSpec, EvaluatorSpec, ModelSpec, TrainerSpec
+from dlpipe.registry.specs import CallbackSpec, CommandSpec, DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec
 
 DLPIPE_API = (1, 0)
 
 
 @hookimpl
-def dlpipe_models() -> Iterable[ModelSpec]:
-    """Offer the model that is made of others, and classifiers to compare others with."""
+def dlpipe_data() -> Iterable[DataSpec]:
+    """Offer data of any domain."""
     return [
+        DataSpec(
+            "table",
+            "dlpipe.tabular.table:Table",
+            "tables (CSV, TSV, Parquet, scikit-learn's): classes or numbers from columns",
+            requires=("polars", "scikit-learn"),
+            extra="dlpipe[table]",
+            facts=(
+                "num_features",
+                "cardinalities",
+                "feature_names",
+                "labels",
+                "num_classes",
+                "num_targets",
+                "target_names",
+                "target_mean",
+                "target_scale",
+            ),
+        ),
+    ]
+
+
+@hookimpl
+def dlpipe_models() -> Iterable[ModelSpec]:
+    """Offer models for data of any domain, and simple ones to compare others with."""
+    return [
+        ModelSpec(
+            "mlp",
+            "dlpipe.models.mlp:MLP",
+            "fully connected network for tables and images; without hidden layers, a linear model",
+            formerly=("vision.mlp",),
+        ),
         ModelSpec("ensemble", "dlpipe.training.ensemble:Ensemble", "averages the predictions of trained models"),
         ModelSpec(
             "majority_class",
@@ -36,6 +67,14 @@ def dlpipe_models() -> Iterable[ModelSpec]:
             "random_forest",
             "dlpipe.baselines.random_forest:RandomForest",
             "baseline: many decision trees",
+            requires=("scikit-learn",),
+            extra="dlpipe[baselines]",
+        ),
+        ModelSpec("mean", "dlpipe.baselines.mean:Mean", "baseline: the mean of the targets"),
+        ModelSpec(
+            "linear_regression",
+            "dlpipe.baselines.linear_regression:LinearRegression",
+            "baseline: a weighted sum of the features, by least squares",
             requires=("scikit-learn",),
             extra="dlpipe[baselines]",
         ),
@@ -85,7 +124,7 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
 def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
     """Offer the evaluators for any domain."""
     return [
-        EvaluatorSpec("loss", "dlpipe.evaluation.loss:Loss", "mean loss over all targets"),
+        EvaluatorSpec("loss", "dlpipe.training.mean_loss:Loss", "mean loss over all targets", from_trainer=("loss",)),
         EvaluatorSpec(
             "classification",
             "dlpipe.evaluation.classification:Classification",
@@ -93,6 +132,14 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             requires=("matplotlib",),
             extra="dlpipe[report]",
             baselines=("core.majority_class", "core.logistic_regression"),
+        ),
+        EvaluatorSpec(
+            "regression",
+            "dlpipe.evaluation.regression:Regression",
+            "R², absolute and squared errors of predicted numbers",
+            requires=("matplotlib",),
+            extra="dlpipe[report]",
+            baselines=("core.mean", "core.linear_regression"),
         ),
     ]
 

@@ -42,6 +42,7 @@ __all__ = [
     "SupportsExampleScores",
     "SupportsExpand",
     "SupportsExport",
+    "SupportsItemFiles",
     "SupportsItems",
     "SupportsNames",
     "SupportsNotes",
@@ -108,6 +109,18 @@ class SupportsItems(Protocol):
         If it has a parameter ``outputs``, that gets what the model returned for the item (logits); a parameter
         ``model`` gets the model, in evaluation mode. A string may contain colours for a terminal (ANSI): they are
         removed where the answer does not go to one.
+        """
+
+
+@runtime_checkable
+class SupportsItemFiles(Protocol):
+    """Data that reads files of items itself, such as the rows of a table: ``dlpipe predict RUN --file rows.csv``."""
+
+    def read_items(self, path: Path) -> Iterable[tuple[str, str]] | None:
+        """Return (where it is, the item) for each item in a file; None for a file with an item on each line.
+
+        Raises:
+            InputError: the file cannot be used.
         """
 
 

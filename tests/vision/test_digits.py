@@ -29,7 +29,7 @@ limit = {limit}
 {data}
 
 [model]
-use = "vision.mlp"
+use = "core.mlp"
 hidden = [32]
 dropout = 0.1
 

@@ -8,8 +8,8 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dlpipe.models.mlp import MLP
 from dlpipe_vision.cnn import CNN
-from dlpipe_vision.mlp import MLP
 
 IMAGES = torch.rand(3, 2, 4, 5, dtype=torch.double, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 2, 1])
@@ -31,7 +31,7 @@ def check(make, train=False):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
 @pytest.mark.parametrize("hidden", [(), (4, 3)])
 def test_gradients_of_fully_connected_networks_are_correct(activation, hidden):
-    assert check(lambda: MLP((2, 4, 5), 3, hidden=hidden, activation=activation))
+    assert check(lambda: MLP(image_shape=(2, 4, 5), num_classes=3, hidden=hidden, activation=activation))
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
@@ -73,7 +73,7 @@ def backpropagate(weights, biases, images, targets):
 
 def test_hand_written_backpropagation_gives_the_gradients_of_autograd():
     torch.manual_seed(0)
-    model = MLP((2, 4, 5), 3, hidden=(7, 6), activation="sigmoid").double()
+    model = MLP(image_shape=(2, 4, 5), num_classes=3, hidden=(7, 6), activation="sigmoid").double()
     layers = [layer for layer in model.layers if isinstance(layer, nn.Linear)]
     F.cross_entropy(model(IMAGES), TARGETS).backward()
 

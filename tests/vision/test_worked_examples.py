@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from dlpipe.models.mlp import MLP
 from dlpipe.training.optimizers import build_optimizer
 from dlpipe_vision.cnn import CNN
-from dlpipe_vision.mlp import MLP
 
 IMAGE = torch.tensor(
     [

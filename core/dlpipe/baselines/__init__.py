@@ -1,1 +1,1 @@
-"""Classifiers to compare others with: the most frequent class, and three of scikit-learn's."""
+"""Models to compare others with: the most frequent class, the mean, and those of scikit-learn."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from sklearn.linear_model import LogisticRegression as Regression
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlpipe.baselines.classifier import Array, Classifier, tensor
+from dlpipe.baselines.classifier import Classifier
+from dlpipe.baselines.scaled_features import Array, tensor
 from dlpipe.fields import Positive, PositiveFloat
 
 
@@ -17,6 +20,7 @@ class LogisticRegression(Classifier):
     Args:
         num_classes: K.
         features: the column; needed if the data has several that could be meant.
+        cardinalities: how many categories each column of a table has, number 0 included; from the data.
         standardize: whether the mean of each feature becomes 0 and its standard deviation 1.
         inverse_regularization: C of scikit-learn; the smaller, the smaller the weights.
         max_iterations: of the solver (L-BFGS); it warns if they are too few.
@@ -30,11 +34,12 @@ class LogisticRegression(Classifier):
         num_classes: int,
         *,
         features: str | None = None,
+        cardinalities: Sequence[Positive] | None = None,
         standardize: bool = True,
         inverse_regularization: PositiveFloat = 1.0,
         max_iterations: Positive = 1000,
     ) -> None:
-        super().__init__(num_classes, features, standardize=standardize)
+        super().__init__(num_classes, features, standardize=standardize, cardinalities=cardinalities)
         self._options = {"C": inverse_regularization, "max_iter": max_iterations}
         self.register_buffer("weight", torch.empty(0, 0))
         self.register_buffer("bias", torch.empty(0))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dlpipe.baselines.classifier import Array, Classifier, log, tensor
+from dlpipe.baselines.classifier import Classifier, log
+from dlpipe.baselines.scaled_features import Array, tensor
 
 
 class MajorityClass(Classifier):
@@ -29,7 +30,7 @@ class MajorityClass(Classifier):
         """Count the classes of the ``targets`` (N,); nothing else is read."""
         super().fit(seed, targets=targets)
 
-    def _vectors(self, columns: Mapping[str, Tensor]) -> Tensor:
+    def vectors(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Return one feature that is always 0."""
         return self.mean.new_zeros(len(next(iter(columns.values()))), 1)
 

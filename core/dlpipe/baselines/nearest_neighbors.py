@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlpipe.baselines.classifier import Array, Classifier, log, tensor
+from dlpipe.baselines.classifier import Classifier, log
+from dlpipe.baselines.scaled_features import Array, tensor
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 
@@ -22,6 +24,7 @@ class NearestNeighbors(Classifier):
     Args:
         num_classes: K.
         features: the column; needed if the data has several that could be meant.
+        cardinalities: how many categories each column of a table has, number 0 included; from the data.
         standardize: whether the mean of each feature becomes 0 and its standard deviation 1.
         num_neighbors: how many vote.
         weights: all votes count the same, or each by the inverse of its distance.
@@ -35,11 +38,12 @@ class NearestNeighbors(Classifier):
         num_classes: int,
         *,
         features: str | None = None,
+        cardinalities: Sequence[Positive] | None = None,
         standardize: bool = False,
         num_neighbors: Positive = 5,
         weights: Literal["uniform", "distance"] = "uniform",
     ) -> None:
-        super().__init__(num_classes, features, standardize=standardize)
+        super().__init__(num_classes, features, standardize=standardize, cardinalities=cardinalities)
         self._num_neighbors, self._weights = num_neighbors, weights
         self.register_buffer("examples", torch.empty(0, 0))
         self.register_buffer("labels", torch.empty(0, dtype=torch.int64))

@@ -6,6 +6,7 @@ Axes: B examples, F features, C classes, T trees; all nodes of all trees are in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
-from dlpipe.baselines.classifier import Array, Classifier, log, tensor
+from dlpipe.baselines.classifier import Classifier, log
+from dlpipe.baselines.scaled_features import Array, tensor
 from dlpipe.fields import Positive
 
 
@@ -23,6 +25,7 @@ class RandomForest(Classifier):
     Args:
         num_classes: K.
         features: the column; needed if the data has several that could be meant.
+        cardinalities: how many categories each column of a table has, number 0 included; from the data.
         num_trees: T.
         max_depth: of a tree; without it, trees grow until each leaf is of one class.
         min_samples_leaf: minimum number of training examples in a leaf.
@@ -42,12 +45,13 @@ class RandomForest(Classifier):
         num_classes: int,
         *,
         features: str | None = None,
+        cardinalities: Sequence[Positive] | None = None,
         num_trees: Positive = 100,
         max_depth: Positive | None = None,
         min_samples_leaf: Positive = 1,
         max_features: Literal["sqrt", "all"] = "sqrt",
     ) -> None:
-        super().__init__(num_classes, features, standardize=False)
+        super().__init__(num_classes, features, standardize=False, cardinalities=cardinalities)
         self._options = {
             "n_estimators": num_trees,
             "max_depth": max_depth,

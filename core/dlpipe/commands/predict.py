@@ -18,6 +18,7 @@ from dlpipe.config.signatures import Parameter
 from dlpipe.errors import InputError
 from dlpipe.fields import STRICT
 from dlpipe.messages import display_width, padded
+from dlpipe.protocols import SupportsItemFiles
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RESOLVED, RunFolder
@@ -77,12 +78,13 @@ Examples:
   dlpipe predict runs/slot-filling/latest "i want to leave taipei on november 2nd"
   dlpipe predict runs/slot-filling/latest --file sentences.txt --json > answers.jsonl
   echo "arrive taipei on november 2nd" | dlpipe predict runs/slot-filling/latest -
+  dlpipe predict runs/table-regression/latest --file rows.csv
   dlpipe predict runs/dqn-cartpole/latest --output episode.gif
   dlpipe predict RUN --help                 (includes the options of that run)""",
 )
 @options.run_folder
 @click.argument("items", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="Read items from a text file, one per line.")
+@click.option("--file", type=click.Path(path_type=Path), help="Read items from a file: one per line, or table rows.")
 @options.stage
 @options.checkpoint
 @options.local_plugins
@@ -123,7 +125,9 @@ def predict(
             values["items"] = [item for _, item in _items(items, file)] if items or file else []
         answers = load_target("dlpipe.engine.inference:apply")(trained, target, values)
     else:
-        answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file))
+        data = trained.built.data
+        own = data.read_items(file) if file is not None and isinstance(data, SupportsItemFiles) else None
+        answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file) if own is None else own)
     for number, answer in enumerate(answers):
         if as_json:
             echo(json.dumps(answer, ensure_ascii=False))

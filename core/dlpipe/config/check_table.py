@@ -214,7 +214,7 @@ class TableChecker:
         plain = {key: part for key, part in values.items() if key not in omitted and not isinstance(part, Computed)}
         if component:
             return Selected({"use": component.name} | plain, component)
-        return name if choice == "loss" else {"use": name} | plain
+        return name if choice == "loss" and not names[name] else {"use": name} | plain
 
     def _chosen(self, choice: str, name: str, path: KeyPath) -> RegisteredComponent[Any] | None:
         """Return the optimizer, schedule or loss of a plugin, or report why there is none."""

@@ -192,10 +192,10 @@ def _property(parameter: Parameter) -> dict[str, Any]:
 
 def _choices(registry: Registry, choice: str) -> Iterator[dict[str, Any]]:
     """Yield the forms that select an optimizer, a schedule or a loss: those without a plugin first."""
-    if choice == "loss":  # they have no options
+    if choice == "loss":
         yield {"type": "string", "enum": [*CHOICES[choice], *sorted(registry.components[choice])]}
-    else:
-        for name, target in CHOICES[choice].items():
+    for name, target in CHOICES[choice].items():
+        if target:  # the others have no options
             yield _table(name, read_signature(target).summary, choice_keys(choice, name))
     for name, component in sorted(registry.components[choice].items()):
         try:

@@ -38,8 +38,10 @@ SCHEDULES = {
     "reduce_on_plateau": "torch.optim.lr_scheduler:ReduceLROnPlateau",
     "step": "torch.optim.lr_scheduler:StepLR",
 }
-#: The losses of dlpipe itself; they take no options, so a file gives their name alone.
-LOSSES = dict.fromkeys(("auto", "cross_entropy", "mse", "l1", "binary_cross_entropy"), "")
+#: The losses of dlpipe itself; those without a target take no options, so a file gives their name alone.
+LOSSES = dict.fromkeys(("auto", "cross_entropy", "mse", "l1", "huber", "binary_cross_entropy"), "") | {
+    "huber": "dlpipe.training.losses:Huber"
+}
 CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 #: Parameters that the trainer sets itself, and why a pipeline file cannot: for all optimizers or schedules, ...
 _PROVIDED = {

@@ -4,6 +4,7 @@ from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.file_store import Files, FolderFiles, open_files
+from dlpipe.data.held_out import stratified_fold, stratified_sample
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
@@ -33,5 +34,7 @@ __all__ = [
     "open_files",
     "own_method",
     "split_named",
+    "stratified_fold",
+    "stratified_sample",
     "tensors_in",
 ]

@@ -31,6 +31,7 @@ REQUIRED: dict[str, tuple[type, ...]] = {
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "data": (
         protocols.SupportsItems,
+        protocols.SupportsItemFiles,
         protocols.SupportsTextItems,
         protocols.SupportsContent,
         protocols.SupportsPaddings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,41 +12,91 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.config.tables import target_of
+from dlpipe.config.torch_names import LOSSES
 from dlpipe.data.model_caller import ModelCaller, own_method
-from dlpipe.data.targets import IGNORE_INDEX, cross_entropy, require_targets
+from dlpipe.data.targets import IGNORE_INDEX, cross_entropies, cross_entropy, require_targets
 from dlpipe.errors import InputError
+from dlpipe.fields import PositiveFloat
+from dlpipe.messages import nearest, shown
 from dlpipe.protocols import Batch
 from dlpipe.registry.targets import load_target
 
 #: Maps outputs and targets to a scalar, the mean over everything that has a target.
 LossFunction = Callable[[Any, Tensor], Tensor]
+#: Losses between numbers: the mean over all of them.
+ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "huber": F.huber_loss,
+    "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+}
 
 
 def loss_function(
     loss: str | Mapping[str, Any], label_smoothing: float = 0.0, device: torch.device | None = None
 ) -> LossFunction:
-    """Return a loss by its name, or the one of a plugin that a table selects; "auto" is cross-entropy here.
+    """Return a loss by its name, or the one that a table selects; "auto" is cross-entropy here.
 
     Args:
         device: for a loss with tensors of its own, such as weights of classes.
 
     Raises:
-        InputError: the loss of a plugin refuses a value, or has parameters, which nothing would train.
+        InputError: there is no such loss; or that of a plugin refuses a value, or has parameters, which nothing would
+            train.
 
     Except for cross-entropy and for "mse" of classes, it raises an `InputError` unless outputs and targets are numbers
     of the same shape.
     """
     if not isinstance(loss, str):
-        return _of_plugin(loss, device)
+        return _from_table(loss, device)
     if loss in ("auto", "cross_entropy"):
         return lambda logits, targets: cross_entropy(logits, targets, label_smoothing)
     if loss == "mse":
         return squared_error
-    functions: dict[str, LossFunction] = {"l1": F.l1_loss, "binary_cross_entropy": F.binary_cross_entropy_with_logits}
-    return _elementwise(loss, functions[loss])
+    if loss not in ELEMENTWISE:
+        raise InputError(
+            f"loss = {shown(loss)}: expected one of {', '.join(map(shown, LOSSES))}.{nearest(loss, LOSSES)} An "
+            "evaluator of the loss follows that of the trainer; set another one in its table"
+        )
+    return _elementwise(loss, ELEMENTWISE[loss])
 
 
-def _of_plugin(table: Mapping[str, Any], device: torch.device | None) -> LossFunction:
+class Huber:
+    """Half the squared error up to `delta`, and a line of the same slope beyond it, so that outliers count less.
+
+    Source: Huber 1964, "Robust Estimation of a Location Parameter", https://doi.org/10.1214/aoms/1177703732; as
+    ``torch.nn.HuberLoss``.
+
+    Args:
+        delta: the error at which the parabola ends, in the units of the targets that the model gets.
+    """
+
+    def __init__(self, *, delta: PositiveFloat = 1.0) -> None:
+        self._function = _elementwise("huber", partial(F.huber_loss, delta=delta))
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of outputs and targets of the same shape."""
+        return self._function(outputs, targets)
+
+
+def example_losses(loss: str | Mapping[str, Any], outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return the mean loss of each example (B,), NaN without targets, and the number of its targets (B,).
+
+    None if the loss is known for batches only: that of a plugin, and "mse" of classes. The arguments are those that
+    `loss_function` accepts.
+    """
+    name, options = (
+        (loss, {}) if isinstance(loss, str) else (loss["use"], {k: v for k, v in loss.items() if k != "use"})
+    )
+    if name in ("auto", "cross_entropy"):
+        return cross_entropies(outputs, targets)
+    if name not in ELEMENTWISE or not targets.is_floating_point():
+        return None
+    each = ELEMENTWISE[name](outputs, targets, reduction="none", **options).double().reshape(len(targets), -1)
+    return each.mean(1), torch.full((len(each),), each.size(1), device=each.device)
+
+
+def _from_table(table: Mapping[str, Any], device: torch.device | None) -> LossFunction:
     options = {key: value for key, value in table.items() if key != "use"}
     target = load_target(target_of("loss", table))
     try:

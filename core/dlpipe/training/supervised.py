@@ -64,10 +64,10 @@ class Supervised:
         schedule: a learning rate schedule of torch or of a plugin by name; it counts steps, and
             lengths that are not given are those of the run.
         warmup_steps: steps over which the learning rate first grows linearly from near 0.
-        loss: "auto" (the model's own loss if it has one, else cross-entropy), "cross_entropy", "mse", "l1",
-            "binary_cross_entropy", or that of a plugin, by its name or as a table with its own parameters. For targets
-            that are classes, "mse" compares the softmax of the scores with one-hot targets, as a mean over all classes
-            (as Keras does).
+        loss: "auto" (the model's own loss if it has one, else cross-entropy), "cross_entropy", "mse", "l1", "huber",
+            "binary_cross_entropy", or that of a plugin, by its name or as a table with its own parameters, such as
+            { use = "huber", delta = 2.0 }. For targets that are classes, "mse" compares the softmax of the scores with
+            one-hot targets, as a mean over all classes (as Keras does).
         label_smoothing: share of the target's probability that is spread over all classes.
         max_grad_norm: clip the norm of all gradients together to this value.
         gradient_accumulation_steps: batches per step.

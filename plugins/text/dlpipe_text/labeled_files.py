@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from dlpipe.data import stratified_fold, stratified_sample
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
 from dlpipe_text.labeled_text import LabeledText, Text
@@ -111,10 +111,15 @@ def _split(
             raise DataError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
     found, rows = dict(given), given["train"]
     if "test" not in found:
-        chosen = _fold(rows, fold, folds, seed) if fold is not None else _sample(rows, test_size or SHARE, seed)
+        labels = [row.label for row in rows]
+        if fold is not None:
+            chosen = stratified_fold(labels, fold, folds, seed)
+        else:
+            chosen = stratified_sample(labels, test_size or SHARE, seed)
         rows, found["test"] = _divided(rows, chosen)
     if "dev" not in found:
-        rows, found["dev"] = _divided(rows, _sample(rows, dev_size or SHARE, seed))
+        chosen = stratified_sample([row.label for row in rows], dev_size or SHARE, seed)
+        rows, found["dev"] = _divided(rows, chosen)
     found["train"] = rows
     for name, part in found.items():
         if not part:
@@ -152,33 +157,6 @@ def _without_copies(path: Path, rows: Mapping[str, list[Row]]) -> dict[str, list
         if dropped := len(rows[name]) - len(part):
             warnings.warn(f"left out of {name}: {dropped} of {len(rows[name])} texts, which are in train", stacklevel=2)
     return left
-
-
-def _fold(rows: Sequence[Row], fold: int, folds: int, seed: int) -> set[int]:
-    """Return the numbers of the rows of a fold, counted from 1; each class is spread evenly over the folds."""
-    chosen: set[int] = set()
-    start = 0  # the surplus of one class goes to other folds than that of the class before
-    for numbers in _by_class(rows, seed):
-        chosen.update(number for place, number in enumerate(numbers, start) if place % folds == fold - 1)
-        start += len(numbers)
-    return chosen
-
-
-def _sample(rows: Sequence[Row], share: float, seed: int) -> set[int]:
-    """Return the numbers of random rows, the same share of each class, at least one of a class of two or more."""
-    chosen: set[int] = set()
-    for numbers in _by_class(rows, seed):
-        chosen.update(numbers[: min(max(1, round(share * len(numbers))), len(numbers) - 1)])
-    return chosen
-
-
-def _by_class(rows: Sequence[Row], seed: int) -> list[list[int]]:
-    """Return the numbers of the rows of each class, shuffled."""
-    classes: dict[str, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        classes[row.label].append(number)
-    rng = random.Random(seed)
-    return [rng.sample(classes[label], len(classes[label])) for label in sorted(classes)]
 
 
 def _divided(rows: Sequence[Row], chosen: set[int]) -> tuple[list[Row], list[Row]]:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.fields import OnlyWith, Positive
-from dlpipe_vision.activations import Activation, activation_layer, units_per_output
-from dlpipe_vision.initial_weights import InitialWeights, initialised
+from dlpipe.layers import Activation, InitialWeights, activation_layer, initialised, units_per_output
 from dlpipe_vision.layer_tables import Layer, ParsedLayer, layout, parse_layers
 
 

@@ -52,9 +52,6 @@ def _images(
 @hookimpl
 def dlpipe_models():
     return [
-        ModelSpec(
-            "mlp", "dlpipe_vision.mlp:MLP", "fully connected network; without hidden layers, logistic regression"
-        ),
         ModelSpec("cnn", "dlpipe_vision.cnn:CNN", "convolutional network with the layers that the pipeline file lists"),
         ModelSpec(
             "backbone",

@@ -35,7 +35,7 @@ use = "core.classification"
 regression = { "model" = { use = "core.logistic_regression" } }
 neighbors = { "model" = { use = "core.nearest_neighbors" } }
 forest = { "model" = { use = "core.random_forest", num_trees = 20 } }
-mlp = { "model" = { use = "vision.mlp", hidden = [32] }, "trainer" = { use = "core.supervised", epochs = 3 } }
+mlp = { "model" = { use = "core.mlp", hidden = [32] }, "trainer" = { use = "core.supervised", epochs = 3 } }
 cnn = { "model" = { use = "vision.cnn", layers = [{ conv = 4 }, { pool = 2 }] }, "trainer" = { use = "core.supervised", epochs = 3 } }
 """
 TRIALS = 5

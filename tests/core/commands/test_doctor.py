@@ -203,7 +203,7 @@ def absent_data():
     return Path(
         write(
             'name = "x"\n[data]\nuse = "vision.image_folder"\npath = "not/there"\n'
-            '[model]\nuse = "vision.mlp"\n[trainer]\nuse = "core.supervised"\nepochs = 1\n'
+            '[model]\nuse = "core.mlp"\n[trainer]\nuse = "core.supervised"\nepochs = 1\n'
             '[evaluators.loss]\nuse = "core.loss"\n'
         )
     )

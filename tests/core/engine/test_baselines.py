@@ -19,7 +19,7 @@ name = "digits"
 use = "vision.digits"
 limit = 96
 [model]
-use = "vision.mlp"
+use = "core.mlp"
 hidden = [8]
 [trainer]
 use = "core.supervised"
@@ -90,7 +90,7 @@ def test_a_run_is_the_same_with_and_without_baselines(ran):
 
 
 def test_a_baseline_is_not_compared_with_itself_and_a_fast_run_has_none(ran):
-    text = DIGITS.replace('"vision.mlp"\nhidden = [8]', '"core.majority_class"')
+    text = DIGITS.replace('"core.mlp"\nhidden = [8]', '"core.majority_class"')
     text = text.replace('"core.supervised"\nsteps = 3\noptimizer = { use = "sgd", lr = 1e-9 }', '"core.fit"')
 
     assert list(ran(text)[0]["digits"]) == ["core.logistic_regression"]

@@ -27,7 +27,7 @@ threads = 1
 use = "vision.digits"
 limit = 96
 [model]
-use = "vision.mlp"
+use = "core.mlp"
 hidden = [8]
 dropout = 0.0
 [trainer]

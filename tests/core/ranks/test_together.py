@@ -20,7 +20,7 @@ TOP = 'seed = 3\ndevice = "cpu"\nthreads = 1\n'
 LOOP = 'log_every = 3\nsteps = 12\nevaluate_every = 6\noptimizer = { use = "sgd", lr = 0.05 }\n'
 DIGITS = '[data]\nuse = "vision.digits"\nlimit = 150\n'
 SCORE = '[evaluators.score]\nuse = "core.classification"\n[evaluators.loss]\nuse = "core.loss"\n'
-MLP = f'{DIGITS}[model]\nuse = "vision.mlp"\nhidden = [16]\n[trainer]\nuse = "core.supervised"\n{LOOP}'
+MLP = f'{DIGITS}[model]\nuse = "core.mlp"\nhidden = [16]\n[trainer]\nuse = "core.supervised"\n{LOOP}'
 TAGGER = """
 [data]
 use = "text.flights"

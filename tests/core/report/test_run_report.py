@@ -27,7 +27,7 @@ threads = 1
 [data]
 use = "vision.digits"
 [model]
-use = "vision.mlp"
+use = "core.mlp"
 hidden = [8]
 [trainer]
 use = "core.supervised"
@@ -113,7 +113,7 @@ def test_the_report_says_what_set_each_value(finished):
 def test_a_summary_in_markdown_is_beside_it(finished):
     text = (finished.path / "report.md").read_text()
 
-    assert text.startswith("# tiny (finished)\n\nvision.mlp on vision.digits, test/digits/accuracy 0.")
+    assert text.startswith("# tiny (finished)\n\ncore.mlp on vision.digits, test/digits/accuracy 0.")
     assert re.search(r"\| digits/accuracy \|  \| 0\.\d{4} \| 0\.\d{4} \|", text)
 
 

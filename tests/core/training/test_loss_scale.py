@@ -112,7 +112,7 @@ precision = "float16"
 use = "vision.digits"
 limit = 60
 [model]
-use = "vision.mlp"
+use = "core.mlp"
 hidden = [4]
 [trainer]
 use = "core.supervised"

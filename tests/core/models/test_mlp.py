@@ -5,15 +5,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from dlpipe_vision.activations import Maxout
-from dlpipe_vision.mlp import MLP
+from dlpipe.layers import Maxout
+from dlpipe.models.mlp import MLP
 
 SHAPE = (2, 3, 5)
 
 
 def tiny_mlp(**options):
     torch.manual_seed(0)
-    return MLP(SHAPE, 4, **{"hidden": (7, 6), **options})
+    return MLP(image_shape=SHAPE, num_classes=4, **{"hidden": (7, 6), **options})
 
 
 def tiny_batch():
@@ -34,7 +34,7 @@ def test_every_image_gets_one_logit_per_class(activation):
 
 
 def test_the_defaults_accept_digits_of_8_by_8_pixels():
-    assert MLP((1, 8, 8), 10)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    assert MLP(image_shape=(1, 8, 8), num_classes=10)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_layers_have_the_given_widths():
@@ -44,7 +44,7 @@ def test_layers_have_the_given_widths():
 
 
 def test_layers_of_one_size_are_those_that_a_list_gives():
-    equal = MLP((1, 6, 5), 4, hidden_dim=7, num_layers=3)
+    equal = MLP(image_shape=(1, 6, 5), num_classes=4, hidden_dim=7, num_layers=3)
 
     assert [tuple(layer.weight.shape) for layer in linears(equal)] == [(7, 30), (7, 7), (7, 7), (4, 7)]
 
@@ -135,7 +135,7 @@ def test_dropout_follows_the_pixels_and_every_hidden_layer_but_not_the_logits():
 
 def wide_mlp(**options):
     torch.manual_seed(0)
-    return linears(MLP((1, 20, 30), 100, hidden=(400,), **options))[0]
+    return linears(MLP(image_shape=(1, 20, 30), num_classes=100, hidden=(400,), **options))[0]
 
 
 def test_initial_weights_are_glorots_with_zero_biases():

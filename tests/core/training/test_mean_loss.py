@@ -8,7 +8,7 @@ from dlpipe.data.columns import Columns, Ragged
 from dlpipe.errors import InputError
 from dlpipe.evaluation import examples as evaluation
 from dlpipe.evaluation.examples import Examples
-from dlpipe.evaluation.loss import Loss
+from dlpipe.training.mean_loss import Loss
 
 LENGTHS = torch.tensor([5, 2, 7, 1, 3])
 TOKENS = torch.randint(11, (18,), generator=torch.Generator().manual_seed(0))

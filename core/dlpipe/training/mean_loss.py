@@ -9,19 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.data.model_caller import ModelCaller
-from dlpipe.data.targets import count_targets, cross_entropies, cross_entropy, require_targets
+from dlpipe.data.targets import count_targets, require_targets
 from dlpipe.evaluation.example_scores import ExampleScores
 from dlpipe.evaluation.examples import Examples
+from dlpipe.fields import LossTable
 from dlpipe.protocols import Batch
+from dlpipe.training.losses import example_losses, loss_function
 
 
 class Loss:
-    """Mean loss over everything that has a target: the model's own loss, else cross-entropy."""
+    """Mean loss over everything that has a target.
+
+    Args:
+        loss: as that of core.supervised, and by default that of the trainer; for a trainer that has none "auto": the
+            model's own loss if it has one, else cross-entropy.
+    """
 
     primary = "loss"
     goal: Literal["min"] = "min"
 
-    def __init__(self) -> None:
+    def __init__(self, *, loss: LossTable | None = None) -> None:
+        self._loss = "auto" if loss is None else loss
         self._found: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, loss and number of targets of each example
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
@@ -29,21 +37,30 @@ class Loss:
         losses, counts = [], []
         self._found = []
         caller: ModelCaller | None = None
+        function = loss_function(self._loss, device=examples.compute.device)
         with torch.inference_mode():
             for batch, outputs, _ in examples.predictions(model):
                 caller = caller or ModelCaller(model, tuple(batch))
-                losses.append(_loss(caller, batch, outputs).double())
+                own = caller.own_loss() if self._loss == "auto" else None
+                if own is None:
+                    require_targets(batch, "the loss")
+                loss = function(outputs, batch["targets"]) if own is None else own(outputs, batch, None)
+                losses.append(loss.double())
                 counts.append(count_targets(batch).double())
-                if caller.own_loss() is None:
-                    self._found.append((batch["rows"], *cross_entropies(outputs, batch["targets"])))
+                if own is None:
+                    self._keep(batch, outputs)
         means = torch.stack(losses)
         weights = torch.stack(counts).to(means.device)
         return {"loss": float((means * weights).sum() / weights.sum())}
 
-    def example_scores(self) -> ExampleScores | None:
-        """Return the cross-entropy of each example of the last `evaluate`; its weight is the number of its targets.
+    def _keep(self, batch: Batch, outputs: Any) -> None:
+        if (found := example_losses(self._loss, outputs, batch["targets"])) is not None:
+            self._found.append((batch["rows"], *found))
 
-        None if the model has a loss of its own, which is known for batches only.
+    def example_scores(self) -> ExampleScores | None:
+        """Return the loss of each example of the last `evaluate`; its weight is the number of its targets.
+
+        None if the loss is known for batches only: the model's own, or that of a plugin.
         """
         if not self._found:
             return None
@@ -52,11 +69,3 @@ class Loss:
 
     def write(self, folder: Path) -> None:
         """Write nothing: a loss is one number."""
-
-
-def _loss(caller: ModelCaller, batch: Batch, outputs: Any) -> Tensor:
-    own = caller.own_loss()
-    if own is not None:
-        return own(outputs, batch, None)
-    require_targets(batch, "the loss")
-    return cross_entropy(outputs, batch["targets"])

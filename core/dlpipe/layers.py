@@ -1,0 +1,72 @@
+"""Layers and initial weights that models of several domains share, by name.
+
+Sources of the initial weights: Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural
+networks", eq. 16 (glorot_uniform); He et al. 2015, "Delving Deep into Rectifiers", eq. 10,
+https://arxiv.org/abs/1502.01852 (he_normal; not truncated, unlike in Keras).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Activation", "InitialWeights", "Maxout", "activation_layer", "initialised", "units_per_output"]
+
+#: Activations of linear and convolutional layers; one of them, Maxout, is learned.
+Activation = Literal["sigmoid", "tanh", "relu", "maxout"]
+#: Schemes of initial weights; "torch" is torch's own.
+InitialWeights = Literal["glorot_uniform", "he_normal", "torch"]
+LayerT = TypeVar("LayerT", bound=nn.Linear | nn.Conv2d)
+
+
+class Maxout(nn.Module):
+    """The largest of k linear pieces: a convex function that is learned.
+
+    Source: Goodfellow et al. 2013, "Maxout Networks", section 3, https://arxiv.org/abs/1302.4389
+
+    Args:
+        pieces: k; with 1 the unit is linear.
+    """
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, U * k, ...), the pieces of a unit next to each other, to (B, U, ...)."""
+        largest: Tensor = features.unflatten(1, (-1, self.pieces)).amax(2)
+        return largest
+
+
+def activation_layer(activation: Activation, maxout_pieces: int) -> nn.Module:
+    """Return the layer of an activation."""
+    if activation == "maxout":
+        return Maxout(maxout_pieces)
+    return {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
+
+
+def units_per_output(activation: Activation, maxout_pieces: int) -> int:
+    """Return how many linear units the activation reduces to one output."""
+    return maxout_pieces if activation == "maxout" else 1
+
+
+def initialised(layer: LayerT, init: InitialWeights, pieces: int = 1) -> LayerT:
+    """Reinitialise the weights of a layer, set its biases to zero and return it.
+
+    "torch" leaves the layer as torch created it: weights and biases uniform within 1 / sqrt(fan in).
+
+    Args:
+        pieces: outputs of the layer that belong to one Maxout unit and are next to each other. Each piece
+            is initialised like a layer of its own; all of them together would have too large a fan out.
+    """
+    if init == "torch":
+        return layer
+    initialise = nn.init.xavier_uniform_ if init == "glorot_uniform" else nn.init.kaiming_normal_
+    with torch.no_grad():
+        for piece in layer.weight.unflatten(0, (-1, pieces)).unbind(1):
+            initialise(piece)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer

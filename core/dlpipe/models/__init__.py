@@ -1,0 +1,1 @@
+"""Models for data of any domain."""

@@ -1,0 +1,1 @@
+"""Tables: reading, splits, and the numbers that a model gets of their columns."""

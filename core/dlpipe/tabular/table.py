@@ -1,0 +1,265 @@
+"""``core.table``: rows of numbers and categories, and what is to be predicted from them.
+
+Axes: N rows, F numbers, D categories, K classes, T targets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+from dlpipe.data.columns import Columns
+from dlpipe.errors import DataError, InputError
+from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
+from dlpipe.messages import relative, shown
+from dlpipe.registry.targets import load_target
+from dlpipe.tabular.cells import categories_of
+from dlpipe.tabular.features import Features, Missing, Preparation, Scale
+from dlpipe.tabular.reading import SEPARATORS, FileReader, RawTable, listed
+from dlpipe.tabular.sklearn_tables import SklearnTable
+from dlpipe.tabular.splitting import HeldOut, by_column
+from dlpipe.tabular.targets import Target, Task, task_of
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Folds = Annotated[int, Field(ge=2)]
+#: What stands for a missing value in most files.
+MISSING_VALUES = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+
+
+class Table:
+    """Rows of a table: numbers (N, F), categories (N, D), and as targets (N,) classes or numbers, or (N, T) numbers.
+
+    A column of numbers is used as numbers, one of texts as categories; what is learned about them (means, scales, the
+    categories) comes from train alone.
+
+    Args:
+        dataset: a table that comes with scikit-learn.
+        path: a .csv, .tsv or .parquet file with the names of the columns on its first line; all rows, or those of
+            train.
+        dev: a file with the rows of dev.
+        test: a file with the rows of test.
+        target: the column to predict, or several of numbers; for a `dataset`, its own by default.
+        task: whether the target is a class or a quantity; needed for whole numbers only.
+        columns: the columns to predict from; all others by default.
+        exclude: columns that are left out.
+        categorical: columns whose numbers are categories.
+        split: column that names the split of each row (train, dev, test).
+        test_size: share of the rows that is held out as test if there is none, of each class the same; 0.15 by default.
+        dev_size: share of the other rows that is held out as dev if there is none; 0.15 by default.
+        fold: for cross-validation: which part of the rows is the test split, from 1 to `folds`.
+        folds: number of parts.
+        seed: seed of the random choice of folds and of what is held out.
+        missing: what stands in for a missing number: the mean, the median or the most frequent one of train. A missing
+            category is a category of its own, or the most frequent one. "error" refuses missing values.
+        missing_indicator: for a column of numbers that has missing values in train, add a number that is 1 where it is
+            missing, else 0.
+        missing_values: what stands for a missing value in a file.
+        scale: numbers get mean 0 and standard deviation 1, or the range 0 to 1, or stay as they are.
+        scale_target: in regression, the model learns targets of mean 0 and standard deviation 1. Metrics and
+            predictions are in the units of the target all the same.
+        separator: between the fields of a text file; a comma in .csv, a tabulator in .tsv by default.
+        encoding: of text files, such as "cp1252".
+    """
+
+    splits = ("train", "dev", "test")
+    text_items = True
+
+    def __init__(
+        self,
+        *,
+        dataset: Annotated[SklearnTable, NotWith("path")] = "iris",
+        path: Path | None = None,
+        dev: Annotated[Path | None, OnlyWith("path")] = None,
+        test: Annotated[Path | None, OnlyWith("path")] = None,
+        target: str | Sequence[str] | None = None,
+        task: Task | None = None,
+        columns: Sequence[str] | None = None,
+        exclude: Annotated[Sequence[str], NotWith("columns")] = (),
+        categorical: Sequence[str] = (),
+        split: Annotated[str | None, OnlyWith("path")] = None,
+        test_size: Annotated[Share | None, NotWith("fold")] = None,
+        dev_size: Share | None = None,
+        fold: Positive | None = None,
+        folds: Annotated[Folds, OnlyWith("fold")] = 5,
+        seed: NonNegative = 0,
+        missing: Missing = "error",
+        missing_indicator: Annotated[bool, OnlyWith(missing=("mean", "median", "most_frequent"))] = False,
+        missing_values: Annotated[Sequence[str], OnlyWith("path")] = MISSING_VALUES,
+        scale: Scale = "standard",
+        scale_target: bool = True,
+        separator: Annotated[str | None, OnlyWith("path")] = None,
+        encoding: Annotated[str, OnlyWith("path")] = "utf-8",
+    ) -> None:
+        if fold is not None and fold > folds:
+            raise InputError(f"fold = {fold}: there are {folds} folds; expected a whole number from 1 to {folds}")
+        if separator is not None and len(separator) != 1:
+            raise InputError(f'separator = {shown(separator)}: expected one character, such as ";"')
+        self._dataset, self._files = dataset, {"train": path, "dev": dev, "test": test}
+        self._target, self._task = [target] if isinstance(target, str) else target, task
+        self._columns, self._exclude, self._split_column = columns, exclude, split
+        self._held_out = HeldOut(test_size, dev_size, fold, folds, seed)
+        self._preparation = Preparation(missing, missing_indicator, scale, categorical)
+        self._scale_target = scale_target
+        self._reader = FileReader(separator, encoding, missing_values)
+        self._learned: tuple[Features, Target] | None = None
+        self._splits: dict[str, Columns] = {}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return what models and evaluators need to know.
+
+        ``num_features`` (F), ``cardinalities`` (D: the categories of each column, and one for unknown ones),
+        ``feature_names``; ``labels`` and ``num_classes`` (empty and 0 for regression); ``num_targets`` (0 for classes),
+        ``target_names``, ``target_mean`` and ``target_scale``: a number is ``targets * target_scale + target_mean``.
+        """
+        features, target = self._known()
+        return features.facts() | target.facts()
+
+    def split(self, name: str) -> Columns:
+        """Return ``numbers`` (N, F) and ``categories`` (N, D), those that there are, and ``targets``."""
+        if name not in self._splits:
+            features, target = self._known()
+            table = self._tables[name]
+            table.require(features.names, "columns")
+            targets = target.encode(table, name)
+            self._splits[name] = Columns({**features.encode(table, name), "targets": targets})
+        return self._splits[name]
+
+    def names(self, split: str) -> list[str]:
+        """Return where each row of a split is, such as ``people.csv:17``."""
+        table = self._tables[split]
+        return [table.place(row) for row in range(len(table))]
+
+    def encode(self, item: str) -> dict[str, Tensor]:
+        """Convert a row, a JSON object such as ``{"age": 41, "city": "Oslo"}``; null is a missing value.
+
+        Raises:
+            InputError: it is none, a column is missing or unknown, or a value cannot be used.
+        """
+        return self._known()[0].encode_item(_row(item))
+
+    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
+        """Return the class with its probability, or the numbers in the units of their columns.
+
+        Also the columns with a category that training did not have, ``unknown``, if there are any.
+        """
+        features, target = self._known()
+        unknown = {"unknown": found} if (found := features.unknown(_row(item))) else {}
+        if target.task == "regression":
+            return {**target.decode(prediction), **unknown}
+        probability = float(outputs.double().softmax(0)[int(prediction)])
+        return {target.names[0]: target.labels[int(prediction)], "probability": round(probability, 4), **unknown}
+
+    def read_items(self, path: Path) -> Iterator[tuple[str, str]] | None:
+        """Return where each row of a table is, and the row; None for a file of another kind."""
+        if path.suffix.lower() not in SEPARATORS:
+            return None
+        table = self._reader.read(path)
+        rows = table.frame.iter_rows(named=True)
+        return ((table.place(number), json.dumps(row, default=str)) for number, row in enumerate(rows))
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learned about the columns."""
+        features, target = self._known()
+        return {"features": features.state(), "target": target.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what `state` returned."""
+        self._learned = Features.of_state(state["features"]), Target(**state["target"])
+
+    def fingerprint(self) -> str:
+        """Return a digest of all files."""
+        digests = sorted({(name, self._tables[name].digest) for name in self.splits})
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:16]
+
+    def _known(self) -> tuple[Features, Target]:
+        if self._learned is None:
+            train = self._tables["train"]
+            train.require(self._preparation.categorical, "categorical")
+            target = Target.learn(train, self._targets, self._task_of_targets, self._scale_target)
+            if not self._scale_target and target.task == "classification":
+                raise InputError("scale_target = false has no effect: the target is a class; remove it")
+            features = Features.learn(train, self._names_of_features(train), self._preparation)
+            self._learned = features, target
+        return self._learned
+
+    @cached_property
+    def _given(self) -> tuple[dict[str, RawTable], Sequence[str]]:
+        """The splits that files give, at least train, and the names of the targets."""
+        path = self._files["train"]
+        if path is None:
+            table, names = load_target("dlpipe.tabular.sklearn_tables:read_sklearn")(self._dataset)
+            return {"train": table}, self._target or names
+        given = {name: self._reader.read(file) for name, file in self._files.items() if file is not None}
+        for name in ("dev", "test"):
+            for other in ("train", "dev"):
+                if name != other and name in given and other in given and given[name].digest == given[other].digest:
+                    raise DataError(f"{relative(self._files[name] or path)}: the same rows as {other}; expected others")
+        if self._split_column is not None:
+            parts = by_column(given["train"], self._split_column)
+            if both := sorted(set(parts) & (set(given) - {"train"})):
+                raise DataError(
+                    f"{both[0]} = {shown(str(self._files[both[0]]))}: {relative(path)} has {both[0]} rows too, by its "
+                    f"column {shown(self._split_column)}; remove one of the two"
+                )
+            given = given | parts
+        if not self._target:
+            raise InputError(
+                f"target is not given; name the column of {relative(path)} to predict: "
+                f"{listed(given['train'].frame.columns)}"
+            )
+        return given, self._target
+
+    @property
+    def _targets(self) -> Sequence[str]:
+        return self._given[1]
+
+    @cached_property
+    def _task_of_targets(self) -> Task:
+        given, targets = self._given
+        given["train"].require(targets, "target")
+        return task_of(given["train"], targets, self._task)
+
+    @cached_property
+    def _tables(self) -> dict[str, RawTable]:
+        """The rows of each split."""
+        given, targets = self._given
+        is_class = self._task_of_targets == "classification"
+
+        def strata(table: RawTable) -> list[str]:
+            return list(map(str, categories_of(table.frame[targets[0]]))) if is_class else [""] * len(table)
+
+        return self._held_out.apply(given, strata)
+
+    def _names_of_features(self, train: RawTable) -> list[str]:
+        others = {*self._targets, self._split_column}
+        for key, names in (("columns", self._columns or ()), ("exclude", self._exclude)):
+            train.require(names, key)
+            if both := [name for name in names if name in others]:
+                raise InputError(f"{key} has {shown(both[0])}, which is the target or names the split; remove it there")
+        left = [name for name in train.frame.columns if name not in others and name not in self._exclude]
+        chosen = left if self._columns is None else [name for name in left if name in self._columns]
+        if not chosen:
+            raise InputError(f"no column is left to predict {listed(self._targets)} from; expected at least one")
+        if useless := [name for name in self._preparation.categorical if name not in chosen]:
+            raise InputError(f"categorical has {shown(useless[0])}, which is not among the columns in use; remove it")
+        return chosen
+
+
+def _row(item: str) -> dict[str, Any]:
+    try:
+        row = json.loads(item)
+    except ValueError as error:
+        raise InputError(
+            f'{shown(item)} is not JSON ({error}); expected a row such as {{"age": 41, "city": "Oslo"}}'
+        ) from None
+    if not isinstance(row, dict):
+        raise InputError(f'{shown(item)}: expected an object with a value for each column, such as {{"age": 41}}')
+    return row
