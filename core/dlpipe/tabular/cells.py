@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import polars as pl
@@ -50,11 +51,8 @@ def numbers_of(table: RawTable, name: str) -> pl.Series:
         found = values[row]
         others = f"; so are {int(wrong.sum()) - 1:,} others" if wrong.sum() > 1 else ""
         raise DataError(
-            f"{table.place(row)}: column {shown(name)} has {shown(found)}, which is not a number{others}. Correct it, "
-            f"add it to missing_values, or name the column in categorical"
-            if numbers[row] is None
-            else f"{table.place(row)}: column {shown(name)} has {shown(str(found))}; expected a finite number{others}. "
-            "Correct it, or add it to missing_values"
+            f"{table.place(row)}: column {shown(name)} has {shown(str(found))}; expected a finite number{others}. "
+            f"{_advice(str(found))}"
         )
     return numbers
 
@@ -100,6 +98,12 @@ def category_in(name: str, cell: Any) -> str:
     if not isinstance(cell, (str, int, float)):
         raise InputError(f"{shown(name)} is {shown(cell)}; expected a text or a number")
     return category_text(cell)
+
+
+def _advice(cell: str) -> str:
+    if re.fullmatch(r"[+-]?[\d.]+,\d+", cell):
+        return "Write decimals with a point"
+    return "Correct it, add it to missing_values, or name the column in categorical"
 
 
 def _parsed(values: pl.Series) -> pl.Series:

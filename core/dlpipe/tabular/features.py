@@ -211,6 +211,10 @@ class Features:
         columns = {}
         if arrays:
             columns["numbers"] = torch.from_numpy(np.stack(arrays, axis=1)).float()
+            if not columns["numbers"].isfinite().all():
+                raise DataError(
+                    f"{table.source}: there are numbers beyond 3e38; expected numbers that fit into float32"
+                )
         if ids:
             columns["categories"] = torch.from_numpy(np.stack(ids, axis=1))
         return columns

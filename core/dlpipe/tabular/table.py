@@ -206,8 +206,8 @@ class Table:
             parts = by_column(given["train"], self._split_column)
             if both := sorted(set(parts) & (set(given) - {"train"})):
                 raise DataError(
-                    f"{both[0]} = {shown(str(self._files[both[0]]))}: {relative(path)} has {both[0]} rows too, by its "
-                    f"column {shown(self._split_column)}; remove one of the two"
+                    f"{given[both[0]].source} has the rows of {both[0]}, but so has {relative(path)} by its column "
+                    f"{shown(self._split_column)}; remove one of the two"
                 )
             given = given | parts
         if not self._target:

@@ -130,6 +130,11 @@ def task_of(table: RawTable, names: Sequence[str], task: Task | None) -> Task:
             raise InputError(
                 f'task = "classification": target names {len(names)} columns, {listed(names)}; expected one'
             )
+        if not texts and not (numbers := numbers_of(table, names[0])).equals(numbers.round()):
+            raise InputError(
+                f'task = "classification": the target {shown(names[0])} has numbers with decimals; expected classes. '
+                'Set task = "regression", or target to another column'
+            )
         return "classification"
     if texts:
         raise InputError(

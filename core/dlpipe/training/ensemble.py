@@ -61,6 +61,11 @@ class Ensemble(nn.Module):
                 f"the members of core.ensemble return {', '.join(map(str, shapes))}; expected logits of the same shape "
                 "from each"
             )
+        if len(shapes[0]) < 2:
+            raise InputError(
+                f"the members of core.ensemble return one number for each example, of shape {shapes[0]}; expected "
+                "logits: an ensemble averages probabilities of classes"
+            )
         log_probabilities = torch.stack(logits).log_softmax(-1)  # (members, B, K)
         weights = self.weights[:, None, None]
         if self.average == "log_probabilities":

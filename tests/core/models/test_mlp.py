@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from dlpipe.errors import InputError
 from dlpipe.layers import Maxout
 from dlpipe.models.mlp import MLP
 
@@ -201,3 +202,87 @@ def test_weights_survive_saving_and_loading():
     other.load_state_dict(load(save(model.state_dict())))
 
     assert other(images).equal(model(images))
+
+
+def table_mlp(**options):
+    torch.manual_seed(0)
+    return MLP(**{"num_features": 3, "cardinalities": [4, 9], "num_classes": 5, "hidden": (7,), **options})
+
+
+NUMBERS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+CATEGORIES = torch.tensor([[1, 2], [3, 8], [0, 1], [2, 2], [1, 7], [3, 4]])
+
+
+def test_a_table_gets_one_logit_per_class_and_predictions_are_classes():
+    model = table_mlp()
+    logits = model(numbers=NUMBERS, categories=CATEGORIES)
+
+    assert logits.shape == (6, 5)
+    assert model.predict(logits).equal(logits.argmax(1))
+
+
+@pytest.mark.parametrize(("num_targets", "shape"), [(1, (6,)), (2, (6, 2))])
+def test_regression_gives_one_or_several_numbers_which_are_the_predictions(num_targets, shape):
+    model = table_mlp(num_classes=0, num_targets=num_targets)
+    outputs = model(numbers=NUMBERS, categories=CATEGORIES)
+
+    assert outputs.shape == shape
+    assert model.predict(outputs) is outputs
+
+
+def test_without_hidden_layers_a_table_of_numbers_gives_linear_regression():
+    model = MLP(num_features=3, num_targets=1, hidden=())
+    (linear,) = linears(model)
+
+    assert_close(model(numbers=NUMBERS), NUMBERS @ linear.weight[0] + linear.bias)
+
+
+def test_each_column_of_categories_has_vectors_of_its_own_whose_sizes_follow_the_rule_of_fastai():
+    model = table_mlp()
+
+    # round(1.6 * 4 ** 0.56) and round(1.6 * 9 ** 0.56)
+    assert [tuple(each.weight.shape) for each in model.embeddings] == [(4, 3), (9, 5)]
+    assert linears(model)[0].in_features == 3 + 3 + 5
+    assert [each.embedding_dim for each in table_mlp(embed_dim=2).embeddings] == [2, 2]
+
+
+def test_an_unknown_category_contributes_nothing_and_is_not_trained():
+    model = table_mlp()
+    model(numbers=NUMBERS, categories=torch.zeros(6, 2, dtype=torch.long)).sum().backward()
+
+    assert not model.embeddings[0](torch.tensor([0])).any()
+    assert not model.embeddings[0].weight.grad.any()
+
+
+def test_the_inputs_are_images_numbers_and_the_vectors_of_categories_in_this_order():
+    model = table_mlp(image_shape=(1, 2, 2), hidden=())
+    images = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    (linear,) = linears(model)
+
+    vectors = [embed(column) for embed, column in zip(model.embeddings, CATEGORIES.T, strict=True)]
+
+    expected = linear(torch.cat([images.flatten(1), NUMBERS, *vectors], dim=1))
+    assert_close(model(images=images, numbers=NUMBERS, categories=CATEGORIES), expected)
+
+
+@pytest.mark.parametrize(("norm", "layer"), [("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm)])
+def test_a_norm_comes_before_each_activation(norm, layer):
+    kinds = [type(each) for each in table_mlp(norm=norm, hidden=(7, 6)).layers]
+
+    assert kinds == [nn.Flatten, nn.Dropout, *[nn.Linear, layer, nn.ReLU, nn.Dropout] * 2, nn.Linear]
+
+
+def test_data_without_sizes_is_refused():
+    with pytest.raises(InputError, match="no inputs: the data provides none of the facts num_features, cardinalities"):
+        MLP(num_classes=3)
+    with pytest.raises(
+        InputError, match="no outputs: the data provides neither of the facts num_classes and num_targets"
+    ):
+        MLP(num_features=3, num_classes=0)
+
+
+def test_data_without_columns_that_it_takes_is_refused():
+    with pytest.raises(
+        InputError, match="core.mlp takes the columns numbers, categories and images, and the data has none"
+    ):
+        table_mlp()()

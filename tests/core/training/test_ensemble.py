@@ -78,3 +78,12 @@ def test_members_that_do_not_fit_together_are_refused():
 def test_a_column_that_a_member_needs_is_named():
     with pytest.raises(InputError, match=r"Pairs\.forward needs the column 'ngrams', but the data has tokens"):
         Ensemble([Words(), Pairs()])(tokens=torch.zeros(2, 2))
+
+
+def test_numbers_are_refused_since_they_are_no_logits():
+    numbers = {"tokens": torch.zeros(2), "ngrams": torch.zeros(2)}
+
+    with pytest.raises(
+        InputError, match=r"core.ensemble return one number for each example, of shape \(2,\); expected"
+    ):
+        ModelCaller(Ensemble([Words(), Pairs()]), ("tokens", "ngrams")).outputs(numbers)

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.testing import assert_close
 
 from dlpipe.errors import InputError
-from dlpipe.training.losses import loss_function
+from dlpipe.training.losses import example_losses, loss_function
 
 
 @pytest.mark.parametrize("name", ["l1", "binary_cross_entropy"])
@@ -37,3 +38,42 @@ def test_numbers_of_another_shape_are_refused_too(name):
 def test_cross_entropy_says_what_does_not_fit(outputs, targets, message):
     with pytest.raises(InputError, match=message):
         loss_function("auto")(outputs, targets)
+
+
+@pytest.mark.parametrize("delta", [0.5, 2.0])
+def test_huber_is_that_of_torch_with_its_delta(delta):
+    outputs, targets = torch.tensor([0.0, 1.0, 7.0]), torch.tensor([0.3, -1.0, 2.0])
+
+    assert loss_function("huber")(outputs, targets) == torch.nn.HuberLoss()(outputs, targets)
+    assert loss_function({"use": "huber", "delta": delta})(outputs, targets) == torch.nn.HuberLoss(delta=delta)(
+        outputs, targets
+    )
+
+
+def test_huber_refuses_numbers_of_another_shape():
+    with pytest.raises(
+        InputError, match=r'loss = "huber": the outputs have shape \(5, 1\), but the targets have shape'
+    ):
+        loss_function({"use": "huber"})(torch.zeros(5, 1), torch.zeros(5))
+
+
+def test_an_unknown_loss_is_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match=r'loss = "hubert": expected one of "auto", .* Did you mean "huber"\?'):
+        loss_function("hubert")
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1", {"use": "huber", "delta": 0.5}, "binary_cross_entropy", "cross_entropy"])
+def test_the_losses_of_examples_have_the_mean_of_the_batch(loss):
+    random = torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(5, 3, generator=random), torch.rand(5, 3, generator=random)
+    targets = torch.tensor([0, 2, 1, 1, 0]) if loss == "cross_entropy" else targets
+
+    losses, counts = example_losses(loss, outputs, targets)
+
+    assert_close((losses * counts).sum() / counts.sum(), loss_function(loss)(outputs, targets).double())
+    assert counts.tolist() == [1 if loss == "cross_entropy" else 3] * 5
+
+
+def test_a_loss_that_is_known_for_batches_only_has_no_losses_of_examples():
+    assert example_losses("mse", torch.zeros(5, 3), torch.arange(5) % 3) is None
+    assert example_losses({"use": "mine.focal"}, torch.zeros(5, 3), torch.arange(5) % 3) is None

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -131,3 +133,36 @@ def test_there_is_nothing_to_look_at(tmp_path):
 def test_data_without_targets_is_refused_by_name():
     with pytest.raises(InputError, match=r"the loss needs the column 'targets', but the data has tokens, rows; choose"):
         Loss().evaluate(Tagger(), examples({"tokens": TOKENS}))
+
+
+class Numbers(nn.Module):
+    """Predicts three numbers for each example, and has a loss of its own."""
+
+    def forward(self, images):
+        return images * 2
+
+    def loss(self, outputs):
+        return outputs.sum() * 0
+
+    def predict(self, outputs):
+        return outputs
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [("l1", F.l1_loss), ("mse", F.mse_loss), ({"use": "huber", "delta": 0.2}, partial(F.huber_loss, delta=0.2))],
+)
+def test_the_loss_of_the_trainer_is_followed_and_judges_each_example(loss, expected):
+    images = torch.randn(5, 3, generator=torch.Generator().manual_seed(3))
+    evaluator = Loss(loss=loss)
+
+    value = evaluator.evaluate(Numbers(), examples({"images": images, "targets": images.cos()}))["loss"]
+
+    assert value == pytest.approx(float(expected(images * 2, images.cos())))
+    assert evaluator.example_scores().metric() == pytest.approx(value)
+
+
+def test_without_a_loss_of_the_trainer_the_models_own_is_used():
+    images = torch.ones(5, 3)
+
+    assert Loss(loss=None).evaluate(Numbers(), examples({"images": images, "targets": images}))["loss"] == 0

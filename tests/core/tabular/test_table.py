@@ -1,0 +1,203 @@
+import json
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlpipe.errors import DataError, InputError
+from dlpipe.tabular.table import Table
+
+ROWS = [
+    f"{20 + number},{'Oslo' if number % 3 else 'Rome'},{number}.5,{'yes' if number % 2 else 'no'}"
+    for number in range(40)
+]
+HEADER = "age,city,weight,ill"
+
+
+@pytest.fixture
+def people(write):
+    return write(HEADER, *ROWS, name="people.csv")
+
+
+def test_the_default_is_a_data_set_of_scikit_learn():
+    data = Table()
+
+    assert data.facts["labels"] == ["setosa", "versicolor", "virginica"]
+    assert data.split("train").columns["numbers"].shape[1] == data.facts["num_features"] == 4
+    assert sum(len(data.split(name)) for name in data.splits) == 150
+
+
+def test_a_table_has_numbers_categories_and_classes(people):
+    data = Table(path=people, target="ill")
+    train = data.split("train")
+
+    assert {name: tuple(column.shape) for name, column in train.columns.items()} == {
+        "numbers": (28, 2),
+        "categories": (28, 1),
+        "targets": (28,),
+    }
+    assert_close(train.columns["numbers"].mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    assert data.facts["feature_names"] == ["age", "weight", "city"]
+
+
+def test_a_number_as_target_is_standardized_unless_it_should_not_be(people):
+    scaled, plain = Table(path=people, target="weight"), Table(path=people, target="weight", scale_target=False)
+
+    own = (
+        scaled.split("test").columns["targets"].double() * scaled.facts["target_scale"][0]
+        + scaled.facts["target_mean"][0]
+    )
+
+    assert_close(own.float(), plain.split("test").columns["targets"])
+
+
+def test_the_columns_to_predict_from_can_be_chosen_or_excluded(people):
+    assert Table(path=people, target="ill", columns=["city", "age"]).facts["feature_names"] == ["age", "city"]
+    assert Table(path=people, target="ill", exclude=["city", "age"]).facts["feature_names"] == ["weight"]
+
+
+def test_the_splits_can_come_from_files(write, people):
+    dev, test = write(HEADER, ROWS[3], name="dev.csv"), write(HEADER, *ROWS[5:7], name="test.csv")
+    data = Table(path=people, dev=dev, test=test, target="ill")
+
+    assert [len(data.split(name)) for name in data.splits] == [40, 1, 2]
+    assert [name.rpartition("/")[2] for name in data.names("test")] == ["test.csv:2", "test.csv:3"]
+
+
+def test_the_splits_can_come_from_a_column_which_is_no_feature(write):
+    rows = [f"{row},{('train', 'train', 'dev', 'test')[number % 4]}" for number, row in enumerate(ROWS)]
+    data = Table(path=write(f"{HEADER},part", *rows), target="ill", split="part")
+
+    assert [len(data.split(name)) for name in data.splits] == [20, 10, 10]
+    assert "part" not in data.facts["feature_names"]
+
+
+def test_an_item_is_a_json_object_and_its_answer_a_class_with_its_probability(people):
+    data = Table(path=people, target="ill")
+
+    encoded = data.encode('{"age": 20, "city": "Bonn", "weight": 0.5, "ill": "no"}')
+    answer = data.present('{"age": 20, "city": "Bonn", "weight": 0.5}', torch.tensor(1), torch.tensor([0.0, 1.0]))
+
+    assert encoded["categories"].tolist() == [0]
+    assert answer == {"ill": "yes", "probability": 0.7311, "unknown": ["city"]}
+
+
+def test_the_answer_of_regression_is_in_the_units_of_the_target(people):
+    data = Table(path=people, target="weight")
+    mean = data.facts["target_mean"][0]
+
+    item = '{"age": 20, "city": "Rome", "ill": "no"}'
+
+    assert data.present(item, torch.tensor(0.0), torch.tensor(0.0)) == {"weight": float(f"{mean:.6g}")}
+
+
+def test_items_are_read_from_tables_and_not_from_other_files(write, people):
+    data = Table(path=people, target="ill", missing="mean")
+
+    rows = list(data.read_items(write("age,city,weight", "20,Rome,0.5", ",Oslo,1", name="new.csv")))
+
+    assert [place.rpartition("/")[2] for place, _ in rows] == ["new.csv:2", "new.csv:3"]
+    assert json.loads(rows[1][1]) == {"age": None, "city": "Oslo", "weight": "1"}
+    assert data.encode(rows[0][1])["numbers"].shape == (2,)
+    assert data.read_items(write("{}", name="new.jsonl")) is None
+
+
+def test_what_was_learned_is_restored_without_the_file(people):
+    data = Table(path=people, target="ill")
+    item = '{"age": 20, "city": "Rome", "weight": 0.5}'
+    state, encoded = json.loads(json.dumps(data.state())), data.encode(item)
+    people.unlink()
+
+    other = Table(path=people, target="ill")
+    other.restore(state)
+
+    assert other.facts == data.facts
+    assert_close(other.encode(item), encoded)
+
+
+def test_the_fingerprint_follows_the_content(write, people):
+    before = Table(path=people, target="ill").fingerprint()
+
+    assert Table(path=people, target="ill").fingerprint() == before
+    assert Table(path=write(HEADER, *ROWS[1:], name="people.csv"), target="ill").fingerprint() != before
+
+
+def test_a_class_of_one_row_stays_in_train(write):
+    data = Table(path=write(HEADER, *ROWS, "33,Rome,7.5,maybe"), target="ill")
+
+    assert data.facts["labels"] == ["maybe", "no", "yes"]
+    assert 0 in data.split("train").columns["targets"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r'target is not given; name the column of .*people.csv to predict: "age", "city", "weight", "ill"'),
+        ({"target": "il"}, r'people.csv: no column "il"; there are .* Did you mean "ill"\? Correct target'),
+        (
+            {"target": "ill", "columns": ["agee"]},
+            r'no column "agee"; there are .* Did you mean "age"\? Correct columns',
+        ),
+        ({"target": "ill", "exclude": ["town"]}, r'no column "town"; there are "age", .* Correct exclude'),
+        ({"target": "ill", "categorical": ["agee"]}, r'no column "agee"; .* Correct categorical'),
+        ({"target": "ill", "split": "part"}, r'no column "part"; .* Correct split'),
+        ({"target": "ill", "columns": ["age", "ill"]}, r'columns has "ill", which is the target or names the split'),
+        ({"target": "ill", "exclude": ["age", "city", "weight"]}, r'no column is left to predict "ill" from; expected'),
+        (
+            {"target": "ill", "exclude": ["age"], "categorical": ["age"]},
+            r'categorical has "age", which is not among the',
+        ),
+        (
+            {"target": "ill", "scale_target": False},
+            r"scale_target = false has no effect: the target is a class; remove it",
+        ),
+        (
+            {"target": "age"},
+            r'the target "age" has 40 different whole numbers, which may be classes or quantities; set',
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_the_table_are_refused(people, options, message):
+    with pytest.raises(InputError, match=message):
+        _ = Table(path=people, **options).facts
+
+
+def test_a_test_file_without_a_column_or_with_the_rows_of_train_is_refused(write, people):
+    without = write("age,weight,ill", "20,1.5,no", name="test.csv")
+
+    with pytest.raises(DataError, match=r'test.csv: no column "city"; there are "age", "weight", "ill"'):
+        Table(path=people, test=without, target="ill").split("test")
+    with pytest.raises(DataError, match=r"copy.csv: the same rows as train; expected others"):
+        _ = Table(path=people, dev=write(HEADER, *ROWS, name="copy.csv"), target="ill").facts
+
+
+def test_a_split_that_is_in_a_column_and_in_a_file_is_refused(write):
+    rows = [f"{row},{('train', 'test')[number % 2]}" for number, row in enumerate(ROWS)]
+    path, test = write(f"{HEADER},part", *rows), write(f"{HEADER},part", rows[0], name="test.csv")
+
+    with pytest.raises(DataError, match=r'test.csv has the rows of test, but so has .*rows.csv by its column "part"'):
+        _ = Table(path=path, test=test, split="part", target="ill").facts
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fold": 6}, r"fold = 6: there are 5 folds; expected a whole number from 1 to 5"),
+        ({"separator": ";;"}, r'separator = ";;": expected one character, such as ";"'),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Table(**options)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("41", r'"41": expected an object with a value for each column, such as \{"age": 41\}'),
+        ("age 41", r'"age 41" is not JSON \(.*\); expected a row such as'),
+    ],
+)
+def test_an_item_that_is_no_object_is_refused(item, message):
+    with pytest.raises(InputError, match=message):
+        Table().encode(item)
