@@ -156,6 +156,18 @@ def utterances(data, split, folder):
     return ((row, segment.name) for row, segment in enumerate(data.segments(split)))
 
 
+def table_file(folder):
+    rows = [
+        f"{'' if row == 9 else 20 + row},{'Oslo' if row % 3 else 'Rome'},{row * 0.7},{row % 2}" for row in range(30)
+    ]
+    (folder / "rows.csv").write_text("\n".join(["age,city,weight,ill", *rows]))
+
+
+def table_rows(data, split, folder):
+    items = dict(data.read_items(folder / "rows.csv"))
+    return enumerate(items[place] for place in data.names(split))
+
+
 #: By component: options, what writes its files (given as `path`), and what yields items of a split.
 CASES = {
     "text.flights": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, sentences),
@@ -165,6 +177,11 @@ CASES = {
     "text.labeled": ({"unit": "trigram"}, labeled_folder, texts),
     "text.adding_problem": ({"length": 9, "num_train": 7, "num_dev": 3, "num_test": 3}, None, sequences),
     "text.impulse": ({"length": 5, "value": 0.1}, None, first_numbers),
+    "core.table": (
+        {"target": "ill", "task": "classification", "missing": "mean", "missing_indicator": True},
+        table_file,
+        table_rows,
+    ),
     "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
     "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
     "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),
@@ -187,8 +204,9 @@ OF_WORDS = {"text.corpus", "text.analogy_corpus", "text.review_corpus", "text.ve
 
 
 def build(name, **options):
-    if name == "audio.manifest" and "path" in options:
-        options["path"] = options["path"] / "words.csv"
+    tables = {"audio.manifest": "words.csv", "core.table": "rows.csv"}
+    if name in tables and "path" in options:
+        options["path"] = options["path"] / tables[name]
     return load_target(load_plugins().components["data"][name].spec.target)(**options)
 
 

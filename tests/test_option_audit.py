@@ -14,7 +14,7 @@ import itertools
 import json
 import struct
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,11 @@ KEYWORDS = ["data={use='audio.fsdd', path='@/spoken'}", "evaluators.words.use=co
 
 FITTED = ["trainer={use='core.fit'}"]
 
+#: Tables: classes, numbers, and one with missing values.
+PEOPLE = ["data={use='core.table', path='@/people.csv', target='ill'}"]
+WEIGHTS = ["data={use='core.table', path='@/people.csv', target='weight'}", "trainer.loss='mse'"]
+GAPS = ["data={use='core.table', path='@/gaps.csv', target='ill', missing='mean'}"]
+
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
 BASES: dict[str, tuple[str, list[str]]] = {
     "core.supervised": (IMAGES, []),
@@ -232,6 +237,18 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "core.random_forest": (IMAGES, ["model={use='core.random_forest', num_trees=4}", *FITTED]),
     "core.loss": (IMAGES, []),
     "core.classification": (IMAGES, ["evaluators.loss.use=core.classification"]),
+    "core.regression": (IMAGES, [*WEIGHTS, "evaluators.loss.use=core.regression"]),
+    "core.linear_regression": (
+        IMAGES,
+        [*WEIGHTS, "model={use='core.linear_regression'}", *FITTED, "evaluators.loss.use=core.regression"],
+    ),
+    "core.table": (IMAGES, PEOPLE),
+    "core.table.dataset": (IMAGES, ["data={use='core.table'}"]),
+    "core.table.scale_target": (IMAGES, WEIGHTS),
+    "core.table.missing": (IMAGES, GAPS),
+    "core.table.missing_indicator": (IMAGES, GAPS),
+    "core.table.missing_values": (IMAGES, GAPS),
+    "core.mlp.embed_dim": (IMAGES, PEOPLE),
     "audio.tone_words": (SPOKEN, []),
     "audio.spoken_words": (
         SPOKEN,
@@ -397,6 +414,23 @@ CHANGES: dict[str, list[str]] = {
     "audio.reconstruction.count": ["3"],
     "audio.word_map.max_words": ["2"],
     "core.logistic_regression.max_iterations": ["2"],
+    "core.loss.loss": ["'mse'"],
+    "core.table.dataset": ["'wine'"],
+    "core.table.path": ["'@/people2.csv'"],
+    "core.table.dev": ["'@/people2.csv'"],
+    "core.table.test": ["'@/people2.csv'"],
+    "core.table.target": ["'city'"],
+    "core.table.columns": ["['age']"],
+    "core.table.exclude": ["['age']"],
+    "core.table.categorical": ["['age']"],
+    "core.table.split": ["'part'"],
+    "core.table.test_size": ["0.3"],
+    "core.table.dev_size": ["0.3"],
+    "core.table.fold": ["2"],
+    "core.table.folds": ["3", "data.fold=2"],
+    "core.table.missing": ["'most_frequent'"],
+    "core.table.missing_values": ["['', '21']"],
+    "core.mlp.embed_dim": ["5"],
     "core.random_forest.max_depth": ["2"],
     "core.supervised.loss": ["'mse'"],
     "core.supervised.optimizer": ["{use='sgd', lr=0.3}"],
@@ -624,6 +658,10 @@ TESTED_ELSEWHERE = {
     "core.nearest_neighbors.features": "test_classifiers.py",
     "core.random_forest.features": "test_classifiers.py",
     "core.ensemble.weights": "test_ensemble.py",
+    "core.linear_regression.features": "test_numbers.py",
+    "core.table.task": "test_targets.py",  # it follows from the target, or must be given
+    "core.table.separator": "test_reading.py",
+    "core.table.encoding": "test_reading.py",
     "audio.tone_words.pairs": "test_models.py",
     "audio.spoken_words.pairs": "test_models.py",
     "audio.folder.pairs": "test_models.py",
@@ -680,6 +718,7 @@ def files(tmp_path_factory) -> Path:
         write_sentences(folder, number, random)
         write_texts(folder / f"texts{number}.csv", random)
         write_spoken(folder / f"spoken{number}", 10 + len(number))
+        write_people(folder, number, random)
     write_cifar(folder, random)
     write_words(folder, random)
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
@@ -742,6 +781,17 @@ def write_spoken(folder: Path, takes: int) -> None:
         (folder / name).write_bytes(content)
     rows = [",".join((path.name, *path.stem.split("_")[:2])) for path in sorted(folder.glob("*.wav"))]
     (folder / "words.csv").write_text("\n".join(["path,word,speaker", *rows]))
+
+
+def write_people(folder: Path, number: str, random: np.random.Generator) -> None:
+    rows = [
+        f"{random.integers(20, 70)},{('Oslo', 'Rome', 'Bonn')[row % 3]},{random.normal():.3f},"
+        f"{('yes', 'no')[row * 7 % 2]},{('train', 'dev', 'test')[row % 5 % 3]}"
+        for row in range(60)
+    ]
+    (folder / f"people{number}.csv").write_text("\n".join(["age,city,weight,ill,part", *rows]))
+    gaps = [f"{'' if row % 9 == 0 else 20 + row % 4},{row},{('yes', 'no')[row % 2]}" for row in range(60)]
+    (folder / f"gaps{number}.csv").write_text("\n".join(["age,weight,ill", *gaps]))
 
 
 def write_texts(path: Path, random: np.random.Generator) -> None:
@@ -921,8 +971,9 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
     allowed = relation.values.get(name, ())
     allowed = allowed if isinstance(allowed, tuple) else (allowed,)
     if isinstance(relation, NotWith):
-        numeric = typing.get_origin(typing.get_args(parameters[name].kind)[0]) is typing.Annotated
-        value = json.dumps(allowed[0]) if allowed else "2" if numeric else "'@/other/b.iob'"
+        kind = typing.get_origin(typing.get_args(parameters[name].kind)[0])
+        examples = {typing.Annotated: "2", Sequence: "['a']"}
+        value = json.dumps(allowed[0]) if allowed else examples.get(kind, "'@/other/b.iob'")
         return f"{name}={value}"
     if not allowed:
         default = parameters[name].default
