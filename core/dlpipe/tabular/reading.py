@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -20,6 +21,23 @@ from dlpipe.messages import nearest, relative, shown
 
 #: The separator of a text file by its ending; None stands for a Parquet file.
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": None}
+#: The data sets that the package contains. Its other tables, such as the Californian houses, are downloads.
+SklearnTable = Literal[
+    "sklearn:iris",
+    "sklearn:wine",
+    "sklearn:breast_cancer",
+    "sklearn:digits",
+    "sklearn:diabetes",
+    "sklearn:linnerud",
+]
+SKLEARN = (
+    "sklearn:iris",
+    "sklearn:wine",
+    "sklearn:breast_cancer",
+    "sklearn:digits",
+    "sklearn:diabetes",
+    "sklearn:linnerud",
+)
 #: How a message names several columns: at most this many.
 MAX_NAMED = 8
 
@@ -89,6 +107,8 @@ class FileReader:
         Raises:
             DataError: it cannot be read, is empty, has rows of other lengths than its header, or a column twice.
         """
+        if path.name.startswith("sklearn:"):
+            raise DataError(f"{path.name}: scikit-learn contains no such table.{nearest(path.name, SKLEARN)}")
         ending = path.suffix.lower()
         if ending not in SEPARATORS:
             raise DataError(f"{path}: a file of another kind; expected {', '.join(SEPARATORS)}. Convert it")

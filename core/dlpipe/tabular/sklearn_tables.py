@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from sklearn import datasets
 
-from dlpipe.tabular.reading import RawTable
+from dlpipe.tabular.reading import RawTable, SklearnTable
 
-#: The data sets that the package contains. Its other tables, such as the Californian houses, are downloads.
-SklearnTable = Literal["iris", "wine", "breast_cancer", "digits", "diabetes", "linnerud"]
 #: The column of the target; linnerud has three, with names of their own.
 TARGET = "target"
 
 
-def read_sklearn(name: SklearnTable) -> tuple[RawTable, list[str]]:
+def read_sklearn(path: SklearnTable) -> tuple[RawTable, list[str]]:
     """Return a data set, and the names of its target columns.
 
     Classes are texts: the names that scikit-learn gives them. The measurements of diabetes are in their own units, not
     scaled over all examples, as scikit-learn does unless it is told otherwise.
     """
+    name = path.removeprefix("sklearn:")
     options: dict[str, Any] = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(datasets, f"load_{name}")(**options)
     columns = dict(zip(map(str, bunch.feature_names), bunch.data.T, strict=True))
@@ -35,4 +34,4 @@ def read_sklearn(name: SklearnTable) -> tuple[RawTable, list[str]]:
     digest = hashlib.sha256(name.encode() + np.ascontiguousarray(bunch.data).tobytes() + bunch.target.tobytes())
     frame = pl.DataFrame({key: np.ascontiguousarray(values) for key, values in (columns | targets).items()})
     lines = pl.Series(range(1, frame.height + 1))
-    return RawTable(f"the data set {name}", frame, lines, False, digest.hexdigest()), list(targets)
+    return RawTable(path, frame, lines, False, digest.hexdigest()), list(targets)

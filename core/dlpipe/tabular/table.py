@@ -18,12 +18,11 @@ from torch import Tensor
 from dlpipe.data.columns import Columns
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
-from dlpipe.messages import relative, shown
+from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
 from dlpipe.tabular.cells import categories_of
 from dlpipe.tabular.features import Features, Missing, Preparation, Scale
-from dlpipe.tabular.reading import SEPARATORS, FileReader, RawTable, listed
-from dlpipe.tabular.sklearn_tables import SklearnTable
+from dlpipe.tabular.reading import SEPARATORS, SKLEARN, FileReader, RawTable, SklearnTable, listed
 from dlpipe.tabular.splitting import HeldOut, by_column
 from dlpipe.tabular.targets import Target, Task, task_of
 
@@ -40,12 +39,11 @@ class Table:
     categories) comes from train alone.
 
     Args:
-        dataset: a table that comes with scikit-learn.
-        path: a .csv, .tsv or .parquet file with the names of the columns on its first line; all rows, or those of
-            train.
+        path: a .csv or .tsv file with the names of the columns on its first line, or a .parquet file, with all rows or
+            those of train; or a table that comes with scikit-learn.
         dev: a file with the rows of dev.
         test: a file with the rows of test.
-        target: the column to predict, or several of numbers; for a `dataset`, its own by default.
+        target: the column to predict, or several of numbers; by default those of scikit-learn's table.
         task: whether the target is a class or a quantity; needed for whole numbers only.
         columns: the columns to predict from; all others by default.
         exclude: columns that are left out.
@@ -74,16 +72,15 @@ class Table:
     def __init__(
         self,
         *,
-        dataset: Annotated[SklearnTable, NotWith("path")] = "iris",
-        path: Path | None = None,
-        dev: Annotated[Path | None, OnlyWith("path")] = None,
-        test: Annotated[Path | None, OnlyWith("path")] = None,
+        path: SklearnTable | Path = "sklearn:iris",
+        dev: Path | None = None,
+        test: Path | None = None,
         target: str | Sequence[str] | None = None,
         task: Task | None = None,
         columns: Sequence[str] | None = None,
         exclude: Annotated[Sequence[str], NotWith("columns")] = (),
         categorical: Sequence[str] = (),
-        split: Annotated[str | None, OnlyWith("path")] = None,
+        split: str | None = None,
         test_size: Annotated[Share | None, NotWith("fold")] = None,
         dev_size: Share | None = None,
         fold: Positive | None = None,
@@ -91,17 +88,19 @@ class Table:
         seed: NonNegative = 0,
         missing: Missing = "error",
         missing_indicator: Annotated[bool, OnlyWith(missing=("mean", "median", "most_frequent"))] = False,
-        missing_values: Annotated[Sequence[str], OnlyWith("path")] = MISSING_VALUES,
+        missing_values: Sequence[str] = MISSING_VALUES,
         scale: Scale = "standard",
         scale_target: bool = True,
-        separator: Annotated[str | None, OnlyWith("path")] = None,
-        encoding: Annotated[str, OnlyWith("path")] = "utf-8",
+        separator: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         if fold is not None and fold > folds:
             raise InputError(f"fold = {fold}: there are {folds} folds; expected a whole number from 1 to {folds}")
         if separator is not None and len(separator) != 1:
             raise InputError(f'separator = {shown(separator)}: expected one character, such as ";"')
-        self._dataset, self._files = dataset, {"train": path, "dev": dev, "test": test}
+        if path in SKLEARN and not (dev or test):
+            _refuse_options_of_files(missing_values, separator, encoding)
+        self._path, self._files = path, {"dev": dev, "test": test}
         self._target, self._task = [target] if isinstance(target, str) else target, task
         self._columns, self._exclude, self._split_column = columns, exclude, split
         self._held_out = HeldOut(test_size, dev_size, fold, folds, seed)
@@ -193,29 +192,31 @@ class Table:
     @cached_property
     def _given(self) -> tuple[dict[str, RawTable], Sequence[str]]:
         """The splits that files give, at least train, and the names of the targets."""
-        path = self._files["train"]
-        if path is None:
-            table, names = load_target("dlpipe.tabular.sklearn_tables:read_sklearn")(self._dataset)
-            return {"train": table}, self._target or names
-        given = {name: self._reader.read(file) for name, file in self._files.items() if file is not None}
+        path, target = self._path, self._target
+        if path in SKLEARN:
+            table, names = load_target("dlpipe.tabular.sklearn_tables:read_sklearn")(path)
+            target = target or names
+        else:
+            table = self._reader.read(Path(path))
+        given = {"train": table}
+        given |= {name: self._reader.read(file) for name, file in self._files.items() if file is not None}
         for name in ("dev", "test"):
             for other in ("train", "dev"):
                 if name != other and name in given and other in given and given[name].digest == given[other].digest:
-                    raise DataError(f"{relative(self._files[name] or path)}: the same rows as {other}; expected others")
+                    raise DataError(f"{given[name].source}: the same rows as {other}; expected others")
         if self._split_column is not None:
             parts = by_column(given["train"], self._split_column)
             if both := sorted(set(parts) & (set(given) - {"train"})):
                 raise DataError(
-                    f"{given[both[0]].source} has the rows of {both[0]}, but so has {relative(path)} by its column "
+                    f"{given[both[0]].source} has the rows of {both[0]}, but so has {table.source} by its column "
                     f"{shown(self._split_column)}; remove one of the two"
                 )
             given = given | parts
-        if not self._target:
+        if not target:
             raise InputError(
-                f"target is not given; name the column of {relative(path)} to predict: "
-                f"{listed(given['train'].frame.columns)}"
+                f"target is not given; name the column of {table.source} to predict: {listed(table.frame.columns)}"
             )
-        return given, self._target
+        return given, target
 
     @property
     def _targets(self) -> Sequence[str]:
@@ -251,6 +252,16 @@ class Table:
         if useless := [name for name in self._preparation.categorical if name not in chosen]:
             raise InputError(f"categorical has {shown(useless[0])}, which is not among the columns in use; remove it")
         return chosen
+
+
+def _refuse_options_of_files(missing_values: Sequence[str], separator: str | None, encoding: str) -> None:
+    given = {"missing_values": tuple(missing_values), "separator": separator, "encoding": encoding}
+    defaults = {"missing_values": MISSING_VALUES, "separator": None, "encoding": "utf-8"}
+    for name, value in given.items():
+        if value != defaults[name]:
+            raise InputError(
+                f"{name} = {shown(value)} has no effect: no file is read; remove it, or set path to a file"
+            )
 
 
 def _row(item: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +26,13 @@ def test_the_default_is_a_data_set_of_scikit_learn():
     assert data.facts["labels"] == ["setosa", "versicolor", "virginica"]
     assert data.split("train").columns["numbers"].shape[1] == data.facts["num_features"] == 4
     assert sum(len(data.split(name)) for name in data.splits) == 150
+
+
+def test_a_misspelt_table_of_scikit_learn_is_refused_with_the_nearest_one():
+    with pytest.raises(
+        DataError, match=r'sklearn:irsi: scikit-learn contains no such table. Did you mean "sklearn:iris"'
+    ):
+        _ = Table(path=Path("sklearn:irsi")).facts
 
 
 def test_a_table_has_numbers_categories_and_classes(people):
@@ -183,6 +191,12 @@ def test_a_split_that_is_in_a_column_and_in_a_file_is_refused(write):
     ("options", "message"),
     [
         ({"fold": 6}, r"fold = 6: there are 5 folds; expected a whole number from 1 to 5"),
+        (
+            {"encoding": "cp1252"},
+            r'encoding = "cp1252" has no effect: no file is read; remove it, or set path to a file',
+        ),
+        ({"separator": ";"}, r'separator = ";" has no effect: no file is read'),
+        ({"missing_values": ["?"]}, r'missing_values = \["\?"\] has no effect: no file is read'),
         ({"separator": ";;"}, r'separator = ";;": expected one character, such as ";"'),
     ],
 )
