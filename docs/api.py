@@ -30,6 +30,7 @@ MODULES = (
     "dlpipe.evaluation",
     "dlpipe.compute",
     "dlpipe.figures",
+    "dlpipe.layers",
     "dlpipe.report_items",
     "dlpipe.messages",
     "dlpipe.progress",

@@ -129,8 +129,8 @@ class Regression:
         if not defined.any():
             return None
         scores = (1 - found.residuals.square() / found.variance)[:, defined].mean(1)
-        true, predicted = (values[:, 0] if values.size(1) == 1 else values for values in (found.true, found.predicted))
-        return ExampleScores(found.rows.tolist(), scores.tolist(), true=true.tolist(), predicted=predicted.tolist())
+        true, predicted = (_shown(values) for values in (found.true, found.predicted))
+        return ExampleScores(found.rows.tolist(), scores.tolist(), true=true, predicted=predicted)
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write tables and figures of the last `evaluate`."""
@@ -221,6 +221,12 @@ def _targets_of(batch: Batch, predicted: Tensor) -> Tensor:
             "predict() returns them"
         )
     return targets
+
+
+def _shown(values: Tensor) -> list[Any]:
+    """Return numbers (N, T) to six digits, one or a list for each example."""
+    rounded = [[float(_number(value)) for value in row] for row in values.tolist()]
+    return [row[0] for row in rounded] if values.size(1) == 1 else rounded
 
 
 def _number(value: float) -> str:

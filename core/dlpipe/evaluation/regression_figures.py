@@ -54,7 +54,9 @@ def draw_residuals(path: Path, predicted: Tensor, residuals: Tensor, names: Sequ
             _points(upper[number], predicted[:, number], residuals[:, number])
             upper[number].axhline(0, linestyle="--", color=GREY)
             upper[number].set(xlabel="predicted", ylabel="true − predicted", title=shortened(names[number], 32))
-            lower[number].hist(residuals[:, number].numpy(), bins=_bins(len(residuals)), color=BLUE, edgecolor="white")
+            lower[number].hist(
+                residuals[:, number].numpy(), bins=_bins(len(residuals)), color=BLUE, edgecolor="white", linewidth=0.5
+            )
             lower[number].axvline(0, linestyle="--", color=VERMILION)
             lower[number].set(xlabel="true − predicted", ylabel="examples")
 
@@ -63,8 +65,8 @@ def _points(axes: Axes, x: Tensor, y: Tensor) -> None:
     if len(x) < DENSE_FROM:
         axes.plot(x.numpy(), y.numpy(), "o", color=BLUE, alpha=0.5, markersize=4, markeredgewidth=0)
         return
-    cells = axes.hexbin(x.numpy(), y.numpy(), gridsize=50, mincnt=1, bins="log", cmap="viridis")
-    axes.figure.colorbar(cells, ax=axes, shrink=0.8, label="examples")
+    cells = axes.hexbin(x.numpy(), y.numpy(), gridsize=40, mincnt=1, bins="log", cmap="viridis")
+    axes.figure.colorbar(cells, ax=axes, shrink=0.8, label="examples", format="%g")
 
 
 def _bins(count: int) -> int:

@@ -41,7 +41,7 @@ def numbers_of(table: RawTable, name: str) -> pl.Series:
     """Return a column as float64, null where a value is missing.
 
     Raises:
-        DataError: there is a text that is no number, or a number that is infinite.
+        DataError: there is a text that is not a number, or a number that is infinite.
     """
     values = table.frame[name]
     numbers = _parsed(values) if values.dtype == pl.String else values.cast(pl.Float64, strict=False)

@@ -48,7 +48,7 @@ class Target:
             scales: whether numbers are scaled to mean 0 and standard deviation 1.
 
         Raises:
-            DataError: a target is missing or the same in all rows, or is no number in regression.
+            DataError: a target is missing or the same in all rows, or not a number in regression.
         """
         _refuse_missing(table, names)
         if task == "classification":
