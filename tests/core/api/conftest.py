@@ -11,7 +11,7 @@ TABLES = {
     "seed": 1,
     "threads": 1,
     "data": {"use": "vision.digits", "limit": 200},
-    "model": {"use": "vision.mlp", "hidden_dim": 8},
+    "model": {"use": "core.mlp", "hidden_dim": 8},
     "trainer": {"use": "core.supervised", "epochs": 2, "batch_size": 50, "log_every": 2},
     "evaluators": {"digits": {"use": "core.classification", "compare_baselines": False}},
 }

@@ -28,16 +28,16 @@ def test_components_and_pipelines_are_those_of_the_command():
 
 
 def test_the_parameters_of_a_component_are_those_of_the_command():
-    shown = json.loads(output_of("show", "vision.mlp", "--json"))["parameters"]
+    shown = json.loads(output_of("show", "core.mlp", "--json"))["parameters"]
 
-    assert json.loads(json.dumps(list(dlpipe.describe("vision.mlp")), default=str)) == shown
+    assert json.loads(json.dumps(list(dlpipe.describe("core.mlp")), default=str)) == shown
 
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(InputError, match=r"kind \"modl\": expected one of data, model, .* Did you mean \"model\"\?"):
         dlpipe.list_components("modl")
-    with pytest.raises(InputError, match=r"there is no component 'vision.mpl'. Did you mean \"vision.mlp\"\?"):
-        dlpipe.describe("vision.mpl")
+    with pytest.raises(InputError, match=r"there is no component 'core.mpl'. Did you mean \"core.mlp\"\?"):
+        dlpipe.describe("core.mpl")
     with pytest.raises(InputError, match=r"state \"faild\": expected one of running, .* Did you mean \"failed\"\?"):
         dlpipe.list_runs(states=["faild"])
     with pytest.raises(InputError, match=r"reason \"fats\": expected one of fast, .* Did you mean \"fast\"\?"):
