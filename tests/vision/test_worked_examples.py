@@ -39,7 +39,7 @@ MAPS = [
     ("inputs", "outputs"), [([1.0, -1.0], [0.6177, 0.8291]), ([0.0, 0.0], [0.5118, 0.8544])], ids=["1,-1", "0,0"]
 )
 def test_the_network_of_three_sigmoid_layers_gives_the_numbers_of_the_slide(inputs, outputs):
-    model = MLP((1, 1, 2), 2, hidden=(2, 2), activation="sigmoid")
+    model = MLP(image_shape=(1, 1, 2), num_classes=2, hidden=(2, 2), activation="sigmoid")
     weights = [[[1.0, -2], [-1, 1]], [[2.0, -1], [-2, -1]], [[3.0, -1], [-1, 4]]]
     biases = [[1.0, 0], [0.0, 0], [-2.0, 2]]
     for layer, weight, bias in zip([m for m in model.layers if isinstance(m, nn.Linear)], weights, biases, strict=True):
@@ -51,7 +51,7 @@ def test_the_network_of_three_sigmoid_layers_gives_the_numbers_of_the_slide(inpu
 
 
 def test_softmax_of_3_1_and_minus_3():
-    model = MLP((1, 1, 3), 3, hidden=())
+    model = MLP(image_shape=(1, 1, 3), num_classes=3, hidden=())
     model.layers[-1].weight.data = torch.eye(3)
 
     probabilities = model(torch.tensor([3.0, 1.0, -3.0]).view(1, 1, 1, 3)).softmax(1)
@@ -120,7 +120,9 @@ def test_nine_shared_weights_do_what_a_dense_layer_does_with_576():
 def linear_net(dropout):
     """Return a network without non-linearity: ten pixels, dropped out, and a hidden layer of four."""
     torch.manual_seed(0)
-    model = MLP((1, 2, 5), 3, hidden=(4,), activation="maxout", maxout_pieces=1, input_dropout=dropout)
+    model = MLP(
+        image_shape=(1, 2, 5), num_classes=3, hidden=(4,), activation="maxout", maxout_pieces=1, input_dropout=dropout
+    )
     return model.double()
 
 
@@ -140,7 +142,7 @@ def test_scaling_weights_at_test_time_is_equivalent_to_scaling_in_training():
 
 
 def test_dropout_in_training_scales_the_remaining_values():
-    model = MLP((1, 2, 5), 10, hidden=(), input_dropout=0.3)
+    model = MLP(image_shape=(1, 2, 5), num_classes=10, hidden=(), input_dropout=0.3)
     model.layers[-1].weight.data = torch.eye(10)
     torch.manual_seed(0)
 

@@ -204,7 +204,7 @@ def test_a_mistake_is_reported_at_its_line(changed, mistakes, line, text, expect
         ([1], (1, 'missing key `name`; expected it at the top of the file, such as name = "slot-filling"')),
         (
             [3, 4],
-            (1, 'missing table [data]; add it with use = "…" (available: fake.images, fake.words, text.'),
+            (1, 'missing table [data]; add it with use = "…" (available: core.table, fake.images, fake.words, text.'),
         ),
         ([5, 6, 7], (1, "missing table [model]; add it with")),
         ([8, 9, 10, 11], (1, "missing table [trainer]; add it with")),
