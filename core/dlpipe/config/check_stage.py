@@ -73,7 +73,7 @@ class StageChecker:
             if model.references.get(key) or model.values.get(key):
                 path = (*self.path, "model", key)
                 use = f'{trainer.table} use = "{trainer.component.name}"'
-                effect = f"has no effect with {use}, which computes all weights anew"
+                effect = f"has no effect with {use}, which computes all weights itself"
                 self.report.add(path, f"{key_at(path)} {effect}; remove it or choose another trainer")
 
     def _trainer_signature(self) -> Signature | None:

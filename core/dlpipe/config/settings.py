@@ -94,7 +94,7 @@ class ModelOptions:
     Args:
         start: trained weights to start from: ``{ run = "runs/…" }``, ``{ stage = "pretrain" }``,
             ``{ file = "weights.safetensors" }`` or ``{ url = "https://…", sha256 = "…" }``. What the data decides
-            (such as the layer that scores other classes) starts anew; ``skip = ["head"]`` leaves out further parts.
+            (such as the layer that scores other classes) starts untrained; ``skip = ["head"]`` leaves out other parts.
         freeze: names of layers or parameters, or patterns such as "layers.*", that are not trained. Frozen layers stay
             in evaluation mode: dropout is off, and batch normalization keeps its running statistics.
     """

@@ -1,7 +1,7 @@
 """Starting a model from trained weights: those of a run, of an earlier stage, or of a file.
 
-Weights are matched by name. Those that the data decides start anew where the data differs: the scores of other classes,
-the embedding of other words. Which ones these are is found by building the model again with other facts, which works
+Weights are matched by name. Those that the data decides start untrained where the data differs: the scores of other
+classes, the embedding of other words. Which ones these are is found by building the model again with other facts, which works
 for every model; on the CPU and not on torch's "meta" device, where a constructor cannot read the value of a tensor.
 """
 
@@ -25,7 +25,7 @@ from dlpipe.training.named_parts import in_part, require_part
 
 #: Lists of names among the facts, by the fact that counts them, where that is not "num_" and the name of the list.
 NAMES = {"num_classes": "labels", "vocab_size": "vocabulary"}
-#: Whose scores start anew as a whole when any of them differs: a few trained ones beside new ones would win at first.
+#: Whose scores all start untrained when any of them differs: a few trained ones beside new ones would win at first.
 LABELS = "labels"
 #: Old files lack these counters of batches, which then start from 0.
 COUNTER = "num_batches_tracked"
@@ -101,7 +101,7 @@ def load_start(
     taken = {name: tensor for name, tensor in found.items() if name not in new}
     _require_shapes(expected, taken, source)
     if not taken:
-        raise InputError(f"start: {source} has no weights that can be used: {_listed(new)} would all start anew")
+        raise InputError(f"start: {source} has no weights that can be used: {_listed(new)} would all start untrained")
     rows = {name: kept for name, on in new.items() if (kept := _known_rows(name, state[name], found[name], on))}
     own.model.load_state_dict({**state, **taken, **{name: tensor for name, (tensor, _) in rows.items()}})
     return f"start: {len(taken)} of {len(state)} tensors from {source}{renamed}{_told(new, rows, start)}"
@@ -271,7 +271,7 @@ def _known_rows(name: str, own: Tensor, theirs: Tensor, others: Sequence[_Other]
 
 
 def _told(new: Mapping[str, Sequence[_Other]], rows: Mapping[str, tuple[Tensor, str]], start: Start) -> str:
-    """Say which weights start anew, and why."""
+    """Say which weights start untrained, and why."""
     reasons = {name: ", ".join(other.why for other in others) for name, others in new.items()}
     parts = [f"{kept} of {name} by name ({reasons[name]})" for name, (_, kept) in rows.items()]
     for why, names in groupby((name for name in new if name not in rows), key=lambda name: reasons[name]):

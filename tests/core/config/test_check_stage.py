@@ -234,5 +234,5 @@ def test_a_trainer_that_computes_weights_anew_takes_neither_start_nor_freeze(mis
     text = GOOD.replace('use = "fake.net"', f'use = "fake.net"\n{option}')
 
     name, fit = option.split()[0], '[trainer] use = "core.fit"'
-    message = f"[model] {name} has no effect with {fit}, which computes all weights anew; remove it or choose another"
+    message = f"[model] {name} has no effect with {fit}, which computes all weights itself; remove it or choose another"
     assert any(text.startswith(message) for _, text in mistakes(text, ["trainer.use=core.fit"]))

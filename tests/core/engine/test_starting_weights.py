@@ -1,4 +1,4 @@
-"""Starting from trained weights: what is taken over, what starts anew, what is refused."""
+"""Starting from trained weights: what is taken over, what start untrained, what is refused."""
 
 import hashlib
 import re
@@ -156,7 +156,7 @@ def test_a_part_to_leave_out_that_nobody_has_is_refused():
 
 
 def test_weights_of_which_none_is_used_are_refused():
-    match = "stage pretrain has no weights that can be used: head.weight, head.bias would all start anew"
+    match = "stage pretrain has no weights that can be used: head.weight, head.bias would all start untrained"
     refused(match, facts(labels="x y z"), trained(facts()), Start(stage="pretrain", skip=("embed", "norm")))
 
 
