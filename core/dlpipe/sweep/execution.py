@@ -259,13 +259,22 @@ def _run_all(
 
 
 def _require_metric(planned: Sweep, outcome: Mapping[str, Any]) -> None:
-    """Stop the sweep if a finished run does not give the metric to compare by; the others would not give it either."""
-    if outcome["state"] == "finished" and planned.metric and planned.metric not in outcome["metrics"]:
+    """Stop the sweep if a finished run shows that the metric cannot be compared by; the others would show it, too."""
+    name = planned.metric
+    if outcome["state"] != "finished" or not name:
+        return
+    on_dev = f"dev/{name.removeprefix('test/')}"
+    if name not in outcome["metrics"]:
         found = ", ".join(outcome["metrics"]) or "no metrics"
-        raise InputError(
-            f"[sweep] metric = {shown_value(planned.metric)}: a run gives {found}. "
-            "The sweep stops here; it reuses finished runs once the metric is corrected"
-        )
+        wrong = f"a run gives {found}"
+    elif name.startswith("test/") and on_dev in outcome["metrics"]:
+        wrong = f'a sweep compares on dev, so that the score on test stays honest; expected "{on_dev}"'
+    else:
+        return
+    raise InputError(
+        f"[sweep] metric = {shown_value(name)}: {wrong}. "
+        "The sweep stops here; it reuses finished runs once the metric is corrected"
+    )
 
 
 def _outcome_text(name: str, outcome: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ class Sweep:
     """A checked sweep.
 
     Args:
-        metric: the metric that trials are compared by; empty for the primary metric of the first evaluator.
+        metric: the metric that trials are compared by; empty for the primary metric of the first evaluator, on dev.
         further: other metrics to show in the table.
         references: published numbers, by source and by the label of a trial.
         trials: all of the grid; of a search, those at the ends of its ranges.
@@ -317,7 +317,7 @@ class _Planner:
         known = tables.get("evaluators", {}) if isinstance(tables, dict) else {}
         parts = metric.split("/") if isinstance(metric, str) else []
         if len(parts) != 3 or parts[0] not in SPLITS or parts[1] not in known:
-            expected = ", ".join(f"test/{name}/…" for name in known) or "no metric, as there are no [evaluators]"
+            expected = ", ".join(f"dev/{name}/…" for name in known) or "no metric, as there are no [evaluators]"
             self.problem(f"metric = {shown(metric)}: expected {expected}", "metric")
         return str(metric)
 

@@ -20,6 +20,10 @@ from dlpipe.sweep.settings import SECONDS
 
 #: Further metrics get columns only if there are at most this many.
 MAX_FURTHER = 3
+NO_DEV = (
+    "no trial is marked as the best one, since these are scores on test, and the best of them would be too good; to "
+    "choose a trial, compare on dev: give the data a dev split and let the evaluator judge it (splits)"
+)
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,27 @@ class Row:
 
 
 def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
-    """Return the metric to compare by: the one in the file, else the primary metric of the first evaluator."""
+    """Return the metric to compare by: the one in the file, else the primary metric of the first evaluator, on dev.
+
+    A metric on test has no goal, so that no trial is the best by it: a choice by test would spoil the test.
+    """
     judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
     primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
-    if sweep.metric:
-        known = dict.fromkeys(name for outcome in outcomes for name in outcome.get("metrics", {}))
-        note = (
-            "" if sweep.metric in known else f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}"
-        )
-        return Metric(sweep.metric, goal if sweep.metric.partition("/")[2] == primary else "", note)
-    if not primary:
+    known = dict.fromkeys(name for outcome in outcomes for name in outcome.get("metrics", {}))
+    if not sweep.metric and not primary:
         return Metric()
-    if any(f"test/{primary}" in outcome.get("metrics", {}) for outcome in outcomes):
-        return Metric(f"test/{primary}", goal)
-    return Metric(f"dev/{primary}", goal, "the data has no test split; these are the last metrics on dev")
+    on_dev = f"dev/{primary}"
+    name = sweep.metric or (f"test/{primary}" if on_dev not in known and f"test/{primary}" in known else on_dev)
+    if sweep.metric and sweep.metric not in known:
+        return Metric(name, goal, f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}")
+    if name.startswith("test/"):
+        return Metric(name, "", NO_DEV)
+    return Metric(name, goal if name == on_dev else "")
+
+
+def on_test(metric: Metric) -> str:
+    """Return the name on the test split of the metric to compare by."""
+    return f"test/{metric.name.partition('/')[2]}" if metric.name.startswith("dev/") else ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,8 @@ class Cells:
 
 def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
     """Return the table, with further metrics if `further` is set and there are few."""
-    others = list(sweep.further) or (_further(rows, metric) if further else [])
+    beside = [name for name in (on_test(metric),) if any(row.values(name) for row in rows)]
+    others = list(dict.fromkeys([*beside, *(sweep.further or (_further(rows, metric) if further else []))]))
     columns = list(sweep.trials[0].choices) or ["trial"]
     columns += [metric.name] if metric.name not in ("", SECONDS) else []
     columns += [*(_title(name, metric) for name in others), *sweep.references, "seconds", "run"]

@@ -277,7 +277,7 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
     Returns:
         ``metrics``, on test and on dev, of the best checkpoint; ``log``, the file with all metrics; ``seconds`` of
         training, of all stages; ``warnings`` of the run; ``primary`` and ``goal`` of the first evaluator that has them,
-        where evaluators of the test split come first.
+        where evaluators of the dev split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -302,7 +302,7 @@ def _warnings(folder: RunFolder) -> list[str]:
 
 
 def _primary_metric(stage: Stage) -> dict[str, str]:
-    for name, use in sorted(stage.evaluators.items(), key=lambda item: "test" not in item[1].values["splits"]):
+    for name, use in sorted(stage.evaluators.items(), key=lambda item: "dev" not in item[1].values["splits"]):
         evaluator = _target(use.component.spec.target)
         if getattr(evaluator, "primary", None):  # None: it only writes figures
             return {"primary": f"{name}/{evaluator.primary}", "goal": evaluator.goal}

@@ -204,7 +204,7 @@ def test_trials_can_be_counted_without_a_check(write):
         ),
         (
             '[sweep]\nmetric = "test/digit/accuracy"\n"model.dropout" = [0.1]\n',
-            '2: [sweep] metric = "test/digit/accuracy": expected test/digits/…',
+            '2: [sweep] metric = "test/digit/accuracy": expected dev/digits/…',
         ),
         (
             '[sweep]\n"model.dropout" = [0.1, 1.5]\n',
@@ -279,7 +279,7 @@ def test_of_several_metrics_the_first_decides_and_the_others_are_shown(sweep, mi
 
     assert (planned.metric, planned.further) == ("test/digits/top", ("dev/digits/other",))
     assert mistakes(table.replace("dev/digits", "dev/nobody")) == [
-        '2: [sweep] metric = "dev/nobody/other": expected test/digits/…'
+        '2: [sweep] metric = "dev/nobody/other": expected dev/digits/…'
     ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
+import pytest
 from rich.console import Console
 
 from dlpipe.sweep.plan import Sweep, Trial
@@ -11,7 +13,7 @@ from dlpipe.sweep.table import Row, as_json, cells, markdown, show, shown_metric
 
 
 def outcome(value=None, seconds=2.0, **further):
-    metrics = {"test/digits/accuracy": value, **further}
+    metrics = {"dev/digits/accuracy": value, **further}
     return {
         "state": "finished",
         "how": "run",
@@ -48,8 +50,14 @@ def table(*outcomes, metric="", references=None):
 def test_seeds_are_told_by_mean_and_standard_deviation_and_seconds_by_the_median():
     content = cells(*table((outcome(0.5, 1.0), outcome(0.7, 2.0), outcome(0.6, 9.0))))
 
-    assert content.columns == ["a.b", "c", "test/digits/accuracy", "seconds", "run"]
+    assert content.columns == ["a.b", "c", "dev/digits/accuracy", "seconds", "run"]
     assert content.rows == [["0", "x", "0.6000 ± 0.1000", "2.0", "runs/a/b"]]
+
+
+def test_the_deviation_is_that_of_a_sample_of_seeds():
+    (trial,) = as_json(*table((outcome(0.5), outcome(0.8))))["trials"]
+
+    assert trial["standard_deviation"] == pytest.approx(0.3 / 2**0.5)  # of all, it would be 0.15
 
 
 def test_one_seed_has_no_deviation_and_the_best_row_is_marked():
@@ -66,9 +74,9 @@ def test_where_less_is_better_the_least_is_best():
 
 
 def test_of_a_metric_that_nobody_judges_by_no_row_is_best():
-    first, second = outcome(0.5, **{"test/digits/f1": 1.0}), outcome(0.6, **{"test/digits/f1": 2.0})
+    first, second = outcome(0.5, **{"dev/digits/f1": 1.0}), outcome(0.6, **{"dev/digits/f1": 2.0})
 
-    content = cells(*table((first,), (second,), metric="test/digits/f1"))
+    content = cells(*table((first,), (second,), metric="dev/digits/f1"))
 
     assert [row[2:4] for row in content.rows] == [["1.0000", "0.5000"], ["2.0000", "0.6000"]]
     assert content.best == ()
@@ -89,10 +97,10 @@ def test_published_numbers_stand_beside_ours_by_label():
 
 
 def test_further_metrics_have_columns_while_they_are_few():
-    few = outcome(0.5, **{"test/digits/loss": 2.0, "dev/digits/loss": 3.0})
-    many = outcome(0.5, **{f"test/digits/{name}": 1.0 for name in "abcd"})
+    few = outcome(0.5, **{"dev/digits/loss": 2.0, "test/digits/loss": 3.0})
+    many = outcome(0.5, **{f"dev/digits/{name}": 1.0 for name in "abcd"})
 
-    assert cells(*table((few,))).columns[2:4] == ["test/digits/accuracy", "digits/loss"]
+    assert cells(*table((few,))).columns[2:4] == ["dev/digits/accuracy", "digits/loss"]
     assert len(cells(*table((many,))).columns) == 5
 
 
@@ -102,19 +110,44 @@ def test_numbers_stay_readable_whatever_their_size():
     assert [row[2] for row in content.rows] == ["1.23e+05 ± 1.41 *", "2e-05", "0.5000 ± 0.0001"]
 
 
-def test_without_a_test_split_dev_is_shown_and_said():
-    lone = outcome() | {"metrics": {"dev/digits/accuracy": 0.5}}
+def test_the_best_trial_is_that_of_dev_and_its_test_score_stands_beside():
+    better = outcome(0.9, **{"test/digits/accuracy": 0.6})
+    luckier = outcome(0.8, **{"test/digits/accuracy": 0.7})
 
-    sweep, rows, metric = table((lone,))
+    content = cells(*table((better,), (luckier,)))
 
-    assert metric.name == "dev/digits/accuracy"
-    assert "no test split" in markdown(sweep, rows, metric, "demo")
+    assert content.columns[2:4] == ["dev/digits/accuracy", "test/digits/accuracy"]
+    assert [row[2:4] for row in content.rows] == [["0.9000 *", "0.6000"], ["0.8000", "0.7000"]]
+    assert content.best == (0,)
+
+
+def test_named_metrics_stand_after_the_test_score_of_the_first():
+    lone = outcome(0.9, **{"test/digits/accuracy": 0.6, "test/changed/accuracy": 0.5})
+    sweep, rows, metric = table((lone,), metric="dev/digits/accuracy")
+
+    content = cells(dataclasses.replace(sweep, further=("test/changed/accuracy",)), rows, metric)
+
+    assert content.columns[2:5] == ["dev/digits/accuracy", "test/digits/accuracy", "test/changed/accuracy"]
+
+
+@pytest.mark.parametrize("metric", ["", "test/digits/accuracy"])
+def test_without_a_dev_split_no_trial_is_the_best_and_the_reason_is_given(metric):
+    one, other = ({**outcome(), "metrics": {"test/digits/accuracy": value}} for value in (0.5, 0.6))
+
+    sweep, rows, shown = table((one,), (other,), metric=metric)
+
+    assert shown.name == "test/digits/accuracy"
+    assert cells(sweep, rows, shown).best == ()
+    assert "no trial is marked as the best one, since these are scores on test" in markdown(sweep, rows, shown, "demo")
+    assert as_json(sweep, rows, shown)["note"].endswith(
+        "give the data a dev split and let the evaluator judge it (splits)"
+    )
 
 
 def test_a_metric_that_no_run_has_is_said():
-    sweep, rows, metric = table((outcome(0.5),), metric="test/digits/acuracy")
+    sweep, rows, metric = table((outcome(0.5),), metric="dev/digits/acuracy")
 
-    assert metric.note == "no run has test/digits/acuracy; there are test/digits/accuracy"
+    assert metric.note == "no run has dev/digits/acuracy; there are dev/digits/accuracy"
     assert cells(sweep, rows, metric).rows[0][2] == "–"
 
 
@@ -128,7 +161,7 @@ def test_json_holds_every_seed():
     trial = as_json(*table((outcome(0.5), outcome(0.75)), references={"paper": {"0, x": 1.0}}))["trials"][0]
 
     assert (trial["label"], trial["mean"], trial["references"]) == ("0, x", 0.625, {"paper": 1.0})
-    assert [(run["seed"], run["metrics"]["test/digits/accuracy"]) for run in trial["runs"]] == [(0, 0.5), (1, 0.75)]
+    assert [(run["seed"], run["metrics"]["dev/digits/accuracy"]) for run in trial["runs"]] == [(0, 0.5), (1, 0.75)]
 
 
 def test_markdown_keeps_its_columns_whatever_the_choices_are():
@@ -144,7 +177,7 @@ def test_a_narrow_terminal_shows_no_further_metrics_and_a_file_shows_all():
         stream = io.StringIO()
         show(
             Console(file=stream, width=width, force_terminal=terminal),
-            *table((outcome(0.5, **{"test/digits/loss": 2.0}),)),
+            *table((outcome(0.5, **{"dev/digits/loss": 2.0}),)),
         )
         seen[terminal, width] = stream.getvalue()
 
