@@ -252,6 +252,8 @@ REMOVED_WORDS = {
 }
 #: Identifiers that were renamed.
 REMOVED_NAMES = [
+    "frechet_floor",
+    "kid_floor",
     "Progressed",
     "Watchers",
     "OwnRandomness",

@@ -1,7 +1,14 @@
 import torch
 from torch.testing import assert_close
 
-from dlpipe_generative.distances import coverage, frechet_distance, kernel_distance, precision_and_recall
+from dlpipe_generative.distances import (
+    bootstrap_deviation,
+    coverage,
+    frechet_distance,
+    kernel_distance,
+    pairwise_distances,
+    precision_and_recall,
+)
 
 
 def features(count, mean=0.0, scale=1.0, seed=0, width=3):
@@ -69,6 +76,27 @@ def test_the_same_distribution_is_covered_and_a_different_one_is_not():
     assert coverage(real, features(300, seed=1)) > 0.9
     assert coverage(real, features(300, mean=9.0, seed=1)) == 0
     assert precision_and_recall(real, features(300, mean=9.0, seed=1)) == (0, 0)
+
+
+def test_the_bootstrap_deviation_of_a_mean_is_its_standard_error():
+    samples = features(400, scale=3.0, width=1)
+
+    def mean(some):
+        return float(some.mean())
+
+    found = bootstrap_deviation(mean, samples, seed=3)
+
+    assert abs(found / (3 / 20) - 1) < 0.3  # σ / √N, within three relative errors of a tenth
+    assert found == bootstrap_deviation(mean, samples, seed=3) != bootstrap_deviation(mean, samples, seed=4)
+
+
+def test_distances_in_a_tight_cluster_far_from_the_origin_are_exact():
+    near = torch.randint(0, 1000, (40, 3), generator=torch.Generator().manual_seed(0)) / 1024
+    far = near + 1e4  # steps of 1/1024 are exact in float32 there
+
+    assert_close(pairwise_distances(far, far), (near[:, None] - near).double().norm(dim=2), atol=1e-6, rtol=0)
+    assert coverage(far, far[:1]) == coverage(near, near[:1]) < 0.3
+    assert precision_and_recall(far[:20], far[20:]) == precision_and_recall(near[:20], near[20:])
 
 
 def test_a_sample_is_not_its_own_nearest_neighbour():

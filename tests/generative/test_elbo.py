@@ -1,14 +1,19 @@
 import json
 import math
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
+from dlpipe.compute import Compute
+from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
+from dlpipe.evaluation import examples as evaluation
+from dlpipe.evaluation.examples import Examples
 from dlpipe_generative.elbo import Elbo, binarise, importance_weighted
-from dlpipe_generative.vae import VAE, log_normal
+from dlpipe_generative.vae import VAE, kl_divergence, log_normal
 
 
 def model(**options):
@@ -45,6 +50,36 @@ def test_the_weighted_bound_of_a_linear_gaussian_model_is_its_likelihood():
         )
 
         assert_close(importance_weighted(log_weights[:, None])[0].detach(), right, atol=0.03, rtol=0)
+
+
+class Colours:
+    """Images (15, 3, 4, 6) of one split, each a little brighter than the one before."""
+
+    splits = ("test",)
+    facts: ClassVar = {}
+
+    def split(self, name):
+        noise = torch.rand(15, 3, 4, 6, generator=torch.Generator().manual_seed(0)) / 2
+        return Columns({"images": noise + torch.arange(15).view(15, 1, 1, 1) / 30})
+
+
+@pytest.mark.parametrize("batch_size", [256, 4])  # 4, 4, 4 and 3 images
+def test_bounds_are_means_over_images_and_bits_are_per_pixel_and_channel(batch_size, monkeypatch):
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", batch_size)
+    torch.manual_seed(0)
+    coder = VAE((3, 4, 6), (0.0, 1.0), hidden=(7,), latent_dim=3, likelihood="gaussian", likelihood_std=0.5).eval()
+    with torch.no_grad():  # a posterior without spread, so that no random number matters
+        coder.code.weight[3:], coder.code.bias[3:] = 0, -60
+
+    metrics = Elbo().evaluate(coder, Examples(Colours(), "test", Compute(torch.device("cpu"))))
+
+    images = Colours().split("test").columns["images"]
+    mean, log_variance = coder.posterior(images)
+    divergence = float(kl_divergence(mean, log_variance).double().mean())
+    likelihood = float(coder.log_likelihood(images, mean).double().mean())
+    assert metrics["kl"] == pytest.approx(divergence, rel=1e-5)
+    assert metrics["log_likelihood"] == pytest.approx(likelihood, rel=1e-5)
+    assert metrics["bits_per_dim"] == pytest.approx((divergence - likelihood) / (3 * 4 * 6 * math.log(2)), rel=1e-5)
 
 
 def test_the_weighted_bound_is_the_logarithm_of_the_mean_weight():

@@ -19,6 +19,17 @@ class Brightness(nn.Module):
         return images.flatten(1).mean(1)
 
 
+class Normalised(nn.Module):
+    """Scores an image by its normalised brightness."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, images, targets=None):
+        return self.norm(images.flatten(1).mean(1, keepdim=True))[:, 0]
+
+
 def model(generate):
     net = GAN(image_shape=(1, 4, 6), pixel_range=(-1.0, 1.0), hidden=(5,), latent_dim=3)
     net.discriminator, net.generate = Brightness(), generate
@@ -34,9 +45,11 @@ def test_scores_are_reported_as_probabilities(dark_stripes, dark_examples):
             model(lambda latent, targets: latent[:, :1, None, None].expand(-1, 1, 4, 6)), dark_examples
         )
 
-    images = dark_stripes.split("test").columns["images"][torch.linspace(0, 14, 9).long()]
-    assert_close(metrics["d_real"], float(images.flatten(1).mean(1).sigmoid().mean()))
-    assert metrics["d_train"] != metrics["d_real"] != metrics["d_fake"]
+    for name, split, last in (("d_real", "test", 14), ("d_train", "train", 59)):
+        images = dark_stripes.split(split).columns["images"][torch.linspace(0, last, 9).long()]
+        assert_close(metrics[name], float(images.flatten(1).mean(1).sigmoid().mean()))
+    latent = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    assert_close(metrics["d_fake"], float(latent[:, 0].sigmoid().mean()))
     assert metrics["diversity"] > 0.5
 
 
@@ -60,6 +73,28 @@ def test_the_probabilities_are_plotted(dark_examples, tmp_path):
 
     assert [path.name for path in tmp_path.iterdir()] == ["scores.png"] == [item.file]
     assert "score for 9 training, 9 test, 9 generated samples" in item.caption
+
+
+def test_batch_normalisation_of_the_discriminator_uses_its_running_statistics(dark_stripes, dark_examples):
+    net = GAN(image_shape=(1, 4, 6), pixel_range=(-1.0, 1.0), hidden=(5,), latent_dim=3)
+    norm = nn.BatchNorm1d(1)
+    norm.running_mean.fill_(0.25)
+    norm.running_var.fill_(4.0)
+    net.discriminator = Normalised(norm)
+    net.train()
+
+    metrics = GANDiagnostics(count=9).evaluate(net, dark_examples)
+
+    images = dark_stripes.split("test").columns["images"][torch.linspace(0, 14, 9).long()]
+    scores = (images.flatten(1).mean(1) - 0.25) / (4.0 + norm.eps) ** 0.5
+    assert_close(metrics["d_real"], float(scores.sigmoid().mean()))
+    assert norm.running_mean.item() == 0.25  # nor is it changed by the samples of the evaluation
+
+
+def test_the_diversity_of_samples_far_from_the_origin_is_exact():
+    near = torch.randint(0, 1000, (40, 1), generator=torch.Generator().manual_seed(0)) / 1024
+
+    assert mean_pairwise_distance(near + 1e4) == pytest.approx(mean_pairwise_distance(near), abs=1e-9)
 
 
 def test_the_mean_pairwise_distance_is_over_all_pairs():

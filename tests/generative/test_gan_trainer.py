@@ -96,7 +96,11 @@ def test_other_losses_report_scores(dark_stripes, loss):
     (metrics, *_) = take_steps(make_trainer(dark_stripes, loss=loss, conditional=True), 2)
 
     assert set(metrics) == {"d_loss", "g_loss", "d_real", "d_fake"}
-    assert all(value.isfinite() and not value.requires_grad for value in metrics.values())
+    assert not any(value.requires_grad for value in metrics.values())
+    if loss == "wgan_gp":  # scores, and not probabilities; the penalty is what is left of the loss
+        assert metrics["d_loss"] > metrics["d_fake"] - metrics["d_real"]
+    else:  # within the margin of hinge, where an untrained discriminator is
+        assert_close(metrics["d_loss"], 2 - metrics["d_real"] + metrics["d_fake"])
 
 
 def test_the_penalty_reaches_the_discriminator(dark_stripes):
@@ -118,6 +122,46 @@ def test_the_average_of_the_generator_is_the_model_and_the_live_generator_is_tra
     for name, weight in trainer.model.generator.named_parameters():
         assert_close(weight, 0.5 * first[name] + 0.5 * dict(live.named_parameters())[name])
     assert trainer.model.discriminator is trainer._nets.discriminator
+
+
+def test_running_statistics_are_part_of_the_average(dark_stripes):
+    trainer = make_trainer(dark_stripes, ema_decay=0.75)
+    live = trainer._nets.generator
+
+    take_steps(trainer, 1)
+    first = {name: buffer.clone() for name, buffer in live.named_buffers()}
+    take_steps(trainer, 1)
+
+    averaged = dict(trainer.model.generator.named_buffers())
+    means = [name for name in first if name.endswith(("running_mean", "running_var"))]
+    assert len(means) >= 2
+    for name in means:
+        assert_close(averaged[name], 0.75 * first[name] + 0.25 * dict(live.named_buffers())[name])
+        assert not torch.equal(averaged[name], first[name])
+
+
+def test_each_update_of_a_conditional_discriminator_uses_the_classes_of_its_own_batch(dark_stripes, monkeypatch):
+    trainer, seen = make_trainer(dark_stripes, conditional=True, critic_steps=3, batch_size=20), []
+    discriminator, generator = trainer._nets.discriminator, trainer._nets.generator
+    discriminator.register_forward_pre_hook(lambda _, given: seen.append((given[0].detach(), given[1])))
+    asked = []
+    generator.register_forward_pre_hook(lambda _, given: asked.append(given[1]))
+
+    take_steps(trainer, 1)
+
+    def positions(images):
+        return images.mean(2)[:, 0].view(-1, 3, 2).mean(2).argmax(1)  # of the stripe, the class in train
+
+    *updates, (of_generator, last) = seen
+    real, fake = updates[0::2], updates[1::2]
+    assert len(real) == len(fake) == len(asked) == 3
+    for (images, classes), (_, same), wanted in zip(real, fake, asked, strict=True):
+        assert torch.equal(positions(images), classes)
+        assert torch.equal(classes, same)
+        assert torch.equal(classes, wanted)
+    assert torch.equal(last, asked[-1])
+    assert torch.equal(of_generator, fake[-1][0])  # the samples of the last update
+    assert len({tuple(classes.tolist()) for classes in asked}) == 3
 
 
 def test_bfloat16_is_used_inside_the_networks_only(dark_stripes):

@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe.compute import Compute
+from dlpipe.evaluation.examples import Examples
 from dlpipe_generative import latent
 from dlpipe_generative.autoencoder import AutoEncoder
 from dlpipe_generative.latent import Latent, knn_classify, latent_traversal, linear_interpolation
@@ -50,7 +52,7 @@ def test_pictures_of_a_two_dimensional_latent_space(examples, tmp_path, kind, gr
     items = evaluator.write(tmp_path)
     captions = {item.file.removesuffix(".png"): item.caption for item in items}
 
-    assert 0 <= metrics["knn_accuracy"] <= 1
+    assert list(metrics) == ["knn_accuracy"]
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["codes", "interpolation", "map", "random", "traversal"]
     assert sorted(captions) == sorted(path.stem for path in tmp_path.iterdir())
     interpolation, traversal, codes_map, random = names
@@ -67,11 +69,23 @@ def test_pictures_of_a_two_dimensional_latent_space(examples, tmp_path, kind, gr
     assert ("with their class below" in captions["random"]) == (kind == "conditional")
 
 
-def test_codes_that_separate_the_classes_are_classified_by_their_neighbours(examples):
+def test_tight_clusters_far_from_the_origin_are_told_apart():
+    offsets = torch.tensor([[0.0, 0.0], [0.0, 0.25], [0.5, 0.0], [0.5, 0.25]]).repeat(8, 1)  # exact in float32 at 1e4
+    known, classes = 1e4 + offsets, torch.arange(32) % 4
+
+    answers = knn_classify(known, known, classes, 5)
+
+    assert torch.equal(answers, classes)
+
+
+@pytest.mark.parametrize(("split", "right"), [("train", 1), ("dev", 1 / 3), ("test", 2 / 3)])
+def test_codes_are_classified_by_their_neighbours_among_those_of_train(stripes, split, right):
     class Brightest(AutoEncoder):
         def encode(self, images, targets=None):
             return images[:, 0, 0, ::2]
 
     model = Brightest((1, 4, 6), (0.0, 1.0), hidden=(7,), latent_dim=3)
 
-    assert Latent((0.0, 1.0)).evaluate(model, examples) == {"knn_accuracy": 1.0}
+    metrics = Latent((0.0, 1.0)).evaluate(model, Examples(stripes, split, Compute(torch.device("cpu"))))
+
+    assert metrics == {"knn_accuracy": right}

@@ -34,6 +34,28 @@ def test_points_within_three_deviations_of_a_mode_count_and_others_do_not():
     assert metrics.covered_quality == pytest.approx(0.9 * 2 / 3)
 
 
+def test_modes_that_are_tight_and_far_from_the_origin_are_told_apart():
+    centers = 1e4 + torch.arange(32)[:, None] * torch.tensor([[0.25, 0.0]])
+    points = centers.repeat(3, 1) + torch.tensor([0.0, 1 / 64])
+
+    metrics = mode_coverage(points, centers, 0.01)
+
+    assert (metrics.modes, metrics.high_quality, metrics.smallest_share) == (32, 1.0, 1.0)
+
+
+def test_each_split_is_judged_by_points_of_its_own():
+    data, drawn = GaussianRing(count=100), {}
+    evaluator = Modes(data.facts["mode_centers"], data.facts["mode_deviation"], count=40)
+
+    for split in ("dev", "test"):
+        evaluator.evaluate(OneModeGenerator(), Examples(data, split, Compute(torch.device("cpu"))))
+        drawn[split] = evaluator._points.clone()
+    evaluator.evaluate(OneModeGenerator(), Examples(data, "dev", Compute(torch.device("cpu"))))
+
+    assert torch.equal(evaluator._points, drawn["dev"])
+    assert not torch.isclose(drawn["dev"], drawn["test"]).all(1).any()
+
+
 def test_a_stray_point_does_not_cover_a_mode():
     points = torch.cat([CENTERS[0].expand(99, 2), CENTERS[1][None]])
 

@@ -1,4 +1,5 @@
 import json
+import statistics
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
 from dlpipe.evaluation.examples import Examples
 from dlpipe_generative import quality as quality_module
+from dlpipe_generative.distances import frechet_distance, kernel_distance
+from dlpipe_generative.image_classifier import train_classifier
 from dlpipe_generative.quality import Quality
 
 
@@ -15,18 +18,78 @@ def evaluator(**options):
     return Quality(3, **{"classifier_steps": 60, **options})
 
 
-def test_real_images_reach_the_floor_and_noise_does_not(examples, stripes, replay_model):
-    images = stripes.split("dev").columns["images"]
+def test_the_classifier_and_the_reference_are_those_of_train(stripes, replay_model):
+    """Stripes of dev and test look other than those of train, and have other classes."""
+    columns = stripes.split("train").columns
+    classifier = train_classifier(columns["images"], columns["targets"][:, None], [3], seed=0, steps=60)
+    known = classifier.extract_features(columns["images"])
+    copies = replay_model(columns["images"][:15])
+
+    for split, right in (("dev", 1 / 3), ("test", 2 / 3)):
+        quality = evaluator(count=15)
+        metrics = quality.evaluate(copies, Examples(stripes, split, Compute(torch.device("cpu"))))
+
+        real = classifier.extract_features(stripes.split(split).columns["images"])
+        spread = known[torch.linspace(0, 59, 15).long()]
+        assert metrics["frechet_real"] == pytest.approx(frechet_distance(real, known))
+        assert metrics["kid_real"] == pytest.approx(kernel_distance(real, spread))
+        assert metrics["frechet_own"] == pytest.approx(frechet_distance(known[:15], known), abs=1e-6)
+        assert metrics["frechet_own"] < metrics["frechet_real"] / 2  # no floor: copies of train are nearer
+        assert quality._report["classifier_accuracy"] == right
+
+
+def test_the_spread_of_the_real_distance_is_over_resamples_of_the_split(examples, stripes, replay_model):
+    quality, images = evaluator(), stripes.split("dev").columns["images"]
+
+    metrics = quality.evaluate(replay_model(images), examples)
+
+    known, real = (
+        quality._reference.features,
+        quality._reference.classifier.extract_features(stripes.split("test").columns["images"]),
+    )
+    rng = torch.Generator().manual_seed(0)
+    found = [frechet_distance(real[torch.randint(15, (15,), generator=rng)], known) for _ in range(50)]
+    assert metrics["frechet_real_deviation"] == pytest.approx(statistics.stdev(found))
+    assert evaluator(seed=1).evaluate(replay_model(images), examples)["frechet_real_deviation"] != pytest.approx(
+        metrics["frechet_real_deviation"]
+    )
+
+
+def test_the_latent_vectors_of_test_are_not_those_of_dev(stripes):
+    seen = []
+
+    class Recorder(torch.nn.Module):
+        latent_dim, num_classes = 5, None
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def generate(self, latent, targets=None):
+            seen.append(latent)
+            return stripes.split("dev").columns["images"][: len(latent)]
+
+    quality = evaluator(classifier_steps=2)
+    for split in ("dev", "test", "dev"):
+        quality.evaluate(Recorder(), Examples(stripes, split, Compute(torch.device("cpu"))))
+
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.isclose(seen[0], seen[1]).any()
+
+
+def test_real_images_are_nearer_than_noise(examples, stripes, replay_model):
+    images = stripes.split("test").columns["images"]
     quality = evaluator()
 
     good = quality.evaluate(replay_model(images, 3), examples)
     bad = quality.evaluate(replay_model(torch.rand(images.shape), 3), examples)
 
-    assert good["frechet_own"] < 3 * good["frechet_floor"] + 0.5
-    assert bad["frechet_own"] > 10 * good["frechet_own"]
-    assert bad["kid_own"] > good["kid_own"]
-    assert bad["frechet_floor"] == good["frechet_floor"]
-    assert good["precision"] > 0.5 > bad["precision"]
+    assert good["frechet_own"] == pytest.approx(good["frechet_real"])
+    assert good["kid_own"] == pytest.approx(good["kid_real"])
+    assert bad["frechet_own"] > 2 * good["frechet_own"]
+    assert bad["frechet_real"] == good["frechet_real"]
+    assert good["precision"] == good["recall"] == good["coverage"] == 1
+    assert bad["precision"] < 0.5
     assert (good["classes"], good["rarest_class"], good["as_asked"]) == (3, 1, 1)
 
 
@@ -44,12 +107,15 @@ def test_the_classifier_is_trained_once(examples, stripes, replay_model, monkeyp
 
 
 def test_missing_classes_are_counted(examples, stripes, replay_model):
-    columns = stripes.split("dev").columns
-    images = columns["images"][columns["targets"] == 1]
+    images = stripes.split("dev").columns["images"]
 
-    metrics = evaluator().evaluate(replay_model(images), examples)
+    middle = evaluator().evaluate(replay_model(images[1::3]), examples)
+    twice_left = evaluator().evaluate(replay_model(images[[0, 3, 6, 1, 2]]), examples)
+    metrics = evaluator().evaluate(replay_model(images[[0, 1]]), examples)
 
-    assert (metrics["classes"], metrics["rarest_class"]) == (1, 0)
+    assert (middle["classes"], middle["rarest_class"]) == (1, 0)
+    assert (twice_left["classes"], twice_left["rarest_class"]) == (3, pytest.approx(3 / 5))
+    assert (metrics["classes"], metrics["rarest_class"]) == (2, 0)  # the class that comes last is the one that lacks
     assert "as_asked" not in metrics
 
 
@@ -62,7 +128,7 @@ def test_the_report_says_how_it_was_measured(examples, stripes, replay_model, tm
     assert (item.file, item.caption[:40]) == ("quality.json", "Measured on 15 generated and as many rea")
     report = json.loads((tmp_path / "quality.json").read_text())
     assert "not with published FID or KID" in report["note"]
-    assert (report["images"], report["classifier_accuracy"]) == (15, 1.0)
+    assert (report["images"], report["classifier_accuracy"]) == (15, 2 / 3)
 
 
 def test_images_without_classes_are_rejected(stripes, replay_model):

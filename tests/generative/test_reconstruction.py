@@ -62,7 +62,7 @@ def test_images_are_shown_above_their_reconstructions(examples, tmp_path, grid_n
     (item,) = evaluator.write(tmp_path)
 
     assert Image.open(tmp_path / item.file).height == 14 + 3 * (4 * 10 + 2) + 2
-    classes = (["left", "middle", "right"] * 4)[:10]
+    classes = (["left", "middle", "middle"] * 4)[:10]
     assert names == [{"row_names": ["original", "net", "2 principal\ncomponents"], "column_names": classes}]
     assert item.caption.startswith("Rows from the top: the first 10 images of test; what the model makes of them (mean")
     assert "principal component analysis with 2 components" in item.caption

@@ -14,6 +14,9 @@ from dlpipe.baselines.scaled_features import Array, tensor
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 
+#: Candidates for the nearest neighbors that are compared exactly, besides twice as many as vote.
+SPARE = 10
+
 
 class NearestNeighbors(Classifier):
     """Let the nearest training examples, by Euclidean distance, vote for their classes.
@@ -63,13 +66,24 @@ class NearestNeighbors(Classifier):
 
     def _votes(self, features: Tensor) -> Tensor:
         """Return the share of the votes for each class (B, C)."""
-        near = torch.cdist(features, self.examples).topk(self._num_neighbors, largest=False).indices
+        near, distances = self._nearest(features)
         votes = F.one_hot(self.labels[near], len(self.classes)).float()  # (B, neighbors, C)
         if self._weights == "distance":
-            # cdist multiplies matrices, and of equal examples it gives a small distance instead of 0.
-            distances = (features.unsqueeze(1) - self.examples[near]).norm(dim=2)
             inverse = 1 / distances.clamp_min(torch.finfo(torch.float32).tiny)
             inverse = inverse / inverse.amax(1, keepdim=True)  # sums of huge numbers would be infinite
             votes = votes * inverse.unsqueeze(2)
         totals = votes.sum(1)
         return totals / totals.sum(1, keepdim=True)
+
+    def _nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers of the nearest examples (B, neighbors), and their distances.
+
+        cdist computes |x|² - 2xy + |y|², which cancels for clusters that are tight and far from the origin. So it works
+        around the mean and only chooses candidates, whose differences are then computed.
+        """
+        center = self.examples.mean(0)
+        candidates = min(2 * self._num_neighbors + SPARE, len(self.examples))
+        near = torch.cdist(features - center, self.examples - center).topk(candidates, largest=False).indices
+        exact = (features.unsqueeze(1) - self.examples[near]).norm(dim=2)
+        distances, order = exact.topk(self._num_neighbors, largest=False)
+        return near.gather(1, order), distances

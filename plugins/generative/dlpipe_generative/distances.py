@@ -3,14 +3,20 @@
 Sources: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", https://arxiv.org/abs/1706.08500, eq. 6
 (Fréchet); Binkowski et al. 2018, "Demystifying MMD GANs", https://arxiv.org/abs/1801.01401, section 4 (kernel);
 Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric", https://arxiv.org/abs/1904.06991, eq. 1 and
-2; Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics", https://arxiv.org/abs/2002.09797, eq. 9 (coverage).
+2; Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics", https://arxiv.org/abs/2002.09797, eq. 9 (coverage);
+Efron & Tibshirani 1993, "An Introduction to the Bootstrap", algorithm 6.1 (standard error).
 Axes: N and M samples, F features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+#: Resamples of a bootstrap: the relative error of a standard error from as many is 1 / sqrt(2 * 49), a tenth.
+RESAMPLES = 50
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
@@ -38,6 +44,25 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     return float(within(first) + within(second) - 2 * kernel(first, second).mean())
 
 
+def bootstrap_deviation(statistic: Callable[[Tensor], float], samples: Tensor, seed: int) -> float:
+    """Return the standard deviation of a statistic over `RESAMPLES` resamples, with replacement, of samples (N, F)."""
+    rng = torch.Generator().manual_seed(seed)
+    rows = (torch.randint(len(samples), (len(samples),), generator=rng) for _ in range(RESAMPLES))
+    found = [statistic(samples[some.to(samples.device)]) for some in rows]
+    return float(torch.tensor(found, dtype=torch.float64).std())
+
+
+def pairwise_distances(first: Tensor, second: Tensor) -> Tensor:
+    """Return the Euclidean distances (N, M), in float64, between (N, F) and (M, F).
+
+    Around their mean and in float64: cdist computes |x|² - 2xy + |y|², which cancels for clusters that are tight and
+    far from the origin.
+    """
+    first, second = first.double(), second.double()
+    center = second.mean(0)
+    return torch.cdist(first - center, second - center)
+
+
 def precision_and_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
     """Return the fraction of generated samples near real ones, and of real samples near generated ones."""
     return _share_among(generated, real, neighbours), _share_among(real, generated, neighbours)
@@ -45,17 +70,17 @@ def precision_and_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -
 
 def coverage(real: Tensor, generated: Tensor, neighbours: int = 5) -> float:
     """Return the fraction of real samples (N, F) with a generated one (M, F) closer than their k-th neighbour."""
-    return float((torch.cdist(real, generated).min(1).values <= _radii(real, neighbours)).double().mean())
+    return float((pairwise_distances(real, generated).min(1).values <= _radii(real, neighbours)).double().mean())
 
 
 def _share_among(samples: Tensor, others: Tensor, neighbours: int) -> float:
-    inside = torch.cdist(samples, others) <= _radii(others, neighbours)
+    inside = pairwise_distances(samples, others) <= _radii(others, neighbours)
     return float(inside.any(1).double().mean())
 
 
 def _radii(samples: Tensor, neighbours: int) -> Tensor:
     """Return the distance of each sample to its k-th neighbour (N,), not counting itself."""
-    return torch.cdist(samples, samples).kthvalue(min(neighbours + 1, len(samples)), dim=1).values
+    return pairwise_distances(samples, samples).kthvalue(min(neighbours + 1, len(samples)), dim=1).values
 
 
 def _root(matrix: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from dlpipe.evaluation import Examples
 from dlpipe.fields import Fraction, Positive
 from dlpipe.figures import BLUE, GREY, ORANGE, drawing
 from dlpipe.report_items import ReportItem
+from dlpipe_generative.distances import pairwise_distances
 from dlpipe_generative.protocols import AdversarialModel, require
 from dlpipe_generative.sampling import random_samples
 from dlpipe_generative.split_tensors import batched, device_of, split_tensors
@@ -101,5 +102,5 @@ def real_probabilities(nets: AdversarialModel, samples: Tensor, targets: Tensor 
 
 def mean_pairwise_distance(samples: Tensor) -> float:
     """Return the mean distance between two of N samples (N, …)."""
-    flat = samples.flatten(1).float()
-    return float(torch.cdist(flat, flat).sum() / (len(flat) * (len(flat) - 1)))
+    flat = samples.flatten(1)
+    return float(pairwise_distances(flat, flat).sum() / (len(flat) * (len(flat) - 1)))

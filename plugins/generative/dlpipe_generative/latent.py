@@ -19,6 +19,7 @@ from dlpipe.fields import Positive
 from dlpipe.figures import COLOURS, GREY, drawing, shortened
 from dlpipe.protocols import Data
 from dlpipe.report_items import ReportItem
+from dlpipe_generative.distances import pairwise_distances
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.pixels import PixelRange, to_unit
 from dlpipe_generative.principal_components import PrincipalComponents
@@ -240,6 +241,6 @@ def knn_classify(codes: Tensor, known: Tensor, classes: Tensor, neighbours: int)
     predicted = []
     for (some,) in batched(codes):
         assert some is not None
-        nearest = torch.cdist(some, known).topk(min(neighbours, len(known)), largest=False).indices
+        nearest = pairwise_distances(some, known).topk(min(neighbours, len(known)), largest=False).indices
         predicted.append(classes[nearest].mode(1).values)
     return torch.cat(predicted)

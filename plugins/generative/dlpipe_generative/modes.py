@@ -20,8 +20,9 @@ from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
 from dlpipe.figures import BLUE, ORANGE, drawing
 from dlpipe.report_items import ReportItem
+from dlpipe_generative.distances import pairwise_distances
 from dlpipe_generative.image_grid import ANIMATION, frame_path, write_animation
-from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.sampling import latent_seed, random_samples
 from dlpipe_generative.split_tensors import split_tensors
 
 WHO = "generative.modes"
@@ -58,7 +59,7 @@ class Modes:
     Args:
         mode_centers: coordinates of the modes.
         mode_deviation: standard deviation of each mode, in each direction.
-        count: number of points to generate, always from the same latent vectors.
+        count: number of points to generate, from the same latent vectors at each evaluation of a split.
     """
 
     primary = "covered_quality"
@@ -74,7 +75,8 @@ class Modes:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Generate points and assign them to modes."""
-        self._points = random_samples(model, examples.at_most(self._count), 0, WHO)[0].float().cpu()
+        seed = latent_seed(0, examples.split)
+        self._points = random_samples(model, examples.at_most(self._count), seed, WHO)[0].float().cpu()
         self._real = split_tensors(examples.data, examples.split, torch.device("cpu"), WHO, SHOWN)[0]
         self._split = examples.split
         self._coverage = mode_coverage(self._points, self._centers, self._deviation)
@@ -126,7 +128,7 @@ class Modes:
 
 def mode_coverage(points: Tensor, centers: Tensor, deviation: float) -> ModeCoverage:
     """Return the coverage of the modes (M, 2) by points (N, 2)."""
-    distances, nearest = torch.cdist(points, centers).min(1)
+    distances, nearest = pairwise_distances(points, centers).min(1)
     near = nearest[distances <= NEAR * deviation]
     counts = near.bincount(minlength=len(centers))
     fair = len(points) / len(centers)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,15 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.report_items import ReportItem
-from dlpipe_generative.distances import coverage, frechet_distance, kernel_distance, precision_and_recall
+from dlpipe_generative.distances import (
+    bootstrap_deviation,
+    coverage,
+    frechet_distance,
+    kernel_distance,
+    precision_and_recall,
+)
 from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
-from dlpipe_generative.sampling import random_samples
+from dlpipe_generative.sampling import latent_seed, random_samples
 from dlpipe_generative.split_tensors import device_of, split_tensors
 
 WHO = "generative.quality"
@@ -36,17 +43,23 @@ class Reference:
     classifier: ImageClassifier
     features: Tensor
 
+    def some(self, count: int) -> Tensor:
+        """Return at most `count` of the features, spread evenly over the training images."""
+        return self.features[torch.linspace(0, len(self.features) - 1, min(count, len(self.features))).long()]
+
 
 class Quality:
     """Compare generated images with real ones on the features of a classifier trained on the same data.
 
     ``evaluate`` returns ``frechet_own`` and ``kid_own``, the Fréchet and kernel distance of generated images, as many
-    as the split has, from the training images. ``frechet_floor`` and ``kid_floor`` are those of the real images of the
-    split, which a perfect model would reach. They are not comparable with published FID and KID, which use another
-    classifier. ``precision``, ``recall`` and ``coverage`` are the metrics of the same name; ``classes`` is the number
-    of classes that have at least half of the samples they would have if all were equally frequent, ``rarest_class``
-    that fraction for the rarest class (1 if all are equally frequent), and ``as_asked`` the share of samples of a
-    conditional model that are classified as the class they were conditioned on. ``write`` writes ``quality.json``.
+    as the split has, from the training images. ``frechet_real`` and ``kid_real`` are those of the real images of the
+    split, and ``frechet_real_deviation`` is the standard deviation of the former over bootstrap resamples of these
+    images. A model can be nearer to the training images than they are. None of these is comparable with published FID
+    and KID, which use another classifier. ``precision``, ``recall`` and ``coverage`` are the metrics of the same name;
+    ``classes`` is the number of classes that have at least half of the samples they would have if all were equally
+    frequent, ``rarest_class`` that fraction for the rarest class (1 if all are equally frequent), and ``as_asked`` the
+    share of samples of a conditional model that are classified as the class they were conditioned on. ``write`` writes
+    ``quality.json``.
 
     Args:
         num_classes: K.
@@ -68,6 +81,7 @@ class Quality:
     ) -> None:
         self._num_classes, self._count, self._seed, self._classifier_steps = num_classes, count, seed, classifier_steps
         self._reference: Reference | None = None
+        self._of_real: dict[tuple[str, int], dict[str, float]] = {}
         self._report: dict[str, object] = {}
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
@@ -75,7 +89,8 @@ class Quality:
         count = examples.at_most(self._count)
         real, classes = split_tensors(examples.data, examples.split, device_of(model), WHO, count)
         reference = self._reference = self._reference or self._train_classifier(examples, real.device)
-        generated, targets = random_samples(model, len(real), self._seed, WHO)
+        seed = latent_seed(self._seed, examples.split)
+        generated, targets = random_samples(model, len(real), seed, WHO)
         features = reference.classifier.extract_features(generated)
         real_features = reference.classifier.extract_features(real)
         precision, recall = precision_and_recall(real_features, features)
@@ -83,9 +98,8 @@ class Quality:
         shares = predicted.bincount(minlength=self._num_classes).double() * self._num_classes / len(predicted)
         metrics = {
             "frechet_own": frechet_distance(features, reference.features),
-            "frechet_floor": frechet_distance(real_features, reference.features),
-            "kid_own": kernel_distance(features, reference.features[:count]),
-            "kid_floor": kernel_distance(real_features, reference.features[:count]),
+            "kid_own": kernel_distance(features, reference.some(count)),
+            **self._distances_of_real(examples.split, real_features, reference.some(count)),
             "precision": precision,
             "recall": recall,
             "coverage": coverage(real_features, features),
@@ -107,9 +121,26 @@ class Quality:
                 "quality.json",
                 "Fidelity and diversity of generated images",
                 f"Measured on {self._report['images']} generated and as many real images, {NOTE}. frechet_own and "
-                "kid_own are good if they are close to their floors; precision, recall and coverage are best at 1.",
+                "kid_own are the distances of generated images from the training images, frechet_real and kid_real "
+                "those of the real images; precision, recall and coverage are best at 1.",
             )
         ]
+
+    def _distances_of_real(self, split: str, features: Tensor, some: Tensor) -> dict[str, float]:
+        """Return the distances of real images from the training images, and how much the first varies by chance.
+
+        Args:
+            some: features of as many training images, at most.
+        """
+        assert self._reference is not None
+        distance, key = partial(frechet_distance, self._reference.features), (split, len(features))
+        if key not in self._of_real:  # no model changes them
+            self._of_real[key] = {
+                "frechet_real": distance(features),
+                "frechet_real_deviation": bootstrap_deviation(distance, features, self._seed),
+                "kid_real": kernel_distance(features, some),
+            }
+        return self._of_real[key]
 
     def _train_classifier(self, examples: Examples, device: torch.device) -> Reference:
         images, classes = split_tensors(examples.data, "train", device, WHO)

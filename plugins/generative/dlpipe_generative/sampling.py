@@ -8,8 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dlpipe.compute import derived_seed
 from dlpipe_generative.protocols import GenerativeModel, require
 from dlpipe_generative.split_tensors import batched, device_of, standard_normal
+
+
+def latent_seed(seed: int, split: str) -> int:
+    """Return the seed of the latent vectors for a split: other ones on dev, which chooses the model, than on test."""
+    return seed if split == "test" else derived_seed(seed, "latent", split)
 
 
 def cycled_classes(count: int, num_classes: int | None, device: torch.device) -> Tensor | None:

@@ -49,6 +49,20 @@ def points(num_classes: int, size: int = 120) -> tuple[torch.Tensor, torch.Tenso
     return spread * (torch.randn(size, 6, generator=generator) + targets.unsqueeze(1) / 2) + 4, targets
 
 
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_neighbors_in_tight_clusters_far_from_the_origin_are_the_nearest(weights):
+    generator = torch.Generator().manual_seed(0)
+    near = torch.randint(0, 1000, (200, 3), generator=generator) / 1024  # steps that float32 has at 10,000
+    targets = torch.randint(0, 3, (200,), generator=generator)
+    model = NearestNeighbors(3, num_neighbors=4, weights=weights)
+
+    fit(model, 5, table=near[:150] + 1e4, targets=targets[:150])
+
+    reference = KNeighborsClassifier(4, weights=weights).fit(near[:150].double().numpy(), targets[:150].numpy())
+    expected = torch.from_numpy(reference.predict_proba(near[150:].double().numpy())).float()
+    assert_close(model(table=near[150:] + 1e4).exp(), expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("num_classes", [2, 3])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_probabilities_are_those_of_scikit_learn(name, num_classes):
