@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from dlpipe.errors import DataError, InputError
 from dlpipe_audio.recorded_words import folder, fsdd
+from dlpipe_audio.recordings import _shared
 
 from .conftest import audio, digits, tone
 
@@ -84,6 +86,20 @@ def test_the_official_test_recordings_of_fsdd_are_the_first_five(write):
 def test_what_cannot_be_held_out_is_refused(write, options, message):
     with pytest.raises(InputError, match=message):
         _ = folder(write(digits()), **options).splits
+
+
+def test_the_recordings_for_dev_are_drawn_and_not_the_first_ones():
+    words = [SimpleNamespace(word=word, name=f"{word}-{number:03}.wav") for number in range(200) for word in "ab"]
+
+    taken, left = _shared(words, 0.25)
+    again, _ = _shared(reversed(words), 0.25)
+
+    numbers = [int(each.name[2:5]) for each in taken]
+    assert sorted(each.word for each in taken) == ["a"] * 50 + ["b"] * 50
+    assert len(left) == 300
+    assert {each.name for each in taken} == {each.name for each in again}
+    assert abs(sum(numbers) / 100 - 99.5) < 4 * 200 / (12 * 100) ** 0.5
+    assert numbers[:50] != numbers[50:]  # other ones of each word
 
 
 def test_held_out_words_are_in_one_split_only(write):

@@ -43,6 +43,14 @@ class Corridor(gym.Env):
         return np.array([self.place], np.float32)
 
 
+class EndsTwice(Corridor):
+    """A corridor that also reports truncation when it terminates, as Gymnasium allows."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward, terminated, truncated or terminated, info
+
+
 class Faulty(Corridor):
     """A corridor with a fault in its third timestep."""
 

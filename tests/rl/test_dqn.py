@@ -1,7 +1,9 @@
+import copy
 import re
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
@@ -14,6 +16,7 @@ from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.policy_network import PolicyNetwork
 from dlpipe_rl.ppo import ppo
 from dlpipe_rl.q_network import QNetwork
+from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.reinforce import reinforce
 
 from .conftest import CPU, corridor
@@ -121,13 +124,30 @@ def test_a_noisy_model_that_also_acts_at_random_is_told():
     assert "noise in its weights, and ε (up to 1.0) makes actions random as well" in caveats()[-1]
 
 
-def test_the_first_step_fills_the_replay_buffer_before_its_update():
-    made = trainer(num_envs=3)
+@pytest.mark.parametrize(("loss", "measure"), [("huber", F.smooth_l1_loss), ("mse", F.mse_loss)])
+def test_the_first_step_fills_the_replay_buffer_before_its_update(loss, measure):
+    made = trainer(num_envs=3, loss=loss, gamma=0.9)
+    before = copy.deepcopy(made.model)
 
     (first,) = take(made, 1)
 
     assert made.log_values()["timesteps"] == 21
-    assert first["loss"] >= 0
+    batch = made._replay.sample(6, torch_generator(3, "replay"))
+    targets = batch.returns + batch.discounts * before(batch.next_obs).amax(1)  # both networks are still the same
+    taken = before(batch.obs)[torch.arange(6), batch.actions]
+    assert_close(first["loss"], measure(taken, targets).detach())
+
+
+def test_the_correction_of_prioritised_replay_grows_to_the_whole_by_the_last_timestep():
+    made, seen = trainer(timesteps=60, priority_alpha=0.6, importance_beta=0.4), []
+    sample = made._priorities.sample
+    made._priorities.sample = lambda size, beta, rng: seen.append((made._timestep, beta)) or sample(size, beta, rng)
+
+    take(made, 45)
+
+    assert seen == [(now, pytest.approx(0.4 + 0.6 * min(1, now / 60))) for now, _ in seen]
+    assert [now for now, _ in seen][:2] == [20, 21]
+    assert [beta for now, beta in seen if now >= 60] == [1.0] * 5
 
 
 def test_a_step_reports_return_and_length_of_ended_episodes():

@@ -6,7 +6,7 @@ from dlpipe_rl.catch import catch
 from dlpipe_rl.checked_env import Episode
 from dlpipe_rl.greedy import EpisodeTrace
 from dlpipe_rl.gymnasium_id import environment
-from dlpipe_rl.recording import frames_per_second, long_enough, record, timesteps_per_frame
+from dlpipe_rl.recording import frames_per_second, long_enough, pictures, record, timesteps_per_frame
 
 from .conftest import corridor
 
@@ -37,6 +37,17 @@ def test_the_line_above_a_picture_says_where_the_film_is(tmp_path):
     assert (first[:14, :70] != other[:14, :70]).any()  # the step
     assert (first[:14, 70:] != last[:14, 70:]).any()  # timestep and return
     assert (first[14:] == other[14:]).all()
+
+
+def test_a_film_shows_the_environment_below_the_line(tmp_path):
+    record(tmp_path / "a.gif", catch(), [trace(9)])
+
+    shown = [picture[14:] for picture, _ in film(tmp_path / "a.gif")]
+    rendered = [np.array(picture.convert("L")) for picture in pictures(catch(), 3, [1] * 9)]
+    assert len(shown) == len(rendered) == 10
+    for one, other in zip(shown, rendered, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 8  # the palette of a GIF
+    assert (rendered[0] != rendered[-1]).any()
 
 
 def test_short_episodes_are_followed_by_others():

@@ -7,7 +7,7 @@ from dlpipe.runs.checkpoint import StateBlock
 from dlpipe_rl import replay_buffer as module
 from dlpipe_rl.replay_buffer import ReplayBuffer
 
-from .conftest import CPU, corridor
+from .conftest import CPU, EndsTwice, corridor
 
 GAMMA = 0.5
 
@@ -20,7 +20,7 @@ def replay(size=50, num_envs=1, frame_stack=1, n_step=1, **options):
 
 def filled(actions, kept=None, num_envs=1, **options):
     """Return a replay of the corridor walked with `actions`, one list per environment."""
-    environment = {name: options.pop(name) for name in ("length", "cut") if name in options}
+    environment = {name: options.pop(name) for name in ("kind", "length", "cut") if name in options}
     stack = options.get("frame_stack", 1)
     kept = kept or replay(num_envs=num_envs, **options)
     envs = corridor(frame_stack=stack, **environment).training_envs(num_envs, 0)
@@ -57,6 +57,13 @@ def test_the_discount_is_0_after_termination_but_not_after_truncation():
         [2],
         [1],
     ]  # 2, the final observation, not 0, the first one of the next episode
+
+
+def test_an_episode_that_terminates_as_its_time_is_up_has_terminated():
+    both = transitions_of(filled([[1, 1, 1]], kind=EndsTwice, length=2, cut=2))
+
+    assert both.discounts.tolist() == [GAMMA, 0, GAMMA]
+    assert both.next_obs.tolist() == [[1], [2], [1]]
 
 
 def test_n_step_returns_stop_at_termination():
@@ -160,19 +167,24 @@ def obs(number):
     return np.full((1, 2), number, np.float32)
 
 
-def test_a_restored_replay_buffer_samples_the_same_transitions(monkeypatch):
+@pytest.mark.parametrize("frame_stack", [1, 4])
+def test_a_restored_replay_buffer_samples_the_same_transitions(monkeypatch, frame_stack):
     monkeypatch.setattr(module, "BLOCK_BYTES", 60)  # 15 frames
     actions = np.random.default_rng(0).integers(2, size=(2, 70)).tolist()
-    kept = filled(actions, replay(60, 2), num_envs=2, length=5)
-    other = replay(60, 2)
+    kept = filled(actions, replay(60, 2, frame_stack), num_envs=2, length=5, frame_stack=frame_stack)
+    other = replay(60, 2, frame_stack)
+    assert set(kept._ages) != {0}  # an episode has begun whose first frames are part of later stacks
 
     other.load_state_dict(kept.state_dict())
     other.load_state_blocks((name, dict(block.tensors)) for name, block in kept.state_blocks().items())
 
     for each in (kept, other):
-        each.add(np.array([1, 0]), *(2 * part for part in nothing()), np.ones((2, 1), np.float32), {})
+        for number in range(3):
+            seen = np.full((2, frame_stack), 70 + number, np.float32)
+            each.add(np.array([1, 0]), *(2 * part for part in nothing()), seen, {})
     one, two = (each.sample(30, torch.Generator()) for each in (kept, other))
     assert as_rows(one).equal(as_rows(two))
+    assert as_rows(transitions_of(kept)).equal(as_rows(transitions_of(other)))
 
 
 def test_the_state_grows_with_the_number_of_transitions(tmp_path):

@@ -8,7 +8,9 @@ from torch import nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation.examples import Examples
 from dlpipe_rl.catch import catch
+from dlpipe_rl.greedy import greedy_policy
 from dlpipe_rl.gymnasium_id import environment
+from dlpipe_rl.q_network import QNetwork
 from dlpipe_rl.returns import Returns
 
 from .conftest import CPU, corridor
@@ -96,6 +98,21 @@ def test_each_split_has_its_own_episodes():
     second = evaluator.evaluate(Chooser(0), Examples(environment(), "test", CPU))
 
     assert first["random_return_mean"] != second["random_return_mean"]
+
+
+def test_a_noisy_network_is_evaluated_without_its_noise():
+    torch.manual_seed(0)
+    model, obs = QNetwork((1,), 3, hidden=(7,), noisy=True), torch.rand(200, 1)
+    model.train()
+    noisy = model(obs).argmax(1)
+
+    act = greedy_policy(model, CPU)
+    (actions, values), (again, _) = act(obs.numpy()), act(obs.numpy())
+
+    quiet = model.eval()(obs)
+    assert actions.tolist() == again.tolist() == quiet.argmax(1).tolist()
+    assert values.tolist() == quiet.amax(1).tolist()
+    assert noisy.tolist() != actions.tolist()
 
 
 def test_a_fast_run_plays_few_episodes():

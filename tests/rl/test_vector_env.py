@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from .conftest import Corridor, corridor
+from dlpipe_rl.environments import EVALUATION_SEEDS, TRAINING_SEEDS, _training_seed
+
+from .conftest import Corridor, EndsTwice, corridor
 
 
 def envs_of(count=3, seed=5, **options):
@@ -53,6 +55,28 @@ def test_the_stack_of_an_ended_episode_has_no_frame_of_the_next():
 
     assert result.final_obs[0].tolist() == [1, 2]
     assert result.obs.tolist() == [[0, 0]]
+
+
+def test_termination_counts_where_an_environment_also_reports_truncation():
+    envs = envs_of(1, kind=EndsTwice, length=2)
+    envs.reset()
+    envs.step([1])
+
+    result = envs.step([1])
+
+    assert (result.terminated, result.truncated) == ([True], [False])
+    assert result.episodes[0].terminated
+    assert result.final_obs[0].tolist() == [2]
+
+
+def test_no_training_seed_is_one_of_an_evaluation_however_many_episodes_are_played():
+    reserved = range(min(EVALUATION_SEEDS.values()), max(EVALUATION_SEEDS.values()) + 1_000_000)
+
+    training = {_training_seed(seed, index, number) for seed in range(5) for index in range(8) for number in range(500)}
+
+    assert len(training) > 19_900  # 20,000, but for chance
+    assert not any(seed in reserved for seed in training)
+    assert TRAINING_SEEDS.start > reserved[-1]
 
 
 def test_training_and_evaluation_environments_all_have_different_seeds():

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from dlpipe_text import recurrent
@@ -32,6 +35,33 @@ def test_long_sequences_have_the_states_and_gradients_of_packed_ones(monkeypatch
     assert len(calls) == 1  # the second one was not packed
     for packed_one, unpacked in zip(*found, strict=True):
         assert_close(unpacked, packed_one)
+
+
+@pytest.mark.parametrize("long", [2, 99])
+def test_a_single_layer_has_no_dropout(monkeypatch, long):
+    monkeypatch.setattr(recurrent, "LONG", long)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that a single layer uses no dropout
+        network = nn.GRU(3, 5, 1, batch_first=True, dropout=0.5)
+    features = torch.randn(4, 9, 3)
+
+    first, second = (hidden_states(network, features, LENGTHS) for _ in range(2))
+
+    assert torch.equal(first, second)
+
+
+def test_dropout_between_layers_of_long_sequences_scales_what_it_keeps(monkeypatch):
+    monkeypatch.setattr(recurrent, "LONG", 2)
+    network, dropped = nn.GRU(3, 500, 3, batch_first=True, dropout=0.25), []
+    dropout = F.dropout
+    monkeypatch.setattr(F, "dropout", lambda *given: dropped.append((given[0], dropout(*given))) or dropped[-1][1])
+
+    hidden_states(network, torch.randn(4, 9, 3), LENGTHS)
+
+    assert len(dropped) == 2  # between three layers, and neither before nor after them
+    for before, after in dropped:
+        assert abs((after == 0).float().mean() - 0.25) < 0.02
+        assert_close(after[after != 0], before[after != 0] / 0.75)
 
 
 def test_layers_of_long_sequences_have_dropout_between_them_in_training(monkeypatch):

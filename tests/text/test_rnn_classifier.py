@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -94,3 +95,16 @@ def test_it_learns_a_batch_by_heart():
         optimizer.step()
 
     assert model.eval()(TOKENS, LENGTHS).argmax(1).tolist() == [2, 0]
+
+
+def test_deep_networks_have_dropout_between_their_layers():
+    """Dropout of the layer before and after the recurrent network is left out here."""
+    for num_layers in (1, 2):
+        model = tiny(cell="gru", num_layers=num_layers, dropout=0.5, word_dropout=0.0)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+        first, second = model(TOKENS, LENGTHS), model(TOKENS, LENGTHS)
+
+        assert torch.equal(first, second) == (num_layers == 1)

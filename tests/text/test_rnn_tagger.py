@@ -185,3 +185,16 @@ def test_weights_survive_saving_and_loading(options):
 def test_deep_jordan_net_is_refused():
     with pytest.raises(ValueError, match='num_layers = 2: cell = "jordan" supports 1 layer only'):
         tiny_tagger(cell="jordan", num_layers=2)
+
+
+def test_deep_networks_have_dropout_between_their_layers():
+    """Dropout of the layer before and after the recurrent network is left out here."""
+    for num_layers in (1, 2):
+        model = tiny_tagger(cell="gru", num_layers=num_layers, dropout=0.5, word_dropout=0.0)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+        first, second = model(**tiny_batch()[0]), model(**tiny_batch()[0])
+
+        assert torch.equal(first, second) == (num_layers == 1)

@@ -12,12 +12,23 @@ from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
 
 @pytest.fixture
 def faces() -> LabelledImages:
-    """Nine images of 5 rows and 7 columns, of three classes; the class is how bright the first pixel is."""
-    targets = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2])
-    images = torch.randint(100, 200, (9, 1, 5, 7), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
-    images[:, 0, 0, 0] = (targets * 100).to(torch.uint8)
-    both = ImageSet(images, targets, [f"<face {number}>.png" for number in range(9)])
-    return LabelledImages(lambda: ImageSplits(["sad", "<i>", "glad"], {"train": both, "test": both}), normalize="unit")
+    """Nine images of 5 rows and 7 columns, of three classes; the class is how bright the first pixel is.
+
+    The eleven images of train, and the two of dev, are others, darker, and of other classes in turn.
+    """
+
+    def images_of(split: str, targets: list[int], low: int, seed: int) -> ImageSet:
+        rng, shape = torch.Generator().manual_seed(seed), (len(targets), 1, 5, 7)
+        images = torch.randint(low, low + 100, shape, generator=rng).to(torch.uint8)
+        images[:, 0, 0, 0] = (torch.tensor(targets) * 100).to(torch.uint8)
+        return ImageSet(images, torch.tensor(targets), [f"<{split} {number}>.png" for number in range(len(targets))])
+
+    sets = {
+        "train": images_of("train", [2, 1, 0] * 3 + [0, 0], 20, 5),
+        "dev": images_of("dev", [1, 1], 60, 6),
+        "test": images_of("face", [0, 1, 2] * 3, 100, 4),
+    }
+    return LabelledImages(lambda: ImageSplits(["sad", "<i>", "glad"], sets), normalize="unit")
 
 
 @pytest.fixture

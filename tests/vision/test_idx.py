@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlpipe.errors import DataError
+from dlpipe_vision import idx as module
 from dlpipe_vision.idx import idx, mnist, read_idx
 
 PIXELS = bytes(range(2 * 3 * 4))
@@ -108,6 +109,24 @@ def test_test_images_of_another_size_are_refused(folder):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(TARGETS)
 
     refused(folder, "images of 3×4 pixels; expected 4×3, as in train-images-idx3-ubyte")
+
+
+def test_each_downloaded_file_of_mnist_belongs_to_its_split(tmp_path, monkeypatch):
+    def fetched(source, *, offline):
+        name = source.url.rpartition("/")[2]
+        count, first = (3, 1) if name.startswith("train") else (2, 7)
+        images, labels = packed(bytes([first] * 12 * count), count, 3, 4), packed(bytes([first] * count), count)
+        (tmp_path / name).write_bytes(images if "images" in name else labels)
+        return tmp_path / name
+
+    monkeypatch.setattr(module, "fetch", fetched)
+
+    data = mnist(download=True, dev_size=0, normalize="none")
+
+    for split, count, first in (("train", 3, 1), ("test", 2, 7)):
+        columns = data.split(split).columns
+        assert columns["targets"].tolist() == [first] * count
+        assert columns["images"].unique().tolist() == [first]
 
 
 def test_a_missing_path_is_refused_with_the_next_step(tmp_path, monkeypatch):

@@ -66,8 +66,19 @@ def test_a_dev_split_of_the_files_is_used_unchanged():
     assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
 
 
-def test_dev_is_taken_evenly_from_all_classes():
-    assert data(dev_size=6).split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
+def test_dev_is_taken_evenly_from_all_classes_whatever_their_order():
+    for order in (TARGETS, TARGETS.sort().values, TARGETS.sort(descending=True).values):
+        made = data(ImageSet(IMAGES, order, TRAIN.names), dev_size=6)
+
+        assert made.split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
+
+
+def test_dev_is_taken_from_everywhere_in_a_class():
+    taken = stratified_sample(torch.arange(3).repeat_interleave(200), 60)
+
+    places = taken.view(3, 20) - torch.arange(3)[:, None] * 200  # in each class
+    assert (places.double().mean(1) - 99.5).abs().max() < 4 * 200 / (12 * 20) ** 0.5
+    assert places.max() > 150 > 50 > places.min()
 
 
 def test_the_only_image_of_a_class_stays_in_training():
@@ -107,6 +118,20 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
     pixels = IMAGES.double().transpose(0, 1).flatten(1)
     assert_close(torch.tensor(state["mean"]), pixels.mean(1).float())
     assert_close(torch.tensor(state["std"]), pixels.std(1, correction=0).float())
+
+
+@pytest.mark.parametrize("from_files", [False, True])
+def test_statistics_are_those_of_the_training_split_only(from_files):
+    others = {"test": ImageSet(IMAGES[:5] // 8, TARGETS[:5])}
+    others |= {"dev": ImageSet(255 - IMAGES[:3] // 8, TARGETS[:3])} if from_files else {}
+    made = LabelledImages(lambda: reading(**others), dev_size=0 if from_files else 5, normalize="standardize")
+
+    train = made.split("train").columns["images"].double().transpose(0, 1).flatten(1)
+    mean, deviation = train.mean(1).view(3, 1, 1), train.std(1, correction=0).view(3, 1, 1)
+    assert len(made.split("train")) == (12 if from_files else 7)
+    for split in ("train", "dev", "test"):
+        images = made.split(split).columns["images"]
+        assert_close(prepared(made, split), ((images - mean) / deviation).float())
 
 
 def test_statistics_use_only_a_sample_of_images_that_are_read_one_by_one(monkeypatch):

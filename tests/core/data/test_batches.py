@@ -1,6 +1,4 @@
-import os
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,17 +12,6 @@ from dlpipe.data.columns import Columns, Ragged
 from dlpipe.errors import InputError
 
 CPU = Compute(torch.device("cpu"))
-ATIS = next(
-    (
-        folder
-        for folder in (
-            Path(os.environ.get("DLPIPE_TEST_DATA", "no such folder")) / "atis",
-            Path(__file__).parents[4] / "shared/data/atis",
-        )
-        if folder.is_dir()
-    ),
-    None,
-)
 
 
 class Squares(Dataset):
@@ -154,9 +141,8 @@ def test_buckets_leave_little_padding():
     assert padding_share(lengths, 64) <= 0.05
 
 
-@pytest.mark.skipif(ATIS is None, reason="the ATIS files are not here; set DLPIPE_TEST_DATA to the folder with atis/")
-def test_buckets_leave_little_padding_on_atis():
-    lines = (ATIS / "atis.train.iob").read_text().splitlines()
+def test_buckets_leave_little_padding_on_atis(real_data):
+    lines = (real_data / "atis" / "atis.train.iob").read_text().splitlines()
     lengths = torch.tensor([len(line.partition("\t")[0].split()) - 2 for line in lines])  # without BOS and EOS
 
     assert padding_share(lengths, 16) <= 0.05

@@ -119,6 +119,14 @@ def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy()
     assert calibration.counts.nonzero()[:, 0].tolist() == [9, 14]
 
 
+def test_a_bin_weighs_as_much_as_it_has_predictions():
+    confidence = torch.tensor([0.61, 0.62, 0.63, 0.64, 0.65, 0.98], dtype=torch.float64)
+
+    calibration = Calibration.of(confidence, torch.tensor([True, False, False, True, False, True]))
+
+    assert calibration.error == pytest.approx((5 * (0.63 - 0.4) + 1 * (1 - 0.98)) / 6)  # 0.125 if bins weighed the same
+
+
 def test_a_bin_holds_its_upper_edge():
     edges = torch.linspace(0, 1, 16, dtype=torch.float64)
 

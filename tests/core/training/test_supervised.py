@@ -304,6 +304,20 @@ def test_lbfgs_comes_down_in_few_steps():
     assert_close(ours.model.layer.weight[0], best[:5], rtol=1e-3, atol=1e-4)
 
 
+def test_lbfgs_reports_the_loss_and_the_gradient_from_before_its_step():
+    ours = trainer(
+        numbers(), Regressor(), optimizer={"use": "lbfgs"}, loss="mse", batch_size="full", max_grad_norm=100.0
+    )
+    columns = numbers().columns
+    loss = F.mse_loss(ours.model(columns["images"]), columns["targets"])
+    gradients = torch.autograd.grad(loss, list(ours.model.parameters()))
+
+    (metrics,) = take(ours, 1)
+
+    assert_close(metrics["loss"], loss.detach())
+    assert_close(metrics["grad_norm"], torch.cat([each.flatten() for each in gradients]).norm())
+
+
 def test_training_goes_on_after_an_evaluation():
     ours = trainer(model=Classifier(dropout=0.5))
     steps = ours.steps()
