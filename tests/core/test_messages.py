@@ -19,6 +19,7 @@ from dlpipe.messages import display_width, nearest, padded, printable, relative,
         ("adams", ["adam", "adamw"], ' Did you mean "adam"?'),  # of two equally near names, the first
         ("translation.toml", ["gan_ring.toml", "slot_filling.toml"], ""),
         ("recurrent", ["recurrent_tagger"], ' Did you mean "recurrent_tagger"?'),
+        ("rec", ["recurrent_tagger"], ' Did you mean "recurrent_tagger"?'),
         ("re", ["recurrent_tagger"], ""),
         ("SGD", ["adam", "sgd"], ' Did you mean "sgd"?'),
         ("Adam", ["adamw", "adam"], ' Did you mean "adam"?'),

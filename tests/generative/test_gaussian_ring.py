@@ -22,6 +22,8 @@ def test_points_are_spread_evenly_over_modes_on_a_circle():
 def test_points_depend_on_the_seed_and_the_split():
     data = GaussianRing(count=50)
 
+    assert data.splits == ("train", "dev", "test")
+    assert [len(data.split(split)) for split in data.splits] == [50, 5, 5]
     assert torch.equal(data.split("dev").columns["points"], GaussianRing(count=50).split("dev").columns["points"])
     assert not torch.equal(data.split("dev").columns["points"], data.split("test").columns["points"])
     assert GaussianRing(seed=1).fingerprint() != data.fingerprint() == GaussianRing(count=50).fingerprint()

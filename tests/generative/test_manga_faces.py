@@ -22,7 +22,9 @@ def test_splits_have_images_classes_and_all_factors():
     assert columns["factors"].shape == (30, len(FACTORS))
     assert torch.equal(columns["targets"], columns["factors"][:, list(FACTORS).index("mouth")])
     assert data.facts["labels"] == ["smile", "flat", "open"]
+    assert data.splits == ("train", "dev", "test")
     assert len(data.split("dev")) == len(data.split("test")) == 3
+    assert not torch.equal(data.split("dev").columns["images"], data.split("test").columns["images"])
 
 
 def test_a_face_depends_on_the_seed_and_its_number_only():

@@ -146,10 +146,10 @@ def test_the_metrics_and_the_primary_one_are_told(trial):
     assert told["seconds"] > 0
 
 
-def test_an_evaluator_that_only_draws_or_judges_on_dev_alone_does_not_decide(trial, tmp_path):
+def test_an_evaluator_that_only_draws_or_judges_on_test_alone_does_not_decide(trial, tmp_path):
     drawing = '[evaluators.art]\nuse = "toy.drawing"\n'
-    on_dev = '[evaluators.first]\nuse = "core.loss"\nsplits = ["dev"]\n'
-    (tmp_path / "points.toml").write_text(PIPELINE.replace("[evaluators.fit]", f"{drawing}{on_dev}[evaluators.fit]"))
+    on_test = '[evaluators.first]\nuse = "core.loss"\nsplits = ["test"]\n'
+    (tmp_path / "points.toml").write_text(PIPELINE.replace("[evaluators.fit]", f"{drawing}{on_test}[evaluators.fit]"))
 
     assert trial()["primary"] == "fit/loss"
 
