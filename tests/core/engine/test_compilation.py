@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.testing import assert_close
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.build import StageComponents
-from dlpipe.engine.compilation import CACHE, compile_model
+from dlpipe.engine.compilation import CACHE, CompilationTime, compile_model
 from dlpipe.engine.execute import run
 from dlpipe.errors import InputError, PipelineError
 from dlpipe.registry.loading import load_plugins
@@ -50,6 +51,18 @@ def trained(folder: Path, *assignments: str) -> tuple[Path, list[float]]:
     path = run(pipeline_of(folder, *assignments), load_plugins(), folder / "runs", fresh=True).path
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     return path, [line[name] for line in lines for name in ("train/loss", "dev/loss/loss") if name in line]
+
+
+def test_the_time_of_compiling_is_said_once(monkeypatch):
+    monkeypatch.setenv(CACHE, "there")
+    monkeypatch.setattr(torch._dynamo.utils, "calculate_time_spent", lambda: {"total_wall_time": 12.34, "other": 1.0})
+    said = []
+    callback = CompilationTime(SimpleNamespace(message=said.append))
+
+    callback.dlpipe_step_logged()
+    callback.dlpipe_step_logged()
+
+    assert said == ["compiled the model in 12.3 s; what can be used again is kept in there"]
 
 
 @pytest.mark.slow
