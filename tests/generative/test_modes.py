@@ -81,6 +81,7 @@ def test_a_generator_of_one_mode_is_recognised_and_an_animation_is_written(tmp_p
     assert metrics["high_quality"] > 0.97
     assert item.file == "points.png"
     assert "1 of 8 modes are covered" in item.caption
+    assert "orange: 10 real ones of dev" in item.caption
     assert [each.file for each in items] == ["training.gif", "step-00000010.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "points.png",

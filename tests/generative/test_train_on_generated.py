@@ -4,6 +4,7 @@ import torch
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.evaluation.examples import Examples
+from dlpipe_generative import train_on_generated as module
 from dlpipe_generative.train_on_generated import TrainOnGenerated
 
 CPU = Compute(torch.device("cpu"))
@@ -30,6 +31,22 @@ def test_each_split_is_judged_by_itself(stripes, replay_model):
     found = [evaluator.evaluate(model, Examples(stripes, split, CPU)) for split in ("dev", "test")]
 
     assert [each["accuracy_real"] for each in found] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+
+
+def test_the_classifier_of_real_images_is_trained_once_per_split(stripes, replay_model, monkeypatch):
+    taught, train = [], module.train_classifier
+    monkeypatch.setattr(
+        module, "train_classifier", lambda images, *given: taught.append(images) or train(images, *given)
+    )
+    generated, real = (stripes.split(split).columns["images"] for split in ("dev", "train"))
+    evaluator = TrainOnGenerated(3, count=15, classifier_steps=2)
+
+    for split in ("test", "test", "dev", "test"):
+        evaluator.evaluate(replay_model(generated, 3), Examples(stripes, split, CPU))
+
+    assert [torch.equal(images, generated) for images in taught] == [False, True, True, False, True, True]
+    assert torch.equal(taught[0], real)
+    assert torch.equal(taught[3], real)
 
 
 def test_an_unconditional_model_is_rejected(examples, replay_model):

@@ -54,7 +54,7 @@ def trained(folder: Path, *assignments: str) -> tuple[Path, list[float]]:
 
 
 def test_the_time_of_compiling_is_said_once(monkeypatch):
-    monkeypatch.setenv(CACHE, "there")
+    monkeypatch.setenv(CACHE, "/there")
     monkeypatch.setattr(torch._dynamo.utils, "calculate_time_spent", lambda: {"total_wall_time": 12.34, "other": 1.0})
     said = []
     callback = CompilationTime(SimpleNamespace(message=said.append))
@@ -62,7 +62,7 @@ def test_the_time_of_compiling_is_said_once(monkeypatch):
     callback.dlpipe_step_logged()
     callback.dlpipe_step_logged()
 
-    assert said == ["compiled the model in 12.3 s; what can be used again is kept in there"]
+    assert said == ["compiled the model in 12.3 s; what can be used again is kept in /there"]
 
 
 @pytest.mark.slow
