@@ -7,6 +7,7 @@ from dlpipe.compute import Compute
 from dlpipe.evaluation.examples import Examples
 from dlpipe_generative.gaussian_ring import GaussianRing
 from dlpipe_generative.modes import Modes, mode_coverage
+from dlpipe_generative.split_tensors import standard_normal
 
 CENTERS = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
 
@@ -50,6 +51,8 @@ def test_each_split_is_judged_by_points_of_its_own():
     for split in ("dev", "test"):
         evaluator.evaluate(OneModeGenerator(), Examples(data, split, Compute(torch.device("cpu"))))
         drawn[split] = evaluator._points.clone()
+        assert torch.equal(evaluator._real, data.split(split).columns["points"])
+    assert torch.equal(drawn["test"], OneModeGenerator().generate(standard_normal(40, 3, 0, torch.device("cpu"))))
     evaluator.evaluate(OneModeGenerator(), Examples(data, "dev", Compute(torch.device("cpu"))))
 
     assert torch.equal(evaluator._points, drawn["dev"])

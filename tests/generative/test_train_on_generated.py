@@ -49,6 +49,17 @@ def test_the_classifier_of_real_images_is_trained_once_per_split(stripes, replay
     assert torch.equal(taught[3], real)
 
 
+def test_each_split_has_latent_vectors_of_its_own(stripes, replay_model, monkeypatch):
+    model, seen = replay_model(stripes.split("train").columns["images"], 3), []
+    monkeypatch.setattr(model, "generate", lambda latent, targets: seen.append(latent) or model.images[:15])
+    evaluator = TrainOnGenerated(3, count=15, classifier_steps=2)
+
+    for split in ("dev", "test"):
+        evaluator.evaluate(model, Examples(stripes, split, CPU))
+
+    assert not torch.isclose(*seen).any()
+
+
 def test_an_unconditional_model_is_rejected(examples, replay_model):
     with pytest.raises(
         InputError, match="needs a conditional model; the model is an unconditional ReplayModel; set conditional = true"
