@@ -1,8 +1,9 @@
 """Starting a model from trained weights: those of a run, of an earlier stage, or of a file.
 
 Weights are matched by name. Those that the data decides start untrained where the data differs: the scores of other
-classes, the embedding of other words. Which ones these are is found by building the model again with other facts, which works
-for every model; on the CPU and not on torch's "meta" device, where a constructor cannot read the value of a tensor.
+classes, the embedding of other words. Which ones these are is found by building the model again with other facts, which
+works for every model; on the CPU and not on torch's "meta" device, where a constructor cannot read the value of a
+tensor.
 """
 
 from __future__ import annotations
