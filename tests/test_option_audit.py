@@ -440,6 +440,8 @@ CHANGES: dict[str, list[str]] = {
     "core.supervised.ema_decay": ["0.5"],
     "core.supervised.activation_checkpointing": ["'layers.*'"],
     "core.supervised.label_smoothing": ["0.2"],
+    "core.supervised.class_weights": ["{1 = 5.0}"],
+    "core.supervised.sampling": ["'balanced'"],
     "generative.manga_faces.count": ["50"],
     "generative.manga_faces.size": ["48"],
     "generative.gaussian_ring.count": ["90"],

@@ -141,6 +141,14 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             extra="dlpipe[report]",
             baselines=("core.mean", "core.linear_regression"),
         ),
+        EvaluatorSpec(
+            "metrics",
+            "dlpipe.evaluation.named_metrics:Metrics",
+            "metrics of scikit-learn for classifiers, by name",
+            requires=("scikit-learn",),
+            extra="dlpipe[baselines]",
+            baselines=("core.majority_class", "core.logistic_regression"),
+        ),
     ]
 
 

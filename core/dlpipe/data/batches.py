@@ -48,6 +48,14 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: T
     return [batches[index] for index in torch.randperm(len(batches), generator=generator)]
 
 
+def drawn(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the rows of an epoch (N,), drawn with replacement in proportion to weights (N,)."""
+    ends = weights.cumsum(0)
+    # torch.multinomial takes at most 2**24 weights.
+    rows = torch.searchsorted(ends, torch.rand(len(weights), generator=generator, dtype=torch.float64) * ends[-1])
+    return rows.clamp_(max=len(weights) - 1)
+
+
 def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor]:
     """Split `count` examples into batches for evaluation: sorted by length if `lengths` is given, else in order."""
     order = torch.arange(count) if lengths is None else torch.argsort(lengths, stable=True)
@@ -75,6 +83,8 @@ class Batches:
         workers: number of processes that read a dataset, which are kept until `close`; without effect on `Columns`,
             with a warning. "auto" is one less than there are cores, at most 8, for a dataset that decodes files
             (`dlpipe.protocols.SupportsWorkers`), and 0 for all others.
+        sample_weights: (N,) float64, draw as many examples with replacement, in proportion to these weights, for each
+            epoch of training; each example once if None. Not for a stream.
         ranks: the processes that share the work. In training, each gets its part of every batch; otherwise whole
             batches in turn. A batch of which this process has no part is an empty dict.
 
@@ -93,6 +103,7 @@ class Batches:
         bucket: bool = True,
         training: bool = True,
         workers: int | Literal["auto"] = 0,
+        sample_weights: Tensor | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
         self._ranks = ranks
@@ -116,6 +127,7 @@ class Batches:
         self._workers = _number_of_workers(split, workers)
         self._reader: Reader | None = None
         self._count = 0 if self._streamed else len(cast(Columns, split))
+        self._sample_weights = sample_weights
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
         if self._streamed and isinstance(batch_size, str):
             raise InputError(f'batch_size = "{batch_size}": this data is an endless stream; set a number')
@@ -149,7 +161,11 @@ class Batches:
             yield from self._streaming(number, start)
             return
         generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", number))
-        if self._training:
+        if self._sample_weights is not None:
+            chosen = drawn(self._sample_weights, generator)
+            lengths = None if self._lengths is None else self._lengths[chosen]
+            plan = [chosen[rows] for rows in shuffled(self._count, self.batch_size, generator, lengths)]
+        elif self._training:
             plan = shuffled(self._count, self.batch_size, generator, self._lengths)
         else:
             plan = in_order(self._count, self.batch_size, self._lengths)

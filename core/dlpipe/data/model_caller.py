@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from dlpipe.protocols import Batch
 STEP = "step"
 #: The parameter of a model's ``fit`` that is not a column: the seed of the run.
 SEED = "seed"
+#: Parameters of a model's ``loss`` with a default that are no columns either: what the trainer adds to it.
+TRAINING_OPTIONS = ("label_smoothing", "class_weights")
 #: A model's own loss, of its outputs, a batch, and the number of steps taken so far (None outside of training).
 OwnLoss = Callable[[Any, Batch, int | None], Tensor]
 
@@ -94,12 +97,18 @@ class ModelCaller:
             )
         return predicted
 
-    def own_loss(self) -> OwnLoss | None:
-        """Return the model's own ``loss``, or None."""
+    def own_loss(self, **options: Any) -> OwnLoss | None:
+        """Return the model's own ``loss``, or None.
+
+        Args:
+            options: those of `TRAINING_OPTIONS` that its ``loss`` gets.
+        """
         loss = own_method(self.model, "loss")
         if loss is None:
             return None
         names = self._names("loss", 1)
+        if options:
+            loss = partial(loss, **options)
         if not any(STEP in part for part in column_names(loss, skip=1)):
             return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names})
         return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names}, step=step)
@@ -145,4 +154,8 @@ def columns_needed(model: nn.Module) -> set[str]:
     functions = [method for name in ("forward", "loss", "predict", "fit") if (method := own_method(model, name))]
     if any(map(takes_all_columns, functions)):
         return set()
-    return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {STEP, SEED}
+    return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {
+        STEP,
+        SEED,
+        *TRAINING_OPTIONS,
+    }

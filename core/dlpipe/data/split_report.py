@@ -5,13 +5,14 @@ Axes: N examples of a split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dlpipe.data.class_targets import class_targets
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.protocols import Data, SupportsCopies
 
@@ -36,36 +37,22 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
     """
     parts = {name: data.split(name) for name in data.splits}
     notes, warnings = [], []
-    for name, labels, counts, many in _class_counts(data.facts, parts):
+    for name, part in parts.items():
+        if (found := class_targets(data.facts, part)) is None:
+            continue
+        labels, counts = found.labels, found.counts.tolist()
         notes.append(f"{name} by class: {_counted(labels, counts)}")
         present = [label for label, count in zip(labels, counts, strict=True) if count]
         missing = [label for label, count in zip(labels, counts, strict=True) if not count]
         if name == "train" and len(present) == 1:
             warnings.append(f'all targets of train are "{present[0]}"; there is nothing to learn with one class')
-        elif missing and not many:
+        elif missing and not found.several:
             warnings.append(f"{name} has no example of {_listed(missing)}; {WITHOUT[name == 'train']}")
     copies = data.copies if isinstance(data, SupportsCopies) else _copies_in_memory(parts)
     pairs = combinations([name for name in ("train", "dev", "test") if name in parts], 2)
     return notes, warnings + [
         text for first, second in pairs if (text := _copied(copies(second, first), second, first))
     ]
-
-
-def _class_counts(
-    facts: Mapping[str, Any], parts: Mapping[str, Any]
-) -> Iterator[tuple[str, list[str], list[int], bool]]:
-    """Yield for each split its name, the labels, the number of targets of each, and whether examples have several.
-
-    Nothing is yielded for data without the facts ``labels`` or ``num_classes``, or whose targets are not class numbers
-    (N,) in memory.
-    """
-    labels = [str(label) for label in facts.get("labels", range(facts.get("num_classes", 0)))]
-    for name, split in parts.items() if labels else ():
-        found = split.columns.get("targets") if isinstance(split, Columns) else getattr(split, "targets", None)
-        targets = found.concatenated() if isinstance(found, Ragged) else found
-        if isinstance(targets, Tensor) and targets.dim() == 1 and not targets.is_floating_point():
-            counted = targets[(targets >= 0) & (targets < len(labels))].long()
-            yield name, labels, counted.bincount(minlength=len(labels)).tolist(), isinstance(found, Ragged)
 
 
 def _row_keys(columns: Columns) -> list[Hashable]:

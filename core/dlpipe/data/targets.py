@@ -16,19 +16,29 @@ from dlpipe.protocols import Batch
 IGNORE_INDEX = -100
 
 
-def count_targets(batch: Batch) -> Tensor:
-    """Return the number of terms in the mean loss of a batch: its targets, or its examples if it has no targets."""
+def count_targets(batch: Batch, class_weights: Tensor | None = None) -> Tensor:
+    """Return the number of terms in the mean loss of a batch: its targets, or its examples if it has no targets.
+
+    Args:
+        class_weights: (K,), how much a target of each class counts; 1 by default.
+    """
     if not batch:  # the part of a process that has none of the examples
         return torch.tensor(0.0)
     targets = batch.get("targets")
     if targets is None:
         first = next(iter(batch.values()))
         return torch.full((), float(len(first)), device=first.device)
-    return (targets != IGNORE_INDEX).sum().float()
+    known = targets != IGNORE_INDEX
+    return (known if class_weights is None else known * class_weights[targets.clamp(min=0)]).sum().float()
 
 
-def cross_entropy(logits: Any, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Any, targets: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> Tensor:
     """Return the mean cross-entropy of logits (…, K) and classes (…).
+
+    Args:
+        class_weights: (K,), for a weighted mean.
 
     Raises:
         InputError: these are not logits and classes.
@@ -44,7 +54,9 @@ def cross_entropy(logits: Any, targets: Tensor, label_smoothing: float = 0.0) ->
             "trainer or evaluator"
         )
     flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
-    return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+    return F.cross_entropy(
+        flat, targets.view(-1), class_weights, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing
+    )
 
 
 def cross_entropies(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

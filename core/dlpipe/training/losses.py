@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -33,12 +34,16 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 
 
 def loss_function(
-    loss: str | Mapping[str, Any], label_smoothing: float = 0.0, device: torch.device | None = None
+    loss: str | Mapping[str, Any],
+    label_smoothing: float = 0.0,
+    device: torch.device | None = None,
+    class_weights: Tensor | None = None,
 ) -> LossFunction:
     """Return a loss by its name, or the one that a table selects; "auto" is cross-entropy here.
 
     Args:
         device: for a loss with tensors of its own, such as weights of classes.
+        class_weights: (K,), for cross-entropy.
 
     Raises:
         InputError: there is no such loss; or that of a plugin refuses a value, or has parameters, which nothing would
@@ -50,7 +55,7 @@ def loss_function(
     if not isinstance(loss, str):
         return _from_table(loss, device)
     if loss in ("auto", "cross_entropy"):
-        return lambda logits, targets: cross_entropy(logits, targets, label_smoothing)
+        return lambda logits, targets: cross_entropy(logits, targets, label_smoothing, class_weights)
     if loss == "mse":
         return squared_error
     if loss not in ELEMENTWISE:
@@ -154,6 +159,8 @@ class BatchLoss:
         omitted: names of other columns of the data, for messages.
         loss: by name, or a table that selects that of a plugin; "auto" is the model's own ``loss`` if it has one,
             else cross-entropy.
+        label_smoothing: of cross-entropy, or of the model's own loss if it takes it.
+        class_weights: (K,) of cross-entropy, or of the model's own loss if it takes them.
 
     Raises:
         InputError: the data lacks a column that the loss needs.
@@ -166,14 +173,18 @@ class BatchLoss:
         compute: Compute,
         loss: str | Mapping[str, Any],
         label_smoothing: float,
+        class_weights: Tensor | None = None,
         *,
         omitted: tuple[str, ...] = (),
     ) -> None:
         self._caller = ModelCaller(model, columns, omitted)
         self._is_checked = False
         self._compute = compute
-        self._own = self._caller.own_loss() if loss == "auto" else None
-        self._function = loss_function(loss, label_smoothing, compute.device)
+        options: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
+        if class_weights is not None:
+            options["class_weights"] = class_weights
+        self._own = self._caller.own_loss(**options) if loss == "auto" else None
+        self._function = loss_function(loss, label_smoothing, compute.device, class_weights)
         self._name = (
             f"{type(model).__name__}.loss" if self._own else f"loss {loss if isinstance(loss, str) else loss['use']}"
         )
@@ -205,6 +216,11 @@ class BatchLoss:
             )
 
 
-def has_own_loss(model: nn.Module) -> bool:
-    """Return whether a model has a method ``loss``."""
-    return own_method(model, "loss") is not None
+def require_option(model: nn.Module, loss: str | Mapping[str, Any], option: str, value: Any) -> None:
+    """Refuse an option of `TRAINING_OPTIONS` if the loss is a model's own that does not take it."""
+    own = own_method(model, "loss") if loss == "auto" else None
+    if own is not None and option not in inspect.signature(own).parameters:
+        raise InputError(
+            f"{option} = {shown(value)}: the loss of {type(model).__name__} does not support it; leave it out, or set "
+            'loss = "cross_entropy"'
+        )

@@ -34,9 +34,11 @@ from dlpipe.registry.targets import load_target
 from dlpipe.training.activation_checkpointing import checkpoint_activations
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.batch_norm import SyncedBatchNorm
+from dlpipe.training.class_weights import ClassWeights, example_weights
+from dlpipe.training.class_weights import class_weights as class_weights_of
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.loss_scale import LossScale
-from dlpipe.training.losses import BatchLoss, has_own_loss
+from dlpipe.training.losses import BatchLoss, require_option
 from dlpipe.training.optimizers import build_optimizer, load_optimizer
 from dlpipe.training.part_rates import apply_factors, parameter_groups
 from dlpipe.training.schedule import LearningRateSchedule
@@ -69,6 +71,10 @@ class Supervised:
             { use = "huber", delta = 2.0 }. For targets that are classes, "mse" compares the softmax of the scores with
             one-hot targets, as a mean over all classes (as Keras does).
         label_smoothing: share of the target's probability that is spread over all classes.
+        class_weights: how much the targets of each class count in the loss: "balanced" for all classes together the
+            same, or weights by the name of the class, such as { cat = 2.0 }, where others have 1.
+        sampling: which examples an epoch has: "uniform" for each once; "balanced" for as many examples, drawn with
+            replacement, of which each class has the same share; or drawn with weights by the name of the class.
         max_grad_norm: clip the norm of all gradients together to this value.
         gradient_accumulation_steps: batches per step.
         activation_checkpointing: names of layers, as a pattern such as "layers.*", that compute their inner outputs
@@ -98,6 +104,8 @@ class Supervised:
         warmup_steps: NonNegative = 0,
         loss: LossTable = "auto",
         label_smoothing: Annotated[Fraction, OnlyWith(loss=("auto", "cross_entropy"))] = 0.0,
+        class_weights: Annotated[ClassWeights | None, OnlyWith(loss=("auto", "cross_entropy"))] = None,
+        sampling: Literal["uniform"] | ClassWeights = "uniform",
         max_grad_norm: PositiveFloat | None = None,
         gradient_accumulation_steps: Positive = 1,
         activation_checkpointing: str | None = None,
@@ -107,7 +115,8 @@ class Supervised:
         rates: Mapping[str, RateFactor] | None = None,
         sync_batch_norm: bool = False,
     ) -> None:
-        _require_usable(model, data, loss, label_smoothing)
+        _require_usable(model, data, loss, label_smoothing, class_weights)
+        weights = class_weights_of("class_weights", class_weights, data).to(compute.device) if class_weights else None
         split = data.split("train")
         batches = Batches(
             split,
@@ -117,6 +126,7 @@ class Supervised:
             columns=columns_needed(model),
             bucket=bucket_by_length,
             workers=num_workers,
+            sample_weights=None if sampling == "uniform" else example_weights("sampling", sampling, data),
             ranks=compute.ranks,
         )
         self._omitted = batches.omitted
@@ -141,7 +151,7 @@ class Supervised:
         averages = several and not compute.shards  # cut gradients are averaged where they are cut
         self._gradient_average = GradientAverage(self._parameters, compute.ranks) if averages else None
         self._max_grad_norm = max_grad_norm
-        self._loss_options = loss, label_smoothing
+        self._loss_options = loss, label_smoothing, weights
         self._loss: BatchLoss | None = None  # built from the columns of the first batch
 
     @property
@@ -215,7 +225,7 @@ class Supervised:
         for parameter in self._parameters:
             parameter.grad = None
         losses = []
-        shares = _shares_of_targets(batches, self._compute, self._stand_in)
+        shares = _shares_of_targets(batches, self._compute, self._stand_in, self._loss_options[-1])
         own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
         for number, (batch, share) in enumerate(own, start=1):
             assert loss_of is not None
@@ -296,13 +306,14 @@ class Supervised:
             self._loss_scale.load_state_dict(state["loss_scale"])
 
 
-def _require_usable(model: nn.Module, data: Data, loss: Any, label_smoothing: float) -> None:
+def _require_usable(
+    model: nn.Module, data: Data, loss: Any, label_smoothing: float, class_weights: ClassWeights | None
+) -> None:
     """Refuse what cannot be trained, or not with this loss."""
-    if label_smoothing and loss == "auto" and has_own_loss(model):
-        raise InputError(
-            f"label_smoothing = {label_smoothing}: the loss of {type(model).__name__} does not support label "
-            'smoothing; leave it out, or set loss = "cross_entropy"'
-        )
+    if label_smoothing:
+        require_option(model, loss, "label_smoothing", label_smoothing)
+    if class_weights:
+        require_option(model, loss, "class_weights", class_weights)
     if "train" not in data.splits:
         raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
 
@@ -328,7 +339,9 @@ def _sharding(
     return cast("Sharding", sharding)
 
 
-def _shares_of_targets(batches: Sequence[Batch], compute: Compute, stand_in: StandIn | None) -> Sequence[Tensor | None]:
+def _shares_of_targets(
+    batches: Sequence[Batch], compute: Compute, stand_in: StandIn | None, class_weights: Tensor | None
+) -> Sequence[Tensor | None]:
     """Return how much each batch of a step counts: its share of all targets (None for a single batch, which is all).
 
     With several processes, the shares of all of them are multiplied by their number, since their mean counts.
@@ -337,5 +350,5 @@ def _shares_of_targets(batches: Sequence[Batch], compute: Compute, stand_in: Sta
     if len(batches) == 1 and ranks.size == 1:
         return [None]
     own = [batch if stand_in is None or stand_in.is_own(batch) else {} for batch in batches]
-    counts = torch.stack([count_targets(batch).to(compute.device) for batch in own])
+    counts = torch.stack([count_targets(batch, class_weights).to(compute.device) for batch in own])
     return list(counts * ranks.size / ranks.total(counts.sum()))

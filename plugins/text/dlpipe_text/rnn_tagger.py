@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlpipe.errors import InputError
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.crf import LinearChainCRF
 from dlpipe_text.pretrained import Pretrained
@@ -102,10 +103,29 @@ class RNNTagger(nn.Module):
         logits: Tensor = self.net(features, lengths)
         return logits
 
-    def loss(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Map logits (B, T, K) and targets (B, T) to the mean negative log-likelihood per token, a scalar."""
+    def loss(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Map logits (B, T, K) and targets (B, T) to the mean negative log-likelihood per token, a scalar.
+
+        Args:
+            class_weights: (K,), how much each token counts, by its label.
+
+        Raises:
+            InputError: label smoothing or class weights, and the output is a CRF: it scores whole sequences.
+        """
         if self.crf is None:
-            return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+            return F.cross_entropy(
+                logits.flatten(0, 1), targets.flatten(), class_weights, label_smoothing=label_smoothing
+            )
+        if label_smoothing or class_weights is not None:
+            option = "label_smoothing" if label_smoothing else "class_weights"
+            raise InputError(f'{option}: a CRF scores whole sequences; leave it out, or set output = "softmax"')
         return -self.crf.log_likelihood(logits, targets, lengths).sum() / lengths.sum()
 
     def predict(self, logits: Tensor, lengths: Tensor) -> Tensor:

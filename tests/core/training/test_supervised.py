@@ -1,5 +1,6 @@
 import io
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.utils.data import IterableDataset
 
 from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness, seed_everything
 from dlpipe.config.settings import Budget
+from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 from dlpipe.errors import InputError
@@ -24,6 +26,7 @@ class OneSplit:
     """Data with a training split."""
 
     splits = ("train", "dev", "test")
+    facts: ClassVar = {"labels": ["a", "b", "c"]}
 
     def __init__(self, split):
         self._split = split
@@ -211,6 +214,71 @@ def test_accumulated_batches_make_the_step_of_a_large_one(split, model):
     assert_close(run(batch_size=5, gradient_accumulation_steps=5), run(batch_size="full"))
 
 
+def test_accumulated_batches_of_weighted_classes_make_the_step_of_a_large_one():
+    def run(**options):
+        torch.manual_seed(0)
+        ours = trainer(sentences(), Tagger(), optimizer=SGD, class_weights={"a": 5.0, "c": 0.1}, **options)
+        return losses(ours, 3), ours.model.state_dict()
+
+    assert_close(run(batch_size=5, gradient_accumulation_steps=5), run(batch_size="full"))
+
+
+def test_classes_count_by_their_weights():
+    ours = trainer(sentences(), Tagger(), batch_size="full", class_weights={"b": 4.0}, label_smoothing=0.2)
+    tokens, targets = (sentences().columns[name].concatenated() for name in ("tokens", "targets"))
+    kept = targets != IGNORE_INDEX
+    weights = torch.tensor([1.0, 4.0, 1.0])
+
+    expected = F.cross_entropy(ours.model(tokens[kept]), targets[kept], weights, label_smoothing=0.2)
+
+    assert_close(losses(ours, 1)[0], expected.detach())
+
+
+def test_a_models_own_loss_gets_the_options_that_it_takes():
+    class Own(Tagger):
+        def loss(self, outputs, targets, label_smoothing=0.0, class_weights=None):
+            self.seen = label_smoothing, class_weights
+            return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    plain, other = Own(), Own()
+
+    losses(trainer(sentences(), plain), 1)
+    losses(trainer(sentences(), other, label_smoothing=0.3, class_weights={"c": 2.0}), 1)
+
+    assert plain.seen == (0.0, None)
+    assert other.seen[0] == 0.3
+    assert other.seen[1].tolist() == [1.0, 1.0, 2.0]
+
+
+def test_balanced_sampling_draws_each_class_equally_often():
+    targets = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    points = torch.arange(1000.0)[:, None].expand(-1, 5)
+    ours = trainer(Columns({"images": points, "targets": targets}), batch_size=100, sampling="balanced")
+    batches = iter(ours._batches)
+
+    drawn = torch.cat([batch["images"][:, 0] for _ in range(10) for (batch,) in [next(batches)]]).long()
+    again = torch.cat([batch["images"][:, 0] for _ in range(10) for (batch,) in [next(batches)]]).long()
+
+    counts = targets[drawn].bincount()
+    assert ours.steps_per_epoch == 10
+    assert (counts - 1000 / 3).abs().max() < 5 * (1000 * 2 / 9) ** 0.5  # five standard deviations
+    assert len(targets[drawn][targets[drawn] == 2].unique()) == 1
+    assert set(drawn[targets[drawn] == 2].tolist()) == set(range(990, 1000))
+    assert drawn.tolist() != again.tolist()  # another epoch
+
+
+def test_sampled_sentences_of_one_batch_have_nearly_one_length():
+    lengths = torch.tensor([1, 9]).repeat(20)
+    tokens = Ragged(torch.zeros(int(lengths.sum()), dtype=torch.int64), lengths)
+    columns = Columns({"tokens": tokens, "targets": torch.tensor([0, 1, 1, 2] * 10)})
+    batches = Batches(columns, 10, CPU, sample_weights=torch.ones(40, dtype=torch.float64))
+
+    shapes = [batch["tokens"].shape for batch in batches.epoch(0)]
+
+    assert sum(shape[0] for shape in shapes) == 40
+    assert min(shape[1] for shape in shapes) == 1
+
+
 def test_a_part_counts_by_its_targets():
     batch = {"targets": torch.tensor([[1, 2, IGNORE_INDEX], [0, IGNORE_INDEX, IGNORE_INDEX]])}
 
@@ -345,6 +413,7 @@ FEATURES = {
     "plateau": {"schedule": {"use": "reduce_on_plateau", "patience": 1}},
     "accumulation": {"gradient_accumulation_steps": 3},
     "clipping": {"max_grad_norm": 0.1},
+    "weighted classes": {"sampling": "balanced", "class_weights": "balanced"},
     "lbfgs": {"optimizer": {"use": "lbfgs", "max_iter": 3}, "batch_size": "full"},
     "everything": {
         "ema_decay": 0.9,
@@ -500,9 +569,11 @@ def test_an_empty_split_is_an_error_and_no_endless_loop():
 
 def test_smoothing_a_loss_of_the_models_own_is_refused():
     with pytest.raises(
-        InputError, match=r"label_smoothing = 0\.1: the loss of Regressor does not support label smoothing"
+        InputError, match=r"label_smoothing = 0\.1: the loss of Regressor does not support it; leave it out"
     ):
         trainer(numbers(), Regressor(), label_smoothing=0.1)
+    with pytest.raises(InputError, match=r'class_weights = "balanced": the loss of Regressor does not support it'):
+        trainer(numbers(), Regressor(), class_weights="balanced")
 
 
 def test_squared_errors_of_classes_compare_shares_as_keras_does():

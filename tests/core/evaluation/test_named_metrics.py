@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn import metrics as reference
+from torch import nn
+
+from dlpipe.compute import Compute
+from dlpipe.data.columns import Columns
+from dlpipe.data.targets import IGNORE_INDEX
+from dlpipe.errors import InputError
+from dlpipe.evaluation.examples import Examples
+from dlpipe.evaluation.named_metrics import METRICS, Metrics
+
+
+class Given:
+    def __init__(self, columns):
+        self._columns = Columns(columns)
+
+    def split(self, name):
+        return self._columns
+
+
+class Repeats(nn.Module):
+    """Takes its input for the logits."""
+
+    def forward(self, logits):
+        return logits
+
+
+def measure(names, logits, targets):
+    examples = Examples(Given({"logits": logits, "targets": targets}), "test", Compute(torch.device("cpu")))
+    return Metrics(metrics=names).evaluate(Repeats(), examples)
+
+
+def scored(classes, count=60):
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(classes, (count,), generator=generator)
+    return torch.randn(count, classes, generator=generator) + torch.eye(classes)[targets], targets
+
+
+def test_two_classes_are_measured_as_by_their_formulas():
+    logits, targets = scored(2)
+    found = measure(list(METRICS), logits, targets)
+
+    predicted, positive = logits.argmax(1), logits.softmax(1)[:, 1]
+    tp, tn = (int(((predicted == c) & (targets == c)).sum()) for c in (1, 0))
+    fp, fn = (int(((predicted == c) & (targets != c)).sum()) for c in (1, 0))
+    pairs = positive[targets == 1][:, None] > positive[targets == 0][None]
+
+    assert found["accuracy"] == pytest.approx((tp + tn) / 60)
+    assert found["balanced_accuracy"] == pytest.approx((tp / (tp + fn) + tn / (tn + fp)) / 2)
+    spread = ((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5
+    assert found["matthews_corrcoef"] == pytest.approx((tp * tn - fp * fn) / spread)
+    by_chance = ((tp + fp) * (tp + fn) + (tn + fp) * (tn + fn)) / 60**2
+    assert found["cohen_kappa"] == pytest.approx(((tp + tn) / 60 - by_chance) / (1 - by_chance))
+    assert found["f1_macro"] == pytest.approx((2 * tp / (2 * tp + fp + fn) + 2 * tn / (2 * tn + fp + fn)) / 2)
+    assert found["jaccard_macro"] == pytest.approx((tp / (tp + fp + fn) + tn / (tn + fp + fn)) / 2)
+    assert found["recall_macro"] == found["balanced_accuracy"]
+    assert found["precision_macro"] == pytest.approx((tp / (tp + fp) + tn / (tn + fn)) / 2)
+    assert found["roc_auc"] == pytest.approx(float(pairs.double().mean()))
+    assert found["log_loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, targets)), rel=1e-6)
+
+
+def test_of_several_classes_areas_are_means_over_each_against_the_others():
+    logits, targets = scored(4)
+
+    found = measure(["roc_auc", "average_precision", "f1_weighted"], logits, targets)
+
+    shares = logits.double().softmax(1)
+    areas = [reference.roc_auc_score(targets == number, shares[:, number]) for number in range(4)]
+    precisions = [reference.average_precision_score(targets == number, shares[:, number]) for number in range(4)]
+    assert found["roc_auc"] == pytest.approx(sum(areas) / 4)
+    assert found["average_precision"] == pytest.approx(sum(precisions) / 4)
+
+
+def test_positions_of_a_sequence_without_a_target_do_not_count():
+    logits, targets = scored(3)
+    padded = targets.view(12, 5).clone()
+    padded[:, 4] = IGNORE_INDEX
+
+    found = measure(["accuracy", "log_loss"], logits.view(12, 5, 3), padded)
+
+    kept = padded != IGNORE_INDEX
+    assert found == pytest.approx(measure(["accuracy", "log_loss"], logits.view(12, 5, 3)[kept], padded[kept]))
+
+
+def test_the_first_metric_decides_and_knows_its_direction():
+    assert (Metrics(metrics=["log_loss", "accuracy"]).primary, Metrics(metrics=["log_loss"]).goal) == (
+        "log_loss",
+        "min",
+    )
+    assert Metrics(metrics=["roc_auc"]).goal == "max"
+
+
+def test_what_is_not_defined_is_nan_with_a_warning():
+    logits, targets = scored(2)
+
+    with pytest.warns(UserWarning, match="roc_auc is not defined on test: .*one class"):
+        found = measure(["roc_auc"], logits, torch.ones_like(targets))
+
+    assert found["roc_auc"] != found["roc_auc"]
+
+
+def test_outputs_that_are_no_scores_are_refused():
+    class Sorted(Repeats):
+        def forward(self, logits):
+            return {"scores": logits}
+
+        def predict(self, outputs):
+            return outputs["scores"].argmax(1)
+
+    logits, targets = scored(3)
+    examples = Examples(Given({"logits": logits, "targets": targets}), "test", Compute(torch.device("cpu")))
+
+    assert Metrics(metrics=["accuracy"]).evaluate(Sorted(), examples)["accuracy"] > 0
+    with pytest.raises(
+        InputError, match=r"metrics = \['log_loss'\]: the model returns dict; expected a score for each"
+    ):
+        Metrics(metrics=["accuracy", "log_loss"]).evaluate(Sorted(), examples)
+
+
+def test_numbers_are_refused():
+    with pytest.raises(InputError, match=r"core.metrics needs a predicted class for each target; found .*float32"):
+        measure(["accuracy"], torch.zeros(5, 2), torch.zeros(5))

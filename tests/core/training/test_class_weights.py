@@ -1,0 +1,76 @@
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch.testing import assert_close
+
+from dlpipe.data.columns import Columns, Ragged
+from dlpipe.data.targets import IGNORE_INDEX
+from dlpipe.errors import InputError
+from dlpipe.training.class_weights import class_weights, example_weights
+
+TARGETS = [0, 1, 1, 2, 1, 0, 1]
+
+
+class Classes:
+    facts: ClassVar = {"labels": ["ant", "bee", "cat"]}
+
+    def __init__(self, targets):
+        self._targets = targets
+
+    def split(self, name):
+        assert name == "train"
+        return Columns({"points": torch.zeros(len(self._targets), 2), "targets": self._targets})
+
+
+def animals(targets=TARGETS):
+    return Classes(torch.tensor(targets))
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=np.array(TARGETS))
+
+    assert_close(
+        class_weights("class_weights", "balanced", animals()).double(), torch.tensor(expected), rtol=1e-6, atol=0
+    )
+
+
+def test_what_has_no_class_does_not_count():
+    lengths = torch.tensor([4, 5])
+    tokens = torch.tensor([0, 1, IGNORE_INDEX, 1, 2, 1, 0, IGNORE_INDEX, 1])
+
+    found = class_weights("class_weights", "balanced", Classes(Ragged(tokens, lengths, padding=IGNORE_INDEX)))
+
+    assert_close(found, class_weights("class_weights", "balanced", animals()))
+
+
+def test_classes_that_are_not_named_have_the_weight_1():
+    assert class_weights("class_weights", {"cat": 2.5}, animals()).tolist() == [1.0, 1.0, 2.5]
+
+
+def test_an_example_has_the_weight_of_its_class():
+    assert example_weights("sampling", {"ant": 3.0, "cat": 0.5}, animals()).tolist() == [3, 1, 1, 0.5, 1, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "targets", "message"),
+    [
+        ({"bea": 2.0}, TARGETS, r'class_weights = \{"bea": 2.0\}: the data has no class "bea"\. Did you mean "bee"\?'),
+        ("balanced", [0, 1], 'class_weights = "balanced": the training split has no example of cat, whose weight'),
+        ("balanced", [0.5, 1.5], 'class_weights = "balanced": the training split has no classes that could be counted'),
+    ],
+)
+def test_weights_that_cannot_be_known_are_refused(wanted, targets, message):
+    with pytest.raises(InputError, match=message):
+        class_weights("class_weights", wanted, animals(targets))
+
+
+def test_examples_without_exactly_one_class_have_no_weight():
+    tokens = Ragged(torch.tensor(TARGETS), torch.tensor([3, 4]))
+
+    with pytest.raises(InputError, match='sampling = "balanced": each example of this data has several targets'):
+        example_weights("sampling", "balanced", Classes(tokens))
+    with pytest.raises(InputError, match='sampling = "balanced": some training examples have no class'):
+        example_weights("sampling", "balanced", animals([*TARGETS, IGNORE_INDEX]))
