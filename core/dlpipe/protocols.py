@@ -5,7 +5,8 @@ A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names t
 Three methods are used if a model has them, again by the names of their parameters: ``loss(outputs, …)`` returns the
 scalar to minimise, ``predict(outputs, …)`` the predictions, one for each example. A static method or a stored function
 will do; a layer of that name is refused. A parameter ``step`` of ``loss`` gets the number of steps taken so far, and
-None outside of training. ``fit(…)`` learns from all training examples at once (``core.fit``), and may return metrics by
+None outside of training; parameters ``label_smoothing`` (0 to 1) and ``class_weights`` (K,) with a default get those of
+``core.supervised`` in training, if the user sets them. ``fit(…)`` learns from all training examples at once (``core.fit``), and may return metrics by
 name; a parameter ``seed`` gets the seed of the run. The sizes of the buffers of such a model are learned, too: a
 checkpoint's are taken over.
 
