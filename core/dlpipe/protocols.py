@@ -1,14 +1,13 @@
 """What the core expects of data, models, trainers and evaluators. Nothing has to inherit from these.
 
 A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes;
-``forward(**columns)`` takes all of them.
-Three methods are used if a model has them, again by the names of their parameters: ``loss(outputs, …)`` returns the
-scalar to minimise, ``predict(outputs, …)`` the predictions, one for each example. A static method or a stored function
-will do; a layer of that name is refused. A parameter ``step`` of ``loss`` gets the number of steps taken so far, and
-None outside of training; parameters ``label_smoothing`` (0 to 1) and ``class_weights`` (K,) with a default get those of
-``core.supervised`` in training, if the user sets them. ``fit(…)`` learns from all training examples at once (``core.fit``), and may return metrics by
-name; a parameter ``seed`` gets the seed of the run. The sizes of the buffers of such a model are learned, too: a
-checkpoint's are taken over.
+``forward(**columns)`` takes all of them. Three methods are used if a model has them, again by the names of their
+parameters: ``loss(outputs, …)`` returns the scalar to minimise, ``predict(outputs, …)`` the predictions, one for each
+example. A static method or a stored function will do; a layer of that name is refused. A parameter ``step`` of ``loss``
+gets the number of steps taken so far, and None outside of training; parameters ``label_smoothing`` (0 to 1) and
+``class_weights`` (K,) with a default get those of ``core.supervised`` in training, if the user sets them. ``fit(…)``
+learns from all training examples at once (``core.fit``), and may return metrics by name; a parameter ``seed`` gets the
+seed of the run. The sizes of the buffers of such a model are learned, too: a checkpoint's are taken over.
 
 Optional methods and attributes are the ``Supports…`` protocols. A component that has half of a pair, or a name that is
 nearly one of them, is refused when it is built (`dlpipe.engine.conformance`).
