@@ -68,7 +68,7 @@ def test_a_run_ends_with_a_report(finished):
     verdict = re.search(r'class="verdict">(.*?)</p>', page)[1]
 
     assert re.fullmatch(
-        r"vision\.mlp on vision\.digits, test/digits/accuracy 0\.\d{4} \(90 % interval 0\.\d{4} to 0\.\d{4}; worse than core\.logistic_regression: 0\.\d{4}\), "
+        r"core\.mlp on vision\.digits, test/digits/accuracy 0\.\d{4} \(90 % interval 0\.\d{4} to 0\.\d{4}; worse than core\.logistic_regression: 0\.\d{4}\), "
         r"[\d.]+ m?s of training\. 6 steps done after step 6\.",
         verdict,
     )
