@@ -26,3 +26,9 @@ def test_each_example_is_in_one_fold_and_folds_have_nearly_one_size():
     assert sorted(number for fold in folds for number in fold) == list(range(31))
     assert {len(fold) for fold in folds} == {6, 7}
     assert all(Counter(LABELS[number] for number in fold)["a"] == 4 for fold in folds)
+
+
+def test_the_surplus_of_the_classes_goes_to_different_folds():
+    labels = [label for label in "abcde" for _ in range(6)]
+
+    assert [len(stratified_fold(labels, fold, 5, seed=1)) for fold in range(1, 6)] == [6] * 5
