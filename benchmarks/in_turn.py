@@ -17,7 +17,8 @@ from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
-from dlpipe.training.loop import Loop, LoopState
+from dlpipe.training.loop import Loop
+from dlpipe.training.loop_state import LoopState
 from dlpipe.training.progress import Progress
 
 #: Takes so many steps.

@@ -65,7 +65,7 @@ def test_an_ensemble_averages_what_its_stages_predict(root, tmp_path):
 
 
 def test_a_missing_font_for_the_names_of_classes_is_named_before_the_run_trains(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dlpipe.engine.stage_run.missing_font", lambda texts: f"no font for {', '.join(texts)}")
+    monkeypatch.setattr("dlpipe.engine.announcement.missing_font", lambda texts: f"no font for {', '.join(texts)}")
     lines = "".join(f"{text}\t{label}\n" for text, label in [("很好", "正面"), ("很糟", "負面")] * 15)
     (tmp_path / "reviews.tsv").write_text("text\tlabel\n" + lines, encoding="utf-8")
     data = f"data={{ use = 'text.labeled', path = '{tmp_path}/reviews.tsv' }}"

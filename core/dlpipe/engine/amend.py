@@ -42,7 +42,10 @@ from dlpipe.runs.folder import (
     STAGES,
     RunFolder,
 )
-from dlpipe.training.loop import BEST, DEV, NO_BETTER, PATIENCE, LoopState, end_of, monitored, require_epochs
+from dlpipe.training.ending import NO_BETTER, end_of, require_epochs
+from dlpipe.training.loop import BEST, PATIENCE
+from dlpipe.training.loop_state import LoopState
+from dlpipe.training.monitor import DEV, monitored
 from dlpipe.training.optimizers import BUILT_WITH
 from dlpipe.training.schedule import CURVE
 

@@ -1,71 +1,38 @@
-"""Running a pipeline: its stages one after the other, each in a folder of its own."""
+"""Running a pipeline: in a new folder, in the folder of an earlier run, or only in small."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import shutil
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from dlpipe.compute import configure_torch, seed_everything
-from dlpipe.config.pipeline import Pipeline, Reference, Stage
+from dlpipe.config.pipeline import Pipeline
 from dlpipe.engine.amend import (
     Amendment,
     amendment_of,
-    entry_at_start,
-    finish_recording,
-    record_amendment,
     resolved_pipeline,
-    try_amendment,
 )
 from dlpipe.engine.build import build
 from dlpipe.engine.changes import (
-    ACCEPTED,
     IDENTITY,
-    PIPELINE_DIGEST,
-    accepted_changes,
-    begun_with,
-    changes_since,
-    pipeline_digest,
-    record_accepted,
     run_identity,
 )
-from dlpipe.engine.inference import find_in, open_reference
+from dlpipe.engine.inference import find_in
+from dlpipe.engine.pipeline_run import PipelineRun, with_threads
 from dlpipe.engine.rehearsal import rehearse
-from dlpipe.engine.stage_run import Observe, StageRun, record_data, size_of
+from dlpipe.engine.stage_context import size_of
+from dlpipe.engine.stage_run import Observe
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import (
-    ComponentError,
-    DlpipeError,
     InputError,
-    Interrupted,
-    Preempted,
-    Pruned,
     errors_in,
-    in_words,
-    is_out_of_memory,
 )
-from dlpipe.messages import relative
-from dlpipe.protocols import Data
-from dlpipe.ranks import announce_end, current_ranks, joined, leave
+from dlpipe.ranks import joined
 from dlpipe.registry.loading import Registry
-from dlpipe.report.page import missing_packages
-from dlpipe.report.run_report import write_report
-from dlpipe.runs import stage_cache
-from dlpipe.runs.checkpoint import MANIFEST, Checkpoints, step_of
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, STAGES, RunFolder
-from dlpipe.runs.identity import content_name, identity
+from dlpipe.runs.folder import PROVENANCE, RunFolder
 from dlpipe.runs.provenance import provenance
-from dlpipe.runs.signals import INTERRUPT, StopSignals
-from dlpipe.runs.streams import unfailing
-from dlpipe.training.progress import Progress
 
 
 def run(
@@ -105,7 +72,7 @@ def run(
         record = provenance(pipeline, registry) | {"fast": fast, "ranks": ranks.size, IDENTITY: began_with}
         path = ranks.from_leader(lambda: RunFolder.create(runs, pipeline, record).path)
         folder = RunFolder(path, writes=ranks.leads)
-        work = _PipelineRun(
+        work = PipelineRun(
             pipeline,
             folder,
             fast=fast,
@@ -207,11 +174,11 @@ def resume_as(
     The local plugins of `pipeline` are used, not their copies in the run folder.
     """
     recorded = read_json(folder.path / PROVENANCE)
-    pipeline = _with_threads(pipeline, recorded)
+    pipeline = with_threads(pipeline, recorded)
     with joined(pipeline.settings.parallel) as ranks:
         folder = RunFolder(folder.path, writes=ranks.leads)
         fast = bool(recorded.get("fast"))
-        work = _PipelineRun(
+        work = PipelineRun(
             pipeline,
             folder,
             fast=fast,
@@ -222,14 +189,6 @@ def resume_as(
             quiet=quiet,
         )
         work.run(resumes=True, accept_changes=accept_changes, amendment=amendment)
-
-
-def _with_threads(pipeline: Pipeline, recorded: Mapping[str, Any]) -> Pipeline:
-    """Return a pipeline that computes with as many threads as the run has so far, unless it says how many."""
-    if pipeline.settings.threads is not None:
-        return pipeline
-    settings = dataclasses.replace(pipeline.settings, threads=recorded.get("threads"))
-    return dataclasses.replace(pipeline, settings=settings)
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:
@@ -265,253 +224,3 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
             "first step": {name: float(components.compute.ranks.mean(each)) for name, each in metrics.items()},
         }
     return built
-
-
-class _PipelineRun:
-    """One process working on a run folder.
-
-    Attributes:
-        has_trained: whether it has taken a step.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        folder: RunFolder,
-        *,
-        fast: bool,
-        reuse: bool = False,
-        rehearsal: bool = False,
-        explain: bool = False,
-        from_start: bool = False,
-        profile: bool = False,
-        callbacks: Mapping[str, object] | None = None,
-        observe: Observe | None = None,
-        quiet: bool = False,
-    ) -> None:
-        self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
-        self._ranks = current_ranks()
-        self._observe, self._profile, self._quiet = observe, profile, quiet
-        self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
-        self._rehearsal = rehearsal
-        self._accept_changes = self.has_trained = False
-        self._built: dict[str, Data] = {}
-
-    def run(self, *, resumes: bool = False, accept_changes: bool = False, amendment: Amendment | None = None) -> None:
-        """Run the stages that are not finished, and record the outcome."""
-        self._accept_changes = accept_changes
-        folder = self._folder
-        with (
-            folder.lock(),
-            contextlib.redirect_stdout(unfailing(sys.stdout)),
-            contextlib.redirect_stderr(unfailing(sys.stderr)),
-            self._progress() as progress,
-            progress.python_warnings(),
-            StopSignals(progress.message, lambda name: self._end_at_once(name, progress)) as signals,
-        ):
-            progress.message(f"run {relative(folder.path)}")
-            for warning in self._pipeline.warnings:
-                progress.warning(warning)
-            if resumes:
-                finish_recording(folder)
-                self._check_unchanged(progress)
-            if amendment:
-                self._amend(amendment, progress)
-            folder.set_status("running")
-            try:
-                for name, stage in self._pipeline.stages.items():
-                    signals.check(" between two stages")
-                    self._run_stage(name, stage, progress, signals)
-            except (Interrupted, Preempted) as error:
-                state = "interrupted" if isinstance(error, Interrupted) else "preempted"
-                with contextlib.suppress(DlpipeError):  # the checkpoint counts, not this
-                    folder.set_status(state, reason=str(error))
-                raise type(error)(f"{error}; resume it with: dlpipe resume {relative(folder.path)}") from None
-            except KeyboardInterrupt:  # in Python, where Ctrl-C does not end the process
-                with contextlib.suppress(DlpipeError):
-                    folder.set_status("interrupted", reason="stopped at once by Ctrl-C")
-                raise Interrupted(f"stopped at once; resume it with: dlpipe resume {relative(folder.path)}") from None
-            except Pruned as error:
-                folder.set_status("pruned", reason=str(error))
-                raise
-            except BaseException as error:
-                told = self._with_what_is_kept(error)
-                with contextlib.suppress(DlpipeError):  # the disk may be full; that error is being raised already
-                    folder.set_status(
-                        "failed", reason=str(told) if told is not error else f"{type(error).__name__}: {error}"
-                    )
-                progress.stop()
-                if told is error:
-                    raise
-                raise told from error
-            else:
-                folder.set_status("finished")
-            finally:
-                self._write_report(progress)
-
-    def _write_report(self, progress: Progress) -> None:
-        """Write the report, however the run has ended; whatever fails is a warning."""
-        if not self._folder.writes:
-            return
-        if missing := missing_packages():
-            progress.message(f"without a report, which needs {' and '.join(missing)}: pip install 'dlpipe[report]'")
-            return
-        try:
-            write_report(self._folder)
-        except Exception as error:
-            progress.warning(f"the report could not be written: {in_words(error)}")
-
-    def _progress(self) -> Progress:
-        """Return what reports on the run; only one process does."""
-        if self._ranks.leads:
-            return Progress(self._folder.path / LOG, keep_warning=self._keep_warning, quiet=self._quiet)
-        return Progress(None, Console(quiet=True), quiet=True)
-
-    def _end_at_once(self, name: str, progress: Progress) -> None:
-        """Record that a signal ends the process where everything worth saving is saved."""
-        again = f"dlpipe resume {relative(self._folder.path)}"
-        error, state = (Interrupted, "interrupted") if name == INTERRUPT else (Preempted, "preempted")
-        if self._ranks.size > 1:
-            announce_end(error.exit_code)
-            leave(tell_others=True)
-        with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
-            self._folder.set_status(state, reason=f"stopped by {name} before or after training")
-            progress.stop()
-            progress.message(f"{name}: nothing has to be saved; resume the run with: {again}", result=True)
-
-    def _check_unchanged(self, progress: Progress) -> None:
-        """Compare with what the run began with; refuse or record what has changed."""
-        folder, now = self._folder, run_identity(self._pipeline, begun_with(self._pipeline, self._folder))
-        unfinished = [
-            stage for stage in self._pipeline.stages.values() if not stage_cache.is_finished(folder.stage(stage.name))
-        ]
-        fingerprint_of = lambda stage: self._data_of(stage).fingerprint()  # noqa: E731
-        changes = changes_since(self._pipeline, folder, now, unfinished, fingerprint_of)
-        changes = list(dict.fromkeys(change for found in self._ranks.gather(changes) for change in found))
-        if not changes:
-            return
-        if not self._accept_changes:
-            raise InputError(
-                f"{relative(folder.path)} cannot be resumed, since this is not what it began with:\n  "
-                + "\n  ".join(changes)
-                + "\nRestore what has changed, start a new run, or pass --accept-changes"
-            )
-        for change in changes:
-            progress.warning(f"accepted: {change}")
-        for plugin in self._pipeline.local_plugins:
-            # The copy is what the run uses from now on.
-            if folder.writes and plugin.resolve() != (folder.path / plugin.name).resolve():
-                shutil.copy(plugin, folder.path / plugin.name)
-        record_accepted(folder, changes, **{IDENTITY: now, PIPELINE_DIGEST: pipeline_digest(folder.path)})
-        for stage in unfinished:
-            if (folder.stage(stage.name) / DATA_STATE).is_file():
-                record_data(folder, stage, self._data_of(stage), self._ranks)
-
-    def _amend(self, amendment: Amendment, progress: Progress) -> None:
-        """Try whether the run can continue with other settings, and record them."""
-        stage, folder = amendment.pipeline.stages[amendment.stage], self._folder
-        data = self._data_of(stage)
-        changed = _with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE))
-        identity_now = run_identity(changed, begun_with(changed, folder))
-        checkpoint = self._ranks.from_leader(Checkpoints(folder.stage(stage.name) / "checkpoints").latest)
-        if checkpoint:
-            progress.message(f"trying the new settings with the checkpoint of step {step_of(checkpoint)}")
-            entry = try_amendment(amendment, folder, checkpoint, data, self._find_model)
-        else:
-            entry = entry_at_start(amendment)
-        record_amendment(folder, amendment, entry, identity_now)
-        for change in amendment.changes:
-            progress.message(f"changed after step {entry['step']}: {change}", result=True)
-        self._pipeline = _with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE))
-
-    def _with_what_is_kept(self, error: BaseException) -> BaseException:
-        """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""
-        again = f"dlpipe resume {relative(self._folder.path)}"
-        if isinstance(error, OSError) or is_out_of_memory(error):
-            return DlpipeError(f"{in_words(error)}. Fix this, then: {again}")
-        if isinstance(error, ComponentError) and any(self._folder.path.rglob(f"checkpoints/*/{MANIFEST}")):
-            return ComponentError(f"{error}. The last checkpoint is kept: {again}")
-        return error
-
-    def _keep_warning(self, text: str) -> None:
-        """Record a warning in the provenance of the run, once."""
-        with contextlib.suppress(DlpipeError):  # what matters on a full disk is reported elsewhere
-            self._folder.record(
-                self._folder.path / PROVENANCE,
-                lambda recorded: recorded | {"warnings": list(dict.fromkeys([*recorded.get("warnings", ()), text]))},
-            )
-
-    def _run_stage(self, name: str, stage: Stage, progress: Progress, signals: StopSignals) -> None:
-        folder = self._folder.stage(name)
-        ingredients: dict[str, Any] = {}
-        title = ""
-        if name:
-            if self._ranks.from_leader(lambda: stage_cache.is_finished(folder)):
-                return
-            ingredients = self._ingredients(stage)
-            same, why = None, "every stage is run"
-            if self._reuse:
-                same, why = self._ranks.from_leader(
-                    lambda: stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)
-                )
-            if same:
-                progress.message(f"stage {name} is not run again: {why}")
-                self._ranks.from_leader(lambda: stage_cache.reuse_stage(same, folder))
-                self._record_reused(name, same)
-                return
-            stages = list(self._pipeline.stages)
-            title = f"{name} ({stages.index(name) + 1} of {len(stages)})"
-            progress.message(f"stage {title}" + (f" is run: {why}" if self._explain else ""))
-        work = StageRun(
-            self._pipeline.settings,
-            stage,
-            self._folder,
-            self._find_model,
-            progress,
-            signals,
-            fast=self._fast,
-            rehearsal=self._rehearsal,
-            data=self._data_of(stage),
-            accept_changes=self._accept_changes,
-            from_start=self._from_start,
-            observe=self._observe,
-            profile=self._profile,
-            title=title,
-        )
-        try:
-            work.run(self._callbacks)
-        finally:
-            self.has_trained |= work.has_trained
-        if name:
-            found = ingredients | {ACCEPTED: accepted_changes(self._folder)}
-            self._ranks.from_leader(lambda: stage_cache.finish(folder, found))
-
-    def _record_reused(self, name: str, found: Path) -> None:
-        """Record what the run that a stage was taken from says of it."""
-        recorded = read_json(found.parents[1] / PROVENANCE).get(STAGES, {})
-        if name in recorded:
-            self._folder.record_stage(name, recorded[name])
-
-    def _data_of(self, stage: Stage) -> Data:
-        """Return the data of a stage, built once."""
-        if stage.name not in self._built:
-            settings = self._pipeline.settings
-            seed_everything(settings.seed)  # also for the data of a later stage, and when the run is resumed
-            self._built[stage.name] = self._ranks.leader_first(
-                lambda: build(stage.data, {"offline": settings.offline}, self._find_model)
-            )
-        return self._built[stage.name]
-
-    def _ingredients(self, stage: Stage) -> dict[str, Any]:
-        """Return what decides the result of a stage, which is not run again where all of it is the same."""
-        device = configure_torch(self._pipeline.settings).device
-        begun = begun_with(self._pipeline, self._folder)
-        found = identity(self._pipeline, [stage], device, self._folder, begun)
-        data = self._data_of(stage)
-        with errors_in(stage.data.table, data_table=stage.data.table):
-            found[content_name(stage)] = data.fingerprint()
-        # What a fast run leaves is not a result for others, nor what began with something else than it ended with.
-        return found | {"--fast": self._fast, ACCEPTED: []}
-
-    def _find_model(self, reference: Reference) -> TrainedModel:
-        return open_reference(self._pipeline, self._folder, reference).built.trained

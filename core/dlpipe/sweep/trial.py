@@ -42,7 +42,7 @@ from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
 from dlpipe.sweep.workers import Task
-from dlpipe.training.loop import DEV
+from dlpipe.training.monitor import DEV
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5

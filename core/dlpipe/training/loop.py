@@ -6,26 +6,20 @@ points no tensor value is read, so no step waits for a GPU, and a step costs the
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, cast
+from typing import Any
 
-import torch
-from pydantic import Field, TypeAdapter
 from torch import Tensor
-from typing_extensions import TypedDict
 
-from dlpipe.compute import derived_seed, randomness, restore_randomness, seed_everything
+from dlpipe.compute import randomness, restore_randomness
 from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
-from dlpipe.errors import InputError, Interrupted, NonFiniteError, PluginError, Preempted, errors_in
+from dlpipe.errors import Interrupted, NonFiniteError, PluginError, Preempted, errors_in
 from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
-from dlpipe.fields import NonNegative
 from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.ranks import Ranks
 from dlpipe.runs.checkpoint import Checkpoints
@@ -33,63 +27,16 @@ from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.plain_state import PLAIN, unsavable
 from dlpipe.runs.signals import INTERRUPT, StopSignals
 from dlpipe.training.callbacks import Callbacks
+from dlpipe.training.ending import end_of, require_epochs
+from dlpipe.training.loop_state import MOST_PENDING, SAVED_LOOP, LoopState, randomness_of
+from dlpipe.training.monitor import DEV, monitored, record_score, require_monitored
 from dlpipe.training.progress import Progress
+from dlpipe.training.step_metrics import StepMetrics, all_finite, first_broken, stacked
 
-DEV = "dev"
 #: What may begin again when the options of a run change.
 BEST, PATIENCE = "best", "patience"
-#: How the reason of a run starts that patience ended.
-NO_BETTER = "no better"
-#: Steps since the last log point of which a checkpoint holds the metrics.
-MOST_PENDING = 10**7
 #: Gets the steps of a trainer and returns them.
 Watch = Callable[[Iterator[dict[str, Tensor]]], Iterator[dict[str, Tensor]]]
-
-
-@dataclass
-class LoopState:
-    """What the loop itself must remember across a kill.
-
-    Args:
-        best: score of the best checkpoint so far.
-        best_loss: its loss on dev, where that decides between equal scores.
-        stale: evaluations since the score was first reached.
-        seconds: of training, in all processes of this run.
-        reason: why the run has ended; empty while it has not.
-        evaluated: whether everything that was due after `step` is done; not if an evaluator failed.
-        pending: metrics of the steps since the last log point, not read yet.
-    """
-
-    step: int = 0
-    best: float | None = None
-    best_loss: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-    evaluated: bool = True
-    pending: list[dict[str, Tensor]] = field(default_factory=list)
-
-
-class SavedLoop(TypedDict):
-    """What a checkpoint holds of the loop."""
-
-    step: Annotated[NonNegative, Field(lt=2**63)]
-    best: float | None
-    best_loss: NotRequired[float | None]
-    best_step: NonNegative
-    stale: NonNegative
-    seconds: float
-    reason: str
-    evaluated: bool
-    pending: dict[str, tuple[list[NonNegative], Any]]
-    pending_steps: Annotated[NonNegative, Field(le=MOST_PENDING)]
-    log_size: Annotated[NonNegative, Field(lt=2**63)]
-    randomness: dict[str, Any]
-    other_randomness: NotRequired[list[dict[str, Any]]]
-
-
-_SAVED_LOOP = TypeAdapter(SavedLoop)
 
 
 class Loop:
@@ -169,7 +116,7 @@ class Loop:
         Raises:
             ValueError: it is not what `_save` writes.
         """
-        _SAVED_LOOP.validate_python(state)
+        SAVED_LOOP.validate_python(state)
         most = self._options.log_every if restarts is None else MOST_PENDING
         if state["pending_steps"] > min(state["step"], most):
             raise ValueError(f"it has {state['pending_steps']} steps since the last log point")
@@ -308,7 +255,7 @@ class Loop:
         try:
             metrics = evaluate(self._trainer.model, self._evaluators, dev, stage=self._stage)
             metrics = self._ranks.from_leader(lambda: metrics)  # random numbers of an evaluator differ between ranks
-            self._require_monitored(metrics)
+            require_monitored(self._monitor, self._options, metrics)
         except Exception:  # costs no training: this checkpoint continues with the evaluation
             self.state.evaluated = False
             self._save(best=False, random_state=before)
@@ -316,7 +263,10 @@ class Loop:
         self.state.evaluated = True
         self._write_samples()
         seconds = time.monotonic() - started
-        improved = bool(self._monitor) and self._record_score(metrics)
+        improved = False
+        if self._monitor:
+            self._trainer.on_score(metrics[self._monitor], self._goal)
+            improved = record_score(self.state, metrics, self._monitor, self._goal, self._options.ties)
         self._record(metrics, seconds=round(seconds, 3))
         self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=DEV, metrics=metrics)
         primary = [f"{DEV}/{name}/{each.primary}" for name, each in self._evaluators.items() if each.primary]
@@ -330,41 +280,6 @@ class Loop:
                 sample = partial(evaluator.sample, step=self.state.step)
                 table = table_name(self._stage, "evaluators", name)
                 write_files(sample, self._samples / name, table, self._progress.warning)
-
-    def _require_monitored(self, metrics: Mapping[str, float]) -> None:
-        given = ", ".join(metrics)
-        if self._monitor and self._monitor not in metrics:
-            raise InputError(f"monitor = {self._monitor!r}: the evaluators give {given}")
-        if self._monitor and self._options.ties == "loss" and _dev_loss(metrics, self._monitor) is None:
-            raise InputError(
-                f'ties = "loss": no evaluator gives a loss on dev, but {given}; add one, such as core.loss, or set '
-                'ties = "last"'
-            )
-
-    def _record_score(self, metrics: Mapping[str, float]) -> bool:
-        """Compare the monitored metric with the best so far, tell the trainer, and return whether this one counts now.
-
-        A tie may replace the best checkpoint, but it is no improvement: otherwise a score that cannot grow any more
-        would make patience endless.
-        """
-        state, score = self.state, metrics[self._monitor]
-        self._trainer.on_score(score, self._goal)
-        loss = _dev_loss(metrics, self._monitor)
-        better = state.best is None or (score > state.best if self._goal == "max" else score < state.best)
-        better = better and not math.isnan(score)  # NaN, an undefined metric, would stay the best for ever
-        state.stale = 0 if better else state.stale + 1
-        if better or (score == state.best and self._wins_tie(loss)):
-            state.best, state.best_loss, state.best_step = score, loss, state.step
-            return True
-        return False
-
-    def _wins_tie(self, loss: float | None) -> bool:
-        """Return whether a checkpoint with the same score as the best one replaces it; `loss` is its loss on dev."""
-        if self._options.ties in ("first", "last"):
-            return self._options.ties == "last"
-        # A comparison with NaN is false, and would keep it for ever.
-        known = self.state.best_loss is not None and not math.isnan(self.state.best_loss)
-        return not known or (loss is not None and loss <= self.state.best_loss)  # type: ignore[operator]
 
     def _save(self, best: bool, random_state: dict[str, Any] | None = None) -> None:
         """Save a checkpoint.
@@ -392,7 +307,7 @@ class Loop:
         self._saved_at, self._has_saved = state.seconds, True
         self._callbacks.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
-    def _stack_pending(self) -> dict[str, tuple[list[int], Tensor]]:
+    def _stack_pending(self) -> StepMetrics:
         """Return the metrics of the steps since the last log point: by name, the steps that have it and their values.
 
         The values are on the CPU and finite.
@@ -400,29 +315,16 @@ class Loop:
         Raises:
             NonFiniteError: one is not; the first step with such a value is named.
         """
-        pending = self.state.pending
-        columns: dict[str, tuple[list[int], Tensor]] = {}
-        for name in dict.fromkeys(name for metrics in pending for name in metrics):
-            positions = [position for position, metrics in enumerate(pending) if name in metrics]
-            values = [pending[position][name] for position in positions]
-            if values[0].device != values[-1].device:  # those restored from a checkpoint are on the CPU
-                values = [value.to(values[-1].device) for value in values]
-            columns[name] = positions, self._ranks.mean(torch.stack(values).detach()).cpu()
-        broken = {
-            name: int((~values.isfinite()).nonzero()[0])
-            for name, (positions, values) in columns.items()
-            if not _finite(values)
-        }
-        if broken:
-            name, index = min(broken.items(), key=lambda item: columns[item[0]][0][item[1]])
-            at, found = columns[name]
-            step = self.state.step - len(pending) + at[index] + 1
-            self._stop_on_non_finite(step, f"train/{name}", float(found[index]))
+        columns = stacked(self.state.pending, self._ranks)
+        if broken := first_broken(columns):
+            name, index, value = broken
+            step = self.state.step - len(self.state.pending) + index + 1
+            self._stop_on_non_finite(step, f"train/{name}", value)
         return columns
 
     def _require_finite_weights(self) -> None:
         # Of a trainer that averages weights, not the live ones but those that will be used.
-        if not _finite(*self._trainer.model.parameters()):
+        if not all_finite(*self._trainer.model.parameters()):
             self._stop_on_non_finite(self.state.step, "a weight")
 
     def _stop_on_non_finite(self, step: int, what: str, value: float = float("nan")) -> None:
@@ -453,72 +355,3 @@ class Loop:
         step = self.state.step
         due = min(step - step % period + period for period in periods if period)
         return due if self._total is None or self._total <= step else min(due, self._total)
-
-
-def randomness_of(ranks: Ranks, state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state of the random number generators of this rank that a checkpoint holds.
-
-    A rank that did not exist when it was saved continues from a seed of its own.
-    """
-    saved = [state["randomness"], *state.get("other_randomness", ())]
-    if ranks.rank < len(saved):
-        return dict(saved[ranks.rank])
-    seed_everything(derived_seed("rank", ranks.rank, state["step"]))
-    return randomness()
-
-
-def _dev_loss(metrics: Mapping[str, float], monitor: str) -> float | None:
-    """Return the loss on dev: of the evaluator of the monitored metric, else of the first that gives one, else None."""
-    names = [f"{monitor.rpartition('/')[0]}/loss", *(name for name in metrics if name.endswith("/loss"))]
-    return next((metrics[name] for name in names if name in metrics), None)
-
-
-def _finite(*tensors: Tensor) -> bool:
-    """Return whether all numbers are finite, waiting for the device once."""
-    return not tensors or bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
-
-
-def require_epochs(options: LoopOptions, steps_per_epoch: int | None) -> None:
-    """Refuse a number of epochs for data that has none."""
-    if options.epochs is not None and steps_per_epoch is None:
-        raise InputError(
-            f"epochs = {options.epochs}: this data is a stream without epochs; give steps or minutes instead"
-        )
-
-
-def end_of(
-    options: LoopOptions, state: LoopState, total_steps: int | None, steps_per_epoch: int | None, monitor: str
-) -> str:
-    """Return why the options end a run where it is, or an empty string.
-
-    Args:
-        total_steps: of the whole run, None if only time or a score ends it.
-        monitor: the metric that decides which checkpoint is best.
-    """
-    if total_steps is not None and state.step >= total_steps:
-        whole = options.epochs and steps_per_epoch and total_steps == options.epochs * steps_per_epoch
-        count, unit = (options.epochs, "epoch") if whole else (total_steps, "step")
-        return f"{count} {unit}{'s' if count != 1 else ''} done"
-    if options.minutes is not None and state.seconds >= options.minutes * 60:
-        return f"{options.minutes:g} minutes used"
-    if options.patience and state.stale >= options.patience:
-        return f"{NO_BETTER} {monitor} in {options.patience} evaluations"
-    return ""
-
-
-def monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Goal]:
-    """Return the metric that decides which checkpoint is best, and whether it should grow or fall."""
-    name = next((name for name, evaluator in evaluators.items() if evaluator.primary), "")
-    if options.monitor:
-        parts = options.monitor.split("/")
-        if len(parts) != 3 or parts[0] != DEV or parts[1] not in evaluators:
-            expected = ", ".join(f"{DEV}/{known}/…" for known in evaluators)
-            raise InputError(f'monitor = "{options.monitor}": expected one of {expected}')
-        name = parts[1]
-    if not name:  # nothing to compare checkpoints by: the last one counts
-        return "", "max"
-    evaluator = evaluators[name]
-    monitor = options.monitor or f"{DEV}/{name}/{evaluator.primary}"
-    if options.goal is None and monitor != f"{DEV}/{name}/{evaluator.primary}":
-        raise InputError(f'monitor = "{monitor}": say whether it should grow or fall: goal = "max" or "min"')
-    return monitor, options.goal or cast(Goal, evaluator.goal)

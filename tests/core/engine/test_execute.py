@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine import stage_run
+from dlpipe.engine import nan_origin
 from dlpipe.engine.build import StageComponents
 from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import evaluate_run, open_run, predict
@@ -284,7 +284,7 @@ def test_a_search_for_a_nan_that_fails_hides_neither_the_nan_nor_its_own_reason(
     def fail(*arguments):
         raise IndexError("out of bounds")
 
-    monkeypatch.setattr(stage_run, "first_non_finite", fail)
+    monkeypatch.setattr(nan_origin, "first_non_finite", fail)
 
     with pytest.raises(
         NonFiniteError,

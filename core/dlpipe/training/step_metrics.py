@@ -1,0 +1,44 @@
+"""The metrics of steps: they stay on the device until many are read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dlpipe.ranks import Ranks
+
+#: By name: which of some steps have the metric, counted from 0, and its values (S,) on the CPU.
+StepMetrics = dict[str, tuple[list[int], Tensor]]
+
+
+def stacked(steps: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> StepMetrics:
+    """Read the metrics of steps; where several ranks train together, their mean."""
+    columns: StepMetrics = {}
+    for name in dict.fromkeys(name for metrics in steps for name in metrics):
+        positions = [position for position, metrics in enumerate(steps) if name in metrics]
+        values = [steps[position][name] for position in positions]
+        if values[0].device != values[-1].device:  # those restored from a checkpoint are on the CPU
+            values = [value.to(values[-1].device) for value in values]
+        columns[name] = positions, ranks.mean(torch.stack(values).detach()).cpu()
+    return columns
+
+
+def first_broken(columns: StepMetrics) -> tuple[str, int, float] | None:
+    """Return the first metric that is not finite, its step, counted from 0, and its value; None if all are finite."""
+    broken = {
+        name: int((~values.isfinite()).nonzero()[0])
+        for name, (positions, values) in columns.items()
+        if not all_finite(values)
+    }
+    if not broken:
+        return None
+    name, index = min(broken.items(), key=lambda item: columns[item[0]][0][item[1]])
+    at, found = columns[name]
+    return name, at[index], float(found[index])
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Return whether all numbers are finite, waiting for the device once."""
+    return not tensors or bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
