@@ -21,6 +21,11 @@ MAX_SHOWN = 60
 #: What a terminal obeys instead of showing it: control characters except tab and newline, marks that reverse the
 #: direction of writing, separators of lines. Halves of characters stand for bytes of a file name that is not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Where a spreadsheet would see the start of a formula, which could send data away: at the start of a cell, or after
+#: what separates cells in some countries. Source: OWASP, "CSV Injection",
+#: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(r"^(?=[=+\-@\t\r\n＝＋－＠])|(?<=[;\t\r\n])(?=[=+\-@＝＋－＠])")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -71,6 +76,12 @@ def relative(path: Path) -> str:
     except FileNotFoundError:  # the working directory has been removed
         return str(path)
     return short if len(short) < len(str(path)) else str(path)
+
+
+def spreadsheet_safe(cell: object) -> object:
+    """Return a cell of a table; a text that a spreadsheet would take for a formula gets a ``'`` in front."""
+    is_text = isinstance(cell, str) and not _NUMBER.fullmatch(cell)
+    return _FORMULA.sub("'", str(cell)) if is_text else cell
 
 
 class Weighted(NamedTuple):

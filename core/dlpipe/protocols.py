@@ -3,11 +3,13 @@
 A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes;
 ``forward(**columns)`` takes all of them. Three methods are used if a model has them, again by the names of their
 parameters: ``loss(outputs, …)`` returns the scalar to minimise, ``predict(outputs, …)`` the predictions, one for each
-example. A static method or a stored function will do; a layer of that name is refused. A parameter ``step`` of ``loss``
-gets the number of steps taken so far, and None outside of training; parameters ``label_smoothing`` (0 to 1) and
-``class_weights`` (K,) with a default get those of ``core.supervised`` in training, if the user sets them. ``fit(…)``
-learns from all training examples at once (``core.fit``), and may return metrics by name; a parameter ``seed`` gets the
-seed of the run. The sizes of the buffers of such a model are learned, too: a checkpoint's are taken over.
+example, and ``probabilities(outputs, …)`` the probabilities of the classes for each of these; without it they are the
+softmax of the outputs, unless the model has a ``predict`` of its own. A static method or a stored function will do; a
+layer of that name is refused. A parameter ``step`` of ``loss`` gets the number of steps taken so far, and None outside
+of training; parameters ``label_smoothing`` (0 to 1) and ``class_weights`` (K,) with a default get those of
+``core.supervised`` in training, if the user sets them. ``fit(…)`` learns from all training examples at once
+(``core.fit``), and may return metrics by name; a parameter ``seed`` gets the seed of the run. The sizes of the buffers
+of such a model are learned, too: a checkpoint's are taken over.
 
 Optional methods and attributes are the ``Supports…`` protocols. A component that has half of a pair, or a name that is
 nearly one of them, is refused when it is built (`dlpipe.engine.conformance`).
@@ -106,9 +108,17 @@ class SupportsItems(Protocol):
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Convert the model's prediction for `item` into an answer for a person: plain values.
 
-        If it has a parameter ``outputs``, that gets what the model returned for the item (logits); a parameter
-        ``model`` gets the model, in evaluation mode. A string may contain colours for a terminal (ANSI): they are
-        removed where the answer does not go to one.
+        The item itself precedes the answer, as ``item``; classes are answered by `dlpipe.data.class_answer` or
+        `dlpipe.data.sequence_answer`, so that they have the same names everywhere. Further parameters, by name:
+
+        - ``probabilities``: those of the K classes, float64 (K,), of a sequence (T, K); None if the model gives none.
+          They are the softmax of its outputs, or what its own ``probabilities`` returns.
+        - ``top``: how many of the most probable classes to list as well; 0 lists none.
+        - ``explain``: whether the answer is for a person who would like to know why.
+        - ``outputs``: what the model returned for the item (logits).
+        - ``model``: the model, in evaluation mode.
+
+        A string may contain colours for a terminal (ANSI): they are removed where the answer does not go to one.
         """
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
-from dlpipe.engine.inference import open_run, predict
+from dlpipe.engine.inference import open_run
+from dlpipe.engine.prediction import predict
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 
@@ -49,5 +50,5 @@ def test_a_keyword_classifier_says_which_word_it_hears(tmp_path, write):
 
     answers = list(predict(trained, [("1", str(path / "yes_bob_2.wav")), ("2", str(path / "no_cem_0.wav"))]))
 
-    assert [answer["word"] for answer in answers] == ["yes", "no"]
+    assert [answer["label"] for answer in answers] == ["yes", "no"]
     assert all(answer["probability"] > 0.5 for answer in answers)

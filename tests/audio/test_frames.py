@@ -97,8 +97,9 @@ def test_a_frame_is_named_by_its_recording_and_time(write):
     assert item in list(data.expand(item.partition("@")[0]))
     assert list(data.expand(item)) == [item]
     assert next(data.expand(str(path / "no_ann@home_9.wav"))).endswith("@home_9.wav@0")
-    told = data.present(item, torch.tensor(1), torch.tensor([0.0, 0.0]))
-    assert told == {"item": item, "class": "yes", "probability": 0.5}
+    told = data.present(item, torch.tensor(1), torch.tensor([0.5, 0.5]))
+    assert told == {"label": "yes", "probability": 0.5}
+    assert {name.partition("@")[0] for name in data.expand(str(path))} >= {item.partition("@")[0]}
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,13 @@ def test_the_fingerprint_depends_on_size_and_seed():
 def test_a_face_to_predict_has_a_number_and_known_factors():
     data = faces()
 
-    answer = data.present("17", torch.tensor(2))
+    answer = data.present("17", torch.tensor(2), None)
 
     assert torch.equal(data.encode("17")["images"], data.encode("17")["images"])
-    assert answer["hair"] == "twintails"
+    assert answer["label"] == "twintails"
     assert answer["true_factors"].keys() == FACTORS.keys()
     with pytest.raises(
         InputError,
         match="17: expected a predicted class, got a tensor of shape .* torch.float32; the model is not a classifier",
     ):
-        data.present("17", torch.tensor(0.3))
+        data.present("17", torch.tensor(0.3), None)

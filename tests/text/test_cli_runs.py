@@ -52,11 +52,12 @@ def test_a_run_reports_in_plain_lines_and_suggests_the_next_commands(tmp_path, p
     assert list((tmp_path / LATEST).glob("events.out.tfevents*"))
 
 
-def test_predict_prints_tokens_with_slots(trained):
+def test_predict_prints_tokens_with_labels(trained):
     done = dlpipe("predict", LATEST, "I want to leave Taipei on November 2nd", cwd=trained)
 
     assert done.returncode == 0
-    rows = [line.split() for line in done.stdout.splitlines()]
+    item, *rows = [line.split() for line in done.stdout.splitlines() if not line.startswith("unknown")]
+    assert item[0] == "item:"
     assert [row[0] for row in rows] == ["i", "want", "to", "leave", "taipei", "on", "november", "2nd"]
     assert all(len(row) == 2 for row in rows)
 
@@ -77,16 +78,19 @@ def test_predict_accepts_ten_thousand_characters(trained):
     done = dlpipe("predict", LATEST, "leave taipei " * 770, "--json", cwd=trained)
 
     assert done.returncode == 0
-    assert len(json.loads(done.stdout)["slots"]) == 2 * 770
+    assert len(json.loads(done.stdout)["labels"]) == 2 * 770
 
 
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        ([LATEST, ""], None, r"item 1: '' has no words; expected a sentence such as: leave taipei"),
-        ([LATEST, "-"], "leave taipei\n\n", r"line 2: '' has no words"),
+        ([LATEST, "-"], "", r"standard input is empty; expected items, one per line"),
         ([LATEST, "--file", "nothing.txt"], None, r"nothing.txt cannot be read as text: No such file"),
-        ([LATEST, "--file", "binary"], None, r"binary cannot be read as text: 'utf-8' codec"),
+        (
+            [LATEST, "--file", "binary"],
+            None,
+            r"binary cannot be read as text: line 1 has a NUL byte; expected UTF-8 text",
+        ),
         (
             [LATEST, "hello", "--file", "binary"],
             None,

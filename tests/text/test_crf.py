@@ -113,3 +113,22 @@ def test_huge_logits_do_not_overflow():
         assert_close(log_partition[b], scores.logsumexp(dim=0))
     assert logits.grad.isfinite().all()
     assert crf.transitions.grad.isfinite().all()
+
+
+def test_the_marginals_are_the_shares_of_all_sequences():
+    torch.manual_seed(4)
+    crf = LinearChainCRF(3)
+    for parameter in crf.parameters():
+        parameter.data = torch.randn_like(parameter)
+    logits, lengths = torch.randn(2, 4, 3), torch.tensor([4, 2])
+
+    found = crf.marginals(logits, lengths)
+
+    for row, length in enumerate(lengths.tolist()):
+        expected = torch.zeros(length, 3)
+        for labels in product(range(3), repeat=length):
+            targets, alone = torch.tensor([labels]), logits[row : row + 1, :length]
+            share = crf.log_likelihood(alone, targets, torch.tensor([length])).exp().item()
+            for position, label in enumerate(labels):
+                expected[position, label] += share
+        assert_close(found[row, :length], expected)

@@ -23,7 +23,7 @@ def test_an_item_is_another_number():
     data = Impulse(length=3)
 
     assert data.encode("-2")["features"].tolist() == [[-2.0], [0.0], [0.0]]
-    assert data.present("-2", torch.tensor(0.25)) == {"value": "-2", "output": 0.25}
+    assert data.present("-2", torch.tensor(0.25)) == {"output": 0.25}
 
 
 @pytest.mark.parametrize("item", ["", "north", "nan", "1 2"])

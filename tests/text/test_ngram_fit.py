@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
-from dlpipe.engine.inference import open_run, predict
+from dlpipe.engine.inference import open_run
+from dlpipe.engine.prediction import predict
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 from dlpipe_text.labeled_text import LabeledText

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import pytest
 import torch
@@ -95,24 +94,22 @@ def test_the_page_is_escaped_and_coloured(data, tmp_path):
     assert "<film>" not in page
 
 
-def test_a_typed_text_is_coloured_in_a_terminal_only(data, monkeypatch):
-    model, logits = SumOfWords(data), torch.tensor([0.0, 2.0])
+def test_a_text_is_coloured_only_to_explain_the_answer(data):
+    model, probabilities = SumOfWords(data), torch.tensor([0.1, 0.9])
 
-    piped = data.present("Good film", torch.tensor(1), logits, model)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    shown = data.present("Good film", torch.tensor(1), logits, model)
+    plain = data.present("Good film", torch.tensor(1), probabilities, model)
+    shown = data.present("Good film", torch.tensor(1), probabilities, model, explain=True)
 
-    assert "words" not in piped
+    assert "words" not in plain
     assert [(word.text, word.weight) for word in shown["words"]] == [("good ", pytest.approx(2.0)), ("film", 0.0)]
 
 
-def test_models_of_n_grams_are_explained_too(monkeypatch):
+def test_models_of_n_grams_are_explained_too():
     data = LabeledText({"train": TEXTS}.__getitem__, ("train",), ngrams=2)
     model = NgramClassifier(data.facts["num_ngrams"], 2)
     model.weights.weight.data[data.state()["ngrams"].index("bad\nfilm"), 0] = 5.0
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
-    shown = data.present("a bad film", torch.tensor(0), torch.tensor([5.0, 0.0]), model)
+    shown = data.present("a bad film", torch.tensor(0), torch.tensor([0.99, 0.01]), model, explain=True)
 
     assert [(word.text, word.weight > 1) for word in shown["words"]] == [("a ", False), ("bad ", True), ("film", True)]
 

@@ -74,11 +74,11 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_facts_and_an_answer():
     data = reviews(num_train=50, num_dev=5, num_test=5)
 
-    answer = data.present("Not BAD xyz", torch.tensor(1), torch.tensor([0.0, 2.0]), nn.Identity())
+    answer = data.present("Not BAD xyz", torch.tensor(1), torch.tensor([0.12, 0.88]), nn.Identity())
 
     assert data.facts["labels"] == ["negative", "positive"]
     assert data.facts["num_classes"] == 2
-    assert answer == {"text": "Not BAD xyz", "label": "positive", "probability": 0.8808, "unknown": ["xyz"]}
+    assert answer == {"label": "positive", "probability": 0.88, "unknown": ["xyz"], "unknown_share": 0.3333}
 
 
 @pytest.mark.parametrize("text", ["", "  \t"])

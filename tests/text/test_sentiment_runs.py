@@ -6,7 +6,8 @@ import pytest
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
-from dlpipe.engine.inference import open_run, predict
+from dlpipe.engine.inference import open_run
+from dlpipe.engine.prediction import predict
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 
@@ -35,7 +36,7 @@ def test_texts_of_different_lengths_get_one_answer_each_whatever_is_beside_them(
     alone = [next(predict(trained, [("item", item)])) for item in items]
 
     assert together == alone
-    assert [answer["text"] for answer in together] == items
+    assert [answer["item"] for answer in together] == items
     assert all(answer["label"] in ("negative", "positive") and answer["probability"] >= 0.5 for answer in together)
 
 

@@ -140,10 +140,27 @@ def test_training_data_with_one_tag_only_is_an_error():
         _ = data.facts
 
 
-def test_an_answer_names_words_slots_and_what_was_never_seen():
-    answer = small_data().present("Leave Oslo", torch.tensor([3, 0]))
+def test_an_answer_names_words_labels_and_what_was_never_seen():
+    answer = small_data().present("Leave Oslo", torch.tensor([3, 0]), None)
 
-    assert answer == {"tokens": ["leave", "oslo"], "slots": ["O", "B-from"], "unknown": ["oslo"]}
+    assert answer == {
+        "tokens": ["leave", "oslo"],
+        "labels": ["O", "B-from"],
+        "unknown": ["oslo"],
+        "unknown_share": 0.5,
+    }
+
+
+def test_the_probabilities_of_each_word_are_given_on_request():
+    data = small_data()
+    probabilities = torch.tensor([[0.1, 0.2, 0.1, 0.6], [0.7, 0.2, 0.1, 0.0]])
+
+    answer = data.present("leave oslo", torch.tensor([3, 0]), probabilities, top=2)
+
+    assert answer["probabilities"] == [0.6, 0.7]
+    assert [[each["label"] for each in word] for word in answer["top"]] == [
+        [data.facts["labels"][number] for number in numbers] for numbers in ([3, 1], [0, 1])
+    ]
 
 
 def test_another_process_encodes_alike_without_reading_any_file():

@@ -220,8 +220,8 @@ def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
     assert restored.encode(own)["images"].equal(made.encode(own)["images"])
     content = (tmp_path / "own.png").read_bytes()
     assert restored.encode_content("/nowhere.png", content)["images"].equal(made.encode(own)["images"])
-    assert restored.present("/nowhere.png", torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["prepared"]
-    assert restored.present(own, torch.tensor(1), torch.tensor([0.0, 9.0, 0.0]))["label"] == "dog"
+    assert restored.present("/nowhere.png", torch.tensor(1), None)["prepared"]
+    assert restored.present(own, torch.tensor(1), None)["label"] == "dog"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,10 @@ def test_a_folder_is_expanded_to_its_images(tmp_path):
     for name in ("b.png", "notes.txt", "deep/a.JPG"):
         (tmp_path / name).touch()
 
-    assert data().expand(str(tmp_path)) == [str(tmp_path / "b.png"), str(tmp_path / "deep" / "a.JPG")]
+    with pytest.warns(UserWarning, match=r"left out 1 of 3 files, which are no images \(.txt\); expected .bmp, .gif"):
+        found = data().expand(str(tmp_path))
+
+    assert found == [str(tmp_path / "b.png"), str(tmp_path / "deep" / "a.JPG")]
     assert data().expand("one.png") == ["one.png"]
 
 
@@ -251,22 +254,21 @@ def test_a_folder_without_images_is_refused(tmp_path):
         data().expand(str(tmp_path))
 
 
-def test_a_prediction_has_the_class_the_next_ones_and_the_changes_to_the_picture(tmp_path):
+def test_a_prediction_has_the_class_the_best_ones_and_the_changes_to_the_picture(tmp_path):
     made, own = data(), str(tmp_path / "own.png")
     Image.new("RGB", (12, 8)).save(own)
     for _ in range(2):
         made.encode(own)
 
-    answers = [made.present(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]).log()) for _ in range(2)]
+    answers = [made.present(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]), top=2) for _ in range(2)]
 
     assert (
         answers[0]
         == answers[1]
         == {
-            "image": own,
             "label": "owl",
-            "confidence": 0.3,
-            "next": {"cat": 0.5, "dog": 0.2},
+            "probability": 0.3,
+            "top": [{"label": "cat", "probability": 0.5}, {"label": "owl", "probability": 0.3}],
             "prepared": ["resized from 12×8 to 6×4"],
         }
     )
@@ -279,7 +281,7 @@ def test_notes_of_pictures_that_are_never_presented_are_dropped(tmp_path, monkey
         Image.new("RGB", (12, 8)).save(file)
         made.encode(file)
 
-    notes = [made.present(file, torch.tensor(0), torch.zeros(3))["prepared"] for file in files]
+    notes = [made.present(file, torch.tensor(0), None)["prepared"] for file in files]
 
     assert [len(note) for note in notes] == [0, 1, 1]
 

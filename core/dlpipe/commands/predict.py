@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dlpipe.commands import options
-from dlpipe.commands.terminal import echo, echo_weighted, is_weighted
+from dlpipe.commands.answers import Form, answers_file, on_standard_output, require_new
+from dlpipe.commands.terminal import echo
 from dlpipe.config.application import application_of, check_options, explained, flag, options_of, takes_items
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter
-from dlpipe.errors import InputError
+from dlpipe.errors import DlpipeError, InputError
 from dlpipe.fields import STRICT
-from dlpipe.messages import display_width, padded
+from dlpipe.items import FailedItem, Item, from_arguments, from_file, from_standard_input
+from dlpipe.progress import Display, displayed_by
 from dlpipe.protocols import SupportsItemFiles
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import RESOLVED, RunFolder
+from dlpipe.runs.folder import RESOLVED, STATUS, RunFolder
 
 #: Key of the application of the run in the context of click.
 APPLICATION = "dlpipe.config.application"
+#: Options about the answers for items, by whose names an application may have options of its own.
+REPLACEABLE = ("output", "top")
 
 
 class Predict(click.Command):
@@ -44,12 +49,16 @@ class Predict(click.Command):
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the parameters of the command, and before --help those of the application."""
+        """Return the parameters of the command, and before --help those of the application.
+
+        An option of the application takes the place of `REPLACEABLE` ones of the same name.
+        """
         *own, help_option = super().get_params(ctx)
         target = ctx.meta.get(APPLICATION, "")
-        further = [_option(parameter) for parameter in options_of(target).values()] if target else []
+        further = {name: _option(parameter) for name, parameter in options_of(target).items()} if target else {}
+        own = [parameter for parameter in own if parameter.name not in REPLACEABLE or parameter.name not in further]
         taken = {parameter.name for parameter in own}
-        return [*own, *(option for option in further if option.name not in taken), help_option]
+        return [*own, *(option for name, option in further.items() if name not in taken), help_option]
 
 
 def _application(
@@ -77,6 +86,7 @@ def _option(parameter: Parameter) -> click.Option:
 Examples:
   dlpipe predict runs/slot-filling/latest "i want to leave taipei on november 2nd"
   dlpipe predict runs/slot-filling/latest --file sentences.txt --json > answers.jsonl
+  dlpipe predict runs/cnn-digits/latest photos/ --top 3 --output answers.csv
   echo "arrive taipei on november 2nd" | dlpipe predict runs/slot-filling/latest -
   dlpipe predict runs/table-regression/latest --file rows.csv
   dlpipe predict runs/dqn-cartpole/latest --output episode.gif
@@ -84,11 +94,29 @@ Examples:
 )
 @options.run_folder
 @click.argument("items", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="Read items from a file: one per line, or table rows.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    help="Read items from a file: one per line, or the rows of a table, for data of tables. Names of files in it are "
+    "relative to the current folder.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Also list the K most probable classes (for taggers, of each token).",
+)
 @options.stage
 @options.checkpoint
 @options.local_plugins
 @options.as_json
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table (CSV) with one row for each item.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the answers to a new file: .csv for a table, .jsonl for lines of JSON.",
+)
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -100,85 +128,108 @@ def predict(
     checkpoint: str,
     allow_local_plugins: bool,
     as_json: bool,
-    **given: str | bool | None,
+    as_csv: bool,
+    **given: Any,
 ) -> None:
     """Apply the trained model of RUN to ITEMS.
 
-    An item is one example of the data of the run, such as a sentence or an image file. Without ITEMS, or with "-",
-    items are read from standard input, one per line. A run that needs no items, such as an agent or a generator of
-    images, has options of its own: see "dlpipe predict RUN --help". With --json, each answer is a line of JSON.
+    An item is one example of the data of the run, such as a sentence, an image file, or a folder of such files.
+    Without ITEMS, or with "-", items are read from standard input, one per line. An item that cannot be used is one
+    line on standard error, the others are answered, and the exit code is 1. A run that needs no items, such as an
+    agent or a generator of images, has options of its own: see "dlpipe predict RUN --help". With --json, each answer
+    is a line of JSON.
     """
     if items and file:
         raise InputError(f"{items[0]}: items cannot be combined with --file {file}; give one of the two")
-    target = ctx.meta[APPLICATION]
+    target: str = ctx.meta[APPLICATION]
+    of_application = options_of(target) if target else {}
+    own = {name: None if name in of_application else given.pop(name) for name in REPLACEABLE}
     chosen = {name: value for name, value in given.items() if value is not None}
     applied = bool(target) and (takes_items(target) or not (items or file))
     if chosen and not applied:
         option = flag(next(iter(chosen)))
         raise InputError(f"{option} cannot be combined with items of {run}; leave out {option} or the items")
+    if applied and own["top"]:
+        raise InputError(f"--top {own['top']}: {run} gives no classes without items; leave out --top")
+    output, form = own["output"], _form(as_json, as_csv, own["output"])
     values = check_options(target, chosen) if applied else {}
     trained = load_target("dlpipe.engine.inference:open_run")(
         run, registry=ctx.obj, stage=stage, checkpoint=checkpoint, allow_local_plugins=allow_local_plugins
     )
+    _mention_unfinished(trained.run, trained.checkpoint.name)
     if applied:
         if takes_items(target):
-            values["items"] = [item for _, item in _items(items, file)] if items or file else []
+            values["items"] = [_text_of(item) for item in _items(items, file)] if items or file else []
         answers = load_target("dlpipe.engine.inference:apply")(trained, target, values)
     else:
-        data = trained.built.data
-        own = data.read_items(file) if file is not None and isinstance(data, SupportsItemFiles) else None
-        answers = load_target("dlpipe.engine.inference:predict")(trained, _items(items, file) if own is None else own)
-    for number, answer in enumerate(answers):
-        if as_json:
-            echo(json.dumps(answer, ensure_ascii=False))
-        else:
-            weighted = {name: value for name, value in answer.items() if is_weighted(value)}
-            plain = {name: value for name, value in answer.items() if name not in weighted}
-            echo(("\n" if number else "") + as_table(plain))
-            for name, pieces in weighted.items():
-                echo_weighted(name, pieces)
+        explain = form == "text" and sys.stdout.isatty()
+        answers = load_target("dlpipe.engine.prediction:predict")(
+            trained, _items_for(trained.built.data, items, file), top=own["top"] or 0, explain=explain
+        )
+    opened: AbstractContextManager[Form] = answers_file(output) if output else nullcontext(on_standard_output(form))
+    # A line that is redrawn would get between answers on the same terminal.
+    quiet = not output and sys.stdout.isatty()
+    with displayed_by(Display(quiet=quiet)), opened as written:
+        _write(answers, written, debug="--debug" in sys.argv)
 
 
-def _items(items: tuple[str, ...], file: Path | None) -> Iterator[tuple[str, str]]:
-    """Yield (where it comes from, item)."""
+def _form(as_json: bool, as_csv: bool, output: Path | None) -> str:
+    """Return how answers are written: "text", "json", "csv", or "file".
+
+    Raises:
+        InputError: two are asked for, or the file cannot be one of answers.
+    """
+    asked = {"--json": as_json, "--csv": as_csv, f"--output {output}": output is not None}
+    named = [name for name, is_given in asked.items() if is_given]
+    if len(named) > 1:
+        raise InputError(f"{named[0]} cannot be combined with {named[1]}; give one of the two")
+    if output is not None:
+        require_new(output)
+        return "file"
+    return "json" if as_json else "csv" if as_csv else "text"
+
+
+def _mention_unfinished(run: Path, checkpoint: str) -> None:
+    """Say which checkpoint of a run that has not finished is used; an exported one has no status."""
+    if (run / STATUS).is_file() and (state := RunFolder(run).status()["state"]) != "finished":
+        echo(f"{run.name} has not finished ({state}); its checkpoint {checkpoint} is used", err=True)
+
+
+def _write(answers: Iterable[Any], form: Form, *, debug: bool) -> None:
+    """Write answers, and on standard error the reasons of failures.
+
+    Raises:
+        DlpipeError: there are failures; it says how many.
+    """
+    count = failed = 0
+    for answer in answers:
+        count += 1
+        form.write(answer)
+        if isinstance(answer, FailedItem):
+            failed += 1
+            echo(str(answer), err=True)
+            if debug:
+                echo("".join(traceback.format_exception(answer.error)), err=True, nl=False)
+    form.close()
+    if failed:
+        raise DlpipeError(f"{failed} of {count} items could not be used")
+
+
+def _items(items: tuple[str, ...], file: Path | None) -> Sequence[Item] | Iterator[Item | FailedItem]:
+    """Return the items: a list of arguments, or an iterator over a file or standard input."""
     if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
-        lines = text.removesuffix("\n").split("\n") if text else []  # splitlines() would split at U+0085 too
-        yield from ((f"{file}:{number}", line.removesuffix("\r")) for number, line in enumerate(lines, start=1))
-    elif not items or items == ("-",):
-        if sys.stdin is None:
-            raise InputError("standard input is closed; give items as arguments, or a file with --file")
-        try:
-            for number, line in enumerate(sys.stdin, start=1):
-                yield f"line {number}", line.rstrip("\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input cannot be read as text: {error}") from error
-    else:
-        yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
+        return from_file(file)
+    return from_arguments(items) if items and items != ("-",) else from_standard_input()
 
 
-def as_table(answer: Mapping[str, Any]) -> str:
-    """Return an answer as text: lists of equal length are columns of a table, everything else is a line."""
-    lists = {name: value for name, value in answer.items() if isinstance(value, list) and value}
-    longest = max((len(value) for value in lists.values()), default=0)
-    columns = {name: value for name, value in lists.items() if len(value) == longest}
-    if len(columns) < 2:
-        columns = {}
-    widths = [max(display_width(str(part)) for part in value) for value in columns.values()]
-    lines = [
-        "  ".join(padded(str(part), width) for part, width in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*columns.values(), strict=True)
-    ]
-    for name, value in answer.items():
-        if name not in columns and value not in ([], {}, "", None):
-            lines.append(f"{name}: {_in_words(value)}")
-    return "\n".join(lines)
+def _items_for(data: Any, items: tuple[str, ...], file: Path | None) -> Iterable[Any]:
+    """Return the items for data, which may read files in its own way, such as the rows of a table."""
+    own = data.read_items(file) if file is not None and isinstance(data, SupportsItemFiles) else None
+    return _items(items, file) if own is None else own
 
 
-def _in_words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _text_of(item: Item | FailedItem) -> str:
+    """Return an item for an application, which needs all of them."""
+    if isinstance(item, FailedItem):
+        raise InputError(str(item)) from item.error
+    return item.text

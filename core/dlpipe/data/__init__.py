@@ -1,10 +1,12 @@
-"""For data components and trainers: columns, batches, files, downloads, digests, calling a model with a batch."""
+"""For data components and trainers: columns, batches, files, digests, calling a model with a batch, its answers."""
 
 from dlpipe.data.batches import Batches, EndlessBatches
+from dlpipe.data.class_answers import class_answer, sequence_answer
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.file_store import Files, FolderFiles, open_files
 from dlpipe.data.held_out import stratified_fold, stratified_sample
+from dlpipe.data.item_files import files_below
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
@@ -25,14 +27,17 @@ __all__ = [
     "Prepare",
     "Ragged",
     "cache_folder",
+    "class_answer",
     "columns_needed",
     "count_targets",
     "fetch",
     "file_digests",
     "file_state",
+    "files_below",
     "in_both",
     "open_files",
     "own_method",
+    "sequence_answer",
     "split_named",
     "stratified_fold",
     "stratified_sample",

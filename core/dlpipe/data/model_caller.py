@@ -65,6 +65,7 @@ class ModelCaller:
         self._columns, self._known = columns, ", ".join([*columns, *omitted])
         self._forward = self._names("forward", 0)
         self._predict = self._names("predict", 1) if own_method(model, "predict") else None
+        self._probabilities = self._names("probabilities", 1) if own_method(model, "probabilities") else None
 
     def outputs(self, batch: Batch) -> Any:
         """Run the model."""
@@ -96,6 +97,28 @@ class ModelCaller:
                 f"{name}.predict returns {found} for {examples} examples; expected a tensor with a prediction for each"
             )
         return predicted
+
+    def probabilities(self, outputs: Any, predictions: Tensor, batch: Batch) -> Tensor | None:
+        """Return the probabilities of the K classes for predictions (B, …), as float64 (B, …, K).
+
+        They are those of the model's own ``probabilities``, else the softmax of its outputs. A model that has a
+        ``predict`` of its own but no ``probabilities`` has none: its outputs need not be logits of what it predicts.
+
+        Raises:
+            InputError: there are not some for each prediction.
+        """
+        if self._probabilities is None:
+            logits = outputs if self._predict is None and isinstance(outputs, Tensor) else None
+            return None if logits is None or not logits.is_floating_point() else logits.double().softmax(-1)
+        given = {name: batch[name] for name in self._probabilities}
+        found = self.model.probabilities(outputs, **given)  # type: ignore[operator]
+        if not isinstance(found, Tensor) or found.shape[:-1] != predictions.shape:
+            shown = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(
+                f"{type(self.model).__name__}.probabilities returns {shown} for predictions of shape "
+                f"{tuple(predictions.shape)}; expected the probability of each class for each of them"
+            )
+        return found.double()
 
     def own_loss(self, **options: Any) -> OwnLoss | None:
         """Return the model's own ``loss``, or None.

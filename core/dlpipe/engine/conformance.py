@@ -54,7 +54,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "model": (protocols.SupportsNotes, protocols.SupportsExport),
 }
 #: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
-MODEL_METHODS = ("loss", "predict", "fit")
+MODEL_METHODS = ("loss", "predict", "probabilities", "fit")
 
 
 def check_members(kind: str, component: Any) -> None:

@@ -1,28 +1,22 @@
-"""Using a trained run: evaluating it on a split, and predicting for items."""
+"""Using a trained run: opening it, evaluating it on a split, and what it does without items."""
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
-from dlpipe.data.columns import columns_of
-from dlpipe.data.model_caller import ModelCaller
 from dlpipe.engine.build import FindModel, StageComponents, load_checkpoint
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
-from dlpipe.evaluation.examples import BATCH_SIZE, Examples
-from dlpipe.protocols import Batch, SupportsExpand, SupportsItems, SupportsPaddings
+from dlpipe.evaluation.examples import Examples
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import fits, read_json
@@ -146,29 +140,6 @@ def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -
     return {name.partition("/")[2]: value for name, value in metrics.items()}
 
 
-def predict(trained: TrainedStage, items: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """Yield an answer for each item, in order; batches of items go through the model together.
-
-    Args:
-        items: (where it came from, the item), such as ``("line 3", "leave taipei")``.
-
-    Raises:
-        InputError: an item cannot be used; the message says which.
-        ComponentError: the model or the data raises anything else.
-    """
-    data = trained.built.data
-    if not isinstance(data, SupportsItems):
-        raise InputError(f"{type(data).__name__} cannot encode items; run `dlpipe predict` without any")
-    remaining = iter(items)
-    if isinstance(data, SupportsExpand):
-        expand = data.expand
-        remaining = ((place, part) for place, item in items for part in _at(place, expand, item))
-    stage = trained.stage
-    while chunk := list(islice(remaining, BATCH_SIZE)):
-        with component_errors((stage.model or stage.trainer).table):
-            yield from _predict_together(trained, data, chunk)
-
-
 def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the answers of a trained run's application; see `dlpipe.config.application`.
 
@@ -186,51 +157,3 @@ def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Ite
             yield from application(trained.model, trained.built.data, trained.built.compute, **options)
         except OSError as error:
             raise InputError(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
-
-
-def _predict_together(
-    trained: TrainedStage, data: SupportsItems, chunk: Sequence[tuple[str, str]]
-) -> Iterator[dict[str, Any]]:
-    examples = [_at(place, data.encode, item) for place, item in chunk]
-    yield from answer(trained, data, [item for _, item in chunk], examples)
-
-
-def answer(
-    trained: TrainedStage, data: SupportsItems, items: Sequence[str], examples: list[Batch]
-) -> Iterator[dict[str, Any]]:
-    """Yield the answer for each item; they go through the model together.
-
-    Args:
-        examples: the encoded items.
-    """
-    model = trained.model
-    paddings = data.paddings if isinstance(data, SupportsPaddings) else {}
-    columns = columns_of(examples, {name: paddings[name] for name in examples[0] if name in paddings})
-    columns = columns.to(trained.built.compute.device)
-    rows = torch.arange(len(examples))
-    batch = columns.batch(rows, rows.to(columns.device))
-    caller = ModelCaller(model, tuple(batch))
-    model.eval()
-    with torch.inference_mode(), trained.built.compute.autocast():
-        outputs = caller.outputs(batch)
-        predictions = caller.predictions(outputs, batch)
-    lengths = batch["lengths"].tolist() if "lengths" in batch else None
-    asks = inspect.signature(data.present).parameters
-    for row, item in enumerate(items):
-        prediction = predictions[row]
-        if lengths is not None and prediction.dim():  # one prediction for each position of the sequence
-            prediction = prediction[: lengths[row]]
-        more = {"outputs": outputs[row].float().cpu()} if "outputs" in asks else {}
-        more |= {"model": model} if "model" in asks else {}
-        with component_errors(trained.stage.data.table):
-            found = data.present(item, prediction.cpu(), **more)
-        yield found
-
-
-def _at(place: str, function: Callable[[str], Any], item: str) -> Any:
-    """Apply `function` to an item; an error says where the item came from."""
-    try:
-        with component_errors(f"{place}:"):
-            return function(item)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from error

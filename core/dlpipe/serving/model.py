@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, Literal
 
-from dlpipe.engine.inference import TrainedStage, answer
+from dlpipe.engine.inference import TrainedStage
+from dlpipe.engine.prediction import Predictor
 from dlpipe.errors import InputError, component_errors
 from dlpipe.protocols import Batch, SupportsContent, SupportsItems, SupportsTextItems
 from dlpipe.runs.checkpoint import step_of
@@ -34,6 +35,7 @@ class ServedModel:
                 f'{config.table} use = "{config.component.name}": this data takes no items from a client; expected '
                 "data with text_items = True or encode_content(item, content), since a client must not name files"
             )
+        self._predictor = Predictor(trained)
 
     def about(self) -> dict[str, Any]:
         """Return what is served, for ``GET /health``."""
@@ -62,10 +64,8 @@ class ServedModel:
         found: list[Answer | Exception | Batch] = [self._encoded(item) for item in items]
         good = [number for number, example in enumerate(found) if not isinstance(example, Exception)]
         if good:
-            assert isinstance(self._data, SupportsItems)
-            with component_errors((self._trained.stage.model or self._trained.stage.trainer).table):
-                texts, examples = [items[number].text for number in good], [found[number] for number in good]
-                answers = list(answer(self._trained, self._data, texts, examples))  # type: ignore[arg-type]
+            texts, examples = [items[number].text for number in good], [found[number] for number in good]
+            answers = self._predictor.together(texts, texts, examples)  # type: ignore[arg-type]
             for number, each in zip(good, answers, strict=True):
                 found[number] = each
         return found

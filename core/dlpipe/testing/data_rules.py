@@ -17,7 +17,9 @@ from dlpipe.compute import Compute, IsolatedRNG
 from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.worker_datasets import StreamParts
-from dlpipe.engine.inference import TrainedStage, predict
+from dlpipe.engine.inference import TrainedStage
+from dlpipe.engine.prediction import predict
+from dlpipe.items import FailedItem
 from dlpipe.protocols import SupportsItems, SupportsShards
 from dlpipe.runs.plain_state import difference
 from dlpipe.testing.checks import Use, is_local
@@ -112,7 +114,8 @@ def encodes_an_item(use: Use) -> None:
         with components_of(use, data=data) as built:
             trained = TrainedStage(use.pipeline, use.stage, Path(), built, Path())
             for answer in predict(trained, [("item", str(use.item))]):
-                assert isinstance(answer, dict), f"{use.place} present() returned {answer!r}; expected a dict"
+                if isinstance(answer, FailedItem):
+                    raise answer.error
                 _require_json(use, answer)
 
 

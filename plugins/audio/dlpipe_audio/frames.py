@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, OpenFraction, Positive
 from dlpipe_audio.features import Features
@@ -79,12 +79,13 @@ class FrameData:
         return of_frames, of_frames
 
     def expand(self, item: str) -> Iterator[str]:
-        """Yield ``FILE@SECONDS`` for each frame of a recording, or the item if it names a frame."""
+        """Yield ``FILE@SECONDS`` for each frame of a recording or of those in a folder, or an item that names one."""
         if _seconds(item) is not None:
             yield item
             return
-        for frame in range(len(self.words.encode(item)["frames"])):
-            yield f"{item}@{self._seconds(frame):g}"
+        for recording in self.words.expand(item):
+            for frame in range(len(self.words.encode(recording)["frames"])):
+                yield f"{recording}@{self._seconds(frame):g}"
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Return ``images`` (1, W, F), the frame of a recording that is nearest to a time: ``FILE@SECONDS``.
@@ -101,11 +102,9 @@ class FrameData:
             raise InputError(f'"{item}": the recording has frames from 0 to {self._seconds(len(windows) - 1):g} s')
         return {"images": windows[frame]}
 
-    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
-        """Return the class of a frame and its probability."""
-        found = int(prediction)
-        probability = round(float(outputs.double().softmax(0)[found]), 4)
-        return {"item": item, "class": self._labels()[found], "probability": probability}
+    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
+        """Return the class of a frame, its probability and, on request, the most probable classes."""
+        return class_answer(self._labels(), prediction, probabilities, top)
 
     def state(self) -> dict[str, Any]:
         """Return the words of the training split."""

@@ -10,16 +10,18 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, in_both
+from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, class_answer, files_below, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch
 from dlpipe_audio.audible import audible, denormalized
+from dlpipe_audio.audio_files import SUFFIXES
 from dlpipe_audio.augment import Augment, augmented
 from dlpipe_audio.feature_cache import cached
 from dlpipe_audio.features import Features, FrameFeatures
@@ -130,6 +132,15 @@ class WordData:
         same = in_both(ours, theirs)
         return same, same
 
+    def expand(self, item: str) -> list[str]:
+        """Return the recordings in a folder and its subfolders; any other item is returned as it is.
+
+        Raises:
+            InputError: the folder contains no recording, or a link to nowhere.
+        """
+        folder = Path(item)
+        return list(map(str, files_below(folder, SUFFIXES, "audio file"))) if folder.is_dir() else [item]
+
     def encode(self, item: str) -> dict[str, Tensor]:
         """Return the ``frames`` (T, F) of a recording.
 
@@ -145,11 +156,9 @@ class WordData:
     def _encoded(self, wave: Tensor) -> dict[str, Tensor]:
         return {"frames": self.features.normalized([self.features.frames(wave)], [""])[0]}
 
-    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
-        """Return the word and its probability."""
-        word = int(prediction)
-        probability = round(float(outputs.double().softmax(0)[word]), 4)
-        return {"item": item, "word": self._learned()[word], "probability": probability}
+    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
+        """Return the word, its probability and, on request, the most probable words."""
+        return class_answer(self._learned(), prediction, probabilities, top)
 
     def state(self) -> dict[str, Any]:
         """Return the words of the training split, if they are classes."""

@@ -74,7 +74,7 @@ class GaussianRing:
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Return the score of a point."""
-        return {"point": item, "score": round(float(prediction), 4)}
+        return {"score": round(float(prediction), 4)}
 
     def state(self) -> dict[str, Any]:
         """Return an empty state: nothing is fitted to the points."""

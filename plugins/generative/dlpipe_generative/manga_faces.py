@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dlpipe.compute import derived_seed
-from dlpipe.data import Columns
+from dlpipe.data import Columns, class_answer
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 from dlpipe.protocols import Batch
@@ -86,8 +86,8 @@ class MangaFaces:
         """Draw a face that is in no split; the same `item`, such as ``"17"``, always gives the same face."""
         return {"images": self._normalized(self._face(f"predict {item}")[1])}
 
-    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Return the class that was predicted for a face, and its true factors.
+    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
+        """Return the class of a face, its probability, on request the most probable classes, and its true factors.
 
         Raises:
             InputError: the prediction is not a class.
@@ -97,8 +97,8 @@ class MangaFaces:
                 f"{item}: expected a predicted class, got a tensor of shape {tuple(prediction.shape)} and type "
                 f"{prediction.dtype}; the model is not a classifier; leave the items out to generate faces"
             )
-        value = list(FACTORS[self._label])[int(prediction)]
-        return {"face": item, self._label: value, "true_factors": self._face(f"predict {item}")[0]}
+        answer = class_answer(list(FACTORS[self._label]), prediction, probabilities, top)
+        return answer | {"true_factors": self._face(f"predict {item}")[0]}
 
     def state(self) -> dict[str, Any]:
         """Return an empty state: nothing is fitted to the faces."""

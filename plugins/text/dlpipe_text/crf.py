@@ -7,6 +7,8 @@ Departs from it: the first and the last label have separate scores.
 Axes: B sentences, T tokens of the longest, K labels.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -45,16 +47,44 @@ class LinearChainCRF(nn.Module):
 
     def log_partition(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K) to log Z (B,), the log-sum over all label sequences (forward algorithm)."""
+        return (at_end(self._forward_sums(logits), lengths) + self.end).logsumexp(dim=1)
+
+    def marginals(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K) to the probability of each label at each token (B, T, K), over all label sequences.
+
+        The forward-backward algorithm (Rabiner 1989, section III A, https://doi.org/10.1109/5.18626). The values of
+        the padding are meaningless.
+        """
+        last = (lengths.to(logits.device, non_blocking=True) - 1).unsqueeze(1)  # (B, 1)
+        backward = [self.end.expand(len(logits), -1)]  # (B, K) each: sum over the continuations of a label
+        moved = self._moves(self.transitions.T)
+        for t in range(logits.size(1) - 1, 0, -1):
+            continued = moved(backward[-1] + logits[:, t])
+            backward.append(torch.where(t <= last, continued, self.end))
+        scores = self._forward_sums(logits) + torch.stack(backward[::-1], dim=1)
+        return scores.softmax(dim=2)
+
+    def _forward_sums(self, logits: Tensor) -> Tensor:
+        """Map logits (B, T, K) to the log-sums (B, T, K) over the paths that end in a label."""
+        alphas = [self.start + logits[:, 0]]
+        moved = self._moves(self.transitions)
+        for t in range(1, logits.size(1)):
+            alphas.append(moved(alphas[-1]) + logits[:, t])
+        return torch.stack(alphas, dim=1)
+
+    @staticmethod
+    def _moves(transitions: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what maps scores (B, K) to the log-sums (B, K) over the transitions, from row to column."""
         # A product of exponentials, since a logsumexp over (B, K, K) takes K times the memory.
         # Exact while all transitions are within 87 of each other; beyond that it gives inf and nan.
-        highest = self.transitions.detach().max()
-        factors = (self.transitions - highest).exp()  # (K, K)
-        alphas = [self.start + logits[:, 0]]  # (B, K) each: sum over the paths that end in a label
-        for t in range(1, logits.size(1)):
-            peak = alphas[-1].detach().amax(dim=1, keepdim=True)
-            reached = ((alphas[-1] - peak).exp() @ factors).log()
-            alphas.append(reached + peak + highest + logits[:, t])
-        return (at_end(torch.stack(alphas, dim=1), lengths) + self.end).logsumexp(dim=1)
+        highest = transitions.detach().max()
+        factors = (transitions - highest).exp()  # (K, K)
+
+        def moved(scores: Tensor) -> Tensor:
+            peak = scores.detach().amax(dim=1, keepdim=True)
+            return ((scores - peak).exp() @ factors).log() + peak + highest
+
+        return moved
 
     def viterbi(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K) to the most probable labels (B, T); the padding repeats the last label."""

@@ -57,8 +57,8 @@ class Impulse:
         return {"features": self._features(value)}
 
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Return the first number and the output."""
-        return {"value": item, "output": float(prediction)}
+        """Return the output."""
+        return {"output": float(prediction)}
 
     def state(self) -> dict[str, Any]:
         """Return an empty state: nothing is learned from the sequence."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -18,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
 from dlpipe_text.occlusion import contributions, logits_of, variants
 from dlpipe_text.segmenters import Segment
 from dlpipe_text.text_units import UNITS, Unit, segmented, spaced
-from dlpipe_text.vocabulary import RESERVED, vocabulary
+from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 Text = tuple[str, str]  # text, label
@@ -132,21 +131,25 @@ class LabeledText:
         _check_length(units, "the text", InputError)
         return {name: column.concatenated() for name, column in self._encoded([units]).items()}
 
-    def present(self, item: str, prediction: Tensor, outputs: Tensor, model: nn.Module) -> dict[str, Any]:
-        """Return the text, its label, the probability of the label, and the units that never occur in training.
+    def present(
+        self,
+        item: str,
+        prediction: Tensor,
+        probabilities: Tensor | None,
+        model: nn.Module,
+        top: int = 0,
+        explain: bool = False,
+    ) -> dict[str, Any]:
+        """Return the label and its probability, and which units never occur in training, and what share they are.
 
-        In a terminal also the words, each with its contribution to the prediction.
+        To explain it, also the words, each with its contribution to the prediction.
         """
-        known, label, units = self._table("units"), int(prediction), self.units(item)
-        answer = {
-            "text": item,
-            "label": self._learned()["labels"][label],
-            "probability": round(float(outputs.double().softmax(0)[label]), 4),
-            "unknown": list(dict.fromkeys(unit for unit in units if unit not in known)),
-        }
-        if sys.stdout.isatty() and len(units) <= MAX_COLOURED:
+        units = self.units(item)
+        answer = class_answer(self._learned()["labels"], prediction, probabilities, top)
+        answer |= unknown_units(units, self._table("units"))
+        if explain and len(units) <= MAX_COLOURED:
             compute = Compute(next(model.parameters()).device)
-            found = contributions(logits_of(model, self.columns(variants(units)), compute), label)
+            found = contributions(logits_of(model, self.columns(variants(units)), compute), int(prediction))
             answer["words"] = list(map(Weighted, self.spaced(units), found.tolist()))
         return answer
 

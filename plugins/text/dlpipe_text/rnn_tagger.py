@@ -132,6 +132,10 @@ class RNNTagger(nn.Module):
         """Map logits (B, T, K) to the most probable labels (B, T); those of the padding are meaningless."""
         return logits.argmax(dim=2) if self.crf is None else self.crf.viterbi(logits, lengths)
 
+    def probabilities(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K) to the probability of each label at each token (B, T, K)."""
+        return logits.softmax(dim=2) if self.crf is None else self.crf.marginals(logits, lengths)
+
 
 class HiddenNet(nn.Module):
     """Feed back the hidden units: a recurrent network of torch with a classifier on its outputs.

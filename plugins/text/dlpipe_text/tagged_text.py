@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both, sequence_answer
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS, Sentence
 from dlpipe_text.packed_sentences import PackedSentences
-from dlpipe_text.vocabulary import RESERVED, vocabulary
+from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 #: Only this many letters of a word are split into trigrams; longer words are numbers or mistakes.
@@ -124,13 +124,14 @@ class TaggedText:
         columns = self._encoded([words], width=MAX_LETTERS)
         return {name: column.concatenated() for name, column in columns.items()}
 
-    def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
-        """Return the words, their predicted labels, and the words that never occur in training."""
-        labels = self._learned()["labels"]
+    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
+        """Return the words, their labels, and which words never occur in training, and what share they are.
+
+        On request, also the probability of each label, and the most probable labels of each word.
+        """
         words = self.words(item)
-        tags = [labels[index] for index in prediction.tolist()]
-        known = self._table("words")
-        return {"tokens": words, "slots": tags, "unknown": [word for word in words if word not in known]}
+        answer = {"tokens": words, **sequence_answer(self._learned()["labels"], prediction, probabilities, top)}
+        return answer | unknown_units(words, self._table("words"))
 
     def words(self, item: str) -> list[str]:
         """Split a typed sentence into words that are spelled as those of the training split."""

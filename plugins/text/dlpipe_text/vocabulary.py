@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from dlpipe.errors import InputError
 
@@ -29,3 +30,13 @@ def vocabulary(found: Iterable[str], min_count: int, kind: str) -> list[str]:
             f'"other"; expected at most {most}'
         )
     return [*RESERVED, *frequent]
+
+
+def unknown_units(units: Sequence[str], known: Collection[str]) -> dict[str, Any]:
+    """Return which units of an item are not in the vocabulary, ``unknown``, and what share of all, ``unknown_share``.
+
+    Args:
+        units: the words (characters) of the item, at least one.
+    """
+    unknown = [unit for unit in units if unit not in known]
+    return {"unknown": list(dict.fromkeys(unknown)), "unknown_share": round(len(unknown) / len(units), 4)}

@@ -148,7 +148,6 @@ class WordData(ABC):
         return {
             "nearest": [self.vocabulary.words[number] for number in numbers[0].tolist()],
             "cosine": [f"{value:.4f}" for value in similarities[0].tolist()],
-            "query": item,
         }
 
     def state(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlpipe.data import Columns, FolderFiles, Prepare, file_digests, in_both
+from dlpipe.data import Columns, Prepare, class_answer, file_digests, files_below, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import Fraction, PositiveFloat
 from dlpipe.protocols import Batch
@@ -228,19 +228,13 @@ class LabelledImages:
         return exact, exact
 
     def expand(self, item: str) -> list[str]:
-        """Return the images in a folder; any other item is returned as it is.
+        """Return the images in a folder and its subfolders; any other item is returned as it is.
 
         Raises:
             InputError: the folder contains no image, or a link to nowhere.
         """
         folder = Path(item)
-        if not folder.is_dir():
-            return [item]
-        names = FolderFiles.open(folder).sizes
-        found = sorted(str(folder / name) for name in names if Path(name).suffix.lower() in SUFFIXES)
-        if not found:
-            raise InputError(f"{item}: this folder contains no image ({', '.join(sorted(SUFFIXES))})")
-        return found
+        return list(map(str, files_below(folder, SUFFIXES, "image"))) if folder.is_dir() else [item]
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Read an image of any size and colours and convert it to the format of the training images.
@@ -261,18 +255,10 @@ class LabelledImages:
         self._remember_notes(item, notes)
         return {"images": self._normalized(image[None])[0]}
 
-    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
-        """Return the class, its confidence, the next classes, and the changes made to the picture."""
-        shares = outputs.softmax(-1)
-        best = shares.argsort(descending=True)[:4].tolist()
-        answer: dict[str, Any] = {
-            "image": item,
-            "label": self.labels[int(prediction)],
-            "confidence": round(float(shares[int(prediction)]), 4),
-            "next": {self.labels[number]: round(float(shares[number]), 4) for number in best if number != prediction},
-            "prepared": self._notes.get(item, []),
-        }
-        return answer
+    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
+        """Return the class, its probability, on request the most probable classes, and the changes to the picture."""
+        answer = class_answer(self.labels, prediction, probabilities, top)
+        return answer | {"prepared": self._notes.get(item, [])}
 
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""

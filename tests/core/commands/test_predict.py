@@ -1,29 +1,103 @@
-"""How ``dlpipe predict`` prints its answers."""
+"""The command ``predict``: items, options, messages and exit codes."""
 
 from __future__ import annotations
 
-from dlpipe.commands.predict import _items, as_table
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dlpipe.cli import make_program
+from dlpipe.registry.loading import load_plugins
+from dlpipe.runs.folder import STATUS
 
 
-def test_numbers_by_name_are_written_as_words():
-    assert as_table({"label": "8", "next": {"3": 0.12, "2": 0.1}}) == "label: 8\nnext: 3 0.12, 2 0.1"
+@pytest.fixture
+def dlpipe(toy_run, tmp_path, monkeypatch):
+    """Ask an untrained run about items; return exit code, lines of output, and of messages."""
+    monkeypatch.chdir(tmp_path)
+    folder = toy_run("line").run
+
+    def dlpipe(*arguments, stdin=None):
+        given = ["predict", str(folder), "--allow-local-plugins", *map(str, arguments)]
+        registry = load_plugins()
+        done = CliRunner().invoke(make_program(registry), given, input=stdin, obj=registry)
+        code = getattr(done.exception, "exit_code", done.exit_code) if done.exception else done.exit_code
+        error = [] if done.exception is None or isinstance(done.exception, SystemExit) else [str(done.exception)]
+        return code, done.stdout.splitlines(), done.stderr.splitlines() + error
+
+    return dlpipe
 
 
-def test_an_empty_table_is_left_out():
-    assert as_table({"label": "8", "next": {}, "prepared": []}) == "label: 8"
+def test_one_bad_item_is_one_line_and_the_others_are_answered(dlpipe):
+    code, answers, messages = dlpipe("1 2", "bad", "3")
+
+    assert code == 1
+    assert [line for line in answers if line.startswith("item")] == ["item: 1 2", "item: 3"]
+    assert messages == ["item 2: 'bad': expected numbers from 1 to 9", "1 of 3 items could not be used"]
 
 
-def test_lists_of_one_length_become_columns():
-    assert as_table({"words": ["to", "taipei"], "tags": ["O", "B-city"]}) == "to      O\ntaipei  B-city"
+def test_lines_of_json_correspond_to_the_items(dlpipe):
+    code, answers, messages = dlpipe("--json", "-", stdin="1 2\nbad\n3\n")
+
+    found = [json.loads(line) for line in answers]
+    assert code == 1
+    assert [each["item"] for each in found] == ["1 2", "bad", "3"]
+    assert found[1] == {"item": "bad", "error": "'bad': expected numbers from 1 to 9"}
+    assert messages[0].startswith("line 2: 'bad'")
 
 
-def test_columns_of_chinese_words_are_aligned():
-    assert as_table({"words": ["去", "臺北", "in"], "tags": ["O", "B-city", "O"]}) == "去    O\n臺北  B-city\nin    O"
+def test_a_table_goes_to_a_new_file_and_nothing_to_standard_output(dlpipe, tmp_path):
+    (tmp_path / "items.txt").write_text("1 2\nbad\n3\n")
+
+    code, answers, _ = dlpipe("--file", "items.txt", "--output", "answers.csv")
+    again = dlpipe("3", "--output", "answers.csv")
+
+    with (tmp_path / "answers.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert (code, answers) == (1, [])
+    assert list(rows[0]) == ["item", "label", "error"]
+    assert [row["item"] for row in rows] == ["1 2", "bad", "3"]
+    assert again[0] == 2
+    assert "answers.csv exists; remove it, or choose another name with --output FILE" in again[2][-1]
 
 
-def test_a_line_of_a_file_ends_at_a_line_feed_only(tmp_path):
-    (tmp_path / "texts.txt").write_bytes("one\u0085still one\r\n\ntwo".encode())
+def test_a_table_on_standard_output_is_csv(dlpipe):
+    code, answers, _ = dlpipe("1 2", "--csv")
 
-    items = [item for _, item in _items((), tmp_path / "texts.txt")]
+    assert code == 0
+    assert answers[0] == "item,label,error"
+    assert answers[1].startswith("1 2,")
 
-    assert items == ["one\u0085still one", "", "two"]
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["1", "--json", "--csv"], "--json cannot be combined with --csv; give one of the two"),
+        (["1", "--csv", "--output", "a.csv"], "--csv cannot be combined with --output a.csv; give one of the two"),
+        (["1", "--output", "a.png"], "--output a.png: expected a name that ends in .csv or .jsonl"),
+        (["1", "--file", "x"], "1: items cannot be combined with --file x"),
+        (["1", "--top", "1"], 'use = "toy.words": the answers of this data are no classes'),
+        (["--file", "no.txt"], "no.txt cannot be read as text: No such file or directory"),
+        ([], "standard input is empty; expected items, one per line"),
+        (["1", "--checkpoint", "77"], 'checkpoint "77": expected best, last or one of the steps'),
+    ],
+)
+def test_wrong_input_is_refused(dlpipe, arguments, message):
+    code, answers, messages = dlpipe(*arguments, stdin="")
+
+    assert (code, answers) == (2, [])
+    assert message in messages[-1]
+
+
+def test_the_checkpoint_of_an_unfinished_run_is_named(dlpipe, toy_run, tmp_path):
+    status = toy_run("line").run / STATUS
+    finished = status.read_text()
+    status.write_text(json.dumps({"state": "interrupted"}))
+
+    code, _, messages = dlpipe("1 2")
+
+    status.write_text(finished)
+    assert code == 0
+    assert messages[0].endswith("has not finished (interrupted); its checkpoint step-00000001 is used")

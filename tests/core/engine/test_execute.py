@@ -19,7 +19,8 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine import nan_origin
 from dlpipe.engine.build import StageComponents
 from dlpipe.engine.execute import dry_run, resume, run
-from dlpipe.engine.inference import evaluate_run, open_run, predict
+from dlpipe.engine.inference import evaluate_run, open_run
+from dlpipe.engine.prediction import predict
 from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import MANIFEST, STATE, Checkpoints, load_state
@@ -401,7 +402,7 @@ def test_a_trained_run_answers_without_its_data(project, monkeypatch):
 
     answers = list(predict(trained, [("item 1", "5 5 5"), ("item 2", "-5 -5 -5")]))
 
-    assert answers == [{"class": 1}, {"class": 0}]
+    assert answers == [{"item": "5 5 5", "class": 1}, {"item": "-5 -5 -5", "class": 0}]
 
 
 @pytest.mark.parametrize("goal", ["max", "min"])
@@ -831,4 +832,5 @@ def test_data_may_ask_for_the_outputs_and_say_what_an_item_stands_for(project):
 
     answers = list(predict(trained, [("item 1", "5 5 5;-5 -5 -5"), ("item 2", "4 4 4")]))
 
+    assert [answer.pop("item") for answer in answers] == ["5 5 5", "-5 -5 -5", "4 4 4"]
     assert answers == [{"scores": 2, "class": 1}, {"scores": 2, "class": 0}, {"scores": 2, "class": 1}]

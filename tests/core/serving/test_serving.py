@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from dlpipe.commands.serve import serve as serve_command
-from dlpipe.engine.inference import predict
+from dlpipe.engine.prediction import predict
 from dlpipe.errors import InputError, PluginError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.serving.application import PAGE, _json, application
