@@ -232,8 +232,15 @@ def on_standard_output(name: str) -> Form:
 
 
 def as_table(answer: Mapping[str, Any]) -> str:
-    """Return an answer as text: lists of equal length are columns of a table, everything else is a line."""
-    lists = {name: value for name, value in answer.items() if isinstance(value, list) and value}
+    """Return an answer as text: lists of equal length are columns of a table, everything else is a line.
+
+    The item, and nothing else, precedes the table. A list of tables, such as the most probable classes, is a line.
+    """
+    lists = {
+        name: value
+        for name, value in answer.items()
+        if isinstance(value, list) and value and not isinstance(value[0], Mapping)
+    }
     longest = max((len(value) for value in lists.values()), default=0)
     columns = {name: value for name, value in lists.items() if len(value) == longest}
     if len(columns) < 2:
@@ -249,8 +256,8 @@ def as_table(answer: Mapping[str, Any]) -> str:
         for name, value in answer.items()
         if name not in columns and value not in ([], {}, "", None)
     ]
-    is_first = "item" in answer and lines
-    return "\n".join([*lines[:1], *table, *lines[1:]] if is_first else [*table, *lines])
+    before = lines[:1] if answer.get("item") and next(iter(answer)) == "item" else []
+    return "\n".join([*before, *table, *lines[len(before) :]])
 
 
 def _in_words(value: Any) -> str:

@@ -9,7 +9,7 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 
@@ -18,16 +18,18 @@ from dlpipe.registry.targets import load_target
     epilog="""\b
 Examples:
   dlpipe export runs/cnn-digits/latest
-  dlpipe export runs/slot-filling/latest --format onnx --output tagger"""
+  dlpipe export runs/slot-filling/latest --format onnx --output tagger
+  dlpipe export runs/slot-filling/latest --format dlpipe --output tagger    (then: dlpipe predict tagger …)"""
 )
 @options.run_folder
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["torch", "onnx", "safetensors"]),
+    type=click.Choice(["torch", "onnx", "safetensors", "dlpipe"]),
     default="torch",
     show_default=True,
-    help="A program of torch.export (model.pt2), ONNX (model.onnx), or the weights alone (model.safetensors).",
+    help="A program of torch.export (model.pt2), ONNX (model.onnx), the weights alone (model.safetensors), or a folder "
+    "that dlpipe uses like a run.",
 )
 @click.option(
     "--output",
@@ -52,12 +54,15 @@ def export(
     allow_local_plugins: bool,
     as_json: bool,
 ) -> None:
-    """Export the trained model of RUN for use without dlpipe.
+    """Export the trained model of RUN for use without dlpipe, or without the run.
 
     The exported model is loaded again and compared with that of the run on batches of the dev split, of other sizes
     and lengths than it was exported with. If the outputs differ, nothing is exported. The folder also holds
     export.json: inputs and outputs with their types and shapes, what the data learned (vocabulary, labels), the
     versions, and the differences.
+
+    With --format dlpipe, the folder has what predict, evaluate and serve need, and nothing of training: they use it
+    like RUN, and need neither RUN nor, to predict, its data.
     """
     trained = load_target("dlpipe.engine.inference:open_run")(
         run,
@@ -68,6 +73,14 @@ def export(
         allow_local_plugins=allow_local_plugins,
     )
     folder = output or load_target("dlpipe.engine.export:default_folder")(trained, form)
+    if form == "dlpipe":
+        size = load_target("dlpipe.engine.export_folder:export_folder")(trained, folder, registry)
+        if as_json:
+            echo(json.dumps({"folder": str(folder), "bytes": size}))
+        else:
+            echo(f"exported {trained.checkpoint.name} to {relative(folder)} ({shown_size(size)})")
+            echo(f"use it:  dlpipe predict {relative(folder)}")
+        return
     exported, difference = load_target("dlpipe.engine.export:export_run")(trained, form, folder)
     if as_json:
         echo(json.dumps({"folder": str(folder), **difference._asdict()}))

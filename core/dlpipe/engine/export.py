@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,17 +27,15 @@ from dlpipe.engine.export_formats import (
 from dlpipe.engine.export_inputs import Exported, exported_of
 from dlpipe.engine.inference import TrainedStage
 from dlpipe.errors import DlpipeError, InputError, PluginError, in_words, place_of
-from dlpipe.messages import relative
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.atomic import flush
+from dlpipe.runs.atomic import appearing_folder
 from dlpipe.runs.checkpoint import step_of
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE
+from dlpipe.runs.folder import DATA_STATE, EXPORT
 
 Format = Literal["torch", "onnx", "safetensors"]
 FILES: Mapping[Format, str] = {"torch": "model.pt2", "onnx": "model.onnx", "safetensors": "model.safetensors"}
-DESCRIPTION = "export.json"
 #: What a run is opened with to be exported.
 ON_CPU = 'device="cpu"'
 #: What the format "onnx" imports, by the name of the module.
@@ -62,7 +58,7 @@ def default_folder(trained: TrainedStage, form: Format) -> Path:
 
 
 def export_run(trained: TrainedStage, form: Format, folder: Path) -> tuple[Exported, Difference]:
-    """Export a trained model to a new folder: the model, and `DESCRIPTION`.
+    """Export a trained model to a new folder: the model, and `EXPORT`.
 
     Args:
         trained: the run, opened on the CPU.
@@ -73,24 +69,13 @@ def export_run(trained: TrainedStage, form: Format, folder: Path) -> tuple[Expor
         PluginError: what the format needs is not installed.
         DlpipeError: the exported model computes something else than the run, or a file cannot be written.
     """
-    if os.path.lexists(folder):
-        raise InputError(f"{relative(folder)} exists; remove it, or choose another folder with --output FOLDER")
     require_installed(form)
-    exported = exported_of(trained)
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
+    with appearing_folder(folder) as temporary:
+        exported = exported_of(trained)
         _write(trained, exported, form, temporary / FILES[form])
         difference = compare(exported, _load(exported, form, temporary / FILES[form]))
         description = describe(trained, exported, form, difference)
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
-        for path in temporary.iterdir():
-            flush(path)
-        temporary.rename(folder)
-    except OSError as error:
-        raise DlpipeError(f"{relative(folder)} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (temporary / EXPORT).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
     return exported, difference
 
 
@@ -204,7 +189,7 @@ def compare(exported: Exported, run: Runner) -> Difference:
 
 
 def describe(trained: TrainedStage, exported: Exported, form: Format, difference: Difference) -> dict[str, Any]:
-    """Return the content of `DESCRIPTION`."""
+    """Return the content of `EXPORT`."""
     stage = trained.stage
     packages = ("dlpipe", "torch", *(ONNX if form == "onnx" else ()))
     first, expected, weights = exported.batches[0], exported.expected[0], exported.model.module.state_dict()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class Predictor:
                 continue
             try:
                 with component_errors(self._stage.data.table):
-                    if texts and item.argument and os.path.isdir(item.text):
+                    if texts and item.argument and _is_folder(item.text):
                         yield from _texts_in(item)
                     elif isinstance(data, SupportsExpand):
                         yield from (Item(item.place, part, item.name) for part in data.expand(item.text))
@@ -210,6 +210,12 @@ class Predictor:
             asked = "probabilities" in self._asks
             probabilities = caller.probabilities(outputs, predictions, batch) if asked else None
         return batch, outputs, predictions, None if probabilities is None else probabilities.cpu()
+
+
+def _is_folder(text: str) -> bool:
+    with suppress(OSError, ValueError):  # a long text is no name of a file
+        return bool(text) and Path(text).is_dir()
+    return False
 
 
 def _texts_in(folder: Item) -> Iterator[Item | FailedItem]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+from dlpipe.errors import DlpipeError, InputError
+from dlpipe.messages import relative
 
 
 def link(path: Path, target: str) -> None:
@@ -27,3 +32,30 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def appearing_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder that appears, complete and flushed, when the block ends; not at all if it raises.
+
+    Yields:
+        the folder to write to, under another name.
+
+    Raises:
+        InputError: it exists.
+        DlpipeError: it cannot be written.
+    """
+    if os.path.lexists(folder):
+        raise InputError(f"{relative(folder)} exists; remove it, or choose another folder with --output FOLDER")
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in temporary.rglob("*"):
+            flush(path)
+        flush(temporary)
+        temporary.rename(folder)
+    except OSError as error:
+        raise DlpipeError(f"{relative(folder)} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -284,7 +284,8 @@ def verify(checkpoint: Path) -> str:
         manifest = read_json(checkpoint / MANIFEST)
         if manifest["step"] != step_of(checkpoint):
             return f"its manifest is of step {manifest['step']}"
-        for name in {WEIGHTS: 0, STATE: 0} | manifest["files"]:
+        required = (WEIGHTS,) if manifest.get("weights_only") else (WEIGHTS, STATE)
+        for name in dict.fromkeys(required) | manifest["files"]:
             if name not in (WEIGHTS, STATE) and not _BLOCK.fullmatch(name):
                 return f"its manifest names {name!r}, which does not belong to a checkpoint"
             if name not in manifest["files"]:
@@ -315,6 +316,19 @@ def _read_back(folder: Path, model: nn.Module, state: Mapping[str, Any]) -> None
         raise CheckpointError(f"{STATE} cannot be read back: {reason_of(error)}") from error
     if different:
         raise CheckpointError(f"what was written is not the same when it is read back: {different}")
+
+
+def copy_weights(checkpoint: Path, folder: Path) -> None:
+    """Copy the weights of a checkpoint to a folder of checkpoints, as one without a state: nothing can resume from it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place = folder / checkpoint.name
+    place.mkdir(parents=True)
+    shutil.copyfile(checkpoint / WEIGHTS, place / WEIGHTS)
+    content = {"step": step_of(checkpoint), "best": True, "files": {WEIGHTS: _describe(place / WEIGHTS)}}
+    (place / MANIFEST).write_text(json.dumps(content | {"weights_only": True}, indent=1))
 
 
 def load_weights(checkpoint: Path, model: nn.Module) -> None:

@@ -142,6 +142,15 @@ class Manifest(TypedDict):
     step: Count
     best: Annotated[bool, Strict()]
     files: dict[str, FileEntry]
+    weights_only: NotRequired[Annotated[bool, Strict()]]
+
+
+class Export(TypedDict):
+    """``export.json``: what was exported, and how."""
+
+    format: Text
+    run: Text
+    checkpoint: Count
 
 
 class Prediction(TypedDict):
@@ -184,6 +193,7 @@ SCHEMAS: dict[str, Any] = {
     "data.json": DataState,
     "manifest.json": Manifest,
     "stage.json": FinishedStage,
+    "export.json": Export,
     "wandb.json": TrackedRun,
     "mlflow.json": TrackedRun,
 }

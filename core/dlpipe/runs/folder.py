@@ -27,6 +27,8 @@ from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, ORIGINS, BASELINES = "metrics.jsonl", "data.json", "origins.json", "baselines.json"
 LOG, LOCK, REPORT = "log.txt", ".lock", "report.html"
+#: What an exported model says of itself; a folder that is used like a run, but has no status, has it too.
+EXPORT = "export.json"
 #: Of a stage: what evaluators found for each test example.
 PREDICTIONS = "predictions.jsonl"
 #: The entry of provenance with what is known of each stage that has begun; see `dlpipe.runs.files.StageRecord`.
@@ -232,7 +234,17 @@ class RunFolder:
         )
 
     def status(self) -> dict[str, Any]:
-        """Return the outcome of the run: ``state`` and, at its end, ``reason``."""
+        """Return the outcome of the run: ``state`` and, at its end, ``reason``.
+
+        Raises:
+            RunFolderError: it cannot be read, or this is an export, which has none.
+        """
+        if not (self.path / STATUS).exists() and (self.path / EXPORT).is_file():
+            run = read_json(self.path / EXPORT)["run"]
+            raise RunFolderError(
+                f"{relative(self.path)} is an export of the run {run}: it has the weights for predict, evaluate and "
+                f"serve, but neither the state of the trainer nor metrics; use the run itself"
+            )
         return read_json(self.path / STATUS)
 
     def set_status(self, state: str, **details: Any) -> None:

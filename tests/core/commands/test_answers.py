@@ -32,7 +32,8 @@ def test_numbers_by_name_are_written_as_words():
 def test_the_most_probable_classes_are_written_with_their_probabilities():
     top = [{"label": "cat", "probability": 0.5}, {"label": "dog", "probability": 0.25}]
 
-    assert as_table({"item": "a.png", "top": top}) == "item: a.png\ntop: cat 0.5, dog 0.25"
+    answer = {"item": "a.png", "top": top, "prepared": ["grey", "resized"]}
+    assert as_table(answer) == "item: a.png\ntop: cat 0.5, dog 0.25\nprepared: grey, resized"
 
 
 def test_an_empty_table_is_left_out():

@@ -239,11 +239,13 @@ def test_a_folder_without_a_slash_is_refused_rather_than_read_as_a_text(trained,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "12").mkdir()
 
-    as_argument = ask(trained(), "12", "12/")
+    as_argument = ask(trained(), "12", "12/", "", "5" * 9999)
     as_line = list(predict(trained(), [("line 1", "12")]))
 
     assert 'item 1: "12" is a folder; write "12/" for the texts in it' in str(as_argument[0])
     assert "item 2: 12: this folder contains no text (.txt); it is empty" in str(as_argument[1])
+    assert str(as_argument[2]) == "item 3: '': expected numbers"  # and not the current folder
+    assert as_argument[3]["label"] == "high"  # longer than any name of a file
     assert lines(as_line) == ["high"]  # only an argument may name a folder
 
 

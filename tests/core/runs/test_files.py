@@ -32,6 +32,7 @@ GOOD = {
     "data.json": {"fingerprint": "ab", "state": {"words": ["to"]}},
     "manifest.json": {"step": 4, "best": True, "files": {"state.pt": {"size": 3, "sha256": "ab"}}},
     "stage.json": {"ingredients": {"seed": 0}},
+    "export.json": {"format": "dlpipe", "run": "2026-11-23_081402-k3f9", "checkpoint": 12},
     "predictions.jsonl": {"metric": "digits/accuracy", "row": 3, "true": "2", "predicted": "3", "score": 0.0},
     "wandb.json": {"id": "ab", "steps": {"train/loss": 4}},
     "mlflow.json": {"id": "ab", "steps": {}},
