@@ -136,3 +136,31 @@ def test_the_fingerprint_depends_on_texts_and_labels():
     }
 
     assert len(prints) == 3
+
+
+@pytest.mark.parametrize("restored", [False, True], ids=["trained", "restored"])
+@pytest.mark.parametrize(
+    ("train", "lowercase", "read"),
+    [
+        (["Good film", "bad"], True, ["good", "film"]),  # training has converted its texts, too
+        (["Good film", "bad"], False, ["Good", "FILM"]),  # capitals mean something
+        (["good film", "bad"], False, ["good", "film"]),  # training has seen none
+        (["好 film", "壞"], False, ["good", "film"]),  # some letters have no case
+    ],
+)
+def test_a_typed_text_is_in_lower_case_if_and_only_if_training_has_seen_no_other(train, lowercase, read, restored):
+    texts = list(zip(train, ("pos", "neg"), strict=True))
+    data = LabeledText(lambda split: texts, ("train",), lowercase=lowercase)
+    known = {"units": ["<pad>", "<other>", "film", "good"], "ngrams": [], "labels": ["neg", "pos"]}
+    if restored:
+        state = data.state()
+        data = LabeledText(lambda split: pytest.fail("reads"), ("train",), lowercase=lowercase)
+        data.restore(state)
+    data.restore(data.state() | known)
+
+    answer = data.present("Good FILM", torch.tensor(1), None, torch.nn.Identity())
+
+    assert answer["unknown"] == [unit for unit in read if unit not in known["units"]]
+    assert data.encode("Good FILM")["tokens"].tolist() == [
+        known["units"].index(unit) if unit in known["units"] else 1 for unit in read
+    ]

@@ -63,7 +63,8 @@ def labeled(
         seed: seed of the random choice of folds and of what is held out.
         unit: what the model reads one by one; each Chinese character is a word, unless there is a segmenter.
         segmenter: what splits Chinese text into words.
-        lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
+        lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too. Without it, a typed
+            text is converted if no training text has a capital letter.
         ngrams: also count sequences of up to this many units, for text.ngram_classifier; 0 counts none.
         char_ngrams: among the n-grams, also count sequences of up to this many characters, blanks included.
         min_count: units and n-grams that occur less often in training become "other".

@@ -45,7 +45,8 @@ class LabeledText:
         ngrams: also count sequences of up to this many units; 0 counts none.
         char_ngrams: also count sequences of up to this many characters, blanks included, among the n-grams; 0 counts
             none.
-        lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
+        lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too. Without it, a typed
+            text is converted if no training text has a capital letter.
     """
 
     text_items = True
@@ -72,6 +73,7 @@ class LabeledText:
         self._texts: dict[str, list[Text]] = {}
         self._columns: dict[str, Columns] = {}
         self._known: dict[str, list[str]] | None = None
+        self._lowercase_typed = False
         self._ids: dict[str, dict[str, int]] = {}
 
     @property
@@ -125,7 +127,7 @@ class LabeledText:
         Raises:
             InputError: it is empty, or too long for a batch.
         """
-        units = self.units(item)
+        units = self._typed(item)
         if not units:
             raise InputError(f'{item!r} has no {self._unit}; expected a text such as "not bad at all"')
         _check_length(units, "the text", InputError)
@@ -144,7 +146,7 @@ class LabeledText:
 
         To explain it, also the words, each with its contribution to the prediction.
         """
-        units = self.units(item)
+        units = self._typed(item)
         answer = class_answer(self._learned()["labels"], prediction, probabilities, top)
         answer |= unknown_units(units, self._table("units"))
         if explain and len(units) <= MAX_COLOURED:
@@ -165,13 +167,19 @@ class LabeledText:
         """Split a text into the units that a model reads."""
         return self._split(text.lower() if self._lowercase else text)[: self._max_length]
 
+    def _typed(self, item: str) -> list[str]:
+        """Split a typed text into units that are spelled as those of the training split."""
+        self._learned()
+        return self.units(item.lower() if self._lowercase_typed else item)
+
     def state(self) -> dict[str, Any]:
-        """Return the units, n-grams and labels, each ordered by id."""
-        return dict(self._learned())
+        """Return the units, n-grams and labels, each ordered by id, and whether the training texts are lower case."""
+        return {**self._learned(), "lowercase": self._lowercase_typed}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Set what `state` returned."""
         self._known = {name: list(state[name]) for name in ("units", "ngrams", "labels")}
+        self._lowercase_typed = bool(state.get("lowercase", False))  # the runs of earlier versions do not say
 
     def fingerprint(self) -> str:
         """Return a digest of all texts of all splits."""
@@ -190,6 +198,7 @@ class LabeledText:
                     f"all {len(texts)} training texts have the label {', '.join(map(quoted, labels))}; expected at "
                     "least two labels, such as negative and positive. Check the column of labels, or the files"
                 )
+            self._lowercase_typed = all(text == text.lower() for text, _ in texts)
             split = [self.units(text) for text, _ in texts]
             units = vocabulary(chain.from_iterable(split), self._min_count, self._unit)
             ngrams: list[str] = []
