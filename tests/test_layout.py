@@ -22,7 +22,7 @@ OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob
 LAYERS = [
     ["messages", "notebook"],
     ["errors", "progress"],
-    ["fields", "launch", "protocols"],
+    ["fields", "items", "launch", "protocols"],
     ["registry"],
     ["config"],
     ["ranks"],
@@ -46,6 +46,7 @@ TORCH_FREE = [
     "notebook",
     "progress",
     "fields",
+    "items",
     "launch",
     "protocols",
     "registry",

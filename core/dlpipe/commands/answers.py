@@ -8,10 +8,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-
-import click
 
 from dlpipe.commands.terminal import echo, echo_weighted, is_weighted
 from dlpipe.errors import DlpipeError, InputError
@@ -129,7 +128,7 @@ class AsTable:
 
     def _line(self, cells: list[Any]) -> None:
         text = io.StringIO()
-        csv.writer(text).writerow(map(spreadsheet_safe, cells))
+        csv.writer(text, lineterminator="\n").writerow(map(spreadsheet_safe, cells))
         self._put(text.getvalue())
 
 
@@ -227,8 +226,7 @@ def on_standard_output(name: str) -> Form:
     """Return the form "text", "json" or "csv" on standard output."""
     if name == "text":
         return AsText()
-    # What csv and json wrote is plain already; `echo` would change control characters in a cell.
-    return (AsTable if name == "csv" else AsJsonLines)(lambda text: click.echo(text, nl=False))
+    return (AsTable if name == "csv" else AsJsonLines)(partial(echo, nl=False))
 
 
 def as_table(answer: Mapping[str, Any]) -> str:

@@ -105,6 +105,8 @@ class StageComponents:
         with errors_in(stage.data.table, data_table=stage.data.table, component=stage.data.component.name):
             if data_state is not None:
                 self.data.restore(data_state)
+            else:
+                self._check_splits(stage.data)  # which may read files that a trained run does not need
             facts = self._facts(stage.data)
         # Whatever random numbers the data used, the model's first weights follow from the seed.
         seed_everything(settings.seed)
@@ -164,10 +166,12 @@ class StageComponents:
             if isinstance(component, SupportsClose):
                 component.close()
 
-    def _facts(self, config: ComponentConfig[Any]) -> dict[str, Any]:
+    def _check_splits(self, config: ComponentConfig[Any]) -> None:
         splits = self.data.splits
         if isinstance(splits, str) or not isinstance(splits, Sequence):
             raise PluginError(f'{config.table} splits is {splits!r}; expected names, such as ("train", "dev", "test")')
+
+    def _facts(self, config: ComponentConfig[Any]) -> dict[str, Any]:
         told = self.data.facts
         if not isinstance(told, Mapping):
             raise PluginError(f"{config.table} facts is {type(told).__name__}; expected a dict of facts by name")

@@ -28,8 +28,11 @@ from dlpipe import CallbackSpec, DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 from dlpipe.data import Columns, class_answer
 
 class Points:
-    splits, text_items = ("train", "dev", "test"), True
-    known = None
+    text_items, known = True, None
+    @property
+    def splits(self):  # as those of a folder of images or recordings
+        self.split("train")
+        return "train", "dev", "test"
     @property
     def facts(self):
         return {"labels": self.state()["labels"]}
