@@ -102,7 +102,7 @@ class Predictor:
                 with component_errors(self._stage.data.table):
                     if texts and item.argument and _is_folder(item.text):
                         yield from _texts_in(item)
-                    elif isinstance(data, SupportsExpand):
+                    elif isinstance(data, SupportsExpand) and item.text:  # the path "" is the current folder
                         yield from (Item(item.place, part, item.name) for part in data.expand(item.text))
                     else:
                         yield item

@@ -40,6 +40,12 @@ class Points:
     def restore(self, state): pass
     def fingerprint(self): return ""
 
+class Many(Points):
+    def expand(self, item):
+        if item == "none":
+            raise InputError("none: this folder is empty")
+        return ["5", "-5"] if item in ("", "both") else [item]
+
 class Plain(Points):
     def present(self, item, prediction):
         return {"number": int(prediction)} if item != "8" else None
@@ -67,7 +73,8 @@ class Known(Sure):
         return torch.nn.functional.one_hot(outputs.argmax(1), 3).float()
 
 @hookimpl
-def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("plain", ":Plain", "points")]
+def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("plain", ":Plain", "points"),
+    DataSpec("many", ":Many", "points")]
 @hookimpl
 def dlpipe_models():
     return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known")]
@@ -247,6 +254,16 @@ def test_a_folder_without_a_slash_is_refused_rather_than_read_as_a_text(trained,
     assert str(as_argument[2]) == "item 3: '': expected numbers"  # and not the current folder
     assert as_argument[3]["label"] == "high"  # longer than any name of a file
     assert lines(as_line) == ["high"]  # only an argument may name a folder
+
+
+def test_an_item_may_stand_for_several_or_for_none(trained):
+    assert lines(ask(trained(data="many"), "both", "none", "6", "")) == [
+        "high",
+        "low",
+        "item 2: none: this folder is empty",
+        "high",
+        "item 4: '': expected numbers",  # a blank line names no folder
+    ]
 
 
 def test_what_could_not_be_read_keeps_its_place(trained):
