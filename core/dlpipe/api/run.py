@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dlpipe.api.pictures import Gallery, ReportFile
+from dlpipe.api.predictions import predictions
 from dlpipe.api.table import Table, html_table
-from dlpipe.config.application import application_of, check_options, takes_items
 from dlpipe.config.changeable import later_ends
 from dlpipe.config.check import check_source
 from dlpipe.config.python_source import override
@@ -118,7 +118,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """All tables of the pipeline with all defaults: ``resolved.toml``."""
-        return dict(self._view().resolved)
+        return tomllib.loads(read_text(self.path / RESOLVED))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -180,31 +180,22 @@ class Run:
     @overload
     def predict(self, items: Iterable[Item] | None = None, **options: Any) -> list[dict[str, Any]]: ...
     def predict(self, items: Item | Iterable[Item] | None = None, **options: Any) -> Any:
-        """Apply the model to new items, and return the answers.
+        """Apply the model to new items, and return the answers; docs/predict.md has their names.
 
         Args:
-            items: a text or a file, for one answer; or several, for a list of answers. None for a run that needs no
-                items, such as an agent or a generator of images.
-            options: those of the run; ``dlpipe predict RUN --help`` lists them.
+            items: a text or a file, for one answer; or several, or a folder as a `Path`, for a list of answers. None
+                for a run that needs no items, such as an agent or a generator of images.
+            options: ``top``, how many of the most probable classes to list, too; without items those of the run, which
+                ``dlpipe predict RUN --help`` lists.
 
         Raises:
-            InputError: an item or an option cannot be used.
+            InputError: an option, or the only item, cannot be used. Of several items, such a one has the answer
+                ``{"item": …, "error": …}``, and a warning says how many there are.
         """
         one = isinstance(items, (str, Path))
-        given = [items] if one else [] if items is None else list(items)  # type: ignore[arg-type]
-        texts = [_text_of(number, item) for number, item in enumerate(given, start=1)]
+        given = [items] if one else items
         with self._used() as trained:
-            target = application_of(trained.stage)
-            applied = bool(target) and (takes_items(target) or items is None)
-            if options and not applied:
-                raise InputError(f"{next(iter(options))}: {self} has no such option for items; leave it out")
-            if applied:
-                values = check_options(target, options, str) | ({"items": texts} if takes_items(target) else {})
-                answers = load_target("dlpipe.engine.inference:apply")(trained, target, values)
-            else:
-                places = [(f"item {number}", text) for number, text in enumerate(texts, start=1)]
-                answers = load_target("dlpipe.engine.inference:predict")(trained, places)
-            found = list(answers)
+            found = predictions(trained, str(self), given, options, strict=one)  # type: ignore[arg-type]
         return found[0] if one and len(found) == 1 else found
 
     def evaluate(self, split: str = "test", *overrides: str | Mapping[str, Any]) -> dict[str, float]:
@@ -225,14 +216,14 @@ class Run:
         self,
         output: str | Path | None = None,
         *overrides: str | Mapping[str, Any],
-        format: Literal["torch", "onnx", "safetensors"] = "torch",
+        format: Literal["torch", "onnx", "safetensors", "dlpipe"] = "torch",
     ) -> Path:
-        """Export the model for use without dlpipe, compare it with that of the run, and return the new folder.
+        """Export the model for use without dlpipe or its run, compare it with that of the run, and return the folder.
 
         Args:
             output: the folder to create; by default ``exports/FORMAT`` in the run.
             overrides: as for `evaluate`.
-            format: a program of torch.export, ONNX, or the weights alone.
+            format: a program of torch.export, ONNX, the weights alone, or a folder that dlpipe uses like the run.
 
         Raises:
             InputError: the folder exists, or the model cannot be exported.
@@ -241,7 +232,10 @@ class Run:
         on_cpu = load_target("dlpipe.engine.export:ON_CPU")
         with self._used((on_cpu, *overrides)) as trained:
             folder = Path(output) if output else load_target("dlpipe.engine.export:default_folder")(trained, format)
-            load_target("dlpipe.engine.export:export_run")(trained, format, folder)
+            if format == "dlpipe":
+                load_target("dlpipe.engine.export_folder:export_folder")(trained, folder, load_plugins())
+            else:
+                load_target("dlpipe.engine.export:export_run")(trained, format, folder)
         return folder
 
     def report(self) -> ReportFile:
@@ -351,11 +345,3 @@ class Run:
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a row has."""
     return {name: value for name, value in row.items() if value is not None}
-
-
-def _text_of(number: int, item: Any) -> str:
-    if not isinstance(item, (str, Path)):
-        raise InputError(
-            f"item {number} is a {type(item).__name__}; expected a text or the path of a file; for tensors, run.model"
-        )
-    return str(item)

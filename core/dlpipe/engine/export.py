@@ -52,7 +52,7 @@ class Difference(NamedTuple):
     relative: float
 
 
-def default_folder(trained: TrainedStage, form: Format) -> Path:
+def default_folder(trained: TrainedStage, form: str) -> Path:
     """Return where a model is exported to if nobody says otherwise: in its run."""
     return trained.run / "exports" / trained.stage.name / form
 

@@ -62,6 +62,32 @@ def test_one_item_has_one_answer_and_several_have_a_list(small_run, picture):
     assert answer["label"] in "0123456789"
 
 
+def test_an_item_that_cannot_be_used_says_why_beside_the_other_answers(small_run, picture):
+    with pytest.warns(UserWarning, match=r"1 of 2 items could not be used; .*item 2: nothing.png: no such file"):
+        good, bad = small_run.predict([picture, "nothing.png"], top=2)
+
+    assert good["top"][0] == {"label": good["label"], "probability": good["probability"]}
+    assert bad.keys() == {"item", "error"}
+
+
+def test_a_path_of_a_folder_stands_for_what_is_in_it(small_run, picture, tmp_path):
+    (tmp_path / "many").mkdir()
+    for name in ("b.png", "a.png"):
+        (tmp_path / "many" / name).write_bytes(picture.read_bytes())
+
+    answers = small_run.predict(tmp_path / "many")
+
+    assert [answer["item"] for answer in answers] == [str(tmp_path / "many" / name) for name in ("a.png", "b.png")]
+
+
+def test_a_run_is_exported_as_a_folder_that_is_used_like_it(small_run, picture, tmp_path):
+    exported = dlpipe.Run(small_run.export(tmp_path / "out", format="dlpipe"))
+
+    assert exported.predict(picture) == small_run.predict(picture)
+    with pytest.raises(InputError, match="out is an export of the run .*; use the run itself"):
+        exported.resume()
+
+
 def test_an_answer_is_that_of_the_command(small_run, picture):
     command = [sys.executable, "-m", "dlpipe", "predict", str(small_run.path), str(picture), "--json"]
 
@@ -154,7 +180,7 @@ def test_an_application_gets_values_of_python(small_run, tmp_path, monkeypatch):
         given.update(values)
         return iter([{"done": True}])
 
-    monkeypatch.setattr("dlpipe.api.run.application_of", lambda stage: "dlpipe_rl.play:play")
+    monkeypatch.setattr("dlpipe.api.predictions.application_of", lambda stage: "dlpipe_rl.play:play")
     monkeypatch.setattr("dlpipe.engine.inference.apply", apply)
 
     assert small_run.predict(episodes=3, output=tmp_path / "episode.gif") == [{"done": True}]
