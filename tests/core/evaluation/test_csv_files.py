@@ -40,5 +40,5 @@ def test_names_that_look_like_formulas_are_text_and_numbers_stay_numbers(tmp_pat
 
 def test_all_evaluators_write_their_tables_in_this_way(root):
     for path in [*(root / "core").rglob("*.py"), *(root / "plugins").rglob("*.py")]:
-        if path.name != "csv_files.py":
+        if path.name not in ("csv_files.py", "answers.py"):  # the commands have the same rule: test_answers.py
             assert not re.search(r"csv\.(writer|DictWriter)", path.read_text(encoding="utf-8")), path
