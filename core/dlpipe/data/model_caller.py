@@ -101,8 +101,9 @@ class ModelCaller:
     def probabilities(self, outputs: Any, predictions: Tensor, batch: Batch) -> Tensor | None:
         """Return the probabilities of the K classes for predictions (B, …), as float64 (B, …, K).
 
-        They are those of the model's own ``probabilities``, else the softmax of its outputs. A model that has a
-        ``predict`` of its own but no ``probabilities`` has none: its outputs need not be logits of what it predicts.
+        They are those of the model's own ``probabilities``, which may be None, else the softmax of its outputs. A model
+        that has a ``predict`` of its own but no ``probabilities`` has none: its outputs need not be logits of what it
+        predicts.
 
         Raises:
             InputError: there are not some for each prediction.
@@ -112,6 +113,8 @@ class ModelCaller:
             return None if logits is None or not logits.is_floating_point() else logits.double().softmax(-1)
         given = {name: batch[name] for name in self._probabilities}
         found = self.model.probabilities(outputs, **given)  # type: ignore[operator]
+        if found is None:
+            return None
         if not isinstance(found, Tensor) or found.shape[:-1] != predictions.shape:
             shown = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise InputError(

@@ -82,7 +82,7 @@ class Predictor:
     def _require_classes(self, top: int) -> None:
         config, facts = self._stage.data, self._trained.built.data.facts
         count = len(facts["labels"]) if "labels" in facts else facts.get("num_classes")
-        if "top" not in self._asks or count is None:
+        if "top" not in self._asks or not count:
             raise InputError(
                 f'{config.table} use = "{config.component.name}": the answers of this data are no classes with '
                 "probabilities; leave out --top"

@@ -115,6 +115,10 @@ class MLP(nn.Module):
         """Return the class with the highest score (B,), or the numbers as they are."""
         return outputs.argmax(-1) if self._is_classifier else outputs
 
+    def probabilities(self, outputs: Tensor) -> Tensor | None:
+        """Return the probability of each class (B, K); numbers have none."""
+        return outputs.double().softmax(-1) if self._is_classifier else None
+
 
 def embedding_size(count: int) -> int:
     """Return the size of the vectors of `count` categories.

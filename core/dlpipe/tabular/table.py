@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor
 
+from dlpipe.data.class_answers import class_answer
 from dlpipe.data.columns import Columns
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
@@ -144,17 +145,16 @@ class Table:
         """
         return self._known()[0].encode_item(_row(item))
 
-    def present(self, item: str, prediction: Tensor, outputs: Tensor) -> dict[str, Any]:
+    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
         """Return the class with its probability, or the numbers in the units of their columns.
 
-        Also the columns with a category that training did not have, ``unknown``, if there are any.
+        Also the columns with a category that training did not have, ``unknown``.
         """
         features, target = self._known()
-        unknown = {"unknown": found} if (found := features.unknown(_row(item))) else {}
+        unknown = {"unknown": features.unknown(_row(item))}
         if target.task == "regression":
             return {**target.decode(prediction), **unknown}
-        probability = float(outputs.double().softmax(0)[int(prediction)])
-        return {target.names[0]: target.labels[int(prediction)], "probability": round(probability, 4), **unknown}
+        return {**class_answer(target.labels, prediction, probabilities, top), **unknown}
 
     def read_items(self, path: Path) -> Iterator[tuple[str, str]] | None:
         """Return where each row of a table is, and the row; None for a file of another kind."""

@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from dlpipe.data.model_caller import ModelCaller, column_names, columns_needed
 from dlpipe.errors import InputError
@@ -182,3 +183,35 @@ def test_the_outputs_may_be_taken_by_position():
             return (outputs - targets).sum()
 
     assert ModelCaller(Net(), ("images", "targets")).own_loss()(torch.tensor([3.0, 5.0]), BATCH, None) == 7
+
+
+def test_probabilities_are_the_softmax_or_what_the_model_says():
+    class Scores(nn.Module):
+        def forward(self, points):
+            return points
+
+    class Own(Scores):
+        def predict(self, outputs):
+            return outputs.argmin(1)
+
+    class Says(Own):
+        def probabilities(self, outputs, lengths):
+            return (-outputs).softmax(1)[: len(lengths)]
+
+    class Numbers(Own):
+        def probabilities(self, outputs):
+            return None
+
+    batch = {"points": torch.tensor([[0.0, 2.0], [1.0, 0.0]]), "lengths": torch.tensor([1, 2])}
+
+    def probabilities_of(model, batch=batch):
+        caller = ModelCaller(model, tuple(batch))
+        outputs = caller.outputs(batch)
+        return caller.probabilities(outputs, caller.predictions(outputs, batch), batch)
+
+    assert_close(probabilities_of(Scores()), batch["points"].double().softmax(1))
+    assert probabilities_of(Own()) is None
+    assert probabilities_of(Numbers()) is None
+    assert_close(probabilities_of(Says()), (-batch["points"]).softmax(1).double())
+    with pytest.raises(InputError, match=r"Says.probabilities returns shape \(1, 2\) for predictions of shape \(2,\)"):
+        probabilities_of(Says(), batch | {"lengths": torch.tensor([1])})

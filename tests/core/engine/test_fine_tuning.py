@@ -9,8 +9,9 @@ import pytest
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.changes import IDENTITY
 from dlpipe.engine.execute import resume, run
-from dlpipe.engine.inference import evaluate_run, open_run, predict
+from dlpipe.engine.inference import evaluate_run, open_run
 from dlpipe.engine.layers import layers_of
+from dlpipe.engine.prediction import predict
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import Checkpoints, load_state

@@ -84,10 +84,13 @@ def test_an_item_is_a_json_object_and_its_answer_a_class_with_its_probability(pe
     data = Table(path=people, target="ill")
 
     encoded = data.encode('{"age": 20, "city": "Bonn", "weight": 0.5, "ill": "no"}')
-    answer = data.present('{"age": 20, "city": "Bonn", "weight": 0.5}', torch.tensor(1), torch.tensor([0.0, 1.0]))
+    answer = data.present(
+        '{"age": 20, "city": "Bonn", "weight": 0.5}', torch.tensor(1), torch.tensor([0.25, 0.75]), top=1
+    )
 
     assert encoded["categories"].tolist() == [0]
-    assert answer == {"ill": "yes", "probability": 0.7311, "unknown": ["city"]}
+    top = [{"label": "yes", "probability": 0.75}]
+    assert answer == {"label": "yes", "probability": 0.75, "top": top, "unknown": ["city"]}
 
 
 def test_the_answer_of_regression_is_in_the_units_of_the_target(people):
@@ -96,7 +99,7 @@ def test_the_answer_of_regression_is_in_the_units_of_the_target(people):
 
     item = '{"age": 20, "city": "Rome", "ill": "no"}'
 
-    assert data.present(item, torch.tensor(0.0), torch.tensor(0.0)) == {"weight": float(f"{mean:.6g}")}
+    assert data.present(item, torch.tensor(0.0), None) == {"weight": float(f"{mean:.6g}"), "unknown": []}
 
 
 def test_items_are_read_from_tables_and_not_from_other_files(write, people):
