@@ -102,7 +102,7 @@ def test_a_sweep_returns_its_table_and_its_best_pipeline(tmp_path, monkeypatch):
     best = dlpipe.load(result.best).config["trainer"]["optimizer"]["lr"]
     assert best == [1e-3, 3e-2][means.index(max(means))]
     assert [len(runs) for runs in result.table["runs"]] == [1, 1]
-    assert dlpipe.Run(result.table["runs"][0][0]).scores["digits/accuracy"] == result.table["test/digits/accuracy"][0]
+    assert dlpipe.Run(result.table["runs"][0][0]).best[result.metric] == means[0]
     assert (result.path / "table.json").is_file()
     assert "curves.png" in repr(result.figures)
     assert "0.03" in result._repr_html_()
