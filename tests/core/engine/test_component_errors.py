@@ -14,7 +14,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import apply, evaluate_run, open_run
 from dlpipe.engine.prediction import predict
-from dlpipe.errors import ComponentError, DlpipeError, InputError, RunFolderError
+from dlpipe.errors import ComponentError, DlpipeError, InputError, Interrupted, RunFolderError
 from dlpipe.items import FailedItem
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.folder import RunFolder
@@ -249,7 +249,7 @@ def test_a_folder_is_removed_only_if_no_step_was_taken(project, moment, kept):
 
 
 def test_an_interruption_in_a_component_is_no_error_of_it(project):
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="^stopped at once; resume it with: dlpipe resume runs/points/"):
         run_with(project, "forward", "quit")
 
 
@@ -321,7 +321,7 @@ def test_a_process_that_is_killed_while_it_creates_a_run_leaves_a_whole_run_or_n
     registry = load_plugins()
     pipeline = load_pipeline("points.toml", registry, allow_local_plugins=True)
     monkeypatch.setattr(Path, "write_text", write_text)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises((KeyboardInterrupt, Interrupted)):  # the latter once there is a run folder
         run(pipeline, registry, project / "runs")
     monkeypatch.undo()
     monkeypatch.chdir(project)
