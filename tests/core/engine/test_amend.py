@@ -38,7 +38,7 @@ class Points:
     def fingerprint(self): return ""
 
 class Line(nn.Module):
-    def __init__(self, *, start: nn.Module | None = None, size: int = 2):
+    def __init__(self, *, after: nn.Module | None = None, size: int = 2):
         super().__init__()
         self.drop, self.score = nn.Dropout(0.2), nn.Linear(3, size)
     def forward(self, points):
@@ -98,7 +98,7 @@ STAGES = "\n".join(
     .replace("[evaluators", f"[stages.{name}.evaluators")
     .replace("[callbacks", f"[stages.{name}.callbacks")
     .partition('["./toy.py"]')[2]
-    for name, start in (("one", ""), ("two", '\nstart = { stage = "one" }'))
+    for name, start in (("one", ""), ("two", '\nafter = { stage = "one" }'))
 )
 STAGES = 'name = "staged"\nplugins = ["./toy.py"]\n' + STAGES
 COSINE = "trainer.schedule={use='cosine_annealing'}"

@@ -527,7 +527,7 @@ def test_a_stage_starts_from_the_model_of_an_earlier_one(staged, monkeypatch):
 
     second = checked.stages["second"]
     built = StageComponents(
-        checked.settings, second, lambda reference: open_stage(checked, folder, reference.stage).model
+        checked.settings, second, lambda reference: open_stage(checked, folder, reference.stage).built.trained
     )
 
     assert built.model is not None
