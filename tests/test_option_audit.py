@@ -438,6 +438,7 @@ CHANGES: dict[str, list[str]] = {
     "generative.gan_trainer.num_workers": ["1"],
     "core.supervised.max_grad_norm": ["0.01"],
     "core.supervised.ema_decay": ["0.5"],
+    "core.supervised.rates": ["{layers=0.1}"],
     "core.supervised.activation_checkpointing": ["'layers.*'"],
     "core.supervised.label_smoothing": ["0.2"],
     "core.supervised.class_weights": ["{1 = 5.0}"],
@@ -597,8 +598,8 @@ CHANGES: dict[str, list[str]] = {
     "core.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
     "vision.cnn.layers": ["[{conv=3}]"],
     "vision.cnn.maxout_pieces": ["3", "model.activation='maxout'"],
+    "vision.digits.classes": ["[3, 8]"],
     "vision.backbone.name": ["'resnet34'"],
-    "vision.backbone.weights": ["'@/squeezenet.pth'", "model.name='squeezenet1_1'"],
     "core.supervised.bucket_by_length": ["false"],
     "rl.returns.gamma": ["0.5"],
     "vision.error_gallery.per_cell": ["1"],
@@ -909,8 +910,16 @@ def audit(tmp_path_factory, files) -> Audit:
     return Audit(tmp_path_factory.mktemp("audit"), files)
 
 
-#: What a setting of the pipeline, an option of the loop or of every evaluator is changed to, and what it needs.
+#: A model for which there is a file of weights.
+SQUEEZENET = [
+    "data={use='vision.image_folder', path='@/images', size=32}",
+    "model={use='vision.backbone', name='squeezenet1_1'}",
+    "trainer.steps=1",
+]
+#: What a setting of the pipeline, an option of the model, of the loop or of every evaluator is changed to, and what it needs.
 OPTION_CHANGES = {
+    "model.start": ["{file='@/squeezenet.pth'}", *SQUEEZENET],
+    "model.freeze": ["['layers.2']"],
     "seed": ["2"],
     "precision": ["'bfloat16'"],
     "trainer.epochs": ["1", "trainer.steps=9"],
@@ -945,7 +954,12 @@ OPTIONS_WITHOUT_EFFECT = {
     "parallel": "one process trains alone",
     "compile": "test_compilation.py; numbers are equal but for rounding",
 }
-PLACES = {SETTINGS: "", OPTIONS["trainer"]: "trainer.", OPTIONS["evaluator"]: "evaluators.loss."}
+PLACES = {
+    SETTINGS: "",
+    OPTIONS["model"]: "model.",
+    OPTIONS["trainer"]: "trainer.",
+    OPTIONS["evaluator"]: "evaluators.loss.",
+}
 ALL_OPTIONS = [place + parameter for target, place in PLACES.items() for parameter in read_signature(target).parameters]
 
 

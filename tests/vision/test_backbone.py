@@ -1,15 +1,16 @@
-import re
 import warnings
-import zipfile
 
 import pytest
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model, save_file, save_model
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision import models
 
+from dlpipe.config.pipeline import Start
+from dlpipe.engine.starting_weights import StartingModel, load_start
+from dlpipe.errors import InputError
 from dlpipe_vision.backbone import Backbone, with_channels
 
 COLOUR = (3, 33, 34)
@@ -24,11 +25,21 @@ def images(*shape):
     return torch.rand(2, *(shape or COLOUR), generator=torch.Generator().manual_seed(0))
 
 
-def saved(folder, net, **changes):
-    """Save the weights of a network, some of them changed or (None) left out, and return the file."""
-    state = {**net.state_dict(), **changes}
-    torch.save({key: value for key, value in state.items() if value is not None}, folder / "weights.pth")
-    return folder / "weights.pth"
+def started(folder, weights, *, suffix=".pth", shape=COLOUR, classes=4, skip=(), **options):
+    """Start a network from a file with weights by name, as a pipeline does; return it and what was said."""
+    file = folder / f"weights{suffix}"
+    save_file(weights, file) if suffix == ".safetensors" else torch.save(weights, file)
+    facts = {"image_shape": shape, "num_classes": classes}
+
+    def build(others):
+        return tiny_backbone(**{"shape": shape, "classes": classes, **options, **renamed(others)})
+
+    def renamed(others):
+        return {{"image_shape": "shape", "num_classes": "classes"}[name]: value for name, value in others.items()}
+
+    model = build({})
+    told = load_start(StartingModel(model, facts, [*facts], build), Start(file=file, skip=skip), lambda start: start)
+    return model, told
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -54,7 +65,7 @@ def test_the_score_of_an_image_does_not_depend_on_its_batch():
 
 def test_one_channel_gives_the_output_of_three_equal_channels(tmp_path):
     colour = tiny_backbone()
-    grey = tiny_backbone((1, 33, 34), weights=saved(tmp_path, colour.net))
+    grey, _ = started(tmp_path, colour.net.state_dict(), shape=(1, 33, 34))
 
     picture = images(1, 33, 34)
     first, of_colour = grey.net.conv1[0](picture), colour.net.conv1[0](picture.expand(-1, 3, -1, -1))
@@ -95,79 +106,84 @@ def test_auxiliary_classifiers_are_left_out():
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_weights_are_loaded_from_a_file(tmp_path, suffix):
-    original = tiny_backbone()
-    file = tmp_path / f"weights{suffix}"
-    if suffix == ".safetensors":
-        save_model(original.net, str(file))
-    else:
-        torch.save(original.net.state_dict(), file)
-    torch.manual_seed(1)
+def test_it_starts_from_a_file_with_the_names_of_torchvision(tmp_path, suffix):
+    original = models.shufflenet_v2_x0_5(num_classes=4)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model = Backbone(COLOUR, 4, name="shufflenet_v2_x0_5", weights=file)
+    model, told = started(tmp_path, original.state_dict(), suffix=suffix)
 
     assert model.eval()(images()).equal(original.eval()(images()))
+    assert told.endswith('(names with "net." in front)')
 
 
-def test_a_classifier_of_another_number_of_classes_is_not_loaded_and_a_warning_is_given(tmp_path):
-    original = tiny_backbone(classes=7)
-    file = saved(tmp_path, original.net)
+def test_it_starts_from_its_own_weights(tmp_path):
+    original = tiny_backbone((1, 33, 34))
 
-    with pytest.warns(
-        UserWarning, match='weights.pth": fc.bias, fc.weight do not fit this network and are initialised randomly'
-    ):
-        model = tiny_backbone(weights=file)
+    model, told = started(tmp_path, original.state_dict(), shape=(1, 33, 34))
 
-    own = {**original.net.state_dict(), **{key: model.net.state_dict()[key] for key in ("fc.weight", "fc.bias")}}
-    assert all(value.equal(own[key]) for key, value in model.net.state_dict().items())
+    assert model.eval()(images(1, 33, 34)).equal(original.eval()(images(1, 33, 34)))
+    assert "in front" not in told
 
 
-def test_the_first_convolution_is_not_loaded_if_the_small_stem_replaces_it(tmp_path):
-    file = saved(tmp_path, models.resnet18(num_classes=4))
+def test_the_classifier_for_other_classes_starts_untrained(tmp_path):
+    weights = models.shufflenet_v2_x0_5(num_classes=7).state_dict()
 
-    with pytest.warns(UserWarning, match=r'": conv1.weight do not fit this network'):
-        model = tiny_backbone(name="resnet18", small_images=True, weights=file)
+    model, told = started(tmp_path, weights)
 
-    assert model.net.conv1.weight.shape == (64, 3, 3, 3)
+    own = model.net.state_dict()
+    assert all(value.equal(own[key]) for key, value in weights.items() if not key.startswith("fc."))
+    assert told.endswith("; new: net.fc.weight, net.fc.bias (num_classes is 4 here)")
 
 
-def test_weights_for_the_same_number_of_channels_are_loaded_unchanged(tmp_path):
+def test_the_small_stem_has_to_be_left_out_of_the_weights_of_the_usual_one(tmp_path):
+    weights = models.resnet18(num_classes=4).state_dict()
+    small = {"name": "resnet18", "small_images": True}
+
+    with pytest.raises(InputError, match=r'\(64, 3, 7, 7\) there and \(64, 3, 3, 3\) here.* skip = \["net.conv1"\]'):
+        started(tmp_path, weights, **small)
+    model, _ = started(tmp_path, weights, skip=("net.conv1",), **small)
+
+    assert model.net.bn1.weight.equal(weights["bn1.weight"])
+
+
+def test_weights_for_other_channels_give_the_output_of_equal_channels(tmp_path):
     grey = tiny_backbone((1, 33, 34))
 
-    again = tiny_backbone((1, 33, 34), weights=saved(tmp_path, grey.net))
+    again, _ = started(tmp_path, grey.state_dict(), shape=(3, 33, 34))
 
-    assert again.eval()(images(1, 33, 34)).equal(grey.eval()(images(1, 33, 34)))
+    picture = images(1, 33, 34)
+    assert_close(again.eval()(picture.expand(-1, 3, -1, -1)), grey.eval()(picture))
 
 
 def test_old_files_without_batch_counters_are_loaded(tmp_path):
-    net = models.shufflenet_v2_x0_5(num_classes=4)
-    counters = {key: None for key in net.state_dict() if key.endswith("num_batches_tracked")}
+    weights = models.shufflenet_v2_x0_5(num_classes=4).state_dict()
 
-    model = tiny_backbone(weights=saved(tmp_path, net, **counters))
+    model, _ = started(tmp_path, {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")})
 
-    assert model.net.fc.weight.equal(net.fc.weight)
+    assert model.net.fc.weight.equal(weights["fc.weight"])
 
 
 def test_auxiliary_classifiers_in_a_file_are_ignored(tmp_path):
-    net = models.shufflenet_v2_x0_5(num_classes=4)
+    weights = models.shufflenet_v2_x0_5(num_classes=4).state_dict()
     extra = {"aux1.fc2.weight": torch.zeros(3), "AuxLogits.fc.bias": torch.zeros(3)}
 
-    model = tiny_backbone(weights=saved(tmp_path, net, **extra))
+    model, _ = started(tmp_path, weights | extra)
 
-    assert model.net.fc.weight.equal(net.fc.weight)
+    assert model.net.fc.weight.equal(weights["fc.weight"])
 
 
-def test_former_names_of_densenet_weights_are_translated(tmp_path):
+def test_former_names_of_densenet_weights_are_translated():
     old = {f"features.denseblock1.denselayer2.{name}": torch.rand(3) for name in ("norm.1.weight", "conv.2.weight")}
-    torch.save(old, tmp_path / "old.pth")
 
-    with pytest.raises(ValueError, match="it lacks features.conv0.weight") as caught:
-        tiny_backbone(name="densenet121", weights=tmp_path / "old.pth")
+    found = tiny_backbone(name="densenet121").adapt_weights(old)
 
-    assert "has features" not in str(caught.value)
-    assert "the shape of features.denseblock1.denselayer2.norm1.weight and 1 more is (3,)" in str(caught.value)
+    assert [*found] == [f"features.denseblock1.denselayer2.{name}" for name in ("norm1.weight", "conv2.weight")]
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"weights.pth does not fit the model: it lacks net.conv1.0.weight, .* it has "
+    ):
+        started(tmp_path, models.resnet18(num_classes=4).state_dict())
 
 
 def test_one_batch_is_memorised():
@@ -233,65 +249,3 @@ def test_images_that_are_too_small_are_refused_at_once():
         match=r"squeezenet1_1 does not accept images of 3×9×8: .*; choose another name or images of another size",
     ):
         tiny_backbone((3, 9, 8), name="squeezenet1_1")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r'none.pth": no such file; expected a .safetensors or .pth file'):
-        tiny_backbone(weights=tmp_path / "none.pth")
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_file_of_something_else_is_refused(tmp_path, suffix):
-    (tmp_path / f"text{suffix}").write_text("no weights")
-
-    with pytest.raises(ValueError, match=rf'text{suffix}" cannot be loaded safely: '):
-        tiny_backbone(weights=tmp_path / f"text{suffix}")
-
-
-class Harmful:
-    def __reduce__(self):
-        return (pytest.fail, ("code of a file was run",))
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path):
-    torch.save({"fc.weight": Harmful()}, tmp_path / "harmful.pth")
-
-    with pytest.raises(ValueError, match='harmful.pth" cannot be loaded safely: '):
-        tiny_backbone(weights=tmp_path / "harmful.pth")
-
-
-def test_a_compressed_file_is_refused(tmp_path):
-    torch.save({"fc.weight": torch.zeros(10**6)}, tmp_path / "plain.pth")
-    bomb = zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED)
-    with zipfile.ZipFile(tmp_path / "plain.pth") as old, bomb as new:
-        for name in old.namelist():
-            new.writestr(name, old.read(name))
-
-    with pytest.raises(ValueError, match='bomb.pth" cannot be loaded safely: bomb.pth contains compressed parts'):
-        tiny_backbone(weights=tmp_path / "bomb.pth")
-
-
-def test_a_file_without_tensors_by_name_is_refused(tmp_path):
-    torch.save({"model": {"fc.weight": torch.zeros(2)}}, tmp_path / "nested.pth")
-
-    with pytest.raises(
-        ValueError, match=r'nested.pth" does not contain tensors by name; expected the output of torch.save'
-    ):
-        tiny_backbone(weights=tmp_path / "nested.pth")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"conv5.0.weight": None, "conv5.1.bias": None}, "it lacks conv5.0.weight and 1 more"),
-        ({"fc2.weight": torch.zeros(3)}, "it has fc2.weight, which shufflenet_v2_x0_5 does not have"),
-        ({"conv5.1.bias": torch.zeros(3)}, "the shape of conv5.1.bias is (3,), not (1024,)"),
-        ({"conv1.0.weight": torch.zeros(3)}, "the shape of conv1.0.weight is (3,), not (24, 3, 3, 3)"),
-    ],
-)
-def test_weights_of_another_net_are_refused(tmp_path, changes, message):
-    file = saved(tmp_path, models.shufflenet_v2_x0_5(num_classes=4), **changes)
-    expected = f"does not fit: {message}; expected weights of torchvision's shufflenet_v2_x0_5"
-
-    with pytest.raises(ValueError, match=re.escape(expected)):
-        tiny_backbone(weights=file)
