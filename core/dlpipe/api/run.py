@@ -55,7 +55,7 @@ class Run:
     """A run: its results, and its model, of which a stage and a checkpoint are chosen here.
 
     Args:
-        path: the run folder, such as ``runs/cnn-digits/latest``.
+        path: the run folder, or the folder of a pipeline's runs, such as ``runs/cnn-digits``, for the latest of them.
         stage: of a pipeline with several; the last one by default.
         checkpoint: "best", "last" or the number of a step.
         allow_local_plugins: allow the Python files in the run folder, of local plugins, to be run.
@@ -78,7 +78,7 @@ class Run:
         checkpoint: str | int = "best",
         allow_local_plugins: bool = False,
     ) -> None:
-        self._folder = RunFolder.open(Path(path))
+        self._folder = RunFolder.open(RunFolder.latest_in(Path(path)))
         self._checkpoint, self._allow_local_plugins = str(checkpoint), allow_local_plugins
         names = self.stages
         if stage is not None and stage not in names:

@@ -12,6 +12,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import file_of
 from dlpipe.config.tables import SWEEP
 from dlpipe.messages import relative
+from dlpipe.runs.folder import RunFolder
 from dlpipe.sweep.plan import count_trials
 
 
@@ -26,8 +27,19 @@ class PipelineFile(click.Path):
         return file_of(str(super().convert(value, param, ctx)))
 
 
+class RunPath(click.Path):
+    """A run folder, or the folder of a pipeline's runs for the latest of them."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path of the run folder."""
+        return RunFolder.latest_in(Path(str(super().convert(value, param, ctx))))
+
+
 pipeline_file = click.argument("file", type=PipelineFile())
-run_folder = click.argument("run", type=click.Path(path_type=Path))
+run_folder = click.argument("run", type=RunPath())
 assignments = click.option(
     "--set",
     "assignments",

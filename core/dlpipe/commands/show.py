@@ -78,6 +78,7 @@ def show(
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
     folder, recorded = None, dict[str, Any]()
     if path.is_dir():
+        path = RunFolder.latest_in(path)
         folder = RunFolder.open(path)  # raises an error if it is not a run folder
         recorded = read_json(folder.path / ORIGINS) if (folder.path / ORIGINS).is_file() else {}
         path = path / RESOLVED

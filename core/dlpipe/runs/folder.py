@@ -112,6 +112,11 @@ class RunFolder:
         require_contained(path.resolve())
         return cls(path.resolve())
 
+    @staticmethod
+    def latest_in(path: Path) -> Path:
+        """Return the latest run of a pipeline if `path` is the folder of its runs, such as ``runs/cnn-digits``."""
+        return path / "latest" if not (path / RESOLVED).exists() and (path / "latest").is_dir() else path
+
     def discard(self) -> None:
         """Remove the folder of a run; ``latest`` points to the newest other one again.
 

@@ -32,6 +32,19 @@ def test_two_processes_that_make_a_folder_at_once_get_one_each(tmp_path, monkeyp
     assert all(folder.is_dir() for folder in folders)
 
 
+def test_the_folder_of_a_pipelines_runs_stands_for_the_latest(tmp_path):
+    run = tmp_path / "points" / "2026"
+    run.mkdir(parents=True)
+    assert RunFolder.latest_in(run.parent) == run.parent  # which is an error when it is opened
+
+    (run / RESOLVED).touch()
+    (run.parent / "latest").symlink_to("2026")
+
+    assert RunFolder.open(RunFolder.latest_in(run.parent)).path == run.resolve()
+    for path in (run, run.parent / "latest", tmp_path, tmp_path / "nothing"):
+        assert RunFolder.latest_in(path) == path
+
+
 def test_after_a_run_is_discarded_the_newest_other_run_is_the_latest(tmp_path):
     for name in ("2025", "2026"):
         (tmp_path / name).mkdir()

@@ -1,0 +1,24 @@
+"""The argument RUN of commands."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from dlpipe.cli import make_program
+from dlpipe.registry.loading import load_plugins
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "report", "resume", "export", "serve", "show"])
+def test_commands_take_the_folder_of_a_pipelines_runs_for_the_latest(tmp_path, command):
+    run = tmp_path / "points" / "2026"
+    run.mkdir(parents=True)
+    (run / "resolved.toml").write_text("name = 3")  # the command stops when it reads this
+    (run.parent / "latest").symlink_to("2026")
+    registry = load_plugins()
+
+    answer = CliRunner().invoke(make_program(registry), [command, str(run.parent)], obj=registry)
+
+    assert answer.exit_code != 0
+    assert "2026" in f"{answer.output}{answer.exception}" or "latest" in f"{answer.output}{answer.exception}"
+    assert "is not a run folder" not in answer.output
