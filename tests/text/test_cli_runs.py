@@ -120,7 +120,7 @@ def test_a_finished_run_has_nothing_to_resume(trained):
     done = dlpipe("resume", LATEST, cwd=trained)
 
     assert done.returncode == 0
-    assert "is finished; there is nothing to resume" in done.stderr
+    assert "is finished; to train longer: dlpipe resume" in done.stderr
 
 
 def started(folder, pipeline_file, *options):

@@ -62,14 +62,14 @@ class Classifier(ScaledFeatures):
         """Map the feature column (B, …) to log-probabilities (B, K)."""
         scaled = self.scaled(columns)
         result = scaled.new_full((len(scaled), self._num_classes), LEAST).log()
-        return result.index_copy(1, self.classes, self.log_probabilities(scaled))
+        return result.index_copy(1, self.classes, self.class_scores(scaled))
 
     @abstractmethod
     def _fit(self, features: Array, classes: Array, seed: int) -> None:
         """Set the buffers from features (N, F) and classes (N,), numbered from 0 to C - 1 without gaps."""
 
     @abstractmethod
-    def log_probabilities(self, features: Tensor) -> Tensor:
+    def class_scores(self, features: Tensor) -> Tensor:
         """Map features (B, F) to log-probabilities (B, C)."""
 
 

@@ -54,6 +54,6 @@ class LogisticRegression(Classifier):
             weight, bias = torch.cat([torch.zeros_like(weight), weight]), torch.cat([torch.zeros_like(bias), bias])
         self.weight, self.bias = weight, bias
 
-    def log_probabilities(self, features: Tensor) -> Tensor:
+    def class_scores(self, features: Tensor) -> Tensor:
         """Map features (B, F) to log-probabilities (B, C)."""
         return F.linear(features, self.weight, self.bias).log_softmax(1)

@@ -38,6 +38,6 @@ class MajorityClass(Classifier):
         counts = tensor(classes, torch.int64).bincount()
         self.shares = counts / counts.sum()
 
-    def log_probabilities(self, features: Tensor) -> Tensor:
+    def class_scores(self, features: Tensor) -> Tensor:
         """Map features (B, F) to log-probabilities (B, C), the same for all."""
         return log(self.shares).expand(len(features), -1)

@@ -59,7 +59,7 @@ class NearestNeighbors(Classifier):
             )
         self.examples, self.labels = tensor(features), tensor(classes, torch.int64)
 
-    def log_probabilities(self, features: Tensor) -> Tensor:
+    def class_scores(self, features: Tensor) -> Tensor:
         """Map features (B, F) to log-probabilities (B, C)."""
         blocks = [self._votes(block) for block in features.split(256)]  # N distances for each at a time
         return log(torch.cat(blocks))

@@ -36,7 +36,7 @@ class RandomForest(Classifier):
     right: Tensor
     feature: Tensor
     threshold: Tensor
-    probabilities: Tensor
+    leaves: Tensor
     roots: Tensor
     depth: Tensor
 
@@ -62,7 +62,7 @@ class RandomForest(Classifier):
             self.register_buffer(name, torch.empty(0, dtype=torch.int64))
         # Thresholds of scikit-learn are doubles, halfway between two features.
         self.register_buffer("threshold", torch.empty(0, dtype=torch.float64))
-        self.register_buffer("probabilities", torch.empty(0, 0))
+        self.register_buffer("leaves", torch.empty(0, 0))
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
 
     def _fit(self, features: Array, classes: Array, seed: int) -> None:
@@ -75,11 +75,11 @@ class RandomForest(Classifier):
         self.feature = tensor(np.concatenate([tree.feature.clip(min=0) for tree in trees]), torch.int64)
         self.threshold = tensor(np.concatenate([tree.threshold for tree in trees]), torch.float64)
         values = np.concatenate([tree.value[:, 0] for tree in trees])
-        self.probabilities = tensor(values / values.sum(1, keepdims=True))
+        self.leaves = tensor(values / values.sum(1, keepdims=True))
         self.roots = tensor(roots, torch.int64)
         self.depth = torch.tensor(max(tree.max_depth for tree in trees))
 
-    def log_probabilities(self, features: Tensor) -> Tensor:
+    def class_scores(self, features: Tensor) -> Tensor:
         """Map features (B, F) to log-probabilities (B, C)."""
         blocks = []
         for block in features.split(256):
@@ -87,7 +87,7 @@ class RandomForest(Classifier):
             for _ in range(int(self.depth)):
                 goes_left = block.gather(1, self.feature[node]) <= self.threshold[node]
                 node = torch.where(goes_left, self.left[node], self.right[node])
-            blocks.append(self.probabilities[node].mean(1))
+            blocks.append(self.leaves[node].mean(1))
         return log(torch.cat(blocks))
 
 
