@@ -87,7 +87,7 @@ REFUSED = {
     "forward_raises": r"\[trainer\] AttributeError: 'ForwardRaises' object has no attribute 'scores'" + LINE,
     "wrong_shape": r"\[trainer\] RuntimeError: mat1 and mat2 shapes cannot be multiplied \(3x8 and 3x2\)" + LINE,
     "no_parameters": r"\[trainer\] there is no parameter to optimize; choose a model with parameters",
-    "frozen": r"\[trainer\] the loss of Frozen " + NO_GRAPH,
+    "frozen": r"\[trainer\] there is no parameter to optimize; choose a model with parameters of which not all are frozen",
     "late_parameters": r'\[model\] the parameter "late" appeared in the first step, when the trainer had chosen',
     "loss_vector": r"\[trainer\] LossVector.loss returns a tensor of shape \(8,\); expected a tensor with one number",
     "loss_not_number": NOT_FINITE + "the loss of step 1; the model's outputs were finite",
