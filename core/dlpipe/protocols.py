@@ -48,6 +48,7 @@ __all__ = [
     "SupportsItems",
     "SupportsNames",
     "SupportsNotes",
+    "SupportsOtherWeights",
     "SupportsPaddings",
     "SupportsReport",
     "SupportsSamples",

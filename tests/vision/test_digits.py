@@ -13,6 +13,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.engine.inference import open_run
 from dlpipe.engine.prediction import predict
+from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 from dlpipe_vision.augment import noisy
@@ -115,6 +116,35 @@ def test_options_change_evaluation_images(folder, options, change):
     result = prepared(digits(path=folder, **{"normalize": "unit", **options}), "test")
 
     assert_close(result, change(images))
+
+
+def test_statistics_can_be_given_for_pixels_from_0_to_1(folder):
+    images = prepared(digits(path=folder, normalize="unit"), "test")
+
+    result = prepared(digits(path=folder, normalize={"mean": [0.3], "std": [0.2]}), "test")
+
+    assert_close(result, (images - 0.3) / 0.2)
+
+
+def test_statistics_of_other_channels_are_refused(folder):
+    with pytest.raises(InputError, match=r"normalize.mean = \[0.3, 0.1\]: expected one number for each channel: 1"):
+        prepared(digits(path=folder, normalize={"mean": [0.3, 0.1], "std": [0.2]}), "test")
+
+
+def test_only_some_classes_are_used_in_the_given_order():
+    every, some = digits(dev_size=0), digits(classes=[7, 2], dev_size=0)
+
+    split, whole = some.split("test").columns, every.split("test").columns
+    chosen = (whole["targets"] == 7) | (whole["targets"] == 2)
+
+    assert some.facts["labels"] == ["7", "2"]
+    assert split["images"].equal(whole["images"][chosen])
+    assert split["targets"].equal((whole["targets"][chosen] == 2).long())
+
+
+def test_a_class_that_is_named_twice_is_refused():
+    with pytest.raises(InputError, match=r"classes = \[3, 3\]: 3 occurs twice; name each digit once"):
+        digits(classes=[3, 3]).split("train")
 
 
 def test_augmentation_and_limit_change_training_images(folder):

@@ -51,7 +51,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     ),
     "evaluator": (protocols.SupportsSamples, protocols.SupportsExampleScores, protocols.SupportsClose),
     "callback": (),
-    "model": (protocols.SupportsNotes, protocols.SupportsExport),
+    "model": (protocols.SupportsNotes, protocols.SupportsExport, protocols.SupportsOtherWeights),
 }
 #: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
 MODEL_METHODS = ("loss", "predict", "probabilities", "fit")
