@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from dlpipe.commands.show import WIDTH, show
+from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 
 PIPELINE = """
@@ -69,5 +70,5 @@ def test_programs_get_the_same_as_json(answer):
 def test_what_has_no_layers_is_refused(answer, options, message):
     more = [options.pop("more")] if "more" in options else []
 
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(InputError, match=message):
         answer("--layers", *more, **options)
