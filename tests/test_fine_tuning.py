@@ -32,7 +32,8 @@ DOMAINS = {
 def run_it(folder: Path, text: str, *assignments: str) -> Path:
     file = folder / "it.toml"
     file.write_text(f'name = "it"\n{text}')
-    return run(load_pipeline(file, load_plugins({}), assignments), load_plugins({}), folder / "runs", quiet=True).path
+    pipeline = load_pipeline(file, load_plugins({}), assignments)
+    return run(pipeline, load_plugins({}), folder / "runs", rehearsal=True, quiet=True).path
 
 
 def weights(path: Path, checkpoint: str = "last") -> dict[str, torch.Tensor]:

@@ -131,3 +131,21 @@ def test_a_second_load_sees_what_the_file_says_now():
         state = optimizer.state_dict()
 
     assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_frozen_parameters_are_left_out():
+    layer = nn.Linear(2, 3)
+    layer.weight.requires_grad_(False)
+
+    optimizer = build_optimizer(layer.parameters(), {"use": "sgd", "lr": 0.1})
+
+    assert [group["params"] for group in optimizer.param_groups] == [[layer.bias]]
+
+
+def test_parameters_that_are_all_frozen_are_refused():
+    layer = nn.Linear(2, 3).requires_grad_(False)
+
+    with pytest.raises(
+        InputError, match="there is no parameter to optimize; choose a model with parameters of which not"
+    ):
+        build_optimizer(layer.parameters(), {"use": "sgd", "lr": 0.1})
