@@ -63,6 +63,18 @@ def test_a_step_equals_the_algorithm_of_the_paper(dark_stripes):
     assert_close(dict(trainer.model.state_dict()), dict(other.state_dict()))
 
 
+def test_what_is_frozen_in_the_discriminator_stays_frozen_after_a_step_of_the_generator(dark_stripes):
+    trainer = make_trainer(dark_stripes)
+    frozen, *others = trainer.model.discriminator.parameters()
+    frozen.requires_grad_(False)
+
+    take_steps(trainer, 2)
+
+    assert not frozen.requires_grad
+    assert frozen.grad is None
+    assert all(parameter.requires_grad for parameter in others)
+
+
 def test_an_epoch_is_one_pass_of_the_discriminator_over_the_data(dark_stripes):
     trainer = make_trainer(dark_stripes, critic_steps=2)
 
