@@ -33,13 +33,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Names are compared by the number of letters that are inserted, deleted, replaced or swapped with their neighbour
     (the optimal string alignment distance); upper and lower case are the same. Of equally near names the first wins:
-    list common names first. If none is near, the first name that starts with `name` is suggested.
+    list common names first. If none is near, the first name that starts with `name` is suggested, else the first one
+    whose words it has, or that has its words (``num_epochs`` and ``epochs``).
     """
     known = list(known)
     distances = {other: OSA.distance(name.casefold(), other.casefold()) for other in known}
     near = [other for other in known if distances[other] <= MAX_WRONG * max(len(name), len(other))]
     near.sort(key=lambda other: distances[other])  # the sort is stable
     near = near or [other for other in known if len(name) > 2 and other.startswith(name)]
+    words = set(name.casefold().split("_"))
+    near = near or [other for other in known if words <= (own := set(other.casefold().split("_"))) or own <= words]
     return f' Did you mean "{near[0]}"?' if near else ""
 
 

@@ -25,6 +25,13 @@ from dlpipe.messages import display_width, nearest, padded, printable, relative,
         ("Adam", ["adamw", "adam"], ' Did you mean "adam"?'),
         ("ab", ["cd", "abc"], ' Did you mean "abc"?'),
         ("", ["a"], ""),
+        ("num_epochs", ["steps", "epochs"], ' Did you mean "epochs"?'),
+        (
+            "accumulation_steps",
+            ["warmup_steps", "gradient_accumulation_steps"],
+            ' Did you mean "gradient_accumulation_steps"?',
+        ),
+        ("grad_norm", ["max_norm_scale", "norm_type"], ""),
     ],
 )
 def test_the_nearest_name_is_suggested_if_one_is_near(name, known, hint):

@@ -16,7 +16,7 @@ from dlpipe.config.check_stage import StageChecker, check_name, key_owners
 from dlpipe.config.check_table import TableChecker
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.renames import use_current_names
-from dlpipe.config.report import TOP, Report, key_at, table_at
+from dlpipe.config.report import Report, key_at, table_at
 from dlpipe.config.settings import RENAMED, Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.config.source import Source, dotted, read_source
@@ -142,7 +142,7 @@ class _FileChecker:
         path, value = (key,), self.report.source.values[key]
         if "stages" in self.report.source.values and key in TABLES:
             self.report.add(path, f"[{key}] is outside [stages]; write it as [stages.NAME.{key}]")
-        elif any(key in keys for place, keys in checker.owners if place != TOP):
+        elif checker.owner(key):
             checker.unknown(key, self.report.source.values)
         else:
             what = f"{table_at(path)}: unknown table" if isinstance(value, dict) else f"`{dotted(path)}`: unknown key"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlpipe.config.check_table import TableChecker
+from dlpipe.config.check_table import TableChecker, inner_owners
 from dlpipe.config.pipeline import ComponentConfig, Stage
 from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import Report, key_at, table_at
@@ -230,6 +230,8 @@ def key_owners(registry: Registry, tables: Mapping[str, Any], path: KeyPath) -> 
             except PluginError:  # reported where the table is checked
                 continue
         owners.append((table_at((*path, table)), keys))
+        if isinstance(keys, Mapping):
+            owners += inner_owners(keys, tables.get(table, {}), (*path, table))
     return owners
 
 

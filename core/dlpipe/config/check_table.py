@@ -20,7 +20,7 @@ from dlpipe.config.tables import Selected, choice_keys
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.config.torch_names import CHOICES, TOTAL_STEPS, provided_by_trainer
 from dlpipe.config.values import adapter, as_given, mistakes, refused_default
-from dlpipe.fields import CHOSEN, ModelReference, describe
+from dlpipe.fields import CHOSEN, ModelReference, describe, table_keys
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
@@ -45,6 +45,7 @@ class TableChecker:
         known: the keys that the table takes.
         registry: what plugins offer.
         owners: other places of the file (``[trainer]``) and the keys that belong there.
+        choice: "optimizer", "schedule" or "loss" if the table selects one.
     """
 
     report: Report
@@ -53,6 +54,7 @@ class TableChecker:
     selected: str
     known: Mapping[str, Parameter]
     owners: Sequence[tuple[str, Iterable[str]]]
+    choice: str = ""
 
     def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, References]]:
         """Check all keys; return the values, defaults included, and the references to trained models."""
@@ -118,34 +120,47 @@ class TableChecker:
             given: the table.
         """
         path = (*self.path, key)
-        here = table_at(self.path)
-        for place, keys in self.owners:
-            if key in keys and place != here:
-                self.report.add(path, f"`{key}` belongs to {place}, not to {here}")
-                return
-        hint = nearest(SYNONYMS.get(key, key), self.known) or self._nested(key, given)
+        hint = self._nested(key, given)
+        if not hint and (owner := self.owner(key)):
+            renamed = "" if owner[1] == key else f", where it is called {owner[1]}"
+            self.report.add(path, f"`{key}` belongs to {owner[0]}, not to {table_at(self.path)}{renamed}")
+            return
+        hint = nearest(SYNONYMS.get(key, key), self.known) or hint
+        if not hint and self.choice and (takers := _takers(self.choice, key)):
+            hint = f" It is a parameter of {self.choice} {_some(takers)}."
         if not hint and len(self.known) <= MAX_LISTED:
             hint = f" It takes {', '.join(self.known) or 'no keys'}."
+        elif not hint and not self.choice and self.path:
+            hint = f" `dlpipe show {self.selected}` lists its keys."
         self.report.add(path, f"{key_at(path)}: unknown key of {self.selected}.{hint}")
 
+    def owner(self, key: str) -> tuple[str, str] | None:
+        """Return another place of the file to which a key belongs, and its name there."""
+        here = table_at(self.path)
+        names = (key, SYNONYMS.get(key, key))
+        return next(
+            ((place, name) for name in names for place, keys in self.owners if name in keys and place != here), None
+        )
+
     def _nested(self, key: str, given: Mapping[str, Any]) -> str:
-        """Return a sentence that says where a key belongs that an inner table takes: ``optimizer`` or ``schedule``."""
+        """Return a sentence that says where a key belongs that an inner table takes: ``optimizer`` or ``augment``."""
         for name, parameter in self.known.items():
+            if key in (table_keys(parameter.kind) or {}):
+                return f" It is a key of {name}: set {dotted((*self.path, name, key))} = {shown(given[key])}."
             if not (choice := parameter.choice) or choice == "loss":
                 continue
             table = _with_default(given.get(name, parameter.default), parameter.default)
             chosen = table.get("use") if isinstance(table, dict) else None
             inner = SYNONYMS.get(key, key)
-            takers = [each for each in CHOICES[choice] if inner in choice_keys(choice, each)]
+            takers = _takers(choice, inner)
             value = shown(given[key])
             if chosen in takers:
                 path = dotted((*self.path, name, inner))
                 return f" It is a parameter of {choice} {chosen}: set {path} = {value}."
             if takers:
-                others = ", ".join(takers[:MAX_TAKERS]) + (" …" if len(takers) > MAX_TAKERS else "")
                 not_of = f", not of {chosen}" if chosen else ""
                 return (
-                    f" It is a parameter of {choice} {others}{not_of}: "
+                    f" It is a parameter of {choice} {_some(takers)}{not_of}: "
                     f'set {dotted((*self.path, name))} = {{ use = "{takers[0]}", {inner} = {value} }}.'
                 )
         return ""
@@ -189,7 +204,8 @@ class TableChecker:
         if choice == "loss" and isinstance(value, str):
             value = {"use": value}
         if not isinstance(value, dict) or not isinstance(value.get("use"), str):
-            self.report.add(path, f"{key_at(path)} = {shown(value)}: expected {CHOSEN[choice]}")
+            hint = _missing_use(choice, value, path) if isinstance(value, dict) and "use" not in value else ""
+            self.report.add(path, f"{key_at(path)} = {shown(value)}: expected {CHOSEN[choice]}{hint}")
             return None
         name = value["use"]
         component = None if name in names else self._chosen(choice, name, path)
@@ -204,7 +220,7 @@ class TableChecker:
         for key, reason in provided_by_trainer(choice, name).items():
             if key in given:
                 self.report.add((*path, key), f"{key_at((*path, key))} = {shown(given.pop(key))}: {reason}")
-        inner = replace(self, path=path, selected=f"{choice} {name}", known=known)
+        inner = replace(self, path=path, selected=f"{choice} {name}", known=known, choice=choice)
         values, _ = inner.check(given)
         for parameter in inner.missing(given):
             if parameter.name not in TOTAL_STEPS:
@@ -280,6 +296,38 @@ class TableChecker:
         run = self._value(folder, Path, path)
         # Links are followed now: `latest` may be another run when this one is resumed.
         return None if run is None else Reference(run=Path(os.path.realpath(run)))
+
+
+def inner_owners(known: Mapping[str, Parameter], given: Any, path: KeyPath) -> list[tuple[str, Iterable[str]]]:
+    """Return the optimizers and schedules that a table selects: their places in the file, and their keys."""
+    owners: list[tuple[str, Iterable[str]]] = []
+    for name, parameter in known.items():
+        choice = parameter.choice
+        table = _with_default(
+            given.get(name, parameter.default) if isinstance(given, dict) else None, parameter.default
+        )
+        chosen = table.get("use") if isinstance(table, Mapping) else None
+        if choice and chosen in CHOICES[choice]:
+            owners.append((table_at((*path, name)), choice_keys(choice, chosen)))
+    return owners
+
+
+def _takers(choice: str, key: str) -> list[str]:
+    """Return the optimizers, schedules or losses that have a parameter."""
+    return [each for each in CHOICES[choice] if key in choice_keys(choice, each)]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_TAKERS]) + (" …" if len(names) > MAX_TAKERS else "")
+
+
+def _missing_use(choice: str, table: Mapping[str, Any], path: KeyPath) -> str:
+    """Return which optimizers, schedules or losses a table without ``use`` may mean, as the end of a sentence."""
+    takers = [each for each in CHOICES[choice] if table and all(each in _takers(choice, key) for key in table)]
+    if not takers:
+        return ""
+    use = f'{dotted((*path, "use"))} = "{takers[0]}"'
+    return f". {' and '.join(table)} fits {choice} {_some(takers)}: also set {use}"
 
 
 def _with_default(value: Any, default: Any) -> Any:

@@ -62,10 +62,13 @@ class Source:
     texts: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> Origin:
-        """Return what set `path`, or the nearest table around it."""
+        """Return what set `path`, a key in it, or the nearest table around it."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
+            # ``--set trainer.schedule.gamma=1`` makes a table that nothing else names.
+            if below := [origin for known, origin in self.origins.items() if known[:length] == path[:length]]:
+                return below[0]
         first = next(iter(self.texts), SET)
         return Origin(first, int(first not in (SET, ARGUMENT)))
 

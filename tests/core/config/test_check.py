@@ -134,7 +134,24 @@ def test_a_date_survives_where_any_value_is_accepted(load):
         (12, '[evaluators."../x"]', '"../x" cannot be the name of an evaluator; expected letters, digits'),
         (11, "optimizer = 3", '[trainer] optimizer = 3: expected a table such as { use = "adam", lr = 1e-3 }'),
         (11, "optimizer = {}", "[trainer] optimizer = {}: expected a table such as"),
-        (11, "schedule = { T_max = 1 }", '[trainer] schedule = {"T_max": 1}: expected a table such as'),
+        (
+            11,
+            "schedule = { T_max = 1 }",
+            '[trainer] schedule = {"T_max": 1}: expected a table such as { use = "cosine_annealing" }. T_max fits '
+            'schedule cosine_annealing: also set trainer.schedule.use = "cosine_annealing"',
+        ),
+        (7, "lr = 1", "`lr` belongs to [trainer.optimizer], not to [model]"),
+        (
+            2,
+            "learning_rate = 1",
+            "`learning_rate` belongs to [trainer.optimizer], not to the top of the file, where it is",
+        ),
+        (11, "zzz = 1", "[trainer] zzz: unknown key of fake.fit. `dlpipe show fake.fit` lists its keys."),
+        (
+            11,
+            'optimizer = { use = "adam", momentum = 1 }',
+            "[trainer.optimizer] momentum: unknown key of optimizer adam. It is a parameter of optimizer sgd, rmsprop, muon.",
+        ),
         (11, "optimizer = { lrr = 1 }", '[trainer.optimizer] lrr: unknown key of optimizer sgd. Did you mean "lr"?'),
         (
             11,

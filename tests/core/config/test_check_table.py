@@ -46,6 +46,7 @@ def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
         ("model.dropout=1.5", "[model] dropout = 1.5: expected a number from 0 to 1"),
         ("model.dropout=nan", "[model] dropout = NaN: expected a number from 0 to 1"),
         ("model.kind=c", '[model] kind = "c": expected one of "a", "b", 3'),
+        ("trainer.goal=maxx", '[trainer] goal = "maxx": expected one of "max", "min". Did you mean "max"?'),
         ("model.sizes=3", "[model] sizes = 3: expected a list of whole numbers"),
         ('model.sizes=["3"]', '[model] sizes[0] = "3": expected a whole number'),
         ("model.sizes=text", '[model] sizes = "text": expected a list of whole numbers'),
@@ -353,3 +354,9 @@ def test_a_relative_path_by_default_starts_from_the_working_directory(load, writ
 
     assert pipeline.plain()["callbacks"]["log"]["file"] == str(tmp_path / "notes.txt")
     assert again.plain() == pipeline.plain()
+
+
+def test_a_key_of_an_inner_table_is_answered_with_its_path(mistakes):
+    found = mistakes(GOOD, ["model.use=fake.stack", "model.size=3"])
+
+    assert "[model] size: unknown key of fake.stack. It is a key of first: set model.first.size = 3." in str(found)

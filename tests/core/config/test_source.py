@@ -107,6 +107,13 @@ def test_the_origin_of_a_value_is_its_file_and_line(write):
     assert str(Origin(SET)) == "--set"
 
 
+def test_the_origin_of_a_table_that_only_an_assignment_makes_is_the_assignment(write):
+    source = read_source(write("[trainer]\nepochs = 1\n"), ["trainer.schedule.gamma=1"])
+
+    assert source.origin(("trainer", "schedule")) == Origin(SET)
+    assert source.origin(("trainer",)).line == 1
+
+
 def test_a_path_starts_from_the_folder_of_its_file_or_from_the_working_directory():
     assert str(Origin("a/b.toml", 3).folder) == "a"
     assert str(Origin(SET).folder) == "."

@@ -88,6 +88,22 @@ def test_a_table_as_a_value_takes_the_place_of_the_one_that_was_there(sweep):
     assert optimizer(adam)["use"] == "adam"
 
 
+def test_an_axis_changes_the_default_optimizer_where_the_file_has_none(sweep):
+    base = BASE.replace('optimizer = { use = "sgd", lr = 0.5, momentum = 0.9 }\n', "")
+
+    trials = sweep('[sweep]\n"trainer.optimizer.lr" = [0.25, 0.125]\n', base=base).trials
+
+    assert [(optimizer(trial)["use"], optimizer(trial)["lr"]) for trial in trials] == [("sgd", 0.25), ("sgd", 0.125)]
+
+
+def test_an_axis_of_the_learning_rate_in_the_wrong_place_is_answered_with_the_right_one(mistakes):
+    found = mistakes('[sweep]\n"trainer.lr" = [0.25]\n')
+
+    assert found[0].startswith(
+        "2: [trainer] lr: unknown key of fake.fit. It is a parameter of optimizer sgd: set trainer.optimizer.lr = 0.25."
+    )
+
+
 def test_another_use_drops_the_parameters_before_other_axes_set_theirs(sweep):
     table = '[sweep]\n"trainer.optimizer.lr" = [0.25]\n"trainer.optimizer.use" = ["adam"]\n'
 
