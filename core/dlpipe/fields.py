@@ -232,6 +232,8 @@ def table_keys(kind: Any) -> dict[str, Any] | None:
 def part_of(kind: Any, place: int | str) -> Any:
     """Return the type of the item at `place` in a value of type `kind`, or None if it is not known."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return part_of(arguments[0], place)
     if origin in (Union, types.UnionType):
         return next((found for part in arguments if (found := part_of(part, place)) is not None), None)
     if isinstance(place, str):

@@ -98,6 +98,8 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
                 "warmup_steps",
                 "loss",
                 "label_smoothing",
+                "class_weights",
+                "sampling",
                 "max_grad_norm",
                 "ema_decay",
                 "activation_checkpointing",
@@ -146,7 +148,7 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             "dlpipe.evaluation.named_metrics:Metrics",
             "metrics of scikit-learn for classifiers, by name",
             requires=("scikit-learn",),
-            extra="dlpipe[baselines]",
+            extra="dlpipe[metrics]",
             baselines=("core.majority_class", "core.logistic_regression"),
         ),
     ]

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 from dlpipe import fields
-from dlpipe.fields import describe
+from dlpipe.fields import describe, part_of
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,10 @@ def test_strings_are_not_numbers_and_bools_not_integers_but_whole_numbers_are_fl
     for value in bad:
         with pytest.raises(ValidationError, match="validation error"):
             adapter.validate_python(value)
+
+
+def test_the_type_of_an_item_is_known_of_a_list_with_limits():
+    kind = Literal["a", "b"]
+
+    assert part_of(Annotated[Sequence[kind], Field(min_length=1)], 0) == kind
+    assert part_of(Sequence[kind], 0) == kind

@@ -326,3 +326,30 @@ def test_a_users_picture_is_shuffled_in_the_same_order(tmp_path):
     Image.fromarray(IMAGES[5].permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")
 
     assert_close(made.encode(str(tmp_path / "mine.png"))["images"], prepared(made)[5])
+
+
+def test_of_a_long_tail_each_class_keeps_a_smaller_share_than_the_one_before():
+    targets = torch.arange(5).repeat(80)
+
+    rows = labelled_images.long_tail(targets, 16.0, 5)
+
+    assert targets[rows].bincount().tolist() == [80, 40, 20, 10, 5]
+    assert torch.equal(rows, rows.unique())
+    assert torch.equal(rows, labelled_images.long_tail(targets, 16.0, 5))
+
+
+def test_every_class_of_a_long_tail_keeps_an_image():
+    targets = torch.arange(3).repeat(4)
+
+    assert targets[labelled_images.long_tail(targets, 1000.0, 3)].bincount().tolist() == [4, 1, 1]
+
+
+def test_only_training_images_are_imbalanced():
+    equal, unequal = (data(dev_size=4, imbalance=imbalance) for imbalance in (1.0, 8.0))
+
+    counts = unequal.split("train").columns["targets"].bincount().tolist()
+
+    assert counts == sorted(counts, reverse=True)
+    assert len(set(counts)) > 1
+    assert torch.equal(equal.split("dev").columns["targets"], unequal.split("dev").columns["targets"])
+    assert equal.fingerprint() != unequal.fingerprint()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.data.columns import is_length
+from dlpipe.data.targets import NO_INPUTS
 from dlpipe.errors import InputError
 from dlpipe.messages import shown
 
@@ -69,7 +70,7 @@ class ScaledFeatures(nn.Module):
             InputError: there is no such column, or several that could be meant.
         """
         lengths = {key for key in columns if is_length(key)}
-        candidates = [key for key in columns if key not in ("targets", *lengths)]
+        candidates = [key for key in columns if key not in (*NO_INPUTS, *lengths)]
         if self._features is None and self._cardinalities and CATEGORIES in candidates:
             return self._of_table(columns)
         if self._features is None and len(candidates) != 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pydantic
 from typing_extensions import is_typeddict
@@ -80,7 +80,15 @@ def _mistake(location: KeyPath, expected: Any, found: Any) -> tuple[KeyPath, str
         if (inner := part_of(expected, part)) is None:
             break
         expected, found, path = inner, found[part], (*path, part)
-    return path, f" = {shown(found)}: expected {describe(expected)}"
+    return path, f" = {shown(found)}: expected {describe(expected)}{_nearest_literal(found, expected)}"
+
+
+def _nearest_literal(found: Any, expected: Any) -> str:
+    """Return a sentence with the value that was probably meant, or an empty string."""
+    parts = _members(expected) or [expected]
+    names = [name for part in parts if get_origin(part) is Literal for name in get_args(part) if isinstance(name, str)]
+    hint = nearest(found, names) if isinstance(found, str) else ""
+    return f".{hint}" if hint else ""
 
 
 def _members(kind: Any) -> list[Any]:

@@ -49,11 +49,11 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator, lengths: T
 
 
 def drawn(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the rows of an epoch (N,), drawn with replacement in proportion to weights (N,)."""
-    ends = weights.cumsum(0)
-    # torch.multinomial takes at most 2**24 weights.
-    rows = torch.searchsorted(ends, torch.rand(len(weights), generator=generator, dtype=torch.float64) * ends[-1])
-    return rows.clamp_(max=len(weights) - 1)
+    """Return the rows of an epoch (N,), drawn with replacement in proportion to weights (N,); never one of weight 0."""
+    sums = weights.cumsum(0)
+    # Their last one is exactly 1, which no random number reaches. (torch.multinomial takes at most 2**24 weights.)
+    random = torch.rand(len(weights), generator=generator, dtype=torch.float64)
+    return torch.searchsorted(sums / sums[-1], random, right=True)
 
 
 def in_order(count: int, batch_size: int, lengths: Tensor | None) -> list[Tensor]:
@@ -127,7 +127,7 @@ class Batches:
         self._workers = _number_of_workers(split, workers)
         self._reader: Reader | None = None
         self._count = 0 if self._streamed else len(cast(Columns, split))
-        self._sample_weights = sample_weights
+        self._sample_weights = sample_weights if training else None
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
         if self._streamed and isinstance(batch_size, str):
             raise InputError(f'batch_size = "{batch_size}": this data is an endless stream; set a number')

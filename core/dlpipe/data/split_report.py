@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlpipe.data.class_targets import class_targets
 from dlpipe.data.columns import Columns, Ragged
+from dlpipe.data.targets import NO_INPUTS
 from dlpipe.protocols import Data, SupportsCopies
 
 #: With more classes than this, only the smallest and the largest are named.
@@ -56,8 +57,8 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
 
 
 def _row_keys(columns: Columns) -> list[Hashable]:
-    """Return a key for each example: equal if all columns but ``targets`` are."""
-    inputs = [column for name, column in columns.columns.items() if name != "targets"]
+    """Return a key for each example: equal if all inputs are."""
+    inputs = [column for name, column in columns.columns.items() if name not in NO_INPUTS]
     return list(zip(*map(_column_keys, inputs), strict=True))
 
 

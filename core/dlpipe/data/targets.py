@@ -14,6 +14,10 @@ from dlpipe.protocols import Batch
 
 #: Targets with this value are ignored; the default ``ignore_index`` of torch.
 IGNORE_INDEX = -100
+#: The column of a training split that says how often each example is drawn (``sampling = "sample_weights"``).
+SAMPLE_WEIGHTS = "sample_weights"
+#: Columns that are no inputs of a model.
+NO_INPUTS = ("targets", SAMPLE_WEIGHTS)
 
 
 def count_targets(batch: Batch, class_weights: Tensor | None = None) -> Tensor:
@@ -41,7 +45,7 @@ def cross_entropy(
         class_weights: (K,), for a weighted mean.
 
     Raises:
-        InputError: these are not logits and classes.
+        InputError: these are not logits and classes, or there is not one weight for each class.
     """
     if targets.is_floating_point():
         kind = str(targets.dtype).removeprefix("torch.")
@@ -52,6 +56,11 @@ def cross_entropy(
             f"the model returns {found} for targets of shape {tuple(targets.shape)}; cross-entropy needs a score for "
             f"each class, ({', '.join(map(str, targets.shape))}, K): choose a model that classifies, or another "
             "trainer or evaluator"
+        )
+    if class_weights is not None and len(class_weights) != logits.size(-1):
+        raise InputError(
+            f"class_weights has {len(class_weights)} weights, but the model scores {logits.size(-1)} classes; expected "
+            "one for each"
         )
     flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
     return F.cross_entropy(

@@ -25,6 +25,7 @@ MetricName = Literal[
     "balanced_accuracy",
     "matthews_corrcoef",
     "cohen_kappa",
+    "cohen_kappa_quadratic",
     "f1_macro",
     "f1_weighted",
     "precision_macro",
@@ -59,6 +60,7 @@ METRICS: dict[str, SklearnMetric] = {
     "balanced_accuracy": SklearnMetric("balanced_accuracy_score"),
     "matthews_corrcoef": SklearnMetric("matthews_corrcoef"),
     "cohen_kappa": SklearnMetric("cohen_kappa_score"),
+    "cohen_kappa_quadratic": SklearnMetric("cohen_kappa_score", {"weights": "quadratic"}),
     "f1_macro": SklearnMetric("f1_score", MACRO),
     "f1_weighted": SklearnMetric("f1_score", {"average": "weighted", "zero_division": 0.0}),
     "precision_macro": SklearnMetric("precision_score", MACRO),
@@ -74,6 +76,7 @@ assert set(get_args(MetricName)) == set(METRICS)
 class Metrics:
     """Compute metrics of scikit-learn for a classifier, by their names there.
 
+    ``cohen_kappa_quadratic`` is for classes with an order: a mistake counts by the squared distance of their numbers.
     For ``roc_auc`` and ``average_precision`` with two classes, the second one is the positive one; with more, each
     class against the others, then the mean over the classes. What is not defined (the area under the curve of a class
     without examples) is NaN, with a warning.

@@ -12,16 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from dlpipe.data.class_answers import class_answer
 from dlpipe.data.columns import Columns
+from dlpipe.data.targets import SAMPLE_WEIGHTS
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
 from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
-from dlpipe.tabular.cells import categories_of
+from dlpipe.tabular.cells import categories_of, numbers_of
 from dlpipe.tabular.features import Features, Missing, Preparation, Scale
 from dlpipe.tabular.reading import SEPARATORS, SKLEARN, FileReader, RawTable, SklearnTable, listed
 from dlpipe.tabular.splitting import HeldOut, by_column
@@ -61,6 +63,8 @@ class Table:
             missing, else 0.
         missing_values: what stands for a missing value in a file.
         scale: numbers get mean 0 and standard deviation 1, or the range 0 to 1, or stay as they are.
+        sample_weights: column with a number of at least 0 for each row of train: how often it is drawn in training with
+            ``sampling = "sample_weights"`` of core.supervised. It is not predicted from.
         scale_target: in regression, the model learns targets of mean 0 and standard deviation 1. Metrics and
             predictions are in the units of the target all the same.
         separator: between the fields of a text file; a comma in .csv, a tabulator in .tsv by default.
@@ -91,6 +95,7 @@ class Table:
         missing_indicator: Annotated[bool, OnlyWith(missing=("mean", "median", "most_frequent"))] = False,
         missing_values: Sequence[str] = MISSING_VALUES,
         scale: Scale = "standard",
+        sample_weights: str | None = None,
         scale_target: bool = True,
         separator: str | None = None,
         encoding: str = "utf-8",
@@ -106,7 +111,7 @@ class Table:
         self._columns, self._exclude, self._split_column = columns, exclude, split
         self._held_out = HeldOut(test_size, dev_size, fold, folds, seed)
         self._preparation = Preparation(missing, missing_indicator, scale, categorical)
-        self._scale_target = scale_target
+        self._scale_target, self._weights_column = scale_target, sample_weights
         self._reader = FileReader(separator, encoding, missing_values)
         self._learned: tuple[Features, Target] | None = None
         self._splits: dict[str, Columns] = {}
@@ -123,14 +128,25 @@ class Table:
         return features.facts() | target.facts()
 
     def split(self, name: str) -> Columns:
-        """Return ``numbers`` (N, F) and ``categories`` (N, D), those that there are, and ``targets``."""
+        """Return ``numbers`` (N, F) and ``categories`` (N, D), those that there are, and ``targets``.
+
+        That of train also has ``sample_weights`` (N,), if a column is named.
+        """
         if name not in self._splits:
             features, target = self._known()
             table = self._tables[name]
             table.require(features.names, "columns")
             targets = target.encode(table, name)
-            self._splits[name] = Columns({**features.encode(table, name), "targets": targets})
+            columns = {**features.encode(table, name), "targets": targets}
+            self._splits[name] = Columns(columns | (self._sample_weights(table) if name == "train" else {}))
         return self._splits[name]
+
+    def _sample_weights(self, train: RawTable) -> dict[str, Tensor]:
+        """Return the column of weights (N,), if there is one."""
+        if self._weights_column is None:
+            return {}
+        train.require([self._weights_column], SAMPLE_WEIGHTS)
+        return {SAMPLE_WEIGHTS: torch.from_numpy(numbers_of(train, self._weights_column).to_numpy().copy())}
 
     def names(self, split: str) -> list[str]:
         """Return where each row of a split is, such as ``people.csv:17``."""
@@ -240,11 +256,13 @@ class Table:
         return self._held_out.apply(given, strata)
 
     def _names_of_features(self, train: RawTable) -> list[str]:
-        others = {*self._targets, self._split_column}
+        others = {*self._targets, self._split_column, self._weights_column}
         for key, names in (("columns", self._columns or ()), ("exclude", self._exclude)):
             train.require(names, key)
             if both := [name for name in names if name in others]:
-                raise InputError(f"{key} has {shown(both[0])}, which is the target or names the split; remove it there")
+                raise InputError(
+                    f"{key} has {shown(both[0])}, which is the target, names the split or weighs rows; remove it there"
+                )
         left = [name for name in train.frame.columns if name not in others and name not in self._exclude]
         chosen = left if self._columns is None else [name for name in left if name in self._columns]
         if not chosen:

@@ -34,7 +34,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.training.activation_checkpointing import checkpoint_activations
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.batch_norm import SyncedBatchNorm
-from dlpipe.training.class_weights import ClassWeights, example_weights
+from dlpipe.training.class_weights import ClassWeights, Sampling, example_weights
 from dlpipe.training.class_weights import class_weights as class_weights_of
 from dlpipe.training.gradients import GradientAverage
 from dlpipe.training.loss_scale import LossScale
@@ -74,7 +74,8 @@ class Supervised:
         class_weights: how much the targets of each class count in the loss: "balanced" for all classes together the
             same, or weights by the name of the class, such as { cat = 2.0 }, where others have 1.
         sampling: which examples an epoch has: "uniform" for each once; "balanced" for as many examples, drawn with
-            replacement, of which each class has the same share; or drawn with weights by the name of the class.
+            replacement, of which each class has the same share; or drawn with weights by the name of the class, or with
+            those in the column "sample_weights" of the data.
         max_grad_norm: clip the norm of all gradients together to this value.
         gradient_accumulation_steps: batches per step.
         activation_checkpointing: names of layers, as a pattern such as "layers.*", that compute their inner outputs
@@ -105,7 +106,7 @@ class Supervised:
         loss: LossTable = "auto",
         label_smoothing: Annotated[Fraction, OnlyWith(loss=("auto", "cross_entropy"))] = 0.0,
         class_weights: Annotated[ClassWeights | None, OnlyWith(loss=("auto", "cross_entropy"))] = None,
-        sampling: Literal["uniform"] | ClassWeights = "uniform",
+        sampling: Sampling = "uniform",
         max_grad_norm: PositiveFloat | None = None,
         gradient_accumulation_steps: Positive = 1,
         activation_checkpointing: str | None = None,
@@ -126,7 +127,7 @@ class Supervised:
             columns=columns_needed(model),
             bucket=bucket_by_length,
             workers=num_workers,
-            sample_weights=None if sampling == "uniform" else example_weights("sampling", sampling, data),
+            sample_weights=example_weights("sampling", sampling, data),
             ranks=compute.ranks,
         )
         self._omitted = batches.omitted

@@ -26,6 +26,7 @@ TEST_SHARE = 5
 #: The largest value: each pixel counts how many of 16 finer pixels were inked.
 INKED = 16
 Digit = Annotated[int, Strict(), Field(ge=0, le=9)]
+Imbalance = Annotated[float, Strict(), Field(ge=1, allow_inf_nan=False)]
 
 
 def digits(
@@ -39,6 +40,7 @@ def digits(
     noise: NonNegativeFloat = 0.0,
     shuffle_pixels: bool = False,
     label_noise: Fraction = 0.0,
+    imbalance: Imbalance = 1.0,
 ) -> LabelledImages:
     """1,797 handwritten digits of 8×8 grey pixels: 1,438 for training, 359 for the test.
 
@@ -58,6 +60,8 @@ def digits(
             neighbouring pixels are unrelated.
         label_noise: share of the training images (not of the dev split) that get the label of another class, to study
             how models deal with wrong labels.
+        imbalance: how many times more training images (not of the dev split) there are of the first digit than of the
+            last; those between decay exponentially. To study classes of unequal size.
     """
     return LabelledImages(
         partial(_read_classes, _read if path is None else partial(read_mnist, path), classes),
@@ -68,6 +72,7 @@ def digits(
         noise=noise,
         shuffle_pixels=shuffle_pixels,
         label_noise=label_noise,
+        imbalance=imbalance,
     )
 
 

@@ -143,6 +143,7 @@ class LabelledImages:
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: finally put the pixels of each image into another order, the same for all images.
         label_noise: share of the training images that get the label of another class, always the same ones.
+        imbalance: how many times more training images the first class has than the last one.
     """
 
     def __init__(
@@ -156,10 +157,11 @@ class LabelledImages:
         noise: float = 0.0,
         shuffle_pixels: bool = False,
         label_noise: float = 0.0,
+        imbalance: float = 1.0,
     ) -> None:
         self._read, self._dev_size, self._limit = read, dev_size, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
-        self._shuffle_pixels, self._label_noise = shuffle_pixels, label_noise
+        self._shuffle_pixels, self._label_noise, self._imbalance = shuffle_pixels, label_noise, imbalance
         self._loaded_splits: ImageSplits | None = None
         self._state: dict[str, Any] = {}
         self._notes: dict[str, list[str]] = {}
@@ -299,7 +301,7 @@ class LabelledImages:
         return self._loaded.sets
 
     def _hold_out(self, loaded: ImageSplits) -> ImageSplits:
-        """Hold out the dev split of the training images, keep the first `limit` of the others, and mislabel some."""
+        """Hold out the dev split, make the other training images imbalanced, keep the first `limit`, mislabel some."""
         sets = dict(loaded.sets)
         train = sets["train"]
         if self._dev_size and "dev" not in sets:
@@ -311,6 +313,8 @@ class LabelledImages:
             taken = stratified_sample(train.targets, count)
             rest = torch.ones(len(train), dtype=torch.bool).index_fill_(0, taken, False)
             sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
+        if self._imbalance > 1:
+            sets["train"] = sets["train"].subset(long_tail(sets["train"].targets, self._imbalance, len(loaded.labels)))
         if self._limit is not None:
             sets["train"] = sets["train"].subset(torch.arange(min(self._limit, len(sets["train"]))))
         if self._label_noise:
@@ -389,6 +393,25 @@ def stratified_sample(targets: Tensor, count: int) -> Tensor:
     taken = by_class[positions]
     single = targets.bincount()[targets[taken]] == 1
     return taken[~single].sort().values
+
+
+def long_tail(targets: Tensor, imbalance: float, num_classes: int) -> Tensor:
+    """Return the rows (M,) of images of which each class has fewer than the one before, always the same ones.
+
+    Source: Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples", https://arxiv.org/abs/1901.05555,
+    section 5.1 (long-tailed CIFAR): of n images of the class k, n · μᵏ remain; at least one.
+
+    Args:
+        targets: (N,) class numbers.
+        imbalance: how many times more images remain of the first class than of the last, if they have equally many.
+    """
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
+    decay = imbalance ** (-1 / max(1, num_classes - 1))
+    kept = []
+    for number in range(num_classes):
+        rows = order[targets[order] == number]
+        kept.append(rows[: max(1, round(len(rows) * decay**number))])
+    return torch.cat(kept).sort().values
 
 
 def with_wrong_labels(targets: Tensor, share: float, num_classes: int) -> Tensor:

@@ -130,6 +130,15 @@ def test_targets_to_ignore_are_left_out():
     assert torch.equal(model.examples, other.examples)
 
 
+def test_weights_of_examples_are_no_features():
+    x, y = points(2)
+    model = NearestNeighbors(2)
+
+    fit(model, 0, table=x, targets=y, sample_weights=torch.rand(len(y)))
+
+    assert torch.equal(model.examples, x)
+
+
 def test_images_are_flattened_and_sequences_averaged():
     images = torch.arange(24.0).view(2, 1, 3, 4)
     frames = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 5.0], [0.0, 0.0], [7.0, 1.0]]])

@@ -10,6 +10,7 @@ from dlpipe.compute import Compute
 from dlpipe.data.batches import Batches, EndlessBatches, in_order, shuffled
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.errors import InputError
+from dlpipe.ranks import Ranks
 
 CPU = Compute(torch.device("cpu"))
 
@@ -362,3 +363,80 @@ def test_a_split_without_examples_to_count_is_refused():
         InputError, match="this data has no examples to form batches of: its split is a object, neither"
     ):
         Batches(object(), 2, CPU)
+
+
+def weighted(columns, weights, batch_size=40, **options):
+    return Batches(columns, batch_size, CPU, seed=5, sample_weights=weights.double(), **options)
+
+
+@pytest.mark.parametrize("bucket", [False, True])
+def test_examples_are_drawn_as_often_as_their_weights_say(bucket):
+    weights = torch.tensor([1.0, 0.0, 4.0, 2.5, 0.5]).repeat(40)
+    lengths = torch.arange(200) % 7 + 1
+    rows = torch.arange(200).repeat_interleave(lengths)
+    columns = Columns({"rows": Ragged(rows, lengths)}) if bucket else Columns({"rows": torch.arange(200)})
+    batches = weighted(columns, weights)
+
+    drawn = torch.cat(
+        [batch["rows"].reshape(len(batch["rows"]), -1)[:, 0] for epoch in range(100) for batch in batches.epoch(epoch)]
+    )
+
+    counts = drawn.bincount(minlength=200).double()
+    expected = weights.double() / weights.sum() * 20_000
+    assert len(drawn) == 20_000
+    assert counts[weights == 0].sum() == 0
+    # The statistic of Pearson's test has mean 159 and standard deviation 18 for 160 examples that can be drawn.
+    assert 100 < ((counts - expected).square() / expected)[weights > 0].sum() < 240
+
+
+def test_the_smallest_random_number_draws_no_example_of_weight_0(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda count, **options: torch.zeros(count, dtype=torch.float64))
+
+    (batch,) = weighted(Columns({"rows": torch.arange(3)}), torch.tensor([0.0, 1.0, 1.0])).epoch(0)
+
+    assert batch["rows"].tolist() == [1, 1, 1]
+
+
+def test_weights_change_neither_the_number_of_batches_nor_their_sizes():
+    lengths = torch.arange(23) % 5 + 1
+    columns = Columns({"rows": Ragged(torch.arange(int(lengths.sum())), lengths)})
+
+    plain, drawn = (
+        Batches(columns, 7, CPU, sample_weights=weights) for weights in (None, torch.rand(23, dtype=torch.float64))
+    )
+
+    assert plain.per_epoch == drawn.per_epoch == 4
+    for batches in (plain, drawn):
+        assert sorted(len(batch["lengths"]) for batch in batches.epoch(2)) == [2, 7, 7, 7]
+
+
+def test_a_weighted_epoch_resumed_in_its_middle_gives_the_same_remaining_batches():
+    columns, weights = Columns({"rows": torch.arange(300)}), torch.rand(300)
+
+    whole = [batch["rows"].tolist() for batch in weighted(columns, weights).epoch(3)]
+    rest = [batch["rows"].tolist() for batch in weighted(columns, weights).epoch(3, 2)]
+
+    assert rest == whole[2:]
+    assert whole != [batch["rows"].tolist() for batch in weighted(columns, weights).epoch(4)]
+
+
+def test_several_ranks_draw_the_batches_of_one():
+    columns, weights = Columns({"rows": torch.arange(300)}), torch.rand(300)
+
+    alone = [batch["rows"] for batch in weighted(columns, weights).epoch(0)]
+    ranks = [
+        [batch["rows"] for batch in weighted(columns, weights, ranks=Ranks(rank, 3)).epoch(0)] for rank in range(3)
+    ]
+
+    for together, *parts in zip(alone, *ranks, strict=True):
+        assert torch.cat(parts).sort().values.equal(together.sort().values)
+
+
+def test_buckets_of_drawn_sequences_leave_little_padding():
+    lengths = torch.randint(1, 40, (400,), generator=torch.Generator().manual_seed(1))
+    columns = Columns({"rows": Ragged(torch.arange(int(lengths.sum())), lengths)})
+
+    batches = [batch["lengths"] for batch in weighted(columns, torch.rand(400)).epoch(0)]
+
+    padded = sum(int(batch.max()) * len(batch) for batch in batches)
+    assert padded < 1.2 * sum(int(batch.sum()) for batch in batches)

@@ -100,3 +100,11 @@ def test_data_that_knows_better_says_which_examples_are_copies():
     data = Pictures({"train": points([1]), "test": points([1, 2, 3, 4])})
 
     assert split_report(data)[1] == ["1 of 4 examples of test also occur in train (exact copies), 2 more nearly so"]
+
+
+def test_weights_of_examples_do_not_hide_copies():
+    train = points([1, 2, 3]) | {"sample_weights": torch.tensor([0.5, 1.0, 2.0])}
+
+    assert warnings_of({"train": train, "test": points([9, 3])}) == [
+        "1 of 2 examples of test also occur in train (exact copies)"
+    ]

@@ -62,6 +62,39 @@ def test_two_classes_are_measured_as_by_their_formulas():
     assert found["log_loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, targets)), rel=1e-6)
 
 
+def test_several_classes_are_measured_as_by_their_formulas():
+    logits, targets = scored(3)
+    logits[:, 2] -= 1.5  # the last class is predicted rarely
+    found = measure(list(METRICS), logits, targets)
+
+    shares, true, predicted = logits.double().softmax(1), targets.tolist(), logits.argmax(1).tolist()
+    pairs = list(zip(true, predicted, strict=True))
+    cells = [[pairs.count((i, j)) for j in range(3)] for i in range(3)]
+    support, chosen = [sum(row) for row in cells], [sum(column) for column in zip(*cells, strict=True)]
+    right = [cells[k][k] for k in range(3)]
+    by_chance = sum(s * c for s, c in zip(support, chosen, strict=True))
+    # Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient", equation 8
+    correlation = (sum(right) * 60 - by_chance) / (
+        (60**2 - sum(c * c for c in chosen)) * (60**2 - sum(s * s for s in support))
+    ) ** 0.5
+    distance = sum((i - j) ** 2 * cells[i][j] for i in range(3) for j in range(3))
+    expected = sum((i - j) ** 2 * support[i] * chosen[j] for i in range(3) for j in range(3)) / 60
+    f1 = [2 * r / (s + c) for r, s, c in zip(right, support, chosen, strict=True)]
+    assert found["matthews_corrcoef"] == pytest.approx(correlation)
+    assert found["cohen_kappa"] == pytest.approx((sum(right) / 60 - by_chance / 60**2) / (1 - by_chance / 60**2))
+    assert found["cohen_kappa_quadratic"] == pytest.approx(1 - distance / expected)
+    assert found["f1_weighted"] == pytest.approx(sum(f * s for f, s in zip(f1, support, strict=True)) / 60)
+    assert found["average_precision"] == pytest.approx(sum(average_precision(shares, true, k) for k in range(3)) / 3)
+    assert found["log_loss"] == pytest.approx(-sum(float(shares[n, t].log()) for n, t in enumerate(true)) / 60)
+
+
+def average_precision(shares, true, number):
+    """Return the mean, over the examples of a class, of the precision when all down to it are accepted."""
+    order = shares[:, number].argsort(descending=True).tolist()
+    hits = [place for place, row in enumerate(order, start=1) if true[row] == number]
+    return sum(rank / place for rank, place in enumerate(hits, start=1)) / len(hits)
+
+
 def test_of_several_classes_areas_are_means_over_each_against_the_others():
     logits, targets = scored(4)
 

@@ -48,6 +48,9 @@ CASES = {
     # frozen weights, also in an average, and two rates
     "frozen": MLP.replace("hidden = [16]", 'hidden = [16, 8]\nfreeze = ["layers.2"]')
     + f'batch_size = 20\nema_decay = 0.9\nrates = {{ "layers.5" = 0.1 }}\n{SCORE}',
+    # the batches of a step count by the weights of their targets
+    "weighted": f"{MLP}batch_size = 6\ngradient_accumulation_steps = 3\nlabel_smoothing = 0.1\n"
+    f'class_weights = {{ 0 = 9.0, 1 = 0.1 }}\nsampling = "balanced"\n{SCORE}',
     "averaged": f"{MLP}batch_size = 20\nema_decay = 0.9\n{SCORE}",
     # a few steps: it takes many inner ones, and where the loss is near 0, they amplify the last bit
     "lbfgs": MLP.replace('{ use = "sgd", lr = 0.05 }', '{ use = "lbfgs", lr = 0.1, max_iter = 5 }').replace("12", "3")

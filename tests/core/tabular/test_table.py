@@ -152,7 +152,7 @@ def test_a_class_of_one_row_stays_in_train(write):
         ({"target": "ill", "exclude": ["town"]}, r'no column "town"; there are "age", .* Correct exclude'),
         ({"target": "ill", "categorical": ["agee"]}, r'no column "agee"; .* Correct categorical'),
         ({"target": "ill", "split": "part"}, r'no column "part"; .* Correct split'),
-        ({"target": "ill", "columns": ["age", "ill"]}, r'columns has "ill", which is the target or names the split'),
+        ({"target": "ill", "columns": ["age", "ill"]}, r'columns has "ill", which is the target, names the split'),
         ({"target": "ill", "exclude": ["age", "city", "weight"]}, r'no column is left to predict "ill" from; expected'),
         (
             {"target": "ill", "exclude": ["age"], "categorical": ["age"]},
@@ -218,3 +218,32 @@ def test_a_value_that_cannot_be_is_refused(options, message):
 def test_an_item_that_is_no_object_is_refused(item, message):
     with pytest.raises(InputError, match=message):
         Table().encode(item)
+
+
+def test_a_column_weighs_the_rows_of_train_and_is_no_feature(people):
+    plain, weighted = Table(path=people, target="ill"), Table(path=people, target="ill", sample_weights="age")
+
+    train = weighted.split("train").columns
+
+    age = plain.facts["feature_names"].index("age")
+    expected = plain.split("train").columns["numbers"][:, age]
+    weights = train["sample_weights"]
+    assert_close(((weights - weights.mean()) / weights.std(correction=0)).float(), expected)
+    assert weighted.facts["feature_names"] == ["weight", "city"]
+    assert "sample_weights" not in weighted.split("dev").columns
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_weights": "aeg"}, r'no column "aeg".*Did you mean "age"'),
+        ({"sample_weights": "city"}, 'column "city" has "Oslo"'),
+        (
+            {"sample_weights": "age", "columns": ["age"]},
+            'columns has "age", which is the target, names the split or wei',
+        ),
+    ],
+)
+def test_a_column_that_cannot_weigh_rows_is_refused(people, options, message):
+    with pytest.raises((DataError, InputError), match=message):
+        Table(path=people, target="ill", **options).split("train")

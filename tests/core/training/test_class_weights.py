@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.testing import assert_close
+from torch.utils.data import Dataset, IterableDataset
 
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import IGNORE_INDEX
@@ -74,3 +75,51 @@ def test_examples_without_exactly_one_class_have_no_weight():
         example_weights("sampling", "balanced", Classes(tokens))
     with pytest.raises(InputError, match='sampling = "balanced": some training examples have no class'):
         example_weights("sampling", "balanced", animals([*TARGETS, IGNORE_INDEX]))
+
+
+class Weighed(Classes):
+    """Data with a column of weights, or a stream."""
+
+    def __init__(self, split):
+        self._split = split
+
+    def split(self, name):
+        return self._split
+
+
+class Files(Dataset):
+    """Examples that are read one by one; their weights are known before."""
+
+    sample_weights = torch.tensor([2.0, 0.5])
+
+
+class Stream(IterableDataset):
+    sample_weights = torch.tensor([2.0, 0.5])
+
+    def __iter__(self):
+        return iter(())
+
+
+def weighed(weights):
+    return Weighed(Columns({"targets": torch.zeros(len(weights)), "sample_weights": torch.tensor(weights)}))
+
+
+def test_examples_may_have_weights_of_their_own():
+    assert example_weights("sampling", "sample_weights", weighed([0.0, 2.5, 1.0])).tolist() == [0.0, 2.5, 1.0]
+    assert example_weights("sampling", "sample_weights", Weighed(Files())).tolist() == [2.0, 0.5]
+    assert example_weights("sampling", "uniform", animals()) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (animals(), 'sampling = "sample_weights": the training split has no column "sample_weights" in memory'),
+        (Weighed(Stream()), "expected data that has it .* no stream"),
+        (weighed([1.0, -2.0]), r"example 1 has the weight -2\.0; expected 0 or more"),
+        (weighed([1.0, float("nan")]), "example 1 has the weight nan; expected 0 or more"),
+        (weighed([0.0, 0.0]), "all 2 examples have the weight 0; expected one above 0"),
+    ],
+)
+def test_weights_from_which_nothing_can_be_drawn_are_refused(data, message):
+    with pytest.raises(InputError, match=message):
+        example_weights("sampling", "sample_weights", data)

@@ -234,6 +234,33 @@ def test_classes_count_by_their_weights():
     assert_close(losses(ours, 1)[0], expected.detach())
 
 
+def test_a_weight_for_each_class_that_the_model_scores_is_needed():
+    model = Classifier()
+    model.classify = nn.Linear(7, 4)
+
+    with pytest.raises(
+        InputError, match="class_weights has 3 weights, but the model scores 4 classes; expected one for"
+    ):
+        losses(trainer(model=model, class_weights="balanced"), 1)
+
+
+def test_the_options_of_a_models_own_loss_are_those_of_cross_entropy():
+    class Own(Tagger):
+        def loss(self, outputs, targets, label_smoothing=0.0, class_weights=None):
+            flat = outputs.flatten(0, 1), targets.flatten(), class_weights
+            return F.cross_entropy(*flat, label_smoothing=label_smoothing)
+
+    def run(model, **options):
+        torch.manual_seed(0)
+        ours = trainer(sentences(), model(), optimizer=SGD, class_weights={"a": 5.0}, label_smoothing=0.3, **options)
+        return losses(ours, 3), ours.model.state_dict()
+
+    whole = run(Own, batch_size="full")
+
+    assert_close(whole, run(Tagger, batch_size="full"))
+    assert_close(run(Own, batch_size=5, gradient_accumulation_steps=5), whole)
+
+
 def test_a_models_own_loss_gets_the_options_that_it_takes():
     class Own(Tagger):
         def loss(self, outputs, targets, label_smoothing=0.0, class_weights=None):
@@ -414,6 +441,7 @@ FEATURES = {
     "accumulation": {"gradient_accumulation_steps": 3},
     "clipping": {"max_grad_norm": 0.1},
     "weighted classes": {"sampling": "balanced", "class_weights": "balanced"},
+    "drawn and accumulated": {"sampling": {"a": 3.0}, "gradient_accumulation_steps": 2},
     "lbfgs": {"optimizer": {"use": "lbfgs", "max_iter": 3}, "batch_size": "full"},
     "everything": {
         "ema_decay": 0.9,
