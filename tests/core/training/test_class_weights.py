@@ -3,6 +3,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 from torch.testing import assert_close
 from torch.utils.data import Dataset, IterableDataset
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import IGNORE_INDEX
 from dlpipe.errors import InputError
-from dlpipe.training.class_weights import class_weights, example_weights
+from dlpipe.training.class_weights import ClassWeights, Sampling, class_weights, example_weights
 
 TARGETS = [0, 1, 1, 2, 1, 0, 1]
 
@@ -123,3 +124,12 @@ def test_examples_may_have_weights_of_their_own():
 def test_weights_from_which_nothing_can_be_drawn_are_refused(data, message):
     with pytest.raises(InputError, match=message):
         example_weights("sampling", "sample_weights", data)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"ant": 0.0}, {"ant": -1.0}, {"ant": float("inf")}, {"ant": float("nan")}, "even"]
+)
+@pytest.mark.parametrize("kind", [ClassWeights, Sampling])
+def test_a_table_without_effect_and_weights_that_are_no_numbers_above_0_are_refused(kind, given):
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(given)
