@@ -259,7 +259,7 @@ def test_check_as_json_has_every_mistake(dlpipe, write):
     assert answered["problems"][0] == {
         "file": "--set",
         "line": 0,
-        "message": '[model] cell = "lsmt": expected one of "elman", "jordan", "gru", "lstm"',
+        "message": '[model] cell = "lsmt": expected one of "elman", "jordan", "gru", "lstm". Did you mean "lstm"?',
     }
 
 
