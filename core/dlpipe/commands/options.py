@@ -12,7 +12,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import file_of
 from dlpipe.config.tables import SWEEP
 from dlpipe.messages import relative
-from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.folder import REPORT, RunFolder
 from dlpipe.sweep.plan import count_trials
 
 
@@ -78,6 +78,17 @@ checkpoint = click.option(
     metavar="best|last|STEP",
     help="Checkpoint to use.",
 )
+
+
+def mention_results(folder: RunFolder) -> None:
+    """Say what a run has left, and what can be done with it."""
+    shown, report = relative(folder.path), folder.path / REPORT
+    lines = [f"  look at it:   {relative(report)}"] if report.is_file() else []
+    pictures = [relative(path) for path in folder.path.glob("stages/*/figures")]
+    pictures += [relative(path) for path in folder.path.glob("figures")]
+    lines += [f"  pictures:     {path}" for path in sorted(pictures)]
+    lines += [f"  evaluate it:  dlpipe evaluate {shown}", f"  use it:       dlpipe predict {shown} …"]
+    echo("\n".join(["", shown, *lines]), err=True)
 
 
 def mention_sweep(pipeline: Pipeline, file: Path, what: str) -> None:

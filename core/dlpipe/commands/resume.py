@@ -10,6 +10,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.changeable import later_ends
+from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_text
@@ -73,3 +74,5 @@ def resume(
         profile=profile,
         quiet=quiet,
     )
+    if not quiet and launched().rank == 0:  # of several processes, the first speaks
+        options.mention_results(folder)

@@ -12,10 +12,8 @@ from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.errors import InputError
 from dlpipe.launch import launched
-from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.folder import REPORT
 
 
 @click.command(
@@ -100,9 +98,4 @@ def run(
     if as_json:
         echo(json.dumps({"run": str(folder.path), **folder.status()}))
     elif not quiet:
-        shown, report = relative(folder.path), folder.path / REPORT
-        look = f"\n  look at it:   {relative(report)}" if report.is_file() else ""
-        echo(
-            f"\n{shown}{look}\n  evaluate it:  dlpipe evaluate {shown}\n  use it:       dlpipe predict {shown} …",
-            err=True,
-        )
+        options.mention_results(folder)

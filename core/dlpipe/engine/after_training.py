@@ -61,8 +61,8 @@ def evaluate_on_test(context: StageContext, components: StageComponents, last_st
     for name, evaluator in evaluators.items():
         table = table_name(context.stage.name, "evaluators", name)
         write_files(evaluator.write, context.shown / FIGURES / name, table, context.progress.warning)
-    shown = "  ".join(f"{name.partition('/')[2]} {value:.4f}" for name, value in metrics.items())
-    context.progress.message(f"test (checkpoint of step {step}):  {shown}", result=True)
+    primary = {f"{TEST}/{name}/{each.primary}" for name, each in evaluators.items() if each.primary}
+    context.progress.tested(step, metrics, primary, context.log.path)
     _compare(context, components, examples, metrics)
 
 

@@ -31,7 +31,7 @@ from dlpipe.training.ending import end_of, require_epochs
 from dlpipe.training.loop_state import MOST_PENDING, SAVED_LOOP, LoopState, randomness_of
 from dlpipe.training.monitor import DEV, monitored, record_score, require_monitored
 from dlpipe.training.progress import Progress
-from dlpipe.training.step_metrics import StepMetrics, all_finite, first_broken, stacked
+from dlpipe.training.step_metrics import StepMetrics, all_finite, first_broken, mean_losses, stacked, with_losses
 
 #: What may begin again when the options of a run change.
 BEST, PATIENCE = "best", "patience"
@@ -240,16 +240,21 @@ class Loop:
         columns = self._stack_pending()
         metrics = {f"train/{name}": float(values.double().mean()) for name, (_, values) in columns.items()}
         metrics |= {f"train/{name}": value for name, value in self._trainer.log_values().items()}
+        state.losses, state.counted = with_losses(state.losses, columns, state.counted), 0
         rate = (state.step - self._logged[0]) / max(state.seconds - self._logged[1], 1e-9)
         self._logged = (state.step, state.seconds)
-        state.pending = []
+        before, state.pending = state.step - len(state.pending), []
         self._record(metrics, steps_per_second=round(rate, 2))
         self._callbacks.call("dlpipe_step_logged", step=state.step, metrics=metrics)
         self._progress.logged(state.step, metrics, rate)
+        period = self._options.evaluate_every or self._per_epoch
+        # Without an evaluation, at the first log point after each, as nothing is read in between.
+        if self._dev is None and period and (before // period < state.step // period or self._end_reason()):
+            self._progress.evaluated(state.step, self._epoch(), self._mean_losses({}), {})
 
     def _evaluate(self, dev: Examples) -> bool:
         """Evaluate on the dev split; return whether this is the best checkpoint so far."""
-        self._stack_pending()  # raises if a metric is not finite
+        columns = self._stack_pending()  # raises if a metric is not finite
         self._require_finite_weights()
         started, before = time.monotonic(), randomness()
         try:
@@ -270,8 +275,19 @@ class Loop:
         self._record(metrics, seconds=round(seconds, 3))
         self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=DEV, metrics=metrics)
         primary = [f"{DEV}/{name}/{each.primary}" for name, each in self._evaluators.items() if each.primary]
-        self._progress.evaluated(self.state.step, self._epoch(), metrics, self._monitor, improved, primary)
+        losses, monitor = self._mean_losses(columns), self._monitor
+        self._progress.evaluated(self.state.step, self._epoch(), losses, metrics, monitor, improved, primary)
         return improved
+
+    def _mean_losses(self, columns: StepMetrics) -> dict[str, float]:
+        """Return the mean of each loss over the steps since the last evaluation, given the pending ones, which count.
+
+        The next evaluation starts after them.
+        """
+        state = self.state
+        means = mean_losses(with_losses(state.losses, columns, state.counted))
+        state.losses, state.counted = {}, len(state.pending)
+        return means
 
     def _write_samples(self) -> None:
         """Let the evaluators write what shows how training progresses."""

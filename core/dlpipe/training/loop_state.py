@@ -30,6 +30,9 @@ class LoopState:
         reason: why the run has ended; empty while it has not.
         evaluated: whether everything that was due after `step` is done; not if an evaluator failed.
         pending: metrics of the steps since the last log point, not read yet.
+        losses: by name, the sum of a loss over the steps since the last evaluation, and their number, as far as it
+            has been read.
+        counted: how many of the pending steps are in it, or in an earlier evaluation.
     """
 
     step: int = 0
@@ -41,6 +44,8 @@ class LoopState:
     reason: str = ""
     evaluated: bool = True
     pending: list[dict[str, Tensor]] = field(default_factory=list)
+    losses: dict[str, tuple[float, int]] = field(default_factory=dict)
+    counted: int = 0
 
 
 class SavedLoop(TypedDict):
@@ -56,6 +61,8 @@ class SavedLoop(TypedDict):
     evaluated: bool
     pending: dict[str, tuple[list[NonNegative], Any]]
     pending_steps: Annotated[NonNegative, Field(le=MOST_PENDING)]
+    losses: NotRequired[dict[str, tuple[float, NonNegative]]]
+    counted: NotRequired[NonNegative]
     log_size: Annotated[NonNegative, Field(lt=2**63)]
     randomness: dict[str, Any]
     other_randomness: NotRequired[list[dict[str, Any]]]

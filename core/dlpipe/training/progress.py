@@ -6,21 +6,24 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 
-from dlpipe.messages import display_width, printable, shown_size
+from dlpipe.messages import display_width, printable, relative, shown_size
 from dlpipe.notebook import NotebookOutput
 from dlpipe.progress import Activity, Display, displayed_by, make_console
 from dlpipe.runs.files import open_text
+from dlpipe.runs.folder import METRICS
 from dlpipe.runs.streams import unfailing
 
 #: Columns of the line of an evaluation.
 WIDTH = 80
+#: How many metrics of the test split are shown of evaluators without a primary one.
+FEW = 3
 
 
 class Progress:
@@ -47,7 +50,7 @@ class Progress:
         self._open = contextlib.ExitStack()
         self._warned: set[str] = set()
         self._numbers = self._best = ""
-        self._has_explained = False
+        self._has_explained = self._has_counted = False
 
     def __enter__(self) -> Progress:
         self._open.enter_context(displayed_by(self._display))
@@ -129,24 +132,72 @@ class Progress:
         self,
         step: int,
         epoch: float,
+        losses: Mapping[str, float],
         metrics: Mapping[str, float],
-        monitor: str,
-        better: bool,
+        monitor: str = "",
+        better: bool = False,
         primary: Sequence[str] = (),
     ) -> None:
-        """Show an evaluation in one line.
+        """Show an evaluation in one line; nothing if there is nothing to show.
 
         Args:
+            losses: of the steps since the last one, by name.
+            metrics: by name, ``<split>/<evaluator>/<metric>``.
             monitor: the metric that decides which checkpoint is best.
             primary: the metrics to show besides; all if there are none of both kinds.
         """
         if better:
             self._best = f"best {metrics[monitor]:.4f}"
         wanted = [name for name in dict.fromkeys((monitor, *primary)) if name in metrics] or list(metrics)
-        mark = "" if not better else "  *" if self._has_explained else "  * (best so far)"
+        shown = {f"train/{name}": value for name, value in losses.items()}
+        shown |= {name: metrics[name] for name in sorted(wanted, key=lambda name: not name.startswith("train/"))}
+        mark = "" if not better else "  *" if self._has_explained else "  * best so far"
         self._has_explained |= better
-        place = f"epoch {epoch:g}" if epoch else f"step {step}"
-        self.message(_fitted(f"{place:>9}  dev ", {name: metrics[name] for name in wanted}, mark))
+        place = f"epoch {round(epoch, 2):g}" if epoch else f"step {step}"
+        if shown:
+            self.message(self._fitted(f"{place:>9}", shown, mark))
+
+    def tested(self, step: int, metrics: Mapping[str, float], primary: Collection[str], file: Path) -> None:
+        """Show the evaluation on test: all metrics if one line has room for them, else the primary ones.
+
+        Args:
+            step: of the checkpoint.
+            metrics: by name, ``<split>/<evaluator>/<metric>``.
+            primary: names of the metrics that decide; without any, the first ones are shown.
+            file: where all of them are.
+        """
+        start = f"test (checkpoint of step {step}):"
+        shown = {name: f"{printable(name.partition('/')[2])} {value:.4f}" for name, value in metrics.items()}
+        one_line = "  ".join([start, *shown.values()])
+        if display_width(one_line) <= WIDTH:
+            self.message(one_line, result=True)
+            return
+        wanted = [name for name in shown if name in primary] or list(shown)[:FEW]
+        lines = _wrapped([start, *(shown[name] for name in wanted)])
+        if left := len(shown) - len(wanted):
+            lines.append(f"  {left} more in {relative(file)}")
+        for line in lines:
+            self.message(line, result=True)
+
+    def _fitted(self, start: str, metrics: Mapping[str, float], end: str) -> str:
+        """Return a line of at most `WIDTH` columns with the first metrics, and how many others there are.
+
+        There is at least one metric of each split.
+        """
+        splits = dict.fromkeys(name.partition("/")[0] for name in metrics)
+        first = [next(name for name in metrics if name.startswith(f"{split}/")) for split in splits]
+        order = [*first, *(name for name in metrics if name not in first)]
+        line = ""
+        for count in range(len(order), len(first) - 1, -1):
+            left = len(order) - count
+            where = "" if self._has_counted else f" in {METRICS}"
+            rest = f"  +{left}{where}" if left else ""
+            chosen = {name: value for name, value in metrics.items() if name in order[:count]}
+            line = f"{start} {_by_split(chosen)}{rest}{end}"
+            if display_width(line) <= WIDTH:
+                break
+        self._has_counted |= left > 0
+        return line
 
     def _note(self, text: str) -> None:
         if self._log:
@@ -155,14 +206,25 @@ class Progress:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 
-def _fitted(start: str, metrics: Mapping[str, float], end: str) -> str:
-    """Return a line of at most `WIDTH` columns with the first metrics, at least one, and how many others there are."""
-    for count in range(len(metrics), 0, -1):
-        rest = f" +{len(metrics) - count}" if count < len(metrics) else ""
-        line = f"{start}{_numbers(dict(list(metrics.items())[:count]))}{rest}{end}"
-        if count == 1 or display_width(line) <= WIDTH:
-            return line
-    return f"{start}{end}"
+def _by_split(metrics: Mapping[str, float]) -> str:
+    """Return metrics with their splits, such as ``train loss 0.25  dev slots/f1 0.95``."""
+    parts, last = [], ""
+    for name, value in metrics.items():
+        split = name.partition("/")[0]
+        parts.append(f"{'' if split == last else f' {split} '}{_numbers({name: value})}")
+        last = split
+    return " ".join(parts)
+
+
+def _wrapped(parts: Sequence[str]) -> list[str]:
+    """Return lines of at most `WIDTH` columns, if no part is longer; all but the first are indented."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if display_width(longer := f"{lines[-1]}  {part}") <= WIDTH:
+            lines[-1] = longer
+        else:
+            lines.append(f"  {part}")
+    return lines
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:

@@ -11,6 +11,8 @@ from dlpipe.ranks import Ranks
 
 #: By name: which of some steps have the metric, counted from 0, and its values (S,) on the CPU.
 StepMetrics = dict[str, tuple[list[int], Tensor]]
+#: The metric that is the loss of a step; those of an algorithm with several are called ``<name>_loss``.
+LOSS = "loss"
 
 
 def stacked(steps: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> StepMetrics:
@@ -37,6 +39,28 @@ def first_broken(columns: StepMetrics) -> tuple[str, int, float] | None:
     name, index = min(broken.items(), key=lambda item: columns[item[0]][0][item[1]])
     at, found = columns[name]
     return name, at[index], float(found[index])
+
+
+def with_losses(sums: Mapping[str, tuple[float, int]], steps: StepMetrics, start: int) -> dict[str, tuple[float, int]]:
+    """Return the sum of each loss and the number of steps that have it, with further steps.
+
+    Args:
+        steps: those with the losses to add.
+        start: the first of them, counted from 0.
+    """
+    added = dict(sums)
+    for name, (positions, values) in steps.items():
+        new = [value for position, value in zip(positions, values.tolist(), strict=True) if position >= start]
+        if new and (name == LOSS or name.endswith(f"_{LOSS}")):
+            total, count = added.get(name, (0.0, 0))
+            added[name] = sum(new, start=total), count + len(new)
+    return added
+
+
+def mean_losses(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
+    """Return the mean of ``loss`` or, where an algorithm has no single loss, of each."""
+    shown = [LOSS] if LOSS in sums else list(sums)
+    return {name: sums[name][0] / sums[name][1] for name in shown}
 
 
 def all_finite(*tensors: Tensor) -> bool:

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import signal
 from types import SimpleNamespace
 
@@ -596,6 +597,52 @@ class Broken(Counter):
                 found[self._name] = torch.tensor(self._value)
                 found["loss"] = found["loss"] if self.step == self._from else torch.tensor(float("nan"))
         return found
+
+
+def lines(loop):
+    """Return the lines of evaluations that were shown."""
+    return [line.strip() for line in loop.parts.out.getvalue().splitlines() if "train loss" in line]
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 4, 50])
+def test_the_train_loss_of_a_line_is_the_mean_of_all_steps_since_the_line_before(tmp_path, log_every):
+    loop = build(tmp_path, steps=8, log_every=log_every, evaluate_every=4)
+
+    loop.run()
+
+    shown = [re.search("train loss (.*)  dev slots/f1", line)[1] for line in lines(loop)]
+    assert shown == ["2.5", "6.5"]  # the losses are 1, 2, 3 …; in float64, as those of log points
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
+def test_the_train_loss_of_a_line_counts_the_steps_of_processes_that_were_stopped(tmp_path, stop):
+    signals = StopSignals()
+
+    def receive(step):
+        signals.received = "SIGTERM" if step == stop else ""
+
+    with pytest.raises(Preempted):
+        build(tmp_path, Counter(act=receive), signals=signals, steps=9, evaluate_every=4).run()
+    second = build(tmp_path, steps=9, evaluate_every=4)
+    restore(second)
+    second.run()
+
+    shown = [re.search("train loss (.*)  dev slots/f1", line)[1] for line in lines(second)]
+    assert shown == ["2.5", "6.5", "9"][-len(shown) :]
+    assert len(shown) == 3 - (stop >= 4) - (stop >= 8)
+
+
+def test_without_dev_a_line_at_the_first_log_point_after_each_epoch_has_the_train_loss(tmp_path):
+    loop = build(tmp_path, dev=None, steps=14, log_every=3)
+
+    loop.run()
+
+    assert lines(loop) == [
+        "epoch 1.5  train loss 3.5",
+        "epoch 2.25  train loss 8",
+        "epoch 3  train loss 11",
+        "epoch 3.5  train loss 13.5",
+    ]
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 10])

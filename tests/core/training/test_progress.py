@@ -66,7 +66,7 @@ def test_log_points_are_in_the_log_once_and_in_the_lines_now_and_then(tmp_path, 
         shown.start(lambda: step[0], 200, stage="tune (2 of 3)", memory=lambda: 1_200_000_000)
         for step[0] in (50, 100):
             shown.logged(step[0], METRICS, 2.0)
-        shown.evaluated(100, 0.0, {"dev/slots/f1": 0.5}, "dev/slots/f1", True)
+        shown.evaluated(100, 0.0, {}, {"dev/slots/f1": 0.5}, "dev/slots/f1", True)
         wait_for(lambda: "1.2 GB" in out.getvalue())
 
     line = out.getvalue().splitlines()[-1]
@@ -75,7 +75,7 @@ def test_log_points_are_in_the_log_once_and_in_the_lines_now_and_then(tmp_path, 
     )
     assert log_lines(tmp_path / "log.txt") == [
         *(f"  step {number} loss 0.1235 lr 0.001 2.0 steps/s" for number in (50, 100)),
-        " step 100  dev slots/f1 0.5  * (best so far)",
+        " step 100  dev slots/f1 0.5  * best so far",
     ]
 
 
@@ -98,7 +98,7 @@ def test_quiet_shows_warnings_and_results_only_and_logs_everything(tmp_path, mon
         shown.message("run runs/slots")
         shown.warning("odd")
         shown.start(lambda: 5, 10)
-        shown.evaluated(5, 0.0, {"dev/slots/f1": 0.5}, "dev/slots/f1", False)
+        shown.evaluated(5, 0.0, {}, {"dev/slots/f1": 0.5}, "dev/slots/f1", False)
         time.sleep(0.02)
         shown.message("test 0.5", result=True)
 
@@ -109,9 +109,9 @@ def test_quiet_shows_warnings_and_results_only_and_logs_everything(tmp_path, mon
 @pytest.mark.parametrize(
     ("step", "epoch", "better", "line"),
     [
-        (40, 2.0, True, "  epoch 2  dev slots/f1 0.95 words/loss 0.25  * (best so far)"),
-        (30, 1.5, False, "epoch 1.5  dev slots/f1 0.95 words/loss 0.25"),
-        (40, 0.0, False, "  step 40  dev slots/f1 0.95 words/loss 0.25"),
+        (40, 2.0, True, "  epoch 2  train loss 0.1235  dev slots/f1 0.95 words/loss 0.25  * best so far"),
+        (30, 1.5, False, "epoch 1.5  train loss 0.1235  dev slots/f1 0.95 words/loss 0.25"),
+        (40, 0.0, False, "  step 40  train loss 0.1235  dev slots/f1 0.95 words/loss 0.25"),
     ],
 )
 def test_an_evaluation_is_one_line_with_one_metric_of_each_evaluator(tmp_path, step, epoch, better, line):
@@ -120,6 +120,7 @@ def test_an_evaluation_is_one_line_with_one_metric_of_each_evaluator(tmp_path, s
     Progress(tmp_path / "log.txt", console).evaluated(
         step,
         epoch,
+        {"loss": 0.123456},
         {"dev/slots/f1": 0.95, "dev/slots/recall": 0.9, "dev/words/loss": 0.25},
         "dev/slots/f1",
         better,
@@ -135,18 +136,43 @@ def test_the_mark_of_the_best_is_explained_once():
     shown = Progress(None, console)
 
     for step in (1, 2):
-        shown.evaluated(step, 0.0, {"dev/slots/f1": 0.5}, "dev/slots/f1", True)
+        shown.evaluated(step, 0.0, {}, {"dev/slots/f1": 0.5}, "dev/slots/f1", True)
 
-    assert [line[-6:] for line in out.getvalue().splitlines()] == ["o far)", "0.5  *"]
+    assert [line[-6:] for line in out.getvalue().splitlines()] == ["so far", "0.5  *"]
 
 
-def test_the_line_of_an_evaluation_has_80_columns_at_most():
+def test_the_line_of_an_evaluation_has_80_columns_and_says_once_where_the_rest_is():
     console, out = plain()
     metrics = {f"dev/evaluator_{number}/accuracy": 0.5 for number in range(9)}
+    shown = Progress(None, console)
 
-    Progress(None, console).evaluated(40, 2.0, metrics, next(iter(metrics)), False, list(metrics))
+    for _ in range(2):
+        shown.evaluated(40, 2.0, {"loss": 0.25}, metrics, next(iter(metrics)), False, list(metrics))
 
-    assert out.getvalue() == "  epoch 2  dev evaluator_0/accuracy 0.5 evaluator_1/accuracy 0.5 +7\n"
+    assert out.getvalue().splitlines() == [
+        "  epoch 2  train loss 0.25  dev evaluator_0/accuracy 0.5  +8 in metrics.jsonl",
+        "  epoch 2  train loss 0.25  dev evaluator_0/accuracy 0.5  +8",
+    ]
+
+
+def test_the_line_of_an_evaluation_has_something_of_each_split():
+    console, out = plain()
+    metrics = {f"{split}/{'slots' * 7}/f1": 0.5 for split in ("dev", "train")}
+
+    Progress(None, console).evaluated(40, 2.0, {"d_loss": 1.5, "g_loss": 0.5}, metrics)
+
+    line = f"  epoch 2  train d_loss 1.5  dev {'slots' * 7}/f1 0.5  +2 in metrics.jsonl"
+    assert out.getvalue() == line + "\n"
+
+
+def test_without_an_evaluation_the_line_has_the_train_loss_and_there_is_none_without_both():
+    console, out = plain()
+    shown = Progress(None, console)
+
+    shown.evaluated(40, 2.0, {"loss": 0.25}, {})
+    shown.evaluated(80, 4.0, {}, {})
+
+    assert out.getvalue() == "  epoch 2  train loss 0.25\n"
 
 
 def test_on_a_terminal_the_steps_move_without_a_log_point(tmp_path, monkeypatch):
@@ -172,3 +198,31 @@ def test_standard_output_stays_clean(capsys):
     Progress(None).message("run runs/slots")
 
     assert capsys.readouterr() == ("", "run runs/slots\n")
+
+
+def test_all_metrics_of_the_test_split_are_shown_in_one_line_if_it_has_room_for_them(tmp_path):
+    console, out = plain()
+    metrics = {"test/slots/f1": 0.98351, "test/slots/precision": 0.5}
+
+    Progress(None, console, quiet=True).tested(750, metrics, ["test/slots/f1"], tmp_path / "metrics.jsonl")
+
+    assert out.getvalue() == "test (checkpoint of step 750):  slots/f1 0.9835  slots/precision 0.5000\n"
+
+
+def test_of_many_metrics_of_the_test_split_the_primary_ones_are_shown_and_where_the_rest_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    console, out = plain()
+    metrics = {f"test/part_{part}/{name}": 0.5 for part in range(5) for name in ("recall", "accuracy")}
+    primary = {f"test/part_{part}/accuracy" for part in range(5)}
+
+    Progress(None, console).tested(750, metrics, primary, tmp_path / "metrics.jsonl")
+    Progress(None, console).tested(750, metrics, (), tmp_path / "metrics.jsonl")
+
+    assert out.getvalue().splitlines() == [
+        "test (checkpoint of step 750):  part_0/accuracy 0.5000  part_1/accuracy 0.5000",
+        "  part_2/accuracy 0.5000  part_3/accuracy 0.5000  part_4/accuracy 0.5000",
+        "  5 more in metrics.jsonl",
+        "test (checkpoint of step 750):  part_0/recall 0.5000  part_0/accuracy 0.5000",
+        "  part_1/recall 0.5000",
+        "  7 more in metrics.jsonl",
+    ]
