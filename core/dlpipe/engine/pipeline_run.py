@@ -49,10 +49,13 @@ from dlpipe.errors import (
     is_out_of_memory,
 )
 from dlpipe.messages import relative
+from dlpipe.progress import activity
 from dlpipe.protocols import Data
 from dlpipe.ranks import announce_end, current_ranks, leave
+from dlpipe.report.curve_figure import CURVES, can_draw, write_curves
 from dlpipe.report.page import missing_packages
 from dlpipe.report.run_report import write_report
+from dlpipe.report.run_view import FIGURES, RunView
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST, Checkpoints, step_of
 from dlpipe.runs.files import read_json
@@ -92,6 +95,7 @@ class PipelineRun:
         self._rehearsal = rehearsal
         self._accept_changes = self.has_trained = False
         self._built: dict[str, Data] = {}
+        self._worked_on: set[str] = set()  # stages
 
     def run(self, *, resumes: bool = False, accept_changes: bool = False, amendment: Amendment | None = None) -> None:
         """Run the stages that are not finished, and record the outcome."""
@@ -146,16 +150,31 @@ class PipelineRun:
                 self._write_report(progress)
 
     def _write_report(self, progress: Progress) -> None:
-        """Write the report, however the run has ended; whatever fails is a warning."""
+        """Draw the curves and write the report, however the run has ended; whatever fails is a warning."""
         if not self._folder.writes:
             return
-        if missing := missing_packages():
-            progress.message(f"without a report, which needs {' and '.join(missing)}: pip install 'dlpipe[report]'")
-            return
+        lacking = {"curves": [] if can_draw() else ["matplotlib"], "a report": missing_packages()}
+        if what := [name for name, packages in lacking.items() if packages]:
+            names = " and ".join(package for packages in lacking.values() for package in packages)
+            progress.message(f"without {' and '.join(what)}, for lack of {names}: pip install 'dlpipe[report]'")
+        if not lacking["curves"]:
+            self._draw_curves(progress)
+        if not lacking["a report"]:
+            try:
+                with activity("writing the report"):
+                    write_report(self._folder)
+            except Exception as error:
+                progress.warning(f"the report could not be written: {in_words(error)}")
+
+    def _draw_curves(self, progress: Progress) -> None:
+        """Draw the curves of the stages that this process has worked on."""
         try:
-            write_report(self._folder)
+            for stage in RunView(self._folder).stages:
+                if stage.name in self._worked_on:
+                    with activity(f"drawing {relative(stage.folder / FIGURES / CURVES)}"):
+                        write_curves(stage)
         except Exception as error:
-            progress.warning(f"the report could not be written: {in_words(error)}")
+            progress.warning(f"the curves could not be drawn: {in_words(error)}")
 
     def _progress(self) -> Progress:
         """Return what reports on the run; only one process does."""
@@ -258,6 +277,7 @@ class PipelineRun:
             stages = list(self._pipeline.stages)
             title = f"{name} ({stages.index(name) + 1} of {len(stages)})"
             progress.message(f"stage {title}" + (f" is run: {why}" if self._explain else ""))
+        self._worked_on.add(name)
         work = StageRun(
             self._pipeline.settings,
             stage,

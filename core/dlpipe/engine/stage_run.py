@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dlpipe.config.pipeline import Stage
 from dlpipe.config.settings import Settings
@@ -149,7 +150,14 @@ class StageRun:
             ((f"{name}/{judge.primary}", judge.goal) for name, judge in judges if judge.primary), ("", "")
         )
         monitor, monitor_goal = loop.monitor
-        known = {"metric": metric, "goal": goal, "monitor": monitor, "monitor_goal": monitor_goal}
+        primary = [f"{name}/{judge.primary}" for name, judge in components.evaluators.items() if judge.primary]
+        known: dict[str, Any] = {
+            "metric": metric,
+            "goal": goal,
+            "monitor": monitor,
+            "monitor_goal": monitor_goal,
+            "primary": primary,
+        }
         context.run.record_stage(context.stage.name, known | {"total_steps": loop.total_steps})
 
     def _callbacks(

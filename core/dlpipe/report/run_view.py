@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ class StageView:
         tables: its part of ``resolved.toml``.
         judged_by: the metric that decides, such as "slots/f1"; empty if none does.
         goal: "max" or "min", whether it should grow or fall.
+        primary: the primary metrics of all evaluators, such as "slots/f1".
         ended: ``reason``, ``step`` and ``seconds`` of training; empty while it trains.
     """
 
@@ -40,6 +41,7 @@ class StageView:
     judged_by: str
     goal: str
     ended: Mapping[str, Any]
+    primary: Sequence[str] = ()
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
@@ -119,4 +121,5 @@ class RunView:
             judged.get("metric", ""),
             judged.get("goal", ""),
             self.provenance.get(ENDED, {}).get(name, {}),
+            judged.get("primary", ()),
         )

@@ -58,6 +58,7 @@ class StageRecord(TypedDict):
     goal: Text
     monitor: Text
     monitor_goal: Text
+    primary: NotRequired[list[Text]]
     total_steps: Count | None
 
 
