@@ -45,7 +45,7 @@ def test_a_run_in_a_notebook_is_one_output_with_its_result(tmp_path):
     [[told, shown]] = executed([cell], tmp_path)
 
     assert told.output_type == "display_data"
-    assert "epoch 2  dev digits/accuracy" in told.data["text/plain"]
+    assert "epoch 2  train loss" in told.data["text/plain"]
     assert told.data["text/html"].startswith("<pre")
     assert shown.data["text/plain"].startswith("Run('runs/logistic-digits/")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]

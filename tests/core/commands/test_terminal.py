@@ -30,7 +30,7 @@ def test_what_a_run_reports_is_escaped_on_the_terminal_and_in_its_log(tmp_path):
 
     progress.message(f"label {ESCAPE}")
     progress.warning(ESCAPE)
-    progress.evaluated(3, 1, {f"dev/right/{ESCAPE}": 1.0}, f"dev/right/{ESCAPE}", better=True)
+    progress.evaluated(3, 1, {ESCAPE: 0.5}, {f"dev/right/{ESCAPE}": 1.0}, f"dev/right/{ESCAPE}", better=True)
 
     assert "\x1b]" not in shown.getvalue() + (tmp_path / "log.txt").read_text()
     assert r"label \u001b]0;owned\u0007" in (tmp_path / "log.txt").read_text()

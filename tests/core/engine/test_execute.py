@@ -461,11 +461,11 @@ def test_a_first_step_that_fails_after_a_resume_is_blamed_on_the_checkpoint(proj
 def test_a_run_with_a_link_is_not_opened_and_a_stage_with_one_not_reused(staged, tmp_path_factory):
     (elsewhere := tmp_path_factory.mktemp("elsewhere") / "log.txt").write_text("mine")
     folder = run_it(staged, file="staged.toml")
-    (folder.stage("first") / "figures").symlink_to(elsewhere.parent)
+    (folder.stage("first") / "samples").symlink_to(elsewhere.parent)
 
-    with pytest.raises(RunFolderError, match=r"stages/first/figures → .*: this entry of a run folder is a link"):
+    with pytest.raises(RunFolderError, match=r"stages/first/samples → .*: this entry of a run folder is a link"):
         RunFolder.open(folder.path)
-    with pytest.raises(RunFolderError, match=r"stages/first/figures → .*: this entry of a run folder is a link"):
+    with pytest.raises(RunFolderError, match=r"stages/first/samples → .*: this entry of a run folder is a link"):
         run_it(staged, file="staged.toml")
 
 
