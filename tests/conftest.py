@@ -32,6 +32,13 @@ def needs_espeak() -> None:
         pytest.skip("espeakng-loader is not installed; it is GPL and not part of dlpipe[all]")
 
 
+@pytest.fixture
+def without_report(monkeypatch) -> None:
+    """Let the runs of this process write no report and no curves, which take more than half the time of a short run."""
+    for name in ("write_curves", "write_report"):
+        monkeypatch.setattr(f"dlpipe.engine.pipeline_run.{name}", lambda _: None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets; tests that want it are skipped where there is none."""

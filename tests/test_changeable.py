@@ -10,12 +10,12 @@ import pytest
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.tables import keys_of
 from dlpipe.engine.execute import resume, run
-from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.folder import RunFolder
 from dlpipe.testing import comparable_metrics
 
-from .test_option_audit import BASES, CHANGES, COMPONENTS, SAME_RESULT, files, other, own_parameters
+from .test_option_audit import BASES, CHANGES, COMPONENTS, REGISTRY, SAME_RESULT, files, other, own_parameters
 
+pytestmark = pytest.mark.usefixtures("without_report")
 __all__ = ["files"]  # the fixture
 
 #: Where another value than in the audit of all options is needed to see an effect after the first steps.
@@ -45,7 +45,7 @@ def last_step(folder: RunFolder) -> int:
 def continued(folder: RunFolder, name: str, *assignments: str) -> RunFolder:
     """Return a copy of a run that has continued."""
     copy = RunFolder(Path(shutil.copytree(folder.path, folder.path.parent / name, symlinks=True)))
-    resume(copy, load_plugins(), assignments)
+    resume(copy, REGISTRY, assignments)
     return copy
 
 
@@ -64,7 +64,7 @@ def test_a_changeable_parameter_takes_effect_when_a_run_continues(tmp_path, file
     file = tmp_path / "pipeline.toml"
     file.write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
     assignments = [each.replace("@", str(files)) for each in (*base, *needed)]
-    folder = run(load_pipeline(file, load_plugins(), assignments), load_plugins(), tmp_path / "runs")
+    folder = run(load_pipeline(file, REGISTRY, assignments), REGISTRY, tmp_path / "runs")
 
     if parameter == "timesteps":
         assert last_step(continued(folder, "changed", f"{path}={value}")) > last_step(folder)

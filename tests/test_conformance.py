@@ -17,6 +17,7 @@ from .test_option_audit import BASES, COMPONENTS, files
 
 __all__ = ["files"]  # a fixture
 
+pytestmark = pytest.mark.usefixtures("without_report")
 BUILT_IN = [plugin.namespace for plugin in load_plugins({}).plugins]
 #: Pipelines that are tried in the fast tests, by the component that test_option_audit.py changes in them.
 FAST = ["generative.modes", "rl.a2c", "text.flights", "text.impulse", "vision.cnn"]

@@ -37,6 +37,8 @@ from dlpipe.testing import comparable_metrics
 from .audio.conftest import digits
 from .conftest import needs_atari, needs_espeak
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 REGISTRY = load_plugins({})
 KINDS = ("data", "model", "trainer", "evaluator")
 COMPONENTS = {name: component for kind in KINDS for name, component in REGISTRY.components[kind].items()}
@@ -885,8 +887,8 @@ class Audit:
         place.mkdir()
         (place / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
         changes = [change.replace("@", str(self._files)) for change in assignments]
-        pipeline = load_pipeline(place / "pipeline.toml", load_plugins(), changes)
-        folder = run(pipeline, load_plugins(), place / "runs", fresh=True).path
+        pipeline = load_pipeline(place / "pipeline.toml", REGISTRY, changes)
+        folder = run(pipeline, REGISTRY, place / "runs", fresh=True).path
         left = {
             str(path.relative_to(folder)): hashlib.sha256(without_times(path)).hexdigest()
             for part in ("figures", "samples")
@@ -1011,7 +1013,7 @@ def test_a_parameter_without_effect_beside_the_others_is_refused(tmp_path, name,
     with pytest.raises(PipelineError) as caught:
         load_pipeline(
             tmp_path / "pipeline.toml",
-            load_plugins(),
+            REGISTRY,
             [*base, *(f"{table}.{change}" for change in changes)],
         )
 
@@ -1057,6 +1059,6 @@ def test_a_rehearsal_finds_nothing_wrong_with_a_component(tmp_path, files, name,
     (tmp_path / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
     changes = [change.replace("@", str(files)) for change in base]
 
-    dry_run(load_pipeline(tmp_path / "pipeline.toml", load_plugins(), changes))
+    dry_run(load_pipeline(tmp_path / "pipeline.toml", REGISTRY, changes))
 
     assert [str(each.message) for each in recwarn if str(each.message).startswith("[")] == []

@@ -131,9 +131,12 @@ def _beyond_ascii(texts: Iterable[str]) -> str:
 def _choose_fonts(figure: Figure) -> None:
     """Let the texts of a figure use fonts that have their characters, and show the code points of what none has."""
     from matplotlib.text import Text
+    from matplotlib.ticker import LogFormatter, ScalarFormatter
 
+    # What is a number has no such characters, and its labels take long to lay out.
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
-    names = {axis: [label.get_text() for label in axis.get_ticklabels()] for axis in axes}
+    named = [axis for axis in axes if not isinstance(axis.get_major_formatter(), (ScalarFormatter, LogFormatter))]
+    names = {axis: [label.get_text() for label in axis.get_ticklabels()] for axis in named}
     texts: list[Text] = figure.findobj(Text)
     fonts, missing = _fonts_for(_beyond_ascii(text.get_text() for text in texts))
     for text in texts if fonts else ():
