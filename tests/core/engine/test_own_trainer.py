@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from dlpipe.cli import make_program
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
-from dlpipe.errors import DlpipeError, PipelineError
+from dlpipe.errors import DlpipeError, PipelineError, PluginError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 
@@ -51,11 +51,12 @@ class Remember:
     """
     SIZE, PART = 12, 3
     def __init__(self, model, data, compute, seed: int, *, moves: Positive | None = None, forgetful: bool = False,
-                 warned: bool = False):
+                 warned: bool = False, unrepeatable: bool = False):
         self.model, self.steps_per_epoch = model, None
         self.total_steps = moves // 2 if moves else None
         self.caveats = ["the world cannot be saved"] if warned else []
         self.memory, self.count, self.forgetful = torch.zeros(self.SIZE, 3), 0, forgetful
+        self.unrepeatable = unrepeatable
     def steps(self):
         while True:
             for _ in range(2):
@@ -72,7 +73,7 @@ class Remember:
     def log_values(self): return {"moves": self.count}
     def on_score(self, score, goal): pass
     def state_dict(self): return {"count": self.count}
-    def load_state_dict(self, state): self.count = state["count"]
+    def load_state_dict(self, state): self.count = state["count"] + self.unrepeatable
     def state_blocks(self):
         writes = [sum(1 for at in range(self.count) if at % self.SIZE // self.PART == part) for part in range(4)]
         return {f"part-{part}": StateBlock(writes[part], {"seen": self.memory[part * self.PART:(part + 1) * self.PART]})
@@ -195,6 +196,14 @@ def test_what_may_differ_after_a_resume_is_warned_of_and_written_down(project, c
     told = json.loads((folder / "provenance.json").read_text())
     assert told["caveats"] == {"[trainer]": ["the world cannot be saved"]}
     assert "caveats" not in json.loads((run_it(project) / "provenance.json").read_text())
+
+
+def test_a_trainer_that_says_that_it_cannot_be_restored_is_not_refused_for_it(project):
+    folder = run_it(project, "trainer.warned=true", "trainer.unrepeatable=true")
+
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    with pytest.raises(PluginError, match=re.escape("state_dict()['count'] is not the same after load_state_dict()")):
+        run_it(project, "trainer.unrepeatable=true")
 
 
 def test_components_are_closed_also_when_a_run_fails(project):
