@@ -18,7 +18,7 @@ class Item(NamedTuple):
     """One example as a person gives it.
 
     Args:
-        place: where it comes from, for messages, such as ``sentences.txt:7``.
+        place: where it comes from, for messages, such as ``sentences.txt:7``; of a file in a folder, its path.
         text: the item itself: a sentence, the name of a file.
         name: what answers call it, if not by its text.
         argument: whether it is an argument of a command; to data of texts, one that ends with ``/`` names a folder.
@@ -50,7 +50,8 @@ class FailedItem:
     error: DlpipeError
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.error}"
+        reason = str(self.error)
+        return reason if reason.startswith(self.place) else f"{self.place}: {reason}"
 
     def plain(self) -> dict[str, str]:
         """Return it as an answer of plain values."""

@@ -242,7 +242,7 @@ def test_a_folder_is_expanded_to_its_images(tmp_path):
     for name in ("b.png", "notes.txt", "deep/a.JPG"):
         (tmp_path / name).touch()
 
-    with pytest.warns(UserWarning, match=r"left out 1 of 3 files, which are no images \(.txt\); expected .bmp, .gif"):
+    with pytest.warns(UserWarning, match=r"left out 1 of 3 files: no images \(.txt\); expected .bmp, .gif"):
         found = data().expand(str(tmp_path))
 
     assert found == [str(tmp_path / "b.png"), str(tmp_path / "deep" / "a.JPG")]

@@ -31,7 +31,7 @@ def files_below(folder: Path, suffixes: Collection[str], what: str) -> list[Path
         kinds = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in set(names).difference(found))
         shown = ", ".join(kind for kind, _ in kinds.most_common(5))
         warnings.warn(
-            f"{folder}: left out {left} of {len(names)} files, which are no {what}s ({shown}); expected {expected}",
+            f"{folder}: left out {left} of {len(names)} files: no {what}s ({shown}); expected {expected}",
             stacklevel=2,
         )
     return [folder / name for name in found]

@@ -103,7 +103,8 @@ class Predictor:
                     if texts and item.argument and _is_folder(item.text):
                         yield from _texts_in(item)
                     elif isinstance(data, SupportsExpand) and item.text:  # the path "" is the current folder
-                        yield from (Item(item.place, part, item.name) for part in data.expand(item.text))
+                        for part in data.expand(item.text):
+                            yield item if part == item.text else Item(part, part, item.name)
                     else:
                         yield item
             except DlpipeError as error:

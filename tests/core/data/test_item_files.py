@@ -15,9 +15,7 @@ def test_the_files_of_all_subfolders_are_listed_in_order_and_the_others_counted(
     for name in ("b.wav", "a/c.WAV", "notes", "a/x.txt", ".hidden.wav"):
         (tmp_path / name).touch()
 
-    with pytest.warns(
-        UserWarning, match=r"left out 2 of 4 files, which are no sounds \(.*no ending.*\); expected .wav"
-    ):
+    with pytest.warns(UserWarning, match=r"left out 2 of 4 files: no sounds \(.*no ending.*\); expected .wav"):
         found = files_below(tmp_path, (".wav",), "sound")
 
     assert found == [tmp_path / "a" / "c.WAV", tmp_path / "b.wav"]

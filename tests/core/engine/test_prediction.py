@@ -10,7 +10,7 @@ import torch
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.engine.inference import open_run
-from dlpipe.engine.prediction import BATCH_SIZE, predict
+from dlpipe.engine.prediction import BATCH_SIZE, Predictor, predict
 from dlpipe.errors import ComponentError, InputError, PluginError
 from dlpipe.items import FailedItem, Item, from_arguments
 from dlpipe.registry.loading import load_plugins
@@ -128,6 +128,18 @@ def test_an_item_that_cannot_be_encoded_does_not_spoil_the_others(trained):
     assert answers[1].plain() == {"item": "five", "error": "'five': expected numbers"}
 
 
+def test_a_file_of_a_folder_that_cannot_be_used_is_named_once_by_its_path(trained):
+    opened = trained()
+    opened.built.data.expand = lambda item: [f"{item}/a", f"{item}/b"] if item == "many" else [item]
+    predictor = Predictor(opened)
+
+    items = list(predictor.expanded(from_arguments(["5", "many"])))
+
+    assert [item.place for item in items] == ["item 1", "many/a", "many/b"]
+    assert str(FailedItem("many/a", "many/a", InputError("many/a: empty"))) == "many/a: empty"
+    assert str(FailedItem("many/a", "many/a", InputError("of another shape"))) == "many/a: of another shape"
+
+
 def test_items_of_another_shape_are_answered_by_themselves(trained):
     assert lines(ask(trained(), "5", "5 6", "-5", "-5 -6")) == ["high", "high", "low", "low"]
 
@@ -234,7 +246,7 @@ def test_the_texts_of_a_folder_are_items_named_by_their_files(trained, tmp_path,
     (tmp_path / "texts" / "deep" / "bad.txt").write_bytes(b"\xff5")
     (tmp_path / "texts" / "deep" / "image.png").touch()
 
-    with pytest.warns(UserWarning, match=r"texts: left out 1 of 4 files, which are no texts \(.png\); expected .txt"):
+    with pytest.warns(UserWarning, match=r"texts: left out 1 of 4 files: no texts \(.png\); expected .txt"):
         answers = ask(trained(), "texts/")
 
     assert [answer["item"] for answer in answers[:2]] == ["texts/b.txt", "texts/deep/a.txt"]
