@@ -264,7 +264,7 @@ def _targets(batch: Batch, predicted: Tensor) -> Tensor:
         kind = str(targets.dtype).removeprefix("torch.")
         raise InputError(
             f"targets are {kind} of shape {tuple(targets.shape)}; expected one class number per example: "
-            "choose another evaluator, or data with one class per example"
+            "choose another evaluator, such as core.regression for numbers, or data with one class per example"
         )
     if predicted.shape != targets.shape or predicted.is_floating_point():
         kind = str(predicted.dtype).removeprefix("torch.")

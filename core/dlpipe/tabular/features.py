@@ -309,15 +309,15 @@ def _warn_of_useless(table: RawTable, names: Sequence[str], categories: Sequence
     constant = [name for name in names if table.frame[name].n_unique() == 1]
     if constant:
         warnings.warn(
-            f"{listed(constant)}: the same value in all rows of train, so a model learns nothing from it; exclude = "
-            f"[{listed(constant)}] leaves it out",
+            f"{listed(constant)}: the same value in all rows of train, so a model learns nothing from it; add "
+            f"{listed(constant)} to exclude, or remove it from columns",
             stacklevel=4,
         )
     for column in categories:
         if len(table) >= FEW_ROWS and len(column.values) > MANY * len(table):
             warnings.warn(
                 f"{shown(column.name)} has {len(column.values):,} different values in {len(table):,} rows of train, so "
-                f"most tell nothing about other rows; exclude = [{shown(column.name)}] leaves it out",
+                f"most tell nothing about other rows; add {shown(column.name)} to exclude, or remove it from columns",
                 stacklevel=4,
             )
 

@@ -40,6 +40,8 @@ SKLEARN = (
 )
 #: How a message names several columns: at most this many.
 MAX_NAMED = 8
+#: What probably separates the columns of a file whose header is one name with such a sign in it.
+SEPARATORS = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ class RawTable:
 
     def require(self, names: Sequence[str], key: str) -> None:
         """Raise a `DataError` if a column is missing; `key` is the parameter that names it."""
+        there = self.frame.columns
         for name in names:
-            if name not in self.frame.columns:
-                raise DataError(
-                    f"{self.source}: no column {shown(name)}; there are {listed(self.frame.columns)}."
-                    f"{nearest(name, self.frame.columns)} Correct {key}, or the header of the file"
-                )
+            if name not in there:
+                advice = f"{nearest(name, there)} Correct {key}, or the header of the file"
+                if len(there) == 1 and (separators := [sign for sign in SEPARATORS if sign in there[0]]):
+                    advice = f" Is the table separated by {shown(separators[0])}? Then set separator to that"
+                raise DataError(f"{self.source}: no column {shown(name)}; there are {listed(there)}.{advice}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -228,7 +228,8 @@ def test_the_most_confidently_wrong_answer_comes_first():
         ),
         (
             {"logits": torch.zeros(2, 5, 3), "targets": torch.zeros(2, 5, dtype=torch.long)},
-            r"targets are int64 of shape \(2, 5\); expected one class number per example",
+            r"targets are int64 of shape \(2, 5\); expected one class number per example: choose another evaluator, such as "
+            "core.regression for numbers",
         ),
         (
             {"logits": torch.zeros(2, 5, 3), "targets": torch.tensor([1, 2])},

@@ -40,7 +40,8 @@ def test_a_constant_column_becomes_zero_and_is_named():
     train = table(a=[0.1] * 7, b=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
 
     with pytest.warns(
-        UserWarning, match=r'"a": the same value in all rows of train, .* exclude = \["a"\] leaves it out'
+        UserWarning,
+        match=r'"a": the same value in all rows of train, .*; add "a" to exclude, or remove it from columns',
     ):
         features = learned(train)
 

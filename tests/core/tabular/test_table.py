@@ -133,6 +133,13 @@ def test_the_fingerprint_follows_the_content(write, people):
     assert Table(path=write(HEADER, *ROWS[1:], name="people.csv"), target="ill").fingerprint() != before
 
 
+def test_a_table_with_another_separator_is_named_as_such(write):
+    path = write(*(line.replace(",", ";") for line in (HEADER, *ROWS)), name="people.csv")
+
+    with pytest.raises(InputError, match=r'"age;city;.*". Is the table separated by ";"\? Then set separator to that'):
+        _ = Table(path=path, target="ill").facts
+
+
 def test_a_class_of_one_row_stays_in_train(write):
     data = Table(path=write(HEADER, *ROWS, "33,Rome,7.5,maybe"), target="ill")
 
