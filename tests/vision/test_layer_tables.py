@@ -56,7 +56,7 @@ def test_the_layout_shows_the_layers_as_in_the_file():
         (
             [{"pool": 3}, {"conv": 8, "kernel": 5, "padding": 1}],
             "layers[1]: conv with kernel = 5 and padding = 1 is too large for its input of 2×2; expected an input of at least 3×3: "
-            "pool less before it, or choose a smaller kernel or more padding",
+            "pool less before it, choose a smaller kernel or more padding, or use larger images",
         ),
         (
             [{"conv": 8, "kernel": 7, "padding": 0}],
@@ -64,7 +64,7 @@ def test_the_layout_shows_the_layers_as_in_the_file():
         ),
         (
             [{"pool": 4}, {"pool": 2}],
-            "layers[1]: pool = 2 is too large for its input of 1×1; expected an input of at least 2×2: pool less before it, or remove it",
+            "layers[1]: pool = 2 is too large for its input of 1×1; expected an input of at least 2×2: pool less before it, remove it, or use larger images",
         ),
         (
             [{"average_pool": 7}],

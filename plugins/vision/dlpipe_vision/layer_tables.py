@@ -131,12 +131,13 @@ def _out_shape(where: str, layer_type: str, layer: Layer, shape: tuple[int, ...]
                 f"{where}: conv with kernel = {kernel} and padding = {padding}",
                 shape,
                 kernel - 2 * padding,
-                "pool less before it, or choose a smaller kernel or more padding",
+                "pool less before it, choose a smaller kernel or more padding, or use larger images",
             )
             return (layer["conv"], *((size + 2 * padding - kernel) // stride + 1 for size in shape[1:]))
         case "pool" | "average_pool":
             window = layer["pool"] if layer_type == "pool" else layer["average_pool"]
-            _check_size(f"{where}: {layer_type} = {window}", shape, window, "pool less before it, or remove it")
+            advice = "pool less before it, remove it, or use larger images"
+            _check_size(f"{where}: {layer_type} = {window}", shape, window, advice)
             return (shape[0], *(size // window for size in shape[1:]))
         case "global_pool":
             return (shape[0], 1, 1)
