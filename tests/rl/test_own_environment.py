@@ -1,4 +1,4 @@
-"""The environment and the trainer of docs/rl/own_environment.md: other plugins' environments under rl.returns."""
+"""Environments of your own: those of docs/rl/own_environment.md, under rl.returns, and of docs/rl/environments.md."""
 
 from __future__ import annotations
 
@@ -10,20 +10,40 @@ from pathlib import Path
 
 import pytest
 
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
 from dlpipe.errors import InputError
+from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.testing import check_resume
 from dlpipe_rl.environments import require_environments
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rl" / "own_environment.md").read_text()
-FILES = dict(re.findall(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```", PAGE, re.M | re.S))
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "rl"
+
+
+def write_files(page: str, folder: Path) -> None:
+    """Write the files that a page of the documentation shows."""
+    text = (DOCS / page).read_text()
+    for name, content in re.findall(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```", text, re.M | re.S):
+        (folder / name).write_text(content)
 
 
 @pytest.fixture
 def project(tmp_path):
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
+    write_files("own_environment.md", tmp_path)
     return tmp_path
+
+
+def test_a_file_that_registers_an_environment_is_enough(tmp_path, monkeypatch):
+    write_files("environments.md", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    changes = ["trainer.timesteps=512", "trainer.rollout_steps=64", "evaluators.play.episodes=2"]
+    registry = load_plugins()
+
+    folder = run(load_pipeline("boat.toml", registry, changes, allow_local_plugins=True), registry, tmp_path / "runs")
+
+    found = MetricsLog(folder.path / "metrics.jsonl").records()[-1]
+    assert 0 < found["test/play/return_mean"] <= 60
 
 
 def test_the_agent_of_the_page_leaves_the_corridor_and_can_be_watched(project):

@@ -44,8 +44,8 @@ def iob(
     """Labelled sentences from your own files, one token or one sentence per line.
 
     Args:
-        path: a folder with train.iob, dev.iob and test.iob (or .conll, .txt, .tsv), or with folders
-            of seq.in and seq.out.
+        path: the training file, or a folder with train.iob, dev.iob and test.iob (or .conll, .txt, .tsv), or with
+            folders of seq.in and seq.out.
         train: the training file; overrides the one in `path`.
         dev: the dev file; overrides the one in `path`. Without one, sentences are split off the training file.
         test: the test file; overrides the one in `path`.
