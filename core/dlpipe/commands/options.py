@@ -87,7 +87,7 @@ def mention_results(folder: RunFolder) -> None:
     pictures = [relative(path) for path in folder.path.glob("stages/*/figures")]
     pictures += [relative(path) for path in folder.path.glob("figures")]
     lines += [f"  pictures:     {path}" for path in sorted(pictures)]
-    lines += [f"  evaluate it:  dlpipe evaluate {shown}", f"  use it:       dlpipe predict {shown} …"]
+    lines += [f"  evaluate it:  {folder.command('evaluate')}", f"  use it:       {folder.command('predict')} …"]
     echo("\n".join(["", shown, *lines]), err=True)
 
 

@@ -126,11 +126,11 @@ class PipelineRun:
                 state = "interrupted" if isinstance(error, Interrupted) else "preempted"
                 with contextlib.suppress(DlpipeError):  # the checkpoint counts, not this
                     folder.set_status(state, reason=str(error))
-                raise type(error)(f"{error}; resume it with: dlpipe resume {relative(folder.path)}") from None
+                raise type(error)(f"{error}; resume it with: {folder.command('resume')}") from None
             except KeyboardInterrupt:  # in Python, where Ctrl-C does not end the process
                 with contextlib.suppress(DlpipeError):
                     folder.set_status("interrupted", reason="stopped at once by Ctrl-C")
-                raise Interrupted(f"stopped at once; resume it with: dlpipe resume {relative(folder.path)}") from None
+                raise Interrupted(f"stopped at once; resume it with: {folder.command('resume')}") from None
             except Pruned as error:
                 folder.set_status("pruned", reason=str(error))
                 raise
@@ -184,7 +184,7 @@ class PipelineRun:
 
     def _end_at_once(self, name: str, progress: Progress) -> None:
         """Record that a signal ends the process where everything worth saving is saved."""
-        again = f"dlpipe resume {relative(self._folder.path)}"
+        again = self._folder.command("resume")
         error, state = (Interrupted, "interrupted") if name == INTERRUPT else (Preempted, "preempted")
         if self._ranks.size > 1:
             announce_end(error.exit_code)
@@ -241,7 +241,7 @@ class PipelineRun:
 
     def _with_what_is_kept(self, error: BaseException) -> BaseException:
         """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""
-        again = f"dlpipe resume {relative(self._folder.path)}"
+        again = self._folder.command("resume")
         if isinstance(error, OSError) or is_out_of_memory(error):
             return DlpipeError(f"{in_words(error)}. Fix this, then: {again}")
         if isinstance(error, ComponentError) and any(self._folder.path.rglob(f"checkpoints/*/{MANIFEST}")):

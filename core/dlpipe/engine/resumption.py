@@ -60,7 +60,7 @@ def _require_nothing_lost(context: StageContext, from_start: bool) -> None:
         raise RunFolderError(
             f"{folder}: the run has saved checkpoints, but none can be used ({found}). Restore one, start a new "
             "run, or start this one at step 0 and discard its metrics: "
-            f"dlpipe resume {relative(context.run.path)} --from-start"
+            f"{context.run.command('resume')} --from-start"
         )
 
 

@@ -117,6 +117,11 @@ class RunFolder:
         """Return the latest run of a pipeline if `path` is the folder of its runs, such as ``runs/cnn-digits``."""
         return path / "latest" if not (path / RESOLVED).exists() and (path / "latest").is_dir() else path
 
+    def command(self, name: str) -> str:
+        """Return the command line that does `name` to this run, with the permission that its local plugins need."""
+        allowed = " --allow-local-plugins" if any(self.path.glob("*.py")) else ""
+        return f"dlpipe {name} {relative(self.path)}{allowed}"
+
     def discard(self) -> None:
         """Remove the folder of a run; ``latest`` points to the newest other one again.
 
