@@ -33,6 +33,7 @@ def announce(context: StageContext, components: StageComponents, loop: Loop, sec
         progress.message(f"{stage.data.component.name}: {note}")
     for warning in warnings:
         progress.warning(f"{stage.data.table} {warning}")
+    _check_splits(context, data)
     _check_fonts(context, data)
     for config, component in ((stage.model, components.model), (stage.trainer, trainer)):
         if config and isinstance(component, SupportsNotes):
@@ -43,6 +44,17 @@ def announce(context: StageContext, components: StageComponents, loop: Loop, sec
     memory = memory_in_use(components.compute.device)
     position = lambda: loop.state.step  # noqa: E731
     progress.start(position, loop.total_steps, stage=context.title, left=loop.seconds_left, memory=memory)
+
+
+def _check_splits(context: StageContext, data: Data) -> None:
+    """Warn of evaluators that are never called, since the data has none of their splits."""
+    for config in context.stage.evaluators.values():
+        splits = config.values["splits"]
+        if not set(splits) & set(data.splits):
+            context.progress.warning(
+                f"{config.table} judges {' and '.join(splits)}, but the data has only {', '.join(data.splits)}: "
+                "nothing says how good the model is on other examples; hold some out for dev and test"
+            )
 
 
 def _check_fonts(context: StageContext, data: Data) -> None:
