@@ -18,7 +18,7 @@ from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
 from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start
 from dlpipe.errors import InputError, PluginError, errors_in
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shown
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
 from dlpipe.registry.specs import EvaluatorSpec, ModelSpec
 from dlpipe.registry.targets import load_target
@@ -114,6 +114,7 @@ class StageComponents:
         self.start = ""
         if stage.model:
             with errors_in(stage.model.table, component=stage.model.component.name):
+                _require_facts(stage, facts)
                 self.model = build(stage.model, facts, find_model).to(self.compute.device)
             if starts:
                 self.start = _started(self.model, stage.model, facts, find_model, settings)
@@ -186,6 +187,22 @@ class StageComponents:
                 f"but the data provides {', '.join(facts) or 'none'}"
             )
         return facts
+
+
+def _require_facts(stage: Stage, facts: Mapping[str, Any]) -> None:
+    """Refuse a fact of the data that the model's table gives another value: outputs and targets would not match."""
+    assert stage.model is not None
+    for name, parameter in read_signature(stage.model.component.spec.target).parameters.items():
+        given = stage.model.values.get(name)
+        if name in facts and parameter.required and given is not None and _listed(given) != _listed(facts[name]):
+            raise InputError(
+                f"{name} = {shown(given)}: it is {shown(facts[name])} in {stage.data.component.name}, which provides "
+                "it; remove the key"
+            )
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value  # TOML has no tuples
 
 
 def _started(

@@ -187,6 +187,34 @@ def test_a_run_leaves_everything_that_decided_its_numbers(project):
     assert provenance["threads"] == torch.get_num_threads()
 
 
+def test_a_fact_of_the_data_cannot_have_another_value_in_the_table_of_the_model(project):
+    with pytest.raises(InputError) as caught:
+        run_it(project, "model.num_classes=3")
+
+    assert str(caught.value) == ("[model] num_classes = 3: it is 2 in toy.points, which provides it; remove the key")
+    assert run_it(project, "model.num_classes=2").status()["state"] == "finished"
+
+
+def test_the_commands_for_a_run_with_local_plugins_have_the_permission_that_they_need(project):
+    folder = run_it(project)
+
+    assert folder.command("predict") == f"dlpipe predict runs/points/{folder.path.name} --allow-local-plugins"
+    (folder.path / "toy.py").unlink()
+    assert folder.command("resume") == f"dlpipe resume runs/points/{folder.path.name}"
+
+
+def test_an_evaluator_without_a_split_to_judge_is_warned_of(project):
+    source = (project / "toy.py").read_text()
+    (project / "toy.py").write_text(source.replace('splits = ("train", "dev", "test")', 'splits = ("train",)'))
+
+    folder = run_it(project)
+
+    told = (
+        "warning: [evaluators.right] judges dev and test, but the data has only train: nothing says how good the model"
+    )
+    assert told in (folder.path / "log.txt").read_text()
+
+
 def test_metrics_are_named_by_split_evaluator_and_metric(project):
     folder = run_it(project)
 
