@@ -196,3 +196,14 @@ def test_a_rehearsal_changes_no_number_of_the_run(project_of):
 
     assert comparable_metrics(folders[0]) == comparable_metrics(folders[1])
     assert json.loads((folders[1] / "status.json").read_text())["state"] == "finished"
+
+
+def test_what_evaluators_warn_of_a_model_of_one_step_is_no_warning_of_the_run(project_of):
+    judge = "    def evaluate(self, model, examples):\n"
+    warning = "        import warnings\n        warnings.warn('collapsed, limit ' + str(examples.limit))\n"
+    project = project_of(PLUGIN.replace(judge, judge + warning), PIPELINE)
+
+    folder = run(load(), load_plugins(), project / "runs", rehearsal=True).path
+
+    warned = json.loads((folder / "provenance.json").read_text())["warnings"]
+    assert [text for text in warned if "collapsed" in text] == ["collapsed, limit None"]
