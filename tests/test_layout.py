@@ -144,6 +144,12 @@ def test_every_module_of_the_core_has_a_layer():
     ]
 
 
+@pytest.mark.parametrize("path", [*CORE, *PLUGINS], ids=lambda path: path.name)
+def test_no_message_takes_for_granted_that_an_index_has_dlpipe(path):
+    """`install_command` names the clone or the repository from which this dlpipe was installed."""
+    assert not re.search(r"""pip install ['"]?dlpipe\b""", path.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.name)
 def test_a_plugin_imports_no_other_plugin(path):
     own = path.relative_to(ROOT / "plugins").parts[1]

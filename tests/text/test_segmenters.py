@@ -60,7 +60,7 @@ def test_without_rjieba_the_message_says_how_to_install_it(monkeypatch, write):
     with pytest.raises(
         InputError,
         match=r'segmenter = "jieba" needs the package rjieba, which cannot be imported \(.+\); install with: pip install '
-        r'"dlpipe\[text\]", or remove segmenter',
+        r"rjieba; or remove segmenter",
     ):
         corpus(path=write(TEXT.encode()), segmenter="jieba")
 

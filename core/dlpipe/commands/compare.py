@@ -14,6 +14,7 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.messages import relative
+from dlpipe.registry.installation import install_command
 from dlpipe.registry.targets import load_target
 
 
@@ -65,7 +66,8 @@ def compare(
 def _write(path: Path, write: str, needed: list[str], found: Any) -> None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
-        raise InputError(f"{path} needs {' and '.join(missing)}; install with: pip install 'dlpipe[report]'")
+        install = install_command("dlpipe[report]")
+        raise InputError(f"{path} needs {' and '.join(missing)}; install with: {install}")
     try:
         if load_target(f"dlpipe.comparison.page:{write}")(path, found) is not False:
             echo(relative(path), err=True)

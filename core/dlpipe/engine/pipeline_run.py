@@ -52,6 +52,7 @@ from dlpipe.messages import relative
 from dlpipe.progress import activity
 from dlpipe.protocols import Data
 from dlpipe.ranks import announce_end, current_ranks, leave
+from dlpipe.registry.installation import install_command
 from dlpipe.report.curve_figure import CURVES, can_draw, write_curves
 from dlpipe.report.page import missing_packages
 from dlpipe.report.run_report import write_report
@@ -156,7 +157,8 @@ class PipelineRun:
         lacking = {"curves": [] if can_draw() else ["matplotlib"], "a report": missing_packages()}
         if what := [name for name, packages in lacking.items() if packages]:
             names = " and ".join(package for packages in lacking.values() for package in packages)
-            progress.message(f"without {' and '.join(what)}, for lack of {names}: pip install 'dlpipe[report]'")
+            install = install_command("dlpipe[report]")
+            progress.message(f"without {' and '.join(what)}, for lack of {names}; install with: {install}")
         if not lacking["curves"]:
             self._draw_curves(progress)
         if not lacking["a report"]:

@@ -10,6 +10,7 @@ from typing import Any
 from dlpipe.config.source import leaves
 from dlpipe.errors import InputError
 from dlpipe.messages import relative, shown, shown_seconds
+from dlpipe.registry.installation import install_command
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
 from dlpipe.report.run_view import RunView, StageView
@@ -32,7 +33,8 @@ def write_report(folder: RunFolder) -> Path:
         OSError: it cannot be written.
     """
     if missing := missing_packages():
-        raise InputError(f"a report needs {' and '.join(missing)}; install with: pip install 'dlpipe[report]'")
+        install = install_command("dlpipe[report]")
+        raise InputError(f"a report needs {' and '.join(missing)}; install with: {install}")
     run = RunView(folder)
     verdict = verdict_of(run)
     sections = [*_results(run), *_how(run)]

@@ -25,7 +25,7 @@ def segment_by(name: Segmenter | None) -> Segment | None:
     except ImportError as error:
         raise InputError(
             f'segmenter = "{name}" needs the package rjieba, which cannot be imported ({error}); install with: '
-            'pip install "dlpipe[text]", or remove segmenter, and each Chinese character is a word'
+            "pip install rjieba; or remove segmenter, and each Chinese character is a word"
         ) from error
     segment: Segment = Jieba().cut
     return segment

@@ -6,6 +6,7 @@ from PIL import Image
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.errors import ComponentError
+from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import load_plugins
 from dlpipe.report import curve_figure
 from dlpipe.report.curve_figure import chosen_charts, write_curves
@@ -125,7 +126,7 @@ def test_without_matplotlib_a_run_says_once_that_there_are_no_curves(tmp_path, p
 
     folder = run(pipeline, load_plugins(), tmp_path / "runs")
 
-    said = "without curves, for lack of matplotlib: pip install 'dlpipe[report]'"
+    said = f"without curves, for lack of matplotlib; install with: {install_command('dlpipe[report]')}"
     assert capsys.readouterr().err.count(said) == 1
     assert folder.status()["state"] == "finished"
     assert not (folder.path / "figures" / "curves.png").exists()
