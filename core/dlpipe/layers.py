@@ -3,6 +3,10 @@
 Sources of the initial weights: Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural
 networks", eq. 16 (glorot_uniform); He et al. 2015, "Delving Deep into Rectifiers", eq. 10,
 https://arxiv.org/abs/1502.01852 (he_normal; not truncated, unlike in Keras).
+
+Sources of the activations: Maas et al. 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models"
+(leaky_relu); Clevert et al. 2016, https://arxiv.org/abs/1511.07289 (elu); Hendrycks & Gimpel 2016,
+https://arxiv.org/abs/1606.08415 (gelu, and section 4 silu).
 """
 
 from __future__ import annotations
@@ -15,9 +19,19 @@ from torch import Tensor, nn
 __all__ = ["Activation", "InitialWeights", "Maxout", "activation_layer", "initialised", "units_per_output"]
 
 #: Activations of linear and convolutional layers; one of them, Maxout, is learned.
-Activation = Literal["sigmoid", "tanh", "relu", "maxout"]
+Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "maxout"]
 #: Schemes of initial weights; "torch" is torch's own.
 InitialWeights = Literal["glorot_uniform", "he_normal", "torch"]
+#: Those without parameters, with torch's defaults: a slope of 0.01 for leaky ReLU, the exact GELU.
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
 LayerT = TypeVar("LayerT", bound=nn.Linear | nn.Conv2d)
 
 
@@ -44,7 +58,7 @@ def activation_layer(activation: Activation, maxout_pieces: int) -> nn.Module:
     """Return the layer of an activation."""
     if activation == "maxout":
         return Maxout(maxout_pieces)
-    return {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
+    return ACTIVATIONS[activation]()
 
 
 def units_per_output(activation: Activation, maxout_pieces: int) -> int:

@@ -1,5 +1,7 @@
 """Gradients are right: autograd against differences, and against backpropagation written out."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dlpipe.layers import Activation
 from dlpipe.models.mlp import MLP
 from dlpipe_vision.cnn import CNN
 
@@ -28,13 +31,13 @@ def check(make, train=False):
     return gradcheck(loss, (IMAGES.clone().requires_grad_(), *values), eps=1e-6, atol=1e-8, rtol=1e-6)
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
+@pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("hidden", [(), (4, 3)])
 def test_gradients_of_fully_connected_networks_are_correct(activation, hidden):
     assert check(lambda: MLP(image_shape=(2, 4, 5), num_classes=3, hidden=hidden, activation=activation))
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "maxout"])
+@pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize(
     "layers",
     [
