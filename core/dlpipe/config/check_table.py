@@ -29,8 +29,15 @@ from dlpipe.registry.specs import RegisteredComponent
 MAX_LISTED = 12
 #: A message names at most this many optimizers or schedules that take a key.
 MAX_TAKERS = 3
-#: Other words for the parameters of optimizers.
-SYNONYMS = {"learning_rate": "lr"}
+#: Other words for keys, from libraries that people know; those that are spelt alike are found without.
+SYNONYMS = {
+    "learning_rate": "lr",
+    "early_stopping": "patience",
+    "clip_norm": "max_grad_norm",
+    "gradient_clip_val": "max_grad_norm",
+    "hidden_size": "hidden_dim",
+    "embedding_size": "embed_dim",
+}
 #: Where a model can get its first weights from.
 STARTS = ("run", "stage", "file", "url")
 

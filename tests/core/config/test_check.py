@@ -146,6 +146,8 @@ def test_a_date_survives_where_any_value_is_accepted(load):
             "learning_rate = 1",
             "`learning_rate` belongs to [trainer.optimizer], not to the top of the file, where it is",
         ),
+        (11, "early_stopping = 5", '[trainer] early_stopping: unknown key of fake.fit. Did you mean "patience"?'),
+        (7, "early_stopping = 5", "`early_stopping` belongs to [trainer], not to [model], where it is called patience"),
         (11, "zzz = 1", "[trainer] zzz: unknown key of fake.fit. `dlpipe show fake.fit` lists its keys."),
         (
             11,
