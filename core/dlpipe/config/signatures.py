@@ -213,7 +213,8 @@ def _texts(documented: list[griffe.Object]) -> dict[str, str]:
         for section in item.docstring.parse("google", warnings=False):
             if isinstance(section, griffe.DocstringSectionParameters):
                 for entry in section.value:
-                    texts.setdefault(entry.name, " ".join(entry.description.split()))
+                    text = " ".join(entry.description.split())
+                    texts.setdefault(entry.name, text.replace("``", "`"))  # a terminal shows the marks as they are
     return texts
 
 

@@ -208,6 +208,22 @@ def test_texts_of_the_init_itself_count(read):
     assert signature.parameters["a"].text == "text."
 
 
+def test_the_marks_of_code_in_texts_are_single(read):
+    found = read('''
+class X:
+    """A line.
+
+    Args:
+        table: such as ``{ a = 1 }``,
+            or ``{ b = 2 }``.
+    """
+
+    def __init__(self, table: int) -> None: ...
+''')
+
+    assert found.parameters["table"].text == "such as `{ a = 1 }`, or `{ b = 2 }`."
+
+
 def test_a_dataclass_has_its_fields_and_those_of_its_bases(read):
     signature = read('''
 from dataclasses import dataclass
