@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
-from dlpipe.commands.terminal import echo
+from dlpipe.commands.terminal import echo, echo_wrapped
 from dlpipe.config.catalog import LISTED, components_of, pipelines
 from dlpipe.messages import display_width, padded
 from dlpipe.registry.loading import Registry
@@ -49,4 +49,4 @@ def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
         width = max((display_width(row["name"]) for row in rows), default=0)
         for row in rows:
             needs = f"  (needs {', '.join(row['needs'])}: {row['install']})" if row.get("needs") else ""
-            echo(f"  {padded(row['name'], width)}  {row['summary']}{needs}".rstrip())
+            echo_wrapped(f"  {padded(row['name'], width)}  {row['summary']}{needs}".rstrip(), width + 4)

@@ -11,7 +11,7 @@ import click
 import tomli_w
 
 from dlpipe.commands import options
-from dlpipe.commands.terminal import echo
+from dlpipe.commands.terminal import echo, echo_wrapped
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
 from dlpipe.config.catalog import LISTED, description_of, find_component, resolved_values
@@ -150,4 +150,4 @@ def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None
         default = "" if parameter["default"] is None else f" = {shown(parameter['default'])}"
         default = " (required)" if parameter["required"] else default
         echo(f"  {parameter['name']}{default}", bold=True)
-        echo(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}")
+        echo_wrapped(f"      {parameter['expects']}{': ' if parameter['text'] else ''}{parameter['text']}", 6)

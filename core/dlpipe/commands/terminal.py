@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +14,33 @@ from dlpipe.messages import Weighted, printable
 
 #: Share of the largest weight from which a piece of text is coloured, and from which it is bold.
 COLOURED, BOLD = 0.1, 0.5
+#: Columns beside an indentation below which text is not wrapped.
+MIN_TEXT = 20
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True, bold: bool = False) -> None:
     """Write text to standard output or, with `err`, to standard error; control characters in it are shown, not sent."""
     click.secho(printable(text), err=err, nl=nl, bold=bold or None)
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is, None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def echo_wrapped(text: str, indent: int) -> None:
+    """Write text to standard output: on a terminal in lines of its width, in a file or a pipe as one line, for `grep`.
+
+    Args:
+        indent: columns in front of the second line and those after it.
+    """
+    width = terminal_width()
+    if width is not None and width >= indent + MIN_TEXT:
+        lines = textwrap.wrap(
+            text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+        text = "\n".join(lines)
+    echo(text)
 
 
 def is_weighted(value: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from dlpipe.cli import main
-from dlpipe.commands.terminal import echo, echo_weighted
+from dlpipe.commands.terminal import echo, echo_weighted, echo_wrapped
 from dlpipe.messages import Weighted
 from dlpipe.training.progress import Progress
 
@@ -69,3 +69,15 @@ def test_colours_are_removed_where_there_is_no_terminal(capsys):
     echo_weighted("words", [Weighted("good ", 1.0), Weighted("film", 0.0)])
 
     assert capsys.readouterr().out == "words: good film\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"), [(30, ["  name  a summary of the", "        component"]), (None, 1), (27, 1)]
+)
+def test_text_is_wrapped_on_a_terminal_below_its_beginning_and_nowhere_else(monkeypatch, capsys, columns, lines):
+    monkeypatch.setattr("dlpipe.commands.terminal.terminal_width", lambda: columns)
+
+    echo_wrapped("  name  a summary of the component", 8)
+
+    told = capsys.readouterr().out.splitlines()
+    assert told == (["  name  a summary of the component"] if lines == 1 else lines)
