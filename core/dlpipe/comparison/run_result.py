@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.config.source import leaves
-from dlpipe.messages import relative, shown
+from dlpipe.messages import relative
 from dlpipe.report.run_view import RunView, StageView
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.scores.judged_examples import JudgedExamples, read_examples
+
+#: Letters of a value in a table.
+MAX_CELL = 40
 
 
 class RunResult:
@@ -101,4 +104,4 @@ def differing(columns: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, s
 
 def shortened_value(text: str) -> str:
     """Return a value for a cell of a table."""
-    return text if len(text) <= 40 else shown(text)[1:38] + "…"
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
