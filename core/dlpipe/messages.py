@@ -97,6 +97,11 @@ class Weighted(NamedTuple):
     weight: float
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 trial`` or ``2 trials``."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
 def printable(text: str) -> str:
     r"""Return text from a file with its control characters as escapes, such as ``\u001b``, safe for a terminal.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.torch_names import OPTIMIZERS
-from dlpipe.messages import display_width, nearest, padded, printable, relative, shown
+from dlpipe.messages import counted, display_width, nearest, padded, printable, relative, shown
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,8 @@ def test_a_width_is_counted_in_columns_of_a_terminal(text, columns):
     assert display_width(text) == columns
     assert padded(text, 8) == text + " " * (8 - columns)
     assert padded(text, 1) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
+def test_one_is_singular(count, text):
+    assert counted(count, "trial") == text

@@ -10,7 +10,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError, PluginError
-from dlpipe.messages import shown
+from dlpipe.messages import counted, shown
 from dlpipe.registry.loading import Plugin, Registry
 from dlpipe.registry.targets import load_target
 
@@ -76,4 +76,4 @@ def _check(registry: Registry, plugins: Sequence[Plugin], as_json: bool) -> None
     if as_json:
         echo(json.dumps(found, indent=1))
     if count := sum(len(each["findings"]) for each in found.values()):
-        raise PluginError(f"{count} finding{'s' if count > 1 else ''}")
+        raise PluginError(counted(count, "finding"))

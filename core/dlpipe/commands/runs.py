@@ -20,7 +20,7 @@ from dlpipe.commands import options
 from dlpipe.commands.table import echo_table, make_console, make_table
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import DlpipeError, InputError
-from dlpipe.messages import relative, shown_seconds, shown_size
+from dlpipe.messages import counted, relative, shown_seconds, shown_size
 from dlpipe.runs.cleanup import REASONS, Removal, removable, remove, size_of
 from dlpipe.runs.listing import STATES, RunSummary, summaries
 
@@ -151,7 +151,7 @@ def clean(runs: Path, name: str, only: tuple[str, ...], older_than: float | None
         return
     echo_table(_proposal(found))
     total = shown_size(size_of([removal.path for removal in found], freed=True))
-    echo(f"\n{_count(len(found))}; deleting {'it' if len(found) == 1 else 'them'} frees {total}")
+    echo(f"\n{counted(len(found), 'folder')}; deleting {'it' if len(found) == 1 else 'them'} frees {total}")
     if dry_run or not (yes or click.confirm("Delete them?", err=True)):
         return
     _delete(found)
@@ -172,7 +172,7 @@ def _delete(found: list[Removal]) -> None:
             echo(f"kept: {relative(removal.path)}: {getattr(error, 'strerror', None) or error}", err=True)
     echo(f"{len(found) - failed} deleted", err=True)
     if failed:
-        raise DlpipeError(f"{failed} of {_count(len(found))} could not be deleted; see above")
+        raise DlpipeError(f"{failed} of {counted(len(found), 'folder')} could not be deleted; see above")
 
 
 def _watch(find: Callable[[], list[RunSummary]]) -> None:
@@ -217,7 +217,3 @@ def _proposal(found: list[Removal]) -> Table:
 
 def _short(seconds: float) -> str:
     return f"{seconds / 86400:.3g} d" if seconds >= 2 * 86400 else shown_seconds(round(max(seconds, 0.0), 1) or 0.1)
-
-
-def _count(folders: int) -> str:
-    return f"{folders} folder{'s' if folders != 1 else ''}"

@@ -15,7 +15,7 @@ import tomli_w
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import InputError
 from dlpipe.launch import launched, usable_cores
-from dlpipe.messages import relative
+from dlpipe.messages import counted, relative
 from dlpipe.messages import shown as shown_value
 from dlpipe.progress import activity
 from dlpipe.registry.targets import load_target
@@ -118,7 +118,8 @@ def _grid(
     several = len(planned.trials[0].pipelines) > 1
     labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
     if not options.quiet:
-        options.notice(f"sweep {planned.name}: {len(planned.trials)} trials, {len(tasks)} runs, {number} at a time")
+        trials, runs = counted(len(planned.trials), "trial"), counted(len(tasks), "run")
+        options.notice(f"sweep {planned.name}: {trials}, {runs}, {number} at a time")
 
     def told(index: int, outcome: Mapping[str, Any]) -> str:
         name = shown_metric(planned, [outcome]).name if outcome["state"] == "finished" else ""

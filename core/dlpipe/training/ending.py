@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError
+from dlpipe.messages import counted
 from dlpipe.training.loop_state import LoopState
 
 #: How the reason of a run starts that patience ended.
@@ -30,7 +31,7 @@ def end_of(
     if total_steps is not None and state.step >= total_steps:
         whole = options.epochs and steps_per_epoch and total_steps == options.epochs * steps_per_epoch
         count, unit = (options.epochs, "epoch") if whole else (total_steps, "step")
-        return f"{count} {unit}{'s' if count != 1 else ''} done"
+        return f"{counted(count, unit)} done"
     if options.minutes is not None and state.seconds >= options.minutes * 60:
         return f"{options.minutes:g} minutes used"
     if options.patience and state.stale >= options.patience:
