@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlpipe.comparison.compare import Comparison
+from dlpipe.comparison.groups import Group
 from dlpipe.comparison.run_result import RunResult
 from dlpipe.comparison.table import tables
 from dlpipe.figures import COLOURS, drawing, shortened
@@ -53,14 +54,16 @@ def _curves(found: Comparison) -> list[tuple[str, list[tuple[str, int, RunResult
     names = [f"dev/{found.metric.partition('/')[2]}", "train/loss"]
     curves = []
     for name in names:
-        lines = [
-            (f"{group.label}, seed {run.seed}" if len(group.runs) > 1 else group.label, number, run)
-            for group, number, run in runs
-            if len(run.curve(name)) > 1
-        ]
+        lines = [(_label(group, run), number, run) for group, number, run in runs if len(run.curve(name)) > 1]
         if lines:
             curves.append((name, lines))
     return curves
+
+
+def _label(group: Group, run: RunResult) -> str:
+    """Return what a curve is called: a picture has no table beside it that explains the letters."""
+    label = f"{group.label}: {run.resolved['name']}"
+    return f"{label}, seed {run.seed}" if len(group.runs) > 1 else label
 
 
 def _series(name: str, label: str, number: int, run: RunResult) -> Series:
