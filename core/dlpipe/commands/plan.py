@@ -215,16 +215,17 @@ def _about_step(stage: dict[str, Any]) -> Iterator[Line]:
 
 def _about_rest(stage: dict[str, Any]) -> Iterator[Line]:
     run = stage["run"]
-    for split in ("dev", "test"):
+    for split in ("train", "dev", "test"):
         if found := stage[split]:
             yield f"evaluation on {split}", shown_seconds(found["seconds"]), _scope(found)
     checkpoint = stage["checkpoint"]
     yield "checkpoint", shown_seconds(checkpoint["seconds"]), shown_size(checkpoint["bytes"])
+    during = " and ".join(split for split in ("train", "dev") if stage[split])
     ends = " until the minutes are used" if run["ends_by"] == "minutes" else ""
     pieces = [
         f"start {shown_seconds(run['start_seconds'])}",
         f"{run['steps']:,} steps{ends} {shown_seconds(run['training_seconds'])}",
-        f"{run['evaluations']:,} evaluations on dev{', and on test' if stage['test'] else ''} "
+        f"{run['evaluations']:,} evaluations on {during or 'dev'}{', and on test' if stage['test'] else ''} "
         f"{shown_seconds(run['evaluation_seconds'])}",
         f"{run['checkpoints']:,} checkpoints {shown_seconds(run['checkpoint_seconds'])}",
     ]

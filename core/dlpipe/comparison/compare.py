@@ -103,9 +103,10 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """The names of all metrics: the one compared by, then those on test, then those on dev."""
+        """The names of all metrics: the one compared by, then those on test, on dev and on train."""
         names = dict.fromkeys(name for group in self.groups for run in group.scored for name in run.metrics)
-        return sorted(names, key=lambda name: (name != self.metric, not name.startswith("test/")))
+        order = ("test", "dev", "train")
+        return sorted(names, key=lambda name: (name != self.metric, order.index(name.partition("/")[0])))
 
     def plain(self) -> dict[str, Any]:
         """Return everything, JSON-serialisable."""

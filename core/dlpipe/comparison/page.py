@@ -11,6 +11,9 @@ from dlpipe.comparison.table import tables
 from dlpipe.figures import COLOURS, drawing, shortened
 from dlpipe.report.page import Chart, Section, Series, render_page, thinned
 
+#: What a trainer calls the loss of its steps.
+LOSS = "train/loss"
+
 
 def write_page(path: Path, found: Comparison) -> None:
     """Write a comparison as a page in one file.
@@ -28,7 +31,9 @@ def write_page(path: Path, found: Comparison) -> None:
 
 
 def draw_curves(path: Path, found: Comparison) -> bool:
-    """Draw the metric that decides on dev, by step, and return whether there is anything to draw.
+    """Draw the metric that decides by step, on train and on dev, and return whether there is anything to draw.
+
+    Where no evaluator judges these, it is the loss of the training.
 
     Raises:
         OSError: it cannot be written.
@@ -36,14 +41,14 @@ def draw_curves(path: Path, found: Comparison) -> bool:
     curves = _curves(found)
     if not curves:
         return False
-    name, lines = curves[0]
-    with drawing(path, 7, 4.2) as figure:
-        axes = figure.subplots()
-        for label, number, run in lines:
-            points = run.curve(name)
-            colour = COLOURS[number % len(COLOURS)]
-            axes.plot(list(points), list(points.values()), color=colour, linewidth=1.2, label=shortened(label, 40))
-        axes.set(xlabel="step", ylabel=name)
+    panels = [curve for curve in curves if curve[0] != LOSS] or curves
+    with drawing(path, 7 if len(panels) == 1 else 5.4 * len(panels), 4.2) as figure:
+        for axes, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for label, number, run in lines:
+                points = run.curve(name)
+                colour = COLOURS[number % len(COLOURS)]
+                axes.plot(list(points), list(points.values()), color=colour, linewidth=1.2, label=shortened(label, 40))
+            axes.set(xlabel="step", ylabel=name)
         axes.legend(frameon=False)
     return True
 
@@ -51,7 +56,8 @@ def draw_curves(path: Path, found: Comparison) -> bool:
 def _curves(found: Comparison) -> list[tuple[str, list[tuple[str, int, RunResult]]]]:
     """Return the metrics that several runs have a curve of, with these: label, colour and run of each."""
     runs = [(group, number, run) for number, group in enumerate(found.groups) for run in group.runs]
-    names = [f"dev/{found.metric.partition('/')[2]}", "train/loss"]
+    metric = found.metric.partition("/")[2]
+    names = [f"train/{metric}", f"dev/{metric}", LOSS]
     curves = []
     for name in names:
         lines = [(_label(group, run), number, run) for group, number, run in runs if len(run.curve(name)) > 1]

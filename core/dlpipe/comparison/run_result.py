@@ -64,14 +64,17 @@ class RunResult:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """The metrics of the best checkpoint on test and dev, by ``<split>/<evaluator>/<metric>``."""
+        """The metrics of the best checkpoint on test, dev and train, by ``<split>/<evaluator>/<metric>``.
+
+        Those that a trainer logs are not among them: they are of the steps before.
+        """
         tested = [record["step"] for record in self.records if any(name.startswith("test/") for name in record)]
         best = tested[-1] if tested else self.stage.best_step
         found: dict[str, float] = {}
         for record in self.records:
             if best is None or record["step"] == best:
-                shown_on = {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
-                found |= {name: value for name, value in shown_on.items() if value is not None}
+                judged = {name: value for name, value in record.items() if name.startswith(self.stage.judged)}
+                found |= {name: value for name, value in judged.items() if value is not None}
         return found
 
     @cached_property

@@ -53,6 +53,7 @@ class StageChecker:
             model = self._required("model")
         trainer = self._required("trainer")
         evaluators, callbacks = self._group("evaluators"), self._group("callbacks")
+        self._check_train(evaluators)
         self._check_loop(self._monitored(evaluators))
         if model and trainer and trainer.component.spec.replaces_weights:
             self._refuse_weights(model, trainer)
@@ -179,6 +180,27 @@ class StageChecker:
                     "[data]",
                 )
 
+    def _check_train(self, evaluators: Mapping[str, ComponentConfig[Any]]) -> None:
+        """Check what evaluators are to do with the training split."""
+        for name, use in evaluators.items():
+            path, splits, most = (*self.path, "evaluators", name), use.values["splits"], use.values["train_examples"]
+            if splits is None:  # a mistake that is reported elsewhere
+                continue
+            if "train" in splits and use.component.spec.not_on_train:
+                key, reason = (*path, "splits"), use.component.spec.not_on_train
+                rest = [split for split in splits if split != "train"] or ["dev", "test"]
+                self.report.add(
+                    key,
+                    f"{key_at(key)} = {shown(list(splits))}: {use.component.name} cannot judge training examples: "
+                    f"{reason}; expected {shown(rest)}",
+                )
+            if most is not None and "train" not in splits:
+                key, more = (*path, "train_examples"), shown(["train", *splits])
+                self.report.add(
+                    key,
+                    f'{key_at(key)} = {most} has an effect only with "train" in splits; remove it, or set splits = {more}',
+                )
+
     def _monitored(self, checked: Mapping[str, ComponentConfig[Any]]) -> list[str]:
         """Return the evaluators that run on the dev split, and those of which a mistake hides whether they do."""
         names = self.tables.get("evaluators")
@@ -204,6 +226,8 @@ class StageChecker:
             if len(parts) != 3 or parts[0] != "dev" or parts[1] not in monitored:
                 expected = ", ".join(f"dev/{name}/…" for name in monitored)
                 expected = f"expected one of {expected}" if expected else f"{nothing} monitor"
+                if parts[0] == "train":
+                    expected = f"checkpoints are compared on examples that the model does not learn from; {expected}"
                 self.report.add(key, f"{key_at(key)} = {shown(monitor)}: {expected}")
 
 

@@ -179,10 +179,15 @@ class EvaluatorOptions:
     """Options in the table of every evaluator.
 
     Args:
-        splits: to evaluate during a run; an expensive evaluator can leave out "dev".
+        splits: to evaluate during a run: "dev" and "train" at each evaluation of the training, "test" once at its end.
+            Training examples are judged as those of dev are: without augmentation, with the model in evaluation mode.
+            An expensive evaluator can leave out "dev".
+        train_examples: judge at most this many training examples, drawn at random, always the same ones; of a stream,
+            its first ones. All if not given.
         compare_baselines: also evaluate the simple predictors that the evaluator names, on the same split, at the end
             of a run.
     """
 
-    splits: Annotated[Sequence[Literal["dev", "test"]], Field(min_length=1)] = ("dev", "test")
+    splits: Annotated[Sequence[Literal["train", "dev", "test"]], Field(min_length=1)] = ("dev", "test")
+    train_examples: Positive | None = None
     compare_baselines: bool = True

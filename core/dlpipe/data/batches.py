@@ -85,6 +85,7 @@ class Batches:
             (`dlpipe.protocols.SupportsWorkers`), and 0 for all others.
         sample_weights: (N,) float64, draw as many examples with replacement, in proportion to these weights, for each
             epoch of training; each example once if None. Not for a stream.
+        only: (M,) the rows to use, in growing order; all if None. Not for a stream, and not in training.
         ranks: the processes that share the work. In training, each gets its part of every batch; otherwise whole
             batches in turn. A batch of which this process has no part is an empty dict.
 
@@ -104,6 +105,7 @@ class Batches:
         training: bool = True,
         workers: int | Literal["auto"] = 0,
         sample_weights: Tensor | None = None,
+        only: Tensor | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
         self._ranks = ranks
@@ -120,15 +122,19 @@ class Batches:
             every = set(split.columns)
             split = split.select(columns) if columns else split
             self.omitted = tuple(sorted(every - set(split.columns)))
-            split = split.to(compute.device) if compute.fits(split.nbytes) else split
+            # Of a few rows, each batch is copied: all of them would take the memory of the split.
+            split = split.to(compute.device) if only is None and compute.fits(split.nbytes) else split
         self._split = split
         self._prepare: Prepare | None = getattr(split, "prepare", None)
         self._compute, self._seed, self._training = compute, seed, training
         self._workers = _number_of_workers(split, workers)
         self._reader: Reader | None = None
-        self._count = 0 if self._streamed else len(cast(Columns, split))
+        self._only = only
+        self._count = 0 if self._streamed else len(cast(Columns, split) if only is None else only)
         self._sample_weights = sample_weights if training else None
         self._lengths = split.lengths if bucket and isinstance(split, Columns) else None
+        if self._lengths is not None and only is not None:
+            self._lengths = self._lengths[only]
         if self._streamed and isinstance(batch_size, str):
             raise InputError(f'batch_size = "{batch_size}": this data is an endless stream; set a number')
         if not self._streamed and not self._count:
@@ -168,7 +174,7 @@ class Batches:
         elif self._training:
             plan = shuffled(self._count, self.batch_size, generator, self._lengths)
         else:
-            plan = in_order(self._count, self.batch_size, self._lengths)
+            plan = self._in_order()
         own = [(index, self._own_rows(index, rows)) for index, rows in enumerate(plan)][start:]
         read = [(index, rows) for index, rows in own if len(rows)]
         if isinstance(self._split, Columns):
@@ -196,7 +202,12 @@ class Batches:
         if self._streamed:
             yield from repeat(torch.empty(0, dtype=torch.int64))
         else:
-            yield from in_order(self._count, self.batch_size, self._lengths)
+            yield from self._in_order()
+
+    def _in_order(self) -> list[Tensor]:
+        """Return the rows of each batch of an unshuffled epoch."""
+        plan = in_order(self._count, self.batch_size, self._lengths)
+        return plan if self._only is None else [self._only[places] for places in plan]
 
     def _resident(self, split: Columns, plan: Sequence[Tensor]) -> Iterator[Batch]:
         if split.device.type == "cpu" and self._compute.device.type == "cpu":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -101,6 +101,22 @@ class StreamParts(IterableDataset[Any]):
                 return
             if number >= first and (number - first) % stride == 0:
                 yield number, example
+
+
+class FirstExamples(IterableDataset[Any]):
+    """The first examples of a stream.
+
+    Args:
+        most: how many of them; fewer if the stream has no more.
+    """
+
+    def __init__(self, stream: IterableDataset[Any], most: int) -> None:
+        self._stream, self._most = stream, most
+        self.prepare = getattr(stream, "prepare", None)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield them."""
+        return islice(iter(self._stream), self._most)
 
 
 def joined(parts: list[tuple[Tensor, Batch]]) -> Batch:

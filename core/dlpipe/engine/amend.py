@@ -21,6 +21,7 @@ from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.source import assign, read_source, source_of_text
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.changes import IDENTITY
+from dlpipe.engine.judged_splits import evaluators_on
 from dlpipe.engine.measure import own_total, stepper
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, ComponentError, InputError, errors_in
@@ -52,7 +53,7 @@ from dlpipe.training.schedule import CURVE
 #: The entry of provenance with files that are about to be written; a process that is killed leaves it.
 PENDING = "pending"
 #: Options of an evaluator that do not decide what its metrics mean.
-_NOT_JUDGING = ("splits", "compare_baselines")
+_NOT_JUDGING = ("splits", "train_examples", "compare_baselines")
 
 
 @dataclass(frozen=True)
@@ -253,10 +254,7 @@ def _require_left(
 
 
 def _on_dev(stage: Stage, components: StageComponents) -> dict[str, Any]:
-    if DEV not in components.data.splits:
-        return {}
-    configs = stage.evaluators
-    return {name: each for name, each in components.evaluators.items() if DEV in configs[name].values["splits"]}
+    return evaluators_on(DEV, stage, components) if DEV in components.data.splits else {}
 
 
 def _require_recorded(own: Any, checkpoint: Path, run: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import StageComponents
+from dlpipe.engine.judged_splits import notes_on_train
 from dlpipe.engine.memory import memory_in_use
 from dlpipe.engine.stage_context import StageContext, size_of
 from dlpipe.errors import errors_in
@@ -34,6 +35,8 @@ def announce(context: StageContext, components: StageComponents, loop: Loop, sec
     for warning in warnings:
         progress.warning(f"{stage.data.table} {warning}")
     _check_splits(context, data)
+    for note in notes_on_train(stage, components):
+        progress.message(note)
     _check_fonts(context, data)
     for config, component in ((stage.model, components.model), (stage.trainer, trainer)):
         if config and isinstance(component, SupportsNotes):

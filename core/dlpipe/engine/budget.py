@@ -21,6 +21,7 @@ class Costs:
         start_seconds: of building it.
         step_seconds: mean of a step.
         step_metrics: of a step, each of which has a number in every line of the metrics.
+        train_seconds: of an evaluation of training examples; None if there is none.
         dev_seconds: of an evaluation on the dev split; None if there is none.
         test_seconds: of the one at the end.
         checkpoint_seconds: of saving one.
@@ -30,6 +31,8 @@ class Costs:
     start_seconds: float
     step_seconds: float
     step_metrics: Mapping[str, float]
+    train_seconds: float | None
+    train_metrics: Mapping[str, float]
     dev_seconds: float | None
     dev_metrics: Mapping[str, float]
     test_seconds: float | None
@@ -43,7 +46,7 @@ class RunTime:
 
     Args:
         ends_by: what ends it: "steps" or "minutes".
-        evaluations: on the dev split.
+        evaluations: on the dev split, and of training examples.
         evaluation_seconds: of all of these, and of the one on the test split.
         kept_checkpoints: checkpoints on the disk at the same time, with the one that is being saved.
         log_bytes: of the metrics.
@@ -77,15 +80,17 @@ def run_time(options: LoopOptions, per_epoch: int | None, total: int | None, cos
             steps, ends_by = in_time, "minutes"
     training = steps * costs.step_seconds
     evaluate_every = options.evaluate_every or per_epoch
-    evaluations = _times(evaluate_every, steps) if costs.dev_seconds is not None else 0
-    evaluating = evaluations * (costs.dev_seconds or 0.0) + (costs.test_seconds or 0.0)
+    during = [seconds for seconds in (costs.train_seconds, costs.dev_seconds) if seconds is not None]
+    evaluations = _times(evaluate_every, steps) if during else 0
+    evaluating = evaluations * sum(during) + (costs.test_seconds or 0.0)
     checkpoints = _times(options.checkpoint_every or evaluate_every, steps)
     if options.checkpoint_minutes:
         checkpoints = max(checkpoints, math.ceil(training / (options.checkpoint_minutes * 60)))
     saving = checkpoints * costs.checkpoint_seconds
     # The latest, the best, and the one that is being saved.
     kept = min(options.keep + (costs.dev_seconds is not None) + 1, checkpoints)
-    lines = _times(options.log_every, steps) * _line(costs.step_metrics) + evaluations * _line(costs.dev_metrics)
+    evaluated = {**costs.train_metrics, **costs.dev_metrics}
+    lines = _times(options.log_every, steps) * _line(costs.step_metrics) + evaluations * _line(evaluated)
     return RunTime(
         steps,
         ends_by,

@@ -17,10 +17,12 @@ from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.protocols import Evaluator
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import fits, read_json
 from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
+from dlpipe.training.judging import TRAIN
 
 
 @dataclass
@@ -126,7 +128,7 @@ def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -
         same_data: warn if the data is not what the run was trained with.
 
     Raises:
-        InputError: the data has no such split.
+        InputError: the data has no such split, or no evaluator can judge it.
     """
     data = trained.built.data
     if split not in data.splits:
@@ -136,8 +138,25 @@ def evaluate_run(trained: TrainedStage, split: str, *, same_data: bool = True) -
     if same_data and fingerprint != read_json(trained.folder / DATA_STATE)["fingerprint"]:
         warnings.warn("the data has changed since this run was trained", stacklevel=2)
     examples = Examples(data, split, trained.built.compute)
-    metrics = evaluate(trained.model, trained.built.evaluators, examples, stage=trained.stage.name)
+    metrics = evaluate(trained.model, _able(trained, split), examples, stage=trained.stage.name)
     return {name.partition("/")[2]: value for name, value in metrics.items()}
+
+
+def _able(trained: TrainedStage, split: str) -> dict[str, Evaluator]:
+    """Return the evaluators of a run that can judge a split; say which ones cannot judge the training examples."""
+    evaluators = dict(trained.built.evaluators)
+    if split != TRAIN:
+        return evaluators
+    reasons = []
+    for name, config in trained.stage.evaluators.items():
+        if reason := config.component.spec.not_on_train:
+            del evaluators[name]
+            reasons.append(f"{config.table} {config.component.name} cannot judge training examples: {reason}")
+    if reasons and not evaluators:
+        raise InputError(f"no evaluator of this run can judge the train split: {'; '.join(reasons)}")
+    for reason in reasons:
+        warnings.warn(f"{reason}; it is left out", stacklevel=3)
+    return evaluators
 
 
 def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

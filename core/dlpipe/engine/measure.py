@@ -19,14 +19,16 @@ from dlpipe.config.settings import Settings
 from dlpipe.data.model_caller import tensors_in
 from dlpipe.engine.build import FindModel, StageComponents
 from dlpipe.engine.flops import count_flops
+from dlpipe.engine.judged_splits import judged_on
 from dlpipe.engine.memory import available_memory, kept_for_backward
 from dlpipe.errors import PluginError, RunFolderError, SplitBatchWarning, errors_in, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
-from dlpipe.evaluation.examples import BATCH_SIZE, Examples
+from dlpipe.evaluation.examples import BATCH_SIZE
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import nearest_existing
+from dlpipe.training.judging import TRAIN, Judged
 from dlpipe.training.step_parts import BACKWARD, FORWARD, StepParts
 
 #: Steps before those that are measured, and how many are measured: at least, at most, and for how many seconds.
@@ -144,17 +146,31 @@ class Evaluation:
 
 
 def measure_evaluation(stage: Stage, components: StageComponents, split: str, timer: StepParts) -> Evaluation | None:
-    """Evaluate on a split, or on a part of it if that takes long; None if the pipeline has no such evaluation."""
-    configs = stage.evaluators
-    evaluators = {name: each for name, each in components.evaluators.items() if split in configs[name].values["splits"]}
-    if split not in components.data.splits or not evaluators:
+    """Evaluate on a split, or on a part of it if that takes long; None if the pipeline has no such evaluation.
+
+    Evaluators that judge different numbers of training examples are measured one after the other, and added.
+    """
+    if split not in components.data.splits and split != TRAIN:
         return None
-    count = count_examples(components.data, split)
+    found = [_measured(stage, components, judged, timer) for judged in judged_on(split, stage, components)]
+    if not found:
+        return None
+    sums = [
+        None if None in counts else sum(filter(None, counts))
+        for counts in ([each.examples for each in found], [each.measured for each in found])
+    ]
+    metrics = {name: value for each in found for name, value in each.metrics.items()}
+    return Evaluation(sum(each.seconds for each in found), *sums, metrics)
+
+
+def _measured(stage: Stage, components: StageComponents, judged: Judged, timer: StepParts) -> Evaluation:
+    examples = judged.examples
 
     def run(limit: int | None) -> tuple[Mapping[str, float], float]:
-        examples = Examples(components.data, split, components.compute, limit=limit)
-        return timer.time(lambda: evaluate(components.trained_model, evaluators, examples, stage=stage.name))
+        examples.limit = limit
+        return timer.time(lambda: evaluate(components.trained_model, judged.evaluators, examples, stage=stage.name))
 
+    count = examples.count
     if count is None:
         metrics, seconds = run(None)
         return Evaluation(seconds, None, None, metrics)

@@ -45,6 +45,8 @@ from dlpipe.runs.files import nearest_existing
 from dlpipe.training.step_parts import REST, StepParts
 
 Clock = Callable[[], float]
+#: The splits whose evaluation is measured.
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class StagePlan:
     parameters: Mapping[str, int]
     step: Steps
     memory: Mapping[str, Any]
+    train: Evaluation | None
     dev: Evaluation | None
     test: Evaluation | None
     checkpoint: Mapping[str, Any]
@@ -195,8 +198,8 @@ class _StagePlanner:
             try:
                 total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
                 steps, memory = self._steps(components, timer, total, peak, available)
-                dev, test = (measure_evaluation(stage, components, split, timer) for split in ("dev", "test"))
-                costs = _costs(started, steps, dev, test, state_bytes(components))
+                train, dev, test = (measure_evaluation(stage, components, split, timer) for split in SPLITS)
+                costs = _costs(started, steps, train, dev, test, state_bytes(components))
                 run = run_time(stage.options, trainer.steps_per_epoch, total, costs)
                 require_disk(used + run.checkpoint_bytes, runs)
                 saving, size = measure_checkpoint(components, runs, timer)
@@ -221,6 +224,7 @@ class _StagePlanner:
             count_parameters(self.trained.model),
             steps,
             {"bytes": memory, "kind": peak.kind, "available_bytes": available},
+            train,
             dev,
             test,
             {"seconds": saving, "bytes": size},
@@ -243,11 +247,20 @@ class _StagePlanner:
         return examine_step(stage, components, steps), memory
 
 
-def _costs(started: float, steps: Steps, dev: Evaluation | None, test: Evaluation | None, size: int) -> Costs:
+def _costs(
+    started: float,
+    steps: Steps,
+    train: Evaluation | None,
+    dev: Evaluation | None,
+    test: Evaluation | None,
+    size: int,
+) -> Costs:
     return Costs(
         start_seconds=started,
         step_seconds=steps.mean_seconds,
         step_metrics=steps.metrics,
+        train_seconds=train.seconds if train else None,
+        train_metrics=train.metrics if train else {},
         dev_seconds=dev.seconds if dev else None,
         dev_metrics=dev.metrics if dev else {},
         test_seconds=test.seconds if test else None,

@@ -23,6 +23,7 @@ from dlpipe.compute import randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
 from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.judged_splits import try_on_train
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, NonFiniteError, PluginError, errors_in
 from dlpipe.evaluation.evaluate import evaluate
@@ -52,6 +53,8 @@ FAST = 0.3
 MAX_OPTIMIZERS = 20
 #: Splits that the core knows; others are allowed only if an evaluator names them.
 SPLITS = ("train", "dev", "test")
+#: On which of its splits an evaluator is tried.
+JUDGED_FIRST = ("dev", "test", "train")
 
 
 def rehearse(
@@ -334,6 +337,7 @@ def _check_evaluators(
 ) -> list[tuple[float, Goal]]:
     """Evaluate on one batch of each split that an evaluator is for, let it write, and return the primary metrics."""
     scores: list[tuple[float, Goal]] = []
+    try_on_train(stage, components, trainer.model)
     for name, evaluator in components.evaluators.items():
         table = table_name(stage.name, "evaluators", name)
         splits = stage.evaluators[name].values["splits"]
@@ -341,7 +345,8 @@ def _check_evaluators(
             _refuse(table, f"primary is {evaluator.primary!r}; expected the name of a metric, or None")
         if evaluator.primary is not None and evaluator.goal not in get_args(Goal):
             _refuse(table, f'goal is {shown(evaluator.goal)}; expected "max" or "min"')
-        for split in [split for split in ("dev", "test") if split in splits and split in components.data.splits][:1]:
+        judged = [split for split in JUDGED_FIRST if split in splits and split in components.data.splits]
+        for split in judged[:1]:
             examples = Examples(components.data, split, components.compute, limit=1)
             weights = _weights(trainer)
             metrics = evaluate(trainer.model, {name: evaluator}, examples, stage=stage.name)

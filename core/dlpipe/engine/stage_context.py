@@ -10,6 +10,7 @@ from typing import Any
 from dlpipe.config.pipeline import Stage
 from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.engine.build import FindModel, StageComponents
+from dlpipe.engine.judged_splits import evaluators_on, judged_on_train
 from dlpipe.errors import PluginError
 from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Data, Evaluator
@@ -19,6 +20,7 @@ from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
+from dlpipe.training.judging import Judged
 from dlpipe.training.progress import Progress
 
 #: What ``run --fast`` leaves of a run.
@@ -88,14 +90,24 @@ class StageContext:
         if split not in components.data.splits:
             return None
         examples = Examples(components.data, split, components.compute, limit=self.limit)
-        if self.ranks.size == 1:  # several ranks stop together, at the next step that they all know of
-            examples.check_stop = lambda: self.signals.check(f" during the evaluation on {split}")
+        self._let_stop(examples)
         return examples
+
+    def judged_on_train(self, components: StageComponents) -> list[Judged]:
+        """Return the training examples that evaluators are to judge: those that judge as many share a pass."""
+        found = []
+        for judged in judged_on_train(self.stage, components, limit=self.limit):
+            self._let_stop(judged.examples)
+            found.append(judged)
+        return found
 
     def evaluators_on(self, split: str, components: StageComponents) -> dict[str, Evaluator]:
         """Return the evaluators that the pipeline wants on a split."""
-        configs = self.stage.evaluators
-        return {name: each for name, each in components.evaluators.items() if split in configs[name].values["splits"]}
+        return evaluators_on(split, self.stage, components)
+
+    def _let_stop(self, examples: Examples) -> None:
+        if self.ranks.size == 1:  # several ranks stop together, at the next step that they all know of
+            examples.check_stop = lambda: self.signals.check(f" during the evaluation on {examples.split}")
 
 
 class FirstCheckpoint:

@@ -141,11 +141,14 @@ class StageRun:
     def _record_stage(self, components: StageComponents, loop: Loop) -> None:
         """Record what cannot be known later without importing the components: by which metrics the stage is judged.
 
-        The metric is that of the first evaluator that has one, on test if any is; the monitor decides on checkpoints.
+        The metric is that of the first evaluator that has one, on test if any is, else on dev; the monitor decides on
+        checkpoints.
         """
         context = self._context
         splits = {name: config.values["splits"] for name, config in context.stage.evaluators.items()}
-        judges = sorted(components.evaluators.items(), key=lambda item: TEST not in splits[item[0]])
+        judges = sorted(
+            components.evaluators.items(), key=lambda item: (TEST not in splits[item[0]], DEV not in splits[item[0]])
+        )
         metric, goal = next(
             ((f"{name}/{judge.primary}", judge.goal) for name, judge in judges if judge.primary), ("", "")
         )
@@ -191,6 +194,7 @@ class StageRun:
             context.options,
             evaluators=context.evaluators_on(DEV, components),
             dev=context.examples(DEV, components),
+            train=context.judged_on_train(components),
             checkpoints=context.checkpoints,
             log=context.log,
             callbacks=callbacks,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from dlpipe.compute import Compute
 from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns
 from dlpipe.data.model_caller import ModelCaller, tensors_in
+from dlpipe.data.worker_datasets import FirstExamples
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch, Data
 
@@ -29,18 +30,24 @@ class Examples:
     Args:
         split: its name.
         limit: only use this many batches, the first ones (for trying things out).
+        most: only use this many examples, drawn at random, always the same ones; of a stream, its first ones. None for
+            all.
 
     Attributes:
         data: the component that the split belongs to, for `present` and similar methods.
         compute: where the model is.
         limit: as given. Evaluators that work otherwise than by batches do as little: they generate `at_most` some
             number of samples, or take that many steps with a model of their own.
+        used: whether somebody has asked for predictions, or for how many samples to generate.
         check_stop: called before each batch and each evaluator; raises an error if the evaluation has to stop.
     """
 
-    def __init__(self, data: Data, split: str, compute: Compute, *, limit: int | None = None) -> None:
+    def __init__(
+        self, data: Data, split: str, compute: Compute, *, limit: int | None = None, most: int | None = None
+    ) -> None:
         self.data, self.split = data, split
-        self.compute, self.limit = compute, limit
+        self.compute, self.limit, self._most = compute, limit, most
+        self.used = False
         self.check_stop: Callable[[], None] = lambda: None
         self._batches: Batches | None = None
         self._kept: list[tuple[Batch, Any]] = []
@@ -52,18 +59,33 @@ class Examples:
         The pass is shared: a second evaluator of the same model gets the outputs computed for the first one, until
         `forget`. The model is in evaluation mode, and no gradients are computed.
         """
+        self.used = True
         if self._batches is None:
             self._batches = self._batches_of(self.data.split(self.split))
         kept_all = self._kept_for is model
         return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
 
     def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
-        """Iterate in the same way over other examples (the same ones with noise, for example); nothing is cached."""
+        """Iterate in the same way over other examples (the same ones with noise, for example); nothing is cached.
+
+        Of a split of the same length, the same rows are used.
+        """
+        self.used = True
         return _predicted(model, self._run(model, self._batches_of(split)))
 
     def at_most(self, count: int) -> int:
-        """Return `count`, or the number of examples in as many batches as are to be used."""
-        return count if self.limit is None else min(count, self.limit * BATCH_SIZE)
+        """Return `count`, or the number of examples that are to be used if that is less."""
+        self.used = True
+        bounds = (count, self._most, None if self.limit is None else self.limit * BATCH_SIZE)
+        return min(bound for bound in bounds if bound is not None)
+
+    @property
+    def count(self) -> int | None:
+        """The number of examples, without `limit`; None for a stream, and for what is no list of examples."""
+        split = self.data.split(self.split)
+        if not hasattr(split, "__len__") or isinstance(split, Mapping):
+            return self._most
+        return len(split) if self._most is None else min(len(split), self._most)
 
     def forget(self) -> None:
         """Drop the cached outputs; the model has changed."""
@@ -114,7 +136,18 @@ class Examples:
             yield batch | {"rows": rows}, outputs
 
     def _batches_of(self, split: Any) -> Batches:
-        return Batches(split, BATCH_SIZE, self.compute, training=False, workers="auto", ranks=self.compute.ranks)
+        only = None
+        if self._most is not None and isinstance(split, IterableDataset):
+            split = FirstExamples(split, self._most)
+        elif self._most is not None and hasattr(split, "__len__") and len(split) > self._most:
+            only = _drawn(len(split), self._most)
+        options: dict[str, Any] = {"training": False, "workers": "auto", "ranks": self.compute.ranks}
+        return Batches(split, BATCH_SIZE, self.compute, only=only, **options)
+
+
+def _drawn(count: int, most: int) -> Tensor:
+    """Return `most` of `count` rows, drawn at random, always the same ones, in growing order."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def _predicted(model: nn.Module, passed: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any, Tensor]]:

@@ -149,11 +149,14 @@ class EvaluatorSpec(ComponentSpec):
             with its defaults and fitted to the training split, then evaluated by this evaluator; one that is not
             installed is left out. A name without a dot is a metric of this evaluator itself: the value of its primary
             metric that a simple predictor reaches, such as a random policy.
+        not_on_train: why it cannot judge training examples, as half a sentence, such as "its questions are the same for
+            every split"; ``splits = ["train"]`` is refused with it. Empty if it can.
     """
 
     kind = "evaluator"
     from_trainer: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
+    not_on_train: str = ""
 
 
 @dataclass(frozen=True)

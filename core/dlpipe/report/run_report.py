@@ -108,7 +108,15 @@ def _metrics_table(stage: StageView) -> Table:
     caption = "The last value of each"
     if stage.best_step is not None:
         caption += f"; on test, that of the best checkpoint, of step {stage.best_step:,}"
-    return Table("", ["metric", *splits], rows, f"{caption}.")
+    return Table("", ["metric", *splits], rows, f"{caption}.{_of_train(stage)}")
+
+
+def _of_train(stage: StageView) -> str:
+    """Return a sentence on the evaluators that judged a part of the training examples only."""
+    tables = stage.tables.get("evaluators", {})
+    counts = {name: table["train_examples"] for name, table in tables.items() if table.get("train_examples")}
+    parts = [f"{name} judges at most {count:,} of them" for name, count in counts.items()]
+    return f" On train, {', '.join(parts)}, always the same ones." if parts else ""
 
 
 def _baseline_tables(stage: StageView) -> Iterator[Table]:

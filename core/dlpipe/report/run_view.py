@@ -13,7 +13,7 @@ from typing import Any
 from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
 from dlpipe.runs.folder import BASELINES, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
-from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.scores.judged_examples import score_interval
 
 #: The entry of provenance that says how the training of each stage ended.
@@ -49,6 +49,11 @@ class StageView:
         with contextlib.suppress(DlpipeError):
             return MetricsLog(self.folder / METRICS).records()
         return []
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """How the names of the metrics of evaluators begin; the others are those of the trainer."""
+        return judged_names(self.tables.get("evaluators", {}))
 
     @property
     def best_step(self) -> int | None:

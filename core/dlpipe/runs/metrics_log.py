@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,14 @@ from dlpipe.errors import DlpipeError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
 from dlpipe.runs.files import open_text, read_json_lines
+
+
+def judged_names(evaluators: Iterable[str]) -> tuple[str, ...]:
+    """Return how the names of the metrics of evaluators begin: ``test/``, ``dev/``, and on train with the evaluator.
+
+    Others that begin with ``train/`` are those that a trainer logs.
+    """
+    return ("test/", "dev/", *(f"train/{name}/" for name in evaluators))
 
 
 class MetricsLog:

@@ -7,8 +7,7 @@ points no tensor value is read, so no step waits for a GPU, and a step costs the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from dlpipe.compute import randomness, restore_randomness
 from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import Interrupted, NonFiniteError, PluginError, Preempted, errors_in
-from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
-from dlpipe.protocols import Evaluator, Goal, SupportsSamples, SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.protocols import Evaluator, Goal, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.ranks import Ranks
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
@@ -28,6 +26,7 @@ from dlpipe.runs.plain_state import PLAIN, unsavable
 from dlpipe.runs.signals import INTERRUPT, StopSignals
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.ending import end_of, require_epochs
+from dlpipe.training.judging import Judged, Judges
 from dlpipe.training.loop_state import MOST_PENDING, SAVED_LOOP, LoopState, randomness_of
 from dlpipe.training.monitor import DEV, monitored, record_score, require_monitored
 from dlpipe.training.progress import Progress
@@ -43,8 +42,9 @@ class Loop:
     """Run a trainer until its budget is used up.
 
     Args:
-        evaluators: by the name that the pipeline gives them.
+        evaluators: of the dev split, by the name that the pipeline gives them.
         dev: what to evaluate on; None if the data has no dev split.
+        train: the training examples to evaluate on, and the evaluators for them.
         samples: folder for what evaluators write during training.
         find_nan: says where the first non-finite number of a step came from, given that step.
         ranks: the processes that train together; all of them call `run`.
@@ -58,6 +58,7 @@ class Loop:
         *,
         evaluators: Mapping[str, Evaluator],
         dev: Examples | None,
+        train: Sequence[Judged] = (),
         checkpoints: Checkpoints,
         log: MetricsLog,
         callbacks: Callbacks,
@@ -70,16 +71,15 @@ class Loop:
     ) -> None:
         self._ranks = ranks
         self._watch: Watch = lambda steps: steps
-        self._trainer, self._options, self._stage = trainer, options, stage
+        self._trainer, self._options = trainer, options
         self._table = table_name(stage, "trainer")
-        self._evaluators = evaluators if dev else {}
-        self._dev = dev if evaluators else None
+        self._judges = Judges(Judged(evaluators, dev) if dev and evaluators else None, train, stage)
         self._checkpoints, self._log, self._callbacks = checkpoints, log, callbacks
         self._samples = samples
         self._progress, self._signals, self._find_nan = progress, signals, find_nan
         self._per_epoch = trainer.steps_per_epoch
         with errors_in(self._table):
-            self._monitor, self._goal = monitored(options, self._evaluators)
+            self._monitor, self._goal = monitored(options, self._judges.on_dev)
             require_epochs(options, self._per_epoch)
         own_total = trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
         self._total = options.budget.total_steps(self._per_epoch, own_total)
@@ -193,8 +193,8 @@ class Loop:
         state, options = self.state, self._options
         improved = False
         self._agree(state.seconds)  # a callback may have asked for the end
-        if self._dev is not None and (self._is_due(options.evaluate_every) or self._end_reason()):
-            improved = self._evaluate(self._dev)
+        if self._judges and (self._is_due(options.evaluate_every) or self._end_reason()):
+            improved = self._evaluate()
 
         self._agree(state.seconds)  # a signal may have arrived meanwhile
         state.reason = self._end_reason()
@@ -249,33 +249,35 @@ class Loop:
         self._progress.logged(state.step, metrics, rate)
         period = self._options.evaluate_every or self._per_epoch
         # Without an evaluation, at the first log point after each, as nothing is read in between.
-        if self._dev is None and period and (before // period < state.step // period or self._end_reason()):
+        if not self._judges and period and (before // period < state.step // period or self._end_reason()):
             self._progress.evaluated(state.step, self._epoch(), self._mean_losses({}), {})
 
-    def _evaluate(self, dev: Examples) -> bool:
-        """Evaluate on the dev split; return whether this is the best checkpoint so far."""
+    def _evaluate(self) -> bool:
+        """Evaluate on the dev split, and on training examples; return whether this is the best checkpoint so far."""
         columns = self._stack_pending()  # raises if a metric is not finite
         self._require_finite_weights()
         started, before = time.monotonic(), randomness()
         try:
-            metrics = evaluate(self._trainer.model, self._evaluators, dev, stage=self._stage)
-            metrics = self._ranks.from_leader(lambda: metrics)  # random numbers of an evaluator differ between ranks
-            require_monitored(self._monitor, self._options, metrics)
+            found = self._judges.evaluate(self._trainer.model)
+            found = self._ranks.from_leader(lambda: found)  # random numbers of an evaluator differ between ranks
+            on_dev = found.get(DEV, {})
+            require_monitored(self._monitor, self._options, on_dev)
         except Exception:  # costs no training: this checkpoint continues with the evaluation
             self.state.evaluated = False
             self._save(best=False, random_state=before)
             raise
         self.state.evaluated = True
-        self._write_samples()
+        self._judges.write_samples(self._samples, self.state.step, self._progress.warning)
         seconds = time.monotonic() - started
         improved = False
         if self._monitor:
-            self._trainer.on_score(metrics[self._monitor], self._goal)
-            improved = record_score(self.state, metrics, self._monitor, self._goal, self._options.ties)
+            self._trainer.on_score(on_dev[self._monitor], self._goal)
+            improved = record_score(self.state, on_dev, self._monitor, self._goal, self._options.ties)
+        metrics = {name: value for of_split in found.values() for name, value in of_split.items()}
         self._record(metrics, seconds=round(seconds, 3))
-        self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=DEV, metrics=metrics)
-        primary = [f"{DEV}/{name}/{each.primary}" for name, each in self._evaluators.items() if each.primary]
-        losses, monitor = self._mean_losses(columns), self._monitor
+        for split, of_split in found.items():
+            self._callbacks.call("dlpipe_evaluated", step=self.state.step, split=split, metrics=of_split)
+        losses, monitor, primary = self._mean_losses(columns), self._monitor, list(self._judges.primary())
         self._progress.evaluated(self.state.step, self._epoch(), losses, metrics, monitor, improved, primary)
         return improved
 
@@ -288,14 +290,6 @@ class Loop:
         means = mean_losses(with_losses(state.losses, columns, state.counted))
         state.losses, state.counted = {}, len(state.pending)
         return means
-
-    def _write_samples(self) -> None:
-        """Let the evaluators write what shows how training progresses."""
-        for name, evaluator in self._evaluators.items():
-            if isinstance(evaluator, SupportsSamples):
-                sample = partial(evaluator.sample, step=self.state.step)
-                table = table_name(self._stage, "evaluators", name)
-                write_files(sample, self._samples / name, table, self._progress.warning)
 
     def _save(self, best: bool, random_state: dict[str, Any] | None = None) -> None:
         """Save a checkpoint.

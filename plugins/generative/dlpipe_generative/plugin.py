@@ -10,6 +10,7 @@ DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[generative]"
 #: Evaluators that train a classifier on the data.
 CLASSIFIER_RENAMED = {"reader_steps": "classifier_steps"}
+COMPARES = "it compares every split with them"
 
 
 @hookimpl
@@ -101,17 +102,20 @@ def _evaluators_of_samples() -> list[EvaluatorSpec]:
             "modes",
             "dlpipe_generative.modes:Modes",
             "number of modes of a mixture that a generator covers, and precision",
+            not_on_train="it compares samples with the known mixture, not with a split",
         ),
         _evaluator(
             "samples",
             "dlpipe_generative.samples:Samples",
             "samples from fixed latent vectors, and an animation of the training",
+            not_on_train="its samples are the same for every split",
         ),
         _evaluator(
             "quality",
             "dlpipe_generative.quality:Quality",
             "Fréchet and kernel distance, precision, recall and coverage, on features of a classifier of the same data",
             CLASSIFIER_RENAMED,
+            not_on_train=COMPARES,
         ),
         _evaluator(
             "train_on_generated",
@@ -129,6 +133,7 @@ def _evaluators_of_samples() -> list[EvaluatorSpec]:
             "nearest",
             "dlpipe_generative.nearest:Nearest",
             "nearest training image of each generated image, to detect copies",
+            not_on_train=COMPARES,
         ),
         _evaluator(
             "gan_diagnostics",
@@ -136,6 +141,7 @@ def _evaluators_of_samples() -> list[EvaluatorSpec]:
             "discriminator scores and sample diversity, with a warning about mode collapse",
             {"alarm": "collapse_threshold"},
             ("balance",),
+            not_on_train="it scores them on every split, as d_train",
         ),
     ]
 
@@ -146,6 +152,7 @@ def _evaluator(
     summary: str,
     renamed: Mapping[str, str] | None = None,
     formerly: tuple[str, ...] = (),
+    not_on_train: str = "",
 ) -> EvaluatorSpec:
     return EvaluatorSpec(
         name,
@@ -155,4 +162,5 @@ def _evaluator(
         extra=EXTRA,
         renamed=renamed or {},
         formerly=formerly,
+        not_on_train=not_on_train,
     )

@@ -161,5 +161,6 @@ def dlpipe_evaluators():
             extra=EXTRA,
             from_trainer=("gamma",),
             baselines=("random_return_mean",),
+            not_on_train="it plays episodes that an agent never trained on; those of the training are train/return",
         ),
     ]

@@ -8,6 +8,8 @@ DLPIPE_API = (1, 0)
 FACTS = ("vocabulary", "vocab_size", "num_trigrams", "labels", "num_labels")
 CORPUS_FACTS = ("words",)
 SEQUENCE_FACTS = ("num_features",)
+#: Why an evaluator of word vectors does not judge training examples.
+OF_WORDS = "it judges the vectors of words, and these belong to no split"
 TEXT_FACTS = ("vocabulary", "vocab_size", "num_ngrams", "labels", "num_classes")
 
 
@@ -119,9 +121,13 @@ def dlpipe_evaluators():
             "word_contributions",
             "dlpipe_text.word_contributions:WordContributions",
             "texts with their words coloured by contribution",
+            not_on_train="it gives no metrics, and its figures show the test split",
         ),
         EvaluatorSpec(
-            "order_test", "dlpipe_text.order_test:OrderTest", "minimal pairs with negation and exchanged halves"
+            "order_test",
+            "dlpipe_text.order_test:OrderTest",
+            "minimal pairs with negation and exchanged halves",
+            not_on_train="its pairs are the same for every split",
         ),
         EvaluatorSpec(
             "gradient_by_lag",
@@ -133,21 +139,29 @@ def dlpipe_evaluators():
             "dlpipe_text.error_surface:ErrorSurface",
             "loss of a recurrent unit over its weight and bias, with the training's path",
         ),
-        EvaluatorSpec("analogies", "dlpipe_text.analogies:Analogies", "word vectors: a is to b as c is to what"),
+        EvaluatorSpec(
+            "analogies",
+            "dlpipe_text.analogies:Analogies",
+            "word vectors: a is to b as c is to what",
+            not_on_train=OF_WORDS,
+        ),
         EvaluatorSpec(
             "word_similarity",
             "dlpipe_text.word_similarity:WordSimilarity",
             "word vectors: how similar people find two words",
+            not_on_train=OF_WORDS,
         ),
         EvaluatorSpec(
             "nearest_neighbours",
             "dlpipe_text.nearest_neighbours:NearestNeighbours",
             "word vectors: the nearest words of some words",
+            not_on_train=OF_WORDS,
         ),
         EvaluatorSpec(
             "word_map",
             "dlpipe_text.word_map:WordMap",
             "word vectors: a map of words and pairs",
+            not_on_train=OF_WORDS,
             requires=("matplotlib",),
             extra="dlpipe[report]",
         ),
@@ -155,5 +169,6 @@ def dlpipe_evaluators():
             "write_vectors",
             "dlpipe_text.write_vectors:WriteVectors",
             "word vectors: a file for gensim and other programs",
+            not_on_train=OF_WORDS,
         ),
     ]

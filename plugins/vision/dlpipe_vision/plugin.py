@@ -9,6 +9,7 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels", "pixel_range")
 EXTRA = "dlpipe[vision]"
+NO_METRICS = "it gives no metrics, and its figures show the test split"
 
 
 @hookimpl
@@ -71,6 +72,7 @@ def dlpipe_evaluators():
             "error_gallery",
             "dlpipe_vision.error_gallery:ErrorGallery",
             "shows the images of each cell of the confusion matrix, and the worst mistakes",
+            not_on_train=NO_METRICS,
             requires=needs,
             extra=EXTRA,
         ),
@@ -85,6 +87,7 @@ def dlpipe_evaluators():
             "layer_pictures",
             "dlpipe_vision.layer_pictures:LayerPictures",
             "draws filters, feature maps and Grad-CAM",
+            not_on_train=NO_METRICS,
             requires=needs,
             extra=EXTRA,
         ),
