@@ -196,10 +196,8 @@ class StageChecker:
                 )
             if most is not None and "train" not in splits:
                 key, more = (*path, "train_examples"), shown(["train", *splits])
-                self.report.add(
-                    key,
-                    f'{key_at(key)} = {most} has an effect only with "train" in splits; remove it, or set splits = {more}',
-                )
+                only = f'has an effect only with "train" in splits; remove it, or set splits = {more}'
+                self.report.add(key, f"{key_at(key)} = {most} {only}")
 
     def _monitored(self, checked: Mapping[str, ComponentConfig[Any]]) -> list[str]:
         """Return the evaluators that run on the dev split, and those of which a mistake hides whether they do."""

@@ -155,12 +155,12 @@ def measure_evaluation(stage: Stage, components: StageComponents, split: str, ti
     found = [_measured(stage, components, judged, timer) for judged in judged_on(split, stage, components)]
     if not found:
         return None
-    sums = [
+    examples, measured = (
         None if None in counts else sum(filter(None, counts))
         for counts in ([each.examples for each in found], [each.measured for each in found])
-    ]
+    )
     metrics = {name: value for each in found for name, value in each.metrics.items()}
-    return Evaluation(sum(each.seconds for each in found), *sums, metrics)
+    return Evaluation(sum(each.seconds for each in found), examples, measured, metrics)
 
 
 def _measured(stage: Stage, components: StageComponents, judged: Judged, timer: StepParts) -> Evaluation:

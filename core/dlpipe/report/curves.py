@@ -11,8 +11,10 @@ from dlpipe.report.page import MAX_POINTS, Chart, Series, thinned
 
 #: What a line of ``metrics.jsonl`` has besides metrics.
 NO_METRICS = ("step", "epoch", "time", "seconds", "steps_per_second")
-#: Colour (of `dlpipe.figures.COLOURS`) and style of each split.
-SPLITS = {"train": 0, "dev": 1, "test": 2}
+#: What a trainer measures in its steps, where an evaluator judges training examples by the same metric.
+STEPS = "training steps"
+#: Colour (of `dlpipe.figures.COLOURS`) of each split; the first one is drawn behind the others.
+SPLITS = {STEPS: 7, "train": 0, "dev": 1, "test": 2}
 #: What is drawn on a logarithmic axis where it varies by this factor.
 LARGE_RATIO = 50.0
 
@@ -33,9 +35,10 @@ def draw_metrics(records: Iterable[Mapping[str, Any]], judged_by: str) -> list[C
                 found[metric][split][int(record["step"])] = math.nan if value is None else value
     # A training metric has no evaluator in its name: "train/loss" belongs to "dev/loss/loss".
     for metric in [name for name in found if "/" not in name]:
-        same = [other for other in found if other.endswith(f"/{metric}") and "train" not in found[other]]
+        same = [other for other in found if other.endswith(f"/{metric}")]
         if len(same) == 1:
-            found[same[0]] |= found.pop(metric)
+            of_steps = found.pop(metric)
+            found[same[0]] |= {STEPS: of_steps["train"]} if "train" in found[same[0]] else of_steps
     curves = [metric for metric in found if any(len(points) > 1 for points in found[metric].values())]
     order = sorted(curves, key=lambda metric: (metric != judged_by, _rank(metric)))
     return [_chart(metric, found[metric]) for metric in order]
@@ -48,7 +51,8 @@ def _rank(metric: str) -> int:
 
 def _chart(metric: str, splits: Mapping[str, Mapping[int, float]]) -> Chart:
     series, thinned_from = [], 0
-    for split in sorted(splits, key=lambda split: SPLITS.get(split, len(SPLITS))):
+    order = [*SPLITS, *(split for split in splits if split not in SPLITS)]
+    for split in [split for split in order if split in splits]:
         points = dict(sorted(splits[split].items()))
         x, y = thinned(list(points), list(points.values()))
         if len(points) > MAX_POINTS:

@@ -1,65 +1,119 @@
 """Learning curves of a sweep: a thin line per seed, a thick one for the mean, and a band for its interval.
 
-Of fewer than three seeds, the points are drawn instead of an interval.
+The metric that trials are compared by has an axis for train and one for dev. Where nothing is judged on dev, the loss
+of the training has one. Of fewer than three seeds, the points are drawn instead of an interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.report.curves import LARGE_RATIO
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.sweep.table import Metric, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: The confidence level of the bootstrap interval of the mean.
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 #: Fewer seeds say nothing about their spread: of two, every resampled mean lies between the two.
 FEWEST_SEEDS = 3
+#: What a trainer calls the loss of its steps.
+LOSS = "train/loss"
+#: Size of a panel in inches, alone and beside others.
+WIDTH, WIDTH_BESIDE, HEIGHT = 7, 5.2, 4.2
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of a metric.
+
+    Args:
+        name: such as "dev/digits/accuracy".
+        trials: each with the curves of its seeds, the best first.
+    """
+
+    name: str
+    trials: Sequence[tuple[Row, Sequence[Mapping[int, float]]]]
+
+    @property
+    def log(self) -> bool:
+        """Whether its axis is logarithmic: of a loss that varies a lot."""
+        known = [value for _, curves in self.trials for single in curves for value in single.values()]
+        return self.name == LOSS and min(known) > 0 and max(known) > LARGE_RATIO * min(known)
 
 
 def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
-    """Draw a metric on the dev split over the steps of each trial; only the best trials if there are many.
+    """Draw the curves of each trial over the steps; only the best trials if there are many.
 
     Args:
         path: of the PNG file.
-        metric: the metric that trials are compared by; its values on "dev" are drawn.
+        metric: the metric that trials are compared by.
 
     Returns:
         whether there were any values to draw.
     """
-    name, found = f"dev/{metric.name.partition('/')[2]}", curves_of(rows, metric)
-    if not found:
+    panels = panels_of(rows, metric)
+    if not panels:
         return False
-    with drawing(path, 7, 4.2) as figure:
-        axes = figure.subplots()
-        seeds = max(len(row.outcomes) for row in rows)
-        marker = "." if 1 < seeds < FEWEST_SEEDS else ""
-        for (row, curves), colour in zip(found, COLOURS, strict=False):
-            for single in curves:
-                axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45, marker=marker)
-            steps, mean, low, high = band(curves)
-            label = shortened(row.trial.label, 40)
-            if len(steps) == 1:  # a model that was fitted at once: a level to compare the curves with
-                axes.axhline(mean[0], color=colour, linewidth=1.2, linestyle="--", label=label)
-                continue
-            axes.plot(steps, mean, color=colour, linewidth=1.8, label=label)
-            if len(curves) >= FEWEST_SEEDS:
-                axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        left_out = len(found) - len(COLOURS)
-        interval = f" with {CONFIDENCE:.0%} bootstrap interval" if seeds >= FEWEST_SEEDS else ""
-        title = f"mean of {seeds} seeds{interval}, and each seed" if seeds > 1 else ""
-        axes.set(xlabel="step", ylabel=name, title=title)
-        axes.legend(title=f"the best {len(COLOURS)} of {len(found)} trials" if left_out > 0 else None, frameon=False)
+    seeds = max(len(row.outcomes) for row in rows)
+    interval = f" with {CONFIDENCE:.0%} bootstrap interval" if seeds >= FEWEST_SEEDS else ""
+    title = f"mean of {seeds} seeds{interval}, and each seed" if seeds > 1 else ""
+    width = WIDTH if len(panels) == 1 else WIDTH_BESIDE * len(panels)
+    with drawing(path, width, HEIGHT) as figure:
+        places: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(places, panels, strict=True):
+            _draw(axes, panel, seeds)
+            axes.set(xlabel="step", ylabel=panel.name, title=title)
+        places[-1].legend(title=left_out(panels[-1], metric), frameon=False)
     return True
 
 
-def curves_of(rows: Sequence[Row], metric: Metric) -> list[tuple[Row, list[dict[int, float]]]]:
-    """Return the trials with the curves of their seeds on the dev split, the best first."""
-    name = f"dev/{metric.name.partition('/')[2]}"
+def left_out(panel: Panel, metric: Metric) -> str | None:
+    """Return in words which trials are drawn, None if all are."""
+    count = len(panel.trials)
+    which = "best" if metric.goal else "first"
+    return f"the {which} {len(COLOURS)} of {count} trials" if count > len(COLOURS) else None
+
+
+def _draw(axes: Axes, panel: Panel, seeds: int) -> None:
+    marker = "." if 1 < seeds < FEWEST_SEEDS else ""
+    for (row, curves), colour in zip(panel.trials, COLOURS, strict=False):
+        for single in curves:
+            axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45, marker=marker)
+        steps, mean, low, high = band(curves)
+        label = shortened(row.trial.label, 40)
+        if len(steps) == 1:  # a model that was fitted at once: a level to compare the curves with
+            axes.axhline(mean[0], color=colour, linewidth=1.2, linestyle="--", label=label)
+            continue
+        axes.plot(steps, mean, color=colour, linewidth=1.8, label=label)
+        if len(curves) >= FEWEST_SEEDS:
+            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+    if panel.log:
+        axes.set_yscale("log")
+
+
+def panels_of(rows: Sequence[Row], metric: Metric) -> list[Panel]:
+    """Return what to draw, train before dev: the metric, and the loss of the training where dev does not judge it."""
+    name = metric.name.partition("/")[2]
+    names = [f"train/{name}", f"dev/{name}"]
+    found = {each: trials for each in (*names, LOSS) if (trials := _trials(rows, each, metric))}
+    of_steps = found.pop(LOSS, [])
+    if names[1] not in found and any(len(single) > 1 for _, curves in of_steps for single in curves):
+        found[LOSS] = of_steps
+    return [Panel(each, trials) for each, trials in found.items()]
+
+
+def _trials(rows: Sequence[Row], name: str, metric: Metric) -> list[tuple[Row, list[dict[int, float]]]]:
+    """Return the trials with the curves of their seeds, the best first."""
     found = [(row, curves) for row in rows if (curves := [c for one in row.done if (c := curve(one, name))])]
     if metric.goal:
         found.sort(key=lambda pair: (pair[0].mean(metric.name) or 0) * (-1 if metric.goal == "max" else 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlpipe.figures import COLOURS, shortened
 from dlpipe.report.page import Chart, Media, Section, Series, Table, Text, render_page, thinned
-from dlpipe.sweep.curves import band, curves_of
+from dlpipe.sweep.curves import Panel, band, left_out, panels_of
 from dlpipe.sweep.plan import Sweep
 from dlpipe.sweep.table import Metric, Row, best_rows, cells, legend
 
@@ -49,17 +49,19 @@ def _verdict(rows: Sequence[Row], metric: Metric) -> str:
 
 
 def _learning_curves(rows: Sequence[Row], metric: Metric) -> list[Chart]:
-    found = curves_of(rows, metric)
+    return [_chart(panel, metric) for panel in panels_of(rows, metric)]
+
+
+def _chart(panel: Panel, metric: Metric) -> Chart:
     series = []
-    for row, curves in found[: len(COLOURS)]:
+    for row, curves in panel.trials[: len(COLOURS)]:
         steps, mean, _, _ = band(curves)
         x, y = thinned(steps, mean.tolist())
         series.append(Series(shortened(row.trial.label, 40), x, y, "points" if len(x) == 1 else "line"))
-    several = max((len(row.outcomes) for row, _ in found), default=1) > 1
-    captions = [f"The best {len(COLOURS)} of {len(found)} trials."] if len(found) > len(COLOURS) else []
-    captions += ["The mean over the seeds."] if several else []
-    name = f"dev/{metric.name.partition('/')[2]}"
-    return [Chart(name, series, y_label=name, caption=" ".join(captions))] if series else []
+    shown = left_out(panel, metric)
+    captions = [f"{shown[:1].upper()}{shown[1:]}."] if shown else []
+    captions += ["The mean over the seeds."] if max(len(row.outcomes) for row, _ in panel.trials) > 1 else []
+    return Chart(panel.name, series, y_label=panel.name, caption=" ".join(captions), log_y=panel.log)
 
 
 def _importance(shares: Mapping[str, Mapping[str, float]]) -> list[Chart]:

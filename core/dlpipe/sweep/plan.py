@@ -30,6 +30,8 @@ from dlpipe.sweep.settings import Search, read_search
 MAX_TRIALS = 1000
 OPTIONS = ("metric", "seeds", "reference", "search")
 SPLITS = ("dev", "test")
+#: The split of metrics that are shown beside the one that trials are compared by, never that one.
+TRAIN = "train"
 #: Combinations of the ends of ranges that are checked before the first run of a search.
 MAX_CORNERS = 200
 
@@ -162,7 +164,8 @@ class _Planner:
         axes = {key: self._axis(key, axis) for key, axis in table.items() if key not in OPTIONS}
         count = self._seeds(table.get("seeds", 1)) if seeds is None else seeds
         named = table.get("metric", "")
-        metric, *further = [self._metric(name) for name in (named if isinstance(named, list) and named else [named])]
+        metric, *others = named if isinstance(named, list) and named else [named]
+        metric, further = self._metric(metric), [self._metric(name, splits=(*SPLITS, TRAIN)) for name in others]
         if not axes and seeds is None and "seeds" not in table:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
@@ -308,7 +311,7 @@ class _Planner:
                     self.problem(f"{place} = {shown(number)}: expected a number", *path)
         return table
 
-    def _metric(self, metric: Any) -> str:
+    def _metric(self, metric: Any, *, splits: Sequence[str] = SPLITS) -> str:
         if metric == "":
             return ""
         tables = self.source.values
@@ -316,9 +319,13 @@ class _Planner:
             tables = list(stages.values())[-1]  # the last stage is what the pipeline is for
         known = tables.get("evaluators", {}) if isinstance(tables, dict) else {}
         parts = metric.split("/") if isinstance(metric, str) else []
-        if len(parts) != 3 or parts[0] not in SPLITS or parts[1] not in known:
+        if len(parts) != 3 or parts[0] not in splits or parts[1] not in known:
             expected = ", ".join(f"dev/{name}/…" for name in known) or "no metric, as there are no [evaluators]"
-            self.problem(f"metric = {shown(metric)}: expected {expected}", "metric")
+            if parts and parts[0] == TRAIN and TRAIN not in splits:
+                expected = f"trials are compared on examples that the model does not learn from; expected {expected}"
+            else:
+                expected = f"expected {expected}"
+            self.problem(f"metric = {shown(metric)}: {expected}", "metric")
         return str(metric)
 
     def _trials(self, points: Mapping[str, Mapping[str, Choice]], seeds: int) -> Iterator[Trial]:

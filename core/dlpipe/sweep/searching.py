@@ -19,7 +19,7 @@ from dlpipe.runs.folder import new_folder
 from dlpipe.sweep.axes import Range
 from dlpipe.sweep.plan import Sweep, Trial
 from dlpipe.sweep.settings import SECONDS, Search
-from dlpipe.sweep.table import Metric, Row
+from dlpipe.sweep.table import Metric, Row, beside
 from dlpipe.sweep.workers import Task, TrialKey
 
 if TYPE_CHECKING:
@@ -125,10 +125,10 @@ class Searching:
     def result(self) -> Sweep:
         """Return the sweep with its trials and metrics as they turned out."""
         shown_too = [each.name for each in self.metric.others if each.name != SECONDS]
-        on_test = [f"test/{each.name.partition('/')[2]}" for each in self.metric.objectives if each.name != SECONDS]
+        others = [name for each in self.metric.objectives for name in beside(each)]
         known = {name for row in self.rows() for outcome in row.done for name in outcome["metrics"]}
         named = [name for name in (self.sweep.metric, *self.sweep.further) if name]
-        further = dict.fromkeys([*shown_too, *(name for name in on_test if name in known), *named])
+        further = dict.fromkeys([*shown_too, *(name for name in others if name in known), *named])
         further.pop(self.metric.name, None)
         trials = tuple(row.trial for row in self.rows())
         return replace(self.sweep, trials=trials, metric=self.metric.name, further=tuple(further))

@@ -20,6 +20,10 @@ from dlpipe.sweep.settings import SECONDS
 
 #: Further metrics get columns only if there are at most this many.
 MAX_FURTHER = 3
+NO_HELD_OUT = (
+    "no trial is marked as the best one, since these are scores on the training examples; to choose a trial, compare "
+    "on dev: give the data a dev split and let the evaluator judge it (splits)"
+)
 NO_DEV = (
     "no trial is marked as the best one, since these are scores on test, and the best of them would be too good; to "
     "choose a trial, compare on dev: give the data a dev split and let the evaluator judge it (splits)"
@@ -73,7 +77,8 @@ class Row:
 def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
     """Return the metric to compare by: the one in the file, else the primary metric of the first evaluator, on dev.
 
-    A metric on test has no goal, so that no trial is the best by it: a choice by test would spoil the test.
+    A metric on test has no goal, so that no trial is the best by it: a choice by test would spoil the test. Nor has
+    one on train, which is taken if there is no other.
     """
     judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
     primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
@@ -81,17 +86,21 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
     if not sweep.metric and not primary:
         return Metric()
     on_dev = f"dev/{primary}"
-    name = sweep.metric or (f"test/{primary}" if on_dev not in known and f"test/{primary}" in known else on_dev)
+    names = [f"{split}/{primary}" for split in ("dev", "test", "train")]
+    name = sweep.metric or next((name for name in names if name in known), on_dev)
     if sweep.metric and sweep.metric not in known:
         return Metric(name, goal, f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}")
     if name.startswith("test/"):
         return Metric(name, "", NO_DEV)
+    if name.startswith("train/"):
+        return Metric(name, "", NO_HELD_OUT)
     return Metric(name, goal if name == on_dev else "")
 
 
-def on_test(metric: Metric) -> str:
-    """Return the name on the test split of the metric to compare by."""
-    return f"test/{metric.name.partition('/')[2]}" if metric.name.startswith("dev/") else ""
+def beside(metric: Metric) -> list[str]:
+    """Return the names on other splits of the metric to compare by, which stand beside it."""
+    split, _, rest = metric.name.partition("/")
+    return [f"{other}/{rest}" for other in {"dev": ("train", "test"), "test": ("train",)}.get(split, ())]
 
 
 @dataclass(frozen=True)
@@ -105,8 +114,8 @@ class Cells:
 
 def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = True) -> Cells:
     """Return the table, with further metrics if `further` is set and there are few."""
-    beside = [name for name in (on_test(metric),) if any(row.values(name) for row in rows)]
-    others = list(dict.fromkeys([*beside, *(sweep.further or (_further(rows, metric) if further else []))]))
+    known = [name for name in beside(metric) if any(row.values(name) for row in rows)]
+    others = list(dict.fromkeys([*known, *(sweep.further or (_further(rows, metric) if further else []))]))
     columns = list(sweep.trials[0].choices) or ["trial"]
     columns += [metric.name] if metric.name not in ("", SECONDS) else []
     columns += [*(_title(name, metric) for name in others), *sweep.references, "seconds", "run"]

@@ -38,7 +38,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
-from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
 from dlpipe.sweep.workers import Task
@@ -275,9 +275,9 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
     """Return the results of a finished run that the table of a sweep needs.
 
     Returns:
-        ``metrics``, on test and on dev, of the best checkpoint; ``log``, the file with all metrics; ``seconds`` of
-        training, of all stages; ``warnings`` of the run; ``primary`` and ``goal`` of the first evaluator that has them,
-        where evaluators of the dev split come first.
+        ``metrics`` of the evaluators, on test, dev and train, of the best checkpoint; ``log``, the file with all
+        metrics; ``seconds`` of training, of all stages; ``warnings`` of the run; ``primary`` and ``goal`` of the first
+        evaluator that has them, where evaluators of the dev split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -285,7 +285,8 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
     best = checkpoints.best()
     for record in MetricsLog(log).records():
         if best is None or record["step"] == step_of(best):  # the test split is evaluated once, with this checkpoint
-            metrics |= {name: value for name, value in record.items() if name.startswith(("test/", "dev/"))}
+            judged = judged_names(stage.evaluators)
+            metrics |= {name: value for name, value in record.items() if name.startswith(judged)}
     last = [Checkpoints(folder.stage(name) / "checkpoints").latest() for name in pipeline.stages]
     seconds = [load_state(checkpoint)["loop"]["seconds"] for checkpoint in last if checkpoint]
     return {
@@ -302,8 +303,9 @@ def _warnings(folder: RunFolder) -> list[str]:
 
 
 def _primary_metric(stage: Stage) -> dict[str, str]:
-    for name, use in sorted(stage.evaluators.items(), key=lambda item: "dev" not in item[1].values["splits"]):
-        evaluator = _target(use.component.spec.target)
+    splits = {name: use.values["splits"] for name, use in stage.evaluators.items()}
+    for name in sorted(splits, key=lambda name: ("dev" not in splits[name], "test" not in splits[name])):
+        evaluator = _target(stage.evaluators[name].component.spec.target)
         if getattr(evaluator, "primary", None):  # None: it only writes figures
             return {"primary": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
     return {}

@@ -38,7 +38,7 @@ class Judges:
     def __init__(self, dev: Judged | None, train: Sequence[Judged], stage: str) -> None:
         # The last one is dev: an evaluator draws samples of what it judged last.
         self._all = [*train, *([dev] if dev else [])]
-        self._dev, self._stage = dev, stage
+        self._dev, self._train, self._stage = dev, train, stage
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -67,7 +67,7 @@ class Judges:
 
     def primary(self) -> Iterator[str]:
         """Yield the names of the metrics that decide, of each split; those of dev are the first ones."""
-        for each in reversed(self._all):
+        for each in (*([self._dev] if self._dev else []), *self._train):
             for name, evaluator in each.evaluators.items():
                 if evaluator.primary:
                     yield f"{each.examples.split}/{name}/{evaluator.primary}"

@@ -144,13 +144,15 @@ class Progress:
             losses: of the steps since the last one, by name.
             metrics: by name, ``<split>/<evaluator>/<metric>``.
             monitor: the metric that decides which checkpoint is best.
-            primary: the metrics to show besides; all if there are none of both kinds.
+            primary: the metrics to show besides, as far as they fit, after the monitored one on train; all if there are
+                none of both kinds.
         """
         if better:
             self._best = f"best {metrics[monitor]:.4f}"
-        wanted = [name for name in dict.fromkeys((monitor, *primary)) if name in metrics] or list(metrics)
+        on_train = f"train/{monitor.partition('/')[2]}"
+        wanted = [name for name in dict.fromkeys((monitor, on_train, *primary)) if name in metrics] or list(metrics)
         shown = {f"train/{name}": value for name, value in losses.items()}
-        shown |= {name: metrics[name] for name in sorted(wanted, key=lambda name: not name.startswith("train/"))}
+        shown |= {name: metrics[name] for name in wanted}
         mark = "" if not better else "  *" if self._has_explained else "  * best so far"
         self._has_explained |= better
         place = f"epoch {round(epoch, 2):g}" if epoch else f"step {step}"
@@ -182,7 +184,7 @@ class Progress:
     def _fitted(self, start: str, metrics: Mapping[str, float], end: str) -> str:
         """Return a line of at most `WIDTH` columns with the first metrics, and how many others there are.
 
-        There is at least one metric of each split.
+        There is at least one metric of each split; those of train precede the others.
         """
         splits = dict.fromkeys(name.partition("/")[0] for name in metrics)
         first = [next(name for name in metrics if name.startswith(f"{split}/")) for split in splits]
@@ -192,7 +194,7 @@ class Progress:
             left = len(order) - count
             where = "" if self._has_counted else f" in {METRICS}"
             rest = f"  +{left}{where}" if left else ""
-            chosen = {name: value for name, value in metrics.items() if name in order[:count]}
+            chosen = {name: metrics[name] for name in sorted(metrics, key=_after_train) if name in order[:count]}
             line = f"{start} {_by_split(chosen)}{rest}{end}"
             if display_width(line) <= WIDTH:
                 break
@@ -204,6 +206,10 @@ class Progress:
             # A full disk ends the run when something important cannot be saved; these lines are not.
             with contextlib.suppress(OSError), open_text(self._log, "a+") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+def _after_train(name: str) -> bool:
+    return not name.startswith("train/")
 
 
 def _by_split(metrics: Mapping[str, float]) -> str:

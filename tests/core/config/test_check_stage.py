@@ -236,3 +236,56 @@ def test_a_trainer_that_computes_weights_anew_takes_neither_start_nor_freeze(mis
     name, fit = option.split()[0], '[trainer] use = "core.fit"'
     message = f"[model] {name} has no effect with {fit}, which computes all weights itself; remove it or choose another"
     assert any(text.startswith(message) for _, text in mistakes(text, ["trainer.use=core.fit"]))
+
+
+# Training examples that are judged
+
+
+def judged(line):
+    return GOOD.replace("[evaluators.right]\n", f"[evaluators.right]\n{line}\n")
+
+
+def test_an_evaluator_may_judge_training_examples(load):
+    values = load(judged('splits = ["train", "dev"]\ntrain_examples = 5')).stages[""].evaluators["right"].values
+
+    assert (list(values["splits"]), values["train_examples"]) == (["train", "dev"], 5)
+
+
+def test_a_metric_on_train_cannot_choose_the_checkpoint(mistakes):
+    text = judged('splits = ["train", "dev"]')
+
+    assert mistakes(text, ["trainer.monitor=train/right/accuracy"]) == [
+        (
+            0,
+            '[trainer] monitor = "train/right/accuracy": checkpoints are compared on examples that the model does not '
+            "learn from; expected one of dev/right/…",
+        )
+    ]
+
+
+def test_a_number_of_training_examples_needs_train_among_the_splits(mistakes):
+    assert mistakes(judged("train_examples = 5")) == [
+        (
+            13,
+            '[evaluators.right] train_examples = 5 has an effect only with "train" in splits; remove it, or set splits '
+            '= ["train", "dev", "test"]',
+        )
+    ]
+
+
+def test_an_evaluator_that_cannot_judge_training_examples_says_why(mistakes):
+    text = GOOD + '[evaluators.words]\nuse = "text.analogies"\nsplits = ["train", "test"]\n'
+
+    assert mistakes(text) == [
+        (
+            19,
+            '[evaluators.words] splits = ["train", "test"]: text.analogies cannot judge training examples: it judges '
+            'the vectors of words, and these belong to no split; expected ["test"]',
+        )
+    ]
+
+
+def test_another_split_is_none_of_the_three(mistakes):
+    assert mistakes(judged('splits = ["training"]'))[0][1] == (
+        '[evaluators.right] splits[0] = "training": expected one of "train", "dev", "test"'
+    )

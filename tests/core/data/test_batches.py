@@ -440,3 +440,27 @@ def test_buckets_of_drawn_sequences_leave_little_padding():
 
     padded = sum(int(batch.max()) * len(batch) for batch in batches)
     assert padded < 1.2 * sum(int(batch.sum()) for batch in batches)
+
+
+def test_only_some_rows_are_read_in_an_evaluation():
+    only = torch.tensor([2, 3, 7, 11, 16])
+
+    for split in (numbered(), Squares()):
+        batches = Batches(split, 2, CPU, training=False, only=only)
+
+        assert [batch["number"].tolist() for batch in batches.epoch(0)] == [[2, 3], [7, 11], [16]]
+        assert [rows.tolist() for rows in batches.rows()] == [[2, 3], [7, 11], [16]]
+        assert batches.per_epoch == 3
+
+
+def test_ranks_take_turns_at_the_batches_of_some_rows():
+    only = torch.tensor([2, 3, 7, 11, 16])
+
+    found = [
+        [batch["number"].tolist() if batch else [] for batch in batches.epoch(0)]
+        for batches in (
+            Batches(numbered(), 2, CPU, training=False, only=only, ranks=Ranks(rank=rank, size=2)) for rank in (0, 1)
+        )
+    ]
+
+    assert found == [[[2, 3], [], [16]], [[], [7, 11], []]]

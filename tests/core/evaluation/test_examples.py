@@ -1,8 +1,10 @@
+from itertools import count
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns, Ragged
@@ -210,3 +212,69 @@ def test_a_split_is_prepared_for_judging_and_not_for_training():
     list(Examples(Splits(split), "dev", CPU).predictions(Doubler()))
 
     assert told == [False]
+
+
+# Some of the examples
+
+
+class Stream(IterableDataset):
+    """Numbers without an end, each twice as large for training."""
+
+    def __iter__(self):
+        return ({"numbers": torch.tensor(float(number))} for number in count())
+
+    @staticmethod
+    def prepare(batch, generator, training):
+        return batch | {"numbers": batch["numbers"] + 100 * training}
+
+
+@pytest.mark.parametrize("split", [None, Items()])
+def test_some_examples_are_drawn_at_random_and_always_the_same(split):
+    passes = [[row for row, *_ in collect(examples(split, most=4).predictions(Doubler()))] for _ in range(2)]
+
+    assert passes[0] == passes[1]
+    assert len(set(passes[0])) == 4
+    assert passes[0] != [0, 1, 2, 3]
+
+
+def test_the_rows_of_some_examples_are_those_of_the_split():
+    lengths = torch.tensor([1, 5, 2, 4, 3, 1, 2])
+    split = Columns({"words": Ragged(torch.arange(18.0), lengths), "numbers": torch.arange(7.0)})
+
+    batches = [batch for batch, _, _ in examples(split, most=4).predictions(Doubler())]
+
+    assert [batch["rows"].tolist() for batch in batches] == [batch["numbers"].tolist() for batch in batches]
+    assert [batch["lengths"].tolist() for batch in batches] == [lengths[batch["rows"]].tolist() for batch in batches]
+
+
+def test_of_more_examples_than_there_are_all_are_judged():
+    assert [row for row, *_ in collect(examples(most=9).predictions(Doubler()))] == list(range(7))
+
+
+def test_other_examples_of_a_split_are_the_same_rows():
+    some, noisy = examples(most=4), Columns({"numbers": torch.arange(7.0) + 10})
+
+    rows = [row for row, *_ in collect(some.predictions(Doubler()))]
+
+    assert [row - 10 for row, *_ in collect(some.predictions_on(Doubler(), noisy))] == rows
+
+
+def test_of_a_stream_the_first_examples_are_judged_as_in_an_evaluation():
+    found = [batch["numbers"].tolist() for batch, _, _ in examples(Stream(), most=7).predictions(Doubler())]
+
+    assert found == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, 7), ({"most": 5}, 5), ({"most": 5, "limit": 1}, 3)])
+def test_samples_are_as_few_as_examples(options, expected):
+    assert examples(**options).at_most(7) == expected
+
+
+def test_it_is_known_whether_examples_were_used():
+    some = [examples() for _ in range(4)]
+
+    some[1].predictions(Doubler())
+    some[2].predictions_on(Doubler(), Columns({"numbers": torch.ones(2)}))
+    some[3].at_most(3)
+
+    assert [each.used for each in some] == [False, True, True, True]

@@ -22,6 +22,7 @@ from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training import loop as loop_module
 from dlpipe.training.callbacks import Callbacks
+from dlpipe.training.judging import Judged as JudgedExamples
 from dlpipe.training.loop import Loop
 from dlpipe.training.nan_search import first_non_finite
 from dlpipe.training.progress import Progress
@@ -128,7 +129,9 @@ class Failing:
         raise ValueError("no space")
 
 
-def build(folder, trainer=None, *, evaluators=None, dev=True, callbacks=None, signals=None, diagnose=str, **options):
+def build(
+    folder, trainer=None, *, evaluators=None, dev=True, train=(), callbacks=None, signals=None, diagnose=str, **options
+):
     """Return a loop over a run folder, with its parts as attributes of `parts`."""
     trainer = trainer or Counter()
     log, out = MetricsLog(folder / "metrics.jsonl"), io.StringIO()
@@ -141,6 +144,7 @@ def build(folder, trainer=None, *, evaluators=None, dev=True, callbacks=None, si
         chosen,
         evaluators={"slots": Scripted()} if evaluators is None else evaluators,
         dev=SimpleNamespace(split="dev", forget=lambda: None, check_stop=lambda: None) if dev is True else dev,
+        train=train,
         checkpoints=checkpoints,
         log=log,
         callbacks=Callbacks(callbacks or {}, view, progress.warning),
@@ -963,3 +967,62 @@ def test_metrics_are_named_by_split_and_evaluator():
 
     assert metrics == {"test/a/f1": 0.5, "test/a/size": 2.0, "test/b/f1": 0.25, "test/b/size": 2.0}
     assert len(forgotten) == 2  # before, as the model may have changed, and after, for the memory
+
+
+# Training examples that are judged
+
+
+def judged_on_train(**evaluators):
+    examples = SimpleNamespace(split="train", forget=lambda: None, check_stop=lambda: None)
+    return [JudgedExamples(evaluators, examples)]
+
+
+def test_training_examples_are_judged_at_the_steps_of_dev_and_do_not_decide(tmp_path):
+    told = Everything()
+    loop = build(
+        tmp_path,
+        evaluators={"slots": Scripted(0.5, 0.25)},
+        train=judged_on_train(slots=Scripted(0.5, 0.75)),
+        callbacks={"told": told},
+        epochs=2,
+    )
+
+    loop.run()
+
+    found = records(loop, "dev/", "train/slots")
+    assert [(each["step"], each["train/slots/f1"], each["dev/slots/f1"]) for each in found] == [
+        (4, 0.5, 0.5),
+        (8, 0.75, 0.25),
+    ]
+    assert loop.state.best_step == 4
+    assert [(step, split) for hook, step, split, *_ in told.told if hook == "evaluated"] == [
+        (4, "train"),
+        (4, "dev"),
+        (8, "train"),
+        (8, "dev"),
+    ]
+    assert "epoch 1  train loss 2.5 slots/f1 0.5  dev slots/f1 0.5  * best so far" in loop.parts.out.getvalue()
+
+
+def test_without_a_dev_split_training_examples_are_judged_and_the_last_checkpoint_counts(tmp_path):
+    loop = build(tmp_path, dev=None, train=judged_on_train(slots=Scripted(0.5, 0.75)), steps=6)
+
+    loop.run()
+
+    assert [(each["step"], each["train/slots/f1"]) for each in records(loop, "train/slots")] == [(4, 0.5), (6, 0.75)]
+    assert loop.monitor == ("", "max")
+    assert loop.parts.checkpoints.best().name == "step-00000006"
+    assert "epoch 1.5  train loss 5.5 slots/f1 0.75" in loop.parts.out.getvalue()
+
+
+def test_a_loss_on_train_breaks_no_tie(tmp_path):
+    loop = build(
+        tmp_path,
+        evaluators={"slots": Scripted(0.5, 0.5)},
+        train=judged_on_train(slots=Judged([0.1, 0.1], [1.0, 2.0])),
+        epochs=2,
+    )
+
+    loop.run()
+
+    assert loop.state.best_step == 8  # the last one, as no loss on dev is known
