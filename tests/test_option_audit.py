@@ -945,6 +945,7 @@ OPTION_CHANGES = {
         *SECOND,
     ],
     "evaluators.loss.splits": ["['test']"],
+    "evaluators.loss.train_examples": ["3", "evaluators.loss.splits=['train', 'test']"],
     "evaluators.loss.compare_baselines": ["false", "evaluators.loss.use='core.classification'"],
 }
 #: Those that a run here must not show.

@@ -142,3 +142,15 @@ def test_everything_is_in_the_json(make_run):
     assert plain["comparisons"][0]["examples"]["first_better"] == 1
     assert plain["comparisons"][0]["estimates"]["examples"]["differs"] is False
     assert plain["groups"][0]["runs"][0]["seconds"] == 1.5
+
+
+def test_what_an_evaluator_finds_on_train_is_compared_and_the_losses_of_the_steps_are_not(make_run):
+    folders = [make_run(name, width=width) for name, width in (("a", 3), ("b", 4))]
+    for folder in folders:
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 20, "train/digits/accuracy": 0.75, "train/loss": 0.5}\n')
+
+    found = compared(*folders)
+
+    assert found.metrics == ["test/digits/accuracy", "dev/digits/accuracy", "train/digits/accuracy"]
+    assert found.metric == "test/digits/accuracy"

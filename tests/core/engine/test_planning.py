@@ -319,6 +319,7 @@ def test_running_out_of_memory_is_an_error_of_the_run(project):
 def costs(**changes):
     known = {
         "start_seconds": 1.0, "step_seconds": 0.5, "step_metrics": {"loss": 0.0}, "dev_seconds": 2.0, "dev_metrics": {},
+        "train_seconds": None, "train_metrics": {},
         "test_seconds": 3.0, "checkpoint_seconds": 0.25, "checkpoint_bytes": 1000,
     }  # fmt: skip
     return Costs(**known | changes)
@@ -352,3 +353,19 @@ def test_a_run_keeps_the_latest_checkpoints_the_best_and_the_one_that_is_being_s
 
     assert (with_best.kept_checkpoints, with_best.checkpoint_bytes) == (6, 6000)
     assert (without.kept_checkpoints, without.evaluations) == (5, 0)
+
+
+def test_an_evaluation_of_training_examples_takes_its_time(project):
+    both = plan(loaded("evaluators.judge.splits=['train','dev']"), project / "runs").stages[""]
+    some = plan(loaded("evaluators.judge.splits=['train']", "evaluators.judge.train_examples=3"), project / "runs")
+
+    assert (both.train.examples, both.dev.examples, both.test) == (40, 300, None)
+    assert set(both.train.metrics) == {name.replace("dev/", "train/") for name in both.dev.metrics}
+    assert (some.stages[""].train.examples, some.stages[""].dev) == (3, None)
+    assert some.stages[""].run.evaluations == both.run.evaluations
+
+
+def test_an_evaluation_on_train_and_dev_costs_both():
+    found = run_time(LoopOptions(steps=30), 10, 30, costs(train_seconds=4.0))
+
+    assert (found.evaluations, found.evaluation_seconds) == (3, 3 * (4.0 + 2.0) + 3.0)

@@ -230,3 +230,19 @@ def test_a_metric_has_one_chart_with_all_its_splits():
     ]
     assert [one.name for one in charts["loss/loss"].series] == ["train", "dev"]
     assert charts["loss/loss"].log_y  # it varies by more than a factor of 50
+
+
+def test_what_a_trainer_measures_in_its_steps_stands_beside_what_an_evaluator_finds_on_train():
+    records = [
+        {"step": 5, "train/loss": 2.0},
+        {"step": 10, "train/loss": 1.0, "train/loss/loss": 0.75, "dev/loss/loss": 1.5},
+        {"step": 20, "train/loss": 0.5, "train/loss/loss": 0.25, "dev/loss/loss": 1.4},
+    ]
+
+    (chart,) = draw_metrics(records, "")
+
+    assert [(one.name, list(one.y)) for one in chart.series] == [
+        ("training steps", [2.0, 1.0, 0.5]),
+        ("train", [0.75, 0.25]),
+        ("dev", [1.5, 1.4]),
+    ]

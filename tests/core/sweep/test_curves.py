@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dlpipe.sweep.curves import band, curve, draw_curves
+from dlpipe.sweep.curves import band, curve, draw_curves, left_out, panels_of
 from dlpipe.sweep.table import Metric, Row
 
 RIGHT = b"\x89PNG"
@@ -97,3 +97,57 @@ def test_a_score_that_was_measured_once_is_a_level(tmp_path, monkeypatch):
 
     assert draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
     assert levels == [(0.25, "forest")]
+
+
+def trained(folder, name, values, losses=()):
+    """Write down a run without a dev split: its score on train at steps 5, 10 …, and its loss at all steps."""
+    log = folder / f"{name}.jsonl"
+    lines = [{"step": step, "train/loss": loss} for step, loss in enumerate(losses, start=1)]
+    lines += [{"step": 5 * (place + 1), "train/digits/accuracy": value} for place, value in enumerate(values)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {"state": "finished", "log": str(log), "metrics": {}}
+
+
+def names(*outcomes):
+    rows = [Row(Labelled("a"), outcomes)]
+    return [panel.name for panel in panels_of(rows, Metric("test/digits/accuracy"))]
+
+
+def test_without_dev_the_score_on_train_and_the_loss_of_the_training_are_drawn(tmp_path):
+    assert names(trained(tmp_path, "a", [0.1, 0.2], [2.0, 1.0])) == ["train/digits/accuracy", "train/loss"]
+    assert names(trained(tmp_path, "b", [], [2.0, 1.0])) == ["train/loss"]
+    assert names(trained(tmp_path, "c", [], [2.0])) == []  # one point is no curve
+
+
+def test_train_is_drawn_beside_dev_and_the_loss_is_not(tmp_path):
+    both = run(tmp_path, "a", [0.1, 0.2])
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.writelines(json.dumps({"step": step, "train/digits/accuracy": 0.5}) + "\n" for step in (5, 10))
+
+    assert names(both) == ["train/digits/accuracy", "dev/digits/accuracy"]
+    assert names(run(tmp_path, "b", [0.1, 0.2])) == ["dev/digits/accuracy"]
+
+
+@pytest.mark.parametrize(("losses", "scale"), [([2.0, 1.0], "linear"), ([2.0, 0.01], "log")])
+def test_the_axes_have_names_and_a_loss_that_varies_a_lot_a_logarithm(tmp_path, monkeypatch, losses, scale):
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **options: seen.extend(figure.axes))
+    rows = [Row(Labelled("a"), (trained(tmp_path, "a", [0.1, 0.2], losses),))]
+
+    assert draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy"))
+
+    assert [(axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) for axes in seen] == [
+        ("step", "train/digits/accuracy", "linear"),
+        ("step", "train/loss", scale),
+    ]
+
+
+@pytest.mark.parametrize(("goal", "words"), [("max", "the best 8 of 9 trials"), ("", "the first 8 of 9 trials")])
+def test_of_many_trials_it_is_said_which_are_drawn(tmp_path, goal, words):
+    rows = [Row(Labelled(str(place)), (run(tmp_path, str(place), [0.1, 0.2]),)) for place in range(9)]
+    metric = Metric("dev/digits/accuracy", goal)
+
+    assert left_out(panels_of(rows, metric)[0], metric) == words
+    assert left_out(panels_of(rows[:8], metric)[0], metric) is None

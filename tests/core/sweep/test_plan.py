@@ -294,8 +294,18 @@ def test_of_several_metrics_the_first_decides_and_the_others_are_shown(sweep, mi
     planned = sweep(table)
 
     assert (planned.metric, planned.further) == ("test/digits/top", ("dev/digits/other",))
+    assert sweep(table.replace("dev/digits", "train/digits")).further == ("train/digits/other",)
     assert mistakes(table.replace("dev/digits", "dev/nobody")) == [
         '2: [sweep] metric = "dev/nobody/other": expected dev/digits/…'
+    ]
+
+
+def test_trials_are_not_compared_on_train(mistakes):
+    table = '[sweep]\nmetric = "train/digits/top"\n"model.dropout" = [0.1]\n'
+
+    assert mistakes(table) == [
+        '2: [sweep] metric = "train/digits/top": trials are compared on examples that the model does not learn from; '
+        "expected dev/digits/…"
     ]
 
 
@@ -379,6 +389,11 @@ def test_a_range_needs_a_search(mistakes):
             'metric = "test/digits/accuracy"',
             'search.metric = "test/digits/accuracy": a search compares on dev, so that the score on test stays honest; '
             'expected "dev/digits/accuracy"',
+        ),
+        (
+            'metric = "train/digits/accuracy"',
+            'metric = "train/digits/accuracy": trials are compared on examples that the model does not learn from; '
+            "expected dev/digits/…",
         ),
         (
             'metric = ["dev/digits/accuracy", "seconds"]\npruner = "median"',

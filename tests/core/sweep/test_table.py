@@ -191,3 +191,30 @@ def test_each_warning_is_told_once_with_the_number_of_its_runs():
     lines = ["warning in 3 of 4 runs: odd", "warning in 1 of 4 runs: empty"]
     assert [line.strip() for line in markdown(sweep, rows, metric, "demo").splitlines()][-2:] == lines
     assert as_json(sweep, rows, metric)["warnings"] == {"odd": 3, "empty": 1}
+
+
+def test_the_score_on_train_stands_beside_that_of_dev_before_that_of_test():
+    lone = outcome(0.9, **{"test/digits/accuracy": 0.6, "train/digits/accuracy": 1.0})
+
+    content = cells(*table((lone,)))
+
+    assert content.columns[2:5] == ["dev/digits/accuracy", "train/digits/accuracy", "test/digits/accuracy"]
+    assert content.rows[0][2:5] == ["0.9000", "1.0000", "0.6000"]
+
+
+def test_without_a_dev_split_the_score_on_train_stands_beside_that_of_test():
+    lone = {**outcome(), "metrics": {"test/digits/accuracy": 0.6, "train/digits/accuracy": 1.0}}
+
+    content = cells(*table((lone,)))
+
+    assert content.columns[2:4] == ["test/digits/accuracy", "train/digits/accuracy"]
+
+
+def test_the_best_on_train_is_not_marked_and_the_reason_is_given():
+    one, other = ({**outcome(), "metrics": {"train/digits/accuracy": value}} for value in (0.5, 0.6))
+
+    sweep, rows, shown = table((one,), (other,))
+
+    assert shown.name == "train/digits/accuracy"
+    assert cells(sweep, rows, shown).best == ()
+    assert "no trial is marked as the best one, since these are scores on the training examples" in shown.note

@@ -226,3 +226,20 @@ def test_of_many_metrics_of_the_test_split_the_primary_ones_are_shown_and_where_
         "  part_1/recall 0.5000",
         "  7 more in metrics.jsonl",
     ]
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "line"),
+    [
+        ("words", "  epoch 2  train loss 0.25 words/f1 1  dev words/f1 0.5  +2 in metrics.jsonl"),
+        ("words" * 3, f"  epoch 2  train loss 0.25  dev {'words' * 3}/f1 0.5  +3 in metrics.jsonl"),
+    ],
+)
+def test_the_monitored_metric_on_train_is_shown_if_it_fits(evaluator, line):
+    console, out = plain()
+    names = ("noise" * 6, evaluator)
+    metrics = {f"{split}/{name}/f1": value for split, value in (("train", 1.0), ("dev", 0.5)) for name in names}
+
+    Progress(None, console).evaluated(40, 2.0, {"loss": 0.25}, metrics, f"dev/{evaluator}/f1", False, sorted(metrics))
+
+    assert out.getvalue() == line + "\n"
