@@ -72,6 +72,7 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
         places: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, panel in zip(places, panels, strict=True):
             _draw(axes, panel, seeds)
+            axes.locator_params(axis="x", nbins=6, integer=True)
             axes.set(xlabel="step", ylabel=panel.name, title=title)
         places[-1].legend(title=left_out(panels[-1], metric), frameon=False)
     return True

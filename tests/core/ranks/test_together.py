@@ -20,6 +20,11 @@ TOP = 'seed = 3\ndevice = "cpu"\nthreads = 1\n'
 LOOP = 'log_every = 3\nsteps = 12\nevaluate_every = 6\noptimizer = { use = "sgd", lr = 0.05 }\n'
 DIGITS = '[data]\nuse = "vision.digits"\nlimit = 150\n'
 SCORE = '[evaluators.score]\nuse = "core.classification"\n[evaluators.loss]\nuse = "core.loss"\n'
+#: The same, also of training examples: all of them, and some.
+ON_TRAIN = (
+    '[evaluators.score]\nuse = "core.classification"\nsplits = ["train", "dev", "test"]\n'
+    '[evaluators.loss]\nuse = "core.loss"\nsplits = ["train", "dev"]\ntrain_examples = 70\n'
+)
 MLP = f'{DIGITS}[model]\nuse = "core.mlp"\nhidden = [16]\n[trainer]\nuse = "core.supervised"\n{LOOP}'
 TAGGER = """
 [data]
@@ -38,7 +43,7 @@ CASES = {
     # 108 images of 26: a step has 4, of which a process of four has one, and each batch is cut unequally
     "cut_unequally": f"{MLP}batch_size = 26\nmax_grad_norm = 0.5\n{SCORE}",
     # the last batch of an epoch has 3 images, fewer than four processes: one has none
-    "an_idle_rank": f"{MLP}batch_size = 21\n{SCORE}",
+    "an_idle_rank": f"{MLP}batch_size = 21\n{ON_TRAIN}",
     "cnn": f'{DIGITS}[model]\nuse = "vision.cnn"\nlayers = [{{ conv = 4 }}]\n'
     f'[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 20\n{SCORE}',
     # batch normalization over the whole batch, also where one of four processes has none of it
@@ -51,7 +56,7 @@ CASES = {
     # the batches of a step count by the weights of their targets
     "weighted": f"{MLP}batch_size = 6\ngradient_accumulation_steps = 3\nlabel_smoothing = 0.1\n"
     f'class_weights = {{ 0 = 9.0, 1 = 0.1 }}\nsampling = "balanced"\n{SCORE}',
-    "averaged": f"{MLP}batch_size = 20\nema_decay = 0.9\n{SCORE}",
+    "averaged": f"{MLP}batch_size = 20\nema_decay = 0.9\n{ON_TRAIN}",
     # a few steps: it takes many inner ones, and where the loss is near 0, they amplify the last bit
     "lbfgs": MLP.replace('{ use = "sgd", lr = 0.05 }', '{ use = "lbfgs", lr = 0.1, max_iter = 5 }').replace("12", "3")
     + f'batch_size = "full"\n{SCORE}',
