@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.data import Columns
+from dlpipe.progress import tracked
 from dlpipe.training import Budget, Supervised
 from dlpipe_generative.resampling import downsample, halved_sizes
 from dlpipe_generative.split_tensors import batched, isolated_rng
@@ -101,6 +102,6 @@ def train_classifier(
             schedule={"use": "cosine_annealing"},
             budget=Budget(steps=steps),
         )
-        for _ in islice(trainer.steps(), steps):
+        for _ in tracked(islice(trainer.steps(), steps), "training a classifier to judge by: step", steps):
             pass
     return classifier.eval()

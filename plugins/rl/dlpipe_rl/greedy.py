@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.data import ModelCaller, own_method
+from dlpipe.progress import tracked
 from dlpipe_rl.checked_env import Array, Episode
 from dlpipe_rl.vector_env import VectorEnv
 
@@ -55,7 +56,7 @@ def play_episodes(policy: Policy, envs: Sequence[VectorEnv]) -> list[EpisodeTrac
     finished: dict[int, EpisodeTrace] = {}
     running = {number: EpisodeTrace(Episode(0, 0, 0, False)) for number in range(len(envs))}
     obs = [env.reset() for env in envs]
-    while running:
+    for _ in tracked(iter(lambda: bool(running), False), f"playing {len(envs)} episodes: timestep"):
         actions, values = policy(np.concatenate([obs[number] for number in running]))
         for row, (number, trace) in enumerate(list(running.items())):
             result = envs[number].step(actions[row : row + 1])
