@@ -58,8 +58,10 @@ class StopSignals:
     def deferring(self) -> Iterator[None]:
         """Let signals wait, as a checkpoint has to be saved first."""
         self._deferring = True
-        yield
-        self._deferring = self._at_once is None
+        try:
+            yield
+        finally:
+            self._deferring = self._at_once is None
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():

@@ -108,6 +108,20 @@ def test_while_deferring_a_signal_waits():
         signals.check(" after step 5")
 
 
+def test_after_an_error_while_deferring_a_signal_no_longer_waits():
+    happened = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: None)
+    try:
+        with StopSignals(at_once=happened.append) as signals:
+            with pytest.raises(ValueError, match="^training failed$"), signals.deferring():
+                raise ValueError("training failed")
+            os.kill(os.getpid(), signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+    assert happened == ["SIGUSR2"]
+
+
 def test_a_forked_process_leaves_the_decision_to_its_parent():
     with StopSignals() as signals:
         if not (child := os.fork()):
