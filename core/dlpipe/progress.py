@@ -5,7 +5,8 @@ For data, evaluators and trainers of plugins, too::
     for path in tracked(paths, "reading images"):
         ...
 
-The work only counts; a thread of its own looks at the counts and draws, so that an item costs an addition.
+The work only counts; a thread of its own looks at the counts and draws, so that an item costs an addition. Where an
+evaluation can be stopped, it stops before an item.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from dlpipe.notebook import INTERVAL, NotebookOutput, in_notebook
 __all__ = ["Activity", "activity", "tracked"]
 
 #: Seconds until something is drawn on a terminal, and between two redraws.
-AFTER, REDRAW = 1.0, 0.5
+AFTER, REDRAW = 0.5, 0.5
 #: Seconds until the first line where nobody watches, and between two lines.
 FIRST, EVERY = 5.0, 60.0
 #: The unit of what is counted in bytes.
@@ -68,6 +69,12 @@ class Activity:
     def now_done(self) -> int:
         """Return the number of items so far."""
         return self.position() if self.position else self.done
+
+    def clock(self) -> str:
+        """Return the time since it began, such as ``0:07`` or ``1:02:03``."""
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
     def counts(self) -> str:
         """Return what is done, such as ``reading images 20/200``."""
@@ -123,6 +130,12 @@ class Display:
                 self._thread = threading.Thread(target=self._draw, args=(self._ended,), daemon=True)
                 self._thread.start()
 
+    def replace(self, shown: Activity) -> None:
+        """Show an activity in place of all that are shown, as the next phase of some work."""
+        with self._lock:
+            self._activities.clear()
+            self.add(shown)
+
     def remove(self, shown: Activity) -> None:
         """Stop showing an activity, and all within it."""
         with self._lock:
@@ -144,7 +157,7 @@ class Display:
     def lines(self) -> list[str]:
         """Return what a line says of each activity."""
         with self._lock:
-            return ["  ".join(filter(None, (each.counts(), each.pace()))) for each in self._activities]
+            return ["  ".join(filter(None, (each.counts(), each.pace() or each.clock()))) for each in self._activities]
 
     def _draw(self, ended: threading.Event) -> None:
         """Draw until there is nothing to show; runs in a thread of its own."""
@@ -178,8 +191,9 @@ class Display:
             if each.total:
                 row.add_column(width=BAR_WIDTH, no_wrap=True)
                 cells.append(ProgressBar(each.total, min(each.now_done(), each.total), width=BAR_WIDTH))
+            row.add_column(no_wrap=True)  # the time moves, whatever else does not
             row.add_column()  # the only one that gives way on a narrow terminal
-            row.add_row(*cells, Text(each.pace(), no_wrap=True, overflow="ellipsis"))
+            row.add_row(*cells, Text(each.clock()), Text(each.pace(), no_wrap=True, overflow="ellipsis"))
             rows.append(row)
         return Group(*rows)
 
@@ -193,7 +207,12 @@ def make_console(stream: TextIO) -> Console:
     return Console(file=stream, highlight=False, soft_wrap=True)
 
 
+def _never_stop() -> None:
+    """Let the work continue."""
+
+
 _current = Display()
+_check_stop: Callable[[], None] = _never_stop
 
 
 def _be_quiet() -> None:
@@ -217,6 +236,17 @@ def displayed_by(display: Display) -> Iterator[None]:
         display.stop()
 
 
+@contextmanager
+def stopped_by(check: Callable[[], None]) -> Iterator[None]:
+    """Let `tracked` call `check` before each item while the block runs: it raises an error if the work has to stop."""
+    global _check_stop
+    before, _check_stop = _check_stop, check
+    try:
+        yield
+    finally:
+        _check_stop = before
+
+
 def activity(label: str, total: int | None = None, *, unit: str = "") -> AbstractContextManager[Activity]:
     """Show that something takes long, as a context manager; add to ``done`` of what it returns.
 
@@ -234,7 +264,7 @@ def activity(label: str, total: int | None = None, *, unit: str = "") -> Abstrac
 
 
 def tracked(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Return an iterator over `items` that shows how far it is.
+    """Return an iterator over `items` that shows how far it is; in an evaluation, a signal ends it before an item.
 
     Args:
         label: what is done, such as "reading images".
@@ -244,6 +274,7 @@ def tracked(items: Iterable[Item], label: str, total: int | None = None) -> Iter
         total = len(items)
     with activity(label, total) as shown:
         for item in items:
+            _check_stop()
             yield item
             shown.done += 1
 

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from dlpipe import progress
-from dlpipe.progress import Activity, Display, activity, displayed_by, tracked
+from dlpipe.errors import Preempted
+from dlpipe.progress import Activity, Display, activity, displayed_by, stopped_by, tracked
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_items_are_passed_on_and_counted_while_they_are_used(display, clock):
         seen.append((item, *display.lines()))
 
     assert seen == [
-        ("a", "reading images 0/3"),
+        ("a", "reading images 0/3  0:02"),
         ("b", "reading images 1/3  0.25/s, 8 s left"),
         ("c", "reading images 2/3  0.333/s, 3 s left"),
     ]
@@ -48,7 +49,7 @@ def test_without_a_total_only_the_count_and_the_rate_are_shown(display, clock):
         clock[0] += 1
         shown += display.lines()
 
-    assert shown == ["reading", "reading 1  0.5/s", "reading 2  0.667/s"]
+    assert shown == ["reading  0:01", "reading 1  0.5/s", "reading 2  0.667/s"]
 
 
 def test_bytes_have_units(clock):
@@ -71,9 +72,54 @@ def test_what_is_within_another_is_shown_after_it_until_it_ends(display):
             inner = display.lines()
         outer = display.lines()
 
-    assert inner == ["evaluating on test: slots", inner[1]]
+    assert inner == ["evaluating on test: slots  0:00", inner[1]]
     assert inner[1].startswith("batches 1/2")
-    assert outer == ["evaluating on test: slots"]
+    assert outer == ["evaluating on test: slots  0:00"]
+
+
+def test_the_next_phase_takes_the_place_of_all_that_is_shown_and_its_clock_starts_again(display, clock):
+    display.replace(Activity("testing the checkpoint of step 5"))
+    with activity("evaluating on test: slots"):
+        clock[0] += 3725
+        before = display.lines()
+        display.replace(Activity("drawing the figures of slots"))
+    clock[0] += 65
+
+    assert before == ["testing the checkpoint of step 5  1:02:05", "evaluating on test: slots  1:02:05"]
+    assert display.lines() == ["drawing the figures of slots  1:05"]
+    display.stop()
+
+
+def test_on_a_terminal_what_counts_nothing_moves_with_the_time(monkeypatch, clock):
+    monkeypatch.setattr(progress, "AFTER", 0.01)
+    monkeypatch.setattr(progress, "REDRAW", 0.01)
+    out = io.StringIO()
+
+    display = Display(Console(file=out, force_terminal=True, width=80, color_system=None))
+    with displayed_by(display), activity("comparing with the baseline core.logistic_regression"):
+        for seconds in (0, 1, 2):
+            ends = time.perf_counter() + 10
+            while f"core.logistic_regression 0:0{seconds}" not in out.getvalue():
+                assert time.perf_counter() < ends
+                time.sleep(0.001)
+            clock[0] += 1
+
+
+def test_what_is_counted_stops_before_the_next_item():
+    seen = []
+
+    def check():
+        if len(seen) == 2:
+            raise Preempted("stopped by SIGTERM")
+
+    def work():
+        for item in tracked("abcd", "episodes"):
+            seen.append(item)
+
+    with stopped_by(check), pytest.raises(Preempted, match="^stopped by SIGTERM$"):
+        work()
+    assert seen == ["a", "b"]
+    assert list(tracked("ab", "episodes")) == ["a", "b"]  # nothing can be stopped afterwards
 
 
 def test_an_error_in_the_loop_ends_what_is_shown(display):

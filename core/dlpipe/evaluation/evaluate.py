@@ -12,7 +12,7 @@ from dlpipe.config.pipeline import table_name
 from dlpipe.errors import PluginError, errors_in, with_place
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative, shown
-from dlpipe.progress import activity
+from dlpipe.progress import activity, stopped_by
 from dlpipe.protocols import Evaluator
 from dlpipe.report_items import ReportItem, record_items
 
@@ -38,7 +38,8 @@ def evaluate(
         table = table_name(stage, "evaluators", name)
         model.eval()
         examples.check_stop()
-        with activity(f"evaluating on {examples.split}: {name}"), errors_in(table):
+        what = f"evaluating on {examples.split}: {name}"
+        with activity(what), stopped_by(examples.check_stop), errors_in(table):
             found = evaluator.evaluate(model, examples)
         if not isinstance(found, Mapping):
             raise PluginError(f"{table} evaluate() returns {type(found).__name__}; expected a dict of numbers by name")
@@ -72,9 +73,8 @@ def write_files(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with activity(f"drawing {relative(folder)}"):
-            if items := write(folder):
-                record_items(folder, items)
+        if items := write(folder):
+            record_items(folder, items)
         if not any(folder.iterdir()):
             folder.rmdir()
     except Exception as error:

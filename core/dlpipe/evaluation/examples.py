@@ -39,7 +39,8 @@ class Examples:
         limit: as given. Evaluators that work otherwise than by batches do as little: they generate `at_most` some
             number of samples, or take that many steps with a model of their own.
         used: whether somebody has asked for predictions, or for how many samples to generate.
-        check_stop: called before each batch and each evaluator; raises an error if the evaluation has to stop.
+        check_stop: called before each evaluator, and by `tracked` before each batch and whatever else an evaluator
+            counts; raises an error if the evaluation has to stop.
     """
 
     def __init__(
@@ -111,7 +112,6 @@ class Examples:
         waiting: list[Tensor] = []  # the rows of batches that are being run, by rank
         passed = zip(islice(batches.epoch(0), self.limit), batches.rows(), strict=False)
         for batch, rows in tracked(passed, "batches", self._number_of(batches)):
-            self.check_stop()
             waiting.append(rows)
             if batch:
                 caller = caller or ModelCaller(model, tuple(batch))

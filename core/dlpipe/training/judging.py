@@ -13,6 +13,7 @@ from dlpipe.compute import randomness, restore_randomness
 from dlpipe.config.pipeline import table_name
 from dlpipe.evaluation.evaluate import evaluate, write_files
 from dlpipe.evaluation.examples import Examples
+from dlpipe.progress import activity
 from dlpipe.protocols import Evaluator, SupportsSamples
 
 TRAIN = "train"
@@ -74,7 +75,11 @@ class Judges:
 
     def write_samples(self, folder: Path, step: int, warn: Callable[[str], None]) -> None:
         """Let the evaluators of the dev split write what shows how training progresses."""
-        for name, evaluator in self.on_dev.items():
+        if self._dev is None:
+            return
+        for name, evaluator in self._dev.evaluators.items():
             if isinstance(evaluator, SupportsSamples):
+                self._dev.examples.check_stop()
                 sample = partial(evaluator.sample, step=step)
-                write_files(sample, folder / name, table_name(self._stage, "evaluators", name), warn)
+                with activity(f"writing samples: {name}"):
+                    write_files(sample, folder / name, table_name(self._stage, "evaluators", name), warn)

@@ -262,12 +262,12 @@ class Loop:
             found = self._ranks.from_leader(lambda: found)  # random numbers of an evaluator differ between ranks
             on_dev = found.get(DEV, {})
             require_monitored(self._monitor, self._options, on_dev)
+            self._judges.write_samples(self._samples, self.state.step, self._progress.warning)
         except Exception:  # costs no training: this checkpoint continues with the evaluation
             self.state.evaluated = False
             self._save(best=False, random_state=before)
             raise
         self.state.evaluated = True
-        self._judges.write_samples(self._samples, self.state.step, self._progress.warning)
         seconds = time.monotonic() - started
         improved = False
         if self._monitor:
