@@ -47,6 +47,13 @@ class Line(nn.Linear):
         reach("step" if torch.is_grad_enabled() else "outputs")
         return super().forward(points)
 
+class Guess(nn.Module):
+    def fit(self, points, targets):
+        reach("fit")
+        self.register_buffer("share", targets.double().mean())
+    def forward(self, points):
+        return torch.stack([torch.zeros(len(points)), self.share.expand(len(points))], 1)
+
 class Sign:
     primary, goal = "share", "max"
     def evaluate(self, model, examples):
@@ -61,9 +68,9 @@ class Sign:
 @hookimpl
 def dlpipe_data(): return [DataSpec("points", ":Points", "points")]
 @hookimpl
-def dlpipe_models(): return [ModelSpec("line", ":Line", "a line")]
+def dlpipe_models(): return [ModelSpec("line", ":Line", "a line"), ModelSpec("guess", ":Guess", "a guess")]
 @hookimpl
-def dlpipe_evaluators(): return [EvaluatorSpec("sign", ":Sign", "the share of one sign")]
+def dlpipe_evaluators(): return [EvaluatorSpec("sign", ":Sign", "the share of one sign", baselines=("toy.guess",))]
 """
 STAGE = """
 [{0}data]
@@ -81,16 +88,19 @@ use = "core.loss"
 """
 LATEST = "runs/points/latest"
 HEAD = 'name = "points"\nplugins = ["./toy.py"]\ndevice = "cpu"\nthreads = 1\n'
-OUTSIDE, INSIDE = "before or after training", "during the evaluation on dev"
+INSIDE = "during the evaluation on dev"
 #: Each costs two processes; those without `slow` stand for the others.
 MOMENTS = [
-    pytest.param("data 1", OUTSIDE, id="while the data is built"),
-    pytest.param("model 1", OUTSIDE, id="while the model is built", marks=pytest.mark.slow),
-    pytest.param("step 1", OUTSIDE, id="in the rehearsal", marks=pytest.mark.slow),
+    pytest.param("data 1", "while building the data", id="while the data is built"),
+    pytest.param("model 1", "while trying everything in small", id="in the rehearsal", marks=pytest.mark.slow),
+    pytest.param("model 3", "while building the model", id="while the model is built", marks=pytest.mark.slow),
     pytest.param("outputs 8", INSIDE, id="between two batches on dev"),
     pytest.param("evaluated dev 3", INSIDE, id="between two evaluators", marks=pytest.mark.slow),
-    pytest.param("evaluated test 1", OUTSIDE, id="in the evaluation on test", marks=pytest.mark.slow),
-    pytest.param("write 2", OUTSIDE, id="while figures are written"),
+    pytest.param("evaluated test 1", "while testing the checkpoint of step 6", id="on test", marks=pytest.mark.slow),
+    pytest.param(
+        "write 2", "while drawing the figures of sign", id="while figures are written", marks=pytest.mark.slow
+    ),
+    pytest.param("fit 1", "while comparing with the baseline toy.guess", id="while a baseline is fitted"),
 ]
 
 
@@ -123,6 +133,11 @@ def state(folder):
     return content["state"], content["reason"]
 
 
+def files(folder):
+    run = (folder / LATEST).resolve()
+    return {str(path.relative_to(run)) for path in run.rglob("*")}
+
+
 @pytest.mark.parametrize(("moment", "when"), MOMENTS)
 def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path, whole, moment, when):
     write(tmp_path, STAGE.format(""))
@@ -132,11 +147,17 @@ def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path, whole, moment, when):
     assert stopped.returncode == 75, stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert state(tmp_path) == ("preempted", f"stopped by SIGUSR2 {when}")
-    assert "dlpipe resume runs/points/" in stopped.stderr
+    assert (
+        f"SIGUSR2 {when}: no training is lost; resume the run with: dlpipe resume runs/points/" in stopped.stderr
+        or (
+            when == INSIDE
+            and f"stopped by SIGUSR2 {when}; resume it with: dlpipe resume runs/points/" in stopped.stderr
+        )
+    )
     resumed = dlpipe(tmp_path, "resume")
     assert resumed.returncode == 0, resumed.stderr
     assert_same_outcome(whole / LATEST, tmp_path / LATEST, moment)
-    assert (tmp_path / LATEST / "figures/sign/figure.txt").is_file()
+    assert files(tmp_path) == files(whole)
 
 
 @pytest.mark.slow

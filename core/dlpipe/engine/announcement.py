@@ -23,15 +23,13 @@ def announce(context: StageContext, components: StageComponents, loop: Loop, sec
         count += f", {sum(each.numel() for each in model.parameters() if each.requires_grad):,} of them trained,"
     with errors_in(stage.data.table, data_table=stage.data.table):
         sizes = ", ".join(f"{split} {size_of(data.split(split)) or ''}".strip() for split in data.splits)
-    progress.message(
-        f"{stage.data.component.name}: {sizes};  {type(model).__name__}: {count} on "
-        f"{components.compute.device};  ready in {seconds:.1f} s"
-    )
+    heading = f"{stage.data.component.name}: {sizes};  {type(model).__name__}: {count} on {components.compute.device}"
+    progress.message(heading, once=True, aside=f";  ready in {seconds:.1f} s")
     if components.start:
-        progress.message(components.start)
+        progress.message(components.start, once=True)
     notes, warnings = split_report(data)
     for note in notes:
-        progress.message(f"{stage.data.component.name}: {note}")
+        progress.message(f"{stage.data.component.name}: {note}", once=True)
     for warning in warnings:
         progress.warning(f"{stage.data.table} {warning}")
     _check_splits(context, data)
@@ -41,7 +39,7 @@ def announce(context: StageContext, components: StageComponents, loop: Loop, sec
     for config, component in ((stage.model, components.model), (stage.trainer, trainer)):
         if config and isinstance(component, SupportsNotes):
             for note in component.notes:
-                progress.message(f"{config.component.name}: {note}")
+                progress.message(f"{config.component.name}: {note}", once=True)
     if isinstance(trainer, SupportsCaveats) and trainer.caveats:
         _record_caveats(context, list(trainer.caveats))
     memory = memory_in_use(components.compute.device)

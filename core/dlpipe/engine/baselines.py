@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness
+from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import ComponentConfig, Stage, table_name
 from dlpipe.data.columns import Columns, is_length
 from dlpipe.data.model_caller import SEED, ModelCaller, column_names, own_method, takes_all_columns
@@ -20,6 +20,8 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.registry.specs import ModelSpec, RegisteredComponent
 from dlpipe.training.progress import Progress
 
+#: What baselines reach, by evaluator and baseline.
+Found = Mapping[str, Mapping[str, dict[str, Any]]]
 #: How many numbers a baseline is fitted to at most, times the classes: seconds of logistic regression.
 MAX_NUMBERS = 20_000_000
 #: Examples that tell how many numbers one has.
@@ -34,10 +36,22 @@ class Baselines:
 
     Args:
         examples: the split to evaluate on.
+        known: what `compare` has found in an earlier process.
+        begins: called with the name of a baseline before it is fitted and evaluated.
+        found: called after each one with all that is known.
     """
 
     def __init__(
-        self, stage: Stage, components: StageComponents, examples: Examples, find_model: FindModel, seed: int
+        self,
+        stage: Stage,
+        components: StageComponents,
+        examples: Examples,
+        find_model: FindModel,
+        seed: int,
+        *,
+        known: Found,
+        begins: Callable[[str], None],
+        found: Callable[[Found], None],
     ) -> None:
         self._stage, self._components, self._find_model = stage, components, find_model
         # Of this process alone: one rank does this while the others have nothing left to do.
@@ -45,8 +59,10 @@ class Baselines:
         self._examples = Examples(components.data, examples.split, self._compute)
         self._examples.check_stop = examples.check_stop
         self._seed = derived_seed(seed, "baselines", 0)
+        self._known = {evaluator: {**baselines} for evaluator, baselines in known.items()}
+        self._begins, self._found = begins, found
 
-    def found(self, metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    def compare(self, metrics: Mapping[str, float]) -> Found:
         """Return by evaluator and baseline: its ``metrics`` and the ``examples`` it was fitted to, or a ``reason``.
 
         Args:
@@ -57,39 +73,48 @@ class Baselines:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as of a solver that stops early
-                return {name: found for name in self._stage.evaluators if (found := self._of(name, models, metrics))}
+                for name in self._stage.evaluators:
+                    self._compare_by(name, models, metrics)
         finally:
             restore_randomness(before)
+        return self._known
 
-    def _of(
-        self, name: str, models: dict[str, tuple[nn.Module, int]], metrics: Mapping[str, float]
-    ) -> dict[str, dict[str, Any]]:
+    def _compare_by(self, name: str, models: dict[str, tuple[nn.Module, int]], metrics: Mapping[str, float]) -> None:
         config, evaluator = self._stage.evaluators[name], self._components.evaluators[name]
         prefix = f"{self._examples.split}/{name}/"
         if not config.values["compare_baselines"] or self._examples.split not in config.values["splits"]:
-            return {}
-        found: dict[str, dict[str, Any]] = {}
+            return
         for own in config.component.spec.baselines:
             if prefix + own in metrics:
-                found[own] = {"metrics": {str(evaluator.primary): metrics[prefix + own]}}
+                self._keep(name, own, {"metrics": {str(evaluator.primary): metrics[prefix + own]}})
         for component in self._stage.baselines.get(name, ()):
             if self._stage.model and component.name == self._stage.model.component.name:
                 continue
-            try:
-                if component.name not in models:
-                    models[component.name] = self._fitted(component, table_name(self._stage.name, "evaluators", name))
-                model, count = models[component.name]
-                reached = evaluate(model, {name: evaluator}, self._examples, stage=self._stage.name)
-            except (Interrupted, Preempted):
-                raise
-            except Exception as error:  # whatever it is, the run itself has ended well
-                found[component.name] = {"reason": in_words(error)}
-                continue
-            found[component.name] = {
-                "metrics": {metric.removeprefix(prefix): value for metric, value in reached.items()},
-                "examples": count,
-            }
-        return found
+            if component.name not in self._known.get(name, {}):
+                self._begins(component.name)
+                self._keep(name, component.name, self._of(component, name, models))
+
+    def _keep(self, evaluator: str, baseline: str, reached: dict[str, Any]) -> None:
+        self._known.setdefault(evaluator, {})[baseline] = reached
+        self._found(self._known)
+
+    def _of(
+        self, component: RegisteredComponent[ModelSpec], name: str, models: dict[str, tuple[nn.Module, int]]
+    ) -> dict[str, Any]:
+        """Return what one baseline reaches by one evaluator, or the reason why that is not known."""
+        seed_everything(self._seed)  # whichever ones came before, also in an earlier process
+        prefix = f"{self._examples.split}/{name}/"
+        try:
+            if component.name not in models:
+                models[component.name] = self._fitted(component, table_name(self._stage.name, "evaluators", name))
+            model, count = models[component.name]
+            reached = evaluate(model, {name: self._components.evaluators[name]}, self._examples, stage=self._stage.name)
+        except (Interrupted, Preempted):
+            raise
+        except Exception as error:  # whatever it is, the run itself has ended well
+            return {"reason": in_words(error)}
+        found = {metric.removeprefix(prefix): value for metric, value in reached.items()}
+        return {"metrics": found, "examples": count}
 
     def _fitted(self, component: RegisteredComponent[ModelSpec], table: str) -> tuple[nn.Module, int]:
         """Return a fitted baseline, and the number of examples that it was fitted to."""
@@ -147,7 +172,7 @@ def tell(
                 f"{baseline} {value:.4f}{_part(baselines[baseline].get('examples', whole), whole)}"
                 for baseline, value in reached.items()
             )
-            progress.message(f"baselines of {metric}: {shown}")
+            progress.message(f"baselines of {metric}: {shown}", once=True)
         for baseline in _better(reached, metrics.get(metric), str(evaluator.goal)):
             worse = "below" if evaluator.goal == "max" else "above"
             progress.warning(

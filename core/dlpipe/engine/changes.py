@@ -12,6 +12,7 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
+from dlpipe.report.run_view import ENDED
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import CHANGED, DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
@@ -83,12 +84,19 @@ def changes_since(
 
 
 def record_accepted(folder: RunFolder, changes: list[str], **entries: Any) -> None:
-    """Add changes that the user accepted to the provenance of a run, and set other entries."""
+    """Add changes that the user accepted to the provenance of a run, and set other entries.
+
+    What followed the training of a stage is done again with what has changed.
+    """
     entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "changes": changes}
-    folder.record(
-        folder.path / PROVENANCE,
-        lambda recorded: recorded | entries | {ACCEPTED: [*recorded.get(ACCEPTED, []), entry]},
-    )
+
+    def with_changes(recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+        ended = {stage: {**end} for stage, end in recorded.get(ENDED, {}).items()}
+        for end in ended.values():
+            end.pop("tested", None)
+        return {**recorded, **entries, ENDED: ended, ACCEPTED: [*recorded.get(ACCEPTED, []), entry]}
+
+    folder.record(folder.path / PROVENANCE, with_changes)
 
 
 def accepted_changes(folder: RunFolder) -> list[Any]:

@@ -49,14 +49,13 @@ from dlpipe.errors import (
     is_out_of_memory,
 )
 from dlpipe.messages import relative
-from dlpipe.progress import activity
 from dlpipe.protocols import Data
 from dlpipe.ranks import announce_end, current_ranks, leave
 from dlpipe.registry.installation import install_command
-from dlpipe.report.curve_figure import CURVES, can_draw, write_curves
+from dlpipe.report.curve_figure import can_draw, is_drawn, write_curves
 from dlpipe.report.page import missing_packages
 from dlpipe.report.run_report import write_report
-from dlpipe.report.run_view import FIGURES, RunView
+from dlpipe.report.run_view import RunView
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import MANIFEST, Checkpoints, step_of
 from dlpipe.runs.files import read_json
@@ -96,7 +95,6 @@ class PipelineRun:
         self._rehearsal = rehearsal
         self._accept_changes = self.has_trained = False
         self._built: dict[str, Data] = {}
-        self._worked_on: set[str] = set()  # stages
 
     def run(self, *, resumes: bool = False, accept_changes: bool = False, amendment: Amendment | None = None) -> None:
         """Run the stages that are not finished, and record the outcome."""
@@ -110,18 +108,21 @@ class PipelineRun:
             progress.python_warnings(),
             StopSignals(progress.message, lambda name: self._end_at_once(name, progress)) as signals,
         ):
-            progress.message(f"run {relative(folder.path)}")
+            progress.message(f"run {relative(folder.path)}", once=True)
             for warning in self._pipeline.warnings:
                 progress.warning(warning)
             if resumes:
                 finish_recording(folder)
+                progress.phase("comparing with what the run began with")
                 self._check_unchanged(progress)
             if amendment:
+                progress.phase("trying the new settings")
                 self._amend(amendment, progress)
             folder.set_status("running")
             try:
                 for name, stage in self._pipeline.stages.items():
                     signals.check(" between two stages")
+                    progress.phase("building the data", name)
                     self._run_stage(name, stage, progress, signals)
             except (Interrupted, Preempted) as error:
                 state = "interrupted" if isinstance(error, Interrupted) else "preempted"
@@ -129,9 +130,10 @@ class PipelineRun:
                     folder.set_status(state, reason=str(error))
                 raise type(error)(f"{error}; resume it with: {folder.command('resume')}") from None
             except KeyboardInterrupt:  # in Python, where Ctrl-C does not end the process
+                told = f"stopped at once by Ctrl-C while {progress.doing}"
                 with contextlib.suppress(DlpipeError):
-                    folder.set_status("interrupted", reason="stopped at once by Ctrl-C")
-                raise Interrupted(f"stopped at once; resume it with: {folder.command('resume')}") from None
+                    folder.set_status("interrupted", reason=told)
+                raise Interrupted(f"{told}; resume it with: {folder.command('resume')}") from None
             except Pruned as error:
                 folder.set_status("pruned", reason=str(error))
                 raise
@@ -158,23 +160,24 @@ class PipelineRun:
         if what := [name for name, packages in lacking.items() if packages]:
             names = " and ".join(package for packages in lacking.values() for package in packages)
             install = install_command("dlpipe[report]")
-            progress.message(f"without {' and '.join(what)}, for lack of {names}; install with: {install}")
+            lack = f"without {' and '.join(what)}, for lack of {names}; install with: {install}"
+            progress.message(lack, once=True)
         if not lacking["curves"]:
             self._draw_curves(progress)
         if not lacking["a report"]:
+            progress.phase("writing the report")
             try:
-                with activity("writing the report"):
-                    write_report(self._folder)
+                write_report(self._folder)
             except Exception as error:
                 progress.warning(f"the report could not be written: {in_words(error)}")
 
     def _draw_curves(self, progress: Progress) -> None:
-        """Draw the curves of the stages that this process has worked on."""
+        """Draw the curves of the stages whose metrics are newer than those that are drawn."""
         try:
             for stage in RunView(self._folder).stages:
-                if stage.name in self._worked_on:
-                    with activity(f"drawing {relative(stage.folder / FIGURES / CURVES)}"):
-                        write_curves(stage)
+                if not is_drawn(stage):
+                    progress.phase("drawing the curves", stage.name)
+                    write_curves(stage)
         except Exception as error:
             progress.warning(f"the curves could not be drawn: {in_words(error)}")
 
@@ -192,9 +195,13 @@ class PipelineRun:
             announce_end(error.exit_code)
             leave(tell_others=True)
         with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
-            self._folder.set_status(state, reason=f"stopped by {name} before or after training")
+            told = f"no training is lost; resume the run with: {again}"
+            if (ended := self._folder.status()["state"]) in ("failed", "pruned"):  # only its report is missing
+                told = f"the run has ended before ({ended})"
+            else:
+                self._folder.set_status(state, reason=f"stopped by {name} while {progress.doing}")
             progress.stop()
-            progress.message(f"{name}: nothing has to be saved; resume the run with: {again}", result=True)
+            progress.message(f"{name} while {progress.doing}: {told}", result=True)
 
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""
@@ -272,14 +279,13 @@ class PipelineRun:
                     lambda: stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)
                 )
             if same:
-                progress.message(f"stage {name} is not run again: {why}")
+                progress.message(f"stage {name} is not run again: {why}", once=True)
                 self._ranks.from_leader(lambda: stage_cache.reuse_stage(same, folder))
                 self._record_reused(name, same)
                 return
             stages = list(self._pipeline.stages)
             title = f"{name} ({stages.index(name) + 1} of {len(stages)})"
-            progress.message(f"stage {title}" + (f" is run: {why}" if self._explain else ""))
-        self._worked_on.add(name)
+            progress.message(f"stage {title}" + (f" is run: {why}" if self._explain else ""), once=True)
         work = StageRun(
             self._pipeline.settings,
             stage,

@@ -14,6 +14,7 @@ from dlpipe.engine.stage_context import FIRST_CHECKPOINT, StageContext
 from dlpipe.errors import CheckpointError, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.protocols import Trainer
+from dlpipe.report.run_view import ENDED
 from dlpipe.runs.checkpoint import STATE
 from dlpipe.runs.files import fits, read_json
 from dlpipe.runs.folder import PROVENANCE
@@ -44,9 +45,21 @@ def restore_stage(
     state = restore_trainer(trainer, checkpoint)
     with fits(checkpoint / STATE, "the loop", CheckpointError):
         context.ranks.from_leader(lambda: _check_metrics(context, state, accept_changes))
-        loop.restore(state, restarts_after(context.run.path, context.stage.name, state["step"]))
+        size = context.ranks.from_leader(lambda: _size_when_tested(context, state))
+        context.tested = size is not None
+        changed = restarts_after(context.run.path, context.stage.name, state["step"])
+        loop.restore(state | ({"log_size": size} if context.tested else {}), changed)
     context.checkpoints.continue_from(checkpoint)
-    context.progress.message(f"resuming after step {loop.state.step}")
+    stage = f" stage {context.stage.name}" if context.stage.name else ""
+    context.progress.message(f"resuming{stage} after step {loop.state.step}")
+
+
+def _size_when_tested(context: StageContext, state: Mapping[str, Any]) -> int | None:
+    """Return the size of the metrics with the evaluation after the training, None if that has to be repeated."""
+    ended = read_json(context.run.path / PROVENANCE).get(ENDED, {}).get(context.stage.name, {})
+    size: int = ended.get("tested", -1)
+    whole = state["reason"] and ended.get("step") == state["step"] and size >= state["log_size"]
+    return size if whole and not context.log.damage(size) else None
 
 
 def _require_nothing_lost(context: StageContext, from_start: bool) -> None:

@@ -43,6 +43,7 @@ class StageContext:
         shown: where evaluators write; other ranks than the leader draw too, since they may have to run the model for
             it, into a folder that `close` removes.
         options: of the loop.
+        tested: whether a process that was stopped later has evaluated the stage after its training.
         limit: batches of an evaluation, None for all.
     """
 
@@ -65,6 +66,7 @@ class StageContext:
         self.options = LoopOptions(**vars(stage.options) | FAST) if fast else stage.options
         self.limit = FAST_BATCHES if fast else None
         self.ranks = current_ranks()
+        self.tested = False
         self.folder = run.stage(stage.name)
         self.checkpoints = Checkpoints(
             self.folder / "checkpoints", keep=self.options.keep, warn=progress.warning, writes=run.writes
@@ -84,6 +86,10 @@ class StageContext:
             self.run.path / PROVENANCE,
             lambda recorded: recorded | {key: recorded.get(key, {}) | {self.stage.name: value}},
         )
+
+    def phase(self, doing: str) -> None:
+        """Show what the work on this stage is at, beside the steps of its training."""
+        self.progress.phase(doing, self.stage.name)
 
     def examples(self, split: str, components: StageComponents) -> Examples | None:
         """Return a split for evaluators; None if the data has none of that name."""

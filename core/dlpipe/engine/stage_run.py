@@ -10,7 +10,7 @@ from typing import Any
 
 from dlpipe.config.pipeline import Stage
 from dlpipe.config.settings import Settings
-from dlpipe.engine.after_training import TEST, evaluate_on_test, write_of_trainer, write_profile
+from dlpipe.engine.after_training import TEST, evaluate_stage, write_profile
 from dlpipe.engine.announcement import announce
 from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
@@ -22,7 +22,6 @@ from dlpipe.engine.stage_context import FirstCheckpoint, StageContext, record_da
 from dlpipe.errors import CheckpointError, ComponentError, Pruned, errors_in, is_out_of_memory
 from dlpipe.protocols import Data, Trainer
 from dlpipe.registry.hooks import RunView
-from dlpipe.report.run_view import ENDED
 from dlpipe.runs.checkpoint import STATE, step_of
 from dlpipe.runs.files import fits
 from dlpipe.runs.folder import DATA_STATE, RunFolder
@@ -91,7 +90,9 @@ class StageRun:
         with errors_in(stage.trainer.table, data_table=stage.data.table):
             checkpoint = context.ranks.from_leader(context.checkpoints.latest)
             if self._rehearsal and checkpoint is None:
+                context.phase("trying everything in small")
                 rehearse(context.settings, stage, context.find_model, context.data)
+            context.phase("building the model")
             components = StageComponents(
                 context.settings, stage, context.find_model, starts=checkpoint is None, data=context.data
             )
@@ -117,14 +118,15 @@ class StageRun:
                 with context.signals.deferring(), _first_step_after(checkpoint, loop):
                     reason = loop.run()
                 progress.stop()
-                progress.message(f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training")
+                ended = {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds}
+                progress.message(
+                    f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training", once=True
+                )
                 if reason == PRUNED:
                     raise Pruned(f"{PRUNED} at step {loop.state.step}")
                 if self._observe:
                     self._observe(stage.name, components)
-                context.record(ENDED, {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds})
-                write_of_trainer(context, components)
-                evaluate_on_test(context, components, loop.state.step, callbacks)
+                evaluate_stage(context, components, ended, callbacks)
                 if profiler:
                     write_profile(context, profiler)
             except BaseException as error:

@@ -10,6 +10,7 @@ from dlpipe.figures import COLOURS, GREY, drawing, shortened
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Chart
 from dlpipe.report.run_view import FIGURES, StageView
+from dlpipe.runs.folder import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,12 @@ WIDTH, HEIGHT = 4.2, 2.5
 def can_draw() -> bool:
     """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
+
+
+def is_drawn(stage: StageView) -> bool:
+    """Return whether the curves of a stage are drawn and nothing was measured since."""
+    metrics, drawn = stage.folder / METRICS, stage.folder / FIGURES / CURVES
+    return drawn.exists() and not (metrics.exists() and metrics.stat().st_mtime > drawn.stat().st_mtime)
 
 
 def write_curves(stage: StageView) -> bool:

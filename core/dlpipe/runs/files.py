@@ -70,11 +70,12 @@ class Machine(TypedDict):
 
 
 class Ended(TypedDict):
-    """How the training of a stage ended."""
+    """How the training of a stage ended; ``tested`` is the size of its metrics with the evaluation that follows."""
 
     reason: Text
     step: Count
     seconds: Annotated[float, Strict()]
+    tested: NotRequired[Count]
 
 
 class ChangedValue(TypedDict):
@@ -169,6 +170,14 @@ class Prediction(TypedDict):
     weight: NotRequired[Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]]
 
 
+class Baseline(TypedDict):
+    """What a simple predictor reaches, in ``baselines.json`` by evaluator and name, or why that is not known."""
+
+    metrics: NotRequired[dict[str, Annotated[float, Strict()]]]
+    examples: NotRequired[Count]
+    reason: NotRequired[Text]
+
+
 class FinishedStage(TypedDict):
     """``stage.json``: what the result of a stage depends on."""
 
@@ -193,6 +202,7 @@ SCHEMAS: dict[str, Any] = {
     "provenance.json": Provenance,
     "data.json": DataState,
     "manifest.json": Manifest,
+    "baselines.json": dict[str, dict[str, Baseline]],
     "stage.json": FinishedStage,
     "export.json": Export,
     "wandb.json": TrackedRun,

@@ -7,12 +7,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 
+from dlpipe.errors import DlpipeError
 from dlpipe.messages import display_width, printable, relative, shown_size
 from dlpipe.notebook import NotebookOutput
 from dlpipe.progress import Activity, Display, displayed_by, make_console
@@ -51,6 +53,8 @@ class Progress:
         self._warned: set[str] = set()
         self._numbers = self._best = ""
         self._has_explained = self._has_counted = False
+        #: What the run is at, beside the steps of its training, such as "drawing the curves".
+        self.doing = "preparing the run"
 
     def __enter__(self) -> Progress:
         self._open.enter_context(displayed_by(self._display))
@@ -88,28 +92,46 @@ class Progress:
             return "  ".join(filter(None, (self._best, used, self._numbers)))
 
         label = f"stage {stage}: step" if stage else "step"
+        self.doing = "training"
+        self._display.stop()  # where nobody watches, the first line of the steps comes soon
         self._display.add(Activity(label, total, position=position, detail=detail, left=left))
+
+    def phase(self, doing: str, stage: str = "") -> None:
+        """Show what the run is at now, until the next phase, or the steps of its training.
+
+        Args:
+            doing: such as "drawing the curves".
+            stage: the name of the stage, empty where there is only one.
+        """
+        self.doing = f"{doing} of stage {stage}" if stage else doing
+        self._display.replace(Activity(self.doing))
 
     def stop(self) -> None:
         """Stop showing how far the run is."""
         self._display.stop()
 
-    def message(self, text: str, style: str | None = None, *, result: bool = False) -> None:
+    def message(
+        self, text: str, style: str | None = None, *, result: bool = False, once: bool = False, aside: str = ""
+    ) -> None:
         """Print one message.
 
         Args:
             result: show it to those who asked for results only, too.
+            once: keep it out of the log if that has it already, as the log of a run that is resumed may.
+            aside: what only the screen shows after it.
         """
         text = printable(text)
         if result or not self._quiet:
-            self._console.print(text, style=style, markup=False, emoji=False)
-        self._note(text)
+            self._console.print(text + printable(aside), style=style, markup=False, emoji=False)
+        if not once or text not in self._noted:
+            self._noted.add(text)
+            self._note(text)
 
     def warning(self, text: str) -> None:
         """Print something that the user should look into; once per text."""
         if text not in self._warned:
             self._warned.add(text)
-            self.message(f"warning: {text}", style="yellow", result=True)
+            self.message(f"warning: {text}", style="yellow", result=True, once=True)
             self._keep_warning(text)
 
     @contextlib.contextmanager
@@ -172,14 +194,14 @@ class Progress:
         shown = {name: f"{printable(name.partition('/')[2])} {value:.4f}" for name, value in metrics.items()}
         one_line = "  ".join([start, *shown.values()])
         if display_width(one_line) <= WIDTH:
-            self.message(one_line, result=True)
+            self.message(one_line, result=True, once=True)
             return
         wanted = [name for name in shown if name in primary] or list(shown)[:FEW]
         lines = _wrapped([start, *(shown[name] for name in wanted)])
         if left := len(shown) - len(wanted):
             lines.append(f"  {left} more in {relative(file)}")
         for line in lines:
-            self.message(line, result=True)
+            self.message(line, result=True, once=True)
 
     def _fitted(self, start: str, metrics: Mapping[str, float], end: str) -> str:
         """Return a line of at most `WIDTH` columns with the first metrics, and how many others there are.
@@ -201,11 +223,25 @@ class Progress:
         self._has_counted |= left > 0
         return line
 
+    @cached_property
+    def _noted(self) -> set[str]:
+        """The messages that the log has, also those of earlier processes."""
+        with contextlib.suppress(OSError, ValueError, DlpipeError):  # a damaged log costs nothing but lines that repeat
+            if self._log and self._log.exists():
+                with open_text(self._log) as file:
+                    lines = (line.rstrip("\n")[len(_now()) + 1 :] for line in file)
+                    return {line for line in lines if not line.startswith(" ")}  # log points are not looked for
+        return set()
+
     def _note(self, text: str) -> None:
         if self._log:
             # A full disk ends the run when something important cannot be saved; these lines are not.
             with contextlib.suppress(OSError), open_text(self._log, "a+") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+                file.write(f"{_now()} {text}\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _after_train(name: str) -> bool:

@@ -139,15 +139,6 @@ def test_weights_of_examples_are_no_features():
     assert torch.equal(model.examples, x)
 
 
-def test_all_training_examples_may_be_the_neighbors():
-    x, y = points(2, 6)
-    model = NearestNeighbors(2, num_neighbors=6)
-
-    fit(model, 0, table=x, targets=y)
-
-    assert_close(model.class_scores(x).exp()[:, 1], (y == 1).float().mean().expand(6))
-
-
 def test_images_are_flattened_and_sequences_averaged():
     images = torch.arange(24.0).view(2, 1, 3, 4)
     frames = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 5.0], [0.0, 0.0], [7.0, 1.0]]])

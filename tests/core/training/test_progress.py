@@ -49,6 +49,42 @@ def test_messages_are_shown_and_logged(tmp_path):
     assert log_lines(tmp_path / "log.txt") == expected
 
 
+def test_what_the_log_of_a_resumed_run_has_is_shown_again_and_not_logged_again(tmp_path):
+    file = tmp_path / "log.txt"
+    for _ in range(2):
+        console, out = plain()
+        with Progress(file, console) as shown:
+            shown.message("mine.points: train 7", once=True, aside=";  ready in 0.1 s")
+            shown.warning("odd")
+            shown.message("resuming after step 5")
+
+        assert out.getvalue().splitlines() == [
+            "mine.points: train 7;  ready in 0.1 s",
+            "warning: odd",
+            "resuming after step 5",
+        ]
+
+    once = ["mine.points: train 7", "warning: odd"]
+    assert log_lines(file) == [*once, "resuming after step 5", "resuming after step 5"]
+
+
+def test_a_phase_is_shown_and_known_until_the_next_one(monkeypatch):
+    monkeypatch.setattr(progress, "FIRST", 0.01)
+    console, out = plain()
+
+    with Progress(None, console) as shown:
+        assert shown.doing == "preparing the run"
+        shown.phase("building the data", "tune")
+        wait_for(lambda: out.getvalue())
+        assert shown.doing == "building the data of stage tune"
+        shown.start(lambda: 5, 10)
+        assert shown.doing == "training"
+        shown.phase("drawing the curves")
+        assert shown.doing == "drawing the curves"
+
+    assert re.match(r"building the data of stage tune  0:0\d\n", out.getvalue())
+
+
 def test_a_long_line_is_one_line_where_nobody_watches():
     console, out = plain()
 
