@@ -7,8 +7,7 @@ the tracked files, for as long as its tests run. They are, in this order, until 
 1. the file that mirrors the module: `tests/text/test_iob.py` for `plugins/text/dlpipe_text/iob.py`;
 2. the other files of its folder (for a module directly in `core/dlpipe`, those directly in `tests/core`), first those
    that import the module by its name;
-3. the files elsewhere that do so, if they are at most `ELSEWHERE`;
-4. the one that compares the parameters and defaults of all components with the published schema.
+3. the files elsewhere that do so, if they are at most `ELSEWHERE`.
 
 So a killed mutant is cheap, and "survived" means that none of these notice it; the rest of the tests might. A test that
 fails without the mutant as well kills none. A mutant whose tests take longer than the limit counts as not killed.
@@ -39,8 +38,6 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("core", "plugins/text", "plugins/vision", "plugins/rl", "plugins/generative", "plugins/audio")
 ELSEWHERE = 8
-#: It knows the names, types and defaults of all parameters of components.
-SCHEMA_TEST = Path("tests/test_pipelines.py::test_the_schema_beside_the_pipelines_is_up_to_date")
 #: Objects of matplotlib: what is called on them is looked at, not asserted.
 FIGURES = ("axes", "figure", "axis", "legend", "ax", "plt")
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -262,13 +259,8 @@ def stages_of(module: Path, root: Path) -> list[list[Path]]:
         [path for path in beside if path in importing and path != mirror],
         [path for path in beside if path not in importing and path != mirror],
         elsewhere if len(elsewhere) <= ELSEWHERE else [],
-        [SCHEMA_TEST],
     ]
-    return [there for stage in stages if (there := [path for path in stage if _file(root / path).is_file()])]
-
-
-def _file(test: Path) -> Path:
-    return Path(str(test).partition("::")[0])
+    return [there for stage in stages if (there := [path for path in stage if (root / path).is_file()])]
 
 
 class Bench:
