@@ -249,7 +249,7 @@ def test_a_folder_is_removed_only_if_no_step_was_taken(project, moment, kept):
 
 
 def test_an_interruption_in_a_component_is_no_error_of_it(project):
-    with pytest.raises(Interrupted, match="^stopped at once; resume it with: dlpipe resume runs/points/"):
+    with pytest.raises(Interrupted, match="^stopped at once by Ctrl-C while training; resume it with: dlpipe resume"):
         run_with(project, "forward", "quit")
 
 
