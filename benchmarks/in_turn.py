@@ -1,14 +1,30 @@
-"""What the benchmarks of steps share: a trainer in dlpipe's loop, and loops that are timed in turn."""
+"""What the benchmarks of steps share: loops that take turns, dlpipe's among them, and the tables of their times.
+
+A loop is a function that takes so many steps. Blocks of steps of all loops alternate, so that a drift of the machine's
+speed affects all of them. A loop that somebody else wrote, dlpipe's included, runs in a thread that waits where a
+block ends, so that no block contains its start or its end. Times are CPU times of the process. Every block is printed;
+a table has the median and the quartiles over all blocks, never the best ones. ``raw`` runs twice: the difference
+between the two is the noise, and ratios refer to the median over both.
+"""
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import os
+import platform
+import re
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch import Tensor
 
 from dlpipe.config.settings import LoopOptions
 from dlpipe.protocols import Trainer
@@ -18,11 +34,15 @@ from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.signals import StopSignals
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.loop import Loop
-from dlpipe.training.loop_state import LoopState
 from dlpipe.training.progress import Progress
 
 #: Takes so many steps.
 Steps = Callable[[int], None]
+#: The CPU seconds of a step in each block, by loop.
+Times = Mapping[str, Sequence[float]]
+RAW, RAW_AGAIN = "hand-written", "hand-written, again"
+ENDLESS = 10**9
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
 class NoCheckpoints(Checkpoints):
@@ -32,40 +52,74 @@ class NoCheckpoints(Checkpoints):
         return self.folder
 
 
+class InThread:
+    """Takes steps of a loop that somebody else wrote: it runs in a thread, and calls a function after each step."""
+
+    def __init__(self, fit: Callable[[Callable[[], None]], None]) -> None:
+        self._allowed = 0
+        self._turn = threading.Condition()
+        self._fit = fit
+        self._failed: BaseException | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def __call__(self, count: int) -> None:
+        with self._turn:
+            self._allowed = count
+            self._turn.notify_all()
+            self._turn.wait_for(lambda: not self._allowed or self._failed)
+        if self._failed:
+            raise self._failed
+
+    def _run(self) -> None:
+        try:
+            with self._turn:
+                self._turn.wait_for(lambda: self._allowed)
+            self._fit(self._passed)
+            raise RuntimeError("the loop ended")
+        except BaseException as error:
+            with self._turn:
+                self._failed = error
+                self._turn.notify_all()
+
+    def _passed(self) -> None:
+        """Count a step, and wait for the next block."""
+        self._allowed -= 1
+        if not self._allowed:
+            with self._turn:
+                self._turn.notify_all()
+                self._turn.wait_for(lambda: self._allowed)
+
+
 def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
     """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
-    done = 0
-    view = RunView("benchmark", folder, 0, 0, lambda reason: None)
 
-    def steps(count: int) -> None:
-        nonlocal done
+    def fit(passed: Callable[[], None]) -> None:
+        def counted(steps: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+            for metrics in steps:
+                yield metrics
+                passed()
+
         loop = Loop(
             trainer,
-            LoopOptions(steps=done + count, **options),
+            LoopOptions(steps=ENDLESS, **options),
             evaluators={},
             dev=None,
             checkpoints=NoCheckpoints(folder),
             log=MetricsLog(folder / "metrics.jsonl"),
-            callbacks=Callbacks({}, view, print),
+            callbacks=Callbacks({}, RunView("benchmark", folder, 0, 0, lambda reason: None), print),
             progress=Progress(folder / "log.txt", Console(quiet=True)),
             signals=StopSignals(),
             samples=folder / "samples",
             find_nan=lambda step: "",
         )
-        loop.state = LoopState(step=done)
+        loop.watch_steps(counted)
         loop.run()
-        done += count
 
-    return steps
-
-
-def compare(title: str, loops: Mapping[str, Steps], block: int, rounds: int) -> None:
-    """Take blocks of steps in turn, and print medians of CPU time per step; the base is "raw" and "raw again"."""
-    report(title, take_turns(loops, block, rounds), block)
+    return InThread(fit)
 
 
 def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str, list[float]]:
-    """Take blocks of steps in turn, and return the CPU time of a step in each block."""
+    """Take blocks of steps in turn, and return the CPU seconds of a step in each block."""
     times: dict[str, list[float]] = {name: [] for name in loops}
     for steps in loops.values():
         steps(block)  # warm up
@@ -77,10 +131,92 @@ def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str,
     return times
 
 
-def report(title: str, times: Mapping[str, list[float]], block: int) -> None:
-    """Print the medians, and their ratios to that of "raw" and "raw again" together."""
-    base = statistics.median(times["raw"] + times["raw again"])
-    print(f"{title}: {len(times['raw'])} blocks of {block} steps")
+def base_of(times: Times) -> float:
+    """Return the median time of a step of the hand-written loop, over both of its measurements."""
+    return statistics.median([*times[RAW], *times[RAW_AGAIN]])
+
+
+def compare(title: str, loops: Mapping[str, Steps], block: int, rounds: int) -> Times:
+    """Take blocks of steps in turn, print their times and return them."""
+    times = take_turns(loops, block, rounds)
+    show(title, times, block)
+    return times
+
+
+def show(title: str, times: Times, block: int) -> None:
+    """Print the time of every block in the order in which they ran, and what the table will say."""
+    print(f"{title}: {len(times[RAW])} blocks of {block} steps, CPU us per step")
     for name, values in times.items():
-        median = statistics.median(values)
-        print(f"  {name:<10} {median * 1e6:10.1f} us/step  ratio {median / base:.3f}  {(median - base) * 1e6:+9.1f} us")
+        low, median, high = statistics.quantiles(values, n=4)
+        ratio, extra = median / base_of(times), median - base_of(times)
+        print(f"  {name}: median {median * 1e6:.1f} ({low * 1e6:.1f} to {high * 1e6:.1f}), ", end="")
+        print(f"ratio {ratio:.3f}, {extra * 1e6:+.1f}; all: {' '.join(f'{each * 1e6:.1f}' for each in values)}")
+
+
+def row(title: str, times: Times, name: str) -> str:
+    """Return the row of a table: median, quartiles, ratio and difference to the hand-written loop."""
+    low, median, high = statistics.quantiles(times[name], n=4)
+    difference = median - base_of(times)
+    return (
+        f"| {title} | {duration(median)} | {duration(low)} to {duration(high)} | {median / base_of(times):.3f} | "
+        f"{'+' if difference >= 0 else '−'}{duration(abs(difference))} |"
+    )
+
+
+def rows(measured: Mapping[str, Times], note: str = "") -> str:
+    """Return a table with the times of several comparisons, by their titles."""
+    lines = ["| | median | quartiles | ratio | extra |", "|---|---|---|---|---|"]
+    for title, times in measured.items():
+        lines.append(f"| **{title}** | | | | |")
+        lines += [row(name, times, name) for name in times]
+    return note + "\n".join(lines) + "\n"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in a unit that fits it."""
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 0.01 else f"{seconds * 1e6:.1f} µs"
+
+
+def machine() -> str:
+    """Return the date, the CPU, how busy it is, and the versions: what a figure means nothing without."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux
+        pass
+    return (
+        f"{datetime.date.today():%d %B %Y}, {cpu}, {os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}, one thread"
+    )
+
+
+def run(doc: str, measure: Callable[[int], str], rounds: int) -> None:
+    """Run a benchmark from the command line: print its table, and put it into docs/performance.md with ``--write``.
+
+    Args:
+        doc: the docstring of the module.
+        measure: returns the table, given the number of rounds.
+        rounds: unless ``--rounds`` says otherwise.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"blocks of each loop (default: {rounds})")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    before = machine()
+    script = Path(sys.argv[0]).name
+    found = f"`python benchmarks/{script} --rounds {options.rounds}` ({before}):\n\n{measure(options.rounds)}"
+    print(f"\n{found}")
+    if options.write:
+        write(script, found)
+
+
+def write(script: str, found: str, page: Path = PAGE) -> None:
+    """Replace what a benchmark wrote into the page before."""
+    begin, end = f"<!-- written by benchmarks/{script} -->\n", f"<!-- end of benchmarks/{script} -->\n"
+    text = page.read_text(encoding="utf-8")
+    replaced, count = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: begin + found + end, text, flags=re.S)
+    if count != 1:
+        raise SystemExit(f"{page} has {count} times the lines\n{begin}{end}expected once")
+    page.write_text(replaced, encoding="utf-8")

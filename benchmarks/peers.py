@@ -1,87 +1,39 @@
 """Compare the cost of a step in dlpipe with two hand-written loops and with other frameworks.
 
-    pip install lightning skorch pytorch-ignite && python benchmarks/peers.py [--rounds 9] [--write]
+    pip install lightning skorch pytorch-ignite && python benchmarks/peers.py [--rounds 40] [--write]
 
 All train the same networks on the same tensors with SGD and one thread:
 
-* ``raw``, twice: a tight loop, which indexes the tensors once per batch and reads no loss. The difference between the
-  two is the noise.
+* the hand-written loop of step_cost.py, twice: it indexes the tensors once per batch and reads no loss.
 * ``usual loop``: a ``DataLoader`` of a ``TensorDataset``, and ``loss.item()`` in each step.
 * Lightning, skorch and ignite: as their guides show it, and, for Lightning, also without progress bar, log and
   checkpoints ("stripped"). What is not installed is left out.
 
-They take turns in blocks of steps. A framework runs its own ``fit`` in a thread that waits where a block ends, so no
-block contains its start. The output is a table of CPU times per step: the median over the blocks, and its ratio to the
-median of both raw loops together. ``--write`` puts it into docs/performance.md.
+See `in_turn` for how they are measured. None of them clips gradients or evaluates.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import logging
-import re
-import statistics
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from in_turn import Steps, take_turns
+from in_turn import ENDLESS, RAW, RAW_AGAIN, InThread, Steps, Times, compare, rows, run
 from step_cost import SEED, Net, Vectors, ours, raw
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-MARK = "<!-- written by benchmarks/peers.py -->\n"
-ENDLESS = 10**6
 CASES = {
-    "784-500-500-10, batch 100": ((784, 500, 500, 10), 100, 60_000, 300),
-    "Linear 8 → 1, batch 8": ((8, 1), 8, 8_000, 500),
+    "784-500-500-10, batch 100": ((784, 500, 500, 10), 100, 60_000, 30),
+    "Linear 8 to 1, batch 8": ((8, 1), 8, 8_000, 200),
 }
-
-
-class InThread:
-    """Takes steps of a loop that somebody else wrote: it runs in a thread, and calls a function after each step."""
-
-    def __init__(self, fit: Callable[[Callable[[], None]], None]) -> None:
-        self._allowed = 0
-        self._turn = threading.Condition()
-        self._fit = fit
-        self._failed: BaseException | None = None
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def __call__(self, count: int) -> None:
-        with self._turn:
-            self._allowed = count
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: not self._allowed or self._failed)
-        if self._failed:
-            raise self._failed
-
-    def _run(self) -> None:
-        try:
-            with self._turn:
-                self._turn.wait_for(lambda: self._allowed)
-            self._fit(self._passed)
-            raise RuntimeError("the loop ended")
-        except BaseException as error:
-            with self._turn:
-                self._failed = error
-                self._turn.notify_all()
-
-    def _passed(self) -> None:
-        """Count a step, and wait for the next block."""
-        self._allowed -= 1
-        if not self._allowed:
-            with self._turn:
-                self._turn.notify_all()
-                self._turn.wait_for(lambda: self._allowed)
 
 
 class Task:
@@ -199,8 +151,8 @@ def loops_of(task: Task, folder: Path) -> dict[str, Steps]:
     """Return the loops by name; frameworks that are not installed are left out."""
     hand = task.data, task.sizes, task.batch_size, task.classes
     loops: dict[str, Steps] = {
-        "raw": raw(*hand),
-        "raw again": raw(*hand),
+        RAW: raw(*hand),
+        RAW_AGAIN: raw(*hand),
         "dlpipe": ours(*hand, folder / "dlpipe"),
         "usual loop": InThread(lambda passed: usual_loop(task, passed)),
     }
@@ -222,42 +174,18 @@ def loops_of(task: Task, folder: Path) -> dict[str, Steps]:
     return loops
 
 
-def table(rounds: int) -> str:
-    """Measure everything and return the table."""
-    columns: dict[str, dict[str, list[float]]] = {}
+def measure(rounds: int) -> str:
+    """Return the table."""
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    measured: dict[str, Times] = {}
     for title, (sizes, batch_size, examples, block) in CASES.items():
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             (Path(folder) / "dlpipe").mkdir()
             loops = loops_of(Task(sizes, batch_size, examples), Path(folder))
-            columns[title] = take_turns(loops, block, rounds)
-    lines = [f"| | {' | '.join(f'{title} | ratio' for title in columns)} |", "|---" * (1 + 2 * len(columns)) + "|"]
-    for name in next(iter(columns.values())):
-        cells = []
-        for times in columns.values():
-            median = statistics.median(times[name])
-            cells += [f"{median * 1e6:.0f} µs", f"{median / statistics.median(times['raw'] + times['raw again']):.2f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def write(found: str) -> None:
-    """Replace the table in the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    replaced, count = re.subn(f"({re.escape(MARK)})(\\|.*\n)*", lambda match: match[1] + found, page)
-    if not count:
-        raise SystemExit(f"{PAGE} has no line {MARK}")
-    PAGE.write_text(replaced, encoding="utf-8")
+            measured[title] = compare(title, loops, block, rounds)
+    return rows(measured)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    found = table(options.rounds)
-    print(found)
-    if options.write:
-        write(found)
+    run(__doc__, measure, 40)

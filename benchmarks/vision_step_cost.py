@@ -1,28 +1,25 @@
 """The cost of a training step on images in dlpipe, compared with a hand-written PyTorch loop.
 
-    python benchmarks/vision_step_cost.py [--rounds 15]
+    python benchmarks/vision_step_cost.py [--rounds 30] [--write]
 
 Both loops train ``core.mlp`` (784-500-500-500-10, batch 100) and ``vision.cnn`` (its default, and the network
-of ``cnn_cifar10.toml``, batch 128) with Adam on the same 60,000 random images, kept in memory as bytes and
-converted to float batch by batch. They use one thread and alternate block by block, so that drifts in the
-speed of the machine affect both. The convolutional networks are trained in float32 and in bfloat16; the
-hand-written loop uses ``channels_last`` for weights and images. ``plain`` is the hand-written loop in float32
-without it, and shows the gain of the two. The output is the CPU time per step: the median over blocks, and the
-ratio of the medians to that of both raw loops together. ``raw`` is listed twice: the difference is the noise.
+of ``cnn_cifar10.toml``, batch 128) with fused Adam (``fused = true`` in a pipeline file) on the same 60,000 random
+images, kept in memory as bytes and converted to float batch by batch, on one thread; see `in_turn` for how they are
+measured. The convolutional networks are trained in float32 and in bfloat16; the hand-written loop uses
+``channels_last`` for weights and images and sets gradients to None by hand. "float32, not channels_last" is the
+hand-written loop without it, and shows the gain of the two.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from in_turn import Steps, compare, in_loop
+from in_turn import RAW, RAW_AGAIN, Steps, Times, compare, in_loop, rows, run
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -69,22 +66,19 @@ def random_images(shape: tuple[int, int, int]) -> Images:
     return images, torch.randint(CLASSES, (EXAMPLES,), generator=generator)
 
 
-def save(self, *arguments: Any, **options: Any) -> Path:
-    return self.folder
-
-
 def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_format) -> Steps:
     """Return a function that takes steps in a hand-written loop, on the layers only."""
     images, targets = data
     torch.manual_seed(SEED)
     model = case.make().layers.to(memory_format=memory)
-    optimizer = torch.optim.Adam(model.parameters())
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, fused=True)
     generator = torch.Generator().manual_seed(SEED)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         while True:
-            for rows in torch.randperm(EXAMPLES, generator=generator).split(case.batch_size):
-                yield images.index_select(0, rows).float().div_(255), targets.index_select(0, rows)
+            for chosen in torch.randperm(EXAMPLES, generator=generator).split(case.batch_size):
+                yield images.index_select(0, chosen).float().div_(255), targets.index_select(0, chosen)
 
     endless = batches()
 
@@ -93,7 +87,8 @@ def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_f
             batch, targets_of_batch = next(endless)
             with torch.autocast("cpu", precision, enabled=precision != torch.float32):
                 loss = F.cross_entropy(model(batch.contiguous(memory_format=memory)), targets_of_batch)
-            optimizer.zero_grad(set_to_none=True)
+            for parameter in parameters:
+                parameter.grad = None
             loss.backward()
             optimizer.step()
 
@@ -110,44 +105,48 @@ def ours(data: Images, case: Case, folder: Path) -> Steps:
         Compute(torch.device("cpu"), case.precision),
         SEED,
         batch_size=case.batch_size,
-        optimizer={"use": "adam"},
+        optimizer={"use": "adam", "fused": True},
     )
     return in_loop(trainer, folder)
 
 
-def compare_case(case: Case, rounds: int) -> None:
-    """Time the loops of a case alternately and print the cost of a step of each."""
+def compare_case(case: Case, rounds: int) -> Times:
+    """Time the loops of a case in turn."""
     data = random_images(case.shape)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         loops = {
-            "raw": raw(data, case, case.precision, case.memory),
+            RAW: raw(data, case, case.precision, case.memory),
             "dlpipe": ours(data, case, Path(folder)),
-            "raw again": raw(data, case, case.precision, case.memory),
+            RAW_AGAIN: raw(data, case, case.precision, case.memory),
         }
         if case.memory != torch.contiguous_format:
-            loops["plain"] = raw(data, case, torch.float32, torch.contiguous_format)
-        compare(f"{case.name}, batch {case.batch_size}", loops, case.block, rounds)
+            loops["hand-written, float32, not channels_last"] = raw(data, case, torch.float32, torch.contiguous_format)
+        return compare(case.name, loops, case.block, rounds)
 
 
 def cases() -> Iterator[Case]:
     """Yield the networks that are timed."""
     yield Case(
-        "core.mlp, 3 x 500", partial(MLP, image_shape=GREY, num_classes=CLASSES, hidden=[500] * 3), GREY, 100, 200
+        "`core.mlp`, 784-500-500-500-10, batch 100",
+        partial(MLP, image_shape=GREY, num_classes=CLASSES, hidden=[500] * 3),
+        GREY,
+        100,
+        30,
     )
     for name, net, block in (
-        ("default", partial(CNN, GREY, CLASSES), 20),
-        ("cnn_cifar10.toml", partial(CNN, COLOUR, CLASSES, layers=VGG_LIKE), 20),
+        ("its default on 1×28×28", partial(CNN, GREY, CLASSES), 4),
+        ("as in `cnn_cifar10.toml`, on 3×32×32", partial(CNN, COLOUR, CLASSES, layers=VGG_LIKE), 4),
     ):
         shape = net.args[0]
         for precision in (torch.float32, torch.bfloat16):
-            title = f"vision.cnn, {name}, {str(precision).removeprefix('torch.')}"
+            title = f"`vision.cnn`, {name}, batch 128, {str(precision).removeprefix('torch.')}"
             yield Case(title, net, shape, 128, block, precision, torch.channels_last)
 
 
+def measure(rounds: int) -> str:
+    """Return the table."""
+    return rows({case.name: compare_case(case, rounds) for case in cases()})
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    for case in cases():
-        compare_case(case, rounds)
+    run(__doc__, measure, 30)

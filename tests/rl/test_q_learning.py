@@ -26,7 +26,7 @@ def transitions():
     return Transitions(
         np.arange(2),
         torch.tensor([[0.0], [1.0]]),
-        torch.tensor([1, 0]),
+        torch.tensor([[1], [0]]),
         torch.tensor([2.0, 3.0]),
         torch.tensor([0.5, 0.0]),
         torch.tensor([[1.0], [2.0]]),
@@ -112,7 +112,7 @@ def test_two_states_have_the_values_calculated_by_hand(truncated):
     chain = Transitions(
         np.arange(2),
         torch.tensor([[0.0], [1.0]]),
-        torch.tensor([0, 0]),
+        torch.tensor([[0], [0]]),
         torch.tensor([1.0, 2.0]),
         torch.tensor([0.5, 0.5 if truncated else 0.0]),
         torch.tensor([[1.0], [1.0]]),

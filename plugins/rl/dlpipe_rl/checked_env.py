@@ -71,7 +71,7 @@ class CheckedEnv:
         self._to_env_action: Callable[[Any], Any]
         if isinstance(actions, spaces.Discrete):
             start = int(actions.start)
-            self._to_env_action = lambda action: int(action) + start
+            self._to_env_action = (lambda action: int(action) + start) if start else int
         else:
             assert isinstance(actions, spaces.Box)
             low, high = actions.low, actions.high
@@ -82,6 +82,8 @@ class CheckedEnv:
         # Few values are compared in Python: a dozen numpy calls would take longer than a step of a small environment.
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True)) if self._is_small() else []
         self._unbounded = space.dtype == np.uint8 and not space.low.any() and bool((space.high == 255).all())
+        # Chosen once, since it is called in every timestep.
+        self._holds = self._hold_small if self._limits else self._hold_large
 
     @property
     def seed(self) -> int:
@@ -144,12 +146,12 @@ class CheckedEnv:
             )
         return obs
 
-    def _holds(self, obs: Array) -> bool:
+    def _hold_large(self, obs: Array) -> bool:
         """Return whether all values are within the bounds of the space."""
-        if self._unbounded:
-            return True
-        if not self._limits:
-            return bool(((obs >= self._low) & (obs <= self._high)).all())
+        return self._unbounded or bool(((obs >= self._low) & (obs <= self._high)).all())
+
+    def _hold_small(self, obs: Array) -> bool:
+        """Return the same for few values."""
         for value, (low, high) in zip(obs.tolist(), self._limits, strict=True):  # noqa: SIM110  faster than all()
             if not low <= value <= high:
                 return False

@@ -82,6 +82,7 @@ class DQN:
 
     _timestep = 0
     _obs: Array | None = None  # the current observations; None before the first step
+    _shown: tuple[Array | None, Tensor] = None, torch.empty(0)  # the last observations acted on, also as a tensor
 
     def __init__(
         self,
@@ -116,6 +117,7 @@ class DQN:
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
         self.model, self._compute, self.steps_per_epoch = model, compute, None
+        self._is_cpu = compute.device.type == "cpu"
         envs = require_environments(data, "rl.dqn")
         self._num_actions = _checked_num_actions(model, envs, batch_size, replay_size, num_envs)
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
@@ -148,10 +150,11 @@ class DQN:
                 episodes += self._step_envs()
             while self._timestep < self._learning_starts:  # only in the first step
                 episodes += self._step_envs()
-            losses = [self._update() for _ in range(self._gradient_steps)]
+            loss = self._update()
+            if self._gradient_steps > 1:
+                loss = torch.stack([loss, *(self._update() for _ in range(self._gradient_steps - 1))]).mean()
             self._schedule.step()
-            metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
-            yield metrics | episode_means(episodes)
+            yield {"loss": loss, **episode_means(episodes)} if episodes else {"loss": loss}
 
     def log_values(self) -> dict[str, float]:
         """Return learning rate, ε and number of timesteps."""
@@ -245,8 +248,16 @@ class DQN:
         if -1 not in explored:
             return explored
         with torch.inference_mode(), self._compute.autocast():
-            greedy = self.model(torch.from_numpy(obs).to(self._compute.device, non_blocking=True)).argmax(1).tolist()
+            greedy: list[int] = self.model(self._on_device(obs)).argmax(1).tolist()
+        if count == 1:
+            return greedy
         return [best if action < 0 else action for action, best in zip(explored, greedy, strict=True)]
+
+    def _on_device(self, obs: Array) -> Tensor:
+        """Return observations as a tensor; that of a buffer which the environments keep is created once."""
+        if obs is not self._shown[0]:
+            self._shown = obs, torch.from_numpy(obs)
+        return self._shown[1] if self._is_cpu else self._shown[1].to(self._compute.device, non_blocking=True)
 
     def _update(self) -> Tensor:
         """Sample a batch, update the weights once and return the loss."""
@@ -255,7 +266,7 @@ class DQN:
         progress = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
         beta = self._importance_beta + (1 - self._importance_beta) * progress
         slots, weights = self._priorities.sample(self._batch_size, beta, self._replay_rng)
-        transitions = self._replay.at(torch.from_numpy(slots))
+        transitions = self._replay.at(slots)
         loss, errors = self._learning.update_weighted(transitions, weights.to(self._compute.device, non_blocking=True))
         self._priorities.update(slots, errors)
         return loss

@@ -88,7 +88,7 @@ class QLearning:
         """Return the values (B,) of the actions taken, and their TD targets (B,)."""
         targets = self.targets(transitions)
         with self._compute.autocast():
-            values = self._model(transitions.obs).gather(1, transitions.actions.unsqueeze(1)).squeeze(1)
+            values = self._model(transitions.obs).gather(1, transitions.actions).squeeze(1)
         return values.float(), targets
 
     def _descend(self, loss: Tensor) -> Tensor:

@@ -9,12 +9,14 @@ Axes: N environments, C slots of each, B transitions of a batch. Slot t of envir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlpipe.compute import Compute
@@ -22,8 +24,12 @@ from dlpipe.training import StateBlock
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.frame_storage import FrameStorage
 
+#: Of frames of at most this many numbers, numpy gathers a batch: a call of torch costs more than the copies.
+SMALL = 64
 #: Frames are saved in blocks of about this many bytes; a checkpoint writes only the blocks that changed.
 BLOCK_BYTES = 32_000_000
+#: Numbers of slots.
+Slots = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -31,15 +37,15 @@ class Transitions:
     """A batch of transitions.
 
     Args:
-        slots: (B,) where each is stored.
+        slots: (B,) where each is stored; a numpy array.
         obs: (B, …).
-        actions: (B,) int64.
+        actions: (B, 1) int64, as `Tensor.gather` takes them.
         returns: (B,) discounted sum of the next n rewards, or of fewer if the episode ended.
         discounts: (B,) factor of the value of `next_obs`; 0 if the episode terminated, but not if it was truncated.
         next_obs: (B, …) n steps later, or at the end of the episode.
     """
 
-    slots: Tensor
+    slots: Slots
     obs: Tensor
     actions: Tensor
     returns: Tensor
@@ -47,7 +53,7 @@ class Transitions:
     next_obs: Tensor
 
     def to(self, device: torch.device) -> Transitions:
-        """Return the batch on a device; `slots` stays where it is."""
+        """Return the batch on a device, except `slots`."""
         rest = (self.obs, self.actions, self.returns, self.discounts, self.next_obs)
         return Transitions(self.slots, *(tensor.to(device, non_blocking=True) for tensor in rest))
 
@@ -90,25 +96,29 @@ class ReplayBuffer:
         self._device, frames = compute.device, self._storage.tensor
         self._frames = frames.to(self._device) if compute.fits(self._storage.nbytes) else frames
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
+        self._small = self._writable if math.prod(frame_shape) <= SMALL else None
         self._num_envs, self._stack, self._n_step, self._gamma = num_envs, frame_stack, n_step, gamma
+        # Numpy arrays, whose single numbers and small batches cost a fraction of those of tensors.
+        self._actions = np.zeros((count, 1), np.int64)
+        self._rewards = np.zeros(count, np.float32)
+        # Of the value after the step: γ, or 0 if the episode terminated.
+        self._discounts = np.zeros(count, np.float32)
+        self._ages = np.zeros(count, np.uint8)  # frames since the episode began, at most those of a stack
         self._columns = {
-            "actions": torch.zeros(count, dtype=torch.int64),
-            # The reward, and the discount of the value after the step: γ, or 0 if the episode terminated.
-            "outcomes": torch.zeros(count, 2),
-            "ages": torch.zeros(count, dtype=torch.uint8),  # frames since the episode began, at most the stack's
+            "actions": self._actions,
+            "rewards": self._rewards,
+            "discounts": self._discounts,
+            "ages": self._ages,
         }
         # The slots of the transitions that can be sampled, in no order; and the position of each slot there, or -1.
-        self._starts, self._count = torch.zeros(count, dtype=torch.int64), 0
-        self._positions = torch.full((count,), -1)
-        # Views of the same memory: numpy writes single numbers faster, torch reads batches faster.
-        columns = self._columns | {"starts": self._starts, "positions": self._positions}
-        self._arrays = {name: column.numpy() for name, column in columns.items()}
-        self._next_slots = (torch.arange(count) + num_envs) % count
-        self._back = torch.arange(frame_stack - 1, -1, -1)
+        self._starts, self._count = np.zeros(count, np.int64), 0
+        self._positions = np.full(count, -1)
+        self._next_slots = (np.arange(count) + num_envs) % count
+        self._back = np.arange(frame_stack - 1, -1, -1)
         self._per_block = max(1, BLOCK_BYTES // (self._storage.nbytes // count))
         self._heads = list(range(-num_envs, 0))  # the slot of the current frame of each environment
         self._frame_counts = [0] * num_envs  # frames of each environment so far
-        self._ages = [0] * num_envs  # frames since its episode began
+        self._current_ages = [0] * num_envs  # frames since its episode began
         self._written = 0  # all slots below this one are in use
 
     @property
@@ -134,66 +144,66 @@ class ReplayBuffer:
         Returns:
             (N,) the slots of the new transitions, and the slots whose transitions were overwritten.
         """
-        arrays, added, removed = self._arrays, self._heads.copy(), list[int]()
+        added = self._heads.copy()
+        removed: list[int] = []
         # One number at a time: with one environment, which is usual here, vectorised numpy would be slower.
         for index, slot in enumerate(added):
-            arrays["actions"][slot] = actions[index]
-            arrays["outcomes"][slot, 0] = rewards[index]
-            arrays["outcomes"][slot, 1] = 0.0 if terminated[index] else self._gamma
-            self._make_sampleable(slot)
-            self._ages[index] += 1
+            self._actions[slot] = actions[index]
+            self._rewards[slot] = rewards[index]
+            self._discounts[slot] = 0.0 if terminated[index] else self._gamma
+            self._starts[self._count], self._positions[slot] = slot, self._count  # from now on, it can be sampled
+            self._count += 1
+            self._current_ages[index] += 1
             if index in final_obs:
                 removed += self._write_frame(index, final_obs[index])
-                self._ages[index] = 0
+                self._current_ages[index] = 0
             removed += self._write_frame(index, obs[index])
         return added, removed
 
     def sample(self, batch_size: int, rng: torch.Generator) -> Transitions:
         """Return transitions that are sampled uniformly."""
-        rows = torch.randint(self._count, (batch_size,), generator=rng)
-        return self.at(self._starts.index_select(0, rows))
+        rows = torch.randint(self._count, (batch_size,), generator=rng).numpy()
+        return self.at(self._starts.take(rows))
 
-    def at(self, slots: Tensor) -> Transitions:
+    def at(self, slots: Slots) -> Transitions:
         """Return the transitions at `slots` (B,)."""
-        actions, outcomes = self._columns["actions"], self._columns["outcomes"]
-        returns, discounts = outcomes.index_select(0, slots).unbind(1)
-        end = self._next_slots.index_select(0, slots)
+        returns, discounts = self._rewards.take(slots), self._discounts.take(slots)
+        end = self._next_slots.take(slots)
         for _ in range(self._n_step - 1):
             # A slot without a transition holds a final or a current observation: the sum ends there.
-            continues = self._positions.index_select(0, end) >= 0
-            rewards, factors = outcomes.index_select(0, end).unbind(1)
-            returns = torch.where(continues, returns + discounts * rewards, returns)
-            discounts = torch.where(continues, discounts * factors, discounts)
-            end = torch.where(continues, self._next_slots.index_select(0, end), end)
+            continues = self._positions.take(end) >= 0
+            returns = np.where(continues, returns + discounts * self._rewards.take(end), returns)
+            discounts = np.where(continues, discounts * self._discounts.take(end), discounts)
+            end = np.where(continues, self._next_slots.take(end), end)
         gather = self._gather if self._stack == 1 else self._gather_stacks
-        batch = Transitions(slots, gather(slots), actions.index_select(0, slots), returns, discounts, gather(end))
+        actions, returns, discounts = map(torch.from_numpy, (self._actions.take(slots, 0), returns, discounts))
+        batch = Transitions(slots, gather(slots), actions, returns, discounts, gather(end))
         return batch if self._device.type == "cpu" else batch.to(self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all state except the frames, which are in `state_blocks`."""
-        written, arrays = self._written, self._arrays
-        # Slices of the arrays: of a slice of a tensor, torch would save the whole tensor.
+        written = self._written
         return {
             "heads": list(self._heads),
             "frame_counts": list(self._frame_counts),
-            "current_ages": list(self._ages),
+            "current_ages": list(self._current_ages),
             "written": written,
-            "starts": torch.from_numpy(arrays["starts"][: self._count]),
-            **{name: torch.from_numpy(arrays[name][:written]) for name in self._columns},
+            "starts": torch.from_numpy(self._starts[: self._count]),
+            **{name: torch.from_numpy(column[:written]) for name, column in self._columns.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state; `load_state_blocks` restores the frames."""
         written = self._written = state["written"]
         names = ("heads", "frame_counts", "current_ages")
-        self._heads, self._frame_counts, self._ages = (list(state[name]) for name in names)
+        self._heads, self._frame_counts, self._current_ages = (list(state[name]) for name in names)
         for name, column in self._columns.items():
-            column[:written] = state[name]
-        starts = state["starts"]
+            column[:written] = state[name].numpy()
+        starts = state["starts"].numpy()
         self._count = len(starts)
         self._starts[: self._count] = starts
-        self._positions.fill_(-1)
-        self._positions[starts] = torch.arange(self._count)
+        self._positions.fill(-1)
+        self._positions[starts] = np.arange(self._count)
 
     def state_blocks(self) -> dict[str, StateBlock]:
         """Return the frames in blocks; the version of a block counts how often it was written to."""
@@ -232,40 +242,38 @@ class ReplayBuffer:
             incomplete = (slot + (self._stack - 1) * self._num_envs) % self.slots
             removed.append(incomplete)
             self._remove(incomplete)
-            self._arrays["ages"][slot] = min(self._ages[index], self._stack - 1)
+            self._ages[slot] = min(self._current_ages[index], self._stack - 1)
             obs = obs[-self._frames.shape[1] :]
         if self._writable is not None:
             self._writable[slot] = obs
         else:
-            self._frames[slot] = torch.from_numpy(obs).to(self._device, non_blocking=True)
+            self._frames[slot] = self._on_device(torch.from_numpy(obs))
         if self._written < self.slots:
             self._written = max(self._written, (slot // self._num_envs + 1) * self._num_envs)
         return removed
 
-    def _make_sampleable(self, slot: int) -> None:
-        """Let the transition that starts at `slot` be sampled."""
-        self._arrays["starts"][self._count] = slot
-        self._arrays["positions"][slot] = self._count
-        self._count += 1
-
     def _remove(self, slot: int) -> None:
         """Stop sampling the transition that starts at `slot`; the last of the list takes its position."""
-        starts, positions = self._arrays["starts"], self._arrays["positions"]
-        position = positions[slot]
+        position = self._positions[slot]
         if position < 0:
             return
         self._count -= 1
-        last = starts[self._count]
-        starts[position], positions[last] = last, position
-        positions[slot] = -1
+        last = self._starts[self._count]
+        self._starts[position], self._positions[last] = last, position
+        self._positions[slot] = -1
 
-    def _gather(self, slots: Tensor) -> Tensor:
+    def _gather(self, slots: Slots) -> Tensor:
         """Return the frames (B, …) at `slots`, on the device of the frames."""
-        rows = slots if self._writable is not None else slots.to(self._device, non_blocking=True)
-        return self._frames.index_select(0, rows)
+        if self._small is not None:
+            return torch.from_numpy(self._small.take(slots, 0))
+        rows = torch.from_numpy(slots)
+        return self._frames.index_select(0, rows if self._writable is not None else self._on_device(rows))
 
-    def _gather_stacks(self, slots: Tensor) -> Tensor:
+    def _gather_stacks(self, slots: Slots) -> Tensor:
         """Return the stacked observations (B, …) at `slots`."""
-        back = torch.minimum(self._back, self._columns["ages"].index_select(0, slots).unsqueeze(1))  # (B, frames)
-        sources = (slots.unsqueeze(1) - back * self._num_envs) % self.slots
+        back = np.minimum(self._back, self._ages.take(slots)[:, np.newaxis])  # (B, frames)
+        sources = (slots[:, np.newaxis] - back * self._num_envs) % self.slots
         return self._gather(sources.ravel()).view(len(slots), -1, *self._frames.shape[2:])
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device, non_blocking=True)

@@ -87,18 +87,22 @@ class SyncVectorEnv:
 
     def step(self, actions: Sequence[Any] | Array) -> StepResult:
         """See `VectorEnv.step`."""
-        result = StepResult(self._obs, [], [], [], {}, {})
+        rewards: list[float] = []
+        ended: list[bool] = []
+        cut: list[bool] = []
+        final_obs: dict[int, Array] = {}
+        episodes: dict[int, Episode] = {}
         for index, env in enumerate(self._envs):
             frame, reward, terminated, truncated = env.step(actions[index])
             self._push(index, frame)
-            result.rewards.append(reward)
-            result.terminated.append(terminated)
-            result.truncated.append(truncated and not terminated)
+            rewards.append(reward)
+            ended.append(terminated)
+            cut.append(truncated and not terminated)
             if terminated or truncated:
-                result.final_obs[index] = self._obs[index].copy()
-                result.episodes[index] = env.summary(terminated)
+                final_obs[index] = self._obs[index].copy()
+                episodes[index] = env.summary(terminated)
                 self._fill(index, env.reset())
-        return result
+        return StepResult(self._obs, rewards, ended, cut, final_obs, episodes)
 
     def state(self) -> dict[str, Any]:
         """Return episode number and actions of every environment, and the observations to compare with."""
