@@ -1,21 +1,22 @@
 """What a run costs on a machine that is busy with something else, with and without a limit on how long threads spin.
 
-    python benchmarks/busy_machine.py [--rounds 5] [--neighbours 2]
+    python benchmarks/busy_machine.py [--rounds 3] [--write]
 
 A thread of torch that waits for another one spins, which takes the core from whoever would let it go on; two variables
 of the environment limit that. Each measurement is a process of its own that takes steps with a thread for each core,
-once alone and once beside `neighbours` processes that do nothing but count: of a small CNN (16 and 32 channels on 64
+once alone and once beside as many processes that do nothing but count: of a small CNN (16 and 32 channels on 64
 images of 28×28), and of an MLP (784-500-500-10 on 100 images), whose computations are shorter. The settings alternate;
 the output is the median of steps per second over all rounds.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
+
+from in_turn import run
 
 #: OpenMP's default, fewer spins, none.
 SETTINGS: dict[str, dict[str, str]] = {
@@ -24,6 +25,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "GOMP_SPINCOUNT = 1000": {"GOMP_SPINCOUNT": "1000"},
     "OMP_WAIT_POLICY = PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
+#: Processes that count: one for each core.
+NEIGHBOURS = len(os.sched_getaffinity(0))
 STEPS = """
 import os, sys, time, torch
 from torch import nn
@@ -60,24 +63,24 @@ def steps_per_second(net: str, setting: dict[str, str], neighbours: int) -> floa
             process.wait()
 
 
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--neighbours", type=int, default=len(os.sched_getaffinity(0)))
-    options = parser.parse_args()
+def measure(rounds: int) -> str:
+    """Return the table."""
     found: dict[tuple[str, str, int], list[float]] = {}
-    for _ in range(options.rounds):
-        for net in ("CNN", "MLP"):
-            for count in (0, options.neighbours):
-                for name, setting in SETTINGS.items():
-                    found.setdefault((net, name, count), []).append(steps_per_second(net, setting, count))
-    print(f"steps per second, median of {options.rounds}: alone, beside {options.neighbours} busy processes, ratio")
-    for net in ("CNN", "MLP"):
-        for name in SETTINGS:
-            alone, beside = (statistics.median(found[net, name, count]) for count in (0, options.neighbours))
-            print(f"{net} {name:26} {alone:7.1f} {beside:7.1f} {alone / beside:7.2f}")
+    cases = [(net, count) for net in ("CNN", "MLP") for count in (0, NEIGHBOURS)]
+    for _ in range(rounds):
+        for net, count in cases:
+            for name, setting in SETTINGS.items():
+                found.setdefault((net, name, count), []).append(steps_per_second(net, setting, count))
+    print("\n".join(f"{key}: {' '.join(f'{rate:.1f}' for rate in rates)}" for key, rates in found.items()))
+    lines = [
+        f"| steps per second | CNN alone | … beside {NEIGHBOURS} | MLP alone | … beside {NEIGHBOURS} |",
+        "|---" * 5 + "|",
+    ]
+    for name in SETTINGS:
+        cells = [f"{statistics.median(found[net, name, count]):.1f}" for net, count in cases]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, 3, threads=None)

@@ -1,16 +1,15 @@
 """Compare the cost of saving a checkpoint with plain ``torch.save`` of the same content.
 
-    python benchmarks/checkpoint_cost.py [--rounds 7]
+    python benchmarks/checkpoint_cost.py [--rounds 7] [--write]
 
 There are two cases: 100 million parameters; and the state of an agent, a replay buffer of one gigabyte in blocks
 of 32 MB, two of which change between checkpoints. A checkpoint is hashed, flushed to disk and renamed.
 ``torch.save`` overwrites the old file, so a kill in the middle leaves a broken one. The methods take turns; the
-output is the median wall time.
+output is the wall time of each, and the median.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from in_turn import run
 from torch import nn
 
 from dlpipe.runs.checkpoint import Checkpoints, StateBlock
@@ -36,8 +36,8 @@ def flushed_and_renamed(path: Path, content: object) -> None:
     temporary.replace(path)
 
 
-def compare(title: str, rounds: int, ways: Mapping[str, Callable[[int], object]]) -> None:
-    """Run the methods in turn, after one warm-up round, and print the time of each; the first is the baseline."""
+def compare(title: str, rounds: int, ways: Mapping[str, Callable[[int], object]]) -> str:
+    """Run the methods in turn, after one warm-up round, and return a table; the first one is the baseline."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, save in ways.items():
@@ -45,22 +45,21 @@ def compare(title: str, rounds: int, ways: Mapping[str, Callable[[int], object]]
             save(turn)
             if turn:
                 times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    base = next(iter(medians.values()))
-    print(f"{title}, {rounds} rounds")
-    for name, seconds in medians.items():
-        print(f"  {name:<33} {seconds:6.2f} s  ratio {seconds / base:.2f}")
+    base = statistics.median(next(iter(times.values())))
+    lines = [f"| {title} | median | all | ratio |", "|---|---|---|---|"]
+    for name, seconds in times.items():
+        median, every = statistics.median(seconds), ", ".join(f"{each:.2f}" for each in seconds)
+        lines.append(f"| {name} | {median:.2f} s | {every} | {median / base:.2f} |")
+    return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+def measure(rounds: int) -> str:
+    """Return the tables."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path = Path(folder)
         model = nn.Sequential(*[nn.Linear(5000, 5000) for _ in range(4)])
         checkpoints = Checkpoints(path / "weights", keep=1)
-        compare(
+        weights = compare(
             f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
             rounds,
             {
@@ -84,7 +83,7 @@ def main() -> None:
             }
             agents.save(turn, nn.Linear(5, 3), {}, best=True, blocks=blocks)
 
-        compare(
+        replay = compare(
             f"a replay of {parts.nbytes / 1e9:.1f} GB",
             rounds,
             {
@@ -92,7 +91,8 @@ def main() -> None:
                 "dlpipe, in blocks": save_blocks,
             },
         )
+        return f"{weights}\n{replay}"
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, 7, threads=None)

@@ -1,6 +1,6 @@
 """The time of an optimizer's update with and without torch's fused kernels, and whether the weights are the same bits.
 
-    python benchmarks/fused_optimizers.py [--rounds 9]
+    python benchmarks/fused_optimizers.py [--rounds 9] [--write]
 
 Both update the weights of the same networks with the same random gradients, in turn, with one thread. The output is CPU
 time per update, the medians over blocks.
@@ -8,13 +8,12 @@ time per update, the medians over blocks.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from in_turn import take_turns
+from in_turn import duration, run, take_turns
 from step_cost import Net
 from torch import Tensor
 
@@ -39,15 +38,23 @@ def updates(sizes: tuple[int, ...], table: dict[str, Any]) -> tuple[Callable[[in
     return steps, lambda: [parameter.detach() for parameter in model.parameters()]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
+def measure(rounds: int) -> str:
+    """Return the table; print the medians and whether the weights are the same bits."""
+    lines = ["| | " + " | ".join("-".join(map(str, sizes)) for sizes in SIZES) + " |", "|---" * (1 + len(SIZES)) + "|"]
     for table in TABLES:
+        cells: dict[bool, list[str]] = {False: [], True: []}
         for sizes, block in SIZES.items():
             made = {fused: updates(sizes, table | {"fused": fused}) for fused in (False, True)}
             times = take_turns({str(fused): steps for fused, (steps, _) in made.items()}, block, rounds)
-            plain, fused = (statistics.median(times[str(each)]) * 1e6 for each in (False, True))
+            for fused, cell in cells.items():
+                cell.append(duration(statistics.median(times[str(fused)])))
             same = all(map(torch.equal, *(weights() for _, weights in made.values())))
-            print(f"{table} {sizes}: {plain:.1f} us, fused {fused:.1f} us, {'the same' if same else 'other'} bits")
+            print(
+                f"{table} {sizes}: {cells[False][-1]}, fused {cells[True][-1]}, {'the same' if same else 'other'} bits"
+            )
+        lines += [f"| `{table}` | {' | '.join(cells[False])} |", f"| … `fused = true` | {' | '.join(cells[True])} |"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run(__doc__, measure, 9)

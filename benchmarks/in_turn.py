@@ -187,24 +187,27 @@ def machine() -> str:
         pass
     return (
         f"{datetime.date.today():%d %B %Y}, {cpu}, {os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}, "
-        f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}, one thread"
+        f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}"
     )
 
 
-def run(doc: str, measure: Callable[[int], str], rounds: int) -> None:
+def run(doc: str, measure: Callable[[int], str], rounds: int, *, threads: int | None = 1) -> None:
     """Run a benchmark from the command line: print its table, and put it into docs/performance.md with ``--write``.
 
     Args:
         doc: the docstring of the module.
         measure: returns the table, given the number of rounds.
         rounds: unless ``--rounds`` says otherwise.
+        threads: of torch; None leaves them as they are.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"blocks of each loop (default: {rounds})")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each (default: {rounds})")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     before = machine()
+    if threads:
+        torch.set_num_threads(threads)
+        before += f", threads: {threads}"
     script = Path(sys.argv[0]).name
     found = f"`python benchmarks/{script} --rounds {options.rounds}` ({before}):\n\n{measure(options.rounds)}"
     print(f"\n{found}")
