@@ -143,7 +143,9 @@ def test_ctrl_c_before_the_first_step_is_an_interruption_too(tmp_path, monkeypat
 
     monkeypatch.setattr("dlpipe.engine.stage_run.StageComponents", interrupted)
 
-    with pytest.raises(Interrupted, match="^stopped at once by Ctrl-C while building the model; resume it with: dlpipe resume"):
+    with pytest.raises(
+        Interrupted, match="^stopped at once by Ctrl-C while building the model; resume it with: dlpipe resume"
+    ):
         dlpipe.load(TABLES).run(quiet=True, rehearsal=False)
 
     assert dlpipe.Run("runs/small/latest").status == "interrupted"
