@@ -29,6 +29,9 @@ __all__ = [
     "seed_everything",
 ]
 
+#: The same one each time: it is asked for several times in a step.
+NO_AUTOCAST = contextlib.nullcontext()
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -48,7 +51,7 @@ class Compute:
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that a forward pass runs in."""
         if self.dtype is torch.float32:
-            return contextlib.nullcontext()
+            return NO_AUTOCAST
         return torch.autocast(self.device.type, self.dtype)
 
     def in_float32(self, outputs: Any) -> Any:

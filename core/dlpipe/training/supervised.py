@@ -142,6 +142,7 @@ class Supervised:
         if activation_checkpointing is not None:
             checkpoint_activations(model, activation_checkpointing)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._has_rates = bool(rates)
         self._optimizer = build_optimizer(parameter_groups(model, rates) if rates else self._parameters, optimizer)
         total = budget.total_steps(self.steps_per_epoch)
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
@@ -191,7 +192,8 @@ class Supervised:
         self._step_number += 1
         if "loss" in metrics:  # not if the step was skipped
             self._schedule.step()
-            apply_factors(self._optimizer)
+            if self._has_rates:
+                apply_factors(self._optimizer)
             if self._average:
                 self._average.update()
         return metrics

@@ -176,8 +176,14 @@ class ReplayBuffer:
             discounts = np.where(continues, discounts * self._discounts.take(end), discounts)
             end = np.where(continues, self._next_slots.take(end), end)
         gather = self._gather if self._stack == 1 else self._gather_stacks
-        actions, returns, discounts = map(torch.from_numpy, (self._actions.take(slots, 0), returns, discounts))
-        batch = Transitions(slots, gather(slots), actions, returns, discounts, gather(end))
+        batch = Transitions(
+            slots,
+            gather(slots),
+            torch.from_numpy(self._actions.take(slots, 0)),
+            torch.from_numpy(returns),
+            torch.from_numpy(discounts),
+            gather(end),
+        )
         return batch if self._device.type == "cpu" else batch.to(self._device)
 
     def state_dict(self) -> dict[str, Any]:
