@@ -271,7 +271,10 @@ class ReplayBuffer:
     def _gather(self, slots: Slots) -> Tensor:
         """Return the frames (B, …) at `slots`, on the device of the frames."""
         if self._small is not None:
-            return torch.from_numpy(self._small.take(slots, 0))
+            # In memory of torch, which is aligned to 64 bytes: the last bits of a product may depend on that.
+            frames = self._frames.new_empty(len(slots), *self._frames.shape[1:])
+            self._small.take(slots, 0, frames.numpy(), "clip")  # without "clip", numpy copies twice; all are in range
+            return frames
         rows = torch.from_numpy(slots)
         return self._frames.index_select(0, rows if self._writable is not None else self._on_device(rows))
 
