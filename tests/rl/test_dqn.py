@@ -134,7 +134,7 @@ def test_the_first_step_fills_the_replay_buffer_before_its_update(loss, measure)
     assert made.log_values()["timesteps"] == 21
     batch = made._replay.sample(6, torch_generator(3, "replay"))
     targets = batch.returns + batch.discounts * before(batch.next_obs).amax(1)  # both networks are still the same
-    taken = before(batch.obs)[torch.arange(6), batch.actions]
+    taken = before(batch.obs)[torch.arange(6), batch.actions[:, 0]]
     assert_close(first["loss"], measure(taken, targets).detach())
 
 
