@@ -182,6 +182,9 @@ def submit(name: str, runs: Path, print_script: bool, script: Callable[[Path], s
     parent = runs / name / "slurm"
     if print_script:
         echo(script(parent), nl=False)
+        if not parent.is_dir():  # without it the job fails, and says nothing
+            told = "Slurm does not create the folder of the job's output"
+            echo(f"{told}; before sbatch: mkdir -p {relative(parent)}", err=True)
         return
     if not shutil.which("sbatch"):
         raise InputError(

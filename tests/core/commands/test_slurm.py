@@ -112,6 +112,17 @@ def test_only_what_was_stopped_is_queued_again(tmp_path, code, variables, requeu
     assert (said.read_text() if said.exists() else None) == requeued
 
 
+def test_a_printed_script_needs_the_folder_of_its_output(dlpipe):
+    told = "before sbatch: mkdir -p runs/points/slurm"
+
+    first = CliRunner().invoke(make_program(load_plugins()), ["submit", "mine.toml", "--print"], obj=load_plugins())
+    Path("runs/points/slurm").mkdir(parents=True)
+    second = CliRunner().invoke(make_program(load_plugins()), ["submit", "mine.toml", "--print"], obj=load_plugins())
+
+    assert told in first.stderr
+    assert told not in second.stderr
+
+
 def test_a_sweep_is_an_array_whose_tasks_share_the_trials(dlpipe):
     script = dlpipe("sweep", "mine.toml", "--on", "slurm", "--gpus", "2", "--seeds", "3", "--print")
     without = dlpipe("sweep", "mine.toml", "--on", "slurm", "--gpus", "0", "--tasks", "4", "--print")
