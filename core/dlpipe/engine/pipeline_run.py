@@ -130,10 +130,10 @@ class PipelineRun:
                     folder.set_status(state, reason=str(error))
                 raise type(error)(f"{error}; resume it with: {folder.command('resume')}") from None
             except KeyboardInterrupt:  # in Python, where Ctrl-C does not end the process
-                told = f"stopped at once by Ctrl-C while {progress.doing}"
+                reason = f"stopped at once by Ctrl-C while {progress.doing}"
                 with contextlib.suppress(DlpipeError):
-                    folder.set_status("interrupted", reason=told)
-                raise Interrupted(f"{told}; resume it with: {folder.command('resume')}") from None
+                    folder.set_status("interrupted", reason=reason)
+                raise Interrupted(f"{reason}; resume it with: {folder.command('resume')}") from None
             except Pruned as error:
                 folder.set_status("pruned", reason=str(error))
                 raise

@@ -41,7 +41,7 @@ SKLEARN = (
 #: How a message names several columns: at most this many.
 MAX_NAMED = 8
 #: What probably separates the columns of a file whose header is one name with such a sign in it.
-SEPARATORS = (";", "\t", "|", ",")
+OTHER_SEPARATORS = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class RawTable:
         for name in names:
             if name not in there:
                 advice = f"{nearest(name, there)} Correct {key}, or the header of the file"
-                if len(there) == 1 and (separators := [sign for sign in SEPARATORS if sign in there[0]]):
+                if len(there) == 1 and (separators := [sign for sign in OTHER_SEPARATORS if sign in there[0]]):
                     advice = f" Is the table separated by {shown(separators[0])}? Then set separator to that"
                 raise DataError(f"{self.source}: no column {shown(name)}; there are {listed(there)}.{advice}")
 
