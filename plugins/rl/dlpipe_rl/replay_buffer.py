@@ -104,7 +104,7 @@ class ReplayBuffer:
         # Of the value after the step: γ, or 0 if the episode terminated.
         self._discounts = np.zeros(count, np.float32)
         self._ages = np.zeros(count, np.uint8)  # frames since the episode began, at most those of a stack
-        self._columns = {
+        self._columns: dict[str, NDArray[Any]] = {
             "actions": self._actions,
             "rewards": self._rewards,
             "discounts": self._discounts,
