@@ -29,9 +29,9 @@ def end_of(
         monitor: the metric that decides which checkpoint is best.
     """
     if total_steps is not None and state.step >= total_steps:
-        whole = options.epochs and steps_per_epoch and total_steps == options.epochs * steps_per_epoch
-        count, unit = (options.epochs, "epoch") if whole else (total_steps, "step")
-        return f"{counted(count, unit)} done"
+        if options.epochs and steps_per_epoch and total_steps == options.epochs * steps_per_epoch:
+            return f"{counted(options.epochs, 'epoch')} done"
+        return f"{counted(total_steps, 'step')} done"
     if options.minutes is not None and state.seconds >= options.minutes * 60:
         return f"{options.minutes:g} minutes used"
     if options.patience and state.stale >= options.patience:

@@ -26,7 +26,7 @@ def draw_returns(path: Path, returns: Array, random: Array) -> None:
         axes.hist(random, bins.tolist(), color=GREY, alpha=0.7, label=f"random policy: mean {random.mean():.1f}")
         axes.hist(returns, bins.tolist(), color=BLUE, alpha=0.8, label=f"greedy policy: mean {returns.mean():.1f}")
         axes.set(xlabel="return of an episode", ylabel="episodes")
-        axes.yaxis.get_major_locator().set_params(integer=True)  # nobody counts 2.5 episodes
+        axes.locator_params(axis="y", integer=True)  # nobody counts 2.5 episodes
         axes.legend(frameon=False)
 
 

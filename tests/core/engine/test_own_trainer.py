@@ -147,10 +147,10 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run_it(project, *assignments):
+def run_it(project, *assignments, **options):
     registry = load_plugins()
     pipeline = load_pipeline("world.toml", registry, assignments, allow_local_plugins=True)
-    return run(pipeline, registry, project / "runs").path
+    return run(pipeline, registry, project / "runs", **options).path
 
 
 def dlpipe(*arguments):
@@ -199,11 +199,11 @@ def test_what_may_differ_after_a_resume_is_warned_of_and_written_down(project, c
 
 
 def test_a_trainer_that_says_that_it_cannot_be_restored_is_not_refused_for_it(project):
-    folder = run_it(project, "trainer.warned=true", "trainer.unrepeatable=true")
+    folder = run_it(project, "trainer.warned=true", "trainer.unrepeatable=true", rehearsal=True)
 
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     with pytest.raises(PluginError, match=re.escape("state_dict()['count'] is not the same after load_state_dict()")):
-        run_it(project, "trainer.unrepeatable=true")
+        run_it(project, "trainer.unrepeatable=true", rehearsal=True)
 
 
 def test_components_are_closed_also_when_a_run_fails(project):
