@@ -270,6 +270,9 @@ class Run:
             Interrupted: Ctrl-C.
             DlpipeError: the run has failed.
         """
+        for change in changes:
+            if not isinstance(change, str):  # they are recorded as text, from which the report makes a command
+                raise InputError(f'resume: {change!r}: expected a text such as "trainer.epochs=40"')
         registry = load_plugins()
         if (status := self._folder.status())["state"] in ENDED_STATES and not changes:
             ended = "finished" if status["state"] == "finished" else status["reason"]

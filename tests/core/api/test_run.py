@@ -150,6 +150,15 @@ def test_a_run_that_has_ended_continues_with_other_settings(small_run, tmp_path)
     assert [max(line["epoch"] for line in lines_of(run) if "epoch" in line) for run in (small_run, copy)] == [2, 3]
 
 
+def test_settings_that_are_no_text_are_refused_before_they_are_recorded(small_run):
+    before = (small_run.path / "provenance.json").read_text()
+
+    with pytest.raises(InputError, match=r"^resume: \{'trainer.epochs': 3\}: expected a text such as \"trainer.epoch"):
+        small_run.resume({"trainer.epochs": 3})
+
+    assert (small_run.path / "provenance.json").read_text() == before
+
+
 def test_looking_at_a_run_does_not_release_its_lock(small_run):
     folder = RunFolder(small_run.path)
     command = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
