@@ -51,17 +51,17 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
         raise PluginError(f"{who} ({config.component.distribution}): {error}") from error
     parameters = read_signature(spec.target).parameters
     arguments = {name: provided[name] for name in parameters if name in provided}
-    for name, named in config.references.items():
-        if name not in parameters:  # `start` is an option of the core
+    for key, named in config.references.items():
+        if key not in parameters:  # `start` is an option of the core
             continue
         found = [find_model(each).model for each in each_of(named)]
-        arguments[name] = found[0] if isinstance(named, Reference) else found
+        arguments[key] = found[0] if isinstance(named, Reference) else found
     arguments |= {
-        name: value
-        for name, value in config.values.items()
-        if name in parameters  # the others are the core's own
+        key: value
+        for key, value in config.values.items()
+        if key in parameters  # the others are the core's own
         and not isinstance(value, Computed)
-        and not (value is None and name in arguments)
+        and not (value is None and key in arguments)
     }
     data_table = config.table if spec.kind == "data" else ""
     # A trainer calls the model and the data, which may be the cause too.

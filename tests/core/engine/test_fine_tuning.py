@@ -167,6 +167,15 @@ def test_a_file_to_start_from_that_is_missing_is_refused(project):
         run_it("model.start={ file = 'w.pth' }")
 
 
+def test_a_value_that_a_model_with_a_start_refuses_is_named_with_the_model(project):
+    (project / "w.pth").touch()
+    source = (project / "toy.py").read_text()
+    (project / "toy.py").write_text(source.replace("self.trunk =", 'raise ValueError("too few"); self.trunk ='))
+
+    with pytest.raises(InputError, match=r'^\[model\] use = "toy.net": too few$'):
+        run_it("model.start={ file = 'w.pth' }", folder="other")
+
+
 def test_a_resumed_run_that_started_from_another_is_the_same(project):
     assignments = [START.replace("runs/", f"{project}/runs/"), "model.freeze=['trunk.0']"]
 
