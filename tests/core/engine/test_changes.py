@@ -309,7 +309,9 @@ def test_a_run_whose_checkpoints_are_all_lost_does_not_start_again_unless_told(p
     with pytest.raises(RunFolderError, match=rf"has saved checkpoints, but none can be used \({found}\)") as caught:
         resume_it(folder)
 
-    assert str(caught.value).endswith(f"dlpipe resume runs/points/{folder.path.name} --from-start")
+    assert str(caught.value).endswith(
+        f"dlpipe resume runs/points/{folder.path.name} --allow-local-plugins --from-start"
+    )
     assert (folder.path / "metrics.jsonl").read_bytes() == metrics
 
     resume_it(folder, from_start=True)

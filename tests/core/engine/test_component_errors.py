@@ -191,7 +191,9 @@ def test_what_the_system_cannot_do_is_said_in_plain_words(project, what, text):
 
 
 def test_an_error_after_the_first_checkpoint_says_how_to_resume(project):
-    with pytest.raises(ComponentError, match=r"The last checkpoint is kept: dlpipe resume runs/points/\S+$"):
+    with pytest.raises(
+        ComponentError, match=r"The last checkpoint is kept: dlpipe resume runs/points/\S+ --allow-local-plugins$"
+    ):
         run_with(project, "evaluate", "runtime")
     with pytest.raises(ComponentError, match=r"for the traceback$"):
         run_with(project, "forward", "runtime")
