@@ -347,11 +347,8 @@ def test_more_patience_begins_anew_and_more_steps_alone_are_refused(project):
         resume_it(folder, "trainer.steps=50")
     resume_it(folder, "trainer.patience=3")
 
-    assert provenance(folder)["ended"][""] | {"seconds": 0} == {
-        "reason": "no better dev/sure/sure in 3 evaluations",
-        "step": 12,
-        "seconds": 0,
-    }
+    ended = provenance(folder)["ended"][""]
+    assert (ended["reason"], ended["step"]) == ("no better dev/sure/sure in 3 evaluations", 12)
 
 
 @pytest.mark.parametrize("change", ["trainer.monitor=dev/sure/least trainer.goal=min", "evaluators.sure.scale=0.001"])
