@@ -106,7 +106,7 @@ def test_the_display_draws_activities_into_the_cell(drawn, clock, monkeypatch):
 
     display._draw(Ended())
 
-    assert [content["text/plain"] for _, content in drawn] == ["reading 5/20", ""]
+    assert [content["text/plain"] for _, content in drawn] == ["reading 5/20  0:01", ""]
 
 
 def test_a_terminal_and_ipython_in_one_are_no_notebook(monkeypatch):

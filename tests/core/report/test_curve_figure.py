@@ -133,7 +133,7 @@ def test_without_matplotlib_a_run_says_once_that_there_are_no_curves(tmp_path, p
 
 
 def test_a_run_that_fails_leaves_the_curves_as_far_as_it_came(tmp_path, pipeline, monkeypatch):
-    monkeypatch.setattr("dlpipe.engine.stage_run.evaluate_on_test", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("dlpipe.engine.stage_run.evaluate_stage", lambda *arguments: 1 / 0)
 
     with pytest.raises(ComponentError, match="division by zero"):
         run(pipeline, load_plugins(), tmp_path / "runs")

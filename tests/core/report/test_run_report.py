@@ -127,7 +127,7 @@ def test_a_report_can_be_written_at_any_time(finished, monkeypatch):
     assert result.output.startswith("# tiny (running)")
     assert (finished.path / "report.html").is_file()
     monkeypatch.setattr("dlpipe.report.page.find_spec", lambda name: None)
-    with pytest.raises(DlpipeError, match=r"needs jinja2 and bokeh; install with: pip install .*dlpipe.*\[report\]"):
+    with pytest.raises(DlpipeError, match=r"needs jinja2 and bokeh; install with: pip install .*\[report\]"):
         CliRunner().invoke(program, ["report", str(finished.path)], catch_exceptions=False, standalone_mode=False)
 
 
