@@ -1,0 +1,199 @@
+"""The figures in the documentation: where each comes from, and whether they can be repeated.
+
+    python benchmarks/scores.py list
+    python benchmarks/scores.py check docs/vision/cnn.md --seeds 1
+    python benchmarks/scores.py record docs/vision/cnn.md
+    python benchmarks/scores.py write
+
+1. ``docs/PAGE.scores.json``, next to a page, has its experiments: the command as a reader types it, seeds, figures
+   (metrics of the run), and what was measured: values by seed, CPU, instruction set, threads, versions, commit, date.
+2. ``record`` runs the commands, each in a fresh folder, and writes what they gave; ``--instructions avx2`` adds the
+   values with the kernels of a CPU without AVX-512.
+3. Tables are made from it: blocks with placeholders fill what stands between two comments on the page, and the header
+   comments of pipelines (``write``; a test fails if a page differs).
+4. ``check`` runs the commands again. On the same kind of CPU with the same versions every recorded digit has to be the
+   same; elsewhere each value has to lie within the bounds of the figure (``scoring/compare.py`` says how they are found).
+5. A wrong figure is named, and the exit code is 1. What could not be repeated for lack of a data set is named, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scoring.compare import Verdict, bounds, verdicts
+from scoring.measure import INSTRUCTIONS, Machine, MeasureError, NoDataError, measure, this_machine
+from scoring.sheet import (
+    DOCS,
+    Experiment,
+    Measured,
+    Sheet,
+    SheetError,
+    pages,
+    read_sheet,
+    sheet_path,
+    shown,
+    write_sheet,
+)
+from scoring.text import MARKED, expected_files
+
+_DECIMAL = re.compile(r"\d\.\d+")
+_FENCED = re.compile(r"^```.*?^```", re.M | re.S)
+_page = click.argument("page", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_only = click.option("--only", multiple=True, metavar="NAME", help="Only this experiment. Can be repeated.")
+_data = click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=lambda: os.environ.get("DLPIPE_TEST_DATA"),
+    help="Folder of data sets.  [default: $DLPIPE_TEST_DATA]",
+)
+_instructions = click.option(
+    "--instructions", type=click.Choice(list(INSTRUCTIONS)), default="native", help="Kernels of torch to use."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Record, check and list the figures of the documentation."""
+
+
+@main.command("list")
+def list_pages() -> None:
+    """List the pages, and how many of their decimal numbers come from a file of scores."""
+    click.echo(f"{'page':34} experiments  figures  numbers made of them")
+    for page in sorted(DOCS.rglob("*.md")):
+        text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+        every, made = (
+            len(_DECIMAL.findall(text)),
+            sum(len(_DECIMAL.findall(found[2])) for found in MARKED.finditer(text)),
+        )
+        if sheet_path(page).exists():
+            sheet = read_sheet(page)
+            figures = sum(len(experiment.figures) for experiment in sheet.experiments.values())
+            click.echo(f"{shown(page):34} {len(sheet.experiments):11}  {figures:7}  {made} of {every}")
+        elif every:
+            click.echo(f"{shown(page):34} {'-':>11}  {'-':>7}  0 of {every}")
+
+
+@main.command()
+@click.argument("chosen", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def write(chosen: tuple[Path, ...]) -> None:
+    """Write the blocks of pages (all by default) and the headers of their pipelines."""
+    for page in [page.resolve() for page in chosen] or pages():
+        for path, text in expected_files(page, read_sheet(page)).items():
+            if path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
+                click.echo(f"{shown(path)} written")
+                if path.suffix == ".toml":
+                    click.echo("  then: python pipelines/index.py")
+
+
+@main.command()
+@_page
+@_only
+@_data
+@_instructions
+def record(page: Path, only: tuple[str, ...], data: Path | None, instructions: str) -> None:
+    """Measure the experiments of a page, and write values, bounds and the page."""
+    page, machine = page.resolve(), this_machine(instructions)
+    sheet = read_sheet(page)
+    for name, experiment in _chosen(sheet, only).items():
+        click.echo(f"{name}: {experiment.command}")
+        try:
+            found = measure(experiment, page, data, len(experiment.seeds), machine)
+        except NoDataError as error:
+            click.echo(f"  not measured: {error}")
+            continue
+        sheet = with_measurement(sheet, name, found)
+        write_sheet(page, sheet)  # after each, since the next one may be stopped
+        for figure, values in found.values.items():
+            click.echo(f"  {figure}: {', '.join(f'{value:g}' for value in values.values())}")
+    for path, text in expected_files(page, sheet).items():
+        path.write_text(text, encoding="utf-8")
+
+
+def with_measurement(sheet: Sheet, name: str, found: Measured) -> Sheet:
+    """Return the sheet with a measurement in the place of that with the same instruction set, and with its bounds."""
+    experiment = sheet.experiments[name]
+    others = [each for each in experiment.measured if each.instructions not in (None, found.instructions)]
+    order = sorted([*others, found], key=lambda each: each.instructions != "AVX512")
+    experiment = experiment.model_copy(update={"measured": order})
+    figures = {
+        figure: known.model_copy(update={"bounds": bounds(experiment, figure)})
+        for figure, known in experiment.figures.items()
+    }
+    experiment = experiment.model_copy(update={"figures": figures})
+    return sheet.model_copy(update={"experiments": {**sheet.experiments, name: experiment}})
+
+
+@main.command()
+@_page
+@_only
+@click.option("--seeds", type=click.IntRange(min=1), help="Repeat the first seeds only.")
+@_data
+@_instructions
+def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | None, instructions: str) -> None:
+    """Repeat the figures of a page, and compare them with the recorded ones."""
+    page, machine = page.resolve(), this_machine(instructions)
+    sheet = read_sheet(page)
+    stale = [shown(path) for path, text in expected_files(page, sheet).items() if path.read_text("utf-8") != text]
+    for path in stale:
+        click.echo(f"{path} does not have the recorded figures; run `python benchmarks/scores.py write {shown(page)}`")
+    repeated, left_out = 0, []
+    wrong: list[str] = []
+    click.echo(f"{shown(page)} on {machine.cpu}, {machine.instructions}, torch {machine.versions['torch']}")
+    for name, experiment in _chosen(sheet, only).items():
+        click.echo(f"\n{name}: {experiment.command}")
+        try:
+            found = _verdicts(name, experiment, page, data, seeds, machine)
+        except NoDataError as error:
+            left_out.append(name)
+            click.echo(f"  not repeated: {error}")
+            continue
+        except MeasureError as error:
+            wrong.append(name)
+            click.echo(f"  FAILED  {error}")
+            continue
+        repeated += len(found)
+        wrong += [each.name for each in found if not each.agrees]
+        for each in found:
+            click.echo(f"  {line(each)}")
+    click.echo(f"\n{repeated} values repeated, {len(wrong)} wrong{': ' * bool(wrong)}{', '.join(dict.fromkeys(wrong))}")
+    if left_out:
+        click.echo(f"not repeated for lack of data: {', '.join(left_out)}")
+    if wrong or stale or not repeated:
+        raise SystemExit(1)
+
+
+def _verdicts(
+    name: str, experiment: Experiment, page: Path, data: Path | None, seeds: int | None, machine: Machine
+) -> Sequence[Verdict]:
+    count = len(experiment.seeds) if seeds is None else seeds
+    return verdicts(name, experiment, measure(experiment, page, data, count, machine))
+
+
+def line(verdict: Verdict) -> str:
+    """Say in a line what became of a value."""
+    recorded = "not recorded" if verdict.recorded is None else f"recorded {verdict.recorded:g}"
+    found = f"{verdict.name}, {verdict.run}: {recorded}, now {verdict.found:g}"
+    return f"ok     {found}" if verdict.agrees else f"WRONG  {found}; expected {verdict.expected}"
+
+
+def _chosen(sheet: Sheet, only: Sequence[str]) -> dict[str, Experiment]:
+    if unknown := [name for name in only if name not in sheet.experiments]:
+        raise SheetError(f"--only {unknown[0]}: no such experiment; there are {', '.join(sheet.experiments)}")
+    return {name: experiment for name, experiment in sheet.experiments.items() if not only or name in only}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (SheetError, MeasureError) as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(2) from None

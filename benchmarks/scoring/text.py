@@ -1,0 +1,176 @@
+"""From figures to text: what stands on a page, and in the headers of pipelines.
+
+A block is text with placeholders ``[[EXPERIMENT.FIGURE FORM DIGITS]]``, and ``[[EXPERIMENT FORM]]``:
+
+    [[cnn.accuracy values 3]]           1.000, 0.997, 0.997      in the order of the seeds
+    [[cnn.accuracy mean 3]]             also median, lowest, highest, deviation
+    [[cnn.accuracy spread 3]]           0.998 ± 0.002            mean and standard deviation
+    [[cnn.accuracy bounds 3]]           0.979 to 1.017           of any run on any CPU
+    [[ring.near at 3 3]]                0.908                    the run with seed 3
+    [[cnn.accuracy values 3 @AVX2]]     another measurement, by its instruction set; the first one by default
+    [[cnn command]]  [[cnn seeds]]  [[cnn seconds]]  [[cnn machine]]
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scoring.sheet import ROOT, Experiment, Measured, Sheet, SheetError, shown
+
+MARKED = re.compile(r"<!-- scores: (\S+) -->(.*?)<!-- /scores -->", re.S)
+_PLACEHOLDER = re.compile(r"\[\[(.*?)\]\]")
+_SUMMARIES: dict[str, Callable[[Sequence[float]], float]] = {
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "lowest": min,
+    "highest": max,
+    "deviation": statistics.stdev,
+}
+_INSTRUCTIONS = {"AVX512": "AVX-512"}
+_THREADS = {1: "one thread", 2: "two threads"}
+
+
+def filled(text: str, sheet: Sheet) -> str:
+    """Return a text with the values of all placeholders.
+
+    Raises:
+        SheetError: a placeholder names what does not exist.
+    """
+    return _PLACEHOLDER.sub(lambda found: _value(found[1], sheet), text)
+
+
+def figures_in(text: str) -> set[str]:
+    """Return the figures, as EXPERIMENT.FIGURE, that a text names."""
+    return {found.split()[0] for found in _PLACEHOLDER.findall(text) if "." in found.split()[0]}
+
+
+def page_text(text: str, sheet: Sheet, where: str) -> str:
+    """Return the text of a page with its blocks as they should be.
+
+    Raises:
+        SheetError: the page has a block that the file of scores lacks, lacks one, or has one twice.
+    """
+    marks = [found[1] for found in MARKED.finditer(text)]
+    if sorted(marks) != sorted(sheet.blocks):
+        raise SheetError(
+            f"{where} has the blocks {', '.join(marks) or 'none'}; expected each of {', '.join(sheet.blocks)}"
+        )
+
+    def block(found: re.Match[str]) -> str:
+        lines = "\n".join(filled(line, sheet) for line in sheet.blocks[found[1]])
+        around = "\n" if found[2].startswith("\n") else ""
+        return f"<!-- scores: {found[1]} -->{around}{lines}{around}<!-- /scores -->"
+
+    return MARKED.sub(block, text)
+
+
+def header_text(text: str, fields: dict[str, str], sheet: Sheet, where: str) -> str:
+    """Return the text of a pipeline with the given fields of its header.
+
+    Raises:
+        SheetError: the header has no such field.
+    """
+    for field, template in fields.items():
+        line = f"# {field}: {filled(template, sheet)}"
+        text, count = re.subn(rf"^# {field}: .*$", lambda _, line=line: line, text, count=1, flags=re.M)
+        if not count:
+            raise SheetError(f"{where} has no line `# {field}: …` in its header")
+    return text
+
+
+def expected_files(page: Path, sheet: Sheet) -> dict[Path, str]:
+    """Return the texts that the page and the pipelines should have.
+
+    Raises:
+        SheetError: they cannot be made.
+    """
+    texts = {page: page_text(page.read_text(encoding="utf-8"), sheet, shown(page))}
+    for name, fields in sheet.headers.items():
+        path = ROOT / name
+        if not path.is_file():
+            raise SheetError(f"headers: {name} does not exist")
+        texts[path] = header_text(path.read_text(encoding="utf-8"), dict(fields), sheet, name)
+    return texts
+
+
+def _value(placeholder: str, sheet: Sheet) -> str:
+    try:
+        name, form, *rest = placeholder.split()
+    except ValueError:
+        raise SheetError(f"[[{placeholder}]]: expected a name and a form, such as [[cnn.accuracy mean 3]]") from None
+    experiment_name, _, figure = name.partition(".")
+    experiment = sheet.experiments.get(experiment_name)
+    if experiment is None:
+        raise SheetError(
+            f"[[{placeholder}]]: no experiment {experiment_name!r}; there are {', '.join(sheet.experiments)}"
+        )
+    wanted = next((part[1:] for part in rest if part.startswith("@")), None)
+    rest = [part for part in rest if not part.startswith("@")]
+    if form == "command":
+        return experiment.command
+    if form == "seeds":
+        return ", ".join(map(str, experiment.seeds))
+    measured = [each for each in experiment.measured if wanted in (None, each.instructions)]
+    if not measured:
+        raise SheetError(f"[[{placeholder}]]: {experiment_name} was not measured{f' on {wanted}' * bool(wanted)}")
+    if not figure:
+        return _of_experiment(placeholder, form, measured[0])
+    if figure not in experiment.figures:
+        known = ", ".join(experiment.figures)
+        raise SheetError(f"[[{placeholder}]]: no figure {figure!r} of {experiment_name}; there are {known}")
+    if figure not in measured[0].values:
+        raise SheetError(f"[[{placeholder}]]: {figure} was not measured; run `record`")
+    return _of_figure(placeholder, form, rest, experiment, figure, measured[0].values[figure])
+
+
+def _of_experiment(placeholder: str, form: str, measured: Measured) -> str:
+    if form == "seconds" and measured.seconds is not None:
+        return f"{measured.seconds:.0f} s"
+    if form == "machine":
+        return machine(measured)
+    raise SheetError(f"[[{placeholder}]]: {form!r}; expected command, seeds, machine or seconds")
+
+
+def machine(measured: Measured) -> str:
+    """Say where and when something was measured."""
+    cpu = measured.cpu or "the CPU was not recorded"
+    instructions = measured.instructions and f" with {_INSTRUCTIONS.get(measured.instructions, measured.instructions)}"
+    threads = _THREADS.get(measured.threads, f"{measured.threads} threads")
+    names = [("torch", "torch"), ("numpy", "numpy"), ("scikit-learn", "scikit-learn"), ("python", "Python")]
+    versions = [f"{name} {measured.versions[key]}" for key, name in names if key in measured.versions]
+    day = f"{measured.date.day} {measured.date:%B %Y}"
+    return ", ".join([f"{cpu}{instructions or ''}", threads, *versions, day])
+
+
+def _of_figure(
+    placeholder: str, form: str, rest: list[str], experiment: Experiment, figure: str, values: dict[str, float]
+) -> str:
+    if not rest or not rest[-1].isdigit():
+        raise SheetError(f"[[{placeholder}]]: expected the number of decimal digits last")
+    digits = int(rest.pop())
+    numbers = list(values.values())
+    if form == "at" and len(rest) == 1:
+        if rest[0] not in values:
+            raise SheetError(f"[[{placeholder}]]: no run {rest[0]!r}; there are {', '.join(values)}")
+        return number(values[rest[0]], digits)
+    if rest:
+        raise SheetError(f"[[{placeholder}]]: {' '.join(rest)!r} is not expected there")
+    if form == "values":
+        return ", ".join(number(each, digits) for each in numbers)
+    if form == "spread":
+        return f"{number(statistics.fmean(numbers), digits)} ± {number(statistics.stdev(numbers), digits)}"
+    if form == "bounds" and (bounds := experiment.figures[figure].bounds):
+        return " to ".join(number(each, digits) for each in bounds)
+    if form in _SUMMARIES:
+        return number(_SUMMARIES[form](numbers), digits)
+    forms = ", ".join(["values", "at RUN", "spread", "bounds", *_SUMMARIES])
+    raise SheetError(f"[[{placeholder}]]: {form!r}; expected one of {forms}")
+
+
+def number(value: float, digits: int) -> str:
+    """Return a number as the pages write it: thousands with commas, and a minus sign."""
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
