@@ -12,14 +12,13 @@
 3. Tables are made from it: blocks with placeholders fill what stands between two comments on the page, and the header
    comments of pipelines (``write``; a test fails if a page differs).
 4. ``check`` runs the commands again. On the same kind of CPU with the same versions every recorded digit has to be the
-   same; elsewhere each value has to lie within the bounds of the figure (``scoring/compare.py`` says how they are found).
+   same; elsewhere each value has to lie within the bounds of the figure (``scoring/compare.py`` derives them).
 5. A wrong figure is named, and the exit code is 1. What could not be repeated for lack of a data set is named, too.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,22 +28,19 @@ import click
 sys.path.insert(0, str(Path(__file__).parent))
 from scoring.compare import Verdict, bounds, verdicts
 from scoring.measure import INSTRUCTIONS, Machine, MeasureError, NoDataError, measure, this_machine
+from scoring.overview import listing, overview_page
 from scoring.sheet import (
-    DOCS,
     Experiment,
     Measured,
     Sheet,
     SheetError,
     pages,
     read_sheet,
-    sheet_path,
     shown,
     write_sheet,
 )
-from scoring.text import MARKED, expected_files
+from scoring.text import expected_files
 
-_DECIMAL = re.compile(r"\d\.\d+")
-_FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 _page = click.argument("page", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _only = click.option("--only", multiple=True, metavar="NAME", help="Only this experiment. Can be repeated.")
 _data = click.option(
@@ -66,19 +62,7 @@ def main() -> None:
 @main.command("list")
 def list_pages() -> None:
     """List the pages, and how many of their decimal numbers come from a file of scores."""
-    click.echo(f"{'page':34} experiments  figures  numbers made of them")
-    for page in sorted(DOCS.rglob("*.md")):
-        text = _FENCED.sub("", page.read_text(encoding="utf-8"))
-        every, made = (
-            len(_DECIMAL.findall(text)),
-            sum(len(_DECIMAL.findall(found[2])) for found in MARKED.finditer(text)),
-        )
-        if sheet_path(page).exists():
-            sheet = read_sheet(page)
-            figures = sum(len(experiment.figures) for experiment in sheet.experiments.values())
-            click.echo(f"{shown(page):34} {len(sheet.experiments):11}  {figures:7}  {made} of {every}")
-        elif every:
-            click.echo(f"{shown(page):34} {'-':>11}  {'-':>7}  0 of {every}")
+    click.echo(listing())
 
 
 @main.command()
@@ -86,12 +70,15 @@ def list_pages() -> None:
 def write(chosen: tuple[Path, ...]) -> None:
     """Write the blocks of pages (all by default) and the headers of their pipelines."""
     for page in [page.resolve() for page in chosen] or pages():
-        for path, text in expected_files(page, read_sheet(page)).items():
-            if path.read_text(encoding="utf-8") != text:
-                path.write_text(text, encoding="utf-8")
-                click.echo(f"{shown(path)} written")
-                if path.suffix == ".toml":
-                    click.echo("  then: python pipelines/index.py")
+        _write(expected_files(page, read_sheet(page)))
+    _write(overview_page())
+
+
+def _write(texts: dict[Path, str]) -> None:
+    for path, text in texts.items():
+        if path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            click.echo(f"{shown(path)} written{'; then: python pipelines/index.py' * (path.suffix == '.toml')}")
 
 
 @main.command()
@@ -110,12 +97,12 @@ def record(page: Path, only: tuple[str, ...], data: Path | None, instructions: s
         except NoDataError as error:
             click.echo(f"  not measured: {error}")
             continue
-        sheet = with_measurement(sheet, name, found)
-        write_sheet(page, sheet)  # after each, since the next one may be stopped
+        # Read again, as somebody may have edited it meanwhile; written after each, as the next one may be stopped.
+        sheet = with_measurement(read_sheet(page), name, found)
+        write_sheet(page, sheet)
         for figure, values in found.values.items():
             click.echo(f"  {figure}: {', '.join(f'{value:g}' for value in values.values())}")
-    for path, text in expected_files(page, sheet).items():
-        path.write_text(text, encoding="utf-8")
+    _write(expected_files(page, sheet) | overview_page())
 
 
 def with_measurement(sheet: Sheet, name: str, found: Measured) -> Sheet:

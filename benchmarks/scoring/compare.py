@@ -69,6 +69,19 @@ def bounds(experiment: Experiment, name: str) -> tuple[float, float] | None:
     return digits(min(low, *every)), digits(max(high, *every))
 
 
+def follows_instructions(experiment: Experiment, figure: str) -> bool | None:
+    """Return whether the recorded values of a figure depend on the instruction set; None if only one was measured."""
+    sets: dict[str, dict[str, float]] = {
+        each.instructions: each.values[figure]
+        for each in experiment.measured
+        if each.instructions is not None and figure in each.values
+    }
+    if len(sets) < 2:
+        return None
+    first, *others = sets.values()
+    return any(value != other[run] for other in others for run, value in first.items() if run in other)
+
+
 def same_kind(one: Measured, other: Measured) -> bool:
     """Return whether two measurements have to agree in every digit."""
     shared = one.versions.keys() & other.versions.keys()

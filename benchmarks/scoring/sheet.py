@@ -182,6 +182,8 @@ def parse_sheet(text: str, where: str) -> Sheet:
         return Sheet.model_validate(json.loads(text, object_pairs_hook=_without_repetition))
     except json.JSONDecodeError as error:
         raise SheetError(f"{where}:{error.lineno}: {error.msg}") from None
+    except SheetError as error:
+        raise SheetError(f"{where}: {error}") from None
     except ValidationError as error:
         raise SheetError("\n".join(_mistakes(error, where))) from None
 

@@ -7,12 +7,15 @@ A block is text with placeholders ``[[EXPERIMENT.FIGURE FORM DIGITS]]``, and ``[
     [[cnn.accuracy spread 3]]           0.998 ± 0.002            mean and standard deviation
     [[cnn.accuracy bounds 3]]           0.979 to 1.017           of any run on any CPU
     [[ring.near at 3 3]]                0.908                    the run with seed 3
+    [[cliff.inside count]]              2 of 10                  of the runs, those with 1 instead of 0
+    [[lag.share power]]                 10⁻³⁹                    the order of magnitude of the geometric mean
     [[cnn.accuracy values 3 @AVX2]]     another measurement, by its instruction set; the first one by default
     [[cnn command]]  [[cnn seeds]]  [[cnn seconds]]  [[cnn machine]]
 """
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -29,6 +32,7 @@ _SUMMARIES: dict[str, Callable[[Sequence[float]], float]] = {
     "highest": max,
     "deviation": statistics.stdev,
 }
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _INSTRUCTIONS = {"AVX512": "AVX-512"}
 _THREADS = {1: "one thread", 2: "two threads"}
 
@@ -148,10 +152,14 @@ def machine(measured: Measured) -> str:
 def _of_figure(
     placeholder: str, form: str, rest: list[str], experiment: Experiment, figure: str, values: dict[str, float]
 ) -> str:
+    numbers = list(values.values())
+    if form == "count" and not rest:
+        return f"{sum(value == 1 for value in numbers)} of {len(numbers)}"
+    if form == "power" and not rest:
+        return f"10{str(round(math.log10(statistics.geometric_mean(numbers)))).translate(_RAISED)}"
     if not rest or not rest[-1].isdigit():
         raise SheetError(f"[[{placeholder}]]: expected the number of decimal digits last")
     digits = int(rest.pop())
-    numbers = list(values.values())
     if form == "at" and len(rest) == 1:
         if rest[0] not in values:
             raise SheetError(f"[[{placeholder}]]: no run {rest[0]!r}; there are {', '.join(values)}")
@@ -166,7 +174,7 @@ def _of_figure(
         return " to ".join(number(each, digits) for each in bounds)
     if form in _SUMMARIES:
         return number(_SUMMARIES[form](numbers), digits)
-    forms = ", ".join(["values", "at RUN", "spread", "bounds", *_SUMMARIES])
+    forms = ", ".join(["values", "at RUN", "spread", "bounds", "count", "power", *_SUMMARIES])
     raise SheetError(f"[[{placeholder}]]: {form!r}; expected one of {forms}")
 
 
