@@ -185,6 +185,12 @@ def test_bounds_of_a_single_run_are_the_difference_of_the_instruction_sets():
     assert bounds(experiment, "accuracy") == (0.87, 0.97)
 
 
+def test_bounds_leave_out_what_a_figure_cannot_be():
+    experiment = sheet(measured([0.90, 0.92, 0.99]), figure={"limits": [0.5, 1.0]}).experiments["cnn"]
+
+    assert bounds(experiment, "accuracy") == (0.5, 1.0)
+
+
 def test_given_bounds_are_kept():
     chosen = {"rule": "given", "bounds": [0.5, 1.0], "because": "chance"}
     experiment = sheet(measured([0.90, 0.92]), figure=chosen).experiments["cnn"]
@@ -345,6 +351,10 @@ def test_a_header_of_a_pipeline_gets_its_score():
         (
             {"figures": {"accuracy": {"metric": "a", "bounds": [2, 1]}}},
             r"bounds are \[2\.0, 1\.0\]; expected the lower",
+        ),
+        (
+            {"figures": {"accuracy": {"metric": "a", "limits": [1, 0]}}},
+            r"limits are \[1\.0, 0\.0\]; expected the lower",
         ),
         ({"measured": [{**measured([1.0]), "threads": 0}]}, r"cnn\.measured\.0\.threads = 0: .*greater than 0"),
         ({"measured": [{**measured([1.0]), "gpu": "x"}]}, r"cnn\.measured\.0\.gpu = 'x': Extra inputs"),

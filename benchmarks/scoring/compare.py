@@ -9,7 +9,8 @@
 
   over the runs on all recorded instruction sets; n is the number of runs on one of them or of different values,
   whichever is larger, so that a value that two of them share does not count twice. With one run, the difference of the
-  instruction sets takes the place of t · deviation. No recorded value lies outside.
+  instruction sets takes the place of t · deviation. What a figure cannot be by definition is left out, and no recorded
+  value lies outside.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def bounds(experiment: Experiment, name: str) -> tuple[float, float] | None:
     else:
         spread = max(every) - min(every)
     mean = statistics.fmean(every)
-    low, high = mean - spread - figure.step, mean + spread + figure.step
+    least, greatest = figure.limits or (-math.inf, math.inf)
+    low, high = max(mean - spread - figure.step, least), min(mean + spread + figure.step, greatest)
     return digits(min(low, *every)), digits(max(high, *every))
 
 

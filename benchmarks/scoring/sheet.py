@@ -39,6 +39,7 @@ class Figure(_Strict):
         stage: of a pipeline with several; the last one by default.
         trial: the label of a trial of a sweep, or "*" for all of them.
         step: the smallest amount by which it can change, such as one of 359 test images; it widens the interval.
+        limits: values that it cannot be below and above by definition, such as 0 and 1 of an accuracy.
         rule: "interval": `bounds` follow from the recorded values, see ``compare.py``; "given": somebody chose them.
         bounds: every run on any CPU lies within them.
         because: why they were chosen.
@@ -48,6 +49,7 @@ class Figure(_Strict):
     stage: str | None = None
     trial: str | None = None
     step: Annotated[float, Field(ge=0)] = 0.0
+    limits: tuple[Finite, Finite] | None = None
     rule: Literal["interval", "given"] = "interval"
     bounds: tuple[Finite, Finite] | None = None
     because: str | None = None
@@ -56,8 +58,9 @@ class Figure(_Strict):
     def _reasons(self) -> Figure:
         if (self.rule == "given") != (self.because is not None) or (self.rule == "given" and self.bounds is None):
             raise ValueError('rule = "given" takes bounds and because, a reason; other rules take no reason')
-        if self.bounds and self.bounds[0] > self.bounds[1]:
-            raise ValueError(f"bounds are {list(self.bounds)}; expected the lower one first")
+        for name, pair in (("bounds", self.bounds), ("limits", self.limits)):
+            if pair and pair[0] > pair[1]:
+                raise ValueError(f"{name} are {list(pair)}; expected the lower one first")
         return self
 
 

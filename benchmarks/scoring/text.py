@@ -140,7 +140,7 @@ def _of_experiment(placeholder: str, form: str, measured: Measured) -> str:
 
 def machine(measured: Measured) -> str:
     """Say where and when something was measured."""
-    cpu = measured.cpu or "the CPU was not recorded"
+    cpu = measured.cpu or "CPU not recorded"
     instructions = measured.instructions and f" with {_INSTRUCTIONS.get(measured.instructions, measured.instructions)}"
     threads = _THREADS.get(measured.threads, f"{measured.threads} threads")
     names = [("torch", "torch"), ("numpy", "numpy"), ("scikit-learn", "scikit-learn"), ("python", "Python")]
