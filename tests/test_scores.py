@@ -27,6 +27,13 @@ from scoring.text import expected_files, figures_in, filled, header_text, page_t
 EXPERIMENTS = [
     pytest.param(page, name, id=f"{shown(page)}:{name}") for page in pages() for name in read_sheet(page).experiments
 ]
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load_plugins()
+
+
 VERSIONS = {"torch": "2.14.1", "numpy": "2.4.6"}
 
 
@@ -87,7 +94,7 @@ def test_a_figure_was_measured_and_its_bounds_hold_for_every_recorded_value(page
 
 
 @pytest.mark.parametrize(("page", "name"), EXPERIMENTS)
-def test_a_command_has_no_mistakes_and_gives_its_figures(page, name, tmp_path, monkeypatch):
+def test_a_command_has_no_mistakes_and_gives_its_figures(page, name, registry, tmp_path, monkeypatch):
     experiment = read_sheet(page).experiments[name]
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     monkeypatch.chdir(tmp_path)
@@ -99,7 +106,7 @@ def test_a_command_has_no_mistakes_and_gives_its_figures(page, name, tmp_path, m
 
     if experiment.is_sweep:
         seeds = next((int(value) for option, value in itertools.pairwise(words) if option == "--seeds"), None)
-        planned = load_sweep(words[2], load_plugins(), assignments, seeds=seeds, allow_local_plugins=allowed)
+        planned = load_sweep(words[2], registry, assignments, seeds=seeds, allow_local_plugins=allowed)
         assert {figure.trial for figure in experiment.figures.values()} <= {
             *(trial.label for trial in planned.trials),
             ALL_TRIALS,
@@ -109,9 +116,9 @@ def test_a_command_has_no_mistakes_and_gives_its_figures(page, name, tmp_path, m
         assert [pipeline.settings.seed for pipeline in pipelines] == experiment.seeds
         pipeline = pipelines[0]
     else:
-        pipeline = load_pipeline(words[2], load_plugins(), assignments, allow_local_plugins=allowed)
+        pipeline = load_pipeline(words[2], registry, assignments, allow_local_plugins=allowed)
     for figure in experiment.figures.values():
-        source, evaluator, _ = figure.metric.split("/", 2)
+        source, evaluator = figure.metric.split("/")[:2]
         if source in ("test", "dev", "baselines"):
             stage = pipeline.stages[figure.stage] if figure.stage else list(pipeline.stages.values())[-1]
             assert evaluator in stage.evaluators
@@ -280,6 +287,7 @@ def test_a_new_measurement_takes_the_place_of_that_with_its_instruction_set():
         ("cnn.accuracy spread 0", "412 ± 712"),
         ("cnn.accuracy bounds 1", "−1.0 to 2,000.0"),
         ("cnn.accuracy values 0 @AVX2", "7"),
+        ("cnn.accuracy millions 1 @AVX2", "0.0 million"),
         ("cnn.share count", "2 of 3"),
         ("cnn.share power", "10⁻²"),
         ("cnn command", "dlpipe run pipelines/cnn_digits.toml --set seed=SEED"),
@@ -289,7 +297,13 @@ def test_a_new_measurement_takes_the_place_of_that_with_its_instruction_set():
     ],
 )
 def test_a_placeholder_becomes_text(placeholder, text):
-    known = sheet(measured([0.987, -0.005, 1234.5]), measured([7], instructions="AVX2"), figure={"bounds": [-1, 2000]})
+    measurement = measured([0.987, -0.005, 1234.5])
+    measurement["values"]["share"] = {"1": 1.0, "2": 1.0, "3": 1e-5}
+    figures = {
+        "accuracy": {"metric": "test/digits/accuracy", "bounds": [-1, 2000]},
+        "share": {"metric": "test/digits/share"},
+    }
+    known = sheet(measurement, measured([7], instructions="AVX2"), experiment={"figures": figures})
 
     assert filled(f"a [[{placeholder}]] b", known) == f"a {text} b"
 
@@ -301,10 +315,11 @@ def test_a_placeholder_becomes_text(placeholder, text):
         ("cn.accuracy mean 3", "no experiment 'cn'; there are cnn"),
         ("cnn.f1 mean 3", "no figure 'f1' of cnn; there are accuracy"),
         ("cnn.accuracy mean", "expected the number of decimal digits last"),
-        ("cnn.accuracy meen 3", "'meen'; expected one of values, at RUN, spread, bounds, mean"),
+        ("cnn.accuracy meen 3", "'meen'; expected one of at RUN, bounds, count, power, values, mean"),
         ("cnn.accuracy mean 3 3", "'3' is not expected there"),
         ("cnn.accuracy at 4 3", "no run '4'; there are 1"),
-        ("cnn.accuracy mean 3 @AVX2", "cnn was not measured on AVX2"),
+        ("cnn.accuracy mean 3 @AVX2", "cnn.accuracy was not measured with AVX2; `scores.py record` does it"),
+        ("cnn.accuracy count 3", "count takes nothing else, found '3'"),
         ("cnn machines", "'machines'; expected command, seeds, machine or seconds"),
     ],
 )

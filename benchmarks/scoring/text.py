@@ -8,6 +8,7 @@ A block is text with placeholders ``[[EXPERIMENT.FIGURE FORM DIGITS]]``, and ``[
     [[cnn.accuracy bounds 3]]           0.979 to 1.017           of any run on any CPU
     [[ring.near at 3 3]]                0.908                    the run with seed 3
     [[cliff.inside count]]              2 of 10                  of the runs, those with 1 instead of 0
+    [[power.derivative millions 4]]     20.5254 million
     [[lag.share power]]                 10⁻³⁹                    the order of magnitude of the geometric mean
     [[cnn.accuracy values 3 @AVX2]]     another measurement, by its instruction set; the first one by default
     [[cnn command]]  [[cnn seeds]]  [[cnn seconds]]  [[cnn machine]]
@@ -19,18 +20,24 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from scoring.sheet import ROOT, Experiment, Measured, Sheet, SheetError, shown
+from scoring.sheet import ROOT, Figure, Measured, Sheet, SheetError, shown
 
 MARKED = re.compile(r"<!-- scores: (\S+) -->(.*?)<!-- /scores -->", re.S)
 _PLACEHOLDER = re.compile(r"\[\[(.*?)\]\]")
-_SUMMARIES: dict[str, Callable[[Sequence[float]], float]] = {
-    "mean": statistics.fmean,
-    "median": statistics.median,
-    "lowest": min,
-    "highest": max,
-    "deviation": statistics.stdev,
+_FORMS: dict[str, Callable[[Sequence[float], Callable[[float], str]], str]] = {
+    "values": lambda numbers, shown_number: ", ".join(map(shown_number, numbers)),
+    "mean": lambda numbers, shown_number: shown_number(statistics.fmean(numbers)),
+    "median": lambda numbers, shown_number: shown_number(statistics.median(numbers)),
+    "lowest": lambda numbers, shown_number: shown_number(min(numbers)),
+    "highest": lambda numbers, shown_number: shown_number(max(numbers)),
+    "deviation": lambda numbers, shown_number: shown_number(statistics.stdev(numbers)),
+    "spread": lambda numbers, shown_number: " ± ".join(
+        map(shown_number, (statistics.fmean(numbers), statistics.stdev(numbers)))
+    ),
+    "millions": lambda numbers, shown_number: f"{shown_number(statistics.fmean(numbers) / 1e6)} million",
 }
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _INSTRUCTIONS = {"AVX512": "AVX-512"}
@@ -91,6 +98,13 @@ def expected_files(page: Path, sheet: Sheet) -> dict[Path, str]:
     Raises:
         SheetError: they cannot be made.
     """
+    try:
+        return _expected_files(page, sheet)
+    except SheetError as error:
+        raise SheetError(f"{shown(page)}: {error}") from None
+
+
+def _expected_files(page: Path, sheet: Sheet) -> dict[Path, str]:
     texts = {page: page_text(page.read_text(encoding="utf-8"), sheet, shown(page))}
     for name, fields in sheet.headers.items():
         path = ROOT / name
@@ -101,33 +115,30 @@ def expected_files(page: Path, sheet: Sheet) -> dict[Path, str]:
 
 
 def _value(placeholder: str, sheet: Sheet) -> str:
-    try:
-        name, form, *rest = placeholder.split()
-    except ValueError:
-        raise SheetError(f"[[{placeholder}]]: expected a name and a form, such as [[cnn.accuracy mean 3]]") from None
+    words = placeholder.split()
+    if len(words) < 2:
+        raise SheetError(f"[[{placeholder}]]: expected a name and a form, such as [[cnn.accuracy mean 3]]")
+    (name, form), arguments = words[:2], [word for word in words[2:] if not word.startswith("@")]
+    wanted = next((word[1:] for word in words if word.startswith("@")), None)
     experiment_name, _, figure = name.partition(".")
     experiment = sheet.experiments.get(experiment_name)
     if experiment is None:
-        raise SheetError(
-            f"[[{placeholder}]]: no experiment {experiment_name!r}; there are {', '.join(sheet.experiments)}"
-        )
-    wanted = next((part[1:] for part in rest if part.startswith("@")), None)
-    rest = [part for part in rest if not part.startswith("@")]
-    if form == "command":
-        return experiment.command
-    if form == "seeds":
-        return ", ".join(map(str, experiment.seeds))
-    measured = [each for each in experiment.measured if wanted in (None, each.instructions)]
-    if not measured:
-        raise SheetError(f"[[{placeholder}]]: {experiment_name} was not measured{f' on {wanted}' * bool(wanted)}")
-    if not figure:
-        return _of_experiment(placeholder, form, measured[0])
-    if figure not in experiment.figures:
+        known = ", ".join(sheet.experiments)
+        raise SheetError(f"[[{placeholder}]]: no experiment {experiment_name!r}; there are {known}")
+    if figure and figure not in experiment.figures:
         known = ", ".join(experiment.figures)
         raise SheetError(f"[[{placeholder}]]: no figure {figure!r} of {experiment_name}; there are {known}")
-    if figure not in measured[0].values:
-        raise SheetError(f"[[{placeholder}]]: {figure} was not measured; run `record`")
-    return _of_figure(placeholder, form, rest, experiment, figure, measured[0].values[figure])
+    if not figure and form == "command":
+        return experiment.command
+    if not figure and form == "seeds":
+        return ", ".join(map(str, experiment.seeds))
+    measured = next((each for each in experiment.measured if wanted in (None, each.instructions)), None)
+    if measured is None or (figure and figure not in measured.values):
+        where = f" with {wanted}" if wanted else ""
+        raise SheetError(f"[[{placeholder}]]: {name} was not measured{where}; `scores.py record` does it")
+    if not figure:
+        return _of_experiment(placeholder, form, measured)
+    return _of_figure(placeholder, form, arguments, experiment.figures[figure], measured.values[figure])
 
 
 def _of_experiment(placeholder: str, form: str, measured: Measured) -> str:
@@ -149,33 +160,37 @@ def machine(measured: Measured) -> str:
     return ", ".join([f"{cpu}{instructions or ''}", threads, *versions, day])
 
 
-def _of_figure(
-    placeholder: str, form: str, rest: list[str], experiment: Experiment, figure: str, values: dict[str, float]
-) -> str:
+def _of_figure(placeholder: str, form: str, arguments: list[str], figure: Figure, values: dict[str, float]) -> str:
     numbers = list(values.values())
-    if form == "count" and not rest:
-        return f"{sum(value == 1 for value in numbers)} of {len(numbers)}"
-    if form == "power" and not rest:
-        return f"10{str(round(math.log10(statistics.geometric_mean(numbers)))).translate(_RAISED)}"
-    if not rest or not rest[-1].isdigit():
+    if form in ("count", "power"):
+        if arguments:
+            raise SheetError(f"[[{placeholder}]]: {form} takes nothing else, found {' '.join(arguments)!r}")
+        return _count(numbers) if form == "count" else _power(numbers)
+    if not arguments or not arguments[-1].isdigit():
         raise SheetError(f"[[{placeholder}]]: expected the number of decimal digits last")
-    digits = int(rest.pop())
-    if form == "at" and len(rest) == 1:
-        if rest[0] not in values:
-            raise SheetError(f"[[{placeholder}]]: no run {rest[0]!r}; there are {', '.join(values)}")
-        return number(values[rest[0]], digits)
-    if rest:
-        raise SheetError(f"[[{placeholder}]]: {' '.join(rest)!r} is not expected there")
-    if form == "values":
-        return ", ".join(number(each, digits) for each in numbers)
-    if form == "spread":
-        return f"{number(statistics.fmean(numbers), digits)} ± {number(statistics.stdev(numbers), digits)}"
-    if form == "bounds" and (bounds := experiment.figures[figure].bounds):
-        return " to ".join(number(each, digits) for each in bounds)
-    if form in _SUMMARIES:
-        return number(_SUMMARIES[form](numbers), digits)
-    forms = ", ".join(["values", "at RUN", "spread", "bounds", "count", "power", *_SUMMARIES])
-    raise SheetError(f"[[{placeholder}]]: {form!r}; expected one of {forms}")
+    *arguments, last = arguments
+    shown_number = partial(number, digits=int(last))
+    if form == "at" and len(arguments) == 1:
+        if arguments[0] not in values:
+            raise SheetError(f"[[{placeholder}]]: no run {arguments[0]!r}; there are {', '.join(values)}")
+        return shown_number(values[arguments[0]])
+    if arguments:
+        raise SheetError(f"[[{placeholder}]]: {' '.join(arguments)!r} is not expected there")
+    if form == "bounds" and figure.bounds:
+        return " to ".join(map(shown_number, figure.bounds))
+    if form not in _FORMS:
+        raise SheetError(
+            f"[[{placeholder}]]: {form!r}; expected one of at RUN, bounds, count, power, {', '.join(_FORMS)}"
+        )
+    return _FORMS[form](numbers, shown_number)
+
+
+def _count(numbers: Sequence[float]) -> str:
+    return f"{sum(value == 1 for value in numbers)} of {len(numbers)}"
+
+
+def _power(numbers: Sequence[float]) -> str:
+    return f"10{str(round(math.log10(statistics.geometric_mean(numbers)))).translate(_RAISED)}"
 
 
 def number(value: float, digits: int) -> str:
