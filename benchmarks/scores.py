@@ -43,6 +43,7 @@ from scoring.text import expected_files
 
 _page = click.argument("page", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _only = click.option("--only", multiple=True, metavar="NAME", help="Only this experiment. Can be repeated.")
+_seeds = click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="The first N seeds only.")
 _data = click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -84,16 +85,17 @@ def _write(texts: dict[Path, str]) -> None:
 @main.command()
 @_page
 @_only
+@_seeds
 @_data
 @_instructions
-def record(page: Path, only: tuple[str, ...], data: Path | None, instructions: str) -> None:
+def record(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | None, instructions: str) -> None:
     """Measure the experiments of a page, and write values, bounds and the page."""
     page, machine = page.resolve(), this_machine(instructions)
     sheet = read_sheet(page)
     for name, experiment in _chosen(sheet, only).items():
         click.echo(f"{name}: {experiment.command}")
         try:
-            found = measure(experiment, page, data, len(experiment.seeds), machine)
+            found = measure(experiment, page, data, seeds or len(experiment.seeds), machine)
         except NoDataError as error:
             click.echo(f"  not measured: {error}")
             continue
@@ -122,7 +124,7 @@ def with_measurement(sheet: Sheet, name: str, found: Measured) -> Sheet:
 @main.command()
 @_page
 @_only
-@click.option("--seeds", type=click.IntRange(min=1), help="Repeat the first seeds only.")
+@_seeds
 @_data
 @_instructions
 def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | None, instructions: str) -> None:
@@ -161,8 +163,7 @@ def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | Non
 def _verdicts(
     name: str, experiment: Experiment, page: Path, data: Path | None, seeds: int | None, machine: Machine
 ) -> Sequence[Verdict]:
-    count = len(experiment.seeds) if seeds is None else seeds
-    return verdicts(name, experiment, measure(experiment, page, data, count, machine))
+    return verdicts(name, experiment, measure(experiment, page, data, seeds or len(experiment.seeds), machine))
 
 
 def line(verdict: Verdict) -> str:

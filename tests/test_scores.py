@@ -410,9 +410,18 @@ def test_instruction_sets_have_effect_in_torch():
 
 @pytest.mark.slow
 def test_the_figures_of_a_page_can_be_repeated(root):
-    command = [sys.executable, "benchmarks/scores.py", "check", "docs/text/recurrent.md", "--only", "power"]
+    command = [
+        sys.executable,
+        "benchmarks/scores.py",
+        "check",
+        "docs/vision/mlp.md",
+        "--only",
+        "logistic",
+        "--seeds",
+        "1",
+    ]
 
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 values repeated, 0 wrong" in done.stdout
+    assert "1 values repeated, 0 wrong" in done.stdout
