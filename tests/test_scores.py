@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -20,8 +22,8 @@ from .conftest import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import scores
 from scoring.compare import bounds, verdicts
-from scoring.measure import INSTRUCTIONS, fenced_block
-from scoring.sheet import ALL_TRIALS, SEED, SheetError, pages, parse_sheet, read_sheet, shown, write_sheet
+from scoring.measure import FinishedRun, MeasureError, Place, fenced_block
+from scoring.sheet import ALL_TRIALS, SEED, Figure, SheetError, pages, parse_sheet, read_sheet, shown, write_sheet
 from scoring.text import expected_files, figures_in, filled, header_text, page_text
 
 EXPERIMENTS = [
@@ -399,13 +401,44 @@ def test_what_was_written_is_read_again(tmp_path):
     assert read_sheet(tmp_path / "page.md") == known
 
 
-def test_instruction_sets_have_effect_in_torch():
-    names = {}
-    for instructions in INSTRUCTIONS:
-        names[instructions] = scores.this_machine(instructions).instructions
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [("test/digits/accuracy", 0.9), ("dev/digits/accuracy", 0.8), ("last/digits/accuracy", 0.7)],
+)
+def test_a_metric_is_that_of_the_split_or_of_a_further_command(metric, value, monkeypatch, tmp_path):
+    run = SimpleNamespace(scores={"digits/accuracy": 0.9}, best={"step": 3, "dev/digits/accuracy": 0.8})
+    monkeypatch.setattr("dlpipe.Run", lambda path, stage: run)
+    finished = FinishedRun(tmp_path, {"last": {"digits": {"accuracy": 0.7}}})
 
-    assert names["avx2"] in ("AVX2", "DEFAULT", names["native"])
-    assert names["avx2"] != "AVX512"
+    assert finished.metric(Figure(metric=metric)) == value
+    with pytest.raises(MeasureError, match=rf"no metric {metric}s; from \w+ there are digits/accuracy"):
+        finished.metric(Figure(metric=metric + "s"))
+
+
+def test_a_metric_of_a_baseline_is_read_from_the_folder_of_its_stage(monkeypatch, tmp_path):
+    monkeypatch.setattr("dlpipe.Run", lambda path, stage: None)
+    (tmp_path / "tune").mkdir()
+    known = {"slots": {"text.most_frequent_tag": {"metrics": {"f1": 0.33}, "examples": 40}}}
+    (tmp_path / "tune" / "baselines.json").write_text(json.dumps(known))
+
+    figure = Figure(metric="baselines/slots/text.most_frequent_tag/f1", stage="tune")
+    assert FinishedRun(tmp_path, {}).metric(figure) == 0.33
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("python missing.py", r"`python missing\.py` ended with 2:\n.*missing\.py"),
+        ("python given.py FOLDER", r"`python given\.py FOLDER` printed '/\S*/data\\n'; expected JSON"),
+        ("ls", r"`ls`: expected a command of dlpipe or python"),
+    ],
+)
+def test_a_command_that_fails_is_quoted(command, message, tmp_path):
+    (tmp_path / "given.py").write_text("import sys\nprint(sys.argv[1])")
+    place = Place(tmp_path, os.environ, {"FOLDER": str(tmp_path / "data")})
+
+    with pytest.raises(MeasureError, match=message):
+        place.json(command)
 
 
 @pytest.mark.slow
