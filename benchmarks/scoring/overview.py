@@ -12,7 +12,8 @@ from scoring.text import MARKED
 
 #: The page with the table of all pages, and the name of its block.
 FIGURES_PAGE, BLOCK = DOCS / "figures.md", "pages"
-_DECIMAL = re.compile(r"\d\.\d+")
+#: Not 2.14.1, which is a version.
+_DECIMAL = re.compile(r"(?<![\d.])\d+\.\d+(?!\.?\d)")
 _FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 
 
