@@ -21,8 +21,9 @@ from .conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import scores
-from scoring.compare import bounds, verdicts
+from scoring.compare import bounds, follows_instructions, verdicts
 from scoring.measure import FinishedRun, MeasureError, Place, fenced_block
+from scoring.overview import covered, overview_page
 from scoring.sheet import ALL_TRIALS, SEED, Figure, SheetError, pages, parse_sheet, read_sheet, shown, write_sheet
 from scoring.text import expected_files, figures_in, filled, header_text, page_text
 
@@ -69,6 +70,30 @@ def test_a_page_and_its_pipelines_have_the_recorded_figures(page):
     # If this fails: python benchmarks/scores.py write
     for path, text in expected_files(page, read_sheet(page)).items():
         assert path.read_text(encoding="utf-8") == text, shown(path)
+
+
+def test_the_table_of_pages_is_up_to_date():
+    # If this fails: python benchmarks/scores.py write
+    for path, text in overview_page().items():
+        assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0.5 <!-- scores: a -->1.25, torch 2.14.1<!-- /scores --> 7", (1, 2)),
+        ("```\n0.5\n```\n0.25 1,000.5", (0, 2)),
+    ],
+)
+def test_decimal_numbers_of_a_page_are_counted_without_code_and_versions(text, numbers):
+    assert covered(text) == numbers
+
+
+@pytest.mark.parametrize(("other", "follows"), [([0.9, 0.8], False), ([0.9], False), ([0.9, 0.81], True), (None, None)])
+def test_a_figure_follows_the_instruction_set_if_a_run_has_another_value(other, follows):
+    entries = [measured([0.9, 0.8])] + ([measured(other, instructions="AVX2")] if other else [])
+
+    assert follows_instructions(sheet(*entries).experiments["cnn"], "accuracy") is follows
 
 
 @pytest.mark.parametrize("page", pages(), ids=shown)
