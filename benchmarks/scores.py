@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scoring.compare import Verdict, bounds, verdicts
-from scoring.measure import INSTRUCTIONS, Machine, MeasureError, NoDataError, measure, this_machine
+from scoring.measure import INSTRUCTIONS, MeasureError, NoDataError, measure, this_machine
 from scoring.overview import listing, overview_page
 from scoring.sheet import (
     Experiment,
@@ -41,18 +41,27 @@ from scoring.sheet import (
 )
 from scoring.text import expected_files
 
-_page = click.argument("page", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-_only = click.option("--only", multiple=True, metavar="NAME", help="Only this experiment. Can be repeated.")
-_seeds = click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="The first N seeds only.")
-_data = click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=lambda: os.environ.get("DLPIPE_TEST_DATA"),
-    help="Folder of data sets.  [default: $DLPIPE_TEST_DATA]",
+#: What the commands that measure take.
+MEASURING = (
+    click.argument("page", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)),
+    click.option("--only", multiple=True, metavar="NAME", help="Only this experiment. Can be repeated."),
+    click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="The first N seeds only."),
+    click.option(
+        "--data",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        default=lambda: os.environ.get("DLPIPE_TEST_DATA"),
+        help="Folder of data sets.  [default: $DLPIPE_TEST_DATA]",
+    ),
+    click.option(
+        "--instructions", type=click.Choice(list(INSTRUCTIONS)), default="native", help="Kernels of torch to use."
+    ),
 )
-_instructions = click.option(
-    "--instructions", type=click.Choice(list(INSTRUCTIONS)), default="native", help="Kernels of torch to use."
-)
+
+
+def _measuring(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(MEASURING):
+        command = option(command)
+    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,15 +92,10 @@ def _write(texts: dict[Path, str]) -> None:
 
 
 @main.command()
-@_page
-@_only
-@_seeds
-@_data
-@_instructions
+@_measuring
 def record(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | None, instructions: str) -> None:
     """Measure the experiments of a page, and write values, bounds and the page."""
-    page, machine = page.resolve(), this_machine(instructions)
-    sheet = read_sheet(page)
+    machine, sheet = this_machine(instructions), read_sheet(page)
     for name, experiment in _chosen(sheet, only).items():
         click.echo(f"{name}: {experiment.command}")
         try:
@@ -108,10 +112,17 @@ def record(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | No
 
 
 def with_measurement(sheet: Sheet, name: str, found: Measured) -> Sheet:
-    """Return the sheet with a measurement in the place of that with the same instruction set, and with its bounds."""
+    """Return the sheet with a measurement in the place of that with the same instruction set, and with its bounds.
+
+    One with more runs than the new one stays, and stays the one that the page shows.
+    """
     experiment = sheet.experiments[name]
-    others = [each for each in experiment.measured if each.instructions not in (None, found.instructions)]
-    order = sorted([*others, found], key=lambda each: each.instructions != "AVX512")
+    others = [
+        each
+        for each in experiment.measured
+        if each.instructions not in (None, found.instructions) or each.runs > found.runs
+    ]
+    order = sorted([*others, found], key=lambda each: (-each.runs, each.instructions != "AVX512"))
     experiment = experiment.model_copy(update={"measured": order})
     figures = {
         figure: known.model_copy(update={"bounds": bounds(experiment, figure)})
@@ -122,15 +133,10 @@ def with_measurement(sheet: Sheet, name: str, found: Measured) -> Sheet:
 
 
 @main.command()
-@_page
-@_only
-@_seeds
-@_data
-@_instructions
+@_measuring
 def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | None, instructions: str) -> None:
     """Repeat the figures of a page, and compare them with the recorded ones."""
-    page, machine = page.resolve(), this_machine(instructions)
-    sheet = read_sheet(page)
+    machine, sheet = this_machine(instructions), read_sheet(page)
     stale = [shown(path) for path, text in expected_files(page, sheet).items() if path.read_text("utf-8") != text]
     for path in stale:
         click.echo(f"{path} does not have the recorded figures; run `python benchmarks/scores.py write {shown(page)}`")
@@ -140,7 +146,7 @@ def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | Non
     for name, experiment in _chosen(sheet, only).items():
         click.echo(f"\n{name}: {experiment.command}")
         try:
-            found = _verdicts(name, experiment, page, data, seeds, machine)
+            again = measure(experiment, page, data, seeds or len(experiment.seeds), machine)
         except NoDataError as error:
             left_out.append(name)
             click.echo(f"  not repeated: {error}")
@@ -149,6 +155,7 @@ def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | Non
             wrong.append(name)
             click.echo(f"  FAILED  {error}")
             continue
+        found = verdicts(name, experiment, again)
         repeated += len(found)
         wrong += [each.name for each in found if not each.agrees]
         for each in found:
@@ -158,12 +165,6 @@ def check(page: Path, only: tuple[str, ...], seeds: int | None, data: Path | Non
         click.echo(f"not repeated for lack of data: {', '.join(left_out)}")
     if wrong or stale or not repeated:
         raise SystemExit(1)
-
-
-def _verdicts(
-    name: str, experiment: Experiment, page: Path, data: Path | None, seeds: int | None, machine: Machine
-) -> Sequence[Verdict]:
-    return verdicts(name, experiment, measure(experiment, page, data, seeds or len(experiment.seeds), machine))
 
 
 def line(verdict: Verdict) -> str:

@@ -22,7 +22,7 @@ from .conftest import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import scores
 from scoring.compare import bounds, follows_instructions, verdicts
-from scoring.measure import FinishedRun, MeasureError, Place, fenced_block
+from scoring.measure import FinishedRun, Machine, MeasureError, Place, fenced_block
 from scoring.overview import covered, overview_page
 from scoring.sheet import ALL_TRIALS, SEED, Figure, SheetError, pages, parse_sheet, read_sheet, shown, write_sheet
 from scoring.text import expected_files, figures_in, filled, header_text, page_text
@@ -241,7 +241,7 @@ def checked(monkeypatch, tmp_path, found, *options):
     )
     write_sheet(page, known)
     again = sheet(measured(found)).experiments["cnn"].measured[0]
-    monkeypatch.setattr(scores, "this_machine", lambda _: scores.Machine("A", "AVX512", VERSIONS, None, {}))
+    monkeypatch.setattr(scores, "this_machine", lambda _: Machine("A", "AVX512", VERSIONS, None, {}))
     monkeypatch.setattr(scores, "measure", lambda *_: again)
     return CliRunner().invoke(scores.main, ["check", str(page), *options])
 
@@ -281,7 +281,7 @@ def test_check_says_which_data_is_missing(monkeypatch, tmp_path):
     page.write_text("")
     command = "dlpipe run pipelines/cnn_mnist.toml --set data.path=FOLDER --set seed=SEED"
     write_sheet(page, sheet(measured([0.99]), experiment={"command": command, "needs": {"FOLDER": "mnist"}}))
-    monkeypatch.setattr(scores, "this_machine", lambda _: scores.Machine("A", "AVX512", VERSIONS, None, {}))
+    monkeypatch.setattr(scores, "this_machine", lambda _: Machine("A", "AVX512", VERSIONS, None, {}))
 
     answer = CliRunner().invoke(scores.main, ["check", str(page), "--data", str(tmp_path)])
 
@@ -298,6 +298,16 @@ def test_a_new_measurement_takes_the_place_of_that_with_its_instruction_set():
 
     assert [each.values["accuracy"] for each in experiment.measured] == [{"1": 0.9}, {"1": 0.7}]
     assert experiment.figures["accuracy"].bounds == (0.59, 1.01)
+
+
+@pytest.mark.parametrize("instructions", ["AVX512", None])
+def test_one_seed_that_is_measured_again_does_not_replace_the_values_of_several(instructions):
+    known = sheet(measured([0.8, 0.7, 0.9], instructions=instructions))
+    again = sheet(measured([0.8])).experiments["cnn"].measured[0]
+
+    experiment = scores.with_measurement(known, "cnn", again).experiments["cnn"]
+
+    assert [list(each.values["accuracy"].values()) for each in experiment.measured] == [[0.8, 0.7, 0.9], [0.8]]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ class Measured(_Strict):
     seconds: Finite | None = None
     values: dict[Name, dict[str, Finite]]
 
+    @property
+    def runs(self) -> int:
+        """How many runs gave a value."""
+        return max(map(len, self.values.values()), default=0)
+
 
 class Experiment(_Strict):
     """A command, and the figures that it gives.

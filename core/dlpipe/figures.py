@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dlpipe.messages import display_width
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -74,6 +75,7 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
+        _write_powers_as_numbers(figure)
         _choose_fonts(figure)
         figure.savefig(path, dpi=DPI)
 
@@ -128,14 +130,34 @@ def _beyond_ascii(texts: Iterable[str]) -> str:
     return "".join(sorted(character for character in found if not character.isascii() and display_width(character)))
 
 
+def _axes_of(figure: Figure) -> list[Axis]:
+    return [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+
+
+def _write_powers_as_numbers(figure: Figure) -> None:
+    """Let logarithmic axes show 0.1: 10⁻¹ would be a formula, and texts are shown literally."""
+    from matplotlib.ticker import LogFormatter
+
+    class Numbers(LogFormatter):
+        """Labels the ticks that matplotlib chooses: with few powers of ten, also some between them."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    for axis in _axes_of(figure):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(Numbers())
+            axis.set_minor_formatter(Numbers())
+
+
 def _choose_fonts(figure: Figure) -> None:
     """Let the texts of a figure use fonts that have their characters, and show the code points of what none has."""
     from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter, ScalarFormatter
 
     # What is a number has no such characters, and its labels take long to lay out.
-    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
-    named = [axis for axis in axes if not isinstance(axis.get_major_formatter(), (ScalarFormatter, LogFormatter))]
+    numbers = (ScalarFormatter, LogFormatter)
+    named = [axis for axis in _axes_of(figure) if not isinstance(axis.get_major_formatter(), numbers)]
     names = {axis: [label.get_text() for label in axis.get_ticklabels()] for axis in named}
     texts: list[Text] = figure.findobj(Text)
     fonts, missing = _fonts_for(_beyond_ascii(text.get_text() for text in texts))

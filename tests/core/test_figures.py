@@ -117,3 +117,15 @@ def test_a_broken_font_is_passed_over(tmp_path, monkeypatch):
 def test_names_are_cut_by_their_width():
     assert shortened("好看的電影", 10) == "好看的電影"
     assert shortened("好看的電影", 6) == "好看…"
+
+
+@pytest.mark.parametrize(("high", "labels"), [(100, {"0.01", "1", "100"}), (0.03, {"0.01", "0.02"})])
+def test_a_logarithmic_axis_has_numbers_and_no_formulas(tmp_path, high, labels):
+    with drawing(tmp_path / "a.png", 3, 3) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0.01, high])
+        axes.set_yscale("log")
+
+    shown = {text.get_text() for text in [*axes.get_yticklabels(), *axes.get_yticklabels(minor=True)]}
+    assert labels <= shown
+    assert not any("$" in text for text in shown)
