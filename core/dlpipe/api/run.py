@@ -147,11 +147,15 @@ class Run:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The metrics of the best checkpoint on the test split, as ``<evaluator>/<metric>``; empty before its end."""
+        """The metrics of the best checkpoint on the test split, as ``<evaluator>/<metric>``; empty before its end.
+
+        A name that is not there is a KeyError which says how the run is.
+        """
         rows = [_given(row) for row in self.metrics]
         tested = [row for row in rows if any(name.startswith("test/") for name in row)]
         last = tested[-1] if tested else {}
-        return {name.removeprefix("test/"): value for name, value in last.items() if name.startswith("test/")}
+        found = {name.removeprefix("test/"): value for name, value in last.items() if name.startswith("test/")}
+        return _Scores(found, self)
 
     @property
     def figures(self) -> Gallery:
@@ -343,6 +347,21 @@ class Run:
             trained = self._open(overrides) if overrides else self._trained()
             load_target("dlpipe.compute:configure_torch")(trained.pipeline.settings)
             yield trained
+
+
+class _Scores(dict[str, float]):
+    """The scores of a run by name."""
+
+    def __init__(self, values: Mapping[str, float], run: Run) -> None:
+        super().__init__(values)
+        self._run = run
+
+    def __missing__(self, name: str) -> float:
+        if not self:
+            known = self._run.summary
+            why = f": {known.reason}" if known.reason else ""
+            raise KeyError(f"{name}: {self._run} has no scores on test, it is {known.state}{why}")
+        raise KeyError(f"{name}: {self._run} has no such score; it has {', '.join(self)}.{nearest(name, self)}")
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:

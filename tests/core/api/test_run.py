@@ -198,3 +198,20 @@ def test_an_application_gets_values_of_python(small_run, tmp_path, monkeypatch):
         small_run.predict(episode=3)
     with pytest.raises(InputError, match="episodes 0: expected a whole number above 0"):
         small_run.predict(episodes=0)
+
+
+def test_a_score_that_is_missing_says_which_there_are(small_run):
+    with pytest.raises(KeyError, match=r"digits/acuracy: Run.*has no such score; it has .*Did you mean .*accuracy"):
+        small_run.scores["digits/acuracy"]
+    assert "digits/acuracy" not in small_run.scores
+    assert small_run.scores.get("digits/acuracy") is None
+
+
+def test_a_score_of_a_failed_run_says_why_it_failed(small_run, tmp_path):
+    shutil.copytree(small_run.path, folder := tmp_path / "failed")
+    (folder / "metrics.jsonl").write_text("")
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(status | {"state": "failed", "reason": "the disk is full"}))
+
+    with pytest.raises(KeyError, match=r"digits/accuracy: Run.*has no scores on test, it is failed: the disk is full"):
+        dlpipe.Run(folder).scores["digits/accuracy"]
