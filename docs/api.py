@@ -45,8 +45,6 @@ Plugin API {API[0]}.{API[1]}. What a plugin may import, module by module, and th
 [the stability promise](plugins.md#the-stability-promise) says what may change when.
 """
 HOOKS = {"Hooks of a plugin": ComponentHooks, "Hooks of a callback": Lifecycle}
-#: An annotation that is a string, in a signature.
-QUOTED = re.compile(r"""(: |-> )(['"])(.*?)\2(?=[,)]| =|$)""")
 #: Sections of a docstring whose lines are a list of names.
 SECTIONS = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Example):")
 
@@ -103,13 +101,26 @@ def _signature(thing: Any) -> str:
     if inspect.isfunction(thing) or inspect.isclass(thing):
         if isinstance(thing, type) and issubclass(thing, Exception):
             return f"({', '.join(base.__name__ for base in thing.__bases__)})"
-        return "" if getattr(thing, "_is_protocol", False) else _plain(str(inspect.signature(thing)))
+        return "" if getattr(thing, "_is_protocol", False) else _plain(inspect.signature(thing))
     return f" = {_value(thing)}"
 
 
-def _plain(signature: str) -> str:
+class _Unquoted(str):
+    """An annotation that a signature shows without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _plain(signature: inspect.Signature) -> str:
     """Return a signature without the quotes around its annotations."""
-    return re.sub(r"ForwardRef\('(.*?)'\)", r"\1", QUOTED.sub(r"\1\3", signature))
+
+    def unquoted(annotation: Any) -> Any:
+        return _Unquoted(annotation) if isinstance(annotation, str) else annotation
+
+    parameters = [each.replace(annotation=unquoted(each.annotation)) for each in signature.parameters.values()]
+    plain = signature.replace(parameters=parameters, return_annotation=unquoted(signature.return_annotation))
+    return re.sub(r"ForwardRef\('(.*?)'\)", r"\1", str(plain))
 
 
 def _value(thing: Any) -> str:

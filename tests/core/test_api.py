@@ -48,3 +48,15 @@ def test_everything_public_says_what_it_is():
     undocumented = {entry.splitlines()[0] for entry in page.split("\n### ")[1:] if entry.count("\n") <= 5}
     # The value of these is their description.
     assert undocumented <= {"hookimpl", "NonNegative", "NonNegativeFloat", "Positive", "PositiveFloat"}
+
+
+def test_a_signature_has_no_quotes_around_annotations_and_keeps_those_of_defaults() -> None:
+    def step(
+        name: str | dict[str, str] = {"use": "adam"},  # noqa: B006
+        path: Path | None = None,
+        mode: str = "a",
+    ) -> Path | None: ...
+
+    assert GENERATOR._signature(step) == (
+        "(name: str | dict[str, str] = {'use': 'adam'}, path: Path | None = None, mode: str = 'a') -> Path | None"
+    )
