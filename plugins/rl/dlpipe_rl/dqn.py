@@ -247,8 +247,8 @@ class DQN:
         explored = [rng.randrange(self._num_actions) if rng.random() < epsilon else -1 for _ in range(count)]
         if -1 not in explored:
             return explored
-        with torch.inference_mode(), self._compute.autocast():
-            greedy: list[int] = self.model(self._on_device(obs)).argmax(1).tolist()
+        with torch.inference_mode():
+            greedy: list[int] = self._learning.values(self._on_device(obs)).argmax(1).tolist()
         if count == 1:
             return greedy
         return [best if action < 0 else action for action, best in zip(explored, greedy, strict=True)]

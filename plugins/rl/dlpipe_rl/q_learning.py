@@ -8,7 +8,7 @@ Axes: B transitions of a batch, A actions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -29,6 +29,9 @@ class QLearning:
         double: the online network chooses the action whose value the target network estimates.
         target_every: updates between two updates of the target network.
         tau: τ, how far each of them moves the target network to the online network; 1 copies it.
+
+    Attributes:
+        values: maps observations (B, …) to the action values (B, A) of the online network.
     """
 
     def __init__(
@@ -43,8 +46,9 @@ class QLearning:
         target_every: int,
         tau: float,
     ) -> None:
-        self._model, self.optimizer, self._compute = model, optimizer, compute
+        self.optimizer = optimizer
         self._target = copy.deepcopy(model).requires_grad_(False)
+        self.values, self._target_values = _in_float32(model, compute), _in_float32(self._target, compute)
         self._double, self._measure = double, F.smooth_l1_loss if loss == "huber" else F.mse_loss
         self._target_every, self._tau = target_every, tau
         self._max_grad_norm = max_grad_norm
@@ -56,15 +60,14 @@ class QLearning:
 
     def targets(self, transitions: Transitions) -> Tensor:
         """Return the TD targets (B,): returns plus the discounted values of the next observations."""
-        with self._compute.autocast():
-            values = self._target(transitions.next_obs)  # (B, A); its weights require no gradient
-            if self._double:
-                with torch.no_grad():
-                    best = self._model(transitions.next_obs).argmax(1, keepdim=True)
-                value = values.gather(1, best).squeeze(1)
-            else:
-                value = values.amax(1)
-        return torch.addcmul(transitions.returns, transitions.discounts, value.float())
+        values = self._target_values(transitions.next_obs)  # (B, A); its weights require no gradient
+        if self._double:
+            with torch.no_grad():
+                best = self.values(transitions.next_obs).argmax(1, keepdim=True)
+            value = values.gather(1, best).squeeze(1)
+        else:
+            value = values.amax(1)
+        return torch.addcmul(transitions.returns, transitions.discounts, value)
 
     def update(self, transitions: Transitions) -> Tensor:
         """Update the weights once with the unweighted loss, and return the loss."""
@@ -87,9 +90,7 @@ class QLearning:
     def _td_pairs(self, transitions: Transitions) -> tuple[Tensor, Tensor]:
         """Return the values (B,) of the actions taken, and their TD targets (B,)."""
         targets = self.targets(transitions)
-        with self._compute.autocast():
-            values = self._model(transitions.obs).gather(1, transitions.actions).squeeze(1)
-        return values.float(), targets
+        return self.values(transitions.obs).gather(1, transitions.actions).squeeze(1), targets
 
     def _descend(self, loss: Tensor) -> Tensor:
         """Take one optimizer step, and update the target network if it is due."""
@@ -126,3 +127,15 @@ class QLearning:
                 torch._foreach_copy_(self._target_weights, self._online_weights)
             else:
                 torch._foreach_lerp_(self._target_weights, self._online_weights, self._tau)
+
+
+def _in_float32(model: nn.Module, compute: Compute) -> Callable[[Tensor], Tensor]:
+    """Return a model as a function that computes in the precision of the run and returns float32."""
+    if compute.dtype is torch.float32:
+        return model  # no context to enter and to leave three times a step
+
+    def values(obs: Tensor) -> Tensor:
+        with compute.autocast():
+            return model(obs).float()  # type: ignore[no-any-return]
+
+    return values
