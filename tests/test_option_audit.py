@@ -958,6 +958,7 @@ OPTIONS_WITHOUT_EFFECT = {
     "offline": "nothing here is downloaded",
     "parallel": "one process trains alone",
     "compile": "test_compilation.py; numbers are equal but for rounding",
+    "evaluation_batch_size": "test_examples.py and test_prediction.py; numbers are equal but for rounding",
 }
 PLACES = {
     SETTINGS: "",

@@ -41,12 +41,14 @@ class Compute:
         dtype: of the forward pass; float32 means no autocast.
         ranks: the processes that train together; by default this one alone.
         shards: whether the weights that they train are cut over them.
+        evaluation_batch_size: examples that are evaluated or predicted together.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     ranks: Ranks = Ranks()  # noqa: RUF009  frozen
     shards: bool = False
+    evaluation_batch_size: int = Settings.evaluation_batch_size
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that a forward pass runs in."""
@@ -93,7 +95,7 @@ def configure_torch(settings: Settings) -> Compute:
     ranks = current_ranks()
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
     shards = settings.parallel == "fsdp" and ranks.size > 1
-    return Compute(device, getattr(torch, settings.precision), ranks, shards)
+    return Compute(device, getattr(torch, settings.precision), ranks, shards, settings.evaluation_batch_size)
 
 
 @contextlib.contextmanager

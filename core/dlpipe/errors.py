@@ -210,7 +210,8 @@ def in_words(error: BaseException) -> str:
         size = _ALLOCATION.search(text)
         return (
             f"out of memory{f': {size[1]} could not be allocated' if size else ''}; use a smaller batch_size (with "
-            "gradient_accumulation_steps, a step can still use as many examples), or a smaller model"
+            "gradient_accumulation_steps, a step can still use as many examples), in evaluations a smaller "
+            "evaluation_batch_size, or a smaller model"
         )
     if isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""

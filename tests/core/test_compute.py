@@ -40,6 +40,10 @@ def test_tf32_is_allowed_only_while_the_pipeline_says_so(one_gpu):
         assert (torch.get_float32_matmul_precision() == "highest") != tf32  # what torch's compiler reads
 
 
+def test_evaluations_take_as_many_examples_together_as_the_pipeline_says():
+    assert configure_torch(Settings("x", device="cpu", evaluation_batch_size=7)).evaluation_batch_size == 7
+
+
 def test_a_derived_seed_never_changes():
     assert derived_seed(7, "order", 3) == 38809191718001963
 

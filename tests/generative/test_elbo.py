@@ -10,7 +10,6 @@ from torch.testing import assert_close
 from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
-from dlpipe.evaluation import examples as evaluation
 from dlpipe.evaluation.examples import Examples
 from dlpipe_generative.elbo import Elbo, binarise, importance_weighted
 from dlpipe_generative.vae import VAE, kl_divergence, log_normal
@@ -64,14 +63,14 @@ class Colours:
 
 
 @pytest.mark.parametrize("batch_size", [256, 4])  # 4, 4, 4 and 3 images
-def test_bounds_are_means_over_images_and_bits_are_per_pixel_and_channel(batch_size, monkeypatch):
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", batch_size)
+def test_bounds_are_means_over_images_and_bits_are_per_pixel_and_channel(batch_size):
     torch.manual_seed(0)
     coder = VAE((3, 4, 6), (0.0, 1.0), hidden=(7,), latent_dim=3, likelihood="gaussian", likelihood_std=0.5).eval()
     with torch.no_grad():  # a posterior without spread, so that no random number matters
         coder.code.weight[3:], coder.code.bias[3:] = 0, -60
 
-    metrics = Elbo().evaluate(coder, Examples(Colours(), "test", Compute(torch.device("cpu"))))
+    compute = Compute(torch.device("cpu"), evaluation_batch_size=batch_size)
+    metrics = Elbo().evaluate(coder, Examples(Colours(), "test", compute))
 
     images = Colours().split("test").columns["images"]
     mean, log_variance = coder.posterior(images)

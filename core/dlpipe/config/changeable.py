@@ -16,7 +16,17 @@ from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import TrainerSpec
 
 #: Settings of the pipeline that say where and how fast it is computed, not what is learned.
-SETTINGS = ("device", "threads", "precision", "tf32", "deterministic", "offline", "parallel", "compile")
+SETTINGS = (
+    "device",
+    "threads",
+    "precision",
+    "tf32",
+    "deterministic",
+    "offline",
+    "parallel",
+    "compile",
+    "evaluation_batch_size",
+)
 #: Tables of a stage whose components observe the training, and do not take part in it.
 OBSERVERS = ("evaluators", "callbacks")
 #: Why nothing of a table, or not this key at the top of a file, may change.

@@ -41,6 +41,8 @@ class Settings:
             the model and works on its part of every batch. "fsdp" does the same with a part of the weights, gradients
             and optimizer state in each process. A single process trains alone.
         compile: compile the model that is trained with `torch.compile`; on a CPU, that needs a C++ compiler.
+        evaluation_batch_size: examples that are evaluated or predicted together. Less needs less memory; the metrics
+            are the same but for rounding.
     """
 
     name: Annotated[
@@ -59,6 +61,7 @@ class Settings:
     offline: bool = False
     parallel: Literal["none", "ddp", "fsdp"] = "none"
     compile: bool = False
+    evaluation_batch_size: Positive = 256
 
     def plain(self) -> dict[str, Any]:
         """Return them as values that TOML can hold."""

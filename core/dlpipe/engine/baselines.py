@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from dlpipe.compute import Compute, derived_seed, randomness, restore_randomness, seed_everything
+from dlpipe.compute import Ranks, derived_seed, randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import ComponentConfig, Stage, table_name
 from dlpipe.data.columns import Columns, is_length
 from dlpipe.data.model_caller import SEED, ModelCaller, column_names, own_method, takes_all_columns
@@ -55,7 +56,7 @@ class Baselines:
     ) -> None:
         self._stage, self._components, self._find_model = stage, components, find_model
         # Of this process alone: one rank does this while the others have nothing left to do.
-        self._compute = Compute(components.compute.device, components.compute.dtype)
+        self._compute = replace(components.compute, ranks=Ranks(), shards=False)
         self._examples = Examples(components.data, examples.split, self._compute)
         self._examples.check_stop = examples.check_stop
         self._seed = derived_seed(seed, "baselines", 0)

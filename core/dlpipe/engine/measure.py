@@ -23,7 +23,6 @@ from dlpipe.engine.judged_splits import judged_on
 from dlpipe.engine.memory import available_memory, kept_for_backward
 from dlpipe.errors import PluginError, RunFolderError, SplitBatchWarning, errors_in, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
-from dlpipe.evaluation.examples import BATCH_SIZE
 from dlpipe.messages import relative
 from dlpipe.protocols import Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
@@ -174,11 +173,12 @@ def _measured(stage: Stage, components: StageComponents, judged: Judged, timer: 
     if count is None:
         metrics, seconds = run(None)
         return Evaluation(seconds, None, None, metrics)
-    batches = -(-count // BATCH_SIZE)
+    size = examples.compute.evaluation_batch_size
+    batches = -(-count // size)
     _, first = run(1)
     limit = batches if first * batches <= EVALUATION_SECONDS else max(1, int(EVALUATION_SECONDS / first))
     metrics, seconds = run(None if limit == batches else limit)
-    return Evaluation(seconds * batches / limit, count, min(count, limit * BATCH_SIZE), metrics)
+    return Evaluation(seconds * batches / limit, count, min(count, limit * size), metrics)
 
 
 def count_examples(data: Data, split: str) -> int | None:

@@ -17,7 +17,6 @@ from dlpipe.data.item_files import files_below
 from dlpipe.data.model_caller import ModelCaller
 from dlpipe.engine.inference import TrainedStage
 from dlpipe.errors import DlpipeError, InputError, PluginError, component_errors, in_words, is_out_of_memory
-from dlpipe.evaluation.examples import BATCH_SIZE
 from dlpipe.items import FailedItem, Item
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch, SupportsExpand, SupportsItems, SupportsPaddings, SupportsTextItems
@@ -75,7 +74,7 @@ class Predictor:
         self._trained, self._data, self._stage = trained, data, trained.stage
         self._asks = inspect.signature(data.present).parameters
         self._more: Mapping[str, Any] = {"model": trained.model, "top": top, "explain": explain}
-        self._size = BATCH_SIZE
+        self._size = trained.built.compute.evaluation_batch_size
         if top:
             self._require_classes(top)
 

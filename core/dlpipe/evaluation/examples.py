@@ -18,8 +18,6 @@ from dlpipe.data.worker_datasets import FirstExamples
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch, Data
 
-#: Sequences and small images; evaluation keeps no gradients, so larger than in training.
-BATCH_SIZE = 256
 #: Batches and outputs of a pass that are cached for the next evaluator instead of computed again.
 KEPT_BYTES = 500_000_000
 
@@ -77,7 +75,7 @@ class Examples:
     def at_most(self, count: int) -> int:
         """Return `count`, or the number of examples that are to be used if that is less."""
         self.used = True
-        bounds = (count, self._most, None if self.limit is None else self.limit * BATCH_SIZE)
+        bounds = (count, self._most, None if self.limit is None else self.limit * self.compute.evaluation_batch_size)
         return min(bound for bound in bounds if bound is not None)
 
     @property
@@ -142,7 +140,7 @@ class Examples:
         elif self._most is not None and hasattr(split, "__len__") and len(split) > self._most:
             only = _drawn(len(split), self._most)
         options: dict[str, Any] = {"training": False, "workers": "auto", "ranks": self.compute.ranks}
-        return Batches(split, BATCH_SIZE, self.compute, only=only, **options)
+        return Batches(split, self.compute.evaluation_batch_size, self.compute, only=only, **options)
 
 
 def _drawn(count: int, most: int) -> Tensor:

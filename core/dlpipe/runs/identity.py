@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, Start, as_toml, each_of
+from dlpipe.config.settings import Settings
 from dlpipe.config.tables import Selected, renamed_keys
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.messages import relative, shown
@@ -35,6 +36,8 @@ from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
 
 #: How the names of digests start; their values say nothing to a person.
 CODE, CONTENT, MODEL = "the code of", "the content of", "the trained model of"
+#: Settings that count only where they are not the default, which older runs do not name.
+LATER = ("compile", "evaluation_batch_size")
 
 
 def identity(
@@ -60,7 +63,7 @@ def identity(
         "seed": settings.seed,
         "precision": settings.precision,
         "deterministic": settings.deterministic,
-        **({"compile": True} if settings.compile else {}),
+        **{name: value for name in LATER if (value := getattr(settings, name)) != getattr(Settings, name)},
         **({"tf32": settings.tf32} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

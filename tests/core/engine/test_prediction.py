@@ -10,7 +10,7 @@ import torch
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.engine.inference import open_run
-from dlpipe.engine.prediction import BATCH_SIZE, Predictor, predict
+from dlpipe.engine.prediction import Predictor, predict
 from dlpipe.errors import ComponentError, InputError, PluginError
 from dlpipe.items import FailedItem, Item, from_arguments
 from dlpipe.registry.loading import load_plugins
@@ -99,12 +99,12 @@ def trained(tmp_path_factory):
     (folder / "toy.py").write_text(PLUGIN)
     (folder / "points.toml").write_text(PIPELINE)
 
-    def trained(model="mean", data="points"):
+    def trained(model="mean", data="points", changes=()):
         if (model, data) not in runs:
             changes = [f"model.use=toy.{model}", f"data.use=toy.{data}"]
             pipeline = load_pipeline(folder / "points.toml", load_plugins(), changes, allow_local_plugins=True)
             runs[model, data] = run(pipeline, load_plugins(), folder / "runs").path
-        opened = open_run(runs[model, data], allow_local_plugins=True)
+        opened = open_run(runs[model, data], assignments=changes, allow_local_plugins=True)
         opened.model.calls.clear()
         return opened
 
@@ -184,6 +184,15 @@ def test_out_of_memory_makes_the_batches_smaller_and_is_said_once(trained, monke
     assert model.model.calls[-3:] == [64, 64, 16]
 
 
+def test_as_many_items_are_answered_together_as_the_pipeline_says(trained):
+    model = trained(changes=["evaluation_batch_size=3"])
+
+    answers = ask(model, *["5"] * 7)
+
+    assert lines(answers) == ["high"] * 7
+    assert model.model.calls == [3, 3, 1]
+
+
 def test_an_item_that_is_too_large_for_the_memory_fails_alone(trained, monkeypatch):
     monkeypatch.setattr(type((model := trained()).model), "most", 0)
 
@@ -206,7 +215,7 @@ def test_a_stream_is_read_batch_by_batch(trained):
     ahead = max(taken - number for number, _ in enumerate(answers, start=1))
 
     assert taken == 100_000
-    assert ahead < BATCH_SIZE
+    assert ahead < 256
 
 
 def test_classes_have_the_probabilities_of_the_softmax(trained):

@@ -10,7 +10,6 @@ from torch import nn
 from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
-from dlpipe.evaluation import examples as evaluation
 from dlpipe.evaluation.classification import Answers, Calibration, Classification
 from dlpipe.evaluation.classification_figures import draw_confusion
 from dlpipe.evaluation.examples import Examples
@@ -48,13 +47,8 @@ class Decides(Repeats):
         return outputs
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 7)
-
-
 def examples(columns, names=None):
-    return Examples(Given(columns, names), "dev", Compute(torch.device("cpu")))
+    return Examples(Given(columns, names), "dev", Compute(torch.device("cpu"), evaluation_batch_size=7))
 
 
 def judged(logits, targets, labels=None, model=None, names=None):

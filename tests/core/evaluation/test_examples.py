@@ -11,7 +11,7 @@ from dlpipe.data.columns import Columns, Ragged
 from dlpipe.evaluation import examples as evaluation
 from dlpipe.evaluation.examples import Examples
 
-CPU = Compute(torch.device("cpu"))
+CPU = Compute(torch.device("cpu"), evaluation_batch_size=3)
 
 
 class Splits:
@@ -52,12 +52,6 @@ class Items(Dataset):
 
     def __getitem__(self, index):
         return {"numbers": torch.tensor(float(index))}
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    """Evaluate 3 examples at a time."""
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 3)
 
 
 def examples(split=None, **options):

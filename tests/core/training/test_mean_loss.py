@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.errors import InputError
-from dlpipe.evaluation import examples as evaluation
 from dlpipe.evaluation.examples import Examples
 from dlpipe.training.mean_loss import Loss
 
@@ -58,14 +57,8 @@ class Ranker(Tagger):
         return F.cross_entropy(outputs.flatten(0, 1), targets.flatten()) / 2
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    """Evaluate 2 examples at a time, so that batches weigh differently."""
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
-
-
 def examples(columns):
-    return Examples(OneSplit(Columns(columns)), "dev", Compute(torch.device("cpu")))
+    return Examples(OneSplit(Columns(columns)), "dev", Compute(torch.device("cpu"), evaluation_batch_size=2))
 
 
 def sentences():
