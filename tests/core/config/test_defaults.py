@@ -95,11 +95,14 @@ def test_what_only_running_the_code_can_tell_is_left_to_the_component(default, s
     assert isinstance(default(source, code), Computed)
 
 
-def test_a_constant_of_the_class_is_left_to_the_component(tmp_path, monkeypatch):
+@pytest.mark.parametrize("module", ["assigned", "imported"])
+def test_a_constant_of_the_class_is_left_to_the_component(tmp_path, monkeypatch, module):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "class_with_constant.py").write_text("N = 1\nclass X:\n    N = 2\n    def __init__(self, a=N): ...\n")
+    (tmp_path / "one_constant.py").write_text("N = 1\n")
+    outside = {"assigned": "N = 1\n", "imported": "from one_constant import N\n"}[module]
+    (tmp_path / f"class_and_{module}.py").write_text(f"{outside}class X:\n    N = 2\n    def __init__(self, a=N): ...\n")
 
-    assert read_signature("class_with_constant:X").parameters["a"].default == Computed("N")
+    assert read_signature(f"class_and_{module}:X").parameters["a"].default == Computed("N")
 
 
 def test_no_default_of_our_components_is_left_to_the_component():

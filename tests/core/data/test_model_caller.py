@@ -94,6 +94,14 @@ def test_a_loss_may_ask_for_the_number_of_steps():
     assert "step" not in columns_needed(Warmed())
 
 
+def test_a_loss_may_ask_for_the_number_of_steps_and_no_column():
+    class OnlyStep(Warmed):
+        def loss(self, scores, step):
+            return step
+
+    assert ModelCaller(OnlyStep(), tuple(BATCH)).own_loss()(torch.ones(2), BATCH, 7) == 7
+
+
 def test_all_columns_that_a_model_may_ask_for_are_known_beforehand():
     assert {"tokens", "mask", "targets", "lengths"} <= columns_needed(Scorer())
     assert columns_needed(Sorter()) == {"images", "targets"}
