@@ -100,7 +100,9 @@ def test_a_constant_of_the_class_is_left_to_the_component(tmp_path, monkeypatch,
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "one_constant.py").write_text("N = 1\n")
     outside = {"assigned": "N = 1\n", "imported": "from one_constant import N\n"}[module]
-    (tmp_path / f"class_and_{module}.py").write_text(f"{outside}class X:\n    N = 2\n    def __init__(self, a=N): ...\n")
+    (tmp_path / f"class_and_{module}.py").write_text(
+        f"{outside}class X:\n    N = 2\n    def __init__(self, a=N): ...\n"
+    )
 
     assert read_signature(f"class_and_{module}:X").parameters["a"].default == Computed("N")
 
