@@ -94,9 +94,11 @@ class ReplayBuffer:
         self.slots = count
         self._storage = FrameStorage((count, *frame_shape), dtype, storage, f"lower replay_size = {size:,}")
         self._device, frames = compute.device, self._storage.tensor
+        self._is_cpu = compute.device.type == "cpu"
         self._frames = frames.to(self._device) if compute.fits(self._storage.nbytes) else frames
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
-        self._small = self._writable if math.prod(frame_shape) <= SMALL else None
+        self._small = self._writable if self._is_cpu and math.prod(frame_shape) <= SMALL else None
+        self._rooms: list[tuple[Tensor, Array]] = []  # of small frames: kept, since memory costs more than the copies
         self._num_envs, self._stack, self._n_step, self._gamma = num_envs, frame_stack, n_step, gamma
         # Numpy arrays, whose single numbers and small batches cost a fraction of those of tensors.
         self._actions = np.zeros((count, 1), np.int64)
@@ -161,12 +163,12 @@ class ReplayBuffer:
         return added, removed
 
     def sample(self, batch_size: int, rng: torch.Generator) -> Transitions:
-        """Return transitions that are sampled uniformly."""
+        """Return transitions that are sampled uniformly; the next call may overwrite their observations."""
         rows = torch.randint(self._count, (batch_size,), generator=rng).numpy()
         return self.at(self._starts.take(rows))
 
     def at(self, slots: Slots) -> Transitions:
-        """Return the transitions at `slots` (B,)."""
+        """Return the transitions at `slots` (B,); the next call may overwrite their observations."""
         returns, discounts = self._rewards.take(slots), self._discounts.take(slots)
         end = self._next_slots.take(slots)
         for _ in range(self._n_step - 1):
@@ -184,7 +186,7 @@ class ReplayBuffer:
             torch.from_numpy(discounts),
             gather(end),
         )
-        return batch if self._device.type == "cpu" else batch.to(self._device)
+        return batch if self._is_cpu else batch.to(self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all state except the frames, which are in `state_blocks`."""
@@ -271,12 +273,22 @@ class ReplayBuffer:
     def _gather(self, slots: Slots) -> Tensor:
         """Return the frames (B, …) at `slots`, on the device of the frames."""
         if self._small is not None:
-            # In memory of torch, which is aligned to 64 bytes: the last bits of a product may depend on that.
-            frames = self._frames.new_empty(len(slots), *self._frames.shape[1:])
-            self._small.take(slots, 0, frames.numpy(), "clip")  # without "clip", numpy copies twice; all are in range
+            frames, array = self._room_for(len(slots))
+            self._small.take(slots, 0, array, "clip")  # without "clip", numpy copies twice; all are in range
             return frames
         rows = torch.from_numpy(slots)
         return self._frames.index_select(0, rows if self._writable is not None else self._on_device(rows))
+
+    def _room_for(self, count: int) -> tuple[Tensor, Array]:
+        """Return memory for `count` frames, of two that are used in turn, as a tensor and as an array.
+
+        It is torch's memory, which is aligned to 64 bytes: the last bits of a product may depend on that.
+        """
+        if not self._rooms or len(self._rooms[0][0]) != count:
+            rooms = [self._frames.new_empty(count, *self._frames.shape[1:]) for _ in range(2)]
+            self._rooms = [(room, room.numpy()) for room in rooms]
+        self._rooms.reverse()
+        return self._rooms[0]
 
     def _gather_stacks(self, slots: Slots) -> Tensor:
         """Return the stacked observations (B, …) at `slots`."""
