@@ -97,7 +97,9 @@ def slurm(tmp_path_factory):
     if not tool.is_file():
         pytest.skip("there is no Slurm here")
     folder = tmp_path_factory.mktemp("slurm")
-    started = subprocess.run(["bash", tool, "start", folder], capture_output=True, text=True)
+    # With it, nproc says that the node has a single core.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    started = subprocess.run(["bash", tool, "start", folder], env=environment, capture_output=True, text=True)
     if started.returncode:
         pytest.skip(f"Slurm does not start: {started.stderr}")
     shown = subprocess.run(["bash", "-c", f". {folder}/env.sh; env -0"], capture_output=True, text=True, check=True)
