@@ -396,7 +396,7 @@ def test_a_header_of_a_pipeline_gets_its_score():
     [
         ({"command": "python x.py"}, "command is 'python x.py'; expected `dlpipe run FILE …` or `dlpipe sweep FILE …`"),
         ({"command": "dlpipe run a.toml"}, r"with seeds \[1, 2, 3\]; a run with seeds contains SEED"),
-        ({"needs": {"FOLDER": "mnist"}}, r"needs\.FOLDER is not a word of the command"),
+        ({"needs": {"FOLDER": "mnist"}}, r"needs\.FOLDER is not a word of the command or of those in before"),
         ({"figures": {"accuracy": {"metric": "test/a/b", "trial": "x"}}}, "only a sweep has trials"),
         ({"figures": {"f1": {"metric": "test/a/b"}}}, r"measured\[0\]\.values has accuracy, which is no figure"),
         ({"figures": {"accuracy": {"metric": "a", "because": "so"}}}, "other rules take no reason"),
@@ -416,6 +416,12 @@ def test_a_header_of_a_pipeline_gets_its_score():
 def test_a_mistake_in_a_file_of_scores_is_refused_with_its_place(change, message):
     with pytest.raises(SheetError, match=message):
         sheet(measured([0.9]), experiment=change)
+
+
+def test_a_data_set_may_be_needed_only_by_a_command_that_runs_before():
+    unpacked = {"needs": {"digits.zip": "mnist/digits.zip"}, "before": ["python -m zipfile -e digits.zip digits"]}
+
+    assert sheet(measured([0.9]), experiment=unpacked).experiments["cnn"].needs == unpacked["needs"]
 
 
 def test_a_name_that_occurs_twice_in_a_file_of_scores_is_refused():

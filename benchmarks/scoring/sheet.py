@@ -96,10 +96,11 @@ class Experiment(_Strict):
     Args:
         command: as a reader types it, with SEED for the seed; a sweep runs `seeds` by itself.
         seeds: in the order of the page; empty if nothing is drawn at random.
-        needs: words of the command that stand for a data set, and where it lies in the folder of data sets.
+        needs: words of the command, or of those before it, that stand for a data set, and where it lies in the folder
+            of data sets.
         files: names of files that the command reads, and the fenced block of the page that has their text, as
             "python 1" for the first one in Python.
-        before: commands to run before, such as one of these files.
+        before: commands to run before, such as one of these files, or one that unpacks a data set.
         after: further commands by name; RUN is the folder of the run. What they print as JSON are metrics.
         threads: ``OMP_NUM_THREADS``.
     """
@@ -130,8 +131,8 @@ class Experiment(_Strict):
             if (figure.trial is not None) and not self.is_sweep:
                 raise ValueError(f"figures.{name}.trial is {figure.trial!r}; only a sweep has trials")
         for word in self.needs:
-            if word not in self.command:
-                raise ValueError(f"needs.{word} is not a word of the command")
+            if not any(word in text for text in (self.command, *self.before)):
+                raise ValueError(f"needs.{word} is not a word of the command or of those in before")
         for number, each in enumerate(self.measured):
             if unknown := sorted(each.values.keys() - self.figures.keys()):
                 raise ValueError(f"measured[{number}].values has {', '.join(unknown)}, which is no figure")
