@@ -1,7 +1,7 @@
 """The loop: runs a trainer's steps and does, once for all trainers, everything that is not their algorithm.
 
 Budget, log points, evaluation, best and last checkpoints, early stopping, the stop on NaN, signals. Between two log
-points no tensor value is read, so no step waits for a GPU, and a step costs the loop one comparison and one append.
+points no value is read from an accelerator, so no step waits for it, and a step costs the loop a few comparisons.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ from dlpipe.training.judging import Judged, Judges
 from dlpipe.training.loop_state import MOST_PENDING, SAVED_LOOP, LoopState, randomness_of
 from dlpipe.training.monitor import DEV, monitored, record_score, require_monitored
 from dlpipe.training.progress import Progress
-from dlpipe.training.step_metrics import StepMetrics, all_finite, first_broken, mean_losses, stacked, with_losses
+from dlpipe.training.step_metrics import (
+    StepMetrics,
+    all_finite,
+    first_broken,
+    mean_losses,
+    stacked,
+    with_losses,
+)
 
 #: What may begin again when the options of a run change.
 BEST, PATIENCE = "best", "patience"
@@ -123,7 +130,7 @@ class Loop:
         known = {name: value for name, value in state.items() if name in vars(self.state)}
         self.state = LoopState(**known | {"pending": [{} for _ in range(state["pending_steps"])]})
         for name, (positions, values) in state["pending"].items():
-            for position, value in zip(positions, values, strict=True):
+            for position, value in zip(positions, values.tolist(), strict=True):
                 self.state.pending[position][name] = value
         self._logged = (self.state.step, self.state.seconds)
         self._saved_at = self.state.seconds
@@ -170,7 +177,9 @@ class Loop:
             metrics = next(steps, None)
             if metrics is None:
                 raise PluginError(f"{self._table} steps() ended after step {state.step}; expected an endless iterator")
-            pending.append(metrics)
+            # A tensor that is kept would lie amid the memory of its step, so that the next one cannot have the same
+            # memory, which the caches of the CPU hold. That costs more than to read a number.
+            pending.append({name: value.item() if value.is_cpu else value for name, value in metrics.items()})
             state.step += 1
             if state.step == due or (alone and (signals.received or self._stop_request)):
                 self._after_step()

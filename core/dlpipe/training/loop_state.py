@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired
 
 from pydantic import Field, TypeAdapter
-from torch import Tensor
 from typing_extensions import TypedDict
 
 from dlpipe.compute import derived_seed, randomness, seed_everything
 from dlpipe.fields import NonNegative
 from dlpipe.ranks import Ranks
+from dlpipe.training.step_metrics import Metrics
 
 #: Steps since the last log point of which a checkpoint holds the metrics.
 MOST_PENDING = 10**7
@@ -43,7 +43,7 @@ class LoopState:
     seconds: float = 0.0
     reason: str = ""
     evaluated: bool = True
-    pending: list[dict[str, Tensor]] = field(default_factory=list)
+    pending: list[Metrics] = field(default_factory=list)
     losses: dict[str, tuple[float, int]] = field(default_factory=dict)
     counted: int = 0
 

@@ -1,4 +1,4 @@
-"""The metrics of steps: they stay on the device until many are read at once."""
+"""The metrics of steps: those on an accelerator stay there until many are read at once."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ from torch import Tensor
 
 from dlpipe.ranks import Ranks
 
+#: The metrics of one step by name: numbers, or tensors without axes on an accelerator.
+Metrics = dict[str, float | Tensor]
 #: By name: which of some steps have the metric, counted from 0, and its values (S,) on the CPU.
 StepMetrics = dict[str, tuple[list[int], Tensor]]
 #: The metric that is the loss of a step; those of an algorithm with several are called ``<name>_loss``.
 LOSS = "loss"
 
 
-def stacked(steps: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> StepMetrics:
+def stacked(steps: Sequence[Metrics], ranks: Ranks) -> StepMetrics:
     """Read the metrics of steps; where several ranks train together, their mean."""
     columns: StepMetrics = {}
     for name in dict.fromkeys(name for metrics in steps for name in metrics):
         positions = [position for position, metrics in enumerate(steps) if name in metrics]
-        values = [steps[position][name] for position in positions]
-        if values[0].device != values[-1].device:  # those restored from a checkpoint are on the CPU
-            values = [value.to(values[-1].device) for value in values]
-        columns[name] = positions, ranks.mean(torch.stack(values).detach()).cpu()
+        columns[name] = positions, ranks.mean(_column([steps[position][name] for position in positions])).cpu()
     return columns
+
+
+def _column(values: Sequence[float | Tensor]) -> Tensor:
+    kept = next((value for value in values if isinstance(value, Tensor)), None)
+    if kept is None:
+        return torch.tensor(values, dtype=torch.float64)
+    # Numbers among tensors come from a checkpoint.
+    return torch.stack([value if isinstance(value, Tensor) else kept.new_tensor(value) for value in values]).detach()
 
 
 def first_broken(columns: StepMetrics) -> tuple[str, int, float] | None:

@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import re
 import signal
@@ -942,9 +943,10 @@ def test_reading_a_tensor_is_counted(read):
 
 
 @pytest.mark.parametrize(
-    "trainer", [{}, {"max_grad_norm": 1.0}, {"gradient_accumulation_steps": 2}, {"warmup_steps": 5}]
+    ("trainer", "metrics"),
+    [({}, 1), ({"max_grad_norm": 1.0}, 2), ({"gradient_accumulation_steps": 2}, 1), ({"warmup_steps": 5}, 1)],
 )
-def test_no_value_of_a_tensor_is_read_between_log_points(tmp_path, trainer):
+def test_only_the_metrics_of_a_step_are_read_between_log_points(tmp_path, trainer, metrics):
     marks = []
     with Reads() as reads:
         loop = real(
@@ -954,9 +956,10 @@ def test_no_value_of_a_tensor_is_read_between_log_points(tmp_path, trainer):
         )  # fmt: skip
         loop.run()
 
-    assert marks[0] == marks[4]
-    assert marks[4] < marks[5]  # this is where it logs
-    assert marks[5] == marks[9]
+    # On an accelerator, they are not read either: tests/test_waits.py.
+    read = [after - before for before, after in itertools.pairwise(marks)]
+    assert read[:4] == read[5:] == [metrics] * 4
+    assert read[4] > metrics  # this is where it logs
 
 
 def test_metrics_are_named_by_split_and_evaluator():
