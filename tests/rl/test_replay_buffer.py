@@ -46,6 +46,17 @@ def test_a_transition_has_the_observations_before_and_after_it():
     assert transitions.discounts.tolist() == [GAMMA] * 3
 
 
+def test_batches_of_other_sizes_have_their_own_observations():
+    kept = filled([[1, 0, 1]], length=9)
+    slots = np.sort(kept._starts[: kept._count])
+
+    for wanted in ([0, 1, 2], [2], [1, 1, 0, 2], [0]):
+        transitions = kept.at(slots[wanted])
+
+        assert transitions.obs.tolist() == [[[0], [1], [1]][number] for number in wanted]
+        assert transitions.next_obs.tolist() == [[[1], [1], [2]][number] for number in wanted]
+
+
 def test_the_discount_is_0_after_termination_but_not_after_truncation():
     ended = transitions_of(filled([[1, 1, 1]], length=2))
     cut = transitions_of(filled([[1, 1, 1]], length=9, cut=2))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -30,8 +29,7 @@ class FaultyEnvironmentError(DlpipeError):
     """An environment raised, or returned something outside its spaces."""
 
 
-@dataclass(frozen=True)
-class Episode:
+class Episode(NamedTuple):
     """Summary of an episode that has ended.
 
     Args:

@@ -14,5 +14,6 @@ def episode_means(episodes: Collection[Episode]) -> dict[str, Tensor]:
     """Return the mean ``return`` and ``length`` of `episodes`, or an empty dict if there are none."""
     if not episodes:
         return {}
-    numbers = torch.tensor([(episode.total, episode.length) for episode in episodes], dtype=torch.float64).mean(0)
-    return {"return": numbers[0], "length": numbers[1]}
+    total, length = sum(episode.total for episode in episodes), sum(episode.length for episode in episodes)
+    means = {"return": total / len(episodes), "length": length / len(episodes)}
+    return {name: torch.tensor(mean, dtype=torch.float64) for name, mean in means.items()}

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import Positive
 from dlpipe_rl.encoder import encoder, to_float
+from dlpipe_rl.layer_stack import LayerStack
 from dlpipe_rl.noisy import NoisyLinear
 
 
@@ -50,14 +52,11 @@ class QNetwork(nn.Module):
         linear = NoisyLinear if noisy else nn.Linear
         features, width = encoder(obs_shape, hidden, linear=linear)
         head = DuelingHead(linear(width, 1), linear(width, num_actions)) if dueling else linear(width, num_actions)
-        self.layers = nn.Sequential(*features, head)
+        self.layers = LayerStack(*features, head)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Map observations (B, *obs_shape) to action values (B, A)."""
-        values = to_float(obs)
-        for layer in self.layers:  # not self.layers(values): calling the container costs as much as a small layer
-            values = layer(values)
-        return values
+        return self.layers(obs if obs.dtype is torch.float32 else to_float(obs))  # type: ignore[no-any-return]
 
     def value(self, outputs: Tensor) -> Tensor:
         """Map action values (B, A) to the value of the best action (B,)."""

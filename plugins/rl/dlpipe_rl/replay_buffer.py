@@ -98,7 +98,8 @@ class ReplayBuffer:
         self._frames = frames.to(self._device) if compute.fits(self._storage.nbytes) else frames
         self._writable = self._frames.numpy() if self._frames.device.type == "cpu" else None
         self._small = self._writable if self._is_cpu and math.prod(frame_shape) <= SMALL else None
-        self._rooms: list[tuple[Tensor, Array]] = []  # of small frames: kept, since memory costs more than the copies
+        # Memory for the small frames of a batch, used in turn: to allocate it would cost more than the copies.
+        self._rooms = [self._room_for(0), self._room_for(0)] if self._small is not None else []
         self._num_envs, self._stack, self._n_step, self._gamma = num_envs, frame_stack, n_step, gamma
         # Numpy arrays, whose single numbers and small batches cost a fraction of those of tensors.
         self._actions = np.zeros((count, 1), np.int64)
@@ -244,12 +245,14 @@ class ReplayBuffer:
         slot = self._heads[index] = (self._heads[index] + self._num_envs) % self.slots
         self._frame_counts[index] += 1
         removed = [slot]
-        self._remove(slot)
+        if self._positions[slot] >= 0:
+            self._remove(slot)
         if self._stack > 1:
             # The stack of this slot would include the new frame.
             incomplete = (slot + (self._stack - 1) * self._num_envs) % self.slots
             removed.append(incomplete)
-            self._remove(incomplete)
+            if self._positions[incomplete] >= 0:
+                self._remove(incomplete)
             self._ages[slot] = min(self._current_ages[index], self._stack - 1)
             obs = obs[-self._frames.shape[1] :]
         if self._writable is not None:
@@ -263,8 +266,6 @@ class ReplayBuffer:
     def _remove(self, slot: int) -> None:
         """Stop sampling the transition that starts at `slot`; the last of the list takes its position."""
         position = self._positions[slot]
-        if position < 0:
-            return
         self._count -= 1
         last = self._starts[self._count]
         self._starts[position], self._positions[last] = last, position
@@ -273,22 +274,22 @@ class ReplayBuffer:
     def _gather(self, slots: Slots) -> Tensor:
         """Return the frames (B, …) at `slots`, on the device of the frames."""
         if self._small is not None:
-            frames, array = self._room_for(len(slots))
+            self._rooms.reverse()
+            if self._rooms[0][0].shape[0] != len(slots):
+                self._rooms[0] = self._room_for(len(slots))
+            frames, array = self._rooms[0]
             self._small.take(slots, 0, array, "clip")  # without "clip", numpy copies twice; all are in range
             return frames
         rows = torch.from_numpy(slots)
         return self._frames.index_select(0, rows if self._writable is not None else self._on_device(rows))
 
     def _room_for(self, count: int) -> tuple[Tensor, Array]:
-        """Return memory for `count` frames, of two that are used in turn, as a tensor and as an array.
+        """Return memory for `count` frames, as a tensor and as an array.
 
         It is torch's memory, which is aligned to 64 bytes: the last bits of a product may depend on that.
         """
-        if not self._rooms or len(self._rooms[0][0]) != count:
-            rooms = [self._frames.new_empty(count, *self._frames.shape[1:]) for _ in range(2)]
-            self._rooms = [(room, room.numpy()) for room in rooms]
-        self._rooms.reverse()
-        return self._rooms[0]
+        room = self._frames.new_empty(count, *self._frames.shape[1:])
+        return room, room.numpy()
 
     def _gather_stacks(self, slots: Slots) -> Tensor:
         """Return the stacked observations (B, …) at `slots`."""
