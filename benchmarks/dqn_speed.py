@@ -36,7 +36,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
-from in_turn import ENDLESS, RAW, RAW_AGAIN, InThread, Steps, in_loop, rows, run, show, take_turns
+from in_turn import ENDLESS, RAW, RAW_AGAIN, Paused, Steps, in_loop, rows, run, show, take_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -178,7 +178,7 @@ def stable_baselines(*, fused: bool) -> Steps:
         device="cpu",
     )
     model.learn(STARTS + 1)
-    return InThread(lambda passed: model.learn(ENDLESS, Passed(passed), reset_num_timesteps=False))
+    return Paused(lambda passed: model.learn(ENDLESS, Passed(passed), reset_num_timesteps=False))
 
 
 def loops_in(folder: Path) -> dict[str, Steps]:

@@ -1,8 +1,9 @@
 """What the benchmarks of steps share: loops that take turns, dlpipe's among them, and the tables of their times.
 
 A loop is a function that takes so many steps. Blocks of steps of all loops alternate, so that a drift of the machine's
-speed affects all of them. A loop that somebody else wrote, dlpipe's included, runs in a thread that waits where a
-block ends, so that no block contains its start or its end. Times are CPU times of the process. Every block is printed;
+speed affects all of them. A loop that somebody else wrote, dlpipe's included, is paused where a block ends
+(`pip install greenlet`), so that no block contains its start or its end; not in a thread, which would have another part
+of the memory, with other costs. Times are CPU times of the process. Every block is printed;
 a table has the median and the quartiles over all blocks, never the best ones. ``raw`` runs twice: the difference
 between the two is the noise, and ratios refer to the median over both.
 """
@@ -16,13 +17,13 @@ import platform
 import re
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from greenlet import greenlet
 from rich.console import Console
 from torch import Tensor
 
@@ -52,42 +53,24 @@ class NoCheckpoints(Checkpoints):
         return self.folder
 
 
-class InThread:
-    """Takes steps of a loop that somebody else wrote: it runs in a thread, and calls a function after each step."""
+class Paused:
+    """Takes steps of a loop that somebody else wrote, which calls a function after each step: there it is paused."""
 
     def __init__(self, fit: Callable[[Callable[[], None]], None]) -> None:
         self._allowed = 0
-        self._turn = threading.Condition()
-        self._fit = fit
-        self._failed: BaseException | None = None
-        threading.Thread(target=self._run, daemon=True).start()
+        self._loop = greenlet(lambda: fit(self._passed))
 
     def __call__(self, count: int) -> None:
-        with self._turn:
-            self._allowed = count
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: not self._allowed or self._failed)
-        if self._failed:
-            raise self._failed
-
-    def _run(self) -> None:
-        try:
-            with self._turn:
-                self._turn.wait_for(lambda: self._allowed)
-            self._fit(self._passed)
+        self._allowed = count
+        self._loop.switch()
+        if self._loop.dead:
             raise RuntimeError("the loop ended")
-        except BaseException as error:
-            with self._turn:
-                self._failed = error
-                self._turn.notify_all()
 
     def _passed(self) -> None:
         """Count a step, and wait for the next block."""
         self._allowed -= 1
         if not self._allowed:
-            with self._turn:
-                self._turn.notify_all()
-                self._turn.wait_for(lambda: self._allowed)
+            self._loop.parent.switch()
 
 
 def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
@@ -115,7 +98,7 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
         loop.watch_steps(counted)
         loop.run()
 
-    return InThread(fit)
+    return Paused(fit)
 
 
 def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str, list[float]]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from in_turn import ENDLESS, RAW, RAW_AGAIN, InThread, Steps, Times, compare, rows, run
+from in_turn import ENDLESS, RAW, RAW_AGAIN, Paused, Steps, Times, compare, rows, run
 from step_cost import SEED, Net, Vectors, ours, raw
 from torch import Tensor
 from torch.nn import functional as F
@@ -154,7 +154,7 @@ def loops_of(task: Task, folder: Path) -> dict[str, Steps]:
         RAW: raw(*hand),
         RAW_AGAIN: raw(*hand),
         "dlpipe": ours(*hand, folder / "dlpipe"),
-        "usual loop": InThread(lambda passed: usual_loop(task, passed)),
+        "usual loop": Paused(lambda passed: usual_loop(task, passed)),
     }
     others: dict[str, tuple[str, str, Callable[[Callable[[], None]], None]]] = {
         "ignite": ("ignite", "pytorch-ignite", lambda passed: ignite(task, passed)),
@@ -168,7 +168,7 @@ def loops_of(task: Task, folder: Path) -> dict[str, Steps]:
     }
     for name, (module, package, fit) in others.items():
         if importlib.util.find_spec(module):
-            loops[f"{name} {importlib.metadata.version(package)}"] = InThread(fit)
+            loops[f"{name} {importlib.metadata.version(package)}"] = Paused(fit)
         else:
             print(f"{name} is left out: pip install {package}")
     return loops
