@@ -11,7 +11,7 @@ Adam; gradients set to None by hand instead of ``zero_grad``; TD targets by one 
 gradients; a replay buffer of preallocated arrays, of which numpy gathers batches and torch shares the memory; an
 observation that stays where torch sees it; actions in inference mode; an environment without Gymnasium's checks.
 It logs nothing and checks nothing. "functional" is the same loop with ``F.linear`` on the bare weights instead of
-modules: the price of ``nn.Module`` itself, which all others pay.
+modules: the price of calling an ``nn.Module``.
 
 Stable-Baselines3 runs with its default optimizer and with fused Adam. Its DQN always clips the norm of gradients; we
 set ``max_grad_norm`` to its default of 10, and the norm is computed in each update. What else differs: it collects
