@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
 
-__all__ = ["Weighted", "display_width", "nearest", "padded", "printable", "relative", "shown"]
+__all__ = ["Weighted", "counted", "display_width", "nearest", "padded", "printable", "relative", "shown"]
 
 #: The fraction of a name's letters that may be wrong: one in three.
 MAX_WRONG = 1 / 3

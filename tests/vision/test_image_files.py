@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path, content, messa
 
     refused(path, message)
     refused(path, 'repair it, or skip such files: data.unreadable = "skip"')
-    with pytest.warns(UserWarning, match="1 files cannot be read and are skipped: train/cat/bad.png"):
+    with pytest.warns(UserWarning, match="skipped 1 file that cannot be read: train/cat/bad.png"):
         assert len(image_folder(path=path, unreadable="skip", dev_size=0).names("train")) == 8
 
 
@@ -332,7 +332,7 @@ def test_folders_without_a_valid_data_set_are_refused(tmp_path, files, message):
     [
         (
             {"train/cat/x.txt": b"", "train/0.png": png()},
-            "2 files are not images of a class: train/0.png, train/cat/x.txt",
+            "left out 2 files, no image of a class: train/0.png, train/cat/x.txt",
         ),
         ({"train/owl/0.png": png(), "test/owl/0.png": png()}, "only one training image of owl; add more"),
     ],

@@ -22,6 +22,7 @@ from torch import Tensor
 from dlpipe.data import Files, open_files, split_named
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe.messages import counted
 from dlpipe.progress import tracked
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_manifest import ImageFacts, ImageManifest, num_bytes
@@ -177,7 +178,8 @@ def find_in_folders(files: Files) -> list[ImageFile]:
     _check_no_empty_class(files, root, entries, splits)
     if ignored:
         warnings.warn(
-            f"{files.path}: {len(ignored)} files are not images of a class: {_abbreviated(sorted(ignored))}",
+            f"{files.path}: left out {counted(len(ignored), 'file')}, no image of a class: "
+            f"{_abbreviated(sorted(ignored))}",
             stacklevel=2,
         )
     return entries
@@ -254,10 +256,8 @@ def _decode_all(
         if not fits:
             images.clear()  # continue only to check that all files can be read
     if unreadable:
-        message = (
-            f"{decoder.files.path}: {len(unreadable)} files cannot be read and are skipped: {_abbreviated(unreadable)}"
-        )
-        warnings.warn(message, stacklevel=2)
+        skipped = f"skipped {counted(len(unreadable), 'file')} that cannot be read"
+        warnings.warn(f"{decoder.files.path}: {skipped}: {_abbreviated(unreadable)}", stacklevel=2)
     manifest.keep(facts)
     return facts, images
 
