@@ -254,7 +254,7 @@ def test_an_undamaged_run_is_accepted_by_all_commands(original, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(24, marks=pytest.mark.slow)])
 def test_a_run_folder_of_an_enemy_ends_commands_with_a_message_at_worst(original, tmp_path, attack, count):
     for seed in range(count):
         try:
