@@ -233,8 +233,7 @@ def undisturbed(tmp_path_factory) -> tuple[list[dict[str, float]], bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("call", [1, 6, 11, 15])
+@pytest.mark.parametrize(("call", "rank"), [(1, 0), (6, 1), (11, 0), (15, 1)])
 def test_a_killed_process_ends_all_and_they_resume_with_the_same_bits(tmp_path, undisturbed, rank, call):
     file = write_fragile(tmp_path)
 
