@@ -150,12 +150,10 @@ def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path, whole, moment, when):
     how, why = state(tmp_path)
     assert how == "preempted"
     assert re.fullmatch(f"stopped by SIGUSR2 {when}", why)
-    assert (
-        f"SIGUSR2 {when}: no training is lost; resume the run with: dlpipe resume runs/points/" in stopped.stderr
-        or (
-            when == INSIDE
-            and f"stopped by SIGUSR2 {when}; resume it with: dlpipe resume runs/points/" in stopped.stderr
-        )
+    to_resume = " with: dlpipe resume runs/points/"
+    during_training = f"{why}; resume it{to_resume}"
+    assert f"{why.removeprefix('stopped by ')}: no training is lost; resume the run{to_resume}" in stopped.stderr or (
+        when == INSIDE and during_training in stopped.stderr
     )
     resumed = dlpipe(tmp_path, "resume")
     assert resumed.returncode == 0, resumed.stderr
