@@ -1,11 +1,11 @@
 """What the benchmarks of steps share: loops that take turns, dlpipe's among them, and the tables of their times.
 
-A loop is a function that takes so many steps. Blocks of steps of all loops alternate, so that a drift of the machine's
-speed affects all of them. A loop that somebody else wrote, dlpipe's included, is paused where a block ends
-(`pip install greenlet`), so that no block contains its start or its end; not in a thread, which would have another part
-of the memory, with other costs. Times are CPU times of the process. Every block is printed;
-a table has the median and the quartiles over all blocks, never the best ones. ``raw`` runs twice: the difference
-between the two is the noise, and ratios refer to the median over both.
+A training loop is a function that runs a given number of steps. The loops run blocks of steps in alternation, so that
+changes in the speed of the machine affect all of them. A loop with an interface of its own, such as dlpipe's or a
+library's, is paused at the end of a block by a greenlet (`pip install greenlet`), so that no block includes its start
+or its end. A thread would do the same, but allocates from another heap of malloc, at another cost. Times are CPU times
+of the process. Every block is printed; a table has the median and the quartiles over all blocks, never the best ones.
+The hand-written loop runs twice: the difference between the two is the noise, and ratios refer to the median over both.
 """
 
 from __future__ import annotations

@@ -10,9 +10,7 @@ from dlpipe.comparison.run_result import RunResult
 from dlpipe.comparison.table import tables
 from dlpipe.figures import COLOURS, drawing, shortened
 from dlpipe.report.page import Chart, Section, Series, render_page, thinned
-
-#: What a trainer calls the loss of its steps.
-LOSS = "train/loss"
+from dlpipe.runs.metrics_log import TRAINING_LOSS
 
 
 def write_page(path: Path, found: Comparison) -> None:
@@ -41,7 +39,7 @@ def draw_curves(path: Path, found: Comparison) -> bool:
     curves = _curves(found)
     if not curves:
         return False
-    panels = [curve for curve in curves if curve[0] != LOSS] or curves
+    panels = [curve for curve in curves if curve[0] != TRAINING_LOSS] or curves
     with drawing(path, 7 if len(panels) == 1 else 5.4 * len(panels), 4.2) as figure:
         for axes, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for label, number, run in lines:
@@ -57,7 +55,7 @@ def _curves(found: Comparison) -> list[tuple[str, list[tuple[str, int, RunResult
     """Return the metrics that several runs have a curve of, with these: label, colour and run of each."""
     runs = [(group, number, run) for number, group in enumerate(found.groups) for run in group.runs]
     metric = found.metric.partition("/")[2]
-    names = [f"train/{metric}", f"dev/{metric}", LOSS]
+    names = [f"train/{metric}", f"dev/{metric}", TRAINING_LOSS]
     curves = []
     for name in names:
         lines = [(_label(group, run), number, run) for group, number, run in runs if len(run.curve(name)) > 1]

@@ -88,7 +88,7 @@ class StageContext:
         )
 
     def phase(self, doing: str) -> None:
-        """Show what the work on this stage is at, beside the steps of its training."""
+        """Show what is done for this stage before or after its training."""
         self.progress.phase(doing, self.stage.name)
 
     def examples(self, split: str, components: StageComponents) -> Examples | None:

@@ -14,6 +14,9 @@ from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
 from dlpipe.runs.files import open_text, read_json_lines
 
+#: The mean loss of the steps of a trainer.
+TRAINING_LOSS = "train/loss"
+
 
 def judged_names(evaluators: Iterable[str]) -> tuple[str, ...]:
     """Return how the names of the metrics of evaluators begin: ``test/``, ``dev/``, and on train with the evaluator.

@@ -15,7 +15,7 @@ import numpy as np
 
 from dlpipe.figures import COLOURS, drawing, shortened
 from dlpipe.report.curves import LARGE_RATIO
-from dlpipe.runs.metrics_log import MetricsLog
+from dlpipe.runs.metrics_log import TRAINING_LOSS, MetricsLog
 from dlpipe.sweep.table import Metric, Row
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 #: Fewer seeds say nothing about their spread: of two, every resampled mean lies between the two.
 FEWEST_SEEDS = 3
-#: What a trainer calls the loss of its steps.
-LOSS = "train/loss"
 #: Size of a panel in inches, alone and beside others.
 WIDTH, WIDTH_BESIDE, HEIGHT = 7, 5.2, 4.2
 
@@ -48,7 +46,7 @@ class Panel:
     def log(self) -> bool:
         """Whether its axis is logarithmic: of a loss that varies a lot."""
         known = [value for _, curves in self.trials for single in curves for value in single.values()]
-        return self.name == LOSS and min(known) > 0 and max(known) > LARGE_RATIO * min(known)
+        return self.name == TRAINING_LOSS and min(known) > 0 and max(known) > LARGE_RATIO * min(known)
 
 
 def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
@@ -106,10 +104,10 @@ def panels_of(rows: Sequence[Row], metric: Metric) -> list[Panel]:
     """Return what to draw, train before dev: the metric, and the loss of the training where dev does not judge it."""
     name = metric.name.partition("/")[2]
     names = [f"train/{name}", f"dev/{name}"]
-    found = {each: trials for each in (*names, LOSS) if (trials := _trials(rows, each, metric))}
-    of_steps = found.pop(LOSS, [])
+    found = {each: trials for each in (*names, TRAINING_LOSS) if (trials := _trials(rows, each, metric))}
+    of_steps = found.pop(TRAINING_LOSS, [])
     if names[1] not in found and any(len(single) > 1 for _, curves in of_steps for single in curves):
-        found[LOSS] = of_steps
+        found[TRAINING_LOSS] = of_steps
     return [Panel(each, trials) for each, trials in found.items()]
 
 

@@ -30,7 +30,7 @@ from dlpipe.sweep.settings import Search, read_search
 MAX_TRIALS = 1000
 OPTIONS = ("metric", "seeds", "reference", "search")
 SPLITS = ("dev", "test")
-#: The split of metrics that are shown beside the one that trials are compared by, never that one.
+#: Metrics on this split are shown in the table, but trials are never compared by them.
 TRAIN = "train"
 #: Combinations of the ends of ranges that are checked before the first run of a search.
 MAX_CORNERS = 200

@@ -53,7 +53,7 @@ class Progress:
         self._warned: set[str] = set()
         self._numbers = self._best = ""
         self._has_explained = self._has_counted = False
-        #: What the run is at, beside the steps of its training, such as "drawing the curves".
+        #: What the run is doing before or after its training, such as "drawing the curves".
         self.doing = "preparing the run"
 
     def __enter__(self) -> Progress:
