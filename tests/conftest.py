@@ -33,6 +33,20 @@ def needs_espeak() -> None:
 
 
 @pytest.fixture
+def espeak() -> None:
+    """Skip the test where espeak-ng is not installed."""
+    needs_espeak()
+
+
+def needs_packages_of(text: str) -> None:
+    """Skip the test where a package is not installed that a component named in `text` needs and `dlpipe[all]` lacks."""
+    if "rl.atari" in text:
+        needs_atari()
+    if "audio.spoken_words" in text:
+        needs_espeak()
+
+
+@pytest.fixture
 def without_report(monkeypatch) -> None:
     """Let the runs of this process write no report and no curves, which take more than half the time of a short run."""
     for name in ("write_curves", "write_report"):

@@ -12,7 +12,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import component_checks
 from dlpipe.testing.checks import USED
 
-from .conftest import needs_atari, needs_espeak
+from .conftest import needs_packages_of
 from .test_option_audit import BASES, COMPONENTS, files
 
 __all__ = ["files"]  # a fixture
@@ -82,10 +82,7 @@ def test_the_components_of_a_pipeline_keep_all_rules(base, files, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in COMPONENTS if name in BASES])
 def test_a_built_in_component_keeps_all_rules(name, files, tmp_path):
-    if name == "rl.atari":
-        needs_atari()
-    if name == "audio.spoken_words":
-        needs_espeak()
+    needs_packages_of(name)
     checks = list(checks_of(name, files, tmp_path, {name}))
 
     assert USED in {check.rule for check in checks}

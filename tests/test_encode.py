@@ -19,7 +19,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.registry.targets import load_target
 
 from .audio.conftest import audio, digits
-from .conftest import needs_espeak
+from .conftest import needs_packages_of
 
 CONLL = "Mr. B-per\nSmith I-per\nflew O\n. O\n\nthe O\nUS B-loc\n, O\nnew\u00a0york B-loc\n\nRome B-loc\n! O\n"
 ATIS = "BOS from boston to denver at 5 p.m. EOS\tO O B-from O B-to O B-time I-time O\n"
@@ -240,8 +240,7 @@ def test_data_without_items_says_so():
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_item_is_encoded_as_the_example_that_training_reads(name, training, tmp_path):
-    if name == "audio.spoken_words":
-        needs_espeak()
+    needs_packages_of(name)
     options, write, items_of = CASES[name]
     folder = tmp_path / "data"
     folder.mkdir()

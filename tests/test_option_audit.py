@@ -35,7 +35,7 @@ from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.testing import comparable_metrics
 
 from .audio.conftest import digits
-from .conftest import needs_atari, needs_espeak
+from .conftest import needs_packages_of
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
@@ -846,14 +846,6 @@ def other(parameter: Parameter) -> str | None:
     return None
 
 
-def needs_what(name: str) -> None:
-    """Skip the test where the package of a component is not installed."""
-    if name == "rl.atari":
-        needs_atari()
-    if name == "audio.spoken_words":
-        needs_espeak()
-
-
 #: Columns of comparison.csv that differ from run to run.
 MEASURED = ("ms_per_comparison", "times_faster_than_dtw")
 
@@ -1030,7 +1022,7 @@ def test_every_component_has_a_pipeline_in_which_it_is_changed():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 def test_the_same_pipeline_leaves_the_same_behind(audit, name):
-    needs_what(name)
+    needs_packages_of(name)
 
     assert audit.run(*BASES[name]) == audit.outcome(*BASES[name])
 
@@ -1038,7 +1030,7 @@ def test_the_same_pipeline_leaves_the_same_behind(audit, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameter"), CASES, ids=lambda value: str(value))
 def test_a_changed_parameter_changes_what_a_run_leaves_behind(audit, name, parameter):
-    needs_what(name)
+    needs_packages_of(name)
     text, base = BASES.get(f"{name}.{parameter}", BASES[name])
     change, *needed = CHANGES.get(f"{name}.{parameter}", [None])
     value = change or other(own_parameters(name)[parameter])
@@ -1056,7 +1048,7 @@ def test_a_changed_parameter_changes_what_a_run_leaves_behind(audit, name, param
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 def test_a_rehearsal_finds_nothing_wrong_with_a_component(tmp_path, files, name, recwarn):
-    needs_what(name)
+    needs_packages_of(name)
     text, base = BASES[name]
     (tmp_path / "pipeline.toml").write_text(f'name = "audit"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{text}')
     changes = [change.replace("@", str(files)) for change in base]

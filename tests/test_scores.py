@@ -17,7 +17,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep.plan import load_sweep
 
-from .conftest import ROOT
+from .conftest import ROOT, needs_packages_of
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import scores
@@ -123,6 +123,7 @@ def test_a_figure_was_measured_and_its_bounds_hold_for_every_recorded_value(page
 @pytest.mark.parametrize(("page", "name"), EXPERIMENTS)
 def test_a_command_has_no_mistakes_and_gives_its_figures(page, name, registry, tmp_path, monkeypatch):
     experiment = read_sheet(page).experiments[name]
+    needs_packages_of(experiment.command)
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     monkeypatch.chdir(tmp_path)
     for file, block in experiment.files.items():

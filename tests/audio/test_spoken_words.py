@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,13 +14,6 @@ from dlpipe_audio.english_words import WORDS
 from dlpipe_audio.pseudo_words import CONSONANTS, VOWELS, pseudo_words, spelled
 from dlpipe_audio.spoken_words import VARIANTS, SpokenWords, spoken, spoken_words
 
-
-@pytest.fixture
-def _espeak():
-    if importlib.util.find_spec("espeakng_loader") is None:
-        pytest.skip("espeakng-loader is not installed; it is GPL and not part of dlpipe[all]")
-
-
 ORDERS = [
     {"text": "banana", "voice": "en-us+m3", "speed": 160, "pitch": 50},
     {"text": "fear", "voice": "en+f4", "speed": 140, "pitch": 60},
@@ -29,7 +21,7 @@ ORDERS = [
 ]
 
 
-@pytest.mark.usefixtures("_espeak")
+@pytest.mark.usefixtures("espeak")
 def test_the_same_list_is_spoken_alike_in_every_process():
     first, again = spoken(ORDERS), spoken(ORDERS)
 
@@ -38,7 +30,7 @@ def test_the_same_list_is_spoken_alike_in_every_process():
     assert all(0.2 < len(wave) / 22_050 < 1.5 and wave.abs().max() > 0.1 for wave in first)
 
 
-@pytest.mark.usefixtures("_espeak")
+@pytest.mark.usefixtures("espeak")
 def test_every_voice_exists_and_speaks():
     orders = [{"text": "banana", "voice": f"en-us+{variant}", "speed": 160, "pitch": 50} for variant in VARIANTS]
 
@@ -47,13 +39,13 @@ def test_every_voice_exists_and_speaks():
     assert len({tuple(wave[:2000:50].tolist()) for wave in waves}) > len(VARIANTS) - 3
 
 
-@pytest.mark.usefixtures("_espeak")
+@pytest.mark.usefixtures("espeak")
 def test_an_unknown_voice_is_refused():
     with pytest.raises(DataError, match=r"espeak-ng failed: ValueError: espeak-ng has no voice 'en-us\+nobody'"):
         spoken([ORDERS[0] | {"voice": "en-us+nobody"}])
 
 
-@pytest.mark.usefixtures("_espeak")
+@pytest.mark.usefixtures("espeak")
 def test_words_have_noise_and_the_rate_that_is_asked_for():
     source = SpokenWords(40, 10, 1, 8000)
     segment = source.segments("test")[0]
@@ -120,7 +112,7 @@ def test_pseudo_words_are_for_training_only_and_two_voices_say_each():
     assert {segment.speaker for segment in extra} == {segment.speaker for segment in plain.segments("train")}
 
 
-@pytest.mark.usefixtures("_espeak")
+@pytest.mark.usefixtures("espeak")
 def test_espeak_speaks_the_phones_of_pseudo_words():
     program = (
         "import json, sys; from dlpipe_audio.speak import spoken; "
