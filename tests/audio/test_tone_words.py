@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from dlpipe.errors import InputError
-from dlpipe_audio.tone_speech import PHONES, drawn_voice, spoken
 from dlpipe_audio.tone_words import made_up_words, tone_words
 
 SMALL = {"num_words": 40, "num_speakers": 10}
@@ -34,19 +33,10 @@ def test_a_word_sounds_the_same_each_time_it_is_asked_for_and_different_from_ano
     assert 0.4 < first.abs().max() <= 0.5
 
 
-@pytest.mark.parametrize("phone", PHONES)
-def test_every_phone_is_heard_between_vowels(phone):
-    generator = torch.Generator().manual_seed(0)
-
-    wave = spoken(["a", phone, "a"], drawn_voice(generator), generator)
-
-    assert wave.isfinite().all()
-    assert 1000 < len(wave) < 8000
-
-
 def test_words_are_spelled_by_their_phones_and_some_differ_in_one():
     words = made_up_words(40)
 
+    assert " ".join(words[::8]) == "nisrno luzula fomukr zimosa nosa"
     assert len(set(words)) == 40
     pairs = [(a, b) for a, b in itertools.pairwise(words) if len(a) == len(b)]
     assert any(sum(a != b for a, b in zip(first, second, strict=True)) == 1 for first, second in pairs)

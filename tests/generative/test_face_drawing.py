@@ -8,6 +8,29 @@ from dlpipe_generative.face_drawing import FACTORS, FaceVariation, draw_face, fa
 
 PLAIN = {name: next(iter(values)) for name, values in FACTORS.items()}
 
+#: A value of a factor: mean darkness (0 to 255), its centre (row, column) and its standard deviations (rows, columns),
+#: in sides of the picture.
+DRAWN = {
+    ("hair", "short"): [59.954, 0.46101, 0.52549, 0.16819, 0.17634],
+    ("hair", "long"): [114.68, 0.56504, 0.46455, 0.24901, 0.25643],
+    ("hair", "twintails"): [78.391, 0.53234, 0.53273, 0.18061, 0.24436],
+    ("hair", "spiky"): [67.542, 0.4087, 0.46032, 0.18301, 0.19048],
+    ("hair_tone", "black"): [60.451, 0.42552, 0.46702, 0.17023, 0.17483],
+    ("hair_tone", "grey"): [48.381, 0.47757, 0.50309, 0.19035, 0.1875],
+    ("hair_tone", "white"): [26.19, 0.58702, 0.51803, 0.16767, 0.18499],
+    ("eyes", "round"): [58.418, 0.42522, 0.48009, 0.17295, 0.18088],
+    ("eyes", "narrow"): [57.441, 0.45633, 0.48034, 0.17404, 0.17117],
+    ("eyes", "closed"): [54.833, 0.41271, 0.50451, 0.18266, 0.17275],
+    ("mouth", "smile"): [61.152, 0.44405, 0.50809, 0.16968, 0.17985],
+    ("mouth", "flat"): [61.791, 0.43817, 0.49058, 0.17312, 0.18742],
+    ("mouth", "open"): [60.911, 0.46367, 0.48674, 0.17616, 0.17728],
+    ("glasses", "without"): [61.18, 0.43968, 0.48386, 0.18077, 0.18215],
+    ("glasses", "with"): [70.405, 0.45667, 0.45875, 0.17895, 0.17888],
+    ("screentone", "none"): [61.271, 0.41591, 0.52747, 0.16963, 0.18398],
+    ("screentone", "dots"): [88.519, 0.44749, 0.48806, 0.23872, 0.24487],
+    ("screentone", "stripes"): [102.81, 0.45999, 0.49958, 0.24335, 0.26072],
+}
+
 
 def face_pixels(size=32, seed=1, **changes):
     return np.array(draw_face(PLAIN | changes, FaceVariation.sample(Random(seed)), size)).astype(int)
@@ -30,6 +53,22 @@ def test_every_value_of_a_factor_is_visible(factor, value):
     changed = np.abs(face_pixels() - face_pixels(**{factor: value})) > 60
 
     assert changed.sum() >= 8  # pixels
+
+
+def darkness(pixels):
+    """Return the mean darkness, its centre and its standard deviations."""
+    dark = 255 - pixels
+    places = np.indices(dark.shape) / len(dark)
+    centre = (dark * places).sum((1, 2)) / dark.sum()
+    variance = (dark * (places - centre[:, None, None]) ** 2).sum((1, 2)) / dark.sum()
+    return [dark.mean(), *centre, *np.sqrt(variance)]
+
+
+@pytest.mark.parametrize(("seed", "case"), enumerate(DRAWN), ids=map("-".join, DRAWN))
+def test_a_face_is_drawn_as_in_the_published_measurements(seed, case):
+    factor, value = case
+
+    assert darkness(face_pixels(64, seed, **{factor: value})) == pytest.approx(DRAWN[case], rel=2e-3)
 
 
 def test_screentone_is_behind_the_face():

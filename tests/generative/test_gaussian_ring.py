@@ -19,6 +19,12 @@ def test_points_are_spread_evenly_over_modes_on_a_circle():
     assert_close(offsets.std(0), torch.full((2,), 0.1), atol=0.005, rtol=0)
 
 
+def test_the_points_are_those_of_the_published_measurements():
+    points = GaussianRing().split("test").columns["points"]
+
+    assert_close(points[:3], torch.tensor([[2.0351, 0.0236], [1.4112, 1.4096], [-0.01, 2.0084]]), rtol=1e-4, atol=1e-4)
+
+
 def test_points_depend_on_the_seed_and_the_split():
     data = GaussianRing(count=50)
 
