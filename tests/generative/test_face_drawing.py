@@ -64,7 +64,7 @@ def darkness(pixels):
     return [dark.mean(), *centre, *np.sqrt(variance)]
 
 
-@pytest.mark.parametrize(("seed", "case"), enumerate(DRAWN), ids=map("-".join, DRAWN))
+@pytest.mark.parametrize(("seed", "case"), list(enumerate(DRAWN)), ids=map("-".join, DRAWN))
 def test_a_face_is_drawn_as_in_the_published_measurements(seed, case):
     factor, value = case
 

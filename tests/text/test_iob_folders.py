@@ -131,7 +131,7 @@ def test_atis_is_read_word_for_word_with_its_tags_unchanged(atis_folder, name, n
     sentences = read_sentences(atis_folder / name)
 
     raw = [line.split("\t") for line in (atis_folder / name).read_text().splitlines()]
-    assert sentences == [(words.split()[1:-1], tags.split()[1:-1]) for words, tags in raw]
+    assert list(sentences) == [(words.split()[1:-1], tags.split()[1:-1]) for words, tags in raw]
     assert (len(sentences), sum(len(words) for words, _ in sentences)) == (num_sentences, num_words)
 
 

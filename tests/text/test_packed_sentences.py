@@ -4,22 +4,66 @@ import gc
 import random
 import tracemalloc
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dlpipe_text.packed_sentences import PackedSentences
+from dlpipe_text.packed_sentences import PackedSentences, Strings, found_in
 from dlpipe_text.tagged_files import iob
 
 SENTENCES = [(["show", "O", "show"], ["O", "B-x", "O"]), ([], []), (["flights"], ["O"])]
 
 
 def test_packed_sentences_are_what_was_packed():
-    packed = PackedSentences(iter(SENTENCES))
+    packed = PackedSentences.of(iter(SENTENCES))
 
     assert list(packed) == SENTENCES
     assert [packed[row] for row in (2, 0, -1)] == [SENTENCES[2], SENTENCES[0], SENTENCES[2]]
     assert len(packed) == 3
     with pytest.raises(IndexError):
         packed[3]
+
+
+def test_equal_names_are_one_string_and_unused_ones_are_none():
+    strings = Strings.numbered(np.array([2, 0, 2, 3]), ["a", "unused", "b", "a"])
+
+    assert strings.distinct == ["a", "b"]
+    assert strings.numbers.tolist() == [1, 0, 1, 0]
+    assert strings.counts() == {"a": 2, "b": 2}
+    assert strings.looked_up({"b": 7}, default=-1).tolist() == [7, -1, 7, -1]
+    assert strings.renamed(lambda _: "x").distinct == ["x"]
+
+
+def test_words_in_lower_case_may_become_the_same():
+    packed = PackedSentences.of([(["A", "a"], ["B-x", "O"])]).lowercased()
+
+    assert list(packed) == [(["a", "a"], ["B-x", "O"])]
+    assert packed.words.distinct == ["a"]
+
+
+def test_selected_sentences_know_no_other_words():
+    packed = PackedSentences.of(SENTENCES).selected(np.array([False, True, True]))
+
+    assert list(packed) == SENTENCES[1:]
+    assert (packed.words.distinct, packed.tags.distinct) == (["flights"], ["O"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(*[st.lists(st.lists(st.sampled_from(["a", "A", "b", "-", "bA"]), max_size=3), max_size=5)] * 2)
+def test_sentences_are_found_in_others_by_the_names_of_their_words(ours, theirs):
+    def name(word):
+        return word.strip("-").lower()
+
+    def named(sentence):
+        return [name(word) for word in sentence if name(word)]
+
+    theirs_packed, ours_packed = (PackedSentences.of((each, each) for each in part) for part in (theirs, ours))
+
+    assert found_in(theirs_packed, ours_packed, str).tolist() == [each in theirs for each in ours]
+    assert found_in(theirs_packed, ours_packed, name).tolist() == [
+        named(each) in list(map(named, theirs)) for each in ours
+    ]
 
 
 @pytest.mark.slow

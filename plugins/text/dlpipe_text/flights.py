@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dlpipe.fields import NonNegative, Positive
 from dlpipe_text.flight_sentences import flight_sentences
-from dlpipe_text.iob import Sentence
+from dlpipe_text.packed_sentences import Sentence
 from dlpipe_text.tagged_text import TaggedText
 
 

@@ -15,25 +15,28 @@ import difflib
 import json
 import os.path
 import re
-import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+import numpy as np
+
 from dlpipe.data import split_named
 from dlpipe.errors import DataError
-
-Sentence = tuple[list[str], list[str]]  # words, tags
+from dlpipe_text.distinct_lines import DistinctLines
+from dlpipe_text.packed_sentences import PackedSentences, Sentence, Strings
 
 # A batch is padded to its longest sentence: 32 of 10,000 words, 256 numbers each, take 330 MB per layer.
 MAX_WORDS = 10_000
-MAX_BYTES = 10**9  # takes about 10 GB in memory as Python strings
+MAX_BYTES = 4 * 10**9  # takes about 18 GB in memory while it is read (benchmarks/text_start.py)
 
 SPLITS = ("train", "dev", "test")
 EXTENSIONS = (".iob", ".conll", ".txt", ".tsv")
 PARALLEL = ("seq.in", "seq.out")
 DOCSTART = "-DOCSTART-"  # marks a new document in CoNLL-2003
+# What a line is: EITHER is a token or a sentence of one word, and a BLANK one ends a sentence.
+BLANK, COMMENT, TOKEN, SENTENCE, EITHER, WRONG = range(6)
 
 # Not str.split(): in some corpora, no-break and ideographic spaces are words.
 FIELD = re.compile(r"[^ \t]+")
@@ -41,22 +44,27 @@ TAG = re.compile(r"O|[BIESLU]-\S+")
 IOB2_PREFIX = {"S-": "B-", "U-": "B-", "E-": "I-", "L-": "I-"}  # of IOBES and BILOU
 
 
-def read_sentences(path: Path) -> list[Sentence]:
+def read_sentences(path: Path) -> PackedSentences:
     """Read the sentences of a file or of a folder of parallel files, with tags converted to IOB2."""
-    read = read_parallel if is_folder(path) else read_lines if is_one_sentence_a_line(path) else read_columns
-    # All occurrences of a word or tag are one string: a string takes more memory than everything else of a token.
-    sentences = [(_interned(words), _interned(tags)) for words, tags in read(path)]
+    sentences = PackedSentences.of(read_parallel(path)) if is_folder(path) else read_file(path)
     if not sentences:
         raise DataError(
             f"{path}: no sentences, only blank lines, comments or BOS and EOS; "
             "expected words and tags. Use another file"
         )
-    tags = to_iob2([tags for _, tags in sentences])
-    return [(words, _interned(converted)) for (words, _), converted in zip(sentences, tags, strict=True)]
+    return to_iob2(sentences)
 
 
-def _interned(texts: Sequence[str]) -> list[str]:
-    return list(map(sys.intern, texts))
+def read_file(path: Path) -> PackedSentences:
+    """Read the sentences of a file of columns, or of one with a sentence in each line."""
+    try:
+        check_file(path, MAX_BYTES)
+        lines = DistinctLines(path, text_of)
+    except OSError as error:
+        raise DataError(f"{path}: {why_unreadable(path, error)}") from error
+    if is_one_sentence_a_line(lines):
+        return PackedSentences.of(read_lines(path, lines))
+    return read_columns(path, lines)
 
 
 def find_splits(path: Path) -> dict[str, Path]:
@@ -94,38 +102,32 @@ def find_splits(path: Path) -> dict[str, Path]:
     return {split: chosen[0][split][0] for split in SPLITS if split in chosen[0]}
 
 
-def to_iob2(tags: list[list[str]]) -> list[list[str]]:
-    """Convert the tags of one file, a list per sentence, to IOB2.
+def to_iob2(sentences: PackedSentences) -> PackedSentences:
+    """Convert the tags of one file to IOB2.
 
     Any tag with S-, E-, U- or L- indicates IOBES or BILOU. IOB1 is recognised by an I-
     that starts a chunk, if every B- follows a chunk of the same type.  Other tags,
     including malformed ones, are unchanged.  Converting IOB1 does not change the chunks
     that conlleval counts.
     """
-    if any(tag[:2] in IOB2_PREFIX for sentence in tags for tag in sentence):
-        return [[IOB2_PREFIX.get(tag[:2], tag[:2]) + tag[2:] for tag in sentence] for sentence in tags]
-    if is_iob1(tags):
-        return [
-            ["B" + tag[1:] if opens(tag, previous) else tag for previous, tag in pairwise(["O", *sentence])]
-            for sentence in tags
-        ]
-    return tags
+    tags = sentences.tags
+    if any(tag[:2] in IOB2_PREFIX for tag in tags.distinct):
+        converted = tags.renamed(lambda tag: IOB2_PREFIX.get(tag[:2], tag[:2]) + tag[2:])
+        return PackedSentences(sentences.words, converted, sentences.lengths)
+    kinds: dict[str, int] = {"": 0}
+    of_tag = np.array([kinds.setdefault(tag[2:], len(kinds)) for tag in tags.distinct], np.int32)[tags.numbers]
+    before = np.roll(of_tag, 1)
+    before[(sentences.lengths.cumsum() - sentences.lengths)[sentences.lengths > 0]] = kinds[""]
+    inside, begins = (np.array([tag[0] == letter for tag in tags.distinct], bool)[tags.numbers] for letter in "IB")
+    opens = inside & (before != of_tag)
+    if not opens.any() or (begins & (before != of_tag)).any():
+        return sentences
+    renamed = [*tags.distinct, *("B" + tag[1:] for tag in tags.distinct)]
+    converted = Strings.numbered(tags.numbers + len(tags.distinct) * opens, renamed)
+    return PackedSentences(sentences.words, converted, sentences.lengths)
 
 
-def is_iob1(tags: list[list[str]]) -> bool:
-    """Return whether some I- starts a chunk and every B- follows a chunk of the same type."""
-    neighbours = [pair for sentence in tags for pair in pairwise(["O", *sentence])]
-    return any(opens(tag, previous) for previous, tag in neighbours) and all(
-        previous[2:] == tag[2:] for previous, tag in neighbours if tag[0] == "B"
-    )
-
-
-def opens(tag: str, previous: str) -> bool:
-    """Return whether tag is an I- that does not continue the chunk of the previous tag."""
-    return tag[0] == "I" and previous[2:] != tag[2:]
-
-
-def is_one_sentence_a_line(path: Path) -> bool:
+def is_one_sentence_a_line(lines: DistinctLines) -> bool:
     """Return whether the file has lines of ``words<TAB>tags`` rather than columns.
 
     Each line of the file is a vote.  A line with two or more items on both sides of its first
@@ -135,60 +137,81 @@ def is_one_sentence_a_line(path: Path) -> bool:
     most tokens cannot be mistaken for them.  A file of one-word sentences only is
     indistinguishable from columns and is read as columns.
     """
-    sentences = tokens = 0
-    after_blank = False
-    for _, text in lines_of(path):
-        left, _, right = text.partition("\t")
-        sizes = len(FIELD.findall(left)), len(right.split())
-        if min(sizes) >= 2:
-            sentences += 1
-        elif not FIELD.search(text):
-            after_blank = True
-        elif not is_comment(text) and (sizes != (1, 1) or after_blank):
-            tokens += 1
-    return sentences > 0 and sentences >= tokens
+    votes = np.array(list(map(vote_of, lines.texts)))[lines.numbers]
+    after_blank = votes[np.argmax(votes == BLANK) :] if (votes == BLANK).any() else votes[:0]
+    sentences = int((votes == SENTENCE).sum())
+    return 0 < sentences >= int((votes == TOKEN).sum() + (after_blank == EITHER).sum())
 
 
-def read_columns(path: Path) -> Iterator[Sentence]:
-    """Yield the sentences of a file with one token per line."""
-    words: list[str] = []
-    tags: list[str] = []
-    width = first = 0  # number of columns, and the line that set it
-    start = 1
-    for number, text in chain(lines_of(path), [(0, "")]):
-        columns = FIELD.findall(text)
-        if not columns or text.startswith(DOCSTART):
-            if words:
-                check_length(words, f"{path}:{start}", "end each sentence with a blank line")
-                yield words, tags
-            words, tags = [], []
-            continue
-        is_token = width in (0, len(columns)) and TAG.fullmatch(columns[-1]) is not None
-        if is_comment(text, is_token):
-            continue
-        if len(columns) < 2:
-            raise DataError(
-                f"{path}:{number}: {quoted(text)} has no tag; expected a word and, in the last column, "
-                "its tag, or words<TAB>tags. Add the tag"
-            )
-        if not width:
-            width, first = len(columns), number
-        if len(columns) != width:
-            raise DataError(
-                f"{path}:{number}: {quoted(text)} has {len(columns)} columns; expected {width}, as in "
-                f"line {first}. Give every line the same number of columns (no spaces within a column), or, if this "
-                "is a sentence, put a tab between words and tags"
-            )
-        check_tag(columns[-1], f"{path}:{number}")
-        if not words:
-            start = number
-        words.append(columns[0])
-        tags.append(columns[-1])
+def vote_of(text: str) -> int:
+    """Return what a line is, as far as that is known without the others."""
+    left, _, right = text.partition("\t")
+    sizes = len(FIELD.findall(left)), len(right.split())
+    if min(sizes) >= 2:
+        return SENTENCE
+    if not FIELD.search(text):
+        return BLANK
+    return COMMENT if is_comment(text) else EITHER if sizes == (1, 1) else TOKEN
 
 
-def read_lines(path: Path) -> Iterator[Sentence]:
+def read_columns(path: Path, lines: DistinctLines) -> PackedSentences:
+    """Return the sentences of a file with one token per line."""
+    columns = [FIELD.findall(text) for text in lines.texts]
+    first, width = width_of(lines, columns)
+    kinds = np.array([kind_of(text, found, width) for text, found in zip(lines.texts, columns, strict=True)])
+    kinds = kinds[lines.numbers]
+    wrong = np.flatnonzero(kinds == WRONG)
+    rows = np.flatnonzero(kinds[: wrong[0]] == TOKEN) if len(wrong) else np.flatnonzero(kinds == TOKEN)
+    sentence = np.cumsum(kinds == BLANK)[rows]
+    starts = np.flatnonzero(np.diff(sentence, prepend=-1))
+    lengths = np.diff(starts, append=len(rows))
+    for row, length in zip(rows[starts[lengths > MAX_WORDS]], lengths[lengths > MAX_WORDS], strict=True):
+        check_length(length, f"{path}:{row + 1}", "end each sentence with a blank line")
+    for row in wrong[:1].tolist():
+        number = lines.numbers[row]
+        check_columns(lines.texts[number], columns[number], width, f"{path}:{row + 1}", first)
+    words, tags = (
+        Strings.numbered(lines.numbers[rows], [found[place] if found else "" for found in columns]) for place in (0, -1)
+    )
+    return PackedSentences(words, tags, lengths)
+
+
+def width_of(lines: DistinctLines, columns: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """Return the number, from 1, of the first line with a token, and of its columns; zeros if there is none."""
+    for row, number in enumerate(lines.numbers.tolist(), start=1):
+        text, found = lines.texts[number], columns[number]
+        if found and not text.startswith(DOCSTART) and not is_comment(text, TAG.fullmatch(found[-1]) is not None):
+            return row, len(found)
+    return 0, 0
+
+
+def kind_of(text: str, columns: Sequence[str], width: int) -> int:
+    """Return what a line of a file with `width` columns is."""
+    if not columns or text.startswith(DOCSTART):
+        return BLANK
+    right = len(columns) == width and TAG.fullmatch(columns[-1]) is not None
+    return COMMENT if is_comment(text, right) else TOKEN if right and width > 1 else WRONG
+
+
+def check_columns(text: str, columns: Sequence[str], width: int, where: str, first: int) -> None:
+    """Raise DataError for a line that is not a token."""
+    if len(columns) < 2:
+        raise DataError(
+            f"{where}: {quoted(text)} has no tag; expected a word and, in the last column, "
+            "its tag, or words<TAB>tags. Add the tag"
+        )
+    if len(columns) != width:
+        raise DataError(
+            f"{where}: {quoted(text)} has {len(columns)} columns; expected {width}, as in "
+            f"line {first}. Give every line the same number of columns (no spaces within a column), or, if this "
+            "is a sentence, put a tab between words and tags"
+        )
+    check_tag(columns[-1], where)
+
+
+def read_lines(path: Path, lines: DistinctLines) -> Iterator[Sentence]:
     """Yield the sentences of a file with one sentence per line."""
-    for number, text in lines_of(path):
+    for number, text in enumerate(map(lines.texts.__getitem__, lines.numbers.tolist()), start=1):
         left, tab, right = text.partition("\t")
         words, tags = FIELD.findall(left), right.split()
         if not FIELD.search(text) or is_comment(text, len(words) == len(tags)):
@@ -231,7 +254,7 @@ def sentence_in(words: list[str], tags: list[str], where: str) -> Iterator[Sente
         words, tags = words[1:-1], tags[1:-1]
     for tag in tags:
         check_tag(tag, where)
-    check_length(words, where, "split the line")
+    check_length(len(words), where, "split the line")
     if words:
         yield words, tags
 
@@ -245,11 +268,11 @@ def check_tag(tag: str, where: str) -> None:
         )
 
 
-def check_length(words: list[str], where: str, remedy: str) -> None:
-    """Raise DataError for a sentence whose padded batch would not fit in memory."""
-    if len(words) > MAX_WORDS:
+def check_length(words: int, where: str, remedy: str) -> None:
+    """Raise DataError for a sentence of so many words that its padded batch would not fit in memory."""
+    if words > MAX_WORDS:
         raise DataError(
-            f"{where}: a sentence of {len(words)} words; expected at most {MAX_WORDS}, since a batch is "
+            f"{where}: a sentence of {words} words; expected at most {MAX_WORDS}, since a batch is "
             f"padded to its longest sentence. To fix this, {remedy}"
         )
 
@@ -258,7 +281,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and the text (without line ending) of each line of a UTF-8 file."""
     offset = 0
     try:
-        check_file(path)
+        check_file(path, MAX_BYTES)
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 yield number, text_of(raw, f"{path}:{number}", offset)
@@ -300,17 +323,16 @@ def is_parallel(folder: Path) -> bool:
     )
 
 
-def check_file(path: Path) -> None:
-    """Raise DataError unless the path is a regular file (a pipe would block), not empty and not too large."""
+def check_file(path: Path, most: int) -> None:
+    """Raise DataError unless the path is a regular file (a pipe would block), not empty, of at most `most` bytes."""
     info = path.stat()
     if not S_ISREG(info.st_mode):
         raise DataError(f"{path}: neither a file nor a folder; expected labelled sentences. Copy them to a file")
     if info.st_size == 0:
         raise DataError(f"{path}: the file is empty; expected labelled sentences. Use another file")
-    if info.st_size > MAX_BYTES:
+    if info.st_size > most:
         raise DataError(
-            f"{path}: {info.st_size} bytes; expected at most {MAX_BYTES}, as the file is kept in memory. "
-            "Use a part of it"
+            f"{path}: {info.st_size} bytes; expected at most {most}, as the file is kept in memory. Use a part of it"
         )
 
 

@@ -1,32 +1,129 @@
-"""Sentences with tags in little memory: numbers of distinct words and tags instead of lists of strings."""
+"""Sentences with tags in little memory: numbers of distinct words and tags instead of lists of strings.
+
+Axes: W words of all sentences, N sentences.
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from dlpipe_text.iob import Sentence
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Sentence = tuple[list[str], list[str]]  # words, tags
+
+
+@dataclass(frozen=True)
+class Strings:
+    """Many strings, of which few are distinct.
+
+    Args:
+        numbers: (W,) which of `distinct` each is.
+        distinct: strings, each at least once in the sequence and not twice in here.
+    """
+
+    numbers: NDArray[np.int32]
+    distinct: list[str]
+
+    @classmethod
+    def numbered(cls, numbers: NDArray[Any], strings: Sequence[str]) -> Strings:
+        """Return the sequence of ``strings[number]``; strings may be the same, and some may be used by no number."""
+        used = np.flatnonzero(np.bincount(numbers, minlength=len(strings)))
+        merged: dict[str, int] = {}
+        new = np.zeros(len(strings), np.int32)
+        new[used] = [merged.setdefault(strings[number], len(merged)) for number in used.tolist()]
+        return cls(new[numbers], list(merged))
+
+    def renamed(self, rename: Callable[[str], str]) -> Strings:
+        """Return the sequence with each string renamed."""
+        return Strings.numbered(self.numbers, list(map(rename, self.distinct)))
+
+    def counts(self) -> Counter[str]:
+        """Return how often each string occurs."""
+        return Counter(dict(zip(self.distinct, np.bincount(self.numbers).tolist(), strict=True)))
+
+    def looked_up(self, table: Mapping[str, int], default: int) -> NDArray[np.int64]:
+        """Return (W,) what a table has for each string."""
+        return np.array([table.get(string, default) for string in self.distinct], np.int64)[self.numbers]
 
 
 class PackedSentences(Sequence[Sentence]):
-    """The (words, tags) of a split, 8 bytes a word besides the distinct strings; lists are made when asked for."""
+    """The (words, tags) of a split, 8 bytes a word besides the distinct strings; lists are made when asked for.
 
-    def __init__(self, sentences: Iterable[Sentence]) -> None:
-        numbers: dict[str, int] = {}
-        self._words, self._tags, lengths = array("i"), array("i"), array("i", [0])
-        for words, tags in sentences:
-            self._words.extend(numbers.setdefault(word, len(numbers)) for word in words)
-            self._tags.extend(numbers.setdefault(tag, len(numbers)) for tag in tags)
-            lengths.append(len(words))
-        self._strings = list(numbers)
-        self._starts = array("q", accumulate(lengths))
+    Args:
+        words: of all sentences, one after the other.
+        tags: of these words.
+        lengths: (N,) words of each sentence.
+    """
+
+    def __init__(self, words: Strings, tags: Strings, lengths: NDArray[np.int64]) -> None:
+        self.words, self.tags, self.lengths = words, tags, lengths
+        self._ends = lengths.cumsum()
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sentence]) -> PackedSentences:
+        """Pack sentences, which may be made one by one."""
+        known: tuple[dict[str, int], dict[str, int]] = {}, {}
+        numbers, lengths = (array("i"), array("i")), array("q")
+        for sentence in sentences:
+            for strings, texts, found in zip(known, sentence, numbers, strict=True):
+                found.extend([strings.setdefault(text, len(strings)) for text in texts])
+            lengths.append(len(sentence[0]))
+        words, tags = (
+            Strings(np.array(found, np.int32), list(strings)) for strings, found in zip(known, numbers, strict=True)
+        )
+        return cls(words, tags, np.array(lengths, np.int64))
 
     def __len__(self) -> int:
-        return len(self._starts) - 1
+        return len(self.lengths)
 
     def __getitem__(self, row: Any) -> Any:
-        start, end = self._starts[range(len(self))[row]], self._starts[range(len(self))[row] + 1]
-        words, tags = ([self._strings[each] for each in part[start:end]] for part in (self._words, self._tags))
+        row = range(len(self))[row]
+        place = slice(int(self._ends[row] - self.lengths[row]), int(self._ends[row]))
+        words, tags = (
+            [strings.distinct[number] for number in strings.numbers[place].tolist()]
+            for strings in (self.words, self.tags)
+        )
         return words, tags
+
+    def lowercased(self) -> PackedSentences:
+        """Return the same sentences with words in lower case."""
+        return PackedSentences(self.words.renamed(str.lower), self.tags, self.lengths)
+
+    def selected(self, chosen: NDArray[np.bool_]) -> PackedSentences:
+        """Return the sentences of which (N,) `chosen` is true."""
+        of_word = np.repeat(chosen, self.lengths)
+        words, tags = (Strings.numbered(each.numbers[of_word], each.distinct) for each in (self.words, self.tags))
+        return PackedSentences(words, tags, self.lengths[chosen])
+
+
+def found_in(theirs: PackedSentences, ours: PackedSentences, rename: Callable[[str], str]) -> Tensor:
+    """Return which of our sentences are among theirs: (N,) bool.
+
+    Two sentences of different words are taken for the same with a probability of 2⁻⁶⁴.
+
+    Args:
+        theirs, ours: in which tags do not matter.
+        rename: words that it gives the same name are the same, and those without one do not count.
+    """
+    shared: dict[str, int] = {"": -1}
+    ours_keys, theirs_keys = (_keys(each, rename, shared) for each in (ours, theirs))
+    return torch.from_numpy(np.isin(ours_keys, theirs_keys))
+
+
+def _keys(sentences: PackedSentences, rename: Callable[[str], str], shared: dict[str, int]) -> NDArray[np.int64]:
+    """Return (N,) a hash of the words of each sentence, which are numbered by `shared`."""
+    names = [shared.setdefault(rename(word), len(shared)) for word in sentences.words.distinct]
+    numbers = np.array(names, np.int32)[sentences.words.numbers]
+    counts = numbers >= 0
+    ends = np.concatenate([np.zeros(1, np.int64), counts.cumsum()])[sentences.lengths.cumsum()].tolist()
+    content = numbers[counts].tobytes()
+    size = numbers.itemsize
+    return np.array([hash(content[size * start : size * end]) for start, end in pairwise([0, *ends])], np.int64)

@@ -9,10 +9,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+
 from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, Positive
-from dlpipe_text.iob import Sentence, find_splits, read_sentences
+from dlpipe_text.iob import find_splits, read_sentences
+from dlpipe_text.packed_sentences import PackedSentences
 from dlpipe_text.tagged_text import TaggedText
 
 _JOINT_SLU = "https://raw.githubusercontent.com/yvchen/JointSLU/fad79658f343e98c1737fcfe563e76069b62f064/data"
@@ -99,7 +102,7 @@ def _from_files(
     if dev_size and "dev" in files:
         raise InputError(f"dev_size = {dev_size} has no effect: {files['dev']} is the dev split; remove dev_size")
 
-    def read(split: str) -> list[Sentence]:
+    def read(split: str) -> PackedSentences:
         if split == "train":
             _warn_of_one_file_twice(files)
         if "dev" in files or split == "test":
@@ -111,9 +114,9 @@ def _from_files(
                 f"dev_size = {size}: {files['train']} has {len(sentences)} sentences, so none would be left for "
                 "training; set a smaller dev_size, or give a dev file"
             )
-        order = random.Random(seed).sample(range(len(sentences)), len(sentences))
-        chosen = set(order[:size])
-        return [sentence for row, sentence in enumerate(sentences) if (row in chosen) == (split == "dev")]
+        is_dev = np.zeros(len(sentences), bool)
+        is_dev[random.Random(seed).sample(range(len(sentences)), len(sentences))[:size]] = True
+        return sentences.selected(is_dev if split == "dev" else ~is_dev)
 
     splits = [split for split in ("train", "dev", "test") if split in files or split == "dev"]
     return TaggedText(read, splits, min_count=min_count, lowercase=lowercase)

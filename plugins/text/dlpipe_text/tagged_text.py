@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged, in_both, sequence_answer
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, sequence_answer
 from dlpipe.errors import DataError, InputError
-from dlpipe_text.iob import MAX_WORDS, Sentence
-from dlpipe_text.packed_sentences import PackedSentences
+from dlpipe_text.iob import MAX_WORDS
+from dlpipe_text.packed_sentences import PackedSentences, Sentence, Strings, found_in
 from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
@@ -48,7 +48,7 @@ class TaggedText:
 
     def __init__(
         self,
-        read: Callable[[str], list[Sentence]],
+        read: Callable[[str], Sequence[Sentence]],
         splits: Sequence[str],
         *,
         min_count: int = 1,
@@ -75,39 +75,38 @@ class TaggedText:
             "num_labels": len(known["labels"]),
         }
 
-    def sentences(self, split: str) -> Sequence[Sentence]:
+    def sentences(self, split: str) -> PackedSentences:
         """Return the (words, tags) of a split."""
         if split not in self._sentences:
             read = self._read(split)
-            self._sentences[split] = PackedSentences(
-                ((_lower(words), tags) for words, tags in read) if self._lowercase else read
-            )
+            packed = read if isinstance(read, PackedSentences) else PackedSentences.of(read)
+            self._sentences[split] = packed.lowercased() if self._lowercase else packed
         return self._sentences[split]
 
     def split(self, name: str) -> Columns:
         """Return tokens (N, T), trigrams (N, T, G) and targets (N, T) of a split."""
         if name not in self._columns:
             sentences = self.sentences(name)
-            columns = self._encoded([words for words, _ in sentences])
+            lengths = torch.from_numpy(sentences.lengths)
+            columns = self._encoded(sentences.words, lengths)
             labels = self._table("labels")
-            unknown = Counter(tag for _, tags in sentences for tag in tags if tag not in labels)
-            if unknown:
+            counts = sentences.tags.counts()
+            if unknown := Counter({tag: count for tag, count in counts.items() if tag not in labels}):
                 examples = ", ".join(tag for tag, _ in unknown.most_common(3))
                 warnings.warn(
                     f"{len(unknown)} tags of the {name} split ({examples} …, {unknown.total()} words) never occur in "
                     "the training split; they cannot be predicted and count as missed",
                     stacklevel=2,
                 )
-            targets = torch.tensor([labels.get(tag, IGNORE_INDEX) for _, tags in sentences for tag in tags])
-            lengths = columns["tokens"].lengths
+            targets = torch.from_numpy(sentences.tags.looked_up(labels, IGNORE_INDEX))
             self._columns[name] = Columns(columns | {"targets": Ragged(targets, lengths, padding=IGNORE_INDEX)})
         return self._columns[name]
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which sentences of `split` are in `other`: (N,) exactly, (N,) but for case and punctuation."""
-        ours, theirs = ([tuple(words) for words, _ in self.sentences(name)] for name in (split, other))
-        exact = in_both(ours, theirs)
-        return exact, exact | in_both([_plain(words) for words in ours], {_plain(words) for words in theirs})
+        ours, theirs = self.sentences(split), self.sentences(other)
+        exact = found_in(theirs, ours, str)
+        return exact, exact | found_in(theirs, ours, _plain)
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert a sentence to tokens (T,) and trigrams (T, G).
@@ -121,7 +120,7 @@ class TaggedText:
         if len(words) > MAX_WORDS:
             raise InputError(f"a sentence of {len(words):,} words; expected at most {MAX_WORDS:,}; give one per line")
         # All of the same width, so that sentences can be batched.
-        columns = self._encoded([words], width=MAX_LETTERS)
+        columns = self._encoded(PackedSentences.of([(words, [])]).words, torch.tensor([len(words)]), width=MAX_LETTERS)
         return {name: column.concatenated() for name, column in columns.items()}
 
     def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
@@ -172,13 +171,13 @@ class TaggedText:
     def _learned(self) -> dict[str, list[str]]:
         if self._known is None:
             sentences = self.sentences("train")
-            counts = Counter(word for words, _ in sentences for word in words)
+            counts = sentences.words.counts()
             self._spelling = {
                 "lowercase": all(word == word.lower() for word in counts),
                 "punctuation": any(_END_OF_PHRASE.search(word) for word in counts),
             }
-            words = vocabulary(counts.elements(), self._min_count, "word")
-            tags = sorted({tag for _, tags in sentences for tag in tags})
+            words = vocabulary(counts, self._min_count, "word")
+            tags = sorted(sentences.tags.distinct)
             if len(tags) < 2:
                 raise DataError(
                     f"the tags of the training split are {tags}; expected at least two, such as O and B-city. "
@@ -194,20 +193,17 @@ class TaggedText:
             self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
         return self._ids[name]
 
-    def _encoded(self, sentences: Sequence[Sequence[str]], width: int = 0) -> dict[str, Ragged]:
-        """Return tokens and trigrams of sentences of words, at least `width` trigrams per word."""
+    def _encoded(self, words: Strings, lengths: Tensor, width: int = 0) -> dict[str, Ragged]:
+        """Return tokens and trigrams of the words of sentences of these lengths, at least `width` trigrams per word."""
         known, trigrams = self._table("words"), self._table("trigrams")
-        forms = {word: index for index, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
-        # Compute trigrams once per distinct word, not once per token.
-        of_form = [[trigrams.get(trigram, OTHER) for trigram in letter_trigrams(form)] for form in forms]
-        width = max(width, *map(len, of_form))
-        table = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in [*of_form, []]])
-        tokens = torch.tensor([known.get(word, OTHER) for words in sentences for word in words])
-        rows = torch.tensor([forms[word] for words in sentences for word in words], dtype=torch.int32)
-        lengths = torch.tensor([len(words) for words in sentences])
+        # Trigrams are computed once per distinct word, not once per token.
+        of_word = [[trigrams.get(trigram, OTHER) for trigram in letter_trigrams(word)] for word in words.distinct]
+        width = max(width, *map(len, of_word))
+        table = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in [*of_word, []]])
+        rows, tokens = torch.from_numpy(words.numbers), torch.from_numpy(words.looked_up(known, OTHER))
         return {
             "tokens": Ragged(tokens, lengths, padding=PADDING),
-            "trigrams": Ragged(rows, lengths, padding=len(forms), table=table),
+            "trigrams": Ragged(rows, lengths, padding=len(of_word), table=table),
         }
 
 
@@ -215,9 +211,9 @@ def _lower(words: Sequence[str]) -> list[str]:
     return [word.lower() for word in words]
 
 
-def _plain(words: Sequence[str]) -> str:
-    """Return the letters and digits of words in lower case."""
-    return " ".join(filter(None, (re.sub(r"\W+", "", word.casefold()) for word in words)))
+def _plain(word: str) -> str:
+    """Return the letters and digits of a word in lower case."""
+    return re.sub(r"\W+", "", word.casefold())
 
 
 def letter_trigrams(word: str, max_letters: int = MAX_LETTERS) -> list[str]:

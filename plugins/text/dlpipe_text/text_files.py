@@ -27,6 +27,7 @@ from dlpipe.messages import nearest
 from dlpipe_text.iob import check_file, entries_of, is_folder, listing, quoted, why_unreadable
 
 TABLES = (".csv", ".tsv", ".jsonl")
+MAX_BYTES = 10**9  # takes up to 40 GB in memory while it is read
 #: What often lies beside data.
 NOT_DATA = ("readme", "license", "licence", "source")
 EXPECTED = (
@@ -168,7 +169,7 @@ def decoded(path: Path, encoding: str) -> str:
         InputError: there is no such encoding.
     """
     try:
-        check_file(path)
+        check_file(path, MAX_BYTES)
         raw = path.read_bytes()
         text = raw.decode(encoding)
     except LookupError as error:

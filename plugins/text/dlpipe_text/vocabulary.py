@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dlpipe.errors import InputError
@@ -11,11 +11,11 @@ from dlpipe.errors import InputError
 RESERVED = ("<pad>", "<other>")  # what has the ids PADDING and OTHER of `word_features`
 
 
-def vocabulary(found: Iterable[str], min_count: int, kind: str) -> list[str]:
+def vocabulary(found: Iterable[str] | Mapping[str, int], min_count: int, kind: str) -> list[str]:
     """Return the reserved names and, sorted, what occurs at least `min_count` times in training.
 
     Args:
-        found: every occurrence, at least one.
+        found: every occurrence, at least one, or how often each occurs.
         kind: what it is, for the message.
 
     Raises:
