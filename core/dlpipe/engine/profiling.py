@@ -5,6 +5,7 @@ The trainer of the run takes its steps as ever, so metrics and weights are those
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class StepProfiler:
         self._compute = compute
         self._skipped = SKIPPED if steps_left is None else min(SKIPPED, max(0, steps_left - 1))
         self._timer = StepParts(compute.device)
+        # Above all of kineto's levels: it prints when it starts and stops, and that it finds no GPU.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if compute.device.type == "cuda" else [])]
         self._profile = profile(activities=activities)
         self._runs = False

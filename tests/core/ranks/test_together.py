@@ -132,7 +132,7 @@ def test_two_processes_train_like_one(tmp_path):
     file = write(tmp_path, "mlp", CASES["an_idle_rank"])
 
     (single,) = start_together(1, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "one"))
-    leader, other = start_together(2, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "two"))
+    leader, other = start_together(2, "-m", "dlpipe", "run", str(file), "--runs", str(tmp_path / "two"), "--profile")
 
     well([single, leader, other])
     assert_close(metrics(tmp_path / "two", "mlp"), metrics(tmp_path / "one", "mlp"))
@@ -142,6 +142,8 @@ def test_two_processes_train_like_one(tmp_path):
     assert RunFolder(folder).status()["state"] == "finished"
     assert json.loads((folder / "provenance.json").read_text())["ranks"] == 2
     assert (folder / "figures" / "score" / "confusion.csv").is_file()
+    assert "allreduce" in (folder / "profile" / "operators.csv").read_text()
+    assert json.loads((folder / "profile" / "summary.json").read_text())["recorded_steps"] == 9
 
 
 #: A model that ends its process, or sends it a signal, in the forward pass of one step of one rank, or while it is
