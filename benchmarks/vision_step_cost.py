@@ -27,7 +27,8 @@ from dlpipe.compute import Compute
 from dlpipe.models.mlp import MLP
 from dlpipe.training.supervised import Supervised
 from dlpipe_vision.cnn import CNN
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.labelled_images import LabelledImages
 from dlpipe_vision.layer_tables import Layer
 
 SEED = 1

@@ -7,7 +7,8 @@ import torch
 
 from dlpipe.compute import Compute
 from dlpipe.evaluation.examples import Examples
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.labelled_images import LabelledImages
 
 
 @pytest.fixture

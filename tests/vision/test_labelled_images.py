@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from dlpipe.errors import InputError
 from dlpipe_vision import image_statistics, labelled_images
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, stratified_sample
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.labelled_images import LabelledImages
 
 IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 1, 2] * 4)
@@ -71,21 +72,6 @@ def test_dev_is_taken_evenly_from_all_classes_whatever_their_order():
         made = data(ImageSet(IMAGES, order, TRAIN.names), dev_size=6)
 
         assert made.split("dev").columns["targets"].bincount().tolist() == [2, 2, 2]
-
-
-def test_dev_is_taken_from_everywhere_in_a_class():
-    taken = stratified_sample(torch.arange(3).repeat_interleave(200), 60)
-
-    places = taken.view(3, 20) - torch.arange(3)[:, None] * 200  # in each class
-    assert (places.double().mean(1) - 99.5).abs().max() < 4 * 200 / (12 * 20) ** 0.5
-    assert places.max() > 150 > 50 > places.min()
-
-
-def test_the_only_image_of_a_class_stays_in_training():
-    taken = stratified_sample(torch.tensor([0, 0, 0, 0, 1]), 4)
-
-    assert 4 not in taken.tolist()
-    assert len(taken) == 3
 
 
 @pytest.mark.parametrize(("limit", "size"), [(5, 5), (12, 12), (99, 12)])
@@ -311,37 +297,11 @@ def test_a_share_of_the_training_images_has_the_label_of_another_class():
     assert right.fingerprint() != wrong.fingerprint()
 
 
-def test_wrong_labels_are_all_other_classes_alike():
-    targets = torch.arange(3).repeat_interleave(4000)
-
-    wrong = labelled_images.with_wrong_labels(targets, 1.0, 3)
-
-    counts = (targets * 3 + wrong).bincount(minlength=9)
-    assert counts.view(3, 3).diagonal().tolist() == [0, 0, 0]
-    assert counts[counts > 0].min() > 1850
-
-
 def test_a_users_picture_is_shuffled_in_the_same_order(tmp_path):
     made = data(normalize="none", shuffle_pixels=True)
     Image.fromarray(IMAGES[5].permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")
 
     assert_close(made.encode(str(tmp_path / "mine.png"))["images"], prepared(made)[5])
-
-
-def test_of_a_long_tail_each_class_keeps_a_smaller_share_than_the_one_before():
-    targets = torch.arange(5).repeat(80)
-
-    rows = labelled_images.long_tail(targets, 16.0, 5)
-
-    assert targets[rows].bincount().tolist() == [80, 40, 20, 10, 5]
-    assert torch.equal(rows, rows.unique())
-    assert torch.equal(rows, labelled_images.long_tail(targets, 16.0, 5))
-
-
-def test_every_class_of_a_long_tail_keeps_an_image():
-    targets = torch.arange(3).repeat(4)
-
-    assert targets[labelled_images.long_tail(targets, 1000.0, 3)].bincount().tolist() == [4, 1, 1]
 
 
 def test_only_training_images_are_imbalanced():

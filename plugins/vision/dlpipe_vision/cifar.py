@@ -18,7 +18,8 @@ from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_files import Decoder, find_in_folders, read_images
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.labelled_images import LabelledImages, Normalize
 
 Labels = Literal["fine", "coarse"]
 SHAPE = (3, 32, 32)

@@ -19,7 +19,9 @@ from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.idx import read_mnist
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.label_sampling import stratified_sample
+from dlpipe_vision.labelled_images import LabelledImages, Normalize
 
 #: The data has no test split; ours is a fifth of the images, evenly from all classes and always the same.
 TEST_SHARE = 5

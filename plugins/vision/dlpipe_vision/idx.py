@@ -21,7 +21,8 @@ from dlpipe.data import Download, fetch
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.labelled_images import LabelledImages, Normalize
 
 #: How the file names of a split begin.
 PREFIXES = {"train": "train", "test": "t10k"}

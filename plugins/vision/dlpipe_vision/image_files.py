@@ -26,8 +26,10 @@ from dlpipe.messages import counted
 from dlpipe.progress import tracked
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_manifest import ImageFacts, ImageManifest, num_bytes
+from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
-from dlpipe_vision.labelled_images import ImageSet, ImageSplits, LabelledImages, Normalize, stratified_sample
+from dlpipe_vision.label_sampling import stratified_sample
+from dlpipe_vision.labelled_images import LabelledImages, Normalize
 from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
 
 Color = Literal["auto", "grey", "rgb"]

@@ -13,8 +13,8 @@ import PIL
 from torch import Tensor
 
 from dlpipe.data import FileManifest, Files, file_digests
+from dlpipe_vision.image_sets import ImageSet, image_key
 from dlpipe_vision.image_statistics import image_statistics
-from dlpipe_vision.labelled_images import ImageSet, image_key
 
 
 @dataclass(frozen=True)

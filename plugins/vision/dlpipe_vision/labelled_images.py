@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dlpipe.data import Columns, Prepare, class_answer, file_digests, files_below, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import Fraction, PositiveFloat
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
-from dlpipe_vision.image_statistics import image_statistics
+from dlpipe_vision.image_sets import ImageDataset, ImageSet, ImageSplits, image_keys
+from dlpipe_vision.label_sampling import long_tail, stratified_sample, with_wrong_labels
 from dlpipe_vision.near_copies import nearly_in
 from dlpipe_vision.picture import SUFFIXES, read_picture
 
@@ -44,89 +44,6 @@ class MeanStd(TypedDict):
 Normalize = Literal["standardize", "unit", "symmetric", "none"] | MeanStd
 #: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
 MAX_NOTES = 10_000
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """The images of one split, as their files contain them.
-
-    Args:
-        images: (N, C, H, W) bytes, or floating point from 0 to 255 if files have more than 8 bits; or, if those do
-            not fit into memory, a sequence of (C, H, W).
-        targets: (N,) int64, class numbers.
-        names: a name for each image, such as its file; by default its number.
-        files: the file of each image, or the archive that it is in, to detect changes of images that are not in memory.
-        keys: a key for each image, equal if the images are; None to compare them in memory.
-    """
-
-    images: Tensor | Sequence[Tensor]
-    targets: Tensor
-    names: Sequence[str] | None = None
-    files: Sequence[Path] | None = None
-    keys: Sequence[Hashable] | None = None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def subset(self, rows: Tensor) -> ImageSet:
-        """Return the images `rows` (M,)."""
-        numbers = rows.tolist()
-        names = self.names or range(len(self))
-        images = self.images[rows] if isinstance(self.images, Tensor) else ImageSubset(self.images, numbers)
-        files = None if self.files is None else [self.files[row] for row in numbers]
-        keys = None if self.keys is None else [self.keys[row] for row in numbers]
-        return ImageSet(images, self.targets[rows], [str(names[row]) for row in numbers], files, keys)
-
-
-class ImageSubset(Sequence[Tensor]):
-    """A subset of a sequence of images."""
-
-    def __init__(self, images: Sequence[Tensor], rows: Sequence[int]) -> None:
-        self._images, self._rows = images, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._images[self._rows[index]]
-
-
-@dataclass(frozen=True)
-class ImageSplits:
-    """The images of all splits.
-
-    Args:
-        labels: the name of each class.
-        sets: images by split; if there is no "dev" split, it is taken from "train".
-        statistics: computes `image_statistics` of the training images, or knows them.
-    """
-
-    labels: Sequence[str]
-    sets: Mapping[str, ImageSet]
-    statistics: Callable[[ImageSet], dict[str, Any]] = lambda train: image_statistics(train.images)
-
-
-class ImageDataset(Dataset[Batch]):
-    """Images that do not fit into memory and are read when they are needed."""
-
-    decodes_files = True
-
-    def __init__(self, images: ImageSet, prepare: Prepare) -> None:
-        self._images, self.prepare = images, prepare
-
-    @property
-    def targets(self) -> Tensor:
-        """The class number of each image (N,)."""
-        return self._images.targets
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"prepare": None}  # worker processes read, the main process prepares
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, row: int) -> Batch:
-        return {"images": self._images.images[row], "targets": self._images.targets[row]}
 
 
 class LabelledImages:
@@ -223,7 +140,7 @@ class LabelledImages:
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which images of `split` are in `other`: (N,) exactly, (N,) nearly (as if encoded again or resized)."""
         ours, theirs = self._sets[split], self._sets[other]
-        keys = [images.keys if images.keys is not None else _keys(images.images) for images in (ours, theirs)]
+        keys = [images.keys if images.keys is not None else image_keys(images.images) for images in (ours, theirs)]
         exact = in_both(*keys)
         if isinstance(ours.images, Tensor) and isinstance(theirs.images, Tensor):
             return exact, exact | nearly_in(ours.images, theirs.images)
@@ -381,62 +298,10 @@ def _digests(files: Sequence[Path]) -> dict[Path, str]:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def stratified_sample(targets: Tensor, count: int) -> Tensor:
-    """Sample `count` rows evenly from all classes, always the same ones; the only image of a class is not taken.
-
-    Args:
-        targets: (N,) class numbers.
-    """
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
-    by_class = order[targets[order].argsort(stable=True)]
-    positions = ((torch.arange(count) + 0.5) * (len(targets) / count)).long()
-    taken = by_class[positions]
-    single = targets.bincount()[targets[taken]] == 1
-    return taken[~single].sort().values
-
-
-def long_tail(targets: Tensor, imbalance: float, num_classes: int) -> Tensor:
-    """Return the rows (M,) of images of which each class has fewer than the one before, always the same ones.
-
-    Source: Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples", https://arxiv.org/abs/1901.05555,
-    section 5.1 (long-tailed CIFAR): of n images of the class k, n · μᵏ remain; at least one.
-
-    Args:
-        targets: (N,) class numbers.
-        imbalance: how many times more images remain of the first class than of the last, if they have equally many.
-    """
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
-    decay = imbalance ** (-1 / max(1, num_classes - 1))
-    kept = []
-    for number in range(num_classes):
-        rows = order[targets[order] == number]
-        kept.append(rows[: max(1, round(len(rows) * decay**number))])
-    return torch.cat(kept).sort().values
-
-
-def with_wrong_labels(targets: Tensor, share: float, num_classes: int) -> Tensor:
-    """Return targets (N,) of which a share, always the same ones, are another class, each equally likely."""
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randperm(len(targets), generator=generator)[: round(share * len(targets))]
-    wrong = targets.clone()
-    wrong[rows] += torch.randint(1, num_classes, (len(rows),), generator=generator)
-    return wrong % num_classes
-
-
 def permute_pixels(images: Tensor) -> Tensor:
     """Permute the pixels of images (B, C, H, W), always in the same way; the channels of a pixel stay together."""
     order = torch.randperm(images.shape[-2] * images.shape[-1], generator=torch.Generator().manual_seed(0))
     return images.flatten(-2)[..., order.to(images.device)].view_as(images)
-
-
-def _keys(images: Tensor | Sequence[Tensor]) -> list[Hashable]:
-    """Return a key for each image (C, H, W): equal if the images are."""
-    return [image_key(image) for image in images]
-
-
-def image_key(image: Tensor) -> str:
-    """Return a text for an image (C, H, W) that is equal for equal pixels, also in other processes."""
-    return hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).hexdigest()
 
 
 def _to_unit_range(images: Tensor) -> Tensor:
