@@ -76,6 +76,10 @@ class Files(ABC):
         except _READ_ERRORS as error:
             raise DataError(f"{self.path / name} cannot be read: {_reason(error)}") from error
 
+    def place(self, name: str) -> Path:
+        """Return the file on the disk that contains a file: the file itself, or the archive that it is in."""
+        return self.path / name if self.path.is_dir() else self.path
+
     def state(self, name: str) -> list[int]:
         """Return what changes with the content of a file, see `file_state`; that of the archive if it is in one.
 
@@ -83,7 +87,7 @@ class Files(ABC):
             DataError: it has disappeared.
         """
         try:
-            return file_state(self.path / name if self.path.is_dir() else self.path)
+            return file_state(self.place(name))
         except OSError as error:
             raise DataError(f"{self.path / name} cannot be read: {_reason(error)}") from error
 

@@ -1,4 +1,4 @@
-"""``vision.image_folder``: images in class folders, in an archive of them, or listed in a table.
+"""``vision.image_folder``: images in class folders, in an archive of them, in shards, or listed in a table.
 
 Axes: N images, C channels, H rows, W columns.
 """
@@ -27,6 +27,7 @@ from dlpipe.progress import tracked
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_manifest import ImageFacts, ImageManifest, num_bytes
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
+from dlpipe_vision.image_shards import Shards, find_in_shards, shards_in
 from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
 from dlpipe_vision.label_sampling import stratified_sample
 from dlpipe_vision.labelled_images import LabelledImages, Normalize
@@ -57,11 +58,12 @@ def image_folder(
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
 ) -> LabelledImages:
-    """Your own images: one folder per class, an archive of such folders, or a table of files.
+    """Your own images: one folder per class, an archive of such folders, shards, or a table of files.
 
     Args:
         path: a folder with train/CLASS/*.png and optionally dev/ and test/; or with CLASS/*.png; or a .tar, .tar.gz or
-            .zip of either; or a .csv with the columns path, label and optionally split.
+            .zip of either; or with shards in the format of WebDataset, such as train-000000.tar; or a .csv with the
+            columns path, label and optionally split.
         size: [height, width] to which all images are resized, or one number for both; the aspect ratio is kept, with a
             border. Required if their sizes differ.
         color: "grey", "rgb" or "auto", which is grey only if all images are grey.
@@ -85,11 +87,7 @@ def image_folder(
     shape = (size, size) if isinstance(size, int) else size
 
     def read() -> ImageSplits:
-        if source.suffix.lower() == ".csv" and source.is_file():
-            files, entries = read_table(source)
-        else:
-            files = open_files(source, max_bytes, option="resident_mb")
-            entries = find_in_folders(files)
+        files, entries = find_images(source, max_bytes)
         _refuse_without_effect(source, {entry.split for entry in entries}, test_size, dev_size)
         decoder = Decoder(files, (shape[0], shape[1]) if shape else None, PIL_MODES[color])
         held_out = TEST_SIZE if test_size is None else test_size
@@ -97,6 +95,21 @@ def image_folder(
 
     held_out = DEV_SIZE if dev_size is None else dev_size
     return LabelledImages(read, dev_size=held_out, limit=limit, normalize=normalize, augment=augment, noise=noise)
+
+
+def find_images(path: Path, max_bytes: int) -> tuple[Files, list[ImageFile]]:
+    """Find the images of a table, of shards, of an archive or of folders, with their classes and splits.
+
+    Args:
+        max_bytes: most bytes of an unpacked compressed tar, which is kept in memory.
+    """
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return read_table(path)
+    if shards_in(path):
+        shards = Shards.open(path)
+        return shards, find_in_shards(shards)
+    files = open_files(path, max_bytes, option="resident_mb")
+    return files, find_in_folders(files)
 
 
 def _refuse_without_effect(
@@ -212,7 +225,7 @@ def read_images(
     floats = any(each.floats for each in facts.values())
     resident = len(images) == len(facts) and num_bytes(facts.values()) <= max_bytes
     lazy = replace(decoder, mode="L" if channels == 1 else "RGB", floats=floats)
-    labels = sorted({entry.label for entry in entries})
+    labels = in_order({entry.label for entry in entries})
     targets = torch.tensor([labels.index(entry.label) for entry in entries])
     sets = {}
     for split, rows in _split_rows(entries, targets, test_size).items():
@@ -221,7 +234,7 @@ def read_images(
         if resident:
             same = [images[name].float() if floats else images[name] for name in names]
             kept = torch.stack([image.expand(channels, -1, -1) for image in same])
-        places = [path / name if path.is_dir() else path for name in names]
+        places = [decoder.files.place(name) for name in names]
         sets[split] = ImageSet(kept, targets[rows], names, places, [facts[name].key for name in names])
     _warn_about_single_images(path, labels, sets["train"])
     if resident:
@@ -302,6 +315,12 @@ def _split_rows(entries: Sequence[ImageFile], targets: Tensor, test_size: int | 
     order = torch.randperm(len(rows["train"]), generator=torch.Generator().manual_seed(0))
     rows["train"] = rows["train"][order]
     return {split: part for split, part in rows.items() if len(part)}
+
+
+def in_order(labels: Collection[str]) -> list[str]:
+    """Return classes in the order of their names, numbers in the order of their values."""
+    numbers = all(label.isascii() and label.isdecimal() for label in labels)
+    return sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
 
 
 def _check_classes(path: Path, entries: Sequence[ImageFile]) -> None:
