@@ -88,7 +88,8 @@ def configure_torch(settings: Settings) -> Compute:
     if settings.deterministic:
         # cuBLAS is deterministic only with a workspace of fixed size; torch raises if it is not set.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(settings.deterministic)
+    if settings.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler
+        torch.use_deterministic_algorithms(settings.deterministic)
     # The older of two interfaces: after the newer one, torch raises where its own compiler reads the older.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
     seed_everything(settings.seed)

@@ -77,7 +77,7 @@ def check_kills(
 def _start(runs: Path, *work: Any) -> BaseProcess:
     """Start a process that runs a pipeline, or resumes its unfinished run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dlpipe.testing.kills", "torch._dynamo"])  # imported once, not once per kill
+    context.set_forkserver_preload(["dlpipe.testing.kills"])  # imported once, not once per kill
     runs.mkdir(parents=True, exist_ok=True)
     process = context.Process(target=_run_or_resume, args=(runs, torch.get_num_threads(), *work))
     process.start()

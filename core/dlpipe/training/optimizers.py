@@ -13,6 +13,7 @@ from dlpipe.config.tables import target_of
 from dlpipe.errors import InputError
 from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
+from dlpipe.training.eager_optimizers import eager
 
 #: Optimizers of torch with fused kernels for CUDA.
 FUSED = {"adam", "adamw", "sgd"}
@@ -86,8 +87,11 @@ def build_by_name(
         InputError: torch refuses a value.
     """
     options = {key: value for key, value in table.items() if key != "use"}
+    target = load_target(target_of(kind, table))
+    if kind == "optimizer" and isinstance(target, type) and f"{target.__module__}.".startswith("torch.optim."):
+        target = eager(target)
     with refusals_of(kind, table):
-        return load_target(target_of(kind, table))(first, **{**options, **filled_in})
+        return target(first, **{**options, **filled_in})
 
 
 @contextmanager

@@ -296,7 +296,7 @@ from dlpipe.ranks import joined
 try:
     with joined("ddp") as ranks:
         ranks.total(torch.ones(2))
-        import torch._dynamo  # as torch.optim does
+        import torch._dynamo  # as compile = true and optimizers of plugins do
         raise Preempted(f"rank {ranks.rank} was stopped")
 except Preempted as error:
     names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
