@@ -102,6 +102,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
+def shown_end(reason: str, step: int) -> str:
+    """Return why a training ended and after which step, once."""
+    return reason if reason == f"{counted(step, 'step')} done" else f"{reason} after step {step}"
+
+
 def printable(text: str) -> str:
     r"""Return text from a file with its control characters as escapes, such as ``\u001b``, safe for a terminal.
 

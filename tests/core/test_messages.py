@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.torch_names import OPTIMIZERS
-from dlpipe.messages import counted, display_width, nearest, padded, printable, relative, shown
+from dlpipe.messages import counted, display_width, nearest, padded, printable, relative, shown, shown_end
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,9 @@ def test_a_width_is_counted_in_columns_of_a_terminal(text, columns):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
 def test_one_is_singular(count, text):
     assert counted(count, "trial") == text
+
+
+def test_the_end_of_a_training_says_its_step_once():
+    assert shown_end("10 epochs done", 2500) == "10 epochs done after step 2500"
+    assert shown_end("60 steps done", 60) == "60 steps done"
+    assert shown_end("1 step done", 1) == "1 step done"

@@ -20,6 +20,7 @@ from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.resumption import restore_stage
 from dlpipe.engine.stage_context import FirstCheckpoint, StageContext, record_data
 from dlpipe.errors import CheckpointError, ComponentError, Pruned, errors_in, is_out_of_memory
+from dlpipe.messages import shown_end
 from dlpipe.protocols import Data, Trainer
 from dlpipe.registry.hooks import RunView
 from dlpipe.runs.checkpoint import STATE, step_of
@@ -120,7 +121,7 @@ class StageRun:
                 progress.stop()
                 ended = {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds}
                 progress.message(
-                    f"{reason} after step {loop.state.step}, {loop.state.seconds:.1f} s of training", once=True
+                    f"{shown_end(reason, loop.state.step)}, {loop.state.seconds:.1f} s of training", once=True
                 )
                 if reason == PRUNED:
                     raise Pruned(f"{PRUNED} at step {loop.state.step}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlpipe.config.source import leaves
 from dlpipe.errors import InputError
-from dlpipe.messages import relative, shown, shown_seconds
+from dlpipe.messages import relative, shown, shown_end, shown_seconds
 from dlpipe.registry.installation import install_command
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
@@ -83,7 +83,7 @@ def _why(run: RunView, stage: StageView) -> str:
     if reason := str(run.status.get("reason", "")):
         return f"{run.status['state']}: {reason.splitlines()[0].rstrip('.')}"
     if stage.ended:
-        return f"{stage.ended['reason']} after step {stage.ended['step']:,}"
+        return shown_end(stage.ended["reason"], stage.ended["step"])
     steps = [record["step"] for record in stage.records]
     return f"it is at step {max(steps):,.0f}" if steps else ""
 

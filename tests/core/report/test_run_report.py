@@ -69,7 +69,7 @@ def test_a_run_ends_with_a_report(finished):
 
     assert re.fullmatch(
         r"core\.mlp on vision\.digits, test/digits/accuracy 0\.\d{4} \(90 % interval 0\.\d{4} to 0\.\d{4}; worse than core\.logistic_regression: 0\.\d{4}\), "
-        r"[\d.]+ m?s of training\. 6 steps done after step 6\.",
+        r"[\d.]+ m?s of training\. 6 steps done\.",
         verdict,
     )
     assert '<span class="state finished">finished</span>' in page
