@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
 from dlpipe_text.labeled_text import LabeledText, Text
 from dlpipe_text.segmenters import Segmenter, segment_by
-from dlpipe_text.text_files import Reader, Row, find_sources
+from dlpipe_text.text_files import Reader, find_sources
 from dlpipe_text.text_units import Unit
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -78,10 +79,8 @@ def labeled(
 
     @cache
     def parts() -> dict[str, list[Text]]:
-        rows = _split(path, _given_splits(path, reader), fold, folds, test_size, dev_size, seed)
-        if drop_copies:
-            rows = _without_copies(path, rows)
-        return {name: [(row.text, row.label) for row in part] for name, part in rows.items()}
+        texts = _split(path, _given_splits(path, reader), fold, folds, test_size, dev_size, seed)
+        return _without_copies(path, texts) if drop_copies else texts
 
     return LabeledText(
         lambda name: parts()[name],
@@ -98,44 +97,45 @@ def labeled(
 
 def _split(
     path: Path,
-    given: Mapping[str, list[Row]],
+    given: Mapping[str, list[Text]],
     fold: int | None,
     folds: int,
     test_size: float | None,
     dev_size: float | None,
     seed: int,
-) -> dict[str, list[Row]]:
+) -> dict[str, list[Text]]:
     """Return train, dev and test: the splits that the files give, and parts of train for those that they do not."""
     for name, value in (("test_size", test_size), ("fold", fold), ("dev_size", dev_size)):
         own = "dev" if name == "dev_size" else "test"
         if value is not None and own in given:
             raise DataError(f"{name} = {value} has no effect: {path} has a {own} split of its own; remove {name}")
-    found, rows = dict(given), given["train"]
+    found, texts = dict(given), given["train"]
     if "test" not in found:
-        labels = [row.label for row in rows]
+        labels = [label for _, label in texts]
         if fold is not None:
             chosen = stratified_fold(labels, fold, folds, seed)
         else:
             chosen = stratified_sample(labels, test_size or SHARE, seed)
-        rows, found["test"] = _divided(rows, chosen)
+        texts, found["test"] = _divided(texts, chosen)
     if "dev" not in found:
-        chosen = stratified_sample([row.label for row in rows], dev_size or SHARE, seed)
-        rows, found["dev"] = _divided(rows, chosen)
-    found["train"] = rows
+        chosen = stratified_sample([label for _, label in texts], dev_size or SHARE, seed)
+        texts, found["dev"] = _divided(texts, chosen)
+    found["train"] = texts
     for name, part in found.items():
         if not part:
             raise DataError(f"{path}: no texts for the {name} split; add texts, or change the sizes of the splits")
     return found
 
 
-def _given_splits(path: Path, reader: Reader) -> dict[str, list[Row]]:
+def _given_splits(path: Path, reader: Reader) -> dict[str, list[Text]]:
     """Return the texts of the splits that the files have, at least those of train; empty texts are left out."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    found: dict[str, list[Text]] = defaultdict(list)
     empty = []
     for name, paths in find_sources(path).items():
         for row in reader.rows(paths):
             if row.text.strip():
-                found[row.split or name].append(row)
+                # All texts with a label share one string of it.
+                found[row.split or name].append((row.text, sys.intern(row.label)))
             else:
                 empty.append(row.where)
     if empty:
@@ -145,22 +145,24 @@ def _given_splits(path: Path, reader: Reader) -> dict[str, list[Row]]:
     return dict(found)
 
 
-def _without_copies(path: Path, rows: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+def _without_copies(path: Path, texts: Mapping[str, list[Text]]) -> dict[str, list[Text]]:
     """Return the splits without the texts of dev and test that also occur in train; their numbers are a warning."""
-    known = {row.text for row in rows["train"]}
-    left = {name: part if name == "train" else [r for r in part if r.text not in known] for name, part in rows.items()}
+    known = {text for text, _ in texts["train"]}
+    left = {name: part if name == "train" else [t for t in part if t[0] not in known] for name, part in texts.items()}
     for name, part in left.items():
         if not part:
             raise DataError(
-                f"{path}: all {len(rows[name])} texts of {name} also occur in train, so drop_copies = true leaves "
+                f"{path}: all {len(texts[name])} texts of {name} also occur in train, so drop_copies = true leaves "
                 "none; use other texts, or remove drop_copies"
             )
-        if dropped := len(rows[name]) - len(part):
-            warnings.warn(f"left out of {name}: {dropped} of {len(rows[name])} texts, which are in train", stacklevel=2)
+        if dropped := len(texts[name]) - len(part):
+            warnings.warn(
+                f"left out of {name}: {dropped} of {len(texts[name])} texts, which are in train", stacklevel=2
+            )
     return left
 
 
-def _divided(rows: Sequence[Row], chosen: set[int]) -> tuple[list[Row], list[Row]]:
-    """Return the rows whose numbers are not chosen, and those whose numbers are."""
-    left = [row for number, row in enumerate(rows) if number not in chosen]
-    return left, [row for number, row in enumerate(rows) if number in chosen]
+def _divided(texts: Sequence[Text], chosen: set[int]) -> tuple[list[Text], list[Text]]:
+    """Return the texts whose numbers are not chosen, and those whose numbers are."""
+    left = [text for number, text in enumerate(texts) if number not in chosen]
+    return left, [text for number, text in enumerate(texts) if number in chosen]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
-from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer, in_both
+from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
@@ -111,15 +112,15 @@ class LabeledText:
                     "Correct the labels, or add such texts to train"
                 )
             targets = torch.tensor([labels.get(label, IGNORE_INDEX) for _, label in texts])
-            units = [self.units(text) for text, _ in texts]
+            units = (self.units(text) for text, _ in texts)
             self._columns[name] = Columns({**self._encoded(units), "targets": targets})
         return self._columns[name]
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which texts of `split` are in `other`: (N,) exactly, (N,) but for case, blanks and punctuation."""
-        ours, theirs = ([text for text, _ in self.texts(name)] for name in (split, other))
-        exact = in_both(ours, theirs)
-        return exact, exact | in_both(list(map(_plain, ours)), set(map(_plain, theirs)))
+        ours, theirs = self.texts(split), self.texts(other)
+        exact = _found_in(theirs, ours, str)
+        return exact, exact | _found_in(theirs, ours, _plain)
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert a text to tokens (T,) and, if they are counted, ngrams (G,).
@@ -199,11 +200,13 @@ class LabeledText:
                     "least two labels, such as negative and positive. Check the column of labels, or the files"
                 )
             self._lowercase_typed = all(text == text.lower() for text, _ in texts)
-            split = [self.units(text) for text, _ in texts]
-            units = vocabulary(chain.from_iterable(split), self._min_count, self._unit)
-            ngrams: list[str] = []
-            if self._counts_ngrams:
-                ngrams = vocabulary(chain.from_iterable(map(self._ngrams_of, split)), self._min_count, "n-gram")
+            counts: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+            for text, _ in texts:
+                split = self.units(text)
+                counts[0].update(split)
+                counts[1].update(self._ngrams_of(split))
+            units = vocabulary(counts[0], self._min_count, self._unit)
+            ngrams = vocabulary(counts[1], self._min_count, "n-gram") if self._counts_ngrams else []
             self._known = {"units": units, "ngrams": ngrams, "labels": labels}
         return self._known
 
@@ -230,14 +233,38 @@ class LabeledText:
             self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
         return self._ids[name]
 
-    def _encoded(self, texts: Sequence[Sequence[str]]) -> dict[str, Ragged]:
+    def _encoded(self, texts: Iterable[Sequence[str]]) -> dict[str, Ragged]:
         """Return tokens and, if they are counted, n-grams of texts of units."""
+        columns = {"tokens": _Numbers(self._table("units"))}
+        if self._counts_ngrams:
+            columns["ngrams"] = _Numbers(self._table("ngrams"))
+        # Characters have hundreds of n-grams in a text: only those of one text are in memory as strings.
         for number, units in enumerate(texts):
             _check_length(units, f"text {number}", DataError)
-        columns = {"tokens": _ragged(texts, self._table("units"))}
-        if self._counts_ngrams:
-            columns["ngrams"] = _ragged(map(self._ngrams_of, texts), self._table("ngrams"))
-        return columns
+            for name, column in columns.items():
+                column.add(units if name == "tokens" else self._ngrams_of(units))
+        return {name: column.ragged() for name, column in columns.items()}
+
+
+class _Numbers:
+    """The ids of sequences of strings, one after the other.
+
+    Args:
+        ids: by string; any other is `OTHER`.
+    """
+
+    def __init__(self, ids: Mapping[str, int]) -> None:
+        self._ids, self._found, self._lengths = ids, array("i"), array("q")
+
+    def add(self, sequence: Sequence[str]) -> None:
+        """Add the ids of a sequence."""
+        self._found.extend([self._ids.get(each, OTHER) for each in sequence])
+        self._lengths.append(len(sequence))
+
+    def ragged(self) -> Ragged:
+        """Return the ids of all sequences."""
+        ids, lengths = (torch.from_numpy(np.array(part, np.int64)) for part in (self._found, self._lengths))
+        return Ragged(ids, lengths, padding=PADDING)
 
 
 def _sequences(parts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
@@ -247,18 +274,23 @@ def _sequences(parts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
             yield parts[start : start + size]
 
 
-def _ragged(sequences: Iterable[Sequence[str]], ids: Mapping[str, int]) -> Ragged:
-    # Characters have hundreds of n-grams in a text: only those of one text are in memory as strings.
-    texts = [torch.tensor([ids.get(each, OTHER) for each in sequence], dtype=torch.long) for sequence in sequences]
-    return Ragged(torch.cat(texts), torch.tensor(list(map(len, texts))), padding=PADDING)
-
-
 def _check_length(units: Sequence[str], what: str, error: type[DataError] | type[InputError]) -> None:
     if len(units) > MAX_WORDS:
         raise error(
             f"{what} has {len(units):,} units ({quoted(' '.join(units[:12]))}); expected at most {MAX_WORDS:,}, since "
             "a batch is padded to its longest text. Set max_length, or split the text"
         )
+
+
+def _found_in(theirs: Sequence[Text], ours: Sequence[Text], rename: Callable[[str], str]) -> Tensor:
+    """Return which of our texts, renamed, are among theirs: (N,) bool.
+
+    Two different texts are taken for the same with a probability of 2⁻⁶⁴: their hashes are compared.
+    """
+    mine, known = (
+        np.fromiter((hash(rename(text)) for text, _ in part), np.int64, len(part)) for part in (ours, theirs)
+    )
+    return torch.from_numpy(np.isin(mine, known))
 
 
 def _shortened(text: str) -> str:

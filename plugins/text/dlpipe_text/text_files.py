@@ -36,7 +36,7 @@ EXPECTED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A text as a file has it, and where that is."""
 
