@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from dlpipe.compute import Compute
 
@@ -22,6 +21,8 @@ def count_flops(take_step: Callable[[], Taken]) -> int:
 
     What a library computes as a whole, such as a recurrent layer on a CPU, is not counted.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports torch's operators for the compiler
+
     with FlopCounterMode(display=False) as counter:
         take_step()
     return int(counter.get_total_flops())
