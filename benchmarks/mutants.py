@@ -13,7 +13,8 @@ So a killed mutant is cheap, and "survived" means that none of these notice it; 
 fails without the mutant as well kills none. A mutant whose tests take longer than the limit counts as not killed.
 
 Not mutated, since no test could or should notice: docstrings, annotations, texts and what is formatted into them, code
-for type checkers, assertions, calls that only set the look of a figure, and `__main__.py`.
+for type checkers, assertions (`strict` of zip is one), the indentation of JSON, whether a copy to a GPU is waited for,
+calls that only set the look of a figure, and `__main__.py`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ SOURCES = ("core", "plugins/text", "plugins/vision", "plugins/rl", "plugins/gene
 ELSEWHERE = 8
 #: Objects of matplotlib: what is called on them is looked at, not asserted.
 FIGURES = ("axes", "figure", "axis", "legend", "ax", "plt")
+#: Keyword arguments that decide nothing about the result.
+WITHOUT_EFFECT = ("strict", "indent", "non_blocking")
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
     ast.LtE: (ast.Lt, ast.Gt),
@@ -148,6 +151,8 @@ class Finder:
             self._statement(child, arguments)
         elif isinstance(child, ast.expr):
             self._expression(child, arguments)
+        elif isinstance(child, ast.keyword) and child.arg in WITHOUT_EFFECT:
+            return
         elif isinstance(child, ast.AST) and not isinstance(child, ast.arguments):
             for _, value in ast.iter_fields(child):
                 for inner in value if isinstance(value, list) else [value]:
