@@ -9,6 +9,9 @@ the tracked files, for as long as its tests run. They are, in this order, until 
    that import the module by its name;
 3. the files elsewhere that do so, if they are at most `ELSEWHERE`.
 
+Before the second group, the schema of pipeline files is compared with the one in the repository: it has the defaults of
+all parameters.
+
 So a killed mutant is cheap, and "survived" means that none of these notice it; the rest of the tests might. A test that
 fails without the mutant as well kills none. A mutant whose tests take longer than the limit counts as not killed.
 
@@ -39,6 +42,7 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("core", "plugins/text", "plugins/vision", "plugins/rl", "plugins/generative", "plugins/audio")
 ELSEWHERE = 8
+SCHEMA = Path("tests", "test_schema.py")
 #: Objects of matplotlib: what is called on them is looked at, not asserted.
 FIGURES = ("axes", "figure", "axis", "legend", "ax", "plt")
 #: Keyword arguments that decide nothing about the result.
@@ -258,9 +262,10 @@ def stages_of(module: Path, root: Path) -> list[list[Path]]:
         for path in sorted((root / "tests").rglob("test_*.py"))
         if named.search(path.read_text(encoding="utf-8"))
     ]
-    elsewhere = [path for path in importing if path not in beside]
+    elsewhere = [path for path in importing if path not in (*beside, SCHEMA)]
     stages = [
         [mirror],
+        [SCHEMA],
         [path for path in beside if path in importing and path != mirror],
         [path for path in beside if path not in importing and path != mirror],
         elsewhere if len(elsewhere) <= ELSEWHERE else [],

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.config.json_schema import pipeline_schema
 from dlpipe.engine.execute import dry_run, run
 from dlpipe.registry.loading import load_plugins
 from dlpipe.sweep.plan import load_sweep
@@ -239,17 +238,3 @@ def test_the_recipe_shows_on_small_digits_what_it_shows_on_mnist(root, tmp_path,
     found = score(root / "pipelines" / "recipe" / "base.toml", None, tmp_path, *settings, metric="test/digits/accuracy")
 
     assert least <= found <= most
-
-
-def without_torch(schema):
-    """Drop what depends on the torch that is installed: the parameters of its optimizers and schedules."""
-    if isinstance(schema, dict):
-        return {key: without_torch(value) for key, value in schema.items() if key not in ("optimizer", "schedule")}
-    return [without_torch(part) for part in schema] if isinstance(schema, list) else schema
-
-
-def test_the_schema_beside_the_pipelines_is_up_to_date(root):
-    kept = json.loads((root / "pipelines" / "pipeline.schema.json").read_text())
-
-    # If this fails: dlpipe schema --output pipelines/pipeline.schema.json
-    assert without_torch(kept) == without_torch(pipeline_schema(load_plugins()))

@@ -59,6 +59,15 @@ def test_weights_are_divided_by_their_sum():
     assert_close(ModelCaller(product, tuple(BATCH)).outputs(BATCH).exp(), expected)
 
 
+def test_weights_of_another_pipeline_are_not_loaded_with_those_of_the_members():
+    state = Ensemble([nn.Linear(2, 2), nn.Linear(2, 2)], weights=[6.0, 2.0]).state_dict()
+
+    other = Ensemble([nn.Linear(2, 2), nn.Linear(2, 2)], weights=[1.0, 3.0])
+    other.load_state_dict(state)
+
+    assert other.weights.tolist() == [0.25, 0.75]
+
+
 def test_each_member_has_one_weight():
     with pytest.raises(
         InputError, match=r"weights = \[1.0, 2.0, 3.0\]: 3 weights for 2 members; expected one for each"
