@@ -353,9 +353,16 @@ def test_a_position_that_no_epoch_has_is_refused_instead_of_yielding_nothing_for
         batches.load_state_dict({"epoch": epoch, "seen": seen})
 
 
-def test_workers_for_data_in_memory_are_said_to_have_no_effect():
-    with pytest.warns(UserWarning, match="num_workers = 2 has no effect: this data is kept in memory"):
-        Batches(Columns({"x": torch.arange(4)}), 2, CPU, workers=2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_for_data_in_memory_are_said_to_have_no_effect(workers):
+    with pytest.warns(UserWarning, match=f"num_workers = {workers} has no effect: this data is kept in memory"):
+        Batches(Columns({"x": torch.arange(4)}), 2, CPU, workers=workers)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_workers_for_data_in_memory_are_no_reason_to_warn():
+    for workers in (0, "auto"):
+        Batches(Columns({"x": torch.arange(4)}), 2, CPU, workers=workers)
 
 
 def test_a_split_without_examples_to_count_is_refused():
