@@ -476,7 +476,7 @@ CHANGES: dict[str, list[str]] = {
     "rl.environment.arguments": ["{sutton_barto_reward=true}"],
     "rl.environment.wrappers": ["['time_aware_observation']"],
     "rl.environment.max_episode_steps": ["5"],
-    "rl.atari.game": ["'breakout'"],
+    "rl.atari.game": ["'ms_pacman'"],
     "rl.q_network.hidden": ["[5]"],
     "rl.policy_network.hidden": ["[5]"],
     "rl.actor_critic.hidden": ["[5]"],

@@ -166,9 +166,15 @@ def test_the_command_lists_the_files_and_the_next_steps(tmp_path):
     assert dlpipe("new", "plugin", "mine").returncode == 2
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory) -> Path:
+    """What mypy remembers of torch, which it needs most of a minute for."""
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", CHOICES, ids=name_of)
-def test_a_user_installs_tests_and_runs_a_new_plugin(tmp_path, registry, kinds):
+def test_a_user_installs_tests_and_runs_a_new_plugin(tmp_path, registry, mypy_cache, kinds):
     name = f"new_{name_of(kinds)}"
     folder = create_plugin(name, kinds, registry, tmp_path)
     builder = venv.EnvBuilder(with_pip=False)
@@ -190,7 +196,11 @@ def test_a_user_installs_tests_and_runs_a_new_plugin(tmp_path, registry, kinds):
         ["pip", "install", "-q", "--no-deps", *isolation, "."],
         ["pytest", "-q", "-p", "no:cacheprovider"],
         ["dlpipe", "run", f"{name}.toml", *allowed],
-        *([["mypy", "--strict", "-p", f"dlpipe_{name}"]] if importlib.util.find_spec("mypy") else []),
+        *(
+            [["mypy", "--strict", "--cache-dir", str(mypy_cache), "-p", f"dlpipe_{name}"]]
+            if importlib.util.find_spec("mypy")
+            else []
+        ),
     ):
         done = subprocess.run([python, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
