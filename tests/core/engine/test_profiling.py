@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -219,3 +220,25 @@ def test_a_loop_without_a_profile_takes_the_steps_of_the_trainer_itself(project,
     run_it(project, "trainer.steps=1")
 
     assert seen == []
+
+
+def test_on_an_accelerator_the_shares_are_of_its_time():
+    def event(name, start, cpu, device):
+        return SimpleNamespace(
+            name=name,
+            device_type=SimpleNamespace(name="CPU"),
+            is_user_annotation=False,
+            time_range=SimpleNamespace(start=start, end=start + 100),
+            self_cpu_time_total=cpu,
+            self_device_time_total=device,
+        )
+
+    profiler = object.__new__(profiling.StepProfiler)
+    profiler._compute, profiler.recorded = SimpleNamespace(device=torch.device("cuda")), 1
+    events = [event(profiling.STEP, 0, 0, 0), event("launch", 10, 9000, 1000), event("product", 20, 1000, 3000)]
+    profiler._profile = SimpleNamespace(events=lambda: events)
+
+    assert profiler._operators() == [
+        profiling.Operator("product", 1, 1.0, 3.0, 0.75),
+        profiling.Operator("launch", 1, 9.0, 1.0, 0.25),
+    ]
