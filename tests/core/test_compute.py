@@ -44,6 +44,10 @@ def test_evaluations_take_as_many_examples_together_as_the_pipeline_says():
     assert configure_torch(Settings("x", device="cpu", evaluation_batch_size=7)).evaluation_batch_size == 7
 
 
+def test_weights_are_not_cut_for_one_process(no_gpu):
+    assert not configure_torch(Settings("x", parallel="fsdp")).shards
+
+
 def test_a_derived_seed_never_changes():
     assert derived_seed(7, "order", 3) == 38809191718001963
 

@@ -79,6 +79,16 @@ def test_the_metrics_are_output_and_derivatives():
     }
 
 
+def test_the_files_in_the_report_are_there(tmp_path):
+    surface = ErrorSurface(weight=(0.9, 1.1), bias=(-0.1, 0.1), resolution=3)
+    surface.evaluate(OneUnit(1, weight=1.0, bias=0.0), Examples(Impulse(length=4), "test", CPU))
+
+    items = surface.write(tmp_path)
+
+    assert sorted(item.file for item in items) == sorted(path.name for path in tmp_path.iterdir())
+    assert len(items) == 3
+
+
 def test_the_gradient_of_a_bias_that_is_not_learned_is_there_too():
     metrics = ErrorSurface().evaluate(OneUnit(1, learn_bias=False), examples())
 

@@ -19,6 +19,15 @@ def tiny(size=3) -> WordVectors:
     return model
 
 
+def test_vectors_begin_within_one_over_their_size():
+    vectors = WordVectors([str(number) for number in range(500)], vector_size=8).vectors
+
+    assert vectors.abs().max() <= 1 / 8
+    assert vectors.mean().abs() < 0.01
+    assert vectors.min() < -0.12
+    assert vectors.max() > 0.12
+
+
 def test_an_expression_is_the_sum_of_vectors_of_length_one():
     model = tiny()
 
