@@ -403,3 +403,16 @@ def test_a_range_needs_a_search(mistakes):
 )
 def test_a_mistake_in_a_search_is_told(mistakes, line, found):
     assert found in [told.partition("[sweep] ")[2] for told in mistakes(SEARCH + line + "\n")]
+
+
+@pytest.mark.parametrize("metric", ["dev/digits/accuracy", ""])
+def test_trials_can_be_pruned_by_one_metric_of_the_dev_split(sweep, metric):
+    line = f'metric = "{metric}"\n' if metric else ""
+
+    assert sweep(f'{SEARCH}{line}pruner = "median"\n').search.pruner == "median"
+
+
+def test_trials_cannot_be_pruned_by_their_time(mistakes):
+    told = mistakes(SEARCH + 'metric = "seconds"\npruner = "median"\n')
+
+    assert any("pruning needs one metric, of the dev split" in each for each in told)
