@@ -7,7 +7,8 @@ the tracked files, for as long as its tests run. They are, in this order, until 
 1. the file that mirrors the module: `tests/text/test_iob.py` for `plugins/text/dlpipe_text/iob.py`;
 2. the other files of its folder (for a module directly in `core/dlpipe`, those directly in `tests/core`), first those
    that import the module by its name;
-3. the files elsewhere that do so, if they are at most `ELSEWHERE`.
+3. the files elsewhere that do so, if they are at most `ELSEWHERE`;
+4. the tests of several processes, if the module of the core knows of them.
 
 Before the second group, the schema of pipeline files is compared with the one in the repository: it has the defaults of
 all parameters.
@@ -263,12 +264,16 @@ def stages_of(module: Path, root: Path) -> list[list[Path]]:
         if named.search(path.read_text(encoding="utf-8"))
     ]
     elsewhere = [path for path in importing if path not in (*beside, SCHEMA)]
+    known = re.search(r"\b(ranks|launched)\b", (root / module).read_text(encoding="utf-8"))
+    together = Path("tests", "core", "ranks")
+    of_ranks = [path.relative_to(root) for path in sorted((root / together).glob("test_*.py"))]
     stages = [
         [mirror],
         [SCHEMA],
         [path for path in beside if path in importing and path != mirror],
         [path for path in beside if path not in importing and path != mirror],
         elsewhere if len(elsewhere) <= ELSEWHERE else [],
+        of_ranks if known and module.parts[0] == "core" and folder != together else [],
     ]
     return [there for stage in stages if (there := [path for path in stage if (root / path).is_file()])]
 

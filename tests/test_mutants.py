@@ -75,6 +75,11 @@ def test_the_mirror_runs_first_then_what_imports_the_module_then_the_rest_of_the
     assert "test_study.py" in names[3]
     every = [name for stage in names for name in stage]
     assert len(every) == len(set(every))
+    assert "test_ranks.py" not in every
+    assert [path.name for path in mutants.stages_of(Path("core/dlpipe/sweep/execution.py"), root)[-1]] == [
+        "test_ranks.py",
+        "test_together.py",
+    ]
 
 
 @pytest.mark.slow
