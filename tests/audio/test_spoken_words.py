@@ -12,6 +12,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe_audio import spoken_words as module
 from dlpipe_audio.english_words import WORDS
 from dlpipe_audio.pseudo_words import CONSONANTS, VOWELS, pseudo_words, spelled
+from dlpipe_audio.segments import Segment
 from dlpipe_audio.spoken_words import VARIANTS, SpokenWords, spoken, spoken_words
 
 ORDERS = [
@@ -55,6 +56,18 @@ def test_words_have_noise_and_the_rate_that_is_asked_for():
     assert 0.2 < len(wave) / 8000 < 1.5
     assert wave[:50].abs().min() > 0
     assert torch.equal(wave, SpokenWords(40, 10, 1, 8000).waveform(segment))
+
+
+def test_words_are_spoken_as_in_the_published_measurements():
+    orders = [
+        module._order(Segment(f"{word}_{speaker}_0", word, speaker))
+        for word, speaker in (("fear", "3"), ("near", "12"))
+    ]
+
+    assert orders == [
+        {"text": "fear", "voice": "en-gb-x-rp+m2", "speed": 124, "pitch": 45},
+        {"text": "near", "voice": "en-gb-scotland+anika", "speed": 134, "pitch": 40},
+    ]
 
 
 def test_a_process_that_fails_says_which_data_needs_no_synthesizer(monkeypatch, tmp_path):
