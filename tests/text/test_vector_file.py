@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 
 import numpy as np
 import pytest
@@ -43,6 +44,13 @@ def test_the_format_is_detected(write, content, name, monkeypatch):
 
     assert data.facts["words"] == WORDS
     assert np.array_equal(data.split("train").columns["vectors"].numpy(), VECTORS)
+
+
+def test_the_fingerprint_is_that_of_the_content(write):
+    content = as_text()
+    expected = hashlib.sha256(content).hexdigest()[:16]
+
+    assert VectorFile(path=write(content, "w.txt")).fingerprint() == expected
 
 
 def test_only_the_first_words_and_the_first_of_two_vectors_count(write):

@@ -159,3 +159,10 @@ def test_other_data_than_images_is_refused(other_examples):
         InputError, match=r"vision.error_gallery needs labelled images, such as vision.digits; the data is object"
     ):
         ErrorGallery((1, 5, 7), LABELS).evaluate(Knows(), other_examples)
+
+
+def test_a_cell_of_the_matrix_is_as_dark_as_the_root_of_its_share():
+    gallery = ErrorGallery((1, 5, 7), LABELS)
+
+    assert "rgba(0, 70, 130, 0.50)" in gallery._cell(0, 2, 100, 25)
+    assert gallery._cell(0, 2, 100, 0) == "<td></td>"

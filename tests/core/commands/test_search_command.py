@@ -126,6 +126,7 @@ def test_a_search_ends_with_the_best_trial_as_a_pipeline(project):
     done = search(project, "trials = 6\n", "--jobs", "1")
 
     assert done.returncode == 0, done.stderr
+    assert "sweep points: tpe search, 6 trials in all, 1 at a time" in done.stderr
     found = table_of(project)
     assert found["metric"] == "dev/fit/loss"
     assert len(found["trials"]) == 6
@@ -149,8 +150,9 @@ def test_one_process_with_the_same_seed_runs_the_same_trials(project, tmp_path_f
     table = "trials = 5\nseed = 1\n"
 
     first = search(project, table, "--jobs", "1", "--json")
-    second = search(other, table, "--jobs", "1", "--json")
+    second = search(other, table, "--jobs", "1", "--json", "--quiet")
 
+    assert "5 trials in all" not in second.stderr
     values = [[trial["set"] for trial in json.loads(done.stdout)["trials"]] for done in (first, second)]
     assert values[0] == values[1]
 
