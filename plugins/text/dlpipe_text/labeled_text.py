@@ -204,7 +204,8 @@ class LabeledText:
             for text, _ in texts:
                 split = self.units(text)
                 counts[0].update(split)
-                counts[1].update(self._ngrams_of(split))
+                if self._counts_ngrams:
+                    counts[1].update(self._ngrams_of(split))
             units = vocabulary(counts[0], self._min_count, self._unit)
             ngrams = vocabulary(counts[1], self._min_count, "n-gram") if self._counts_ngrams else []
             self._known = {"units": units, "ngrams": ngrams, "labels": labels}
