@@ -80,7 +80,9 @@ def rehearse(
             _check_finite(settings, stage, find_model, components, metrics)
             # Elsewhere than on the CPU, a step taken twice need not give the same bits.
             repeatable = components.compute.device.type == "cpu" or settings.deterministic
-            following = steps if seconds < FAST and repeatable else None
+            # One process may be fast and another one slow: both take the next steps, or none does.
+            fast = components.compute.ranks.from_leader(lambda: seconds < FAST)
+            following = steps if fast and repeatable else None
             _check_restoring(settings, stage, find_model, components, Path(folder), following)
     finally:
         components.close(keep_data=data is not None)

@@ -146,6 +146,28 @@ def test_two_processes_train_like_one(tmp_path):
     assert json.loads((folder / "profile" / "summary.json").read_text())["recorded_steps"] == 9
 
 
+SLOW_TO_REHEARSE = """
+import os
+from dlpipe.engine import rehearsal
+from dlpipe import hookimpl
+
+if os.environ["RANK"] == "1":
+    rehearsal.FAST = 0.0  # its first step took longer than that
+
+@hookimpl
+def dlpipe_models():
+    return []
+"""
+
+
+def test_processes_of_different_speed_rehearse_the_same_steps(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_TO_REHEARSE)
+    text = f'plugins = ["slow.py"]\n{TOP}{MLP.replace("steps = 12", "steps = 1")}batch_size = 20\n'
+    (tmp_path / "unlike.toml").write_text(f'name = "unlike"\nparallel = "ddp"\n{text}')
+
+    well(start_together(2, "-m", "dlpipe", "run", str(tmp_path / "unlike.toml"), "--allow-local-plugins", "--fast"))
+
+
 #: A model that ends its process, or sends it a signal, in the forward pass of one step of one rank, or while it is
 #: built (step 0); once.
 FRAGILE = '''
