@@ -36,17 +36,11 @@ def begin(loop):
 run, Loop.run = Loop.run, begin
 main()
 """
+RUN = ["-c", FIRST_STEP, "run", str(PIPELINE), "--quiet"]
 PROCESSES = {
     "`import torch`": ["-c", "import os, torch; times = os.times(); print(times.user + times.system)"],
-    "`dlpipe run slot_filling.toml`": ["-c", FIRST_STEP, "run", str(PIPELINE), "--quiet"],
-    "`dlpipe run slot_filling.toml --no-rehearsal`": [
-        "-c",
-        FIRST_STEP,
-        "run",
-        str(PIPELINE),
-        "--quiet",
-        "--no-rehearsal",
-    ],
+    "`dlpipe run slot_filling.toml`": RUN,
+    "`dlpipe run slot_filling.toml --no-rehearsal`": [*RUN, "--no-rehearsal"],
 }
 
 

@@ -34,7 +34,7 @@ class DistinctLines:
         for number, line in enumerate(known, start=1):
             try:
                 self.texts.append(decode(line, str(path), len(first)))
-            except DataError:
+            except DataError:  # now it is worth finding out where the line is
                 row = self.first_row(number)
                 sizes = np.array(list(map(len, lines)))
                 self.texts.append(decode(line, f"{path}:{row + 1}", int(sizes[self.numbers[:row]].sum())))

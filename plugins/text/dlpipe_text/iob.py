@@ -268,11 +268,11 @@ def check_tag(tag: str, where: str) -> None:
         )
 
 
-def check_length(words: int, where: str, remedy: str) -> None:
-    """Raise DataError for a sentence of so many words that its padded batch would not fit in memory."""
-    if words > MAX_WORDS:
+def check_length(count: int, where: str, remedy: str) -> None:
+    """Raise DataError if a sentence of `count` words is too long: a batch padded to it would not fit in memory."""
+    if count > MAX_WORDS:
         raise DataError(
-            f"{where}: a sentence of {words} words; expected at most {MAX_WORDS}, since a batch is "
+            f"{where}: a sentence of {count} words; expected at most {MAX_WORDS}, since a batch is "
             f"padded to its longest sentence. To fix this, {remedy}"
         )
 

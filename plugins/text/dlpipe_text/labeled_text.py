@@ -23,6 +23,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
 from dlpipe_text.occlusion import contributions, logits_of, variants
+from dlpipe_text.same_hash import among
 from dlpipe_text.segmenters import Segment
 from dlpipe_text.text_units import UNITS, Unit, segmented, spaced
 from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
@@ -118,9 +119,11 @@ class LabeledText:
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
         """Return which texts of `split` are in `other`: (N,) exactly, (N,) but for case, blanks and punctuation."""
-        ours, theirs = self.texts(split), self.texts(other)
-        exact = _found_in(theirs, ours, str)
-        return exact, exact | _found_in(theirs, ours, _plain)
+        exact = among(self._strings(other), self._strings(split))
+        return exact, exact | among(map(_plain, self._strings(other)), map(_plain, self._strings(split)))
+
+    def _strings(self, split: str) -> Iterator[str]:
+        return (text for text, _ in self.texts(split))
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert a text to tokens (T,) and, if they are counted, ngrams (G,).
@@ -200,14 +203,14 @@ class LabeledText:
                     "least two labels, such as negative and positive. Check the column of labels, or the files"
                 )
             self._lowercase_typed = all(text == text.lower() for text, _ in texts)
-            counts: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+            unit_counts, ngram_counts = Counter[str](), Counter[str]()
             for text, _ in texts:
                 split = self.units(text)
-                counts[0].update(split)
+                unit_counts.update(split)
                 if self._counts_ngrams:
-                    counts[1].update(self._ngrams_of(split))
-            units = vocabulary(counts[0], self._min_count, self._unit)
-            ngrams = vocabulary(counts[1], self._min_count, "n-gram") if self._counts_ngrams else []
+                    ngram_counts.update(self._ngrams_of(split))
+            units = vocabulary(unit_counts, self._min_count, self._unit)
+            ngrams = vocabulary(ngram_counts, self._min_count, "n-gram") if self._counts_ngrams else []
             self._known = {"units": units, "ngrams": ngrams, "labels": labels}
         return self._known
 
@@ -236,9 +239,9 @@ class LabeledText:
 
     def _encoded(self, texts: Iterable[Sequence[str]]) -> dict[str, Ragged]:
         """Return tokens and, if they are counted, n-grams of texts of units."""
-        columns = {"tokens": _Numbers(self._table("units"))}
+        columns = {"tokens": _Ids(self._table("units"))}
         if self._counts_ngrams:
-            columns["ngrams"] = _Numbers(self._table("ngrams"))
+            columns["ngrams"] = _Ids(self._table("ngrams"))
         # Characters have hundreds of n-grams in a text: only those of one text are in memory as strings.
         for number, units in enumerate(texts):
             _check_length(units, f"text {number}", DataError)
@@ -247,7 +250,7 @@ class LabeledText:
         return {name: column.ragged() for name, column in columns.items()}
 
 
-class _Numbers:
+class _Ids:
     """The ids of sequences of strings, one after the other.
 
     Args:
@@ -281,17 +284,6 @@ def _check_length(units: Sequence[str], what: str, error: type[DataError] | type
             f"{what} has {len(units):,} units ({quoted(' '.join(units[:12]))}); expected at most {MAX_WORDS:,}, since "
             "a batch is padded to its longest text. Set max_length, or split the text"
         )
-
-
-def _found_in(theirs: Sequence[Text], ours: Sequence[Text], rename: Callable[[str], str]) -> Tensor:
-    """Return which of our texts, renamed, are among theirs: (N,) bool.
-
-    Two different texts are taken for the same with a probability of 2⁻⁶⁴: their hashes are compared.
-    """
-    mine, known = (
-        np.fromiter((hash(rename(text)) for text, _ in part), np.int64, len(part)) for part in (ours, theirs)
-    )
-    return torch.from_numpy(np.isin(mine, known))
 
 
 def _shortened(text: str) -> str:

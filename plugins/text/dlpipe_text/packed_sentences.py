@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dlpipe_text.same_hash import among
 
 Sentence = tuple[list[str], list[str]]  # words, tags
 
@@ -107,23 +108,21 @@ class PackedSentences(Sequence[Sentence]):
 def found_in(theirs: PackedSentences, ours: PackedSentences, rename: Callable[[str], str]) -> Tensor:
     """Return which of our sentences are among theirs: (N,) bool.
 
-    Two sentences of different words are taken for the same with a probability of 2⁻⁶⁴.
-
     Args:
         theirs, ours: in which tags do not matter.
         rename: words that it gives the same name are the same, and those without one do not count.
     """
     shared: dict[str, int] = {"": -1}
-    ours_keys, theirs_keys = (_keys(each, rename, shared) for each in (ours, theirs))
-    return torch.from_numpy(np.isin(ours_keys, theirs_keys))
+    return among(_keys(theirs, rename, shared), _keys(ours, rename, shared))
 
 
-def _keys(sentences: PackedSentences, rename: Callable[[str], str], shared: dict[str, int]) -> NDArray[np.int64]:
-    """Return (N,) a hash of the words of each sentence, which are numbered by `shared`."""
+def _keys(sentences: PackedSentences, rename: Callable[[str], str], shared: dict[str, int]) -> Iterator[bytes]:
+    """Yield the words of each sentence as numbers, by `shared`, which gets those that it lacks."""
     names = [shared.setdefault(rename(word), len(shared)) for word in sentences.words.distinct]
     numbers = np.array(names, np.int32)[sentences.words.numbers]
     counts = numbers >= 0
     ends = np.concatenate([np.zeros(1, np.int64), counts.cumsum()])[sentences.lengths.cumsum()].tolist()
     content = numbers[counts].tobytes()
     size = numbers.itemsize
-    return np.array([hash(content[size * start : size * end]) for start, end in pairwise([0, *ends])], np.int64)
+    for start, end in pairwise([0, *ends]):
+        yield content[size * start : size * end]

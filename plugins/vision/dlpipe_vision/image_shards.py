@@ -19,6 +19,8 @@ from dlpipe_vision.image_table import ImageFile
 from dlpipe_vision.picture import SUFFIXES
 
 SHARD, CLASS = ".tar", "cls"
+#: The first bytes of files of gzip, bzip2 and xz.
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 #: Most bytes of a file with a class: it is a number or a word.
 MAX_CLASS = 1000
 
@@ -41,8 +43,7 @@ class Shards(Files):
             DataError: a shard cannot be read, is compressed, or has unsafe members.
         """
         found = shards_in(path)
-        # Nothing is kept in memory: a shard that is compressed, and so allows no random access, is refused.
-        shards = {shard.name: open_files(shard, 0) for shard in tracked(found, "listing shards", len(found))}
+        shards = {shard.name: _members(shard) for shard in tracked(found, "listing shards", len(found))}
         sizes = {f"{shard}/{name}": size for shard, files in shards.items() for name, size in files.sizes.items()}
         return cls(path, sizes, (), shards)
 
@@ -53,6 +54,16 @@ class Shards(Files):
     def _content(self, name: str) -> bytes:
         shard, _, member = name.partition("/")
         return self.shards[shard].read(member)
+
+
+def _members(shard: Path) -> Files:
+    with shard.open("rb") as file:
+        if file.read(6).startswith(COMPRESSED):
+            raise DataError(
+                f"{shard}: the shard is compressed; expected a plain tar, of which single images can be read; "
+                "decompress it, for example with gunzip"
+            )
+    return open_files(shard, 0)
 
 
 def shards_in(path: Path) -> list[Path]:
@@ -110,7 +121,7 @@ def _class_of(files: Shards, key: str, image: str) -> str:
     name = f"{key}.{CLASS}"
     if name not in files.sizes:
         raise DataError(f"{files.path / image} has no class; expected {name.rpartition('/')[2]} beside it")
-    text = files.read(name) if files.sizes[name] <= MAX_CLASS else b"\0"
+    text = files.read(name) if files.sizes[name] <= MAX_CLASS else b""
     label = text.decode("utf-8", "replace").strip()
     if not label or "\0" in label or "\ufffd" in label or "\n" in label:
         raise DataError(f"{files.path / name}: expected a class, a number or a name in UTF-8; correct it")
