@@ -11,7 +11,8 @@ Adam; gradients set to None by hand instead of ``zero_grad``; TD targets by one 
 gradients; a replay buffer of preallocated arrays, of which numpy gathers batches and torch shares the memory; an
 observation that stays where torch sees it; actions in inference mode; an environment without Gymnasium's checks.
 It logs nothing and checks nothing. "functional" is the same loop with ``F.linear`` on the bare weights instead of
-modules: the price of calling an ``nn.Module``.
+modules: the price of calling an ``nn.Module``. A third one has dlpipe's Adam: torch's without what `torch.optim` does
+around each step for its profiler (`dlpipe.training.eager_optimizers`).
 
 Stable-Baselines3 runs with its default optimizer and with fused Adam. Its DQN always clips the norm of gradients; we
 set ``max_grad_norm`` to its default of 10, and the norm is computed in each update. What else differs: it collects
@@ -36,17 +37,20 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
-from in_turn import ENDLESS, RAW, RAW_AGAIN, Paused, Steps, in_loop, rows, run, show, take_turns
+from in_turn import ENDLESS, RAW, RAW_AGAIN, RAW_LEAN, Paused, Steps, in_loop, rows, run, show, take_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from dlpipe.compute import Compute
+from dlpipe.training import build_optimizer
 from dlpipe_rl.dqn import DQN
 from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.q_network import QNetwork
 
 SEED, EPSILON, GAMMA, LEARNING_RATE = 1, 0.05, 0.99, 1e-3
 BATCH, REPLAY, STARTS, COPY_EVERY = 128, 100_000, 1000, 500
+ADAM = {"use": "adam", "lr": LEARNING_RATE, "fused": True}
 LOG_EVERY = 1000  # as in pipelines/dqn_cartpole.toml
 BLOCK, RECREATIONS = 100, 5
 
@@ -67,7 +71,12 @@ def by_weights(net: nn.Sequential) -> Callable[[Tensor], Tensor]:
     return values
 
 
-def raw(function_of: Callable[[nn.Sequential], Callable[[Tensor], Tensor]] = by_modules) -> Steps:
+def raw(
+    function_of: Callable[[nn.Sequential], Callable[[Tensor], Tensor]] = by_modules,
+    optimizer_of: Callable[[list[nn.Parameter]], Optimizer] = lambda weights: torch.optim.Adam(
+        weights, lr=LEARNING_RATE, fused=True
+    ),
+) -> Steps:
     """Return a function that runs timesteps of a hand-written loop."""
     torch.manual_seed(SEED)
     env = gym.make(replace(gym.spec("CartPole-v1"), order_enforce=False), disable_env_checker=True)
@@ -75,7 +84,7 @@ def raw(function_of: Callable[[nn.Sequential], Callable[[Tensor], Tensor]] = by_
     copied = copy.deepcopy(online).requires_grad_(False)
     weights, target_weights = list(online.parameters()), list(copied.parameters())
     net, target = function_of(online), function_of(copied)
-    optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE, fused=True)
+    optimizer = optimizer_of(weights)
     obs_array, next_array = np.zeros((REPLAY, 4), np.float32), np.zeros((REPLAY, 4), np.float32)
     action_array, reward_array = np.zeros((REPLAY, 1), np.int64), np.zeros(REPLAY, np.float32)
     discount_array = np.zeros(REPLAY, np.float32)
@@ -139,7 +148,7 @@ def ours(folder: Path) -> Steps:
         target_every=COPY_EVERY,
         epsilon_schedule="constant",
         epsilon_end=EPSILON,
-        optimizer={"use": "adam", "lr": LEARNING_RATE, "fused": True},
+        optimizer=ADAM,
     )
     return in_loop(trainer, folder, log_every=LOG_EVERY)
 
@@ -183,7 +192,13 @@ def stable_baselines(*, fused: bool) -> Steps:
 
 def loops_in(folder: Path) -> dict[str, Steps]:
     """Return new loops by name."""
-    loops = {RAW: raw(), "dlpipe": ours(folder), RAW_AGAIN: raw(), "hand-written, functional": raw(by_weights)}
+    loops = {
+        RAW: raw(),
+        "dlpipe": ours(folder),
+        RAW_LEAN: raw(optimizer_of=lambda weights: build_optimizer(weights, ADAM)),
+        RAW_AGAIN: raw(),
+        "hand-written, functional": raw(by_weights),
+    }
     if importlib.util.find_spec("stable_baselines3"):
         version = importlib.metadata.version("stable-baselines3")
         loops[f"Stable-Baselines3 {version}, default Adam"] = stable_baselines(fused=False)

@@ -265,6 +265,22 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
     )
 
 
+def append_text(path: Path, text: str) -> None:
+    """Write text at the end of a file, which is created if it is missing.
+
+    Raises:
+        RunFolderError: it is not a regular file.
+        OSError: it cannot be written; a part of the text may have been.
+    """
+    descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        left = text.encode("utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
+
+
 def read_text(path: Path, most: int = MAX_BYTES) -> str:
     """Return the text of a file of at most `most` bytes.
 

@@ -12,7 +12,7 @@ from typing import Any
 from dlpipe.errors import DlpipeError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
-from dlpipe.runs.files import open_text, read_json_lines
+from dlpipe.runs.files import append_text, read_json_lines
 
 #: The mean loss of the steps of a trainer.
 TRAINING_LOSS = "train/loss"
@@ -48,8 +48,7 @@ class MetricsLog:
         if not self._writes:
             return
         try:
-            with open_text(self.path, "a+") as file:
-                file.write(json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
+            append_text(self.path, json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
         except OSError as error:
             raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error
 

@@ -1,7 +1,8 @@
-"""Optimizers of torch that do not import torch's compiler, which takes longer than all of dlpipe.
+"""Optimizers of torch without what surrounds their steps for torch's compiler and profiler.
 
-Some methods of `torch.optim.Optimizer`, and each ``step``, import ``torch._dynamo`` only to keep the compiler out of
-what they do. dlpipe compiles models, never optimizers.
+Some methods of `torch.optim.Optimizer`, and each ``step``, import ``torch._dynamo``, which takes longer than all of
+dlpipe, only to keep the compiler out of what they do. dlpipe compiles models, never optimizers. And each step announces
+itself to the profiler, which costs as much as the update of a small layer, whether or not there is one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import autograd
 from torch.optim import Optimizer
+from torch.optim import optimizer as optimizer_module
 
 #: The methods that torch wraps with `torch._disable_dynamo`, and the names of the wrappers' code.
 METHODS, WRAPPER, STEP_WRAPPER = ("add_param_group", "load_state_dict", "state_dict", "zero_grad"), "inner", "_use_grad"
@@ -38,11 +41,32 @@ def _within(method: Any, wrapper: str) -> Callable[..., Any] | None:
 
 
 def _without_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Do what `torch.optim.optimizer._use_grad_for_differentiable` does, without the compiler."""
+    """Do what `torch.optim.optimizer._use_grad_for_differentiable` does, without the compiler.
+
+    What torch does around each step, for profilers and hooks, is done only if there are some.
+    """
 
     @functools.wraps(step)
     def eager_step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             return step(self, *args, **kwargs)
 
-    return eager_step
+    watched_step = Optimizer.profile_hook_step(eager_step)
+
+    @functools.wraps(step)
+    def step_of_any(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        return (watched_step if _is_watched(self) else eager_step)(self, *args, **kwargs)
+
+    step_of_any.hooked = True  # type: ignore[attr-defined]  # or torch would wrap it again
+    return step_of_any
+
+
+def _is_watched(optimizer: Optimizer) -> bool:
+    """Return whether a profiler or a hook takes note of steps."""
+    return bool(
+        autograd._profiler_enabled()  # type: ignore[attr-defined]
+        or optimizer_module._global_optimizer_pre_hooks
+        or optimizer_module._global_optimizer_post_hooks
+        or optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+    )

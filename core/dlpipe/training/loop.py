@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dlpipe.compute import randomness, restore_randomness
@@ -33,9 +34,9 @@ from dlpipe.training.progress import Progress
 from dlpipe.training.step_metrics import (
     StepMetrics,
     all_finite,
+    columns_of,
     first_broken,
     mean_losses,
-    stacked,
     with_losses,
 )
 
@@ -246,8 +247,8 @@ class Loop:
         state = self.state
         if not state.pending:
             return
-        columns = self._stack_pending()
-        metrics = {f"train/{name}": float(values.double().mean()) for name, (_, values) in columns.items()}
+        columns = self._read_pending()
+        metrics = {f"train/{name}": sum(values) / len(values) for name, (_, values) in columns.items()}
         metrics |= {f"train/{name}": value for name, value in self._trainer.log_values().items()}
         state.losses, state.counted = with_losses(state.losses, columns, state.counted), 0
         rate = (state.step - self._logged[0]) / max(state.seconds - self._logged[1], 1e-9)
@@ -263,7 +264,7 @@ class Loop:
 
     def _evaluate(self) -> bool:
         """Evaluate on the dev split, and on training examples; return whether this is the best checkpoint so far."""
-        columns = self._stack_pending()  # raises if a metric is not finite
+        columns = self._read_pending()  # raises if a metric is not finite
         self._require_finite_weights()
         started, before = time.monotonic(), randomness()
         try:
@@ -307,11 +308,14 @@ class Loop:
             random_state: of the random number generators, if not the current one.
         """
         state = self.state
-        columns = self._stack_pending()
+        columns = self._read_pending()
         self._require_finite_weights()
         content = {name: value for name, value in vars(state).items() if name != "pending"}
         content |= {
-            "pending": columns,
+            "pending": {
+                name: (positions, torch.tensor(values, dtype=torch.float64))
+                for name, (positions, values) in columns.items()
+            },
             "pending_steps": len(state.pending),
             "log_size": self._log.sync(),
         }
@@ -326,15 +330,13 @@ class Loop:
         self._saved_at, self._has_saved = state.seconds, True
         self._callbacks.call("dlpipe_checkpoint_saved", step=state.step, path=path)
 
-    def _stack_pending(self) -> StepMetrics:
+    def _read_pending(self) -> StepMetrics:
         """Return the metrics of the steps since the last log point: by name, the steps that have it and their values.
-
-        The values are on the CPU and finite.
 
         Raises:
             NonFiniteError: one is not; the first step with such a value is named.
         """
-        columns = stacked(self.state.pending, self._ranks)
+        columns = columns_of(self.state.pending, self._ranks)
         if broken := first_broken(columns):
             name, index, value = broken
             step = self.state.step - len(self.state.pending) + index + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from dlpipe.training.eager_optimizers import eager
 
 #: Optimizers of torch with fused kernels for CUDA.
 FUSED = {"adam", "adamw", "sgd"}
+#: Options of torch's optimizers that choose an implementation, or rule some out.
+IMPLEMENTATIONS = {"fused", "foreach", "differentiable"}
 #: The entry of each parameter group with the values that it was built with: schedules and some optimizers change them.
 BUILT_WITH = "built_with"
 
@@ -24,8 +27,8 @@ BUILT_WITH = "built_with"
 def build_optimizer(parameters: Iterable[nn.Parameter | dict[str, Any]], table: Mapping[str, Any]) -> Optimizer:
     """Build the optimizer that a table such as ``{"use": "adam", "lr": 1e-3}`` selects.
 
-    On a CUDA GPU, the kernels are fused unless the table says otherwise. On a CPU they are not: there, fused ones give
-    other last bits.
+    On a CUDA GPU, the kernels are fused unless the table says otherwise. On a CPU they are neither fused, which gives
+    other last bits, nor grouped (``foreach``), as torch would decide again in each step.
 
     Args:
         parameters: of which those are optimized that require a gradient; or groups of such, each a table with "params".
@@ -40,7 +43,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter | dict[str, Any]], table: 
             "there is no parameter to optimize; choose a model with parameters of which not all are frozen, or "
             "core.no_training"
         )
-    optimizer = build_by_name("optimizer", table, listed, **_fused(table, members))
+    optimizer = build_by_name("optimizer", table, listed, **_implementation(table, members))
     if not isinstance(optimizer, Optimizer) or "lr" not in optimizer.param_groups[0]:
         raise InputError(f"optimizer {table['use']} is no torch.optim.Optimizer with a learning rate lr in its groups")
     for group in optimizer.param_groups:
@@ -66,12 +69,19 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
         group[BUILT_WITH] = now
 
 
-def _fused(table: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> dict[str, bool]:
-    """Return ``fused`` for an optimizer that has such kernels for these parameters, unless the table rules that out."""
-    if table["use"] not in FUSED or {"fused", "foreach", "differentiable"} & table.keys():
+def _implementation(table: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> dict[str, bool]:
+    """Return the option that chooses one of torch's implementations of an optimizer, unless the table does."""
+    target = load_target(target_of("optimizer", table))
+    if not _is_of_torch(target) or IMPLEMENTATIONS & table.keys():
         return {}
+    if "foreach" in inspect.signature(target).parameters and all(parameter.is_cpu for parameter in parameters):
+        return {"foreach": False}
     on_cuda = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
-    return {"fused": True} if on_cuda else {}
+    return {"fused": True} if on_cuda and table["use"] in FUSED else {}
+
+
+def _is_of_torch(target: object) -> bool:
+    return isinstance(target, type) and f"{target.__module__}.".startswith("torch.optim.")
 
 
 def build_by_name(
@@ -88,7 +98,7 @@ def build_by_name(
     """
     options = {key: value for key, value in table.items() if key != "use"}
     target = load_target(target_of(kind, table))
-    if kind == "optimizer" and isinstance(target, type) and f"{target.__module__}.".startswith("torch.optim."):
+    if kind == "optimizer" and _is_of_torch(target):
         target = eager(target)
     with refusals_of(kind, table):
         return target(first, **{**options, **filled_in})

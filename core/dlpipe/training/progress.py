@@ -18,7 +18,7 @@ from dlpipe.errors import DlpipeError
 from dlpipe.messages import display_width, printable, relative, shown_size
 from dlpipe.notebook import NotebookOutput
 from dlpipe.progress import Activity, Display, displayed_by, make_console
-from dlpipe.runs.files import open_text
+from dlpipe.runs.files import append_text, open_text
 from dlpipe.runs.folder import METRICS
 from dlpipe.runs.streams import unfailing
 
@@ -236,8 +236,8 @@ class Progress:
     def _note(self, text: str) -> None:
         if self._log:
             # A full disk ends the run when something important cannot be saved; these lines are not.
-            with contextlib.suppress(OSError), open_text(self._log, "a+") as file:
-                file.write(f"{_now()} {text}\n")
+            with contextlib.suppress(OSError):
+                append_text(self._log, f"{_now()} {text}\n")
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,41 +12,44 @@ from dlpipe.ranks import Ranks
 
 #: The metrics of one step by name: numbers, or tensors without axes on an accelerator.
 Metrics = dict[str, float | Tensor]
-#: By name: which of some steps have the metric, counted from 0, and its values (S,) on the CPU.
-StepMetrics = dict[str, tuple[list[int], Tensor]]
+#: By name: which of some steps have the metric, counted from 0, and its values.
+StepMetrics = dict[str, tuple[list[int], list[float]]]
 #: The metric that is the loss of a step; those of an algorithm with several are called ``<name>_loss``.
 LOSS = "loss"
 
 
-def stacked(steps: Sequence[Metrics], ranks: Ranks) -> StepMetrics:
+def columns_of(steps: Sequence[Metrics], ranks: Ranks) -> StepMetrics:
     """Read the metrics of steps; where several ranks train together, their mean."""
     columns: StepMetrics = {}
     for name in dict.fromkeys(name for metrics in steps for name in metrics):
         positions = [position for position, metrics in enumerate(steps) if name in metrics]
-        columns[name] = positions, ranks.mean(_column([steps[position][name] for position in positions])).cpu()
+        columns[name] = positions, _read([steps[position][name] for position in positions], ranks)
     return columns
 
 
-def _column(values: Sequence[float | Tensor]) -> Tensor:
+def _read(values: Sequence[float | Tensor], ranks: Ranks) -> list[float]:
     kept = next((value for value in values if isinstance(value, Tensor)), None)
-    if kept is None:
-        return torch.tensor(values, dtype=torch.float64)
-    # Numbers among tensors come from a checkpoint.
-    return torch.stack([value if isinstance(value, Tensor) else kept.new_tensor(value) for value in values]).detach()
+    if kept is not None:
+        # Numbers among tensors come from a checkpoint.
+        tensors = [value if isinstance(value, Tensor) else kept.new_tensor(value) for value in values]
+        return ranks.mean(torch.stack(tensors).detach()).tolist()
+    if ranks.size > 1:
+        return ranks.mean(torch.tensor(values, dtype=torch.float64)).tolist()
+    return list(values)  # type: ignore[arg-type]  # none is a tensor
 
 
 def first_broken(columns: StepMetrics) -> tuple[str, int, float] | None:
     """Return the first metric that is not finite, its step, counted from 0, and its value; None if all are finite."""
-    broken = {
-        name: int((~values.isfinite()).nonzero()[0])
+    broken = [
+        (position, name, value)
         for name, (positions, values) in columns.items()
-        if not all_finite(values)
-    }
+        for position, value in zip(positions, values, strict=True)
+        if not math.isfinite(value)
+    ]
     if not broken:
         return None
-    name, index = min(broken.items(), key=lambda item: columns[item[0]][0][item[1]])
-    at, found = columns[name]
-    return name, at[index], float(found[index])
+    position, name, value = min(broken, key=lambda found: found[0])
+    return name, position, value
 
 
 def with_losses(sums: Mapping[str, tuple[float, int]], steps: StepMetrics, start: int) -> dict[str, tuple[float, int]]:
@@ -57,7 +61,7 @@ def with_losses(sums: Mapping[str, tuple[float, int]], steps: StepMetrics, start
     """
     added = dict(sums)
     for name, (positions, values) in steps.items():
-        new = [value for position, value in zip(positions, values.tolist(), strict=True) if position >= start]
+        new = [value for position, value in zip(positions, values, strict=True) if position >= start]
         if new and (name == LOSS or name.endswith(f"_{LOSS}")):
             total, count = added.get(name, (0.0, 0))
             added[name] = sum(new, start=total), count + len(new)

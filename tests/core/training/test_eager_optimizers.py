@@ -8,7 +8,11 @@ import sys
 import pytest
 import torch
 from torch import nn
-from torch.optim.optimizer import _use_grad_for_differentiable
+from torch.optim.optimizer import (
+    _use_grad_for_differentiable,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from dlpipe.config.torch_names import OPTIMIZERS
 from dlpipe.registry.targets import load_target
@@ -64,6 +68,52 @@ def test_gradients_of_a_step_are_computed_where_that_is_asked_for(differentiable
 
     assert seen == [differentiable]
     assert torch.is_grad_enabled()
+
+
+def small_optimizer():
+    weight = nn.Parameter(torch.ones(1))
+    weight.grad = torch.ones(1)
+    return build_optimizer([weight], {"use": "sgd", "lr": 0.25}), weight
+
+
+def test_a_profiler_sees_the_steps():
+    optimizer, _ = small_optimizer()
+
+    with torch.profiler.profile() as profiler:
+        optimizer.step()
+
+    assert "Optimizer.step#SGD.step" in [event.key for event in profiler.key_averages()]
+
+
+def test_nothing_is_announced_where_nothing_profiles(monkeypatch):
+    optimizer, weight = small_optimizer()
+    monkeypatch.setattr(torch.autograd.profiler, "record_function", None)
+
+    optimizer.step()
+
+    assert weight.item() == 0.75
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda optimizer, hook: optimizer.register_step_pre_hook(hook),
+        lambda optimizer, hook: optimizer.register_step_post_hook(hook),
+        lambda optimizer, hook: register_optimizer_step_pre_hook(hook),
+        lambda optimizer, hook: register_optimizer_step_post_hook(hook),
+    ],
+)
+def test_hooks_are_called(register):
+    optimizer, weight = small_optimizer()
+    calls = []
+    handle = register(optimizer, lambda *arguments: calls.append(arguments[0]))
+
+    optimizer.step()
+    handle.remove()
+    optimizer.step()
+
+    assert calls == [optimizer]
+    assert weight.item() == 0.5
 
 
 def test_what_another_version_wraps_otherwise_stays():

@@ -946,7 +946,7 @@ def test_reading_a_tensor_is_counted(read):
     ("trainer", "metrics"),
     [({}, 1), ({"max_grad_norm": 1.0}, 2), ({"gradient_accumulation_steps": 2}, 1), ({"warmup_steps": 5}, 1)],
 )
-def test_only_the_metrics_of_a_step_are_read_between_log_points(tmp_path, trainer, metrics):
+def test_only_the_metrics_of_a_step_are_read(tmp_path, trainer, metrics):
     marks = []
     with Reads() as reads:
         loop = real(
@@ -958,8 +958,7 @@ def test_only_the_metrics_of_a_step_are_read_between_log_points(tmp_path, traine
 
     # On an accelerator, they are not read either: tests/test_waits.py.
     read = [after - before for before, after in itertools.pairwise(marks)]
-    assert read[:4] == read[5:] == [metrics] * 4
-    assert read[4] > metrics  # this is where it logs
+    assert read == [metrics] * 9  # a log point reads nothing more
 
 
 def test_metrics_are_named_by_split_and_evaluator():

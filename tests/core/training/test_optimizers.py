@@ -6,6 +6,7 @@ from torch import nn
 
 from dlpipe.config.torch_names import OPTIMIZERS
 from dlpipe.errors import InputError
+from dlpipe.registry.targets import load_target
 from dlpipe.training.optimizers import build_optimizer, load_optimizer
 
 
@@ -34,7 +35,7 @@ def test_every_optimizer_lowers_a_quadratic(name):
 class OnCUDA(nn.Parameter):
     """A parameter that says it is on a GPU."""
 
-    is_cuda = True
+    is_cuda, is_cpu = True, False
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
@@ -47,6 +48,24 @@ def test_on_cuda_kernels_are_fused_unless_the_table_says_otherwise(name):
     assert fused(parameter(), fused=True)
     assert not fused(OnCUDA(torch.ones(2)), fused=False)
     assert not fused(OnCUDA(torch.ones(2)), foreach=True)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"sparse_adam", "lbfgs"}))
+def test_on_a_cpu_the_weights_are_those_of_the_implementation_that_torch_chooses(name):
+    own, of_torch = parameter(), parameter()
+
+    built = stepped(build_optimizer([own], {"use": name, "lr": 0.1}), own)
+
+    stepped(load_target(OPTIMIZERS[name])([of_torch], lr=0.1), of_torch)
+    assert torch.equal(own, of_torch)
+    assert built.defaults.get("foreach") is (None if name == "muon" else False)  # and does not choose in each step
+
+
+def test_a_table_chooses_the_implementation():
+    assert build_optimizer([parameter()], {"use": "sgd", "foreach": True}).defaults["foreach"]
+    assert build_optimizer([parameter()], {"use": "sgd", "fused": True}).defaults["foreach"] is None
+    assert build_optimizer([parameter()], {"use": "sgd", "differentiable": True}).defaults["foreach"] is None
+    assert build_optimizer([OnCUDA(torch.ones(2)), parameter()], {"use": "sgd"}).defaults["foreach"] is None
 
 
 def test_sparse_adam_lowers_a_quadratic_of_an_embedding():

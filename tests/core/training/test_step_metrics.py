@@ -4,38 +4,37 @@ import pytest
 import torch
 
 from dlpipe.ranks import Ranks
-from dlpipe.training.step_metrics import first_broken, stacked, with_losses
+from dlpipe.training.step_metrics import columns_of, first_broken, with_losses
 
 
 def test_numbers_are_kept_to_the_last_bit_with_the_steps_that_have_them():
     third = torch.tensor(1.0).div(3).item()  # of float32
-    columns = stacked([{"loss": third}, {"loss": 2.0, "return": 5.0}, {"loss": 3.0}], Ranks())
+    columns = columns_of([{"loss": third}, {"loss": 2.0, "return": 5.0}, {"loss": 3.0}], Ranks())
 
     positions, losses = columns["loss"]
     assert positions == [0, 1, 2]
-    assert losses.tolist() == [third, 2.0, 3.0]
+    assert losses == [third, 2.0, 3.0]
     assert columns["return"][0] == [1]
-    assert columns["return"][1].tolist() == [5.0]
+    assert columns["return"][1] == [5.0]
 
 
 def test_numbers_of_a_checkpoint_go_together_with_tensors_of_later_steps():
     parameter = torch.tensor(2.0, requires_grad=True)
-    columns = stacked([{"loss": 0.5}, {"loss": parameter * 2}], Ranks())
+    columns = columns_of([{"loss": 0.5}, {"loss": parameter * 2}], Ranks())
 
-    assert columns["loss"][1].tolist() == [0.5, 4.0]
-    assert not columns["loss"][1].requires_grad
+    assert columns["loss"][1] == [0.5, 4.0]
 
 
 def test_the_first_step_with_a_broken_metric_is_found():
-    columns = stacked([{"loss": 1.0}, {"loss": 2.0, "grad": float("inf")}, {"loss": float("nan")}], Ranks())
+    columns = columns_of([{"loss": 1.0}, {"loss": 2.0, "grad": float("inf")}, {"loss": float("nan")}], Ranks())
 
     assert first_broken(columns) == ("grad", 1, float("inf"))
-    assert first_broken(stacked([{"loss": 1.0}], Ranks())) is None
+    assert first_broken(columns_of([{"loss": 1.0}], Ranks())) is None
 
 
 @pytest.mark.parametrize(("start", "expected"), [(0, (6.0, 3)), (1, (5.0, 2)), (3, None)])
 def test_losses_are_added_from_a_step_on(start, expected):
-    columns = stacked([{"loss": 1.0, "rate": 9.0}, {"loss": 2.0}, {"loss": 3.0}], Ranks())
+    columns = columns_of([{"loss": 1.0, "rate": 9.0}, {"loss": 2.0}, {"loss": 3.0}], Ranks())
 
     assert with_losses({}, columns, start).get("loss") == expected
     assert "rate" not in with_losses({}, columns, start)
