@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -9,8 +10,6 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from rapidfuzz.distance import OSA
 
 __all__ = ["Weighted", "counted", "display_width", "nearest", "padded", "printable", "relative", "shown"]
 
@@ -36,8 +35,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     list common names first. If none is near, the first name that starts with `name` is suggested, else the first one
     whose words it has, or that has its words (``num_epochs`` and ``epochs``).
     """
+    osa = importlib.import_module("rapidfuzz.distance").OSA  # takes longer than all of this module; few mistype a name
     known = list(known)
-    distances = {other: OSA.distance(name.casefold(), other.casefold()) for other in known}
+    distances = {other: osa.distance(name.casefold(), other.casefold()) for other in known}
     near = [other for other in known if distances[other] <= MAX_WRONG * max(len(name), len(other))]
     near.sort(key=lambda other: distances[other])  # the sort is stable
     near = near or [other for other in known if len(name) > 2 and other.startswith(name)]

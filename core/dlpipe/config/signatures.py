@@ -55,6 +55,8 @@ _BUILTINS: dict[str, Any] = {**fields.STRICT_BY_NAME, "None": type(None), "dict"
 #: Base classes without parameters.
 _PLAIN_BASES = {"object", "ABC", "Generic", "Protocol"}
 _MODULE_NAMES = {"torch.nn.Module", "torch.nn.modules.module.Module"}
+#: Types that no value of a file has; to find that out in their sources would take a second.
+_NOT_IN_FILES = {"torch.Tensor", "torch.dtype", "torch.device", "torch.Generator"}
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,8 @@ def _named(name: str, scope: griffe.Object) -> Any:
     path = full_path(name, scope)
     if path in _MODULE_NAMES:
         return fields.ModelReference()
+    if path in _NOT_IN_FILES:
+        raise Unreadable(f"{path} is not understood")
     module, _, attribute = path.rpartition(".")
     if hasattr(_MODULES_OF_TYPES.get(module), attribute):
         return getattr(_MODULES_OF_TYPES[module], attribute)

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import hashlib
 import importlib.util
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -17,6 +18,9 @@ from pathlib import Path
 CORE_DISTRIBUTIONS = ("dlpipe", "torch", "numpy", "safetensors")
 #: Where pip and Debian's packages install.
 _INSTALLED_NAMES = ("site-packages", "dist-packages")
+#: An import as Python writes it, or something like it in a text; and a line that goes on in the next one.
+_IMPORT = re.compile(r"\bfrom[ \t\f]+([\w.]+)[ \t\f]+import\b|\bimport[ \t\f]+([\w., \t\f]+)")
+_LINE_JOIN = re.compile(r"\\\r?\n")
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
@@ -112,18 +116,37 @@ def _code_in(places: Iterable[Path]) -> list[Path]:
 
 
 def _imports(files: Iterable[Path]) -> set[str]:
-    """Return the top-level names that Python files import, anywhere in them."""
+    """Return the top-level names that Python files import, anywhere in them.
+
+    Only a file that may add a name is parsed, which takes a hundred times as long as a search.
+    """
     names: set[str] = set()
     for file in files:
         if file.suffix != ".py":
             continue
+        content = file.read_bytes()
+        if (possible := _may_import(content)) is not None and possible <= names:
+            continue
         with contextlib.suppress(SyntaxError, ValueError):  # such a file cannot be imported either
-            for node in ast.walk(ast.parse(file.read_bytes())):
+            for node in ast.walk(ast.parse(content)):
                 if isinstance(node, ast.Import):
                     names |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names.add(node.module.partition(".")[0])
     return names
+
+
+def _may_import(content: bytes) -> set[str] | None:
+    """Return the names that a file imports, and words of its texts that may be some; None if it is not UTF-8."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    found = set()
+    for module, listed in _IMPORT.findall(_LINE_JOIN.sub(" ", text)):
+        for name in [module] if module else listed.split(","):
+            found.add(name.strip().partition(" ")[0].partition(".")[0])
+    return found - {""}
 
 
 def _is_installed(module: str) -> bool:

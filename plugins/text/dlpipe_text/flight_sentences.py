@@ -137,6 +137,28 @@ def _fits(detail: str, taken: frozenset[str]) -> bool:
     return not new & taken and not any(clash & new and clash <= new | taken for clash in patterns.CLASHES)
 
 
+@cache
+def _fitting(details: tuple[str, ...], taken: frozenset[str]) -> tuple[str, ...]:
+    return tuple(detail for detail in details if _fits(detail, taken))
+
+
+@cache
+def _pieces(pattern: str) -> tuple[tuple[str, str, str], ...]:
+    """Return each piece of a pattern without alternatives as (word, name, slot).
+
+    A word has neither of the others; a placeholder has the name of a kind of value or of a filler, and perhaps a slot.
+    """
+    pieces = []
+    for piece in pattern.split():
+        if slot := SLOT.fullmatch(piece):
+            pieces.append(("", slot[2] or patterns.SLOT_KINDS[slot[1]], slot[1]))
+        elif name := NAME.fullmatch(piece):
+            pieces.append(("", name[1], ""))
+        else:
+            pieces.append((piece, "", ""))
+    return tuple(pieces)
+
+
 def _pick(rng: random.Random, options: Sequence[T]) -> T:
     # Python guarantees reproducible numbers across versions for random(), but not for choice().
     return options[int(rng.random() * len(options))]
@@ -170,30 +192,27 @@ class _Sentence:
         for choices in (details, details, patterns.CLAUSES):
             if self.rng.random() >= DETAIL_SHARE:
                 continue
-            detail = _pick(self.rng, [detail for detail in choices if _fits(detail, taken)])
+            detail = _pick(self.rng, _fitting(choices, taken))
             taken |= _slots(detail)
             self.say(detail)
 
     def say(self, pattern: str) -> None:
         """Append a pattern without alternatives, with its placeholders replaced by values."""
-        for piece in pattern.split():
-            if slot := SLOT.fullmatch(piece):
-                self.append(self.value(slot[2] or patterns.SLOT_KINDS[slot[1]], slot[1]), slot[1])
-            elif name := NAME.fullmatch(piece):
-                if name[1] in patterns.FILLERS:
-                    self.say(_pick(self.rng, patterns.FILLERS[name[1]]))
-                else:
-                    self.append(self.value(name[1]))
+        for word, name, slot in _pieces(pattern):
+            if word:
+                self.append(word)
+            elif name in patterns.FILLERS and not slot:
+                self.say(_pick(self.rng, patterns.FILLERS[name]))
             else:
-                self.append(piece)
+                self.append(self.value(name, slot), slot)
 
-    def append(self, text: str, slot: str | None = None) -> None:
+    def append(self, text: str, slot: str = "") -> None:
         """Append words that all belong to one slot, or to none."""
         words = text.split()
         self.words += words
         self.tags += [f"B-{slot}"] + [f"I-{slot}"] * (len(words) - 1) if slot else ["O"] * len(words)
 
-    def value(self, kind: str, slot: str | None = None) -> str:
+    def value(self, kind: str, slot: str = "") -> str:
         """Draw a value that this sentence does not contain yet."""
         while True:
             text = self.draw(kind, slot)
@@ -201,7 +220,7 @@ class _Sentence:
                 self.named.add(text)
                 return text
 
-    def draw(self, kind: str, slot: str | None) -> str:
+    def draw(self, kind: str, slot: str) -> str:
         """Draw a value of `kind`; the slot matters only for dates."""
         if kind == "date":
             return self.draw_date(slot)
@@ -211,9 +230,9 @@ class _Sentence:
         own = {"train": (), "dev": words.dev, "test": words.test}[self.split]
         return _pick(self.rng, own if own and self.rng.random() < UNSEEN_SHARE else words.known)
 
-    def draw_date(self, slot: str | None) -> str:
+    def draw_date(self, slot: str) -> str:
         """Draw a date that fits after "on"; an arrival is 1 day after the departure, a return 2 to 15 days."""
-        days_later = {"arrive_date": 1, "return_date": 2 + int(self.rng.random() * 14)}.get(slot or "", 0)
+        days_later = {"arrive_date": 1, "return_date": 2 + int(self.rng.random() * 14)}.get(slot, 0)
         day = self.day + timedelta(days=days_later)
         while any(day.day in days for split, days in flight_words.DAYS.items() if split != self.split):
             day += timedelta(days=1)

@@ -15,5 +15,5 @@ def among(theirs: Iterable[Hashable], ours: Iterable[Hashable]) -> Tensor:
     Only their hashes are kept. Those of two different strings, or sequences of bytes, are equal with a probability of
     2⁻⁶⁴.
     """
-    known, asked = (np.fromiter(map(hash, each), np.int64) for each in (theirs, ours))
-    return torch.from_numpy(np.isin(asked, known))
+    known, asked = (torch.from_numpy(np.fromiter(map(hash, each), np.int64)) for each in (theirs, ours))
+    return torch.isin(asked, known)
