@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from dlpipe.compute import Compute
@@ -247,6 +248,20 @@ def test_the_map_shows_words_and_the_vectors_fit_the_projector(tmp_path):
     ]
     assert (tmp_path / "vectors.tsv").read_text().splitlines()[0] == "1\t0"
     assert (tmp_path / "words.tsv").read_text().splitlines()[:2] == ["word\tspeaker\tname", "bat\tx\tbat-x"]
+
+
+def test_the_map_draws_at_most_so_many_words_each_at_its_place(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: drawn.extend(self.axes))
+    evaluator = WordMap(max_words=2)
+
+    evaluator.evaluate(ALIKE, examples())
+    evaluator.write(tmp_path)
+
+    places = {word: (float(x), float(y)) for word, _, x, y in rows_of(tmp_path / "words.csv")[1:]}
+    [axes] = drawn
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [(word, places[word]) for word in ("bad", "so")]
+    assert [tuple(line.get_xydata()[0]) for line in axes.lines] == [places["bad"], places["so"]]
 
 
 def test_simple_vectors_keep_what_they_say():

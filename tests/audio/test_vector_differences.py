@@ -6,6 +6,8 @@ import csv
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from torch import nn
 
 from dlpipe.compute import Compute
@@ -110,6 +112,20 @@ def test_differences_are_drawn_and_listed(tmp_path):
             ["f", "n", "1", "2", "1.0", "fame-name fear-near"],
             ["d", "t", "3", "1", "", "mad-mat"],
         ]
+
+
+def test_the_arrows_of_a_change_start_at_zero_and_are_as_long_as_their_differences(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: drawn.extend(self.axes))
+    evaluator, _ = judged([*RIGHT[:3], [5.5, 7.0], *RIGHT[4:]])
+
+    evaluator.write(tmp_path)
+
+    [panel] = drawn
+    arrows = [text for text in panel.texts if isinstance(text, Annotation)]
+    assert panel.get_title() == "f → n, phone 1 (1.00)"
+    assert [arrow.xyann for arrow in arrows] == [(0, 0), (0, 0)]
+    assert [pytest.approx([abs(part) for part in arrow.xy], abs=1e-6) for arrow in arrows] == [[0.5, 0], [1, 0]]
 
 
 def test_a_part_of_the_words_may_have_no_pairs(tmp_path):

@@ -154,6 +154,11 @@ def test_what_is_quick_is_not_shown():
     assert out.getvalue() == ""
 
 
+def test_what_is_shown_does_not_keep_a_process_alive_that_ends_in_the_middle(display):
+    with activity("training"):
+        assert display._thread.daemon
+
+
 def test_a_forked_process_shows_nothing(display):
     reading, writing = os.pipe()
     with activity("training"):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch.testing import assert_close
 
 from dlpipe.compute import Compute
@@ -87,6 +88,24 @@ def test_the_files_in_the_report_are_there(tmp_path):
 
     assert sorted(item.file for item in items) == sorted(path.name for path in tmp_path.iterdir())
     assert len(items) == 3
+
+
+def test_the_path_is_drawn_from_its_start_with_the_bias_to_the_right_and_the_weight_upwards(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: drawn.extend(self.axes))
+    model = OneUnit(1, weight=1.0, bias=0.0, path_length=2)
+    model.path.copy_(torch.tensor([[0.95, 0.05], [0.97, 0.02]]))
+    surface = ErrorSurface(weight=(0.9, 1.1), bias=(-0.1, 0.1), resolution=3)
+
+    surface.evaluate(model, Examples(Impulse(length=4), "test", CPU))
+    surface.write(tmp_path)
+
+    space, above, _ = drawn
+    path = [(0.05, 0.95), (0.02, 0.97), (0.0, 1.0)]
+    assert (above.get_xlabel(), above.get_ylabel()) == ("bias", "weight")
+    assert [pytest.approx(place) for place in above.lines[0].get_xydata()] == path
+    assert [pytest.approx(place) for place in above.lines[1].get_xydata()] == path[:1]
+    assert [pytest.approx(place) for place in zip(*space.lines[0].get_data_3d()[:2], strict=True)] == path
 
 
 def test_the_gradient_of_a_bias_that_is_not_learned_is_there_too():

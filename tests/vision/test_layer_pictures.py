@@ -61,6 +61,18 @@ def test_the_activation_after_the_last_convolution_is_used(faces_examples):
     assert_close(activations.maps["0"], model[0](activations.pictures / 255).detach())
 
 
+def test_correct_images_are_spread_evenly_over_the_split(faces_examples):
+    model = Layers(nn.Flatten(), nn.Linear(35, 3))
+    levels = torch.tensor([0.0, 100.0, 200.0]) / 255  # of the first pixel of each class
+    with torch.no_grad():
+        model[1].weight.zero_()[:, 0] = levels
+        model[1].bias.copy_(-levels.square() / 2)
+
+    answers = evaluated(model, faces_examples)._activations.answers
+
+    assert answers.rows.tolist() == [0, 3, 6]
+
+
 def test_a_layer_can_be_chosen(faces_examples):
     assert evaluated(convolutional(nn.ReLU()), faces_examples, layer="0")._activations.layer == "0"
 

@@ -50,7 +50,6 @@ class GradientByLag:
 
     def __init__(self, *, count: Positive = 32) -> None:
         self._count = count
-        self._norms = torch.empty(0, 0)
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return ``per_step`` and ``first_to_last``."""

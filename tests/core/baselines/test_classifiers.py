@@ -80,6 +80,16 @@ def test_probabilities_are_those_of_scikit_learn(name, num_classes):
     assert_close(model(table=new).softmax(1), torch.from_numpy(expected).float(), atol=2e-4, rtol=0)
 
 
+def test_of_a_seed_that_is_too_large_for_scikit_learn_the_last_32_bits_are_used():
+    x, y = points(3)
+    model = RandomForest(3, num_trees=3)
+
+    fit(model, 2**32 + 70, table=x, targets=y)
+
+    expected = RandomForestClassifier(3, random_state=70).fit(x, y).predict_proba(x)
+    assert_close(model(table=x).exp(), torch.from_numpy(expected).float(), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_saved_classifier_is_the_same_in_a_fresh_build(tmp_path, name):
     build, _, options = CLASSIFIERS[name]

@@ -8,9 +8,10 @@ import json
 
 import pytest
 
-from dlpipe.commands.answers import AsJsonLines, AsTable, answers_file, as_table, cells_of, require_new
+from dlpipe.commands.answers import AsJsonLines, AsTable, AsText, answers_file, as_table, cells_of, require_new
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.items import FailedItem
+from dlpipe.messages import Weighted
 
 BROKEN = FailedItem("item 2", "b.png", InputError("b.png is no image"))
 
@@ -34,6 +35,16 @@ def test_the_most_probable_classes_are_written_with_their_probabilities():
 
     answer = {"item": "a.png", "top": top, "prepared": ["grey", "resized"]}
     assert as_table(answer) == "item: a.png\ntop: cat 0.5, dog 0.25\nprepared: grey, resized"
+
+
+def test_weighted_pieces_stand_below_the_rest_of_an_answer_and_an_empty_line_between_answers(capsys):
+    form = AsText()
+
+    form.write({"words": [Weighted("good ", 1.0), Weighted("film", 0.0)], "label": "pos"})
+    form.write(BROKEN)
+    form.write({"words": [Weighted("bad", -2.0)], "label": "neg"})
+
+    assert capsys.readouterr().out == "label: pos\nwords: good film\n\nlabel: neg\nwords: bad\n"
 
 
 def test_an_empty_table_is_left_out():

@@ -1,7 +1,9 @@
 import pytest
 
+from dlpipe.comparison import page
 from dlpipe.comparison.compare import compare_folders
-from dlpipe.comparison.page import draw_curves
+from dlpipe.comparison.page import draw_curves, write_page
+from dlpipe.report.page import Chart
 
 
 def test_a_curve_is_called_by_its_letter_and_its_pipeline_and_of_several_seeds_by_the_seed(
@@ -23,4 +25,23 @@ def test_a_curve_is_called_by_its_letter_and_its_pipeline_and_of_several_seeds_b
         "A: small",
         "B: large, seed 0",
         "B: large, seed 1",
+    ]
+
+
+def test_the_curves_of_a_group_have_its_colour(make_run, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(page, "render_page", lambda path, title, verdict, sections: seen.extend(sections))
+    folders = [
+        make_run("a", pipeline="small"),
+        make_run("b", pipeline="large", width=4),
+        make_run("c", pipeline="large", width=4, seed=1),
+    ]
+
+    write_page(tmp_path / "compare.html", compare_folders([str(folder) for folder in folders], tmp_path))
+
+    [chart] = [block for section in seen for block in section.blocks if isinstance(block, Chart)]
+    assert [(series.name, series.colour, series.x, series.y) for series in chart.series] == [
+        ("A: small", 0, [10, 20], [0.25, 0.5]),
+        ("B: large, seed 0", 1, [10, 20], [0.25, 0.5]),
+        ("B: large, seed 1", 1, [10, 20], [0.25, 0.5]),
     ]

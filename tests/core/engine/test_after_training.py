@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine import pipeline_run
+from dlpipe.engine import pipeline_run, profiling
 from dlpipe.engine.execute import resume, run
 from dlpipe.errors import Interrupted
 from dlpipe.registry.loading import load_plugins
@@ -149,11 +149,11 @@ class Work:
     def done(self):
         return Counter(self.moments.read_text().split("\n")[:-1])
 
-    def run(self):
+    def run(self, **options):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TOY_FOLDER", str(self.folder))
             pipeline = load_pipeline(self.folder / "points.toml", load_plugins(), allow_local_plugins=True)
-            return run(pipeline, load_plugins(), self.folder / "runs", fresh=True).path
+            return run(pipeline, load_plugins(), self.folder / "runs", fresh=True, **options).path
 
     def stop(self, moment):
         """Run until a moment, and return the folder of the run and the message."""
@@ -319,3 +319,15 @@ def test_metrics_that_lack_the_evaluation_are_evaluated_again(tmp_path, whole):
 
 def test_no_message_of_a_run_is_twice_in_its_log(whole):
     assert [lines_that_repeat(path) for path, _ in whole.values()] == [[], []]
+
+
+def test_the_data_is_closed_once_when_the_profile_has_been_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiling, "measured_peak", lambda compute: 1e12)
+    work = Work(tmp_path / "work", ONE)
+    with (work.folder / "toy.py").open("a") as file:
+        file.write('\nPoints.close = lambda self: reach("close data")\n')
+
+    path = work.run(profile=True)
+
+    assert (path / "profile" / "summary.json").is_file()
+    assert work.done()["close data"] == 1

@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from dlpipe.commands.export import export as export_command
 from dlpipe.engine import export, export_formats
-from dlpipe.engine.export import export_run
+from dlpipe.engine.export import Difference, compare, export_run
+from dlpipe.engine.export_inputs import Exported
 from dlpipe.errors import DlpipeError, InputError, PluginError
 
 
@@ -101,6 +102,15 @@ def test_an_export_that_computes_something_else_is_not_kept(toy_run, tmp_path, m
         export_run(toy_run("line"), "safetensors", tmp_path / "out")
 
     assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_nan_in_the_run_too_does_not_make_the_difference_nan():
+    batches = [{"points": torch.tensor(row)} for row in ([2.0, -4.0], [3.0, torch.nan])]
+    exported = Exported(None, "dev", batches, [{"outputs": batch["points"]} for batch in batches], {}, {})
+
+    found = compare(exported, lambda inputs: {"outputs": inputs["points"] + 2**-10})
+
+    assert found == Difference(2**-10, 2**-12)
 
 
 def test_an_export_with_a_fixed_size_is_not_kept(toy_run, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from dlpipe.runs.checkpoint import (
     WEIGHTS,
     Checkpoints,
     StateBlock,
+    copy_weights,
     link,
     load_state,
     load_weights,
@@ -404,6 +405,22 @@ def test_weights_of_another_model_are_refused(checkpoints, model):
 
     with pytest.raises(CheckpointError, match=r"weights\.safetensors does not fit the model: "):
         load_weights(checkpoints.latest(), model)
+
+
+def test_copied_weights_are_a_checkpoint_from_which_nothing_can_resume(checkpoints, tmp_path):
+    save(checkpoints, 5, 7)
+    model = TiedModel()
+
+    copy_weights(checkpoints.folder / "step-00000005", tmp_path / "copy")
+    copied = Checkpoints(tmp_path / "copy").find("best")
+    load_weights(copied, model)
+
+    assert copied.name == "step-00000005"
+    assert model.seen == 5.0
+    with pytest.raises(CheckpointError, match=r"state\.pt cannot be loaded safely: "):
+        load_state(copied)
+    flip_a_byte(copied / WEIGHTS)
+    assert verify(copied).startswith("weights.safetensors is damaged")
 
 
 def test_the_manifest_tells_what_is_there(checkpoints):

@@ -56,6 +56,19 @@ def test_after_a_run_is_discarded_the_newest_other_run_is_the_latest(tmp_path):
     assert (tmp_path / "latest").readlink().name == "2025"
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_after_the_only_run_is_discarded_nothing_is_left(tmp_path, linked):
+    run = tmp_path / "points" / "2026"
+    run.mkdir(parents=True)
+    (run / RESOLVED).touch()
+    if linked:
+        (run.parent / "latest").symlink_to("2026")
+
+    RunFolder(run).discard()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_in_the_place_of_a_folder_is_an_error_and_no_endless_loop(tmp_path):
     (tmp_path / "points").touch()
 

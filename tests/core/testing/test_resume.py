@@ -148,6 +148,10 @@ def test_a_run_of_one_step_has_nothing_to_resume(check):
         assert check("trainer.steps=1") == ["whole"]
 
 
+def test_a_run_of_two_steps_is_stopped_after_the_first(check):
+    assert check("trainer.steps=2", "trainer.saved=true") == ["stopped-1", "whole"]
+
+
 def test_a_stop_behind_the_end_of_the_run_is_refused(check):
     with pytest.raises(AssertionError, match=r"stops = \(4, 9\): the run ended after step 9, so it cannot be stopped"):
         check("trainer.saved=true", stops=(4, 9))
