@@ -234,6 +234,7 @@ GAPS = ["data={use='core.table', path='@/gaps.csv', target='ill', missing='mean'
 BASES: dict[str, tuple[str, list[str]]] = {
     "core.supervised": (IMAGES, []),
     "core.supervised.bucket_by_length": (SENTENCES, []),
+    "core.supervised.pad_to_multiple_of": (SENTENCES, []),
     "core.logistic_regression": (IMAGES, ["model={use='core.logistic_regression'}", *FITTED]),
     "core.nearest_neighbors": (IMAGES, ["model={use='core.nearest_neighbors'}", *FITTED]),
     "core.random_forest": (IMAGES, ["model={use='core.random_forest', num_trees=4}", *FITTED]),
@@ -438,6 +439,8 @@ CHANGES: dict[str, list[str]] = {
     "core.supervised.schedule": ["{use='step', step_size=1}"],
     "core.supervised.warmup_steps": ["2"],
     "core.supervised.num_workers": ["1"],
+    "core.supervised.drop_last": ["true", "trainer.batch_size=40"],  # of 96 images
+    "core.supervised.pad_to_multiple_of": ["64"],
     "generative.gan_trainer.num_workers": ["1"],
     "core.supervised.max_grad_norm": ["0.01"],
     "core.supervised.ema_decay": ["0.5"],

@@ -85,6 +85,8 @@ class Batches:
             (`dlpipe.protocols.SupportsWorkers`), and 0 for all others.
         sample_weights: (N,) float64, draw as many examples with replacement, in proportion to these weights, for each
             epoch of training; each example once if None. Not for a stream.
+        drop_last: leave out the batch of an epoch that has fewer examples than the others. Not for an evaluation.
+        pad_to_multiple_of: pad sequences, which `Columns` have, to a multiple of this length.
         only: (M,) the rows to use, in growing order; all if None. Not for a stream, and not in training.
         ranks: the processes that share the work. In training, each gets its part of every batch; otherwise whole
             batches in turn. A batch of which this process has no part is an empty dict.
@@ -105,6 +107,8 @@ class Batches:
         training: bool = True,
         workers: int | Literal["auto"] = 0,
         sample_weights: Tensor | None = None,
+        drop_last: bool = False,
+        pad_to_multiple_of: int | None = None,
         only: Tensor | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
@@ -140,6 +144,18 @@ class Batches:
         if not self._streamed and not self._count:
             raise InputError(f"a split ({type(split).__name__}) has no examples; expected at least one")
         self.batch_size = self._count if isinstance(batch_size, str) else batch_size
+        self._drop_last = drop_last
+        if drop_last and not self._streamed and self._count < self.batch_size:
+            raise InputError(
+                f"drop_last = true leaves no batch: the split has {self._count} examples, and batch_size = "
+                f"{self.batch_size}; expected at most {self._count}, or drop_last = false"
+            )
+        if pad_to_multiple_of is not None and not (isinstance(split, Columns) and split.lengths is not None):
+            raise InputError(
+                f"pad_to_multiple_of = {pad_to_multiple_of}: this data has no sequences of different lengths that "
+                "dlpipe pads; leave it out"
+            )
+        self._multiple = pad_to_multiple_of or 1
         if training and self.batch_size < ranks.size:
             raise InputError(
                 f"batch_size = {self.batch_size} is less than the number of processes, {ranks.size}, which share each "
@@ -149,7 +165,9 @@ class Batches:
     @property
     def per_epoch(self) -> int | None:
         """Number of batches per epoch; None for a stream, whose length is unknown."""
-        return None if self._streamed else -(-self._count // self.batch_size)
+        if self._streamed:
+            return None
+        return self._count // self.batch_size if self._drop_last else -(-self._count // self.batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch (counted from 0), starting with batch `start`."""
@@ -175,6 +193,8 @@ class Batches:
             plan = shuffled(self._count, self.batch_size, generator, self._lengths)
         else:
             plan = self._in_order()
+        if self._drop_last:
+            plan = [rows for rows in plan if len(rows) == self.batch_size]
         own = [(index, self._own_rows(index, rows)) for index, rows in enumerate(plan)][start:]
         read = [(index, rows) for index, rows in own if len(rows)]
         if isinstance(self._split, Columns):
@@ -212,15 +232,15 @@ class Batches:
     def _resident(self, split: Columns, plan: Sequence[Tensor]) -> Iterator[Batch]:
         if split.device.type == "cpu" and self._compute.device.type == "cpu":
             for rows in plan:
-                yield split.batch(rows)
+                yield split.batch(rows, multiple=self._multiple)
         elif split.device == self._compute.device:
             # All row numbers are copied at once; a copy per batch would cost more than the batch.
             on_device = torch.cat(list(plan)).to(split.device).split([len(rows) for rows in plan])
             for rows, device_rows in zip(plan, on_device, strict=True):
-                yield split.batch(rows, device_rows)
+                yield split.batch(rows, device_rows, multiple=self._multiple)
         else:
             for rows in plan:
-                yield self._to_device(split.batch(rows))
+                yield self._to_device(split.batch(rows, multiple=self._multiple))
 
     def _streaming(self, epoch: int, start: int) -> Iterator[Batch]:
         """Yield the batches of a stream from `start` on.
@@ -244,7 +264,9 @@ class Batches:
                         break
                     found.append(part)
                     missing -= len(part[0])
-                if not (found if ranks.size == 1 else ranks.total(torch.tensor(len(found)))):
+                size = sum(len(numbers) for numbers, _ in found)
+                together = size if ranks.size == 1 else int(ranks.total(torch.tensor(size)))
+                if together < (self.batch_size if self._drop_last else 1):
                     return
                 own = found and (self._training or number % self._ranks.size == self._ranks.rank)
                 yield joined([(numbers, self._to_device(part)) for numbers, part in found]) if own else {}
@@ -323,7 +345,8 @@ class EndlessBatches:
             if self._batches.per_epoch is None:
                 if not self._seen:
                     raise InputError(
-                        f"the training split has no examples in epoch {self._epoch}; expected at least one"
+                        f"the training split makes no batch in epoch {self._epoch}; expected at least one example, and "
+                        "as many as batch_size says if drop_last = true"
                     )
                 self._epoch, self._seen = self._epoch + 1, 0
 

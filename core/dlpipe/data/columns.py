@@ -49,9 +49,12 @@ class Ragged:
         moved.table, moved._type = None if self.table is None else self.table.to(device), self._type
         return moved
 
-    def indices(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """Return (B, T) indices into `values` for `rows` (B,) on its device, their lengths on the CPU."""
-        longest = int(lengths.max())
+    def indices(self, rows: Tensor, lengths: Tensor, multiple: int = 1) -> Tensor:
+        """Return (B, T) indices into `values` for `rows` (B,) on its device, their lengths on the CPU.
+
+        T is the length of the longest, rounded up to a multiple of `multiple`.
+        """
+        longest = -(-int(lengths.max()) // multiple) * multiple
         steps = torch.arange(longest, device=rows.device)
         indices = self.starts.index_select(0, rows).unsqueeze(1) + steps
         if int(lengths.min()) < longest:
@@ -171,11 +174,12 @@ class Columns:
         result._length_names = {name: key for name, key in self._length_names.items() if name in columns}
         return result
 
-    def batch(self, rows: Tensor, device_rows: Tensor | None = None) -> Batch:
+    def batch(self, rows: Tensor, device_rows: Tensor | None = None, *, multiple: int = 1) -> Batch:
         """Return the examples `rows` (B,), int64 on the CPU.
 
         Args:
             device_rows: the same rows on the device of the columns, if the caller already has them there.
+            multiple: pad sequences to a multiple of this length.
         """
         on_device = rows if device_rows is None else device_rows
         if not self._length_names:
@@ -187,7 +191,7 @@ class Columns:
                 key = self._length_names[name]
                 if key not in shared:
                     batch[key] = column.lengths.index_select(0, rows)
-                    shared[key] = column.indices(on_device, batch[key])
+                    shared[key] = column.indices(on_device, batch[key], multiple)
                 batch[name] = column.gather(shared[key])
             else:
                 batch[name] = column.index_select(0, on_device)

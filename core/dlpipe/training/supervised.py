@@ -83,6 +83,10 @@ class Supervised:
         ema_decay: keep an exponential moving average of the weights with this decay per step; the average
             is what is evaluated and saved as the model.
         bucket_by_length: put sequences of similar length into one batch.
+        drop_last: leave out the last batch of an epoch if it has fewer examples than the others, so that all have the
+            same number. The examples are others in each epoch.
+        pad_to_multiple_of: pad the sequences of a batch to a multiple of this length, so that there are few different
+            lengths: for `compile`, which compiles a model for each.
         num_workers: processes that read data which does not fit into memory; "auto" is one less than there are cores,
             at most 8, for data that is decoded from files, and 0 for other data. No result depends on it.
         rates: factors on the learning rate of parts of the model, by the name of a layer or parameter, such as
@@ -112,6 +116,8 @@ class Supervised:
         activation_checkpointing: str | None = None,
         ema_decay: OpenFraction | None = None,
         bucket_by_length: bool = True,
+        drop_last: bool = False,
+        pad_to_multiple_of: Positive | None = None,
         num_workers: NonNegative | Literal["auto"] = "auto",
         rates: Mapping[str, RateFactor] | None = None,
         sync_batch_norm: bool = False,
@@ -128,6 +134,8 @@ class Supervised:
             bucket=bucket_by_length,
             workers=num_workers,
             sample_weights=example_weights("sampling", sampling, data),
+            drop_last=drop_last,
+            pad_to_multiple_of=pad_to_multiple_of,
             ranks=compute.ranks,
         )
         self._omitted = batches.omitted

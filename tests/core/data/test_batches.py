@@ -173,6 +173,68 @@ def test_without_buckets_batches_mix_lengths():
     assert any(len(batch["lengths"].unique()) == 2 for batch in batches)
 
 
+@pytest.mark.parametrize("split", [numbered(), Squares(), Counting(), lengthy(torch.arange(1, 18))])
+def test_the_last_batch_can_be_left_out(split):
+    batches = Batches(split, 5, CPU, drop_last=True)
+
+    epochs = [[len(batch["number"]) for batch in batches.epoch(number)] for number in range(2)]
+
+    assert epochs == [[5, 5, 5]] * 2
+    assert batches.per_epoch in (3, None)
+
+
+def test_what_is_left_out_with_the_last_batch_differs_between_epochs():
+    batches = Batches(numbered(), 5, CPU, drop_last=True)
+
+    left = [set(range(17)) - set(flat(batches.epoch(number))) for number in range(3)]
+
+    assert [len(each) for each in left] == [2, 2, 2]
+    assert len(set(map(frozenset, left))) > 1
+
+
+def test_a_last_batch_that_is_whole_is_not_left_out():
+    batches = Batches(numbered(15), 5, CPU, drop_last=True)
+
+    assert batches.per_epoch == len(list(batches.epoch(0))) == 3
+    assert Batches(numbered(), "full", CPU, drop_last=True).per_epoch == 1
+
+
+def test_every_epoch_begins_after_the_last_whole_batch():
+    endless = iter(EndlessBatches(Batches(numbered(), 5, CPU, drop_last=True), 2))
+
+    assert [[len(batch["number"]) for batch in next(endless)] for _ in range(4)] == [[5, 5], [5], [5, 5], [5]]
+
+
+def test_ranks_leave_out_the_same_last_batch():
+    shares = [
+        [flat(Batches(split, 5, CPU, drop_last=True, ranks=Ranks(rank, 2)).epoch(0)) for rank in range(2)]
+        for split in (numbered(), Squares())
+    ]
+
+    alone = flat(Batches(numbered(), 5, CPU, drop_last=True).epoch(0))
+    assert all(sorted(one + other) == sorted(alone) for one, other in shares)
+
+
+def test_a_split_that_makes_no_whole_batch_is_refused():
+    with pytest.raises(InputError, match="drop_last = true leaves no batch: the split has 17 examples, and batch_size"):
+        Batches(numbered(), 18, CPU, drop_last=True)
+
+
+@pytest.mark.parametrize("compute", [CPU, TooSmall(torch.device("cpu"))])
+def test_batches_have_few_lengths_if_they_are_padded_to_a_multiple(compute):
+    lengths = torch.arange(1, 18)
+    batches = list(Batches(lengthy(lengths), 3, compute, pad_to_multiple_of=6).epoch(0))
+
+    assert {batch["number"].size(1) for batch in batches} == {6, 12, 18}
+    assert sorted(length for batch in batches for length in batch["lengths"].tolist()) == lengths.tolist()
+
+
+@pytest.mark.parametrize("split", [numbered(), Squares(), Counting()])
+def test_data_without_sequences_is_not_padded(split):
+    with pytest.raises(InputError, match="pad_to_multiple_of = 8: this data has no sequences of different lengths"):
+        Batches(split, 5, CPU, pad_to_multiple_of=8)
+
+
 def test_unshuffled_batches_tell_their_rows():
     lengths = torch.tensor([5, 2, 7, 2, 1])
     batches = Batches(lengthy(lengths), 2, CPU, training=False)

@@ -64,6 +64,18 @@ def test_an_empty_sequence_beside_others_is_all_padding():
     assert batch["frames"][0].tolist() == [8.0] * 5
 
 
+@pytest.mark.parametrize(("multiple", "expected"), [(1, 5), (2, 6), (5, 5), (8, 8)])
+def test_sequences_can_be_padded_to_a_multiple_of_a_length(multiple, expected):
+    parts = sequences([2, 5])
+
+    batch = Columns({"frames": ragged(parts, padding=8.0)}).batch(torch.tensor([1, 0]), multiple=multiple)
+
+    assert batch["frames"].shape[1] == expected
+    assert batch["frames"][0].tolist() == parts[1].tolist() + [8.0] * (expected - 5)
+    assert batch["frames"][1].tolist() == parts[0].tolist() + [8.0] * (expected - 2)
+    assert batch["lengths"].tolist() == [5, 2]
+
+
 def test_dense_columns_are_taken_by_row_beside_sequences():
     images = torch.arange(3 * 2).view(3, 2)
 

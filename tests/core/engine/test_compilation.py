@@ -101,6 +101,24 @@ def test_a_compiled_model_is_compiled_once_and_learns_the_same(tmp_path, monkeyp
     assert losses[0] > curves[0][-1]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++, which torch compiles with on a CPU")
+def test_sentences_of_many_lengths_are_compiled_once_if_they_are_padded_to_one(tmp_path, monkeypatch):
+    counts = torch._dynamo.utils.counters["stats"]
+    monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE, "")
+    monkeypatch.delenv(CACHE)
+    reviews = ["data={use='text.reviews', num_train=200, num_dev=10, num_test=10}"]
+    network = ["model={use='text.cnn_classifier', num_filters=4, embed_dim=4, widths=[3]}"]
+    fixed = ["trainer.pad_to_multiple_of=64", "trainer.drop_last=true"]
+
+    torch._dynamo.reset()
+    counts.clear()
+    trained(tmp_path, *reviews, *network, *fixed, "compile=true")
+
+    assert counts["unique_graphs"] == 2, "one to train, one to evaluate; without them, eight to train"
+
+
 def test_tf32_on_a_cpu_is_a_warning(tmp_path):
     pipeline = pipeline_of(tmp_path, "tf32=true")
 

@@ -586,7 +586,7 @@ def test_data_without_a_column_of_the_model_is_an_error():
 
 
 def test_an_empty_stream_is_an_error_and_no_endless_loop():
-    with pytest.raises(InputError, match="the training split has no examples in epoch 0"):
+    with pytest.raises(InputError, match="the training split makes no batch in epoch 0"):
         take(trainer(Nothing()), 1)
 
 
