@@ -38,3 +38,16 @@ def test_any_visible_text_has_a_unit(unit, text):
 def test_blanks_are_shown_between_words_but_not_beside_chinese():
     assert "".join(spaced(words_of("the film很棒，really good"), "word")) == "the film很棒，really good"
     assert spaced(["很", " ", "a"], "char") == ["很", " ", "a"]
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n", "\x1c", "\x85", "\u2003", "\u3000"])
+def test_all_blanks_divide_words_and_long_parts_are_divided_like_short_ones(blank):
+    long = "ab" * 20 + "!" * 20 + "it's" * 10
+
+    assert words_of(f"{long}{blank}a!{blank}{blank}很好") == ["ab" * 20, "!" * 20, "it's" * 10, "a", "!", "很", "好"]
+
+
+def test_what_is_done_to_the_words_of_a_text_changes_no_other_text():
+    words_of("not bad").clear()
+
+    assert words_of("not bad") == ["not", "bad"]

@@ -32,6 +32,9 @@ from dlpipe_text.word_features import OTHER, PADDING
 Text = tuple[str, str]  # text, label
 #: Longer texts are not coloured when they are typed: each unit takes a pass of the model.
 MAX_COLOURED = 200
+_NO_LETTERS = re.compile(r"\W+")
+#: The same for ASCII, which is faster: characters that a translation removes.
+_ASCII_NO_LETTERS = {number: None for number in range(128) if _NO_LETTERS.match(chr(number))}
 
 
 class LabeledText:
@@ -292,4 +295,5 @@ def _shortened(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return the letters and digits of a text in lower case; of a text without any, the text itself."""
-    return re.sub(r"\W+", "", text.casefold()) or text
+    folded = text.casefold()
+    return (folded.translate(_ASCII_NO_LETTERS) if folded.isascii() else _NO_LETTERS.sub("", folded)) or text

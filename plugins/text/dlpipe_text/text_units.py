@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from dlpipe_text.segmenters import Segment
@@ -15,6 +16,8 @@ from dlpipe_text.tagged_text import letter_trigrams
 
 Unit = Literal["word", "char", "trigram"]
 
+#: The words of a part of a text between blanks are remembered if it has at most so many characters.
+SHORT = 32
 #: Han characters with their extensions, and kana.
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LETTERS = rf"[^\W_{_HAN}]"
@@ -30,7 +33,17 @@ _LETTERS_RUN = re.compile(rf"[{_HAN}]+|{_LATIN_WORD}")
 
 def words_of(text: str) -> list[str]:
     """Return the words and marks: "it's not bad!" is it's, not, bad and !; 很好 is 很 and 好."""
-    return [found[0] for found in _WORD.finditer(text)]
+    return [word for chunk in text.split() for word in (_words_in(chunk) if len(chunk) <= SHORT else _found_in(chunk))]
+
+
+def _found_in(chunk: str) -> list[str]:
+    return [found[0] for found in _WORD.finditer(chunk)]
+
+
+@lru_cache(2**16)
+def _words_in(chunk: str) -> list[str]:
+    """Return the words of a part of a text between blanks: most of them come again and again."""
+    return _found_in(chunk)
 
 
 def letters_of(text: str) -> list[str]:
