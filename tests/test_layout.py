@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["messages", "notebook"],
+    ["garbage", "messages", "notebook"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
     ["registry"],
@@ -42,6 +42,7 @@ TORCH_FREE = [
     "dlpipe",
     "api",
     "errors",
+    "garbage",
     "messages",
     "notebook",
     "progress",

@@ -53,6 +53,16 @@ def test_codes_of_training_images_have_mean_0_and_deviation_1():
     assert_close(codes.std(0), torch.ones(3), atol=1e-3, rtol=0)
 
 
+def test_codes_of_images_that_never_vary_are_close_to_their_mean():
+    model, blank = tiny().train(), torch.ones(8, *SHAPE)
+    for _ in range(300):
+        model(blank)
+
+    codes = model.eval().encode(blank)
+
+    assert codes.abs().max() < 1, "a deviation of 0 would divide errors of rounding"
+
+
 def test_noise_is_added_in_training_only():
     model = tiny(noise=0.5)
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dlpipe.errors import Preempted
+from dlpipe.errors import Interrupted, Preempted
 from dlpipe.runs.signals import StopSignals
 
 CAUGHT = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
@@ -95,6 +95,22 @@ def test_where_nothing_has_to_be_saved_the_signal_has_its_usual_effect_after_the
         signal.signal(signal.SIGUSR2, before)
 
     assert happened == ["SIGUSR2", "usual effect"]
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Preempted)])
+def test_where_a_signal_is_ignored_the_first_ends_the_program_with_the_exit_code_of_its_error(
+    number, error, monkeypatch
+):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignals(at_once=lambda name: None):
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
+
+    assert codes == [error.exit_code]
 
 
 def test_while_deferring_a_signal_waits():

@@ -49,6 +49,15 @@ def test_the_same_input_gives_the_same_interval():
     assert over_both(one, other, paired=True) == over_both(one, other, paired=True)
 
 
+def test_equal_scores_have_no_difference_and_a_p_value_of_1():
+    scores = even(np.random.default_rng(0).normal(size=(2, 50)))
+
+    found = over_examples(scores, scores)
+
+    assert (found.value, found.low, found.high, found.differs) == (0, 0, 0, False)
+    assert found.p == pytest.approx(1)
+
+
 def test_unequal_numbers_of_wins_are_judged_as_coins():
     assert sign_test(5, 5) == 1.0
     assert sign_test(0, 6) == pytest.approx(2 / 64)

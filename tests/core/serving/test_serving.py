@@ -221,6 +221,15 @@ def test_a_batcher_answers_what_waits_before_it_stops():
     assert [each.result(0) for each in waiting] == [{"text": "a"}, {"text": "b"}, {"text": "c"}]
 
 
+def test_a_full_batch_does_not_wait_for_more_items():
+    batcher = Batcher(lambda items: [{"text": item.text} for item in items], batch_size=2, max_wait_s=900, capacity=9)
+
+    waiting = batcher.submit([Item("a"), Item("b")])
+
+    assert [each.result(10) for each in waiting] == [{"text": "a"}, {"text": "b"}]
+    batcher.close()
+
+
 def test_a_port_in_use_is_an_error(tagger):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -48,6 +48,27 @@ def test_gradients_and_buffers_are_the_same_bits_with_less_memory(pattern):
     assert list(checkpointed.state_dict()) == list(plain.state_dict())
 
 
+class Branching(nn.Linear):
+    """A layer whose activation depends on values: there torch's compiler ends a graph."""
+
+    def forward(self, inputs):
+        outputs = super().forward(inputs)
+        return outputs.tanh() if outputs.sum() > 0 else outputs.sigmoid()
+
+
+def test_a_layer_that_torch_compiles_in_parts_has_the_same_gradients():
+    plain = nn.Sequential(Branching(5, 3), nn.Linear(3, 2))
+    compiled = copy.deepcopy(plain)
+    checkpoint_activations(compiled, "0")
+    compiled.compile(backend=lambda graph, inputs: graph)
+    inputs = torch.randn(7, 5)
+
+    for model in (plain, compiled):
+        model(inputs).square().mean().backward()
+
+    assert_close([each.grad for each in compiled.parameters()], [each.grad for each in plain.parameters()])
+
+
 def test_a_copy_computes_with_its_own_weights():
     model = net()
     checkpoint_activations(model, "blocks.*")
