@@ -5,8 +5,8 @@ Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", https
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import MethodType
 from typing import Any
@@ -18,17 +18,20 @@ from torch.utils.checkpoint import checkpoint
 from dlpipe.errors import InputError
 
 
-def checkpoint_activations(model: nn.Module, pattern: str) -> None:
+def checkpoint_activations(model: nn.Module, pattern: str) -> list[nn.Module]:
     """Let the layers whose names match a pattern keep only their inputs in training; a layer within one is part of it.
+
+    Returns:
+        these layers; a backward pass belongs into `unchanged_buffers` of them.
 
     Raises:
         InputError: there is no such layer.
     """
-    matched: list[str] = []
+    matched: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         inside = any(name.startswith(f"{outer}.") for outer in matched)
         if name and fnmatchcase(name, pattern) and not inside:
-            matched.append(name)
+            matched[name] = module
             # A method, since a deep copy of the module then gets one of its own.
             module.forward = MethodType(_forward, module)
     if not matched:
@@ -37,30 +40,32 @@ def checkpoint_activations(model: nn.Module, pattern: str) -> None:
             f'activation_checkpointing = "{pattern}": {type(model).__name__} has no such layer; expected a pattern '
             f'such as "layers.*" for the names of its layers: {names}'
         )
+    return list(matched.values())
 
 
 def _forward(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     forward = type(module).forward
     if not (module.training and torch.is_grad_enabled()):
         return forward(module, *inputs, **named)
-
-    if torch.compiler.is_compiling():  # which does what `contexts` does by itself, and does not support it
-        return checkpoint(forward, module, *inputs, use_reentrant=False, **named)
-
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _buffers_unchanged(module)
-
-    return checkpoint(forward, module, *inputs, use_reentrant=False, context_fn=contexts, **named)
+    return checkpoint(forward, module, *inputs, use_reentrant=False, **named)
 
 
 @contextmanager
-def _buffers_unchanged(module: nn.Module) -> Iterator[None]:
-    """Give the modules copies of their buffers: those of a batch normalisation count a batch once."""
-    kept = [(each, dict(each._buffers)) for each in module.modules()]
-    for each, buffers in kept:
-        each._buffers |= {name: buffer.clone() for name, buffer in buffers.items() if buffer is not None}
+def unchanged_buffers(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """Keep the buffers of layers while they compute their outputs again: batch normalization counts a batch once.
+
+    That the second computation could do so by itself, torch's compiler does not support.
+    """
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for layer in layers
+        for module in layer.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     try:
         yield
     finally:
-        for each, buffers in kept:
-            each._buffers |= buffers
+        with torch.no_grad():
+            for module, name, buffer, value in kept:
+                module._buffers[name] = buffer.copy_(value)

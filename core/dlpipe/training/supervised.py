@@ -31,7 +31,7 @@ from dlpipe.fields import (
 )
 from dlpipe.protocols import Batch, Data
 from dlpipe.registry.targets import load_target
-from dlpipe.training.activation_checkpointing import checkpoint_activations
+from dlpipe.training.activation_checkpointing import checkpoint_activations, unchanged_buffers
 from dlpipe.training.averaging import WeightAverage
 from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.class_weights import ClassWeights, Sampling, example_weights
@@ -147,8 +147,9 @@ class Supervised:
         self._average = WeightAverage(model, ema_decay) if ema_decay else None
         self._sharding = _sharding(model, compute, self._average, optimizer) if compute.shards else None
         self._synced = SyncedBatchNorm(model, compute.ranks) if sync_batch_norm else None
+        self._checkpointed: list[nn.Module] = []
         if activation_checkpointing is not None:
-            checkpoint_activations(model, activation_checkpointing)
+            self._checkpointed = checkpoint_activations(model, activation_checkpointing)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._has_rates = bool(rates)
         self._optimizer = build_optimizer(parameter_groups(model, rates) if rates else self._parameters, optimizer)
@@ -248,7 +249,12 @@ class Supervised:
                 self._gradient_average.begin()
             if self._sharding:
                 self._sharding.communicate(number == len(own))
-            (self._loss_scale.scaled(loss) if self._loss_scale else loss).backward()
+            scaled = self._loss_scale.scaled(loss) if self._loss_scale else loss
+            if self._checkpointed:
+                with unchanged_buffers(self._checkpointed):
+                    scaled.backward()
+            else:
+                scaled.backward()
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
-from dlpipe.training.activation_checkpointing import checkpoint_activations
+from dlpipe.training.activation_checkpointing import checkpoint_activations, unchanged_buffers
 
 
 def net() -> nn.Module:
@@ -31,7 +31,8 @@ def step(model: nn.Module) -> tuple[dict, int]:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = model["output"](model["blocks"](torch.randn(64, 5))).square().mean()
-    loss.backward()
+    with unchanged_buffers([model]):
+        loss.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     return gradients | dict(model.named_buffers()), sum(kept.values())
 
@@ -48,25 +49,45 @@ def test_gradients_and_buffers_are_the_same_bits_with_less_memory(pattern):
     assert list(checkpointed.state_dict()) == list(plain.state_dict())
 
 
-class Branching(nn.Linear):
+class Branching(nn.Module):
     """A layer whose activation depends on values: there torch's compiler ends a graph."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5)
+        self.register_buffer("batches", torch.zeros(()))
+
     def forward(self, inputs):
-        outputs = super().forward(inputs)
-        return outputs.tanh() if outputs.sum() > 0 else outputs.sigmoid()
+        self.batches = self.batches + 1
+        outputs = self.norm(inputs)
+        return outputs.tanh() if outputs.sum() > 100 else outputs.sigmoid()
 
 
-def test_a_layer_that_torch_compiles_in_parts_has_the_same_gradients():
-    plain = nn.Sequential(Branching(5, 3), nn.Linear(3, 2))
+def test_a_layer_that_torch_compiles_in_parts_has_the_same_gradients_and_buffers():
+    plain = nn.Sequential(Branching(), nn.Linear(5, 2))
     compiled = copy.deepcopy(plain)
-    checkpoint_activations(compiled, "0")
+    layers = checkpoint_activations(compiled, "0")
     compiled.compile(backend=lambda graph, inputs: graph)
     inputs = torch.randn(7, 5)
 
-    for model in (plain, compiled):
-        model(inputs).square().mean().backward()
+    plain(inputs).square().mean().backward()
+    loss = compiled(inputs).square().mean()
+    with unchanged_buffers(layers):
+        loss.backward()
 
     assert_close([each.grad for each in compiled.parameters()], [each.grad for each in plain.parameters()])
+    assert_close(dict(compiled.named_buffers()), dict(plain.named_buffers()))
+    assert compiled[0].batches == 1
+
+
+def test_buffers_are_as_before_also_after_an_error():
+    norm = nn.BatchNorm1d(2)
+
+    with pytest.raises(ValueError, match="more than 1 value"), unchanged_buffers([norm]):
+        norm(norm(torch.randn(3, 2))[:1])
+
+    assert norm.num_batches_tracked == 0
+    assert norm.running_mean.tolist() == [0, 0]
 
 
 def test_a_copy_computes_with_its_own_weights():

@@ -195,6 +195,34 @@ def test_training_learns_the_examples_by_heart():
     assert found[-1] < 0.1
 
 
+class Inside(nn.Module):
+    """A classifier as a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Classifier(dropout=0.5)
+
+    def forward(self, images):
+        return self.net(images)
+
+
+def test_a_layer_that_is_computed_again_counts_a_batch_once():
+    states = []
+    for options in ({}, {"activation_checkpointing": "net"}):
+        torch.manual_seed(0)
+        model = Inside()
+        take(trainer(model=model, gradient_accumulation_steps=2, **options), 5)
+        states.append(model.state_dict())
+
+    assert states[1]["net.norm.num_batches_tracked"] == 10  # a step has two batches
+    assert_close(states[1], states[0], rtol=0, atol=0)
+
+
+def test_no_name_at_all_is_no_pattern_of_layers():
+    with pytest.raises(InputError, match=r'^activation_checkpointing = "": Inside has no such layer'):
+        trainer(model=Inside(), activation_checkpointing="")
+
+
 def test_an_epoch_has_as_many_steps_as_it_says():
     assert trainer().steps_per_epoch == 4
     assert trainer(gradient_accumulation_steps=3).steps_per_epoch == 2
