@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from in_turn import RAW, RAW_AGAIN, Steps, compare, in_loop, rows, run
+from in_turn import RAW, RAW_AGAIN, Steps, compare, in_loop, own_order, rows, run
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,7 +61,7 @@ def raw(images: Tensor) -> Steps:
     generator, discriminator = model.generator, model.discriminator
     drawing, judging = list(generator.parameters()), list(discriminator.parameters())
     for_generator, for_discriminator = torch.optim.Adam(drawing, **ADAM), torch.optim.Adam(judging, **ADAM)
-    order = torch.Generator().manual_seed(SEED)
+    order = own_order()
 
     def batches() -> Iterator[Tensor]:
         while True:

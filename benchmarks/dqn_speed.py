@@ -19,7 +19,7 @@ set ``max_grad_norm`` to its default of 10, and the norm is computed in each upd
 through a vectorised environment with a ``Monitor`` wrapper, stores ``next_obs`` beside ``obs``, and logs the mean
 return every 4 episodes. If it is not installed, it is left out.
 
-All loops are recreated five times, because the location of their memory changes the time by a few per cent.
+All loops are made five times, because the location of their memory changes the time by a few per cent.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ import copy
 import importlib.metadata
 import importlib.util
 import random
-import tempfile
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +35,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
-from in_turn import ENDLESS, RAW, RAW_AGAIN, RAW_LEAN, Paused, Steps, in_loop, rows, run, show, take_turns
+from in_turn import ENDLESS, RAW, RAW_AGAIN, RAW_LEAN, Paused, Steps, in_loop, rows, run, show, take_turns_recreated
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -52,7 +50,7 @@ SEED, EPSILON, GAMMA, LEARNING_RATE = 1, 0.05, 0.99, 1e-3
 BATCH, REPLAY, STARTS, COPY_EVERY = 128, 100_000, 1000, 500
 ADAM = {"use": "adam", "lr": LEARNING_RATE, "fused": True}
 LOG_EVERY = 1000  # as in pipelines/dqn_cartpole.toml
-BLOCK, RECREATIONS = 100, 5
+BLOCK = 100
 
 
 def by_modules(net: nn.Sequential) -> Callable[[Tensor], Tensor]:
@@ -211,11 +209,7 @@ def loops_in(folder: Path) -> dict[str, Steps]:
 def measure(rounds: int) -> str:
     """Return the table."""
     random.seed(SEED)
-    times: dict[str, list[float]] = defaultdict(list)
-    for _ in range(RECREATIONS):
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            for name, values in take_turns(loops_in(Path(folder)), BLOCK, -(-rounds // RECREATIONS)).items():
-                times[name] += values
+    times = take_turns_recreated(loops_in, BLOCK, rounds)
     title = "A timestep of DQN on CartPole-v1, with an update"
     show(title, times, BLOCK)
     return rows({title: times})

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import platform
 import re
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,15 +46,9 @@ Times = Mapping[str, Sequence[float]]
 RAW, RAW_AGAIN = "hand-written", "hand-written, again"
 #: A hand-written loop that lacks only what surrounds dlpipe's steps.
 RAW_LEAN = "hand-written, dlpipe's optimizer"
-ENDLESS = 10**9
+ENDLESS, RECREATIONS = 10**9, 5
+_orders = itertools.count()
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-
-
-class NoCheckpoints(Checkpoints):
-    """Measures the steps alone; checkpoints are measured by checkpoint_cost.py."""
-
-    def save(self, *arguments: Any, **options: Any) -> Path:
-        return self.folder
 
 
 class Paused:
@@ -76,7 +72,10 @@ class Paused:
 
 
 def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
-    """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included."""
+    """Return a function that takes steps in dlpipe's loop, log points and metrics.jsonl included.
+
+    There are no checkpoints, which checkpoint_cost.py measures.
+    """
 
     def fit(passed: Callable[[], None]) -> None:
         def counted(steps: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
@@ -86,10 +85,10 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
 
         loop = Loop(
             trainer,
-            LoopOptions(steps=ENDLESS, **options),
+            LoopOptions(steps=ENDLESS, checkpoint_every=ENDLESS, **options),
             evaluators={},
             dev=None,
-            checkpoints=NoCheckpoints(folder),
+            checkpoints=Checkpoints(folder),
             log=MetricsLog(folder / "metrics.jsonl"),
             callbacks=Callbacks({}, RunView("benchmark", folder, 0, 0, lambda reason: None), print),
             progress=Progress(folder / "log.txt", Console(quiet=True)),
@@ -103,6 +102,14 @@ def in_loop(trainer: Trainer, folder: Path, **options: Any) -> Steps:
     return Paused(fit)
 
 
+def own_order() -> torch.Generator:
+    """Return a generator for the order of the examples that no other loop has, as dlpipe has one of its own.
+
+    Of two loops with the same order, the second one finds the examples of a block in the caches.
+    """
+    return torch.Generator().manual_seed(next(_orders))
+
+
 def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str, list[float]]:
     """Take blocks of steps in turn, and return the CPU seconds of a step in each block."""
     times: dict[str, list[float]] = {name: [] for name in loops}
@@ -113,6 +120,22 @@ def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str,
             started = time.process_time()
             loops[name](block)
             times[name].append((time.process_time() - started) / block)
+    return times
+
+
+def take_turns_recreated(
+    make: Callable[[Path], Mapping[str, Steps]], block: int, rounds: int
+) -> dict[str, list[float]]:
+    """Do the same with loops that are made several times, since the location of their memory changes the time.
+
+    Args:
+        make: returns new loops, given a folder for what they write.
+    """
+    times: dict[str, list[float]] = {}
+    for _ in range(RECREATIONS):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            for name, values in take_turns(make(Path(folder)), block, -(-rounds // RECREATIONS)).items():
+                times.setdefault(name, []).extend(values)
     return times
 
 

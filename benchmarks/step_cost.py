@@ -4,7 +4,8 @@
 
 Both loops train the same networks on the same tensors in memory, with SGD and one thread; see `in_turn` for how they
 are measured. The hand-written loop indexes the tensors once per batch, sets gradients to None by hand and reads no
-loss. dlpipe's also logs, and appends to metrics.jsonl, every 50 steps.
+loss. dlpipe's also logs, and appends to metrics.jsonl, every 50 steps. All loops are made five times, because the
+location of their memory changes the time.
 
 dlpipe's optimizers are torch's without what `torch.optim` does around each step for its profiler and its compiler
 (`dlpipe.training.eager_optimizers`). The hand-written loop has torch's as they are, as hand-written loops do; a second
@@ -13,14 +14,13 @@ one has dlpipe's, and so shows what the rest of dlpipe costs.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from in_turn import RAW, RAW_AGAIN, RAW_LEAN, Steps, Times, compare, in_loop, rows, run
+from in_turn import RAW, RAW_AGAIN, RAW_LEAN, Steps, Times, in_loop, own_order, rows, run, show, take_turns_recreated
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -76,7 +76,7 @@ def raw(
     model = Net(sizes)
     parameters = list(model.parameters())
     optimizer = optimizer_of(parameters)
-    generator = torch.Generator().manual_seed(SEED)
+    generator = own_order()
     loss_of = F.cross_entropy if classes else F.mse_loss
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -117,14 +117,18 @@ def compare_nets(name: str, sizes: tuple[int, ...], batch_size: int, examples: i
     """Time the loops on a network."""
     classes = sizes[-1] if sizes[-1] > 1 else None
     data = Vectors(examples, sizes[0], classes)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        loops = {
+
+    def loops_in(folder: Path) -> dict[str, Steps]:
+        return {
             RAW: raw(data, sizes, batch_size, classes),
-            "dlpipe": ours(data, sizes, batch_size, classes, Path(folder)),
+            "dlpipe": ours(data, sizes, batch_size, classes, folder),
             RAW_LEAN: raw(data, sizes, batch_size, classes, lambda parameters: build_optimizer(parameters, SGD)),
             RAW_AGAIN: raw(data, sizes, batch_size, classes),
         }
-        return compare(name, loops, block, rounds)
+
+    times = take_turns_recreated(loops_in, block, rounds)
+    show(name, times, block)
+    return times
 
 
 def measure(rounds: int) -> str:

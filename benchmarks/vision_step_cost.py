@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from in_turn import RAW, RAW_AGAIN, Steps, Times, compare, in_loop, rows, run
+from in_turn import RAW, RAW_AGAIN, Steps, Times, compare, in_loop, own_order, rows, run
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -74,7 +74,7 @@ def raw(data: Images, case: Case, precision: torch.dtype, memory: torch.memory_f
     model = case.make().layers.to(memory_format=memory)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, fused=True)
-    generator = torch.Generator().manual_seed(SEED)
+    generator = own_order()
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         while True:

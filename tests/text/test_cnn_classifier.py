@@ -17,10 +17,11 @@ def tiny(**options) -> CNNClassifier:
     return CNNClassifier(VOCABULARY, 3, **{"embed_dim": 4, "widths": (2, 5), "num_filters": 7} | options)
 
 
-def test_padding_does_not_change_the_scores():
+@pytest.mark.parametrize("bias", [5.0, -5.0])
+def test_padding_does_not_change_the_scores(bias):
     model = tiny().eval()
-    for filters in model.filters:
-        torch.nn.init.constant_(filters.bias, 5.0)  # the response to nothing but padding is then the strongest
+    for filters in model.filters:  # the response to nothing but padding is the strongest, or no filter responds at all
+        torch.nn.init.constant_(filters.bias, bias)
 
     logits = model(TOKENS, LENGTHS)
 

@@ -170,20 +170,20 @@ class Batches:
         return self._count // self.batch_size if self._drop_last else -(-self._count // self.batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch (counted from 0), starting with batch `start`."""
-        if self._prepare is None:
-            yield from self._unprepared(number, start)
-            return
+        """Return the batches of an epoch (counted from 0), starting with batch `start`."""
+        batches = self._unprepared(number, start)
+        return batches if self._prepare is None else self._prepared(self._prepare, batches, number, start)
+
+    def _prepared(self, prepare: Prepare, batches: Iterator[Batch], number: int, start: int) -> Iterator[Batch]:
         generator = torch.Generator(self._compute.device)
-        for index, batch in enumerate(self._unprepared(number, start), start):
+        for index, batch in enumerate(batches, start):
             generator.manual_seed(derived_seed(self._seed, "prepare", number, index, *self._own_seed()))
-            yield self._prepare(batch, generator, self._training) if batch else batch
+            yield prepare(batch, generator, self._training) if batch else batch
 
     def _unprepared(self, number: int, start: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch on the device, before they are prepared."""
+        """Return the batches of an epoch on the device, before they are prepared."""
         if self._streamed:
-            yield from self._streaming(number, start)
-            return
+            return self._streaming(number, start)
         generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", number))
         if self._sample_weights is not None:
             chosen = drawn(self._sample_weights, generator)
@@ -201,11 +201,7 @@ class Batches:
             batches = self._resident(self._split, [rows for _, rows in read])
         else:
             batches = self._decoded(number, read)
-        if len(read) == len(own):
-            yield from batches
-            return
-        for _, rows in own:
-            yield next(batches) if len(rows) else {}
+        return batches if len(read) == len(own) else (next(batches) if len(rows) else {} for _, rows in own)
 
     def _own_rows(self, index: int, rows: Tensor) -> Tensor:
         """Return the rows of a batch that this process works on."""

@@ -62,10 +62,9 @@ def cross_entropy(
             f"class_weights has {len(class_weights)} weights, but the model scores {logits.size(-1)} classes; expected "
             "one for each"
         )
-    flat = logits if logits.dim() == 2 else logits.flatten(0, -2)
-    return F.cross_entropy(
-        flat, targets.view(-1), class_weights, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing
-    )
+    if targets.dim() != 1:
+        logits, targets = logits.flatten(0, -2), targets.flatten()
+    return F.cross_entropy(logits, targets, class_weights, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
 
 
 def cross_entropies(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,10 +60,10 @@ def check_kills(
     seconds = time.monotonic() - started
     draw, moments, runs = random.Random(seed), Counter[str](), 0
     while moments.total() < kills:
-        runs += 1
-        assert runs <= 10 * kills, (
+        assert runs < 10 * kills, (
             f"{moments.total()} of {runs} runs could be killed before they ended; take longer ones"
         )
+        runs += 1
         place = folder / f"killed-{runs}"
         while moment := _killed(_start(place, *work), place, seconds, draw):
             moments[moment] += 1

@@ -55,7 +55,10 @@ def _without_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def step_of_any(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        return (watched_step if _is_watched(self) else eager_step)(self, *args, **kwargs)
+        if _is_watched(self):
+            return watched_step(self, *args, **kwargs)
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return step(self, *args, **kwargs)
 
     step_of_any.hooked = True  # type: ignore[attr-defined]  # or torch would wrap it again
     return step_of_any

@@ -157,7 +157,7 @@ class Supervised:
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         apply_factors(self._optimizer)
-        several = compute.ranks.size > 1
+        self._has_others = several = compute.ranks.size > 1
         self._stand_in = StandIn(compute) if several and (compute.shards or sync_batch_norm) else None
         averages = several and not compute.shards  # cut gradients are averaged where they are cut
         self._gradient_average = GradientAverage(self._parameters, compute.ranks) if averages else None
@@ -258,7 +258,8 @@ class Supervised:
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()
-        self._compute.ranks.same_buffers(self._live)
+        if self._has_others:
+            self._compute.ranks.same_buffers(self._live)
         if self._loss_scale:
             self._loss_scale.unscale()
         if not losses:  # this process has none of the examples

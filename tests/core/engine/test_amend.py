@@ -18,6 +18,7 @@ from dlpipe.engine.changes import accepted_changes
 from dlpipe.engine.execute import resume, run
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
+from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
 from dlpipe.testing import assert_same_outcome, comparable_metrics
@@ -406,6 +407,17 @@ def test_the_last_stage_continues_and_an_earlier_one_does_not(project):
     assert provenance(folder)["changed"][0]["stage"] == "two"
     assert max(rates(RunFolder(folder.stage("two")))) == 8
     assert provenance(folder)["ended"]["two"]["step"] == 8
+
+
+def test_what_concerns_all_stages_changes_where_the_run_was_interrupted(project):
+    folder = run_it(file="staged.toml")
+    (folder.stage("two") / stage_cache.STAGE).unlink()
+    cut_after(RunFolder(folder.stage("two")), 4)
+    folder.set_status("running")
+
+    resume_it(folder, "threads=1")
+
+    assert [(each["stage"], each["step"]) for each in provenance(folder)["changed"]] == [("two", 4)]
 
 
 def test_a_stage_that_was_taken_from_another_run_leaves_that_run_as_it_is(project, capfd):

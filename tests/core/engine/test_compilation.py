@@ -136,6 +136,8 @@ def test_without_a_compiler_on_a_cpu_that_is_said(monkeypatch):
 
 
 def test_a_trainer_that_does_not_compile_its_model_is_refused(tmp_path):
+    pipeline_of(tmp_path, "compile=true")
+
     with pytest.raises(
         PipelineError,
         match=r'compile = true: \[trainer\] use = "core.no_training" does not compile its model; expected',
