@@ -156,6 +156,7 @@ class Batches:
                 "dlpipe pads; leave it out"
             )
         self._multiple = pad_to_multiple_of or 1
+        self._has_huge_pages = False
         if training and self.batch_size < ranks.size:
             raise InputError(
                 f"batch_size = {self.batch_size} is less than the number of processes, {ranks.size}, which share each "
@@ -198,6 +199,9 @@ class Batches:
         own = [(index, self._own_rows(index, rows)) for index, rows in enumerate(plan)][start:]
         read = [(index, rows) for index, rows in own if len(rows)]
         if isinstance(self._split, Columns):
+            if self._training and number and not self._has_huge_pages:  # an epoch gains what it takes
+                self._split.use_huge_pages()
+                self._has_huge_pages = True
             batches = self._resident(self._split, [rows for _, rows in read])
         else:
             batches = self._decoded(number, read)

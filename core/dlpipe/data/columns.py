@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor
 
+from dlpipe.data.huge_pages import use_huge_pages
 from dlpipe.protocols import Batch
 
 #: Converts a stored batch to what a model takes (bytes to numbers, augmentation, noise), on the device of the batch.
@@ -149,6 +150,11 @@ class Columns:
         """The device of the columns."""
         first = next(iter(self.columns.values()))
         return first.values.device if isinstance(first, Ragged) else first.device
+
+    def use_huge_pages(self) -> None:
+        """Move large columns in the memory of the host into large pages, if the system has them."""
+        for column in self.columns.values():
+            use_huge_pages(column.values if isinstance(column, Ragged) else column)
 
     def to(self, device: torch.device) -> Columns:
         """Return the columns on a device."""
