@@ -15,6 +15,16 @@ def test_the_nearest_known_image_is_found():
     assert rows.tolist() == [2, 0]
 
 
+def test_the_nearest_of_images_that_are_close_together_and_far_from_black_is_found():
+    known = 1000 + 0.01 * torch.arange(50.0).view(50, 1, 1, 1).expand(50, 1, 2, 2)
+    expected = torch.tensor([31, 4, 17, 48])
+
+    distances, rows = nearest_images(known[expected] + 0.002, known)
+
+    assert torch.equal(rows, expected)
+    assert (distances < 0.01).all()
+
+
 def test_copies_are_detected_and_new_images_are_not(examples, stripes, replay_model, tmp_path, grid_names):
     names = grid_names(nearest)
     evaluator = Nearest((0.0, 1.0), count=15)

@@ -11,6 +11,7 @@ def test_dev_is_taken_from_everywhere_in_a_class():
     places = taken.view(3, 20) - torch.arange(3)[:, None] * 200  # in each class
     assert (places.double().mean(1) - 99.5).abs().max() < 4 * 200 / (12 * 20) ** 0.5
     assert places.max() > 150 > 50 > places.min()
+    assert places.diff().unique().numel() > 5  # at random, not every tenth
 
 
 def test_the_only_image_of_a_class_stays_in_training():
