@@ -44,7 +44,7 @@ Steps = Callable[[int], None]
 #: The CPU seconds of a step in each block, by loop.
 Times = Mapping[str, Sequence[float]]
 RAW, RAW_AGAIN = "hand-written", "hand-written, again"
-#: A hand-written loop that lacks only what surrounds dlpipe's steps.
+#: The hand-written loop with dlpipe's optimizer in place of torch's.
 RAW_LEAN = "hand-written, dlpipe's optimizer"
 ENDLESS, RECREATIONS = 10**9, 5
 _orders = itertools.count()
@@ -126,7 +126,7 @@ def take_turns(loops: Mapping[str, Steps], block: int, rounds: int) -> dict[str,
 def take_turns_recreated(
     make: Callable[[Path], Mapping[str, Steps]], block: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Do the same with loops that are made several times, since the location of their memory changes the time.
+    """Take turns with loops that are recreated several times, since the location of their memory changes the time.
 
     Args:
         make: returns new loops, given a folder for what they write.

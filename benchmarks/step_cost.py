@@ -121,7 +121,7 @@ def compare_nets(name: str, sizes: tuple[int, ...], batch_size: int, examples: i
     def loops_in(folder: Path) -> dict[str, Steps]:
         return {
             RAW: raw(data, sizes, batch_size, classes),
-            # Data of its own, which dlpipe moves into large pages of memory when its second epoch begins.
+            # Data of its own, which dlpipe moves into huge pages when its second epoch begins.
             "dlpipe": ours(Vectors(examples, sizes[0], classes), sizes, batch_size, classes, folder),
             RAW_LEAN: raw(data, sizes, batch_size, classes, lambda parameters: build_optimizer(parameters, SGD)),
             RAW_AGAIN: raw(data, sizes, batch_size, classes),

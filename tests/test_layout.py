@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["garbage", "messages", "notebook"],
+    ["garbage_collection", "messages", "notebook"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
     ["registry"],
@@ -42,7 +42,7 @@ TORCH_FREE = [
     "dlpipe",
     "api",
     "errors",
-    "garbage",
+    "garbage_collection",
     "messages",
     "notebook",
     "progress",

@@ -10,7 +10,7 @@ import os
 import signal
 from types import FrameType
 
-from dlpipe.garbage import search_seldom
+from dlpipe.garbage_collection import collect_rarely
 from dlpipe.runs.stop_signals import INTERRUPTED, PREEMPTED, STOP_SIGNALS
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in a background job
             signal.signal(number, _stop)
-    search_seldom()
+    collect_rarely()
     importlib.import_module("dlpipe.cli").main()
 
 

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
-from dlpipe.garbage import search_as_usual
+from dlpipe.garbage_collection import collect_as_usual
 from dlpipe.launch import launched
 from dlpipe.ranks import Ranks, current_ranks
 
@@ -79,12 +79,12 @@ def _is_lower(part: Any) -> bool:
 
 
 def configure_torch(settings: Settings) -> Compute:
-    """Set up threads, determinism, all global randomness and the search for garbage for a run.
+    """Set up threads, determinism, all global randomness and garbage collection for a run.
 
     Raises:
         InputError: the device does not exist.
     """
-    search_as_usual()
+    collect_as_usual()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     if settings.deterministic:

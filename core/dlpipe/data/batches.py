@@ -199,7 +199,7 @@ class Batches:
         own = [(index, self._own_rows(index, rows)) for index, rows in enumerate(plan)][start:]
         read = [(index, rows) for index, rows in own if len(rows)]
         if isinstance(self._split, Columns):
-            if self._training and number and not self._has_huge_pages:  # an epoch gains what it takes
+            if self._training and number and not self._has_huge_pages:  # it pays off within an epoch
                 self._split.use_huge_pages()
                 self._has_huge_pages = True
             batches = self._resident(self._split, [rows for _, rows in read])

@@ -152,7 +152,7 @@ class Columns:
         return first.values.device if isinstance(first, Ragged) else first.device
 
     def use_huge_pages(self) -> None:
-        """Move large columns in the memory of the host into large pages, if the system has them."""
+        """Move large columns on the CPU into huge pages, where the system supports that."""
         for column in self.columns.values():
             use_huge_pages(column.values if isinstance(column, Ragged) else column)
 

@@ -1,7 +1,7 @@
-"""Large tensors in memory of large pages, so that rows in a random order are found faster.
+"""Huge pages for large tensors, so that gathering rows in a random order misses the TLB less often.
 
-A CPU remembers where a few thousand pages are. Of pages of 4 kB these are some MB, and in larger data it looks up the
-page of nearly every row, which in a virtual machine takes longer than to copy the row. Linux has pages of 2 MB, too.
+The TLB of a CPU holds a few thousand page addresses: with pages of 4 kB, those of some MB. In larger data nearly every
+row is a miss, which in a virtual machine takes longer than to copy the row. Huge pages of Linux have 2 MB.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 from torch import Tensor
 
-#: Bytes from which a tensor has more pages of 4 kB than a CPU remembers.
+#: Bytes from which a tensor has more pages of 4 kB than a TLB holds.
 LARGE = 8_000_000
-#: The request of madvise(2) for large pages at once, since Linux 6.1.
+#: The advice of madvise(2) that collapses a range into huge pages at once, since Linux 6.1.
 MADV_COLLAPSE = 25
 
 
 def use_huge_pages(tensor: Tensor) -> bool:
-    """Ask Linux to move a large tensor on the CPU into large pages; return whether it did.
+    """Move a large tensor on the CPU into huge pages; return whether Linux did so.
 
     It copies the memory once, about 0.3 s for 100 MB. Addresses and content stay the same. Before Linux 6.1, on other
-    systems, and for memory of a file, it does nothing.
+    systems, and for memory-mapped files, it does nothing.
     """
     if not (tensor.is_cpu and tensor.is_contiguous() and tensor.nbytes >= LARGE):
         return False

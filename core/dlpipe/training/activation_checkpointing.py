@@ -22,7 +22,7 @@ def checkpoint_activations(model: nn.Module, pattern: str) -> list[nn.Module]:
     """Let the layers whose names match a pattern keep only their inputs in training; a layer within one is part of it.
 
     Returns:
-        these layers; a backward pass belongs into `unchanged_buffers` of them.
+        these layers; run backward passes within `unchanged_buffers` of them.
 
     Raises:
         InputError: there is no such layer.
@@ -54,7 +54,7 @@ def _forward(module: nn.Module, *inputs: Any, **named: Any) -> Any:
 def unchanged_buffers(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Keep the buffers of layers while they compute their outputs again: batch normalization counts a batch once.
 
-    That the second computation could do so by itself, torch's compiler does not support.
+    The recomputation cannot do this by itself: torch's compiler does not support a `context_fn` of `checkpoint`.
     """
     kept = [
         (module, name, buffer, buffer.clone())

@@ -54,18 +54,15 @@ def _without_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
     watched_step = Optimizer.profile_hook_step(eager_step)
 
     @functools.wraps(step)
-    def step_of_any(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if _is_watched(self):
-            return watched_step(self, *args, **kwargs)
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
-            return step(self, *args, **kwargs)
+    def step_with_hooks_if_any(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        return (watched_step if _is_watched(self) else eager_step)(self, *args, **kwargs)
 
-    step_of_any.hooked = True  # type: ignore[attr-defined]  # or torch would wrap it again
-    return step_of_any
+    step_with_hooks_if_any.hooked = True  # type: ignore[attr-defined]  # or torch would wrap it again
+    return step_with_hooks_if_any
 
 
 def _is_watched(optimizer: Optimizer) -> bool:
-    """Return whether a profiler or a hook takes note of steps."""
+    """Return whether a profiler is active or a hook is registered."""
     return bool(
         autograd._profiler_enabled()  # type: ignore[attr-defined]
         or optimizer_module._global_optimizer_pre_hooks

@@ -193,13 +193,10 @@ class BatchLoss:
 
     def __call__(self, batch: Batch, step: int) -> Tensor:
         """Return the loss (a scalar) of a batch; `step` is the number of steps taken before this one."""
-        if self._compute.dtype is torch.float32:
+        with self._compute.autocast():
             outputs = self._caller.outputs(batch)
-        else:
-            with self._compute.autocast():
-                outputs = self._caller.outputs(batch)
-            # Outside of autocast: sums (those of a CRF, for example) are unstable in bfloat16.
-            outputs = self._compute.in_float32(outputs)
+        # Outside of autocast: sums (those of a CRF, for example) are unstable in bfloat16.
+        outputs = self._compute.in_float32(outputs)
         loss = self._function(outputs, batch["targets"]) if self._own is None else self._own(outputs, batch, step)
         if not self._is_checked:  # once: what a loss is does not change
             self._check(loss)

@@ -84,7 +84,7 @@ class Supervised:
             is what is evaluated and saved as the model.
         bucket_by_length: put sequences of similar length into one batch.
         drop_last: leave out the last batch of an epoch if it has fewer examples than the others, so that all have the
-            same number. The examples are others in each epoch.
+            same number. Which examples are left out differs between epochs.
         pad_to_multiple_of: pad the sequences of a batch to a multiple of this length, so that there are few different
             lengths: for `compile`, which compiles a model for each.
         num_workers: processes that read data which does not fit into memory; "auto" is one less than there are cores,
@@ -157,7 +157,7 @@ class Supervised:
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)
         apply_factors(self._optimizer)
-        self._has_others = several = compute.ranks.size > 1
+        several = compute.ranks.size > 1
         self._stand_in = StandIn(compute) if several and (compute.shards or sync_batch_norm) else None
         averages = several and not compute.shards  # cut gradients are averaged where they are cut
         self._gradient_average = GradientAverage(self._parameters, compute.ranks) if averages else None
@@ -249,17 +249,12 @@ class Supervised:
                 self._gradient_average.begin()
             if self._sharding:
                 self._sharding.communicate(number == len(own))
-            scaled = self._loss_scale.scaled(loss) if self._loss_scale else loss
-            if self._checkpointed:
-                with unchanged_buffers(self._checkpointed):
-                    scaled.backward()
-            else:
-                scaled.backward()
+            with unchanged_buffers(self._checkpointed):
+                (self._loss_scale.scaled(loss) if self._loss_scale else loss).backward()
             losses.append(loss.detach())
         if self._gradient_average:
             self._gradient_average.finish()
-        if self._has_others:
-            self._compute.ranks.same_buffers(self._live)
+        self._compute.ranks.same_buffers(self._live)
         if self._loss_scale:
             self._loss_scale.unscale()
         if not losses:  # this process has none of the examples

@@ -16,8 +16,8 @@ from dlpipe_text.tagged_text import letter_trigrams
 
 Unit = Literal["word", "char", "trigram"]
 
-#: The words of a part of a text between blanks are remembered if it has at most so many characters.
-SHORT = 32
+#: Chunks between blanks of at most this many characters are cached with their words.
+MAX_CACHED = 32
 #: Han characters with their extensions, and kana.
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LETTERS = rf"[^\W_{_HAN}]"
@@ -33,7 +33,9 @@ _LETTERS_RUN = re.compile(rf"[{_HAN}]+|{_LATIN_WORD}")
 
 def words_of(text: str) -> list[str]:
     """Return the words and marks: "it's not bad!" is it's, not, bad and !; 很好 is 很 and 好."""
-    return [word for chunk in text.split() for word in (_words_in(chunk) if len(chunk) <= SHORT else _found_in(chunk))]
+    return [
+        word for chunk in text.split() for word in (_words_in(chunk) if len(chunk) <= MAX_CACHED else _found_in(chunk))
+    ]
 
 
 def _found_in(chunk: str) -> list[str]:
@@ -42,7 +44,7 @@ def _found_in(chunk: str) -> list[str]:
 
 @lru_cache(2**16)
 def _words_in(chunk: str) -> list[str]:
-    """Return the words of a part of a text between blanks: most of them come again and again."""
+    """Return the words of a chunk between blanks, from the cache if possible: most chunks are frequent."""
     return _found_in(chunk)
 
 

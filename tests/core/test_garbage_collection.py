@@ -1,4 +1,4 @@
-"""A process of the command line does not look for garbage among what it imports."""
+"""A process of the command line does not collect garbage among what it imports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dlpipe import __main__ as program
-from dlpipe import garbage
+from dlpipe import garbage_collection
 from dlpipe.compute import configure_torch
 from dlpipe.config.settings import Settings
 
@@ -17,25 +17,25 @@ from dlpipe.config.settings import Settings
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch):
     threshold = gc.get_threshold()
-    monkeypatch.setattr(garbage, "_usual", None)
+    monkeypatch.setattr(garbage_collection, "_usual", None)
     yield
     gc.set_threshold(*threshold)
     gc.unfreeze()
 
 
-def test_garbage_is_looked_for_seldom_and_then_as_usual_among_what_is_new():
+def test_garbage_is_collected_rarely_and_then_as_usual_among_what_is_new():
     usual, frozen = gc.get_threshold(), gc.get_freeze_count()
 
-    garbage.search_seldom()
-    assert gc.get_threshold() == (garbage.MANY, *usual[1:])
+    garbage_collection.collect_rarely()
+    assert gc.get_threshold() == (garbage_collection.RARE, *usual[1:])
     assert gc.get_freeze_count() == frozen
 
-    garbage.search_as_usual()
+    garbage_collection.collect_as_usual()
     assert gc.get_threshold() == usual
     assert gc.get_freeze_count() > frozen + 10_000
 
 
-def test_a_process_of_somebody_else_is_left_alone():
+def test_a_process_that_only_imports_dlpipe_keeps_its_settings():
     usual, frozen = gc.get_threshold(), gc.get_freeze_count()
 
     configure_torch(Settings(name="mine", device="cpu"))
@@ -44,19 +44,19 @@ def test_a_process_of_somebody_else_is_left_alone():
     assert gc.get_freeze_count() == frozen
 
 
-def test_what_there_is_now_is_set_aside_once():
-    garbage.search_seldom()
-    garbage.search_as_usual()
+def test_objects_are_exempted_once():
+    garbage_collection.collect_rarely()
+    garbage_collection.collect_as_usual()
     gc.unfreeze()
 
-    garbage.search_as_usual()
+    garbage_collection.collect_as_usual()
 
     assert gc.get_freeze_count() == 0
 
 
-def test_a_run_looks_for_garbage_as_usual():
+def test_a_run_collects_as_usual():
     usual = gc.get_threshold()
-    garbage.search_seldom()
+    garbage_collection.collect_rarely()
 
     configure_torch(Settings(name="mine", device="cpu"))
 
@@ -71,10 +71,10 @@ def test_the_program_begins_with_it(monkeypatch):
 
     program.main()
 
-    assert seen[0][0] == garbage.MANY
+    assert seen[0][0] == garbage_collection.RARE
 
 
-def test_no_search_among_all_objects_comes_before_a_run():
+def test_no_full_collection_comes_before_a_run():
     text = """
 import gc, sys
 from dlpipe import __main__ as program
