@@ -445,26 +445,25 @@ def test_what_was_written_is_read_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("metric", "value"),
-    [("test/digits/accuracy", 0.9), ("dev/digits/accuracy", 0.8), ("last/digits/accuracy", 0.7)],
+    [
+        ("test/digits/accuracy", 0.9),
+        ("dev/digits/accuracy", 0.8),
+        ("baselines/digits/accuracy", 0.6),
+        ("last/digits/accuracy", 0.7),
+    ],
 )
-def test_a_metric_is_that_of_the_split_or_of_a_further_command(metric, value, monkeypatch, tmp_path):
-    run = SimpleNamespace(scores={"digits/accuracy": 0.9}, best={"step": 3, "dev/digits/accuracy": 0.8})
+def test_a_metric_is_that_of_the_split_of_a_baseline_or_of_a_further_command(metric, value, monkeypatch, tmp_path):
+    run = SimpleNamespace(
+        scores={"digits/accuracy": 0.9},
+        best={"step": 3, "dev/digits/accuracy": 0.8},
+        baselines={"digits/accuracy": 0.6},
+    )
     monkeypatch.setattr("dlpipe.Run", lambda path, stage: run)
     finished = FinishedRun(tmp_path, {"last": {"digits": {"accuracy": 0.7}}})
 
     assert finished.metric(Figure(metric=metric)) == value
     with pytest.raises(MeasureError, match=rf"no metric {metric}s; from \w+ there are digits/accuracy"):
         finished.metric(Figure(metric=metric + "s"))
-
-
-def test_a_metric_of_a_baseline_is_read_from_the_folder_of_its_stage(monkeypatch, tmp_path):
-    monkeypatch.setattr("dlpipe.Run", lambda path, stage: None)
-    (tmp_path / "tune").mkdir()
-    known = {"slots": {"text.most_frequent_tag": {"metrics": {"f1": 0.33}, "examples": 40}}}
-    (tmp_path / "tune" / "baselines.json").write_text(json.dumps(known))
-
-    figure = Figure(metric="baselines/slots/text.most_frequent_tag/f1", stage="tune")
-    assert FinishedRun(tmp_path, {}).metric(figure) == 0.33
 
 
 @pytest.mark.parametrize(

@@ -167,8 +167,7 @@ class FinishedRun:
         elif source == "dev":
             known = {key.removeprefix("dev/"): value for key, value in run.best.items() if key.startswith("dev/")}
         elif source == "baselines":
-            known = _flat(json.loads((self.path / (figure.stage or "") / "baselines.json").read_text("utf-8")))
-            known = {key.replace("/metrics/", "/"): value for key, value in known.items()}
+            known = run.baselines
         else:
             known = _flat(self.printed.get(source, {}))
         if not isinstance(value := known.get(name), (int, float)):

@@ -158,6 +158,16 @@ class Run:
         return _Scores(found, self)
 
     @property
+    def baselines(self) -> dict[str, float]:
+        """What simple predictors reach on the test split, as ``<evaluator>/<predictor>/<metric>``."""
+        return {
+            f"{evaluator}/{predictor}/{metric}": value
+            for evaluator, found in self._stage_view().baselines.items()
+            for predictor, reached in found.items()
+            for metric, value in reached.get("metrics", {}).items()
+        }
+
+    @property
     def figures(self) -> Gallery:
         """The files that evaluators and the trainer have drawn and written; a notebook shows them."""
         return self._gallery("figures")

@@ -13,6 +13,8 @@ import dlpipe
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.runs.folder import RunFolder
 
+from .conftest import TABLES
+
 
 def lines_of(run):
     return [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
@@ -205,6 +207,26 @@ def test_a_score_that_is_missing_says_which_there_are(small_run):
         small_run.scores["digits/acuracy"]
     assert "digits/acuracy" not in small_run.scores
     assert small_run.scores.get("digits/acuracy") is None
+
+
+def test_baselines_are_those_of_the_stage_and_without_the_ones_that_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = {name: TABLES[name] for name in ("data", "model", "trainer")} | {"evaluators": {"digits": {}}}
+    parts["evaluators"]["digits"]["use"] = "core.classification"
+    stages = {"one": parts, "two": parts | {"data": {"use": "vision.digits", "limit": 300}}}
+    path = dlpipe.load({"name": "staged", "seed": 1, "threads": 1, "stages": stages}).run(quiet=True).path
+
+    first, last = (dlpipe.Run(path, stage=stage).baselines for stage in ("one", None))
+
+    written = {stage: json.loads((path / f"stages/{stage}/baselines.json").read_text()) for stage in stages}
+    predictor, reached = next(iter(written["two"]["digits"].items()))
+    assert last[f"digits/{predictor}/accuracy"] == reached["metrics"]["accuracy"]
+    assert first[f"digits/{predictor}/accuracy"] == written["one"]["digits"][predictor]["metrics"]["accuracy"]
+    assert first.keys() == last.keys()
+
+    failed = {"digits": {predictor: reached, "other": {"reason": "no memory"}}}
+    (path / "stages/two/baselines.json").write_text(json.dumps(failed))
+    assert dlpipe.Run(path).baselines.keys() == {f"digits/{predictor}/{metric}" for metric in reached["metrics"]}
 
 
 def test_a_score_of_a_failed_run_says_why_it_failed(small_run, tmp_path):
