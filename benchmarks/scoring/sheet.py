@@ -71,7 +71,7 @@ class Measured(_Strict):
         commit: of dlpipe; None if it was not a commit of its repository.
         cpu: its model; None where a page did not say it, in which case values are never compared digit by digit.
         instructions: of torch's kernels, "AVX512" or "AVX2".
-        seconds: CPU time of a run, start-up included; the mean over runs.
+        seconds: CPU time of a run, with start-up and with further commands (`after`); the mean over runs.
         values: six significant digits; keys are seeds, ``TRIAL/SEED`` for all trials, and "only" without a seed.
     """
 
