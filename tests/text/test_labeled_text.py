@@ -94,6 +94,30 @@ def test_a_restored_vocabulary_encodes_alike():
     assert restored.facts == data.facts
 
 
+def test_a_vocabulary_that_is_restored_later_replaces_the_learned_one():
+    data = small(ngrams=2)
+    data.split("train")
+    data.split("test")
+    other = small([("film noir", "neg"), ("bad", "pos")], ngrams=2)
+    data.restore(other.state())
+
+    rows = torch.tensor([0])
+    for name, tensor in other.split("test").batch(rows).items():
+        assert_close(data.split("test").batch(rows)[name], tensor)
+    assert data.split("train").batch(rows)["tokens"].tolist() == [[1, 2]]
+
+
+def test_training_texts_are_split_into_units_once(monkeypatch):
+    split = []
+    monkeypatch.setattr(LabeledText, "units", lambda self, text: split.append(text) or text.split())
+    data = small()
+    assert data.facts["vocab_size"] == 8
+    data.split("train")
+    data.split("test")
+
+    assert split == [text for text, _ in TRAIN] + ["bad film"]
+
+
 def test_copies_are_found_exactly_and_nearly():
     data = small(test=[("not bad", "pos"), ("NOT -- bad!", "pos"), ("fine", "pos"), ("!", "pos")])
 

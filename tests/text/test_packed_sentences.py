@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlpipe_text.packed_sentences import PackedSentences, Strings, found_in
+from dlpipe_text.packed_sentences import PackedSentences, found_in
 from dlpipe_text.tagged_files import iob
 
 SENTENCES = [(["show", "O", "show"], ["O", "B-x", "O"]), ([], []), (["flights"], ["O"])]
@@ -23,16 +23,6 @@ def test_packed_sentences_are_what_was_packed():
     assert len(packed) == 3
     with pytest.raises(IndexError):
         packed[3]
-
-
-def test_equal_names_are_one_string_and_unused_ones_are_none():
-    strings = Strings.numbered(np.array([2, 0, 2, 3]), ["a", "unused", "b", "a"])
-
-    assert strings.distinct == ["a", "b"]
-    assert strings.numbers.tolist() == [1, 0, 1, 0]
-    assert strings.counts() == {"a": 2, "b": 2}
-    assert strings.looked_up({"b": 7}, default=-1).tolist() == [7, -1, 7, -1]
-    assert strings.renamed(lambda _: "x").distinct == ["x"]
 
 
 def test_words_in_lower_case_may_become_the_same():

@@ -25,7 +25,8 @@ import numpy as np
 from dlpipe.data import split_named
 from dlpipe.errors import DataError
 from dlpipe_text.distinct_lines import DistinctLines
-from dlpipe_text.packed_sentences import PackedSentences, Sentence, Strings
+from dlpipe_text.packed_sentences import PackedSentences, Sentence
+from dlpipe_text.strings import Strings
 
 # A batch is padded to its longest sentence: 32 of 10,000 words, 256 numbers each, take 330 MB per layer.
 MAX_WORDS = 10_000

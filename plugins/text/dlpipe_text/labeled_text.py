@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +23,7 @@ from dlpipe_text.iob import MAX_WORDS, quoted
 from dlpipe_text.occlusion import contributions, logits_of, variants
 from dlpipe_text.same_hash import among
 from dlpipe_text.segmenters import Segment
+from dlpipe_text.strings import StringSequences
 from dlpipe_text.text_units import UNITS, Unit, segmented, spaced
 from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
@@ -115,9 +114,7 @@ class LabeledText:
                     f"{', '.join(map(quoted, sorted(unknown)[:5]))}; expected {', '.join(map(quoted, labels))}. "
                     "Correct the labels, or add such texts to train"
                 )
-            targets = torch.tensor([labels.get(label, IGNORE_INDEX) for _, label in texts])
-            units = (self.units(text) for text, _ in texts)
-            self._columns[name] = Columns({**self._encoded(units), "targets": targets})
+            self._columns[name] = self._with_targets(texts, self._collected_from(texts))
         return self._columns[name]
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
@@ -138,7 +135,7 @@ class LabeledText:
         if not units:
             raise InputError(f'{item!r} has no {self._unit}; expected a text such as "not bad at all"')
         _check_length(units, "the text", InputError)
-        return {name: column.concatenated() for name, column in self._encoded([units]).items()}
+        return {name: column.concatenated() for name, column in self._encoded(self._collected([units])).items()}
 
     def present(
         self,
@@ -164,7 +161,7 @@ class LabeledText:
 
     def columns(self, texts: Sequence[Sequence[str]]) -> Columns:
         """Return what a model takes of texts that are split into units already."""
-        return Columns(self._encoded(texts))
+        return Columns(self._encoded(self._collected(texts)))
 
     def spaced(self, units: Sequence[str]) -> list[str]:
         """Return units as they are shown in a row, with blanks where they are usual."""
@@ -187,6 +184,7 @@ class LabeledText:
         """Set what `state` returned."""
         self._known = {name: list(state[name]) for name in ("units", "ngrams", "labels")}
         self._lowercase_typed = bool(state.get("lowercase", False))  # the runs of earlier versions do not say
+        self._ids, self._columns = {}, {}
 
     def fingerprint(self) -> str:
         """Return a digest of all texts of all splits."""
@@ -206,15 +204,13 @@ class LabeledText:
                     "least two labels, such as negative and positive. Check the column of labels, or the files"
                 )
             self._lowercase_typed = all(text == text.lower() for text, _ in texts)
-            unit_counts, ngram_counts = Counter[str](), Counter[str]()
-            for text, _ in texts:
-                split = self.units(text)
-                unit_counts.update(split)
-                if self._counts_ngrams:
-                    ngram_counts.update(self._ngrams_of(split))
-            units = vocabulary(unit_counts, self._min_count, self._unit)
-            ngrams = vocabulary(ngram_counts, self._min_count, "n-gram") if self._counts_ngrams else []
+            found = self._collected_from(texts)
+            units, ngrams = (
+                vocabulary(found[column].strings.counts(), self._min_count, kind) if column in found else []
+                for column, kind in (("tokens", self._unit), ("ngrams", "n-gram"))
+            )
             self._known = {"units": units, "ngrams": ngrams, "labels": labels}
+            self._columns["train"] = self._with_targets(texts, found)  # the texts are split into units only once
         return self._known
 
     def _ngrams_of(self, units: Sequence[str]) -> list[str]:
@@ -240,38 +236,38 @@ class LabeledText:
             self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
         return self._ids[name]
 
-    def _encoded(self, texts: Iterable[Sequence[str]]) -> dict[str, Ragged]:
-        """Return tokens and, if they are counted, n-grams of texts of units."""
-        columns = {"tokens": _Ids(self._table("units"))}
+    def _collected_from(self, texts: Iterable[Text]) -> dict[str, StringSequences]:
+        return self._collected(self.units(text) for text, _ in texts)
+
+    def _collected(self, texts: Iterable[Sequence[str]]) -> dict[str, StringSequences]:
+        """Return the units, ``tokens``, and the ``ngrams``, if they are counted, of texts of units."""
+        columns = {"tokens": StringSequences()}
         if self._counts_ngrams:
-            columns["ngrams"] = _Ids(self._table("ngrams"))
+            columns["ngrams"] = StringSequences()
         # Characters have hundreds of n-grams in a text: only those of one text are in memory as strings.
         for number, units in enumerate(texts):
             _check_length(units, f"text {number}", DataError)
             for name, column in columns.items():
                 column.add(units if name == "tokens" else self._ngrams_of(units))
-        return {name: column.ragged() for name, column in columns.items()}
+        return columns
 
+    def _with_targets(self, texts: Sequence[Text], columns: Mapping[str, StringSequences]) -> Columns:
+        """Return the ids of what the columns of some texts have, and the ids of their labels."""
+        labels = self._table("labels")
+        targets = torch.tensor([labels.get(label, IGNORE_INDEX) for _, label in texts])
+        return Columns({**self._encoded(columns), "targets": targets})
 
-class _Ids:
-    """The ids of sequences of strings, one after the other.
-
-    Args:
-        ids: by string; any other is `OTHER`.
-    """
-
-    def __init__(self, ids: Mapping[str, int]) -> None:
-        self._ids, self._found, self._lengths = ids, array("i"), array("q")
-
-    def add(self, sequence: Sequence[str]) -> None:
-        """Add the ids of a sequence."""
-        self._found.extend([self._ids.get(each, OTHER) for each in sequence])
-        self._lengths.append(len(sequence))
-
-    def ragged(self) -> Ragged:
-        """Return the ids of all sequences."""
-        ids, lengths = (torch.from_numpy(np.array(part, np.int64)) for part in (self._found, self._lengths))
-        return Ragged(ids, lengths, padding=PADDING)
+    def _encoded(self, columns: Mapping[str, StringSequences]) -> dict[str, Ragged]:
+        """Return the ids of what the columns have."""
+        tables = {"tokens": self._table("units"), "ngrams": self._table("ngrams")}
+        return {
+            name: Ragged(
+                torch.from_numpy(column.strings.looked_up(tables[name], OTHER)),
+                torch.from_numpy(column.lengths),
+                padding=PADDING,
+            )
+            for name, column in columns.items()
+        }
 
 
 def _sequences(parts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:

@@ -5,10 +5,7 @@ Axes: W words of all sentences, N sentences.
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,42 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlpipe_text.same_hash import among
+from dlpipe_text.strings import Strings, StringSequences
 
 Sentence = tuple[list[str], list[str]]  # words, tags
-
-
-@dataclass(frozen=True)
-class Strings:
-    """Many strings, of which few are distinct.
-
-    Args:
-        numbers: (W,) which of `distinct` each is.
-        distinct: strings, each at least once in the sequence and not twice in here.
-    """
-
-    numbers: NDArray[np.int32]
-    distinct: list[str]
-
-    @classmethod
-    def numbered(cls, numbers: NDArray[Any], strings: Sequence[str]) -> Strings:
-        """Return the sequence of ``strings[number]``; strings may be the same, and some may be used by no number."""
-        used = np.flatnonzero(np.bincount(numbers, minlength=len(strings)))
-        merged: dict[str, int] = {}
-        new = np.zeros(len(strings), np.int32)
-        new[used] = [merged.setdefault(strings[number], len(merged)) for number in used.tolist()]
-        return cls(new[numbers], list(merged))
-
-    def renamed(self, rename: Callable[[str], str]) -> Strings:
-        """Return the sequence with each string renamed."""
-        return Strings.numbered(self.numbers, list(map(rename, self.distinct)))
-
-    def counts(self) -> Counter[str]:
-        """Return how often each string occurs."""
-        return Counter(dict(zip(self.distinct, np.bincount(self.numbers).tolist(), strict=True)))
-
-    def looked_up(self, table: Mapping[str, int], default: int) -> NDArray[np.int64]:
-        """Return (W,) what a table has for each string."""
-        return np.array([table.get(string, default) for string in self.distinct], np.int64)[self.numbers]
 
 
 class PackedSentences(Sequence[Sentence]):
@@ -71,16 +35,11 @@ class PackedSentences(Sequence[Sentence]):
     @classmethod
     def of(cls, sentences: Iterable[Sentence]) -> PackedSentences:
         """Pack sentences, which may be made one by one."""
-        known: tuple[dict[str, int], dict[str, int]] = {}, {}
-        numbers, lengths = (array("i"), array("i")), array("q")
-        for sentence in sentences:
-            for strings, texts, found in zip(known, sentence, numbers, strict=True):
-                found.extend([strings.setdefault(text, len(strings)) for text in texts])
-            lengths.append(len(sentence[0]))
-        words, tags = (
-            Strings(np.array(found, np.int32), list(strings)) for strings, found in zip(known, numbers, strict=True)
-        )
-        return cls(words, tags, np.array(lengths, np.int64))
+        words, tags = StringSequences(), StringSequences()
+        for words_of_it, tags_of_it in sentences:
+            words.add(words_of_it)
+            tags.add(tags_of_it)
+        return cls(words.strings, tags.strings, words.lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -19,7 +19,8 @@ from torch import Tensor
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, sequence_answer
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS
-from dlpipe_text.packed_sentences import PackedSentences, Sentence, Strings, found_in
+from dlpipe_text.packed_sentences import PackedSentences, Sentence, found_in
+from dlpipe_text.strings import Strings
 from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
