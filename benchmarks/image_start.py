@@ -1,6 +1,7 @@
 """How long a run with images that do not fit into memory takes to start: the first time, and again.
 
     python benchmarks/image_start.py --images 10000 --size 256
+    python benchmarks/image_start.py --images 10000 --size 256 --shards 10
 
 A start is what happens before the first step: finding the files, decoding those that are not known, statistics, the
 comparison of the splits, and the fingerprint.
@@ -9,7 +10,9 @@ comparison of the splits, and the fingerprint.
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -25,19 +28,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--shards", type=int, default=0, help="pack the images into so many tar files; 0 packs none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["DLPIPE_CACHE"] = str(folder / "cache")
         draw(folder / "images", options.images, options.size)
+        if options.shards:
+            pack(folder / "images", folder / "shards", options.shards)
+        path = folder / ("shards" if options.shards else "images")
         time.sleep(3)  # what has only just changed is not remembered
-        for number, touched in enumerate((0, 0, 0, 10), start=1):
-            for image in sorted((folder / "images").glob("0/*.jpg"))[:touched]:
-                image.touch()
-            began = time.perf_counter()
-            data = image_folder(path=folder / "images", resident_mb=1)
+        for number, touched in enumerate((0, 0, 0, 1 if options.shards else 10), start=1):
+            for changed in sorted(file for file in path.rglob("*") if file.is_file())[:touched]:
+                changed.touch()
+            began, used = time.perf_counter(), time.process_time()
+            data = image_folder(path=path, resident_mb=1)
             data.state(), data.copies("train", "test"), data.fingerprint()
-            print(f"start {number} ({touched} images changed): {time.perf_counter() - began:.2f} s")
+            took, used = time.perf_counter() - began, time.process_time() - used
+            print(f"start {number} ({touched} files changed): {took:.2f} s, {used:.2f} s of CPU")
 
 
 def draw(folder: Path, count: int, size: int) -> None:
@@ -48,6 +56,19 @@ def draw(folder: Path, count: int, size: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         coarse.resize((size, size), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def pack(images: Path, shards: Path, count: int) -> None:
+    """Put images, each with its class, into `count` shards in the format of WebDataset."""
+    shards.mkdir()
+    files = sorted(images.rglob("*.jpg"))
+    for number in range(count):
+        with tarfile.open(shards / f"{number:06}.tar", "w") as shard:
+            for file in files[number::count]:
+                label = tarfile.TarInfo(f"{file.stem}.cls")
+                label.size = len(file.parent.name)
+                shard.addfile(label, io.BytesIO(file.parent.name.encode()))
+                shard.add(file, file.name)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+import time
 
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dlpipe.data import open_tar
 from dlpipe.errors import InputError
 from dlpipe_vision.image_files import image_folder, in_order
 from dlpipe_vision.image_shards import key_and_field, split_of_shard
@@ -90,6 +92,25 @@ def test_a_changed_shard_is_noticed(shards):
     assert before == same != image_folder(path=shards).fingerprint()
 
 
+def test_a_shard_that_has_not_changed_is_not_listed_again(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(time, "time_ns", lambda: 10**19)  # the shards changed long ago
+    first = image_folder(path=shards)
+    before = {split: values(first.split(split)) for split in first.splits}
+    listed = []
+    monkeypatch.setattr(
+        "dlpipe_vision.image_shards.open_tar", lambda shard: listed.append(shard.name) or open_tar(shard)
+    )
+
+    again = image_folder(path=shards)
+    assert {split: values(again.split(split)) for split in again.splits} == before
+    assert listed == []
+
+    write_shard(shards / "things-test-000000.tar", examples(30, 4))
+    assert values(image_folder(path=shards).split("test")) == [(number, number % 2) for number in range(30, 34)]
+    assert listed == ["things-test-000000.tar"]
+
+
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
     write_shard(tmp_path / "shards" / "train.tar", examples(0, 12, classes=12))
 
@@ -154,5 +175,5 @@ def test_a_shard_without_a_split_beside_others_is_refused(shards):
 def test_a_compressed_shard_is_refused(shards):
     write_shard(shards / "things-train-000000.tar", examples(0, 8), "w:gz")
 
-    with pytest.raises(InputError, match=r"000000\.tar: the shard is compressed; expected a plain tar, of which"):
+    with pytest.raises(InputError, match=r"000000\.tar is compressed; expected a plain tar, of which single"):
         image_folder(path=shards).state()

@@ -4,7 +4,7 @@ from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.class_answers import class_answer, sequence_answer
 from dlpipe.data.columns import Columns, Prepare, Ragged
 from dlpipe.data.download import Download, fetch
-from dlpipe.data.file_store import Files, FolderFiles, open_files
+from dlpipe.data.file_store import Files, FolderFiles, TarFiles, open_files, open_tar
 from dlpipe.data.held_out import stratified_fold, stratified_sample
 from dlpipe.data.item_files import files_below
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
@@ -26,6 +26,7 @@ __all__ = [
     "ModelCaller",
     "Prepare",
     "Ragged",
+    "TarFiles",
     "cache_folder",
     "class_answer",
     "columns_needed",
@@ -36,6 +37,7 @@ __all__ = [
     "files_below",
     "in_both",
     "open_files",
+    "open_tar",
     "own_method",
     "sequence_answer",
     "split_named",

@@ -14,7 +14,8 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -245,14 +246,35 @@ def open_files(path: Path, limit: int, *, option: str = "") -> Files:
     """
     if not path.exists():
         raise DataError(f"{path}: no such folder or archive")
-    try:
+    with _readable(path, "a folder, or a complete archive (.tar, .tar.gz, .zip)"):
         if path.is_dir():
             return FolderFiles.open(path)
         return ZipFiles.open(path) if zipfile.is_zipfile(path) else TarFiles.open(path, limit, option)
+
+
+def open_tar(path: Path) -> TarFiles:
+    """List the members of a tar that is not compressed, so that none of them is kept in memory.
+
+    Raises:
+        DataError: it cannot be read, is compressed, or has unsafe members.
+    """
+    with _readable(path, "a complete .tar"):
+        with path.open("rb") as file:
+            if any(_starts_with(file, magic) for magic in _OPENERS):
+                raise DataError(
+                    f"{path} is compressed; expected a plain tar, of which single files can be read; decompress it, "
+                    "for example with gunzip"
+                )
+        return TarFiles.open(path, 0)
+
+
+@contextmanager
+def _readable(path: Path, expected: str) -> Iterator[None]:
+    """Say which folder or archive it is that cannot be read, and what was expected."""
+    try:
+        yield
     except _READ_ERRORS as error:
-        raise DataError(
-            f"{path} cannot be read: {_reason(error)}; expected a folder, or a complete archive (.tar, .tar.gz, .zip)"
-        ) from error
+        raise DataError(f"{path} cannot be read: {_reason(error)}; expected {expected}") from error
 
 
 class _Listing:

@@ -47,6 +47,17 @@ def num_bytes(images: Collection[ImageFacts]) -> int:
     return sum(width * channels * math.prod((image.height, image.width)) for image in images)
 
 
+def own_manifest(kind: str, path: Path, how: str = "") -> FileManifest:
+    """Return the manifest of a folder or archive that this version of the code writes; another one may read otherwise.
+
+    Args:
+        kind: see `FileManifest`.
+        how: everything besides the files and the code that decides what is read.
+    """
+    code = sorted(file_digests(Path(__file__).parent.glob("*.py")).values())
+    return FileManifest(kind, f"{path.absolute()} {how} {code}")
+
+
 class ImageManifest:
     """The facts of the images in a folder or archive, for one way to decode them.
 
@@ -56,9 +67,10 @@ class ImageManifest:
 
     def __init__(self, files: Files, how: object) -> None:
         self._files = files
-        code = sorted(file_digests(Path(__file__).parent.glob("*.py")).values())  # it may decode otherwise tomorrow
-        owner = f"{files.path.absolute()} {how!r} Pillow {PIL.__version__} {code}"
-        self._images, self._statistics = (FileManifest(kind, owner) for kind in ("images", "image_statistics"))
+        owner = f"{how!r} Pillow {PIL.__version__}"
+        self._images, self._statistics = (
+            own_manifest(kind, files.path, owner) for kind in ("images", "image_statistics")
+        )
         self._states: dict[str, list[int]] = {}
 
     def known(self, names: Sequence[str]) -> dict[str, ImageFacts]:

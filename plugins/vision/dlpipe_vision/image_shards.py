@@ -12,17 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlpipe.data import Files, open_files, split_named
+from dlpipe.data import Files, TarFiles, file_state, open_tar, split_named
 from dlpipe.errors import DataError
 from dlpipe.progress import tracked
+from dlpipe_vision.image_manifest import own_manifest
 from dlpipe_vision.image_table import ImageFile
 from dlpipe_vision.picture import SUFFIXES
 
 SHARD, CLASS = ".tar", "cls"
-#: The first bytes of files of gzip, bzip2 and xz.
-COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 #: Most bytes of a file with a class: it is a number or a word.
 MAX_CLASS = 1000
+
+
+#: A member of a shard as it is remembered: name, bytes, place in the shard, and class if it is a file with one.
+Row = tuple[str, int, int, str | None]
 
 
 @dataclass
@@ -31,21 +34,36 @@ class Shards(Files):
 
     Args:
         shards: the members of each shard.
+        labels: the content of each member that has a class.
     """
 
-    shards: Mapping[str, Files]
+    shards: Mapping[str, TarFiles]
+    labels: Mapping[str, str]
 
     @classmethod
     def open(cls, path: Path) -> Shards:
-        """List the members of the shards of a folder.
+        """List the members of the shards of a folder; a shard that has not changed is not read again.
 
         Raises:
             DataError: a shard cannot be read, is compressed, or has unsafe members.
         """
         found = shards_in(path)
-        shards = {shard.name: _members(shard) for shard in tracked(found, "listing shards", len(found))}
-        sizes = {f"{shard}/{name}": size for shard, files in shards.items() for name, size in files.sizes.items()}
-        return cls(path, sizes, (), shards)
+        manifest = own_manifest("shards", path)
+        listed: dict[str, tuple[list[int], list[Row]]] = {}
+        for shard in tracked(found, "listing shards", len(found)):
+            state = file_state(shard)
+            listed[shard.name] = state, manifest.known(shard.name, state) or _listed(shard)
+        manifest.keep(listed)
+        shards: dict[str, TarFiles] = {}
+        sizes: dict[str, int] = {}
+        labels: dict[str, str] = {}
+        for shard_name, (_, rows) in listed.items():
+            own_sizes = {name: size for name, size, _, _ in rows}
+            starts = {name: start for name, _, start, _ in rows}
+            shards[shard_name] = TarFiles(path / shard_name, own_sizes, (), starts, None)
+            sizes |= {f"{shard_name}/{name}": size for name, size in own_sizes.items()}
+            labels |= {f"{shard_name}/{name}": label for name, _, _, label in rows if label is not None}
+        return cls(path, sizes, (), shards, labels)
 
     def place(self, name: str) -> Path:
         """Return the shard that a member is in."""
@@ -56,14 +74,19 @@ class Shards(Files):
         return self.shards[shard].read(member)
 
 
-def _members(shard: Path) -> Files:
-    with shard.open("rb") as file:
-        if file.read(6).startswith(COMPRESSED):
-            raise DataError(
-                f"{shard}: the shard is compressed; expected a plain tar, of which single images can be read; "
-                "decompress it, for example with gunzip"
-            )
-    return open_files(shard, 0)
+def _listed(shard: Path) -> list[Row]:
+    """Return the members of a shard, with the classes."""
+    files = open_tar(shard)
+    return [(name, size, files.starts[name], _label_in(files, name)) for name, size in files.sizes.items()]
+
+
+def _label_in(files: TarFiles, name: str) -> str | None:
+    """Return the class in a member, "" if there is none that can be used; None of a member for something else."""
+    if key_and_field(name)[1] != CLASS:
+        return None
+    text = files.read(name) if files.sizes[name] <= MAX_CLASS else b""
+    label = text.decode("utf-8", "replace").strip()
+    return "" if any(sign in label for sign in "\0\ufffd\n") else label
 
 
 def shards_in(path: Path) -> list[Path]:
@@ -101,7 +124,7 @@ def find_in_shards(files: Shards) -> list[ImageFile]:
         )
     return [
         ImageFile(name, _class_of(files, key, name), splits[name.partition("/")[0]])
-        for key, name in tracked(sorted(images.items()), "reading classes", len(images))
+        for key, name in sorted(images.items())
     ]
 
 
@@ -121,8 +144,6 @@ def _class_of(files: Shards, key: str, image: str) -> str:
     name = f"{key}.{CLASS}"
     if name not in files.sizes:
         raise DataError(f"{files.path / image} has no class; expected {name.rpartition('/')[2]} beside it")
-    text = files.read(name) if files.sizes[name] <= MAX_CLASS else b""
-    label = text.decode("utf-8", "replace").strip()
-    if not label or "\0" in label or "\ufffd" in label or "\n" in label:
+    if not (label := files.labels[name]):
         raise DataError(f"{files.path / name}: expected a class, a number or a name in UTF-8; correct it")
     return label
