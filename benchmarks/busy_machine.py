@@ -6,7 +6,8 @@ A thread of torch that waits for another one spins, which takes the core from wh
 of the environment limit that. Each measurement is a process of its own that takes steps with a thread for each core,
 once alone and once beside as many processes that do nothing but count: of a small CNN (16 and 32 channels on 64
 images of 28×28), and of an MLP (784-500-500-10 on 100 images), whose computations are shorter. The settings alternate;
-the output is the median of steps per second over all rounds.
+the output is the median of steps per second over all rounds. The last setting is what ``dlpipe run`` chooses: it looks
+at the machine while it starts.
 """
 
 from __future__ import annotations
@@ -18,13 +19,22 @@ import sys
 
 from in_turn import run
 
-#: OpenMP's default, fewer spins, none.
+CHOSEN = "as `dlpipe run` chooses"
+#: OpenMP's default, fewer spins, none; `CHOSEN` has those of `dlpipe.spinning`.
 SETTINGS: dict[str, dict[str, str]] = {
     "torch's default": {},
     "GOMP_SPINCOUNT = 10000": {"GOMP_SPINCOUNT": "10000"},
     "GOMP_SPINCOUNT = 1000": {"GOMP_SPINCOUNT": "1000"},
     "OMP_WAIT_POLICY = PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
+    CHOSEN: {},
 }
+#: What ``dlpipe run`` does before it imports torch.
+CHOOSE = """
+from dlpipe.spinning import limit_spinning, observe
+observe()
+import dlpipe.cli
+limit_spinning(None)
+"""
 #: Processes that count: one for each core.
 NEIGHBOURS = len(os.sched_getaffinity(0))
 STEPS = """
@@ -49,13 +59,14 @@ print(count / (time.perf_counter() - start))
 """
 
 
-def steps_per_second(net: str, setting: dict[str, str], neighbours: int) -> float:
-    """Measure a new process while this many busy processes (`neighbours`) run."""
+def steps_per_second(net: str, setting: str, neighbours: int) -> float:
+    """Measure a new process with one of `SETTINGS` while this many busy processes (`neighbours`) run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
     try:
-        command = [sys.executable, "-c", STEPS, net]
-        measured = subprocess.run(command, env=environment | setting, capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", CHOOSE * (setting == CHOSEN) + STEPS, net]
+        variables = environment | SETTINGS[setting]
+        measured = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
         return float(measured.stdout)
     finally:
         for process in busy:
@@ -69,8 +80,8 @@ def measure(rounds: int) -> str:
     cases = [(net, count) for net in ("CNN", "MLP") for count in (0, NEIGHBOURS)]
     for _ in range(rounds):
         for net, count in cases:
-            for name, setting in SETTINGS.items():
-                found.setdefault((net, name, count), []).append(steps_per_second(net, setting, count))
+            for name in SETTINGS:
+                found.setdefault((net, name, count), []).append(steps_per_second(net, name, count))
     print("\n".join(f"{key}: {' '.join(f'{rate:.1f}' for rate in rates)}" for key, rates in found.items()))
     lines = [
         f"| steps per second | CNN alone | … beside {NEIGHBOURS} | MLP alone | … beside {NEIGHBOURS} |",

@@ -15,6 +15,7 @@ from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_text
 from dlpipe.runs.folder import ENDED_STATES, RESOLVED, RunFolder
+from dlpipe.spinning import limit_spinning
 
 
 @click.command(
@@ -58,12 +59,13 @@ def resume(
     after which step is recorded in its folder and its report.
     """
     folder = RunFolder.open(run)
+    tables = tomllib.loads(read_text(folder.path / RESOLVED))
     if (status := folder.status())["state"] in ENDED_STATES and not assignments:
         ended = "finished" if status["state"] == "finished" else status["reason"]
-        tables = tomllib.loads(read_text(folder.path / RESOLVED))
         more = "".join(f" --set {end}" for end in later_ends(tables, registry))
         echo(f"{run} is {ended}; to train longer: dlpipe resume {run}{more}", err=True)
         return
+    limit_spinning(tables.get("threads"))
     load_target("dlpipe.engine.execute:resume")(
         folder,
         registry,

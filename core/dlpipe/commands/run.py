@@ -14,6 +14,7 @@ from dlpipe.errors import InputError
 from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
+from dlpipe.spinning import limit_spinning
 
 
 @click.command(
@@ -75,6 +76,7 @@ def run(
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if not quiet:
         options.mention_sweep(pipeline, file, "run is")
+    limit_spinning(pipeline.settings.threads)
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         if launched().rank == 0:
