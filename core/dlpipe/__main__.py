@@ -12,7 +12,6 @@ from types import FrameType
 
 from dlpipe.garbage_collection import collect_rarely
 from dlpipe.runs.stop_signals import INTERRUPTED, PREEMPTED, STOP_SIGNALS
-from dlpipe.spinning import observe
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in a background job
             signal.signal(number, _stop)
     collect_rarely()
-    observe()
+    importlib.import_module("dlpipe.spinning").observe()
     importlib.import_module("dlpipe.cli").main()
 
 
