@@ -177,15 +177,21 @@ def compare(exported: Exported, run: Runner) -> Difference:
                     f"the exported model returns {name} of shape {tuple(other.shape)} for {shapes}; expected "
                     f"{tuple(own.shape)} as in the run"
                 )
-            apart = (other.double() - own.double()).abs()
-            absolute = max(absolute, float(apart.max()) if apart.numel() else 0.0)
-            largest = max(largest, float(own.double().abs().max()) if own.numel() else 0.0)
+            # An infinite output, or one that is no number, is the same if the run has it, too.
+            same = (other == own) | (other.isnan() & own.isnan())
+            apart = _largest((other.double() - own.double()).masked_fill(same, 0.0))
             if not torch.allclose(other.double(), own.double(), RELATIVE, ABSOLUTE, equal_nan=True):
                 raise DlpipeError(
-                    f"the exported model differs from the run: {name} by {float(apart.max()):.3g} for {shapes}; "
+                    f"the exported model differs from the run: {name} by {apart:.3g} for {shapes}; "
                     f"expected at most {ABSOLUTE:g} + {RELATIVE:g} of the output. Nothing was exported"
                 )
+            absolute = max(absolute, apart)
+            largest = max(largest, _largest(own[own.isfinite()]))
     return Difference(absolute, absolute / largest if largest else 0.0)
+
+
+def _largest(numbers: Tensor) -> float:
+    return float(numbers.abs().max()) if numbers.numel() else 0.0
 
 
 def describe(trained: TrainedStage, exported: Exported, form: Format, difference: Difference) -> dict[str, Any]:

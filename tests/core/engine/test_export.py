@@ -104,8 +104,9 @@ def test_an_export_that_computes_something_else_is_not_kept(toy_run, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_that_is_nan_in_the_run_too_does_not_make_the_difference_nan():
-    batches = [{"points": torch.tensor(row)} for row in ([2.0, -4.0], [3.0, torch.nan])]
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
+def test_an_output_that_is_not_finite_in_the_run_either_does_not_hide_the_other_differences(odd):
+    batches = [{"points": torch.tensor(row)} for row in ([odd, -4.0], [3.0, odd])]
     exported = Exported(None, "dev", batches, [{"outputs": batch["points"]} for batch in batches], {}, {})
 
     found = compare(exported, lambda inputs: {"outputs": inputs["points"] + 2**-10})
