@@ -14,7 +14,7 @@ import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from dlpipe.launch import usable_cores
+from dlpipe.launch import launched, usable_cores
 
 #: Variables of the environment that say how threads wait; one that the user has set is obeyed.
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
@@ -37,14 +37,16 @@ def observe() -> None:
 def limit_spinning(threads: int | None, environment: MutableMapping[str, str] = os.environ) -> None:
     """Set a limit if the threads of a run and other programs together need more than the cores of this process.
 
-    Without effect if `observe` was not called before, if the user has set one of `VARIABLES`, or after the import of
-    torch.
+    Without effect if `observe` was not called before, if the user has set one of `VARIABLES`, after the import of
+    torch, and in one of several processes that train together: the others start with it, and are no other programs.
 
     Args:
         threads: of the run; one for each core if None.
     """
     now, cores = _moment(), usable_cores()
-    if _first is None or now is None or "torch" in sys.modules or any(name in environment for name in VARIABLES):
+    if _first is None or now is None or "torch" in sys.modules or launched(environment).size > 1:
+        return
+    if any(name in environment for name in VARIABLES):
         return
     used, seconds = (after - before for after, before in zip(now, _first, strict=True))
     others = used / max(seconds, 1e-9)

@@ -89,6 +89,13 @@ def test_what_the_user_has_set_is_obeyed(limit, name):
     assert limit({(3, "user"): 100}, environment={name: "x"}) == {name: "x"}
 
 
+def test_processes_that_train_together_are_no_other_programs(limit):
+    several = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+
+    assert limit({(3, "user"): 100}, environment=several) == several
+    assert "GOMP_SPINCOUNT" in limit({(3, "user"): 100}, environment=several | {"WORLD_SIZE": "1", "RANK": "0"})
+
+
 def test_nothing_is_set_after_the_import_of_torch_or_without_a_first_look_or_where_it_is_not_known(
     limit, monkeypatch, tmp_path
 ):

@@ -172,6 +172,13 @@ def test_a_shard_without_a_split_beside_others_is_refused(shards):
         image_folder(path=shards).state()
 
 
+def test_a_shard_that_is_missing_is_refused(shards):
+    (shards / "things-train-000002.tar").symlink_to("elsewhere.tar")
+
+    with pytest.raises(InputError, match=r"000002\.tar cannot be read: No such file"):
+        image_folder(path=shards).state()
+
+
 def test_a_compressed_shard_is_refused(shards):
     write_shard(shards / "things-train-000000.tar", examples(0, 8), "w:gz")
 

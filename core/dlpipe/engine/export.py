@@ -177,7 +177,7 @@ def compare(exported: Exported, run: Runner) -> Difference:
                     f"the exported model returns {name} of shape {tuple(other.shape)} for {shapes}; expected "
                     f"{tuple(own.shape)} as in the run"
                 )
-            # An infinite output, or one that is no number, is the same if the run has it, too.
+            # An output that is infinite or NaN is the same if the run has it, too.
             same = (other == own) | (other.isnan() & own.isnan())
             apart = _largest((other.double() - own.double()).masked_fill(same, 0.0))
             if not torch.allclose(other.double(), own.double(), RELATIVE, ABSOLUTE, equal_nan=True):

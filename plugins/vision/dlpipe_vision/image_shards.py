@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlpipe.data import Files, TarFiles, file_state, open_tar, split_named
+from dlpipe.data import Files, FolderFiles, TarFiles, open_tar, split_named
 from dlpipe.errors import DataError
 from dlpipe.progress import tracked
 from dlpipe_vision.image_manifest import own_manifest
@@ -34,7 +34,7 @@ class Shards(Files):
 
     Args:
         shards: the members of each shard.
-        labels: the content of each member that has a class.
+        labels: the class in each member for one, "" if it cannot be used.
     """
 
     shards: Mapping[str, TarFiles]
@@ -47,11 +47,11 @@ class Shards(Files):
         Raises:
             DataError: a shard cannot be read, is compressed, or has unsafe members.
         """
-        found = shards_in(path)
+        found, folder = shards_in(path), FolderFiles(path, {}, ())
         manifest = own_manifest("shards", path)
         listed: dict[str, tuple[list[int], list[Row]]] = {}
         for shard in tracked(found, "listing shards", len(found)):
-            state = file_state(shard)
+            state = folder.state(shard.name)
             listed[shard.name] = state, manifest.known(shard.name, state) or _listed(shard)
         manifest.keep(listed)
         shards: dict[str, TarFiles] = {}
