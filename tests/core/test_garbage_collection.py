@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,8 +67,8 @@ def test_a_run_collects_as_usual():
 def test_the_program_begins_with_it(monkeypatch):
     seen = []
     monkeypatch.setattr(program, "STOP_SIGNALS", ())
-    monkeypatch.setattr(program.importlib, "import_module", lambda name: seen.append(gc.get_threshold()) or sys)
-    monkeypatch.setattr(sys, "main", lambda: None, raising=False)
+    module = SimpleNamespace(main=lambda: None, observe=lambda: None)
+    monkeypatch.setattr(program.importlib, "import_module", lambda name: seen.append(gc.get_threshold()) or module)
 
     program.main()
 
