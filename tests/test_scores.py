@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -106,6 +107,17 @@ def test_every_figure_is_on_its_page_or_in_a_header(page):
     assert shown_figures == {
         f"{name}.{figure}" for name, experiment in known.experiments.items() for figure in experiment.figures
     }
+
+
+def test_the_readme_has_the_figures_of_the_pages():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| [^|]*\.toml[^|]* \|( \[[^|]+\]\((docs/[^|)]+)\)[^|]* \|[^|]*)\|$", text, re.M)
+
+    assert len(rows) >= 20
+    for cells, page in rows:
+        known = re.findall(r"\d+\.\d+", (ROOT / page).read_text(encoding="utf-8"))
+        for number in re.findall(r"\d+\.\d+", cells):
+            assert number in known, f"README.md has {number}, which is not on {page}"
 
 
 @pytest.mark.parametrize(("page", "name"), EXPERIMENTS)
