@@ -28,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--shards", type=int, default=0, help="pack the images into so many tar files; 0 packs none")
+    parser.add_argument(
+        "--shards", type=int, default=0, help="number of tar files that the images are packed into; 0 reads folders"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

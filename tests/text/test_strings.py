@@ -19,8 +19,8 @@ def test_equal_names_are_one_string_and_unused_ones_are_none():
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "", "ab"]), max_size=3), max_size=5))
 def test_sequences_are_numbered_as_they_are_added(sequences):
-    found = StringSequences(iter(sequences[:1]))
-    for sequence in sequences[1:]:
+    found = StringSequences()
+    for sequence in sequences:
         found.add(sequence)
 
     flat = [string for sequence in sequences for string in sequence]

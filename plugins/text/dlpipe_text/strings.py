@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +52,9 @@ class Strings:
 class StringSequences:
     """Sequences of strings, one after the other, which are numbered as they are added."""
 
-    def __init__(self, sequences: Iterable[Sequence[str]] = ()) -> None:
+    def __init__(self) -> None:
         self._known: dict[str, int] = {}
         self._numbers, self._lengths = array("i"), array("q")
-        for sequence in sequences:
-            self.add(sequence)
 
     def add(self, sequence: Sequence[str]) -> None:
         """Add a sequence."""
