@@ -187,6 +187,15 @@ def test_a_split_is_transformed_before_it_is_normalised():
     assert batch["targets"].tolist() == [1, 1]
 
 
+def test_a_transformed_split_has_the_noise_of_evaluation():
+    made = data(noise=1.5)
+    columns = made.transformed("train", lambda images, generator: images)
+
+    batch = columns.prepare(columns.batch(torch.arange(12)), torch.Generator().manual_seed(0), False)
+
+    assert batch["images"].equal(prepared(made))
+
+
 @pytest.mark.parametrize("images", [IMAGES, list(IMAGES)], ids=["tensor", "one by one"])
 def test_pictures_and_names_are_those_of_the_files(images):
     made = data(ImageSet(images, TARGETS))

@@ -115,14 +115,17 @@ class LabelledImages:
         return self._split(self._sets[name], self._prepare)
 
     def transformed(self, name: str, transform: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
-        """Return a split whose images are transformed before they are normalised.
+        """Return a split whose images are transformed before they get the noise of evaluation and are normalised.
 
         Args:
             transform: maps images (B, C, H, W) from 0 to 1 to new ones; it may use the generator.
         """
 
         def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
-            return batch | {"images": self._normalized(transform(_to_unit_range(batch["images"]), generator), 1.0)}
+            images = transform(_to_unit_range(batch["images"]), generator)
+            if self._noise:
+                images = noisy(images, self._noise, generator)
+            return batch | {"images": self._normalized(images, 1.0)}
 
         return self._split(self._sets[name], prepare)
 
