@@ -152,6 +152,21 @@ def test_running_statistics_are_part_of_the_average(dark_stripes):
         assert not torch.equal(averaged[name], first[name])
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, 0.75), (0.75, None)])
+def test_an_average_that_begins_or_ends_when_a_run_continues_does_not_change_what_is_trained(
+    dark_stripes, before, after
+):
+    whole, first, second = (make_trainer(dark_stripes, ema_decay=decay) for decay in (before, before, after))
+    take_steps(whole, 5)
+    take_steps(first, 2)
+
+    second.model.load_state_dict(first.model.state_dict())
+    second.load_state_dict(first.state_dict())
+    take_steps(second, 3)
+
+    assert_close(dict(second._nets.state_dict()), dict(whole._nets.state_dict()), rtol=0, atol=0)
+
+
 def test_each_update_of_a_conditional_discriminator_uses_the_classes_of_its_own_batch(dark_stripes, monkeypatch):
     trainer, seen = make_trainer(dark_stripes, conditional=True, critic_steps=3, batch_size=20), []
     discriminator, generator = trainer._nets.discriminator, trainer._nets.generator

@@ -49,8 +49,13 @@ class WeightAverage:
         """Return the live weights and the number of updates; the average itself is saved as the trainer's model."""
         return {"live": self._live.state_dict(), "updates": self._updates}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; the averaged weights have been loaded already."""
+    def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
+        """Restore what `state_dict` returned; the averaged weights have been loaded already.
+
+        Args:
+            state: None if no average was kept until now; it starts with the weights that have been loaded.
+        """
+        state = state or {"live": self.module.state_dict(), "updates": 1}
         self._live.load_state_dict(state["live"])
         self._updates = int(state["updates"])
 

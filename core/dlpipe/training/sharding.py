@@ -85,6 +85,8 @@ class Sharding:
         Returns:
             the states of the optimizer and of the average, which `whole_state` made, with cut tensors.
         """
+        if average and self._source is self._live:  # the weights that have been loaded are averaged ones
+            self._whole.load_state_dict(average["live"])
         self._source.load_state_dict(_cut_weights(self._whole.state_dict(), self._source))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         cut = {

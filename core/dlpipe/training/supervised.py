@@ -291,21 +291,22 @@ class Supervised:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step, optimizer, schedule, position in the data, and the live weights besides an average."""
-        state = {
+        state: dict[str, Any] = {
             "step": self._step_number,
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "batches": self._batches.state_dict(),
             "parts": self._parts,
-            "average": self._average.state_dict() if self._average else None,
             "loss_scale": self._loss_scale.state_dict() if self._loss_scale else None,
         }
+        if self._average:
+            state["average"] = self._average.state_dict()
         return self._sharding.whole_state(state) if self._sharding else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self._step_number = state["step"]
-        optimizer, average = state["optimizer"], state["average"]
+        optimizer, average = state["optimizer"], state.get("average")
         if self._sharding:
             optimizer, average = self._sharding.load(self._optimizer, optimizer, average)
         load_optimizer(self._optimizer, optimizer)
@@ -315,6 +316,8 @@ class Supervised:
         self._parts = int(state.get("parts", 1))
         if self._average:
             self._average.load_state_dict(average)
+        elif average:  # kept until now: the weights that have been loaded are the averaged ones
+            self._live.load_state_dict(average["live"])
         if self._loss_scale and state["loss_scale"]:  # not if the run began with another precision
             self._loss_scale.load_state_dict(state["loss_scale"])
 

@@ -133,8 +133,11 @@ class GANTrainer:
             load_optimizer(each, state[name])
         self._step = state["step"]
         self._batches.load_state_dict(state)
+        average = state.get("average")
         if self._average:
-            self._average.load_state_dict(state["average"])
+            self._average.load_state_dict(average)
+        elif average:  # kept until now: the weights that have been loaded are the averaged ones
+            self._nets.generator.load_state_dict(average["live"])
 
     def _train_step(self, batches: list[Batch]) -> dict[str, Tensor]:
         """Update the discriminator once per batch, then the generator with the samples of the last batch."""

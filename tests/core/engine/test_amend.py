@@ -204,6 +204,21 @@ def test_a_changed_run_that_is_killed_ends_like_one_that_was_not(project, stop):
     assert_same_outcome(folder.path, killed.path, f"killed after step {stop}")
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.5), (0.5, 0.0)])
+def test_an_average_can_begin_or_end_and_training_is_the_same(project, before, after):
+    longer = run_it("trainer.steps=10")
+    folder = run_it(f"trainer.ema_decay={before}")
+
+    resume_it(folder, "trainer.steps=10", f"trainer.ema_decay={after}")
+
+    expected, found = (
+        [record["train/loss"] for record in comparable_metrics(each.path) if "train/loss" in record]
+        for each in (longer, folder)
+    )
+    assert found == expected
+    assert len(found) == 5
+
+
 @pytest.mark.parametrize("fails", ["resolved.toml", "origins.json"])
 def test_a_kill_while_the_change_is_recorded_loses_nothing(project, monkeypatch, fails):
     folder = run_it()
@@ -293,7 +308,6 @@ def test_what_cannot_change_is_refused_by_name_and_the_run_stays_as_it_was(proje
 
 TRIED = {
     "an optimizer whose state lacks something": ("trainer.optimizer.amsgrad=true", r"lr\w* .*KeyError"),
-    "an average that was never kept": ("trainer.ema_decay=0.5", r"average is of type NoneType; expected dict"),
     "a value that torch refuses": ("trainer.optimizer.betas=[2, 3]", r"Invalid beta parameter"),
     "a warm-up longer than the run": ("trainer.warmup_steps=9", r"warmup_steps = 9: the run has 8 steps"),
     "a value that a callback refuses": ("callbacks.choosy.word=b", r"the word b is not supported"),

@@ -354,13 +354,17 @@ def test_a_run_continues_on_another_number_of_processes(tmp_path, parallel):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_a_finished_run_continues_with_other_settings_as_in_one_process(tmp_path, parallel):
-    file = write_fragile(tmp_path, LAYERED, parallel, optimizer='{ use = "adam" }')
+@pytest.mark.parametrize(
+    ("parallel", "before", "after"),
+    [("ddp", 0.0, 0.0), ("fsdp", 0.0, 0.0), ("fsdp", 0.0, 0.9), ("fsdp", 0.9, 0.0)],
+)
+def test_a_finished_run_continues_with_other_settings_as_in_one_process(tmp_path, parallel, before, after):
+    file = write_fragile(tmp_path, LAYERED, parallel, optimizer='{ use = "adam" }', ema_decay=before)
     well(run_fragile(file))
     runs = [file.parent / "runs" / "fragile" / name for name in ("latest", "copy")]
     shutil.copytree(runs[0].resolve(), runs[1], symlinks=True)
-    changes = ["--set", "trainer.steps=24", "--set", "trainer.optimizer.lr=0.01", "--allow-local-plugins"]
+    settings = ["trainer.steps=24", "trainer.optimizer.lr=0.01", f"trainer.ema_decay={after}"]
+    changes = [*(part for setting in settings for part in ("--set", setting)), "--allow-local-plugins"]
 
     for size, run in zip((2, 1), runs, strict=True):
         well(start_together(size, "-m", "dlpipe", "resume", str(run), *changes))

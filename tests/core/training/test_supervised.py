@@ -517,6 +517,40 @@ def test_a_restored_trainer_goes_on_as_if_nothing_had_happened(feature, stop):
     assert_same_weights(second._live, whole._live)
 
 
+def restored(first, **options):
+    """Return a trainer with other options that continues from a checkpoint of `first`."""
+    second = trainer(model=Classifier(), optimizer=SGD, **options)
+    second.model.load_state_dict(first.model.state_dict())
+    second.load_state_dict(first.state_dict())
+    return second
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 0.75), (0.75, None)])
+def test_an_average_that_begins_or_ends_when_a_run_continues_does_not_change_what_is_trained(before, after):
+    whole, first = (trainer(optimizer=SGD, ema_decay=before) for _ in range(2))
+    losses(whole, 7)
+    losses(first, 3)
+
+    second = restored(first, ema_decay=after)
+    losses(second, 4)
+
+    assert_same_weights(second._live, whole._live)
+
+
+def test_an_average_that_begins_when_a_run_continues_starts_with_the_weights_of_the_checkpoint():
+    first = trainer(optimizer=SGD)
+    losses(first, 3)
+    start = {name: weight.clone() for name, weight in first.model.named_parameters()}
+
+    second = restored(first, ema_decay=0.75)
+    assert_same_weights(second.model, first.model)
+    losses(second, 1)
+
+    live = dict(second._live.named_parameters())
+    for name, weight in second.model.named_parameters():
+        assert_close(weight, 0.75 * start[name] + 0.25 * live[name])
+
+
 def test_a_restored_stream_goes_on_where_it_was():
     whole = losses(trainer(Stream()), 9)
     first = trainer(Stream())
