@@ -7,10 +7,13 @@ from torch.testing import assert_close
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
+from dlpipe_generative.dcgan import DCGAN
 from dlpipe_generative.gan import GAN
 from dlpipe_generative.gan_losses import discriminator_loss, generator_loss
 from dlpipe_generative.gan_trainer import GANTrainer
 from dlpipe_generative.gaussian_ring import GaussianRing
+
+from .conftest import Stripes
 
 CPU = Compute(torch.device("cpu"))
 PLAIN = {"use": "sgd", "lr": 0.1}
@@ -227,6 +230,30 @@ def test_a_model_without_a_discriminator_is_rejected(dark_stripes):
         InputError, match="needs a model with a generator and a discriminator, such as .*; the model is Linear"
     ):
         GANTrainer(nn.Linear(1, 1), dark_stripes, CPU, 0)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(41, 20), (1, 20), (60, 1)])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_last_batch_of_one_image_is_rejected_as_batch_normalisation_cannot_use_it(count, batch_size, conditional):
+    message = (
+        rf"^batch_size = {batch_size}: the last batch of {count} training samples has only one, on which GAN cannot be "
+        r"trained \(Expected more than 1 value per channel .*\); choose a batch_size that leaves none or at least two$"
+    )
+
+    with pytest.raises(InputError, match=message):
+        make_trainer(Stripes(-1.0, count), batch_size=batch_size, conditional=conditional)
+
+
+def test_a_last_batch_of_one_is_trained_on_where_batch_normalisation_averages_over_positions():
+    model = DCGAN((1, 4, 6), (-1.0, 1.0), latent_dim=3, channels=2, smallest=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    randomness = torch.get_rng_state()
+
+    trainer = GANTrainer(model, Stripes(-1.0, 41), CPU, 0, batch_size=20)
+
+    assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), randomness)
+    assert len(take_steps(trainer, 3)) == 3
 
 
 def test_a_generator_of_points_can_be_trained():
