@@ -1,6 +1,6 @@
 """Conditioning a model on classes.
 
-Axes: B samples of a batch, F features, K classes.
+Axes: B samples of a batch, F features, K classes, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from dlpipe.protocols import Batch
 
 
 def conditioned_classes(model: str, conditional: bool, num_classes: int | None) -> int | None:
@@ -37,3 +39,9 @@ def append_class(features: Tensor, targets: Tensor | None, num_classes: int | No
             f"this model is conditional: expected targets ({len(features)},) from 0 to {num_classes - 1}, got None"
         )
     return torch.cat([features, F.one_hot(targets, num_classes).to(features.dtype)], dim=1)
+
+
+def generator_inputs(batch: Batch, latent_dim: int, num_classes: int | None) -> dict[str, Tensor]:
+    """Return random latent vectors (B, Z), and the classes (B,) of a batch if the generator is conditioned on them."""
+    latent = torch.randn(len(next(iter(batch.values()))), latent_dim)
+    return {"latent": latent} if num_classes is None else {"latent": latent, "targets": batch["targets"]}

@@ -21,7 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from dlpipe.fields import Positive
 from dlpipe.protocols import Batch
-from dlpipe_generative.conditioning import append_class, conditioned_classes
+from dlpipe_generative.conditioning import append_class, conditioned_classes, generator_inputs
 from dlpipe_generative.pixels import SYMMETRIC, check_range
 from dlpipe_generative.projection import Projection
 from dlpipe_generative.resampling import downsample, halved_sizes, upsample
@@ -86,8 +86,7 @@ class DCGAN(nn.Module):
 
     def exported(self, batch: Batch) -> tuple[nn.Module, dict[str, Tensor]]:
         """Return the generator, with random latent vectors (B, Z), and the classes (B,) if it is conditional."""
-        latent = torch.randn(len(next(iter(batch.values()))), self.latent_dim)
-        return self.generator, {"latent": latent} | ({"targets": batch["targets"]} if self.num_classes else {})
+        return self.generator, generator_inputs(batch, self.latent_dim, self.num_classes)
 
 
 class Generator(nn.Module):
