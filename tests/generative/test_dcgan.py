@@ -76,6 +76,14 @@ def test_initial_weights_are_those_of_the_paper():
     assert_close(norm.weight.mean(), torch.tensor(1.0), atol=0.01, rtol=0)
 
 
+def test_layers_with_spectral_normalisation_keep_the_weights_of_torch():
+    model = tiny(channels=16, discriminator_norm="spectral")
+
+    for layer in convolutions(model.discriminator):
+        bound = layer.weight[0].numel() ** -0.5  # of torch's uniform distribution
+        assert_close(layer.parametrizations.weight.original.abs().max(), torch.tensor(bound), atol=0.01 * bound, rtol=0)
+
+
 def test_samples_and_scores_do_not_depend_on_the_batch_in_evaluation_mode():
     model, latent = tiny().eval(), torch.randn(6, 5)
     images = model.generate(latent)

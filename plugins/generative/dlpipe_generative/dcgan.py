@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from dlpipe.fields import Positive
 from dlpipe.protocols import Batch
@@ -45,7 +46,8 @@ class DCGAN(nn.Module):
         kernel: size of all convolution kernels.
         smallest: minimum side of the feature maps; an image is halved while its sides are even and stay this long.
         discriminator_norm: "batch" normalisation in all layers but the first, as in the paper; "spectral"
-            normalisation of all its weights; or "none". For the losses "wgan_gp" and "hinge", use "spectral" or "none".
+            normalisation of the weights of all its layers, but not of the embedding of the class; or "none". For the
+            losses "wgan_gp" and "hinge", use "spectral" or "none".
         conditional: condition both networks on the class.
     """
 
@@ -136,7 +138,7 @@ class Discriminator(nn.Module):
         self, widths: list[int], size: tuple[int, int], kernel: int, norm: Norm, num_classes: int | None
     ) -> None:
         super().__init__()
-        weighted: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else nn.Identity()
+        weighted: Callable[[nn.Module], nn.Module] = _spectrally_normalised if norm == "spectral" else nn.Identity()
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             batch = norm == "batch" and bool(layers)  # not in the first layer, section 3 of the paper
@@ -153,8 +155,20 @@ class Discriminator(nn.Module):
         return self.score(features, targets)  # type: ignore[no-any-return]
 
 
+def _spectrally_normalised(layer: nn.Module) -> nn.Module:
+    """Divide the weight of a layer by its largest singular value."""
+    normalised = spectral_norm(layer)
+    normalised.parametrizations.weight()  # estimates it by one more step of the power iteration than torch does
+    return normalised
+
+
 def _initialise(layer: nn.Module) -> None:
-    """Initialise weights from N(0, 0.02²), as in the paper; those of batch normalisation from N(1, 0.02²)."""
+    """Initialise weights from N(0, 0.02²), as in the paper; those of batch normalisation from N(1, 0.02²).
+
+    Layers with spectral normalisation keep torch's weights: their scale has no effect.
+    """
+    if is_parametrized(layer):
+        return
     if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(layer.weight, 0.0, DEVIATION)
     elif isinstance(layer, nn.BatchNorm2d):
