@@ -106,6 +106,12 @@ def test_grey_is_sampled_as_black_and_white_in_training_only():
     assert_close(tiny(likelihood="gaussian")(grey).target, grey)
 
 
+def test_noise_beyond_black_and_white_is_sampled_as_black_and_white():
+    noisy = torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1).expand(2, *SHAPE)
+
+    assert torch.equal(tiny()(noisy).target, noisy.clamp(0, 1))
+
+
 def test_the_class_changes_the_sample():
     model, latent = tiny(conditional=True, num_classes=3), torch.zeros(3, 3)
 

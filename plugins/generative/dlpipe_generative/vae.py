@@ -55,7 +55,7 @@ class VAE(nn.Module):
         latent_dim: Z.
         activation: after every layer except the code and the image.
         likelihood: "bernoulli" for black or white pixels (grey pixels are sampled as black or white each time they are
-            seen in training, with their grey value as probability); "gaussian" for grey and colour.
+            seen in training, with their grey value as probability, clipped to 0 to 1); "gaussian" for grey and colour.
         likelihood_std: standard deviation of the Gaussian likelihood.
         beta: weight of the KL divergence in the loss; 1 gives the evidence lower bound.
         warmup_steps: optimizer steps over which that weight grows linearly from 0.
@@ -92,7 +92,7 @@ class VAE(nn.Module):
     def forward(self, images: Tensor, targets: Tensor | None = None) -> VAEOutput:
         """Reconstruct images (B, C, H, W) from samples of their codes; in evaluation, from the posterior means."""
         if self.training and self.likelihood == "bernoulli":
-            images = torch.bernoulli(images)
+            images = torch.bernoulli(images.clamp(0, 1))  # augmentation with noise leaves this range
         mean, log_variance = self.posterior(images, targets)
         latent = reparameterize(mean, log_variance, torch.randn_like(mean)) if self.training else mean
         return VAEOutput(images, self._pixels(latent, targets), mean, log_variance)
