@@ -146,6 +146,11 @@ def test_points_are_printed():
             "0: the model is conditional; give the class of the images with --label",
         ),
         (
+            vae,
+            {"items": ["0"], "interpolate": True},
+            "--interpolate goes from each image to the next, and 0 is the only one; give at least two",
+        ),
+        (
             dcgan,
             {"output": "samples.jpg"},
             "--output .*samples.jpg: expected a name that ends in .png or .npz, or a folder",

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -24,6 +25,13 @@ def test_every_attribute_has_its_own_logits():
     assert torch.equal(
         classifier.classify(images), torch.stack([logits[:, :3].argmax(1), logits[:, 3:].argmax(1)], dim=1)
     )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (4, 7), (7, 6), (9, 2)])
+def test_images_of_any_size_are_classified(size):
+    classifier = ImageClassifier((2, *size), (3,)).eval()
+
+    assert classifier(torch.randn(5, 2, *size)).shape == (5, 3)
 
 
 def test_it_learns_to_classify(stripes):

@@ -3,6 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from dlpipe.compute import Compute
+from dlpipe.data.columns import Columns
 from dlpipe.evaluation.examples import Examples
 from dlpipe_generative import latent
 from dlpipe_generative.autoencoder import AutoEncoder
@@ -67,6 +68,29 @@ def test_pictures_of_a_two_dimensional_latent_space(examples, tmp_path, kind, gr
     assert random.get("captions", [])[:4] == (["left", "middle", "right", "left"] if kind == "conditional" else [])
     assert captions["codes"].startswith("The codes of 15 images of test, coloured by class")
     assert ("with their class below" in captions["random"]) == (kind == "conditional")
+
+
+@pytest.mark.parametrize(
+    ("count", "rows"),
+    [
+        (1, []),
+        (2, [["left to middle"]]),
+        (5, [["left to right", "middle to left"]]),
+        (6, [["left to left", "middle to middle", "right to right"]]),
+    ],
+)
+@pytest.mark.parametrize("conditional", [False, True])
+def test_few_images_have_few_interpolations(stripes, monkeypatch, tmp_path, grid_names, count, rows, conditional):
+    names, few = grid_names(latent), Columns(stripes.split("train").batch(torch.arange(count)))
+    monkeypatch.setattr(stripes, "split", lambda name: few)
+    model = VAE((1, 4, 6), (0.0, 1.0), num_classes=3, conditional=conditional, hidden=(7,), latent_dim=3)
+    evaluator = Latent((0.0, 1.0))
+
+    evaluator.evaluate(model, Examples(stripes, "test", Compute(torch.device("cpu"))))
+    items = evaluator.write(tmp_path)
+
+    assert [grid["row_names"] for grid in names if "50 %" in grid.get("column_names", [])] == rows
+    assert ("interpolation.png" in {item.file for item in items}) == bool(rows)
 
 
 def test_tight_clusters_far_from_the_origin_are_told_apart():

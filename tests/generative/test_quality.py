@@ -131,6 +131,14 @@ def test_the_report_says_how_it_was_measured(examples, stripes, replay_model, tm
     assert (report["images"], report["classifier_accuracy"]) == (15, 2 / 3)
 
 
+def test_one_image_is_rejected_as_it_has_no_variance(examples, replay_model):
+    with pytest.raises(
+        InputError,
+        match=r"quality compares the variance of images, and there is 1 of test; expected at least two: give more data",
+    ):
+        evaluator(count=1).evaluate(replay_model(torch.zeros(3, 1, 4, 6)), examples)
+
+
 def test_images_without_classes_are_rejected(stripes, replay_model):
     class Nameless:
         def split(self, name):

@@ -60,6 +60,10 @@ def generate(
     if items:
         latent, originals = _encode_items(model, data, compute, items, chosen_class)
         if interpolate:
+            if len(items) < 2:
+                raise InputError(
+                    f"--interpolate goes from each image to the next, and {items[0]} is the only one; give at least two"
+                )
             latent, columns = linear_interpolation(latent[:-1], latent[1:], steps), steps
         targets = None if chosen_class is None else chosen_class.expand(len(latent))
     else:

@@ -32,7 +32,7 @@ class ImageClassifier(nn.Module):
     """Two convolutions, a linear layer of features, and a linear classifier for each attribute.
 
     Args:
-        image_shape: C, H, W.
+        image_shape: C, H, W; odd sides are padded with zeros by one.
         sizes: number of values of each of the A attributes.
     """
 
@@ -40,8 +40,10 @@ class ImageClassifier(nn.Module):
         super().__init__()
         channels, height, width = image_shape
         self.sizes = list(sizes)
+        padding = (0, width % 2, 0, height % 2)
+        height, width = height + height % 2, width + width % 2
         depth = min(len(halved_sizes((channels, height, width), 1)) - 1, len(WIDTHS))
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [nn.ZeroPad2d(padding)] if any(padding) else []
         for inputs, outputs in zip([channels, *WIDTHS], WIDTHS[:depth], strict=False):
             layers += [downsample(inputs, outputs, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
         flat = WIDTHS[depth - 1] * prod(side // 2**depth for side in (height, width))

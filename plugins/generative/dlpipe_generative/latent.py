@@ -121,18 +121,13 @@ class Latent:
     def _pictures(
         self, model: nn.Module, codes: Tensor, conditions: Tensor | None, names: Sequence[str]
     ) -> dict[str, Grid]:
-        between = linear_interpolation(codes[:PAIRS], codes[PAIRS : 2 * PAIRS], STEPS)
-        classes = None if conditions is None else conditions[: len(between) // STEPS].repeat_interleave(STEPS)
         deviations = codes.std(0, correction=0)
         order = deviations.argsort(descending=True)[:TRAVERSED]
         self._dimensions = order.tolist()
         moved = latent_traversal(codes[0], order, deviations)
         same = None if conditions is None else conditions[:1].expand(len(moved))
-        pairs = [f"{first} to {last}" for first, last in zip(names[:PAIRS], names[PAIRS : 2 * PAIRS], strict=False)]
         pictures = {
-            "interpolation": Grid(
-                generate_samples(model, between, classes, WHO), STEPS, pairs, interpolation_names(STEPS)
-            ),
+            **_interpolations(model, codes, conditions, names),
             "traversal": Grid(
                 generate_samples(model, moved, same, WHO),
                 STEPS,
@@ -199,6 +194,20 @@ class Latent:
             else:
                 axes.scatter(codes[:, 0], codes[:, 1], s=5)
         return [ReportItem(path.name, "Codes", f"{shown}.")]
+
+
+def _interpolations(
+    model: nn.Module, codes: Tensor, conditions: Tensor | None, names: Sequence[str]
+) -> dict[str, Grid]:
+    """Return the picture of at most `PAIRS` interpolations between codes (N, Z), none if there is only one code."""
+    if len(codes) < 2:
+        return {}
+    count = min(PAIRS, len(codes) // 2)
+    between = linear_interpolation(codes[:count], codes[count : 2 * count], STEPS)
+    classes = None if conditions is None else conditions[:count].repeat_interleave(STEPS)
+    pairs = [f"{first} to {last}" for first, last in zip(names[:count], names[count : 2 * count], strict=False)]
+    samples = generate_samples(model, between, classes, WHO)
+    return {"interpolation": Grid(samples, STEPS, pairs, interpolation_names(STEPS))}
 
 
 def _scatter_classes(axes: Axes, codes: Tensor, classes: Sequence[str]) -> None:

@@ -88,6 +88,11 @@ class Quality:
         """Generate images and compare them."""
         count = examples.at_most(self._count)
         real, classes = split_tensors(examples.data, examples.split, device_of(model), WHO, count)
+        if len(real) < 2:
+            raise InputError(
+                f"{WHO} compares the variance of images, and there is {len(real)} of {examples.split}; expected at "
+                "least two: give more data or a larger count, or remove this evaluator"
+            )
         reference = self._reference = self._reference or self._train_classifier(examples, real.device)
         seed = latent_seed(self._seed, examples.split)
         generated, targets = random_samples(model, len(real), seed, WHO)
