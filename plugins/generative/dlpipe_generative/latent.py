@@ -64,7 +64,7 @@ class Latent:
 
     Args:
         pixel_range: values of black and white.
-        neighbours: number of training images that vote.
+        num_neighbors: number of training images that vote.
         limit: maximum number of images to encode, of the split and of the training split.
     """
 
@@ -72,10 +72,10 @@ class Latent:
     goal: Literal["max"] = "max"
 
     def __init__(
-        self, pixel_range: tuple[float, float], *, neighbours: Positive = 5, limit: Positive | None = 20_000
+        self, pixel_range: tuple[float, float], *, num_neighbors: Positive = 5, limit: Positive | None = 20_000
     ) -> None:
         self._range: PixelRange = pixel_range
-        self._neighbours, self._limit = neighbours, limit
+        self._num_neighbors, self._limit = num_neighbors, limit
         self._grids: dict[str, Grid] = {}
         self._split, self._dimensions, self._conditional = "", list[int](), False
         self._codes = torch.empty(0)
@@ -98,7 +98,7 @@ class Latent:
         train, train_classes = split_tensors(examples.data, "train", device, WHO, self._limit)
         assert train_classes is not None
         train_codes = encode_batched(encoder, train, train_classes if encoder.num_classes else None)
-        predicted = knn_classify(codes, train_codes, train_classes, self._neighbours)
+        predicted = knn_classify(codes, train_codes, train_classes, self._num_neighbors)
         return {"knn_accuracy": float((predicted == classes).double().mean())}
 
     def write(self, folder: Path) -> list[ReportItem]:
@@ -245,11 +245,11 @@ def latent_traversal(code: Tensor, dimensions: Tensor, deviations: Tensor) -> Te
     return moved.flatten(0, 1)
 
 
-def knn_classify(codes: Tensor, known: Tensor, classes: Tensor, neighbours: int) -> Tensor:
+def knn_classify(codes: Tensor, known: Tensor, classes: Tensor, num_neighbors: int) -> Tensor:
     """Return the classes (N,) of codes (N, Z) by majority vote of their nearest neighbours among known codes (M, Z)."""
     predicted = []
     for (some,) in batched(codes):
         assert some is not None
-        nearest = pairwise_distances(some, known).topk(min(neighbours, len(known)), largest=False).indices
+        nearest = pairwise_distances(some, known).topk(min(num_neighbors, len(known)), largest=False).indices
         predicted.append(classes[nearest].mode(1).values)
     return torch.cat(predicted)

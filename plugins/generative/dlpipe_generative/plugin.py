@@ -92,6 +92,7 @@ def _evaluators_of_encoders() -> list[EvaluatorSpec]:
             "latent",
             "dlpipe_generative.latent:Latent",
             "interpolation, traversal and scatter plot of the latent space, and nearest-neighbour accuracy",
+            {"neighbours": "num_neighbors"},
         ),
     ]
 
