@@ -219,6 +219,13 @@ def test_grey_of_more_than_8_bits_keeps_its_precision(tmp_path, mode, value, exp
     assert open_image(tmp_path / "a.tif").getpixel((0, 0)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("mode", "value", "expected"), [("I;16", 200 * 257, 55), ("F", 0.25, 191.25)])
+def test_a_tiff_in_which_0_is_white_is_inverted(tmp_path, mode, value, expected):
+    uniform(mode, value).save(tmp_path / "a.tif", tiffinfo={262: 0})
+
+    assert open_image(tmp_path / "a.tif").getpixel((0, 0)) == pytest.approx(expected)
+
+
 def test_grey_of_12_bits_is_divided_by_its_own_range(tmp_path):
     tags = [(256, 4, 2), (257, 4, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (279, 4, 3)]
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)

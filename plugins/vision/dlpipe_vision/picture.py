@@ -23,6 +23,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 MAX_PIXELS = 100_000_000
 #: The tag of a TIFF that gives the bits per sample (TIFF 6.0, section 8): 12-bit images are read as 16-bit ones.
 BITS_PER_SAMPLE = 258
+#: The tag of a TIFF that says which of its values is white, and what it says if that is 0 (TIFF 6.0, section 3). Pillow
+#: converts such images only if they have 8 bits or fewer.
+PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO = 262, 0
 #: A picture whose border is brighter than this (of 255) has a light background.
 LIGHT_BACKGROUND = 160
 
@@ -54,7 +57,10 @@ def open_image(path: Path, content: bytes | None = None) -> Image.Image:
             image.load()
             white = _white(image, path)
             turned = ImageOps.exif_transpose(image)
-            return _to_plain_mode(turned) if white is None else _to_float(turned, white, path)
+            if white is None:
+                return _to_plain_mode(turned)
+            inverted = _tag(image, PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+            return _to_float(turned, white, path, inverted=inverted)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: too many pixels; expected at most {MAX_PIXELS:,}; make it smaller") from error
     except FileNotFoundError as error:
@@ -78,12 +84,21 @@ def _white(image: Image.Image, path: Path) -> float | None:
         )
     if not image.mode.startswith("I"):
         return None
-    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+    (bits,) = _tag(image, BITS_PER_SAMPLE) or (16,)
     return float(2**bits - 1)
 
 
-def _to_float(image: Image.Image, white: float, path: Path) -> Image.Image:
-    """Return a grey image of mode "F" from 0 to 255."""
+def _tag(image: Image.Image, tag: int) -> Any:
+    """Return the value of a tag of a TIFF; None if the image is no TIFF, or has no such tag."""
+    return getattr(image, "tag_v2", {}).get(tag)
+
+
+def _to_float(image: Image.Image, white: float, path: Path, *, inverted: bool) -> Image.Image:
+    """Return a grey image of mode "F" from 0 to 255.
+
+    Args:
+        inverted: 0 is white in the file, and `white` is black.
+    """
     values = np.asarray(image).astype(np.float32)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= white):  # NaN too
@@ -91,6 +106,8 @@ def _to_float(image: Image.Image, white: float, path: Path) -> Image.Image:
             f"{path}: floating-point pixels from {low:g} to {high:g}; expected 0 to 1; scale all images of the data "
             "set in the same way"
         )
+    if inverted:
+        values = white - values
     if isinstance(transparent := image.info.get("transparency"), int):
         values[values == transparent] = white
     return Image.fromarray(values * np.float32(255) / np.float32(white))
