@@ -59,6 +59,15 @@ def test_every_colour_mode_is_converted(read, image, values):
     assert pixels[:, 0, 0].tolist() == values
 
 
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_grey_with_a_transparent_value_stays_grey(tmp_path, mode):
+    uniform(mode, 0).save(tmp_path / "a.png", transparency=0)
+
+    image = open_image(tmp_path / "a.png")
+
+    assert (image.mode, image.getpixel((0, 0))) == ("L", 255)
+
+
 def test_transparency_of_a_palette_becomes_white(read):
     image = uniform("P", 0)
     image.putpalette([10, 20, 30, 40, 50, 60])
@@ -85,7 +94,15 @@ def test_every_documented_file_type_is_read(read, suffix):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"), [("1", 1, "L"), ("F", 0.5, "F"), ("I;16", 9, "F"), ("CMYK", (0, 9, 9, 0), "RGB")]
+    ("mode", "colour", "expected"),
+    [
+        ("1", 1, "L"),
+        ("F", 0.5, "F"),
+        ("I;16", 9, "F"),
+        ("CMYK", (0, 9, 9, 0), "RGB"),
+        ("LA", (40, 128), "L"),
+        ("RGBA", (40, 40, 40, 128), "RGB"),
+    ],
 )
 def test_an_opened_image_is_grey_or_rgb(tmp_path, mode, colour, expected):
     uniform(mode, colour).save(tmp_path / "a.tif")

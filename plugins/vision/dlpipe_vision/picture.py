@@ -116,8 +116,9 @@ def _to_float(image: Image.Image, white: float, path: Path, *, inverted: bool) -
 def _to_plain_mode(image: Image.Image) -> Image.Image:
     """Return an image of bytes in mode "L" or "RGB"."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
         colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert(mode)
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
