@@ -45,6 +45,16 @@ def test_grad_cam_of_a_linear_model_follows_the_paper(faces, faces_examples):
     assert_close(activations.cams, expected.detach())
 
 
+def test_shuffled_images_are_drawn_as_the_model_sees_them(faces, faces_examples):
+    faces._shuffle_pixels = True
+    model = convolutional()
+
+    activations = evaluated(model, faces_examples)._activations
+
+    assert not activations.pictures.equal(faces.pictures("test", activations.answers.rows))
+    assert_close(activations.maps["0"], model[0](activations.pictures / 255).detach())
+
+
 def test_weights_are_means_of_gradients_and_negative_evidence_is_left_out():
     maps = torch.tensor([[[[1.0, -2.0]], [[3.0, 1.0]]]])
     gradients = torch.tensor([[[[1.0, 3.0]], [[-1.0, 0.0]]]])

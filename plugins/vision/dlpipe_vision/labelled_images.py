@@ -135,6 +135,10 @@ class LabelledImages:
         found = images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
         return found.round().byte() if found.is_floating_point() else found
 
+    def as_seen(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) with their pixels in the order in which a model gets them."""
+        return permute_pixels(images) if self._shuffle_pixels else images
+
     def names(self, name: str) -> Sequence[str]:
         """Return the name of each image of a split."""
         images = self._sets[name]
@@ -268,8 +272,7 @@ class LabelledImages:
         if (images.device, white) not in self._scales:
             self._scales[images.device, white] = self._scale(white, images.device)
         offset, factor = self._scales[images.device, white]
-        numbers = torch.sub(images, offset).mul_(factor)
-        return permute_pixels(numbers) if self._shuffle_pixels else numbers
+        return self.as_seen(torch.sub(images, offset).mul_(factor))
 
     def _scale(self, white: float, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the offset to subtract from images from 0 to `white`, then the factor to multiply by: (C, 1, 1)."""

@@ -36,7 +36,7 @@ class LayerActivations:
     """A few images, and the activations of a model for them, on the CPU.
 
     Args:
-        pictures: (B, C, H, W) bytes.
+        pictures: (B, C, H, W) bytes, with their pixels in the order in which the model gets them.
         answers: of these B images.
         maps: outputs (B, C, h, w) of the convolutions, by layer name.
         cams: (B, h, w) Grad-CAM, not negative; None if the model has no layer for it.
@@ -183,9 +183,10 @@ def _activations_of(
     model: nn.Module, layer: str | None, data: LabelledImages, examples: Examples, answers: Answers
 ) -> LayerActivations:
     pictures = data.pictures(examples.split, answers.rows)
+    seen = data.as_seen(pictures)
     convolutions = _convolutions(model)
     if layer is None and not convolutions:
-        return LayerActivations(pictures, answers, {}, None, None)
+        return LayerActivations(seen, answers, {}, None, None)
     chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
     [(batch, _, predicted)] = examples.predictions_on(model, chosen)
     with _recorded_outputs(
@@ -194,7 +195,7 @@ def _activations_of(
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
     maps = {name: outputs[name].detach().float().cpu() for name in outputs if name in convolutions}
     layer = layer or _last_layer_of_size(outputs, list(maps)[-1])
-    return LayerActivations(pictures, answers, maps, _cams(layer, outputs, scores, predicted), layer)
+    return LayerActivations(seen, answers, maps, _cams(layer, outputs, scores, predicted), layer)
 
 
 def _leaf_layers(model: nn.Module) -> dict[str, nn.Module]:
