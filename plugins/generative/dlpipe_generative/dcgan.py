@@ -158,7 +158,7 @@ class Discriminator(nn.Module):
 def _spectrally_normalised(layer: nn.Module) -> nn.Module:
     """Divide the weight of a layer by its largest singular value."""
     normalised = spectral_norm(layer)
-    normalised.parametrizations.weight()  # estimates it by one more step of the power iteration than torch does
+    normalised.weight  # noqa: B018  estimates it by one more step of the power iteration than torch does
     return normalised
 
 

@@ -91,7 +91,7 @@ class Quality:
         if len(real) < 2:
             raise InputError(
                 f"{WHO} compares the variance of images, and there is {len(real)} of {examples.split}; expected at "
-                "least two: give more data or a larger count, or remove this evaluator"
+                "least two: give more data, a larger count, or splits that have as many"
             )
         reference = self._reference = self._reference or self._train_classifier(examples, real.device)
         seed = latent_seed(self._seed, examples.split)
