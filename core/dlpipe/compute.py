@@ -1,4 +1,4 @@
-"""Where numbers are computed: device, precision, threads and random number generators."""
+"""Where numbers are computed: device, precision, threads, free memory and random number generators."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -26,12 +27,15 @@ __all__ = [
     "Compute",
     "IsolatedRNG",
     "Ranks",
+    "available_memory",
     "derived_seed",
     "seed_everything",
 ]
 
 #: The same one each time: it is asked for several times in a step.
 NO_AUTOCAST = contextlib.nullcontext()
+#: Of a process in a container, or in a job of a batch system (cgroup v2).
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,32 @@ def visible_gpus() -> list[str]:
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return [name.strip() for name in named[:count]] if named != [""] else [str(index) for index in range(count)]
+
+
+def available_memory(device: torch.device) -> int:
+    """Return the bytes that this process can still allocate: of the GPU, or of the host within its control group."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        host = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux
+        host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return min([host, *_left_in_control_group()])
+
+
+def _left_in_control_group() -> list[int]:
+    """Return what a container or a job of a batch system may still use, if it is limited."""
+    with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
+        limit = int((CONTROL_GROUP / "memory.max").read_text())
+        statistics = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
+        used = int((CONTROL_GROUP / "memory.current").read_text()) - int(
+            statistics["inactive_file"]
+        )  # a cache that is freed
+        return [max(0, limit - used)]
+    return []
 
 
 def seed_everything(seed: int) -> None:

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dlpipe.compute import Compute, configure_torch, derived_seed, randomness, restore_randomness, seed_everything
+from dlpipe.compute import (
+    Compute,
+    available_memory,
+    configure_torch,
+    derived_seed,
+    randomness,
+    restore_randomness,
+    seed_everything,
+)
 from dlpipe.config.settings import Settings
 from dlpipe.errors import InputError
 
@@ -42,6 +50,21 @@ def test_tf32_is_allowed_only_while_the_pipeline_says_so(one_gpu):
 
 def test_evaluations_take_as_many_examples_together_as_the_pipeline_says():
     assert configure_torch(Settings("x", device="cpu", evaluation_batch_size=7)).evaluation_batch_size == 7
+
+
+def test_memory_that_a_container_leaves_counts(monkeypatch, tmp_path):
+    for name, text in {
+        "memory.max": "1000\n",
+        "memory.current": "400\n",
+        "memory.stat": "anon 5\ninactive_file 100\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("dlpipe.compute.CONTROL_GROUP", tmp_path)
+
+    assert available_memory(torch.device("cpu")) == 700
+
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory(torch.device("cpu")) > 700
 
 
 def test_weights_are_not_cut_for_one_process(no_gpu):

@@ -22,14 +22,22 @@ def test_storage_on_the_disk_is_used_like_memory_and_leaves_no_file(tmp_path, mo
 
 
 def test_what_does_not_fit_into_memory_goes_to_the_disk(monkeypatch):
-    monkeypatch.setattr(frame_storage, "free_memory", lambda: 1000)
+    monkeypatch.setattr(frame_storage, "available_memory", lambda device: 1000)
 
     assert FrameStorage((900,), torch.uint8, "auto", "").description == "900 bytes in a scratch file on the disk"
     assert FrameStorage((700,), torch.uint8, "auto", "").description == "700 bytes in memory"
 
 
+def test_the_memory_limit_of_a_job_counts(monkeypatch, tmp_path):
+    for name, text in {"memory.max": "1000", "memory.current": "400", "memory.stat": "inactive_file 0"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("dlpipe.compute.CONTROL_GROUP", tmp_path)
+
+    assert FrameStorage((500,), torch.uint8, "auto", "").description == "500 bytes in a scratch file on the disk"
+
+
 def test_more_than_the_free_memory_is_refused_with_both_sizes(monkeypatch):
-    monkeypatch.setattr(frame_storage, "free_memory", lambda: 1000)
+    monkeypatch.setattr(frame_storage, "available_memory", lambda device: 1000)
 
     with pytest.raises(InputError, match=r"^3.6 kB are needed, and 1 kB of memory are free; buy some"):
         FrameStorage((900,), torch.float32, "memory", "buy some")

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlpipe.compute import available_memory
 from dlpipe.config.pipeline import Stage
 from dlpipe.config.settings import Settings
 from dlpipe.data.model_caller import tensors_in
 from dlpipe.engine.build import FindModel, StageComponents
 from dlpipe.engine.flops import count_flops
 from dlpipe.engine.judged_splits import judged_on
-from dlpipe.engine.memory import available_memory, kept_for_backward
+from dlpipe.engine.memory import kept_for_backward
 from dlpipe.errors import PluginError, RunFolderError, SplitBatchWarning, errors_in, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.messages import relative

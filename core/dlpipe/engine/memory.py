@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it a stage takes."""
+"""How much memory a stage takes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,6 @@ import torch
 from torch import Tensor, nn
 
 Returned = TypeVar("Returned")
-#: Of a process in a container, or in a job of a batch system (cgroup v2).
-CONTROL_GROUP = Path("/sys/fs/cgroup")
-
-
-def available_memory(device: torch.device) -> int:
-    """Return the bytes that this process can still allocate: of the GPU, or of the host within its control group."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + cached
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        host = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return min([host, *_left_in_control_group()])
 
 
 def memory_in_use(device: torch.device) -> Callable[[], int]:
@@ -43,18 +27,6 @@ def memory_in_use(device: torch.device) -> Callable[[], int]:
     if not statm.exists():  # not Linux: the largest so far
         return _peak_of_process
     return lambda: int(statm.read_text(encoding="ascii").split()[1]) * page
-
-
-def _left_in_control_group() -> list[int]:
-    """Return what a container or a job of a batch system may still use, if it is limited."""
-    with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
-        limit = int((CONTROL_GROUP / "memory.max").read_text())
-        statistics = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
-        used = int((CONTROL_GROUP / "memory.current").read_text()) - int(
-            statistics["inactive_file"]
-        )  # a cache that is freed
-        return [max(0, limit - used)]
-    return []
 
 
 class MemoryPeak:

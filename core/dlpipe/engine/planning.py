@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlpipe.compute import configure_torch, seed_everything
+from dlpipe.compute import available_memory, configure_torch, seed_everything
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.engine.budget import Costs, RunTime, run_time
@@ -35,7 +35,7 @@ from dlpipe.engine.measure import (
     own_total,
     state_bytes,
 )
-from dlpipe.engine.memory import MemoryPeak, available_memory
+from dlpipe.engine.memory import MemoryPeak
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative, shown_size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from dlpipe.compute import available_memory
 from dlpipe.errors import InputError
 
 #: Largest share of the free memory (or disk) that one tensor may take.
@@ -41,7 +41,7 @@ class FrameStorage:
     ) -> None:
         count = int(np.prod(shape))
         self.nbytes = count * dtype.itemsize
-        free, disk = free_memory(), shutil.disk_usage(tempfile.gettempdir()).free
+        free, disk = available_memory(torch.device("cpu")), shutil.disk_usage(tempfile.gettempdir()).free
         fits = self.nbytes <= MAX_SHARE * free
         self._folder: Path | None = None
         if fits if storage == "auto" else storage == "memory":
@@ -67,15 +67,6 @@ class FrameStorage:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-
-def free_memory() -> int:
-    """Return the number of bytes of memory that are free or can be freed."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def size(nbytes: float) -> str:

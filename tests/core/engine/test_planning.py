@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from dlpipe.commands.plan import plan as command
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.settings import LoopOptions
-from dlpipe.engine import measure, memory, planning
+from dlpipe.engine import measure, planning
 from dlpipe.engine.budget import Costs, run_time
 from dlpipe.engine.measure import by_doubling
 from dlpipe.engine.planning import plan
@@ -244,21 +244,6 @@ def test_several_processes_are_refused(project, monkeypatch):
 
     with pytest.raises(InputError, match="measures one process, but 2 were started; start it without torchrun or srun"):
         plan(loaded(), project / "runs")
-
-
-def test_memory_that_a_container_leaves_counts(monkeypatch, tmp_path):
-    for name, text in {
-        "memory.max": "1000\n",
-        "memory.current": "400\n",
-        "memory.stat": "anon 5\ninactive_file 100\n",
-    }.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
-
-    assert memory.available_memory(torch.device("cpu")) == 700
-
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_memory(torch.device("cpu")) > 700
 
 
 @pytest.mark.parametrize(
