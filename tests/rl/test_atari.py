@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip(
     "ale_py", reason="ale-py is not installed; it is GPL and not part of dlpipe[all]: install dlpipe[atari]"
@@ -53,14 +54,21 @@ def test_seeds_affect_sticky_actions_and_noop_frames_only():
     assert not np.array_equal(played(**plain | {"repeat_action_probability": 0.5})[0], played(**plain)[0])
 
 
-def test_an_observation_is_the_maximum_of_the_last_two_frames():
-    env = Atari("pong", 42, 4, 0.0, 0)
+@pytest.mark.parametrize("frame_skip", [1, 2, 3])
+def test_an_observation_is_the_maximum_of_the_last_two_frames(frame_skip):
+    env, single = (Atari("pong", 210, skip, 0.0, 0) for skip in (frame_skip, 1))
     env.reset(seed=0)
+    single.reset(seed=0)
+    screens = [single._ale.getScreenGrayscale()]
 
-    env._screens[:] = 0
-    env._screens[0, :, :80] = env._screens[1, :, 80:] = 255
+    for _ in range(90 // frame_skip):  # the ball is served after 60 frames
+        obs = env.step(2)[0]
+        for _ in range(frame_skip):
+            single.step(2)
+            screens.append(single._ale.getScreenGrayscale())
+        expected = Image.fromarray(np.maximum(*screens[-2:])).resize((210, 210), Image.Resampling.BOX)
 
-    assert (env._observation() == 255).all()
+        assert np.array_equal(obs[0], expected)
 
 
 def test_rewards_are_clipped_in_training_only():

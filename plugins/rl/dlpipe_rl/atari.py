@@ -91,7 +91,8 @@ class Atari(gym.Env[Array, Any]):
                 self._last = self._actions[action]
             reward += self._ale.act(self._last)
             if left < 2:  # objects flicker: some are drawn in every other frame only
-                self._ale.getScreenGrayscale(self._screens[left])
+                self._screens[1] = self._screens[0]
+                self._ale.getScreenGrayscale(self._screens[0])
             if self._ale.game_over():
                 break
         over = bool(self._ale.game_over())
