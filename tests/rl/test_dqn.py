@@ -97,6 +97,11 @@ def test_the_budget_counts_timesteps_of_all_environments():
             {"epsilon_timesteps": None},
             "epsilon_timesteps is not set, and only time ends this run; set it, or timesteps",
         ),
+        (
+            {"priority_alpha": 0.6, "importance_beta": 0.5},
+            "importance_beta = 0.5 grows to 1 over the timesteps of the run, and only time ends this run; set timesteps, "
+            "or importance_beta = 1",
+        ),
     ],
 )
 def test_options_that_cannot_be_obeyed_are_refused(options, message):
@@ -148,6 +153,16 @@ def test_the_correction_of_prioritised_replay_grows_to_the_whole_by_the_last_tim
     assert seen == [(now, pytest.approx(0.4 + 0.6 * min(1, now / 60))) for now, _ in seen]
     assert [now for now, _ in seen][:2] == [20, 21]
     assert [beta for now, beta in seen if now >= 60] == [1.0] * 5
+
+
+def test_the_whole_correction_needs_no_end_of_the_run():
+    made, seen = trainer(priority_alpha=0.6, importance_beta=1.0), []
+    sample = made._priorities.sample
+    made._priorities.sample = lambda size, beta, rng: seen.append(beta) or sample(size, beta, rng)
+
+    take(made, 3)
+
+    assert seen == [1.0] * 3
 
 
 def test_a_step_reports_return_and_length_of_ended_episodes():

@@ -132,6 +132,11 @@ class DQN:
             model, built, compute, max_grad_norm, double=double, loss=loss, target_every=target_every, tau=tau
         )
         total = self._plan(budget, timesteps, learning_starts)
+        if priority_alpha and importance_beta < 1 and self._timesteps is None:
+            raise InputError(
+                f"importance_beta = {importance_beta} grows to 1 over the timesteps of the run, and only time ends "
+                "this run; set timesteps, or importance_beta = 1"
+            )
         self._schedule = LearningRateSchedule(built, schedule, total_steps=total)
         self._epsilon = self._epsilon_schedule(epsilon_start, epsilon_end, epsilon_timesteps, epsilon_schedule)
         self.caveats = [*envs.caveats(), *_exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))]
@@ -263,7 +268,7 @@ class DQN:
         """Sample a batch, update the weights once and return the loss."""
         if self._priorities is None:
             return self._learning.update(self._replay.sample(self._batch_size, self._replay_rng))
-        progress = min(1.0, self._timestep / self._timesteps) if self._timesteps else 0.0
+        progress = min(1.0, self._timestep / self._timesteps) if self._timesteps else 1.0  # β is 1
         beta = self._importance_beta + (1 - self._importance_beta) * progress
         slots, weights = self._priorities.sample(self._batch_size, beta, self._replay_rng)
         transitions = self._replay.at(slots)
