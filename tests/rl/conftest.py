@@ -51,6 +51,18 @@ class EndsTwice(Corridor):
         return obs, reward, terminated, truncated or terminated, info
 
 
+class Shifted(Corridor):
+    """A corridor whose actions are 5 and 6, and which takes no others."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.action_space = spaces.Discrete(2, start=5)
+
+    def step(self, action):
+        assert action in self.action_space
+        return super().step(action - 5)
+
+
 class Faulty(Corridor):
     """A corridor with a fault in its third timestep."""
 

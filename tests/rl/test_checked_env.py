@@ -5,7 +5,7 @@ from gymnasium import spaces
 
 from dlpipe_rl.checked_env import MAX_TIMESTEPS, CheckedEnv, FaultyEnvironmentError
 
-from .conftest import Corridor, Faulty
+from .conftest import Corridor, Faulty, Shifted
 
 
 def checked(env, seed=7):
@@ -36,15 +36,6 @@ def test_the_summary_of_an_episode_has_its_return_and_length():
 
 
 def test_actions_are_counted_from_0_whatever_the_space_says():
-    class Shifted(Corridor):
-        def __init__(self):
-            super().__init__()
-            self.action_space = spaces.Discrete(2, start=5)
-
-        def step(self, action):
-            assert action in self.action_space
-            return super().step(action - 5)
-
     env = checked(Shifted())
     env.reset()
 

@@ -164,3 +164,8 @@ class CheckedEnv:
             f"environment {self._name} {what} in {method}(), {position}; fix the environment, then resume from "
             "the last checkpoint: dlpipe resume RUN"
         )
+
+
+def sample_action(space: spaces.Space[Any]) -> Any:
+    """Return a random action as `CheckedEnv.step` takes it: the index of a discrete one counts from 0."""
+    return space.sample() - space.start if isinstance(space, spaces.Discrete) else space.sample()

@@ -19,7 +19,7 @@ from torch import Tensor
 from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
 from dlpipe_rl.async_vector_env import AsyncVectorEnv
-from dlpipe_rl.checked_env import Array, CheckedEnv
+from dlpipe_rl.checked_env import Array, CheckedEnv, sample_action
 from dlpipe_rl.vector_env import SyncVectorEnv, VectorEnv
 
 #: The first seed of the episodes of each evaluation split.
@@ -133,7 +133,7 @@ class Environments:
         spare.action_space.seed(EVALUATION_SEEDS[split])
         obs = [torch.from_numpy(env.reset().copy())]
         while len(obs) < count:
-            obs.append(torch.from_numpy(env.step([spare.action_space.sample()]).obs.copy()))
+            obs.append(torch.from_numpy(env.step([sample_action(spare.action_space)]).obs.copy()))
         for each in (env, spare):
             each.close()
         return {"obs": torch.cat(obs)}
@@ -175,8 +175,7 @@ class Environments:
         space.seed(0)
         observed = [env.reset()]
         for _ in range(timesteps):
-            action = int(space.sample() - space.start) if isinstance(space, spaces.Discrete) else space.sample()
-            obs, reward, terminated, truncated = env.step(action)
+            obs, reward, terminated, truncated = env.step(sample_action(space))
             observed += [obs.copy(), np.array(reward)]
             if terminated or truncated:
                 observed.append(env.reset().copy())

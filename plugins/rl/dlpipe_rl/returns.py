@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -16,7 +16,7 @@ from torch import nn
 from dlpipe.evaluation import Examples, ExampleScores, write_csv
 from dlpipe.fields import Fraction, Positive
 from dlpipe.report_items import ReportItem
-from dlpipe_rl.checked_env import Array
+from dlpipe_rl.checked_env import Array, sample_action
 from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.greedy import EpisodeTrace, Policy, greedy_policy, play_episodes
 from dlpipe_rl.overestimation import value_return_pairs
@@ -150,12 +150,11 @@ class Returns:
 
 def random_policy(data: Environments) -> Policy:
     """Return a policy of uniformly random actions, with the same random numbers every time."""
-    space: Any = data.make().action_space
+    space = data.make().action_space
     space.seed(0)
-    start = getattr(space, "start", 0)  # of discrete actions; policies count from 0
 
     def act(obs: Array) -> tuple[Array, None]:
-        return np.stack([space.sample() - start for _ in obs]), None
+        return np.stack([sample_action(space) for _ in obs]), None
 
     return act
 
