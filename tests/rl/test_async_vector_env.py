@@ -1,5 +1,6 @@
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from dlpipe.errors import DlpipeError
 from dlpipe_rl import ppo as module
 from dlpipe_rl.actor_critic import ActorCritic
+from dlpipe_rl.async_vector_env import AsyncVectorEnv
 from dlpipe_rl.dqn import DQN
 from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.q_network import QNetwork
@@ -64,6 +66,25 @@ def test_an_error_in_a_process_is_raised_in_the_trainers_process(both):
 
     with pytest.raises(DlpipeError, match=r"CartPole-v1 raised AssertionError: 77 .* in step\(\), at timestep 1"):
         both[1].step(np.array([0, 0, 0, 0, 77]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            partial(environment(arguments={"speed": 3})._make_training_envs, 3),
+            r'^id = "CartPole-v1": the environment could not be created: TypeError: .*speed',
+        ),
+        (int, r"^an environment process could not create its environments: TypeError: int\(\) argument must be"),
+    ],
+    ids=["refused", "raises"],
+)
+def test_environments_that_cannot_be_created_are_reported_with_the_reason(make, message):
+    envs = AsyncVectorEnv(make, 2, 1)
+
+    with pytest.raises(DlpipeError, match=message):
+        envs.reset()
+    envs.close()
 
 
 @pytest.mark.parametrize("make", [dqn, ppo])

@@ -34,10 +34,12 @@ def project(tmp_path):
     return tmp_path
 
 
-def test_a_file_that_registers_an_environment_is_enough(tmp_path, monkeypatch):
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_file_that_registers_an_environment_is_enough(tmp_path, monkeypatch, num_workers):
     write_files("environments.md", tmp_path)
     monkeypatch.chdir(tmp_path)
     changes = ["trainer.timesteps=512", "trainer.rollout_steps=64", "evaluators.play.episodes=2"]
+    changes.append(f"data.num_workers={num_workers}")
     registry = load_plugins()
 
     folder = run(load_pipeline("boat.toml", registry, changes, allow_local_plugins=True), registry, tmp_path / "runs")

@@ -7,11 +7,14 @@ nothing is unpickled from a file.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,13 +30,15 @@ MakeEnvs = Callable[[Sequence[int]], SyncVectorEnv]
 #: Ctrl-C and a batch system's signals reach every process of the group. The workers ignore them: the trainer decides
 #: whether to stop, and asks for the state of the environments first. A killed trainer closes the connections.
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+#: The modules of local plugins have names that begin so; a new process can import them from their files only.
+LOCAL_PLUGIN = "dlpipe_local_"
 
 
 class AsyncVectorEnv:
     """N environments in several processes, each with an equal share of them.
 
     Args:
-        make: called in each process; must be picklable.
+        make: called in each process; must be picklable. What it raises, the first call here raises.
         num_envs: N.
         num_workers: number of processes; at most one per environment is started.
     """
@@ -44,13 +49,16 @@ class AsyncVectorEnv:
         self._num_envs = num_envs
         self._connections: list[Connection] = []
         self._processes = []
+        self._ready = False  # whether all processes have created their environments
+        local_plugins = _local_plugins()
         resource_tracker.ensure_running()  # before the signals are masked, as its start unmasks them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)  # inherited by the new processes
         try:
             for share in self._shares:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, make, share), daemon=True)
+                process = context.Process(target=_serve, args=(theirs, local_plugins, share), daemon=True)
                 process.start()
+                ours.send(make)
                 theirs.close()
                 self._connections.append(ours)
                 self._processes.append(process)
@@ -110,12 +118,13 @@ class AsyncVectorEnv:
 
     def _call_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method in every process at the same time and return the results."""
-        results: list[Any] = []
         try:
+            if not self._ready:
+                self._results()
+                self._ready = True
             for connection, each in zip(self._connections, arguments, strict=True):
                 connection.send((method, each))
-            for connection in self._connections:
-                results.append(connection.recv())
+            return self._results()
         except (EOFError, OSError) as error:
             # The pipes of a dying process close a moment before its exit code is available.
             ended = wait([process.sentinel for process in self._processes], timeout=5)
@@ -127,20 +136,49 @@ class AsyncVectorEnv:
                 f"an environment process has ended unexpectedly (exit code {codes[0] if codes else 'unknown'}). "
                 "Resume from the last checkpoint: dlpipe resume RUN"
             ) from error
+
+    def _results(self) -> list[Any]:
+        """Return what every process has answered, or raise what one of them raised."""
+        results = [connection.recv() for connection in self._connections]
         for result in results:
             if isinstance(result, Exception):
                 raise result
         return results
 
 
-def _serve(connection: Connection, make: MakeEnvs, share: Sequence[int]) -> None:
-    """Answer the calls of the trainer's process until it closes the connection."""
+def _local_plugins() -> dict[str, str]:
+    """Return the name of the module of each local plugin, by file; if a file has changed, that of its last content."""
+    files = {str(module.__file__): name for name, module in sys.modules.items() if name.startswith(LOCAL_PLUGIN)}
+    return {file: name for file, name in files.items() if Path(file).is_file()}
+
+
+def _import_file(name: str, path: str) -> None:
+    """Import a file as the module of that name, as dlpipe has done in the trainer's process."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+def _serve(connection: Connection, local_plugins: Mapping[str, str], share: Sequence[int]) -> None:
+    """Create the environments, then answer the calls of the trainer's process until it closes the connection."""
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     torch.set_num_threads(1)
-    envs = make(share)
+    try:
+        for path, name in local_plugins.items():
+            _import_file(name, path)
+        make: MakeEnvs = connection.recv()  # only now, as it may refer to what these files define
+        envs = make(share)
+    except Exception as error:  # a plugin file and an environment may raise anything
+        what = f"an environment process could not create its environments: {type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):
+            connection.send(error if isinstance(error, DlpipeError) else DlpipeError(what))
+        return
     with contextlib.suppress(EOFError, OSError):
+        connection.send(None)
         while True:
             method, arguments = connection.recv()
             try:
