@@ -1,4 +1,5 @@
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from dlpipe.errors import InputError
@@ -59,6 +60,35 @@ def test_wrappers_are_applied_from_the_innermost():
     env.reset(seed=0)
     assert -1 <= env.step([1.0])[1] <= 0
     assert isinstance(env, gym.wrappers.TimeAwareObservation)
+
+
+@pytest.mark.parametrize(
+    ("id", "wrapper", "expected"),
+    [
+        (
+            "Pendulum-v1",
+            {"use": "rescale_observation", "min_obs": [-2, -1, 0], "max_obs": [2, 1.5, 1]},
+            lambda env: env.observation_space == gym.spaces.Box(np.float32([-2, -1, 0]), np.float32([2, 1.5, 1])),
+        ),
+        (
+            "Pendulum-v1",
+            {"use": "rescale_action", "min_action": [-3], "max_action": [5]},
+            lambda env: env.action_space == gym.spaces.Box(-3, 5, (1,)),
+        ),
+        (
+            "CartPole-v1",
+            {"use": "sticky_action", "repeat_action_probability": 0.25, "repeat_action_duration": [2, 3]},
+            lambda env: env.repeat_action_duration_range == (2, 3),
+        ),
+        (
+            "Blackjack-v1",
+            {"use": "filter_observation", "filter_keys": [0, 2]},
+            lambda env: env.observation_space.shape == (34,),
+        ),
+    ],
+)
+def test_wrappers_take_lists(id, wrapper, expected):
+    assert expected(environment(id=id, wrappers=[wrapper]).make())
 
 
 def test_every_wrapper_that_is_offered_is_one():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
+import numpy as np
 from gymnasium import wrappers as offered
 
 from dlpipe.errors import InputError
@@ -47,7 +49,7 @@ def environment(
         id: such as "CartPole-v1".
         arguments: keyword arguments of that environment, such as ``{ sutton_barto_reward = true }``.
         wrappers: Gymnasium wrappers, the innermost first: ``"time_aware_observation"``, or with arguments
-            ``{ use = "clip_reward", min_reward = -1, max_reward = 1 }``.
+            ``{ use = "clip_reward", min_reward = -1, max_reward = 1 }``. A shape is a list; bounds may be one.
         max_episode_steps: truncate episodes after this many timesteps; by default the environment's own limit.
         frame_stack: number of frames per observation, concatenated along their first axis.
         num_workers: processes that step the training environments; 0 steps them in the main process.
@@ -85,6 +87,16 @@ def _wrapper(entry: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return name, table
 
 
+def _without_lists(wrapper: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a wrapper, with lists as the arrays or tuples that it takes."""
+    parameters = inspect.signature(wrapper).parameters
+    arrays = {name for name, parameter in parameters.items() if "ndarray" in str(parameter.annotation)}
+    return {
+        name: value if not isinstance(value, list) else np.array(value) if name in arrays else tuple(value)
+        for name, value in options.items()
+    }
+
+
 def _make(
     id: str,
     arguments: dict[str, Any],
@@ -98,7 +110,7 @@ def _make(
         spec = replace(gym.spec(id), order_enforce=False)
         env = gym.make(spec, max_episode_steps, disable_env_checker=True, **arguments, **rendering)
         for name, options in wrappers:
-            env = WRAPPERS[name](env, **options)
+            env = WRAPPERS[name](env, **_without_lists(WRAPPERS[name], options))
     except Exception as error:  # an environment's own code may raise anything
         raise InputError(
             f'id = "{id}": the environment could not be created: {type(error).__name__}: {error}'
