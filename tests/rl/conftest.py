@@ -88,6 +88,25 @@ class Faulty(Corridor):
         return obs, reward, *rest
 
 
+class Sampler(gym.Env):
+    """Observations are samples of their space, and actions have to be in theirs; an episode has five timesteps."""
+
+    def __init__(self, obs=None, actions=None, render_mode=None):
+        self.observation_space = obs or spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = actions or spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.timesteps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert action in self.action_space
+        self.timesteps += 1
+        return self.observation_space.sample(), 1.0, self.timesteps == 5, False, {}
+
+
 def corridor(kind=Corridor, frame_stack=1, **options) -> Environments:
     """The corridor as data."""
     return Environments("Corridor", partial(kind, **options), frame_stack=frame_stack, fingerprint="corridor")

@@ -66,6 +66,8 @@ class Environments:
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
         """Create an environment with a Box observation space, channels first.
 
+        Three axes are an image. Its channels are the last axis if that is the shortest, and else the first.
+
         Raises:
             InputError: the environment cannot be created.
         """
@@ -74,7 +76,7 @@ class Environments:
             env = gym.wrappers.FlattenObservation(env)
         shape = env.observation_space.shape
         assert shape is not None
-        if len(shape) == 0 or (len(shape) == 3 and shape[0] not in (1, 3, 4) and shape[2] in (1, 3, 4)):
+        if len(shape) == 0 or (len(shape) == 3 and shape[2] < min(shape[:2])):
             env = ChannelsFirst(env)
         elif len(shape) == 2:
             env = gym.wrappers.ReshapeObservation(env, (1, *shape))
