@@ -44,6 +44,32 @@ def test_actions_are_counted_from_0_whatever_the_space_says():
 
 
 @pytest.mark.parametrize(
+    ("space", "action", "taken"),
+    [
+        (spaces.Box(-1, 1, (3,)), [-4, 0.75, 2], [-1, 0.75, 1]),
+        (spaces.Box(-1, 3, (3,), np.int64), [-4, 0.75, 9], [-1, 1, 3]),
+        (spaces.Box(-1, 1, ()), 2, 1),
+    ],
+)
+def test_actions_are_clipped_and_have_the_type_of_their_space(space, action, taken):
+    class Recorder(Corridor):
+        def __init__(self):
+            super().__init__()
+            self.action_space = space
+
+        def step(self, action):
+            self.taken = action
+            return super().step(0)
+
+    env = checked(Recorder())
+    env.reset()
+    env.step(np.array(action, np.float32))
+
+    assert env.env.taken in space
+    assert env.env.taken.tolist() == taken
+
+
+@pytest.mark.parametrize(
     ("fault", "message"),
     [
         ("raises", r"Corridor raised ZeroDivisionError: the motor is stuck in step\(\), at timestep 3 .* seed 7"),

@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from dlpipe.errors import InputError
+from dlpipe_rl.actor_critic import ActorCritic
+from dlpipe_rl.ppo import ppo
 from dlpipe_rl.returns import random_policy
 
-from .conftest import Sampler, Shifted, corridor
+from .conftest import CPU, Sampler, Shifted, corridor
 
 
 def test_random_actions_are_counted_from_0_whatever_the_space_says():
@@ -28,3 +31,37 @@ def test_images_are_transposed_if_their_last_axis_is_the_shortest(shape):
 @pytest.mark.parametrize("shape", [(1, 9, 8), (6, 8, 9), (3, 3, 3), (4, 9, 4), (9, 3, 4)])
 def test_other_images_stay_as_they_are(shape):
     assert corridor(Sampler, obs=spaces.Box(0, 255, shape, np.uint8)).facts["obs_shape"] == shape
+
+
+@pytest.mark.parametrize(
+    ("obs", "actions"),
+    [
+        (None, spaces.Discrete(2, start=5)),
+        (None, spaces.Box(-1, 3, (2, 3), np.int64)),
+        (None, spaces.Box(-1, 1, ())),
+        (None, spaces.Box(-1, 1, (2,), np.float64)),
+        (spaces.Box(0, 1, (3,), np.bool_), None),
+        (spaces.Box(0, 1, (9, 8), np.bool_), None),
+        (spaces.Box(-1, 1, (4, 3)), None),
+        (spaces.Box(0, 255, (4, 5, 3), np.uint8), None),
+        (spaces.Box(-1, 1, (2, 3, 4, 5)), None),
+    ],
+    ids=str,
+)
+def test_an_agent_acts_in_every_space_of_numbers(obs, actions):
+    data = corridor(Sampler, obs=obs, actions=actions)
+    shape, num_actions, action_shape = (data.facts[name] for name in ("obs_shape", "num_actions", "action_shape"))
+    trainer = ppo(ActorCritic(shape, num_actions, action_shape), data, CPU, 3, rollout_steps=7, batch_size=7)
+
+    loss = next(trainer.steps())["loss"]
+    trainer.load_state_dict(trainer.state_dict())
+
+    assert loss.isfinite()
+    assert data.caveats() == []
+
+
+def test_observations_without_a_fixed_size_are_refused():
+    with pytest.raises(
+        InputError, match=r"Corridor has the observation space Sequence\(.*; expected one whose samples all"
+    ):
+        _ = corridor(Sampler, obs=spaces.Sequence(spaces.Discrete(3))).facts

@@ -86,7 +86,7 @@ class Gaussian(nn.Module):
     def log_prob(self, params: Tensor, actions: Tensor) -> Tensor:
         """See `ActionHead.log_prob`."""
         mean, log_std = params.unbind(1)
-        spread = (actions.flatten(1) - mean) / log_std.exp()
+        spread = (actions.reshape(mean.shape) - mean) / log_std.exp()
         return (-0.5 * spread.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(1)
 
     def entropy(self, params: Tensor) -> Tensor:

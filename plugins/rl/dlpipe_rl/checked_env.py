@@ -72,11 +72,15 @@ class CheckedEnv:
             self._to_env_action = (lambda action: int(action) + start) if start else int
         else:
             assert isinstance(actions, spaces.Box)
-            low, high = actions.low, actions.high
-            self._to_env_action = lambda action: np.clip(action, low, high, dtype=low.dtype)
-        # Finite bounds make NaN and infinity fail the same two comparisons.
-        limits = np.finfo(space.dtype) if np.issubdtype(space.dtype, np.floating) else np.iinfo(space.dtype)
-        self._low, self._high = np.maximum(space.low, limits.min), np.minimum(space.high, limits.max)
+            low, high, dtype = actions.low, actions.high, actions.dtype
+            if np.issubdtype(dtype, np.floating):
+                self._to_env_action = lambda action: np.asarray(np.clip(action, low, high, dtype=dtype))
+            else:
+                self._to_env_action = lambda action: np.asarray(np.clip(np.rint(action), low, high)).astype(dtype)
+        self._low, self._high = space.low, space.high
+        if np.issubdtype(space.dtype, np.floating):  # finite bounds make NaN and infinity fail the same comparisons
+            limits = np.finfo(space.dtype)
+            self._low, self._high = np.maximum(space.low, limits.min), np.minimum(space.high, limits.max)
         # Few values are compared in Python: a dozen numpy calls would take longer than a step of a small environment.
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True)) if self._is_small() else []
         self._unbounded = space.dtype == np.uint8 and not space.low.any() and bool((space.high == 255).all())
@@ -102,8 +106,8 @@ class CheckedEnv:
         """Take an action; return observation, reward, and whether the episode terminated or was truncated.
 
         Args:
-            action: the index of a discrete action, from 0; an array if actions are continuous, which is clipped to the
-                bounds of the action space.
+            action: the index of a discrete action, from 0; or an array, which is clipped to the bounds of the
+                action space, and rounded first if that has integers.
 
         Raises:
             FaultyEnvironmentError: the environment raised, or returned something outside its spaces.
@@ -140,7 +144,7 @@ class CheckedEnv:
             raise self._fault(
                 method,
                 f"returned an observation with {obs[position]} at {list(position)}, outside its space "
-                f"({self._low[position]:g} to {self._high[position]:g})",
+                f"({float(self._low[position]):g} to {float(self._high[position]):g})",
             )
         return obs
 

@@ -2,8 +2,8 @@
 
 Source of the convolutions: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
 https://doi.org/10.1038/nature14236, Methods, "Model architecture".
-Departs from it: images too small for its kernels get two layers of 3×3 kernels; `hidden` sets the fully connected
-layers after the convolutions.
+Departs from it: images too small for its kernels get two layers of 3×3 kernels, and those too small for these, none;
+`hidden` sets the fully connected layers after the convolutions.
 Axes: B observations, F features, C channels, H height, W width.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 #: (channels, kernel, stride) of the paper's layers for 84×84 pixels, and of those for smaller images.
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 SMALL = ((16, 3, 1), (32, 3, 1))
-#: The smallest side of an image for which the paper's layers have an output.
-NATURE_NEEDS = 36
+#: The smallest side of an image for which the paper's layers have an output, and of one for which the others have.
+NATURE_NEEDS, SMALL_NEEDS = 36, 5
 
 
 def to_float(obs: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def encoder(
     """
     layers: list[nn.Module] = []
     width = math.prod(obs_shape)
-    if len(obs_shape) == 3:
+    if len(obs_shape) == 3 and min(obs_shape[1:]) >= SMALL_NEEDS:
         convolutions = _convolutions(NATURE if min(obs_shape[1:]) >= NATURE_NEEDS else SMALL, obs_shape[0])
         layers += convolutions
         with torch.no_grad():

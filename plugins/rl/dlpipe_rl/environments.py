@@ -69,13 +69,17 @@ class Environments:
         Three axes are an image. Its channels are the last axis if that is the shortest, and else the first.
 
         Raises:
-            InputError: the environment cannot be created.
+            InputError: the environment cannot be created, or its observations have no fixed size.
         """
         env = self._make(render_mode=render_mode)
         if not isinstance(env.observation_space, spaces.Box):
             env = gym.wrappers.FlattenObservation(env)
+        if not isinstance(env.observation_space, spaces.Box):
+            raise InputError(
+                f"environment {self.name} has the observation space {env.observation_space}; expected one whose "
+                "samples all have the same size. Take another environment, or wrap it in a plugin of yours"
+            )
         shape = env.observation_space.shape
-        assert shape is not None
         if len(shape) == 0 or (len(shape) == 3 and shape[2] < min(shape[:2])):
             env = ChannelsFirst(env)
         elif len(shape) == 2:
