@@ -149,8 +149,8 @@ class LoopOptions:
         checkpoint_every: steps between two checkpoints; after each evaluation if not given.
         checkpoint_minutes: also save a checkpoint at the first log point after this many minutes.
         keep: number of most recent checkpoints to keep, in addition to the best one.
-        monitor: metric that decides which checkpoint is best, such as "dev/slots/f1"; if not given, the first metric
-            of the first evaluator.
+        monitor: metric that decides which checkpoint is best, such as "dev/slots/f1"; if not given, the primary metric
+            of the first evaluator that has one.
         goal: whether the monitored metric should grow or fall; if not given, the evaluator decides.
         patience: stop after this many evaluations in a row without improvement; a tie is none.
         ties: which of several checkpoints with the best value of the monitored metric counts: the one with the lowest

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dlpipe.config.application import application_of
 from dlpipe.data.columns import columns_of
 from dlpipe.data.item_files import files_below
 from dlpipe.data.model_caller import ModelCaller
@@ -70,7 +71,12 @@ class Predictor:
     def __init__(self, trained: TrainedStage, *, top: int = 0, explain: bool = False) -> None:
         data = trained.built.data
         if not isinstance(data, SupportsItems):
-            raise InputError(f"{type(data).__name__} cannot encode items; run `dlpipe predict` without any")
+            next_step = (
+                "run `dlpipe predict` without any"
+                if application_of(trained.stage)
+                else "dlpipe asks its methods encode(item) and present(item, prediction) for that"
+            )
+            raise InputError(f"{type(data).__name__} cannot encode items; {next_step}")
         self._trained, self._data, self._stage = trained, data, trained.stage
         self._asks = inspect.signature(data.present).parameters
         self._more: Mapping[str, Any] = {"model": trained.model, "top": top, "explain": explain}

@@ -40,6 +40,9 @@ class Points:
     def restore(self, state): pass
     def fingerprint(self): return ""
 
+class Silent(Points):
+    encode = present = None
+
 class Many(Points):
     def expand(self, item):
         if item == "none":
@@ -74,7 +77,7 @@ class Known(Sure):
 
 @hookimpl
 def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("plain", ":Plain", "points"),
-    DataSpec("many", ":Many", "points")]
+    DataSpec("many", ":Many", "points"), DataSpec("silent", ":Silent", "points")]
 @hookimpl
 def dlpipe_models():
     return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known")]
@@ -126,6 +129,14 @@ def test_an_item_that_cannot_be_encoded_does_not_spoil_the_others(trained):
     assert isinstance(answers[1].error, InputError)
     assert isinstance(answers[3].error, ComponentError)
     assert answers[1].plain() == {"item": "five", "error": "'five': expected numbers"}
+
+
+def test_data_that_cannot_encode_is_told_what_it_lacks(trained):
+    with pytest.raises(
+        InputError,
+        match=r"^Silent cannot encode items; dlpipe asks its methods encode\(item\) and present\(item, prediction\)",
+    ):
+        Predictor(trained(data="silent"))
 
 
 def test_a_file_of_a_folder_that_cannot_be_used_is_named_once_by_its_path(trained):
