@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typing_extensions import get_protocol_members
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.plugin_check import COMPONENT_RULES
+from dlpipe.engine.conformance import MODEL_METHODS, OPTIONAL, REQUIRED
 from dlpipe.registry.hooks import ComponentHooks, Lifecycle
 from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.specs import KINDS
 from dlpipe.testing.checks import LIGHT, LOADED, RULES, USED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,8 +58,17 @@ def test_python_code_in_the_docs_parses(text):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)):
+        if not target.startswith("http"):
+            path, _, anchor = target.partition("#")
+            assert (page.parent / path).exists(), target
+            assert not anchor or anchor in anchors(page.parent / path if path else page), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_readme_shows_the_mistakes_that_check_reports(tmp_path):
@@ -80,6 +93,27 @@ def test_every_hook_is_in_the_docs():
     for specs in (ComponentHooks, Lifecycle):
         for name in vars(specs):
             assert not name.startswith("dlpipe_") or f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
+def test_every_field_of_a_record_is_in_the_docs(kind):
+    text = (ROOT / "docs" / "plugins.md").read_text()
+
+    for field in dataclasses.fields(kind):
+        assert re.search(rf"^\| (`\w+`, )*`{field.name}`", text, re.M), field.name
+
+
+@pytest.mark.parametrize("kind", ["data", "model", "trainer", "evaluator"])
+def test_every_method_that_dlpipe_calls_is_in_the_docs(kind):
+    rows = re.findall(rf"^\| {kind} \| (.*) \| (.*) \|$", (ROOT / "docs" / "plugins.md").read_text(), re.M)
+    named = [set(re.findall(r"`(\w+)", cell)) for cell in rows[-1]]
+
+    required, optional = (
+        {name for protocol in table[kind] for name in get_protocol_members(protocol)} for table in (REQUIRED, OPTIONAL)
+    )
+    assert named[0] >= required, required - named[0]
+    assert named[1] >= optional - required, optional - named[1]
+    assert named[0] | named[1] <= required | optional | {"forward", *MODEL_METHODS}
 
 
 def test_every_rule_of_the_conformance_kit_is_in_the_docs():

@@ -126,7 +126,13 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
 def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
     """Offer the evaluators for any domain."""
     return [
-        EvaluatorSpec("loss", "dlpipe.training.mean_loss:Loss", "mean loss over all targets", from_trainer=("loss",)),
+        EvaluatorSpec(
+            "loss",
+            "dlpipe.training.mean_loss:Loss",
+            "mean loss over all targets",
+            from_trainer=("loss",),
+            primary_depends_on=("loss",),
+        ),
         EvaluatorSpec(
             "classification",
             "dlpipe.evaluation.classification:Classification",

@@ -12,6 +12,7 @@ import numpy as np
 from dlpipe.comparison.find_runs import find_runs
 from dlpipe.comparison.groups import Group, differences, grouped
 from dlpipe.comparison.run_result import RunResult
+from dlpipe.config.pipeline import different_meanings
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.scores.judged_examples import JudgedExamples
 from dlpipe.scores.statistics import (
@@ -147,6 +148,11 @@ def compare(runs: Sequence[RunResult], metric: str = "") -> Comparison:
         notes.append("fewer than two finished runs have metrics, so nothing is tested")
         return Comparison(groups, "", "", differences(groups), [], notes)
     metric = _metric_of(ended, metric)
+    evaluator = metric.split("/")[1]
+    meanings = [run.stage.primary_depends_on.get(evaluator, {}) for group in ended for run in group.scored]
+    if incomparable := different_meanings(metric, meanings):
+        notes.append(f"nothing is tested: {incomparable}")
+        return Comparison(groups, metric, "", differences(groups), [], notes)
     judged = {run.stage.judged_by: run.stage.goal for group in ended for run in group.scored}
     goal = judged.get(metric.partition("/")[2], "")
     pairs = [_pair(ended[0], other, metric, goal) for other in ended[1:]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
@@ -12,7 +12,7 @@ from dlpipe.config.settings import LoopOptions, Settings
 from dlpipe.config.source import Origin, Source, dotted
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
-from dlpipe.messages import nearest
+from dlpipe.messages import nearest, shown
 from dlpipe.registry.specs import (
     CallbackSpec,
     DataSpec,
@@ -129,6 +129,19 @@ class Stage:
                 tables[group] = {name: use.plain() for name, use in uses.items()}
         return tables
 
+    def from_trainer(self, evaluator: str) -> dict[str, Any]:
+        """Return the values that an evaluator takes from the trainer, since its own table has none."""
+        config, values = self.evaluators[evaluator], self.trainer.values
+        names = config.component.spec.from_trainer
+        return {name: values[name] for name in names if name in values and config.values.get(name) is None}
+
+    def primary_depends_on(self, evaluator: str) -> dict[str, Any]:
+        """Return the values, as TOML can hold them, without which the primary metric of an evaluator has no meaning."""
+        config = self.evaluators[evaluator]
+        values = config.values | self.from_trainer(evaluator)
+        names = config.component.spec.primary_depends_on
+        return {name: as_toml(values[name]) for name in names if values.get(name) is not None}
+
     def references(self) -> Iterator[Reference]:
         """Yield the trained models that this stage starts from."""
         for use in (self.data, self.model, self.trainer, *self.evaluators.values()):
@@ -178,6 +191,23 @@ class Pipeline:
     def origin(self, path: KeyPath) -> Origin | None:
         """Return what set the value at `path`, or None for a default."""
         return self.source.origins.get(path)
+
+
+def different_meanings(metric: str, meanings: Iterable[Mapping[str, Any]]) -> str:
+    """Say in what those differ that several runs have for `Stage.primary_depends_on`; an empty string if in nothing.
+
+    Args:
+        metric: such as "dev/loss/loss".
+    """
+    several = list(meanings)
+    for name in dict.fromkeys(name for meaning in several for name in meaning):
+        values = dict.fromkeys(shown(meaning.get(name, "auto")) for meaning in several)
+        if len(values) > 1:
+            return (
+                f"{metric} is not the same everywhere, as {name} is {' or '.join(values)}; to compare by it, set "
+                f"evaluators.{metric.split('/')[1]}.{name}"
+            )
+    return ""
 
 
 def table_name(stage: str, *keys: str) -> str:

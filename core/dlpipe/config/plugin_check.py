@@ -107,7 +107,7 @@ def _named(component: RegisteredComponent[Any]) -> Iterator[str]:
     """Yield which parameters the record names that do not exist."""
     spec = component.spec
     names = (*spec.budget, *spec.changeable) if isinstance(spec, TrainerSpec) else ()
-    names = spec.from_trainer if isinstance(spec, EvaluatorSpec) else names
+    names = (*spec.from_trainer, *spec.primary_depends_on) if isinstance(spec, EvaluatorSpec) else names
     for name in names if not any(_targets(component)) else ():
         if name.partition(".")[0] not in read_signature(spec.target).parameters:
             yield f"names {shown(name)} in its record, which is not a parameter of {spec.target}"

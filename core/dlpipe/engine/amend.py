@@ -213,8 +213,12 @@ def _restarts(
     monitor, goal = monitored(options, _on_dev(stage, components))
     known = read_json(folder.path / PROVENANCE).get(STAGES, {}).get(stage.name, {})
     before = known.get("monitor", monitor), known.get("monitor_goal", goal)
-    judge = f"evaluators.{monitor.split('/')[1]}." if monitor else "evaluators."
+    evaluator = monitor.split("/")[1] if monitor else ""
+    judge = f"evaluators.{evaluator}." if monitor else "evaluators."
     judged = [key for key in keys if key.startswith(judge) and key.removeprefix(judge) not in _NOT_JUDGING]
+    if monitor:
+        taken = stage.primary_depends_on(evaluator).keys() & stage.from_trainer(evaluator)
+        judged += [key for key in keys if key.startswith("trainer.") and key.split(".")[1] in taken]
     if monitor and ((monitor, goal) != before or judged):
         restarts.append(BEST)
     by_patience = state["reason"].startswith(NO_BETTER)

@@ -20,7 +20,7 @@ from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_sta
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative, shown
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
-from dlpipe.registry.specs import EvaluatorSpec, ModelSpec
+from dlpipe.registry.specs import ModelSpec
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.weights import unsavable_weights
@@ -125,7 +125,7 @@ class StageComponents:
             if settings.compile and with_trainer:
                 compile_model(self.model, self.compute.device)
         self.evaluators: dict[str, Evaluator] = {
-            name: build(config, facts | _from_trainer(config, stage), find_model)
+            name: build(config, facts | stage.from_trainer(name), find_model)
             for name, config in stage.evaluators.items()
         }
         self.trainer: Trainer | None = None
@@ -226,12 +226,6 @@ def _started(
     own = StartingModel(model, facts, taken, rebuild)
     with errors_in(config.table):
         return load_start(own, start, find_model, offline=settings.offline)
-
-
-def _from_trainer(config: ComponentConfig[EvaluatorSpec], stage: Stage) -> dict[str, Any]:
-    """Return the values that an evaluator takes over from the trainer unless its own table gives others."""
-    values = stage.trainer.values
-    return {name: values[name] for name in config.component.spec.from_trainer if name in values}
 
 
 def load_checkpoint(components: StageComponents, folder: Path, which: str = "best") -> Path:

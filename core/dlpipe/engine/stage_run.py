@@ -163,6 +163,7 @@ class StageRun:
             "monitor": monitor,
             "monitor_goal": monitor_goal,
             "primary": primary,
+            "primary_depends_on": {name: found for name in splits if (found := context.stage.primary_depends_on(name))},
         }
         context.run.record_stage(context.stage.name, known | {"total_steps": loop.total_steps})
 

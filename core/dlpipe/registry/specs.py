@@ -145,6 +145,8 @@ class EvaluatorSpec(ComponentSpec):
 
     Args:
         from_trainer: names of parameters that, when None, get the value of the trainer's parameter of the same name.
+        primary_depends_on: names of parameters that say what the primary metric is, such as the loss: values that were
+            computed with different ones are not compared.
         baselines: what to compare a trained model with. ``"namespace.name"`` is a model with a method ``fit``, built
             with its defaults and fitted to the training split, then evaluated by this evaluator; one that is not
             installed is left out. A name without a dot is a metric of this evaluator itself: the value of its primary
@@ -155,6 +157,7 @@ class EvaluatorSpec(ComponentSpec):
 
     kind = "evaluator"
     from_trainer: tuple[str, ...] = ()
+    primary_depends_on: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     not_on_train: str = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class StageView:
         judged_by: the metric that decides, such as "slots/f1"; empty if none does.
         goal: "max" or "min", whether it should grow or fall.
         primary: the primary metrics of all evaluators, such as "slots/f1".
+        primary_depends_on: by evaluator, the parameters that say what its primary metric is.
         ended: ``reason``, ``step`` and ``seconds`` of training; empty while it trains.
     """
 
@@ -42,6 +43,7 @@ class StageView:
     goal: str
     ended: Mapping[str, Any]
     primary: Sequence[str] = ()
+    primary_depends_on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
@@ -127,4 +129,5 @@ class RunView:
             judged.get("goal", ""),
             self.provenance.get(ENDED, {}).get(name, {}),
             judged.get("primary", ()),
+            judged.get("primary_depends_on", {}),
         )

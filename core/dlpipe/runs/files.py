@@ -59,6 +59,7 @@ class StageRecord(TypedDict):
     monitor: Text
     monitor_goal: Text
     primary: NotRequired[list[Text]]
+    primary_depends_on: NotRequired[dict[str, dict[str, Any]]]
     total_steps: Count | None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.config.check import check_source
-from dlpipe.config.pipeline import Pipeline
+from dlpipe.config.pipeline import Pipeline, different_meanings
 from dlpipe.config.signatures import read_signature
 from dlpipe.config.source import OVERRIDE, SET, Source, dotted, key_path, read_source, set_path
 from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
@@ -81,6 +81,14 @@ class Sweep:
         """Those of all its pipelines, each once."""
         found = [text for trial in self.trials for pipeline in trial.pipelines for text in pipeline.warnings]
         return tuple(dict.fromkeys(found))
+
+    def incomparable(self, metric: str) -> str:
+        """Say why a metric, such as "dev/loss/loss", is not the same in all trials; an empty string if it is."""
+        _, _, rest = metric.partition("/")
+        evaluator = rest.partition("/")[0]
+        stages = [pipeline.stage() for trial in self.trials for pipeline in trial.pipelines]
+        meanings = (stage.primary_depends_on(evaluator) for stage in stages if evaluator in stage.evaluators)
+        return different_meanings(metric, meanings)
 
 
 def load_sweep(

@@ -148,6 +148,8 @@ class Searching:
                 raise InputError(
                     f'[sweep.search] metric = {shown(name)}: is higher or lower better? Add goal = "max" or "min"'
                 )
+            if name != SECONDS and (incomparable := self.sweep.incomparable(name)):
+                raise InputError(f"[sweep.search] {incomparable}")
         first, *others = (Metric(name, goal) for name, goal in zip(names, goals, strict=True))
         self.metric = replace(first, others=tuple(others))
         sweeps = self._task.runs / settings.name / "sweeps"

@@ -94,6 +94,8 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
         return Metric(name, "", NO_DEV)
     if name.startswith("train/"):
         return Metric(name, "", NO_HELD_OUT)
+    if incomparable := sweep.incomparable(name):
+        return Metric(name, "", f"no trial is marked as the best one: {incomparable}")
     return Metric(name, goal if name == on_dev else "")
 
 

@@ -236,6 +236,19 @@ def test_several_objectives_have_a_pareto_front(project):
 
 
 @pytest.mark.slow
+def test_trials_with_different_losses_are_not_searched_by_the_loss(project):
+    losses = '\n[sweep.loss]\nclasses = {}\nnumbers = { "trainer.loss" = "mse" }\n'
+
+    answer = search(project, losses)
+
+    assert answer.returncode == 2
+    assert (
+        '[sweep.search] dev/fit/loss is not the same everywhere, as loss is "auto" or "mse"; to compare by it, set '
+        "evaluators.fit.loss"
+    ) in answer.stderr
+    assert not runs_of(project)
+
+
 def test_no_trial_is_started_after_the_budget(project):
     done = search(project, "trials = 500\n", "--jobs", "1", "--budget", "1s", "--set", "model.wait=0.1")
 

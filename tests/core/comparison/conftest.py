@@ -30,6 +30,7 @@ def make_run(tmp_path):
                     "goal": changes.get("goal", "max"),
                     "monitor": "",
                     "monitor_goal": "",
+                    "primary_depends_on": {"digits": changes.get("depends_on", {})},
                     "total_steps": None,
                 }
             },

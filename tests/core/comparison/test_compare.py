@@ -76,6 +76,16 @@ def test_other_data_is_not_tested_but_shown(make_run):
     assert "test/digits/accuracy" in found.metrics
 
 
+def test_scores_by_different_losses_are_shown_but_not_tested(make_run):
+    found = compared(make_run("a", depends_on={"loss": "mse"}), make_run("b", width=4))
+
+    assert found.pairs == []
+    assert found.notes[-1] == (
+        'nothing is tested: test/digits/accuracy is not the same everywhere, as loss is "mse" or "auto"; to compare '
+        "by it, set evaluators.digits.loss"
+    )
+
+
 def test_a_run_that_has_not_finished_is_shown_with_its_state(make_run):
     found = compared(make_run("a"), make_run("b", width=4), make_run("c", state="interrupted"))
 

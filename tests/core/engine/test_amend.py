@@ -379,6 +379,15 @@ def test_another_metric_is_not_compared_with_scores_of_the_former_one(project, c
     assert state["best"] < best
 
 
+def test_the_loss_of_the_trainer_by_which_checkpoints_are_compared_is_another_metric(project):
+    folder = run_it("evaluators.sure={use='core.loss'}", "trainer.monitor=dev/sure/loss", "trainer.goal=min")
+
+    resume_it(folder, "trainer.steps=8", "trainer.loss=mse")
+    resume_it(folder, "trainer.steps=10", "trainer.max_grad_norm=1.0")
+
+    assert [entry["restarts"] for entry in provenance(folder)["changed"]] == [["best"], []]
+
+
 def test_a_changed_run_is_not_taken_for_one_that_always_had_its_settings(project):
     folder = run_it()
     resume_it(folder, "trainer.steps=8")

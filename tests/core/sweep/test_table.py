@@ -31,9 +31,17 @@ FAILED = {"state": "failed", "reason": "no luck", "run": None}
 class Named:
     """Stands for a pipeline: only its seed is asked for."""
 
-    def __init__(self, seed):
+    evaluators = ("digits",)
+
+    def __init__(self, seed, loss=None):
         self.settings = self
-        self.seed = seed
+        self.seed, self.loss = seed, loss
+
+    def stage(self):
+        return self
+
+    def primary_depends_on(self, evaluator):
+        return {"loss": self.loss} if self.loss else {}
 
 
 def table(*outcomes, metric="", references=None):
@@ -142,6 +150,23 @@ def test_without_a_dev_split_no_trial_is_the_best_and_the_reason_is_given(metric
     assert as_json(sweep, rows, shown)["note"].endswith(
         "give the data a dev split and let the evaluator judge it (splits)"
     )
+
+
+def test_trials_with_different_losses_are_not_compared_by_the_loss_and_the_reason_is_given():
+    sweep, rows, _ = table((outcome(0.5),), (outcome(0.7),))
+    trials = tuple(
+        dataclasses.replace(trial, pipelines=(Named(0, loss),))
+        for trial, loss in zip(sweep.trials, ["mse", "l1"], strict=True)
+    )
+
+    metric = shown_metric(dataclasses.replace(sweep, trials=trials), [outcome(0.5), outcome(0.7)])
+
+    assert (metric.name, metric.goal) == ("dev/digits/accuracy", "")
+    assert metric.note == (
+        "no trial is marked as the best one: dev/digits/accuracy is not the same everywhere, as loss is "
+        '"mse" or "l1"; to compare by it, set evaluators.digits.loss'
+    )
+    assert cells(sweep, rows, metric).best == ()
 
 
 def test_a_metric_that_no_run_has_is_said():
