@@ -35,7 +35,7 @@ __all__ = [
 #: The same one each time: it is asked for several times in a step.
 NO_AUTOCAST = contextlib.nullcontext()
 #: Of a process in a container, or in a job of a batch system (cgroup v2).
-CONTROL_GROUP = Path("/sys/fs/cgroup")
+CONTROL_GROUP, PROCESS_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,26 @@ def available_memory(device: torch.device) -> int:
 
 
 def _left_in_control_group() -> list[int]:
-    """Return what a container or a job of a batch system may still use, if it is limited."""
-    with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
-        limit = int((CONTROL_GROUP / "memory.max").read_text())
-        statistics = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
-        used = int((CONTROL_GROUP / "memory.current").read_text()) - int(
-            statistics["inactive_file"]
-        )  # a cache that is freed
-        return [max(0, limit - used)]
-    return []
+    """Return what a container or a job of a batch system may still use: each of its control groups may have a limit."""
+    found = []
+    for group in _control_groups():
+        with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
+            limit = int((group / "memory.max").read_text())
+            statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            cached = int(statistics["inactive_file"])  # is freed when memory is needed
+            found.append(max(0, limit - int((group / "memory.current").read_text()) + cached))
+    return found
+
+
+def _control_groups() -> list[Path]:
+    """Return the folders of the control group of this process and of those that contain it."""
+    try:
+        lines = PROCESS_GROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    folder = CONTROL_GROUP / own
+    return [each for each in (folder, *folder.parents) if each.is_relative_to(CONTROL_GROUP)]
 
 
 def seed_everything(seed: int) -> None:

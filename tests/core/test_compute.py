@@ -52,19 +52,39 @@ def test_evaluations_take_as_many_examples_together_as_the_pipeline_says():
     assert configure_torch(Settings("x", device="cpu", evaluation_batch_size=7)).evaluation_batch_size == 7
 
 
-def test_memory_that_a_container_leaves_counts(monkeypatch, tmp_path):
-    for name, text in {
-        "memory.max": "1000\n",
-        "memory.current": "400\n",
-        "memory.stat": "anon 5\ninactive_file 100\n",
-    }.items():
-        (tmp_path / name).write_text(text)
+def write_control_group(folder, limit):
+    """A control group that uses 400 bytes, 100 of them for a cache."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text("400\n")
+    (folder / "memory.stat").write_text("anon 5\ninactive_file 100\n")
+
+
+@pytest.mark.parametrize(
+    ("container", "job", "process", "left"),
+    [
+        ("1000", "max", "", 700),
+        ("max", "900", "/", 600),
+        ("1000", "900", "/step_0", 600),
+        ("500", "900", "/step_0", 200),
+    ],
+)
+def test_memory_that_a_container_or_a_job_leaves_counts(monkeypatch, tmp_path, container, job, process, left):
+    write_control_group(tmp_path / "cgroup", container)
+    write_control_group(tmp_path / "cgroup" / "job_7", job)
+    (tmp_path / "cgroup" / "job_7" / "step_0").mkdir()  # without a controller of memory
+    (tmp_path / "own").write_text(f"4:memory:/old\n0::{'/job_7' + process if process else '/'}\n")
+    monkeypatch.setattr("dlpipe.compute.CONTROL_GROUP", tmp_path / "cgroup")
+    monkeypatch.setattr("dlpipe.compute.PROCESS_GROUPS", tmp_path / "own")
+
+    assert available_memory(torch.device("cpu")) == left
+
+
+def test_memory_without_limits_is_that_of_the_host(monkeypatch, tmp_path):
+    write_control_group(tmp_path, "max")
     monkeypatch.setattr("dlpipe.compute.CONTROL_GROUP", tmp_path)
 
-    assert available_memory(torch.device("cpu")) == 700
-
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available_memory(torch.device("cpu")) > 700
+    assert available_memory(torch.device("cpu")) > 2**20
 
 
 def test_weights_are_not_cut_for_one_process(no_gpu):
