@@ -1,13 +1,16 @@
 """What the core expects of data, models, trainers and evaluators. Nothing has to inherit from these.
 
 A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes;
-``forward(**columns)`` takes all of them. Three methods are used if a model has them, again by the names of their
-parameters: ``loss(outputs, …)`` returns the scalar to minimise, ``predict(outputs, …)`` the predictions, one for each
-example, and ``probabilities(outputs, …)`` the probabilities of the classes for each of these; without it they are the
-softmax of the outputs, unless the model has a ``predict`` of its own. A static method or a stored function will do; a
-layer of that name is refused. A parameter ``step`` of ``loss`` gets the number of steps taken so far, and None outside
+``forward(**columns)`` takes all of them. Four methods are used if a model has them, again by the names of their
+parameters: ``loss(outputs, …)`` returns the scalar to minimise, a mean, and ``count_loss_terms(…)`` the number of its
+terms in a batch, by which the losses of several batches are weighted; without it they are the targets, or the examples
+if there are none. ``predict(outputs, …)`` returns the predictions, one for each example, and
+``probabilities(outputs, …)`` the probabilities of the classes for each of these; without it they are the softmax of the
+outputs, unless the model has a ``predict`` of its own. A static method or a stored function will do; a layer of that
+name is refused. A parameter ``step`` of ``loss`` gets the number of steps taken so far, and None outside
 of training; parameters ``label_smoothing`` (0 to 1) and ``class_weights`` (K,) with a default get those of
-``core.supervised`` in training, if the user sets them. ``fit(…)`` learns from all training examples at once
+``core.supervised`` in training, if the user sets them, as a parameter ``class_weights`` of ``count_loss_terms`` does.
+``fit(…)`` learns from all training examples at once
 (``core.fit``), and may return metrics by name; a parameter ``seed`` gets the seed of the run. The sizes of the buffers
 of such a model are learned, too: a checkpoint's are taken over.
 

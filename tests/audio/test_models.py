@@ -72,6 +72,7 @@ def test_padding_changes_neither_vectors_nor_loss(options):
     assert together.frames.shape == (2, 7, 3)
     assert_close(together.vectors, torch.cat([out.vectors for out in alone]))
     assert_close(model.loss(together, FRAMES, LENGTHS), (losses[0] * 7 + losses[1] * 4) / 11)
+    assert model.count_loss_terms(LENGTHS) == 11
     assert model.predict(together) is together.vectors
 
 
@@ -109,6 +110,7 @@ def test_a_correspondence_auto_encoder_reconstructs_its_partner():
         (outputs.frames[row, :length] - partners[row, :length]).square().sum() for row, length in ((0, 2), (1, 9))
     ]
     assert_close(loss, sum(errors) / (11 * 3))
+    assert model.count_loss_terms(LENGTHS, torch.tensor([2, 8])) == 10
 
 
 def test_a_correspondence_auto_encoder_needs_pairs():

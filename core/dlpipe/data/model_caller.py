@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
+#: The optional methods of a model; their parameters are columns of the data.
+MODEL_METHODS = ("loss", "count_loss_terms", "predict", "probabilities", "fit")
 #: The parameter of a model's ``loss`` that is not a column: the number of steps taken so far.
 STEP = "step"
 #: The parameter of a model's ``fit`` that is not a column: the seed of the run.
@@ -50,7 +54,7 @@ def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
 
 
 class ModelCaller:
-    """Calls ``forward``, ``loss`` and ``predict`` of one model; their parameter names are looked up once.
+    """Calls ``forward``, ``loss``, ``predict`` and the like of one model; their parameter names are looked up once.
 
     Args:
         columns: names of the columns that batches will have.
@@ -66,6 +70,7 @@ class ModelCaller:
         self._forward = self._names("forward", 0)
         self._predict = self._names("predict", 1) if own_method(model, "predict") else None
         self._probabilities = self._names("probabilities", 1) if own_method(model, "probabilities") else None
+        self._loss_terms = self._names("count_loss_terms", 0) if own_method(model, "count_loss_terms") else None
 
     def outputs(self, batch: Batch) -> Any:
         """Run the model."""
@@ -139,6 +144,22 @@ class ModelCaller:
             return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names})
         return lambda outputs, batch, step: loss(outputs, **{name: batch[name] for name in names}, step=step)
 
+    def count_loss_terms(self, batch: Batch, class_weights: Tensor | None = None) -> Tensor:
+        """Return the number of terms in the mean that the model's own ``loss`` is for a batch, a float32 scalar.
+
+        It is what its ``count_loss_terms`` returns, else `count_targets`.
+
+        Args:
+            class_weights: (K,), those that its ``loss`` gets.
+        """
+        if self._loss_terms is None or not batch:
+            return count_targets(batch, class_weights)
+        given = {name: batch[name] for name in self._loss_terms}
+        count = cast("Callable[..., Tensor | float]", self.model.count_loss_terms)
+        if class_weights is not None and "class_weights" in column_names(count)[1]:
+            given["class_weights"] = class_weights
+        return torch.as_tensor(count(**given), dtype=torch.float32)
+
     def fit(self, batch: Batch, seed: int) -> Mapping[str, float]:
         """Fit the model to a batch of all examples, and return its metrics."""
         fit = own_method(self.model, "fit")
@@ -177,7 +198,7 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
 
 def columns_needed(model: nn.Module) -> set[str]:
     """Return the names of all columns that a model may ask for, and the targets; an empty set if it takes any."""
-    functions = [method for name in ("forward", "loss", "predict", "fit") if (method := own_method(model, name))]
+    functions = [method for name in ("forward", *MODEL_METHODS) if (method := own_method(model, name))]
     if any(map(takes_all_columns, functions)):
         return set()
     return {"targets"}.union(*(names for function in functions for names in column_names(function))) - {

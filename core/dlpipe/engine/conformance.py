@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA, Hamming
 from torch import nn
 
 from dlpipe import protocols
-from dlpipe.data.model_caller import own_method
+from dlpipe.data.model_caller import MODEL_METHODS, own_method
 from dlpipe.errors import PluginError
 from dlpipe.messages import MAX_WRONG
 from dlpipe.registry.loading import check_callback
@@ -53,8 +53,6 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "callback": (),
     "model": (protocols.SupportsNotes, protocols.SupportsExport, protocols.SupportsOtherWeights),
 }
-#: The optional methods of a model; they have no protocol, as their parameters are columns of the data.
-MODEL_METHODS = ("loss", "predict", "probabilities", "fit")
 
 
 def check_members(kind: str, component: Any) -> None:
@@ -81,7 +79,7 @@ def check_members(kind: str, component: Any) -> None:
         check_callback(component)
     if kind == "model":
         _check_model(component)
-        optional |= dict.fromkeys(MODEL_METHODS, True)
+        optional |= dict.fromkeys(MODEL_METHODS, True)  # they have no protocol, as their parameters are columns
     known = {*optional, *(member for protocol in REQUIRED[kind] for member in _declared(protocol))}
     for member, is_method in present.items():
         candidates = [other for other in optional if other not in present and optional[other] == is_method]
@@ -108,7 +106,7 @@ def _check_model(model: Any) -> None:
         if found is not None and own_method(model, method) is None:
             raise PluginError(
                 f"{name}.{method} is {type(found).__name__}, which dlpipe never calls; expected a method "
-                f"{method}(outputs, …). Define one, or rename the attribute"
+                f"{method}(…). Define one, or rename the attribute"
             )
 
 

@@ -15,7 +15,7 @@ from dlpipe.compute import Compute
 from dlpipe.config.tables import target_of
 from dlpipe.config.torch_names import LOSSES
 from dlpipe.data.model_caller import ModelCaller, own_method
-from dlpipe.data.targets import IGNORE_INDEX, cross_entropies, cross_entropy, require_targets
+from dlpipe.data.targets import IGNORE_INDEX, count_targets, cross_entropies, cross_entropy, require_targets
 from dlpipe.errors import InputError
 from dlpipe.fields import PositiveFloat
 from dlpipe.messages import nearest, shown
@@ -179,7 +179,7 @@ class BatchLoss:
     ) -> None:
         self._caller = ModelCaller(model, columns, omitted)
         self._is_checked = False
-        self._compute = compute
+        self._compute, self._class_weights = compute, class_weights
         options: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
         if class_weights is not None:
             options["class_weights"] = class_weights
@@ -202,6 +202,11 @@ class BatchLoss:
             self._check(loss)
             self._is_checked = True
         return loss
+
+    def count_terms(self, batch: Batch) -> Tensor:
+        """Return how many terms the mean has that the loss of a batch is, a float32 scalar."""
+        count = count_targets if self._own is None else self._caller.count_loss_terms
+        return count(batch, self._class_weights)
 
     def _check(self, loss: Any) -> None:
         """Refuse what has no gradient or is not a number."""

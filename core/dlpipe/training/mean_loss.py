@@ -18,7 +18,7 @@ from dlpipe.training.losses import example_losses, loss_function
 
 
 class Loss:
-    """Mean loss over everything that has a target.
+    """Mean loss over everything that has a target, or over what the model's own loss is a mean of.
 
     Args:
         loss: as that of core.supervised, and by default that of the trainer; for a trainer that has none "auto": the
@@ -46,7 +46,8 @@ class Loss:
                     require_targets(batch, "the loss")
                 loss = function(outputs, batch["targets"]) if own is None else own(outputs, batch, None)
                 losses.append(loss.double())
-                counts.append(count_targets(batch).double())
+                count = count_targets if own is None else caller.count_loss_terms
+                counts.append(count(batch).double())
                 if own is None:
                     self._keep(batch, outputs)
         means = torch.stack(losses)

@@ -237,7 +237,7 @@ class Supervised:
         for parameter in self._parameters:
             parameter.grad = None
         losses = []
-        shares = _shares_of_targets(batches, self._compute, self._stand_in, self._loss_options[-1])
+        shares = _shares(batches, loss_of, self._compute, self._stand_in)
         own = [(batch, share) for batch, share in zip(batches, shares, strict=True) if batch]
         for number, (batch, share) in enumerate(own, start=1):
             assert loss_of is not None
@@ -355,10 +355,10 @@ def _sharding(
     return cast("Sharding", sharding)
 
 
-def _shares_of_targets(
-    batches: Sequence[Batch], compute: Compute, stand_in: StandIn | None, class_weights: Tensor | None
+def _shares(
+    batches: Sequence[Batch], loss_of: BatchLoss | None, compute: Compute, stand_in: StandIn | None
 ) -> Sequence[Tensor | None]:
-    """Return how much each batch of a step counts: its share of all targets (None for a single batch, which is all).
+    """Return how much each batch of a step counts: its share of the terms in the loss (None for a single batch).
 
     With several processes, the shares of all of them are multiplied by their number, since their mean counts.
     """
@@ -366,5 +366,6 @@ def _shares_of_targets(
     if len(batches) == 1 and ranks.size == 1:
         return [None]
     own = [batch if stand_in is None or stand_in.is_own(batch) else {} for batch in batches]
-    counts = torch.stack([count_targets(batch, class_weights).to(compute.device) for batch in own])
+    count = loss_of.count_terms if loss_of else count_targets  # without a loss, this process has had no examples yet
+    counts = torch.stack([count(batch).to(compute.device) for batch in own])
     return list(counts * ranks.size / ranks.total(counts.sum()))

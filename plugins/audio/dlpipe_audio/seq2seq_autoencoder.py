@@ -107,6 +107,10 @@ class Seq2SeqAutoEncoder(nn.Module):
         errors = (outputs.frames.float() - frames).square().mean(2)
         return (errors * real).sum() / real.sum()
 
+    def count_loss_terms(self, lengths: Tensor, partners_lengths: Tensor | None = None) -> Tensor:
+        """Return the number of frames that are reconstructed."""
+        return (lengths if self.target == "self" else _given(partners_lengths)).sum()
+
     def predict(self, outputs: Encoded) -> Tensor:
         """Return the vectors (B, V)."""
         return outputs.vectors

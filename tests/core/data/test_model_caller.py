@@ -102,6 +102,22 @@ def test_a_loss_may_ask_for_the_number_of_steps_and_no_column():
     assert ModelCaller(OnlyStep(), tuple(BATCH)).own_loss()(torch.ones(2), BATCH, 7) == 7
 
 
+class Counting(Scorer):
+    """Says how many terms its loss has."""
+
+    def count_loss_terms(self, lengths, class_weights=None):
+        return lengths.sum() if class_weights is None else float(class_weights.sum())
+
+
+def test_the_terms_of_the_loss_are_those_of_the_model_or_the_targets():
+    caller = ModelCaller(Counting(), tuple(BATCH))
+
+    assert caller.count_loss_terms(BATCH) == 14
+    assert caller.count_loss_terms(BATCH, torch.tensor([0.5, 2.0])) == 2.5
+    assert caller.count_loss_terms({}) == 0  # of a process that has none of the examples
+    assert ModelCaller(Scorer(), tuple(BATCH)).count_loss_terms(BATCH) == 2
+
+
 def test_all_columns_that_a_model_may_ask_for_are_known_beforehand():
     assert {"tokens", "mask", "targets", "lengths"} <= columns_needed(Scorer())
     assert columns_needed(Sorter()) == {"images", "targets"}

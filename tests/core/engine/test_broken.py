@@ -95,7 +95,7 @@ REFUSED = {
     "loss_none": r"\[trainer\] LossNone.loss returns NoneType; expected a tensor with one number",
     "loss_without_graph": r"\[trainer\] the loss of LossWithoutGraph " + NO_GRAPH,
     "loss_of_no_such_column": r"\[trainer\] LossOfNoSuchColumn.loss needs the column 'weights', but the data has points",
-    "loss_is_layer": r"\[model\] .* LossIsLayer.loss is MSELoss, which dlpipe never calls; expected a method loss\(out",
+    "loss_is_layer": r"\[model\] .* LossIsLayer.loss is MSELoss, which dlpipe never calls; expected a method loss\(…\)",
     "loss_misspelt": r"\[model\] .* LossMisspelt has the method los\(\), which dlpipe never uses; rename it to loss",
     "loss_raises": r"\[trainer\] IndexError: index 101 is out of bounds for dimension 0 with size 8" + LINE,
     "predicts_too_few": r"\[evaluators.judge\] PredictsTooFew.predict returns shape \(7,\) for 8 examples; expected a t",

@@ -103,6 +103,25 @@ def test_a_model_without_targets_counts_examples():
     assert metrics["loss"] == pytest.approx(float(images.square().mean()))
 
 
+class Mean(Reconstructor):
+    """Its own loss is a mean over the numbers that are no padding."""
+
+    def forward(self, tokens):
+        return tokens * 2.0
+
+    def loss(self, outputs, tokens, lengths):
+        return outputs.sum() / lengths.sum()
+
+    def count_loss_terms(self, lengths):
+        return lengths.sum()
+
+
+def test_a_model_that_says_how_many_terms_its_loss_has_is_believed():
+    metrics = Loss().evaluate(Mean(), examples(sentences()))
+
+    assert metrics["loss"] == pytest.approx(2 * float(TOKENS.sum()) / 18)
+
+
 def test_one_label_per_example_is_enough():
     images, targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(3)), torch.tensor([0, 2, 1, 1, 0])
     model = nn.Identity()

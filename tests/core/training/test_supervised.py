@@ -76,6 +76,25 @@ class Regressor(nn.Module):
         return (outputs - targets).pow(4).mean()
 
 
+class Autoencoder(nn.Module):
+    """Reconstructs vectors of tokens; the loss is the mean over all tokens that are no padding, of `targets` or not."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 5)
+        self.decode = nn.Linear(5, 5)
+
+    def forward(self, tokens):
+        return self.decode(self.embed(tokens).tanh())
+
+    def loss(self, outputs, tokens, lengths):
+        real = torch.arange(tokens.size(1)) < lengths[:, None]
+        return ((outputs - tokens[..., None]).square().mean(2) * real).sum() / real.sum()
+
+    def count_loss_terms(self, lengths):
+        return lengths.sum()
+
+
 class Stream(IterableDataset):
     """23 examples, one after the other."""
 
@@ -231,7 +250,9 @@ def test_an_epoch_has_as_many_steps_as_it_says():
 
 
 @pytest.mark.parametrize(
-    ("split", "model"), [(sentences, Tagger), (numbers, Regressor)], ids=["unequal numbers of targets", "own loss"]
+    ("split", "model"),
+    [(sentences, Tagger), (numbers, Regressor), (sentences, Autoencoder)],
+    ids=["unequal numbers of targets", "own loss", "own loss with its own number of terms"],
 )
 def test_accumulated_batches_make_the_step_of_a_large_one(split, model):
     def run(**options):
