@@ -139,8 +139,12 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the mean distance between confidence and accuracy over all predictions."""
-        return float((self.counts * (self.accuracy - self.confidence).abs()).nansum() / self.counts.sum())
+        """The expected calibration error: the mean distance between confidence and accuracy over all predictions.
+
+        NaN if a confidence is.
+        """
+        distances = self.counts * (self.accuracy - self.confidence).abs()
+        return float(distances.masked_fill(self.counts == 0, 0.0).sum() / self.counts.sum())
 
 
 class Classification:

@@ -43,6 +43,7 @@ class SyncedBatchNorm:
 
     Raises:
         InputError: the model has no such layer.
+        ValueError: in the forward pass, as that of torch: there is no more than one value per channel.
     """
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
@@ -64,7 +65,11 @@ class SyncedBatchNorm:
         shape = [1, -1] + [1] * (inputs.dim() - 2)
         counted = 1.0 if self.counts else 0.0
         values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
-        count = self._ranks.total(values.new_tensor([counted * (values.numel() // values.shape[1])]))
+        own = counted * (values.numel() // values.shape[1])
+        count = self._ranks.total(values.new_tensor([own]))
+        # Reading the count waits for the device, so only where this rank does not know that there are two values.
+        if own < 2 and count < 2:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {inputs.shape}")
         mean = _total(values.sum(axes) * counted, self._ranks) / count
         centered = values - mean.view(shape)
         variance = _total(centered.square().sum(axes) * counted, self._ranks) / count

@@ -30,6 +30,7 @@ from dlpipe.training.ending import end_of, require_epochs
 from dlpipe.training.judging import Judged, Judges
 from dlpipe.training.loop_state import MOST_PENDING, SAVED_LOOP, LoopState, randomness_of
 from dlpipe.training.monitor import DEV, monitored, record_score, require_monitored
+from dlpipe.training.nan_search import learned_tensors
 from dlpipe.training.progress import Progress
 from dlpipe.training.step_metrics import (
     StepMetrics,
@@ -345,8 +346,8 @@ class Loop:
 
     def _require_finite_weights(self) -> None:
         # Of a trainer that averages weights, not the live ones but those that will be used.
-        if not all_finite(*self._trainer.model.parameters()):
-            self._stop_on_non_finite(self.state.step, "a weight")
+        if not all_finite(*(tensor for _, tensor in learned_tensors(self._trainer.model))):
+            self._stop_on_non_finite(self.state.step, "a weight or running statistic")
 
     def _stop_on_non_finite(self, step: int, what: str, value: float = float("nan")) -> None:
         lr = self._trainer.log_values().get("lr")

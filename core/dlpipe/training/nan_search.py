@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from dlpipe.data.model_caller import tensors_in
 from dlpipe.protocols import Trainer
@@ -39,10 +40,22 @@ def first_non_finite(trainer: Trainer, model: nn.Module, step: int, until: int) 
             return f"The first non-finite tensor is the {found[0]}, at step {step}."
         if broken := [name for name, value in metrics.items() if not _finite(value)]:
             return f"The first non-finite number is {broken[0]!r}, at step {step}."
-        for name, parameter in model.named_parameters():
-            if not _finite(parameter):
-                return f"The first non-finite tensor is the weight `{name}`, after the update of step {step}."
+        for name, tensor in learned_tensors(model):
+            if not _finite(tensor):
+                kind = "weight" if isinstance(tensor, nn.Parameter) else "running statistic"
+                return f"The first non-finite tensor is the {kind} `{name}`, after the update of step {step}."
     return "Repeating the steps gave finite numbers: the run is not repeatable on this device."
+
+
+def learned_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights of a model and the running statistics of its normalization, by name.
+
+    Other buffers may be infinite or NaN from the beginning, such as the mask of an attention.
+    """
+    yield from model.named_parameters()
+    for name, module in model.named_modules():
+        if isinstance(module, _NormBase):
+            yield from module.named_buffers(name, recurse=False)
 
 
 @contextmanager

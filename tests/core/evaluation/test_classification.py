@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 
 import pytest
 import torch
@@ -119,6 +120,12 @@ def test_a_bin_weighs_as_much_as_it_has_predictions():
     calibration = Calibration.of(confidence, torch.tensor([True, False, False, True, False, True]))
 
     assert calibration.error == pytest.approx((5 * (0.63 - 0.4) + 1 * (1 - 0.98)) / 6)  # 0.125 if bins weighed the same
+
+
+def test_the_calibration_of_nan_is_nan():
+    confidence = torch.tensor([0.61, torch.nan], dtype=torch.float64)
+
+    assert math.isnan(Calibration.of(confidence, torch.tensor([True, False])).error)
 
 
 def test_a_bin_holds_its_upper_edge():

@@ -271,6 +271,27 @@ def test_a_model_without_batch_normalization_is_refused():
     )
 
 
+class Alone(Ranks):
+    """One of two ranks, whose other one never has any example."""
+
+    def total(self, values):
+        return values
+
+
+def test_a_single_value_per_channel_of_all_ranks_is_refused_as_torch_does():
+    layer = nn.BatchNorm1d(3)
+    SyncedBatchNorm(layer, Alone(0, 2))
+
+    layer(torch.randn(2, 3))
+    with pytest.raises(
+        ValueError, match=r"Expected more than 1 value per channel when training, got input size .*1, 3"
+    ):
+        layer(torch.randn(1, 3))
+
+    assert layer.num_batches_tracked == 1
+    assert layer.running_var.isfinite().all()
+
+
 def test_a_sweep_is_not_started_by_torchrun(tmp_path, root, monkeypatch):
     for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)

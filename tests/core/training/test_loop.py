@@ -692,6 +692,18 @@ def test_no_checkpoint_and_no_evaluation_ever_sees_a_nan(tmp_path, name, step):
         assert all(weight.isfinite().all() for weight in model.parameters())
 
 
+def test_no_checkpoint_ever_sees_a_running_statistic_that_is_nan(tmp_path):
+    trainer = Counter()
+    trainer.model = nn.BatchNorm1d(1)
+    trainer.model.running_var.fill_(torch.nan)
+    loop = build(tmp_path, trainer, dev=None, checkpoint_every=3, steps=5)
+
+    with pytest.raises(NonFiniteError, match=r"step 3: a weight or running statistic is nan"):
+        loop.run()
+
+    assert not loop.parts.checkpoints.steps()
+
+
 class Bomb(nn.Module):
     """A layer whose output overflows in its 6th training pass."""
 

@@ -108,6 +108,15 @@ def test_a_weight_that_an_update_broke_is_named():
     assert found == "The first non-finite tensor is the weight `first.weight`, after the update of step 1."
 
 
+def test_a_running_statistic_that_is_not_finite_is_named():
+    model = Net(nn.BatchNorm1d(5, momentum=2e38))
+    model.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))  # as that of an attention
+
+    found = diagnosis(model)
+
+    assert found.startswith("The first non-finite tensor is the running statistic `between.running_")
+
+
 def test_a_loss_that_overflows_alone_is_told():
     found = diagnosis(LossNet(nn.Identity()))
 
