@@ -5,10 +5,10 @@ Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", https
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from types import MethodType
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,8 +32,8 @@ def checkpoint_activations(model: nn.Module, pattern: str) -> list[nn.Module]:
         inside = any(name.startswith(f"{outer}.") for outer in matched)
         if name and fnmatchcase(name, pattern) and not inside:
             matched[name] = module
-            # A method, since a deep copy of the module then gets one of its own.
-            module.forward = MethodType(_forward, module)
+            # With the forward found, which need not be that of its class; a deep copy of the module copies both.
+            module.forward = partial(_forward, module, module.forward)
     if not matched:
         names = ", ".join(name for name, _ in model.named_modules() if name) or "none"
         raise InputError(
@@ -43,11 +43,10 @@ def checkpoint_activations(model: nn.Module, pattern: str) -> list[nn.Module]:
     return list(matched.values())
 
 
-def _forward(module: nn.Module, *inputs: Any, **named: Any) -> Any:
-    forward = type(module).forward
+def _forward(module: nn.Module, forward: Callable[..., Any], /, *inputs: Any, **named: Any) -> Any:
     if not (module.training and torch.is_grad_enabled()):
-        return forward(module, *inputs, **named)
-    return checkpoint(forward, module, *inputs, use_reentrant=False, **named)
+        return forward(*inputs, **named)
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)
 
 
 @contextmanager

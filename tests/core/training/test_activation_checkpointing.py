@@ -1,6 +1,7 @@
 """Layers that compute their inner outputs again."""
 
 import copy
+from types import MethodType
 
 import pytest
 import torch
@@ -99,6 +100,22 @@ def test_a_copy_computes_with_its_own_weights():
 
     assert other["blocks"](torch.ones(3, 5)).abs().max() == 0
     assert model["blocks"](torch.ones(3, 5)).abs().max() > 0
+
+
+def test_a_forward_that_a_layer_got_before_is_kept():
+    def doubled(layer, inputs):
+        return type(layer).forward(layer, inputs) * 2
+
+    model = net()
+    for layer in (model["blocks"], model["blocks"][0][0]):  # the layer itself, and one within it
+        layer.forward = MethodType(doubled, layer)
+    plain = copy.deepcopy(model).eval()
+    checkpoint_activations(model, "blocks")
+    other = copy.deepcopy(model).eval()
+
+    assert_close(other["blocks"](torch.ones(3, 5)), plain["blocks"](torch.ones(3, 5)))
+    other["blocks"][0][0].weight.data.zero_()
+    assert_close(model.eval()["blocks"](torch.ones(3, 5)), plain["blocks"](torch.ones(3, 5)))
 
 
 def test_a_pattern_without_a_layer_is_refused():
