@@ -141,14 +141,17 @@ def _require_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared error; for targets that are classes (…), of softmax (…, K) against one-hot targets."""
+    """Return the mean squared error; for targets that are classes (…), of softmax (…, K) against one-hot targets.
+
+    Of classes that are all ignored it is 0.
+    """
     if targets.is_floating_point():
         _require_same_shape("mse", outputs, targets)
         return F.mse_loss(outputs, targets)
     one_hot = F.one_hot(targets.clamp(min=0), outputs.size(-1)).to(outputs.dtype)
     errors = (outputs.softmax(-1) - one_hot).square().mean(-1)
     known = targets != IGNORE_INDEX
-    return (errors * known).sum() / known.sum()
+    return (errors * known).sum() / known.sum().clamp(min=1)
 
 
 class BatchLoss:

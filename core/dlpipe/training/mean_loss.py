@@ -52,7 +52,8 @@ class Loss:
                     self._keep(batch, outputs)
         means = torch.stack(losses)
         weights = torch.stack(counts).to(means.device)
-        return {"loss": float((means * weights).sum() / weights.sum())}
+        counted = weights > 0  # the mean over no targets is NaN
+        return {"loss": float((means * weights)[counted].sum() / weights.sum())}
 
     def _keep(self, batch: Batch, outputs: Any) -> None:
         if (found := example_losses(self._loss, outputs, batch["targets"])) is not None:

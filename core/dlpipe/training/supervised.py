@@ -244,7 +244,8 @@ class Supervised:
             if self._synced and self._stand_in:
                 self._synced.counts = self._stand_in.is_own(batch)
             loss = loss_of(batch, self._step_number)
-            loss = loss if share is None else loss * share
+            if share is not None:  # the mean over no targets is NaN, and would stay NaN
+                loss = loss.masked_fill(share == 0, 0.0) * share
             if self._gradient_average and number == len(own):
                 self._gradient_average.begin()
             if self._sharding:

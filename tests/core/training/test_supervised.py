@@ -50,6 +50,13 @@ class Classifier(nn.Module):
         return self.classify(self.dropout(torch.tanh(self.norm(self.hidden(images)))))
 
 
+class Linear(nn.Linear):
+    """Scores classes for images."""
+
+    def forward(self, images):
+        return super().forward(images)
+
+
 class Tagger(nn.Module):
     """Scores 3 labels for every token of 11."""
 
@@ -261,6 +268,22 @@ def test_accumulated_batches_make_the_step_of_a_large_one(split, model):
         return losses(ours, 3), ours.model.state_dict()
 
     assert_close(run(batch_size=5, gradient_accumulation_steps=5), run(batch_size="full"))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"label_smoothing": 0.2}, {"class_weights": {"a": 5.0}}, {"loss": "mse"}], ids=str
+)
+def test_a_part_without_targets_counts_nothing(options):
+    columns = pictures(8).columns
+    targets = columns["targets"].index_fill(0, torch.arange(2, 8), IGNORE_INDEX)
+
+    def run(**more):
+        torch.manual_seed(0)
+        given = {"optimizer": SGD, **options, **more}
+        ours = trainer(Columns({"images": columns["images"], "targets": targets}), Linear(5, 3), **given)
+        return losses(ours, 3), ours.model.state_dict()
+
+    assert_close(run(batch_size=2, gradient_accumulation_steps=4), run(batch_size="full"))
 
 
 def test_accumulated_batches_of_weighted_classes_make_the_step_of_a_large_one():
