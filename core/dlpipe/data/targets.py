@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dlpipe.errors import InputError
 from dlpipe.protocols import Batch
 
-#: Targets with this value are ignored; the default ``ignore_index`` of torch.
+#: Classes with this value are ignored, numbers are not; the default ``ignore_index`` of torch.
 IGNORE_INDEX = -100
 #: The column of a training split that says how often each example is drawn (``sampling = "sample_weights"``).
 SAMPLE_WEIGHTS = "sample_weights"
@@ -32,6 +32,8 @@ def count_targets(batch: Batch, class_weights: Tensor | None = None) -> Tensor:
     if targets is None:
         first = next(iter(batch.values()))
         return torch.full((), float(len(first)), device=first.device)
+    if targets.is_floating_point():
+        return torch.full((), float(targets.numel()), device=targets.device)
     known = targets != IGNORE_INDEX
     return (known if class_weights is None else known * class_weights[targets.clamp(min=0)]).sum().float()
 

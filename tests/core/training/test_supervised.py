@@ -383,6 +383,7 @@ def test_a_part_counts_by_its_targets():
 
     assert count_targets(batch) == 3
     assert count_targets({"images": torch.zeros(5, 2)}) == 5
+    assert count_targets({"targets": torch.tensor([[1.0, 2.0], [IGNORE_INDEX, 0.0]])}) == 4  # a number like any other
 
 
 def test_the_average_follows_its_formula():
