@@ -26,18 +26,15 @@ def freeze_parts(model: nn.Module, parts: Sequence[str]) -> None:
     """
     for part in parts:
         require_part("freeze", part, model)
-    trained = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have several names
         if any(in_part(name, part) for part in parts):
             parameter.requires_grad_(False)
-        elif parameter.requires_grad:
-            trained.append(name)
-    if not trained:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
             f"freeze = {shown(list(parts))}: no parameter of {type(model).__name__} is left to train; freeze less, or "
             'evaluate the model as it is with [trainer] use = "core.no_training"'
         )
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(remove_duplicate=False):
         if name and any(in_part(name, part) for part in parts):
             module.eval()
             # A method, since a deep copy of the module then gets one of its own.

@@ -42,7 +42,7 @@ def require_part(option: str, part: str, model: nn.Module) -> None:
 
 
 def _names(model: nn.Module) -> Iterator[str]:
-    yield from (name for name, _ in model.named_modules() if name)
+    yield from (name for name, _ in model.named_modules(remove_duplicate=False) if name)
     yield from model.state_dict()
 
 

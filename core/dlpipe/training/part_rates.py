@@ -28,9 +28,13 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[
         require_part("rates", part, model)
     by_length = sorted(rates, key=len, reverse=True)
     members: dict[str, list[nn.Parameter]] = {"": [], **{part: [] for part in rates}}
-    for name, parameter in model.named_parameters():
+    part_of: dict[nn.Parameter, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have several names
         if parameter.requires_grad:
-            members[next((part for part in by_length if in_part(name, part)), "")].append(parameter)
+            found = next((part for part in by_length if in_part(name, part)), "")
+            part_of[parameter] = max(part_of.get(parameter, ""), found, key=len)
+    for parameter, part in part_of.items():
+        members[part].append(parameter)
     for part in rates:
         if not members[part]:
             raise InputError(

@@ -38,6 +38,26 @@ def test_a_pattern_freezes_all_layers_that_it_matches():
     assert trained_names(model) == ["head.weight"]
 
 
+def test_a_tied_weight_is_frozen_by_each_of_its_names():
+    models = [nn.ModuleDict({"embed": nn.Embedding(5, 3), "output": nn.Linear(3, 5, bias=False)}) for _ in range(2)]
+    for model, part in zip(models, ["embed", "output"], strict=True):
+        model["output"].weight = model["embed"].weight
+        model["head"] = nn.Linear(3, 2)
+
+        freeze_parts(model, [part])
+
+        assert trained_names(model) == ["head.weight", "head.bias"]
+
+
+def test_a_layer_with_two_names_is_frozen_by_each_of_them():
+    layer = nn.Dropout(0.5)
+    model = nn.ModuleDict({"first": layer, "second": layer, "head": nn.Linear(3, 2)})
+
+    freeze_parts(model, ["second"])
+
+    assert not model.train()["first"].training
+
+
 def test_a_frozen_layer_stays_in_evaluation_mode():
     model = net()
     freeze_parts(model, ["trunk"])

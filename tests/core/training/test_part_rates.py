@@ -71,6 +71,17 @@ def test_a_frozen_parameter_is_in_no_group():
     assert "trunk.0.weight" not in rates_of(optimizer_of(model), model)
 
 
+@pytest.mark.parametrize("part", ["embed", "output"])
+def test_a_tied_weight_has_the_rate_of_each_of_its_names_and_is_in_one_group(part):
+    model = nn.ModuleDict({"embed": nn.Embedding(5, 3), "output": nn.Linear(3, 5)})
+    model["output"].weight = model["embed"].weight
+
+    rest, group = parameter_groups(model, {part: 0.1})
+
+    assert any(parameter is model["embed"].weight for parameter in group["params"])
+    assert len(rest["params"]) + len(group["params"]) == 2
+
+
 def test_all_parameters_may_have_a_factor():
     model = net()
     optimizer = optimizer_of(model, {"trunk": 0.1, "head": 2.0}, use="adam")
