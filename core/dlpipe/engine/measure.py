@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlpipe.compute import available_memory
 from dlpipe.config.pipeline import Stage
@@ -25,11 +25,12 @@ from dlpipe.engine.memory import kept_for_backward
 from dlpipe.errors import PluginError, RunFolderError, SplitBatchWarning, errors_in, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.messages import relative
-from dlpipe.protocols import Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.protocols import Batch, Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import nearest_existing
 from dlpipe.training.judging import TRAIN, Judged
-from dlpipe.training.step_parts import BACKWARD, FORWARD, StepParts
+from dlpipe.training.losses import BatchLoss
+from dlpipe.training.step_parts import BACKWARD, StepParts, replaced
 
 #: Steps before those that are measured, and how many are measured: at least, at most, and for how many seconds.
 WARM_UP, LEAST, MOST, SECONDS = 3, 3, 40, 5.0
@@ -47,7 +48,9 @@ class Steps:
         parts: seconds of each part of a step; None for one that cannot be told from the rest.
         metrics: of the last step.
         flops: of one more step; None if the trainer has no backward pass.
-        kept_bytes: what its forward passes kept for the backward passes; None as for `flops`.
+        kept_bytes: what its forward passes kept for the backward passes, or, if it computes the loss of batches, what
+            the forward pass of one of them kept, the most of all; None as for `flops`.
+        kept_examples: of this batch; None if the step does not compute the loss of batches.
     """
 
     seconds: float
@@ -58,6 +61,7 @@ class Steps:
     metrics: Mapping[str, float]
     flops: int | None = None
     kept_bytes: int | None = None
+    kept_examples: int | None = None
 
 
 def own_total(trainer: Trainer) -> int | None:
@@ -125,7 +129,21 @@ def examine_step(stage: Stage, components: StageComponents, steps: Steps) -> Ste
     take_step()  # a trainer may prepare something in the first step of an iterator
     flops = count_flops(take_step)
     live = components.model if components.model is not None else components.trainer.model
-    return replace(steps, flops=flops, kept_bytes=kept_for_backward(live, take_step))
+    batches: list[tuple[int, int]] = []  # bytes that each kept, and its examples
+
+    def measured(loss_of: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def loss(self: BatchLoss, batch: Batch, step: int) -> Tensor:
+            found: list[Tensor] = []
+            kept = kept_for_backward(live, lambda: found.append(loss_of(self, batch, step)))
+            batches.append((kept, len(next(iter(batch.values())))))
+            return found[0]
+
+        return loss
+
+    with replaced(BatchLoss, "__call__", measured):
+        kept = kept_for_backward(live, take_step)
+    most, examples = max(batches, default=(kept, None))
+    return replace(steps, flops=flops, kept_bytes=most, kept_examples=examples)
 
 
 @dataclass(frozen=True)
@@ -246,7 +264,7 @@ def largest_batch(
 ) -> LargestBatch | None:
     """Return the largest batch: found by doubling on a GPU, estimated elsewhere; None if the trainer has no batches.
 
-    There is no estimate for a trainer whose forward pass is not known, as its step may have several of them.
+    There is no estimate for a trainer that does not compute the loss of batches: it may run several models.
 
     Args:
         data: of the stage; no other components of it should hold memory any more.
@@ -257,9 +275,9 @@ def largest_batch(
     count = count_examples(data, "train")
     if device.type == "cuda":
         return by_doubling(size, count, lambda more: _fits(settings, with_batch_size(stage, more), find_model, data))
-    if steps.parts[FORWARD] is None:
+    if steps.kept_examples is None:
         return None
-    per_example = steps.kept_bytes / min(size, count or size)
+    per_example = steps.kept_bytes / steps.kept_examples
     fits = int(available_memory(device) / per_example)
     if count is not None and fits >= count:
         return LargestBatch(count, "estimate", "examples", per_example)

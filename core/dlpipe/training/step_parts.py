@@ -50,9 +50,9 @@ class StepParts:
 
     def __enter__(self) -> StepParts:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_replaced(Batches, "epoch", self._timed_items))
-            stack.enter_context(_replaced(BatchLoss, "__call__", lambda loss: self._timed(FORWARD, loss)))
-            stack.enter_context(_replaced(torch.autograd, "backward", lambda back: self._timed(BACKWARD, back)))
+            stack.enter_context(replaced(Batches, "epoch", self._timed_items))
+            stack.enter_context(replaced(BatchLoss, "__call__", lambda loss: self._timed(FORWARD, loss)))
+            stack.enter_context(replaced(torch.autograd, "backward", lambda back: self._timed(BACKWARD, back)))
             hooks = (
                 register_optimizer_step_pre_hook(lambda *_: self._begin(OPTIMIZER)),
                 register_optimizer_step_post_hook(lambda *_: self._end()),
@@ -147,7 +147,8 @@ class StepParts:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace an attribute, such as a function, by what `wrap` makes of it."""
     original = getattr(owner, name)
     setattr(owner, name, wrap(original))
     try:

@@ -279,17 +279,38 @@ def test_on_a_gpu_steps_are_taken_with_larger_and_larger_batches(project, monkey
     assert len(emptied) >= 2
 
 
-def test_on_a_cpu_the_largest_batch_is_estimated_if_the_forward_pass_is_known(project, monkeypatch):
+def test_on_a_cpu_the_largest_batch_is_estimated_if_a_step_has_the_loss_of_batches(project, monkeypatch):
     monkeypatch.setattr(measure, "available_memory", lambda device: 1000)
     stage = loaded().stages[""]
     data = measure.StageComponents(loaded().settings, stage, None, with_trainer=False).data
 
-    def largest(seconds):
-        steps = measure.Steps(1.0, 1.0, 1, 0, {measure.FORWARD: seconds}, {}, flops=1, kept_bytes=8 * 50)
+    def largest(examples):
+        steps = measure.Steps(1.0, 1.0, 1, 0, {}, {}, flops=1, kept_bytes=150, kept_examples=examples)
         return measure.largest_batch(loaded().settings, stage, None, data, torch.device("cpu"), steps)
 
-    assert largest(1.0) == measure.LargestBatch(20, "estimate", "memory", 50.0)
+    assert largest(3) == measure.LargestBatch(20, "estimate", "memory", 50.0)
     assert largest(None) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "examples"),
+    [
+        (["batch_size=20"], 20),
+        (["batch_size=33"], 7),  # that step has the last batch of an epoch
+        (["batch_size=4", "gradient_accumulation_steps=5"], 4),
+    ],
+)
+def test_what_an_example_keeps_does_not_depend_on_the_size_of_the_batches(project, options, examples):
+    pipeline = loaded(*(f"trainer.{option}" for option in options), "model.width=500")
+    components = measure.StageComponents(pipeline.settings, pipeline.stages[""], None)
+    steps = measure.Steps(1.0, 1.0, 1, 0, {measure.BACKWARD: 1.0}, {})
+    next(components.trainer.steps())  # so that the examined step is the fourth one
+
+    found = measure.examine_step(pipeline.stages[""], components, steps)
+
+    # inputs, the hidden layer after dropout and the mask of that, logits and class, in float32 and int64
+    assert found.kept_examples == examples
+    assert found.kept_bytes / examples == pytest.approx(3 * 4 + 2 * 500 * 4 + 2 * 4 + 8, rel=0.05)
 
 
 def test_running_out_of_memory_is_an_error_of_the_run(project):
