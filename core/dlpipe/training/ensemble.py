@@ -53,7 +53,7 @@ class Ensemble(nn.Module):
         self.register_buffer("weights", shares / shares.sum(), persistent=False)  # they are in the pipeline
 
     def forward(self, **columns: Tensor) -> Tensor:
-        """Map the columns of a batch to logits (B, K), whose softmax is the average."""
+        """Map the columns of a batch to logits (B, K) or (B, …, K), whose softmax is the average."""
         logits = [ModelCaller(member, tuple(columns)).outputs(columns) for member in self.members]
         shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in logits]
         if set(shapes) != {shapes[0]} or not isinstance(shapes[0], tuple):
@@ -66,8 +66,8 @@ class Ensemble(nn.Module):
                 f"the members of core.ensemble return one number for each example, of shape {shapes[0]}; expected "
                 "logits: an ensemble averages probabilities of classes"
             )
-        log_probabilities = torch.stack(logits).log_softmax(-1)  # (members, B, K)
-        weights = self.weights[:, None, None]
+        log_probabilities = torch.stack(logits).log_softmax(-1)  # (members, B, …, K)
+        weights = self.weights.view(-1, *[1] * (log_probabilities.dim() - 1))
         if self.average == "log_probabilities":
             return (weights * log_probabilities).sum(0)
         return (weights.log() + log_probabilities).logsumexp(0)

@@ -48,6 +48,16 @@ def test_log_probabilities_are_averaged():
     assert_close(outputs.softmax(1), product / product.sum(1, keepdim=True))
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_logits_of_sequences_are_averaged_at_each_token(size):
+    sequences = {name: torch.randn(size, 5, 4) for name in ("tokens", "ngrams")}
+    ensemble = Ensemble([Words(), Pairs()], weights=[3.0, 1.0])
+
+    outputs = ModelCaller(ensemble, tuple(sequences)).outputs(sequences)
+
+    assert_close(outputs.exp(), 0.75 * sequences["tokens"].softmax(2) + 0.25 * sequences["ngrams"].softmax(2))
+
+
 def test_weights_are_divided_by_their_sum():
     words, pairs = BATCH["tokens"].softmax(1), BATCH["ngrams"].softmax(1)
 
