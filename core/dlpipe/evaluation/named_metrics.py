@@ -138,10 +138,18 @@ class Metrics:
         except ValueError as error:
             warnings.warn(f"{name} is not defined on {split}: {in_words(error)}", stacklevel=2)
             return float("nan")
+        reasons = "; ".join(str(warning.message) for warning in caught) or "it is NaN"
+        if name == "average_precision" and (missing := _without_examples(targets, probabilities.shape[1])):
+            value = float("nan")  # scikit-learn counts 0 for these classes
+            reasons = f"no example of class {', '.join(map(str, missing))}"
         if value != value:
-            reasons = "; ".join(str(warning.message) for warning in caught)
-            warnings.warn(f"{name} is not defined on {split}: {reasons or 'it is NaN'}", stacklevel=2)
+            warnings.warn(f"{name} is not defined on {split}: {reasons}", stacklevel=2)
         return value
+
+
+def _without_examples(targets: Any, count: int) -> list[int]:
+    """Return the classes that are compared with the others and have no example; of two, only the second one is."""
+    return [number for number in range(1 if count == 2 else 0, count) if number not in targets]
 
 
 def _with_probabilities(name: str, targets: Any, probabilities: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:

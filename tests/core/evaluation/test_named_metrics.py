@@ -135,6 +135,17 @@ def test_what_is_not_defined_is_nan_with_a_warning():
     assert found["roc_auc"] != found["roc_auc"]
 
 
+@pytest.mark.parametrize(("classes", "missing"), [(2, [1]), (4, [0, 3])])
+def test_the_average_precision_of_a_class_without_examples_is_not_defined(classes, missing):
+    logits, targets = scored(classes)
+    kept = ~torch.isin(targets, torch.tensor(missing))
+
+    with pytest.warns(UserWarning, match=f"average_precision is not defined on test: no example of class {missing[0]}"):
+        found = measure(["average_precision"], logits[kept], targets[kept])
+
+    assert found["average_precision"] != found["average_precision"]
+
+
 def test_outputs_that_are_no_scores_are_refused():
     class Sorted(Repeats):
         def forward(self, logits):
