@@ -114,8 +114,7 @@ class ModelCaller:
             InputError: there are not some for each prediction.
         """
         if self._probabilities is None:
-            logits = outputs if self._predict is None and isinstance(outputs, Tensor) else None
-            return None if logits is None or not logits.is_floating_point() else logits.double().softmax(-1)
+            return softmax_of(outputs) if self._predict is None else None
         given = {name: batch[name] for name in self._probabilities}
         found = self.model.probabilities(outputs, **given)  # type: ignore[operator]
         if found is None:
@@ -185,6 +184,11 @@ class ModelCaller:
                     f"the names of columns ({self._known}), or **columns for all of them"
                 )
         return [column for column in required + optional if column in self._columns]
+
+
+def softmax_of(outputs: Any) -> Tensor | None:
+    """Return the softmax of logits (…, K), as float64; None of other outputs."""
+    return outputs.double().softmax(-1) if isinstance(outputs, Tensor) and outputs.is_floating_point() else None
 
 
 def tensors_in(outputs: Any) -> Iterator[Tensor]:

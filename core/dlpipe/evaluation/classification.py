@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dlpipe.data.model_caller import ModelCaller, softmax_of
 from dlpipe.data.targets import IGNORE_INDEX, require_targets
 from dlpipe.errors import InputError
 from dlpipe.evaluation.classification_figures import draw_calibration, draw_confusion
@@ -37,8 +38,8 @@ class Answers:
         rows: (N,) numbers of the examples in their split.
         targets: (N,) class numbers.
         predicted: (N,) class numbers.
-        confidence: (N,) the probability that the model gives its prediction, float64; None if it returns no logits.
-        in_top: (N,) whether the target is among the five classes with the highest logits; None if it returns no logits.
+        confidence: (N,) the probability that the model gives its prediction, float64; None if it gives none.
+        in_top: (N,) whether the target is among the five most probable classes; None without probabilities.
     """
 
     rows: Tensor
@@ -65,20 +66,28 @@ class Answers:
         return badness.argsort(descending=True, stable=True)
 
 
-def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int) -> Answers:
+def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int, model: nn.Module | None = None) -> Answers:
     """Return the predictions of a pass of `Examples`; they stay on the device until the end of the pass.
+
+    Args:
+        model: the one of the pass; the confidence follows from the probabilities that it gives (`ModelCaller`). Without
+            it, outputs (B, K) are taken for logits.
 
     Raises:
         InputError: data or model do not classify whole examples, or have other classes than these.
     """
     found: dict[str, list[Tensor]] = defaultdict(list)
+    caller: ModelCaller | None = None
     for batch, outputs, predicted in passed:
         targets = _targets(batch, predicted)
         parts = {"rows": batch["rows"], "targets": targets, "predicted": predicted}
-        if isinstance(outputs, Tensor) and outputs.is_floating_point() and outputs.shape == (len(targets), num_classes):
+        if model is not None:
+            caller = caller or ModelCaller(model, tuple(batch))
+        probabilities = caller.probabilities(outputs, predicted, batch) if caller else softmax_of(outputs)
+        if probabilities is not None and probabilities.shape == (len(targets), num_classes):
             chosen = predicted.clamp(0, num_classes - 1)[:, None]  # a prediction out of range is reported below
-            parts["confidence"] = outputs.double().softmax(1).gather(1, chosen)[:, 0]
-            parts["in_top"] = (outputs.topk(min(TOP, num_classes)).indices == targets[:, None]).any(1)
+            parts["confidence"] = probabilities.gather(1, chosen)[:, 0]
+            parts["in_top"] = (probabilities.topk(min(TOP, num_classes)).indices == targets[:, None]).any(1)
         for name, part in parts.items():
             found[name].append(part)
     columns = {name: torch.cat(parts).cpu() for name, parts in found.items()}
@@ -156,12 +165,12 @@ class Classification:
     * ``accuracy_macro``, the mean recall over classes; a class that never occurs in the split is left out;
     * ``f1_macro``, the mean over classes of F1; a class that occurs and is never predicted counts 0, as does
       one that is predicted and never occurs; one that neither occurs nor is predicted is left out;
-    * ``accuracy_top5``, how often the right class is among the five with the highest logits; from 10 classes up;
+    * ``accuracy_top5``, how often the right class is among the five most probable ones; from 10 classes up;
     * ``ece``, the expected calibration error: the difference between confidence and accuracy, 0 to 1, in 15 bins.
 
-    The last two need a model that returns logits (B, K). ``write`` gives ``classes.csv`` (each class; a score that
-    is not defined is empty), ``confusion.csv`` and ``confusion.png`` (rows true, columns predicted),
-    ``calibration.png`` and ``predictions.csv`` (the most confident mistakes first).
+    The last two need a model that returns logits (B, K), or has ``probabilities`` of its own. ``write`` gives
+    ``classes.csv`` (each class; a score that is not defined is empty), ``confusion.csv`` and ``confusion.png`` (rows
+    true, columns predicted), ``calibration.png`` and ``predictions.csv`` (the most confident mistakes first).
 
     Args:
         labels: the name of each class.
@@ -177,7 +186,7 @@ class Classification:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Compute the metrics of a split."""
-        answers = self._answers = collect(examples.predictions(model), len(self._labels))
+        answers = self._answers = collect(examples.predictions(model), len(self._labels), model)
         data = examples.data
         self._names = (lambda: data.names(examples.split)) if isinstance(data, SupportsNames) else None
         scores = ClassScores.of(confusion_of(answers, len(self._labels)))

@@ -15,10 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from dlpipe.data.model_caller import ModelCaller, own_method
 from dlpipe.data.targets import IGNORE_INDEX, require_targets
 from dlpipe.errors import InputError, in_words
 from dlpipe.evaluation.examples import Examples
-from dlpipe.protocols import Goal
+from dlpipe.protocols import Batch, Goal
 
 MetricName = Literal[
     "accuracy",
@@ -93,17 +94,22 @@ class Metrics:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Compute the metrics of a split."""
         parts = []
+        caller: ModelCaller | None = None
         for batch, outputs, predicted in examples.predictions(model):
             require_targets(batch, "core.metrics")
-            parts.append(self._part(batch["targets"], outputs, predicted))
+            caller = caller or ModelCaller(model, tuple(batch))
+            parts.append(self._part(caller, batch, outputs, predicted))
         found = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
         return {name: self._measured(name, examples.split, *found) for name in self._metrics}
 
     def write(self, folder: Path) -> None:
         """Write nothing: metrics are numbers."""
 
-    def _part(self, targets: Tensor, outputs: Any, predicted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _part(
+        self, caller: ModelCaller, batch: Batch, outputs: Any, predicted: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the targets, predictions and probabilities of what has a target in a batch."""
+        targets = batch["targets"]
         if targets.is_floating_point() or targets.shape != predicted.shape:
             raise InputError(
                 f"core.metrics needs a predicted class for each target; found targets of shape {tuple(targets.shape)} "
@@ -112,16 +118,18 @@ class Metrics:
             )
         known = targets != IGNORE_INDEX
         wanted = [name for name in self._metrics if METRICS[name].of_probabilities]
-        probabilities = torch.empty(int(known.sum()), 0)
-        if wanted:
-            if not isinstance(outputs, Tensor) or outputs.shape[:-1] != targets.shape:
-                found = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-                raise InputError(
-                    f"metrics = {wanted}: the model returns {found}; expected a score for each class, "
-                    f"({', '.join(map(str, targets.shape))}, K). Leave out {', '.join(wanted)}"
-                )
-            probabilities = outputs[known].double().softmax(-1)
-        return targets[known], predicted[known], probabilities
+        if not wanted:
+            return targets[known], predicted[known], torch.empty(int(known.sum()), 0)
+        probabilities = caller.probabilities(outputs, predicted, batch)
+        if probabilities is None or probabilities.shape[:-1] != targets.shape:
+            found = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+            own = " and has a predict() of its own" if own_method(caller.model, "predict") else ""
+            raise InputError(
+                f"metrics = {wanted}: the model returns {found}{own}; expected a score for each class, "
+                f"({', '.join(map(str, targets.shape))}, K), or a method probabilities(outputs, …). Leave out "
+                f"{', '.join(wanted)}"
+            )
+        return targets[known], predicted[known], probabilities[known]
 
     def _measured(self, name: str, split: str, targets: Any, predicted: Any, probabilities: Any) -> float:
         import sklearn.metrics  # takes a second, and only this evaluator needs it

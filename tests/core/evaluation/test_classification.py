@@ -140,6 +140,18 @@ def test_confidence_is_the_probability_of_the_answer():
     assert metrics["ece"] == pytest.approx(1 - 1 / (1 + torch.tensor(-1.5).exp().item()))
 
 
+def test_confidence_is_what_the_model_says_if_it_has_probabilities_of_its_own():
+    class Says(Decides):
+        def probabilities(self, outputs):
+            return torch.tensor([[0.1, 0.9], [0.6, 0.4]])
+
+    evaluator = Classification(["a", "b"])
+
+    metrics = evaluator.evaluate(Says(), examples({"answers": torch.tensor([1, 0]), "targets": torch.tensor([1, 0])}))
+
+    assert metrics["ece"] == pytest.approx((0.1 + 0.4) / 2)
+
+
 def test_five_of_less_than_ten_classes_say_nothing():
     assert "accuracy_top5" not in judged(logits_for([1, 2], 9), [1, 2])[1]
     assert "accuracy_top5" in judged(logits_for([1, 2], 10), [1, 2])[1]

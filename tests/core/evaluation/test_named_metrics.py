@@ -28,9 +28,16 @@ class Repeats(nn.Module):
         return logits
 
 
-def measure(names, logits, targets):
+class Halved(Repeats):
+    """Has probabilities that are not the softmax of what it returns."""
+
+    def probabilities(self, outputs):
+        return (outputs / 2).softmax(-1)
+
+
+def measure(names, logits, targets, model=None):
     examples = Examples(Given({"logits": logits, "targets": targets}), "test", Compute(torch.device("cpu")))
-    return Metrics(metrics=names).evaluate(Repeats(), examples)
+    return Metrics(metrics=names).evaluate(model or Repeats(), examples)
 
 
 def scored(classes, count=60):
@@ -118,6 +125,14 @@ def test_positions_of_a_sequence_without_a_target_do_not_count():
     assert found == pytest.approx(measure(["accuracy", "log_loss"], logits.view(12, 5, 3)[kept], padded[kept]))
 
 
+def test_the_probabilities_are_those_that_the_model_gives():
+    logits, targets = scored(3)
+
+    found = measure(["log_loss"], logits, targets, Halved())
+
+    assert found["log_loss"] == pytest.approx(float(nn.functional.cross_entropy(logits / 2, targets)), rel=1e-6)
+
+
 def test_the_first_metric_decides_and_knows_its_direction():
     assert (Metrics(metrics=["log_loss", "accuracy"]).primary, Metrics(metrics=["log_loss"]).goal) == (
         "log_loss",
@@ -159,7 +174,9 @@ def test_outputs_that_are_no_scores_are_refused():
 
     assert Metrics(metrics=["accuracy"]).evaluate(Sorted(), examples)["accuracy"] > 0
     with pytest.raises(
-        InputError, match=r"metrics = \['log_loss'\]: the model returns dict; expected a score for each"
+        InputError,
+        match=r"metrics = \['log_loss'\]: the model returns dict and has a predict\(\) of its own; expected a score .*, K\), "
+        r"or a method probabilities\(outputs, …\). Leave out log_loss",
     ):
         Metrics(metrics=["accuracy", "log_loss"]).evaluate(Sorted(), examples)
 
