@@ -193,9 +193,19 @@ def _range_test(stage: Stage, components: StageComponents, steps: int) -> tuple[
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         rates.append(float(rate))
         losses.append(mean / (1 - SMOOTHING**number))  # without the bias towards the 0 that the mean begins with
-        if losses[-1] > DIVERGED * min(losses) and number > 1:
+        if number > 1 and _diverges(losses):
             return rates, losses, f"the loss diverges at a rate of {rate:.2g}"
     return rates, losses, f"after {steps} steps at a rate of {rates[-1]:.2g}"
+
+
+def _diverges(losses: list[float]) -> bool:
+    """Return whether the last loss is `DIVERGED` times the lowest one.
+
+    If that is no measure, being 0 or less, the rise is compared with what the loss has fallen and with its size.
+    """
+    lowest = min(losses)
+    scale = lowest if lowest > 0 else max(losses[0] - lowest, -lowest)
+    return losses[-1] - lowest > (DIVERGED - 1) * scale
 
 
 def suggestions(rates: list[float], losses: list[float], trainer: str) -> tuple[float, float]:
@@ -211,14 +221,19 @@ def suggestions(rates: list[float], losses: list[float], trainer: str) -> tuple[
     """
     start = len(rates) // SKIPPED
     lowest = min(range(start, len(rates)), key=lambda place: losses[place], default=0)
-    if lowest <= start:
+    if not rates:
         raise InputError(
-            f"the loss of {trainer} falls at none of the {len(rates)} rates from {rates[0]:.2g} on"
-            if rates
-            else f"the loss of {trainer} is not a number in the first step; choose a lower first rate with --lr-from"
+            f"the loss of {trainer} is not a number in the first step; choose a lower first rate with --lr-from"
         )
+    if lowest <= start:
+        raise InputError(f"the loss of {trainer} falls at none of the {len(rates)} rates from {rates[0]:.2g} on")
     # The rates are evenly spaced on their logarithmic axis, so differences are slopes.
     slopes = {place: losses[place + 1] - losses[place - 1] for place in range(max(start, 1), lowest)}
+    if not slopes:
+        raise InputError(
+            f"the loss of {trainer} falls at only the first of the {len(rates)} rates from {rates[0]:.2g} on; choose a "
+            "lower first rate with --lr-from"
+        )
     steepest = min(slopes, key=lambda place: slopes[place])
     return rates[steepest], rates[lowest] / BELOW_MINIMUM
 

@@ -15,7 +15,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.build import StageComponents
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import stepper
-from dlpipe.engine.rate_finder import find_rate, suggestions
+from dlpipe.engine.rate_finder import _diverges, find_rate, suggestions
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 
@@ -135,6 +135,28 @@ def test_a_loss_that_does_not_fall_gives_no_suggestion():
         InputError, match=r"is not a number in the first step; choose a lower first rate with --lr-from"
     ):
         suggestions([], [], "core.supervised")
+
+
+@pytest.mark.parametrize(
+    ("lowest", "last", "diverges"),
+    [
+        (0.5, 2.1, True),
+        (0.5, 1.9, False),
+        (-3.0, 2.0, False),
+        (-3.0, 12.1, True),
+        (-0.1, 3.0, False),
+        (-0.1, 6.3, True),
+    ],
+)
+def test_a_loss_diverges_that_is_four_times_its_lowest_or_has_risen_by_three_times_its_fall(lowest, last, diverges):
+    assert _diverges([2.0, lowest, last]) == diverges
+
+
+def test_a_loss_that_falls_once_and_diverges_asks_for_a_lower_rate():
+    with pytest.raises(
+        InputError, match=r"core.supervised falls at only the first of the 3 rates from 0.1 on; choose a lower first"
+    ):
+        suggestions([0.1, 0.2, 0.4], [2.0, 1.5, 9.0], "core.supervised")
 
 
 def test_a_loss_that_is_no_number_ends_the_test(project):
