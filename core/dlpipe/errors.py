@@ -219,7 +219,10 @@ def in_words(error: BaseException) -> str:
     if "PytorchStreamWriter" in text or "inline_container" in text:  # torch does not say why it could not write
         return "a file could not be written completely; the disk may be full"
     if "Expected more than 1 value per channel" in text:
-        return "batch normalization needs more than one value per channel; use a larger batch_size, or leave it out"
+        return (
+            "batch normalization needs more than one value per channel; use another batch_size, drop_last = true if "
+            "the last batch of an epoch is too small, sync_batch_norm = true with several processes, or leave it out"
+        )
     if isinstance(error, OverflowError) or (isinstance(error, (RuntimeError, TypeError)) and "verflow" in text):
         return f"a number or a size is too large: {text}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -181,7 +181,11 @@ def test_whatever_raises_is_named_with_its_table_and_line(project, moment):
         ("numpy memory", "out of memory: 7.11 PiB could not be allocated; use a smaller batch_size"),
         ("overflow", "a number or a size is too large: "),
         ("storage", "a number or a size is too large: "),
-        ("norm", "batch normalization needs more than one value per channel; use a larger batch_size"),
+        (
+            "norm",
+            "batch normalization needs more than one value per channel; use another batch_size, drop_last = true if "
+            "the last batch of an epoch is too small, sync_batch_norm = true with several processes, or leave it out",
+        ),
         ("disk", "samples.png: No space left on device; free some space"),
     ],
 )
