@@ -18,7 +18,7 @@ class TensorBoard:
     @hookimpl
     def dlpipe_run_start(self, run: RunView) -> None:
         """Open an events file; what a killed process wrote after its checkpoint is purged."""
-        self._writer = SummaryWriter(str(run.folder), purge_step=run.resumed_step + 1 if run.resumed_step else None)
+        self._writer = SummaryWriter(str(run.folder), purge_step=run.resumed_step + 1)
 
     @hookimpl
     def dlpipe_step_logged(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -46,9 +46,10 @@ def test_what_a_checkpoint_stands_for_is_on_disk_when_a_process_is_killed(tmp_pa
     assert scalars(tmp_path, "train/loss") == [(2, 0.5), (5, 0.2)]
 
 
-def test_what_was_written_after_the_checkpoint_is_struck_out_by_a_resumed_run(tmp_path):
+@pytest.mark.parametrize(("resumed_step", "steps"), [(2, [1, 2, 3, 5]), (0, [3, 5])])
+def test_what_was_written_after_the_checkpoint_is_struck_out_by_a_resumed_run(tmp_path, resumed_step, steps):
     process(tmp_path, [1, 2, 3, 4])
 
-    process(tmp_path, [3, 5], resumed_step=2)
+    process(tmp_path, [3, 5], resumed_step=resumed_step)
 
-    assert [step for step, _ in scalars(tmp_path, "train/loss")] == [1, 2, 3, 5]
+    assert [step for step, _ in scalars(tmp_path, "train/loss")] == steps
