@@ -52,9 +52,16 @@ class Numbers:
 
     @property
     def r2(self) -> Tensor:
-        """(T,) R² of each target; NaN if all its true numbers are equal."""
+        """(T,) R² of each target; NaN if all its true numbers are equal, or one of its numbers is NaN."""
         r2 = 1 - self.residuals.square().mean(0) / self.variance
         return torch.where(self.true.amax(0) > self.true.amin(0), r2, torch.nan)
+
+    def why_undefined(self, target: int) -> str:
+        """Return why R² of a target is NaN."""
+        for what, numbers in (("targets", self.true), ("predictions", self.predicted)):
+            if count := int(numbers[:, target].isnan().sum()):
+                return f"{count:,} of {len(self.rows):,} {what} are NaN"
+        return f"all {len(self.rows):,} targets are {float(self.true[0, target]):g}"
 
     @property
     def mae(self) -> Tensor:
@@ -73,7 +80,8 @@ class Regression:
     ``evaluate`` gives, in the units of the targets and for several targets as means over them,
 
     * ``r2``, the coefficient of determination: 1 minus the mean squared error over the variance of the targets of the
-      split. 1 is perfect; their mean, predicted for all, has 0. It is NaN, with a warning, where all targets are equal;
+      split. 1 is perfect; their mean, predicted for all, has 0. It is NaN, with a warning, where all targets are equal,
+      or a number is NaN;
     * ``mae``, the mean absolute error;
     * ``rmse``, the root of the mean squared error.
 
@@ -111,8 +119,7 @@ class Regression:
         if r2.isnan().any():
             target = int(r2.isnan().nonzero()[0, 0])
             warnings.warn(
-                f"r2 of {self._targets[target]} is not defined on {examples.split}: all {len(found.rows):,} targets "
-                f"are {float(found.true[0, target]):g}",
+                f"r2 of {self._targets[target]} is not defined on {examples.split}: {found.why_undefined(target)}",
                 stacklevel=2,
             )
         return {"r2": float(r2.nanmean()), "mae": float(found.mae.mean()), "rmse": float(found.rmse.mean())}

@@ -96,6 +96,17 @@ def test_r2_of_equal_targets_is_nan_and_that_is_said():
     assert evaluator.example_scores() is None
 
 
+@pytest.mark.parametrize("of", ["targets", "predictions"])
+def test_r2_of_nan_is_nan_and_what_is_nan_is_said(of):
+    given = {"targets": torch.arange(7.0), "predictions": torch.arange(7.0)}
+    given[of][2:4] = torch.nan
+
+    with pytest.warns(UserWarning, match=f"r2 of target is not defined on test: 2 of 7 {of} are NaN"):
+        _, metrics = evaluate(given["targets"], given["predictions"])
+
+    assert math.isnan(metrics["r2"])
+
+
 def test_r2_is_the_mean_over_the_targets_that_have_one():
     targets, predicted = numbers(7, 2)
     targets[:, 1] = 0.1
