@@ -96,6 +96,11 @@ class ModelCaller:
                 f"{name} returns {type(outputs).__name__}; expected a tensor of scores, or a method predict(outputs, …)"
             )
         examples = len(next(iter(batch.values())))
+        if self._predict is None and predicted.shape[:1] != (examples,):
+            raise InputError(
+                f"{name} returns outputs of shape {tuple(outputs.shape)} for {examples} examples, which are no scores "
+                "of classes, and has no predict(); expected a method predict(outputs, …), or scores for each example"
+            )
         if not isinstance(predicted, Tensor) or predicted.shape[:1] != (examples,):
             found = f"shape {tuple(predicted.shape)}" if isinstance(predicted, Tensor) else type(predicted).__name__
             raise InputError(

@@ -58,11 +58,14 @@ class Examples:
         The pass is shared: a second evaluator of the same model gets the outputs computed for the first one, until
         `forget`. The model is in evaluation mode, and no gradients are computed.
         """
+        return _predicted(model, self.outputs(model))
+
+    def outputs(self, model: nn.Module) -> Iterator[tuple[Batch, Any]]:
+        """Iterate over (batch, outputs) of the same pass, for a model that need not have predictions."""
         self.used = True
         if self._batches is None:
             self._batches = self._batches_of(self.data.split(self.split))
-        kept_all = self._kept_for is model
-        return _predicted(model, iter(self._kept) if kept_all else self._pass(model, self._batches))
+        return iter(self._kept) if self._kept_for is model else self._pass(model, self._batches)
 
     def predictions_on(self, model: nn.Module, split: Columns | Dataset[Any]) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate in the same way over other examples (the same ones with noise, for example); nothing is cached.

@@ -39,7 +39,7 @@ class Loss:
         caller: ModelCaller | None = None
         function = loss_function(self._loss, device=examples.compute.device)
         with torch.inference_mode():
-            for batch, outputs, _ in examples.predictions(model):
+            for batch, outputs in examples.outputs(model):
                 caller = caller or ModelCaller(model, tuple(batch))
                 own = caller.own_loss() if self._loss == "auto" else None
                 if own is None:

@@ -71,6 +71,16 @@ def test_without_predict_the_class_with_the_highest_score_is_predicted():
     ).tolist() == [1, 0]
 
 
+def test_numbers_without_predict_are_no_scores():
+    caller = ModelCaller(Sorter(), ("images",))
+
+    with pytest.raises(
+        InputError,
+        match=r"Sorter returns outputs of shape \(2,\) for 2 examples, which are no .* expected a method predict\(out",
+    ):
+        caller.predictions(torch.tensor([0.1, 3.0]), {"images": torch.zeros(2)})
+
+
 def test_a_loss_of_the_models_own_is_asked_for_by_its_columns():
     model = Scorer()
     loss = ModelCaller(model, tuple(BATCH)).own_loss()

@@ -188,6 +188,12 @@ def test_the_loss_of_the_trainer_is_followed_and_judges_each_example(loss, expec
     assert evaluator.example_scores().metric() == pytest.approx(value)
 
 
+def test_a_model_of_numbers_needs_no_predictions():
+    images = torch.arange(5.0)
+
+    assert Loss(loss="mse").evaluate(Given(), examples({"images": images, "targets": images + 3}))["loss"] == 9
+
+
 def test_without_a_loss_of_the_trainer_the_models_own_is_used():
     images = torch.ones(5, 3)
 
