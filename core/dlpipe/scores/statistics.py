@@ -47,6 +47,7 @@ class Estimate:
     """A difference (the second minus the first), or a score, with its interval.
 
     Args:
+        low, high: infinite if there is no noise that the difference could be compared with.
         p: probability of at least such a difference if there is none; None for a score.
         method: how it was found, in words.
     """
@@ -63,8 +64,11 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
     def plain(self) -> dict[str, Any]:
-        """Return it JSON-serialisable."""
-        return {**vars(self), "differs": self.differs}
+        """Return it JSON-serialisable; what is infinite is None."""
+        ends = {
+            name: value if math.isfinite(value) else None for name, value in (("low", self.low), ("high", self.high))
+        }
+        return {**vars(self), **ends, "differs": self.differs}
 
 
 def over_examples(one: Scores, other: Scores) -> Estimate:
@@ -160,8 +164,11 @@ def _interaction(scores: Scores) -> float:
 
 def _interval(value: float, variance: float, freedom: float, method: str) -> Estimate:
     error = math.sqrt(variance)
+    if not error and value:  # of few seeds that happen to differ alike, the noise is not 0, but not known
+        unknown = f"{method}, which all show the same difference: this cannot be tested; train more seeds"
+        return Estimate(value, -math.inf, math.inf, 1.0, unknown)
     reach = t_quantile((1 + CONFIDENCE) / 2, freedom) * error
-    p = 2 * (1 - t_probability(abs(value) / error, freedom)) if error else float(value == 0)
+    p = 2 * (1 - t_probability(abs(value) / error, freedom)) if error else 1.0
     return Estimate(value, value - reach, value + reach, p, method)
 
 

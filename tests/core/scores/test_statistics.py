@@ -58,6 +58,18 @@ def test_equal_scores_have_no_difference_and_a_p_value_of_1():
     assert found.p == pytest.approx(1)
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_equal_differences_of_few_seeds_cannot_be_tested(paired):
+    one = np.array([0.5, 0.75]) if paired else np.array([0.5, 0.5])
+
+    found = over_seeds(one, one + 0.25, paired=paired)
+
+    assert (found.value, found.differs, found.p) == (0.25, False, 1.0)
+    assert found.method.endswith("which all show the same difference: this cannot be tested; train more seeds")
+    assert (found.plain()["low"], found.plain()["high"]) == (None, None)
+    assert over_seeds(one, one, paired=paired).high == 0
+
+
 def test_unequal_numbers_of_wins_are_judged_as_coins():
     assert sign_test(5, 5) == 1.0
     assert sign_test(0, 6) == pytest.approx(2 / 64)
