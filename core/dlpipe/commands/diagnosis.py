@@ -24,6 +24,7 @@ from dlpipe.launch import usable_cores
 from dlpipe.messages import shown_size
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import PREFIX, Registry
+from dlpipe.runs.code_digests import distribution_version
 from dlpipe.runs.file_manifest import cache_folder
 from dlpipe.runs.files import nearest_existing
 
@@ -89,7 +90,9 @@ def _environment() -> Iterator[Finding]:
     yield Finding("environment", "ok", f"Python {platform.python_version()}, {sys.executable}")
     yield Finding("environment", "ok", platform.platform())
     package = Path(figures.__file__).resolve().parent
-    yield Finding("environment", "ok", f"dlpipe {_version('dlpipe') or 'without metadata'}, imported from {package}")
+    yield Finding(
+        "environment", "ok", f"dlpipe {distribution_version('dlpipe') or 'without metadata'}, imported from {package}"
+    )
     places = [Path(place or ".").resolve() / "dlpipe" for place in sys.path]
     others = {str(place) for place in places if (place / "__init__.py").is_file() and place != package}
     for other in sorted(others):
@@ -137,7 +140,7 @@ def _dependencies() -> Iterator[Finding]:
     absent: dict[str, list[str]] = {}
     fitting = 0
     for extra, requirement in _used_requirements(requirements):
-        name, version = requirement.name, _version(requirement.name)
+        name, version = requirement.name, distribution_version(requirement.name)
         if version is None and extra:
             absent.setdefault(extra, []).append(name)
         elif version is None or not requirement.specifier.contains(version, prereleases=True):
@@ -209,13 +212,6 @@ def _used_requirements(requirements: Iterable[str]) -> Iterator[tuple[str, Requi
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 yield extra, requirement
                 break
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _used(folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from dlpipe.errors import DataError
 from dlpipe.progress import BYTES, activity
+from dlpipe.runs.file_digests import sha256_of
 from dlpipe.runs.file_manifest import cache_folder
 
 CHUNK = 1 << 20
@@ -56,7 +56,7 @@ def fetch(download: Download, *, offline: bool = False, cache: Path | None = Non
     """
     folder = (cache or cache_folder()) / download.sha256[:16]
     path = folder / Path(urllib.parse.urlsplit(download.url).path).name
-    if path.is_file() and _digest(path) == download.sha256:
+    if path.is_file() and sha256_of(path) == download.sha256:
         return path
     if offline:
         raise DataError(f"{path} is missing and offline = true; fetch {download.url} once without it")
@@ -64,7 +64,7 @@ def fetch(download: Download, *, offline: bool = False, cache: Path | None = Non
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         _transfer(download, partial)
-        if (found := _digest(partial)) != download.sha256:
+        if (found := sha256_of(partial)) != download.sha256:
             partial.unlink()
             raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was discarded")
         partial.replace(path)
@@ -98,8 +98,3 @@ def _transfer(download: Download, partial: Path) -> None:
                 shown.done = size
     if size < download.size:  # http.client says nothing when a connection ends too early
         raise EOFError(f"the connection ended after {size:,} of {download.size:,} bytes")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,7 +35,7 @@ def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
     def entry(name: str) -> tuple[list[int], str]:
         path = Path(name)
         state = file_state(path)
-        return state, manifest.known(os.path.relpath(name, root), state) or _digest(path)
+        return state, manifest.known(os.path.relpath(name, root), state) or sha256_of(path)
 
     names = sorted(set(files.values()))
     entries: dict[str, tuple[list[int], str]] = {}
@@ -49,6 +49,7 @@ def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
     return {path: entries[name][1] for path, name in files.items()}
 
 
-def _digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of the content of a file, which is read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
