@@ -15,7 +15,7 @@ from dlpipe.config.torch_names import CHOICES
 from dlpipe.fields import describe
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
-from dlpipe.registry.specs import KINDS, RegisteredComponent
+from dlpipe.registry.specs import KINDS, EvaluatorSpec, RegisteredComponent
 
 #: The kinds of components that a pipeline file can name.
 LISTED = [kind for kind in KINDS if kind != "command"]
@@ -65,6 +65,8 @@ def description_of(registered: RegisteredComponent[Any]) -> dict[str, Any]:
     provided = PROVIDED.get(component.kind, set())
     if component.kind in TAKES_FACTS:
         provided = {name for name, parameter in known.items() if parameter.required}
+    if isinstance(component, EvaluatorSpec) and not component.baselines:
+        del known["compare_baselines"]  # `dlpipe check` refuses it
     parameters = [
         {
             "name": parameter.name,

@@ -54,6 +54,7 @@ class StageChecker:
         trainer = self._required("trainer")
         evaluators, callbacks = self._group("evaluators"), self._group("callbacks")
         self._check_train(evaluators)
+        self._check_baselines(evaluators)
         self._check_loop(self._monitored(evaluators))
         if model and trainer and trainer.component.spec.replaces_weights:
             self._refuse_weights(model, trainer)
@@ -198,6 +199,17 @@ class StageChecker:
                 key, more = (*path, "train_examples"), shown(["train", *splits])
                 only = f'has an effect only with "train" in splits; remove it, or set splits = {more}'
                 self.report.add(key, f"{key_at(key)} = {most} {only}")
+
+    def _check_baselines(self, evaluators: Mapping[str, ComponentConfig[Any]]) -> None:
+        """Check that evaluators without baselines are not told to leave them out."""
+        for name, use in evaluators.items():
+            if use.values["compare_baselines"] is False and not use.component.spec.baselines:
+                key = (*self.path, "evaluators", name, "compare_baselines")
+                self.report.add(
+                    key,
+                    f"{key_at(key)} = false has no effect: {use.component.name} has no simple predictors to compare "
+                    "with; remove it",
+                )
 
     def _monitored(self, checked: Mapping[str, ComponentConfig[Any]]) -> list[str]:
         """Return the evaluators that run on the dev split, and those of which a mistake hides whether they do."""

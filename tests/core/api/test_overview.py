@@ -33,6 +33,12 @@ def test_the_parameters_of_a_component_are_those_of_the_command():
     assert json.loads(json.dumps(list(dlpipe.describe("core.mlp")), default=str)) == shown
 
 
+def test_an_evaluator_without_baselines_has_no_option_for_them():
+    options = {name: dlpipe.describe(name)["name"] for name in ("core.classification", "core.loss")}
+
+    assert [name for name, keys in options.items() if "compare_baselines" in keys] == ["core.classification"]
+
+
 def test_unknown_names_get_the_nearest():
     with pytest.raises(InputError, match=r"kind \"modl\": expected one of data, model, .* Did you mean \"model\"\?"):
         dlpipe.list_components("modl")

@@ -273,6 +273,17 @@ def test_a_number_of_training_examples_needs_train_among_the_splits(mistakes):
     ]
 
 
+def test_an_evaluator_without_baselines_has_none_to_leave_out(load, mistakes):
+    assert load(judged("compare_baselines = true"))
+    assert mistakes(judged("compare_baselines = false")) == [
+        (
+            13,
+            "[evaluators.right] compare_baselines = false has no effect: fake.accuracy has no simple predictors to "
+            "compare with; remove it",
+        )
+    ]
+
+
 def test_an_evaluator_that_cannot_judge_training_examples_says_why(mistakes):
     text = GOOD + '[evaluators.words]\nuse = "text.analogies"\nsplits = ["train", "test"]\n'
 
