@@ -77,8 +77,9 @@ def test_a_misspelt_loss_of_a_model_is_named():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("loss", nn.MSELoss(), r"Net.loss is MSELoss, which dlpipe never calls; expected a method loss\(outputs, …\)"),
-        ("predict", "argmax", r"Net.predict is str, which dlpipe never calls; expected a method predict\(outputs, …\)"),
+        ("loss", nn.MSELoss(), r"Net.loss is MSELoss, which dlpipe never calls; expected a method loss\(…\)"),
+        ("predict", "argmax", r"Net.predict is str, which dlpipe never calls; expected a method predict\(…\)"),
+        ("count_loss_terms", 3, r"Net.count_loss_terms is int, .* expected a method count_loss_terms\(…\)"),
         ("los", lambda outputs: outputs, r"Net has the method los\(\), which dlpipe never uses; rename it to loss"),
     ],
 )
