@@ -58,6 +58,19 @@ def test_likelihood_is_the_probability_of_the_targets_among_all_paths():
         assert_close(log_likelihood[b], expected)
 
 
+def test_an_unknown_label_may_be_any_label():
+    crf, (logits, targets) = random_crf(), random_problem()
+    targets[0, 2] = targets[1, 0] = targets[2, 0] = -100
+
+    found = crf.marginal_log_likelihood(logits, targets, LENGTHS)
+
+    for b, length in enumerate(LENGTHS):
+        paths, scores = score_all_paths(crf, logits[b, :length])
+        wanted = targets[b, :length].tolist()
+        right = [all(target in (-100, label) for target, label in zip(wanted, path, strict=True)) for path in paths]
+        assert_close(found[b], scores[torch.tensor(right)].logsumexp(dim=0) - scores.logsumexp(dim=0))
+
+
 def test_gradient_of_the_likelihood_agrees_with_the_sum_over_all_paths():
     crf, (logits, targets) = random_crf(), random_problem()
     crf.log_likelihood(logits, targets, LENGTHS).sum().backward()

@@ -143,6 +143,18 @@ def test_crf_loss_starts_as_the_softmax_loss():
     assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
 
 
+@pytest.mark.parametrize("output", ["softmax", "crf"])
+def test_a_label_that_training_lacks_is_left_out_of_the_loss(output):
+    model, (columns, targets) = tiny_tagger(output=output).eval(), tiny_batch()
+    logits = model(**columns)
+    targets[0, 2] = -100
+    known = targets != -100
+
+    loss = model.loss(logits, targets, LENGTHS)
+
+    assert_close(loss, F.cross_entropy(logits[known], targets[known]))
+
+
 def test_crf_predictions_respect_the_transitions():
     model = tiny_tagger(output="crf")
     model.crf.transitions.data = 100 * torch.eye(6)  # so every change of label costs 100

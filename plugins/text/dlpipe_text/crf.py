@@ -3,7 +3,8 @@
 Source: Lafferty et al. 2001, "Conditional Random Fields: Probabilistic Models for
 Segmenting and Labeling Sequence Data"; on top of a recurrent network as in Huang et al.
 2015, "Bidirectional LSTM-CRF Models for Sequence Tagging", https://arxiv.org/abs/1508.01991
-Departs from it: the first and the last label have separate scores.
+Departs from it: the first and the last label have separate scores; labels may be unknown, as in Tsuboi et al. 2008,
+"Training Conditional Random Fields Using Incomplete Annotations", https://aclanthology.org/C08-1113
 Axes: B sentences, T tokens of the longest, K labels.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from dlpipe.data import IGNORE_INDEX
 from dlpipe_text.pooling import mask_of
 
 
@@ -35,6 +37,16 @@ class LinearChainCRF(nn.Module):
     def log_likelihood(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K), targets (B, T), lengths (B,) to log p(targets | logits) (B,)."""
         return self.score(logits, targets, lengths) - self.log_partition(logits, lengths)
+
+    def marginal_log_likelihood(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Map logits (B, T, K), targets (B, T), lengths (B,) to log p(targets | logits) (B,), where -100 is any label.
+
+        It takes twice as long as `log_likelihood`, which needs every label.
+        """
+        labels = torch.arange(logits.size(2), device=logits.device)
+        other = (targets != IGNORE_INDEX).unsqueeze(2) & (labels != targets.unsqueeze(2))  # (B, T, K)
+        possible = self.log_partition(logits.masked_fill(other, -torch.inf), lengths)
+        return possible - self.log_partition(logits, lengths)
 
     def score(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K), targets (B, T), lengths (B,) to unnormalised log-scores (B,) of the targets."""

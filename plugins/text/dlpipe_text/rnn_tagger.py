@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlpipe.data import IGNORE_INDEX
 from dlpipe.errors import InputError
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
 from dlpipe_text.crf import LinearChainCRF
@@ -113,6 +114,8 @@ class RNNTagger(nn.Module):
     ) -> Tensor:
         """Map logits (B, T, K) and targets (B, T) to the mean negative log-likelihood per token, a scalar.
 
+        In evaluation mode, a target of -100 within a sentence is a label that the model does not know.
+
         Args:
             class_weights: (K,), how much each token counts, by its label.
 
@@ -126,7 +129,10 @@ class RNNTagger(nn.Module):
         if label_smoothing or class_weights is not None:
             option = "label_smoothing" if label_smoothing else "class_weights"
             raise InputError(f'{option}: a CRF scores whole sequences; leave it out, or set output = "softmax"')
-        return -self.crf.log_likelihood(logits, targets, lengths).sum() / lengths.sum()
+        if self.training:  # where every label is known
+            return -self.crf.log_likelihood(logits, targets, lengths).sum() / lengths.sum()
+        found = self.crf.marginal_log_likelihood(logits, targets, lengths).sum()
+        return -found / (targets != IGNORE_INDEX).sum()
 
     def predict(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K) to the most probable labels (B, T); those of the padding are meaningless."""
