@@ -77,6 +77,7 @@ def test_letter_trigrams_are_those_of_word_hashing(word, trigrams):
         ("Leave Taipei.", ["leave", "taipei"]),
         ("leave taipei , now !", ["leave", "taipei", "now"]),
         ("to st. louis at 5 p.m.", ["to", "st.", "louis", "at", "5", "p.m."]),
+        ("मुझे हिन्दी.", ["मुझे", "हिन्दी"]),
     ],
 )
 def test_a_typed_sentence_is_split_into_words(typed, words):

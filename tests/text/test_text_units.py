@@ -14,6 +14,10 @@ from dlpipe_text.text_units import UNITS, characters_of, spaced, trigrams_of, wo
         ("a\x97b\x85c", ["a", "\x97", "b", "c"]),
         ("O'Neill’s rock'n'roll 'quoted'", ["O'Neill’s", "rock'n'roll", "'", "quoted", "'"]),
         ("_a_ 3.5", ["_", "a", "_", "3", ".", "5"]),
+        ("हिन्दी भाषा।", ["हिन्दी", "भाषा", "।"]),
+        ("cafe\u0301's u\u0308ber", ["cafe\u0301's", "u\u0308ber"]),
+        ("می\u200cخواهم สวัสดี", ["می\u200cخواهم", "สวัสดี"]),
+        ("good ❤\ufe0f", ["good", "❤", "\ufe0f"]),
     ],
 )
 def test_words(text, words):

@@ -7,7 +7,6 @@ Axes: N texts, T units of a text, G n-grams of a text, K labels.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
+from dlpipe_text.letters import plain
 from dlpipe_text.occlusion import contributions, logits_of, variants
 from dlpipe_text.same_hash import among
 from dlpipe_text.segmenters import Segment
@@ -31,9 +31,6 @@ from dlpipe_text.word_features import OTHER, PADDING
 Text = tuple[str, str]  # text, label
 #: Longer texts are not coloured when they are typed: each unit takes a pass of the model.
 MAX_COLOURED = 200
-_NO_LETTERS = re.compile(r"\W+")
-#: The same for ASCII, which is faster: characters that a translation removes.
-_ASCII_NO_LETTERS = {number: None for number in range(128) if _NO_LETTERS.match(chr(number))}
 
 
 class LabeledText:
@@ -291,5 +288,4 @@ def _shortened(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return the letters and digits of a text in lower case; of a text without any, the text itself."""
-    folded = text.casefold()
-    return (folded.translate(_ASCII_NO_LETTERS) if folded.isascii() else _NO_LETTERS.sub("", folded)) or text
+    return plain(text) or text

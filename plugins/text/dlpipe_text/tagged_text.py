@@ -19,6 +19,7 @@ from torch import Tensor
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, sequence_answer
 from dlpipe.errors import DataError, InputError
 from dlpipe_text.iob import MAX_WORDS
+from dlpipe_text.letters import COMBINING, plain
 from dlpipe_text.packed_sentences import PackedSentences, Sentence, found_in
 from dlpipe_text.strings import Strings
 from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
@@ -28,7 +29,7 @@ from dlpipe_text.word_features import OTHER, PADDING
 MAX_LETTERS = 32
 #: Not str.split(): as in files, a no-break space belongs to a word.
 _WORD = re.compile(r"[^ \t\r\n]+")
-_END_OF_PHRASE = re.compile(r"[,;:!?]+$|(?<=\w{3})\.$|^\.+$")
+_END_OF_PHRASE = re.compile(rf"[,;:!?]+$|(?<=[\w{COMBINING}]{{3}})\.$|^\.+$")
 
 
 class TaggedText:
@@ -107,7 +108,7 @@ class TaggedText:
         """Return which sentences of `split` are in `other`: (N,) exactly, (N,) but for case and punctuation."""
         ours, theirs = self.sentences(split), self.sentences(other)
         exact = found_in(theirs, ours, str)
-        return exact, exact | found_in(theirs, ours, _plain)
+        return exact, exact | found_in(theirs, ours, plain)
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert a sentence to tokens (T,) and trigrams (T, G).
@@ -210,11 +211,6 @@ class TaggedText:
 
 def _lower(words: Sequence[str]) -> list[str]:
     return [word.lower() for word in words]
-
-
-def _plain(word: str) -> str:
-    """Return the letters and digits of a word in lower case."""
-    return re.sub(r"\W+", "", word.casefold())
 
 
 def letter_trigrams(word: str, max_letters: int = MAX_LETTERS) -> list[str]:

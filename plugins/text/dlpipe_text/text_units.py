@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal
 
+from dlpipe_text.letters import COMBINING
 from dlpipe_text.segmenters import Segment
 from dlpipe_text.tagged_text import letter_trigrams
 
@@ -21,7 +22,8 @@ MAX_CACHED = 32
 #: Han characters with their extensions, and kana.
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LETTERS = rf"[^\W_{_HAN}]"
-_LATIN_WORD = rf"{_LETTERS}+(?:['’]{_LETTERS}+)*"
+#: Most words are done after their letters, so that what may follow these begins with a quick test.
+_LATIN_WORD = rf"{_LETTERS}+(?:(?:['’](?={_LETTERS})|(?![\0-\x7f])[{COMBINING}]+){_LETTERS}*)*"
 #: A run of the same mark is one word ("…", "!!!"), and so is a control character.
 _MARKS = r"([^\w\s]|_)\1*"
 _WORD = re.compile(rf"[{_HAN}]|{_LATIN_WORD}|{_MARKS}")
