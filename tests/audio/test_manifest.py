@@ -81,6 +81,23 @@ def test_a_table_that_cannot_be_used_is_named(write, content, name, message):
         _ = load(write, content, name).splits
 
 
+def test_what_the_column_split_does_not_name_is_held_out_of_train(write):
+    takes = [ROWS[0] | {"start": start / 10, "end": start / 10 + 0.2} for start in range(10)]
+
+    data = manifest(write(LONG | {"words.csv": table([*takes, ROWS[2]])}) / "words.csv", dev_size=0.3)
+
+    assert [len(data.segments(split)) for split in data.splits] == [7, 3, 1]
+    assert data.names("test") == ["b/short.flac"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("test_speakers", ["ann"]), ("test_words", ["no"]), ("test_size", 0.5), ("test_size", 0.0)]
+)
+def test_an_option_of_a_split_that_the_table_names_is_refused(write, option, value):
+    with pytest.raises(DataError, match=rf"{option} = .* has no effect: .*words.csv has a test split of its own; rem"):
+        _ = load(write, table(ROWS), **{option: value}).splits
+
+
 def test_a_part_outside_of_its_file_is_named_or_left_out(write):
     content = table([*ROWS, ROWS[0] | {"start": 1.9, "end": 2.4}])
 

@@ -102,6 +102,14 @@ def test_the_recordings_for_dev_are_drawn_and_not_the_first_ones():
     assert numbers[:50] != numbers[50:]  # other ones of each word
 
 
+def test_a_share_of_few_recordings_is_one_and_leaves_one():
+    words = [SimpleNamespace(word=word, name=f"{word}-{number}.wav") for number, word in enumerate("aab")]
+
+    assert [[each.word for each in part] for part in _shared(words, 0.1)] == [["a"], ["a", "b"]]
+    assert [[each.word for each in part] for part in _shared(words, 0.9)] == [["a"], ["a", "b"]]
+    assert not _shared(words, 0.0)[0]
+
+
 def test_held_out_words_are_in_one_split_only(write):
     words = ("yes", "no", "hm")
     data = folder(write(digits(words)), test_words=["no"], dev_words=["hm"], rate_hz=8000)

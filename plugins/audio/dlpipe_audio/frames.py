@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer
 from dlpipe.errors import InputError
-from dlpipe.fields import NonNegative, OpenFraction, Positive
+from dlpipe.fields import NonNegative, NotWith, OpenFraction, Positive
 from dlpipe_audio.features import Features
 from dlpipe_audio.recorded_words import folder
 from dlpipe_audio.word_data import WordData
@@ -159,8 +159,8 @@ def frames(
     states: Positive = 1,
     test_speakers: Sequence[str] = (),
     dev_speakers: Sequence[str] = (),
-    test_size: OpenFraction = 0.1,
-    dev_size: OpenFraction = 0.1,
+    test_size: Annotated[OpenFraction, NotWith("test_speakers")] = 0.1,
+    dev_size: Annotated[OpenFraction, NotWith("dev_speakers")] = 0.1,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     skip_bad: bool = False,

@@ -8,12 +8,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from dlpipe.data import FolderFiles, split_named
 from dlpipe.errors import DataError
-from dlpipe.fields import OpenFraction, Positive
-from dlpipe.messages import nearest
+from dlpipe.fields import NotWith, OpenFraction, Positive
+from dlpipe.messages import nearest, shown
 from dlpipe_audio.audio_files import SUFFIXES
 from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
@@ -23,6 +23,7 @@ from dlpipe_audio.word_data import Pairs, WordData
 
 NEEDED = ("path", "word")
 COLUMNS = (*NEEDED, "start", "end", "speaker", "split", "phones")
+SHARE = 0.1  # of each word's recordings, held out where nothing else is said
 KINDS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
 
 
@@ -33,8 +34,8 @@ def manifest(
     dev_speakers: Sequence[str] = (),
     test_words: Sequence[str] = (),
     dev_words: Sequence[str] = (),
-    test_size: OpenFraction = 0.1,
-    dev_size: OpenFraction = 0.1,
+    test_size: Annotated[OpenFraction | None, NotWith("test_speakers", "test_words")] = None,
+    dev_size: Annotated[OpenFraction | None, NotWith("dev_speakers", "dev_words")] = None,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
@@ -46,14 +47,14 @@ def manifest(
     Args:
         path: a table (.csv, .tsv, .jsonl) with the columns `path` (of a WAV, FLAC or OGG file below the folder of the
             table) and `word`, and optionally `start` and `end` in seconds, `speaker`, `split`, and `phones` separated
-            by blanks.
-        test_speakers: whose words are for test, where there is no column `split`.
+            by blanks. What `split` does not name, dev or test, is held out of train by the options below.
+        test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
         test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
             words, and the other recordings of either are left out.
         dev_words: words that are for dev only; with dev_speakers too, what these speakers say of them.
-        test_size: share of each word's recordings that is for test if nothing else says which are.
-        dev_size: share of the rest that is for dev if nothing else says which are.
+        test_size: share of each word's recordings that is for test if nothing else says which are; a tenth by default.
+        dev_size: share of the rest that is for dev if nothing else says which are; a tenth by default.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
@@ -61,8 +62,19 @@ def manifest(
         augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
-    hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
-    source = Recordings(lambda: _listed(path, skip_bad), hold_out, rate_hz)
+    test_share, dev_share = (SHARE if size is None else size for size in (test_size, dev_size))
+    hold_out = HoldOut(test_speakers, dev_speakers, test_share, dev_share, test_words, dev_words)
+    options = {
+        "test": {"test_speakers": test_speakers, "test_words": test_words, "test_size": test_size},
+        "dev": {"dev_speakers": dev_speakers, "dev_words": dev_words, "dev_size": dev_size},
+    }
+
+    def listed() -> Listing:
+        listing = _listed(path, skip_bad)
+        _check_effect(path, {split for _, split in listing.words}, options)
+        return listing
+
+    source = Recordings(listed, hold_out, rate_hz)
     return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
 
 
@@ -86,6 +98,16 @@ def _listed(path: Path, skip_bad: bool) -> Listing:
     if twice := _repeated([segment.name for segment, _ in words]):
         raise DataError(f"{path}: {twice} is listed twice; remove one of the lines")
     return Listing(FolderFiles(path.parent, sizes, ()), words)
+
+
+def _check_effect(path: Path, own: set[str | None], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse options of a split that the table has of its own."""
+    for split in own & set(options):
+        for name, value in options[str(split)].items():
+            if value or value == 0:
+                raise DataError(
+                    f"{name} = {shown(value)} has no effect: {path} has a {split} split of its own; remove {name}"
+                )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 from dlpipe.data import Files, open_files
 from dlpipe.errors import DataError
-from dlpipe.fields import OpenFraction, Positive
+from dlpipe.fields import NotWith, OpenFraction, Positive
 from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
 from dlpipe_audio.recordings import HoldOut, Listing, Recordings, audio_names
@@ -43,8 +44,8 @@ def folder(
     dev_speakers: Sequence[str] = (),
     test_words: Sequence[str] = (),
     dev_words: Sequence[str] = (),
-    test_size: OpenFraction = 0.1,
-    dev_size: OpenFraction = 0.1,
+    test_size: Annotated[OpenFraction, NotWith("test_speakers", "test_words")] = 0.1,
+    dev_size: Annotated[OpenFraction, NotWith("dev_speakers", "dev_words")] = 0.1,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
@@ -82,7 +83,7 @@ def fsdd(
     dev_speakers: Sequence[str] = (),
     test_words: Sequence[str] = (),
     dev_words: Sequence[str] = (),
-    dev_size: OpenFraction = 0.1,
+    dev_size: Annotated[OpenFraction, NotWith("dev_speakers", "dev_words")] = 0.1,
     rate_hz: Positive = 8000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",

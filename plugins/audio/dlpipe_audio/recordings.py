@@ -29,7 +29,8 @@ class Listing:
 
     Args:
         files: a folder or an archive.
-        words: in the order of their names, each with the split that the files assign it to, if they do.
+        words: in the order of their names, each with the split that the files assign it to, if they do; dev or test
+            may be held out of what is for train, unless there are words for it.
     """
 
     files: Files
@@ -43,7 +44,8 @@ class HoldOut:
     Args:
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
-        test_size: share of each word's recordings for test, if neither speakers nor words are held out for it.
+        test_size: share of each word's recordings for test, if neither speakers nor words are held out for it; above 0
+            it is at least one of two or more.
         dev_size: that share for dev, of what is not for test.
         test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
         dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
@@ -70,7 +72,7 @@ class HoldOut:
         rest = []
         for segment, split in words:
             wanted = speakers.get(segment.speaker), spoken.get(segment.word)
-            if split:
+            if split in ("dev", "test"):
                 found[split].append(segment)
             elif wanted == (None, None):
                 rest.append(segment)
@@ -224,7 +226,7 @@ def _shared(segments: Iterable[Segment], size: float) -> tuple[list[Segment], li
     taken, left = [], []
     for same in by_word.values():
         same.sort(key=_drawn)
-        count = round(size * len(same))
+        count = min(max(1, round(size * len(same))), len(same) - 1) if size else 0
         taken += same[:count]
         left += same[count:]
     return taken, left
