@@ -201,6 +201,12 @@ def test_empty_texts_are_counted_and_left_out(write):
             r"a\.csv:3: the row that starts here cannot .*131,072 char",
         ),
         ("a.csv", "text,label\na,\n", r"a\.csv:2: the label is empty"),
+        ("a.jsonl", '{"text": "a", "label": null}\n', r"a\.jsonl:1: the label is empty"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": ["b"]}\n',
+            r'a\.jsonl:1: "label" is "\[\\"b\\"\]"; expected a text or a num',
+        ),
         ("a.csv", "text,label\n", r"a\.csv: no texts for training, only for no split"),
         ("a.csv", "text,label\na,x\nb,y\n", r"a\.csv: no texts for the test split; add texts"),
         ("a.csv", "text,label\n" + "a,x\n" * 20, r'all 16 training texts have the label "x"; expected at least two'),

@@ -92,7 +92,11 @@ class Reader:
                         f"{where}: no {kind} {quoted(name)}; there are {', '.join(map(quoted, record))}."
                         f"{nearest(name, record)} Set text, label and split to the names of the {kind}s"
                     )
-            label = str(record[self.label]).strip()
+            value = record[self.label]
+            if isinstance(value, list | dict):
+                found = quoted(json.dumps(value))
+                raise DataError(f"{where}: {quoted(self.label)} is {found}; expected a text or a number")
+            label = "" if value is None else str(value).strip()
             if not label:
                 raise DataError(f"{where}: the label is empty; expected one. Correct or delete the row")
             if not isinstance(record[self.text], str):
