@@ -65,6 +65,11 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
         (audio(tone(), kind="OGG", subtype="VORBIS")[:900], (), r"a.wav cannot be read as audio"),
         (audio(QUIET[:0]), (), r"a.wav: no samples; expected a spoken word"),
         (audio(QUIET), (), r"a.wav: silence, its loudest sample is 0 of 1; record it again"),
+        (
+            audio(np.stack([tone(), -tone()], 1)),
+            (),
+            r"a.wav: silence, its loudest sample, with its channels averaged, is",
+        ),
         (audio(NOT_FINITE, subtype="FLOAT"), (), r"a.wav: sample 17 is nan; expected numbers from -1 to 1"),
         (audio(tone(30.0)), (), r"a.wav: 30 s; expected at most 20 s. Cut it, or list its words with start and end"),
         (WAV, (0.2, 0.4), r"a.wav: the segment from 0.2 to 0.4 s does not lie within the file, which lasts 0.3 s"),

@@ -111,9 +111,13 @@ def _check_samples(samples: Tensor, where: str) -> None:
     if len(bad):
         row = int(bad[0]) // samples.size(1)
         raise DataError(f"{where}: sample {row:,} is {float(samples.flatten()[bad[0]])}; expected numbers from -1 to 1")
-    loudest = float(samples.abs().max()) if samples.numel() else 0.0
+    # Channels that are opposite to each other cancel out.
+    loudest = float(samples.mean(1).abs().max()) if samples.numel() else 0.0
     if loudest < SILENCE:
-        raise DataError(f"{where}: silence, its loudest sample is {loudest:.2g} of 1; record it again, or remove it")
+        averaged = ", with its channels averaged," if samples.size(1) > 1 else ""
+        raise DataError(
+            f"{where}: silence, its loudest sample{averaged} is {loudest:.2g} of 1; record it again, or remove it"
+        )
 
 
 @cache
