@@ -55,5 +55,6 @@ class KeywordCNN(nn.Module):
             # The next filter must see zeros behind the end of a word, whatever it is padded to.
             hidden = self.dropout(norm(found).relu()) * real
         means = hidden.sum(1) / real.sum(1)
-        logits: Tensor = self.classify(torch.cat([means, hidden.amax(1)], dim=1))
+        highest = hidden.masked_fill(~real, -torch.inf).amax(1)
+        logits: Tensor = self.classify(torch.cat([means, highest], dim=1))
         return logits
