@@ -243,14 +243,22 @@ def test_a_line_of_five_megabytes_is_refused_or_cut(write):
         (("train.csv", "train.tsv"), r"2 candidates for train: train\.csv, train\.tsv; expected one"),
         (("test.csv",), r"no train split among test\.csv; expected"),
         ((".hidden",), "an empty folder; expected"),
+        (
+            ("bus/1.txt", "plane/1.txt", "train/1.txt"),
+            r"data: bus, plane would be left out, since train is named after a spl",
+        ),
+        (
+            ("train.csv", "test.csv", "old.csv"),
+            r"data: old\.csv would be left out, since test\.csv, train\.csv is named",
+        ),
     ],
 )
-def test_a_folder_of_something_else_is_refused(write, files, message):
+def test_a_folder_of_something_else_is_refused(write, tmp_path, files, message):
     for name in files:
-        path = write("text,label\n", f"data/{name}")
+        write("text,label\n", f"data/{name}")
 
     with pytest.raises(DataError, match=message):
-        texts_of(path.parent)
+        texts_of(tmp_path / "data")
 
 
 def test_options_without_effect_and_wrong_values_are_refused(write):

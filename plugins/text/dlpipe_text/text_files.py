@@ -130,6 +130,12 @@ def find_sources(path: Path) -> dict[str, list[Path]]:
             found[split].append(entry)
     if not found:
         return {"train": [path]}
+    used = {entry: _kind(entry) for paths in found.values() for entry in paths}
+    if left := [entry.name for entry in entries if entry not in used and _kind(entry) in used.values()]:
+        raise DataError(
+            f"{path}: {', '.join(left)} would be left out, since {', '.join(entry.name for entry in used)} is named "
+            "after a split; expected splits or classes. Rename a class of such a name, or remove what is neither"
+        )
     for split, paths in found.items():
         if len(paths) > 1 and any(is_folder(entry) or entry.suffix.lower() in TABLES for entry in paths):
             names = ", ".join(entry.name for entry in paths)
@@ -137,6 +143,11 @@ def find_sources(path: Path) -> dict[str, list[Path]]:
     if "train" not in found:
         raise DataError(f"{path}: no train split among {listing(path)}; {EXPECTED}. Rename the files")
     return {split: found[split] for split in ("train", "dev", "test") if split in found}
+
+
+def _kind(entry: Path) -> str:
+    """Return what an entry has in common with others that hold the same kind of data."""
+    return "folder" if is_folder(entry) else entry.suffix.lower()
 
 
 def contents(folder: Path) -> list[Path]:
