@@ -276,6 +276,16 @@ def test_options_without_effect_and_wrong_values_are_refused(write):
             texts_of(path.parent, **option)
 
 
+@pytest.mark.parametrize("option", ["text", "label", "split"])
+@pytest.mark.parametrize("names", [("pos.txt", "neg.txt"), ("train/pos/1.txt", "train/neg/1.txt")])
+def test_a_column_without_a_table_is_refused(write, tmp_path, names, option):
+    for name in names:
+        write("good\n" * 5, f"data/{name}")
+
+    with pytest.raises(DataError, match=rf'{option} = "part" has no effect: .*data has no table; remove {option}'):
+        texts_of(tmp_path / "data", **{option: "part"})
+
+
 def test_a_split_column_with_another_word_is_refused(write):
     path = write("text,label,split\na,b,left\n", "a.csv")
 

@@ -131,7 +131,9 @@ def _given_splits(path: Path, reader: Reader) -> dict[str, list[Text]]:
     """Return the texts of the splits that the files have, at least those of train; empty texts are left out."""
     found: dict[str, list[Text]] = defaultdict(list)
     empty = []
-    for name, paths in find_sources(path).items():
+    sources = find_sources(path)
+    reader.check_columns(path, sources)
+    for name, paths in sources.items():
         for row in reader.rows(paths):
             if row.text.strip():
                 # All texts with a label share one string of it.

@@ -16,7 +16,7 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,21 +64,33 @@ class Reader:
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
         """Yield the texts of a split: a table, a folder of folders, or files of one class each."""
-        first = paths[0]
-        if len(paths) == 1 and is_folder(first):
-            paths = contents(first)
-            if all(map(is_folder, paths)):
-                for folder in paths:
-                    for file in contents(folder):
-                        yield Row(decoded(file, self.encoding), folder.name, str(file))
-                return
-            first = paths[0]
-        if len(paths) == 1 and first.suffix.lower() in TABLES:
-            yield from self._table(first)
+        paths = _unfolded(paths)
+        if table := _table_of(paths):
+            yield from self._table(table)
+        elif all(map(is_folder, paths)):
+            for folder in paths:
+                for file in contents(folder):
+                    yield Row(decoded(file, self.encoding), folder.name, str(file))
+        else:
+            for file, label in classes_of(paths).items():
+                for number, line in lines_in(decoded(file, self.encoding)):
+                    yield Row(line, label, f"{file}:{number}")
+
+    def check_columns(self, path: Path, sources: Mapping[str, Sequence[Path]]) -> None:
+        """Refuse columns if no split in `path` is a table.
+
+        Raises:
+            DataError: there are such columns.
+        """
+        if any(_table_of(_unfolded(paths)) for paths in sources.values()):
             return
-        for file, label in classes_of(paths).items():
-            for number, line in lines_in(decoded(file, self.encoding)):
-                yield Row(line, label, f"{file}:{number}")
+        for option, column, default in (
+            ("text", self.text, "text"),
+            ("label", self.label, "label"),
+            ("split", self.split, None),
+        ):
+            if column != default:
+                raise DataError(f"{option} = {quoted(str(column))} has no effect: {path} has no table; remove {option}")
 
     def _table(self, path: Path) -> Iterator[Row]:
         text = decoded(path, self.encoding)
@@ -143,6 +155,17 @@ def find_sources(path: Path) -> dict[str, list[Path]]:
     if "train" not in found:
         raise DataError(f"{path}: no train split among {listing(path)}; {EXPECTED}. Rename the files")
     return {split: found[split] for split in ("train", "dev", "test") if split in found}
+
+
+def _unfolded(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return what a split consists of: the content of its folder, if it has one."""
+    return contents(paths[0]) if len(paths) == 1 and is_folder(paths[0]) else paths
+
+
+def _table_of(paths: Sequence[Path]) -> Path | None:
+    """Return the table that a split consists of, if it does."""
+    table = paths[0]
+    return table if len(paths) == 1 and table.suffix.lower() in TABLES and not is_folder(table) else None
 
 
 def _kind(entry: Path) -> str:
