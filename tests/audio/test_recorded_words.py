@@ -143,6 +143,10 @@ def test_held_out_words_replace_the_official_test_recordings_of_fsdd(write):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
+        (
+            {"yes/ann_0.wav": audio(tone()), "no_ann_0.wav": audio(tone())},
+            r"data/no_ann_0.wav: this file lies in no folder named after a word, as others do; move it to one",
+        ),
         ({"a.txt": b"x"}, r"data: no audio file, only .txt; expected .wav, .flac, .ogg"),
         (
             {"hello.wav": audio(tone())},

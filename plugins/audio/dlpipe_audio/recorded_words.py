@@ -119,12 +119,18 @@ def _listed(files: Files) -> Listing:
     """List words by folder or, if all files lie in one folder, by their names."""
     names = [name for name in audio_names(files) if not PurePosixPath(name).parent.name.startswith("_")]
     by_folder = len({PurePosixPath(name).parent for name in names}) > 1
-    return Listing(files, [(_by_folder(name) if by_folder else _by_name(files, name), None) for name in names])
+    segment = _by_folder if by_folder else _by_name
+    return Listing(files, [(segment(files, name), None) for name in names])
 
 
-def _by_folder(name: str) -> Segment:
+def _by_folder(files: Files, name: str) -> Segment:
     # Speech Commands: yes/0a7c2a8d_nohash_0.wav; a folder that starts with "_" holds no words.
     path = PurePosixPath(name)
+    if not path.parent.name:
+        raise DataError(
+            f"{files.path / name}: this file lies in no folder named after a word, as others do; move it to one, or "
+            "remove it"
+        )
     return Segment(name, path.parent.name, path.stem.partition("_")[0], file=name)
 
 
