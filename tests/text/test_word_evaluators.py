@@ -15,6 +15,7 @@ from dlpipe.evaluation import Examples
 from dlpipe_text.analogies import Analogies, read_questions
 from dlpipe_text.corpus import Corpus
 from dlpipe_text.nearest_neighbours import NearestNeighbours
+from dlpipe_text.vector_file import VectorFile, vectors_in
 from dlpipe_text.word_map import WordMap, plane
 from dlpipe_text.word_similarity import WordSimilarity, interval, read_pairs, spearman
 from dlpipe_text.word_vectors import WordVectors
@@ -229,6 +230,22 @@ def test_gensim_reads_the_files(model, tmp_path, kind):
     read = keyed.KeyedVectors.load_word2vec_format(str(path), binary=kind == "binary")
     assert read.index_to_key == WORDS
     assert np.array_equal(read.vectors, model.vectors.numpy())
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_blanks_in_words_are_written_as_underscores(write, tmp_path, kind):
+    data = VectorFile(path=write("king 1 2\n. . . 3 4\nnew york 5 6\n"))
+    model = WordVectors(data.facts["words"], vector_size=2)
+    evaluator = WriteVectors(format=kind)
+    evaluator.evaluate(model, Examples(data, "test", Compute(torch.device("cpu"))))
+
+    with pytest.warns(
+        UserWarning, match=r'2 words contain blanks, such as ". . ."; vectors\..* has "_" in their place'
+    ):
+        evaluator.write(tmp_path)
+
+    path = tmp_path / {"text": "vectors.txt", "binary": "vectors.bin"}[kind]
+    assert [word for word, _ in vectors_in(path)] == ["king", "._._.", "new_york"]
 
 
 @pytest.mark.parametrize("evaluator", [Analogies(), NearestNeighbours(), WordMap(), WriteVectors()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ FILES = {"text": "vectors.txt", "binary": "vectors.bin"}
 
 class WriteVectors:
     """Write the vectors in the format of word2vec, for ``gensim.models.KeyedVectors.load_word2vec_format(path)``.
+
+    Blanks in words, which end a word in this format, become "_".
 
     Args:
         format: text (``vectors.txt``), or 32-bit floats (``vectors.bin``; ``binary=True`` for gensim).
@@ -39,12 +42,19 @@ class WriteVectors:
 
     def write(self, folder: Path) -> None:
         """Write the vectors of the last `evaluate`, the most frequent word first."""
+        if changed := [word for word in self._words if " " in word]:
+            warnings.warn(
+                f'{len(changed)} words contain blanks, such as "{changed[0]}"; {FILES[self._format]} has "_" in their '
+                "place",
+                stacklevel=2,
+            )
         with (folder / FILES[self._format]).open("wb") as file:
             file.write(f"{len(self._words)} {self._vectors.shape[1]}\n".encode())
             file.writelines(self._records())
 
     def _records(self) -> Iterator[bytes]:
-        for word, vector in zip(self._words, self._vectors, strict=True):
+        for name, vector in zip(self._words, self._vectors, strict=True):
+            word = name.replace(" ", "_")
             if self._format == "text":
                 yield f"{word} {' '.join(map(str, vector))}\n".encode()
             else:
