@@ -21,7 +21,7 @@ SPECTRUM = FrameFeatures({"kind": "log_mel", "mels": 40, "window_ms": 32.0}, 16_
 def likeness(first, second):
     """Return the correlation of two sounds' spectra."""
     length = min(len(first), len(second))
-    parts = [SPECTRUM.frames(sound[:length]).flatten() for sound in (first, second)]
+    parts = [SPECTRUM.frames(sound[:length], "").flatten() for sound in (first, second)]
     return float(torch.corrcoef(torch.stack(parts))[0, 1])
 
 
@@ -39,7 +39,7 @@ def test_a_word_is_more_like_its_own_features_than_any_other_word(chosen):
     features = FrameFeatures(chosen, source.rate_hz)
     spoken = [source.waveform(segment) for segment in source.segments("test")[::4]]
 
-    sound = audible(features.frames(spoken[0]), features)
+    sound = audible(features.frames(spoken[0], ""), features)
 
     assert abs(len(sound) - len(spoken[0])) < 2 * features.hop + features.window
     assert 0.05 < float(sound.square().mean().sqrt()) < 0.2

@@ -21,7 +21,7 @@ WAVE = torch.from_numpy(tone())
 def test_frames_have_the_announced_width_and_distance(given, width):
     features = FrameFeatures(given, 8000)
 
-    frames = features.frames(WAVE)
+    frames = features.frames(WAVE, "")
 
     assert frames.shape == (len(WAVE) // 80 + 1, width)
     assert features.num_features == width
@@ -30,7 +30,7 @@ def test_frames_have_the_announced_width_and_distance(given, width):
 def test_loudness_does_not_matter():
     features = FrameFeatures({}, 8000)
 
-    assert_close(features.frames(WAVE / 50), features.frames(WAVE), atol=1e-3, rtol=1e-3)
+    assert_close(features.frames(WAVE / 50, ""), features.frames(WAVE, ""), atol=1e-3, rtol=1e-3)
 
 
 def test_normalised_frames_of_an_utterance_have_mean_0_and_deviation_1():

@@ -247,6 +247,16 @@ def test_an_item_that_cannot_be_read_is_an_input_error(write):
         data.encode("nowhere.wav")
 
 
+def test_an_item_shorter_than_a_frame_is_an_input_error(write):
+    data, content = folder(write(digits()), rate_hz=8000), audio(tone(0.0075))
+    short = write({"short.wav": content}, "items") / "short.wav"
+
+    for encode in (lambda: data.encode(str(short)), lambda: data.encode_content("short.wav", content)):
+        with pytest.raises(InputError, match=r"short.wav: 7.5 ms; expected at least 16.1 ms") as raised:
+            encode()
+        assert not isinstance(raised.value, DataError)
+
+
 def test_the_same_recording_in_two_splits_is_found(write):
     files = digits()
     copied = files | {"yes_dan_0.wav": files["yes_ann_0.wav"]}

@@ -121,9 +121,24 @@ def test_a_classifier_cannot_search(asked):
         list(search(KeywordRNN(13, 2), data, CPU, items=["a.wav"], among=path))
 
 
-def test_a_bad_recording_among_others_is_named(asked, write):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"hello", r"data/bad.wav cannot be read as audio"),
+        (audio(tone(0.0075)), r"data/bad.wav: 7.5 ms; expected at l"),
+    ],
+)
+def test_a_bad_recording_among_others_is_named(asked, write, content, message):
     model, data, path = asked
-    write({"bad.wav": b"hello"})
+    write({"bad.wav": content})
 
-    with pytest.raises(DataError, match=r"data/bad.wav cannot be read as audio"):
+    with pytest.raises(DataError, match=message):
         list(search(model, data, CPU, items=[str(path / "yes_ann_0.wav")], among=path))
+
+
+def test_a_recording_shorter_than_a_frame_contains_no_word(asked, write):
+    model, data, path = asked
+    short = write({"short.wav": audio(tone(0.0075))}, "queries") / "short.wav"
+
+    with pytest.raises(DataError, match=r"short.wav: 7.5 ms; expected at least 16.1 ms for a frame of this length"):
+        list(search(model, data, CPU, items=[str(path / "yes_ann_0.wav")], inside=short))

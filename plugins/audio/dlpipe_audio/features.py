@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor
 
-from dlpipe.errors import InputError, PluginError
+from dlpipe.errors import DataError, InputError, PluginError
 from dlpipe.fields import Positive, PositiveFloat
 
 #: Boost of high frequencies before the spectrum is computed, as in Young et al., "The HTK Book", section 5.4.
@@ -126,8 +126,21 @@ class FrameFeatures:
         """Fewest samples that have a frame: the spectrum reflects half a window at both ends."""
         return self.n_fft // 2 + 1
 
-    def frames(self, waveform: Tensor) -> Tensor:
-        """Map a waveform (S,) to frames (T, F), before they are normalised."""
+    def frames(self, waveform: Tensor, where: str) -> Tensor:
+        """Map a waveform (S,) to frames (T, F), before they are normalised.
+
+        Args:
+            where: its name, for messages.
+
+        Raises:
+            DataError: it is shorter than a frame.
+        """
+        if len(waveform) < self.shortest:
+            rate = self.rate_hz / 1000
+            raise DataError(
+                f"{where}: {len(waveform) / rate:.3g} ms; expected at least {self.shortest / rate:.3g} ms "
+                "for a frame of this length. Remove it, or set a smaller features.window_ms"
+            )
         scaled = waveform * (LEVEL / waveform.square().mean().sqrt().clamp_min(1e-9))
         sharpened = self._audio.functional.preemphasis(scaled, PREEMPHASIS)
         found: Tensor = self._transform(sharpened)  # (F, T)

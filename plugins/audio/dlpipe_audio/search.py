@@ -105,9 +105,13 @@ def encoded(encode: Encode, frames: Sequence[Tensor], compute: Compute) -> Tenso
 def _recordings(data: WordData, path: Path) -> tuple[list[str], list[Tensor]]:
     """Return the names and the frames (T, F) of the recordings in a folder or an archive."""
     files = open_files(path, MAX_BYTES)
-    names, rate = audio_names(files), data.features.rate_hz
-    waves = [read_word(files.read(name), str(path / name), rate)[0] for name in names]
-    return names, [data.features.normalized([data.features.frames(wave)], [""])[0] for wave in waves]
+    names, features = audio_names(files), data.features
+    found = []
+    for name in names:
+        where = str(path / name)
+        wave, _ = read_word(files.read(name), where, features.rate_hz)
+        found += features.normalized([features.frames(wave, where)], [""])
+    return names, found
 
 
 def _found_inside(
@@ -117,7 +121,7 @@ def _found_inside(
     item, query, vector = asked
     content = path.read_bytes()
     wave, _ = read_word(content, str(path), data.features.rate_hz, longest=MAX_RECORDING_S)
-    frames = data.features.frames(wave)
+    frames = data.features.frames(wave, str(path))
     places = [
         (start, start + length)
         for length in sorted({max(2, round(stretch * len(query))) for stretch in STRETCHES})

@@ -92,7 +92,7 @@ class WordData:
         """Return a sound (S,) whose features, normalised as those of a word, are about `frames` (T, F)."""
         found = self._load(split)[1]
         start, length = int(found.lengths[:row].sum()), int(found.lengths[row])
-        raw = self.features.frames(self.waveform(split, row))
+        raw = self._frames(self.segments(split)[row])
         return audible(denormalized(frames, found.values[start : start + length], raw), self.features)
 
     def names(self, split: str) -> list[str]:
@@ -147,14 +147,22 @@ class WordData:
         Raises:
             InputError: it cannot be read or used.
         """
-        return self._encoded(self.source.item(item))
+        return self._encoded(item, self.source.item(item))
 
     def encode_content(self, item: str, content: bytes) -> dict[str, Tensor]:
-        """Return the ``frames`` (T, F) of the content of an audio file, whose name `item` is."""
-        return self._encoded(read_content(item, content, self.features.rate_hz))
+        """Return the ``frames`` (T, F) of the content of an audio file, whose name `item` is.
 
-    def _encoded(self, wave: Tensor) -> dict[str, Tensor]:
-        return {"frames": self.features.normalized([self.features.frames(wave)], [""])[0]}
+        Raises:
+            InputError: it cannot be used.
+        """
+        return self._encoded(item, read_content(item, content, self.features.rate_hz))
+
+    def _encoded(self, item: str, wave: Tensor) -> dict[str, Tensor]:
+        try:
+            frames = self.features.frames(wave, item)
+        except DataError as error:
+            raise InputError(str(error)) from error
+        return {"frames": self.features.normalized([frames], [""])[0]}
 
     def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
         """Return the word, its probability and, on request, the most probable words."""
@@ -238,11 +246,4 @@ class WordData:
 
     def _frames(self, segment: Segment) -> Tensor:
         """Return the frames (T, F) of a word, before they are normalised."""
-        wave = self.source.waveform(segment)
-        if len(wave) < self.features.shortest:
-            rate = self.source.rate_hz / 1000
-            raise DataError(
-                f"{segment.name}: {len(wave) / rate:.3g} ms; expected at least {self.features.shortest / rate:.3g} ms "
-                "for a frame of this length. Remove it, or set a smaller features.window_ms"
-            )
-        return self.features.frames(wave)
+        return self.features.frames(self.source.waveform(segment), segment.name)
