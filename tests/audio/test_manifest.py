@@ -45,6 +45,15 @@ def test_a_table_lists_parts_of_files(write, name, content):
     torch.testing.assert_close(data.waveform("train", 0), whole[800:3200], atol=1e-4, rtol=0)
 
 
+def test_objects_may_have_numbers_and_lists(write):
+    row = ROWS[0] | {"word": 0, "speaker": 0, "phones": ["Y", "EH", "S"]}
+
+    data = load(write, "\n".join(map(json.dumps, [row, ROWS[1] | {"speaker": None}])), "words.jsonl")
+
+    found = {(each.word, each.speaker, each.phones) for each in data.segments("train")}
+    assert found == {("0", "0", ("Y", "EH", "S")), ("no", "unknown", ())}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -71,6 +80,12 @@ def test_a_mistake_in_a_row_is_named_with_its_line(write, change, message):
         ("path,word\na.wav", "w.csv", r"w.csv:2: expected 2 columns as in the header"),
         ("path,word\n", "w.csv", r"w.csv: it lists no words"),
         ('{"path": 1', "w.jsonl", r"w.jsonl:1: not JSON"),
+        ('{"path": "a.wav", "word": ["b"]}', "w.jsonl", r"w.jsonl:1: word \['b'\]; expected a text or a number"),
+        (
+            '{"path": "a.wav", "word": "b", "phones": [1]}',
+            "w.jsonl",
+            r"w.jsonl:1: phones \[1\]; expected phones separated by blanks, or a list of them",
+        ),
         ("[1]", "w.jsonl", r"w.jsonl:1: '\[1\]'; expected an object with path and word"),
         (b"\xff\xfe", "w.csv", r"w.csv cannot be read: .*; expected a table in UTF-8"),
         ("x", "w.txt", r"w.txt: expected a table, .csv, .tsv, .jsonl; for a folder or an archive use audio.folder"),

@@ -46,8 +46,8 @@ def manifest(
 
     Args:
         path: a table (.csv, .tsv, .jsonl) with the columns `path` (of a WAV, FLAC or OGG file below the folder of the
-            table) and `word`, and optionally `start` and `end` in seconds, `speaker`, `split`, and `phones` separated
-            by blanks. What `split` does not name, dev or test, is held out of train by the options below.
+            table) and `word`, and optionally `start` and `end` in seconds, `speaker`, `split`, and `phones`, separated
+            by blanks or a list. What `split` does not name, dev or test, is held out of train by the options below.
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
         test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
@@ -163,7 +163,9 @@ def _check_columns(where: str, names: Sequence[str]) -> None:
 
 def _word(where: str, row: Mapping[str, Any]) -> tuple[Segment, str | None]:
     """Return the word of a row, and its split if there is such a column."""
-    name, word, speaker = (str(row.get(key) or "").strip() for key in ("path", "word", "speaker"))
+    name, word, speaker, split, phones = (
+        _text(where, row, key) for key in ("path", "word", "speaker", "split", "phones")
+    )
     if not name or not word:
         raise DataError(f"{where}: path {name!r}, word {word!r}; expected both to be filled in")
     file = PurePosixPath(name.replace("\\", "/"))
@@ -172,13 +174,22 @@ def _word(where: str, row: Mapping[str, Any]) -> tuple[Segment, str | None]:
     if file.suffix.lower() not in SUFFIXES:
         raise DataError(f"{where}: {name!r}; expected a {', '.join(SUFFIXES)} file")
     start, end = _seconds(where, "start", row.get("start")), _seconds(where, "end", row.get("end"))
-    split = str(row.get("split") or "").strip()
     if "split" in row and split_named(split) is None:
         raise DataError(f"{where}: split {split!r}; expected train, dev or test, or another common name of one")
-    phones = tuple(str(row.get("phones") or "").split())
     shown = str(file) if start is None and end is None else f"{file} {start or 0:g}-{'' if end is None else f'{end:g}'}"
-    segment = Segment(shown, word, speaker or "unknown", phones, start or 0.0, end, str(file))
+    segment = Segment(shown, word, speaker or "unknown", tuple(phones.split()), start or 0.0, end, str(file))
     return segment, split_named(split) if "split" in row else None
+
+
+def _text(where: str, row: Mapping[str, Any], column: str) -> str:
+    """Return a cell of a table or a value of an object; phones may also be a list."""
+    value = row.get(column)
+    if column == "phones" and isinstance(value, list) and all(isinstance(phone, str) for phone in value):
+        return " ".join(value)
+    if isinstance(value, list | dict):
+        expected = "phones separated by blanks, or a list of them" if column == "phones" else "a text or a number"
+        raise DataError(f"{where}: {column} {value!r}; expected {expected}")
+    return "" if value is None else str(value).strip()
 
 
 def _seconds(where: str, column: str, value: Any) -> float | None:
