@@ -114,6 +114,16 @@ def test_models_of_n_grams_are_explained_too():
     assert [(word.text, word.weight > 1) for word in shown["words"]] == [("a ", False), ("bad ", True), ("film", True)]
 
 
+def test_a_model_without_parameters_is_explained_too(data):
+    model = SumOfWords(data)
+    del model.weights
+    model.register_buffer("weights", SumOfWords(data).weights.data)
+
+    shown = data.present("good film", torch.tensor(1), torch.tensor([0.1, 0.9]), model, explain=True)
+
+    assert [word.weight for word in shown["words"]] == [pytest.approx(2.0), 0.0]
+
+
 def test_other_data_is_refused():
     class Points:
         splits = ("test",)

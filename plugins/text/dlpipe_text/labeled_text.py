@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -151,7 +152,9 @@ class LabeledText:
         answer = class_answer(self._learned()["labels"], prediction, probabilities, top)
         answer |= unknown_units(units, self._table("units"))
         if explain and len(units) <= MAX_COLOURED:
-            compute = Compute(next(model.parameters()).device)
+            # A majority class has buffers only.
+            tensor = next(chain(model.parameters(), model.buffers()), torch.empty(0))
+            compute = Compute(tensor.device)
             found = contributions(logits_of(model, self.columns(variants(units)), compute), int(prediction))
             answer["words"] = list(map(Weighted, self.spaced(units), found.tolist()))
         return answer
