@@ -21,7 +21,7 @@ def every_text(path, **options):
 
 
 def test_tables_in_three_formats_are_read_alike(write):
-    rows = [("good", "1"), ("it's bad", "0")] * 10
+    rows = [("good 😀", "1"), ("it's bad", "0")] * 10
     csv = write("review,score\n" + "".join(f"{text},{label}\n" for text, label in rows), "a.csv")
     tsv = write("score\treview\n" + "".join(f"{label}\t{text}\n" for text, label in rows), "a.tsv")
     lines = [json.dumps({"score": int(label), "review": text}) for text, label in rows]
@@ -186,6 +186,7 @@ def test_empty_texts_are_counted_and_left_out(write):
         ),
         ("a.jsonl", '{"text": "a"}\n', r'a\.jsonl:1: no key "label"; there are "text"\. Set text, label and split'),
         ("a.jsonl", '{"text": "a"\n', r'a\.jsonl:1: "{\\"text\\": \\"a\\"" is not JSON'),
+        ("a.jsonl", '{"text": "a \\ud83d", "label": 1}\n', r"a\.jsonl:1: .* is not JSON \(.* surrogates not allowed\)"),
         ("a.jsonl", "[1]\n", r'a\.jsonl:1: "\[1\]"; expected an object'),
         ("a.jsonl", '{"text": 3, "label": 1}\n', r'a\.jsonl:1: "text" is "3"; expected a text in quotation marks'),
         ("a.csv", "text,label\na\n", r'a\.csv:2: 1 columns; expected 2 as in the header, "text", "label"'),

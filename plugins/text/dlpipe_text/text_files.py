@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.messages import nearest
 from dlpipe_text.iob import check_file, entries_of, is_folder, listing, quoted, why_unreadable
 
+#: An escape of JSON that stands for a character beyond U+FFFF together with a second one.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 TABLES = (".csv", ".tsv", ".jsonl")
 MAX_BYTES = 10**9  # takes up to 40 GB in memory while it is read
 #: What often lies beside data.
@@ -278,6 +281,8 @@ def json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             record = json.loads(line)
+            if _SURROGATE.search(line):
+                json.dumps(record, ensure_ascii=False).encode()  # half of a pair of these is no character
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{number}: {quoted(line)} is not JSON ({error}); expected an object") from error
         if not isinstance(record, dict):
