@@ -22,6 +22,17 @@ def test_average_precision_agrees_with_scikit_learn():
     assert average_precision(scores, relevant) == pytest.approx(metrics.average_precision_score(relevant, scores))
 
 
+def test_the_precision_of_the_first_answers_is_a_share_of_the_right_ones_if_these_are_fewer():
+    scores, everything = torch.tensor([[0.9, 0.8, 0.7, 0.6]]), torch.ones(1, 4, dtype=torch.bool)
+
+    found = [
+        float(precision_at(3, scores, torch.tensor([relevant]), everything))
+        for relevant in ([True, False, False, True], [False, True, True, True])
+    ]
+
+    assert found == [1 / 2, pytest.approx(2 / 3)]
+
+
 def test_only_candidates_are_ranked_and_queries_without_an_answer_do_not_count():
     scores = torch.tensor([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3]])
     relevant = torch.tensor([[True, False, True], [True, False, False]])

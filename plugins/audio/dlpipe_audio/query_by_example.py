@@ -80,12 +80,12 @@ class Task:
 class QueryByExample:
     """Rank all words that others say by the cosine of their vectors, for each word of the split.
 
-    ``evaluate`` returns ``map``, the mean average precision, and ``p_at_10``, the share of right answers among the
-    first ten; ``matched_map``, with only those wrong answers that are about as long as the query (10 %), so that
-    duration alone says nothing; ``same_different_ap``, the average precision of all pairs together; and with
-    `baselines` ``dtw_map``, ``segment_map``, ``downsample_map`` and ``untrained_map``; with `neighbors`
-    ``smoothed_map`` and ``anonymous_map``, the same where nobody knows who speaks, and with both ``dtw_smoothed_map``
-    and ``segment_smoothed_map``.
+    ``evaluate`` returns ``map``, the mean average precision, and ``p_at_10``, the right answers among the first ten
+    as a share of ten, or of all right ones where there are fewer; ``matched_map``, with only those wrong answers
+    that are about as long as the query (10 %), so that duration alone says nothing; ``same_different_ap``, the
+    average precision of all pairs together; and with `baselines` ``dtw_map``, ``segment_map``, ``downsample_map``
+    and ``untrained_map``; with `neighbors` ``smoothed_map`` and ``anonymous_map``, the same where nobody knows who
+    speaks, and with both ``dtw_smoothed_map`` and ``segment_smoothed_map``.
     ``write`` writes ``comparison.csv``: all methods with milliseconds per comparison.
 
     Args:

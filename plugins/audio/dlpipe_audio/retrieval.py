@@ -37,10 +37,9 @@ def mean_average_precision(scores: Tensor, relevant: Tensor, candidates: Tensor)
 
 
 def precision_at(count: int, scores: Tensor, relevant: Tensor, candidates: Tensor) -> Tensor:
-    """Return the share of right answers among the first `count`, mean over the queries that have an answer.
+    """Return the right answers among the first `count`, as a share of `count`, or of all right ones if there are fewer.
 
-    With fewer than `count` right answers, that is the most there could be; the arguments are those of
-    `mean_average_precision`.
+    It is the mean over the queries that have a right answer; the arguments are those of `mean_average_precision`.
     """
     ranked = _ranked(scores, relevant & candidates, candidates)
     possible = ranked.sum(1).clamp_max(count)
