@@ -11,6 +11,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe_text.corpus import Corpus
 from dlpipe_text.corpus_files import corpus, lines_of
 from dlpipe_text.word_data import terms_of
+from dlpipe_text.word_vectors import WordVectors
 
 NAMES = 'expected a word, or words with \\+ and - between blanks, such as "Rome - Italy \\+ Germany"'
 
@@ -148,6 +149,17 @@ def test_no_file_is_read_to_find_a_word_after_restoring():
     assert data.encode("B - a")["words"].tolist() == [0, 2] + [0] * 14
     assert data.encode("B - a")["signs"].tolist() == [1, -1] + [0] * 14
     assert data.facts == {"words": ["b", "c", "a"]}
+
+
+def test_the_words_of_an_item_are_no_answers():
+    data = corpus_of("Rome Italy Paris")
+    model, prediction = WordVectors(data.facts["words"], vector_size=2), torch.ones(2)
+
+    assert data.present("rome + rome - italy", prediction, model)["nearest"] == ["paris"]
+    with pytest.raises(
+        InputError, match=r"'rome \+ italy \+ paris' has all words of the vocabulary, so that none is le"
+    ):
+        data.present("rome + italy + paris", prediction, model)
 
 
 def test_a_word_is_found_as_it_is_written_or_in_lower_case():

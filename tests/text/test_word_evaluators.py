@@ -97,10 +97,18 @@ def test_analogies_without_known_words_are_refused(model, write):
         Analogies(questions=write("a b c d\n")).evaluate(model, examples_of(WORDS))
 
 
+def test_a_vocabulary_without_a_word_for_the_answer_is_refused(write):
+    words = ["a", "b", "c"]
+
+    with pytest.raises(InputError, match=r"a vocabulary of 3 words; expected at least 4, as those of the question are"):
+        Analogies(questions=write("a b c a\n")).evaluate(WordVectors(words, vector_size=2), examples_of(words))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("a b c d\na b c\n", r':2: "a b c" has 3 words; expected four, or a colon and the name of a section'),
+        ("a b c d\n: coverage\n", r':2: the section "coverage" is named as a metric; rename it'),
         (": section\n\n", "no questions; expected four words in a line"),
         (b"\xff\xfe", "byte 0 is 0xff, not utf-8"),
     ],
@@ -144,6 +152,8 @@ def test_files_of_pairs(write, content, expected):
 def test_other_files_of_pairs_are_refused(model, write):
     with pytest.raises(DataError, match=r':2: "a b"; expected two words and a number, separated by tabs'):
         read_pairs(write("a b 1\na b\n"), "utf-8")
+    with pytest.raises(DataError, match=r':1: "a b nan"; expected two words and a number'):
+        read_pairs(write("a b nan\n"), "utf-8")
     with pytest.raises(DataError, match="no pairs; expected two words"):
         read_pairs(write("# only\n"), "utf-8")
     with pytest.raises(

@@ -56,6 +56,7 @@ def test_a_small_vocabulary_has_fewer_neighbours():
     _, numbers = nearest_words(tiny(), torch.ones(1, 3), torch.tensor([[0]]), 10)
 
     assert sorted(numbers[0].tolist()) == [1, 2, 3, 4]
+    assert nearest_words(tiny(), torch.ones(1, 3), torch.zeros(1, 7, dtype=torch.long), 10)[1].shape == (1, 0)
 
 
 def test_vector_of_a_word_or_none():

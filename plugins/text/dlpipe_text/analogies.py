@@ -24,6 +24,11 @@ from dlpipe_text.iob import quoted
 from dlpipe_text.word_data import Question, WordData
 from dlpipe_text.word_vectors import WordVectors, nearest_words
 
+#: Three words of a question, and one for an answer.
+MIN_WORDS = 4
+#: What is returned besides the share of each section.
+METRICS = ("accuracy", "coverage", "accuracy_of_all")
+
 
 class Analogies:
     """Answer "a is to b as c is to what" by the word whose vector is nearest to b - a + c (vectors of length 1).
@@ -59,6 +64,11 @@ class Analogies:
             raise InputError(
                 f"none of the {len(questions):,} questions, such as {' '.join(questions[0][1])}, has all its words in "
                 "the vocabulary; expected at least one. Check the language and the spelling of the questions"
+            )
+        if len(data.vocabulary.words) < MIN_WORDS:
+            raise InputError(
+                f"a vocabulary of {len(data.vocabulary.words)} words; expected at least {MIN_WORDS}, as those of the "
+                "question are no answers. Use a larger corpus, or a smaller min_count"
             )
         found = answers(vectors, torch.tensor([numbers[row] for row in known]))
         right: dict[str, list[bool]] = defaultdict(list)
@@ -124,7 +134,7 @@ def read_questions(path: Path, encoding: str) -> list[Question]:
     """Read the questions of a file.
 
     Raises:
-        DataError: the file cannot be read, has none, or a line without four words.
+        DataError: the file cannot be read, has none, a line without four words, or a section with the name of a metric.
     """
     found: list[Question] = []
     section = "questions"
@@ -132,6 +142,8 @@ def read_questions(path: Path, encoding: str) -> list[Question]:
         words = line.split()
         if line.startswith(":"):
             section = line[1:].strip() or section
+            if section in METRICS:
+                raise DataError(f"{path}:{number}: the section {quoted(section)} is named as a metric; rename it")
         elif len(words) == 4:
             found.append((section, (words[0], words[1], words[2], words[3])))
         elif words:

@@ -143,7 +143,11 @@ class WordData(ABC):
         """Return the words whose vectors are nearest to that of the item, without the words of the item."""
         if not isinstance(model, WordVectors):
             raise InputError(f"the model is of type {type(model).__name__}; expected text.word_vectors")
-        excluded = torch.tensor([[number for number, _ in self._terms(item)]])
+        excluded = torch.tensor([sorted({number for number, _ in self._terms(item)})])
+        if excluded.size(1) == len(self.vocabulary.words):
+            raise InputError(
+                f"{item!r} has all words of the vocabulary, so that none is left as an answer; leave some out"
+            )
         similarities, numbers = nearest_words(model, prediction.unsqueeze(0), excluded, NUM_NEIGHBOURS)
         return {
             "nearest": [self.vocabulary.words[number] for number in numbers[0].tolist()],

@@ -6,6 +6,7 @@ https://doi.org/10.1145/503104.503110 Axes: N pairs of words, R resamples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -114,13 +115,16 @@ def read_pairs(path: Path, encoding: str) -> list[tuple[str, str, float]]:
         fields = [field.strip() for field in line.split(separator)]
         try:
             first, second, score = fields
-            found.append((first, second, float(score)))
+            similarity = float(score)
         except ValueError:
             if number == 1 and len(fields) == 3:
                 continue  # a heading
+            similarity = math.nan
+        if not math.isfinite(similarity):
             raise DataError(
                 f"{path}:{number}: {quoted(line)}; expected two words and a number, separated by tabs. Correct the line"
-            ) from None
+            )
+        found.append((first, second, similarity))
     if not found:
         raise DataError(f"{path}: no pairs; expected two words and a number in a line. Use another file")
     return found

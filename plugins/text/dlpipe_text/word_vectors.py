@@ -97,7 +97,7 @@ def nearest_words(model: WordVectors, queries: Tensor, excluded: Tensor, count: 
     unit = F.normalize(model.vectors.detach(), dim=1)
     queries = F.normalize(queries.to(unit), dim=1)
     excluded = excluded.to(unit.device)
-    count = min(count, len(unit) - excluded.size(1))
+    count = max(0, min(count, len(unit) - excluded.size(1)))
     found = []
     size = max(1, BLOCK // len(unit))
     for part, without in zip(queries.split(size), excluded.split(size), strict=True):
