@@ -392,7 +392,7 @@ BASES |= {
     "text.write_vectors": (WORDS, []),
     "text.analogies": (WORDS, ["evaluators.files.use=text.analogies"]),
     "text.word_similarity": (WORDS, ["evaluators.files={use='text.word_similarity', pairs='@/pairs.txt'}"]),
-    "text.nearest_neighbours": (WORDS, ["evaluators.files.use=text.nearest_neighbours"]),
+    "text.nearest_neighbors": (WORDS, ["evaluators.files.use=text.nearest_neighbors"]),
     "text.word_map": (WORDS, ["evaluators.files.use=text.word_map"]),
 }
 
@@ -581,7 +581,7 @@ CHANGES: dict[str, list[str]] = {
     "text.skip_gram.sample": ["0.0"],
     "text.analogies.questions": ["'@/questions.txt'"],
     "text.word_similarity.pairs": ["'@/pairs2.txt'"],
-    "text.nearest_neighbours.of": ["['Rome']"],
+    "text.nearest_neighbors.of": ["['Rome']"],
     "text.word_map.words": ["['Rome', 'Italy Berlin']"],
     "text.word_map.section": ["'man-woman'"],
     "vision.digits.path": ["'@/idx'"],

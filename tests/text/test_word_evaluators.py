@@ -1,4 +1,4 @@
-"""The evaluators of word vectors: analogies, similarity, neighbours, map, files."""
+"""The evaluators of word vectors: analogies, similarity, neighbors, map, files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.evaluation import Examples
 from dlpipe_text.analogies import Analogies, read_questions
 from dlpipe_text.corpus import Corpus
-from dlpipe_text.nearest_neighbours import NearestNeighbours
+from dlpipe_text.nearest_neighbors import NearestNeighbors
 from dlpipe_text.vector_file import VectorFile, vectors_in
 from dlpipe_text.word_map import WordMap, plane
 from dlpipe_text.word_similarity import WordSimilarity, interval, read_pairs, spearman
@@ -164,17 +164,17 @@ def test_other_files_of_pairs_are_refused(model, write):
         WordSimilarity()
 
 
-def test_neighbours(model, tmp_path):
-    evaluator = NearestNeighbours(of=["king", "蘋果"], count=2)
+def test_neighbors(model, tmp_path):
+    evaluator = NearestNeighbors(of=["king", "蘋果"], count=2)
 
     evaluator.evaluate(model, examples_of(WORDS))
     evaluator.write(tmp_path)
 
-    rows = table(tmp_path / "neighbours.csv")
+    rows = table(tmp_path / "neighbors.csv")
     assert [row[:2] for row in rows[1:]] == [["king", "1"], ["king", "2"], ["蘋果", "1"], ["蘋果", "2"]]
     assert rows[1][2:] == ["man", "0.5000"]
     with pytest.raises(InputError, match='"kin" is not among the 7 words'):
-        NearestNeighbours(of=["kin"]).evaluate(model, examples_of(WORDS))
+        NearestNeighbors(of=["kin"]).evaluate(model, examples_of(WORDS))
 
 
 def test_the_map_joins_pairs(model, tmp_path):
@@ -258,7 +258,7 @@ def test_blanks_in_words_are_written_as_underscores(write, tmp_path, kind):
     assert [word for word, _ in vectors_in(path)] == ["king", "._._.", "new_york"]
 
 
-@pytest.mark.parametrize("evaluator", [Analogies(), NearestNeighbours(), WordMap(), WriteVectors()])
+@pytest.mark.parametrize("evaluator", [Analogies(), NearestNeighbors(), WordMap(), WriteVectors()])
 def test_other_models_are_refused(evaluator):
     with pytest.raises(
         InputError, match=r"got a model of type Linear and data of type Corpus; expected text.word_vectors"

@@ -152,10 +152,11 @@ def dlpipe_evaluators():
             not_on_train=OF_WORDS,
         ),
         EvaluatorSpec(
-            "nearest_neighbours",
-            "dlpipe_text.nearest_neighbours:NearestNeighbours",
+            "nearest_neighbors",
+            "dlpipe_text.nearest_neighbors:NearestNeighbors",
             "word vectors: the nearest words of some words",
             not_on_train=OF_WORDS,
+            formerly=("text.nearest_neighbours",),
         ),
         EvaluatorSpec(
             "word_map",

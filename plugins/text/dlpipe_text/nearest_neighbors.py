@@ -18,12 +18,12 @@ from dlpipe_text.word_vectors import nearest_words
 DEFAULT_WORDS = 50
 
 
-class NearestNeighbours:
-    """List the nearest words of some words, by the cosine (``neighbours.csv``).
+class NearestNeighbors:
+    """List the nearest words of some words, by the cosine (``neighbors.csv``).
 
     Args:
         of: the words; the 50 most frequent ones if not given.
-        count: neighbours of each.
+        count: neighbors of each.
     """
 
     primary: None = None
@@ -35,7 +35,7 @@ class NearestNeighbours:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return nothing; the split has no influence."""
-        vectors, data = vectors_and_data("text.nearest_neighbours", model, examples)
+        vectors, data = vectors_and_data("text.nearest_neighbors", model, examples)
         chosen = self._of or data.vocabulary.words[:DEFAULT_WORDS]
         numbers = torch.tensor([data.number_of(word) for word in chosen])
         queries = vectors.vectors.detach()[numbers.to(vectors.vectors.device)]
@@ -48,6 +48,6 @@ class NearestNeighbours:
         return {}
 
     def write(self, folder: Path) -> list[ReportItem]:
-        """Write the neighbours of the last `evaluate`."""
-        write_csv(folder / "neighbours.csv", [("word", "rank", "neighbour", "cosine"), *self._rows])
-        return [ReportItem("neighbours.csv", "Nearest neighbours", "Of each word, those with the highest cosine.")]
+        """Write the neighbors of the last `evaluate`."""
+        write_csv(folder / "neighbors.csv", [("word", "rank", "neighbor", "cosine"), *self._rows])
+        return [ReportItem("neighbors.csv", "Nearest neighbors", "Of each word, those with the highest cosine.")]
