@@ -104,11 +104,6 @@ def flight_sentences(split: Split, count: int, seed: int) -> list[tuple[list[str
     return [_Sentence(split, rng).write() for _ in range(count)]
 
 
-def patterns_for(split: Split) -> tuple[str, ...]:
-    """Return the distinct request patterns of `split`, with all alternatives expanded."""
-    return tuple(dict.fromkeys(flat for pattern in _requests(split) for flat in expand(pattern)))
-
-
 @cache
 def expand(pattern: str) -> tuple[str, ...]:
     """Expand the alternatives: ``"to {to_city} (|please)"`` gives ``("to {to_city}", "to {to_city} please")``."""
