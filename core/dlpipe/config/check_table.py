@@ -195,7 +195,9 @@ class TableChecker:
             return self._absolute(checked, self.report.source.origin(path).folder)
         except RuntimeError:
             self.report.add(path, f"{key_at(path)} = {shown(str(value))}: no such user")
-            return None
+        except ValueError as error:  # a NUL in the path
+            self.report.add(path, f"{key_at(path)} = {shown(str(value))}: {error}")
+        return None
 
     def _absolute(self, value: Any, folder: Path) -> Any:
         """Make the paths in a value absolute; relative ones start from the folder of the file that gave them."""
@@ -203,7 +205,7 @@ class TableChecker:
             return type(value)(self._absolute(part, folder) for part in value)
         if isinstance(value, dict):
             return {key: self._absolute(part, folder) for key, part in value.items()}
-        return (folder / value.expanduser()).absolute() if isinstance(value, Path) else value
+        return _without_parents((folder / value.expanduser()).absolute()) if isinstance(value, Path) else value
 
     def _choice(self, choice: str, value: Any, path: KeyPath) -> Any:
         """Check a table that selects an optimizer, a schedule or a loss by name."""
@@ -317,6 +319,17 @@ def inner_owners(known: Mapping[str, Parameter], given: Any, path: KeyPath) -> l
         if choice and chosen in CHOICES[choice]:
             owners.append((table_at((*path, name)), choice_keys(choice, chosen)))
     return owners
+
+
+def _without_parents(path: Path) -> Path:
+    """Return an absolute path without ``..``, so that a file has one name from whatever folder it is named.
+
+    Links before a ``..`` are followed, as the system does; the others stay, so that they can lead elsewhere later.
+    """
+    if ".." not in path.parts:
+        return path
+    end = len(path.parts) - path.parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*path.parts[:end])), *path.parts[end:])
 
 
 def _takers(choice: str, key: str) -> list[str]:

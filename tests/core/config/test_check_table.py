@@ -60,6 +60,7 @@ def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
         ("trainer.optimizer.lr=fast", '[trainer.optimizer] lr = "fast": expected a number'),
         ("data.path=3", "[data] path = 3: expected a path"),
         ("data.path=~no-such-user/x", '[data] path = "~no-such-user/x": no such user'),
+        ('data.path="a\\u0000/../b"', '[data] path = "a\\u0000/../b": embedded null byte'),
         ("data.pair=[1]", "[data] pair = [1]: expected a list of 2: a path, a path"),
         ("data.table=3", "[data] table = 3: expected a table"),
         ("seed=-1", "seed = -1: expected a whole number of at least 0"),
@@ -83,9 +84,24 @@ def test_a_relative_path_starts_from_the_folder_of_its_file(changed, load, write
 
     data = load(Path("sub/pipeline.toml"), ["data.files=['two', '~/three']"]).stages[""].data.values
 
-    assert data["path"] == tmp_path / "sub" / "../base" / "here"
+    assert data["path"] == tmp_path / "base" / "here"
     assert data["pair"] == (tmp_path / "sub" / "a", Path("/b"))
     assert data["files"] == [tmp_path / "two", Path.home() / "three"]
+
+
+def test_a_path_is_the_same_from_every_folder_and_links_stay_unless_a_parent_follows(
+    changed, load, write, tmp_path, monkeypatch
+):
+    write(changed(4, 'use = "fake.images"\npath = "link/here"\nfiles = ["link/../one"]'), "pipeline.toml")
+    (tmp_path / "far" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/inner")
+    monkeypatch.chdir(tmp_path / "far")
+
+    first, second = (load(Path(name)) for name in ("../pipeline.toml", tmp_path / "pipeline.toml"))
+
+    assert first.plain() == second.plain()
+    assert first.stages[""].data.values["path"] == tmp_path / "link" / "here"
+    assert first.stages[""].data.values["files"] == [tmp_path / "far" / "one"]
 
 
 STACK = GOOD.replace('use = "fake.net"\ndropout = 0.25', 'use = "fake.stack"')
