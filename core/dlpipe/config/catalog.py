@@ -9,7 +9,7 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines, summary_of
 from dlpipe.config.signatures import Parameter, read_signature
-from dlpipe.config.source import leaves
+from dlpipe.config.source import dotted, leaves
 from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
 from dlpipe.config.torch_names import CHOICES
 from dlpipe.fields import describe
@@ -86,7 +86,7 @@ def description_of(registered: RegisteredComponent[Any]) -> dict[str, Any]:
 def resolved_values(pipeline: Pipeline) -> Iterator[tuple[str, Any, str]]:
     """Yield every value of a pipeline: its dotted path, the value, and what set it."""
     for path, value in leaves(pipeline.plain()):
-        yield ".".join(map(str, path)), value, str(pipeline.origin(path) or "default")
+        yield dotted(path), value, str(pipeline.origin(path) or "default")
 
 
 def _default(parameter: Parameter) -> Any:

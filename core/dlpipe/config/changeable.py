@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.config.source import leaves
+from dlpipe.config.source import dotted, leaves
 from dlpipe.config.tables import keys_of, options_of
 from dlpipe.config.toml_lines import KeyPath
 from dlpipe.errors import InputError
@@ -56,7 +56,7 @@ class Change:
     @property
     def key(self) -> str:
         """The path as ``--set`` takes it."""
-        return ".".join(map(str, self.path))
+        return dotted(self.path)
 
     def __str__(self) -> str:
         after = "is not set" if self.after is None else f"= {shown(self.after)}"
@@ -126,8 +126,8 @@ def later_ends(tables: Mapping[str, Any], registry: Registry) -> list[str]:
     trainer = (tables["stages"][stage[0]] if stage else tables)["trainer"]
     component = registry.find("trainer", trainer["use"])
     keys = budget_keys(component.spec, trainer) if component else ["epochs"]
-    table = f"stages.{stage[0]}.trainer" if stage else "trainer"
-    return [f"{table}.{key}=N" for key in keys]
+    table = ("stages", *stage, "trainer") if stage else ("trainer",)
+    return [f"{dotted((*table, key))}=N" for key in keys]
 
 
 def _refusal(after: Pipeline, change: Change, closed: set[str]) -> str:

@@ -205,7 +205,7 @@ def different_meanings(metric: str, meanings: Iterable[Mapping[str, Any]]) -> st
         if len(values) > 1:
             return (
                 f"{metric} is not the same everywhere, as {name} is {' or '.join(values)}; to compare by it, set "
-                f"evaluators.{metric.split('/')[1]}.{name}"
+                f"{dotted(('evaluators', metric.split('/')[1], name))}"
             )
     return ""
 

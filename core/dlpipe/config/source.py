@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.config.shipped import shipped_pipelines
-from dlpipe.config.toml_lines import KeyPath, TooDeep, key_lines, repeated_keys
+from dlpipe.config.toml_lines import KeyPath, TooDeep, key_lines, leading_path, repeated_keys
 from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
 
@@ -111,7 +111,7 @@ def assign(source: Source, assignments: Iterable[str | Mapping[str, Any]], by: s
                 _merge(source, _assigned(assignment, by))
                 continue
             for name, value in assignment.items():
-                _merge(source, _setting(key_path(name), value, Origin(by)))
+                _merge(source, _setting(_path_of(name, by), value, Origin(by)))
         except PipelineError as error:
             problems += error.problems
     if problems:
@@ -229,15 +229,32 @@ def _too_large(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 
 def _assigned(assignment: str, by: str) -> Source:
     """Return the source that sets one path: ``"model.cell=gru"``."""
-    name, equals, text = assignment.partition("=")
-    if not equals or not name.strip():
+    try:
+        path, rest = leading_path(assignment)
+    except ValueError:
+        rest = ""
+    if not rest.startswith("="):
         raise _error(Origin(by), f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
-    return _setting(key_path(name), value_of(text, by), Origin(by))
+    return _setting(path, value_of(rest[1:], by), Origin(by))
+
+
+def _path_of(name: str, by: str) -> tuple[str, ...]:
+    try:
+        return key_path(name)
+    except ValueError:
+        raise _error(Origin(by), f"{shown(name)}: expected a path such as trainer.epochs") from None
 
 
 def key_path(name: str) -> tuple[str, ...]:
-    """Return the path that a string such as ``"trainer.optimizer.lr"`` stands for."""
-    return tuple(part.strip() for part in name.split("."))
+    """Return the path that a string such as ``"trainer.optimizer.lr"`` stands for; `dotted` is the reverse.
+
+    Raises:
+        ValueError: it is not a path.
+    """
+    path, rest = leading_path(name)
+    if rest:
+        raise ValueError(f"{name!r} is not a path: {rest!r} follows it")
+    return path
 
 
 def set_path(source: Source, path: tuple[str, ...], value: Any, origin: Origin) -> None:

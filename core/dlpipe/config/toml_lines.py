@@ -18,6 +18,8 @@ Found = tuple[KeyPath, int, bool]
 MAX_DEPTH = 20
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+#: What needs no quotes in a path outside a file, such as ``evaluators.größe``: TOML would want them.
+_UNQUOTED = re.compile(r"[^\s.=\"'](?:[^.=]*[^\s.=])?")
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)+")
 _BLANK = re.compile(r"[ \t]+")
 _SCALAR = re.compile(r"[^,\]}#\n]+")
@@ -80,12 +82,12 @@ class _Scanner:
                 return found
         return ""
 
-    def key(self, above: int) -> tuple[str, ...]:
-        """Read a dotted key in a table that is `above` levels deep."""
+    def key(self, above: int, bare: re.Pattern[str] = _BARE_KEY) -> tuple[str, ...]:
+        """Read a dotted key, with parts that are quoted or `bare`, in a table that is `above` levels deep."""
         parts: list[str] = []
         while not parts or self.take("."):
             self.skip(_BLANK)
-            parts.append(self.skip(_BARE_KEY) or self.quoted_key())
+            parts.append(self.skip(bare) or self.quoted_key())
             self.skip(_BLANK)
             self.check_depth(above + len(parts))
         return tuple(parts)
@@ -186,6 +188,22 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     for path, line, _ in _Scanner(text).found():
         lines.setdefault(path, line)
     return lines
+
+
+def leading_path(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the path that a text such as ``trainer.epochs=3`` starts with, and the rest of it.
+
+    A part may be quoted as in TOML, and has to be if it contains a dot or ``=``.
+
+    Raises:
+        ValueError: the text does not start with a path.
+    """
+    scanner = _Scanner(text)
+    try:
+        path = scanner.key(0, _UNQUOTED)
+    except (_NotToml, TooDeep) as error:
+        raise ValueError(f"{text!r} does not start with a path") from error
+    return path, text[scanner.at :]
 
 
 def repeated_keys(text: str) -> list[tuple[KeyPath, int, int]]:

@@ -19,6 +19,7 @@ from typing import Any
 import tomli_w
 
 from dlpipe.config.pipeline import Pipeline
+from dlpipe.config.source import dotted
 from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import link
@@ -79,7 +80,7 @@ class RunFolder:
             (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
             status = {"state": "running", "time": time.time(), "pid": os.getpid()}
             (path / STATUS).write_text(as_json(status), encoding="utf-8")
-            origins = {".".join(map(str, key)): str(origin) for key, origin in pipeline.source.origins.items()}
+            origins = {dotted(key): str(origin) for key, origin in pipeline.source.origins.items()}
             (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])

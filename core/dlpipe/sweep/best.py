@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.config.source import key_path, value_of
+from dlpipe.config.source import SET, Origin, Source, assign, key_path, set_path
 from dlpipe.errors import PipelineError
 from dlpipe.sweep.plan import Trial, by_depth
 
@@ -39,14 +39,12 @@ def write_best(
     if original is None:
         _write(path, remark, wanted)
         return path
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        name, _, text = assignment.partition("=")
-        _set(values, key_path(name), value_of(text))
+    source = Source()
+    assign(source, assignments)
     for key, value in sorted(trial.values.items(), key=by_depth):
-        _set(values, key_path(key), value)
+        set_path(source, key_path(key), value, Origin(SET))
     extends = {"extends": os.path.relpath(original.resolve(), folder.resolve())}
-    _write(path, remark, extends | values)
+    _write(path, remark, extends | source.values)
     try:
         same = load(path).plain() == wanted
     except PipelineError:
@@ -58,12 +56,3 @@ def write_best(
 
 def _write(path: Path, remark: str, values: Mapping[str, Any]) -> None:
     path.write_text(f"# {remark}\n{tomli_w.dumps(values)}", encoding="utf-8")
-
-
-def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for part in path[:-1]:
-        inner = values.setdefault(part, {})
-        if not isinstance(inner, dict):
-            inner = values[part] = {}
-        values = inner
-    values[path[-1]] = value

@@ -282,13 +282,15 @@ class _Planner:
         return choices if len(choices) == len(table) else []
 
     def _may_set(self, path: str, *place: str) -> bool:
-        parts = key_path(path)
+        try:
+            parts = key_path(path)
+        except ValueError:
+            self.problem(f"{shown(path)}: expected a path such as trainer.optimizer.lr", *place)
+            return False
         if parts[0] == "seed":
             self.problem("seed cannot be an axis; write seeds = 3 for three runs of each trial", *place)
         elif parts[0] in ("name", SWEEP, "plugins", "extends"):
             self.problem(f"{parts[0]} cannot be an axis, since it is the same for all trials", *place)
-        elif not all(parts):
-            self.problem(f"{shown(path)}: expected a path such as trainer.optimizer.lr", *place)
         else:
             above = [who.file for known, who in self.source.origins.items() if known[: len(parts)] == parts]
             if by := next((file for file in above if file in (SET, OVERRIDE)), ""):
@@ -298,12 +300,12 @@ class _Planner:
         return False
 
     def _check_overlap(self, axes: Mapping[str, Axis]) -> None:
-        owners: dict[str, str] = {}
+        owners: dict[tuple[str, ...], str] = {}
         for axis, values in axes.items():
             choices = values.ends if isinstance(values, Range) else values
             for path in dict.fromkeys(path for choice in choices for path in choice.values):
-                if owners.setdefault(path, axis) != axis:
-                    self.problem(f"{path} is set by two axes, {owners[path]} and {axis}; keep one", axis)
+                if (owner := owners.setdefault(key_path(path), axis)) != axis:
+                    self.problem(f"{path} is set by two axes, {owner} and {axis}; keep one", axis)
 
     def _references(self, table: Any, labels: list[str]) -> dict[str, dict[str, float]]:
         if not isinstance(table, dict) or not all(isinstance(numbers, dict) for numbers in table.values()):

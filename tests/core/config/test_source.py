@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlpipe.config.source import MAX_BYTES, SET, Origin, dotted, read_source, source_of_text
+from dlpipe.config.source import MAX_BYTES, SET, Origin, dotted, key_path, read_source, source_of_text
 from dlpipe.errors import PipelineError
 from dlpipe.messages import relative
 
@@ -223,13 +223,33 @@ def test_set_of_another_use_drops_the_old_parameters_and_keeps_the_line_of_the_t
     assert source.origin(("model", "missing")) == Origin(str(file), 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ('stages."v1.0".trainer.epochs', ("stages", "v1.0", "trainer", "epochs")),
+        ("stages.'v1.0'", ("stages", "v1.0")),
+        (' a . "b=c" ', ("a", "b=c")),
+        ("größe.two words.it's", ("größe", "two words", "it's")),
+        (r'"\u00e9"', ("é",)),
+    ],
+)
+def test_a_part_of_a_path_is_quoted_if_it_has_dots(write, name, path):
+    source = read_source(write("[stages.'v1.0'.trainer]\n"), [f"{name}=3"])
+
+    assert source.origins[path] == Origin(SET)
+    assert key_path(name) == key_path(dotted(path)) == path
+
+
 def test_all_wrong_set_values_are_reported(write, problems):
-    assignments = ["epochs", "=3", "a=" + "[" * 10_000, "b=" + "9" * 5000, "c=99999999999999999999"]
+    assignments = ["epochs", "=3", "a..b=1", 'a."b=1', "a." * 30 + "b=1", "a=" + "[" * 10_000, "b=" + "9" * 5000, "c=99999999999999999999"]
 
     found = problems(write(BASE), assignments)
 
     assert found == [
         '--set: "=3": expected PATH=VALUE, such as trainer.epochs=3',
+        '--set: "a."b=1": expected PATH=VALUE, such as trainer.epochs=3',
+        '--set: "a..b=1": expected PATH=VALUE, such as trainer.epochs=3',
+        f'--set: "{"a." * 30}b=1": expected PATH=VALUE, such as trainer.epochs=3',
         '--set: "epochs": expected PATH=VALUE, such as trainer.epochs=3',
         "--set: 99999999999999999999… is a whole number of more than 64 bits",
         "--set: [[[[[[[[[[[[[[[[[[[[… is nested more than 20 levels deep",

@@ -26,9 +26,10 @@ epochs = 1
 def test_a_pipeline_with_relative_paths_is_extended(fakes, write, tmp_path):
     file, folder = write(PIPELINE), tmp_path / "runs" / "best"
     folder.mkdir(parents=True)
-    trial = load_sweep(file, fakes, ["model.bias=false"]).trials[1]
+    assignments = ["'model'.bias=false"]
+    trial = load_sweep(file, fakes, assignments).trials[1]
 
-    path = write_best(folder, file, trial, ["model.bias=false"], lambda path: load_pipeline(path, fakes), "The best")
+    path = write_best(folder, file, trial, assignments, lambda path: load_pipeline(path, fakes), "The best")
 
     text = path.read_text()
     assert text.startswith("# The best\n")

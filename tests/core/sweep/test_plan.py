@@ -122,6 +122,15 @@ def test_settings_and_whole_tables_can_be_axes(sweep):
     assert (net(trials[0])["dropout"], net(trials[0])["sizes"]) == (0.5, (3,))
 
 
+def test_a_name_with_a_dot_is_quoted_in_a_path(sweep):
+    base = BASE.replace("evaluators.digits", "evaluators.'v1.0'")
+
+    (trial,) = sweep("[sweep]\n'evaluators.\"v1.0\".splits' = [['test']]\n", base=base).trials
+
+    assert list(trial.pipelines[0].stages[""].evaluators) == ["v1.0"]
+    assert trial.pipelines[0].stages[""].evaluators["v1.0"].values["splits"] == ["test"]
+
+
 def test_seeds_count_from_that_of_the_file(sweep):
     table = "[sweep]\nseeds = 3\n"
 
@@ -180,6 +189,7 @@ def test_trials_can_be_counted_without_a_check(write):
         ),
         ('[sweep]\nname = ["a", "b"]\n', "2: [sweep] name cannot be an axis, since it is the same for all trials"),
         ('[sweep]\n"model..x" = [1]\n', '2: [sweep] "model..x": expected a path such as trainer.optimizer.lr'),
+        ("[sweep]\n'model.\"x' = [1]\n", '2: [sweep] "model.\\"x": expected a path such as trainer.optimizer.lr'),
         (
             "[sweep]\nsedes = [1]\n",
             '2: [sweep] sedes: unknown key. Did you mean "seeds"? An axis is a path, or a table',
@@ -205,6 +215,10 @@ def test_trials_can_be_counted_without_a_check(write):
         (
             '[sweep]\n"model.dropout" = [0.1]\n[sweep.d]\nx = { "model.dropout" = 0.2 }\n',
             "3: [sweep] model.dropout is set by two axes, model.dropout and d; keep one",
+        ),
+        (
+            "[sweep]\n\"model.dropout\" = [0.1]\n'model.\"dropout\"' = [0.2]\n",
+            '3: [sweep] model."dropout" is set by two axes, model.dropout and model."dropout"; keep one',
         ),
         (
             '[sweep]\n"model.dropout" = [0.1]\n[sweep.reference.paper]\n"0.2" = 3\n',
