@@ -95,7 +95,7 @@ def read_source(file: str | Path, assignments: Iterable[str] = ()) -> Source:
 
 
 def assign(source: Source, assignments: Iterable[str | Mapping[str, Any]], by: str = SET) -> None:
-    """Set values in a source.
+    """Set values in a source, all together, as a file would that extends it: their order matters only for one path.
 
     Args:
         assignments: strings such as ``"trainer.epochs=3"``, or plain values by path.
@@ -104,18 +104,19 @@ def assign(source: Source, assignments: Iterable[str | Mapping[str, Any]], by: s
     Raises:
         PipelineError: with all assignments that are not valid.
     """
-    problems: list[Problem] = []
+    assigned, problems = Source(), list[Problem]()
     for assignment in assignments:
         try:
             if isinstance(assignment, str):
-                _merge(source, _assigned(assignment, by))
+                _add(assigned, _assigned(assignment, by))
                 continue
             for name, value in assignment.items():
-                _merge(source, _setting(_path_of(name, by), value, Origin(by)))
+                _add(assigned, _setting(_path_of(name, by), value, Origin(by)))
         except PipelineError as error:
             problems += error.problems
     if problems:
         raise PipelineError(problems)
+    _merge(source, assigned)
 
 
 def source_of_text(text: str, file: str) -> Source:
@@ -302,23 +303,36 @@ def value_of(text: str, by: str = SET) -> Any:
 
 
 def _merge(base: Source, over: Source) -> None:
-    _merge_tables(base, over, base.values, over.values, ())
+    """Put a source over another one, whose components it may replace."""
+    _drop_parameters(base, base.values, over.values, ())
+    _add(base, over)
 
 
-def _merge_tables(base: Source, over: Source, below: dict[str, Any], above: dict[str, Any], path: KeyPath) -> None:
-    # Parameters of one component mean nothing to another. (A table named `use` belongs to an evaluator of that name.)
+def _drop_parameters(base: Source, below: dict[str, Any], above: dict[str, Any], path: KeyPath) -> None:
+    """Empty the tables that are to select another component: parameters of one mean nothing to another."""
+    # A table named `use` belongs to an evaluator of that name.
     if isinstance(above.get("use"), str) and below.get("use") not in (None, above["use"]):
         below.clear()
         place = base.origins.get(path)
         drop(base, path)
         if place:
             base.origins[path] = place
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _drop_parameters(base, below[key], value, (*path, key))
+
+
+def _add(base: Source, over: Source) -> None:
+    _add_table(base, over, base.values, over.values, ())
+
+
+def _add_table(base: Source, over: Source, below: dict[str, Any], above: dict[str, Any], path: KeyPath) -> None:
     if path in over.origins:
         base.origins[path] = over.origins[path]
     for key, value in above.items():
         here = (*path, key)
         if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _merge_tables(base, over, below[key], value, here)
+            _add_table(base, over, below[key], value, here)
         else:
             below[key] = value
             drop(base, here)

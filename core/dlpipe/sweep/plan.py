@@ -18,7 +18,7 @@ from typing import Any
 from dlpipe.config.check import check_source
 from dlpipe.config.pipeline import Pipeline, different_meanings
 from dlpipe.config.signatures import read_signature
-from dlpipe.config.source import OVERRIDE, SET, Source, dotted, key_path, read_source, set_path
+from dlpipe.config.source import OVERRIDE, SET, Source, dotted, key_path, leaves, read_source, set_path
 from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
 from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
@@ -366,6 +366,10 @@ class _Planner:
         for path, value, axis in sorted(setters, key=by_depth):
             where = (SWEEP, axis, point[axis].name)
             set_path(source, key_path(path), copy.deepcopy(value), self.source.origin(where))
+        # The command line holds for all trials, also for the parameters of a component that an axis selects.
+        for leaf, value in leaves(self.source.values):
+            if (origin := self.source.origin(leaf)).file in (SET, OVERRIDE):
+                set_path(source, tuple(map(str, leaf)), copy.deepcopy(value), origin)
         pipeline = self._check(source)
         values = {path: value for path, value, _ in setters}
         names = {axis: choice.name for axis, choice in point.items()}

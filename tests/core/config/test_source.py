@@ -206,6 +206,17 @@ def test_set_takes_precedence_over_the_file_and_over_an_earlier_set(write):
     assert source.values["name"] == "new"
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_set_of_another_use_keeps_what_is_set_with_it(write, reverse):
+    assignments = ["trainer.optimizer.lr=0.5", "trainer.optimizer.use=sgd", "model={ use = 'a.b', c = 1 }", "model.d=2"]
+
+    source = read_source(write(BASE), assignments[::-1] if reverse else assignments)
+
+    assert source.values["trainer"]["optimizer"] == {"use": "sgd", "lr": 0.5}
+    assert source.values["model"] == {"use": "a.b", "c": 1, "d": 2}
+    assert source.origins[("trainer", "optimizer", "lr")] == Origin(SET)
+
+
 def test_set_creates_missing_tables(write):
     source = read_source(write(BASE), ["evaluators.slots.use=text.slot_f1", "name.part=3"])
 

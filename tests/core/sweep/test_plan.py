@@ -148,6 +148,18 @@ def test_what_is_set_on_the_command_line_holds_for_all_trials(sweep):
     assert [net(trial)["bias"] for trial in trials] == [False, False]
 
 
+def test_what_is_set_on_the_command_line_holds_for_the_component_of_an_axis(sweep, mistakes):
+    table = '[sweep]\n"trainer.optimizer.use" = ["sgd", "adam"]\n"model.dropout" = [0.1]\n'
+
+    trials = sweep(table, "trainer.optimizer.lr=0.25", "model.bias=false").trials
+
+    assert [(optimizer(trial)["use"], optimizer(trial)["lr"]) for trial in trials] == [("sgd", 0.25), ("adam", 0.25)]
+    assert [(net(trial)["dropout"], net(trial)["bias"]) for trial in trials] == [(0.1, False)] * 2
+    (refused,) = mistakes(table, "trainer.optimizer.nesterov=true")
+    assert refused.startswith("--set: [trainer.optimizer] nesterov: unknown key of optimizer adam.")
+    assert refused.endswith('(trial "adam, 0.1")')
+
+
 def test_the_sweep_is_no_part_of_the_resolved_pipeline(sweep):
     (trial,) = sweep('[sweep]\n"model.dropout" = [0.1]\n').trials
 
