@@ -111,7 +111,7 @@ def assign(source: Source, assignments: Iterable[str | Mapping[str, Any]], by: s
                 _add(assigned, _assigned(assignment, by))
                 continue
             for name, value in assignment.items():
-                _add(assigned, _setting(_path_of(name, by), value, Origin(by)))
+                _add(assigned, _assignment(_path_of(name, by), value, by))
         except PipelineError as error:
             problems += error.problems
     if problems:
@@ -236,7 +236,15 @@ def _assigned(assignment: str, by: str) -> Source:
         rest = ""
     if not rest.startswith("="):
         raise _error(Origin(by), f'"{assignment}": expected PATH=VALUE, such as trainer.epochs=3')
-    return _setting(path, value_of(rest[1:], by), Origin(by))
+    return _assignment(path, value_of(rest[1:], by), by)
+
+
+def _assignment(path: tuple[str, ...], value: Any, by: str) -> Source:
+    if path[0] == "extends":
+        raise _error(
+            Origin(by), f"extends = {shown(value)}: only a file can extend another one; write it at the top of the file"
+        )
+    return _setting(path, value, Origin(by))
 
 
 def _path_of(name: str, by: str) -> tuple[str, ...]:

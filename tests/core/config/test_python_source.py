@@ -63,6 +63,10 @@ def test_the_place_of_a_mistake_in_an_override_is_override(fakes):
     assert problems_of(fakes, TABLES, "trainer.epochs") == [
         'override: "trainer.epochs": expected PATH=VALUE, such as trainer.epochs=3'
     ]
+    assert problems_of(fakes, TABLES, {"trainer..epochs": 3, "name": "a"}, {"extends": "a.toml"}) == [
+        'override: "trainer..epochs": expected a path such as trainer.epochs',
+        'override: extends = "a.toml": only a file can extend another one; write it at the top of the file',
+    ]
 
 
 def test_what_set_a_value_is_told_for_each_value_of_a_table(fakes):

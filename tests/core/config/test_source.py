@@ -252,7 +252,17 @@ def test_a_part_of_a_path_is_quoted_if_it_has_dots(write, name, path):
 
 
 def test_all_wrong_set_values_are_reported(write, problems):
-    assignments = ["epochs", "=3", "a..b=1", 'a."b=1', "a." * 30 + "b=1", "a=" + "[" * 10_000, "b=" + "9" * 5000, "c=99999999999999999999"]
+    assignments = [
+        "epochs",
+        "=3",
+        "a..b=1",
+        'a."b=1',
+        "a." * 30 + "b=1",
+        "extends=x.toml",
+        "a=" + "[" * 10_000,
+        "b=" + "9" * 5000,
+        "c=99999999999999999999",
+    ]
 
     found = problems(write(BASE), assignments)
 
@@ -264,6 +274,7 @@ def test_all_wrong_set_values_are_reported(write, problems):
         '--set: "epochs": expected PATH=VALUE, such as trainer.epochs=3',
         "--set: 99999999999999999999… is a whole number of more than 64 bits",
         "--set: [[[[[[[[[[[[[[[[[[[[… is nested more than 20 levels deep",
+        '--set: extends = "x.toml": only a file can extend another one; write it at the top of the file',
     ]
 
 

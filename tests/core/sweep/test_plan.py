@@ -229,7 +229,7 @@ def test_trials_can_be_counted_without_a_check(write):
             "3: [sweep] model.dropout is set by two axes, model.dropout and d; keep one",
         ),
         (
-            "[sweep]\n\"model.dropout\" = [0.1]\n'model.\"dropout\"' = [0.2]\n",
+            '[sweep]\n"model.dropout" = [0.1]\n\'model."dropout"\' = [0.2]\n',
             '3: [sweep] model."dropout" is set by two axes, model.dropout and model."dropout"; keep one',
         ),
         (
