@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import json
+import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +50,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a TOML file would show it, truncated if it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _shown(value)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "…"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_shown(str(key))}: {_shown(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    if isinstance(value, (datetime.date, datetime.time)):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def shown_size(count: float) -> str:

@@ -1,5 +1,6 @@
 """The nearest known name, values as in a TOML file, short paths."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -43,8 +44,22 @@ def test_of_equally_near_optimizers_the_usual_one_is_suggested(typo, meant):
     assert nearest(typo, OPTIMIZERS) == f' Did you mean "{meant}"?'
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((1, True, None, "é\n"), '[1, true, null, "é\\n"]'),
+        ({"a": {}, "b c": [1.0, 1e-7]}, '{"a": {}, "b c": [1.0, 1e-07]}'),
+        ([datetime.date(2024, 1, 2), datetime.time(3, 4)], "[2024-01-02, 03:04:00]"),
+        (datetime.datetime(2024, 1, 2, 3, 4), "2024-01-02T03:04:00"),
+        ([float("inf"), float("-inf"), float("nan")], "[inf, -inf, nan]"),
+        (Path("x"), '"x"'),
+    ],
+)
+def test_a_value_is_shown_as_in_a_file(value, text):
+    assert shown(value) == text
+
+
 def test_a_long_value_is_truncated():
-    assert shown([1, True, "a"]) == '[1, true, "a"]'
     assert shown("x" * 100) == '"' + "x" * 56 + "…"
 
 
