@@ -8,6 +8,7 @@ import fcntl
 import os
 import platform
 import secrets
+import shlex
 import shutil
 import struct
 import sys
@@ -121,7 +122,7 @@ class RunFolder:
     def command(self, name: str) -> str:
         """Return the command line that does `name` to this run, with the permission that its local plugins need."""
         allowed = " --allow-local-plugins" if any(self.path.glob("*.py")) else ""
-        return f"dlpipe {name} {relative(self.path)}{allowed}"
+        return f"dlpipe {name} {shlex.quote(relative(self.path))}{allowed}"
 
     def discard(self) -> None:
         """Remove the folder of a run; ``latest`` points to the newest other one again.

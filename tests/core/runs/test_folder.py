@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,10 @@ def test_a_missing_run_folder_is_named_with_its_neighbours(tmp_path):
 def test_a_stage_without_a_name_is_the_run_itself(tmp_path):
     assert RunFolder(tmp_path).stage("") == tmp_path
     assert RunFolder(tmp_path).stage("tag") == tmp_path / "stages" / "tag"
+
+
+def test_the_commands_for_a_run_can_be_pasted():
+    assert RunFolder(Path("my runs/points/2026")).command("resume") == "dlpipe resume 'my runs/points/2026'"
 
 
 def test_two_processes_that_make_a_folder_at_once_get_one_each(tmp_path, monkeypatch):
