@@ -13,6 +13,7 @@ import shutil
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -213,22 +214,28 @@ class RunFolder:
 
     @classmethod
     def unfinished(cls, runs: Path, pipeline: Pipeline) -> RunFolder | None:
-        """Return the newest run of the same resolved pipeline that has not ended for good, or None."""
-        return next((run for run in cls.of(runs, pipeline) if run.status()["state"] not in ENDED_STATES), None)
+        """Return the newest run of the same resolved pipeline that has not ended for good, or None.
 
-    @classmethod
-    def of(cls, runs: Path, pipeline: Pipeline) -> Iterator[RunFolder]:
-        """Yield the runs of the same resolved pipeline, the newest first.
-
-        Runs with ``--fast`` do not count, nor do those that began with other settings.
+        Runs with ``--fast`` do not count, nor do those that began with other settings. One that cannot be used is left
+        out with a warning.
         """
         resolved = tomli_w.dumps(pipeline.plain())
+        for path in cls.paths(runs, pipeline):
+            try:
+                if read_text(path / RESOLVED) == resolved and not began_otherwise(path):
+                    run = cls.open(path)
+                    if run.status()["state"] not in ENDED_STATES:
+                        return run
+            except RunFolderError as error:
+                warnings.warn(f"{error}; this run is left out", stacklevel=2)
+        return None
+
+    @staticmethod
+    def paths(runs: Path, pipeline: Pipeline) -> Iterator[Path]:
+        """Yield the folders of the runs of a pipeline, the newest first; they may be damaged."""
         for path in sorted((runs / pipeline.settings.name).glob(f"[!.]*/{RESOLVED}"), reverse=True):
-            if path.parent.is_symlink() or not (path.parent / STATUS).is_file():
-                continue
-            recorded = read_json(path.parent / PROVENANCE) if read_text(path) == resolved else {"fast": True}
-            if not recorded.get("fast") and not recorded.get(CHANGED):
-                yield cls.open(path.parent)
+            if not path.parent.is_symlink() and (path.parent / STATUS).is_file():
+                yield path.parent
 
     def record(self, file: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Replace the content of a JSON file of the run by what `change` makes of it; {} if there is no such file."""
@@ -274,6 +281,12 @@ class RunFolder:
                 seconds += max(now - before.get("time", now), 0.0)
         ended = {"time": now, "pid": os.getpid(), "seconds": round(seconds, 3)}
         write_json(self.path / STATUS, {"state": state, **details, **ended})
+
+
+def began_otherwise(path: Path) -> bool:
+    """Return whether a run did not begin with its ``resolved.toml`` alone: with ``--fast``, or with other settings."""
+    recorded = read_json(path / PROVENANCE)
+    return bool(recorded.get("fast") or recorded.get(CHANGED))
 
 
 def new_folder(parent: Path, prefix: str = "") -> Path:

@@ -31,13 +31,13 @@ from dlpipe.engine.changes import accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import open_reference
 from dlpipe.engine.stage_run import PRUNED
-from dlpipe.errors import DlpipeError, Interrupted, Preempted, Pruned, in_words
+from dlpipe.errors import DlpipeError, Interrupted, Preempted, Pruned, RunFolderError, in_words
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
-from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RunFolder
+from dlpipe.runs.files import read_json, read_text
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RESOLVED, RunFolder, began_otherwise
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
@@ -232,13 +232,21 @@ def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFold
         the newest run of this pipeline.
     """
     now, why, same = run_identity(pipeline), "run", []
-    for folder in RunFolder.of(runs, pipeline):
-        if folder.status()["state"] == "pruned" and folder.path.name != pruned:
-            continue
-        if changed := _changes(pipeline, folder, now):
-            why = f"run again: {'; '.join(changed)}" if why == "run" else why
-        else:
+    resolved = tomli_w.dumps(pipeline.plain())
+    for path in RunFolder.paths(runs, pipeline):
+        try:
+            if read_text(path / RESOLVED) != resolved or began_otherwise(path):
+                continue
+            folder = RunFolder.open(path)
+            if folder.status()["state"] == "pruned" and path.name != pruned:
+                continue
+            changed = _changes(pipeline, folder, now)
+        except RunFolderError as error:
+            changed = [str(error)]
+        if not changed:
             same.append(folder)
+        elif why == "run":
+            why = f"run again: {'; '.join(changed)}"
     same.sort(key=lambda folder: ENDED.index(state) if (state := folder.status()["state"]) in ENDED else len(ENDED))
     return (same[0], "reused") if same else (None, why)
 

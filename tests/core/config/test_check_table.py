@@ -39,7 +39,7 @@ def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
     [
         ('model.rate="1"', '[model] rate = "1": expected a number'),
         ("model.rate=true", "[model] rate = true: expected a number"),
-        ("model.rate=2020-01-31", '[model] rate = 2020-01-31: expected a number'),
+        ("model.rate=2020-01-31", "[model] rate = 2020-01-31: expected a number"),
         ("model.bias=1", "[model] bias = 1: expected true or false"),
         ("model.bias=yes", '[model] bias = "yes": expected true or false'),
         ("model.label=3", "[model] label = 3: expected a string"),

@@ -719,6 +719,14 @@ def test_resume_auto_finds_the_newest_unfinished_run_of_the_same_pipeline(projec
     assert found.path == stopped.path != finished.path
     assert RunFolder.unfinished(project / "runs", pipeline("seed=5")[0]) is None
 
+    (stopped.path / "figures").mkdir(exist_ok=True)
+    (stopped.path / "figures" / "link").symlink_to(project)
+    finished.set_status("running")
+    with pytest.warns(UserWarning, match=r"figures/link → .* is a link; .*; this run is left out"):
+        found = RunFolder.unfinished(project / "runs", pipeline()[0])
+    assert found is not None
+    assert found.path == finished.path
+
 
 def test_check_resume_passes_for_a_trainer_that_remembers_everything(project):
     check_resume("points.toml", project / "runs", stops=(1, 7), allow_local_plugins=True)

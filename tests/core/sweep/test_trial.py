@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,6 +195,24 @@ def test_an_unfinished_run_is_resumed_and_a_finished_one_wins(trial):
 
     assert (resumed["how"], again["how"]) == ("resumed", "reused")
     assert again["run"] == resumed["run"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda run: (run / "link").symlink_to("/"), "run again: .*/link"),
+        (lambda run: (run / "status.json").write_text("{"), "run again: .*/status.json"),
+        (lambda run: (run / "provenance.json").write_text("{}"), "run again: .* does not say what the run began with"),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_left_out_and_named(trial, damage, why):
+    damaged = trial()
+    damage(Path(damaged["run"]))
+
+    again, reused = trial(), trial()
+
+    assert re.match(why, again["how"])
+    assert (reused["how"], reused["run"]) == ("reused", again["run"])
 
 
 def test_other_versions_are_named(trial):
