@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.build import FindModel, build
-from dlpipe.engine.changes import accepted_changes, changes_since, run_identity
+from dlpipe.engine.changes import IDENTITY, accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import open_reference
 from dlpipe.engine.stage_run import PRUNED
@@ -37,7 +37,8 @@ from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
 from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RESOLVED, RunFolder, began_otherwise
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RESOLVED, STATUS, RunFolder, began_otherwise
+from dlpipe.runs.identity import with_current_names
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
@@ -224,6 +225,8 @@ def _description(pipeline: Pipeline) -> dict[str, Any]:
 def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFolder | None, str]:
     """Look for an earlier run whose results equal those of a new run.
 
+    A finished one need not be of the same resolved pipeline: its identity decides, so that data may lie elsewhere.
+
     Args:
         pruned: the name of a run that counts although it was pruned; no other such run does.
 
@@ -234,8 +237,10 @@ def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFold
     now, why, same = run_identity(pipeline), "run", []
     resolved = tomli_w.dumps(pipeline.plain())
     for path in RunFolder.paths(runs, pipeline):
+        is_resolved = False
         try:
-            if read_text(path / RESOLVED) != resolved or began_otherwise(path):
+            is_resolved = read_text(path / RESOLVED) == resolved
+            if began_otherwise(path) or not (is_resolved or _has_identity(pipeline, path, now)):
                 continue
             folder = RunFolder.open(path)
             if folder.status()["state"] == "pruned" and path.name != pruned:
@@ -245,10 +250,18 @@ def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFold
             changed = [str(error)]
         if not changed:
             same.append(folder)
-        elif why == "run":
+        elif is_resolved and why == "run":
             why = f"run again: {'; '.join(changed)}"
     same.sort(key=lambda folder: ENDED.index(state) if (state := folder.status()["state"]) in ENDED else len(ENDED))
     return (same[0], "reused") if same else (None, why)
+
+
+def _has_identity(pipeline: Pipeline, path: Path, now: Mapping[str, Any]) -> bool:
+    """Return whether a run is finished, of one process as a trial is, and has an identity; its data may be other."""
+    recorded, status = read_json(path / PROVENANCE), read_json(path / STATUS)
+    if status["state"] != "finished" or recorded.get("ranks") != 1 or not isinstance(recorded.get(IDENTITY), dict):
+        return False
+    return with_current_names(pipeline, recorded[IDENTITY]) == now
 
 
 def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list[str]:

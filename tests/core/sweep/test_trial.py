@@ -32,7 +32,8 @@ from dlpipe.data.columns import Columns
 
 class Points:
     facts = {"num_inputs": 3}
-    def __init__(self, *, tested: bool = True):
+    def __init__(self, *, tested: bool = True, file: Path | None = None):
+        self.file = file or Path("content.txt")
         self.splits = ("train", "dev", "test") if tested else ("train", "dev")
         if os.path.exists("warn"):
             warnings.warn("the points are odd")
@@ -44,7 +45,7 @@ class Points:
     def restore(self, state):
         pass
     def fingerprint(self):
-        return Path("content.txt").read_text()
+        return self.file.read_text()
 
 class Line(nn.Module):
     def __init__(self, num_inputs: int, base: nn.Module | None = None, scale: float = 1.0):
@@ -168,6 +169,29 @@ def test_a_run_with_other_data_or_code_is_not_taken_over(trial, tmp_path, file, 
     trials._FINGERPRINTS.clear()  # each sweep has processes of its own
 
     assert [trial()["how"], trial()["how"]] == [why, "reused"]
+
+
+def test_a_finished_run_is_taken_over_wherever_its_data_lay(trial, tmp_path):
+    (tmp_path / "here.txt").write_text("one")
+    first = trial("data.file=here.txt")
+    (tmp_path / "there.txt").write_text("one")
+
+    moved = trial("data.file=there.txt", "offline=true")
+    RunFolder(Path(first["run"])).set_status("preempted")
+    unfinished = trial("data.file=there.txt")
+    (tmp_path / "there.txt").write_text("two")
+    other = trial("data.file=there.txt", "offline=true")
+
+    assert moved == first | {"how": "reused"}
+    assert (unfinished["how"], other["how"]) == ("run", "run")
+    assert trial("data.file=here.txt")["run"] == unfinished["run"]
+
+
+def test_the_run_of_several_processes_is_not_taken_over_by_one(trial):
+    first = Path(trial()["run"])
+    write_json(first / "provenance.json", read_json(first / "provenance.json") | {"ranks": 2})
+
+    assert trial("offline=true")["how"] == "run"
 
 
 @pytest.mark.parametrize("options", [{"fresh": True}, {"fast": True}])
