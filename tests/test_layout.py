@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["garbage_collection", "messages", "notebook"],
+    ["garbage_collection", "json_text", "messages", "notebook"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
     ["spinning"],
@@ -44,6 +44,7 @@ TORCH_FREE = [
     "api",
     "errors",
     "garbage_collection",
+    "json_text",
     "messages",
     "notebook",
     "progress",

@@ -165,6 +165,7 @@ class Run:
             for evaluator, found in self._stage_view().baselines.items()
             for predictor, reached in found.items()
             for metric, value in reached.get("metrics", {}).items()
+            if value is not None
         }
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from dlpipe.commands.terminal import echo, echo_weighted, is_weighted
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.items import FailedItem
+from dlpipe.json_text import to_json
 from dlpipe.messages import display_width, padded, relative, spreadsheet_safe
 from dlpipe.runs.atomic import flush
 
@@ -69,7 +69,7 @@ class AsJsonLines:
     def write(self, answer: Answer | FailedItem) -> None:
         """Write one line."""
         content = answer.plain() if isinstance(answer, FailedItem) else answer
-        self._put(json.dumps(content, ensure_ascii=False) + "\n")
+        self._put(to_json(content, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Do nothing: all is written."""
@@ -152,13 +152,13 @@ def cells_of(answer: Answer) -> dict[str, Any]:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return json.dumps(value, ensure_ascii=False)
+        return to_json(value, ensure_ascii=False)
     if not isinstance(value, list):
         return value
     parts = [str(part) for part in value]
     nested = any(isinstance(part, (list, tuple, Mapping)) for part in value)
     if nested or any(SEPARATOR in part for part in parts) or (parts and parts[0].startswith("[")):
-        return json.dumps(value, ensure_ascii=False)
+        return to_json(value, ensure_ascii=False)
     return SEPARATOR.join(parts)
 
 

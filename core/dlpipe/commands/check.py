@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.source import read_source
 from dlpipe.errors import PipelineError
+from dlpipe.json_text import to_json
 from dlpipe.registry.loading import Registry
 from dlpipe.sweep.plan import check_all
 
@@ -40,10 +40,10 @@ def check(
         if not as_json:
             raise
         problems = [vars(problem) for problem in error.problems]
-        echo(json.dumps({"ok": False, "problems": problems, "warnings": []}))
+        echo(to_json({"ok": False, "problems": problems, "warnings": []}))
         click.get_current_context().exit(error.exit_code)
     if as_json:
-        echo(json.dumps({"ok": True, "problems": [], "warnings": checked.warnings}))
+        echo(to_json({"ok": True, "problems": [], "warnings": checked.warnings}))
         return
     for warning in checked.warnings:
         echo(f"warning: {warning}", err=True)

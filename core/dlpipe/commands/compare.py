@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.console import Console
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError, RunFolderError
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.targets import load_target
@@ -58,7 +58,7 @@ def compare(
         if path:
             _write(path, write, needed, found)
     if as_json:
-        echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
+        echo(to_json(found.plain(), indent=1, ensure_ascii=False))
     else:
         load_target("dlpipe.comparison.table:show")(Console(highlight=False), found)
 

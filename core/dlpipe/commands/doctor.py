@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from dlpipe.commands import options
 from dlpipe.commands.diagnosis import Finding, diagnose, diagnose_pipeline
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import PluginError
+from dlpipe.json_text import to_json
 from dlpipe.registry.loading import Registry
 
 MARKS = {"ok": " ", "note": "-", "problem": "!"}
@@ -38,7 +38,7 @@ def doctor(registry: Registry, pipeline: Path | None, runs: Path, allow_local_pl
     if pipeline is not None:
         findings += diagnose_pipeline(registry, pipeline, allow_local_plugins=allow_local_plugins)
     if as_json:
-        echo(json.dumps([vars(finding) for finding in findings], indent=1))
+        echo(to_json([vars(finding) for finding in findings], indent=1))
     else:
         _show(findings)
     if count := sum(finding.status == "problem" for finding in findings):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
+from dlpipe.json_text import to_json
 from dlpipe.messages import display_width, padded
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -57,7 +57,7 @@ def evaluate(
         for name, value in metrics.items():
             evaluator, _, metric = name.partition("/")
             nested.setdefault(evaluator, {})[metric] = value
-        echo(json.dumps(nested))
+        echo(to_json(nested))
         return
     echo(f"{split} split, {trained.checkpoint.name}")
     width = max(map(display_width, metrics), default=0)

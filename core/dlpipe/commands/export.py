@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -76,14 +76,14 @@ def export(
     if form == "dlpipe":
         size = load_target("dlpipe.engine.export_folder:export_folder")(trained, folder, registry)
         if as_json:
-            echo(json.dumps({"folder": str(folder), "bytes": size}))
+            echo(to_json({"folder": str(folder), "bytes": size}))
         else:
             echo(f"exported {trained.checkpoint.name} to {relative(folder)} ({shown_size(size)})")
             echo(f"use it:  dlpipe predict {relative(folder)}")
         return
     exported, difference = load_target("dlpipe.engine.export:export_run")(trained, form, folder)
     if as_json:
-        echo(json.dumps({"folder": str(folder), **difference._asdict()}))
+        echo(to_json({"folder": str(folder), **difference._asdict()}))
         return
     for title, shapes in (("inputs", exported.inputs), ("outputs", exported.outputs)):
         shown = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in shapes.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo, echo_wrapped
 from dlpipe.config.catalog import LISTED, components_of, pipelines
+from dlpipe.json_text import to_json
 from dlpipe.messages import display_width, padded
 from dlpipe.registry.loading import Registry
 
@@ -42,7 +42,7 @@ def list_(registry: Registry, kind: str | None, as_json: bool) -> None:
     kinds = [kind] if kind else LISTED
     found = {known: pipelines() if known == PIPELINE else components_of(registry, known) for known in kinds}
     if as_json:
-        echo(json.dumps(found, indent=1))
+        echo(to_json(found, indent=1))
         return
     for known, rows in found.items():
         echo(known, bold=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import InputError
+from dlpipe.json_text import to_json
 from dlpipe.messages import padded, relative, shown, shown_seconds, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -107,7 +107,7 @@ def plan(
         load_target("dlpipe.engine.rate_finder:draw")(rates, lr_figure)
         planned["learning_rate"] = rates.plain() | {"figure": str(lr_figure)}
     if as_json:
-        echo(json.dumps(planned, indent=1))
+        echo(to_json(planned, indent=1))
         return
     if tune:
         _show_tuning(planned["tuning"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import click
@@ -10,6 +9,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError, PluginError
+from dlpipe.json_text import to_json
 from dlpipe.messages import counted, shown
 from dlpipe.registry.loading import Plugin, Registry
 from dlpipe.registry.targets import load_target
@@ -49,7 +49,7 @@ def plugins(registry: Registry, name: str | None, check: bool, as_json: bool) ->
         }
         rows.append(vars(plugin) | {"offers": {kind: count for kind, count in counts.items() if count}})
     if as_json:
-        echo(json.dumps(rows, indent=1))
+        echo(to_json(rows, indent=1))
     else:
         for row in rows:
             offers = ", ".join(f"{count} {kind}" for kind, count in row["offers"].items())
@@ -74,6 +74,6 @@ def _check(registry: Registry, plugins: Sequence[Plugin], as_json: bool) -> None
             lines += [] if problems else ["nothing is wrong"]
             echo("\n".join(f"{plugin.namespace}: {line}" for line in lines))
     if as_json:
-        echo(json.dumps(found, indent=1))
+        echo(to_json(found, indent=1))
     if count := sum(len(each["findings"]) for each in found.values()):
         raise PluginError(counted(count, "finding"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.errors import InputError
+from dlpipe.json_text import to_json
 from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
@@ -80,7 +80,7 @@ def run(
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         if launched().rank == 0:
-            echo(json.dumps(built, indent=1))
+            echo(to_json(built, indent=1))
         return
     chosen = {
         "fast": fast,
@@ -98,6 +98,6 @@ def run(
     if not folder.writes:  # one of several processes, the first of which speaks
         return
     if as_json:
-        echo(json.dumps({"run": str(folder.path), **folder.status()}))
+        echo(to_json({"run": str(folder.path), **folder.status()}))
     elif not quiet:
         options.mention_results(folder)

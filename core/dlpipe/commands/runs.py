@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -20,6 +19,7 @@ from dlpipe.commands import options
 from dlpipe.commands.table import echo_table, make_console, make_table
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import DlpipeError, InputError
+from dlpipe.json_text import to_json
 from dlpipe.messages import counted, relative, shown_seconds, shown_size
 from dlpipe.runs.cleanup import REASONS, Removal, removable, remove, size_of
 from dlpipe.runs.listing import STATES, RunSummary, summaries
@@ -103,7 +103,7 @@ def runs(
         _watch(find)
     elif as_json:
         content = [{**asdict(run), "path": str(run.path)} for run in find()]
-        echo(json.dumps(content, indent=1, ensure_ascii=False))
+        echo(to_json(content, indent=1, ensure_ascii=False))
     elif listed := find():
         echo_table(_table(listed))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from dlpipe.commands.terminal import echo
 from dlpipe.config.json_schema import pipeline_schema
 from dlpipe.errors import InputError
+from dlpipe.json_text import to_json
 from dlpipe.registry.loading import Registry
 
 
@@ -24,7 +24,7 @@ this folder that start with the line  #:schema ./pipeline.schema.json"""
 @click.pass_obj
 def schema(registry: Registry, output: Path | None) -> None:
     """Print a JSON Schema of pipeline files, with all installed components, for editors."""
-    text = json.dumps(pipeline_schema(registry), indent=1, ensure_ascii=False) + "\n"
+    text = to_json(pipeline_schema(registry), indent=1, ensure_ascii=False) + "\n"
     if output:
         try:
             output.write_text(text, encoding="utf-8")

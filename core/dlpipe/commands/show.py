@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.signatures import read_signature
 from dlpipe.errors import InputError
+from dlpipe.json_text import finite, to_json
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.specs import RegisteredComponent
@@ -87,9 +87,9 @@ def show(
         echo(f"warning: {warning}", err=True)
     if layers:
         found_layers = load_target("dlpipe.engine.layers:layers_of")(pipeline, folder)
-        echo(json.dumps(found_layers, indent=1) if as_json else "\n\n".join(map(_tree, found_layers.items())))
+        echo(to_json(found_layers, indent=1) if as_json else "\n\n".join(map(_tree, found_layers.items())))
     elif as_json:
-        echo(json.dumps(pipeline.plain(), indent=1, default=str))  # JSON has no dates
+        echo(to_json(finite(pipeline.plain(), str), indent=1, default=str))  # JSON has no dates
     elif origins:
         rows = list(_origins(pipeline, recorded, f"{path}:"))
         width = min(max(display_width(text) for text, _ in rows), 60)
@@ -135,7 +135,7 @@ def _tree(stage: tuple[str, Sequence[Mapping[str, Any]]]) -> str:
 def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:
     component, found = registered.spec, description_of(registered)
     if as_json:
-        echo(json.dumps(found, indent=1, default=str))
+        echo(to_json(finite(found, str), indent=1, default=str))
         return
     echo(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
     echo(f"  {read_signature(component.target).summary or component.summary}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import sys
@@ -18,6 +17,7 @@ from dlpipe.commands.slurm import Job, dlpipe_command, given, job_options, submi
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.errors import DlpipeError, InputError
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.progress import Display, displayed_by
 from dlpipe.registry.loading import Registry
@@ -152,12 +152,12 @@ def sweep(
         result = run_sweep(planned, runs, how)
     if dry_run:
         built = {row.trial.label: row.outcomes[0].get("built") or row.outcomes[0]["reason"] for row in result.rows}
-        echo(json.dumps(built, indent=1, ensure_ascii=False))
+        echo(to_json(built, indent=1, ensure_ascii=False))
     elif result.rows:
         load = partial(load_pipeline, registry=registry, allow_local_plugins=allow_local_plugins)
         written = Output(runs, load, command_line(), file, assignments, fast).write(result)
         if as_json:
-            echo(json.dumps(written.content, indent=1, ensure_ascii=False))
+            echo(to_json(written.content, indent=1, ensure_ascii=False))
         else:
             _show(result, written)
     if result.failed:

@@ -25,6 +25,7 @@ from dlpipe.engine.judged_splits import evaluators_on
 from dlpipe.engine.measure import own_total, stepper
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, ComponentError, InputError, errors_in
+from dlpipe.json_text import finite
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
@@ -194,7 +195,7 @@ def _entry(amendment: Amendment, step: int, restarts: Iterable[str]) -> dict[str
         "step": step,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "set": list(amendment.assignments),
-        "changes": [change.plain() for change in amendment.changes],
+        "changes": finite([change.plain() for change in amendment.changes], str),
         "restarts": sorted(restarts),
     }
 

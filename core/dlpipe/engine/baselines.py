@@ -18,6 +18,7 @@ from dlpipe.engine.build import FindModel, StageComponents, build
 from dlpipe.errors import InputError, Interrupted, Preempted, in_words
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.json_text import finite
 from dlpipe.registry.specs import ModelSpec, RegisteredComponent
 from dlpipe.training.progress import Progress
 
@@ -66,6 +67,8 @@ class Baselines:
     def compare(self, metrics: Mapping[str, float]) -> Found:
         """Return by evaluator and baseline: its ``metrics`` and the ``examples`` it was fitted to, or a ``reason``.
 
+        A metric that is not finite is None.
+
         Args:
             metrics: those of the trained model; some evaluators give a baseline as one of them.
         """
@@ -96,7 +99,7 @@ class Baselines:
                 self._keep(name, component.name, self._of(component, name, models))
 
     def _keep(self, evaluator: str, baseline: str, reached: dict[str, Any]) -> None:
-        self._known.setdefault(evaluator, {})[baseline] = reached
+        self._known.setdefault(evaluator, {})[baseline] = finite(reached)
         self._found(self._known)
 
     def _of(
@@ -166,7 +169,9 @@ def tell(
             continue
         metric = f"{split}/{name}/{evaluator.primary}"
         reached = {
-            baseline: each["metrics"][evaluator.primary] for baseline, each in baselines.items() if "metrics" in each
+            baseline: value
+            for baseline, each in baselines.items()
+            if (value := each.get("metrics", {}).get(evaluator.primary)) is not None
         }
         if reached:
             shown = ", ".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from dlpipe.engine.export_formats import (
 from dlpipe.engine.export_inputs import Exported, exported_of
 from dlpipe.engine.inference import TrainedStage
 from dlpipe.errors import DlpipeError, InputError, PluginError, in_words, place_of
+from dlpipe.json_text import to_json
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import appearing_folder
@@ -75,7 +75,7 @@ def export_run(trained: TrainedStage, form: Format, folder: Path) -> tuple[Expor
         _write(trained, exported, form, temporary / FILES[form])
         difference = compare(exported, _load(exported, form, temporary / FILES[form]))
         description = describe(trained, exported, form, difference)
-        (temporary / EXPORT).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+        (temporary / EXPORT).write_text(to_json(description, indent=1, ensure_ascii=False), encoding="utf-8")
     return exported, difference
 
 

@@ -6,7 +6,6 @@ alone. Stages and other runs that the exported stage builds upon are in it, too.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from torch import nn
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.inference import TrainedStage, open_reference, open_run
 from dlpipe.errors import DlpipeError
+from dlpipe.json_text import to_json
 from dlpipe.registry.loading import Registry
 from dlpipe.runs.atomic import appearing_folder
 from dlpipe.runs.checkpoint import copy_weights, step_of
@@ -76,7 +76,7 @@ def _write(trained: TrainedStage, folder: Path) -> None:
     (folder / RESOLVED).write_text(tomli_w.dumps(content), encoding="utf-8")
     for plugin in pipeline.local_plugins:
         shutil.copy(plugin, folder / plugin.name)
-    (folder / EXPORT).write_text(json.dumps(_description(trained), indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / EXPORT).write_text(to_json(_description(trained), indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _needed(pipeline: Pipeline, stage: Stage) -> list[Stage]:

@@ -99,7 +99,7 @@ def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: D
     if not isinstance(state, dict):
         _refuse(table, f"state() returns {type(state).__name__}; expected a dict, empty if nothing was learned")
     try:
-        read = json.loads(json.dumps(state))
+        read = json.loads(json.dumps(state, allow_nan=False))
     except (TypeError, ValueError) as error:
         _refuse(table, f"state() cannot be written as JSON ({error}); expected numbers, texts, lists and dicts")
     if different := difference(state, read):

@@ -84,7 +84,8 @@ class StageView:
         """Return what simple predictors reach by the metric that decides."""
         evaluator, _, metric = self.judged_by.partition("/")
         found = self.baselines.get(evaluator, {}).items()
-        return {name: each["metrics"][metric] for name, each in found if metric in each.get("metrics", {})}
+        reached = {name: each.get("metrics", {}).get(metric) for name, each in found}
+        return {name: value for name, value in reached.items() if value is not None}
 
     def interval(self) -> tuple[float, float] | None:
         """Return the ends of the 90 % bootstrap interval of the score over test examples, None if that is not known."""

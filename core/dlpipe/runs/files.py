@@ -25,6 +25,7 @@ from pydantic import Field, Strict
 from typing_extensions import TypedDict
 
 from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative, shown
 
 #: No JSON file of a run is larger, except for what data learned (a vocabulary).
@@ -172,9 +173,12 @@ class Prediction(TypedDict):
 
 
 class Baseline(TypedDict):
-    """What a simple predictor reaches, in ``baselines.json`` by evaluator and name, or why that is not known."""
+    """What a simple predictor reaches, in ``baselines.json`` by evaluator and name, or why that is not known.
 
-    metrics: NotRequired[dict[str, Annotated[float, Strict()]]]
+    A metric of null is not finite.
+    """
+
+    metrics: NotRequired[dict[str, Annotated[float, Strict()] | None]]
     examples: NotRequired[Count]
     reason: NotRequired[Text]
 
@@ -387,8 +391,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def as_json(content: Mapping[str, Any]) -> str:
-    """Return the text of a JSON file, readable for people."""
-    return json.dumps(dict(content), indent=1, ensure_ascii=False) + "\n"
+    """Return the text of a JSON file, readable for people; a number that is not finite becomes null."""
+    return to_json(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _is_own_link(path: Path) -> bool:

@@ -27,6 +27,7 @@ from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, 
 from dlpipe.config.settings import Settings
 from dlpipe.config.tables import Selected, renamed_keys
 from dlpipe.errors import InputError, RunFolderError
+from dlpipe.json_text import finite, to_json
 from dlpipe.messages import relative, shown
 from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, code_identity, distribution_version
@@ -74,7 +75,7 @@ def identity(
             found |= _table(config, folder, begun or {})
         options = {name: value for name, value in vars(stage.options).items() if value is not None}
         found |= dict(_leaves(stage.trainer.table[1:-1], options))
-    return dict(json.loads(json.dumps(found)))  # as it will be read back
+    return dict(json.loads(to_json(finite(found, str))))  # as it will be read back
 
 
 def content_name(stage: Stage) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dlpipe.errors import DlpipeError
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
 from dlpipe.runs.files import append_text, read_json_lines
@@ -48,7 +47,7 @@ class MetricsLog:
         if not self._writes:
             return
         try:
-            append_text(self.path, json.dumps({name: _json_number(value) for name, value in record.items()}) + "\n")
+            append_text(self.path, to_json(record) + "\n")
         except OSError as error:
             raise DlpipeError(f"{relative(self.path)} cannot be written: {error.strerror}") from error
 
@@ -90,7 +89,3 @@ class MetricsLog:
             RunFolderError: the file or one of its lines cannot be read.
         """
         return read_json_lines(self.path) if self.path.exists() else []
-
-
-def _json_number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.errors import RunFolderError
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.runs.files import read_json, require_contained, write_json
 from dlpipe.runs.identity import differences
@@ -56,7 +57,7 @@ def find_same(runs: Path, this_run: Path, stage: str, wanted: Mapping[str, Any])
     done = [folder for folder in _finished(runs, stage) if folder.parents[1] != this_run]
     if not done:
         return None, "it has never been finished before"
-    plain = json.loads(json.dumps(dict(wanted)))  # as it will be read back
+    plain = json.loads(to_json(wanted))  # as it will be read back
     for folder in done:
         if _ingredients(folder) == plain:
             return folder, f"nothing has changed since {relative(folder)}"

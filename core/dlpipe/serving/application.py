@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dlpipe.errors import DlpipeError, InputError, in_words
+from dlpipe.json_text import to_json
 from dlpipe.serving.batcher import Answer, Batcher, Item, QueueFull
 from dlpipe.serving.model import ServedModel
 
@@ -208,5 +209,5 @@ def _client(request: Request) -> str:
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a response with what ``dlpipe predict --json`` prints; half of a surrogate pair becomes its escape."""
-    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    body = to_json(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return Response(body, status, headers, media_type="application/json")

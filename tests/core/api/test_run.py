@@ -224,7 +224,7 @@ def test_baselines_are_those_of_the_stage_and_without_the_ones_that_failed(tmp_p
     assert first[f"digits/{predictor}/accuracy"] == written["one"]["digits"][predictor]["metrics"]["accuracy"]
     assert first.keys() == last.keys()
 
-    failed = {"digits": {predictor: reached, "other": {"reason": "no memory"}}}
+    failed = {"digits": {predictor: reached, "other": {"reason": "no memory"}, "undefined": {"metrics": {"r2": None}}}}
     (path / "stages/two/baselines.json").write_text(json.dumps(failed))
     assert dlpipe.Run(path).baselines.keys() == {f"digits/{predictor}/{metric}" for metric in reached["metrics"]}
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 
 import pytest
 
-from dlpipe.commands.answers import AsJsonLines, AsTable, AsText, answers_file, as_table, cells_of, require_new
+from dlpipe.commands.answers import (
+    AsJsonLines,
+    AsTable,
+    AsText,
+    answers_file,
+    as_table,
+    cells_of,
+    on_standard_output,
+    require_new,
+)
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.items import FailedItem
 from dlpipe.messages import Weighted
@@ -45,6 +55,12 @@ def test_weighted_pieces_stand_below_the_rest_of_an_answer_and_an_empty_line_bet
     form.write({"words": [Weighted("bad", -2.0)], "label": "neg"})
 
     assert capsys.readouterr().out == "label: pos\nwords: good film\n\nlabel: neg\nwords: bad\n"
+
+
+def test_a_number_that_is_not_finite_is_null_in_a_line_of_json(capsys):
+    on_standard_output("json").write({"item": "row 2", "prediction": math.nan})
+
+    assert capsys.readouterr().out == '{"item": "row 2", "prediction": null}\n'
 
 
 def test_an_empty_table_is_left_out():

@@ -297,6 +297,12 @@ def test_show_prints_a_complete_pipeline_that_can_be_checked_again(dlpipe, write
     assert json.loads(dlpipe("show", "resolved.toml", "--json").stdout) == resolved
 
 
+def test_show_has_settings_that_are_not_finite_in_json_as_toml_writes_them(dlpipe):
+    answer = dlpipe("show", SLOT_FILLING, "--set", "trainer.max_grad_norm=inf", "--json")
+
+    assert json.loads(answer.stdout)["trainer"]["max_grad_norm"] == "inf"
+
+
 def test_show_origins_says_what_set_each_value(dlpipe, write):
     write('extends = "base.toml"\nseed = 8\n')
     write(SLOT_FILLING.read_text(encoding="utf-8"), "base.toml")

@@ -170,14 +170,15 @@ def test_a_finished_run_that_is_made_longer_ends_as_one_that_always_was(project)
 
 
 def test_what_changed_after_which_step_is_recorded_and_a_later_resume_continues_with_it(project):
-    folder = run_it()
+    folder, changes = run_it(), ["trainer.steps=8", "trainer.optimizer.lr=0.5", "trainer.max_grad_norm=inf"]
 
-    resume_it(folder, "trainer.steps=8", "trainer.optimizer.lr=0.5")
+    resume_it(folder, *changes)
 
     (entry,) = provenance(folder)["changed"]
-    assert (entry["step"], entry["stage"], entry["set"]) == (6, "", ["trainer.steps=8", "trainer.optimizer.lr=0.5"])
+    assert (entry["step"], entry["stage"], entry["set"]) == (6, "", changes)
     assert {"key": "trainer.steps", "from": 6, "to": 8} in entry["changes"]
     assert {"key": "trainer.optimizer.lr", "from": 0.125, "to": 0.5} in entry["changes"]
+    assert {"key": "trainer.max_grad_norm", "from": None, "to": "inf"} in entry["changes"]
     assert rates(folder) == {2: 0.125, 4: 0.125, 6: 0.125, 8: 0.5}
     resolved = (folder.path / "resolved.toml").read_text()
     assert "steps = 8" in resolved

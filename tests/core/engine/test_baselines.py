@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -104,6 +105,15 @@ def test_a_baseline_that_fails_is_left_out_with_the_reason(ran, monkeypatch):
 
     assert found["digits"]["core.majority_class"] == {"reason": "ZeroDivisionError: division by zero"}
     assert "metrics" in found["digits"]["core.logistic_regression"]
+
+
+def test_a_metric_that_is_not_finite_is_null_and_not_compared(ran, monkeypatch):
+    monkeypatch.setattr(baselines, "evaluate", lambda *_, **__: {"dev/digits/accuracy": math.nan})
+
+    found, shown, _ = ran(ON_DEV)
+
+    assert found["digits"]["core.majority_class"]["metrics"] == {"accuracy": None}
+    assert "baselines of" not in shown
 
 
 def test_a_baseline_is_fitted_to_a_part_of_much_data_and_says_so(ran, monkeypatch):

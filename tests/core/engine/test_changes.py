@@ -204,6 +204,15 @@ def test_an_installed_plugin_in_editable_form_and_what_it_imports_count(project,
     assert set(again) - set(found) == {"the version of torch"}
 
 
+def test_a_run_with_a_setting_that_is_not_finite_is_resumed(project):
+    folder = stopped_run("trainer.max_grad_norm=inf")
+
+    resume_it(folder)
+
+    assert folder.status()["state"] == "finished"
+    assert '"trainer.max_grad_norm": "inf"' in (folder.path / "provenance.json").read_text()
+
+
 @pytest.mark.parametrize("what", EDITS)
 def test_a_run_is_not_resumed_if_anything_has_changed(project, what):
     folder = stopped_run()

@@ -102,6 +102,11 @@ BROKEN = {
         '{"words": {"to"}}',
         r"\[data\] state\(\) cannot be written as JSON \(Object of type set is not JSON serializable\); expected numbers",
     ),
+    "a state of data that is not finite": (
+        '"size": 3}',
+        '"size": float("inf")}',
+        r"\[data\] state\(\) cannot be written as JSON \(Out of range float values are not JSON compliant",
+    ),
     "a split that no evaluator names": (
         '("train", "dev", "test")',
         '("train", "validation")',

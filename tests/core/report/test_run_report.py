@@ -89,7 +89,11 @@ def test_a_run_ends_with_a_report(finished):
     ],
 )
 def test_the_verdict_names_the_best_simple_predictor(tmp_path, goal, baseline, beside):
-    found = {"simple": {"metrics": {"score": baseline}}, "left out": {"reason": "the data is a stream"}}
+    found = {
+        "simple": {"metrics": {"score": baseline}},
+        "undefined": {"metrics": {"score": None}},
+        "left out": {"reason": "the data is a stream"},
+    }
     (tmp_path / "baselines.json").write_text(json.dumps({"judge": found}))
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "test/judge/score": 0.5}\n')
     (tmp_path / "resolved.toml").write_text('name = "x"\n[data]\nuse = "a.b"\n[trainer]\nuse = "a.c"\n')

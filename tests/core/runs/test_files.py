@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 
 import pytest
@@ -31,7 +32,9 @@ GOOD = {
     },
     "data.json": {"fingerprint": "ab", "state": {"words": ["to"]}},
     "manifest.json": {"step": 4, "best": True, "files": {"state.pt": {"size": 3, "sha256": "ab"}}},
-    "baselines.json": {"digits": {"core.mean": {"metrics": {"mae": 0.5}, "examples": 7}, "own": {"reason": "no"}}},
+    "baselines.json": {
+        "digits": {"core.mean": {"metrics": {"mae": 0.5, "r2": None}, "examples": 7}, "own": {"reason": "no"}}
+    },
     "stage.json": {"ingredients": {"seed": 0}},
     "export.json": {"format": "dlpipe", "run": "2026-11-23_081402-k3f9", "checkpoint": 12},
     "predictions.jsonl": {"metric": "digits/accuracy", "row": 3, "true": "2", "predicted": "3", "score": 0.0},
@@ -106,6 +109,12 @@ def test_json_as_dlpipe_writes_it_is_accepted(tmp_path, name):
     write_json(tmp_path / name, GOOD[name])
 
     assert read_json(tmp_path / name) == GOOD[name]
+
+
+def test_a_number_that_is_not_finite_is_written_as_null(tmp_path):
+    write_json(tmp_path / "baselines.json", {"regression": {"core.mean": {"metrics": {"r2": math.nan}}}})
+
+    assert read_json(tmp_path / "baselines.json") == {"regression": {"core.mean": {"metrics": {"r2": None}}}}
 
 
 @pytest.mark.parametrize(

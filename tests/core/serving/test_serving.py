@@ -109,8 +109,8 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(tagger, request_, st
     assert (found.status_code, found.json()) == (status, {"error": text})
 
 
-def test_half_of_a_surrogate_pair_is_answered_as_its_escape():
-    assert _json({"item": "\ud800"}).body == b'{"item": "\\ud800"}'
+def test_answers_are_json_also_with_half_of_a_surrogate_pair_and_numbers_that_are_not_finite():
+    assert _json({"item": "\ud800", "value": float("nan")}).body == b'{"item": "\\ud800", "value": null}'
 
 
 def test_a_body_without_a_length_is_limited_too(tagger):

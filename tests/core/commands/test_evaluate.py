@@ -1,0 +1,33 @@
+"""``dlpipe evaluate``: what it prints."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+
+import pytest
+from click.testing import CliRunner
+
+from dlpipe.cli import make_program
+from dlpipe.registry.loading import load_plugins
+
+
+@pytest.fixture
+def dlpipe(toy_run):
+    """Run the program with the folder of an untrained run in place of RUN."""
+    registry, path = load_plugins(), str(toy_run("tagger").run)
+
+    def dlpipe(*arguments):
+        arguments = [path if argument == "RUN" else argument for argument in arguments]
+        return CliRunner().invoke(make_program(registry), [*arguments, "--allow-local-plugins"], obj=registry)
+
+    return dlpipe
+
+
+def test_a_metric_that_is_not_finite_is_null_in_json(dlpipe, monkeypatch):
+    monkeypatch.setattr("dlpipe.engine.inference.evaluate_run", lambda *_, **__: {"slots/f1": nan, "slots/loss": 0.5})
+
+    answer = dlpipe("evaluate", "RUN", "--json")
+
+    assert answer.stdout == '{"slots": {"f1": null, "loss": 0.5}}\n'
+    assert json.loads(answer.stdout)
