@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -130,7 +129,7 @@ class Service:
             if isinstance(name, str) and isinstance(content, str):
                 try:
                     return Item(name, base64.b64decode(content, validate=True))
-                except binascii.Error as error:
+                except ValueError as error:  # binascii.Error, and a plain one for what is not ASCII
                     raise Refused(400, f'item {number}: "content" is not base64: {error}') from error
         shown = "a text" if isinstance(given, str) else f"of type {type(given).__name__}"
         why = "; a server reads no files that a client names" if self._model.kind == "file" else ""

@@ -194,6 +194,16 @@ def test_a_client_cannot_make_the_server_read_a_file(toy_run, tmp_path):
     assert len(by_content.json()["label"]) == len(raw.json()["label"]) == 1  # of the content, not of the file
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"), [("A", "Invalid base64-encoded string"), ("é", "string argument should contain only ASCII")]
+)
+def test_a_content_that_is_not_base64_is_refused(toy_run, content, reason):
+    (found,) = ask(toy_run("tagger", "files"), post({"item": {"content": content}}))
+
+    assert found.status_code == 400
+    assert found.json()["error"].startswith(f'item 1: "content" is not base64: {reason}')
+
+
 def test_data_that_does_not_say_what_its_items_are_is_not_served(toy_run):
     with pytest.raises(
         InputError,
