@@ -21,7 +21,7 @@ from dlpipe.errors import DlpipeError, InputError, Interrupted, in_words, is_out
 from dlpipe.messages import nearest
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.streams import unfailing
+from dlpipe.runs.streams import is_read, unfailing
 
 EPILOG = """\b
 Getting started:
@@ -94,16 +94,17 @@ def make_program(registry: Registry) -> Commands:
 
 def main() -> None:
     """Run the program and exit with its exit code."""
-    sys.stdout, sys.stderr = _open(sys.stdout), unfailing(_open(sys.stderr))
-    code = _exit_code(_run_program)
+    # A reader of our output that has seen enough decides no exit code: click would make it 1.
+    sys.stdout, sys.stderr = unfailing(_open(sys.stdout), BrokenPipeError), unfailing(_open(sys.stderr))
+    code, written = _exit_code(_run_program), True
     try:
         sys.stdout.flush()
     except OSError as error:
+        echo(f"standard output cannot be written: {error.strerror}", err=True)
+        code, written = code or 1, False
+    if not (written and is_read(sys.stdout)):
         # What could not be written must not be tried again at exit, where nobody could catch the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
-            echo(f"standard output cannot be written: {error.strerror}", err=True)
-            code = code or 1
     sys.exit(code)
 
 
@@ -136,8 +137,6 @@ def _exit_code(program: Callable[[], int]) -> int:
     except (click.Abort, KeyboardInterrupt):
         echo("interrupted", err=True)
         return Interrupted.exit_code
-    except BrokenPipeError:
-        return 0
     except Exception as error:
         if "--debug" in sys.argv:
             echo(traceback.format_exc(), err=True, nl=False)

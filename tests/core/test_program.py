@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -88,6 +89,20 @@ def test_a_result_that_cannot_be_printed_is_an_error_and_a_closed_reader_is_none
 
 
 @pytest.mark.parametrize(
+    ("command", "code"), [(["list"], 0), (["doctor", "nothing.toml"], 3), (["check", "nothing.toml", "--json"], 2)]
+)
+def test_a_reader_that_has_gone_does_not_change_the_exit_code(tmp_path, command, code):
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run([*DLPIPE, *command], cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True)
+
+    os.close(writing)
+    assert done.returncode == code
+    assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("number", "code", "text"),
     [
         (signal.SIGINT, 130, "interrupted\n"),
@@ -137,7 +152,6 @@ def test_a_working_directory_that_is_gone_is_said(tmp_path):
         (InputError("no file"), 2, "no file"),
         (click.UsageError("no such option"), 2, "Error: no such option"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (BrokenPipeError(), 0, ""),
         (PermissionError(13, "Permission denied", "runs"), 1, "runs: Permission denied"),
         (MemoryError(), 1, "out of memory; use a smaller batch_size"),
         (KeyError("x"), 1, "internal error: KeyError: 'x'. Please report it with the output of `dlpipe --debug …`"),

@@ -25,6 +25,7 @@ from dlpipe.protocols import SupportsItemFiles
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import RESOLVED, STATUS, RunFolder
+from dlpipe.runs.streams import is_read
 
 #: Key of the application of the run in the context of click.
 APPLICATION = "dlpipe.config.application"
@@ -196,7 +197,7 @@ def _mention_unfinished(run: Path, checkpoint: str) -> None:
 
 
 def _write(answers: Iterable[Any], form: Form, *, debug: bool) -> None:
-    """Write answers, and on standard error the reasons of failures.
+    """Write answers, as long as they are read, and on standard error the reasons of failures.
 
     Raises:
         DlpipeError: there are failures; it says how many.
@@ -210,6 +211,8 @@ def _write(answers: Iterable[Any], form: Form, *, debug: bool) -> None:
             echo(str(answer), err=True)
             if debug:
                 echo("".join(traceback.format_exception(answer.error)), err=True, nl=False)
+        if not is_read(sys.stdout):
+            break
     form.close()
     if failed:
         raise DlpipeError(f"{failed} of {count} items could not be used")

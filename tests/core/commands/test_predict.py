@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from dlpipe.cli import make_program
+from dlpipe.commands.answers import on_standard_output
+from dlpipe.commands.predict import _write
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.folder import STATUS
+from dlpipe.runs.streams import unfailing
 
 
 @pytest.fixture
@@ -46,6 +52,19 @@ def test_lines_of_json_correspond_to_the_items(dlpipe):
     assert [each["item"] for each in found] == ["1 2", "bad", "3"]
     assert found[1] == {"item": "bad", "error": "'bad': expected numbers from 1 to 9"}
     assert messages[0].startswith("line 2: 'bad'")
+
+
+def test_answers_that_nobody_reads_any_more_are_not_computed(monkeypatch):
+    class Closed(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", unfailing(Closed(), BrokenPipeError))
+    answers = ({"label": str(number)} for number in itertools.count())
+
+    _write(answers, on_standard_output("json"), debug=False)
+
+    assert next(answers) == {"label": "1"}
 
 
 def test_a_table_goes_to_a_new_file_and_nothing_to_standard_output(dlpipe, tmp_path):
