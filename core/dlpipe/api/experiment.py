@@ -142,6 +142,9 @@ class Experiment:
             raise InputError(f'resume = {shown(resume)}: expected "auto" or "never"')
         if accept_changes and resume != "auto":
             raise InputError('accept_changes is for a run that is resumed; expected it with resume="auto"')
+        if resume == "auto" and (fast or fresh):
+            unused = "fast" if fast else "fresh"
+            raise InputError(f'{unused} has no effect on a run that is resumed, as by resume="auto"; leave it out')
         pipeline, registry = self._pipeline()
         self._mention_sweep()
         options: dict[str, Any] = {

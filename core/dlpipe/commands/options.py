@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dlpipe.commands.terminal import echo
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import file_of
 from dlpipe.config.tables import SWEEP
+from dlpipe.errors import InputError
 from dlpipe.messages import relative
 from dlpipe.runs.folder import REPORT, RunFolder
 from dlpipe.sweep.plan import count_trials
@@ -78,6 +81,22 @@ checkpoint = click.option(
     metavar="best|last|STEP",
     help="Checkpoint to use.",
 )
+
+
+def refuse_without_effect(context: click.Context, names: Container[str], why: str) -> None:
+    """Refuse options of the command line that would have no effect.
+
+    Args:
+        names: of their parameters.
+        why: they would have none, such as "with --dry-run".
+
+    Raises:
+        InputError: one of them is given.
+    """
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name in names and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise InputError(f"{parameter.opts[0]} has no effect {why}; leave it out")
 
 
 def mention_results(folder: RunFolder) -> None:

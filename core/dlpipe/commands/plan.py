@@ -27,6 +27,8 @@ PARTS = {
     "rest": "rest",
 }
 Line = tuple[str, str, str]
+#: What --find-lr takes.
+LR_OPTIONS = ("lr_from", "lr_to", "lr_steps", "lr_stage", "lr_figure")
 #: Where --find-lr draws its test.
 FIGURE = "learning_rates.png"
 
@@ -80,7 +82,8 @@ def plan(
     disk are too small.
     """
     registry: Registry = context.obj
-    _require_used(context, find_lr)
+    if not find_lr:
+        options.refuse_without_effect(context, LR_OPTIONS, "without --find-lr")
     figure_is_new = context.get_parameter_source("lr_figure") != ParameterSource.COMMANDLINE
     if find_lr and figure_is_new and lr_figure.exists():
         raise InputError(f"{lr_figure} exists; choose another file with --lr-figure, or name it to replace it")
@@ -113,15 +116,6 @@ def plan(
         _show_tuning(planned["tuning"])
     if find_lr:
         _show_rate(planned["learning_rate"])
-
-
-def _require_used(context: click.Context, find_lr: bool) -> None:
-    """Refuse options that have an effect only with --find-lr."""
-    given = [name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
-    if unused := [name for name in given if name.startswith("lr_") and not find_lr]:
-        raise InputError(
-            f"--{unused[0].replace('_', '-')} has an effect only with --find-lr; add it, or leave this out"
-        )
 
 
 def _show_rate(found: dict[str, Any]) -> None:

@@ -41,9 +41,9 @@ Examples:
 @options.profile
 @options.quiet
 @options.local_plugins
-@click.pass_obj
+@click.pass_context
 def resume(
-    registry: Registry,
+    context: click.Context,
     run: Path,
     assignments: tuple[str, ...],
     accept_changes: bool,
@@ -58,10 +58,13 @@ def resume(
     the run began, the command says what, and stops. With --set, the run continues with other settings; what changed
     after which step is recorded in its folder and its report.
     """
+    registry: Registry = context.obj
     folder = RunFolder.open(run)
     tables = tomllib.loads(read_text(folder.path / RESOLVED))
     if (status := folder.status())["state"] in ENDED_STATES and not assignments:
         ended = "finished" if status["state"] == "finished" else status["reason"]
+        of_training = ("accept_changes", "from_start", "profile")
+        options.refuse_without_effect(context, of_training, f"on {run}, which is {ended}")
         more = "".join(f" --set {end}" for end in later_ends(tables, registry))
         echo(f"{run} is {ended}; to train longer: dlpipe resume {run}{more}", err=True)
         return

@@ -9,12 +9,14 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
-from dlpipe.errors import InputError
 from dlpipe.json_text import to_json
 from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.spinning import limit_spinning
+
+#: Options that a dry run has no use for.
+OF_WHOLE_RUNS = ("fast", "resume_mode", "no_rehearsal", "accept_changes", "fresh", "explain", "profile")
 
 
 @click.command(
@@ -48,9 +50,9 @@ Examples:
 @options.quiet
 @options.local_plugins
 @options.as_json
-@click.pass_obj
+@click.pass_context
 def run(
-    registry: Registry,
+    context: click.Context,
     file: Path,
     assignments: tuple[str, ...],
     runs: Path,
@@ -71,8 +73,13 @@ def run(
     FILE is a pipeline file, or the name of a pipeline that comes with dlpipe. Metrics, checkpoints and figures are
     stored in a new folder in runs/.
     """
-    if accept_changes and resume_mode != "auto":
-        raise InputError("--accept-changes is for a run that is resumed; expected it with --resume auto")
+    registry: Registry = context.obj
+    if dry_run:
+        options.refuse_without_effect(context, OF_WHOLE_RUNS, "with --dry-run")
+    if resume_mode == "auto":
+        options.refuse_without_effect(context, ("fast", "fresh"), "on a run that is resumed, as by --resume auto")
+    else:
+        options.refuse_without_effect(context, ("accept_changes",), "without --resume auto")
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if not quiet:
         options.mention_sweep(pipeline, file, "run is")

@@ -48,9 +48,9 @@ Examples:
     "--layers", is_flag=True, help="Show the layers of the model: their names, sizes and shapes, and what is frozen."
 )
 @options.as_json
-@click.pass_obj
+@click.pass_context
 def show(
-    registry: Registry,
+    context: click.Context,
     what: str,
     assignments: tuple[str, ...],
     allow_local_plugins: bool,
@@ -62,14 +62,16 @@ def show(
 
     WHAT is a pipeline file, the name of a pipeline that comes with dlpipe, a run folder, or the name of a component.
     """
-    if layers and origins:
-        raise InputError("--layers cannot be combined with --origins; give one of the two")
+    registry: Registry = context.obj
+    if origins:
+        options.refuse_without_effect(context, ("layers", "as_json"), "with --origins")
     path: Path = options.PipelineFile().convert(what, None, None)
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
         if found := find_component(registry, what):
             if layers:
                 raise InputError(f"{what} --layers: a component has no layers without data; give a pipeline or a run")
+            options.refuse_without_effect(context, ("origins", "assignments"), "on a component")
             if found.name != what:
                 echo(f'warning: {what} was renamed to "{found.name}"', err=True)
             _show_component(found, as_json)

@@ -100,14 +100,14 @@ def run_or_resume(
 
     Args:
         accept_changes: see `resume`.
-        options: see `run`.
+        options: see `run`. A run that is resumed is neither fast nor fresh.
     """
     with joined(pipeline.settings.parallel) as ranks:
         found = ranks.from_leader(lambda: RunFolder.unfinished(runs, pipeline))
         if found is None:
             return run(pipeline, registry, runs, **options)
         folder = RunFolder(found.path, writes=ranks.leads)
-        shared: dict[str, Any] = {name: options.get(name, False) for name in ("profile", "quiet")}
+        shared: dict[str, Any] = {name: options.get(name, False) for name in ("explain", "profile", "quiet")}
         resume_as(pipeline, folder, accept_changes=accept_changes, **shared)
         return folder
 
@@ -164,12 +164,13 @@ def resume_as(
     amendment: Amendment | None = None,
     accept_changes: bool = False,
     from_start: bool = False,
+    explain: bool = False,
     profile: bool = False,
     callbacks: Mapping[str, object] | None = None,
     observe: Observe | None = None,
     quiet: bool = False,
 ) -> None:
-    """Resume a run of a pipeline that has been loaded already; see `resume` and, for `callbacks`, `run`.
+    """Resume a run of a pipeline that has been loaded already; see `resume` and, for `callbacks` and `explain`, `run`.
 
     The local plugins of `pipeline` are used, not their copies in the run folder.
     """
@@ -183,6 +184,7 @@ def resume_as(
             folder,
             fast=fast,
             from_start=from_start,
+            explain=explain,
             profile=profile,
             callbacks=callbacks,
             observe=observe,

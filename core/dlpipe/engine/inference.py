@@ -12,6 +12,7 @@ from torch import nn
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
+from dlpipe.config.source import SET, dotted
 from dlpipe.engine.build import FindModel, StageComponents, load_checkpoint
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError, component_errors, errors_in
@@ -66,7 +67,8 @@ def open_run(
         allow_local_plugins: see `dlpipe.config.check.load_pipeline`.
 
     Raises:
-        InputError: it is not a run folder, or has no such stage, no such checkpoint, or no checkpoint yet.
+        InputError: it is not a run folder, or has no such stage, no such checkpoint, or no checkpoint yet; or an
+            assignment is to what only a training uses.
     """
     folder = RunFolder.open(path)
     pipeline = load_pipeline(
@@ -74,7 +76,23 @@ def open_run(
     )
     for warning in pipeline.warnings:
         warnings.warn(warning, stacklevel=2)
+    _require_used(pipeline)
     return open_stage(pipeline, folder, stage, checkpoint)
+
+
+def _require_used(pipeline: Pipeline) -> None:
+    """Refuse assignments to what only a training uses."""
+    for path in (path for path, origin in pipeline.source.origins.items() if origin.file == SET):
+        name, keys = (str(path[1]), path[2:]) if path[0] == "stages" else ("", path)
+        stage = pipeline.stages.get(name)
+        if stage is None or len(keys) < 2:
+            continue
+        used = {key for evaluator in stage.evaluators for key in stage.from_trainer(evaluator)}
+        if keys[0] == "callbacks" or (keys[0] == "trainer" and stage.model is not None and keys[1] not in used):
+            raise InputError(
+                f"--set {dotted(path)} has no effect on a trained model; leave it out, or train on with it by "
+                "`dlpipe resume`"
+            )
 
 
 def open_stage(

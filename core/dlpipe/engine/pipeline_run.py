@@ -93,12 +93,12 @@ class PipelineRun:
         self._observe, self._profile, self._quiet = observe, profile, quiet
         self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
         self._rehearsal = rehearsal
-        self._accept_changes = self.has_trained = False
+        self._accept_changes = self._resumes = self.has_trained = False
         self._built: dict[str, Data] = {}
 
     def run(self, *, resumes: bool = False, accept_changes: bool = False, amendment: Amendment | None = None) -> None:
         """Run the stages that are not finished, and record the outcome."""
-        self._accept_changes = accept_changes
+        self._accept_changes, self._resumes = accept_changes, resumes
         folder = self._folder
         with (
             folder.lock(),
@@ -273,7 +273,7 @@ class PipelineRun:
             if self._ranks.from_leader(lambda: stage_cache.is_finished(folder)):
                 return
             ingredients = self._ingredients(stage)
-            same, why = None, "every stage is run"
+            same, why = None, "it is not finished" if self._resumes else "every stage is run"
             if self._reuse:
                 same, why = self._ranks.from_leader(
                     lambda: stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)

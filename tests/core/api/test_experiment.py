@@ -74,6 +74,8 @@ def test_options_that_exclude_each_other_are_refused():
 
     with pytest.raises(InputError, match='resume = "always": expected "auto" or "never"'):
         experiment.run(resume="always")
+    with pytest.raises(InputError, match='fresh has no effect on a run that is resumed, as by resume="auto"; leave it'):
+        experiment.run(fresh=True, resume="auto")
     with pytest.raises(InputError, match='accept_changes is for a run that is resumed; expected it with resume="auto"'):
         experiment.run(accept_changes=True)
 

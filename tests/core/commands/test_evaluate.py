@@ -24,6 +24,16 @@ def dlpipe(toy_run):
     return dlpipe
 
 
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+@pytest.mark.parametrize("key", ["trainer.steps", "trainer.keep"])
+def test_a_setting_that_only_a_training_uses_is_refused(dlpipe, command, key):
+    answer = dlpipe(command, "RUN", "--set", f"{key}=7")
+
+    assert str(answer.exception) == (
+        f"--set {key} has no effect on a trained model; leave it out, or train on with it by `dlpipe resume`"
+    )
+
+
 def test_a_metric_that_is_not_finite_is_null_in_json(dlpipe, monkeypatch):
     monkeypatch.setattr("dlpipe.engine.inference.evaluate_run", lambda *_, **__: {"slots/f1": nan, "slots/loss": 0.5})
 

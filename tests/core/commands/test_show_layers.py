@@ -64,7 +64,7 @@ def test_programs_get_the_same_as_json(answer):
     ("options", "message"),
     [
         ({"what": "text.rnn_tagger"}, "text.rnn_tagger --layers: a component has no layers without data; give a"),
-        ({"more": "--origins"}, "--layers cannot be combined with --origins; give one of the two"),
+        ({"more": "--origins"}, "--layers has no effect with --origins; leave it out"),
     ],
 )
 def test_what_has_no_layers_is_refused(answer, options, message):

@@ -469,10 +469,13 @@ def test_the_commands_and_the_report_tell_what_changed(project):
     path = str(folder.path)
 
     finished = command(resume_command, path)
+    unused = command(resume_command, path, "--from-start", "--accept-changes")
     changed = command(resume_command, path, "--set", "trainer.steps=8")
     origins = command(show_command, path, "--origins")
 
     assert finished.output == f"{path} is finished; to train longer: dlpipe resume {path} --set trainer.steps=N\n"
+    message = f"--accept-changes has no effect on {path}, which is finished; leave it out"
+    assert str(unused.exception) == message
     assert changed.exit_code == 0
     lines = dict(line.split("  # ") for line in origins.output.splitlines())
     told = {line.strip(): origin for line, origin in lines.items()}

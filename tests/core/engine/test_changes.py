@@ -394,11 +394,22 @@ def test_the_commands_have_the_options(project):
     started = command(resume_command, str(folder.path), "--from-start")
 
     assert "the code of plugin toy has changed" in str(refused)
-    assert str(alone) == "--accept-changes is for a run that is resumed; expected it with --resume auto"
+    assert str(alone) == "--accept-changes has no effect without --resume auto; leave it out"
     assert "lr was 0.5 and is 0.25 now" in str(again)
     assert "--from-start" in str(lost)
     assert (accepted, started) == (None, None)
     assert folder.status()["state"] == "finished"
+
+
+def test_a_run_that_is_resumed_explains_why_a_stage_is_run(project):
+    folder = run_it(file="staged.toml")
+    (folder.path / "stages" / "only" / "stage.json").unlink()
+    folder.set_status("interrupted")
+
+    arguments = ["staged.toml", "--resume", "auto", "--explain", "--allow-local-plugins"]
+    resumed = CliRunner().invoke(run_command, arguments, obj=load_plugins())
+
+    assert "stage only (1 of 1) is run: it is not finished" in resumed.output
 
 
 def test_a_run_from_before_a_renaming_can_be_used_and_resumed(project, capfd):

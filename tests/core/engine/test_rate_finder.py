@@ -206,5 +206,5 @@ def test_the_command_refuses_what_would_have_no_effect_or_overwrite(project):
     exists, unused = call("--find-lr"), call("--lr-steps", "50")
 
     assert str(exists.exception).startswith("learning_rates.png exists; choose another file with --lr-figure")
-    assert str(unused.exception) == "--lr-steps has an effect only with --find-lr; add it, or leave this out"
+    assert str(unused.exception) == "--lr-steps has no effect without --find-lr; leave it out"
     assert (project / "learning_rates.png").read_text() == "mine"
