@@ -152,9 +152,12 @@ def clean(runs: Path, name: str, only: tuple[str, ...], older_than: float | None
     echo_table(_proposal(found))
     total = shown_size(size_of([removal.path for removal in found], freed=True))
     echo(f"\n{counted(len(found), 'folder')}; deleting {'it' if len(found) == 1 else 'them'} frees {total}")
-    if dry_run or not (yes or click.confirm("Delete them?", err=True)):
+    if dry_run:
         return
-    _delete(found)
+    if not (yes or (sys.stdin and sys.stdin.isatty())):
+        raise InputError("nothing is deleted, as standard input is no terminal to ask on; to delete them, pass --yes")
+    if yes or click.confirm("Delete them?", err=True):
+        _delete(found)
 
 
 def _delete(found: list[Removal]) -> None:

@@ -24,6 +24,7 @@ def call(tmp_path, monkeypatch, capsys):
 
     def call(*arguments: str, answer: str = "") -> tuple[int, str, str]:
         with CliRunner().isolation(input=answer) as (out, err, _):
+            monkeypatch.setattr(sys.stdin, "isatty", lambda: bool(answer))
             code = _exit_code(lambda: runs.main(list(arguments), "dlpipe runs", standalone_mode=False) or 0)
             return code, out.getvalue().decode(), err.getvalue().decode()
 
@@ -94,6 +95,15 @@ def test_clean_deletes_after_a_yes_and_only_then(make_run, call):
     assert "Delete them? [y/N]" in refused[2]
     assert (deleted[0], path.exists()) == (0, False)
     assert "1 deleted" in deleted[2]
+
+
+def test_clean_asks_nobody_where_there_is_no_terminal(make_run, call):
+    path = make_run(f"digits/{OLD}", fast=True)
+
+    code, _, err = call("clean")
+
+    assert (code, path.exists()) == (2, True)
+    assert err == "nothing is deleted, as standard input is no terminal to ask on; to delete them, pass --yes\n"
 
 
 def test_clean_of_what_is_old_or_for_one_reason(make_run, call):
