@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.signatures import read_signature
+from dlpipe.config.tables import choice_keys
+from dlpipe.config.torch_names import CHOICES
 from dlpipe.errors import InputError
+from dlpipe.fields import describe
 from dlpipe.json_text import finite, to_json
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
@@ -68,15 +72,16 @@ def show(
     path: Path = options.PipelineFile().convert(what, None, None)
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
-        if found := find_component(registry, what):
+        registered = find_component(registry, what)
+        if found := description_of(registered) if registered else _built_in(what):
             if layers:
                 raise InputError(f"{what} --layers: a component has no layers without data; give a pipeline or a run")
             options.refuse_without_effect(context, ("origins", "assignments"), "on a component")
-            if found.name != what:
-                echo(f'warning: {what} was renamed to "{found.name}"', err=True)
-            _show_component(found, as_json)
+            if found["name"] != what:
+                echo(f'warning: {what} was renamed to "{found["name"]}"', err=True)
+            _show_component(found, registered, as_json)
             return
-        hint = nearest(what, [*components, *shipped_pipelines()])
+        hint = nearest(what, [*components, *shipped_pipelines(), *chain(*CHOICES.values())])
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
     folder, recorded = None, dict[str, Any]()
     if path.is_dir():
@@ -134,18 +139,41 @@ def _tree(stage: tuple[str, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _show_component(registered: RegisteredComponent[Any], as_json: bool) -> None:
-    component, found = registered.spec, description_of(registered)
+def _built_in(name: str) -> dict[str, Any] | None:
+    """Return, as `description_of`, what is known of an optimizer, a schedule or a loss that has no namespace."""
+    for choice, targets in CHOICES.items():
+        if name in targets:
+            target, keys = targets[name], choice_keys(choice, name)
+            summary = (read_signature(target).summary if target else "") or target.replace(":", ".")
+            parameters = [
+                {
+                    "name": key,
+                    "expects": describe(parameter.kind),
+                    "required": parameter.required,
+                    "default": None if parameter.required else parameter.default,
+                    "text": parameter.help,
+                }
+                for key, parameter in keys.items()
+            ]
+            return {"name": name, "kind": choice, "summary": summary, "needs": [], "parameters": parameters}
+    return None
+
+
+def _show_component(found: Mapping[str, Any], registered: RegisteredComponent[Any] | None, as_json: bool) -> None:
+    """Show a component; one without a namespace is not registered."""
     if as_json:
         echo(to_json(finite(found, str), indent=1, default=str))
         return
-    echo(f"{registered.name}  ({component.kind}, {registered.distribution})", bold=True)
-    echo(f"  {read_signature(component.target).summary or component.summary}\n")
-    if missing := registered.missing():
+    origin = f", {registered.distribution}" if registered else ""
+    echo(f"{found['name']}  ({found['kind']}{origin})", bold=True)
+    summary = read_signature(registered.spec.target).summary if registered else ""
+    if described := summary or found["summary"]:
+        echo(f"  {described}\n")
+    if registered and (missing := registered.missing()):
         echo(f"  needs {', '.join(missing)}; install with: {registered.install_command()}\n")
     if found["needs"]:
         echo(f"  provided by dlpipe or by the data: {', '.join(found['needs'])}\n")
-    if application := getattr(component, "application", ""):
+    if registered and (application := getattr(registered.spec, "application", "")):
         flags = " ".join(flag(name) for name in application_options(application))
         echo(f"  to use it after training:  dlpipe predict RUN {flags}\n")
     for parameter in found["parameters"]:

@@ -334,6 +334,25 @@ def test_show_of_a_component_lists_its_keys(dlpipe):
     assert keys["dropout"]["default"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "key"),
+    [
+        ("adam", "optimizer", "weight_decay"),
+        ("step", "schedule", "gamma"),
+        ("huber", "loss", "delta"),
+        ("l1", "loss", ""),
+    ],
+)
+def test_show_knows_what_list_has_without_a_namespace(dlpipe, name, kind, key):
+    text = dlpipe("show", name).stdout
+    answered = json.loads(dlpipe("show", name, "--json").stdout)
+
+    assert text.startswith(f"{name}  ({kind})\n")
+    assert (answered["name"], answered["kind"]) == (name, kind)
+    assert key in [parameter["name"] for parameter in answered["parameters"]] or not key
+    assert "params" not in text
+
+
 def test_show_of_data_leaves_out_what_dlpipe_provides(dlpipe):
     text = dlpipe("show", "text.atis").stdout
 
@@ -356,6 +375,7 @@ def test_show_says_what_is_required(dlpipe, outside):
     [
         ("text.rnn_taggr", 'is neither a pipeline, a run folder nor a component. Did you mean "text.rnn_tagger"?'),
         ("core.check", "core.check is neither a pipeline, a run folder nor a component."),
+        ("admw", 'nor a component. Did you mean "adamw"?'),
         ("slot_filing", 'nor a component. Did you mean "slot_filling"?'),
         ("missing.toml", "missing.toml: there is no such pipeline file."),
         (".", "is not a run folder: it has no resolved.toml; expected a folder created by `dlpipe run`"),
