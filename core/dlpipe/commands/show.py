@@ -14,15 +14,13 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo, echo_wrapped
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
-from dlpipe.config.catalog import LISTED, description_of, find_component, resolved_values
+from dlpipe.config.catalog import LISTED, description_of, description_of_built_in, find_component, resolved_values
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.signatures import read_signature
-from dlpipe.config.tables import choice_keys
 from dlpipe.config.torch_names import CHOICES
 from dlpipe.errors import InputError
-from dlpipe.fields import describe
 from dlpipe.json_text import finite, to_json
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
@@ -73,7 +71,7 @@ def show(
     components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
         registered = find_component(registry, what)
-        if found := description_of(registered) if registered else _built_in(what):
+        if found := description_of(registered) if registered else description_of_built_in(what):
             if layers:
                 raise InputError(f"{what} --layers: a component has no layers without data; give a pipeline or a run")
             options.refuse_without_effect(context, ("origins", "assignments"), "on a component")
@@ -139,26 +137,6 @@ def _tree(stage: tuple[str, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _built_in(name: str) -> dict[str, Any] | None:
-    """Return, as `description_of`, what is known of an optimizer, a schedule or a loss that has no namespace."""
-    for choice, targets in CHOICES.items():
-        if name in targets:
-            target, keys = targets[name], choice_keys(choice, name)
-            summary = (read_signature(target).summary if target else "") or target.replace(":", ".")
-            parameters = [
-                {
-                    "name": key,
-                    "expects": describe(parameter.kind),
-                    "required": parameter.required,
-                    "default": None if parameter.required else parameter.default,
-                    "text": parameter.help,
-                }
-                for key, parameter in keys.items()
-            ]
-            return {"name": name, "kind": choice, "summary": summary, "needs": [], "parameters": parameters}
-    return None
-
-
 def _show_component(found: Mapping[str, Any], registered: RegisteredComponent[Any] | None, as_json: bool) -> None:
     """Show a component; one without a namespace is not registered."""
     if as_json:
@@ -167,8 +145,7 @@ def _show_component(found: Mapping[str, Any], registered: RegisteredComponent[An
     origin = f", {registered.distribution}" if registered else ""
     echo(f"{found['name']}  ({found['kind']}{origin})", bold=True)
     summary = read_signature(registered.spec.target).summary if registered else ""
-    if described := summary or found["summary"]:
-        echo(f"  {described}\n")
+    echo(f"  {summary or found['summary']}\n")
     if registered and (missing := registered.missing()):
         echo(f"  needs {', '.join(missing)}; install with: {registered.install_command()}\n")
     if found["needs"]:

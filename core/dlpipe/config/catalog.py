@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlpipe.config.defaults import Computed
@@ -10,7 +10,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines, summary_of
 from dlpipe.config.signatures import Parameter, read_signature
 from dlpipe.config.source import dotted, leaves
-from dlpipe.config.tables import PROVIDED, TAKES_FACTS, options_of
+from dlpipe.config.tables import PROVIDED, TAKES_FACTS, choice_keys, options_of
 from dlpipe.config.torch_names import CHOICES
 from dlpipe.fields import describe
 from dlpipe.messages import relative
@@ -67,7 +67,24 @@ def description_of(registered: RegisteredComponent[Any]) -> dict[str, Any]:
         provided = {name for name, parameter in known.items() if parameter.required}
     if isinstance(component, EvaluatorSpec) and not component.baselines:
         del known["compare_baselines"]  # `dlpipe check` refuses it
-    parameters = [
+    needs = [name for name in known if name in provided]
+    own = {name: parameter for name, parameter in known.items() if name not in provided}
+    return _description(registered.name, component.kind, component.summary, needs, own)
+
+
+def description_of_built_in(name: str) -> dict[str, Any] | None:
+    """Return the same of an optimizer, a schedule or a loss without a namespace, such as "adam"; else None."""
+    for choice, targets in CHOICES.items():
+        if name in targets:
+            summary = read_signature(targets[name]).summary if targets[name] else ""
+            return _description(name, choice, summary, [], choice_keys(choice, name))
+    return None
+
+
+def _description(
+    name: str, kind: str, summary: str, needs: Sequence[str], parameters: Mapping[str, Parameter]
+) -> dict[str, Any]:
+    described = [
         {
             "name": parameter.name,
             "expects": describe(parameter.kind),
@@ -75,12 +92,9 @@ def description_of(registered: RegisteredComponent[Any]) -> dict[str, Any]:
             "default": _default(parameter),
             "text": parameter.help,
         }
-        for name, parameter in known.items()
-        if name not in provided
+        for parameter in parameters.values()
     ]
-    needs = [name for name in known if name in provided]
-    top = {"name": registered.name, "kind": component.kind, "summary": component.summary, "needs": needs}
-    return {**top, "parameters": parameters}
+    return {"name": name, "kind": kind, "summary": summary, "needs": list(needs), "parameters": described}
 
 
 def resolved_values(pipeline: Pipeline) -> Iterator[tuple[str, Any, str]]:
