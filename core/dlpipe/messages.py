@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -93,6 +94,11 @@ def relative(path: Path) -> str:
     except FileNotFoundError:  # the working directory has been removed
         return str(path)
     return short if len(short) < len(str(path)) else str(path)
+
+
+def shell_path(path: Path) -> str:
+    """Return a path as a command line takes it: from the current folder if that is shorter, quoted if need be."""
+    return shlex.quote(relative(path))
 
 
 def spreadsheet_safe(cell: object) -> object:

@@ -21,7 +21,7 @@ from dlpipe.config.check import check_source
 from dlpipe.config.source import read_source
 from dlpipe.errors import InputError, PipelineError
 from dlpipe.launch import usable_cores
-from dlpipe.messages import shown_size
+from dlpipe.messages import shell_path, shown_size
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import PREFIX, Registry
 from dlpipe.runs.code_digests import distribution_version
@@ -65,7 +65,7 @@ def diagnose_pipeline(registry: Registry, file: Path, *, allow_local_plugins: bo
         pipeline = check_source(read_source(file), registry, allow_local_plugins=allow_local_plugins)
     except PipelineError as error:
         for problem in error.problems:
-            yield Finding("pipeline", "problem", str(problem), f"edit the file, then: dlpipe check {file}")
+            yield Finding("pipeline", "problem", str(problem), f"edit the file, then: dlpipe check {shell_path(file)}")
         return
     except InputError as error:
         yield Finding("pipeline", "problem", str(error), "name a pipeline file; see: dlpipe list pipelines")

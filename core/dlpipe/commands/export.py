@@ -9,7 +9,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.json_text import to_json
-from dlpipe.messages import relative, shown_size
+from dlpipe.messages import relative, shell_path, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 
@@ -79,7 +79,7 @@ def export(
             echo(to_json({"folder": str(folder), "bytes": size}))
         else:
             echo(f"exported {trained.checkpoint.name} to {relative(folder)} ({shown_size(size)})")
-            echo(f"use it:  dlpipe predict {relative(folder)}")
+            echo(f"use it:  dlpipe predict {shell_path(folder)}")
         return
     exported, difference = load_target("dlpipe.engine.export:export_run")(trained, form, folder)
     if as_json:

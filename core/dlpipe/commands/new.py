@@ -11,7 +11,7 @@ import click
 from dlpipe.commands.scaffold import COMPONENTS, create_plugin, run_command
 from dlpipe.commands.terminal import echo
 from dlpipe.config.shipped import copy_shipped
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shell_path
 from dlpipe.registry.loading import Registry
 
 
@@ -45,7 +45,7 @@ def pipeline(name: str, output: Path | None) -> None:
     echo(relative(file))
     for path in needed:
         echo(f"{relative(path)}  (needed by {file.name})")
-    echo(f"\nEdit it, then:  dlpipe run {relative(file)}", err=True)
+    echo(f"\nEdit it, then:  dlpipe run {shell_path(file)}", err=True)
 
 
 def _an_option_per_kind(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,7 +66,7 @@ def resume(
         of_training = ("accept_changes", "from_start", "profile")
         options.refuse_without_effect(context, of_training, f"on {run}, which is {ended}")
         more = "".join(f" --set {end}" for end in later_ends(tables, registry))
-        echo(f"{run} is {ended}; to train longer: dlpipe resume {run}{more}", err=True)
+        echo(f"{run} is {ended}; to train longer: {folder.command('resume')}{more}", err=True)
         return
     limit_spinning(tables.get("threads"))
     load_target("dlpipe.engine.execute:resume")(

@@ -18,7 +18,7 @@ from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.json_text import to_json
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shell_path
 from dlpipe.progress import Display, displayed_by
 from dlpipe.registry.loading import Registry
 from dlpipe.sweep.best import BEST
@@ -177,4 +177,4 @@ def _show(result: Result, written: Written) -> None:
         echo(line)
     echo(f"\n{relative(written.folder)}/{', '.join(written.names)}", err=True)
     if BEST in written.names:
-        echo(f"the best trial again, or with more steps:  dlpipe run {relative(written.folder / BEST)}", err=True)
+        echo(f"the best trial again, or with more steps:  dlpipe run {shell_path(written.folder / BEST)}", err=True)

@@ -18,7 +18,7 @@ from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
 from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start
 from dlpipe.errors import InputError, PluginError, errors_in
-from dlpipe.messages import relative, shown
+from dlpipe.messages import relative, shell_path, shown
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
 from dlpipe.registry.specs import ModelSpec
 from dlpipe.registry.targets import load_target
@@ -240,6 +240,8 @@ def load_checkpoint(components: StageComponents, folder: Path, which: str = "bes
     """
     checkpoint = Checkpoints(folder / "checkpoints", warn=warnings.warn).find(which)
     if checkpoint is None:
-        raise InputError(f"{relative(folder)} has no checkpoint yet; train it first: dlpipe resume {relative(folder)}")
+        raise InputError(
+            f"{relative(folder)} has no checkpoint yet; train it first: dlpipe resume {shell_path(folder)}"
+        )
     load_weights(checkpoint, components.trained_model)
     return checkpoint

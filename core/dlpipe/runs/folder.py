@@ -8,7 +8,6 @@ import fcntl
 import os
 import platform
 import secrets
-import shlex
 import shutil
 import struct
 import sys
@@ -23,7 +22,7 @@ import tomli_w
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.source import dotted
 from dlpipe.errors import DlpipeError, RunFolderError
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shell_path
 from dlpipe.runs.atomic import link
 from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_text, require_contained, write_json
 
@@ -123,7 +122,7 @@ class RunFolder:
     def command(self, name: str) -> str:
         """Return the command line that does `name` to this run, with the permission that its local plugins need."""
         allowed = " --allow-local-plugins" if any(self.path.glob("*.py")) else ""
-        return f"dlpipe {name} {shlex.quote(relative(self.path))}{allowed}"
+        return f"dlpipe {name} {shell_path(self.path)}{allowed}"
 
     def discard(self) -> None:
         """Remove the folder of a run; ``latest`` points to the newest other one again.

@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dlpipe.json_text import finite
 from dlpipe.messages import printable, relative
 from dlpipe.sweep.plan import Sweep, Trial
 from dlpipe.sweep.settings import SECONDS
@@ -215,7 +216,7 @@ def _trial(sweep: Sweep, row: Row, metric: Metric) -> dict[str, Any]:
     return {
         "label": row.trial.label,
         "choices": row.trial.choices,
-        "set": row.trial.values,
+        "set": finite(row.trial.values, str),
         "mean": row.mean(metric.name),
         "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
         "references": {

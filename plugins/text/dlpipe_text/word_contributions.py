@@ -67,7 +67,7 @@ class WordContributions:
                 f"text.word_contributions got data of type {type(data).__name__}; expected texts with labels, such as "
                 "text.reviews"
             )
-        answers = collect(examples.predictions(model), len(self._labels))
+        answers = collect(examples.predictions(model), len(self._labels), model)
         if answers.confidence is None:
             raise InputError("text.word_contributions needs a model that returns logits; choose another evaluator")
         texts = data.texts(examples.split)

@@ -83,7 +83,7 @@ class ErrorGallery:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Collect the answers of the model; there are no metrics."""
         data = require_labelled_images(examples.data, "vision.error_gallery")
-        self._last = data, examples.split, collect(examples.predictions(model), len(self._labels))
+        self._last = data, examples.split, collect(examples.predictions(model), len(self._labels), model)
         return {}
 
     def write(self, folder: Path) -> list[ReportItem]:

@@ -81,7 +81,7 @@ class LayerPictures:
         self._check_layer(model)
         self._filters = first_filters(model, self._shape)
         with _evaluation_mode(model):
-            answers = _select_answers(collect(examples.predictions(model), len(self._labels)))
+            answers = _select_answers(collect(examples.predictions(model), len(self._labels), model))
             self._activations = _activations_of(model, self._layer, data, examples, answers)
         return {}
 

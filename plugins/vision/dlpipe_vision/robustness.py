@@ -70,7 +70,7 @@ class Robustness:
         data = require_labelled_images(examples.data, "vision.robustness")
 
         def answers_of(passed: Any) -> Answers:
-            return collect(passed, self._num_classes)
+            return collect(passed, self._num_classes, model)
 
         self._unchanged = answers_of(examples.predictions(model))
         self._metrics = {"accuracy": self._unchanged.accuracy}

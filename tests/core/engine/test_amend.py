@@ -473,7 +473,8 @@ def test_the_commands_and_the_report_tell_what_changed(project):
     changed = command(resume_command, path, "--set", "trainer.steps=8")
     origins = command(show_command, path, "--origins")
 
-    assert finished.output == f"{path} is finished; to train longer: dlpipe resume {path} --set trainer.steps=N\n"
+    longer = f"{folder.command('resume')} --set trainer.steps=N"
+    assert finished.output == f"{path} is finished; to train longer: {longer}\n"
     message = f"--accept-changes has no effect on {path}, which is finished; leave it out"
     assert str(unused.exception) == message
     assert changed.exit_code == 0
