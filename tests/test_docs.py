@@ -14,7 +14,8 @@ from typing_extensions import get_protocol_members
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.plugin_check import COMPONENT_RULES
-from dlpipe.engine.conformance import MODEL_METHODS, OPTIONAL, REQUIRED
+from dlpipe.data.model_caller import MODEL_METHODS
+from dlpipe.engine.conformance import OPTIONAL, REQUIRED
 from dlpipe.registry.hooks import ComponentHooks, Lifecycle
 from dlpipe.registry.loading import load_plugins
 from dlpipe.registry.specs import KINDS
