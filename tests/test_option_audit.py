@@ -986,7 +986,8 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
     allowed = relation.values.get(name, ())
     allowed = allowed if isinstance(allowed, tuple) else (allowed,)
     if isinstance(relation, NotWith):
-        kind = typing.get_origin(typing.get_args(parameters[name].kind)[0])
+        kind = parameters[name].kind
+        kind = typing.get_origin(kind if typing.get_origin(kind) is Sequence else typing.get_args(kind)[0])
         examples = {typing.Annotated: "2", Sequence: "['a']"}
         value = json.dumps(allowed[0]) if allowed else examples.get(kind, "'@/other/b.iob'")
         return f"{name}={value}"

@@ -174,7 +174,11 @@ def load_local_plugin(registry: Registry, path: Path) -> None:
             raise FileNotFoundError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module  # the components are imported from here later
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
         return module
 
     _load(registry, Plugin(namespace, module_name, str(path)), load)

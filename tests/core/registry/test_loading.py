@@ -327,6 +327,15 @@ def test_a_local_file_that_is_not_a_plugin_is_an_error(local, code, cause):
         load_local_plugin(Registry(), local(code))
 
 
+def test_a_local_file_that_cannot_be_imported_leaves_no_module_behind(local):
+    before = set(sys.modules)
+
+    with pytest.raises(PluginError):
+        load_local_plugin(Registry(), local("import not_installed"))
+
+    assert set(sys.modules) == before
+
+
 @pytest.mark.parametrize("name", ["missing.py", "text.txt", "folder"])
 def test_a_local_plugin_must_be_a_python_file(tmp_path, name):
     (tmp_path / "folder").mkdir()
