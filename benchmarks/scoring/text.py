@@ -10,12 +10,14 @@ A block is text with placeholders ``[[EXPERIMENT.FIGURE FORM DIGITS]]``, and ``[
     [[cliff.inside count]]              2 of 10                  of the runs, those with 1 instead of 0
     [[power.derivative millions 4]]     20.5254 million
     [[lag.share power]]                 10⁻³⁹                    the order of magnitude of the geometric mean
+    [[speakers.cnn_* mean 4]]           0.874                    all runs of several figures
     [[cnn.accuracy values 3 @AVX2]]     another measurement, by its instruction set; the first one by default
     [[cnn command]]  [[cnn seeds]]  [[cnn seconds]]  [[cnn machine]]
 """
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import re
 import statistics
@@ -53,9 +55,11 @@ def filled(text: str, sheet: Sheet) -> str:
     return _PLACEHOLDER.sub(lambda found: _value(found[1], sheet), text)
 
 
-def figures_in(text: str) -> set[str]:
+def figures_in(text: str, sheet: Sheet) -> set[str]:
     """Return the figures, as EXPERIMENT.FIGURE, that a text names."""
-    return {found.split()[0] for found in _PLACEHOLDER.findall(text) if "." in found.split()[0]}
+    patterns = [found.split()[0] for found in _PLACEHOLDER.findall(text)]
+    known = [f"{name}.{figure}" for name, experiment in sheet.experiments.items() for figure in experiment.figures]
+    return {figure for pattern in patterns for figure in fnmatch.filter(known, pattern)}
 
 
 def page_text(text: str, sheet: Sheet, where: str) -> str:
@@ -125,7 +129,8 @@ def _value(placeholder: str, sheet: Sheet) -> str:
     if experiment is None:
         known = ", ".join(sheet.experiments)
         raise SheetError(f"[[{placeholder}]]: no experiment {experiment_name!r}; there are {known}")
-    if figure and figure not in experiment.figures:
+    figures = fnmatch.filter(experiment.figures, figure)
+    if figure and not figures:
         known = ", ".join(experiment.figures)
         raise SheetError(f"[[{placeholder}]]: no figure {figure!r} of {experiment_name}; there are {known}")
     if not figure and form == "command":
@@ -133,12 +138,15 @@ def _value(placeholder: str, sheet: Sheet) -> str:
     if not figure and form == "seeds":
         return ", ".join(map(str, experiment.seeds))
     measured = next((each for each in experiment.measured if wanted in (None, each.instructions)), None)
-    if measured is None or (figure and figure not in measured.values):
+    if measured is None or not measured.values.keys() >= set(figures):
         where = f" with {wanted}" if wanted else ""
         raise SheetError(f"[[{placeholder}]]: {name} was not measured{where}; `scores.py record` does it")
     if not figure:
         return _of_experiment(placeholder, form, measured)
-    return _of_figure(placeholder, form, arguments, experiment.figures[figure], measured.values[figure])
+    if len(figures) == 1:
+        return _of_figure(placeholder, form, arguments, experiment.figures[figures[0]], measured.values[figures[0]])
+    together = {f"{each}/{run}": value for each in figures for run, value in measured.values[each].items()}
+    return _of_figure(placeholder, form, arguments, Figure(metric=figure), together)
 
 
 def _of_experiment(placeholder: str, form: str, measured: Measured) -> str:
