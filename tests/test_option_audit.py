@@ -227,7 +227,8 @@ FITTED = ["trainer={use='core.fit'}"]
 
 #: Tables: classes, numbers, and one with missing values.
 PEOPLE = ["data={use='core.table', path='@/people.csv', target='ill'}"]
-WEIGHTS = ["data={use='core.table', path='@/people.csv', target='weight'}", "trainer.loss='mse'"]
+NUMBERS = ["data={use='core.table', path='@/people.csv', target='weight'}"]
+WEIGHTS = [*NUMBERS, "trainer.loss='mse'"]
 GAPS = ["data={use='core.table', path='@/gaps.csv', target='ill', missing='mean'}"]
 
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
@@ -243,7 +244,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "core.regression": (IMAGES, [*WEIGHTS, "evaluators.loss.use=core.regression"]),
     "core.linear_regression": (
         IMAGES,
-        [*WEIGHTS, "model={use='core.linear_regression'}", *FITTED, "evaluators.loss.use=core.regression"],
+        [*NUMBERS, "model={use='core.linear_regression'}", *FITTED, "evaluators.loss.use=core.regression"],
     ),
     "core.table": (IMAGES, PEOPLE),
     "core.table.scale_target": (IMAGES, WEIGHTS),
