@@ -90,8 +90,8 @@ def _require_used(pipeline: Pipeline) -> None:
         used = {key for evaluator in stage.evaluators for key in stage.from_trainer(evaluator)}
         if keys[0] == "callbacks" or (keys[0] == "trainer" and stage.model is not None and keys[1] not in used):
             raise InputError(
-                f"--set {dotted(path)} has no effect on a trained model; leave it out, or train on with it by "
-                "`dlpipe resume`"
+                f"--set {dotted(path)} has no effect on a trained model; leave it out, or continue the training "
+                "with it: `dlpipe resume`"
             )
 
 

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dlpipe.json_text import finite
+
 Array = NDArray[np.float64]
 
 #: The level of all intervals. A difference is called one if the interval excludes zero, so of 100 comparisons of what
@@ -65,10 +67,7 @@ class Estimate:
 
     def plain(self) -> dict[str, Any]:
         """Return it JSON-serialisable; what is infinite is None."""
-        ends = {
-            name: value if math.isfinite(value) else None for name, value in (("low", self.low), ("high", self.high))
-        }
-        return {**vars(self), **ends, "differs": self.differs}
+        return dict(finite({**vars(self), "differs": self.differs}))
 
 
 def over_examples(one: Scores, other: Scores) -> Estimate:

@@ -30,7 +30,7 @@ def test_a_setting_that_only_a_training_uses_is_refused(dlpipe, command, key):
     answer = dlpipe(command, "RUN", "--set", f"{key}=7")
 
     assert str(answer.exception) == (
-        f"--set {key} has no effect on a trained model; leave it out, or train on with it by `dlpipe resume`"
+        f"--set {key} has no effect on a trained model; leave it out, or continue the training with it: `dlpipe resume`"
     )
 
 
