@@ -34,6 +34,8 @@ MODULES = (
     "dlpipe.report_items",
     "dlpipe.messages",
     "dlpipe.progress",
+    "dlpipe.json_text",
+    "dlpipe.local_plugins",
     "dlpipe.testing",
 )
 INTRODUCTION = f"""# Reference of the plugin interface

@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["garbage_collection", "json_text", "messages", "notebook"],
+    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
     ["spinning"],
@@ -45,6 +45,7 @@ TORCH_FREE = [
     "errors",
     "garbage_collection",
     "json_text",
+    "local_plugins",
     "messages",
     "notebook",
     "progress",
@@ -68,7 +69,9 @@ PUBLIC = [
     "dlpipe.evaluation",
     "dlpipe.fields",
     "dlpipe.figures",
+    "dlpipe.json_text",
     "dlpipe.layers",
+    "dlpipe.local_plugins",
     "dlpipe.messages",
     "dlpipe.progress",
     "dlpipe.protocols",

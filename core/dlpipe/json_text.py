@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+__all__ = ["to_json"]
+
 
 def to_json(content: Any, **options: Any) -> str:
     """Return the JSON text of a value; numbers that are not finite become null.

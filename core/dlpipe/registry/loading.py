@@ -7,12 +7,9 @@ misspelt hook, a forgotten ``@hookimpl``, a keyword-only argument or one with a 
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -23,6 +20,7 @@ from typing import Any, Literal
 import pluggy
 
 from dlpipe.errors import PluginError
+from dlpipe.local_plugins import import_local_plugin, module_of
 from dlpipe.messages import nearest
 from dlpipe.registry.hooks import API, ComponentHooks, Lifecycle
 from dlpipe.registry.specs import KINDS, ComponentSpec, RegisteredComponent, a_kind
@@ -164,24 +162,8 @@ def load_local_plugin(registry: Registry, path: Path) -> None:
             return  # already loaded
         if plugin.namespace == namespace:
             raise PluginError(f"{path}: the namespace '{namespace}' is taken by {plugin.distribution}; rename the file")
-    # The digest keeps two files of one name apart.
-    digest = hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:8]
-    module_name = f"dlpipe_local_{namespace}_{digest}"
-
-    def load() -> ModuleType:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise FileNotFoundError(f"{path} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # the components are imported from here later
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        return module
-
-    _load(registry, Plugin(namespace, module_name, str(path)), load)
+    module = module_of(path)
+    _load(registry, Plugin(namespace, module, str(path)), lambda: import_local_plugin(path, module))
     plugin = registry.plugins[-1]
     if plugin.status != "ok":
         raise PluginError(f"{plugin}")

@@ -7,7 +7,6 @@ Axes: B images of a batch, Z latent dimensions, K samples.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, ExampleScores
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.json_text import to_json
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.vae import VAE, kl_divergence, log_normal, reparameterize
 
@@ -76,7 +76,7 @@ class Elbo:
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""
-        (folder / "likelihood.json").write_text(json.dumps(self._report, indent=1) + "\n")
+        (folder / "likelihood.json").write_text(to_json(self._report, indent=1) + "\n")
         return [
             ReportItem(
                 "likelihood.json",

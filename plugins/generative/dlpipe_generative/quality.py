@@ -5,7 +5,6 @@ Axes: N images, F features, K classes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.json_text import to_json
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.distances import (
     bootstrap_deviation,
@@ -120,7 +120,7 @@ class Quality:
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the metrics, and how they were measured."""
-        (folder / "quality.json").write_text(json.dumps(self._report, indent=1) + "\n")
+        (folder / "quality.json").write_text(to_json(self._report, indent=1) + "\n")
         return [
             ReportItem(
                 "quality.json",

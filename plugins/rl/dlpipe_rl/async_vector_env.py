@@ -7,20 +7,18 @@ nothing is unpickled from a file.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import multiprocessing
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from dlpipe.errors import DlpipeError
+from dlpipe.local_plugins import import_local_plugin, local_plugins
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.vector_env import StepResult, SyncVectorEnv
 
@@ -30,8 +28,6 @@ MakeEnvs = Callable[[Sequence[int]], SyncVectorEnv]
 #: Ctrl-C and a batch system's signals reach every process of the group. The workers ignore them: the trainer decides
 #: whether to stop, and asks for the state of the environments first. A killed trainer closes the connections.
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-#: The modules of local plugins have names that begin so; a new process can import them from their files only.
-LOCAL_PLUGIN = "dlpipe_local_"
 
 
 class AsyncVectorEnv:
@@ -50,13 +46,13 @@ class AsyncVectorEnv:
         self._connections: list[Connection] = []
         self._processes = []
         self._ready = False  # whether all processes have created their environments
-        local_plugins = _local_plugins()
+        plugins = local_plugins()
         resource_tracker.ensure_running()  # before the signals are masked, as its start unmasks them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)  # inherited by the new processes
         try:
             for share in self._shares:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, local_plugins, share), daemon=True)
+                process = context.Process(target=_serve, args=(theirs, plugins, share), daemon=True)
                 process.start()
                 ours.send(make)
                 theirs.close()
@@ -146,30 +142,15 @@ class AsyncVectorEnv:
         return results
 
 
-def _local_plugins() -> dict[str, str]:
-    """Return the name of the module of each local plugin, by file; if a file has changed, that of its last content."""
-    files = {str(module.__file__): name for name, module in sys.modules.items() if name.startswith(LOCAL_PLUGIN)}
-    return {file: name for file, name in files.items() if Path(file).is_file()}
-
-
-def _import_file(name: str, path: str) -> None:
-    """Import a file as the module of that name, as dlpipe has done in the trainer's process."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-
-def _serve(connection: Connection, local_plugins: Mapping[str, str], share: Sequence[int]) -> None:
+def _serve(connection: Connection, plugins: Mapping[str, str], share: Sequence[int]) -> None:
     """Create the environments, then answer the calls of the trainer's process until it closes the connection."""
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     torch.set_num_threads(1)
     try:
-        for path, name in local_plugins.items():
-            _import_file(name, path)
+        for path, name in plugins.items():
+            import_local_plugin(path, name)
         make: MakeEnvs = connection.recv()  # only now, as it may refer to what these files define
         envs = make(share)
     except Exception as error:  # a plugin file and an environment may raise anything
