@@ -50,7 +50,7 @@ def needs_packages_of(text: str) -> None:
 def without_report(monkeypatch) -> None:
     """Let the runs of this process write no report and no curves, which take more than half the time of a short run."""
     for name in ("write_curves", "write_report"):
-        monkeypatch.setattr(f"dlpipe.engine.pipeline_run.{name}", lambda _: None)
+        monkeypatch.setattr(f"dlpipe.engine.outcome.{name}", lambda _: None)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One process working on a run folder: its stages one after the other, and how the run ends."""
+"""One process working on a run folder: its stages one after the other."""
 
 from __future__ import annotations
 
@@ -34,34 +34,24 @@ from dlpipe.engine.changes import (
     run_identity,
 )
 from dlpipe.engine.inference import open_reference
+from dlpipe.engine.outcome import end_at_once, recorded_outcome
 from dlpipe.engine.stage_context import record_data
 from dlpipe.engine.stage_run import Observe, StageRun
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import (
-    ComponentError,
     DlpipeError,
     InputError,
-    Interrupted,
-    Preempted,
-    Pruned,
     errors_in,
-    in_words,
-    is_out_of_memory,
 )
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
-from dlpipe.ranks import announce_end, current_ranks, leave
-from dlpipe.registry.installation import install_command
-from dlpipe.report.curve_figure import can_draw, is_drawn, write_curves
-from dlpipe.report.page import missing_packages
-from dlpipe.report.run_report import write_report
-from dlpipe.report.run_view import RunView
+from dlpipe.ranks import current_ranks
 from dlpipe.runs import stage_cache
-from dlpipe.runs.checkpoint import MANIFEST, Checkpoints, step_of
+from dlpipe.runs.checkpoint import Checkpoints, step_of
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, STAGES, RunFolder
 from dlpipe.runs.identity import content_name, identity
-from dlpipe.runs.signals import INTERRUPT, StopSignals
+from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.streams import unfailing
 from dlpipe.training.progress import Progress
 
@@ -106,7 +96,7 @@ class PipelineRun:
             contextlib.redirect_stderr(unfailing(sys.stderr)),
             self._progress() as progress,
             progress.python_warnings(),
-            StopSignals(progress.message, lambda name: self._end_at_once(name, progress)) as signals,
+            StopSignals(progress.message, lambda name: end_at_once(folder, name, progress, self._ranks)) as signals,
         ):
             progress.message(f"run {relative(folder.path)}", once=True)
             for warning in self._pipeline.warnings:
@@ -118,90 +108,17 @@ class PipelineRun:
             if amendment:
                 progress.phase("trying the new settings")
                 self._amend(amendment, progress)
-            folder.set_status("running")
-            try:
+            with recorded_outcome(folder, progress):
                 for name, stage in self._pipeline.stages.items():
                     signals.check(" between two stages")
                     progress.phase("building the data", name)
                     self._run_stage(name, stage, progress, signals)
-            except (Interrupted, Preempted) as error:
-                state = "interrupted" if isinstance(error, Interrupted) else "preempted"
-                with contextlib.suppress(DlpipeError):  # the checkpoint counts, not this
-                    folder.set_status(state, reason=str(error))
-                raise type(error)(f"{error}; resume it with: {folder.command('resume')}") from None
-            except KeyboardInterrupt:  # in Python, where Ctrl-C does not end the process
-                reason = f"stopped at once by Ctrl-C while {progress.doing}"
-                with contextlib.suppress(DlpipeError):
-                    folder.set_status("interrupted", reason=reason)
-                raise Interrupted(f"{reason}; resume it with: {folder.command('resume')}") from None
-            except Pruned as error:
-                folder.set_status("pruned", reason=str(error))
-                raise
-            except BaseException as error:
-                told = self._with_what_is_kept(error)
-                with contextlib.suppress(DlpipeError):  # the disk may be full; that error is being raised already
-                    folder.set_status(
-                        "failed", reason=str(told) if told is not error else f"{type(error).__name__}: {error}"
-                    )
-                progress.stop()
-                if told is error:
-                    raise
-                raise told from error
-            else:
-                folder.set_status("finished")
-            finally:
-                self._write_report(progress)
-
-    def _write_report(self, progress: Progress) -> None:
-        """Draw the curves and write the report, however the run has ended; whatever fails is a warning."""
-        if not self._folder.writes:
-            return
-        lacking = {"curves": [] if can_draw() else ["matplotlib"], "a report": missing_packages()}
-        if what := [name for name, packages in lacking.items() if packages]:
-            names = " and ".join(package for packages in lacking.values() for package in packages)
-            install = install_command("dlpipe[report]")
-            lack = f"without {' and '.join(what)}, for lack of {names}; install with: {install}"
-            progress.message(lack, once=True)
-        if not lacking["curves"]:
-            self._draw_curves(progress)
-        if not lacking["a report"]:
-            progress.phase("writing the report")
-            try:
-                write_report(self._folder)
-            except Exception as error:
-                progress.warning(f"the report could not be written: {in_words(error)}")
-
-    def _draw_curves(self, progress: Progress) -> None:
-        """Draw the curves of the stages whose metrics are newer than those that are drawn."""
-        try:
-            for stage in RunView(self._folder).stages:
-                if not is_drawn(stage):
-                    progress.phase("drawing the curves", stage.name)
-                    write_curves(stage)
-        except Exception as error:
-            progress.warning(f"the curves could not be drawn: {in_words(error)}")
 
     def _progress(self) -> Progress:
         """Return what reports on the run; only one process does."""
         if self._ranks.leads:
             return Progress(self._folder.path / LOG, keep_warning=self._keep_warning, quiet=self._quiet)
         return Progress(None, Console(quiet=True), quiet=True)
-
-    def _end_at_once(self, name: str, progress: Progress) -> None:
-        """Record that a signal ends the process where everything worth saving is saved."""
-        again = self._folder.command("resume")
-        error, state = (Interrupted, "interrupted") if name == INTERRUPT else (Preempted, "preempted")
-        if self._ranks.size > 1:
-            announce_end(error.exit_code)
-            leave(tell_others=True)
-        with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
-            told = f"no training is lost; resume the run with: {again}"
-            if (ended := self._folder.status()["state"]) in ("failed", "pruned"):  # only its report is missing
-                told = f"the run has ended before ({ended})"
-            else:
-                self._folder.set_status(state, reason=f"stopped by {name} while {progress.doing}")
-            progress.stop()
-            progress.message(f"{name} while {progress.doing}: {told}", result=True)
 
     def _check_unchanged(self, progress: Progress) -> None:
         """Compare with what the run began with; refuse or record what has changed."""
@@ -247,15 +164,6 @@ class PipelineRun:
         for change in amendment.changes:
             progress.message(f"changed after step {entry['step']}: {change}", result=True)
         self._pipeline = with_threads(amendment.pipeline, read_json(folder.path / PROVENANCE))
-
-    def _with_what_is_kept(self, error: BaseException) -> BaseException:
-        """Return the error to raise for one that ended the run: it says how to resume the run, if it can help."""
-        again = self._folder.command("resume")
-        if isinstance(error, OSError) or is_out_of_memory(error):
-            return DlpipeError(f"{in_words(error)}. Fix this, then: {again}")
-        if isinstance(error, ComponentError) and any(self._folder.path.rglob(f"checkpoints/*/{MANIFEST}")):
-            return ComponentError(f"{error}. The last checkpoint is kept: {again}")
-        return error
 
     def _keep_warning(self, text: str) -> None:
         """Record a warning in the provenance of the run, once."""

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine import pipeline_run, profiling
+from dlpipe.engine import outcome, profiling
 from dlpipe.engine.execute import resume, run
 from dlpipe.errors import Interrupted
 from dlpipe.registry.loading import load_plugins
@@ -125,10 +125,10 @@ def drawing():
         (stage.folder / "figures/curves.png").touch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline_run, "can_draw", lambda: True)
-        patch.setattr(pipeline_run, "missing_packages", list)
-        patch.setattr(pipeline_run, "write_curves", draw)
-        patch.setattr(pipeline_run, "write_report", lambda folder: (folder.path / "report.html").touch())
+        patch.setattr(outcome, "can_draw", lambda: True)
+        patch.setattr(outcome, "missing_packages", list)
+        patch.setattr(outcome, "write_curves", draw)
+        patch.setattr(outcome, "write_report", lambda folder: (folder.path / "report.html").touch())
         yield
 
 
@@ -254,7 +254,7 @@ def test_curves_and_report_that_a_signal_prevents_are_written_by_the_resumed_run
 ):
     work = Work(tmp_path / "work", text)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline_run, function, lambda *given: signal.raise_signal(signal.SIGINT))
+        patch.setattr(outcome, function, lambda *given: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             work.run()
     path = next(work.folder.glob("runs/points/2*"))
@@ -272,7 +272,7 @@ def test_curves_and_report_that_a_signal_prevents_are_written_by_the_resumed_run
 def test_a_signal_while_the_report_of_a_failed_run_is_written_leaves_it_failed(tmp_path, monkeypatch):
     work = Work(tmp_path / "work", ONE)
     work.wait_for("fail evaluate Line on dev 1")
-    monkeypatch.setattr(pipeline_run, "write_report", lambda folder: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(outcome, "write_report", lambda folder: signal.raise_signal(signal.SIGINT))
 
     with pytest.raises(KeyboardInterrupt):
         work.run()

@@ -113,7 +113,7 @@ def test_curves_that_cannot_be_drawn_take_nothing_from_the_run(tmp_path, pipelin
     def fail(stage):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dlpipe.engine.pipeline_run.write_curves", fail)
+    monkeypatch.setattr("dlpipe.engine.outcome.write_curves", fail)
 
     folder = run(pipeline, load_plugins(), tmp_path / "runs")
 

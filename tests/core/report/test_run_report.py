@@ -150,7 +150,7 @@ def test_a_report_that_cannot_be_written_takes_nothing_from_the_run(tmp_path, mo
     def fail(folder):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dlpipe.engine.pipeline_run.write_report", fail)
+    monkeypatch.setattr("dlpipe.engine.outcome.write_report", fail)
     (tmp_path / "tiny.toml").write_text(PIPELINE)
     folder = run(load_pipeline(tmp_path / "tiny.toml", load_plugins()), load_plugins(), tmp_path / "runs")
 
