@@ -36,7 +36,7 @@ import dlpipe.cli
 limit_spinning(None)
 """
 #: Processes that count: one for each core.
-NEIGHBOURS = len(os.sched_getaffinity(0))
+NEIGHBORS = len(os.sched_getaffinity(0))
 STEPS = """
 import os, sys, time, torch
 from torch import nn
@@ -59,10 +59,10 @@ print(count / (time.perf_counter() - start))
 """
 
 
-def steps_per_second(net: str, setting: str, neighbours: int) -> float:
-    """Measure a new process with one of `SETTINGS` while this many busy processes (`neighbours`) run."""
+def steps_per_second(net: str, setting: str, neighbors: int) -> float:
+    """Measure a new process with one of `SETTINGS` while this many busy processes (`neighbors`) run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbors)]
     try:
         command = [sys.executable, "-c", CHOOSE * (setting == CHOSEN) + STEPS, net]
         variables = environment | SETTINGS[setting]
@@ -77,14 +77,14 @@ def steps_per_second(net: str, setting: str, neighbours: int) -> float:
 def measure(rounds: int) -> str:
     """Return the table."""
     found: dict[tuple[str, str, int], list[float]] = {}
-    cases = [(net, count) for net in ("CNN", "MLP") for count in (0, NEIGHBOURS)]
+    cases = [(net, count) for net in ("CNN", "MLP") for count in (0, NEIGHBORS)]
     for _ in range(rounds):
         for net, count in cases:
             for name in SETTINGS:
                 found.setdefault((net, name, count), []).append(steps_per_second(net, name, count))
     print("\n".join(f"{key}: {' '.join(f'{rate:.1f}' for rate in rates)}" for key, rates in found.items()))
     lines = [
-        f"| steps per second | CNN alone | … beside {NEIGHBOURS} | MLP alone | … beside {NEIGHBOURS} |",
+        f"| steps per second | CNN alone | … beside {NEIGHBORS} | MLP alone | … beside {NEIGHBORS} |",
         "|---" * 5 + "|",
     ]
     for name in SETTINGS:

@@ -16,7 +16,7 @@ around each step for its profiler (`dlpipe.training.eager_optimizers`).
 
 Stable-Baselines3 runs with its default optimizer and with fused Adam. Its DQN always clips the norm of gradients; we
 set ``max_grad_norm`` to its default of 10, and the norm is computed in each update. What else differs: it collects
-through a vectorised environment with a ``Monitor`` wrapper, stores ``next_obs`` beside ``obs``, and logs the mean
+through a vectorized environment with a ``Monitor`` wrapper, stores ``next_obs`` beside ``obs``, and logs the mean
 return every 4 episodes. If it is not installed, it is left out.
 
 All loops are made five times, because the location of their memory changes the time by a few per cent.

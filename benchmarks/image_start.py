@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def draw(folder: Path, count: int, size: int) -> None:
-    """Write `count` photograph-like images in ten classes: smooth colours with some noise."""
+    """Write `count` photograph-like images in ten classes: smooth colors with some noise."""
     generator = np.random.default_rng(0)
     for number in range(count):
         path = folder / str(number % 10) / f"{number}.jpg"

@@ -28,12 +28,12 @@ from dlpipe.models.mlp import MLP
 from dlpipe.training.supervised import Supervised
 from dlpipe_vision.cnn import CNN
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
-from dlpipe_vision.labelled_images import LabelledImages
+from dlpipe_vision.labeled_images import LabeledImages
 from dlpipe_vision.layer_tables import Layer
 
 SEED = 1
 EXAMPLES, CLASSES = 60_000, 10
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+GREY, COLOR = (1, 28, 28), (3, 32, 32)
 VGG_LIKE: list[Layer] = [
     {"conv": 32, "norm": True},
     {"pool": 2},
@@ -102,7 +102,7 @@ def ours(data: Images, case: Case, folder: Path) -> Steps:
     labels = [str(number) for number in range(CLASSES)]
     trainer = Supervised(
         case.make(),
-        LabelledImages(lambda: ImageSplits(labels, {"train": ImageSet(*data)}), normalize="unit"),
+        LabeledImages(lambda: ImageSplits(labels, {"train": ImageSet(*data)}), normalize="unit"),
         Compute(torch.device("cpu"), case.precision),
         SEED,
         batch_size=case.batch_size,
@@ -136,7 +136,7 @@ def cases() -> Iterator[Case]:
     )
     for name, net, block in (
         ("its default on 1×28×28", partial(CNN, GREY, CLASSES), 4),
-        ("as in `cnn_cifar10.toml`, on 3×32×32", partial(CNN, COLOUR, CLASSES, layers=VGG_LIKE), 4),
+        ("as in `cnn_cifar10.toml`, on 3×32×32", partial(CNN, COLOR, CLASSES, layers=VGG_LIKE), 4),
     ):
         shape = net.args[0]
         for precision in (torch.float32, torch.bfloat16):

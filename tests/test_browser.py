@@ -89,9 +89,9 @@ def page(folder: Path) -> Path:
 def test_a_page_works_in_a_browser(browser, tmp_path, width, dark):
     path = page(tmp_path)
     opened(browser, path, width=width, dark=dark)
-    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
 
-    assert (colour == "rgb(255, 255, 255)") is not dark
+    assert (color == "rgb(255, 255, 255)") is not dark
     assert browser.execute_script("return document.querySelectorAll('.plot:not(:empty)').length") == 8
     browser.find_element("css selector", "summary").click()  # the chart of a folded section is drawn when it is opened
     limit = time.monotonic() + 30

@@ -136,7 +136,7 @@ def test_the_code_of_the_page_uses_public_names_only():
         ),
         ("DLPIPE_API = (9, 0)", "needs plugin API 9.0, this dlpipe provides 1.0; upgrade dlpipe"),
     ],
-    ids=["misspelt", "no decorator", "None", "argument", "import", "twice", "newer"],
+    ids=["misspelled", "no decorator", "None", "argument", "import", "twice", "newer"],
 )
 def test_the_page_has_the_message_for_a_mistake(tmp_path, code, message):
     path = tmp_path / "broken.py"

@@ -1,7 +1,7 @@
 """Figures as PNG files: one style for all of them, and the only module that imports matplotlib.
 
-Colours are those of Okabe & Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/: they can be
-distinguished with red-green colour blindness.
+Colors are those of Okabe & Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/: they can be
+distinguished with red-green color blindness.
 
 matplotlib's own font has no Chinese, Japanese or Korean characters, among others. They are drawn with an installed font
 that has them; if there is none, their code points are drawn, never boxes that all look alike.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLUE",
-    "COLOURS",
+    "COLORS",
     "GREY",
     "ORANGE",
     "VERMILION",
@@ -44,7 +44,7 @@ VERMILION = "#D55E00"
 #: Of what is there for comparison.
 GREY = "#777777"
 #: For lines of the same kind, in this order.
-COLOURS = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
+COLORS = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
 DPI = 120
 #: How many missing characters a message names.
 MAX_NAMED = 5

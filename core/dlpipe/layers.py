@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Activation", "InitialWeights", "Maxout", "activation_layer", "initialised", "units_per_output"]
+__all__ = ["Activation", "InitialWeights", "Maxout", "activation_layer", "initialized", "units_per_output"]
 
 #: Activations of linear and convolutional layers; one of them, Maxout, is learned.
 Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "maxout"]
@@ -66,21 +66,21 @@ def units_per_output(activation: Activation, maxout_pieces: int) -> int:
     return maxout_pieces if activation == "maxout" else 1
 
 
-def initialised(layer: LayerT, init: InitialWeights, pieces: int = 1) -> LayerT:
-    """Reinitialise the weights of a layer, set its biases to zero and return it.
+def initialized(layer: LayerT, init: InitialWeights, pieces: int = 1) -> LayerT:
+    """Reinitialize the weights of a layer, set its biases to zero and return it.
 
     "torch" leaves the layer as torch created it: weights and biases uniform within 1 / sqrt(fan in).
 
     Args:
         pieces: outputs of the layer that belong to one Maxout unit and are next to each other. Each piece
-            is initialised like a layer of its own; all of them together would have too large a fan out.
+            is initialized like a layer of its own; all of them together would have too large a fan out.
     """
     if init == "torch":
         return layer
-    initialise = nn.init.xavier_uniform_ if init == "glorot_uniform" else nn.init.kaiming_normal_
+    initialize = nn.init.xavier_uniform_ if init == "glorot_uniform" else nn.init.kaiming_normal_
     with torch.no_grad():
         for piece in layer.weight.unflatten(0, (-1, pieces)).unbind(1):
-            initialise(piece)
+            initialize(piece)
         if layer.bias is not None:
             layer.bias.zero_()
     return layer

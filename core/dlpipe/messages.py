@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.A
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known name that `name` was probably meant to be, or an empty string.
 
-    Names are compared by the number of letters that are inserted, deleted, replaced or swapped with their neighbour
+    Names are compared by the number of letters that are inserted, deleted, replaced or swapped with their neighbor
     (the optimal string alignment distance); upper and lower case are the same. Of equally near names the first wins:
     list common names first. If none is near, the first name that starts with `name` is suggested, else the first one
     whose words it has, or that has its words (``num_epochs`` and ``epochs``).
@@ -110,7 +110,7 @@ def spreadsheet_safe(cell: object) -> object:
 class Weighted(NamedTuple):
     """A piece of text with a weight, such as a word and how much it contributes to a prediction.
 
-    `dlpipe predict` prints a list of these in colours on a terminal, and as ``[text, weight]`` in JSON.
+    `dlpipe predict` prints a list of these in colors on a terminal, and as ``[text, weight]`` in JSON.
     """
 
     text: str

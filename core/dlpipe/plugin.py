@@ -88,7 +88,7 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
         TrainerSpec(
             "supervised",
             "dlpipe.training.supervised:Supervised",
-            "minimises a loss by gradient descent",
+            "minimizes a loss by gradient descent",
             parallel=("ddp", "fsdp"),
             precision=("float16",),
             compile=True,

@@ -2,7 +2,7 @@
 
 A model needs no protocol: it is a ``torch.nn.Module`` whose ``forward`` names the columns of a batch that it takes;
 ``forward(**columns)`` takes all of them. Four methods are used if a model has them, again by the names of their
-parameters: ``loss(outputs, …)`` returns the scalar to minimise, a mean, and ``count_loss_terms(…)`` the number of its
+parameters: ``loss(outputs, …)`` returns the scalar to minimize, a mean, and ``count_loss_terms(…)`` the number of its
 terms in a batch, by which the losses of several batches are weighted; without it they are the targets, or the examples
 if there are none. ``predict(outputs, …)`` returns the predictions, one for each example, and
 ``probabilities(outputs, …)`` the probabilities of the classes for each of these; without it they are the softmax of the
@@ -89,7 +89,7 @@ class Data(Protocol):
         """Return a split: `Columns` if it fits into memory, else a torch dataset of dicts of tensors."""
 
     def state(self) -> dict[str, Any]:
-        """Return what was learned from the training split (a vocabulary, say), JSON-serialisable."""
+        """Return what was learned from the training split (a vocabulary, say), JSON-serializable."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Set what another process learned, so that encoding an item reads no file."""
@@ -122,7 +122,7 @@ class SupportsItems(Protocol):
         - ``outputs``: what the model returned for the item (logits).
         - ``model``: the model, in evaluation mode.
 
-        A string may contain colours for a terminal (ANSI): they are removed where the answer does not go to one.
+        A string may contain colors for a terminal (ANSI): they are removed where the answer does not go to one.
         """
 
 

@@ -64,7 +64,7 @@ class Points:
 
 
 class OneHiddenLayer(nn.Module):
-    """A network of W ReLU units whose kinks are initialised uniformly between 0 and 1.
+    """A network of W ReLU units whose kinks are initialized uniformly between 0 and 1.
 
     Args:
         width: W.

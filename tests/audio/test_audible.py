@@ -47,7 +47,7 @@ def test_a_word_is_more_like_its_own_features_than_any_other_word(chosen):
     assert likeness(sound, spoken[0]) > max(likeness(sound, other) for other in spoken[1:])
 
 
-def test_the_normalisation_of_a_word_is_undone():
+def test_the_normalization_of_a_word_is_undone():
     raw = torch.randn(7, 3) * torch.tensor([2.0, 5.0, 0.0]) + 1
     normalized = (raw - torch.tensor([1.0, 4.0, 1.0])) / torch.tensor([3.0, 2.0, 1.0])
 

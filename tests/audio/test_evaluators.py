@@ -130,7 +130,7 @@ def test_smoothed_vectors_are_compared_beside_the_others(tmp_path):
     assert "smoothed_map" not in QueryByExample(baselines=True).evaluate(ALIKE, examples())
 
 
-def test_without_neighbors_each_speaker_is_centred():
+def test_without_neighbors_each_speaker_is_centered():
     class Voices(Words):
         """The second number of a frame is that of the speaker."""
 

@@ -33,7 +33,7 @@ def test_loudness_does_not_matter():
     assert_close(features.frames(WAVE / 50, ""), features.frames(WAVE, ""), atol=1e-3, rtol=1e-3)
 
 
-def test_normalised_frames_of_an_utterance_have_mean_0_and_deviation_1():
+def test_normalized_frames_of_an_utterance_have_mean_0_and_deviation_1():
     parts = [3 + 2 * torch.randn(9, 4), 5 * torch.randn(7, 4)]
 
     found = FrameFeatures({}, 8000).normalized(parts, ["a", "b"])
@@ -43,7 +43,7 @@ def test_normalised_frames_of_an_utterance_have_mean_0_and_deviation_1():
         assert_close(part.std(0, correction=0), torch.ones(4))
 
 
-def test_normalising_by_speaker_keeps_the_differences_between_words_of_one_speaker():
+def test_normalizing_by_speaker_keeps_the_differences_between_words_of_one_speaker():
     parts = [torch.full((3, 2), 1.0), torch.full((5, 2), 3.0), torch.full((4, 2), 7.0)]
 
     first, second, other = FrameFeatures({"normalize": "speaker"}, 8000).normalized(parts, ["a", "a", "b"])

@@ -1,4 +1,4 @@
-"""Single frames with their neighbours, and the vote of the frames of a recording."""
+"""Single frames with their neighbors, and the vote of the frames of a recording."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def vote(data, outputs):
     return FramesVote().evaluate(listener, Examples(data, "test", Compute(torch.device("cpu"))))
 
 
-def test_a_frame_has_its_neighbours_and_the_first_and_the_last_frame_of_a_word_are_repeated(write):
+def test_a_frame_has_its_neighbors_and_the_first_and_the_last_frame_of_a_word_are_repeated(write):
     path = write(digits())
     word = folder(path, **OPTIONS).split("test").batch(torch.tensor([0]))["frames"][0]
 

@@ -13,10 +13,10 @@ def speech(count=20, spread=0.45):
     generator = torch.Generator().manual_seed(0)
     words = torch.arange(4 * count) % 2
     speakers = torch.arange(4 * count) // (2 * count)
-    centres = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    centers = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
     voices = torch.tensor([[0.0, 0.0, 5.0, 0.0], [0.0, 0.0, 0.0, 5.0]])
     noise = spread * torch.randn(4 * count, 4, generator=generator)
-    return centres[words] + voices[speakers] + noise, words, speakers
+    return centers[words] + voices[speakers] + noise, words, speakers
 
 
 def contrast(vectors, words):
@@ -35,13 +35,13 @@ def test_recordings_of_one_word_move_together_whoever_speaks():
     assert contrast(found, words) > contrast(smoothed(vectors, speakers, 0), words) + 0.3
 
 
-def test_without_neighbors_vectors_are_centred_by_speaker_only():
+def test_without_neighbors_vectors_are_centered_by_speaker_only():
     vectors, _, speakers = speech()
 
     found = smoothed(vectors, speakers, 0)
 
-    centred = torch.cat([vectors[speakers == who] - vectors[speakers == who].mean(0) for who in (0, 1)])
-    assert_close(found, torch.nn.functional.normalize(centred, dim=1))
+    centered = torch.cat([vectors[speakers == who] - vectors[speakers == who].mean(0) for who in (0, 1)])
+    assert_close(found, torch.nn.functional.normalize(centered, dim=1))
 
 
 def test_the_order_of_the_recordings_has_no_effect():

@@ -92,7 +92,7 @@ def test_the_library_is_imported_by_no_other_module_than_that_of_the_child(root)
         assert path.name == "speak.py" or "espeakng_loader" not in names
 
 
-def test_words_rhyme_with_their_neighbours_and_have_phones():
+def test_words_rhyme_with_their_neighbors_and_have_phones():
     assert WORDS["fear"][1:] == WORDS["near"][1:]
     assert WORDS["fame"][1:] == WORDS["name"][1:]
     assert all(phones for phones in WORDS.values())

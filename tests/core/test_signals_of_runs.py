@@ -118,14 +118,14 @@ def write(folder, tables):
     (folder / "points.toml").write_text(HEAD + tables)
 
 
-def dlpipe(folder, command, signalled=""):
+def dlpipe(folder, command, signaled=""):
     what = ["points.toml"] if command == "run" else [LATEST]
     return subprocess.run(
         [sys.executable, "-m", "dlpipe", command, *what, "--allow-local-plugins"],
         cwd=folder,
         capture_output=True,
         text=True,
-        env=os.environ | {"SIGNAL": signalled},
+        env=os.environ | {"SIGNAL": signaled},
     )
 
 

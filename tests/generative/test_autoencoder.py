@@ -85,7 +85,7 @@ def test_a_linear_auto_encoder_becomes_a_principal_component_analysis(stripes):
     assert_close(model.loss(model(known), known).double(), (linear - known).square().mean(), atol=1e-5, rtol=0)
 
 
-def test_one_batch_can_be_memorised():
+def test_one_batch_can_be_memorized():
     model, batch = tiny(latent_dim=8, hidden=(64,)), images()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(400):

@@ -29,7 +29,7 @@ def test_the_defaults_with_64_pixels_give_the_networks_of_the_paper():
     assert [tuple(layer.weight.shape) for layer in convolutions(model.discriminator)] == [
         (128, 3, 5, 5), (256, 128, 5, 5), (512, 256, 5, 5), (1024, 512, 5, 5),
     ]  # fmt: skip
-    assert model.generator.layers[-2].bias is not None  # no normalisation in the last layer of the generator …
+    assert model.generator.layers[-2].bias is not None  # no normalization in the last layer of the generator …
     norms = [
         sum(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
         for net in (model.generator, model.discriminator)
@@ -76,7 +76,7 @@ def test_initial_weights_are_those_of_the_paper():
     assert_close(norm.weight.mean(), torch.tensor(1.0), atol=0.01, rtol=0)
 
 
-def test_layers_with_spectral_normalisation_keep_the_weights_of_torch():
+def test_layers_with_spectral_normalization_keep_the_weights_of_torch():
     model = tiny(channels=16, discriminator_norm="spectral")
 
     for layer in convolutions(model.discriminator):
@@ -92,7 +92,7 @@ def test_samples_and_scores_do_not_depend_on_the_batch_in_evaluation_mode():
     assert_close(model(images)[2:4], model(images[2:4]))
 
 
-def test_spectral_normalisation_gives_every_convolution_norm_1():
+def test_spectral_normalization_gives_every_convolution_norm_1():
     model = tiny(discriminator_norm="spectral")
     with torch.no_grad():
         for _ in range(30):
@@ -105,7 +105,7 @@ def test_spectral_normalisation_gives_every_convolution_norm_1():
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.discriminator.modules())
 
 
-def test_without_normalisation_scores_do_not_depend_on_the_batch():
+def test_without_normalization_scores_do_not_depend_on_the_batch():
     model, images = tiny(discriminator_norm="none"), torch.randn(4, 2, 8, 12)
 
     assert_close(model(images)[:2], model(images[:2]))

@@ -99,12 +99,12 @@ def test_distances_in_a_tight_cluster_far_from_the_origin_are_exact():
     assert precision_and_recall(far[:20], far[20:]) == precision_and_recall(near[:20], near[20:])
 
 
-def test_a_sample_is_not_its_own_nearest_neighbour():
-    real = torch.tensor([[0.0], [1.0], [3.0]])  # their nearest neighbours are 1, 1 and 2 away
+def test_a_sample_is_not_its_own_nearest_neighbor():
+    real = torch.tensor([[0.0], [1.0], [3.0]])  # their nearest neighbors are 1, 1 and 2 away
 
-    assert coverage(real, torch.tensor([[5.0]]), neighbours=1) == 1 / 3
-    assert coverage(real, torch.tensor([[5.1]]), neighbours=1) == 0
-    assert precision_and_recall(real, torch.tensor([[-0.9], [4.9], [5.1]]), neighbours=1)[0] == 2 / 3
+    assert coverage(real, torch.tensor([[5.0]]), neighbors=1) == 1 / 3
+    assert coverage(real, torch.tensor([[5.1]]), neighbors=1) == 0
+    assert precision_and_recall(real, torch.tensor([[-0.9], [4.9], [5.1]]), neighbors=1)[0] == 2 / 3
 
 
 def test_the_frechet_distance_of_features_with_a_singular_covariance_agrees_with_the_formula():

@@ -11,7 +11,7 @@ from dlpipe.compute import Compute
 from dlpipe.data.columns import Columns
 from dlpipe.errors import InputError
 from dlpipe.evaluation.examples import Examples
-from dlpipe_generative.elbo import Elbo, binarise, importance_weighted
+from dlpipe_generative.elbo import Elbo, binarize, importance_weighted
 from dlpipe_generative.vae import VAE, kl_divergence, log_normal
 
 
@@ -51,7 +51,7 @@ def test_the_weighted_bound_of_a_linear_gaussian_model_is_its_likelihood():
         assert_close(importance_weighted(log_weights[:, None])[0].detach(), right, atol=0.03, rtol=0)
 
 
-class Colours:
+class Colors:
     """Images (15, 3, 4, 6) of one split, each a little brighter than the one before."""
 
     splits = ("test",)
@@ -70,9 +70,9 @@ def test_bounds_are_means_over_images_and_bits_are_per_pixel_and_channel(batch_s
         coder.code.weight[3:], coder.code.bias[3:] = 0, -60
 
     compute = Compute(torch.device("cpu"), evaluation_batch_size=batch_size)
-    metrics = Elbo().evaluate(coder, Examples(Colours(), "test", compute))
+    metrics = Elbo().evaluate(coder, Examples(Colors(), "test", compute))
 
-    images = Colours().split("test").columns["images"]
+    images = Colors().split("test").columns["images"]
     mean, log_variance = coder.posterior(images)
     divergence = float(kl_divergence(mean, log_variance).double().mean())
     likelihood = float(coder.log_likelihood(images, mean).double().mean())
@@ -97,12 +97,12 @@ def test_metrics_are_reproducible_and_the_random_state_is_unchanged(examples):
     assert evaluator.evaluate(coder, examples) == first
 
 
-def test_binarisation_depends_on_the_row_only():
+def test_binarization_depends_on_the_row_only():
     grey = torch.full((3, 1, 4, 6), 0.5)
 
-    both = binarise(grey, torch.tensor([7, 8, 9]))
+    both = binarize(grey, torch.tensor([7, 8, 9]))
 
-    assert torch.equal(binarise(grey[:1], torch.tensor([8]))[0], both[1])
+    assert torch.equal(binarize(grey[:1], torch.tensor([8]))[0], both[1])
     assert set(both.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(both[0], both[1])
 

@@ -8,7 +8,7 @@ from dlpipe_generative.face_drawing import FACTORS, FaceVariation, draw_face, fa
 
 PLAIN = {name: next(iter(values)) for name, values in FACTORS.items()}
 
-#: A value of a factor: mean darkness (0 to 255), its centre (row, column) and its standard deviations (rows, columns),
+#: A value of a factor: mean darkness (0 to 255), its center (row, column) and its standard deviations (rows, columns),
 #: in sides of the picture.
 DRAWN = {
     ("hair", "short"): [59.954, 0.46101, 0.52549, 0.16819, 0.17634],
@@ -56,12 +56,12 @@ def test_every_value_of_a_factor_is_visible(factor, value):
 
 
 def darkness(pixels):
-    """Return the mean darkness, its centre and its standard deviations."""
+    """Return the mean darkness, its center and its standard deviations."""
     dark = 255 - pixels
     places = np.indices(dark.shape) / len(dark)
-    centre = (dark * places).sum((1, 2)) / dark.sum()
-    variance = (dark * (places - centre[:, None, None]) ** 2).sum((1, 2)) / dark.sum()
-    return [dark.mean(), *centre, *np.sqrt(variance)]
+    center = (dark * places).sum((1, 2)) / dark.sum()
+    variance = (dark * (places - center[:, None, None]) ** 2).sum((1, 2)) / dark.sum()
+    return [dark.mean(), *center, *np.sqrt(variance)]
 
 
 @pytest.mark.parametrize(("seed", "case"), list(enumerate(DRAWN)), ids=map("-".join, DRAWN))

@@ -19,8 +19,8 @@ class Brightness(nn.Module):
         return images.flatten(1).mean(1)
 
 
-class Normalised(nn.Module):
-    """Scores an image by its normalised brightness."""
+class Normalized(nn.Module):
+    """Scores an image by its normalized brightness."""
 
     def __init__(self, norm):
         super().__init__()
@@ -75,12 +75,12 @@ def test_the_probabilities_are_plotted(dark_examples, tmp_path):
     assert "score for 9 training, 9 test, 9 generated samples" in item.caption
 
 
-def test_batch_normalisation_of_the_discriminator_uses_its_running_statistics(dark_stripes, dark_examples):
+def test_batch_normalization_of_the_discriminator_uses_its_running_statistics(dark_stripes, dark_examples):
     net = GAN(image_shape=(1, 4, 6), pixel_range=(-1.0, 1.0), hidden=(5,), latent_dim=3)
     norm = nn.BatchNorm1d(1)
     norm.running_mean.fill_(0.25)
     norm.running_var.fill_(4.0)
-    net.discriminator = Normalised(norm)
+    net.discriminator = Normalized(norm)
     net.train()
 
     metrics = GANDiagnostics(count=9).evaluate(net, dark_examples)

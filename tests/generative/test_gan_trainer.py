@@ -234,7 +234,7 @@ def test_a_model_without_a_discriminator_is_rejected(dark_stripes):
 
 @pytest.mark.parametrize(("count", "batch_size"), [(41, 20), (1, 20), (60, 1)])
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_last_batch_of_one_image_is_rejected_as_batch_normalisation_cannot_use_it(count, batch_size, conditional):
+def test_a_last_batch_of_one_image_is_rejected_as_batch_normalization_cannot_use_it(count, batch_size, conditional):
     message = (
         rf"^batch_size = {batch_size}: the last batch of {count} training samples has only one, on which GAN cannot be "
         r"trained \(Expected more than 1 value per channel .*\); choose a batch_size that leaves none or at least two$"
@@ -244,7 +244,7 @@ def test_a_last_batch_of_one_image_is_rejected_as_batch_normalisation_cannot_use
         make_trainer(Stripes(-1.0, count), batch_size=batch_size, conditional=conditional)
 
 
-def test_a_last_batch_of_one_is_trained_on_where_batch_normalisation_averages_over_positions():
+def test_a_last_batch_of_one_is_trained_on_where_batch_normalization_averages_over_positions():
     model = DCGAN((1, 4, 6), (-1.0, 1.0), latent_dim=3, channels=2, smallest=2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     randomness = torch.get_rng_state()

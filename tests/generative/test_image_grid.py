@@ -17,7 +17,7 @@ def test_images_are_magnified_and_separated_by_white():
     assert pixels[52:, 28:].min() == 255  # the fourth cell is empty
 
 
-def test_colours_and_the_size_of_large_images_are_kept():
+def test_colors_and_the_size_of_large_images_are_kept():
     picture = image_grid(torch.tensor([1.0, 0.0, 2.0]).view(1, 3, 1, 1).expand(1, 3, 60, 50))
 
     assert picture.size == (54, 64)

@@ -66,7 +66,7 @@ def test_pictures_of_a_two_dimensional_latent_space(examples, tmp_path, kind, gr
     assert [traversal["column_names"][place] for place in (0, 5, 10)] == ["-2.5", "+0.0", "+2.5"]
     assert (codes_map["row_names"][0], codes_map["column_names"][0]) == ("+2.5", "-2.5")
     assert random.get("captions", [])[:4] == (["left", "middle", "right", "left"] if kind == "conditional" else [])
-    assert captions["codes"].startswith("The codes of 15 images of test, coloured by class")
+    assert captions["codes"].startswith("The codes of 15 images of test, colored by class")
     assert ("with their class below" in captions["random"]) == (kind == "conditional")
 
 
@@ -103,7 +103,7 @@ def test_tight_clusters_far_from_the_origin_are_told_apart():
 
 
 @pytest.mark.parametrize(("split", "right"), [("train", 1), ("dev", 1 / 3), ("test", 2 / 3)])
-def test_codes_are_classified_by_their_neighbours_among_those_of_train(stripes, split, right):
+def test_codes_are_classified_by_their_neighbors_among_those_of_train(stripes, split, right):
     class Brightest(AutoEncoder):
         def encode(self, images, targets=None):
             return images[:, 0, 0, ::2]

@@ -71,7 +71,7 @@ def test_the_smallest_share_is_that_of_the_rarest_mode():
     assert mode_coverage(points, CENTERS, 0.1).smallest_share == pytest.approx(3 * 3 / 12)
 
 
-def test_a_generator_of_one_mode_is_recognised_and_an_animation_is_written(tmp_path):
+def test_a_generator_of_one_mode_is_recognized_and_an_animation_is_written(tmp_path):
     data = GaussianRing(count=100)
     evaluator = Modes(data.facts["mode_centers"], data.facts["mode_deviation"], count=400)
 

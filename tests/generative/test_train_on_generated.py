@@ -10,9 +10,7 @@ from dlpipe_generative.train_on_generated import TrainOnGenerated
 CPU = Compute(torch.device("cpu"))
 
 
-def test_correctly_labelled_samples_train_a_good_classifier_and_mislabelled_ones_do_not(
-    examples, stripes, replay_model
-):
+def test_correctly_labeled_samples_train_a_good_classifier_and_mislabeled_ones_do_not(examples, stripes, replay_model):
     images = stripes.split("dev").columns["images"]
     evaluator = TrainOnGenerated(3, count=60, classifier_steps=60)
 

@@ -129,7 +129,7 @@ def test_conditional_needs_data_with_classes():
         tiny(conditional=True)
 
 
-def test_one_batch_can_be_memorised():
+def test_one_batch_can_be_memorized():
     model = tiny(hidden=(64,), latent_dim=8, beta=0.0, likelihood="gaussian", likelihood_std=1.0)
     optimizer, batch = torch.optim.Adam(model.parameters(), lr=1e-2), images()
     for _ in range(400):
@@ -137,7 +137,7 @@ def test_one_batch_can_be_memorised():
         model.loss(model(batch)).backward()
         optimizer.step()
 
-    least = 24 * 0.5 * math.log(2 * math.pi)  # of a density of deviation 1 at its centre
+    least = 24 * 0.5 * math.log(2 * math.pi)  # of a density of deviation 1 at its center
     assert model.loss(model.eval()(batch)) < least + 0.5
 
 

@@ -66,7 +66,7 @@ def test_the_network_matches_its_formula():
     assert_close(first.weight.T @ first.weight, 2 * torch.eye(5))
 
 
-def test_one_batch_of_actions_and_values_is_memorised():
+def test_one_batch_of_actions_and_values_is_memorized():
     model = tiny()
     obs, actions, targets = some_obs(5), torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, -2, 3, 0])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

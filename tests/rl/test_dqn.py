@@ -61,7 +61,7 @@ def take(made, count):
             ],
         ),
     ],
-    ids=["plain", "prioritised", "noisy", "catch"],
+    ids=["plain", "prioritized", "noisy", "catch"],
 )
 def test_a_stopped_and_resumed_run_ends_as_an_uninterrupted_one(root, tmp_path, name, options):
     sizes = ["trainer.timesteps=120", "trainer.steps=12", "trainer.evaluate_every=6"]
@@ -143,7 +143,7 @@ def test_the_first_step_fills_the_replay_buffer_before_its_update(loss, measure)
     assert_close(first["loss"], measure(taken, targets).detach())
 
 
-def test_the_correction_of_prioritised_replay_grows_to_the_whole_by_the_last_timestep():
+def test_the_correction_of_prioritized_replay_grows_to_the_whole_by_the_last_timestep():
     made, seen = trainer(timesteps=60, priority_alpha=0.6, importance_beta=0.4), []
     sample = made._priorities.sample
     made._priorities.sample = lambda size, beta, rng: seen.append((made._timestep, beta)) or sample(size, beta, rng)

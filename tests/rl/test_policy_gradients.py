@@ -101,7 +101,7 @@ def test_the_terms_of_the_loss_are_weighted():
     assert_close(metrics["loss"], policy + 0.5 * 2 - 0.2 * entropy)
 
 
-def test_advantages_can_be_normalised():
+def test_advantages_can_be_normalized():
     numbers = normalized(torch.tensor([1.0, 3.0, 8.0]))
 
     assert_close(numbers.mean(), torch.tensor(0.0))
@@ -121,7 +121,7 @@ def test_ratios_outside_the_clip_range_get_no_gradient():
     assert (ratios.grad != 0).tolist() == [True, False, True, False, True, False]
 
 
-def test_ppos_first_update_is_the_plain_gradient_of_normalised_advantages():
+def test_ppos_first_update_is_the_plain_gradient_of_normalized_advantages():
     actions, rewards = torch.tensor([0, 1, 1]), torch.tensor([1.0, 4.0, 2.0])
     found = []
     for kind in (

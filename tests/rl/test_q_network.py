@@ -103,7 +103,7 @@ def test_a_noisy_layer_is_linear_with_noise_in_proportion_to_sigma():
     assert_close(layer.weight_sigma, torch.full((30, 40), 2 * 0.5 / 40**0.5))
 
 
-def test_one_batch_of_values_is_memorised():
+def test_one_batch_of_values_is_memorized():
     model = tiny(hidden=(30,))
     obs, targets = some_obs(5), torch.tensor([[1.0, 2, 3], [3, 1, 2], [0, 0, 1], [2, 0, 2]])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

@@ -1,4 +1,4 @@
-"""The embedded flight-booking sentences: reproducible, correctly labelled, and not solvable word by word."""
+"""The embedded flight-booking sentences: reproducible, correctly labeled, and not solvable word by word."""
 
 import hashlib
 import re

@@ -152,8 +152,8 @@ def test_a_run_answers_expressions_and_words(tmp_path, root):
 
     assert capital["nearest"][0] == "Berlin"
     assert president["nearest"][0] == "馬英九"
-    [misspelt] = predict(trained, [("item 1", "Romme")])
-    assert re.match(r'item 1: "Romme" is not among the [\d,]+ words .* Did you mean "Rome"', str(misspelt))
+    [misspelled] = predict(trained, [("item 1", "Romme")])
+    assert re.match(r'item 1: "Romme" is not among the [\d,]+ words .* Did you mean "Rome"', str(misspelled))
 
 
 def test_it_needs_to_know_the_end():

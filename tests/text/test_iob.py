@@ -1,4 +1,4 @@
-"""Labelled sentences from files: three formats, five tag schemes, and malformed files."""
+"""Labeled sentences from files: three formats, five tag schemes, and malformed files."""
 
 import os
 import re
@@ -186,7 +186,7 @@ def test_tag_schemes_become_iob2(write, scheme, given_tags, expected):
     assert read_sentences(write(f"{words}\t{given_tags}\n"))[0][1] == expected.split()
 
 
-def test_iob1_is_recognised_by_the_whole_file():
+def test_iob1_is_recognized_by_the_whole_file():
     iob1, malformed = [["I-a", "B-a"], ["O", "I-b"]], [["I-a", "B-a"], ["O", "B-b"]]
 
     assert converted(iob1) == [["B-a", "B-a"], ["O", "B-b"]]
@@ -281,7 +281,7 @@ def test_the_error_for_a_missing_file_without_near_names_lists_the_folder(write)
 
 
 def test_the_error_for_a_missing_folder_names_it(tmp_path):
-    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder; expected labelled sentences")
+    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder; expected labeled sentences")
 
 
 def test_an_invalid_path_is_refused():
@@ -310,11 +310,11 @@ def test_a_file_without_read_permission_is_refused(write, monkeypatch):
 def test_a_pipe_is_refused_before_it_blocks(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
-    refused(tmp_path / "pipe", "pipe: neither a file nor a folder; expected labelled sentences")
+    refused(tmp_path / "pipe", "pipe: neither a file nor a folder; expected labeled sentences")
 
 
 def test_an_empty_file_is_refused(write):
-    refused(write(""), "given.iob: the file is empty; expected labelled sentences")
+    refused(write(""), "given.iob: the file is empty; expected labeled sentences")
 
 
 def test_an_empty_parallel_file_is_refused(write):

@@ -1,4 +1,4 @@
-"""Folders of labelled sentences: how the files of the splits are found."""
+"""Folders of labeled sentences: how the files of the splits are found."""
 
 import re
 from pathlib import Path

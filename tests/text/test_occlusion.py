@@ -86,7 +86,7 @@ def test_mistakes_come_first_and_no_text_is_shown_twice(data, tmp_path):
     ]
 
 
-def test_the_page_is_escaped_and_coloured(data, tmp_path):
+def test_the_page_is_escaped_and_colored(data, tmp_path):
     _, page = evaluated(data, tmp_path)
 
     assert '<span style="background: #0072B2a0">good </span>' in page
@@ -94,7 +94,7 @@ def test_the_page_is_escaped_and_coloured(data, tmp_path):
     assert "<film>" not in page
 
 
-def test_a_text_is_coloured_only_to_explain_the_answer(data):
+def test_a_text_is_colored_only_to_explain_the_answer(data):
     model, probabilities = SumOfWords(data), torch.tensor([0.1, 0.9])
 
     plain = data.present("Good film", torch.tensor(1), probabilities, model)

@@ -32,19 +32,19 @@ def test_only_runs_of_chinese_are_segmented(marks, words):
     assert segmented(pairs, marks=marks)(TEXT) == words
 
 
-def test_corpora_and_labelled_texts_have_the_words_of_jieba(write, tmp_path):
+def test_corpora_and_labeled_texts_have_the_words_of_jieba(write, tmp_path):
     pytest.importorskip("rjieba")
     table = tmp_path / "texts.csv"
     table.write_text(f'text,label\n"{TEXT}",a\n' + "".join(f"{n}好,{'ab'[n % 2]}\n" for n in range(20)), "utf-8")
 
     unlabeled = corpus(path=write(TEXT.encode()), segmenter="jieba", min_count=1)
     marked = corpus(path=write(TEXT.encode()), segmenter="jieba", min_count=1, punctuation=True)
-    labelled = labeled(path=table, segmenter="jieba")
+    reviews = labeled(path=table, segmenter="jieba")
 
     words = ["我", "来到", "北京", "清华大学"]
     assert list(unlabeled.sentences()) == [[*words, "it's", "ok"]]
     assert list(marked.sentences()) == [[*words, ",", "it's", "ok", "。"]]
-    assert labelled.units(TEXT) == [*words, ",", "it's", "ok", "。"]
+    assert reviews.units(TEXT) == [*words, ",", "it's", "ok", "。"]
 
 
 @pytest.mark.parametrize("text", ["臺灣大學的圖書館", "ああテスト", "𠮷野家", "哈" * 5000])

@@ -33,23 +33,23 @@ def test_pairs_stay_within_the_window_and_the_sentence():
     seen = set()
     for step in range(1, 60):
         trainer._step = step
-        centre, context = trainer._pairs(trainer._generator("step", trainer._step))
-        seen |= {words[first] + words[second] for first, second in zip(centre.tolist(), context.tolist(), strict=True)}
+        center, context = trainer._pairs(trainer._generator("step", trainer._step))
+        seen |= {words[first] + words[second] for first, second in zip(center.tolist(), context.tolist(), strict=True)}
 
     assert seen == {"ab", "ac", "ba", "bc", "bd", "ca", "cb", "cd", "db", "dc", "ef", "fe"}
 
 
-def test_every_word_is_a_centre_once_in_an_epoch():
+def test_every_word_is_a_center_once_in_an_epoch():
     trainer = trainer_of(["a b c d e f g"], batch_size=3, window=1)
 
-    centres = []
+    centers = []
     for step in range(1, trainer.steps_per_epoch + 1):
         trainer._step = step
-        centre, _ = trainer._pairs(trainer._generator("step", trainer._step))
-        centres += centre.unique().tolist()
+        center, _ = trainer._pairs(trainer._generator("step", trainer._step))
+        centers += center.unique().tolist()
 
     assert trainer.steps_per_epoch == 3
-    assert sorted(centres) == list(range(7))
+    assert sorted(centers) == list(range(7))
 
 
 def test_the_gradients_are_those_of_autograd():
@@ -57,14 +57,14 @@ def test_the_gradients_are_those_of_autograd():
     model = trainer.model
     nn.init.normal_(model.outputs)
     vectors, outputs = model.vectors.clone().requires_grad_(), model.outputs.clone().requires_grad_()
-    centre, context = torch.tensor([0, 1, 0]), torch.tensor([2, 0, 3])
+    center, context = torch.tensor([0, 1, 0]), torch.tensor([2, 0, 3])
 
-    loss = trainer._update(centre, context, torch.Generator().manual_seed(1))
+    loss = trainer._update(center, context, torch.Generator().manual_seed(1))
 
     drawn = torch.rand(3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * trainer._noise[-1]
     noise = torch.searchsorted(trainer._noise, drawn, right=True)
-    right = F.logsigmoid((vectors[centre] * outputs[context]).sum(1))
-    wrong = F.logsigmoid(-torch.einsum("pe,pke->pk", vectors[centre], outputs[noise])) * (noise != context.unsqueeze(1))
+    right = F.logsigmoid((vectors[center] * outputs[context]).sum(1))
+    wrong = F.logsigmoid(-torch.einsum("pe,pke->pk", vectors[center], outputs[noise])) * (noise != context.unsqueeze(1))
     expected = -(right + wrong.sum(1))
     expected.sum().backward()
     assert_close(loss, expected.mean().detach())

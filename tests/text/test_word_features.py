@@ -57,10 +57,10 @@ def test_learned_vectors_are_counts_times_a_matrix():
     assert_close(learned(TOKENS, TRIGRAMS), torch.cat(expected, dim=1).reshape(2, 5, 12))
 
 
-def test_window_contains_the_neighbours_in_order():
+def test_window_contains_the_neighbors_in_order():
     found = features_of(embedding="one_hot", context_window=3)(TOKENS, TRIGRAMS)
 
-    words = found.reshape(2, 5, 11, 3)  # the last axis: left neighbour, the word, right neighbour
+    words = found.reshape(2, 5, 11, 3)  # the last axis: left neighbor, the word, right neighbor
     alone = features_of(embedding="one_hot")(TOKENS, TRIGRAMS)
     assert_close(words[:, :, :, 1], alone)
     assert_close(words[:, 1:, :, 0], alone[:, :-1])

@@ -44,7 +44,7 @@ def test_the_nearest_words_are_those_of_the_largest_cosine_without_the_excluded_
     assert_close(cosines[:, 0], torch.tensor([2 / 5**0.5, 1 / 3**0.5]))
 
 
-def test_queries_in_blocks_have_the_same_neighbours(monkeypatch):
+def test_queries_in_blocks_have_the_same_neighbors(monkeypatch):
     queries, excluded = torch.randn(7, 3), torch.zeros(7, 1, dtype=torch.long)
     whole = nearest_words(tiny(), queries, excluded, 3)
     monkeypatch.setattr("dlpipe_text.word_vectors.BLOCK", 11)
@@ -52,7 +52,7 @@ def test_queries_in_blocks_have_the_same_neighbours(monkeypatch):
     assert_close(nearest_words(tiny(), queries, excluded, 3), whole)
 
 
-def test_a_small_vocabulary_has_fewer_neighbours():
+def test_a_small_vocabulary_has_fewer_neighbors():
     _, numbers = nearest_words(tiny(), torch.ones(1, 3), torch.tensor([[0]]), 10)
 
     assert sorted(numbers[0].tolist()) == [1, 2, 3, 4]

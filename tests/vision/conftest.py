@@ -8,11 +8,11 @@ import torch
 from dlpipe.compute import Compute
 from dlpipe.evaluation.examples import Examples
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
-from dlpipe_vision.labelled_images import LabelledImages
+from dlpipe_vision.labeled_images import LabeledImages
 
 
 @pytest.fixture
-def faces() -> LabelledImages:
+def faces() -> LabeledImages:
     """Nine images of 5 rows and 7 columns, of three classes; the class is how bright the first pixel is.
 
     The eleven images of train, and the two of dev, are others, darker, and of other classes in turn.
@@ -29,7 +29,7 @@ def faces() -> LabelledImages:
         "dev": images_of("dev", [1, 1], 60, 6),
         "test": images_of("face", [0, 1, 2] * 3, 100, 4),
     }
-    return LabelledImages(lambda: ImageSplits(["sad", "<i>", "glad"], sets), normalize="unit")
+    return LabeledImages(lambda: ImageSplits(["sad", "<i>", "glad"], sets), normalize="unit")
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_factor_above_one_enlarges():
     assert float(smaller.sum()) == pytest.approx(1.0, abs=0.1)
 
 
-def test_images_that_are_not_square_rotate_about_their_centre_without_distortion():
+def test_images_that_are_not_square_rotate_about_their_center_without_distortion():
     images = pictures(2, 1, 5, 9)
 
     turned = moved(images, 90.0)

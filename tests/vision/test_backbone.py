@@ -13,19 +13,19 @@ from dlpipe.engine.starting_weights import StartingModel, load_start
 from dlpipe.errors import InputError
 from dlpipe_vision.backbone import Backbone, with_channels
 
-COLOUR = (3, 33, 34)
+COLOR = (3, 33, 34)
 
 
-def tiny_backbone(shape=COLOUR, classes=4, **options):
+def tiny_backbone(shape=COLOR, classes=4, **options):
     torch.manual_seed(0)
     return Backbone(shape, classes, **{"name": "shufflenet_v2_x0_5", **options})
 
 
 def images(*shape):
-    return torch.rand(2, *(shape or COLOUR), generator=torch.Generator().manual_seed(0))
+    return torch.rand(2, *(shape or COLOR), generator=torch.Generator().manual_seed(0))
 
 
-def started(folder, weights, *, suffix=".pth", shape=COLOUR, classes=4, skip=(), **options):
+def started(folder, weights, *, suffix=".pth", shape=COLOR, classes=4, skip=(), **options):
     """Start a network from a file with weights by name, as a pipeline does; return it and what was said."""
     file = folder / f"weights{suffix}"
     save_file(weights, file) if suffix == ".safetensors" else torch.save(weights, file)
@@ -64,14 +64,14 @@ def test_the_score_of_an_image_does_not_depend_on_its_batch():
 
 
 def test_one_channel_gives_the_output_of_three_equal_channels(tmp_path):
-    colour = tiny_backbone()
-    grey, _ = started(tmp_path, colour.net.state_dict(), shape=(1, 33, 34))
+    color = tiny_backbone()
+    grey, _ = started(tmp_path, color.net.state_dict(), shape=(1, 33, 34))
 
     picture = images(1, 33, 34)
-    first, of_colour = grey.net.conv1[0](picture), colour.net.conv1[0](picture.expand(-1, 3, -1, -1))
+    first, of_color = grey.net.conv1[0](picture), color.net.conv1[0](picture.expand(-1, 3, -1, -1))
 
-    assert_close(first, of_colour)
-    assert_close(grey.eval()(picture), colour.eval()(picture.expand(-1, 3, -1, -1)))
+    assert_close(first, of_color)
+    assert_close(grey.eval()(picture), color.eval()(picture.expand(-1, 3, -1, -1)))
 
 
 def test_more_channels_use_the_weights_of_the_old_ones_in_turn():
@@ -186,7 +186,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         started(tmp_path, models.resnet18(num_classes=4).state_dict())
 
 
-def test_one_batch_is_memorised():
+def test_one_batch_is_memorized():
     model = tiny_backbone((1, 8, 9), name="resnet18", small_images=True)
     pictures, targets = torch.rand(6, 1, 8, 9), torch.tensor([0, 1, 2, 3, 0, 1])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)

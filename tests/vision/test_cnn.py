@@ -145,7 +145,7 @@ def test_fan_in_and_fan_out_of_a_convolution_include_the_kernel_size():
     assert not conv.bias.any()
 
 
-def test_the_classifier_is_initialised_with_zero_biases():
+def test_the_classifier_is_initialized_with_zero_biases():
     assert not tiny_cnn().classifier.bias.any()
 
 
@@ -168,7 +168,7 @@ def test_convolutions_return_channels_last_tensors(channels, dtype):
 
 
 @pytest.mark.parametrize("activation", [name for name in get_args(Activation) if name != "sigmoid"])
-def test_one_batch_is_memorised(activation):
+def test_one_batch_is_memorized(activation):
     model = tiny_cnn(activation=activation)
     images, targets = tiny_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

@@ -18,7 +18,7 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 from dlpipe_vision.augment import noisy
 from dlpipe_vision.digits import digits
-from dlpipe_vision.labelled_images import permute_pixels
+from dlpipe_vision.labeled_images import permute_pixels
 
 PIPELINE = """
 name = "digits"
@@ -64,7 +64,7 @@ def test_digits_have_the_expected_splits_and_facts():
 
     assert sizes == [1338, 100, 359]
     black, white = made.facts.pop("pixel_range")
-    assert black < 0 < 1 < white  # standardised, and mostly dark
+    assert black < 0 < 1 < white  # standardized, and mostly dark
     assert {name: made.facts[name] for name in ("image_shape", "num_classes", "labels")} == {
         "image_shape": (1, 8, 8),
         "num_classes": 10,
@@ -154,7 +154,7 @@ def test_augmentation_and_limit_change_training_images(folder):
     assert (prepared(data, "train", training=True)[1:] == 0).flatten(1).any(1).all()
 
 
-def test_a_trained_run_recognises_a_picture_of_a_digit(write, tmp_path):
+def test_a_trained_run_recognizes_a_picture_of_a_digit(write, tmp_path):
     folder = run(load_pipeline(write(), load_plugins()), load_plugins(), tmp_path / "runs")
     made = digits()
     row = int((made.split("test").columns["targets"] == 0).nonzero()[0])

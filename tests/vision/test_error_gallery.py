@@ -156,7 +156,7 @@ def test_without_mistakes_there_is_no_worst_png(tmp_path, faces_examples):
 
 def test_other_data_than_images_is_refused(other_examples):
     with pytest.raises(
-        InputError, match=r"vision.error_gallery needs labelled images, such as vision.digits; the data is object"
+        InputError, match=r"vision.error_gallery needs labeled images, such as vision.digits; the data is object"
     ):
         ErrorGallery((1, 5, 7), LABELS).evaluate(Knows(), other_examples)
 

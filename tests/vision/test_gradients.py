@@ -55,7 +55,7 @@ def test_gradients_of_every_layer_type_are_correct(layers, activation):
 
 
 @pytest.mark.parametrize("layer_type", ["conv", "dense"])
-def test_gradients_through_batch_normalisation_are_correct(layer_type):
+def test_gradients_through_batch_normalization_are_correct(layer_type):
     assert check(lambda: CNN((2, 4, 5), 3, layers=[{layer_type: 2, "norm": True}], activation="tanh"), train=True)
 
 

@@ -27,7 +27,7 @@ from dlpipe_vision.image_files import image_folder
 
 
 def png(value=0, size=(4, 3), mode="L"):
-    """Return a file of an image (width, height) of one colour."""
+    """Return a file of an image (width, height) of one color."""
     content = io.BytesIO()
     Image.new(mode, size, value).save(content, "PNG")
     return content.getvalue()
@@ -240,7 +240,7 @@ def test_brightness_is_comparable_between_deep_images(tmp_path, mode, white, res
         assert data.encode(str(tmp_path / name))["images"][0, 0, 0].item() == by_name[name]
 
 
-def test_deep_images_are_standardised_by_their_own_mean(tmp_path):
+def test_deep_images_are_standardized_by_their_own_mean(tmp_path):
     for label, value in (("dark", 100), ("light", 300)):
         for number in range(2):
             path = tmp_path / label / f"{number}.tif"
@@ -254,7 +254,7 @@ def test_deep_images_are_standardised_by_their_own_mean(tmp_path):
     assert state["std"] == pytest.approx([100 / 257])
 
 
-def test_deep_grey_among_colours_is_repeated_for_three_channels(tmp_path):
+def test_deep_grey_among_colors_is_repeated_for_three_channels(tmp_path):
     write(tmp_path, classes("train/") | {"train/cat/red.png": png((255, 0, 0), mode="RGB")})
     Image.new("F", (4, 3), 0.5).save(tmp_path / "train/dog/deep.tif")
 

@@ -145,6 +145,6 @@ def test_a_layer_without_maps_is_refused(faces_examples):
 
 def test_other_data_than_images_is_refused(other_examples):
     with pytest.raises(
-        InputError, match=r"vision.layer_pictures needs labelled images, such as vision.digits; the data is object"
+        InputError, match=r"vision.layer_pictures needs labeled images, such as vision.digits; the data is object"
     ):
         evaluated(convolutional(), other_examples)

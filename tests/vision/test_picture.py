@@ -14,7 +14,7 @@ from PIL import Image
 from dlpipe.errors import InputError
 from dlpipe_vision.picture import SUFFIXES, open_image, read_picture, to_pixels
 
-GREY, COLOUR = (1, 4, 6), (3, 4, 6)
+GREY, COLOR = (1, 4, 6), (3, 4, 6)
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def read(tmp_path):
     return read
 
 
-def uniform(mode, colour):
-    return Image.new(mode, (6, 4), colour)
+def uniform(mode, color):
+    return Image.new(mode, (6, 4), color)
 
 
 def test_a_picture_in_the_right_format_is_not_changed(read):
@@ -53,8 +53,8 @@ def test_a_picture_in_the_right_format_is_not_changed(read):
     ],
     ids=["1 bit", "16 bits", "dark of 16 bits", "transparent", "opaque", "transparent grey"],
 )
-def test_every_colour_mode_is_converted(read, image, values):
-    pixels, _ = read(image, COLOUR)
+def test_every_color_mode_is_converted(read, image, values):
+    pixels, _ = read(image, COLOR)
 
     assert pixels[:, 0, 0].tolist() == values
 
@@ -72,13 +72,13 @@ def test_transparency_of_a_palette_becomes_white(read):
     image = uniform("P", 0)
     image.putpalette([10, 20, 30, 40, 50, 60])
 
-    pixels, _ = read(image, COLOUR, transparency=0)
+    pixels, _ = read(image, COLOR, transparency=0)
 
     assert pixels[:, 0, 0].tolist() == [255] * 3
 
 
 def test_cmyk_is_converted(read):
-    pixels, _ = read(uniform("CMYK", (0, 255, 255, 0)), COLOUR, name="print.tif")
+    pixels, _ = read(uniform("CMYK", (0, 255, 255, 0)), COLOR, name="print.tif")
 
     assert pixels[:, 0, 0].tolist() == [255, 0, 0]
 
@@ -94,7 +94,7 @@ def test_every_documented_file_type_is_read(read, suffix):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [
         ("1", 1, "L"),
         ("F", 0.5, "F"),
@@ -104,8 +104,8 @@ def test_every_documented_file_type_is_read(read, suffix):
         ("RGBA", (40, 40, 40, 128), "RGB"),
     ],
 )
-def test_an_opened_image_is_grey_or_rgb(tmp_path, mode, colour, expected):
-    uniform(mode, colour).save(tmp_path / "a.tif")
+def test_an_opened_image_is_grey_or_rgb(tmp_path, mode, color, expected):
+    uniform(mode, color).save(tmp_path / "a.tif")
 
     assert open_image(tmp_path / "a.tif").mode == expected
 
@@ -130,10 +130,10 @@ def test_the_first_frame_of_an_animation_is_read(read):
     ("image", "shape", "expected"),
     [
         (uniform("RGB", (9, 9, 9)), GREY, ["converted to grey"]),
-        (uniform("L", 9), COLOUR, ["converted from grey to colour"]),
+        (uniform("L", 9), COLOR, ["converted from grey to color"]),
     ],
 )
-def test_conversions_of_colours_are_noted(read, image, shape, expected):
+def test_conversions_of_colors_are_noted(read, image, shape, expected):
     assert read(image, shape)[1] == expected
 
 
@@ -158,7 +158,7 @@ def test_the_background_is_the_median_of_the_four_edges(read, edges):
     assert done == ["inverted, as the training images are light on dark"]
 
 
-def test_people_look_at_three_channels_as_colours_and_at_others_as_grey():
+def test_people_look_at_three_channels_as_colors_and_at_others_as_grey():
     bytes_of = torch.arange(24, dtype=torch.uint8)
 
     assert to_pixels(bytes_of.view(3, 2, 4))[1, 2].tolist() == [6, 14, 22]
@@ -175,8 +175,8 @@ def test_a_picture_of_another_shape_gets_a_border_of_its_ground(read):
     assert pixels[0, :, [0, 5]].unique().tolist() == [70]
 
 
-def test_the_border_of_a_coloured_picture_has_its_colour(read):
-    pixels, _ = read(Image.new("RGB", (8, 8), (10, 200, 30)), COLOUR)
+def test_the_border_of_a_colored_picture_has_its_color(read):
+    pixels, _ = read(Image.new("RGB", (8, 8), (10, 200, 30)), COLOR)
 
     assert pixels[:, 0, 0].tolist() == [10, 200, 30]
 

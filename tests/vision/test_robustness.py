@@ -107,6 +107,6 @@ def test_a_shift_beyond_the_image_is_refused():
 
 def test_other_data_than_images_is_refused(other_examples):
     with pytest.raises(
-        InputError, match=r"vision.robustness needs labelled images, such as vision.digits; the data is object"
+        InputError, match=r"vision.robustness needs labeled images, such as vision.digits; the data is object"
     ):
         Robustness((1, 5, 7), 3).evaluate(Blind(), other_examples)

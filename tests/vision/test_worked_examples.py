@@ -86,13 +86,13 @@ def test_max_pooling_and_flattening_leave_eight_numbers():
     assert eight.tolist() == [[3, 0, 3, 1, -1, 1, 0, 3]]
 
 
-def test_filters_of_a_colour_image_sum_over_the_channels():
-    colours = torch.stack([IMAGE, IMAGE.T, IMAGE.flip(1)])
+def test_filters_of_a_color_image_sum_over_the_channels():
+    colors = torch.stack([IMAGE, IMAGE.T, IMAGE.flip(1)])
     grey = filters_of_the_slide(32)
 
-    maps = filters_of_the_slide(32, channels=3)(colours[None])
+    maps = filters_of_the_slide(32, channels=3)(colors[None])
 
-    assert maps.equal(sum(grey(colour.view(1, 1, 6, 6)) for colour in colours))
+    assert maps.equal(sum(grey(color.view(1, 1, 6, 6)) for color in colors))
 
 
 def test_filters_are_not_flipped():

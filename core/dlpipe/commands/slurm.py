@@ -25,7 +25,7 @@ from dlpipe.runs.folder import new_folder
 
 #: Seconds before the time limit at which Slurm sends the signal: enough for a step, a checkpoint and a slow disk.
 WARNING = 120
-#: Shorter jobs would be signalled when they have hardly begun, again and again.
+#: Shorter jobs would be signaled when they have hardly begun, again and again.
 SHORTEST = 5 * 60
 #: Seconds that the other tasks of a job get to end after the first one has ended.
 PATIENCE = 60

@@ -12,8 +12,8 @@ import click
 
 from dlpipe.messages import Weighted, printable
 
-#: Share of the largest weight from which a piece of text is coloured, and from which it is bold.
-COLOURED, BOLD = 0.1, 0.5
+#: Share of the largest weight from which a piece of text is colored, and from which it is bold.
+COLORED, BOLD = 0.1, 0.5
 #: Columns beside an indentation below which text is not wrapped.
 MIN_TEXT = 20
 
@@ -57,7 +57,7 @@ def echo_weighted(name: str, pieces: Sequence[Weighted]) -> None:
 
 def _styled(piece: Weighted, largest: float) -> str:
     text = printable(piece.text)
-    if abs(piece.weight) <= COLOURED * largest:
+    if abs(piece.weight) <= COLORED * largest:
         return text
     # Green and red look alike to some people.
     return click.style(text, fg="cyan" if piece.weight > 0 else "red", bold=abs(piece.weight) >= BOLD * largest or None)

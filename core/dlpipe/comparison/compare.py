@@ -110,7 +110,7 @@ class Comparison:
         return sorted(names, key=lambda name: (name != self.metric, order.index(name.partition("/")[0])))
 
     def plain(self) -> dict[str, Any]:
-        """Return everything, JSON-serialisable."""
+        """Return everything, JSON-serializable."""
         return {
             "metric": self.metric,
             "goal": self.goal,

@@ -8,7 +8,7 @@ from dlpipe.comparison.compare import Comparison
 from dlpipe.comparison.groups import Group
 from dlpipe.comparison.run_result import RunResult
 from dlpipe.comparison.table import tables
-from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.figures import COLORS, drawing, shortened
 from dlpipe.report.page import Chart, Section, Series, render_page, thinned
 from dlpipe.runs.metrics_log import TRAINING_LOSS
 
@@ -44,15 +44,15 @@ def draw_curves(path: Path, found: Comparison) -> bool:
         for axes, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for label, number, run in lines:
                 points = run.curve(name)
-                colour = COLOURS[number % len(COLOURS)]
-                axes.plot(list(points), list(points.values()), color=colour, linewidth=1.2, label=shortened(label, 40))
+                color = COLORS[number % len(COLORS)]
+                axes.plot(list(points), list(points.values()), color=color, linewidth=1.2, label=shortened(label, 40))
             axes.set(xlabel="step", ylabel=name)
         axes.legend(frameon=False)
     return True
 
 
 def _curves(found: Comparison) -> list[tuple[str, list[tuple[str, int, RunResult]]]]:
-    """Return the metrics that several runs have a curve of, with these: label, colour and run of each."""
+    """Return the metrics that several runs have a curve of, with these: label, color and run of each."""
     runs = [(group, number, run) for number, group in enumerate(found.groups) for run in group.runs]
     metric = found.metric.partition("/")[2]
     names = [f"train/{metric}", f"dev/{metric}", TRAINING_LOSS]
@@ -72,4 +72,4 @@ def _label(group: Group, run: RunResult) -> str:
 
 def _series(name: str, label: str, number: int, run: RunResult) -> Series:
     points = run.curve(name)
-    return Series(label, *thinned(list(points), list(points.values())), colour=number % len(COLOURS))
+    return Series(label, *thinned(list(points), list(points.values())), color=number % len(COLORS))

@@ -29,7 +29,7 @@ from dlpipe.registry.specs import RegisteredComponent
 MAX_LISTED = 12
 #: A message names at most this many optimizers or schedules that take a key.
 MAX_TAKERS = 3
-#: Other words for keys, from libraries that people know; those that are spelt alike are found without.
+#: Other words for keys, from libraries that people know; those that are spelled alike are found without.
 SYNONYMS = {
     "learning_rate": "lr",
     "early_stopping": "patience",

@@ -6,7 +6,7 @@ installed torch.
 
 from __future__ import annotations
 
-#: The most common first: of two names equally near to a misspelt one, the first is suggested. The rest by alphabet.
+#: The most common first: of two names equally near to a misspelled one, the first is suggested. The rest by alphabet.
 OPTIMIZERS = {
     "adam": "torch.optim:Adam",
     "adamw": "torch.optim:AdamW",

@@ -25,7 +25,7 @@ from dlpipe.runs.file_manifest import file_state
 
 #: An archive with more members than this is an attack or a mistake; ImageNet has 1.3 million.
 MAX_MEMBERS = 2_000_000
-#: Most bytes of one file: 100 megapixels of three colours, uncompressed, and a margin.
+#: Most bytes of one file: 100 megapixels of three colors, uncompressed, and a margin.
 MAX_FILE = 400_000_000
 #: Bytes read at a time behind the last member of a tar archive.
 CHUNK = 1 << 16

@@ -1,6 +1,6 @@
 """Refusing components whose methods dlpipe would never call: a name that is nearly right, or half of a pair.
 
-A misspelt optional method is silent otherwise: a trainer with ``load_state_block`` would lose its replay buffer at
+A misspelled optional method is silent otherwise: a trainer with ``load_state_block`` would lose its replay buffer at
 the first resume.
 """
 

@@ -246,8 +246,8 @@ def draw(found: RateSearch, path: Path) -> None:
         marks = [("steepest descent", found.steepest, VERMILION), ("minimum / 10", found.minimum, ORANGE)]
         if math.isfinite(found.now):
             marks.append(("now", found.now, GREY))
-        for label, rate, colour in marks:
-            axes.axvline(rate, color=colour, linestyle="--", label=f"{label}: {rate:.2g}")
+        for label, rate, color in marks:
+            axes.axvline(rate, color=color, linestyle="--", label=f"{label}: {rate:.2g}")
         # A loss that diverges would press the rest of the curve flat.
         start, lowest = max(found.losses[: len(found.losses) // 2]), min(found.losses)
         axes.set_ylim(lowest - 0.05 * (start - lowest), start + 0.25 * (start - lowest))

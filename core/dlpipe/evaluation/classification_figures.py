@@ -57,14 +57,14 @@ def _number(axes: Axes, values: Tensor, shown: str, highest: float) -> None:
     for row, counts in enumerate(values.tolist()):
         for column, value in enumerate(counts):
             if value:
-                colour = "white" if value > 0.4 * highest else "black"
+                color = "white" if value > 0.4 * highest else "black"
                 axes.text(
                     column,
                     row,
                     shown.format(value),
                     ha="center",
                     va="center",
-                    color=colour,
+                    color=color,
                     fontsize=min(9, 32 / longest),
                 )
 

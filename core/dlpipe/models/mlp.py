@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, OpenFraction, Positive
-from dlpipe.layers import Activation, InitialWeights, activation_layer, initialised, units_per_output
+from dlpipe.layers import Activation, InitialWeights, activation_layer, initialized, units_per_output
 
 #: The layer between the linear one and the activation, by name.
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
@@ -27,7 +27,7 @@ class MLP(nn.Module):
     """Map the numbers and categories of an example to scores of classes, or to one or several numbers.
 
     It takes what the data has of ``numbers`` (B, F), ``categories`` (B, D) and ``images`` (B, C, H, W), without using
-    which pixels are neighbours. Each category gets a learned vector; number 0 of each column, a category that
+    which pixels are neighbors. Each category gets a learned vector; number 0 of each column, a category that
     training did not have, has the vector 0, which is never changed.
 
     The initial weights are Glorot's with zero biases, as in Keras: with torch's own, which are smaller,
@@ -87,11 +87,11 @@ class MLP(nn.Module):
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(input_dropout)]
         pieces = units_per_output(activation, maxout_pieces)
         for units in [hidden_dim] * num_layers if hidden_dim else hidden:
-            linear = initialised(nn.Linear(size, units * pieces), init, pieces)
+            linear = initialized(nn.Linear(size, units * pieces), init, pieces)
             normalized = [NORMS[norm](units * pieces)] if norm != "none" else []
             layers += [linear, *normalized, activation_layer(activation, maxout_pieces), nn.Dropout(dropout)]
             size = units
-        self.layers = nn.Sequential(*layers, initialised(nn.Linear(size, outputs), init))
+        self.layers = nn.Sequential(*layers, initialized(nn.Linear(size, outputs), init))
 
     def forward(
         self, images: Tensor | None = None, numbers: Tensor | None = None, categories: Tensor | None = None

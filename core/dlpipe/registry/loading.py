@@ -2,7 +2,7 @@
 
 pluggy finds the hooks of a plugin and checks them against `ComponentHooks`. The loading is our own, since pluggy's
 stops at the first broken plugin and drops the second of two plugins with one name. What pluggy ignores silently (a
-misspelt hook, a forgotten ``@hookimpl``, a keyword-only argument or one with a default) is an error here.
+misspelled hook, a forgotten ``@hookimpl``, a keyword-only argument or one with a default) is an error here.
 """
 
 from __future__ import annotations

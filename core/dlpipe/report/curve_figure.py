@@ -6,7 +6,7 @@ import math
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from dlpipe.figures import COLOURS, GREY, drawing, shortened
+from dlpipe.figures import COLORS, GREY, drawing, shortened
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Chart
 from dlpipe.report.run_view import FIGURES, StageView
@@ -92,12 +92,12 @@ def _is_constant(chart: Chart) -> bool:
 
 def _draw(axes: Axes, chart: Chart) -> None:
     for series in chart.series:
-        colour = COLOURS[series.colour if series.colour is not None else 0]
+        color = COLORS[series.color if series.color is not None else 0]
         known = sum(not math.isnan(value) for value in series.y)
         style: dict[str, Any] = {"linestyle": "none", "marker": "D", "markersize": 4}
         if series.style != "points":
             style = {"linewidth": 1.2, "marker": "." if known <= FEW_POINTS else ""}
-        axes.plot(series.x, series.y, color=colour, label=series.name, **style)
+        axes.plot(series.x, series.y, color=color, label=series.name, **style)
     if chart.log_y:
         axes.set_yscale("log")
     else:

@@ -13,7 +13,7 @@ from dlpipe.report.page import MAX_POINTS, Chart, Series, thinned
 NO_METRICS = ("step", "epoch", "time", "seconds", "steps_per_second")
 #: What a trainer measures in its steps, where an evaluator judges training examples by the same metric.
 STEPS = "training steps"
-#: Colour (of `dlpipe.figures.COLOURS`) of each split; the first one is drawn behind the others.
+#: Color (of `dlpipe.figures.COLORS`) of each split; the first one is drawn behind the others.
 SPLITS = {STEPS: 7, "train": 0, "dev": 1, "test": 2}
 #: What is drawn on a logarithmic axis where it varies by this factor.
 LARGE_RATIO = 50.0

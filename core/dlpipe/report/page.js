@@ -1,11 +1,11 @@
 "use strict";
-// Draws the charts of the page with BokehJS, again when the colours of the page change.
+// Draws the charts of the page with BokehJS, again when the colors of the page change.
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const { Plotting, ColumnDataSource, FixedTicker, HoverTool } = Object.assign({}, Bokeh, Bokeh.Plotting, { Plotting: Bokeh.Plotting });
   const touches = matchMedia("(pointer: coarse)").matches;
 
-  function colourOf(name) {
+  function colorOf(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
 
@@ -14,7 +14,7 @@
   }
 
   function draw(chart, element) {
-    const [text, quiet, line] = ["--text", "--quiet", "--line"].map(colourOf);
+    const [text, quiet, line] = ["--text", "--quiet", "--line"].map(colorOf);
     const dark = matchMedia("screen and (prefers-color-scheme: dark)").matches;
     const figure = Plotting.figure({
       tools: touches ? "box_zoom,reset,save" : "box_zoom,xpan,reset,save",
@@ -46,7 +46,7 @@
     }
     const several = chart.series.length > 1;
     for (const series of chart.series) {
-      const known = chart.colours[series.colour % chart.colours.length];
+      const known = chart.colors[series.color % chart.colors.length];
       const color = dark && known === "#000000" ? "#ffffff" : known;
       const source = new ColumnDataSource({
         data: { x: place(chart, series), y: series.y.map((value) => (value === null ? NaN : value)), name: series.x.map(() => series.name) },

@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from dlpipe.figures import COLOURS
+from dlpipe.figures import COLORS
 from dlpipe.messages import shown_size
 from dlpipe.report_items import Kind
 
@@ -42,14 +42,14 @@ class Series:
     Args:
         x, y: of each point; NaN interrupts a line.
         style: how they are drawn.
-        colour: index into the colours of `dlpipe.figures`; by default, the place of the series in its chart.
+        color: index into the colors of `dlpipe.figures`; by default, the place of the series in its chart.
     """
 
     name: str
     x: Sequence[float | str]
     y: Sequence[float]
     style: Literal["line", "dashed", "points", "bars"] = "line"
-    colour: int | None = None
+    color: int | None = None
 
 
 @dataclass(frozen=True)
@@ -215,19 +215,19 @@ class _Budget:
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
-    """Return what the script of the page needs to draw a chart, JSON-serialisable."""
+    """Return what the script of the page needs to draw a chart, JSON-serializable."""
     return {
         "title": chart.title,
         "x_label": chart.x_label,
         "y_label": chart.y_label,
         "log_y": chart.log_y,
         "ticks": list(chart.ticks),
-        "colours": COLOURS,
+        "colors": COLORS,
         "series": [
             {
                 "name": series.name,
                 "style": series.style,
-                "colour": place if series.colour is None else series.colour,
+                "color": place if series.color is None else series.color,
                 "x": list(series.x),
                 "y": [value if math.isfinite(value) else None for value in series.y],
             }

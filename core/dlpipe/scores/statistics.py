@@ -66,7 +66,7 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
     def plain(self) -> dict[str, Any]:
-        """Return it JSON-serialisable; what is infinite is None."""
+        """Return it JSON-serializable; what is infinite is None."""
         return dict(finite({**vars(self), "differs": self.differs}))
 
 

@@ -63,7 +63,7 @@ def serve(
     )
     shown = f"[{host}]" if ":" in host else host
     notice(f"{trained.run.name}, {trained.checkpoint.name}, on http://{shown}:{listening.getsockname()[1]}/")
-    # What data answers may depend on whether there is a terminal (colours); what a server answers does not.
+    # What data answers may depend on whether there is a terminal (colors); what a server answers does not.
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         Server(config).run(sockets=[listening])
 

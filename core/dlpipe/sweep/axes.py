@@ -36,7 +36,7 @@ class Range:
 
     Args:
         path: what it sets.
-        step: distance between neighbouring values; None for 1 (whole numbers) or any value.
+        step: distance between neighboring values; None for 1 (whole numbers) or any value.
         scale: "linear" or "log": on which scale values are uniformly distributed.
     """
 

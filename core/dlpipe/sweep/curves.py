@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.figures import COLORS, drawing, shortened
 from dlpipe.report.curves import LARGE_RATIO
 from dlpipe.runs.metrics_log import TRAINING_LOSS, MetricsLog
 from dlpipe.sweep.table import Metric, Row
@@ -80,22 +80,22 @@ def left_out(panel: Panel, metric: Metric) -> str | None:
     """Return in words which trials are drawn, None if all are."""
     count = len(panel.trials)
     which = "best" if metric.goal else "first"
-    return f"the {which} {len(COLOURS)} of {count} trials" if count > len(COLOURS) else None
+    return f"the {which} {len(COLORS)} of {count} trials" if count > len(COLORS) else None
 
 
 def _draw(axes: Axes, panel: Panel, seeds: int) -> None:
     marker = "." if 1 < seeds < FEWEST_SEEDS else ""
-    for (row, curves), colour in zip(panel.trials, COLOURS, strict=False):
+    for (row, curves), color in zip(panel.trials, COLORS, strict=False):
         for single in curves:
-            axes.plot(list(single), list(single.values()), color=colour, linewidth=0.6, alpha=0.45, marker=marker)
+            axes.plot(list(single), list(single.values()), color=color, linewidth=0.6, alpha=0.45, marker=marker)
         steps, mean, low, high = band(curves)
         label = shortened(row.trial.label, 40)
         if len(steps) == 1:  # a model that was fitted at once: a level to compare the curves with
-            axes.axhline(mean[0], color=colour, linewidth=1.2, linestyle="--", label=label)
+            axes.axhline(mean[0], color=color, linewidth=1.2, linestyle="--", label=label)
             continue
-        axes.plot(steps, mean, color=colour, linewidth=1.8, label=label)
+        axes.plot(steps, mean, color=color, linewidth=1.8, label=label)
         if len(curves) >= FEWEST_SEEDS:
-            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
     if panel.log:
         axes.set_yscale("log")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlpipe.figures import COLOURS, shortened
+from dlpipe.figures import COLORS, shortened
 from dlpipe.report.page import Chart, Media, Section, Series, Table, Text, render_page, thinned
 from dlpipe.sweep.curves import Panel, band, left_out, panels_of
 from dlpipe.sweep.plan import Sweep
@@ -54,7 +54,7 @@ def _learning_curves(rows: Sequence[Row], metric: Metric) -> list[Chart]:
 
 def _chart(panel: Panel, metric: Metric) -> Chart:
     series = []
-    for row, curves in panel.trials[: len(COLOURS)]:
+    for row, curves in panel.trials[: len(COLORS)]:
         steps, mean, _, _ = band(curves)
         x, y = thinned(steps, mean.tolist())
         series.append(Series(shortened(row.trial.label, 40), x, y, "points" if len(x) == 1 else "line"))

@@ -34,13 +34,11 @@ def draw_parallel(path: Path, sweep: Sweep, rows: Sequence[Row], metric: Metric)
     best = best_rows([row for row, _ in scored], metric)
     with drawing(path, 2.0 + 1.3 * len(sweep.axes), 4.2) as figure:
         axes: Any = figure.subplots()
-        colours = figure_colours(scores)
+        colors = figure_colors(scores)
         for number, (row, mean) in enumerate(scored):
             heights = [position(axis, row, key) for key, axis in sweep.axes.items()]
             heights.append((mean - low) / (high - low) if high > low else 0.5)
-            style = (
-                {"color": VERMILION, "linewidth": 2.2, "zorder": 3} if number in best else {"color": colours[number]}
-            )
+            style = {"color": VERMILION, "linewidth": 2.2, "zorder": 3} if number in best else {"color": colors[number]}
             axes.plot(range(len(heights)), heights, **{"linewidth": 0.9, "alpha": 0.8} | style)
         for place, axis in enumerate(sweep.axes.values()):
             _scale(axes, place, _ticks(axis))
@@ -52,8 +50,8 @@ def draw_parallel(path: Path, sweep: Sweep, rows: Sequence[Row], metric: Metric)
     return True
 
 
-def figure_colours(scores: Sequence[float]) -> list[Any]:
-    """Return a colour for each score, from dark (least) to light."""
+def figure_colors(scores: Sequence[float]) -> list[Any]:
+    """Return a color for each score, from dark (least) to light."""
     from matplotlib import colormaps
 
     low, high = min(scores), max(scores)

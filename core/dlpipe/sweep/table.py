@@ -195,7 +195,7 @@ def markdown(sweep: Sweep, rows: Sequence[Row], metric: Metric, title: str) -> s
 
 
 def as_json(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> dict[str, Any]:
-    """Return everything known about the trials, JSON-serialisable."""
+    """Return everything known about the trials, JSON-serializable."""
     return {
         "name": sweep.name,
         "metric": metric.name,

@@ -259,7 +259,7 @@ class Features:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return all of it, JSON-serialisable."""
+        """Return all of it, JSON-serializable."""
         return {
             "numbers": [asdict(column) for column in self.numbers],
             "categories": [asdict(column) for column in self.categories],

@@ -111,7 +111,7 @@ class Target:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return all of it, JSON-serialisable."""
+        """Return all of it, JSON-serializable."""
         return asdict(self)
 
 

@@ -27,7 +27,7 @@ USED = "is used by a pipeline"
 REHEARSED = "passes the rehearsal of a run"
 #: Applies to data for which an item is given.
 ITEM_RULE = "encodes an item as its splits"
-#: Applies to models that `SUPERVISED` trains: it minimises a loss of each batch.
+#: Applies to models that `SUPERVISED` trains: it minimizes a loss of each batch.
 LEARNING_RULE, SUPERVISED = "learns one batch by heart", "core.supervised"
 #: The rules for a component that a pipeline uses: kind, rule, and the function that checks it, which takes a `Use`.
 RULES = (

@@ -54,7 +54,7 @@ RateFactor = Annotated[
 
 
 class Supervised:
-    """Minimise a loss over the batches of the training split, once per epoch each.
+    """Minimize a loss over the batches of the training split, once per epoch each.
 
     The loss of a step is the mean over all its targets, also when gradients are accumulated:
     ``batch_size = 8, gradient_accumulation_steps = 4`` takes the same step as ``batch_size = 32``, and so do several

@@ -1,6 +1,6 @@
 """A fully connected network that forecasts all values of the horizon at once.
 
-Each window is normalised by its own mean and standard deviation, and the forecast is scaled back (Kim et al. 2022,
+Each window is normalized by its own mean and standard deviation, and the forecast is scaled back (Kim et al. 2022,
 "Reversible Instance Normalization for Accurate Time-Series Forecasting against Distribution Shift",
 https://openreview.net/forum?id=cGDAkQo1C0p). Departs from it: no learned scale and shift.
 Axes: B windows, C values of the context, H values of the horizon.

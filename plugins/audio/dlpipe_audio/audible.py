@@ -17,7 +17,7 @@ ITERATIONS = 60
 
 
 def denormalized(frames: Tensor, normalized: Tensor, raw: Tensor) -> Tensor:
-    """Undo for `frames` (T, F) the normalisation that made `normalized` of `raw` (both (U, F), of one recording).
+    """Undo for `frames` (T, F) the normalization that made `normalized` of `raw` (both (U, F), of one recording).
 
     It is a factor and an offset for each of the F numbers, which follow from the two.
     """
@@ -27,7 +27,7 @@ def denormalized(frames: Tensor, normalized: Tensor, raw: Tensor) -> Tensor:
 
 
 def audible(frames: Tensor, features: FrameFeatures) -> Tensor:
-    """Return a sound (S,), -1 to 1, whose features are about `frames` (T, F), which are not normalised."""
+    """Return a sound (S,), -1 to 1, whose features are about `frames` (T, F), which are not normalized."""
     functional = load_torchaudio().functional
     mels, window = features.chosen["mels"], features.window
     if features.chosen["kind"] == "mfcc":

@@ -19,9 +19,9 @@ class Augment(TypedDict, total=False):
 
     Keys:
         speed: change the tempo by a random factor between 1 - speed and 1 + speed; the pitch stays.
-        noise: standard deviation of the noise added to every number; that of normalised features is 1.
+        noise: standard deviation of the noise added to every number; that of normalized features is 1.
         time_mask: set at most this many consecutive frames to 0, never more than half of a word.
-        feature_mask: set at most this many neighbouring numbers to 0 in all frames of a word (bands of log_mel).
+        feature_mask: set at most this many neighboring numbers to 0 in all frames of a word (bands of log_mel).
     """
 
     speed: Annotated[float, Strict(), Field(gt=0, lt=1)]

@@ -1,4 +1,4 @@
-"""Common English words with their phones; neighbours rhyme or begin alike.
+"""Common English words with their phones; neighbors rhyme or begin alike.
 
 The phones are those of espeak-ng 1.52 for American English, in the International Phonetic Alphabet, without stress.
 """

@@ -127,7 +127,7 @@ class FrameFeatures:
         return self.n_fft // 2 + 1
 
     def frames(self, waveform: Tensor, where: str) -> Tensor:
-        """Map a waveform (S,) to frames (T, F), before they are normalised.
+        """Map a waveform (S,) to frames (T, F), before they are normalized.
 
         Args:
             where: its name, for messages.
@@ -152,7 +152,7 @@ class FrameFeatures:
         return torch.cat(parts).T.contiguous()
 
     def normalized(self, frames: list[Tensor], speakers: list[str]) -> list[Tensor]:
-        """Normalise the frames (T, F) of each recording; `speakers` says who speaks in each."""
+        """Normalize the frames (T, F) of each recording; `speakers` says who speaks in each."""
         if self.chosen["normalize"] == "none":
             return frames
         groups: dict[object, list[int]] = {}

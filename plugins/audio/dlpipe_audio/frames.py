@@ -25,11 +25,11 @@ from dlpipe_audio.word_data import WordData
 
 
 class FrameData:
-    """The frames of spoken words, each with its neighbours.
+    """The frames of spoken words, each with its neighbors.
 
     Args:
         words: the words.
-        context: neighbours on each side; at the ends of a word, its first or last frame is repeated.
+        context: neighbors on each side; at the ends of a word, its first or last frame is repeated.
         states: equal parts that a word is divided into, each a class of its own.
     """
 
@@ -165,11 +165,11 @@ def frames(
     features: Features = {},  # noqa: B006  read only
     skip_bad: bool = False,
 ) -> FrameData:
-    """Frames of your own recordings of words, each with its neighbours, to be classified by a model of images.
+    """Frames of your own recordings of words, each with its neighbors, to be classified by a model of images.
 
     Args:
         path: a folder, or an archive of one (.tar, .tar.gz, .zip), as `audio.folder` takes it; FSDD is one.
-        context: neighbours on each side of a frame; the model sees 2 · context + 1 frames.
+        context: neighbors on each side of a frame; the model sees 2 · context + 1 frames.
         states: equal parts that a word is divided into, each a class of its own; with 1, the word is the class.
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.

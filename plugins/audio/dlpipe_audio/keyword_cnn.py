@@ -2,7 +2,7 @@
 
 Source: Sainath & Parada 2015, "Convolutional Neural Networks for Small-footprint Keyword Spotting".
 Departs from it: convolutions over time only, the numbers of a frame are channels; words of any length, by pooling over
-time; layer normalisation, which padding cannot influence.
+time; layer normalization, which padding cannot influence.
 Axes: B words, T frames of the longest, F numbers per frame, C channels, K words of the list.
 """
 

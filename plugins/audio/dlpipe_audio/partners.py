@@ -3,7 +3,7 @@
 Known from the words of the recordings, or found by how they sound.
 Sources of the second: Jansen & Van Durme 2011, "Efficient spoken term discovery using randomized algorithms" (pairs by
 dynamic time warping), https://doi.org/10.1109/ASRU.2011.6163965; Kamper 2019, https://arxiv.org/abs/1811.00403.
-Departs from them: words are given, and their warping distances are embedded and smoothed before neighbours are sought.
+Departs from them: words are given, and their warping distances are embedded and smoothed before neighbors are sought.
 
 Axes: N words of a split, B words of a batch, T frames of the longest, F numbers per frame.
 """

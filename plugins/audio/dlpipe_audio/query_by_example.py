@@ -95,7 +95,7 @@ class QueryByExample:
         max_words: maximum number of words of the split to compare, evenly spaced; the warping of `baselines` compares
             all pairs, 100,000 of half a second in about six seconds. None uses all.
         neighbors: also search with smoothed vectors: each is averaged with this many nearest recordings of its speaker,
-            then of all, without knowing the words; with 0, the vectors of each speaker are centred, and no more. That
+            then of all, without knowing the words; with 0, the vectors of each speaker are centered, and no more. That
             needs all recordings of the split at once.
     """
 

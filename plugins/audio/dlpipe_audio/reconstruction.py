@@ -95,7 +95,7 @@ class Reconstruction:
                 "reconstructions.png",
                 "Words and their reconstructions",
                 "Above the features of a word over time, below what the decoder makes of its vector. Features are "
-                "normalized; colours go from -2.5 (dark) to 2.5 (yellow) standard deviations.",
+                "normalized; colors go from -2.5 (dark) to 2.5 (yellow) standard deviations.",
             ),
             ReportItem("sounds", "Listen", "Each word, and its reconstruction made audible."),
         ]

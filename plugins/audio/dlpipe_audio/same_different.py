@@ -56,11 +56,11 @@ class SameDifferent:
         same, different = self._scores
         with drawing(folder / "cosines.png", 5, 3) as figure:
             axes = figure.subplots()
-            for scores, colour, label in (
+            for scores, color, label in (
                 (different, GREY, "different words"),
                 (same, BLUE, "same word, two speakers"),
             ):
-                axes.hist(scores.numpy(), BINS, range=(-1, 1), density=True, alpha=0.6, color=colour, label=label)
+                axes.hist(scores.numpy(), BINS, range=(-1, 1), density=True, alpha=0.6, color=color, label=label)
             axes.set(xlabel="cosine of the vectors", ylabel="density of pairs")
             axes.legend(frameon=False)
         return [

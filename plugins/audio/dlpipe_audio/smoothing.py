@@ -1,9 +1,9 @@
-"""Vectors of a collection smoothed over their neighbours: recordings that sound alike move together.
+"""Vectors of a collection smoothed over their neighbors: recordings that sound alike move together.
 
 Source: Arandjelović & Zisserman 2012, "Three things everyone should know to improve object retrieval", section 4
 (database-side feature augmentation), https://www.robots.ox.ac.uk/~vgg/publications/2012/Arandjelovic12/
-Departs from it: weights are cosines instead of ranks; the vectors of each speaker are centred first, and smoothed among
-themselves before all are smoothed together, since recordings of one speaker are compared most reliably.
+Departs from it: weights are cosines instead of ranks; the vectors of each speaker are centered first, and smoothed
+among themselves before all are smoothed together, since recordings of one speaker are compared most reliably.
 Axes: N recordings, V numbers of a vector.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 def smoothed(vectors: Tensor, speakers: Tensor, neighbors: int) -> Tensor:
     """Return vectors (N, V) of length one: each the mean of its own and of its nearest ones, twice.
 
-    The first time only recordings of the same speaker are neighbours, the second time all are. Needs all recordings at
+    The first time only recordings of the same speaker are neighbors, the second time all are. Needs all recordings at
     once: a vector depends on which others there are.
 
     Args:
@@ -41,8 +41,8 @@ def embedded(distances: Tensor) -> Tensor:
     eigenvalue, which no vectors have, are left out.
     """
     wide = distances.double()
-    centred = wide - wide.mean(0) - wide.mean(1, keepdim=True) + wide.mean()
-    values, directions = torch.linalg.eigh(-centred / 2)
+    centered = wide - wide.mean(0) - wide.mean(1, keepdim=True) + wide.mean()
+    values, directions = torch.linalg.eigh(-centered / 2)
     vectors: Tensor = directions * values.clamp_min(0).sqrt()
     return vectors.float()
 

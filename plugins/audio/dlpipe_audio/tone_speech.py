@@ -25,10 +25,10 @@ class Sound:
 
     Args:
         ms: duration at medium speed.
-        formants: centre frequencies of the three resonances, in Hz.
+        formants: center frequencies of the three resonances, in Hz.
         voice: level of the voice, 0 to 1.
         noise: level of the noise, 0 to 1.
-        noise_hz: centre of the noise; its width is half as much.
+        noise_hz: center of the noise; its width is half as much.
     """
 
     ms: float

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
-from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.figures import COLORS, drawing, shortened
 from dlpipe.report_items import ReportItem
 from dlpipe_audio.retrieval import cosines
 from dlpipe_audio.word_data import WordData
@@ -99,7 +99,7 @@ class VectorDifferences:
             rows.append((*change, place + 1, len(members), "" if math.isnan(mean) else round(mean, 4), words))
             if not math.isnan(mean):
                 title = f"{' → '.join(map(shortened, change))}, phone {place + 1} ({mean:.2f})"
-                drawn.append((title, members[: len(COLOURS)]))
+                drawn.append((title, members[: len(COLORS)]))
         write_csv(folder / "vector_differences.csv", rows)
         if drawn:
             self._draw(folder / "vector_differences.png", drawn[: self._max_changes])
@@ -124,10 +124,10 @@ class VectorDifferences:
                 panel.set_axis_off()
             for panel, (title, members) in zip(panels, changes, strict=False):
                 panel.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[], yticks=[], title=title)
-                for number, (row, colour) in enumerate(zip(members, COLOURS, strict=False)):
+                for number, (row, color) in enumerate(zip(members, COLORS, strict=False)):
                     label = shortened("→".join(self._pairs[row].words))
-                    panel.annotate("", next(ends), (0, 0), arrowprops={"arrowstyle": "->", "color": colour})
-                    panel.text(-1.05, 1 - 0.14 * number, label, color=colour, fontsize=7)
+                    panel.annotate("", next(ends), (0, 0), arrowprops={"arrowstyle": "->", "color": color})
+                    panel.text(-1.05, 1 - 0.14 * number, label, color=color, fontsize=7)
             figure.supxlabel("first principal component of the differences", fontsize=8)
             figure.supylabel("second principal component", fontsize=8)
 

@@ -89,7 +89,7 @@ class WordData:
         return self.source.waveform(self.segments(split)[row])
 
     def audible(self, split: str, row: int, frames: Tensor) -> Tensor:
-        """Return a sound (S,) whose features, normalised as those of a word, are about `frames` (T, F)."""
+        """Return a sound (S,) whose features, normalized as those of a word, are about `frames` (T, F)."""
         found = self._load(split)[1]
         start, length = int(found.lengths[:row].sum()), int(found.lengths[row])
         raw = self._frames(self.segments(split)[row])
@@ -245,5 +245,5 @@ class WordData:
         }
 
     def _frames(self, segment: Segment) -> Tensor:
-        """Return the frames (T, F) of a word, before they are normalised."""
+        """Return the frames (T, F) of a word, before they are normalized."""
         return self.features.frames(self.source.waveform(segment), segment.name)

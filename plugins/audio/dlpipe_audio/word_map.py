@@ -13,7 +13,7 @@ from torch import nn
 
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
-from dlpipe.figures import COLOURS, drawing, shortened
+from dlpipe.figures import COLORS, drawing, shortened
 from dlpipe.report_items import ReportItem
 from dlpipe_audio.word_vectors import mean_vectors, principal_plane, word_vectors
 
@@ -21,7 +21,7 @@ WHO = "audio.word_map"
 
 
 class WordMap:
-    """Draw the mean vector of each word in two dimensions (principal components), coloured by its first sound.
+    """Draw the mean vector of each word in two dimensions (principal components), colored by its first sound.
 
     ``write`` writes ``word_map.png``; the vectors themselves as ``vectors.tsv`` with ``words.tsv``, which the Embedding
     Projector of TensorBoard loads; and ``words.csv`` with the place of each word.
@@ -63,11 +63,11 @@ class WordMap:
         with drawing(folder / "word_map.png", 6, 5) as figure:
             axes = figure.subplots()
             for word, sound, x, y in chosen:
-                colour = COLOURS[sounds.index(sound) % len(COLOURS)]
-                axes.plot(x, y, ".", color=colour)
-                axes.annotate(shortened(word), (x, y), color=colour, fontsize=7)
+                color = COLORS[sounds.index(sound) % len(COLORS)]
+                axes.plot(x, y, ".", color=color)
+                axes.annotate(shortened(word), (x, y), color=color, fontsize=7)
             axes.set(xlabel="first principal component", ylabel="second principal component")
-            axes.set_title("words, coloured by their first sound")
+            axes.set_title("words, colored by their first sound")
         return [
             ReportItem(
                 "word_map.png", "Map of words", "The mean vectors of words on their first two principal components."

@@ -91,7 +91,7 @@ def mean_vectors(found: WordVectors) -> dict[str, Tensor]:
 
 
 def principal_plane(vectors: Tensor) -> Tensor:
-    """Return vectors (N, V) in the plane (N, 2) in which they are longest: if they are centred, that of the PCA."""
+    """Return vectors (N, V) in the plane (N, 2) in which they are longest: if they are centered, that of the PCA."""
     _, _, directions = torch.linalg.svd(vectors, full_matrices=False)
     found = vectors @ directions[:2].T
     return torch.nn.functional.pad(found, (0, 2 - found.size(1)))

@@ -21,14 +21,14 @@ from dlpipe.fields import NonNegativeFloat, OnlyWith, Positive
 from dlpipe_generative.encoder_decoder import Activation, Net, build_decoder, build_encoder
 from dlpipe_generative.pixels import UNIT, check_range
 
-#: Momentum of the running mean and deviation of codes, as in torch's batch normalisation.
+#: Momentum of the running mean and deviation of codes, as in torch's batch normalization.
 MOMENTUM = 0.1
 
 
 class AutoEncoder(nn.Module):
     """Compress an image to a code of Z numbers and reconstruct it.
 
-    The model keeps a running mean and deviation of its codes. `encode` and `generate` use codes that are standardised
+    The model keeps a running mean and deviation of its codes. `encode` and `generate` use codes that are standardized
     by them, so N(0, 1) vectors have the scale of real codes. Samples from such vectors show that a plain auto-encoder
     is not a generative model: the loss does not constrain the space between the codes.
 
@@ -87,11 +87,11 @@ class AutoEncoder(nn.Module):
         return outputs
 
     def encode(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Map images (B, C, H, W) to standardised codes (B, Z)."""
+        """Map images (B, C, H, W) to standardized codes (B, Z)."""
         return (self.encoder(images) - self.code_mean) / self.code_std  # type: ignore[no-any-return]
 
     def generate(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Map standardised codes (B, Z) to images (B, C, H, W)."""
+        """Map standardized codes (B, Z) to images (B, C, H, W)."""
         return self.decoder(self.code_mean + self.code_std * latent)  # type: ignore[no-any-return]
 
     def _track(self, codes: Tensor) -> None:

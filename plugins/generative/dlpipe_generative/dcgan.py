@@ -1,7 +1,7 @@
 """Deep convolutional generative adversarial network.
 
 Source: Radford, Metz & Chintala 2016, "Unsupervised Representation Learning with Deep Convolutional Generative
-Adversarial Networks", https://arxiv.org/abs/1511.06434, section 3 and figure 1; spectral normalisation: Miyato et al.
+Adversarial Networks", https://arxiv.org/abs/1511.06434, section 3 and figure 1; spectral normalization: Miyato et al.
 2018, https://arxiv.org/abs/1802.05957; conditional: Miyato & Koyama 2018, "cGANs with Projection Discriminator".
 Departs from it: normal instead of uniform noise; the image size follows from the data; the discriminator returns
 scores, not probabilities.
@@ -45,8 +45,8 @@ class DCGAN(nn.Module):
         channels: of the layer next to the image; each further layer has twice as many.
         kernel: size of all convolution kernels.
         smallest: minimum side of the feature maps; an image is halved while its sides are even and stay this long.
-        discriminator_norm: "batch" normalisation in all layers but the first, as in the paper; "spectral"
-            normalisation of the weights of all its layers, but not of the embedding of the class; or "none". For the
+        discriminator_norm: "batch" normalization in all layers but the first, as in the paper; "spectral"
+            normalization of the weights of all its layers, but not of the embedding of the class; or "none". For the
             losses "wgan_gp" and "hinge", use "spectral" or "none".
         conditional: condition both networks on the class.
     """
@@ -72,7 +72,7 @@ class DCGAN(nn.Module):
         widths = [image_shape[0], *(channels * 2**depth for depth in range(len(halved)))]
         self.generator = Generator(widths[::-1], size, latent_dim, kernel, self.num_classes)
         self.discriminator = Discriminator(widths, size, kernel, discriminator_norm, self.num_classes)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
         """Map images (B, C, H, W) to the discriminator's scores (B,)."""
@@ -138,7 +138,7 @@ class Discriminator(nn.Module):
         self, widths: list[int], size: tuple[int, int], kernel: int, norm: Norm, num_classes: int | None
     ) -> None:
         super().__init__()
-        weighted: Callable[[nn.Module], nn.Module] = _spectrally_normalised if norm == "spectral" else nn.Identity()
+        weighted: Callable[[nn.Module], nn.Module] = _spectrally_normalized if norm == "spectral" else nn.Identity()
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             batch = norm == "batch" and bool(layers)  # not in the first layer, section 3 of the paper
@@ -155,17 +155,17 @@ class Discriminator(nn.Module):
         return self.score(features, targets)  # type: ignore[no-any-return]
 
 
-def _spectrally_normalised(layer: nn.Module) -> nn.Module:
+def _spectrally_normalized(layer: nn.Module) -> nn.Module:
     """Divide the weight of a layer by its largest singular value."""
-    normalised = spectral_norm(layer)
-    normalised.weight  # noqa: B018  estimates it by one more step of the power iteration than torch does
-    return normalised
+    normalized = spectral_norm(layer)
+    normalized.weight  # noqa: B018  estimates it by one more step of the power iteration than torch does
+    return normalized
 
 
-def _initialise(layer: nn.Module) -> None:
-    """Initialise weights from N(0, 0.02²), as in the paper; those of batch normalisation from N(1, 0.02²).
+def _initialize(layer: nn.Module) -> None:
+    """Initialize weights from N(0, 0.02²), as in the paper; those of batch normalization from N(1, 0.02²).
 
-    Layers with spectral normalisation keep torch's weights: their scale has no effect.
+    Layers with spectral normalization keep torch's weights: their scale has no effect.
     """
     if is_parametrized(layer):
         return

@@ -63,24 +63,24 @@ def pairwise_distances(first: Tensor, second: Tensor) -> Tensor:
     return torch.cdist(first - center, second - center)
 
 
-def precision_and_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
+def precision_and_recall(real: Tensor, generated: Tensor, neighbors: int = 3) -> tuple[float, float]:
     """Return the fraction of generated samples near real ones, and of real samples near generated ones."""
-    return _share_among(generated, real, neighbours), _share_among(real, generated, neighbours)
+    return _share_among(generated, real, neighbors), _share_among(real, generated, neighbors)
 
 
-def coverage(real: Tensor, generated: Tensor, neighbours: int = 5) -> float:
-    """Return the fraction of real samples (N, F) with a generated one (M, F) closer than their k-th neighbour."""
-    return float((pairwise_distances(real, generated).min(1).values <= _radii(real, neighbours)).double().mean())
+def coverage(real: Tensor, generated: Tensor, neighbors: int = 5) -> float:
+    """Return the fraction of real samples (N, F) with a generated one (M, F) closer than their k-th neighbor."""
+    return float((pairwise_distances(real, generated).min(1).values <= _radii(real, neighbors)).double().mean())
 
 
-def _share_among(samples: Tensor, others: Tensor, neighbours: int) -> float:
-    inside = pairwise_distances(samples, others) <= _radii(others, neighbours)
+def _share_among(samples: Tensor, others: Tensor, neighbors: int) -> float:
+    inside = pairwise_distances(samples, others) <= _radii(others, neighbors)
     return float(inside.any(1).double().mean())
 
 
-def _radii(samples: Tensor, neighbours: int) -> Tensor:
-    """Return the distance of each sample to its k-th neighbour (N,), not counting itself."""
-    return pairwise_distances(samples, samples).kthvalue(min(neighbours + 1, len(samples)), dim=1).values
+def _radii(samples: Tensor, neighbors: int) -> Tensor:
+    """Return the distance of each sample to its k-th neighbor (N,), not counting itself."""
+    return pairwise_distances(samples, samples).kthvalue(min(neighbors + 1, len(samples)), dim=1).values
 
 
 def _root(matrix: Tensor) -> Tensor:

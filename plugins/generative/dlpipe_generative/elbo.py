@@ -61,7 +61,7 @@ class Elbo:
         for batch, _, _ in examples.predictions(model):
             images = batch["images"]
             if model.likelihood == "bernoulli":
-                images = binarise(images, batch["rows"])
+                images = binarize(images, batch["rows"])
             with torch.inference_mode():
                 measured = self._measure(model, images, batch.get("targets"), seed=int(batch["rows"][0]))
             for name, values in (measured | {"rows": batch["rows"]}).items():
@@ -135,7 +135,7 @@ class Elbo:
         return metrics
 
 
-def binarise(images: Tensor, rows: Tensor) -> Tensor:
+def binarize(images: Tensor, rows: Tensor) -> Tensor:
     """Sample images (B, C, H, W) as black and white, with grey as probability; the result depends on rows (B,) only."""
     thresholds = torch.stack(
         [torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(row)) for row in rows.tolist()]

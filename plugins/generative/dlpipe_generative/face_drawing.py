@@ -32,11 +32,11 @@ class FaceVariation:
     """Random variation of a drawing that is independent of its factors.
 
     Args:
-        x: horizontal position of the centre of the face.
-        y: vertical position of the centre of the face.
+        x: horizontal position of the center of the face.
+        y: vertical position of the center of the face.
         width: half of the width of the face.
         height: half of the height of the face.
-        spacing: distance of an eye from the centre line.
+        spacing: distance of an eye from the center line.
         eye: half of the height of an open eye.
         fringe: length of the fringe.
         tilt: of the head, in degrees.
@@ -212,13 +212,13 @@ class _Drawing:
     def _shape(self, points: Sequence[Point], tone: str) -> None:
         outline = self._pixels(points)
         fill = {"black": 25, "grey": GREY, "white": PAPER, "skin": SKIN}[tone]
-        for draw, colour in ((self._draw, fill), (self._draw_cover, 255)):
-            draw.polygon(outline, fill=colour)
-        for draw, colour in ((self._draw, INK), (self._draw_cover, 255)):
-            draw.line([*outline, outline[0]], fill=colour, width=self._line, joint="curve")
+        for draw, color in ((self._draw, fill), (self._draw_cover, 255)):
+            draw.polygon(outline, fill=color)
+        for draw, color in ((self._draw, INK), (self._draw_cover, 255)):
+            draw.line([*outline, outline[0]], fill=color, width=self._line, joint="curve")
 
-    def _stroke(self, points: Sequence[Point], thick: float, colour: int = INK) -> None:
-        self._draw.line(self._pixels(points), fill=colour, width=round(self._line * thick), joint="curve")
+    def _stroke(self, points: Sequence[Point], thick: float, color: int = INK) -> None:
+        self._draw.line(self._pixels(points), fill=color, width=round(self._line * thick), joint="curve")
 
     def _dot(self, middle: Point, radius: float) -> None:
         self._draw.polygon(self._pixels(_arc(middle, radius, radius, 0, 360)), fill=PAPER)

@@ -86,7 +86,7 @@ class GAN(nn.Module):
 
 
 class Generator(nn.Module):
-    """Linear layers with ReLU, and batch normalisation for images.
+    """Linear layers with ReLU, and batch normalization for images.
 
     Args:
         shape: of a sample.

@@ -72,9 +72,9 @@ class GANDiagnostics:
         with drawing(folder / "scores.png", 5, 3) as figure:
             axes = figure.subplots()
             kinds = ("training", self._split, "generated")
-            for (name, scores), kind, colour in zip(self._scores.items(), kinds, (GREY, ORANGE, BLUE), strict=True):
+            for (name, scores), kind, color in zip(self._scores.items(), kinds, (GREY, ORANGE, BLUE), strict=True):
                 label = f"{name} ({kind}): mean {scores.mean():.2f}"
-                axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=colour, label=label)
+                axes.hist(scores.numpy(), bins=40, range=(0, 1), histtype="step", color=color, label=label)
             axes.set(xlabel="probability of being real", ylabel="samples")
             figure.legend(loc="outside upper center", frameon=False)
         counts = ", ".join(f"{len(scores)} {kind}" for scores, kind in zip(self._scores.values(), kinds, strict=True))

@@ -32,12 +32,12 @@ class GANTrainer:
     """Train a discriminator to distinguish real from generated samples, and a generator to fool it.
 
     A step is `critic_steps` updates of the discriminator, each with a batch of its own, and one of the generator.
-    Real and generated samples pass through the discriminator separately, so that batch normalisation does not mix them.
+    Real and generated samples pass through the discriminator separately, so that batch normalization does not mix them.
 
     Args:
         batch_size: real samples, and generated ones, per update.
         loss: "non_saturating" (Goodfellow et al. 2014), "wgan_gp" (Wasserstein distance with a gradient penalty;
-            use a discriminator without batch normalisation and about five critic_steps) or "hinge".
+            use a discriminator without batch normalization and about five critic_steps) or "hinge".
         generator_optimizer: a torch optimizer by name, with its own parameters.
         discriminator_optimizer: a torch optimizer by name, with its own parameters.
         critic_steps: updates of the discriminator per update of the generator. The last step of an epoch has fewer
@@ -215,7 +215,7 @@ class GANTrainer:
 def _check_batch_of_one(model: nn.Module, batch_size: int, count: int) -> None:
     """Refuse networks that cannot be trained on the one sample that `count` training samples leave for a batch.
 
-    Batch normalisation cannot, unless it also averages over several positions of a feature map.
+    Batch normalization cannot, unless it also averages over several positions of a feature map.
     """
     nets: Any = copy.deepcopy(model).train()  # a copy, as this changes running statistics
     device = device_of(model)

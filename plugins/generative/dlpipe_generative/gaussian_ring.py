@@ -22,7 +22,7 @@ from dlpipe.fields import Positive, PositiveFloat
 
 
 class GaussianRing:
-    """Points from a mixture of Gaussians whose centres lie evenly spaced on a circle.
+    """Points from a mixture of Gaussians whose centers lie evenly spaced on a circle.
 
     Args:
         modes: number of modes.

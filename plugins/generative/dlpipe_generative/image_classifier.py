@@ -72,7 +72,7 @@ class ImageClassifier(nn.Module):
             return torch.cat([self.features(some) for (some,) in batched(images)])
 
 
-class _LabelledImages:
+class _LabeledImages:
     """Images and their attribute values, as data for the trainer."""
 
     splits = ("train",)
@@ -96,7 +96,7 @@ def train_classifier(
         classifier = ImageClassifier(images.shape[1:], sizes).to(device)
         trainer = Supervised(
             classifier,
-            _LabelledImages(images, targets),  # type: ignore[arg-type]
+            _LabeledImages(images, targets),  # type: ignore[arg-type]
             Compute(device),
             seed,
             batch_size=min(BATCH_SIZE, len(images)),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import Positive
-from dlpipe.figures import COLOURS, GREY, drawing, shortened
+from dlpipe.figures import COLORS, GREY, drawing, shortened
 from dlpipe.protocols import Data
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.distances import pairwise_distances
@@ -38,8 +38,8 @@ TRAVERSED, STEPS, PAIRS, POINTS = 10, 11, 6, 2000
 REACH = 2.5
 #: Images per side of the map of a two-dimensional latent space.
 MAP = 20
-#: Colours of classes, the most frequent first; those of others are grey.
-PALETTE = (*COLOURS[:-1], "#882255", "#999933", "#44AA99")
+#: Colors of classes, the most frequent first; those of others are grey.
+PALETTE = (*COLORS[:-1], "#882255", "#999933", "#44AA99")
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Grid:
 
 
 class Latent:
-    """Visualise the latent space.
+    """Visualize the latent space.
 
     ``evaluate`` returns ``knn_accuracy`` if images have classes: the accuracy of a majority vote among the nearest
     codes of training images. ``write`` writes ``interpolation.png`` (between the codes of two images),
     ``traversal.png`` (each row varies one latent dimension, those of largest variance first), ``random.png`` (samples
-    from N(0, 1) codes), ``codes.png`` (a scatter plot, coloured by class), and for two latent dimensions ``map.png``
+    from N(0, 1) codes), ``codes.png`` (a scatter plot, colored by class), and for two latent dimensions ``map.png``
     (images on a grid of codes).
 
     Args:
@@ -166,7 +166,7 @@ class Latent:
             class_ = ", as the class of the first image" if self._conditional else ""
             return "Map of the latent space", (
                 f"What the decoder makes of codes on a grid{class_}: the first dimension grows from {-REACH:g} to "
-                f"{REACH:g} to the right, the second upwards. Neighbours should be similar, and each kind of image "
+                f"{REACH:g} to the right, the second upwards. Neighbors should be similar, and each kind of image "
                 "should have its region."
             )
         rows = ", ".join(map(str, self._dimensions))
@@ -190,7 +190,7 @@ class Latent:
             axes.set(xlabel=names[0], ylabel=names[1], title=f"codes of {len(codes)} images of {self._split}")
             if self._classes:
                 _scatter_classes(axes, codes, self._classes)
-                shown += ", coloured by class: classes in clouds of their own can be told apart by their codes"
+                shown += ", colored by class: classes in clouds of their own can be told apart by their codes"
             else:
                 axes.scatter(codes[:, 0], codes[:, 1], s=5)
         return [ReportItem(path.name, "Codes", f"{shown}.")]
@@ -211,14 +211,14 @@ def _interpolations(
 
 
 def _scatter_classes(axes: Axes, codes: Tensor, classes: Sequence[str]) -> None:
-    """Draw codes (N, 2) in a colour for each of their classes (N,); grey for others than the most frequent ones."""
+    """Draw codes (N, 2) in a color for each of their classes (N,); grey for others than the most frequent ones."""
     counts = Counter(classes)
-    colours = dict(zip(sorted(name for name, _ in counts.most_common(len(PALETTE))), PALETTE, strict=False))
-    for name in [*(counts.keys() - colours.keys()), *colours]:
+    colors = dict(zip(sorted(name for name, _ in counts.most_common(len(PALETTE))), PALETTE, strict=False))
+    for name in [*(counts.keys() - colors.keys()), *colors]:
         rows = torch.tensor([each == name for each in classes])
-        colour = colours.get(name, GREY)
-        label = f"{shortened(name)} ({counts[name]})" if name in colours else None
-        axes.scatter(codes[rows, 0], codes[rows, 1], s=6, color=colour, label=label)
+        color = colors.get(name, GREY)
+        label = f"{shortened(name)} ({counts[name]})" if name in colors else None
+        axes.scatter(codes[rows, 0], codes[rows, 1], s=6, color=color, label=label)
     axes.legend(title="class (images)", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
 
 
@@ -246,7 +246,7 @@ def latent_traversal(code: Tensor, dimensions: Tensor, deviations: Tensor) -> Te
 
 
 def knn_classify(codes: Tensor, known: Tensor, classes: Tensor, num_neighbors: int) -> Tensor:
-    """Return the classes (N,) of codes (N, Z) by majority vote of their nearest neighbours among known codes (M, Z)."""
+    """Return the classes (N,) of codes (N, Z) by majority vote of their nearest neighbors among known codes (M, Z)."""
     predicted = []
     for (some,) in batched(codes):
         assert some is not None

@@ -118,9 +118,9 @@ class Modes:
         reach = float(self._centers.abs().max()) * 1.4
         with drawing(path, 4, 4.3) as figure:
             axes = figure.subplots()
-            for points, colour, label in ((self._real, ORANGE, "real"), (self._points[:SHOWN], BLUE, "generated")):
+            for points, color, label in ((self._real, ORANGE, "real"), (self._points[:SHOWN], BLUE, "generated")):
                 x, y = points.T.numpy()
-                axes.scatter(x, y, s=4, color=colour, alpha=0.5, label=label)
+                axes.scatter(x, y, s=4, color=color, alpha=0.5, label=label)
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
             axes.set(xlabel="first coordinate", ylabel="second coordinate")
             figure.legend(loc="outside upper center", ncols=2, frameon=False, markerscale=3)

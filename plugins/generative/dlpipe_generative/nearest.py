@@ -91,11 +91,11 @@ class Nearest:
 def nearest_images(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Return distances (N,) from images (N, C, H, W) to the nearest of known ones (M, C, H, W), and its row (N,)."""
     rows = []
-    flat, centre = known.flatten(1), known.flatten(1).mean(0)
+    flat, center = known.flatten(1), known.flatten(1).mean(0)
     for (some,) in batched(images):
         assert some is not None
         # Around their mean, since cdist computes |x|² - 2xy + |y|², which cancels far from the origin.
-        rows.append(torch.cdist(some.flatten(1) - centre, flat - centre).argmin(1))
+        rows.append(torch.cdist(some.flatten(1) - center, flat - center).argmin(1))
     nearest = torch.cat(rows)
     # Computed again, as the same cancellation leaves more than 0 between equal images.
     return torch.linalg.vector_norm((images - known[nearest]).flatten(1), dim=1), nearest

@@ -91,7 +91,7 @@ def _evaluators_of_encoders() -> list[EvaluatorSpec]:
         _evaluator(
             "latent",
             "dlpipe_generative.latent:Latent",
-            "interpolation, traversal and scatter plot of the latent space, and nearest-neighbour accuracy",
+            "interpolation, traversal and scatter plot of the latent space, and nearest-neighbor accuracy",
             {"neighbours": "num_neighbors"},
         ),
     ]

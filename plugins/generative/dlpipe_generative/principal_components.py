@@ -23,8 +23,8 @@ class PrincipalComponents:
         """Return at most `count` components of images (N, …)."""
         rows = images.flatten(1).double()
         mean = rows.mean(0)
-        centred = rows - mean
-        _, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending
+        centered = rows - mean
+        _, vectors = torch.linalg.eigh(centered.T @ centered)  # ascending
         return cls(mean, vectors[:, -count:])
 
     def transform(self, images: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class VAEOutput(NamedTuple):
 
 
 class VAE(nn.Module):
-    """Encode an image as a distribution of codes, regularised towards N(0, 1), and decode samples of it.
+    """Encode an image as a distribution of codes, regularized towards N(0, 1), and decode samples of it.
 
     Both terms of the loss are in nats: sums over dimensions, means over the batch.
 
@@ -55,7 +55,7 @@ class VAE(nn.Module):
         latent_dim: Z.
         activation: after every layer except the code and the image.
         likelihood: "bernoulli" for black or white pixels (grey pixels are sampled as black or white each time they are
-            seen in training, with their grey value as probability, clipped to 0 to 1); "gaussian" for grey and colour.
+            seen in training, with their grey value as probability, clipped to 0 to 1); "gaussian" for grey and color.
         likelihood_std: standard deviation of the Gaussian likelihood.
         beta: weight of the KL divergence in the loss; 1 gives the evidence lower bound.
         warmup_steps: optimizer steps over which that weight grows linearly from 0.

@@ -104,7 +104,7 @@ def action_head(width: int, num_actions: int, action_shape: Sequence[int]) -> Ca
 
 
 def small(layer: nn.Linear) -> nn.Linear:
-    """Initialise the last layer of a policy with small weights, so that the first policy is nearly uniform."""
+    """Initialize the last layer of a policy with small weights, so that the first policy is nearly uniform."""
     nn.init.orthogonal_(layer.weight, 0.01)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,7 +1,7 @@
 """A policy and a value function (actor-critic).
 
 Sources: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning",
-https://arxiv.org/abs/1602.01783; initialisation as in Huang et al. 2022, "The 37 Implementation Details of
+https://arxiv.org/abs/1602.01783; initialization as in Huang et al. 2022, "The 37 Implementation Details of
 Proximal Policy Optimization", https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/.
 Axes: B observations, A actions, F features, K components of a continuous action.
 """

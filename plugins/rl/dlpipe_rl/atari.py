@@ -99,7 +99,7 @@ class Atari(gym.Env[Array, Any]):
         return self._observation(), reward, over, not over and self._ale.getEpisodeFrameNumber() >= MAX_FRAMES, {}
 
     def render(self) -> Array:
-        """Return the screen in colour (210, 160, 3)."""
+        """Return the screen in color (210, 160, 3)."""
         screen: Array = self._ale.getScreenRGB()
         return screen
 

@@ -63,7 +63,7 @@ class Catch(gym.Env[Array, Any]):
         return self._board(), reward, ended, False, {}
 
     def render(self) -> Array:
-        """Return the board as an image (H, W, 3), with the paddle and the ball in different colours."""
+        """Return the board as an image (H, W, 3), with the paddle and the ball in different colors."""
         image = np.full((self._rows, self._columns, 3), 255, np.uint8)
         image[-1, self._paddle] = (0, 114, 178)
         image[self._row, self._ball] = (213, 94, 0)

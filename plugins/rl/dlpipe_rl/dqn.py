@@ -1,9 +1,9 @@
-"""Deep Q-learning with double Q-learning, n-step returns and prioritised replay.
+"""Deep Q-learning with double Q-learning, n-step returns and prioritized replay.
 
 Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
 https://doi.org/10.1038/nature14236, algorithm 1; double: van Hasselt et al. 2016,
 https://arxiv.org/abs/1509.06461; n-step returns and the combination: Hessel et al. 2018, "Rainbow",
-https://arxiv.org/abs/1710.02298; prioritised replay: Schaul et al. 2016, https://arxiv.org/abs/1511.05952.
+https://arxiv.org/abs/1710.02298; prioritized replay: Schaul et al. 2016, https://arxiv.org/abs/1511.05952.
 Departs from them: bootstraps from the final observation of a truncated episode (the paper's games have no time
 limit); Adam; torch's Huber loss.
 Axes: N environments, B transitions of a batch, A actions.
@@ -62,7 +62,7 @@ class DQN:
         batch_size: transitions per update.
         replay_size: capacity of the replay buffer, in transitions.
         replay_storage: "auto" keeps the frames in memory if they fit, else in a memory-mapped scratch file.
-        priority_alpha: α of prioritised replay: 0 samples uniformly, 1 in proportion to the TD error.
+        priority_alpha: α of prioritized replay: 0 samples uniformly, 1 in proportion to the TD error.
         importance_beta: initial β of the importance-sampling correction; it grows linearly to 1 over the run.
         learning_starts: timesteps of all environments together before the first update.
         train_every: timesteps of every environment per step.

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image, ImageDraw
 
-#: Smaller frames are enlarged by nearest-neighbour interpolation.
+#: Smaller frames are enlarged by nearest-neighbor interpolation.
 SMALL = 256
 WIDTH, HEIGHT = 300, 150
 CART, POLE, TRACK, AXLE = "#222222", "#D55E00", "#999999", "#0072B2"

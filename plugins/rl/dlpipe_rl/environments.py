@@ -42,7 +42,7 @@ class Environments:
         name: for messages.
         make: creates an environment; with ``render_mode="rgb_array"``, one that can be rendered, if possible.
         frame_stack: number of frames per observation.
-        fingerprint: describes everything that determines the behaviour of the environment.
+        fingerprint: describes everything that determines the behavior of the environment.
         for_training: wraps an environment for training only.
         num_workers: processes that step the training environments; 0 steps them in the main process.
     """
@@ -204,7 +204,7 @@ class Environments:
         """Restore nothing; see `state`."""
 
     def fingerprint(self) -> str:
-        """Return a description of everything that determines the behaviour of the environment."""
+        """Return a description of everything that determines the behavior of the environment."""
         return self._fingerprint
 
 
@@ -236,7 +236,7 @@ class SupportsMake(Protocol):
         """Return a new environment; with ``render_mode="rgb_array"``, one that can be rendered, if possible."""
 
     def fingerprint(self) -> str:
-        """Return a string that changes if the behaviour of the environment does."""
+        """Return a string that changes if the behavior of the environment does."""
 
 
 def require_environments(data: object, who: str) -> Environments:

@@ -1,7 +1,7 @@
 """A linear layer with learned noise on its weights, for exploration.
 
 Source: Fortunato et al. 2018, "Noisy Networks for Exploration", https://arxiv.org/abs/1706.10295, section 3,
-factorised Gaussian noise, initialised as in section 3.2.
+factorized Gaussian noise, initialized as in section 3.2.
 Departs from it: one sample of noise serves all observations of a batch and is renewed in each forward pass.
 Axes: B observations, I inputs, O outputs.
 """

@@ -89,7 +89,7 @@ def dlpipe_trainers():
         TrainerSpec(
             "dqn",
             "dlpipe_rl.dqn:DQN",
-            "deep Q-learning with a replay buffer (double, n-step, prioritised)",
+            "deep Q-learning with a replay buffer (double, n-step, prioritized)",
             requires=NEEDS,
             extra=EXTRA,
             budget=("timesteps",),

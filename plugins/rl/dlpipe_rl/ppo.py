@@ -1,7 +1,7 @@
 """Proximal policy optimization: several epochs of minibatch updates per rollout, with a clipped objective.
 
 Source: Schulman et al. 2017, "Proximal Policy Optimization Algorithms", https://arxiv.org/abs/1707.06347,
-equation 7; advantages normalised per minibatch as in Huang et al. 2022,
+equation 7; advantages normalized per minibatch as in Huang et al. 2022,
 https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/.
 Departs from them: no clipping of the value loss; no early stopping by KL divergence.
 Axes: M transitions.

@@ -1,4 +1,4 @@
-"""Priorities for prioritised replay: transitions with a large TD error are replayed more often.
+"""Priorities for prioritized replay: transitions with a large TD error are replayed more often.
 
 Source: Schaul et al. 2016, "Prioritized Experience Replay", https://arxiv.org/abs/1511.05952, section 3.3,
 the proportional variant, with a binary sum tree.

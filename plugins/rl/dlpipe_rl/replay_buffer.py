@@ -2,7 +2,7 @@
 
 Every frame is stored once, as the environment returned it: frame stacks, next observations and n-step returns are
 assembled when a transition is sampled. An episode of T steps takes T + 1 slots, because its final observation is
-stored too. No transition starts at that slot, which is also how the end of an episode is recognised.
+stored too. No transition starts at that slot, which is also how the end of an episode is recognized.
 
 Axes: N environments, C slots of each, B transitions of a batch. Slot t of environment n has the number t N + n.
 """
@@ -149,7 +149,7 @@ class ReplayBuffer:
         """
         added = self._heads.copy()
         removed: list[int] = []
-        # One number at a time: with one environment, which is usual here, vectorised numpy would be slower.
+        # One number at a time: with one environment, which is usual here, vectorized numpy would be slower.
         for index, slot in enumerate(added):
             self._actions[slot] = actions[index]
             self._rewards[slot] = rewards[index]

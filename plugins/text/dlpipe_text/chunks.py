@@ -3,7 +3,7 @@
 Source: Tjong Kim Sang and Buchholz 2000, "Introduction to the CoNLL-2000 Shared
 Task: Chunking", https://aclanthology.org/W00-0726, and its script conlleval.
 Departs from it: fractions instead of percentages; a tag other than O, B-x or I-x is
-an error. conlleval reads it as a chunk or as O, depending on its neighbours.
+an error. conlleval reads it as a chunk or as O, depending on its neighbors.
 """
 
 from collections import Counter, defaultdict

@@ -21,7 +21,7 @@ class LinearChainCRF(nn.Module):
     """Assign probabilities to label sequences and find the most probable one.
 
     The score of a sequence is the sum of the logits of its labels, a transition score
-    for each pair of neighbours, and one score each for the first and the last label.
+    for each pair of neighbors, and one score each for the first and the last label.
 
     Args:
         num_labels: K.
@@ -49,7 +49,7 @@ class LinearChainCRF(nn.Module):
         return possible - self.log_partition(logits, lengths)
 
     def score(self, logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Map logits (B, T, K), targets (B, T), lengths (B,) to unnormalised log-scores (B,) of the targets."""
+        """Map logits (B, T, K), targets (B, T), lengths (B,) to unnormalized log-scores (B,) of the targets."""
         mask = mask_of(lengths, targets)  # (B, T)
         labels = targets.masked_fill(~mask, 0)  # since the padding, -100, is not an index
         emitted = logits.gather(2, labels.unsqueeze(2)).squeeze(2) * mask  # (B, T)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import Positive
-from dlpipe.figures import COLOURS, drawing
+from dlpipe.figures import COLORS, drawing
 from dlpipe.report_items import ReportItem
 
 
@@ -72,8 +72,8 @@ class GradientByLag:
         write_csv(folder / "gradient_by_lag.csv", [("lag", *names), *zip(lags, *self._norms.tolist(), strict=True)])
         with drawing(folder / "gradient_by_lag.png", 6, 3.5) as figure:
             axes = figure.subplots()
-            for name, norms, colour in zip(names, self._norms, COLOURS, strict=False):
-                axes.semilogy(lags, norms.numpy(), color=colour, label=name)
+            for name, norms, color in zip(names, self._norms, COLORS, strict=False):
+                axes.semilogy(lags, norms.numpy(), color=color, label=name)
             axes.set(xlabel="lag: positions before the end", ylabel="norm of the gradient of the output")
             axes.legend(frameon=False)
         return [

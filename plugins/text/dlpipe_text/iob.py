@@ -1,4 +1,4 @@
-"""Read labelled sentences from users' own files.
+"""Read labeled sentences from users' own files.
 
 The format is detected from the content:
 
@@ -106,7 +106,7 @@ def find_splits(path: Path) -> dict[str, Path]:
 def to_iob2(sentences: PackedSentences) -> PackedSentences:
     """Convert the tags of one file to IOB2.
 
-    Any tag with S-, E-, U- or L- indicates IOBES or BILOU. IOB1 is recognised by an I-
+    Any tag with S-, E-, U- or L- indicates IOBES or BILOU. IOB1 is recognized by an I-
     that starts a chunk, if every B- follows a chunk of the same type.  Other tags,
     including malformed ones, are unchanged.  Converting IOB1 does not change the chunks
     that conlleval counts.
@@ -328,9 +328,9 @@ def check_file(path: Path, most: int) -> None:
     """Raise DataError unless the path is a regular file (a pipe would block), not empty, of at most `most` bytes."""
     info = path.stat()
     if not S_ISREG(info.st_mode):
-        raise DataError(f"{path}: neither a file nor a folder; expected labelled sentences. Copy them to a file")
+        raise DataError(f"{path}: neither a file nor a folder; expected labeled sentences. Copy them to a file")
     if info.st_size == 0:
-        raise DataError(f"{path}: the file is empty; expected labelled sentences. Use another file")
+        raise DataError(f"{path}: the file is empty; expected labeled sentences. Use another file")
     if info.st_size > most:
         raise DataError(
             f"{path}: {info.st_size} bytes; expected at most {most}, as the file is kept in memory. Use a part of it"
@@ -366,7 +366,7 @@ def listing(folder: Path) -> str:
 def why_missing(path: Path) -> str:
     """Return why a path does not exist, with the nearest names."""
     if not path.parent.is_dir():
-        return f"{path.parent} is not a folder; expected labelled sentences. Correct the path"
+        return f"{path.parent} is not a folder; expected labeled sentences. Correct the path"
     near = difflib.get_close_matches(path.name, [entry.name for entry in entries_of(path.parent)])
     if near:
         return f"no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"
@@ -377,7 +377,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     """Return why a path cannot be read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return why_missing(path)
-    return f"cannot be read ({error}); expected labelled sentences. Check the path and its read permission"
+    return f"cannot be read ({error}); expected labeled sentences. Check the path and its read permission"
 
 
 def quoted(text: str) -> str:

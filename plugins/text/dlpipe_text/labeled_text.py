@@ -30,8 +30,8 @@ from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 Text = tuple[str, str]  # text, label
-#: Longer texts are not coloured when they are typed: each unit takes a pass of the model.
-MAX_COLOURED = 200
+#: Longer texts are not colored when they are typed: each unit takes a pass of the model.
+MAX_COLORED = 200
 
 
 class LabeledText:
@@ -151,7 +151,7 @@ class LabeledText:
         units = self._typed(item)
         answer = class_answer(self._learned()["labels"], prediction, probabilities, top)
         answer |= unknown_units(units, self._table("units"))
-        if explain and len(units) <= MAX_COLOURED:
+        if explain and len(units) <= MAX_COLORED:
             # A majority class has buffers only.
             tensor = next(chain(model.parameters(), model.buffers()), torch.empty(0))
             compute = Compute(tensor.device)

@@ -17,7 +17,7 @@ TEXT_FACTS = ("vocabulary", "vocab_size", "num_ngrams", "labels", "num_classes")
 def dlpipe_data():
     return [
         DataSpec("flights", "dlpipe_text.flights:flights", "generated flight requests with slots", facts=FACTS),
-        DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labelled sentences (CoNLL/IOB files)", facts=FACTS),
+        DataSpec("iob", "dlpipe_text.tagged_files:iob", "your own labeled sentences (CoNLL/IOB files)", facts=FACTS),
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
         DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
         DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
@@ -120,7 +120,7 @@ def dlpipe_evaluators():
         EvaluatorSpec(
             "word_contributions",
             "dlpipe_text.word_contributions:WordContributions",
-            "texts with their words coloured by contribution",
+            "texts with their words colored by contribution",
             not_on_train="it gives no metrics, and its figures show the test split",
         ),
         EvaluatorSpec(

@@ -53,7 +53,7 @@ def plain_reviews(count: int, seed: int, languages: Sequence[Language]) -> Itera
         seed: any integer.
         languages: of the reviews, in turn.
     """
-    rng = random.Random(f"unlabelled reviews/{seed}")  # seeded with the SHA-512 of the string: the same everywhere
+    rng = random.Random(f"unlabeled reviews/{seed}")  # seeded with the SHA-512 of the string: the same everywhere
     for number in range(count):
         language = languages[number % len(languages)]
         known = PATTERNS[language]

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from dlpipe.fields import OnlyWith, Positive, PositiveFloat
 from dlpipe_text.recurrent import LAYERS, hidden_states
 
-#: What is initialised as a recurrent network without gates: the matrix that maps a state to the next.
+#: What is initialized as a recurrent network without gates: the matrix that maps a state to the next.
 RECURRENT = "weight_hh"
 
 

@@ -89,9 +89,9 @@ class SkipGram:
         while True:
             self._step += 1
             generator = self._generator("step", self._step)
-            centre, context = self._pairs(generator)
+            center, context = self._pairs(generator)
             self._optimizer.param_groups[0]["lr"] = self._rate()
-            yield {"loss": self._update(centre, context, generator)}
+            yield {"loss": self._update(center, context, generator)}
 
     def log_values(self) -> dict[str, float]:
         """Return the learning rate."""
@@ -140,12 +140,12 @@ class SkipGram:
         rows, columns = valid.nonzero(as_tuple=True)
         return words[places[rows]].long(), words[inside[rows, columns]].long()
 
-    def _update(self, centre: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
+    def _update(self, center: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         """Take a step on pairs (P,), and return the mean loss; without pairs it is 0."""
-        if not len(centre):
+        if not len(center):
             return torch.zeros((), device=self._device)
         vectors, outputs = self.model.vectors, self.model.outputs
-        shape = (len(centre), self._negative)
+        shape = (len(center), self._negative)
         # The last word has all of the rest, so a number that rounding puts beyond the end belongs to it.
         drawn = torch.rand(shape, generator=generator, device=self._device, dtype=torch.float64) * self._noise[-1]
         noise = torch.searchsorted(self._noise, drawn, right=True).clamp_(max=len(self._noise) - 1)
@@ -155,12 +155,12 @@ class SkipGram:
         # As in word2vec, a random word that is the right one does not count.
         weights = torch.ones_like(signs)
         weights[:, 1:] = (noise != context.unsqueeze(1)).float()
-        inputs, targets = vectors[centre], outputs[words]  # (P, E), (P, 1 + K, E)
+        inputs, targets = vectors[center], outputs[words]  # (P, E), (P, 1 + K, E)
         scores = signs * torch.einsum("pe,pke->pk", inputs, targets)
         slopes = -signs * weights * torch.sigmoid(-scores)  # of the loss by the product
         gradient = torch.einsum("pk,pke->pe", slopes, targets)
         of_outputs = (slopes.unsqueeze(2) * inputs.unsqueeze(1)).flatten(0, 1)
-        vectors.grad = torch.sparse_coo_tensor(centre.unsqueeze(0), gradient, vectors.shape, check_invariants=False)
+        vectors.grad = torch.sparse_coo_tensor(center.unsqueeze(0), gradient, vectors.shape, check_invariants=False)
         outputs.grad = torch.sparse_coo_tensor(words.view(1, -1), of_outputs, outputs.shape, check_invariants=False)
         self._optimizer.step()
         return -(weights * F.logsigmoid(scores)).sum(1).mean()

@@ -1,4 +1,4 @@
-"""``text.iob`` and ``text.atis``: slot filling on labelled sentences from files."""
+"""``text.iob`` and ``text.atis``: slot filling on labeled sentences from files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def iob(
     min_count: Positive = 1,
     lowercase: bool = False,
 ) -> TaggedText:
-    """Labelled sentences from your own files, one token or one sentence per line.
+    """Labeled sentences from your own files, one token or one sentence per line.
 
     Args:
         path: the training file, or a folder with train.iob, dev.iob and test.iob (or .conll, .txt, .tsv), or with

@@ -1,4 +1,4 @@
-"""Read labelled texts from users' own files.
+"""Read labeled texts from users' own files.
 
 What a path holds is detected from names:
 

@@ -1,4 +1,4 @@
-"""Show which words decide: texts with each word coloured by its contribution to the prediction."""
+"""Show which words decide: texts with each word colored by its contribution to the prediction."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dlpipe.report_items import ReportItem
 from dlpipe_text.labeled_text import LabeledText
 from dlpipe_text.occlusion import contributions, logits_of, variants
 
-#: Longer texts are shown without colours: each word takes a pass of the model.
+#: Longer texts are shown without colors: each word takes a pass of the model.
 MAX_UNITS = 400
 HEAD = """<!doctype html>
 <meta charset="utf-8">
 <title>Contributions of words</title>
 <style>body { font: 16px/1.7 sans-serif; max-width: 60em; margin: 2em auto; } small { color: #666; }</style>
-<p>Blue words support the predicted class, red ones oppose it: the stronger the colour, the more the log-odds of
+<p>Blue words support the predicted class, red ones oppose it: the stronger the color, the more the log-odds of
 the class change when the word is replaced by an unknown one.</p>
 """
 
@@ -43,7 +43,7 @@ class Shown:
 
 
 class WordContributions:
-    """Colour the words of some texts by occlusion: the most confident mistakes, the least and the most certain ones.
+    """Color the words of some texts by occlusion: the most confident mistakes, the least and the most certain ones.
 
     ``write`` writes ``words.html`` and ``words.csv``.
 
@@ -100,7 +100,7 @@ class WordContributions:
                 "What each word contributes",
                 "Blue words support the predicted class, red ones oppose it.",
             ),
-            ReportItem("words.csv", "Contributions of words", "The numbers behind the colours, a row for each word."),
+            ReportItem("words.csv", "Contributions of words", "The numbers behind the colors, a row for each word."),
         ]
 
     def _chosen(self, answers: Answers) -> Iterator[tuple[str, int]]:
@@ -131,6 +131,6 @@ class WordContributions:
 
 
 def _word(word: str, strength: float) -> str:
-    """Return a word of a page, coloured by a strength from -1 to 1."""
-    colour = BLUE if strength > 0 else VERMILION
-    return f'<span style="background: {colour}{round(160 * abs(strength)):02x}">{escape(word)}</span>'
+    """Return a word of a page, colored by a strength from -1 to 1."""
+    color = BLUE if strength > 0 else VERMILION
+    return f'<span style="background: {color}{round(160 * abs(strength)):02x}">{escape(word)}</span>'

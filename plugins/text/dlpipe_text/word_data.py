@@ -24,7 +24,7 @@ from dlpipe_text.word_vectors import WordVectors, nearest_words
 #: Section, and the words of "a is to b as c is to d".
 Question = tuple[str, tuple[str, str, str, str]]
 
-NUM_NEIGHBOURS = 10
+NUM_NEIGHBORS = 10
 MAX_SUGGESTED = 3
 #: Words of an expression.
 MAX_TERMS = 16
@@ -148,7 +148,7 @@ class WordData(ABC):
             raise InputError(
                 f"{item!r} has all words of the vocabulary, so that none is left as an answer; leave some out"
             )
-        similarities, numbers = nearest_words(model, prediction.unsqueeze(0), excluded, NUM_NEIGHBOURS)
+        similarities, numbers = nearest_words(model, prediction.unsqueeze(0), excluded, NUM_NEIGHBORS)
         return {
             "nearest": [self.vocabulary.words[number] for number in numbers[0].tolist()],
             "cosine": [f"{value:.4f}" for value in similarities[0].tolist()],

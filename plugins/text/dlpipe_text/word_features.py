@@ -17,7 +17,7 @@ PADDING, OTHER = 0, 1  # the first two ids, of both words and trigrams
 
 
 class WordFeatures(nn.Module):
-    """Represent every word and its neighbours by `num_features` numbers.
+    """Represent every word and its neighbors by `num_features` numbers.
 
     Args:
         vocab_size: token ids run from 0 (padding) and 1 (other) to vocab_size - 1.

@@ -125,11 +125,11 @@ class WordMap:
 
 def plane(rows: Tensor) -> Tensor:
     """Return the coordinates (N, 2) of rows (N, E) in the plane of their largest variance; the signs are fixed."""
-    centred = rows.double() - rows.double().mean(0)
-    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    centered = rows.double() - rows.double().mean(0)
+    _, _, directions = torch.linalg.svd(centered, full_matrices=False)
     axes = directions[:2]
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))  # an axis may point either way
-    places = centred @ (axes * largest.sign()).T
+    places = centered @ (axes * largest.sign()).T
     return F.pad(places, (0, 2 - places.size(1)))
 
 

@@ -88,9 +88,9 @@ class WordSimilarity:
 def spearman(first: Array, second: Array) -> float:
     """Return the correlation of the ranks of two samples (N,); equal values have the mean of their ranks."""
     ranks = np.stack([_ranks(first), _ranks(second)])
-    centred = ranks - ranks.mean(1, keepdims=True)
-    sizes = np.sqrt((centred**2).sum(1))
-    return float(centred[0] @ centred[1] / (sizes[0] * sizes[1])) if sizes.all() else 0.0
+    centered = ranks - ranks.mean(1, keepdims=True)
+    sizes = np.sqrt((centered**2).sum(1))
+    return float(centered[0] @ centered[1] / (sizes[0] * sizes[1])) if sizes.all() else 0.0
 
 
 def interval(first: Array, second: Array, resamples: int = RESAMPLES) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 Source: Mikolov et al. 2013, "Efficient Estimation of Word Representations in Vector Space",
 https://arxiv.org/abs/1301.3781; Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information",
 https://arxiv.org/abs/1607.04606
-Axes: V words, E numbers of a vector, G buckets of letter n-grams, B expressions, T terms of the longest, K neighbours.
+Axes: V words, E numbers of a vector, G buckets of letter n-grams, B expressions, T terms of the longest, K neighbors.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def noisy(images: Tensor, deviation: float, generator: torch.Generator) -> Tenso
 
 
 def affine(images: Tensor, angle: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
-    """Rotate and scale images (B, C, H, W) about their centre, then shift them, with bilinear interpolation.
+    """Rotate and scale images (B, C, H, W) about their center, then shift them, with bilinear interpolation.
 
     Args:
         angle: (B,) degrees, counter-clockwise.

@@ -1,4 +1,4 @@
-"""``vision.cifar`` and ``vision.cifar10``: small colour photographs in the binary files of CIFAR.
+"""``vision.cifar`` and ``vision.cifar10``: small color photographs in the binary files of CIFAR.
 
 Source: A. Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".
 Format: one image after another, each with its label (CIFAR-100: coarse, then fine label) and 3×32×32 bytes.
@@ -19,7 +19,7 @@ from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_files import Decoder, find_in_folders, read_images
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
-from dlpipe_vision.labelled_images import LabelledImages, Normalize
+from dlpipe_vision.labeled_images import LabeledImages, Normalize
 
 Labels = Literal["fine", "coarse"]
 SHAPE = (3, 32, 32)
@@ -47,8 +47,8 @@ def cifar(
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
-) -> LabelledImages:
-    """Colour photographs of 32×32 pixels in CIFAR's binary version, CIFAR-10 or CIFAR-100.
+) -> LabeledImages:
+    """Color photographs of 32×32 pixels in CIFAR's binary version, CIFAR-10 or CIFAR-100.
 
     Args:
         path: a folder with data_batch_1.bin … or train.bin, and test_batch.bin or test.bin; or a .tar.gz of it.
@@ -68,7 +68,7 @@ def cifar(
     def read() -> ImageSplits:
         return read_binary(open_files(source, MAX_BYTES), labels)
 
-    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabeledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def cifar10(
@@ -81,8 +81,8 @@ def cifar10(
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
     offline: bool = False,
-) -> LabelledImages:
-    """Colour photographs of 32×32 pixels in ten classes (CIFAR-10): 50,000 for training and 10,000 for the test.
+) -> LabeledImages:
+    """Color photographs of 32×32 pixels in ten classes (CIFAR-10): 50,000 for training and 10,000 for the test.
 
     Args:
         path: a folder or archive of the binary version (data_batch_1.bin …), or of train/CLASS/ and test/CLASS/.
@@ -110,7 +110,7 @@ def cifar10(
             Decoder(files, None, "RGB"), find_in_folders(files), test_size=0, max_bytes=MAX_BYTES, skip=False
         )
 
-    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabeledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def read_binary(files: Files, labels: Labels) -> ImageSplits:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.fields import OnlyWith, Positive
-from dlpipe.layers import Activation, InitialWeights, activation_layer, initialised, units_per_output
+from dlpipe.layers import Activation, InitialWeights, activation_layer, initialized, units_per_output
 from dlpipe_vision.layer_tables import Layer, ParsedLayer, layout, parse_layers
 
 
@@ -62,7 +62,7 @@ class CNN(nn.Module):
             *(nn.Sequential(OrderedDict(_modules(layer, activation, maxout_pieces, init))) for layer in parsed)
         )
         shape = parsed[-1].out_shape if parsed else tuple(image_shape)
-        self.classifier = initialised(nn.Linear(prod(shape), num_classes), init)
+        self.classifier = initialized(nn.Linear(prod(shape), num_classes), init)
         # A convolution with channels_last weights also returns its output in channels_last, whatever its input.
         # This saves a third of the step time of deep networks on a CPU, and costs the others nothing.
         self.to(memory_format=torch.channels_last)
@@ -84,7 +84,7 @@ def _modules(
             width = table["conv"] * pieces
             # A batch norm has a bias of its own.
             conv = nn.Conv2d(layer.in_shape[0], width, *layer.convolution, bias=not layer.norm)
-            yield "conv", initialised(conv, init, pieces)
+            yield "conv", initialized(conv, init, pieces)
             if layer.norm:
                 yield "norm", nn.BatchNorm2d(width)
             yield "activation", activation_layer(activation, maxout_pieces)
@@ -101,7 +101,7 @@ def _modules(
             if len(layer.in_shape) == 3:
                 yield "flatten", nn.Flatten()
             width = table["dense"] * pieces
-            yield "dense", initialised(nn.Linear(prod(layer.in_shape), width, bias=not layer.norm), init, pieces)
+            yield "dense", initialized(nn.Linear(prod(layer.in_shape), width, bias=not layer.norm), init, pieces)
             if layer.norm:
                 yield "norm", nn.BatchNorm1d(width)
             yield "activation", activation_layer(activation, maxout_pieces)

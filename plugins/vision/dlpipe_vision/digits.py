@@ -21,7 +21,7 @@ from dlpipe_vision.augment import Augment
 from dlpipe_vision.idx import read_mnist
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.label_sampling import stratified_sample
-from dlpipe_vision.labelled_images import LabelledImages, Normalize
+from dlpipe_vision.labeled_images import LabeledImages, Normalize
 
 #: The data has no test split; ours is a fifth of the images, evenly from all classes and always the same.
 TEST_SHARE = 5
@@ -43,7 +43,7 @@ def digits(
     shuffle_pixels: bool = False,
     label_noise: Fraction = 0.0,
     imbalance: Imbalance = 1.0,
-) -> LabelledImages:
+) -> LabeledImages:
     """1,797 handwritten digits of 8×8 grey pixels: 1,438 for training, 359 for the test.
 
     Both may contain digits of the same writer, so scores are higher than for new writers.
@@ -59,13 +59,13 @@ def digits(
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: put the pixels of each image into another order, the same for all images, so that
-            neighbouring pixels are unrelated.
+            neighboring pixels are unrelated.
         label_noise: share of the training images (not of the dev split) that get the label of another class, to study
             how models deal with wrong labels.
         imbalance: how many times more training images (not of the dev split) there are of the first digit than of the
             last; those between decay exponentially. To study classes of unequal size.
     """
-    return LabelledImages(
+    return LabeledImages(
         partial(_read_classes, _read if path is None else partial(read_mnist, path), classes),
         dev_size=dev_size,
         limit=limit,

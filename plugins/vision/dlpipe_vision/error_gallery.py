@@ -20,7 +20,7 @@ from dlpipe.evaluation import Answers, Examples, collect, confusion_of
 from dlpipe.fields import Positive
 from dlpipe.figures import drawing, shortened
 from dlpipe.report_items import ReportItem
-from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
+from dlpipe_vision.labeled_images import LabeledImages, require_labeled_images
 from dlpipe_vision.picture import to_pixels
 
 #: Size of an image on the page: small ones are enlarged by a whole number, large ones are reduced.
@@ -78,11 +78,11 @@ class ErrorGallery:
         worst: Positive = 36,
     ) -> None:
         self._shape, self._labels, self._per_cell, self._worst = image_shape, list(labels), per_cell, worst
-        self._last: tuple[LabelledImages, str, Answers] | None = None
+        self._last: tuple[LabeledImages, str, Answers] | None = None
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Collect the answers of the model; there are no metrics."""
-        data = require_labelled_images(examples.data, "vision.error_gallery")
+        data = require_labeled_images(examples.data, "vision.error_gallery")
         self._last = data, examples.split, collect(examples.predictions(model), len(self._labels), model)
         return {}
 
@@ -105,7 +105,7 @@ class ErrorGallery:
         self._draw_worst(folder / "worst.png", data, split, answers, wrong)
         return [_describe_worst(answers, split, len(wrong)), page]
 
-    def _draw_worst(self, path: Path, data: LabelledImages, split: str, answers: Answers, wrong: Tensor) -> None:
+    def _draw_worst(self, path: Path, data: LabeledImages, split: str, answers: Answers, wrong: Tensor) -> None:
         down = math.ceil(len(wrong) / COLUMNS)
         names, pictures = data.names(split), data.pictures(split, answers.rows[wrong])
         with drawing(path, COLUMNS * 1.55, down * 2.05 + 0.4) as figure:
@@ -119,7 +119,7 @@ class ErrorGallery:
                 name = shorten_start(names[int(answers.rows[number])])
                 axes.set_title(f"{name}\n{describe(answers, number, self._labels)}", fontsize=7.5)
 
-    def _page(self, data: LabelledImages, split: str, answers: Answers) -> Iterator[str]:
+    def _page(self, data: LabeledImages, split: str, answers: Answers) -> Iterator[str]:
         wrong = int((~answers.right).sum())
         title = f"{split}: {wrong} of {len(answers.right)} images are misclassified"
         yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
@@ -156,10 +156,10 @@ class ErrorGallery:
             return "<td></td>"
         share = (count / support) ** 0.5  # the root keeps rare mistakes visible next to many correct answers
         classes = " ".join(name for name, applies in (("right", true == predicted), ("dark", share > 0.6)) if applies)
-        colour = f"background: rgba(0, 70, 130, {share:.2f})"
+        color = f"background: rgba(0, 70, 130, {share:.2f})"
         hint = escape(f"{self._cell_name(true, predicted)}: {count} of {support}")
         link = f'<a href="#t{true}p{predicted}" title="{hint}">{count}</a>'
-        return f'<td class="{classes}" style="{colour}">{link}</td>'
+        return f'<td class="{classes}" style="{color}">{link}</td>'
 
     def _cell_name(self, true: int, predicted: int) -> str:
         return f"true {self._labels[true]} → predicted {self._labels[predicted]}"

@@ -22,7 +22,7 @@ from dlpipe.errors import DataError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
-from dlpipe_vision.labelled_images import LabelledImages, Normalize
+from dlpipe_vision.labeled_images import LabeledImages, Normalize
 
 #: How the file names of a split begin.
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -52,7 +52,7 @@ def idx(
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
-) -> LabelledImages:
+) -> LabeledImages:
     """Grey images from a folder of IDX files, the format of MNIST and Fashion-MNIST.
 
     Args:
@@ -74,7 +74,7 @@ def idx(
     def read() -> ImageSplits:
         return read_folder(find_files(folder), labels)
 
-    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabeledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def mnist(
@@ -87,7 +87,7 @@ def mnist(
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
     offline: bool = False,
-) -> LabelledImages:
+) -> LabeledImages:
     """Handwritten digits of 28×28 grey pixels (MNIST): 60,000 for training and 10,000 for the test.
 
     Args:
@@ -109,7 +109,7 @@ def mnist(
         )
 
     read = partial(read_mnist, path, offline=offline)
-    return LabelledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabeledImages(read, dev_size=dev_size, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def read_mnist(path: Path | None, *, offline: bool = False) -> ImageSplits:

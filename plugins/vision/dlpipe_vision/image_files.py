@@ -30,7 +30,7 @@ from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.image_shards import Shards, find_in_shards, shards_in
 from dlpipe_vision.image_table import SPLITS, ImageFile, read_table
 from dlpipe_vision.label_sampling import stratified_sample
-from dlpipe_vision.labelled_images import LabelledImages, Normalize
+from dlpipe_vision.labeled_images import LabeledImages, Normalize
 from dlpipe_vision.picture import SUFFIXES, fitted, in_mode, open_image, to_tensor
 
 Color = Literal["auto", "grey", "rgb"]
@@ -57,7 +57,7 @@ def image_folder(
     normalize: Normalize = "standardize",
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
-) -> LabelledImages:
+) -> LabeledImages:
     """Your own images: one folder per class, an archive of such folders, shards, or a table of files.
 
     Args:
@@ -94,7 +94,7 @@ def image_folder(
         return read_images(decoder, entries, test_size=held_out, max_bytes=max_bytes, skip=unreadable == "skip")
 
     held_out = DEV_SIZE if dev_size is None else dev_size
-    return LabelledImages(read, dev_size=held_out, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return LabeledImages(read, dev_size=held_out, limit=limit, normalize=normalize, augment=augment, noise=noise)
 
 
 def find_images(path: Path, max_bytes: int) -> tuple[Files, list[ImageFile]]:

@@ -22,7 +22,7 @@ from dlpipe.figures import drawing, shortened
 from dlpipe.messages import nearest
 from dlpipe.report_items import ReportItem
 from dlpipe_vision.error_gallery import describe
-from dlpipe_vision.labelled_images import LabelledImages, require_labelled_images
+from dlpipe_vision.labeled_images import LabeledImages, require_labeled_images
 from dlpipe_vision.picture import to_pixels
 
 #: Most items in a readable figure: filters, layers, channels per layer, correct and wrong images.
@@ -64,7 +64,7 @@ class LayerPictures:
         image_shape: (C, H, W) of the images.
         labels: the name of each class.
         layer: the layer of Grad-CAM, such as "layers.3.conv"; by default the last convolution, including the layers
-            after it whose maps have the same size (normalisation, activation).
+            after it whose maps have the same size (normalization, activation).
     """
 
     primary = None
@@ -77,7 +77,7 @@ class LayerPictures:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Record activations for a few images, misclassified ones among them if there are any; there are no metrics."""
-        data = require_labelled_images(examples.data, "vision.layer_pictures")
+        data = require_labeled_images(examples.data, "vision.layer_pictures")
         self._check_layer(model)
         self._filters = first_filters(model, self._shape)
         with _evaluation_mode(model):
@@ -180,7 +180,7 @@ def _select_answers(answers: Answers) -> Answers:
 
 
 def _activations_of(
-    model: nn.Module, layer: str | None, data: LabelledImages, examples: Examples, answers: Answers
+    model: nn.Module, layer: str | None, data: LabeledImages, examples: Examples, answers: Answers
 ) -> LayerActivations:
     pictures = data.pictures(examples.split, answers.rows)
     seen = data.as_seen(pictures)
@@ -235,9 +235,9 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> ReportItem:
     if filters.size(1) not in (1, 3):
         title += f", mean over {filters.size(1)} channels"
         filters = filters.mean(1, keepdim=True)
-    colours = "grey is 0" if filters.size(1) == 3 else "brown is below 0, white 0, purple above"
+    colors = "grey is 0" if filters.size(1) == 3 else "brown is below 0, white 0, purple above"
     with drawing(path, max(across * 0.9, 4.0), down * 1.0 + 0.6) as figure:
-        figure.suptitle(f"{title}\n{colours}, each up to its largest weight", fontsize=9)
+        figure.suptitle(f"{title}\n{colors}, each up to its largest weight", fontsize=9)
         cells = figure.subplots(down, across, squeeze=False).flatten()
         for axes in cells:
             axes.set_axis_off()
@@ -251,7 +251,7 @@ def _draw_filters(path: Path, name: str, filters: Tensor) -> ReportItem:
     return ReportItem(
         path.name,
         "First-layer filters",
-        f"Weights of the {title}; {colours}, each filter up to its own largest weight; the number above is "
+        f"Weights of the {title}; {colors}, each filter up to its own largest weight; the number above is "
         "that of its output channel. Edges, strokes and smooth patches are typical of a trained layer; large filters "
         "that look like noise are not.",
     )
@@ -282,7 +282,7 @@ def _draw_maps(path: Path, activations: LayerActivations, labels: list[str]) -> 
         f"Each group of columns is an image ({_kinds_of(activations.answers.right[images])}), and each row below it "
         f"is a convolution: {len(names)} of {len(activations.maps)}, from input to output, and of each up to "
         f"{CHANNELS} channels that vary most over the image, with layer and channel above. Yellow is "
-        "high and dark purple low, scaled for each map; a map of one colour says nothing about where things are.",
+        "high and dark purple low, scaled for each map; a map of one color says nothing about where things are.",
     )
 
 
@@ -310,7 +310,7 @@ def _draw_cams(path: Path, activations: LayerActivations, labels: list[str]) -> 
     return ReportItem(
         path.name,
         "Grad-CAM",
-        f"Upper row: images, {_kinds_of(activations.answers.right)}; lower row: the same; bright colours mark the "
+        f"Upper row: images, {_kinds_of(activations.answers.right)}; lower row: the same; bright colors mark the "
         f"regions that support the predicted class at layer {activations.layer}, scaled for each image. They should "
         "lie on the object; if they lie on the background, the model relies on something else.",
     )

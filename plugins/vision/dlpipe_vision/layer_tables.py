@@ -32,7 +32,7 @@ class Layer(TypedDict, total=False):
         kernel: rows and columns of a convolution's filters; 3 by default.
         stride: pixels between two positions of a convolution's filter; 1 by default.
         padding: zeros around the input of a convolution; kernel // 2 by default, 0 for none.
-        norm: batch normalisation before the activation of a convolution or dense layer.
+        norm: batch normalization before the activation of a convolution or dense layer.
         pool: window size and stride of max pooling.
         average_pool: window size and stride of average pooling.
         global_pool: average or maximum of each whole channel.
@@ -70,7 +70,7 @@ class ParsedLayer:
 
     @property
     def norm(self) -> bool:
-        """Whether batch normalisation comes before the activation."""
+        """Whether batch normalization comes before the activation."""
         return self.table.get("norm", False)
 
     @property

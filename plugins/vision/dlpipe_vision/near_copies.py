@@ -32,7 +32,7 @@ def nearly_in(images: Tensor, others: Tensor) -> Tensor:
     detailed = ours.std(1, correction=0) >= MIN_DETAIL
     found = torch.zeros(len(images), dtype=torch.bool)
     # The means of two vectors differ by no more than their root mean square difference: sorted by their means, only
-    # neighbours have to be compared.
+    # neighbors have to be compared.
     theirs = theirs[theirs.mean(1).argsort()]
     means, squares = theirs.mean(1), (theirs**2).sum(1)
     for rows in ours.mean(1).argsort().split(_BLOCK):

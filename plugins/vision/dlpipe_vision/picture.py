@@ -1,4 +1,4 @@
-"""Conversion of a user's picture, of any size and colours, into the format of the training images."""
+"""Conversion of a user's picture, of any size and colors, into the format of the training images."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def _to_plain_mode(image: Image.Image) -> Image.Image:
     """Return an image of bytes in mode "L" or "RGB"."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert(mode)
+        colors = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colors.size, "white"), colors).convert(mode)
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
@@ -141,7 +141,7 @@ def read_picture(
     mode = "L" if channels == 1 else "RGB"
     if image.mode not in ((mode, "F") if mode == "L" else (mode,)):
         image = in_mode(image, mode)
-        notes.append("converted to grey" if mode == "L" else "converted from grey to colour")
+        notes.append("converted to grey" if mode == "L" else "converted from grey to color")
     if light_on_dark and np.median(_border(image)) > LIGHT_BACKGROUND:
         image = image.point(lambda value: value * -1 + 255) if image.mode == "F" else ImageOps.invert(image)
         notes.append("inverted, as the training images are light on dark")
@@ -159,9 +159,9 @@ def in_mode(image: Image.Image, mode: str | None) -> Image.Image:
 
 
 def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return an image resized to width × height; a border in its background colour keeps its aspect ratio."""
-    colour: Any = _background(image)  # Pillow takes a float for mode "F", but its annotation does not say so
-    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, colour)
+    """Return an image resized to width × height; a border in its background color keeps its aspect ratio."""
+    color: Any = _background(image)  # Pillow takes a float for mode "F", but its annotation does not say so
+    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color)
 
 
 def to_tensor(image: Image.Image, mode: str | None = None) -> Tensor:
@@ -188,11 +188,11 @@ def _border(pixels: Image.Image) -> np.ndarray[Any, Any]:
 
 
 def _background(image: Image.Image) -> tuple[int, ...] | float:
-    """Return the background colour: the median of the border."""
-    colour = np.median(_border(image), axis=0)
+    """Return the background color: the median of the border."""
+    color = np.median(_border(image), axis=0)
     if image.mode == "F":
-        return float(colour[0])
-    return tuple(map(int, colour)) if len(colour) > 1 else int(colour[0])
+        return float(color[0])
+    return tuple(map(int, color)) if len(color) > 1 else int(color[0])
 
 
 def _reason(error: Exception, path: Path) -> str:

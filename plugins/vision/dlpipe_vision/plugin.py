@@ -31,7 +31,7 @@ def dlpipe_data():
         ),
         _images("cifar", "dlpipe_vision.cifar:cifar", "CIFAR-10 or CIFAR-100 from binary files"),
         _images(
-            "cifar10", "dlpipe_vision.cifar:cifar10", "colour photographs of 32×32 pixels in ten classes (CIFAR-10)"
+            "cifar10", "dlpipe_vision.cifar:cifar10", "color photographs of 32×32 pixels in ten classes (CIFAR-10)"
         ),
     ]
 

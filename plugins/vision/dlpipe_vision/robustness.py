@@ -18,7 +18,7 @@ from dlpipe.fields import Positive, PositiveFloat
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe.report_items import ReportItem
 from dlpipe_vision.augment import affine, noisy
-from dlpipe_vision.labelled_images import require_labelled_images
+from dlpipe_vision.labeled_images import require_labeled_images
 
 #: Transforms images (B, C, H, W) with pixels from 0 to 1.
 Transform = Callable[[Tensor, torch.Generator], Tensor]
@@ -67,7 +67,7 @@ class Robustness:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Evaluate the model on unchanged and on transformed images."""
-        data = require_labelled_images(examples.data, "vision.robustness")
+        data = require_labeled_images(examples.data, "vision.robustness")
 
         def answers_of(passed: Any) -> Answers:
             return collect(passed, self._num_classes, model)

@@ -126,8 +126,8 @@ def test_no_cell_is_a_formula():
 
 
 def test_an_answer_with_another_column_is_refused_rather_than_cut():
-    with pytest.raises(DlpipeError, match='the answer for b has "colour", which the first answer lacks; .*--json'):
-        table({"item": "a", "label": "cat"}, {"item": "b", "label": "dog", "colour": "red"})
+    with pytest.raises(DlpipeError, match='the answer for b has "color", which the first answer lacks; .*--json'):
+        table({"item": "a", "label": "cat"}, {"item": "b", "label": "dog", "color": "red"})
 
 
 def test_each_item_has_a_line_of_json():

@@ -450,7 +450,7 @@ def test_no_file_gives_a_traceback(dlpipe, write, text):
     assert "Traceback" not in answer.stderr
 
 
-def test_a_misspelt_command_names_the_nearest_one(dlpipe):
+def test_a_misspelled_command_names_the_nearest_one(dlpipe):
     done = dlpipe("rnu", "pipeline.toml")
 
     assert done.returncode == 2

@@ -53,7 +53,7 @@ def test_an_error_with_a_strangers_name_is_escaped(tmp_path, monkeypatch, capfd)
     assert "\x1b]" not in told
 
 
-def test_weighted_pieces_are_coloured_by_sign_bold_by_size_and_escaped(capsys, monkeypatch):
+def test_weighted_pieces_are_colored_by_sign_bold_by_size_and_escaped(capsys, monkeypatch):
     monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
 
     echo_weighted(
@@ -65,7 +65,7 @@ def test_weighted_pieces_are_coloured_by_sign_bold_by_size_and_escaped(capsys, m
     )
 
 
-def test_colours_are_removed_where_there_is_no_terminal(capsys):
+def test_colors_are_removed_where_there_is_no_terminal(capsys):
     echo_weighted("words", [Weighted("good ", 1.0), Weighted("film", 0.0)])
 
     assert capsys.readouterr().out == "words: good film\n"

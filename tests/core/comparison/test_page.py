@@ -28,7 +28,7 @@ def test_a_curve_is_called_by_its_letter_and_its_pipeline_and_of_several_seeds_b
     ]
 
 
-def test_the_curves_of_a_group_have_its_colour(make_run, tmp_path, monkeypatch):
+def test_the_curves_of_a_group_have_its_color(make_run, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(page, "render_page", lambda path, title, verdict, sections: seen.extend(sections))
     folders = [
@@ -40,7 +40,7 @@ def test_the_curves_of_a_group_have_its_colour(make_run, tmp_path, monkeypatch):
     write_page(tmp_path / "compare.html", compare_folders([str(folder) for folder in folders], tmp_path))
 
     [chart] = [block for section in seen for block in section.blocks if isinstance(block, Chart)]
-    assert [(series.name, series.colour, series.x, series.y) for series in chart.series] == [
+    assert [(series.name, series.color, series.x, series.y) for series in chart.series] == [
         ("A: small", 0, [10, 20], [0.25, 0.5]),
         ("B: large, seed 0", 1, [10, 20], [0.25, 0.5]),
         ("B: large, seed 1", 1, [10, 20], [0.25, 0.5]),

@@ -84,8 +84,8 @@ def pinned(server, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     server.asked.clear()
 
-    def pinned(behaviour, content=CONTENT):
-        url = f"http://127.0.0.1:{server.server_port}/{behaviour}.bin"
+    def pinned(behavior, content=CONTENT):
+        url = f"http://127.0.0.1:{server.server_port}/{behavior}.bin"
         return Download(url, hashlib.sha256(content).hexdigest(), len(content))
 
     return pinned
@@ -214,16 +214,16 @@ def test_a_redirect_to_another_scheme_is_not_followed(pinned, server, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "message"),
+    ("behavior", "message"),
     [
         ("missing", "missing.bin cannot be fetched to .*missing.bin: 404 Not Found; retry to continue the download"),
         ("busy", "busy.bin cannot be fetched to .*busy.bin: 503 Service Unavailable"),
         ("garbage", "garbage.bin cannot be fetched to .*: this is not HTTP"),
     ],
 )
-def test_what_the_server_says_is_told(pinned, tmp_path, behaviour, message):
+def test_what_the_server_says_is_told(pinned, tmp_path, behavior, message):
     with pytest.raises(DataError, match=message):
-        fetch(pinned(behaviour), cache=tmp_path)
+        fetch(pinned(behavior), cache=tmp_path)
 
     assert files(tmp_path) == []
 

@@ -184,7 +184,7 @@ class NoFingerprint(Points):
     fingerprint = None
 
 
-class MisspeltPadding(Points):
+class MisspelledPadding(Points):
     padding = {"points": 0.0}
 
 
@@ -289,7 +289,7 @@ class LossIsLayer(Line):
         self.loss = nn.MSELoss()
 
 
-class LossMisspelt(Line):
+class LossMisspelled(Line):
     def los(self, outputs, targets):
         return outputs.sum()
 
@@ -323,7 +323,7 @@ class NoModule:
 
 
 class FactNobodyTells(Line):
-    def __init__(self, num_inputs: int, num_colours: int):
+    def __init__(self, num_inputs: int, num_colors: int):
         super().__init__(num_inputs)
 
 
@@ -645,7 +645,7 @@ class NoHook:
     def on_step(self, step): ...
 
 
-class MisspeltHook(Watch):
+class MisspelledHook(Watch):
     @hookimpl
     def dlpipe_step_loged(self, step): ...
 

@@ -30,7 +30,7 @@ from dlpipe import CallbackSpec, DataSpec, EvaluatorSpec, InputError, ModelSpec,
 from dlpipe.data import Columns
 
 RAISES = {
-    "key": lambda: {}["colour"],
+    "key": lambda: {}["color"],
     "runtime": lambda: torch.zeros(32, 10) @ torch.zeros(20, 5),
     "memory": lambda: torch.zeros(10**14),
     "numpy memory": lambda: __import__("numpy").ones(10**15),
@@ -40,7 +40,7 @@ RAISES = {
     "norm": lambda: nn.BatchNorm1d(3)(torch.ones(1, 3)),
     "disk": lambda: raise_(OSError(errno.ENOSPC, "No space left on device", "samples.png")),
     "quit": lambda: raise_(KeyboardInterrupt()),
-    "warn": lambda: warnings.warn("the colours are odd"),
+    "warn": lambda: warnings.warn("the colors are odd"),
 }
 def raise_(error):
     raise error
@@ -168,7 +168,7 @@ def test_whatever_raises_is_named_with_its_table_and_line(project, moment):
         run_with(project, moment, "key")
 
     line = next(number for number, text in enumerate(PLUGIN.splitlines(), start=1) if '"key": lambda' in text)
-    assert str(raised.value).startswith(f"{MOMENTS[moment]} KeyError: 'colour' (toy.py:{line}, in <lambda>).")
+    assert str(raised.value).startswith(f"{MOMENTS[moment]} KeyError: 'color' (toy.py:{line}, in <lambda>).")
     assert "Run it again as 'dlpipe --debug …' for the traceback" in str(raised.value)
     assert isinstance(raised.value.__cause__, (KeyError, ComponentError))
 
@@ -210,7 +210,7 @@ def test_what_an_evaluator_fails_to_write_is_a_warning(project, capfd, moment):
     place = "samples/judge" if moment == "sample" else "figures/judge"
     told = capfd.readouterr().err
     assert re.search(
-        rf"warning: \[evaluators.judge\] KeyError: 'colour' \(toy.py:\d+, in <lambda>\)\. .*{place} are mis", told
+        rf"warning: \[evaluators.judge\] KeyError: 'color' \(toy.py:\d+, in <lambda>\)\. .*{place} are mis", told
     )
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     assert "test/judge/score" in (folder / "metrics.jsonl").read_text()
@@ -276,7 +276,7 @@ def test_what_is_raised_in_the_use_of_a_run_is_named_too(project, moment, text):
     folder = run_with(project, "never", "key")
     (project / "fail.json").write_text(json.dumps([moment, "key"]))
 
-    with pytest.raises(ComponentError, match=rf"^{text}: 'colour' \(runs/points/\S+/toy.py:\d+, in <lambda>\)"):
+    with pytest.raises(ComponentError, match=rf"^{text}: 'color' \(runs/points/\S+/toy.py:\d+, in <lambda>\)"):
         use(folder)
 
 
@@ -293,7 +293,7 @@ def use(folder):
 def test_a_dry_run_names_the_component_too(project):
     (project / "fail.json").write_text(json.dumps(["forward", "key"]))
 
-    with pytest.raises(ComponentError, match=r"\[trainer\] KeyError: 'colour' \(toy.py:"):
+    with pytest.raises(ComponentError, match=r"\[trainer\] KeyError: 'color' \(toy.py:"):
         dry_run(load_pipeline("points.toml", load_plugins(), allow_local_plugins=True))
 
 
@@ -301,16 +301,16 @@ def test_a_dry_run_names_the_component_too(project):
 def test_a_warning_of_a_component_reaches_the_screen_the_log_and_the_provenance_once(project, moment, capfd):
     folder = run_with(project, moment, "warn")
 
-    assert capfd.readouterr().err.count("warning: the colours are odd\n") == 1
-    assert (folder / "log.txt").read_text().count("warning: the colours are odd\n") == 1
-    assert json.loads((folder / "provenance.json").read_text())["warnings"] == ["the colours are odd"]
+    assert capfd.readouterr().err.count("warning: the colors are odd\n") == 1
+    assert (folder / "log.txt").read_text().count("warning: the colors are odd\n") == 1
+    assert json.loads((folder / "provenance.json").read_text())["warnings"] == ["the colors are odd"]
 
 
 def test_a_second_run_in_one_process_warns_again(project, capfd):
     for _ in range(2):
         run_with(project, "model", "warn")
 
-    assert capfd.readouterr().err.count("warning: the colours are odd\n") == 2
+    assert capfd.readouterr().err.count("warning: the colors are odd\n") == 2
 
 
 @pytest.mark.parametrize("count", range(1, 7))

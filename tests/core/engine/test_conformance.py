@@ -66,7 +66,7 @@ def test_a_member_that_is_missing_or_nearly_right_is_named(kind, component, mess
         check_members(kind, component)
 
 
-def test_a_misspelt_loss_of_a_model_is_named():
+def test_a_misspelled_loss_of_a_model_is_named():
     class Net(nn.Module):
         def los(self, outputs): ...
 

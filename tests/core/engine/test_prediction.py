@@ -28,7 +28,7 @@ class Points:
         return Columns({"points": torch.arange(6.0)[:, None], "targets": torch.arange(6) % 3})
     def encode(self, item):
         if item == "raise":
-            raise KeyError("colour")
+            raise KeyError("color")
         if not item.replace(" ", "").replace("-", "").isdigit():
             raise InputError(f"{item!r}: expected numbers")
         return {"points": torch.tensor([float(part) for part in item.split()])}

@@ -157,7 +157,7 @@ def test_the_classifier_has_glorots_initial_weights_too():
     assert last.weight.abs().max() > 30**-0.5  # torch's own bound
 
 
-def test_every_piece_of_a_maxout_unit_is_initialised_like_a_layer_of_its_own():
+def test_every_piece_of_a_maxout_unit_is_initialized_like_a_layer_of_its_own():
     layer = wide_mlp(activation="maxout", maxout_pieces=3)
     bound = (6 / (600 + 400)) ** 0.5
 
@@ -181,7 +181,7 @@ def test_initial_weights_can_be_torchs_own():
 
 
 @pytest.mark.parametrize("activation", [name for name in get_args(Activation) if name != "sigmoid"])
-def test_one_batch_is_memorised(activation):
+def test_one_batch_is_memorized(activation):
     model = tiny_mlp(activation=activation)
     images, targets = tiny_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)

@@ -239,7 +239,7 @@ def test_a_disabled_plugin_is_not_imported(entry_point):
 
 
 @pytest.mark.parametrize("variable", ["DLPIPE_PLUGINS", "DLPIPE_DISABLE_PLUGINS"])
-def test_a_misspelt_name_in_an_environment_variable_is_reported(entry_point, variable):
+def test_a_misspelled_name_in_an_environment_variable_is_reported(entry_point, variable):
     registry = load_plugins({variable: "vison"}, [CORE, entry_point("vision", GOOD)])
 
     assert registry.warnings == [f"{variable} names 'vison', which is not installed. Did you mean \"vision\"?"]

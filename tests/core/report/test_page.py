@@ -62,7 +62,7 @@ def test_numbers_of_a_chart_are_in_the_page(tmp_path):
     chart = json.loads(re.search(r'id="charts">(.*?)</script>', page)[1])[0]
 
     assert (chart["title"], chart["x_label"]) == ("loss", "step")
-    assert chart["series"][0] == {"name": "train", "style": "line", "colour": 0, "x": [1, 2, 3], "y": [0.5, None, None]}
+    assert chart["series"][0] == {"name": "train", "style": "line", "color": 0, "x": [1, 2, 3], "y": [0.5, None, None]}
 
 
 def test_files_are_part_of_the_page_until_it_is_full(tmp_path):

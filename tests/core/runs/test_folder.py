@@ -10,7 +10,7 @@ from dlpipe.runs import folder as runs
 from dlpipe.runs.folder import RESOLVED, RunFolder, new_folder
 
 
-def test_a_missing_run_folder_is_named_with_its_neighbours(tmp_path):
+def test_a_missing_run_folder_is_named_with_its_neighbors(tmp_path):
     (tmp_path / "2026-01-02").mkdir()
 
     with pytest.raises(RunFolderError, match=r"there is no such run folder; there are 2026-01-02"):

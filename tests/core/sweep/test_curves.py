@@ -12,7 +12,7 @@ from dlpipe.sweep.table import Metric, Row
 RIGHT = b"\x89PNG"
 
 
-class Labelled:
+class Labeled:
     """Stands for a trial: only its label is asked for."""
 
     def __init__(self, label):
@@ -56,7 +56,7 @@ def test_the_band_is_the_bootstrap_interval_of_the_mean():
 @pytest.mark.parametrize(("trials", "seeds"), [(1, 1), (3, 2), (11, 2)])
 def test_curves_are_drawn(tmp_path, trials, seeds):
     rows = [
-        Row(Labelled(f"trial {trial}"), tuple(run(tmp_path, f"{trial}-{seed}", [0.1, 0.2]) for seed in range(seeds)))
+        Row(Labeled(f"trial {trial}"), tuple(run(tmp_path, f"{trial}-{seed}", [0.1, 0.2]) for seed in range(seeds)))
         for trial in range(trials)
     ]
 
@@ -72,7 +72,7 @@ def test_an_interval_needs_three_seeds(tmp_path, monkeypatch, seeds, bands, word
     drawn, titles = [], []
     monkeypatch.setattr("matplotlib.axes.Axes.fill_between", lambda *arguments, **style: drawn.append(arguments))
     monkeypatch.setattr("matplotlib.axes.Axes.set", lambda self, title, **others: titles.append(title))
-    rows = [Row(Labelled("a"), tuple(run(tmp_path, f"{seed}", [0.1, 0.2]) for seed in range(seeds)))]
+    rows = [Row(Labeled("a"), tuple(run(tmp_path, f"{seed}", [0.1, 0.2]) for seed in range(seeds)))]
 
     draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
 
@@ -81,7 +81,7 @@ def test_an_interval_needs_three_seeds(tmp_path, monkeypatch, seeds, bands, word
 
 
 def test_where_nothing_was_measured_on_dev_nothing_is_drawn(tmp_path):
-    rows = [Row(Labelled("one"), ({"state": "failed", "reason": "no luck"}, run(tmp_path, "a", [None])))]
+    rows = [Row(Labeled("one"), ({"state": "failed", "reason": "no luck"}, run(tmp_path, "a", [None])))]
 
     assert not draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy", "max"))
     assert not (tmp_path / "curves.png").exists()
@@ -91,7 +91,7 @@ def test_a_score_that_was_measured_once_is_a_level(tmp_path, monkeypatch):
     levels = []
     monkeypatch.setattr("matplotlib.axes.Axes.axhline", lambda self, y, **style: levels.append((y, style["label"])))
     rows = [
-        Row(Labelled(label), [run(tmp_path, label, values)])
+        Row(Labeled(label), [run(tmp_path, label, values)])
         for label, values in (("forest", [0.25]), ("network", [0.5, 0.75]))
     ]
 
@@ -109,7 +109,7 @@ def trained(folder, name, values, losses=()):
 
 
 def names(*outcomes):
-    rows = [Row(Labelled("a"), outcomes)]
+    rows = [Row(Labeled("a"), outcomes)]
     return [panel.name for panel in panels_of(rows, Metric("test/digits/accuracy"))]
 
 
@@ -134,7 +134,7 @@ def test_the_axes_have_names_and_a_loss_that_varies_a_lot_a_logarithm(tmp_path, 
 
     seen = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **options: seen.extend(figure.axes))
-    rows = [Row(Labelled("a"), (trained(tmp_path, "a", [0.1, 0.2], losses),))]
+    rows = [Row(Labeled("a"), (trained(tmp_path, "a", [0.1, 0.2], losses),))]
 
     assert draw_curves(tmp_path / "curves.png", rows, Metric("test/digits/accuracy"))
 
@@ -146,7 +146,7 @@ def test_the_axes_have_names_and_a_loss_that_varies_a_lot_a_logarithm(tmp_path, 
 
 @pytest.mark.parametrize(("goal", "words"), [("max", "the best 8 of 9 trials"), ("", "the first 8 of 9 trials")])
 def test_of_many_trials_it_is_said_which_are_drawn(tmp_path, goal, words):
-    rows = [Row(Labelled(str(place)), (run(tmp_path, str(place), [0.1, 0.2]),)) for place in range(9)]
+    rows = [Row(Labeled(str(place)), (run(tmp_path, str(place), [0.1, 0.2]),)) for place in range(9)]
     metric = Metric("dev/digits/accuracy", goal)
 
     assert left_out(panels_of(rows, metric)[0], metric) == words

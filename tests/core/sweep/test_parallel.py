@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dlpipe.sweep.axes import Range
-from dlpipe.sweep.parallel import draw_parallel, figure_colours, position
+from dlpipe.sweep.parallel import draw_parallel, figure_colors, position
 from dlpipe.sweep.table import Metric, Row
 
 METRIC = Metric("test/digits/accuracy", "max")
@@ -39,11 +39,11 @@ def test_trials_with_and_without_different_scores_are_drawn(tmp_path, scores):
         assert np.asarray(picture.convert("RGB")).std() > 1
 
 
-def test_the_colour_of_a_score_is_its_place_between_the_least_and_the_largest():
-    dark, middle, light = figure_colours([1.0, 2.0, 3.0])
+def test_the_color_of_a_score_is_its_place_between_the_least_and_the_largest():
+    dark, middle, light = figure_colors([1.0, 2.0, 3.0])
 
     assert sum(dark[:3]) < sum(middle[:3]) < sum(light[:3])
-    assert figure_colours([2.0, 2.0])[0] == figure_colours([2.0, 2.0])[1]
+    assert figure_colors([2.0, 2.0])[0] == figure_colors([2.0, 2.0])[1]
 
 
 def test_one_axis_or_one_trial_is_nothing_to_draw(tmp_path):

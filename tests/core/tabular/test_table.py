@@ -28,7 +28,7 @@ def test_the_default_is_a_data_set_of_scikit_learn():
     assert sum(len(data.split(name)) for name in data.splits) == 150
 
 
-def test_a_misspelt_table_of_scikit_learn_is_refused_with_the_nearest_one():
+def test_a_misspelled_table_of_scikit_learn_is_refused_with_the_nearest_one():
     with pytest.raises(
         DataError, match=r'sklearn:irsi: scikit-learn contains no such table. Did you mean "sklearn:iris"'
     ):

@@ -44,7 +44,7 @@ class Failing:
         self.calls.append("end")
 
 
-class Misspelt:
+class Misspelled:
     """Has a hook that does not exist."""
 
     @hookimpl
@@ -106,4 +106,4 @@ def test_a_callback_cannot_change_what_is_logged():
 
 def test_a_callback_with_a_hook_that_does_not_exist_is_refused():
     with pytest.raises(PluginError, match=r"unknown hook 'dlpipe_epoch_ends'.*dlpipe_epoch_end"):
-        Callbacks({"curves": Misspelt()}, RUN, print)
+        Callbacks({"curves": Misspelled()}, RUN, print)

@@ -124,7 +124,7 @@ def test_what_another_version_wraps_otherwise_stays():
     assert eager(Other)([nn.Parameter(torch.ones(1))]).step() == "own"
 
 
-def test_a_kind_that_was_used_before_is_recognised():
+def test_a_kind_that_was_used_before_is_recognized():
     used = torch.optim.Rprop([nn.Parameter(torch.ones(1))])  # wraps the step of its class once more
 
     assert eager(type(used)).step.__name__ == "step"

@@ -409,7 +409,7 @@ def test_the_average_is_not_what_is_trained():
     assert torch.equal(losses(plain, 6), losses(averaged, 6))
 
 
-def test_a_loss_of_the_models_own_is_minimised():
+def test_a_loss_of_the_models_own_is_minimized():
     torch.manual_seed(0)
     ours = trainer(numbers(), Regressor(), batch_size="full")
     columns = numbers().columns

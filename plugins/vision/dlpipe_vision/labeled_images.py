@@ -1,4 +1,4 @@
-"""Labelled images from any source: splits, normalisation, augmentation, and predictions for a user's pictures.
+"""Labeled images from any source: splits, normalization, augmentation, and predictions for a user's pictures.
 
 Images stay bytes until they are in a batch on the device; only there are they converted to floating point.
 Axes: N images, B of a batch, C channels, H rows, W columns.
@@ -28,7 +28,7 @@ from dlpipe_vision.picture import SUFFIXES, read_picture
 
 
 class MeanStd(TypedDict):
-    """The statistics that images are standardised with, as the weights of a trained network expect them.
+    """The statistics that images are standardized with, as the weights of a trained network expect them.
 
     Keys:
         mean: of each channel, of pixels from 0 to 1.
@@ -46,8 +46,8 @@ Normalize = Literal["standardize", "unit", "symmetric", "none"] | MeanStd
 MAX_NOTES = 10_000
 
 
-class LabelledImages:
-    """Labelled images, for a classifier.
+class LabeledImages:
+    """Labeled images, for a classifier.
 
     Args:
         read: reads the files; called once, when a split is first needed.
@@ -115,7 +115,7 @@ class LabelledImages:
         return self._split(self._sets[name], self._prepare)
 
     def transformed(self, name: str, transform: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
-        """Return a split whose images are transformed before they get the noise of evaluation and are normalised.
+        """Return a split whose images are transformed before they get the noise of evaluation and are normalized.
 
         Args:
             transform: maps images (B, C, H, W) from 0 to 1 to new ones; it may use the generator.
@@ -130,7 +130,7 @@ class LabelledImages:
         return self._split(self._sets[name], prepare)
 
     def pictures(self, name: str, rows: Tensor) -> Tensor:
-        """Return the images `rows` (M,) of a split as bytes (M, C, H, W), neither normalised nor augmented."""
+        """Return the images `rows` (M,) of a split as bytes (M, C, H, W), neither normalized nor augmented."""
         images = self._sets[name].images
         found = images[rows] if isinstance(images, Tensor) else torch.stack([images[row] for row in rows.tolist()])
         return found.round().byte() if found.is_floating_point() else found
@@ -163,7 +163,7 @@ class LabelledImages:
         return list(map(str, files_below(folder, SUFFIXES, "image"))) if folder.is_dir() else [item]
 
     def encode(self, item: str) -> dict[str, Tensor]:
-        """Read an image of any size and colours and convert it to the format of the training images.
+        """Read an image of any size and colors and convert it to the format of the training images.
 
         Raises:
             InputError: the file is not a readable image.
@@ -315,12 +315,12 @@ def _to_unit_range(images: Tensor) -> Tensor:
     return images * (1 / 255)
 
 
-def require_labelled_images(data: object, evaluator: str) -> LabelledImages:
-    """Return `data` if it is labelled images, which `evaluator` needs.
+def require_labeled_images(data: object, evaluator: str) -> LabeledImages:
+    """Return `data` if it is labeled images, which `evaluator` needs.
 
     Raises:
         InputError: it is something else.
     """
-    if not isinstance(data, LabelledImages):
-        raise InputError(f"{evaluator} needs labelled images, such as vision.digits; the data is {type(data).__name__}")
+    if not isinstance(data, LabeledImages):
+        raise InputError(f"{evaluator} needs labeled images, such as vision.digits; the data is {type(data).__name__}")
     return data

@@ -1,4 +1,4 @@
-"""Labelled images: splits, statistics, normalisation, and predictions for a user's pictures."""
+"""Labeled images: splits, statistics, normalization, and predictions for a user's pictures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
-from dlpipe_vision import image_statistics, labelled_images
+from dlpipe_vision import image_statistics, labeled_images
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
-from dlpipe_vision.labelled_images import LabelledImages
+from dlpipe_vision.labeled_images import LabeledImages
 
 IMAGES = torch.randint(256, (12, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 1, 2] * 4)
@@ -26,7 +26,7 @@ def reading(train=TRAIN, labels=("cat", "dog", "owl"), **sets):
 
 
 def data(*arguments, **options):
-    return LabelledImages(lambda: reading(*arguments), **options)
+    return LabeledImages(lambda: reading(*arguments), **options)
 
 
 def prepared(made, split="train", *, training=False, seed=0):
@@ -62,7 +62,7 @@ def test_a_dev_split_that_leaves_no_training_image_is_refused(dev_size):
 
 
 def test_a_dev_split_of_the_files_is_used_unchanged():
-    made = LabelledImages(lambda: reading(dev=TRAIN.subset(torch.tensor([3, 4]))), dev_size=5)
+    made = LabeledImages(lambda: reading(dev=TRAIN.subset(torch.tensor([3, 4]))), dev_size=5)
 
     assert (len(made.split("dev")), len(made.split("train"))) == (2, 12)
 
@@ -110,7 +110,7 @@ def test_means_and_deviations_are_those_of_the_pixels(lazy):
 def test_statistics_are_those_of_the_training_split_only(from_files):
     others = {"test": ImageSet(IMAGES[:5] // 8, TARGETS[:5])}
     others |= {"dev": ImageSet(255 - IMAGES[:3] // 8, TARGETS[:3])} if from_files else {}
-    made = LabelledImages(lambda: reading(**others), dev_size=0 if from_files else 5, normalize="standardize")
+    made = LabeledImages(lambda: reading(**others), dev_size=0 if from_files else 5, normalize="standardize")
 
     train = made.split("train").columns["images"].double().transpose(0, 1).flatten(1)
     mean, deviation = train.mean(1).view(3, 1, 1), train.std(1, correction=0).view(3, 1, 1)
@@ -150,7 +150,7 @@ def test_statistics_use_only_a_sample_of_images_that_are_read_one_by_one(monkeyp
         ),
     ],
 )
-def test_pixels_are_normalised(normalize, expected):
+def test_pixels_are_normalized(normalize, expected):
     made = data(normalize=normalize)
 
     assert_close(prepared(made), expected, atol=1e-4, rtol=1e-5)
@@ -178,7 +178,7 @@ def test_images_are_augmented_only_in_training():
     assert not prepared(made, training=True).equal(prepared(plain))
 
 
-def test_a_split_is_transformed_before_it_is_normalised():
+def test_a_split_is_transformed_before_it_is_normalized():
     columns = data(normalize="symmetric").transformed("train", lambda images, generator: 1 - images)
 
     batch = columns.prepare(columns.batch(torch.tensor([4, 1])), torch.Generator(), False)
@@ -205,7 +205,7 @@ def test_pictures_and_names_are_those_of_the_files(images):
 
 
 def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
-    made, restored = data(), LabelledImages(no_reading)
+    made, restored = data(), LabeledImages(no_reading)
     Image.new("RGB", (9, 9), (10, 90, 200)).save(tmp_path / "own.png")
 
     restored.restore(json.loads(json.dumps(made.state())))
@@ -270,7 +270,7 @@ def test_a_prediction_has_the_class_the_best_ones_and_the_changes_to_the_picture
 
 
 def test_notes_of_pictures_that_are_never_presented_are_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr(labelled_images, "MAX_NOTES", 2)
+    monkeypatch.setattr(labeled_images, "MAX_NOTES", 2)
     made, files = data(), [str(tmp_path / f"{name}.png") for name in "abc"]
     for file in files:
         Image.new("RGB", (12, 8)).save(file)
@@ -285,7 +285,7 @@ def test_pixels_are_shuffled_in_the_same_order_for_all_images_and_splits():
     plain, made = data(dev_size=4, normalize="none"), data(dev_size=4, normalize="none", shuffle_pixels=True)
     numbers = torch.arange(24.0).view(1, 1, 4, 6)
 
-    order = labelled_images.permute_pixels(numbers).flatten().long()
+    order = labeled_images.permute_pixels(numbers).flatten().long()
 
     assert order.sort().values.tolist() == list(range(24)) != order.tolist()
     for split in ("train", "dev"):
