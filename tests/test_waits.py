@@ -14,7 +14,7 @@ import torch
 import dlpipe.engine.build
 from dlpipe.compute import Compute
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_training
 from dlpipe.registry.loading import load_plugins
 
 from .pretend_gpu import GPU, pretend_gpu
@@ -80,7 +80,7 @@ def test_a_step_waits_for_the_gpu_only_where_it_must(monkeypatch, tmp_path: Path
     monkeypatch.setattr(dlpipe.engine.build, "configure_torch", lambda _: Compute(GPU))
 
     with pretend_gpu() as waits:
-        components = StageComponents(pipeline.settings, stage, lambda _: pytest.fail("no trained model"))
+        components = build_for_training(pipeline.settings, stage, lambda _: pytest.fail("no trained model"))
         steps = components.trainer.steps()
         next(steps)
         waits.clear()

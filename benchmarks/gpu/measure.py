@@ -43,7 +43,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.data import Batches, Columns
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_training
 from dlpipe.engine.execute import run
 from dlpipe.engine.flops import count_flops, measured_peak
 from dlpipe.errors import SplitBatchWarning
@@ -98,8 +98,7 @@ def waits(device: torch.device, seconds: float) -> None:
         for name, expected in PIPELINES.items():
             pipeline = loaded(name, device)
             stage = next(iter(pipeline.stages.values()))
-            components = StageComponents(pipeline.settings, stage, lambda reference: nn.Module())
-            assert components.trainer is not None
+            components = build_for_training(pipeline.settings, stage, lambda reference: nn.Module())
             steps = components.trainer.steps()
             for _ in itertools.islice(steps, 5):
                 pass

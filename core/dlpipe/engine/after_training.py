@@ -9,7 +9,7 @@ from typing import Any
 
 from dlpipe.config.pipeline import table_name
 from dlpipe.engine.baselines import Baselines, tell
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import StageComponents, TrainingComponents, build_for_training
 from dlpipe.engine.flops import count_flops
 from dlpipe.engine.measure import stepper
 from dlpipe.engine.profiling import TRACE, StepProfiler
@@ -33,7 +33,7 @@ PROFILE = "profile"
 
 
 def evaluate_stage(
-    context: StageContext, components: StageComponents, ended: Mapping[str, Any], callbacks: Callbacks
+    context: StageContext, components: TrainingComponents, ended: Mapping[str, Any], callbacks: Callbacks
 ) -> None:
     """Do what follows the training: the best checkpoint on the test split, once, with figures; then the baselines.
 
@@ -62,7 +62,7 @@ def evaluate_stage(
     _compare(context, components, examples if tests else context.examples(DEV, components), metrics)
 
 
-def _write_of_trainer(context: StageContext, components: StageComponents) -> None:
+def _write_of_trainer(context: StageContext, components: TrainingComponents) -> None:
     """Let the trainer write what it has to show."""
     if isinstance(components.trainer, SupportsReport):
         context.phase("drawing the figures of the trainer")
@@ -149,11 +149,7 @@ def write_profile(context: StageContext, profiler: StepProfiler) -> None:
 
 def _count_flops(context: StageContext) -> int:
     """Return the floating-point operations of a step, taken by a trainer of its own."""
-    components = StageComponents(context.settings, context.stage, context.find_model, data=context.data)
-    try:
-        assert components.trainer is not None
+    with build_for_training(context.settings, context.stage, context.find_model, data=context.data) as components:
         take_step = stepper(context.stage, components.trainer)
         take_step()  # a trainer may prepare something in its first step
         return count_flops(take_step)
-    finally:
-        components.close(keep_data=True)

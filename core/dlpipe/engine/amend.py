@@ -19,7 +19,7 @@ from dlpipe.config.changeable import Change, budget_keys, changes_between, requi
 from dlpipe.config.check import check_source
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.source import assign, read_source, source_of_text
-from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.build import FindModel, StageComponents, TrainingComponents, build, build_for_training
 from dlpipe.engine.changes import IDENTITY
 from dlpipe.engine.judged_splits import evaluators_on
 from dlpipe.engine.measure import own_total, stepper
@@ -120,10 +120,9 @@ def try_amendment(
     trainer_at_fault = partial(errors_in, stage.trainer.table, data_table=stage.data.table)
     try:
         with trainer_at_fault():
-            components = StageComponents(settings, stage, find_model, data=data)
-        trainer = components.trainer
-        assert trainer is not None
-        try:
+            components = build_for_training(settings, stage, find_model, data=data)
+        with components:
+            trainer = components.trainer
             with trainer_at_fault():
                 for callback in stage.callbacks.values():
                     build(callback, {"offline": settings.offline}, find_model)
@@ -133,8 +132,6 @@ def try_amendment(
             restarts = _restarts(amendment, stage, components, folder, state)
             _require_left(amendment, stage, components, state, restarts, run)
             stepper(stage, trainer)()
-        finally:
-            components.close(keep_data=True)
     except (CheckpointError, ComponentError) as error:
         raise InputError(f"{run} cannot continue with {told}: {error}. The run is as it was") from error
     return _entry(amendment, state["step"], restarts)
@@ -231,7 +228,7 @@ def _restarts(
 def _require_left(
     amendment: Amendment,
     stage: Stage,
-    components: StageComponents,
+    components: TrainingComponents,
     state: Mapping[str, Any],
     restarts: Sequence[str],
     run: str,
@@ -241,7 +238,6 @@ def _require_left(
     Those of a process that was killed as it ended are accepted: the run then ends as it had.
     """
     trainer, options = components.trainer, stage.options
-    assert trainer is not None
     require_epochs(options, trainer.steps_per_epoch)
     total = options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
     stale = 0 if restarts else state["stale"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlpipe.data.split_report import split_report
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import TrainingComponents
 from dlpipe.engine.judged_splits import notes_on_train
 from dlpipe.engine.memory import memory_in_use
 from dlpipe.engine.stage_context import StageContext, size_of
@@ -14,7 +14,7 @@ from dlpipe.runs.folder import PROVENANCE
 from dlpipe.training.loop import Loop
 
 
-def announce(context: StageContext, components: StageComponents, loop: Loop, seconds: float) -> None:
+def announce(context: StageContext, components: TrainingComponents, loop: Loop, seconds: float) -> None:
     """Say what is going to be trained and on what, and what the trainer has to say about it."""
     stage, progress = context.stage, context.progress
     data, trainer, model = components.data, components.trainer, components.trained_model

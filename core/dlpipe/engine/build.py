@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from torch import Tensor, nn
 
@@ -77,75 +78,20 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
     return component
 
 
+@dataclass(frozen=True, kw_only=True)
 class StageComponents:
-    """The components of a stage, always built in the same order with the same seed, so the same weights result.
+    """What using the trained model of a stage needs. It is a context manager, which closes what was built for it.
 
     Args:
-        data_state: what the data learned in an earlier process; no file is read to learn it again.
-        with_trainer: without, the training split is not read.
-        starts: whether the model gets the weights that it starts from: not if those of a checkpoint follow.
-        data: the data of the stage, if it has been built already.
+        model: None if the trainer builds it.
+        built: what is closed at the end: not the data if others use it, too.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        stage: Stage,
-        find_model: FindModel,
-        *,
-        data_state: Mapping[str, Any] | None = None,
-        with_trainer: bool = True,
-        starts: bool = False,
-        data: Data | None = None,
-    ) -> None:
-        self.compute: Compute = configure_torch(settings)
-        if settings.tf32 and with_trainer and (kind := self.compute.device.type) != "cuda":
-            warnings.warn(f'tf32 = true has no effect on device "{kind}": only CUDA GPUs have TF32', stacklevel=1)
-        self.data: Data = data or build(stage.data, {"offline": settings.offline}, find_model)
-        with errors_in(stage.data.table, data_table=stage.data.table, component=stage.data.component.name):
-            if data_state is not None:
-                self.data.restore(data_state)
-            else:
-                self._check_splits(stage.data)  # which may read files that a trained run does not need
-            facts = self._facts(stage.data)
-        # Whatever random numbers the data used, the model's first weights follow from the seed.
-        seed_everything(settings.seed)
-        self.model: nn.Module | None = None
-        self.start = ""
-        if stage.model:
-            with errors_in(stage.model.table, component=stage.model.component.name):
-                _require_facts(stage, facts)
-                self.model = build(stage.model, facts, find_model).to(self.compute.device)
-            if starts:
-                self.start = _started(self.model, stage.model, facts, find_model, settings)
-            if with_trainer and (parts := stage.model.values.get("freeze")):
-                with errors_in(stage.model.table):
-                    freeze_parts(self.model, parts)
-            self.compute.ranks.same_weights(self.model)
-            if settings.compile and with_trainer:
-                compile_model(self.model, self.compute.device)
-        self.evaluators: dict[str, Evaluator] = {
-            name: build(config, facts | stage.from_trainer(name), find_model)
-            for name, config in stage.evaluators.items()
-        }
-        self.trainer: Trainer | None = None
-        if with_trainer:
-            provided = {
-                "model": self.model,
-                "data": self.data,
-                "compute": self.compute,
-                "seed": settings.seed,
-                "budget": stage.options.budget,
-            }
-            self.trainer = build(stage.trainer, provided, find_model)
-        if not isinstance(self.trained_model, nn.Module):
-            found = type(self.trained_model).__name__
-            raise PluginError(f"{stage.trainer.table} model is {found}; expected a torch.nn.Module")
-        if problem := unsavable_weights(self.trained_model):
-            config = stage.model or stage.trainer
-            raise PluginError(
-                f'{config.table} use = "{config.component.name}": state_dict() cannot be saved: {problem}'
-            )
+    compute: Compute
+    data: Data
+    model: nn.Module | None
+    evaluators: Mapping[str, Evaluator]
+    built: Sequence[object]
 
     @property
     def trained(self) -> TrainedModel:
@@ -154,39 +100,183 @@ class StageComponents:
 
     @property
     def trained_model(self) -> nn.Module:
-        """The model that is evaluated, saved and used: the trainer's, as it may average weights or build its own."""
-        return self.trainer.model if self.trainer is not None else self.model  # type: ignore[return-value]
+        """The model that is evaluated, saved and used."""
+        assert self.model is not None
+        return self.model
 
-    def close(self, *, keep_data: bool = False) -> None:
-        """Let the components release what they hold: processes, files.
-
-        Args:
-            keep_data: do not close the data, which others use too.
-        """
-        for component in (self.trainer, *self.evaluators.values(), *(() if keep_data else (self.data,))):
+    def close(self) -> None:
+        """Let the components release what they hold: processes, files."""
+        for component in self.built:
             if isinstance(component, SupportsClose):
                 component.close()
 
-    def _check_splits(self, config: ComponentConfig[Any]) -> None:
-        splits = self.data.splits
-        if isinstance(splits, str) or not isinstance(splits, Sequence):
-            raise PluginError(f'{config.table} splits is {splits!r}; expected names, such as ("train", "dev", "test")')
+    def __enter__(self) -> Self:
+        return self
 
-    def _facts(self, config: ComponentConfig[Any]) -> dict[str, Any]:
-        told = self.data.facts
-        if not isinstance(told, Mapping):
-            raise PluginError(f"{config.table} facts is {type(told).__name__}; expected a dict of facts by name")
-        facts = dict(told)
-        if tensors := [name for name, value in facts.items() if isinstance(value, Tensor)]:
-            raise PluginError(
-                f"{config.table} the fact {tensors[0]!r} is a tensor; expected plain values such as numbers"
-            )
-        if missing := [name for name in config.component.spec.facts if name not in facts]:
-            raise PluginError(
-                f'{config.table} use = "{config.component.name}": its spec declares the fact {missing[0]!r}, '
-                f"but the data provides {', '.join(facts) or 'none'}"
-            )
-        return facts
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingComponents(StageComponents):
+    """What the training of a stage needs.
+
+    Args:
+        start: in words, the weights that the model started from.
+    """
+
+    trainer: Trainer
+    start: str = ""
+
+    @property
+    def trained_model(self) -> nn.Module:
+        """The trainer's model, as it may average weights or build its own."""
+        return self.trainer.model
+
+    @property
+    def live_model(self) -> nn.Module:
+        """The model that the trainer updates; its own if it builds one."""
+        return self.trainer.model if self.model is None else self.model
+
+
+def build_for_training(
+    settings: Settings,
+    stage: Stage,
+    find_model: FindModel,
+    *,
+    starts: bool = False,
+    data: Data | None = None,
+    data_state: Mapping[str, Any] | None = None,
+) -> TrainingComponents:
+    """Build the components of a stage, always in the same order with the same seed, so the same weights result.
+
+    Args:
+        starts: whether the model gets the weights that it starts from: not if those of a checkpoint follow.
+        data: the data of the stage, if it has been built already; it is not closed with the other components.
+        data_state: what the data learned in an earlier process; no file is read to learn it again.
+    """
+    compute = configure_torch(settings)
+    if settings.tf32 and (kind := compute.device.type) != "cuda":
+        warnings.warn(f'tf32 = true has no effect on device "{kind}": only CUDA GPUs have TF32', stacklevel=2)
+    own_data = [] if data else [data := build_data(settings, stage, find_model)]
+    assert data is not None
+    facts = _facts(data, stage, data_state)
+    model, start = _seeded_model(settings, stage, facts, find_model, compute), ""
+    if model is not None and stage.model:
+        if starts:
+            start = _started(model, stage.model, facts, find_model, settings)
+        if parts := stage.model.values.get("freeze"):
+            with errors_in(stage.model.table):
+                freeze_parts(model, parts)
+        compute.ranks.same_weights(model)
+        if settings.compile:
+            compile_model(model, compute.device)
+    evaluators = _evaluators(stage, facts, find_model)
+    provided = {"model": model, "data": data, "compute": compute, "seed": settings.seed, "budget": stage.options.budget}
+    trainer: Trainer = build(stage.trainer, provided, find_model)
+    _require_savable(trainer.model, stage)
+    built = [trainer, *evaluators.values(), *own_data]
+    return TrainingComponents(
+        compute=compute, data=data, model=model, evaluators=evaluators, built=built, trainer=trainer, start=start
+    )
+
+
+def build_for_use(
+    settings: Settings,
+    stage: Stage,
+    find_model: FindModel,
+    *,
+    data: Data | None = None,
+    data_state: Mapping[str, Any] | None = None,
+) -> StageComponents:
+    """Build what using the trained model of a stage needs, a trainer only if it builds the model; see above.
+
+    Without a trainer, the training split is not read.
+    """
+    if stage.model is None:
+        return build_for_training(settings, stage, find_model, data=data, data_state=data_state)
+    compute = configure_torch(settings)
+    own_data = [] if data else [data := build_data(settings, stage, find_model)]
+    assert data is not None
+    facts = _facts(data, stage, data_state)
+    model = _seeded_model(settings, stage, facts, find_model, compute)
+    assert model is not None
+    compute.ranks.same_weights(model)
+    evaluators = _evaluators(stage, facts, find_model)
+    _require_savable(model, stage)
+    return StageComponents(
+        compute=compute, data=data, model=model, evaluators=evaluators, built=[*evaluators.values(), *own_data]
+    )
+
+
+def build_data(settings: Settings, stage: Stage, find_model: FindModel) -> Data:
+    """Build the data of a stage; torch has been configured, which seeds the random numbers."""
+    data: Data = build(stage.data, {"offline": settings.offline}, find_model)
+    return data
+
+
+def _facts(data: Data, stage: Stage, state: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the facts of data, after it got back what it learned in an earlier process."""
+    config = stage.data
+    with errors_in(config.table, data_table=config.table, component=config.component.name):
+        if state is not None:
+            data.restore(state)
+        else:
+            _check_splits(data, config)  # which may read files that a trained run does not need
+        return _checked_facts(data, config)
+
+
+def _check_splits(data: Data, config: ComponentConfig[Any]) -> None:
+    splits = data.splits
+    if isinstance(splits, str) or not isinstance(splits, Sequence):
+        raise PluginError(f'{config.table} splits is {splits!r}; expected names, such as ("train", "dev", "test")')
+
+
+def _checked_facts(data: Data, config: ComponentConfig[Any]) -> dict[str, Any]:
+    given = data.facts
+    if not isinstance(given, Mapping):
+        raise PluginError(f"{config.table} facts is {type(given).__name__}; expected a dict of facts by name")
+    facts = dict(given)
+    if tensors := [name for name, value in facts.items() if isinstance(value, Tensor)]:
+        raise PluginError(f"{config.table} the fact {tensors[0]!r} is a tensor; expected plain values such as numbers")
+    if missing := [name for name in config.component.spec.facts if name not in facts]:
+        raise PluginError(
+            f'{config.table} use = "{config.component.name}": its spec declares the fact {missing[0]!r}, '
+            f"but the data provides {', '.join(facts) or 'none'}"
+        )
+    return facts
+
+
+def _seeded_model(
+    settings: Settings, stage: Stage, facts: Mapping[str, Any], find_model: FindModel, compute: Compute
+) -> nn.Module | None:
+    """Build the model that the pipeline names, if it names one.
+
+    Whatever random numbers the data used, its first weights follow from the seed.
+    """
+    seed_everything(settings.seed)
+    if stage.model is None:
+        return None
+    with errors_in(stage.model.table, component=stage.model.component.name):
+        _require_facts(stage, facts)
+        model: nn.Module = build(stage.model, facts, find_model).to(compute.device)
+    return model
+
+
+def _evaluators(stage: Stage, facts: Mapping[str, Any], find_model: FindModel) -> dict[str, Evaluator]:
+    return {
+        name: build(config, {**facts, **stage.from_trainer(name)}, find_model)
+        for name, config in stage.evaluators.items()
+    }
+
+
+def _require_savable(model: object, stage: Stage) -> None:
+    """Refuse a trained model that is none, or that a checkpoint cannot hold."""
+    if not isinstance(model, nn.Module):
+        raise PluginError(f"{stage.trainer.table} model is {type(model).__name__}; expected a torch.nn.Module")
+    if problem := unsavable_weights(model):
+        config = stage.model or stage.trainer
+        raise PluginError(f'{config.table} use = "{config.component.name}": state_dict() cannot be saved: {problem}')
 
 
 def _require_facts(stage: Stage, facts: Mapping[str, Any]) -> None:

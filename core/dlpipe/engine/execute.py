@@ -214,9 +214,7 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
             components, metrics = rehearse(pipeline.settings, stage, find_model)
             for callback in stage.callbacks.values():
                 build(callback, {"offline": pipeline.settings.offline}, find_model)
-        assert components.trainer is not None
-        models[name] = components.trained
-        model = components.model if components.model is not None else components.trainer.model
+        models[name], model = components.trained, components.live_model
         built[name or "pipeline"] = {
             "device": str(components.compute.device),
             "data": {split: size_of(components.data.split(split)) for split in components.data.splits},

@@ -13,7 +13,7 @@ from torch import nn
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.config.source import SET, dotted
-from dlpipe.engine.build import FindModel, StageComponents, load_checkpoint
+from dlpipe.engine.build import FindModel, StageComponents, build_for_use, load_checkpoint
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
@@ -107,9 +107,7 @@ def open_stage(
         return open_reference(pipeline, folder, reference).built.trained
 
     with fits(place / DATA_STATE, "the data and the model"):
-        built = StageComponents(
-            pipeline.settings, chosen, find, data_state=known["state"], with_trainer=chosen.model is None
-        )
+        built = build_for_use(pipeline.settings, chosen, find, data_state=known["state"])
     return TrainedStage(pipeline, chosen, place, built, load_checkpoint(built, place, checkpoint))
 
 

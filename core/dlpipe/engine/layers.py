@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_use
 from dlpipe.engine.inference import find_in, open_stage
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import errors_in
@@ -51,7 +51,7 @@ def layers_of(pipeline: Pipeline, folder: RunFolder | None = None) -> dict[str, 
             built = open_stage(pipeline, folder, name).built
         else:
             find = find_in(models, pipeline)
-            built = StageComponents(pipeline.settings, stage, find, with_trainer=stage.model is None)
+            built = build_for_use(pipeline.settings, stage, find)
             built.close()
         models[name] = built.trained
         if stage.model and (parts := stage.model.values.get("freeze")):

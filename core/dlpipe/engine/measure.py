@@ -18,7 +18,7 @@ from dlpipe.compute import available_memory
 from dlpipe.config.pipeline import Stage
 from dlpipe.config.settings import Settings
 from dlpipe.data.model_caller import tensors_in
-from dlpipe.engine.build import FindModel, StageComponents
+from dlpipe.engine.build import FindModel, StageComponents, TrainingComponents, build_for_training
 from dlpipe.engine.flops import count_flops
 from dlpipe.engine.judged_splits import judged_on
 from dlpipe.engine.memory import kept_for_backward
@@ -83,7 +83,7 @@ def stepper(stage: Stage, trainer: Trainer) -> Callable[[], Mapping[str, Any]]:
     return take_step
 
 
-def measure_steps(stage: Stage, components: StageComponents, timer: StepParts, total: int | None) -> Steps:
+def measure_steps(stage: Stage, components: TrainingComponents, timer: StepParts, total: int | None) -> Steps:
     """Take some steps and measure them; `timer` has been entered.
 
     On an accelerator, the parts come from every second step and the time from the others, since they are waited for.
@@ -92,7 +92,6 @@ def measure_steps(stage: Stage, components: StageComponents, timer: StepParts, t
         total: steps of the whole run; no more are taken.
     """
     trainer, device = components.trainer, components.compute.device
-    assert trainer is not None
     take_step = stepper(stage, trainer)
     warm_up = min(WARM_UP, (total or MOST) - 1)
     for _ in range(warm_up):
@@ -120,15 +119,14 @@ def measure_steps(stage: Stage, components: StageComponents, timer: StepParts, t
     )
 
 
-def examine_step(stage: Stage, components: StageComponents, steps: Steps) -> Steps:
+def examine_step(stage: Stage, components: TrainingComponents, steps: Steps) -> Steps:
     """Add what one more step computes and one more keeps in memory, if the trainer has a backward pass."""
     if steps.parts[BACKWARD] is None:
         return steps
-    assert components.trainer is not None
     take_step = stepper(stage, components.trainer)
     take_step()  # a trainer may prepare something in the first step of an iterator
     flops = count_flops(take_step)
-    live = components.model if components.model is not None else components.trainer.model
+    live = components.live_model
     batches: list[tuple[int, int]] = []  # bytes that each kept, and its examples
 
     def measured(loss_of: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -206,23 +204,21 @@ def count_examples(data: Data, split: str) -> int | None:
     return len(found) if hasattr(found, "__len__") and not isinstance(found, Mapping) else None
 
 
-def state_bytes(components: StageComponents) -> int:
+def state_bytes(components: TrainingComponents) -> int:
     """Return the bytes of all tensors that a checkpoint holds now."""
     trainer = components.trainer
-    assert trainer is not None
     blocks = trainer.state_blocks().values() if isinstance(trainer, SupportsStateBlocks) else ()
     held = [trainer.model.state_dict(), trainer.state_dict(), *(dict(block.tensors) for block in blocks)]
     return sum(tensor.nbytes for tensor in tensors_in(held))
 
 
-def measure_checkpoint(components: StageComponents, runs: Path, timer: StepParts) -> tuple[float, int]:
+def measure_checkpoint(components: TrainingComponents, runs: Path, timer: StepParts) -> tuple[float, int]:
     """Save two checkpoints on the disk of the run folders; return the seconds of the second one and its bytes.
 
     Raises:
         RunFolderError: nothing can be written there.
     """
     trainer = components.trainer
-    assert trainer is not None
     place = nearest_existing(runs)
     try:
         folder = tempfile.TemporaryDirectory(prefix=".dlpipe-plan-", dir=place)
@@ -301,25 +297,32 @@ def by_doubling(size: int, count: int | None, fits: Callable[[int], bool]) -> La
 
 def _fits(settings: Settings, stage: Stage, find_model: FindModel, data: Data) -> bool:
     """Return whether two steps of a stage fit into the memory of the GPU; the second one has the optimizer's state."""
+    fits = True
     try:
-        components = StageComponents(settings, stage, find_model, data=data)
-        assert components.trainer is not None
-        take_step = stepper(stage, components.trainer)
-        with warnings.catch_warnings(action="error", category=SplitBatchWarning):
-            take_step()
-            take_step()
-        torch.cuda.synchronize()
-        components.close(keep_data=True)
-        return True
+        _take_two_steps(settings, stage, find_model, data)
     except Exception as error:
-        cause = error.__cause__ or error
-        if not is_out_of_memory(cause) and not isinstance(cause, SplitBatchWarning):
+        if not _is_too_large(error):
             raise
-        return False
-    finally:
-        components = take_step = None  # type: ignore[assignment]
-        gc.collect()
-        torch.cuda.empty_cache()
+        fits = False
+    gc.collect()  # only now, as the error kept alive what the step had in memory
+    torch.cuda.empty_cache()
+    return fits
+
+
+def _take_two_steps(settings: Settings, stage: Stage, find_model: FindModel, data: Data) -> None:
+    with (
+        build_for_training(settings, stage, find_model, data=data) as components,
+        warnings.catch_warnings(action="error", category=SplitBatchWarning),
+    ):
+        take_step = stepper(stage, components.trainer)
+        take_step()
+        take_step()
+        torch.cuda.synchronize()
+
+
+def _is_too_large(error: Exception) -> bool:
+    cause = error.__cause__ or error
+    return is_out_of_memory(cause) or isinstance(cause, SplitBatchWarning)
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

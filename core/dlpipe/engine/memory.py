@@ -30,12 +30,14 @@ def memory_in_use(device: torch.device) -> Callable[[], int]:
 
 
 class MemoryPeak:
-    """The largest amount of memory since it was created: what torch allocated on a GPU, else growth of the process."""
+    """By how much memory grew at most since it was created: what torch allocated on a GPU, or the process."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cuda":
+            torch.cuda.init()  # what is called next does not, if the device has an index
             torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
             return
         with contextlib.suppress(OSError):  # only Linux can; elsewhere an earlier peak hides a later one
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -49,7 +51,7 @@ class MemoryPeak:
     def read(self) -> int:
         """Return the peak in bytes."""
         if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
+            return torch.cuda.max_memory_allocated(self._device) - self._before
         return _peak_of_process() - self._before
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import nn
-
 from dlpipe.compute import restore_randomness, seed_everything
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_training
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.engine.stage_context import StageContext
 from dlpipe.errors import in_words
@@ -28,14 +26,14 @@ def _find_nan(context: StageContext, step: int) -> str:
     # Not compiled, since the modules inside a compiled one are not called.
     settings = replace(context.settings, compile=False)
     checkpoint = context.ranks.from_leader(lambda: context.checkpoints.latest(before=step))
-    components = StageComponents(settings, context.stage, context.find_model, starts=checkpoint is None)
-    trainer = components.trainer
-    assert trainer is not None
-    seed_everything(context.settings.seed)
-    start = 0
-    if checkpoint:
-        state = restore_trainer(trainer, checkpoint)
-        restore_randomness(randomness_of(context.ranks, state))
-        start = state["step"]
-    live: nn.Module = components.model if components.model is not None else trainer.model
-    return first_non_finite(trainer, live, start, step)
+    with build_for_training(
+        settings, context.stage, context.find_model, starts=checkpoint is None, data=context.data
+    ) as components:
+        trainer = components.trainer
+        seed_everything(context.settings.seed)
+        start = 0
+        if checkpoint:
+            state = restore_trainer(trainer, checkpoint)
+            restore_randomness(randomness_of(context.ranks, state))
+            start = state["step"]
+        return first_non_finite(trainer, components.live_model, start, step)

@@ -21,7 +21,7 @@ from dlpipe.engine.amend import (
     record_amendment,
     try_amendment,
 )
-from dlpipe.engine.build import build
+from dlpipe.engine.build import build_data
 from dlpipe.engine.changes import (
     ACCEPTED,
     IDENTITY,
@@ -44,7 +44,7 @@ from dlpipe.errors import (
     errors_in,
 )
 from dlpipe.messages import relative
-from dlpipe.protocols import Data
+from dlpipe.protocols import Data, SupportsClose
 from dlpipe.ranks import current_ranks
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import Checkpoints, step_of
@@ -108,11 +108,13 @@ class PipelineRun:
             if amendment:
                 progress.phase("trying the new settings")
                 self._amend(amendment, progress)
-            with recorded_outcome(folder, progress):
+            with recorded_outcome(folder, progress), contextlib.ExitStack() as closing:
+                closing.callback(lambda: self._close_data(*self._built))
                 for name, stage in self._pipeline.stages.items():
                     signals.check(" between two stages")
                     progress.phase("building the data", name)
                     self._run_stage(name, stage, progress, signals)
+                    self._close_data(name)
 
     def _progress(self) -> Progress:
         """Return what reports on the run; only one process does."""
@@ -229,10 +231,15 @@ class PipelineRun:
         if stage.name not in self._built:
             settings = self._pipeline.settings
             seed_everything(settings.seed)  # also for the data of a later stage, and when the run is resumed
-            self._built[stage.name] = self._ranks.leader_first(
-                lambda: build(stage.data, {"offline": settings.offline}, self._find_model)
-            )
+            self._built[stage.name] = self._ranks.leader_first(lambda: build_data(settings, stage, self._find_model))
         return self._built[stage.name]
+
+    def _close_data(self, *stages: str) -> None:
+        """Let the data of these stages release what it holds."""
+        for name in stages:
+            data = self._built.pop(name, None)
+            if isinstance(data, SupportsClose):
+                data.close()
 
     def _ingredients(self, stage: Stage) -> dict[str, Any]:
         """Return what decides the result of a stage, which is not run again where all of it is the same."""

@@ -20,7 +20,7 @@ from dlpipe.compute import available_memory, configure_torch, seed_everything
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.engine.budget import Costs, RunTime, run_time
-from dlpipe.engine.build import FindModel, StageComponents
+from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import (
     Evaluation,
@@ -189,30 +189,26 @@ class _StagePlanner:
         settings, stage = self._settings, self._stage
         device = configure_torch(settings).device
         peak, available = MemoryPeak(device), available_memory(device)
-        with StepParts(device, self._clock) as timer:
-            components, started = timer.time(lambda: StageComponents(settings, stage, self._find_model))
-            trainer = components.trainer
-            assert trainer is not None
-            model = components.model if components.model is not None else trainer.model
-            self.trained = TrainedModel(model, components.data.facts)
-            try:
+        with StepParts(device, self._clock) as timer, contextlib.ExitStack() as closing:
+            data, reading = timer.time(lambda: build_data(settings, stage, self._find_model))
+            if isinstance(data, SupportsClose):
+                closing.callback(data.close)
+            components, building = timer.time(lambda: build_for_training(settings, stage, self._find_model, data=data))
+            self.trained = TrainedModel(components.live_model, data.facts)
+            with components:
+                trainer = components.trainer
                 total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
                 steps, memory = self._steps(components, timer, total, peak, available)
                 train, dev, test = (measure_evaluation(stage, components, split, timer) for split in SPLITS)
-                costs = _costs(started, steps, train, dev, test, state_bytes(components))
+                costs = _costs(reading + building, steps, train, dev, test, state_bytes(components))
                 run = run_time(stage.options, trainer.steps_per_epoch, total, costs)
                 require_disk(used + run.checkpoint_bytes, runs)
                 saving, size = measure_checkpoint(components, runs, timer)
                 costs = replace(costs, checkpoint_seconds=saving, checkpoint_bytes=size)
                 run = run_time(stage.options, trainer.steps_per_epoch, total, costs)
                 notes = list(_notes(stage, trainer, steps, device))
-            finally:
-                components.close(keep_data=True)
-            data = components.data
             del components, trainer  # so that their memory is free
             largest = largest_batch(settings, stage, self._find_model, data, device, steps)
-            if isinstance(data, SupportsClose):
-                data.close()
         return StagePlan(
             stage.data.component.name,
             type(self.trained.model).__name__,
@@ -234,7 +230,7 @@ class _StagePlanner:
         )
 
     def _steps(
-        self, components: StageComponents, timer: StepParts, total: int | None, peak: MemoryPeak, available: int
+        self, components: TrainingComponents, timer: StepParts, total: int | None, peak: MemoryPeak, available: int
     ) -> tuple[Steps, int]:
         """Measure the steps, and return their memory at the peak too."""
         device, stage = components.compute.device, self._stage

@@ -21,7 +21,7 @@ from dlpipe.config.pipeline import Pipeline, Stage, table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.config.tables import keys_of
 from dlpipe.data.columns import Columns
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import StageComponents, TrainingComponents, build_for_training
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import stepper
 from dlpipe.engine.planning import alone
@@ -112,13 +112,12 @@ def find_rate(
     require_rate(stage)
     growth = (highest / lowest) ** (1 / (steps - 1))
     tested = _with_growing_rate(stage, lowest, growth, steps)
-    with alone(pipeline):
-        components = StageComponents(pipeline.settings, tested, find_in(models, pipeline), starts=True)
-        try:
-            _require_examples(stage, components)
-            rates, losses, stopped = _range_test(tested, components, steps)
-        finally:
-            components.close()
+    with (
+        alone(pipeline),
+        build_for_training(pipeline.settings, tested, find_in(models, pipeline), starts=True) as components,
+    ):
+        _require_examples(stage, components)
+        rates, losses, stopped = _range_test(tested, components, steps)
     steepest, minimum = suggestions(rates, losses, stage.trainer.component.name)
     key = f"{stage.trainer.table[1:-1]}.optimizer.lr"
     return RateSearch(stage.name, key, rates, losses, stopped, steepest, minimum, _rate_of(stage))
@@ -171,10 +170,9 @@ def _rate_of(stage: Stage) -> float:
     return float(stage.trainer.values["optimizer"].get("lr", math.nan))
 
 
-def _range_test(stage: Stage, components: StageComponents, steps: int) -> tuple[list[float], list[float], str]:
+def _range_test(stage: Stage, components: TrainingComponents, steps: int) -> tuple[list[float], list[float], str]:
     """Take the steps; return the rates, the smoothed losses, and why the test ended."""
     trainer = components.trainer
-    assert trainer is not None
     take_step, mean = stepper(stage, trainer), 0.0
     rates: list[float] = []
     losses: list[float] = []

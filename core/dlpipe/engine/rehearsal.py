@@ -22,7 +22,7 @@ from torch import Tensor
 from dlpipe.compute import randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
-from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training
 from dlpipe.engine.judged_splits import try_on_train
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, NonFiniteError, PluginError, errors_in
@@ -59,7 +59,7 @@ JUDGED_FIRST = ("dev", "test", "train")
 
 def rehearse(
     settings: Settings, stage: Stage, find_model: FindModel, data: Data | None = None
-) -> tuple[StageComponents, Mapping[str, Tensor]]:
+) -> tuple[TrainingComponents, Mapping[str, Tensor]]:
     """Take one step, save and restore it, and evaluate on one batch; return the components and the step's metrics.
 
     The model is not compiled, which would take longer than the rest.
@@ -71,21 +71,20 @@ def rehearse(
         DlpipeError: something would fail in the run; the message names the table and what was expected.
     """
     settings = replace(settings, compile=False)
-    components = StageComponents(settings, stage, find_model, starts=True, data=data)
-    try:
-        with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder:
-            _check_data(settings, stage, find_model, components.data)
-            seed_everything(settings.seed)
-            steps, metrics, seconds = _first_step(stage, components)
-            _check_finite(settings, stage, find_model, components, metrics)
-            # Elsewhere than on the CPU, a step taken twice need not give the same bits.
-            repeatable = components.compute.device.type == "cpu" or settings.deterministic
-            # One process may be fast and another one slow: both take the next steps, or none does.
-            fast = components.compute.ranks.from_leader(lambda: seconds < FAST)
-            following = steps if fast and repeatable else None
-            _check_restoring(settings, stage, find_model, components, Path(folder), following)
-    finally:
-        components.close(keep_data=data is not None)
+    with (
+        build_for_training(settings, stage, find_model, starts=True, data=data) as components,
+        tempfile.TemporaryDirectory(prefix="dlpipe-") as folder,
+    ):
+        _check_data(settings, stage, find_model, components.data)
+        seed_everything(settings.seed)
+        steps, metrics, seconds = _first_step(stage, components)
+        _check_finite(settings, stage, find_model, components, metrics)
+        # Elsewhere than on the CPU, a step taken twice need not give the same bits.
+        repeatable = components.compute.device.type == "cpu" or settings.deterministic
+        # One process may be fast and another one slow: both take the next steps, or none does.
+        fast = components.compute.ranks.from_leader(lambda: seconds < FAST)
+        following = steps if fast and repeatable else None
+        _check_restoring(settings, stage, find_model, components, Path(folder), following)
     return components, metrics
 
 
@@ -110,7 +109,7 @@ def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: D
         )
     if not state:
         return
-    fresh: Data = build(stage.data, {"offline": settings.offline}, find_model)
+    fresh = build_data(settings, stage, find_model)
     with errors_in(table):
         fresh.restore(read)
         restored = fresh.state()
@@ -121,7 +120,7 @@ def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: D
 
 
 def _first_step(
-    stage: Stage, components: StageComponents
+    stage: Stage, components: TrainingComponents
 ) -> tuple[Iterator[Mapping[str, Tensor]], Mapping[str, Tensor], float]:
     """Take a step, and see that every parameter that gets a gradient is known to an optimizer.
 
@@ -129,7 +128,6 @@ def _first_step(
         the steps to come, the metrics of the first one, and how many seconds it took.
     """
     trainer, table = components.trainer, stage.trainer.table
-    assert trainer is not None
     for name, count in {"steps_per_epoch": trainer.steps_per_epoch, "total_steps": _total_steps(trainer)}.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             _refuse(table, f"{name} is {count!r}; expected a whole number above 0, or None")
@@ -219,20 +217,16 @@ def _check_finite(
     settings: Settings,
     stage: Stage,
     find_model: FindModel,
-    components: StageComponents,
+    components: TrainingComponents,
     metrics: Mapping[str, Tensor],
 ) -> None:
     """Say where the first NaN comes from, if the first step gives one."""
     broken = [name for name, value in metrics.items() if not bool(value.isfinite().all())]
     if not broken:
         return
-    again = StageComponents(settings, stage, find_model, starts=True, data=components.data)
-    try:
-        assert again.trainer is not None
+    with build_for_training(settings, stage, find_model, starts=True, data=components.data) as again:
         seed_everything(settings.seed)
-        where = first_non_finite(again.trainer, again.model or again.trainer.model, 0, 1)
-    finally:
-        again.close(keep_data=True)
+        where = first_non_finite(again.trainer, again.live_model, 0, 1)
     raise NonFiniteError(f"{stage.trainer.table} {shown(broken[0])} is {float(metrics[broken[0]])} in step 1. {where}")
 
 
@@ -240,7 +234,7 @@ def _check_restoring(
     settings: Settings,
     stage: Stage,
     find_model: FindModel,
-    components: StageComponents,
+    components: TrainingComponents,
     folder: Path,
     steps: Iterator[Mapping[str, Tensor]] | None,
 ) -> None:
@@ -252,7 +246,6 @@ def _check_restoring(
         steps: if given, their next one is compared, too.
     """
     trainer, table = components.trainer, stage.trainer.table
-    assert trainer is not None
     with errors_in(table):
         state = trainer.state_dict()
         blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
@@ -265,9 +258,7 @@ def _check_restoring(
         1, trainer.model, {"loop": {}, "trainer": state}, best=True, blocks=blocks
     )
     random_numbers = randomness()
-    fresh = StageComponents(settings, stage, find_model, data=components.data)
-    try:
-        assert fresh.trainer is not None
+    with build_for_training(settings, stage, find_model, data=components.data) as fresh:
         with errors_in(table):
             _restore(fresh.trainer, saved)
             restored = fresh.trainer.state_dict()
@@ -291,8 +282,6 @@ def _check_restoring(
         with errors_in(table):
             for score, goal in scores:
                 fresh.trainer.on_score(score, goal)
-    finally:
-        fresh.close(keep_data=True)
 
 
 def _restore(trainer: Trainer, checkpoint: Path) -> None:
@@ -335,7 +324,7 @@ def _weights(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def _check_evaluators(
-    stage: Stage, components: StageComponents, trainer: Trainer, folder: Path
+    stage: Stage, components: TrainingComponents, trainer: Trainer, folder: Path
 ) -> list[tuple[float, Goal]]:
     """Evaluate on one batch of each split that an evaluator is for, let it write, and return the primary metrics."""
     scores: list[tuple[float, Goal]] = []

@@ -12,7 +12,7 @@ from dlpipe.config.pipeline import Stage
 from dlpipe.config.settings import Settings
 from dlpipe.engine.after_training import TEST, evaluate_stage, write_profile
 from dlpipe.engine.announcement import announce
-from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.build import FindModel, StageComponents, TrainingComponents, build, build_for_training
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
 from dlpipe.engine.nan_origin import where_nan_arose
 from dlpipe.engine.profiling import StepProfiler
@@ -21,7 +21,7 @@ from dlpipe.engine.resumption import restore_stage
 from dlpipe.engine.stage_context import FirstCheckpoint, StageContext, record_data
 from dlpipe.errors import CheckpointError, ComponentError, Pruned, errors_in, is_out_of_memory
 from dlpipe.messages import shown_end
-from dlpipe.protocols import Data, Trainer
+from dlpipe.protocols import Data
 from dlpipe.registry.hooks import RunView
 from dlpipe.runs.checkpoint import STATE, step_of
 from dlpipe.runs.files import fits
@@ -36,7 +36,7 @@ from dlpipe.training.progress import Progress
 PRUNED = "pruned by the search"
 #: Called with the name of a stage and its components when it has been trained, before they are closed: for tests that
 #: look at what a trainer keeps.
-Observe = Callable[[str, StageComponents], None]
+Observe = Callable[[str, TrainingComponents], None]
 
 
 class StageRun:
@@ -94,15 +94,14 @@ class StageRun:
                 context.phase("trying everything in small")
                 rehearse(context.settings, stage, context.find_model, context.data)
             context.phase("building the model")
-            components = StageComponents(
+            components = build_for_training(
                 context.settings, stage, context.find_model, starts=checkpoint is None, data=context.data
             )
             if context.ranks.from_leader(lambda: not (context.folder / DATA_STATE).exists()):
                 with errors_in(stage.data.table, data_table=stage.data.table):
                     record_data(context.run, stage, components.data, context.ranks)
             callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
-            assert components.trainer is not None
-            loop = self._loop(components, components.trainer, callbacks)
+            loop = self._loop(components, callbacks)
             self._record_stage(components, loop)
             restore_stage(
                 context,
@@ -191,10 +190,10 @@ class StageRun:
             own["the time of compilation"] = CompilationTime(context.progress)
         return Callbacks({**built, **further, **own}, view, context.progress.warning)
 
-    def _loop(self, components: StageComponents, trainer: Trainer, callbacks: Callbacks) -> Loop:
+    def _loop(self, components: TrainingComponents, callbacks: Callbacks) -> Loop:
         context = self._context
         return Loop(
-            trainer,
+            components.trainer,
             context.options,
             evaluators=context.evaluators_on(DEV, components),
             dev=context.examples(DEV, components),

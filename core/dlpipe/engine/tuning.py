@@ -17,7 +17,7 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.data.columns import Columns
-from dlpipe.engine.build import FindModel, StageComponents
+from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import WARM_UP, own_total, stepper
 from dlpipe.engine.planning import alone
@@ -167,7 +167,8 @@ def tune(
     find_model = find_in(models, pipeline)
     with alone(pipeline), contextlib.ExitStack() as closing:
         closing.callback(torch.set_num_threads, threads)
-        data = StageComponents(pipeline.settings, pipeline.stages[stage], find_model, with_trainer=False).data
+        configure_torch(pipeline.settings)
+        data = build_data(pipeline.settings, pipeline.stages[stage], find_model)
         if isinstance(data, SupportsClose):
             closing.callback(data.close)
         tuner = _Tuner(load, stage, find_model, data, threads, clock)
@@ -244,11 +245,8 @@ class _Tuner:
         settings = pipeline.settings
         settings = replace(settings, threads=settings.threads or self._threads)
         stage = pipeline.stages[self._stage]
-        components = StageComponents(settings, stage, self._find_model, data=self._data)
-        try:
+        with build_for_training(settings, stage, self._find_model, data=self._data) as components:
             yield _Side(settings, stage, components, self._clock)
-        finally:
-            components.close(keep_data=True)
 
 
 class _Side:
@@ -258,9 +256,8 @@ class _Side:
         metrics: of all steps.
     """
 
-    def __init__(self, settings: Settings, stage: Stage, components: StageComponents, clock: Clock) -> None:
+    def __init__(self, settings: Settings, stage: Stage, components: TrainingComponents, clock: Clock) -> None:
         trainer = components.trainer
-        assert trainer is not None
         self.metrics: list[Mapping[str, float]] = []
         self._settings, self._clock, self._device = settings, clock, components.compute.device
         total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))

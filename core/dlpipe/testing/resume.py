@@ -12,7 +12,7 @@ from typing import Any
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import TrainingComponents
 from dlpipe.engine.execute import resume, run
 from dlpipe.engine.stage_run import Observe
 from dlpipe.errors import Preempted
@@ -132,7 +132,7 @@ def _last_step(folder: Path) -> int:
 def _keep_attributes(kept: dict[str, dict[str, Any]]) -> Observe:
     """Return what keeps the attributes of the trainer of each stage."""
 
-    def keep(stage: str, components: StageComponents) -> None:
+    def keep(stage: str, components: TrainingComponents) -> None:
         kept[stage] = plain_attributes(components.trainer)
 
     return keep

@@ -57,9 +57,9 @@ def passes_rehearsal(use: Use) -> None:
 def same_weights(use: Use) -> None:
     """Check that a model has the same first weights each time it is built with one seed."""
     with data_of(use) as data:
-        with components_of(use, with_trainer=False, data=data) as built:
+        with components_of(use, data=data) as built:
             first = _weights(built)
-        with components_of(use, with_trainer=False, data=data) as built:
+        with components_of(use, data=data) as built:
             place = difference(first, _weights(built))
     assert not place, (
         f"{use.place} state_dict(){place} differs between two models that were built with the seed "
@@ -73,7 +73,7 @@ def learns_one_batch(use: Use) -> None:
     reached: list[tuple[float, float]] = []
     with data_of(use) as data:
         for rate in LEARNING_RATES:
-            with components_of(use, with_trainer=False, data=data) as built:
+            with components_of(use, data=data) as built:
                 losses = list(_repeated_batch(use, built, rate))
             first, last = (math.fsum(part) / len(part) for part in (losses[:AVERAGED], losses[-AVERAGED:]))
             first = max(first, losses[0])  # what the first steps have learned already counts
@@ -160,7 +160,7 @@ def writes_files(use: Use) -> None:
 
 def survives_hooks(use: Use) -> None:
     """Check that no lifecycle hook of a callback raises, in a run that ends, fails, or fails at once."""
-    with components_of(use, with_trainer=False) as built:
+    with components_of(use) as built:
         primaries = [(name, each.primary) for name, each in built.evaluators.items() if each.primary]
     hooks = [name for name in vars(Lifecycle) if name.startswith(PREFIX)]
     ends = [name for name in hooks if name != "dlpipe_run_failed"]
@@ -199,7 +199,7 @@ def _call_hooks(use: Use, calls: list[str], run: RunView, primaries: list[tuple[
 def _evaluator_of(use: Use) -> Iterator[tuple[str, Evaluator, StageComponents]]:
     """Build the stage, and yield the name of the evaluator, itself, and everything."""
     name = next(name for name, config in use.stage.evaluators.items() if config is use.config)
-    with components_of(use, with_trainer=use.stage.model is None) as built:
+    with components_of(use) as built:
         yield name, built.evaluators[name], built
 
 

@@ -5,31 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dlpipe.compute import configure_torch, seed_everything
+from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Reference
-from dlpipe.engine.build import FindModel, StageComponents, build
+from dlpipe.engine.build import FindModel, StageComponents, build_data, build_for_use
 from dlpipe.engine.inference import open_run
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.protocols import Data, SupportsClose
 from dlpipe.testing.checks import Use
 
 
-@contextmanager
-def components_of(use: Use, *, with_trainer: bool = True, data: Data | None = None) -> Iterator[StageComponents]:
-    """Build the components of the stage, as a run does, and close them."""
-    built = StageComponents(use.pipeline.settings, use.stage, models_of(use), with_trainer=with_trainer, data=data)
-    try:
-        yield built
-    finally:
-        built.close(keep_data=data is not None)
+def components_of(use: Use, *, data: Data | None = None) -> StageComponents:
+    """Build what using the model of the stage needs; a context manager, which closes it."""
+    return build_for_use(use.pipeline.settings, use.stage, models_of(use), data=data)
 
 
 @contextmanager
 def data_of(use: Use) -> Iterator[Data]:
     """Build the data of the stage, as a run does, and close it."""
     configure_torch(use.pipeline.settings)
-    seed_everything(use.pipeline.settings.seed)
-    data: Data = build(use.stage.data, {"offline": use.pipeline.settings.offline}, models_of(use))
+    data = build_data(use.pipeline.settings, use.stage, models_of(use))
     try:
         yield data
     finally:
@@ -43,7 +37,7 @@ def models_of(use: Use) -> FindModel:
     def find(reference: Reference) -> TrainedModel:
         if reference.run is not None:
             return open_run(reference.run, allow_local_plugins=use.pipeline.local_plugins).built.trained
-        built = StageComponents(use.pipeline.settings, use.pipeline.stages[reference.stage], find)
+        built = build_for_use(use.pipeline.settings, use.pipeline.stages[reference.stage], find)
         built.close()
         return built.trained
 

@@ -143,7 +143,7 @@ def test_ctrl_c_before_the_first_step_is_an_interruption_too(tmp_path, monkeypat
         os.kill(os.getpid(), signal.SIGINT)
         signal.pause()
 
-    monkeypatch.setattr("dlpipe.engine.stage_run.StageComponents", interrupted)
+    monkeypatch.setattr("dlpipe.engine.stage_run.build_for_training", interrupted)
 
     with pytest.raises(
         Interrupted, match="^stopped at once by Ctrl-C while building the model; resume it with: dlpipe resume"

@@ -12,7 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_training
 from dlpipe.engine.compilation import CACHE, CompilationTime, compile_model
 from dlpipe.engine.execute import run
 from dlpipe.errors import InputError, PipelineError
@@ -84,7 +84,7 @@ def test_a_compiled_model_is_compiled_once_and_learns_the_same(tmp_path, monkeyp
     assert any((tmp_path / "cache" / "inductor").iterdir())
 
     components = [
-        StageComponents(pipeline_of(tmp_path, f"compile={each}").settings, pipeline_of(tmp_path).stages[""], None)
+        build_for_training(pipeline_of(tmp_path, f"compile={each}").settings, pipeline_of(tmp_path).stages[""], None)
         for each in ("false", "true", "false")
     ]
     first, compiled, uncompiled = (each.trainer for each in components)
@@ -123,9 +123,9 @@ def test_tf32_on_a_cpu_is_a_warning(tmp_path):
     pipeline = pipeline_of(tmp_path, "tf32=true")
 
     with pytest.warns(UserWarning, match=r'^tf32 = true has no effect on device "cpu": only CUDA GPUs have TF32$'):
-        StageComponents(pipeline.settings, pipeline.stages[""], None)
+        build_for_training(pipeline.settings, pipeline.stages[""], None)
 
-    StageComponents(pipeline_of(tmp_path).settings, pipeline.stages[""], None)  # which takes it back
+    build_for_training(pipeline_of(tmp_path).settings, pipeline.stages[""], None)  # which takes it back
 
 
 def test_without_a_compiler_on_a_cpu_that_is_said(monkeypatch):

@@ -17,7 +17,7 @@ import torch
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine import nan_origin
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_training
 from dlpipe.engine.execute import dry_run, resume, run
 from dlpipe.engine.inference import evaluate_run, open_run
 from dlpipe.engine.prediction import predict
@@ -554,7 +554,7 @@ def test_a_stage_starts_from_the_model_of_an_earlier_one(staged, monkeypatch):
     from dlpipe.engine.inference import open_stage
 
     second = checked.stages["second"]
-    built = StageComponents(
+    built = build_for_training(
         checked.settings, second, lambda reference: open_stage(checked, folder, reference.stage).built.trained
     )
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_use
 from dlpipe.engine.execute import dry_run, run
 from dlpipe.engine.inference import evaluate_run, open_run
 from dlpipe.engine.judged_splits import judged_on_train
@@ -207,7 +207,7 @@ def test_data_without_training_examples_is_refused(project, change, message):
     (project / "toy.py").write_text(PLUGIN.replace(*change))
     loaded = pipeline("data.use='toy.stream'")
     stage = loaded.stages[""]
-    components = StageComponents(loaded.settings, stage, None, with_trainer=False)
+    components = build_for_use(loaded.settings, stage, None)
 
     with pytest.raises(InputError, match=re.escape(message)):
         judged_on_train(stage, components)

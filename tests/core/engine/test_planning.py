@@ -269,7 +269,7 @@ def test_on_a_gpu_steps_are_taken_with_larger_and_larger_batches(project, monkey
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
     pipeline = loaded(f"model.room={room}")
     stage = pipeline.stages[""]
-    data = measure.StageComponents(pipeline.settings, stage, None, with_trainer=False).data
+    data = measure.build_for_training(pipeline.settings, stage, None).data
     steps = measure.Steps(1.0, 1.0, 1, 0, {}, {}, flops=1, kept_bytes=1)
 
     found = measure.largest_batch(pipeline.settings, stage, None, data, SimpleNamespace(type="cuda"), steps)
@@ -282,7 +282,7 @@ def test_on_a_gpu_steps_are_taken_with_larger_and_larger_batches(project, monkey
 def test_on_a_cpu_the_largest_batch_is_estimated_if_a_step_has_the_loss_of_batches(project, monkeypatch):
     monkeypatch.setattr(measure, "available_memory", lambda device: 1000)
     stage = loaded().stages[""]
-    data = measure.StageComponents(loaded().settings, stage, None, with_trainer=False).data
+    data = measure.build_for_training(loaded().settings, stage, None).data
 
     def largest(examples):
         steps = measure.Steps(1.0, 1.0, 1, 0, {}, {}, flops=1, kept_bytes=150, kept_examples=examples)
@@ -302,7 +302,7 @@ def test_on_a_cpu_the_largest_batch_is_estimated_if_a_step_has_the_loss_of_batch
 )
 def test_what_an_example_keeps_does_not_depend_on_the_size_of_the_batches(project, options, examples):
     pipeline = loaded(*(f"trainer.{option}" for option in options), "model.width=500")
-    components = measure.StageComponents(pipeline.settings, pipeline.stages[""], None)
+    components = measure.build_for_training(pipeline.settings, pipeline.stages[""], None)
     steps = measure.Steps(1.0, 1.0, 1, 0, {measure.BACKWARD: 1.0}, {})
     next(components.trainer.steps())  # so that the examined step is the fourth one
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dlpipe.commands.plan import plan as command
 from dlpipe.config.check import load_pipeline
-from dlpipe.engine.build import StageComponents
+from dlpipe.engine.build import build_for_training
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import stepper
 from dlpipe.engine.rate_finder import _diverges, find_rate, suggestions
@@ -78,7 +78,7 @@ def load(*assignments):
 def losses_with(rate):
     """Return the losses of 40 steps with a rate."""
     pipeline = load(f"trainer.optimizer.lr={rate}")
-    components = StageComponents(pipeline.settings, pipeline.stages[""], find_in({}, pipeline))
+    components = build_for_training(pipeline.settings, pipeline.stages[""], find_in({}, pipeline))
     take_step = stepper(pipeline.stages[""], components.trainer)
     return [float(take_step()["loss"]) for _ in range(40)]
 
@@ -102,7 +102,7 @@ def test_the_rates_grow_exponentially_over_the_range_and_the_loss_is_smoothed_as
     assert found.rates == pytest.approx([1e-6 * 10 ** (place / 10) for place in range(21)])
     raw, mean = [], 0.0
     pipeline = load("trainer.optimizer.lr=1e-6", f"trainer.schedule={{use='exponential', gamma={10**0.1}}}")
-    components = StageComponents(pipeline.settings, pipeline.stages[""], find_in({}, pipeline))
+    components = build_for_training(pipeline.settings, pipeline.stages[""], find_in({}, pipeline))
     take_step = stepper(pipeline.stages[""], components.trainer)
     for number in range(1, 22):
         mean = 0.98 * mean + 0.02 * float(take_step()["loss"])
