@@ -21,8 +21,8 @@ from dlpipe.engine.changes import (
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.pipeline_run import PipelineRun, with_threads
 from dlpipe.engine.rehearsal import rehearse
+from dlpipe.engine.run_options import Observe, RunOptions
 from dlpipe.engine.stage_context import size_of
-from dlpipe.engine.stage_run import Observe
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import (
     InputError,
@@ -59,7 +59,7 @@ def run(
         explain: say for each stage why it is run.
         profile: record some steps of each stage; see `dlpipe.engine.profiling`.
         callbacks: callbacks in addition to those that the pipeline names.
-        observe: see `dlpipe.engine.stage_run.Observe`.
+        observe: see `dlpipe.engine.run_options.Observe`.
         quiet: show only warnings, errors and the result.
 
     Raises:
@@ -72,18 +72,17 @@ def run(
         record = provenance(pipeline, registry) | {"fast": fast, "ranks": ranks.size, IDENTITY: began_with}
         path = ranks.from_leader(lambda: RunFolder.create(runs, pipeline, record).path)
         folder = RunFolder(path, writes=ranks.leads)
-        work = PipelineRun(
-            pipeline,
-            folder,
+        options = RunOptions(
             fast=fast,
             reuse=not (fast or fresh),
             rehearsal=rehearsal,
             explain=explain,
             profile=profile,
-            callbacks=callbacks,
+            callbacks=callbacks or {},
             observe=observe,
             quiet=quiet,
         )
+        work = PipelineRun(pipeline, folder, options)
         try:
             work.run()
         except InputError:
@@ -100,14 +99,15 @@ def run_or_resume(
 
     Args:
         accept_changes: see `resume`.
-        options: see `run`. A run that is resumed is neither fast nor fresh.
+        options: see `run`; `fast`, `fresh` and `rehearsal` are for a new run only.
     """
     with joined(pipeline.settings.parallel) as ranks:
         found = ranks.from_leader(lambda: RunFolder.unfinished(runs, pipeline))
         if found is None:
             return run(pipeline, registry, runs, **options)
         folder = RunFolder(found.path, writes=ranks.leads)
-        shared: dict[str, Any] = {name: options.get(name, False) for name in ("explain", "profile", "quiet")}
+        for_new_runs = ("fast", "fresh", "rehearsal")
+        shared = {name: value for name, value in options.items() if name not in for_new_runs}
         resume_as(pipeline, folder, accept_changes=accept_changes, **shared)
         return folder
 
@@ -132,7 +132,7 @@ def resume(
             changed is recorded.
         from_start: if no checkpoint is left or all are damaged, start at step 0 and discard the metrics.
         profile: as for `run`.
-        observe: see `dlpipe.engine.stage_run.Observe`.
+        observe: see `dlpipe.engine.run_options.Observe`.
         quiet: as for `run`.
 
     Raises:
@@ -178,19 +178,17 @@ def resume_as(
     pipeline = with_threads(pipeline, recorded)
     with joined(pipeline.settings.parallel) as ranks:
         folder = RunFolder(folder.path, writes=ranks.leads)
-        fast = bool(recorded.get("fast"))
-        work = PipelineRun(
-            pipeline,
-            folder,
-            fast=fast,
+        options = RunOptions(
+            fast=bool(recorded.get("fast")),
+            accept_changes=accept_changes,
             from_start=from_start,
             explain=explain,
             profile=profile,
-            callbacks=callbacks,
+            callbacks=callbacks or {},
             observe=observe,
             quiet=quiet,
         )
-        work.run(resumes=True, accept_changes=accept_changes, amendment=amendment)
+        PipelineRun(pipeline, folder, options).run(resumes=True, amendment=amendment)
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:

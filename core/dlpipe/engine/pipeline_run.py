@@ -35,8 +35,9 @@ from dlpipe.engine.changes import (
 )
 from dlpipe.engine.inference import open_reference
 from dlpipe.engine.outcome import end_at_once, recorded_outcome
-from dlpipe.engine.stage_context import record_data
-from dlpipe.engine.stage_run import Observe, StageRun
+from dlpipe.engine.run_options import RunOptions
+from dlpipe.engine.stage_context import StageContext, record_data
+from dlpipe.engine.stage_run import StageRun
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import (
     DlpipeError,
@@ -63,32 +64,15 @@ class PipelineRun:
         has_trained: whether it has taken a step.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        folder: RunFolder,
-        *,
-        fast: bool,
-        reuse: bool = False,
-        rehearsal: bool = False,
-        explain: bool = False,
-        from_start: bool = False,
-        profile: bool = False,
-        callbacks: Mapping[str, object] | None = None,
-        observe: Observe | None = None,
-        quiet: bool = False,
-    ) -> None:
-        self._pipeline, self._folder, self._callbacks = pipeline, folder, callbacks or {}
+    def __init__(self, pipeline: Pipeline, folder: RunFolder, options: RunOptions) -> None:
+        self._pipeline, self._folder, self._options = pipeline, folder, options
         self._ranks = current_ranks()
-        self._observe, self._profile, self._quiet = observe, profile, quiet
-        self._fast, self._reuse, self._explain, self._from_start = fast, reuse, explain, from_start
-        self._rehearsal = rehearsal
-        self._accept_changes = self._resumes = self.has_trained = False
+        self._resumes = self.has_trained = False
         self._built: dict[str, Data] = {}
 
-    def run(self, *, resumes: bool = False, accept_changes: bool = False, amendment: Amendment | None = None) -> None:
+    def run(self, *, resumes: bool = False, amendment: Amendment | None = None) -> None:
         """Run the stages that are not finished, and record the outcome."""
-        self._accept_changes, self._resumes = accept_changes, resumes
+        self._resumes = resumes
         folder = self._folder
         with (
             folder.lock(),
@@ -119,7 +103,7 @@ class PipelineRun:
     def _progress(self) -> Progress:
         """Return what reports on the run; only one process does."""
         if self._ranks.leads:
-            return Progress(self._folder.path / LOG, keep_warning=self._keep_warning, quiet=self._quiet)
+            return Progress(self._folder.path / LOG, keep_warning=self._keep_warning, quiet=self._options.quiet)
         return Progress(None, Console(quiet=True), quiet=True)
 
     def _check_unchanged(self, progress: Progress) -> None:
@@ -133,7 +117,7 @@ class PipelineRun:
         changes = list(dict.fromkeys(change for found in self._ranks.gather(changes) for change in found))
         if not changes:
             return
-        if not self._accept_changes:
+        if not self._options.accept_changes:
             raise InputError(
                 f"{relative(folder.path)} cannot be resumed, since this is not what it began with:\n  "
                 + "\n  ".join(changes)
@@ -184,7 +168,7 @@ class PipelineRun:
                 return
             ingredients = self._ingredients(stage)
             same, why = None, "it is not finished" if self._resumes else "every stage is run"
-            if self._reuse:
+            if self._options.reuse:
                 same, why = self._ranks.from_leader(
                     lambda: stage_cache.find_same(self._folder.path.parent, self._folder.path, name, ingredients)
                 )
@@ -195,25 +179,21 @@ class PipelineRun:
                 return
             stages = list(self._pipeline.stages)
             title = f"{name} ({stages.index(name) + 1} of {len(stages)})"
-            progress.message(f"stage {title}" + (f" is run: {why}" if self._explain else ""), once=True)
-        work = StageRun(
+            progress.message(f"stage {title}" + (f" is run: {why}" if self._options.explain else ""), once=True)
+        context = StageContext(
             self._pipeline.settings,
             stage,
             self._folder,
             self._find_model,
             progress,
             signals,
-            fast=self._fast,
-            rehearsal=self._rehearsal,
             data=self._data_of(stage),
-            accept_changes=self._accept_changes,
-            from_start=self._from_start,
-            observe=self._observe,
-            profile=self._profile,
+            fast=self._options.fast,
             title=title,
         )
+        work = StageRun(context, self._options)
         try:
-            work.run(self._callbacks)
+            work.run()
         finally:
             self.has_trained |= work.has_trained
         if name:
@@ -250,7 +230,7 @@ class PipelineRun:
         with errors_in(stage.data.table, data_table=stage.data.table):
             found[content_name(stage)] = data.fingerprint()
         # What a fast run leaves is not a result for others, nor what began with something else than it ended with.
-        return found | {"--fast": self._fast, ACCEPTED: []}
+        return found | {"--fast": self._options.fast, ACCEPTED: []}
 
     def _find_model(self, reference: Reference) -> TrainedModel:
         return open_reference(self._pipeline, self._folder, reference).built.trained

@@ -3,142 +3,106 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dlpipe.config.pipeline import Stage
-from dlpipe.config.settings import Settings
 from dlpipe.engine.after_training import TEST, evaluate_stage, write_profile
 from dlpipe.engine.announcement import announce
-from dlpipe.engine.build import FindModel, StageComponents, TrainingComponents, build, build_for_training
+from dlpipe.engine.build import StageComponents, TrainingComponents, build, build_for_training
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
 from dlpipe.engine.nan_origin import where_nan_arose
 from dlpipe.engine.profiling import StepProfiler
 from dlpipe.engine.rehearsal import rehearse
 from dlpipe.engine.resumption import restore_stage
+from dlpipe.engine.run_options import RunOptions
 from dlpipe.engine.stage_context import FirstCheckpoint, StageContext, record_data
 from dlpipe.errors import CheckpointError, ComponentError, Pruned, errors_in, is_out_of_memory
 from dlpipe.messages import shown_end
-from dlpipe.protocols import Data
 from dlpipe.registry.hooks import RunView
 from dlpipe.runs.checkpoint import STATE, step_of
 from dlpipe.runs.files import fits
-from dlpipe.runs.folder import DATA_STATE, RunFolder
-from dlpipe.runs.signals import StopSignals
+from dlpipe.runs.folder import DATA_STATE
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.loop import Loop
 from dlpipe.training.monitor import DEV
-from dlpipe.training.progress import Progress
 
 #: The reason with which a search asks for the end of a run: it is not a finished one.
 PRUNED = "pruned by the search"
-#: Called with the name of a stage and its components when it has been trained, before they are closed: for tests that
-#: look at what a trainer keeps.
-Observe = Callable[[str, TrainingComponents], None]
 
 
 class StageRun:
     """One process working on one stage.
 
-    Args:
-        fast: only a few steps of everything.
-        rehearsal: try everything in small before the first step.
-        data: the data of the stage.
-        accept_changes: continue although lines of the metrics are missing.
-        from_start: if no checkpoint can be used, start at step 0 and discard the metrics.
-        observe: see `Observe`.
-        profile: record some steps; see `dlpipe.engine.profiling`.
-        title: name and number of the stage, for people.
-
     Attributes:
         has_trained: whether a step has been taken, also by an earlier process.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        stage: Stage,
-        run: RunFolder,
-        find_model: FindModel,
-        progress: Progress,
-        signals: StopSignals,
-        *,
-        fast: bool,
-        rehearsal: bool,
-        data: Data,
-        accept_changes: bool = False,
-        from_start: bool = False,
-        observe: Observe | None = None,
-        profile: bool = False,
-        title: str = "",
-    ) -> None:
-        self._context = StageContext(
-            settings, stage, run, find_model, progress, signals, data=data, fast=fast, title=title
-        )
-        self._observe, self._profile, self._rehearsal = observe, profile, rehearsal
-        self._accept_changes, self._from_start = accept_changes, from_start
-        if settings.compile:
+    def __init__(self, context: StageContext, options: RunOptions) -> None:
+        self._context, self._options = context, options
+        if context.settings.compile:
             keep_compiled()
         self.has_trained = False
 
-    def run(self, further_callbacks: Mapping[str, object]) -> None:
+    def run(self) -> None:
         """Train from the last checkpoint (or from the start) to the end, and evaluate the best checkpoint."""
-        context, stage, progress = self._context, self._context.stage, self._context.progress
+        context, stage = self._context, self._context.stage
         context.ranks.from_leader(lambda: context.folder.mkdir(parents=True, exist_ok=True))
         started = time.monotonic()
-        with errors_in(stage.trainer.table, data_table=stage.data.table):
+        with errors_in(stage.trainer.table, data_table=stage.data.table), closing(context):
             checkpoint = context.ranks.from_leader(context.checkpoints.latest)
-            if self._rehearsal and checkpoint is None:
+            if self._options.rehearsal and checkpoint is None:
                 context.phase("trying everything in small")
                 rehearse(context.settings, stage, context.find_model, context.data)
             context.phase("building the model")
-            components = build_for_training(
+            with build_for_training(
                 context.settings, stage, context.find_model, starts=checkpoint is None, data=context.data
+            ) as components:
+                if context.ranks.from_leader(lambda: not (context.folder / DATA_STATE).exists()):
+                    with errors_in(stage.data.table, data_table=stage.data.table):
+                        record_data(context.run, stage, components.data, context.ranks)
+                self._train_and_evaluate(components, checkpoint, started)
+
+    def _train_and_evaluate(self, components: TrainingComponents, checkpoint: Path | None, started: float) -> None:
+        context, options = self._context, self._options
+        callbacks = self._callbacks(checkpoint, lambda reason: loop.request_stop(reason))
+        loop = self._loop(components, callbacks)
+        self._record_stage(components, loop)
+        restore_stage(
+            context,
+            checkpoint,
+            components.trainer,
+            loop,
+            accept_changes=options.accept_changes,
+            from_start=options.from_start,
+        )
+        profiler = self._profiler(components, loop)
+        announce(context, components, loop, time.monotonic() - started)
+        callbacks.call("dlpipe_run_start")
+        try:
+            with context.signals.deferring(), _first_step_after(checkpoint, loop):
+                reason = loop.run()
+            context.progress.stop()
+            ended = {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds}
+            context.progress.message(
+                f"{shown_end(reason, loop.state.step)}, {loop.state.seconds:.1f} s of training", once=True
             )
-            if context.ranks.from_leader(lambda: not (context.folder / DATA_STATE).exists()):
-                with errors_in(stage.data.table, data_table=stage.data.table):
-                    record_data(context.run, stage, components.data, context.ranks)
-            callbacks = self._callbacks(checkpoint, further_callbacks, lambda reason: loop.request_stop(reason))
-            loop = self._loop(components, callbacks)
-            self._record_stage(components, loop)
-            restore_stage(
-                context,
-                checkpoint,
-                components.trainer,
-                loop,
-                accept_changes=self._accept_changes,
-                from_start=self._from_start,
-            )
-            profiler = self._profiler(components, loop)
-            announce(context, components, loop, time.monotonic() - started)
-            callbacks.call("dlpipe_run_start")
-            try:
-                with context.signals.deferring(), _first_step_after(checkpoint, loop):
-                    reason = loop.run()
-                progress.stop()
-                ended = {"reason": reason, "step": loop.state.step, "seconds": loop.state.seconds}
-                progress.message(
-                    f"{shown_end(reason, loop.state.step)}, {loop.state.seconds:.1f} s of training", once=True
-                )
-                if reason == PRUNED:
-                    raise Pruned(f"{PRUNED} at step {loop.state.step}")
-                if self._observe:
-                    self._observe(stage.name, components)
-                evaluate_stage(context, components, ended, callbacks)
-                if profiler:
-                    write_profile(context, profiler)
-            except BaseException as error:
-                callbacks.call("dlpipe_run_failed", step=loop.state.step, error=error)
-                raise
-            finally:
-                if profiler:
-                    profiler.close()
-                self.has_trained = loop.state.step > 0
-                callbacks.call("dlpipe_run_end", step=loop.state.step)
-                components.close()
-                context.close()
+            if reason == PRUNED:
+                raise Pruned(f"{PRUNED} at step {loop.state.step}")
+            if options.observe:
+                options.observe(context.stage.name, components)
+            evaluate_stage(context, components, ended, callbacks)
+            if profiler:
+                write_profile(context, profiler)
+        except BaseException as error:
+            callbacks.call("dlpipe_run_failed", step=loop.state.step, error=error)
+            raise
+        finally:
+            if profiler:
+                profiler.close()
+            self.has_trained = loop.state.step > 0
+            callbacks.call("dlpipe_run_end", step=loop.state.step)
 
     def _record_stage(self, components: StageComponents, loop: Loop) -> None:
         """Record what cannot be known later without importing the components: by which metrics the stage is judged.
@@ -166,9 +130,7 @@ class StageRun:
         }
         context.run.record_stage(context.stage.name, known | {"total_steps": loop.total_steps})
 
-    def _callbacks(
-        self, checkpoint: Path | None, further: Mapping[str, object], request_stop: Callable[[str], None]
-    ) -> Callbacks:
+    def _callbacks(self, checkpoint: Path | None, request_stop: Callable[[str], None]) -> Callbacks:
         """Build the callbacks that the pipeline names."""
         resumed_step = step_of(checkpoint) if checkpoint else 0
         context, settings, stage = self._context, self._context.settings, self._context.stage
@@ -188,7 +150,7 @@ class StageRun:
         own: dict[str, object] = {"the record of checkpoints": FirstCheckpoint(context.run, stage.name)}
         if settings.compile:
             own["the time of compilation"] = CompilationTime(context.progress)
-        return Callbacks({**built, **further, **own}, view, context.progress.warning)
+        return Callbacks({**built, **self._options.callbacks, **own}, view, context.progress.warning)
 
     def _loop(self, components: TrainingComponents, callbacks: Callbacks) -> Loop:
         context = self._context
@@ -211,7 +173,7 @@ class StageRun:
 
     def _profiler(self, components: StageComponents, loop: Loop) -> StepProfiler | None:
         """Return what records some of the steps, if the user asked for it."""
-        if not self._profile:
+        if not self._options.profile:
             return None
         left = None if loop.total_steps is None else loop.total_steps - loop.state.step
         profiler = StepProfiler(components.compute, left)

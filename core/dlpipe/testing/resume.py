@@ -14,7 +14,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.engine.build import TrainingComponents
 from dlpipe.engine.execute import resume, run
-from dlpipe.engine.stage_run import Observe
+from dlpipe.engine.run_options import Observe
 from dlpipe.errors import Preempted
 from dlpipe.messages import shown
 from dlpipe.registry.hooks import RunView, hookimpl
