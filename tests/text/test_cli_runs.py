@@ -1,4 +1,7 @@
-"""The command line as users and batch jobs see it: real processes, signals and exit codes."""
+"""The command line as users and batch jobs see it: texts, signals and exit codes.
+
+Runs are real processes; what is asked about a run that is finished is asked in this one, which saves seconds each time.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+
+from dlpipe.cli import make_program
+from dlpipe.errors import DataError, InputError
+from dlpipe.registry.loading import load_plugins
 
 SMALL = ["--set", "data.num_train=300", "--set", "data.num_dev=50", "--set", "data.num_test=50", "--set", "threads=1"]
 WALL_CLOCK = {"time", "seconds", "steps_per_second"}
@@ -20,6 +28,26 @@ def dlpipe(*arguments, cwd, stdin=None):
     """Run the command line and return the completed process."""
     command = [sys.executable, "-m", "dlpipe", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+
+def ask(*arguments, stdin=None) -> Result:
+    """Run the command line in this process and the current folder; what it raises is left to `refused`."""
+    registry = load_plugins()
+    return CliRunner().invoke(make_program(registry), list(map(str, arguments)), input=stdin, obj=registry)
+
+
+def refused(done: Result) -> str:
+    """Return the message of an answer to wrong input."""
+    assert isinstance(done.exception, InputError | DataError), done.output
+    assert done.exception.exit_code == 2
+    return str(done.exception)
+
+
+@pytest.fixture
+def in_trained(trained, monkeypatch):
+    """The folder with a finished run is the current one."""
+    monkeypatch.chdir(trained)
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +80,21 @@ def test_a_run_reports_in_plain_lines_and_suggests_the_next_commands(tmp_path, p
     assert list((tmp_path / LATEST).glob("events.out.tfevents*"))
 
 
-def test_predict_prints_tokens_with_labels(trained):
-    done = dlpipe("predict", LATEST, "I want to leave Taipei on November 2nd", cwd=trained)
+def test_predict_prints_tokens_with_labels(in_trained):
+    done = ask("predict", LATEST, "I want to leave Taipei on November 2nd")
 
-    assert done.returncode == 0
+    assert done.exit_code == 0
     item, *rows = [line.split() for line in done.stdout.splitlines() if not line.startswith("unknown")]
     assert item[0] == "item:"
     assert [row[0] for row in rows] == ["i", "want", "to", "leave", "taipei", "on", "november", "2nd"]
     assert all(len(row) == 2 for row in rows)
 
 
-def test_predict_reads_lines_and_writes_json(trained):
-    (trained / "sentences.txt").write_text("leave taipei\nto grumbleton\n")
+def test_predict_reads_lines_and_writes_json(in_trained):
+    (in_trained / "sentences.txt").write_text("leave taipei\nto grumbleton\n")
 
-    from_file = dlpipe("predict", LATEST, "--file", "sentences.txt", "--json", cwd=trained)
-    from_stdin = dlpipe("predict", LATEST, "-", "--json", cwd=trained, stdin="leave taipei\nto grumbleton\n")
+    from_file = ask("predict", LATEST, "--file", "sentences.txt", "--json")
+    from_stdin = ask("predict", LATEST, "-", "--json", stdin="leave taipei\nto grumbleton\n")
 
     answers = [json.loads(line) for line in from_file.stdout.splitlines()]
     assert [answer["tokens"] for answer in answers] == [["leave", "taipei"], ["to", "grumbleton"]]
@@ -74,10 +102,10 @@ def test_predict_reads_lines_and_writes_json(trained):
     assert from_stdin.stdout == from_file.stdout
 
 
-def test_predict_accepts_ten_thousand_characters(trained):
-    done = dlpipe("predict", LATEST, "leave taipei " * 770, "--json", cwd=trained)
+def test_predict_accepts_ten_thousand_characters(in_trained):
+    done = ask("predict", LATEST, "leave taipei " * 770, "--json")
 
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert len(json.loads(done.stdout)["labels"]) == 2 * 770
 
 
@@ -99,27 +127,25 @@ def test_predict_accepts_ten_thousand_characters(trained):
         (["runs/other", "hello"], None, r"runs/other: there is no such run folder"),
     ],
 )
-def test_invalid_input_to_predict_gives_one_message_and_exit_2(trained, arguments, stdin, message):
-    (trained / "binary").write_bytes(b"\xff\xfe\x00\x01")
+def test_invalid_input_to_predict_is_refused(in_trained, arguments, stdin, message):
+    (in_trained / "binary").write_bytes(b"\xff\xfe\x00\x01")
 
-    done = dlpipe("predict", *arguments, cwd=trained, stdin=stdin)
+    done = ask("predict", *arguments, stdin=stdin)
 
-    assert done.returncode == 2
-    assert re.search(message, done.stderr), done.stderr
-    assert "Traceback" not in done.stderr
+    assert re.search(message, refused(done))
 
 
-def test_evaluate_prints_nested_json(trained):
-    done = dlpipe("evaluate", LATEST, "--split", "dev", "--json", cwd=trained)
+def test_evaluate_prints_nested_json(in_trained):
+    done = ask("evaluate", LATEST, "--split", "dev", "--json")
 
     metrics = json.loads(done.stdout)
     assert set(metrics["slots"]) == {"f1", "precision", "recall", "token_accuracy"}
 
 
-def test_a_finished_run_has_nothing_to_resume(trained):
-    done = dlpipe("resume", LATEST, cwd=trained)
+def test_a_finished_run_has_nothing_to_resume(in_trained):
+    done = ask("resume", LATEST)
 
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert "is finished; to train longer: dlpipe resume" in done.stderr
 
 
@@ -143,7 +169,7 @@ def metrics_of(folder):
 def whole(tmp_path_factory, pipeline_file):
     """A run that was not interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    assert dlpipe("run", pipeline_file, *SMALL, "--set", "trainer.epochs=20", cwd=folder).returncode == 0
+    assert dlpipe("run", pipeline_file, *SMALL, "--set", "trainer.epochs=10", cwd=folder).returncode == 0
     return folder
 
 
@@ -157,7 +183,7 @@ def whole(tmp_path_factory, pipeline_file):
     ],
 )
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(tmp_path, pipeline_file, whole, number, code, message):
-    process = started(tmp_path, pipeline_file, "--set", "trainer.epochs=20")
+    process = started(tmp_path, pipeline_file, "--set", "trainer.epochs=10")
     os.kill(process.pid, number)
     told = process.communicate(timeout=60)[1]
 
@@ -184,14 +210,13 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(tmp_path, pipeline_fil
         (b"go " * 100_000 + b"\t" + b"O " * 100_000 + b"\n", r"train.iob:1.*100,?000"),
     ],
 )
-def test_invalid_data_gives_one_message_and_exit_2(tmp_path, pipeline_file, content, message):
+def test_invalid_data_is_refused(tmp_path, monkeypatch, pipeline_file, content, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "train.iob").write_bytes(content)
 
-    done = dlpipe("run", pipeline_file, "--set", "data.use=text.iob", "--set", "data.path=.", cwd=tmp_path)
+    done = ask("run", pipeline_file, "--set", "data.use=text.iob", "--set", "data.path=.")
 
-    assert done.returncode == 2
-    assert re.search(message, done.stderr), done.stderr
-    assert "Traceback" not in done.stderr
+    assert re.search(message, refused(done))
 
 
 def test_debug_shows_the_traceback_of_an_error(tmp_path, pipeline_file):
