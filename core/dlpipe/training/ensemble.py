@@ -23,9 +23,11 @@ class Ensemble(nn.Module):
     """Average the class probabilities of trained models; each takes the columns of the batch that it needs.
 
     All members must have been trained on data with the same classes, and with the same vocabulary if there is one.
+    Probabilities are what the ``probabilities`` of a member returns (for a CRF the marginals of each label), else the
+    softmax of its logits.
 
     Args:
-        members: classifiers that return logits.
+        members: classifiers, which return logits or have ``probabilities`` of their own.
         average: the mean of the probabilities; or their geometric mean (the mean of the log-probabilities), in which a
             member that is sure counts more.
         weights: one for each member, in the same order, divided by their sum; None weights all of them equally.
@@ -54,20 +56,29 @@ class Ensemble(nn.Module):
 
     def forward(self, **columns: Tensor) -> Tensor:
         """Map the columns of a batch to logits (B, K) or (B, …, K), whose softmax is the average."""
-        logits = [ModelCaller(member, tuple(columns)).outputs(columns) for member in self.members]
-        shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in logits]
-        if set(shapes) != {shapes[0]} or not isinstance(shapes[0], tuple):
+        probabilities = [_probabilities(member, columns) for member in self.members]
+        shapes = [tuple(each.shape) for each in probabilities]
+        if set(shapes) != {shapes[0]}:
             raise InputError(
-                f"the members of core.ensemble return {', '.join(map(str, shapes))}; expected logits of the same shape "
-                "from each"
+                f"the members of core.ensemble give probabilities of shape {', '.join(map(str, shapes))}; expected the "
+                "same shape from each"
             )
-        if len(shapes[0]) < 2:
-            raise InputError(
-                f"the members of core.ensemble return one number for each example, of shape {shapes[0]}; expected "
-                "logits: an ensemble averages probabilities of classes"
-            )
-        log_probabilities = torch.stack(logits).log_softmax(-1)  # (members, B, …, K)
-        weights = self.weights.view(-1, *[1] * (log_probabilities.dim() - 1))
+        stacked = torch.stack(probabilities)  # (members, B, …, K)
+        log_probabilities = stacked.clamp_min(torch.finfo(stacked.dtype).tiny).log()
+        weights = self.weights.view(-1, *[1] * (stacked.dim() - 1))
         if self.average == "log_probabilities":
-            return (weights * log_probabilities).sum(0)
-        return (weights.log() + log_probabilities).logsumexp(0)
+            return (weights * log_probabilities).sum(0).float()
+        return (weights.log() + log_probabilities).logsumexp(0).float()
+
+
+def _probabilities(member: nn.Module, columns: dict[str, Tensor]) -> Tensor:
+    """Return the probabilities of the classes (B, K) or (B, …, K) that a member gives."""
+    caller = ModelCaller(member, tuple(columns))
+    outputs = caller.outputs(columns)
+    probabilities = caller.probabilities(outputs, caller.predictions(outputs, columns), columns)
+    if probabilities is None:
+        raise InputError(
+            f"{type(member).__name__}, a member of core.ensemble, gives no probabilities; expected a classifier: a "
+            "model that returns logits, or has a method probabilities(outputs, …)"
+        )
+    return probabilities

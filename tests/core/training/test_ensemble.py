@@ -26,6 +26,29 @@ class Pairs(nn.Module):
         return ngrams
 
 
+class Inverted(nn.Module):
+    """Predicts the class with the lowest score, and says so."""
+
+    def forward(self, tokens):
+        return tokens
+
+    def predict(self, outputs):
+        return outputs.argmin(-1)
+
+    def probabilities(self, outputs):
+        return (-outputs).softmax(-1)
+
+
+class Numbers(nn.Module):
+    """Predicts a number."""
+
+    def forward(self, tokens):
+        return tokens
+
+    def predict(self, outputs):
+        return outputs
+
+
 BATCH = {
     "tokens": torch.tensor([[1.0, 0.0], [0.2, 0.1]]),
     "ngrams": torch.tensor([[-4.0, 0.0], [0.0, 3.0]]),
@@ -46,6 +69,21 @@ def test_log_probabilities_are_averaged():
 
     product = (BATCH["tokens"].softmax(1) * BATCH["ngrams"].softmax(1)).sqrt()
     assert_close(outputs.softmax(1), product / product.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("average", ["probabilities", "log_probabilities"])
+def test_one_member_keeps_the_probabilities_that_it_gives_itself(average):
+    outputs = ModelCaller(Ensemble([Inverted()], average=average), tuple(BATCH)).outputs(BATCH)
+
+    assert_close(outputs.softmax(1), (-BATCH["tokens"]).softmax(1))
+
+
+@pytest.mark.parametrize("average", ["probabilities", "log_probabilities"])
+def test_the_logit_of_a_class_without_any_probability_is_finite(average):
+    outputs = Ensemble([Words()], average=average)(tokens=torch.tensor([[-1000.0, 0.0]]))
+
+    assert outputs.isfinite().all()
+    assert_close(outputs.softmax(1), torch.tensor([[0.0, 1.0]]))
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -88,10 +126,10 @@ def test_each_member_has_one_weight():
 def test_members_that_do_not_fit_together_are_refused():
     ensemble = Ensemble([Words(), Pairs()])
 
-    with pytest.raises(InputError, match=r"the members of core.ensemble return \(2, 2\), \(2, 3\); expected logits of"):
+    with pytest.raises(
+        InputError, match=r"core.ensemble give probabilities of shape \(2, 2\), \(2, 3\); expected the same"
+    ):
         ensemble(tokens=torch.zeros(2, 2), ngrams=torch.zeros(2, 3))
-    with pytest.raises(InputError, match="return dict, dict; expected logits of the same shape"):
-        ensemble(tokens={}, ngrams={})
 
 
 def test_a_column_that_a_member_needs_is_named():
@@ -99,10 +137,13 @@ def test_a_column_that_a_member_needs_is_named():
         Ensemble([Words(), Pairs()])(tokens=torch.zeros(2, 2))
 
 
-def test_numbers_are_refused_since_they_are_no_logits():
-    numbers = {"tokens": torch.zeros(2), "ngrams": torch.zeros(2)}
-
-    with pytest.raises(
-        InputError, match=r"core.ensemble return one number for each example, of shape \(2,\); expected"
-    ):
-        ModelCaller(Ensemble([Words(), Pairs()]), ("tokens", "ngrams")).outputs(numbers)
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (Words(), r"Words returns outputs of shape \(2,\) for 2 examples, which are no scores of classes"),
+        (Numbers(), "Numbers, a member of core.ensemble, gives no probabilities; expected a classifier"),
+    ],
+)
+def test_a_member_that_is_no_classifier_is_refused(member, message):
+    with pytest.raises(InputError, match=message):
+        Ensemble([member])(tokens=torch.zeros(2))
