@@ -83,7 +83,8 @@ def collect(passed: Iterable[tuple[Batch, Any, Tensor]], num_classes: int, model
         parts = {"rows": batch["rows"], "targets": targets, "predicted": predicted}
         if model is not None:
             caller = caller or ModelCaller(model, tuple(batch))
-        probabilities = caller.probabilities(outputs, predicted, batch) if caller else softmax_of(outputs)
+        with torch.inference_mode():
+            probabilities = caller.probabilities(outputs, predicted, batch) if caller else softmax_of(outputs)
         if probabilities is not None and probabilities.shape == (len(targets), num_classes):
             chosen = predicted.clamp(0, num_classes - 1)[:, None]  # a prediction out of range is reported below
             parts["confidence"] = probabilities.gather(1, chosen)[:, 0]

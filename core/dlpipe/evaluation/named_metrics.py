@@ -120,7 +120,8 @@ class Metrics:
         wanted = [name for name in self._metrics if METRICS[name].of_probabilities]
         if not wanted:
             return targets[known], predicted[known], torch.empty(int(known.sum()), 0)
-        probabilities = caller.probabilities(outputs, predicted, batch)
+        with torch.inference_mode():
+            probabilities = caller.probabilities(outputs, predicted, batch)
         if probabilities is None or probabilities.shape[:-1] != targets.shape:
             found = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
             own = " and has a predict() of its own" if own_method(caller.model, "predict") else ""

@@ -141,15 +141,20 @@ def test_confidence_is_the_probability_of_the_answer():
 
 
 def test_confidence_is_what_the_model_says_if_it_has_probabilities_of_its_own():
-    class Says(Decides):
+    class Halved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.temperature = nn.Parameter(torch.tensor(4.0))
+
+        def forward(self, logits):
+            return logits * 2
+
         def probabilities(self, outputs):
-            return torch.tensor([[0.1, 0.9], [0.6, 0.4]])
+            return (outputs / self.temperature).softmax(-1)
 
-    evaluator = Classification(["a", "b"])
+    _, metrics = judged(torch.tensor([[1.5, 0.0]]), [0], model=Halved())
 
-    metrics = evaluator.evaluate(Says(), examples({"answers": torch.tensor([1, 0]), "targets": torch.tensor([1, 0])}))
-
-    assert metrics["ece"] == pytest.approx((0.1 + 0.4) / 2)
+    assert metrics["ece"] == pytest.approx(1 - 1 / (1 + torch.tensor(-0.75).exp().item()))
 
 
 def test_five_of_less_than_ten_classes_say_nothing():

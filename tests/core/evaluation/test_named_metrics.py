@@ -29,10 +29,14 @@ class Repeats(nn.Module):
 
 
 class Halved(Repeats):
-    """Has probabilities that are not the softmax of what it returns."""
+    """Has probabilities that are not the softmax of what it returns, but depend on a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(2.0))
 
     def probabilities(self, outputs):
-        return (outputs / 2).softmax(-1)
+        return (outputs / self.temperature).softmax(-1)
 
 
 def measure(names, logits, targets, model=None):
