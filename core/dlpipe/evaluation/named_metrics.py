@@ -140,6 +140,9 @@ class Metrics:
         arguments, options = (targets, predicted), dict(metric.options)
         if metric.of_probabilities:
             arguments, options = _with_probabilities(name, targets, probabilities)
+        if name == "cohen_kappa_quadratic":
+            # Without them, scikit-learn numbers the classes that occur, and one that does not shortens distances.
+            options["labels"] = range(1 + max(int(numbers.max(initial=0)) for numbers in arguments))
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")

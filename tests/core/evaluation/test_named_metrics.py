@@ -99,6 +99,18 @@ def test_several_classes_are_measured_as_by_their_formulas():
     assert found["log_loss"] == pytest.approx(-sum(float(shares[n, t].log()) for n, t in enumerate(true)) / 60)
 
 
+def test_distances_of_classes_count_those_that_do_not_occur():
+    logits, targets = scored(5)
+    logits[:, [0, 3]] = -torch.inf
+    kept = (targets != 0) & (targets != 3)
+
+    found = measure(["cohen_kappa_quadratic"], logits[kept], targets[kept])
+
+    true, predicted = targets[kept].double(), logits[kept].argmax(1).double()
+    expected = (true[:, None] - predicted).square().mean()
+    assert found["cohen_kappa_quadratic"] == pytest.approx(1 - float((true - predicted).square().mean() / expected))
+
+
 def average_precision(shares, true, number):
     """Return the mean, over the examples of a class, of the precision when all down to it are accepted."""
     order = shares[:, number].argsort(descending=True).tolist()
