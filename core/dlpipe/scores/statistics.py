@@ -98,13 +98,15 @@ def over_both(one: Scores, other: Scores, *, paired: bool) -> Estimate:
     """Return the difference of two pipelines trained with other seeds, on other test examples.
 
     Seeds and examples are two random factors. Both variances contain the one that is due to neither alone (which
-    examples a seed happens to get right), so it is subtracted once.
+    examples a seed happens to get right), so it is subtracted once. For paired seeds, it is that of the differences:
+    what a seed does to both models alike cancels out.
     """
     count = one.scores.shape[1]
     first, second = one.metrics(), other.metrics()
     of_seeds, freedom, method = _seed_variance(first, second, paired=paired)
     of_examples = float(resampled(other, one).var()) * count / (count - 1)
-    interaction = sum(_interaction(each) for each in (one, other))
+    influences = [_influence(one), _influence(other)]
+    interaction = sum(map(_interaction, [influences[1] - influences[0]] if paired else influences))
     variance = max(of_seeds + of_examples - interaction, of_seeds, of_examples)
     both = of_seeds**2 / freedom + of_examples**2 / (count - 1)
     freedom = variance**2 / both if both else math.inf
@@ -152,11 +154,15 @@ def _seed_variance(one: Array, other: Array, *, paired: bool) -> tuple[float, fl
     return sum(parts), freedom, f"Welch's t interval over {len(one)} and {len(other)} seeds"
 
 
-def _interaction(scores: Scores) -> float:
-    """Return the variance of the mean metric that is due to neither seeds nor examples alone (delta method)."""
-    models, count = scores.scores.shape
+def _influence(scores: Scores) -> Array:
+    """Return what each example adds to the metric of each model, times N (S, N); the mean of each row is 0."""
     shares = scores.weights / scores.weights.mean(1, keepdims=True)
-    influence = shares * (scores.scores - scores.metrics()[:, None])  # (S, N), each row has the mean 0
+    return np.asarray(shares * (scores.scores - scores.metrics()[:, None]))
+
+
+def _interaction(influence: Array) -> float:
+    """Return the variance of a mean over seeds and examples (S, N) that is due to neither alone (delta method)."""
+    models, count = influence.shape
     left = influence - influence.mean(0)
     return float((left**2).sum() / ((models - 1) * (count - 1) * models * count))
 

@@ -85,6 +85,17 @@ def test_a_variance_that_seeds_and_examples_share_counts_once():
     assert over_both(one, other, paired=False).high - over_both(one, other, paired=False).value < 1.6 * reach
 
 
+def test_what_a_seed_does_to_both_pipelines_alike_is_no_noise_of_paired_differences():
+    rng = np.random.default_rng(0)
+    of_seeds, of_examples = rng.normal(size=(20, 1)) / math.sqrt(20), rng.normal(size=(1, 400))
+    alike = rng.normal(size=(20, 400))
+
+    found = over_both(even(3 * alike), even(3 * alike + of_seeds + of_examples), paired=True)
+
+    expected = over_both(even(0 * alike), even(of_seeds + of_examples), paired=True)
+    assert found.high - found.value == pytest.approx(expected.high - expected.value)
+
+
 def share_found(differs, size, cases=100):
     """Return in how many of 100 simulated comparisons a true difference of `size` standard errors is found."""
     return 100 * sum(differs(np.random.default_rng(case), size) for case in range(cases)) / cases
@@ -118,8 +129,16 @@ def both(rng, size, models=10, count=200, of_seed=0.1, of_example=0.5):
     return over_both(even(parts[0]), even(parts[1] + size * error), paired=False).differs
 
 
+def both_paired(rng, size, models=10, count=200, of_seed=0.1, of_example=0.5):
+    """Scores of the same seeds: the part for neither is common to both pipelines, the other two are not."""
+    alike = rng.normal(size=(models, count))
+    differences = of_seed * rng.normal(size=(models, 1)) + of_example * rng.normal(size=(1, count))
+    error = math.sqrt(of_seed**2 / models + of_example**2 / count)
+    return over_both(even(alike), even(alike + differences + size * error), paired=True).differs
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("simulate", [right_or_wrong, seeds, both])
+@pytest.mark.parametrize("simulate", [right_or_wrong, seeds, both, both_paired])
 def test_what_does_not_differ_is_said_not_to_and_two_standard_errors_are_found(simulate, monkeypatch):
     monkeypatch.setattr(statistics, "RESAMPLES", 1000)
     cases = 1000
