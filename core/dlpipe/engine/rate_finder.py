@@ -10,7 +10,7 @@ https://arxiv.org/abs/2002.04688, section 4.1.4).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError
 from dlpipe.figures import BLUE, GREY, ORANGE, VERMILION, drawing
 from dlpipe.messages import shown
+from dlpipe.training.loss_scale import SKIPPED
 
 #: Share of the former mean that is kept when a loss is added, as in fastai.
 SMOOTHING = 0.98
@@ -37,9 +38,11 @@ DIVERGED = 4.0
 #: What the suggestion of the minimum is divided by, as in fastai: at the minimum, the loss is about to grow.
 BELOW_MINIMUM = 10.0
 #: Of the steps, how many at the start are not looked at, since a mean of few losses is mostly noise: a tenth.
-SKIPPED = 10
+NOISY_START = 10
 #: No more than this is known from fewer steps.
 LEAST_STEPS = 20
+#: Attempts at a step whose gradients overflow in float16: the factor of the loss, 2 ** 16 at first, is 1 after 16.
+MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -178,13 +181,21 @@ def _range_test(stage: Stage, components: TrainingComponents, steps: int) -> tup
     losses: list[float] = []
     for number in range(1, steps + 1):
         rate = trainer.log_values().get("lr")
-        metrics = take_step()
-        if rate is None or "loss" not in metrics:
+        metrics = _step_not_skipped(take_step)
+        if rate is None or not {"loss", SKIPPED} & metrics.keys():
             given = ", ".join(metrics) or "none"
             raise InputError(
                 f"{stage.trainer.table} {stage.trainer.component.name} has no training loss that shows a good rate: "
                 f"its steps give {given}; expected `loss`, and the rate as `lr` in log_values()"
             )
+        if "loss" not in metrics:  # the step was skipped each time
+            overflow = f"the gradients overflow in float16 at a rate of {rate:.2g}"
+            if not rates:
+                raise InputError(
+                    f"{stage.trainer.table} {stage.trainer.component.name}: {overflow} with any factor of the loss; "
+                    'set precision = "bfloat16" or "float32"'
+                )
+            return rates, losses, overflow
         loss = float(metrics["loss"])
         if not math.isfinite(loss):
             return rates, losses, f"the loss is {loss} at a rate of {rate:.2g}"
@@ -194,6 +205,15 @@ def _range_test(stage: Stage, components: TrainingComponents, steps: int) -> tup
         if number > 1 and _diverges(losses):
             return rates, losses, f"the loss diverges at a rate of {rate:.2g}"
     return rates, losses, f"after {steps} steps at a rate of {rates[-1]:.2g}"
+
+
+def _step_not_skipped(take_step: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the metrics of the next step that changes the weights, else of the last of `MOST_ATTEMPTS`."""
+    for _ in range(MOST_ATTEMPTS):
+        metrics = take_step()
+        if float(metrics.get(SKIPPED, 0)) != 1:  # NaN if a lower factor of the loss is of no use
+            break
+    return metrics
 
 
 def _diverges(losses: list[float]) -> bool:
@@ -217,7 +237,7 @@ def suggestions(rates: list[float], losses: list[float], trainer: str) -> tuple[
     Raises:
         InputError: the loss does not fall.
     """
-    start = len(rates) // SKIPPED
+    start = len(rates) // NOISY_START
     lowest = min(range(start, len(rates)), key=lambda place: losses[place], default=0)
     if not rates:
         raise InputError(

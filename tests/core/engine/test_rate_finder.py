@@ -15,7 +15,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.build import build_for_training
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import stepper
-from dlpipe.engine.rate_finder import _diverges, find_rate, suggestions
+from dlpipe.engine.rate_finder import MOST_ATTEMPTS, _diverges, _step_not_skipped, find_rate, suggestions
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 
@@ -163,6 +163,43 @@ def test_a_loss_that_is_no_number_ends_the_test(project):
     found = find_rate(load(), "", {}, lowest=1e-3, highest=1e30, steps=40)
 
     assert all(math.isfinite(loss) for loss in found.losses)
+
+
+def test_a_step_that_is_skipped_in_float16_is_repeated_with_the_same_rate(project):
+    half, whole = (find_rate(load(f"precision={kind}"), "", {}, **RANGE) for kind in ("'float16'", "'float32'"))
+
+    count = min(len(half.rates), len(whole.rates))
+    assert count > 50
+    assert half.rates[:count] == pytest.approx(whole.rates[:count])
+    assert half.losses[:20] == pytest.approx(whole.losses[:20], rel=0.01)
+
+
+def test_gradients_that_always_overflow_in_float16_are_said_to(project_of):
+    project_of(PLUGIN.replace("points.sum(", "1e9 * points.sum("), PIPELINE)
+
+    with pytest.raises(
+        InputError,
+        match=r"\[trainer\] core.supervised: the gradients overflow in float16 at a rate of 1e-05 with any factor of the "
+        r'loss; set precision = "bfloat16" or "float32"',
+    ):
+        find_rate(load("precision='float16'"), "", {}, **RANGE)
+
+
+def test_gradients_that_overflow_in_float16_at_a_large_rate_end_the_test(project_of):
+    forward = "self.calls = getattr(self, 'calls', 0) + 1; return self.score(points)"
+    project_of(PLUGIN.replace("return self.score(points)", f"{forward} * (1 if self.calls < 70 else 1e9)"), PIPELINE)
+
+    found = find_rate(load("precision='float16'"), "", {}, **RANGE)
+
+    assert found.stopped.startswith("the gradients overflow in float16 at a rate of 0.")
+    assert 40 < len(found.rates) < 70
+
+
+def test_a_step_is_not_repeated_for_ever():
+    attempts = iter([{"skipped": 1.0}] * 99)
+
+    assert _step_not_skipped(lambda: next(attempts)) == {"skipped": 1.0}
+    assert len(list(attempts)) == 99 - MOST_ATTEMPTS
 
 
 @pytest.mark.parametrize(
