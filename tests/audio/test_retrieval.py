@@ -14,10 +14,12 @@ def test_average_precision_is_that_of_the_textbook():
     assert average_precision(scores, relevant) == pytest.approx((1 + 2 / 3 + 3 / 6) / 3)
 
 
-def test_average_precision_agrees_with_scikit_learn():
+@pytest.mark.parametrize("different", [10**7, 30, 1])
+def test_average_precision_agrees_with_scikit_learn(different):
     metrics = pytest.importorskip("sklearn.metrics")
     generator = torch.Generator().manual_seed(0)
-    scores, relevant = torch.rand(200, generator=generator), torch.rand(200, generator=generator) < 0.2
+    scores = (torch.rand(200, generator=generator) * different).floor()
+    relevant = torch.rand(200, generator=generator) < 0.2
 
     assert average_precision(scores, relevant) == pytest.approx(metrics.average_precision_score(relevant, scores))
 
@@ -31,6 +33,17 @@ def test_the_precision_of_the_first_answers_is_a_share_of_the_right_ones_if_thes
     ]
 
     assert found == [1 / 2, pytest.approx(2 / 3)]
+
+
+def test_the_order_of_equal_scores_does_not_count():
+    scores, everything = torch.tensor([[0.5, 0.9, 0.5, 0.5, 0.1]]), torch.ones(1, 5, dtype=torch.bool)
+
+    for relevant in ([True, True, False, False, True], [False, True, False, True, True]):
+        found = torch.tensor([relevant])
+
+        assert float(mean_average_precision(scores, found, everything)) == pytest.approx((1 / 1 + 2 / 4 + 3 / 5) / 3)
+        shares = [float(precision_at(count, scores, found, everything)) for count in (1, 2, 3, 4, 5)]
+        assert shares == pytest.approx([1, (1 + 1 / 3) / 2, (1 + 2 / 3) / 3, 2 / 3, 1])
 
 
 def test_only_candidates_are_ranked_and_queries_without_an_answer_do_not_count():
