@@ -1,7 +1,8 @@
 """Sentences with a label for every word, as tensors.
 
 Words and labels come from the training split. Any other word becomes "other" (its letter trigrams may
-still be known); a label that occurs only in another split cannot be predicted and counts as missed.
+still be known). A label that occurs only in another split cannot be predicted: the targets leave its words out, and
+`text.slot_f1`, which compares the tags themselves, counts it as missed.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class TaggedText:
                 examples = ", ".join(tag for tag, _ in unknown.most_common(3))
                 warnings.warn(
                     f"{len(unknown)} tags of the {name} split ({examples} …, {unknown.total()} words) never occur in "
-                    "the training split; they cannot be predicted and count as missed",
+                    "the training split and cannot be predicted: text.slot_f1 counts them as missed, other evaluators "
+                    "leave these words out",
                     stacklevel=2,
                 )
             targets = torch.from_numpy(sentences.tags.looked_up(labels, IGNORE_INDEX))
