@@ -22,6 +22,7 @@ from dlpipe.evaluation.csv_files import write_csv
 from dlpipe.evaluation.example_scores import ExampleScores
 from dlpipe.evaluation.examples import Examples
 from dlpipe.evaluation.regression_figures import MAX_DRAWN, draw_predicted, draw_residuals
+from dlpipe.json_text import finite
 from dlpipe.protocols import Batch, SupportsNames
 from dlpipe.report_items import ReportItem
 
@@ -231,8 +232,8 @@ def _targets_of(batch: Batch, predicted: Tensor) -> Tensor:
 
 
 def _shown(values: Tensor) -> list[Any]:
-    """Return numbers (N, T) to six digits, one or a list for each example."""
-    rounded = [[float(_number(value)) for value in row] for row in values.tolist()]
+    """Return numbers (N, T) to six digits, one or a list for each example; None for one that is not finite."""
+    rounded = finite([[float(f"{value:.6g}") for value in row] for row in values.tolist()])
     return [row[0] for row in rounded] if values.size(1) == 1 else rounded
 
 

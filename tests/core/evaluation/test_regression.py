@@ -107,6 +107,19 @@ def test_r2_of_nan_is_nan_and_what_is_nan_is_said(of):
     assert math.isnan(metrics["r2"])
 
 
+@pytest.mark.filterwarnings("ignore:r2 of target 2 is not defined")
+@pytest.mark.parametrize(("of", "number"), [("true", torch.nan), ("predicted", torch.nan), ("predicted", torch.inf)])
+def test_a_number_that_is_not_finite_is_none_beside_those_of_other_targets(of, number):
+    given = dict(zip(("true", "predicted"), numbers(7, 2), strict=True))
+    given[of][3, 1] = number
+
+    evaluator, _ = evaluate(given["true"], given["predicted"])
+
+    shown = getattr(evaluator.example_scores(), of)
+    assert shown[3] == [pytest.approx(float(given[of][3, 0]), rel=1e-5), None]
+    assert shown[4] == pytest.approx(given[of][4].tolist(), rel=1e-5)
+
+
 def test_r2_is_the_mean_over_the_targets_that_have_one():
     targets, predicted = numbers(7, 2)
     targets[:, 1] = 0.1
