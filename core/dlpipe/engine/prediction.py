@@ -210,8 +210,10 @@ class Predictor:
         batch = columns.batch(rows, rows.to(columns.device))
         caller = ModelCaller(model, tuple(batch))
         model.eval()
-        with torch.inference_mode(), compute.autocast():
-            outputs = caller.outputs(batch)
+        with torch.inference_mode():
+            with compute.autocast():
+                outputs = caller.outputs(batch)
+            outputs = compute.in_float32(outputs)
             predictions = caller.predictions(outputs, batch)
             asked = "probabilities" in self._asks
             probabilities = caller.probabilities(outputs, predictions, batch) if asked else None

@@ -75,12 +75,16 @@ class Known(Sure):
     def probabilities(self, outputs):
         return torch.nn.functional.one_hot(outputs.argmax(1), 3).float()
 
+class Cooled(Mean):
+    def probabilities(self, outputs):
+        return (outputs @ torch.eye(3) / 100).softmax(1)  # a product that autocast would round
+
 @hookimpl
 def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("plain", ":Plain", "points"),
     DataSpec("many", ":Many", "points"), DataSpec("silent", ":Silent", "points")]
 @hookimpl
 def dlpipe_models():
-    return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known")]
+    return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known", "Cooled")]
 """
 PIPELINE = """
 name = "points"
@@ -104,8 +108,8 @@ def trained(tmp_path_factory):
 
     def trained(model="mean", data="points", changes=()):
         if (model, data) not in runs:
-            changes = [f"model.use=toy.{model}", f"data.use=toy.{data}"]
-            pipeline = load_pipeline(folder / "points.toml", load_plugins(), changes, allow_local_plugins=True)
+            uses = [f"model.use=toy.{model}", f"data.use=toy.{data}"]
+            pipeline = load_pipeline(folder / "points.toml", load_plugins(), uses, allow_local_plugins=True)
             runs[model, data] = run(pipeline, load_plugins(), folder / "runs").path
         opened = open_run(runs[model, data], assignments=changes, allow_local_plugins=True)
         opened.model.calls.clear()
@@ -249,6 +253,13 @@ def test_a_model_that_predicts_in_its_own_way_has_no_probabilities_unless_it_say
     assert ask(trained("known"), "2") == [{"item": "2", "label": "high", "probability": 1.0}]
     (refused,) = ask(trained("sure"), "2", top=1)
     assert "this model gives no probabilities: it has a predict() of its own" in str(refused)
+
+
+def test_probabilities_are_computed_in_float32_whatever_the_precision_of_the_model(trained):
+    (answer,) = ask(trained("cooled", changes=["precision='bfloat16'"]), "257")  # 256 in bfloat16
+
+    shares = torch.tensor([-2.57, 0.0, 2.57]).softmax(0)
+    assert answer == {"item": "257", "label": "high", "probability": round(float(shares[2]), 4)}
 
 
 def test_more_classes_than_there_are_cannot_be_listed(trained):
