@@ -104,6 +104,11 @@ class StageComponents:
         assert self.model is not None
         return self.model
 
+    @property
+    def goals(self) -> dict[str, str]:
+        """The primary metrics of the evaluators, such as "slots/f1", and whether each should grow or fall."""
+        return {f"{name}/{each.primary}": each.goal for name, each in self.evaluators.items() if each.primary}
+
     def close(self) -> None:
         """Let the components release what they hold: processes, files."""
         for component in self.built:

@@ -119,13 +119,12 @@ class StageRun:
             ((f"{name}/{judge.primary}", judge.goal) for name, judge in judges if judge.primary), ("", "")
         )
         monitor, monitor_goal = loop.monitor
-        primary = [f"{name}/{judge.primary}" for name, judge in components.evaluators.items() if judge.primary]
         known: dict[str, Any] = {
             "metric": metric,
             "goal": goal,
             "monitor": monitor,
             "monitor_goal": monitor_goal,
-            "primary": primary,
+            "goals": components.goals,
             "primary_depends_on": {name: found for name in splits if (found := context.stage.primary_depends_on(name))},
         }
         context.run.record_stage(context.stage.name, known | {"total_steps": loop.total_steps})

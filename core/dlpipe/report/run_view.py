@@ -129,6 +129,6 @@ class RunView:
             judged.get("metric", ""),
             judged.get("goal", ""),
             self.provenance.get(ENDED, {}).get(name, {}),
-            judged.get("primary", ()),
+            tuple(judged.get("goals", ())),
             judged.get("primary_depends_on", {}),
         )

@@ -53,13 +53,16 @@ class Status(TypedDict):
 
 
 class StageRecord(TypedDict):
-    """What is known of a stage when it begins: by which metrics it and its checkpoints are judged, and its steps."""
+    """What is known of a stage when it begins: by which metrics it and its checkpoints are judged, and its steps.
+
+    ``goals`` has the primary metric of each evaluator, such as "slots/f1".
+    """
 
     metric: Text
     goal: Text
     monitor: Text
     monitor_goal: Text
-    primary: NotRequired[list[Text]]
+    goals: NotRequired[dict[str, Text]]
     primary_depends_on: NotRequired[dict[str, dict[str, Any]]]
     total_steps: Count | None
 

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,18 +25,19 @@ import tomli_w
 import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
-from dlpipe.engine.build import FindModel, build
+from dlpipe.engine.build import FindModel, build, build_for_use
 from dlpipe.engine.changes import IDENTITY, accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
-from dlpipe.engine.inference import open_reference
+from dlpipe.engine.inference import find_in, open_reference
 from dlpipe.engine.stage_run import PRUNED
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import DlpipeError, Interrupted, Preempted, Pruned, RunFolderError, in_words
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
 from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RESOLVED, STATUS, RunFolder, began_otherwise
+from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RESOLVED, STAGES, STATUS, RunFolder, began_otherwise
 from dlpipe.runs.identity import with_current_names
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
@@ -209,17 +209,15 @@ class Pruning:
 def _description(pipeline: Pipeline) -> dict[str, Any]:
     """Return a digest of what decides the results of a pipeline, its primary metric, and the goal of each metric."""
     found = run_identity(pipeline)
-    for stage in pipeline.stages.values():
-        if not stage.data.references:  # else it follows from another stage
-            found[stage.name] = _fingerprint(pipeline, stage, _no_model)
-    stage = list(pipeline.stages.values())[-1]
-    goals = {}
-    for name, use in stage.evaluators.items():
-        evaluator = _target(use.component.spec.target)
-        if getattr(evaluator, "primary", None):
-            goals[f"dev/{name}/{evaluator.primary}"] = evaluator.goal
+    models: dict[str, TrainedModel] = {}
+    for name, stage in pipeline.stages.items():
+        with build_for_use(pipeline.settings, stage, find_in(models, pipeline)) as components:
+            models[name], goals = components.trained, components.goals
+            if not stage.data.references:  # else it follows from another stage
+                found[name] = components.data.fingerprint()
     digest = hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
-    return {"identity": digest, "goals": goals, **_primary_metric(stage)}
+    known = {f"{DEV}/{metric}": goal for metric, goal in goals.items()}
+    return {"identity": digest, "goals": known, **_primary_metric(stage, goals)}
 
 
 def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFolder | None, str]:
@@ -288,10 +286,6 @@ def _fingerprint(pipeline: Pipeline, stage: Stage, find: FindModel) -> str:
     return _FINGERPRINTS[key]
 
 
-def _no_model(reference: Reference) -> Any:
-    raise AssertionError(f"{reference} is asked for by data without references")
-
-
 def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
     """Return the results of a finished run that the table of a sweep needs.
 
@@ -308,6 +302,7 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
         if best is None or record["step"] == step_of(best):  # the test split is evaluated once, with this checkpoint
             judged = judged_names(stage.evaluators)
             metrics |= {name: value for name, value in record.items() if name.startswith(judged)}
+    recorded = read_json(folder.path / PROVENANCE).get(STAGES, {}).get(stage.name, {})
     last = [Checkpoints(folder.stage(name) / "checkpoints").latest() for name in pipeline.stages]
     seconds = [load_state(checkpoint)["loop"]["seconds"] for checkpoint in last if checkpoint]
     return {
@@ -315,7 +310,7 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
         "log": str(log),
         "seconds": sum(seconds) if seconds else None,
         "warnings": _warnings(folder),
-        **_primary_metric(stage),
+        **_primary_metric(stage, recorded.get("goals", {})),
     }
 
 
@@ -323,15 +318,12 @@ def _warnings(folder: RunFolder) -> list[str]:
     return list(read_json(folder.path / PROVENANCE).get("warnings", []))
 
 
-def _primary_metric(stage: Stage) -> dict[str, str]:
-    splits = {name: use.values["splits"] for name, use in stage.evaluators.items()}
-    for name in sorted(splits, key=lambda name: ("dev" not in splits[name], "test" not in splits[name])):
-        evaluator = _target(stage.evaluators[name].component.spec.target)
-        if getattr(evaluator, "primary", None):  # None: it only writes figures
-            return {"primary": f"{name}/{evaluator.primary}", "goal": evaluator.goal}
-    return {}
+def _primary_metric(stage: Stage, goals: Mapping[str, str]) -> dict[str, str]:
+    """Return the primary metric of the first evaluator that has one; see `results`."""
 
+    def rank(metric: str) -> tuple[bool, bool]:
+        splits = stage.evaluators[metric.partition("/")[0]].values["splits"]
+        return "dev" not in splits, "test" not in splits
 
-@cache
-def _target(target: str) -> Any:
-    return load_target(target)
+    primary = min(goals, key=rank, default=None)
+    return {} if primary is None else {"primary": primary, "goal": goals[primary]}

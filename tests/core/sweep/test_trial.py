@@ -88,6 +88,10 @@ evaluate_every = 2
 [evaluators.fit]
 use = "core.loss"
 """
+HEAD, TABLES = PIPELINE.split("[data]")
+TWO_STAGES = HEAD + "".join(
+    f"[data]{TABLES}".replace("\n[", f"\n[stages.{name}.").replace("[data]", f"[stages.{name}.data]") for name in "ab"
+)
 
 
 def folders():
@@ -126,12 +130,7 @@ def test_the_scores_on_dev_are_those_of_the_best_checkpoint(trial):
 
 
 def test_the_seconds_are_those_of_all_stages(tmp_path, project_of, monkeypatch):
-    head, tables = PIPELINE.split("[data]")
-    stages = [
-        f"[data]{tables}".replace("\n[", f"\n[stages.{name}.").replace("[data]", f"[stages.{name}.data]")
-        for name in "ab"
-    ]
-    project_of(PLUGIN, head + "".join(stages))
+    project_of(PLUGIN, TWO_STAGES)
     (tmp_path / "content.txt").write_text("one")
     monkeypatch.setattr(trials, "load_state", lambda checkpoint: {"loop": {"seconds": 2.0}})
 
@@ -146,6 +145,22 @@ def test_the_metrics_and_the_primary_one_are_told(trial):
     assert set(told["metrics"]) == {"dev/fit/loss", "test/fit/loss"}
     assert (told["primary"], told["goal"]) == ("fit/loss", "min")
     assert told["seconds"] > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"describe": True}])
+def test_an_evaluator_may_choose_its_primary_metric_when_it_is_built(trial, options):
+    told = trial('evaluators.fit={ use = "core.metrics", metrics = ["log_loss"] }', **options)
+
+    assert (told["primary"], told["goal"]) == ("fit/log_loss", "min")
+
+
+def test_a_description_needs_no_trained_model(trial, tmp_path):
+    (tmp_path / "points.toml").write_text(TWO_STAGES)
+
+    told = trial('stages.b.model.base={ stage = "a" }', describe=True)
+
+    assert told["goals"] == {"dev/fit/loss": "min"}
+    assert not folders()
 
 
 def test_an_evaluator_that_only_draws_or_judges_on_test_alone_does_not_decide(trial, tmp_path):
