@@ -179,6 +179,17 @@ def test_another_process_encodes_alike_without_reading_any_file():
     assert_close(other.encode("leave oslo"), data.encode("leave oslo"))
 
 
+def test_a_vocabulary_that_is_restored_later_replaces_the_learned_one():
+    data, rows = small_data(), torch.tensor([0])
+    other = TaggedText({"train": TEST, "test": TRAIN}.__getitem__, ("train", "test"))
+    for split in ("train", "test"):
+        data.split(split)
+    data.restore(other.state())
+
+    assert_close(data.split("test").batch(rows), other.split("train").batch(rows))
+    assert_close(data.encode("leave oslo"), other.encode("leave oslo"))
+
+
 def test_the_fingerprint_changes_with_any_tag():
     changed = [TRAIN[0], (TRAIN[1][0], ["O", "B-to", "O"])]
 

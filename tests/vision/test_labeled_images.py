@@ -219,6 +219,15 @@ def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
     assert restored.present(own, torch.tensor(1), None)["label"] == "dog"
 
 
+def test_statistics_that_are_restored_later_replace_those_of_the_images():
+    made, darker = data(), data(ImageSet(IMAGES // 2, TARGETS))
+    before = prepared(made)
+
+    made.restore(darker.state())
+
+    assert not prepared(made).equal(before)
+
+
 @pytest.mark.parametrize(
     "other",
     [

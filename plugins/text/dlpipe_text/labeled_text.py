@@ -26,7 +26,7 @@ from dlpipe_text.same_hash import among
 from dlpipe_text.segmenters import Segment
 from dlpipe_text.strings import StringSequences
 from dlpipe_text.text_units import UNITS, Unit, segmented, spaced
-from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
+from dlpipe_text.vocabulary import RESERVED, Learned, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 Text = tuple[str, str]  # text, label
@@ -74,9 +74,8 @@ class LabeledText:
         self._max_ngram, self._max_char_ngram, self._lowercase = ngrams, char_ngrams, lowercase
         self._texts: dict[str, list[Text]] = {}
         self._columns: dict[str, Columns] = {}
-        self._known: dict[str, list[str]] | None = None
+        self._known: Learned | None = None
         self._lowercase_typed = False
-        self._ids: dict[str, dict[str, int]] = {}
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -104,7 +103,7 @@ class LabeledText:
         """Return tokens (N, T), targets (N,) and, if they are counted, ngrams (N, G) of a split."""
         if name not in self._columns:
             texts = self.texts(name)
-            labels = self._table("labels")
+            labels = self._learned().ids("labels")
             unknown = Counter(label for _, label in texts if label not in labels)
             if unknown:
                 raise DataError(
@@ -150,7 +149,7 @@ class LabeledText:
         """
         units = self._typed(item)
         answer = class_answer(self._learned()["labels"], prediction, probabilities, top)
-        answer |= unknown_units(units, self._table("units"))
+        answer |= unknown_units(units, self._learned().ids("units"))
         if explain and len(units) <= MAX_COLORED:
             # A majority class has buffers only.
             tensor = next(chain(model.parameters(), model.buffers()), torch.empty(0))
@@ -182,9 +181,9 @@ class LabeledText:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Set what `state` returned."""
-        self._known = {name: list(state[name]) for name in ("units", "ngrams", "labels")}
+        self._known = Learned({name: state[name] for name in ("units", "ngrams", "labels")})
         self._lowercase_typed = bool(state.get("lowercase", False))  # the runs of earlier versions do not say
-        self._ids, self._columns = {}, {}
+        self._columns = {}
 
     def fingerprint(self) -> str:
         """Return a digest of all texts of all splits."""
@@ -194,7 +193,7 @@ class LabeledText:
                 digest.update(f"{split}\t{len(text)}\t{text}\t{label}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
-    def _learned(self) -> dict[str, list[str]]:
+    def _learned(self) -> Learned:
         if self._known is None:
             texts = self.texts("train")
             labels = sorted({label for _, label in texts})
@@ -209,7 +208,7 @@ class LabeledText:
                 vocabulary(found[column].strings.counts(), self._min_count, kind) if column in found else []
                 for column, kind in (("tokens", self._unit), ("ngrams", "n-gram"))
             )
-            self._known = {"units": units, "ngrams": ngrams, "labels": labels}
+            self._known = Learned({"units": units, "ngrams": ngrams, "labels": labels})
             self._columns["train"] = self._with_targets(texts, found)  # the texts are split into units only once
         return self._known
 
@@ -230,12 +229,6 @@ class LabeledText:
     def _counts_ngrams(self) -> bool:
         return bool(self._max_ngram or self._max_char_ngram)
 
-    def _table(self, name: str) -> dict[str, int]:
-        """Return a table from unit, n-gram or label to id."""
-        if name not in self._ids:
-            self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
-        return self._ids[name]
-
     def _collected_from(self, texts: Iterable[Text]) -> dict[str, StringSequences]:
         return self._collected(self.units(text) for text, _ in texts)
 
@@ -253,13 +246,14 @@ class LabeledText:
 
     def _with_targets(self, texts: Sequence[Text], columns: Mapping[str, StringSequences]) -> Columns:
         """Return the ids of what the columns of some texts have, and the ids of their labels."""
-        labels = self._table("labels")
+        labels = self._learned().ids("labels")
         targets = torch.tensor([labels.get(label, IGNORE_INDEX) for _, label in texts])
         return Columns({**self._encoded(columns), "targets": targets})
 
     def _encoded(self, columns: Mapping[str, StringSequences]) -> dict[str, Ragged]:
         """Return the ids of what the columns have."""
-        tables = {"tokens": self._table("units"), "ngrams": self._table("ngrams")}
+        learned = self._learned()
+        tables = {"tokens": learned.ids("units"), "ngrams": learned.ids("ngrams")}
         return {
             name: Ragged(
                 torch.from_numpy(column.strings.looked_up(tables[name], OTHER)),

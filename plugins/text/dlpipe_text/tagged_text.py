@@ -23,7 +23,7 @@ from dlpipe_text.iob import MAX_WORDS
 from dlpipe_text.letters import COMBINING, plain
 from dlpipe_text.packed_sentences import PackedSentences, Sentence, found_in
 from dlpipe_text.strings import Strings
-from dlpipe_text.vocabulary import RESERVED, unknown_units, vocabulary
+from dlpipe_text.vocabulary import RESERVED, Learned, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 #: Only this many letters of a word are split into trigrams; longer words are numbers or mistakes.
@@ -62,9 +62,8 @@ class TaggedText:
         self._min_count, self._lowercase = min_count, lowercase
         self._sentences: dict[str, PackedSentences] = {}
         self._columns: dict[str, Columns] = {}
-        self._known: dict[str, list[str]] | None = None
+        self._known: Learned | None = None
         self._spelling: dict[str, bool] = {}
-        self._ids: dict[str, dict[str, int]] = {}
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -92,7 +91,7 @@ class TaggedText:
             sentences = self.sentences(name)
             lengths = torch.from_numpy(sentences.lengths)
             columns = self._encoded(sentences.words, lengths)
-            labels = self._table("labels")
+            labels = self._learned().ids("labels")
             counts = sentences.tags.counts()
             if unknown := Counter({tag: count for tag, count in counts.items() if tag not in labels}):
                 examples = ", ".join(tag for tag, _ in unknown.most_common(3))
@@ -134,7 +133,7 @@ class TaggedText:
         """
         words = self.words(item)
         answer = {"tokens": words, **sequence_answer(self._learned()["labels"], prediction, probabilities, top)}
-        return answer | unknown_units(words, self._table("words"))
+        return answer | unknown_units(words, self._learned().ids("words"))
 
     def words(self, item: str) -> list[str]:
         """Split a typed sentence into words that are spelled as those of the training split."""
@@ -161,7 +160,8 @@ class TaggedText:
         """
         if not all(isinstance(text, str) for name in ("words", "trigrams", "labels") for text in state[name]):
             raise ValueError("a word, trigram or label is not a string")
-        self._known = {name: list(state[name]) for name in ("words", "trigrams", "labels")}
+        self._known = Learned({name: state[name] for name in ("words", "trigrams", "labels")})
+        self._columns = {}
         self._spelling = {"lowercase": True, "punctuation": False} | dict(state.get("spelling", {}))
 
     def fingerprint(self) -> str:
@@ -172,7 +172,7 @@ class TaggedText:
                 digest.update(f"{split}\t{' '.join(words)}\t{' '.join(tags)}\n".encode())
         return digest.hexdigest()[:16]
 
-    def _learned(self) -> dict[str, list[str]]:
+    def _learned(self) -> Learned:
         if self._known is None:
             sentences = self.sentences("train")
             counts = sentences.words.counts()
@@ -188,18 +188,13 @@ class TaggedText:
                     "Check the last column of the training file"
                 )
             trigrams = sorted({trigram for word in words[len(RESERVED) :] for trigram in letter_trigrams(word)})
-            self._known = {"words": words, "trigrams": [*RESERVED, *trigrams], "labels": tags}
+            self._known = Learned({"words": words, "trigrams": [*RESERVED, *trigrams], "labels": tags})
         return self._known
-
-    def _table(self, name: str) -> dict[str, int]:
-        """Return a table from word, trigram or label to id."""
-        if name not in self._ids:
-            self._ids[name] = {text: index for index, text in enumerate(self._learned()[name])}
-        return self._ids[name]
 
     def _encoded(self, words: Strings, lengths: Tensor, width: int = 0) -> dict[str, Ragged]:
         """Return tokens and trigrams of the words of sentences of these lengths, at least `width` trigrams per word."""
-        known, trigrams = self._table("words"), self._table("trigrams")
+        learned = self._learned()
+        known, trigrams = learned.ids("words"), learned.ids("trigrams")
         # Trigrams are computed once per distinct word, not once per token.
         of_word = [[trigrams.get(trigram, OTHER) for trigram in letter_trigrams(word)] for word in words.distinct]
         width = max(width, *map(len, of_word))

@@ -11,6 +11,20 @@ from dlpipe.errors import InputError
 RESERVED = ("<pad>", "<other>")  # what has the ids PADDING and OTHER of `word_features`
 
 
+class Learned(dict[str, list[str]]):
+    """What data has learned from its training split: lists of strings by name, each in the order of the ids."""
+
+    def __init__(self, lists: Mapping[str, Iterable[str]]) -> None:
+        super().__init__({name: list(strings) for name, strings in lists.items()})
+        self._ids: dict[str, dict[str, int]] = {}
+
+    def ids(self, name: str) -> dict[str, int]:
+        """Return the id of each string of a list, in a table that is made once."""
+        if name not in self._ids:
+            self._ids[name] = {text: index for index, text in enumerate(self[name])}
+        return self._ids[name]
+
+
 def vocabulary(found: Iterable[str] | Mapping[str, int], min_count: int, kind: str) -> list[str]:
     """Return the reserved names and, sorted, what occurs at least `min_count` times in training.
 

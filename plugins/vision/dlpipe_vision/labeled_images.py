@@ -194,7 +194,7 @@ class LabeledImages:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the state of an earlier process."""
-        self._state = dict(state)
+        self._state, self._scales = dict(state), {}
 
     def fingerprint(self) -> str:
         """Return a digest of all images and labels; for images not in memory, of the content of their files.
