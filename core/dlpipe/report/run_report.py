@@ -49,9 +49,9 @@ def write_report(folder: RunFolder) -> Path:
 def verdict_of(run: RunView) -> str:
     """Return in a sentence or two: what was learned, how well, how long it took and why it ended."""
     stage = run.stages[-1]
-    score = stage.score()
     parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
-    parts += [f"{score[0]} {score[1]:.4f}{_beside(stage, *score)}"] if score else []
+    metric, value, _ = stage.score
+    parts += [f"{metric} {value:.4f}{_beside(stage, metric, value)}"] if value is not None else []
     seconds = sum(float(each.ended.get("seconds", 0)) for each in run.stages)
     parts += [f"{shown_seconds(seconds)} of training"] if seconds else []
     reason = _why(run, stage)
@@ -68,7 +68,7 @@ def _beside(stage: StageView, metric: str, value: float) -> str:
 
 def _best_baseline(stage: StageView, value: float) -> str:
     found = stage.beside()
-    smaller = stage.goal == "min"
+    smaller = stage.score.goal == "min"
     name = (min if smaller else max)(found, key=lambda each: found[each])
     better = found[name] < value if smaller else found[name] > value
     return f"{'worse than ' if better else ''}{name}: {found[name]:.4f}"

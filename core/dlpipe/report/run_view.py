@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
 from dlpipe.runs.folder import BASELINES, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
+from dlpipe.runs.score import Score, score_so_far
 from dlpipe.scores.judged_examples import score_interval
 
 #: The entry of provenance that says how the training of each stage ended.
@@ -29,21 +30,35 @@ class StageView:
     Args:
         name: empty where the pipeline has no ``[stages]``.
         tables: its part of ``resolved.toml``.
-        judged_by: the metric that decides, such as "slots/f1"; empty if none does.
-        goal: "max" or "min", whether it should grow or fall.
-        primary: the primary metrics of all evaluators, such as "slots/f1".
-        primary_depends_on: by evaluator, the parameters that say what its primary metric is.
+        known: a `dlpipe.runs.files.StageRecord`; empty before the stage begins.
         ended: ``reason``, ``step`` and ``seconds`` of training; empty while it trains.
     """
 
     name: str
     folder: Path
     tables: Mapping[str, Any]
-    judged_by: str
-    goal: str
+    known: Mapping[str, Any]
     ended: Mapping[str, Any]
-    primary: Sequence[str] = ()
-    primary_depends_on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def judged_by(self) -> str:
+        """The metric that decides, such as "slots/f1"; empty if none does."""
+        return str(self.known.get("metric", ""))
+
+    @property
+    def goal(self) -> str:
+        """Whether that should grow or fall, "max" or "min"; empty if that is not known."""
+        return str(self.known.get("goal", ""))
+
+    @property
+    def primary(self) -> Sequence[str]:
+        """The primary metrics of all evaluators, such as "slots/f1"."""
+        return tuple(self.known.get("goals", ()))
+
+    @property
+    def primary_depends_on(self) -> Mapping[str, Mapping[str, Any]]:
+        """By evaluator, the parameters that say what its primary metric is."""
+        return dict(self.known.get("primary_depends_on", {}))
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
@@ -63,15 +78,10 @@ class StageView:
         best = self.folder / "checkpoints" / "best"
         return int(best.readlink().name.partition("-")[2]) if best.is_symlink() else None
 
-    def score(self) -> tuple[str, float] | None:
-        """Return the metric that decides and its value: on test, else the best one on dev, else None."""
-        for split in ("test", "dev"):
-            name = f"{split}/{self.judged_by}"
-            values = [record[name] for record in self.records if record.get(name) is not None]
-            if values:
-                best = {"max": max, "min": min}.get(self.goal, lambda found: found[-1])
-                return name, values[-1] if split == "test" else best(values)
-        return None
+    @cached_property
+    def score(self) -> Score:
+        """The score so far."""
+        return score_so_far(self.known, self.records)
 
     @cached_property
     def baselines(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -81,8 +91,8 @@ class StageView:
         return {}
 
     def beside(self) -> dict[str, float]:
-        """Return what simple predictors reach by the metric that decides."""
-        evaluator, _, metric = self.judged_by.partition("/")
+        """Return what simple predictors reach by the metric of the score."""
+        evaluator, _, metric = self.score.metric.partition("/")[2].partition("/")
         found = self.baselines.get(evaluator, {}).items()
         reached = {name: each.get("metrics", {}).get(metric) for name, each in found}
         return {name: value for name, value in reached.items() if value is not None}
@@ -121,14 +131,10 @@ class RunView:
         return str(self.resolved["name"])
 
     def _stage(self, folder: RunFolder, name: str) -> StageView:
-        judged = self.provenance.get(STAGES, {}).get(name, {})
         return StageView(
             name,
             folder.stage(name),
             self.resolved["stages"][name] if name else self.resolved,
-            judged.get("metric", ""),
-            judged.get("goal", ""),
+            self.provenance.get(STAGES, {}).get(name, {}),
             self.provenance.get(ENDED, {}).get(name, {}),
-            tuple(judged.get("goals", ())),
-            judged.get("primary_depends_on", {}),
         )

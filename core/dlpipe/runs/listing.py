@@ -21,6 +21,7 @@ from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative
 from dlpipe.runs.files import open_regular, read_json
 from dlpipe.runs.folder import LOCK, LOG, METRICS, PROVENANCE, RESOLVED, STAGES, STATUS, RunFolder
+from dlpipe.runs.score import Score, score_so_far
 
 #: The states of a run. "stale": recorded as running, but its process has died. "damaged": its status cannot be read.
 STATES = ("running", "finished", "pruned", "failed", "preempted", "interrupted", "stale", "damaged")
@@ -102,15 +103,15 @@ def summarize(path: Path) -> RunSummary:
     seconds, began = status.get("seconds", 0.0), status.get("time", updated)
     if status["state"] == "running":
         seconds += max((time.time() if state == "running" else updated) - began, 0.0)
-    metric, score = lines.score(known)
+    score = lines.score(known)
     return RunSummary(
         path,
         state,
         fast=bool(recorded.get("fast")),
         reason=status.get("reason", ""),
         stage=stage,
-        metric=metric,
-        score=score,
+        metric=score.metric,
+        score=score.value,
         step=lines.step,
         total_steps=known.get("total_steps"),
         epoch=lines.epoch,
@@ -183,20 +184,12 @@ class _Lines:
         self.step = int(max((record.get("step") or 0 for record in self._last), default=0))
         self.epoch = max((record["epoch"] for record in self._last if record.get("epoch") is not None), default=None)
 
-    def score(self, known: Mapping[str, Any]) -> tuple[str, float | None]:
-        """Return the metric by which the run is judged, and its value; see `RunSummary`."""
-        for record in reversed(self._last):
-            tested = [name for name in record if name.startswith("test/")]
-            metric = f"test/{known['metric']}" if known.get("metric") else next(iter(tested), "")
-            if metric in tested:
-                return metric, record[metric]
-        records = list(_records(self._read(None).splitlines(), b'"dev/'))
-        monitor = known.get("monitor") or next((name for name in (records or [{}])[-1] if name.startswith("dev/")), "")
-        values = [record[monitor] for record in records if record.get(monitor) is not None]
-        if not values:
-            return monitor, None
-        goals = {"max": max(values), "min": min(values)}
-        return monitor, goals.get(known.get("monitor_goal", ""), values[-1])
+    def score(self, known: Mapping[str, Any]) -> Score:
+        """Return the score of the run so far."""
+        score = score_so_far(known, self._last)
+        if score.metric.startswith("test/"):
+            return score
+        return score_so_far(known, list(_records(self._read(None).splitlines(), b'"dev/')))
 
     def _read(self, most: int | None) -> bytes:
         """Return the last `most` bytes of the file, from the start of a line; None for all."""

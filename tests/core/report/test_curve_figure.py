@@ -33,7 +33,8 @@ use = "core.classification"
 def stage(folder, records, judged_by="slots/f1", primary=()):
     folder.mkdir(exist_ok=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    return StageView("", folder, {}, judged_by, "max", {}, primary)
+    known = {"metric": judged_by, "goal": "max", "goals": dict.fromkeys(primary, "max")}
+    return StageView("", folder, {}, known, {})
 
 
 def curve(*names, steps=(2, 4, 7)):

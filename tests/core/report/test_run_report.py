@@ -14,10 +14,12 @@ from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError, PluginError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.report.curves import draw_metrics
-from dlpipe.report.run_report import write_report
+from dlpipe.report.run_report import verdict_of, write_report
+from dlpipe.report.run_view import RunView
 from dlpipe.report_items import ReportItem, record_items
 from dlpipe.runs.files import read_json_lines
 from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.listing import summarize
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.scores.judged_examples import score_interval
 
@@ -79,6 +81,9 @@ def test_a_run_ends_with_a_report(finished):
     assert "data:image/png;base64" in section(page, r"digits (core.classification)")
 
 
+RESOLVED = 'name = "x"\n[data]\nuse = "a.b"\n[trainer]\nuse = "a.c"\n'
+
+
 @pytest.mark.parametrize(
     ("goal", "baseline", "beside"),
     [
@@ -96,7 +101,7 @@ def test_the_verdict_names_the_best_simple_predictor(tmp_path, goal, baseline, b
     }
     (tmp_path / "baselines.json").write_text(json.dumps({"judge": found}))
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "test/judge/score": 0.5}\n')
-    (tmp_path / "resolved.toml").write_text('name = "x"\n[data]\nuse = "a.b"\n[trainer]\nuse = "a.c"\n')
+    (tmp_path / "resolved.toml").write_text(RESOLVED)
     (tmp_path / "status.json").write_text('{"state": "finished"}')
     known = {"metric": "judge/score", "goal": goal, "monitor": "", "monitor_goal": "", "total_steps": 1}
     (tmp_path / "provenance.json").write_text(json.dumps({"stages": {"": known}}))
@@ -104,6 +109,19 @@ def test_the_verdict_names_the_best_simple_predictor(tmp_path, goal, baseline, b
 
     assert f"test/judge/score 0.5000{beside}" in page
     assert "left out: the data is a stream" in section(page, "Metrics")
+
+
+def test_before_the_test_the_verdict_has_the_score_of_the_list_of_runs(make_run):
+    scores = [
+        {"step": step, "dev/digits/loss": loss, "dev/digits/accuracy": 0.5} for step, loss in ((1, 0.3), (2, 0.4))
+    ]
+    folder = make_run("digits/a", resolved=RESOLVED, metrics=scores)
+    (folder / "baselines.json").write_text('{"digits": {"simple": {"metrics": {"loss": 0.2, "accuracy": 0.1}}}}')
+
+    run = RunView(RunFolder.open(folder))
+
+    assert "dev/digits/loss 0.3000 (worse than simple: 0.2000)" in verdict_of(run)
+    assert (summarize(folder).metric, summarize(folder).score) == ("dev/digits/loss", 0.3)
 
 
 def test_the_report_says_what_set_each_value(finished):
