@@ -37,7 +37,7 @@ PREDICTIONS = "predictions.jsonl"
 STAGES = "stages"
 #: The entry of provenance with the settings that were changed when the run was resumed.
 CHANGED = "changed"
-#: The states of a run that is not resumed unless its settings change.
+#: The states of a run that is not resumed unless its settings change, the best first.
 ENDED_STATES = ("finished", "pruned")
 #: The layout of ``struct flock``, the place of its ``l_type``, and the question whether a file is locked.
 _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi4x", 0)

@@ -37,7 +37,17 @@ from dlpipe.registry.loading import Registry, load_local_plugin, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_state, step_of
 from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import DATA_STATE, METRICS, PROVENANCE, RESOLVED, STAGES, STATUS, RunFolder, began_otherwise
+from dlpipe.runs.folder import (
+    DATA_STATE,
+    ENDED_STATES,
+    METRICS,
+    PROVENANCE,
+    RESOLVED,
+    STAGES,
+    STATUS,
+    RunFolder,
+    began_otherwise,
+)
 from dlpipe.runs.identity import with_current_names
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
@@ -47,8 +57,6 @@ from dlpipe.training.monitor import DEV
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5
-#: States of a run that does not go on, the best first.
-ENDED = ("finished", "pruned")
 _FINGERPRINTS: dict[str, str] = {}
 
 
@@ -250,7 +258,8 @@ def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFold
             same.append(folder)
         elif is_resolved and why == "run":
             why = f"run again: {'; '.join(changed)}"
-    same.sort(key=lambda folder: ENDED.index(state) if (state := folder.status()["state"]) in ENDED else len(ENDED))
+    ranks = {state: rank for rank, state in enumerate(ENDED_STATES)}
+    same.sort(key=lambda folder: ranks.get(folder.status()["state"], len(ranks)))
     return (same[0], "reused") if same else (None, why)
 
 
