@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook"],
+    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook", "splits"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
     ["spinning"],
@@ -54,6 +54,7 @@ TORCH_FREE = [
     "launch",
     "protocols",
     "spinning",
+    "splits",
     "registry",
     "config",
     "commands",

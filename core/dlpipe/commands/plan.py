@@ -18,6 +18,7 @@ from dlpipe.json_text import to_json
 from dlpipe.messages import padded, relative, shown, shown_seconds, shown_size
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
+from dlpipe.splits import SPLITS
 
 PARTS = {
     "data": "data",
@@ -209,7 +210,7 @@ def _about_step(stage: dict[str, Any]) -> Iterator[Line]:
 
 def _about_rest(stage: dict[str, Any]) -> Iterator[Line]:
     run = stage["run"]
-    for split in ("train", "dev", "test"):
+    for split in SPLITS:
         if found := stage[split]:
             yield f"evaluation on {split}", shown_seconds(found["seconds"]), _scope(found)
     checkpoint = stage["checkpoint"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from dlpipe.splits import DEV, TEST, TRAIN
+
 _NAMES = {
-    "train": ("train", "training", "trn"),
-    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
-    "test": ("test", "testing", "tst"),
+    TRAIN: ("train", "training", "trn"),
+    DEV: ("dev", "devel", "development", "val", "valid", "validation"),
+    TEST: ("test", "testing", "tst"),
 }
 _PATTERNS = {
     split: re.compile(rf"({'|'.join(names)})([ _-]?(set|data|split))?", re.IGNORECASE)

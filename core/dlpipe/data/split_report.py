@@ -16,6 +16,7 @@ from dlpipe.data.class_targets import class_targets
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import NO_INPUTS
 from dlpipe.protocols import Data, SupportsCopies
+from dlpipe.splits import SPLITS
 
 #: With more classes than this, only the smallest and the largest are named.
 MAX_CLASSES = 20
@@ -50,7 +51,7 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
         elif missing and not found.several:
             warnings.append(f"{name} has no example of {_listed(missing)}; {WITHOUT[name == 'train']}")
     copies = data.copies if isinstance(data, SupportsCopies) else _copies_in_memory(parts)
-    pairs = combinations([name for name in ("train", "dev", "test") if name in parts], 2)
+    pairs = combinations([name for name in SPLITS if name in parts], 2)
     return notes, warnings + [
         text for first, second in pairs if (text := _copied(copies(second, first), second, first))
     ]

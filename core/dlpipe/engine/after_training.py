@@ -24,10 +24,9 @@ from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import load_weights, step_of
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import BASELINES, PREDICTIONS
+from dlpipe.splits import DEV, TEST
 from dlpipe.training.callbacks import Callbacks
-from dlpipe.training.monitor import DEV
 
-TEST = "test"
 #: The folder of a stage with its profile.
 PROFILE = "profile"
 

@@ -44,10 +44,11 @@ from dlpipe.runs.folder import (
     STAGES,
     RunFolder,
 )
+from dlpipe.splits import DEV
 from dlpipe.training.ending import NO_BETTER, end_of, require_epochs
 from dlpipe.training.loop import BEST, PATIENCE
 from dlpipe.training.loop_state import LoopState
-from dlpipe.training.monitor import DEV, monitored
+from dlpipe.training.monitor import monitored
 from dlpipe.training.optimizers import BUILT_WITH
 from dlpipe.training.schedule import CURVE
 

@@ -23,7 +23,7 @@ from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import fits, read_json
 from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
-from dlpipe.training.judging import TRAIN
+from dlpipe.splits import TRAIN
 
 
 @dataclass

@@ -16,7 +16,8 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import shown
 from dlpipe.protocols import Evaluator
 from dlpipe.registry.specs import EvaluatorSpec
-from dlpipe.training.judging import TRAIN, Judged
+from dlpipe.splits import TRAIN
+from dlpipe.training.judging import Judged
 
 
 def evaluators_on(split: str, stage: Stage, components: StageComponents) -> dict[str, Evaluator]:

@@ -28,7 +28,8 @@ from dlpipe.messages import relative
 from dlpipe.protocols import Batch, Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import nearest_existing
-from dlpipe.training.judging import TRAIN, Judged
+from dlpipe.splits import TRAIN
+from dlpipe.training.judging import Judged
 from dlpipe.training.losses import BatchLoss
 from dlpipe.training.step_parts import BACKWARD, StepParts, replaced
 

@@ -42,11 +42,10 @@ from dlpipe.messages import relative, shown_size
 from dlpipe.protocols import SupportsClose, SupportsStateBlocks, Trainer
 from dlpipe.ranks import joined
 from dlpipe.runs.files import nearest_existing
+from dlpipe.splits import SPLITS
 from dlpipe.training.step_parts import REST, StepParts
 
 Clock = Callable[[], float]
-#: The splits whose evaluation is measured.
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)

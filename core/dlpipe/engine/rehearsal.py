@@ -44,6 +44,7 @@ from dlpipe.protocols import (
 from dlpipe.report_items import record_items
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
+from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
 from dlpipe.training.nan_search import first_non_finite
 
 ENDED: Any = object()
@@ -51,10 +52,8 @@ ENDED: Any = object()
 FAST = 0.3
 #: A longer list of a trainer is not searched for optimizers: it may be a replay buffer.
 MAX_OPTIMIZERS = 20
-#: Splits that the core knows; others are allowed only if an evaluator names them.
-SPLITS = ("train", "dev", "test")
 #: On which of its splits an evaluator is tried.
-JUDGED_FIRST = ("dev", "test", "train")
+JUDGED_FIRST = (DEV, TEST, TRAIN)
 
 
 def rehearse(

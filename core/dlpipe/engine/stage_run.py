@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dlpipe.engine.after_training import TEST, evaluate_stage, write_profile
+from dlpipe.engine.after_training import evaluate_stage, write_profile
 from dlpipe.engine.announcement import announce
 from dlpipe.engine.build import StageComponents, TrainingComponents, build, build_for_training
 from dlpipe.engine.compilation import CompilationTime, keep_compiled
@@ -24,9 +24,9 @@ from dlpipe.registry.hooks import RunView
 from dlpipe.runs.checkpoint import STATE, step_of
 from dlpipe.runs.files import fits
 from dlpipe.runs.folder import DATA_STATE
+from dlpipe.splits import DEV, TEST
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.loop import Loop
-from dlpipe.training.monitor import DEV
 
 #: The reason with which a search asks for the end of a run: it is not a finished one.
 PRUNED = "pruned by the search"

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dlpipe.report.page import MAX_POINTS, Chart, Series, thinned
+from dlpipe.splits import DEV, TEST, TRAIN
 
 #: What a line of ``metrics.jsonl`` has besides metrics.
 NO_METRICS = ("step", "epoch", "time", "seconds", "steps_per_second")
 #: What a trainer measures in its steps, where an evaluator judges training examples by the same metric.
 STEPS = "training steps"
 #: Color (of `dlpipe.figures.COLORS`) of each split; the first one is drawn behind the others.
-SPLITS = {STEPS: 7, "train": 0, "dev": 1, "test": 2}
+SPLIT_COLORS = {STEPS: 7, TRAIN: 0, DEV: 1, TEST: 2}
 #: What is drawn on a logarithmic axis where it varies by this factor.
 LARGE_RATIO = 50.0
 
@@ -38,7 +39,7 @@ def draw_metrics(records: Iterable[Mapping[str, Any]], judged_by: str) -> list[C
         same = [other for other in found if other.endswith(f"/{metric}")]
         if len(same) == 1:
             of_steps = found.pop(metric)
-            found[same[0]] |= {STEPS: of_steps["train"]} if "train" in found[same[0]] else of_steps
+            found[same[0]] |= {STEPS: of_steps[TRAIN]} if TRAIN in found[same[0]] else of_steps
     curves = [metric for metric in found if any(len(points) > 1 for points in found[metric].values())]
     order = sorted(curves, key=lambda metric: (metric != judged_by, _rank(metric)))
     return [_chart(metric, found[metric]) for metric in order]
@@ -51,13 +52,13 @@ def _rank(metric: str) -> int:
 
 def _chart(metric: str, splits: Mapping[str, Mapping[int, float]]) -> Chart:
     series, thinned_from = [], 0
-    order = [*SPLITS, *(split for split in splits if split not in SPLITS)]
+    order = [*SPLIT_COLORS, *(split for split in splits if split not in SPLIT_COLORS)]
     for split in [split for split in order if split in splits]:
         points = dict(sorted(splits[split].items()))
         x, y = thinned(list(points), list(points.values()))
         if len(points) > MAX_POINTS:
             thinned_from = max(thinned_from, len(points))
-        series.append(Series(split, x, y, "points" if split == "test" else "line", SPLITS.get(split)))
+        series.append(Series(split, x, y, "points" if split == TEST else "line", SPLIT_COLORS.get(split)))
     caption = f"Of {thinned_from:,} points, about {MAX_POINTS:,} are drawn: the extremes stay." if thinned_from else ""
     known = [value for single in series for value in single.y if math.isfinite(value)]
     log = bool(known) and min(known) > 0 and max(known) > LARGE_RATIO * min(known)

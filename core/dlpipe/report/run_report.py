@@ -16,6 +16,7 @@ from dlpipe.report.page import Section, Table, Text, missing_packages, render_pa
 from dlpipe.report.run_view import RunView, StageView
 from dlpipe.report.shown_files import shown_sections
 from dlpipe.runs.folder import CHANGED, DATA_STATE, LOG, REPORT, RunFolder
+from dlpipe.splits import SPLITS
 
 MARKDOWN = "report.md"
 #: The charts that are not folded away.
@@ -103,7 +104,7 @@ def _metrics_table(stage: StageView) -> Table:
     """Return a table with a row for each metric and a column for each split."""
     metrics = stage.metrics()
     names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
-    splits = [split for split in ("train", "dev", "test") if any(name.startswith(f"{split}/") for name in metrics)]
+    splits = [split for split in SPLITS if any(name.startswith(f"{split}/") for name in metrics)]
     rows = [[name, *(_shown_metric(metrics.get(f"{split}/{name}")) for split in splits)] for name in names]
     caption = "The last value of each"
     if stage.best_step is not None:

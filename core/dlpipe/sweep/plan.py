@@ -23,15 +23,15 @@ from dlpipe.config.tables import SETTINGS, SWEEP, TABLES
 from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
+from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
 from dlpipe.sweep.axes import Axis, Choice, Range, as_range, compact, is_range, range_mistakes
 from dlpipe.sweep.settings import Search, read_search
 
 #: More than this is more often a typing mistake than intended.
 MAX_TRIALS = 1000
 OPTIONS = ("metric", "seeds", "reference", "search")
-SPLITS = ("dev", "test")
-#: Metrics on this split are shown in the table, but trials are never compared by them.
-TRAIN = "train"
+#: The metric of a sweep is on one of these; those on train are shown in the table, but never compared by.
+COMPARED = (DEV, TEST)
 #: Combinations of the ends of ranges that are checked before the first run of a search.
 MAX_CORNERS = 200
 
@@ -173,7 +173,7 @@ class _Planner:
         count = self._seeds(table.get("seeds", 1)) if seeds is None else seeds
         named = table.get("metric", "")
         metric, *others = named if isinstance(named, list) and named else [named]
-        metric, further = self._metric(metric), [self._metric(name, splits=(*SPLITS, TRAIN)) for name in others]
+        metric, further = self._metric(metric), [self._metric(name, splits=SPLITS) for name in others]
         if not axes and seeds is None and "seeds" not in table:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
@@ -321,7 +321,7 @@ class _Planner:
                     self.problem(f"{place} = {shown(number)}: expected a number", *path)
         return table
 
-    def _metric(self, metric: Any, *, splits: Sequence[str] = SPLITS) -> str:
+    def _metric(self, metric: Any, *, splits: Sequence[str] = COMPARED) -> str:
         if metric == "":
             return ""
         tables = self.source.values

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dlpipe.json_text import finite
 from dlpipe.messages import printable, relative
+from dlpipe.splits import DEV, TEST, TRAIN
 from dlpipe.sweep.plan import Sweep, Trial
 from dlpipe.sweep.settings import SECONDS
 
@@ -87,7 +88,7 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
     if not sweep.metric and not primary:
         return Metric()
     on_dev = f"dev/{primary}"
-    names = [f"{split}/{primary}" for split in ("dev", "test", "train")]
+    names = [f"{split}/{primary}" for split in (DEV, TEST, TRAIN)]
     name = sweep.metric or next((name for name in names if name in known), on_dev)
     if sweep.metric and sweep.metric not in known:
         return Metric(name, goal, f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}")
@@ -103,7 +104,7 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
 def beside(metric: Metric) -> list[str]:
     """Return the names on other splits of the metric to compare by, which stand beside it."""
     split, _, rest = metric.name.partition("/")
-    return [f"{other}/{rest}" for other in {"dev": ("train", "test"), "test": ("train",)}.get(split, ())]
+    return [f"{other}/{rest}" for other in {DEV: (TRAIN, TEST), TEST: (TRAIN,)}.get(split, ())]
 
 
 @dataclass(frozen=True)

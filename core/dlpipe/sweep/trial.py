@@ -52,8 +52,8 @@ from dlpipe.runs.identity import with_current_names
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
+from dlpipe.splits import DEV, TEST
 from dlpipe.sweep.workers import Task
-from dlpipe.training.monitor import DEV
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5
@@ -332,7 +332,7 @@ def _primary_metric(stage: Stage, goals: Mapping[str, str]) -> dict[str, str]:
 
     def rank(metric: str) -> tuple[bool, bool]:
         splits = stage.evaluators[metric.partition("/")[0]].values["splits"]
-        return "dev" not in splits, "test" not in splits
+        return DEV not in splits, TEST not in splits
 
     primary = min(goals, key=rank, default=None)
     return {} if primary is None else {"primary": primary, "goal": goals[primary]}

@@ -11,6 +11,7 @@ from dlpipe.data.held_out import stratified_fold, stratified_sample
 from dlpipe.data.split_names import split_named
 from dlpipe.errors import DataError
 from dlpipe.messages import shown
+from dlpipe.splits import SPLITS
 from dlpipe.tabular.cells import categories_of
 from dlpipe.tabular.reading import RawTable
 
@@ -60,12 +61,12 @@ class HeldOut:
         if "dev" not in found:
             chosen = stratified_sample(strata(found["train"]), self.dev_size or SHARE, self.seed)
             found["train"], found["dev"] = _divided(found["train"], chosen)
-        for name in ("train", "dev", "test"):
+        for name in SPLITS:
             if not len(found[name]):
                 raise DataError(
                     f"{found[name].source}: no rows for the {name} split; add rows, or change the sizes of the splits"
                 )
-        return {name: found[name] for name in ("train", "dev", "test")}
+        return {name: found[name] for name in SPLITS}
 
 
 def by_column(table: RawTable, column: str) -> dict[str, RawTable]:
@@ -86,7 +87,7 @@ def by_column(table: RawTable, column: str) -> dict[str, RawTable]:
     if "train" not in names:
         raise DataError(f"{table.source}: no row has train in {shown(column)}; expected some. Correct split")
     of = pl.Series(names)
-    return {name: table.take(of == name) for name in ("train", "dev", "test") if name in names}
+    return {name: table.take(of == name) for name in SPLITS if name in names}
 
 
 def _divided(table: RawTable, chosen: set[int]) -> tuple[RawTable, RawTable]:

@@ -23,6 +23,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
 from dlpipe.messages import shown
 from dlpipe.registry.targets import load_target
+from dlpipe.splits import SPLITS
 from dlpipe.tabular.cells import categories_of, numbers_of
 from dlpipe.tabular.features import Features, Missing, Preparation, Scale
 from dlpipe.tabular.reading import SEPARATORS, SKLEARN, FileReader, RawTable, SklearnTable, listed
@@ -71,7 +72,7 @@ class Table:
         encoding: of text files, such as "cp1252".
     """
 
-    splits = ("train", "dev", "test")
+    splits = SPLITS
     text_items = True
 
     def __init__(

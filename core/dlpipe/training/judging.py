@@ -16,8 +16,6 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.progress import activity
 from dlpipe.protocols import Evaluator, SupportsSamples
 
-TRAIN = "train"
-
 
 @dataclass(frozen=True)
 class Judged:

@@ -25,11 +25,12 @@ from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.runs.plain_state import PLAIN, unsavable
 from dlpipe.runs.signals import INTERRUPT, StopSignals
+from dlpipe.splits import DEV
 from dlpipe.training.callbacks import Callbacks
 from dlpipe.training.ending import end_of, require_epochs
 from dlpipe.training.judging import Judged, Judges
 from dlpipe.training.loop_state import MOST_PENDING, SAVED_LOOP, LoopState, randomness_of
-from dlpipe.training.monitor import DEV, monitored, record_score, require_monitored
+from dlpipe.training.monitor import monitored, record_score, require_monitored
 from dlpipe.training.nan_search import learned_tensors
 from dlpipe.training.progress import Progress
 from dlpipe.training.step_metrics import (

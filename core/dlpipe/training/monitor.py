@@ -9,9 +9,8 @@ from typing import cast
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import InputError
 from dlpipe.protocols import Evaluator, Goal
+from dlpipe.splits import DEV
 from dlpipe.training.loop_state import LoopState
-
-DEV = "dev"
 
 
 def monitored(options: LoopOptions, evaluators: Mapping[str, Evaluator]) -> tuple[str, Goal]:

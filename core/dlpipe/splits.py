@@ -1,0 +1,6 @@
+"""The names of the splits of data."""
+
+from __future__ import annotations
+
+TRAIN, DEV, TEST = "train", "dev", "test"
+SPLITS = (TRAIN, DEV, TEST)
