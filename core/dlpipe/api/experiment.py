@@ -233,7 +233,7 @@ class Experiment:
         again = "Experiment.sweep()"
         with load_target("dlpipe.training.progress:Progress")(None, quiet=quiet) as told:
             notice = partial(told.message, result=True)
-            options = Options(jobs, True, budget, False, fast, fresh, quiet, again, notice)
+            options = Options(jobs=jobs, budget=budget, fast=fast, fresh=fresh, quiet=quiet, again=again, notice=notice)
             result = run_sweep(planned, Path(runs), options)
         load_again = lambda path: load(path, allow_local_plugins=self._allow_local_plugins)._pipeline()[0]  # noqa: E731
         if not result.rows:

@@ -147,7 +147,17 @@ def sweep(
         submit(planned.name, runs, print_script, make)
         return
     notice = partial(echo, err=True)
-    how = Options(jobs, not no_wait, budget, dry_run, fast, fresh, quiet, command_line(), notice)
+    how = Options(
+        jobs=jobs,
+        wait=not no_wait,
+        budget=budget,
+        dry=dry_run,
+        fast=fast,
+        fresh=fresh,
+        quiet=quiet,
+        again=command_line(),
+        notice=notice,
+    )
     with displayed_by(Display(quiet=quiet)):
         result = run_sweep(planned, runs, how)
     if dry_run:
@@ -155,7 +165,7 @@ def sweep(
         echo(to_json(built, indent=1, ensure_ascii=False))
     elif result.rows:
         load = partial(load_pipeline, registry=registry, allow_local_plugins=allow_local_plugins)
-        written = Output(runs, load, command_line(), file, assignments, fast).write(result)
+        written = Output(runs, load, command_line(), file, assignments, fast=fast).write(result)
         if as_json:
             echo(to_json(written.content, indent=1, ensure_ascii=False))
         else:

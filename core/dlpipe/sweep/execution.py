@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -26,7 +26,7 @@ from dlpipe.sweep.table import Metric, Row, shown_metric
 from dlpipe.sweep.workers import Task, work
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How the trials are run.
 
@@ -95,8 +95,9 @@ def run_sweep(planned: Sweep, runs: Path, options: Options) -> Result:
             "each of which would do so; start it once, or once in each of several jobs"
         )
     pipelines = distinct_pipelines(planned)
+    kind: Literal["run", "build"] = "build" if options.dry else "run"
     todo = [
-        Task(pipeline, runs, options.fast, options.fresh, options.dry, since=time.time())
+        Task(pipeline, runs, kind=kind, fast=options.fast, fresh=options.fresh, since=time.time())
         for pipeline, _ in pipelines.values()
     ]
     jobs = _jobs(todo, options.jobs)

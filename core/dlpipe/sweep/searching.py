@@ -79,7 +79,7 @@ class Searching:
         Trials whose process was killed come first, then new ones, and at the end those that other processes have
         proposed meanwhile, whose results are waited for.
         """
-        yield replace(self._task, describe=True)
+        yield replace(self._task, kind="describe")
         while self._study is None:
             yield None
         yield from self._tasks_of([proposal for proposal in self._study.proposals() if proposal.open])

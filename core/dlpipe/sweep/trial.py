@@ -99,9 +99,9 @@ def outcome(task: Task) -> dict[str, Any]:
         registry = load_plugins()
         for plugin in task.pipeline.local_plugins:
             load_local_plugin(registry, plugin)
-        if task.describe:
+        if task.kind == "describe":
             return {"state": "described", **_description(task.pipeline)}
-        if task.dry:
+        if task.kind == "build":
             return {"state": "built", "built": dry_run(task.pipeline)}
         return _trial(task, registry)
     except (Interrupted, Preempted):
@@ -112,7 +112,7 @@ def outcome(task: Task) -> dict[str, Any]:
         reason = in_words(error)
     folder = None
     with contextlib.suppress(DlpipeError, OSError):  # the place may be what is wrong
-        folder = None if task.dry else RunFolder.unfinished(task.runs, task.pipeline)
+        folder = RunFolder.unfinished(task.runs, task.pipeline) if task.kind == "run" else None
     left = {"run": str(folder.path), "warnings": _warnings(folder)} if folder else {"run": None}
     return {"state": "failed", "reason": reason, **left}
 

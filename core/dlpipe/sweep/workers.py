@@ -10,12 +10,12 @@ import os
 import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.registry.targets import load_target
@@ -48,21 +48,21 @@ class Task:
 
     Args:
         runs: the folder that contains the run folders.
-        dry: build all components but save nothing.
+        kind: "run" it; "build" all components but save nothing; or "describe" what decides the results of the
+            pipeline, and its primary metric.
         since: when the sweep began; a run that has failed in another sweep since then is not repeated.
         wait: whether to wait for another sweep that is at work on the same run.
-        describe: run nothing; return what decides the results of the pipeline, and its primary metric.
         trial: the trial of a search that the run is.
     """
 
     pipeline: Pipeline
     runs: Path
+    _: KW_ONLY
+    kind: Literal["run", "build", "describe"] = "run"
     fast: bool = False
     fresh: bool = False
-    dry: bool = False
     since: float = math.inf
     wait: bool = False
-    describe: bool = False
     trial: TrialKey | None = None
 
 

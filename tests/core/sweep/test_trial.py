@@ -147,7 +147,7 @@ def test_the_metrics_and_the_primary_one_are_told(trial):
     assert told["seconds"] > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"describe": True}])
+@pytest.mark.parametrize("options", [{}, {"kind": "describe"}])
 def test_an_evaluator_may_choose_its_primary_metric_when_it_is_built(trial, options):
     told = trial('evaluators.fit={ use = "core.metrics", metrics = ["log_loss"] }', **options)
 
@@ -157,7 +157,7 @@ def test_an_evaluator_may_choose_its_primary_metric_when_it_is_built(trial, opti
 def test_a_description_needs_no_trained_model(trial, tmp_path):
     (tmp_path / "points.toml").write_text(TWO_STAGES)
 
-    told = trial('stages.b.model.base={ stage = "a" }', describe=True)
+    told = trial('stages.b.model.base={ stage = "a" }', kind="describe")
 
     assert told["goals"] == {"dev/fit/loss": "min"}
     assert not folders()
@@ -291,7 +291,7 @@ def test_a_failure_is_told_with_its_reason_and_run(trial, tmp_path):
 
     assert told["state"] == "failed"
     assert "no such luck" in told["reason"]
-    assert trial(dry=True)["state"] == "failed"
+    assert trial(kind="build")["state"] == "failed"
 
 
 def test_what_has_failed_in_another_sweep_since_this_one_began_is_not_repeated(trial, tmp_path):
@@ -308,7 +308,7 @@ def test_what_has_failed_in_another_sweep_since_this_one_began_is_not_repeated(t
 
 
 def test_a_dry_trial_tells_what_was_built(trial, tmp_path):
-    told = trial(dry=True)
+    told = trial(kind="build")
 
     assert told["state"] == "built"
     assert told["built"]["pipeline"]["parameters"] == 8

@@ -92,7 +92,7 @@ def test_each_process_sees_one_gpu(project_of, tmp_path):
         load_pipeline("points.toml", load_plugins(), [f"seed={seed}"], allow_local_plugins=True) for seed in range(3)
     ]
 
-    ended = list(work([Task(each, tmp_path, dry=True) for each in pipelines], 2, StopSignals(), ["3", "5"]))
+    ended = list(work([Task(each, tmp_path, kind="build") for each in pipelines], 2, StopSignals(), ["3", "5"]))
 
     assert sorted((index, outcome["state"]) for index, outcome in ended) == [(0, "built"), (1, "built"), (2, "built")]
     gpu_of = dict(line.split() for line in (tmp_path / "gpus.txt").read_text().splitlines())
