@@ -57,7 +57,27 @@ from dlpipe.sweep.workers import Task
 
 #: Seconds between two looks whether another sweep has finished a run.
 WAIT = 0.5
-_FINGERPRINTS: dict[str, str] = {}
+
+
+class Fingerprints:
+    """The fingerprints of the data of trials, each computed once, as that may mean reading all files."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, pipeline: Pipeline, stage: Stage, find: FindModel) -> str:
+        """Return the fingerprint of the data of a stage; it is computed each time if a model is a part of the data."""
+        if stage.data.references:
+            return _fingerprint(pipeline, stage, find)
+        key = json.dumps([pipeline.settings.seed, pipeline.settings.offline, stage.data.plain()], default=str)
+        if key not in self._known:
+            self._known[key] = _fingerprint(pipeline, stage, find)
+        return self._known[key]
+
+
+def _fingerprint(pipeline: Pipeline, stage: Stage, find: FindModel) -> str:
+    found: str = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
+    return found
 
 
 def serve(connection: Connection) -> None:
@@ -73,14 +93,14 @@ def serve(connection: Connection) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     # Runs write to their logs; only the sweep writes to the terminal.
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    threads = torch.get_num_threads()
+    threads, fingerprints = torch.get_num_threads(), Fingerprints()
     while True:
         try:
             task = connection.recv()
         except EOFError:
             return
         torch.set_num_threads(threads)  # undo the setting of the previous run
-        connection.send(outcome(task))
+        connection.send(outcome(task, fingerprints))
 
 
 def _follow_parent() -> None:
@@ -93,7 +113,7 @@ def _follow_parent() -> None:
         time.sleep(1)
 
 
-def outcome(task: Task) -> dict[str, Any]:
+def outcome(task: Task, fingerprints: Fingerprints) -> dict[str, Any]:
     """Execute one task and return its outcome, also if it fails: see `dlpipe.sweep.workers.work`."""
     try:
         registry = load_plugins()
@@ -103,7 +123,7 @@ def outcome(task: Task) -> dict[str, Any]:
             return {"state": "described", **_description(task.pipeline)}
         if task.kind == "build":
             return {"state": "built", "built": dry_run(task.pipeline)}
-        return _trial(task, registry)
+        return _trial(task, registry, fingerprints)
     except (Interrupted, Preempted):
         return {"state": "stopped"}
     except DlpipeError as error:
@@ -117,13 +137,14 @@ def outcome(task: Task) -> dict[str, Any]:
     return {"state": "failed", "reason": reason, **left}
 
 
-def _trial(task: Task, registry: Registry) -> dict[str, Any]:
+def _trial(task: Task, registry: Registry, fingerprints: Fingerprints) -> dict[str, Any]:
     if task.fast or task.fresh:
         return _finished(task, registry, None, "run")
     with _claim(task) as claimed:
         if not claimed:
             return {"state": "claimed"}
-        folder, how = find_same(task.pipeline, task.runs, _record(task).pruned_run if task.trial else "")
+        pruned = _record(task).pruned_run if task.trial else ""
+        folder, how = find_same(task.pipeline, task.runs, fingerprints, pruned)
         if folder and (status := folder.status())["state"] == "failed" and status["time"] > task.since:
             reason = f"in another sweep: {status['reason']}"
             return {"state": "failed", "reason": reason, "run": str(folder.path), "warnings": _warnings(folder)}
@@ -228,7 +249,9 @@ def _description(pipeline: Pipeline) -> dict[str, Any]:
     return {"identity": digest, "goals": known, **_primary_metric(stage, goals)}
 
 
-def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFolder | None, str]:
+def find_same(
+    pipeline: Pipeline, runs: Path, fingerprints: Fingerprints, pruned: str = ""
+) -> tuple[RunFolder | None, str]:
     """Look for an earlier run whose results equal those of a new run.
 
     A finished one need not be of the same resolved pipeline: its identity decides, so that data may lie elsewhere.
@@ -251,7 +274,7 @@ def find_same(pipeline: Pipeline, runs: Path, pruned: str = "") -> tuple[RunFold
             folder = RunFolder.open(path)
             if folder.status()["state"] == "pruned" and path.name != pruned:
                 continue
-            changed = _changes(pipeline, folder, now)
+            changed = _changes(pipeline, folder, now, fingerprints)
         except RunFolderError as error:
             changed = [str(error)]
         if not changed:
@@ -271,7 +294,7 @@ def _has_identity(pipeline: Pipeline, path: Path, now: Mapping[str, Any]) -> boo
     return with_current_names(pipeline, recorded[IDENTITY]) == now
 
 
-def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list[str]:
+def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any], fingerprints: Fingerprints) -> list[str]:
     """Return what has changed since a run began, or what it does not tell."""
     finished, stages = folder.status()["state"] == "finished", pipeline.stages.values()
     if finished and not all((folder.stage(stage.name) / DATA_STATE).is_file() for stage in stages):
@@ -283,16 +306,9 @@ def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any]) -> list
         def find(reference: Reference) -> Any:
             return open_reference(pipeline, folder, reference).built.trained
 
-        return _fingerprint(pipeline, stage, find)
+        return fingerprints.of(pipeline, stage, find)
 
     return changes_since(pipeline, folder, now, stages, fingerprint_of)
-
-
-def _fingerprint(pipeline: Pipeline, stage: Stage, find: FindModel) -> str:
-    key = json.dumps([pipeline.settings.seed, stage.data.plain()], default=str)
-    if key not in _FINGERPRINTS:  # once per process and not per trial: it may mean reading all files
-        _FINGERPRINTS[key] = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
-    return _FINGERPRINTS[key]
 
 
 def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dlpipe.config.check import load_pipeline
+from dlpipe.config.pipeline import Reference
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.files import read_json, write_json
 from dlpipe.runs.folder import RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
 from dlpipe.sweep import trial as trials
-from dlpipe.sweep.trial import outcome
+from dlpipe.sweep.trial import Fingerprints, outcome
 from dlpipe.sweep.workers import Task
 
 PLUGIN = """
@@ -107,7 +111,7 @@ def trial(tmp_path, project_of):
 
     def trial(*assignments, **options):
         pipeline = load_pipeline("points.toml", load_plugins(), assignments, allow_local_plugins=True)
-        return outcome(Task(pipeline, tmp_path / "runs", **options))
+        return outcome(Task(pipeline, tmp_path / "runs", **options), Fingerprints())
 
     return trial
 
@@ -136,7 +140,7 @@ def test_the_seconds_are_those_of_all_stages(tmp_path, project_of, monkeypatch):
 
     pipeline = load_pipeline("points.toml", load_plugins(), allow_local_plugins=True)
 
-    assert outcome(Task(pipeline, tmp_path / "runs"))["seconds"] == 4.0
+    assert outcome(Task(pipeline, tmp_path / "runs"), Fingerprints())["seconds"] == 4.0
 
 
 def test_the_metrics_and_the_primary_one_are_told(trial):
@@ -181,9 +185,23 @@ def test_an_evaluator_that_only_draws_or_judges_on_test_alone_does_not_decide(tr
 def test_a_run_with_other_data_or_code_is_not_taken_over(trial, tmp_path, file, text, why):
     trial()
     (tmp_path / file).write_text(text)
-    trials._FINGERPRINTS.clear()  # each sweep has processes of its own
 
     assert [trial()["how"], trial()["how"]] == [why, "reused"]
+
+
+def test_a_fingerprint_is_computed_once_unless_a_model_is_a_part_of_the_data(trial, monkeypatch):
+    pipeline = load_pipeline("points.toml", load_plugins(), allow_local_plugins=True)
+    online, offline = (replace(pipeline, settings=replace(pipeline.settings, offline=each)) for each in (False, True))
+    stage = pipeline.stages[""]
+    with_model = replace(stage, data=replace(stage.data, references={"base": Reference("pretrain")}))
+    numbers = map(str, itertools.count())
+    monkeypatch.setattr(trials, "build", lambda *_: SimpleNamespace(fingerprint=lambda: next(numbers)))
+    fingerprints = Fingerprints()
+
+    found = [fingerprints.of(each, stage, None) for each in (online, offline, online, offline)]
+
+    assert found == ["0", "1", "0", "1"]
+    assert [fingerprints.of(online, with_model, None) for _ in range(2)] == ["2", "3"]
 
 
 def test_a_finished_run_is_taken_over_wherever_its_data_lay(trial, tmp_path):
