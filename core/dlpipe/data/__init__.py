@@ -3,6 +3,7 @@
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.class_answers import class_answer, sequence_answer
 from dlpipe.data.columns import Columns, Prepare, Ragged
+from dlpipe.data.decoding import decode_text
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.file_store import Files, FolderFiles, TarFiles, open_files, open_tar
 from dlpipe.data.held_out import stratified_fold, stratified_sample
@@ -31,6 +32,7 @@ __all__ = [
     "class_answer",
     "columns_needed",
     "count_targets",
+    "decode_text",
     "fetch",
     "file_digests",
     "file_state",

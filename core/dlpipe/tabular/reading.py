@@ -16,7 +16,8 @@ from typing import Literal
 
 import polars as pl
 
-from dlpipe.errors import DataError, InputError, reason_of
+from dlpipe.data.decoding import decode_text
+from dlpipe.errors import DataError, reason_of
 from dlpipe.messages import nearest, relative, shown
 
 #: The separator of a text file by its ending; None stands for a Parquet file.
@@ -126,7 +127,7 @@ class FileReader:
             frame = _parquet(name, raw)
             lines, in_lines = pl.Series(range(1, frame.height + 1)), False
         else:
-            text = _text(name, raw, self.encoding)
+            text = decode_text(raw, name, self.encoding)
             frame, lines = _separated(name, text, self.separator or separator)
             in_lines = True
         if not frame.height:
@@ -146,23 +147,6 @@ def _parquet(name: str, raw: bytes) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{name} is not a Parquet file: {reason_of(error)}; convert it again") from error
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-
-
-def _text(name: str, raw: bytes, encoding: str) -> str:
-    try:
-        text = raw.decode(encoding)
-    except LookupError as error:
-        raise InputError(f'encoding = "{encoding}": there is no such encoding; try "cp1252" or "gb18030"') from error
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}:{line}: byte {error.start} is 0x{raw[error.start]:02x}, not {encoding} ({error.reason}); set "
-            "encoding to that of the file, such as cp1252 or gb18030, or convert it"
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f'{name}:{line}: a NUL; expected text. If this is UTF-16, set encoding = "utf-16"')
-    return text.removeprefix("\ufeff")
 
 
 def _separated(name: str, text: str, separator: str) -> tuple[pl.DataFrame, pl.Series]:

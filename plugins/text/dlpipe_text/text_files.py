@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlpipe.data import split_named
-from dlpipe.errors import DataError, InputError
+from dlpipe.data import decode_text, split_named
+from dlpipe.errors import DataError
 from dlpipe.messages import nearest
 from dlpipe_text.iob import check_file, entries_of, is_folder, listing, quoted, why_unreadable
 
@@ -212,21 +212,9 @@ def decoded(path: Path, encoding: str) -> str:
     try:
         check_file(path, MAX_BYTES)
         raw = path.read_bytes()
-        text = raw.decode(encoding)
-    except LookupError as error:
-        raise InputError(f'encoding = "{encoding}": there is no such encoding; try "cp1252" or "gb18030"') from error
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{line}: byte {error.start} is 0x{raw[error.start]:02x}, not "
-            f"{encoding} ({error.reason}); set encoding to that of the file, such as cp1252 or gb18030, or convert it"
-        ) from error
     except OSError as error:
         raise DataError(f"{path}: {why_unreadable(path, error)}") from error
-    if "\0" in text:
-        number = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f'{path}:{number}: a NUL; expected text. If this is UTF-16, set encoding = "utf-16"')
-    return text.removeprefix("\ufeff")
+    return decode_text(raw, str(path), encoding)
 
 
 def lines_in(text: str) -> Iterator[tuple[int, str]]:
