@@ -7,7 +7,7 @@ from dlpipe.data.decoding import decode_text
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.file_store import Files, FolderFiles, TarFiles, open_files, open_tar
 from dlpipe.data.held_out import stratified_fold, stratified_sample
-from dlpipe.data.item_files import files_below
+from dlpipe.data.item_files import expand_folder
 from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, tensors_in
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
@@ -33,10 +33,10 @@ __all__ = [
     "columns_needed",
     "count_targets",
     "decode_text",
+    "expand_folder",
     "fetch",
     "file_digests",
     "file_state",
-    "files_below",
     "in_both",
     "open_files",
     "open_tar",

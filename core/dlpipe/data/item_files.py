@@ -11,6 +11,22 @@ from dlpipe.data.file_store import FolderFiles
 from dlpipe.errors import InputError
 
 
+def expand_folder(item: str, suffixes: Collection[str], what: str) -> list[str]:
+    """Return the files in a folder and its subfolders, if `item` is a folder; any other item is returned as it is.
+
+    How many files do not end in one of `suffixes` is said in a warning.
+
+    Args:
+        what: a file that does is, for messages: "image".
+
+    Raises:
+        InputError: the folder contains none.
+        DataError: a link leads to nothing or back.
+    """
+    folder = Path(item)
+    return list(map(str, files_below(folder, suffixes, what))) if folder.is_dir() else [item]
+
+
 def files_below(folder: Path, suffixes: Collection[str], what: str) -> list[Path]:
     """Return the files in a folder and its subfolders that end in one of `suffixes`, sorted; how many do not is said.
 

@@ -10,13 +10,12 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, class_answer, files_below, in_both
+from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, class_answer, expand_folder, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch
@@ -138,8 +137,7 @@ class WordData:
         Raises:
             InputError: the folder contains no recording, or a link to nowhere.
         """
-        folder = Path(item)
-        return list(map(str, files_below(folder, SUFFIXES, "audio file"))) if folder.is_dir() else [item]
+        return expand_folder(item, SUFFIXES, "audio file")
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Return the ``frames`` (T, F) of a recording.

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from dlpipe.data import Columns, Prepare, class_answer, file_digests, files_below, in_both
+from dlpipe.data import Columns, Prepare, class_answer, expand_folder, file_digests, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import Fraction, PositiveFloat
 from dlpipe.protocols import Batch
@@ -159,8 +159,7 @@ class LabeledImages:
         Raises:
             InputError: the folder contains no image, or a link to nowhere.
         """
-        folder = Path(item)
-        return list(map(str, files_below(folder, SUFFIXES, "image"))) if folder.is_dir() else [item]
+        return expand_folder(item, SUFFIXES, "image")
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Read an image of any size and colors and convert it to the format of the training images.

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from dlpipe.data import files_below
+from dlpipe.data.item_files import expand_folder, files_below
 from dlpipe.errors import InputError
 
 
@@ -19,6 +19,14 @@ def test_the_files_of_all_subfolders_are_listed_in_order_and_the_others_counted(
         found = files_below(tmp_path, (".wav",), "sound")
 
     assert found == [tmp_path / "a" / "c.WAV", tmp_path / "b.wav"]
+
+
+def test_only_a_folder_is_expanded(tmp_path):
+    for name in ("b.wav", "a.wav"):
+        (tmp_path / name).touch()
+
+    assert expand_folder(str(tmp_path), (".wav",), "sound") == [f"{tmp_path}/a.wav", f"{tmp_path}/b.wav"]
+    assert expand_folder("no/such.png", (".wav",), "sound") == ["no/such.png"]
 
 
 def test_nothing_is_said_where_nothing_is_left_out(tmp_path):
