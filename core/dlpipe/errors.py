@@ -235,7 +235,7 @@ def reason_of(error: BaseException) -> str:
         return text
     code = _NOT_PLAIN.search(text)
     found = f"the file contains {code[1]}" if code else "the file contains more than plain data"
-    return f"{found}, which could run code; expected tensors, numbers, texts, lists and dicts"
+    return f"{found}, which could run code; expected tensors, numbers, strings, lists and dicts"
 
 
 def system_error(error: BaseException | None) -> OSError | None:

@@ -68,7 +68,7 @@ def list_runs(
     Args:
         name: a pattern such as "digits*", for the name of the pipeline or for ``<name>/<folder>``.
         states: only runs in one of these states, such as ``["failed", "stale"]``.
-        last: only the newest so many.
+        last: only this many of the newest.
 
     Raises:
         InputError: there is no such folder or state.
@@ -91,7 +91,7 @@ def clean_runs(
     Args:
         name: as for `list_runs`.
         only: only for these reasons, of "fast", "no-checkpoint", "superseded", "leftover".
-        older_than: only what was last written so many seconds ago.
+        older_than: only what was last written more than this many seconds ago.
         dry_run: delete nothing.
 
     Raises:
@@ -121,7 +121,7 @@ def compare(
     Args:
         names: runs, run folders, patterns such as "runs/cnn-digits/*", or names of pipelines (their latest run).
         runs: the folder in which names of pipelines are looked up.
-        last: compare the newest so many runs of these, or of all.
+        last: compare this many of the newest runs of these, or of all.
         metric: to compare by; by default the one that the first run is judged by.
 
     Raises:

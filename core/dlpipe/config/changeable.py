@@ -63,7 +63,7 @@ class Change:
         return f"{self.key} {after} ({'it was not set' if self.before is None else f'it was {shown(self.before)}'})"
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return it, JSON-serializable."""
         return {"key": self.key, "from": self.before, "to": self.after}
 
     def stage_and_table(self) -> tuple[str, KeyPath]:

@@ -93,7 +93,7 @@ class Plan:
     free_bytes: int
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it; a stage without a name is called "pipeline"."""
+        """Return it, JSON-serializable; a stage without a name is called "pipeline"."""
         plain = asdict(self)
         plain["stages"] = {name or "pipeline": stage for name, stage in plain["stages"].items()}
         return plain

@@ -81,7 +81,7 @@ class RateSearch:
         return f"[{table}]\n{key} = {shown(self.suggested)}"
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return it, JSON-serializable."""
         found = asdict(self) | {"suggested": self.suggested, "patch": self.patch}
         return found | {"stage": self.stage or "pipeline"}
 

@@ -99,12 +99,12 @@ def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: D
     try:
         read = json.loads(json.dumps(state, allow_nan=False))
     except (TypeError, ValueError) as error:
-        _refuse(table, f"state() cannot be written as JSON ({error}); expected numbers, texts, lists and dicts")
+        _refuse(table, f"state() cannot be written as JSON ({error}); expected numbers, strings, lists and dicts")
     if different := difference(state, read):
         _refuse(
             table,
-            f"state(){different} is not the same after it was written as JSON and read; expected numbers, texts, lists "
-            "and dicts whose keys are texts",
+            f"state(){different} is not the same after it was written as JSON and read; expected numbers, strings, "
+            "lists and dicts whose keys are strings",
         )
     if not state:
         return
@@ -162,7 +162,7 @@ def _check_metrics(table: str, trainer: Trainer, metrics: Any) -> None:
         _refuse(table, f"steps() gives {type(metrics).__name__}; expected a dict of tensors by the name of the metric")
     for name, value in metrics.items():
         if not isinstance(name, str):
-            _refuse(table, f"steps() gives a metric named {name!r}; expected a text")
+            _refuse(table, f"steps() gives a metric named {name!r}; expected a string")
         if not isinstance(value, Tensor) or value.numel() != 1:
             found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             _refuse(table, f"steps() gives {shown(name)} as {found}; expected a tensor with one number")

@@ -139,7 +139,7 @@ class Tuning:
     best: Comparison | None
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return it, JSON-serializable."""
         tried = [vars(each) | {"numbers": each.numbers} for each in self.tried]
         best = self.best and vars(self.best) | {"numbers": self.best.numbers, "patch": self.best.patch}
         return {"stage": self.stage or "pipeline", "noise": self.noise, "tried": tried, "best": best}

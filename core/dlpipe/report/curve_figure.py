@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CURVES = "curves.png"
 #: What trainers call the learning rate.
 RATE = "lr"
-#: At most so many charts; what else there is stands in the report.
+#: At most this many charts; the report has the others.
 MAX_CHARTS = 6
 #: As many are filled up with what else the trainer measures; more only to the end of the row.
 FILLED, COLUMNS = 4, 2

@@ -152,7 +152,7 @@ class Checkpoints:
         intact = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier one"
         refused = system_error(error)
         reason = (refused and refused.strerror) or str(error).strip()
-        remedy = "Free some space or restore write permission" if refused else "Mend this"
+        remedy = "Free some space or restore write permission" if refused else "Fix this"
         return CheckpointError(
             f"{relative(self._path(step))}: the checkpoint of step {step} could not be saved: {reason}; {intact}. "
             f"{remedy}, then: dlpipe resume"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 #: What `unsavable` accepts, in words.
-PLAIN = "tensors, numbers, texts, lists and dicts, which no code is in"
+PLAIN = "tensors, numbers, strings, lists and dicts, which no code is in"
 # Exactly these types, since a class that is derived from them is code that would have to run when the file is read.
 _DICTS, _LISTS = (dict, OrderedDict, Counter), (list, tuple, set, torch.Size)
 _VALUES = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device)

@@ -96,7 +96,7 @@ class FileReader:
     """How files are read.
 
     Args:
-        separator: between the fields of a text file; None for that of its ending, "," or a tabulator.
+        separator: between the fields of a text file; None for a comma in .csv, a tab in .tsv.
         encoding: of text files.
         missing_values: what stands for a missing value, without the blanks around it.
     """

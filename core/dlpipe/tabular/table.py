@@ -68,7 +68,7 @@ class Table:
             ``sampling = "sample_weights"`` of core.supervised. It is not predicted from.
         scale_target: in regression, the model learns targets of mean 0 and standard deviation 1. Metrics and
             predictions are in the units of the target all the same.
-        separator: between the fields of a text file; a comma in .csv, a tabulator in .tsv by default.
+        separator: between the fields of a text file; a comma in .csv, a tab in .tsv by default.
         encoding: of text files, such as "cp1252".
     """
 

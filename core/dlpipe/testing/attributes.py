@@ -1,4 +1,4 @@
-"""What an object keeps in its attributes, as far as it can be compared: numbers, texts, tensors, generators."""
+"""What an object keeps in its attributes, as far as it can be compared: numbers, strings, tensors, generators."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def same_data(use: Use) -> None:
     """Check that a second object with the same parameters has the same fingerprint and examples."""
     with data_of(use) as data, data_of(use) as again:
         first, second = data.fingerprint(), again.fingerprint()
-        assert isinstance(first, str), f"{use.place} fingerprint() returned {type(first).__name__}; expected a text"
+        assert isinstance(first, str), f"{use.place} fingerprint() returned {type(first).__name__}; expected a string"
         assert first == second, (
             f"{use.place} fingerprint() is {first!r} and, built again with the same parameters, {second!r}; expected "
             "the same as long as the content is the same: leave out times, ids and the order of sets"

@@ -54,7 +54,7 @@ def check_resume(
 
     Everything that the next step depends on must be in the trainer's ``state_dict``, or follow from
     the seed and the step. Anything that is missing shows up as a difference: in a metric, in the final weights, or in
-    an attribute of the trainer (numbers, texts, tensors, generators, whatever has a ``state_dict``, and lists and
+    an attribute of the trainer (numbers, strings, tensors, generators, whatever has a ``state_dict``, and lists and
     dicts of them) at the end of the run, as it would have mattered later.
 
     A run of one step has nothing to resume: that is a warning, and the check passes.

@@ -123,7 +123,10 @@ class WordData:
         return Columns(columns, prepare=prepare if steps else None)
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
-        """Return which words of `split` have exactly the frames of one in `other`: (N,), and once more."""
+        """Return which words of `split` have exactly the frames of one in `other`: (N,) bool.
+
+        Near copies are not looked for, so both results are the same.
+        """
         ours, theirs = (
             [part.numpy().tobytes() for part in frames.values[:-1].split(frames.lengths.tolist())]
             for frames in (self._load(split)[1], self._load(other)[1])

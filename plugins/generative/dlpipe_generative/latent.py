@@ -137,9 +137,8 @@ class Latent:
         }
         if codes.size(1) == 2:
             grid = torch.linspace(-REACH, REACH, MAP, device=codes.device)
-            positions = torch.cartesian_prod(-grid, grid).flip(
-                1
-            )  # the first dimension grows to the right, the second upwards
+            # The first dimension grows to the right, the second upwards.
+            positions = torch.cartesian_prod(-grid, grid).flip(1)
             first = None if conditions is None else conditions[:1].expand(len(positions))
             ends = [f"{float(value):+.1f}" for value in grid]
             pictures["map"] = Grid(generate_samples(model, positions, first, WHO), MAP, ends[::-1], ends)

@@ -30,12 +30,8 @@ class ClippedUpdate:
     """
 
     def __init__(self, loss: PolicyLoss, *, update_epochs: int, batch_size: int, clip_range: float) -> None:
-        self._loss, self._update_epochs, self._batch_size, self._clip_range = (
-            loss,
-            update_epochs,
-            batch_size,
-            clip_range,
-        )
+        self._loss, self._clip_range = loss, clip_range
+        self._update_epochs, self._batch_size = update_epochs, batch_size
 
     def __call__(self, batch: RolloutBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the weights; return the metrics averaged over all updates."""

@@ -217,9 +217,8 @@ class ReplayBuffer:
     def state_blocks(self) -> dict[str, StateBlock]:
         """Return the frames in blocks; the version of a block counts how often it was written to."""
         length, size = self._length, self._per_block
-        rounds = (
-            np.array(self._frame_counts) - np.arange(length)[:, np.newaxis] + length - 1
-        ) // length  # (C, N) how often each slot was written to
+        # How often each slot was written to: (C, N).
+        rounds = (np.array(self._frame_counts) - np.arange(length)[:, np.newaxis] + length - 1) // length
         starts = range(0, self._written, size)
         versions = np.add.reduceat(rounds.ravel()[: self._written], starts)
         return {

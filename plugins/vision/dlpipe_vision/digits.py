@@ -54,8 +54,8 @@ def digits(
         dev_size: how many training images to hold out as the dev split, or which share of them.
         limit: use at most this many of the remaining training images.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
-            "symmetric" (-1 to 1), "none" (0 to 255) or statistics of
-            pixels from 0 to 1 by channel: { mean = […], std = […] }.
+            "symmetric" (-1 to 1), "none" (0 to 255) or statistics of pixels from 0 to 1 by
+            channel: { mean = […], std = […] }.
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         shuffle_pixels: put the pixels of each image into another order, the same for all images, so that

@@ -76,8 +76,8 @@ def image_folder(
             Only for files without a dev split.
         limit: use at most this many of the remaining training images, which are in random order.
         normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
-            "symmetric" (-1 to 1), "none" (0 to 255) or statistics of
-            pixels from 0 to 1 by channel: { mean = […], std = […] }.
+            "symmetric" (-1 to 1), "none" (0 to 255) or statistics of pixels from 0 to 1 by
+            channel: { mean = […], std = […] }.
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
     """

@@ -145,7 +145,7 @@ BROKEN = {
     "a state of numpy": (
         'return {"seen": self.seen}',
         'return {"seen": {"all": [self.seen.numpy()]}}',
-        r"\[trainer\] state_dict\(\)\['seen'\]\['all'\]\[0\] is of type ndarray; expected tensors, numbers, texts, lists",
+        r"\[trainer\] state_dict\(\)\['seen'\]\['all'\]\[0\] is of type ndarray; expected tensors, numbers, strings, lists",
     ),
     "a primary metric that is not returned": (
         '"score", "max"',

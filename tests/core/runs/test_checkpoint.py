@@ -338,7 +338,7 @@ def test_a_save_that_fails_without_the_system_does_not_speak_of_the_disk(checkpo
         def state_dict(self, *arguments, **options):
             raise RuntimeError("this layer has no state")
 
-    with pytest.raises(CheckpointError, match=r"saved: this layer has no state; there .* one\. Mend this, then"):
+    with pytest.raises(CheckpointError, match=r"saved: this layer has no state; there .* one\. Fix this, then"):
         checkpoints.save(5, Odd(), {}, best=False)
 
     assert names(checkpoints) == []

@@ -27,7 +27,7 @@ def test_a_quoted_field_may_contain_separators_line_feeds_and_quotation_marks(wr
     assert table.place(1).endswith("rows.csv:4")
 
 
-def test_a_tsv_file_has_tabulators_and_ordinary_quotation_marks(write):
+def test_a_tsv_file_has_tabs_and_ordinary_quotation_marks(write):
     table = READER.read(write('a\tb, "c"', '"1\t2', name="rows.tsv"))
 
     assert table.frame.rows(named=True) == [{"a": '"1', 'b, "c"': "2"}]
