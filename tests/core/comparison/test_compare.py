@@ -41,6 +41,14 @@ def test_examples_that_one_gets_right_and_the_other_wrong_are_counted_and_named(
     assert found.p == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("goal", "right"), [("max", 1), ("min", 0)])
+def test_an_example_that_does_not_count_in_a_run_is_right_there(make_run, goal, right):
+    first = make_run("a", [1, 0, 1 - right], weights=[1, 1, 0], goal=goal)
+    second = make_run("b", [1, 0, right], goal=goal)
+
+    assert compared(first, second).pairs[0].disagreements.equal == 3
+
+
 def test_runs_that_differ_only_in_the_seed_are_a_group(make_run):
     folders = [make_run(f"a{seed}", answers(0.6, seed=seed), seed=seed) for seed in (0, 1)]
     folders += [make_run(f"b{seed}", answers(0.6, seed=9 + seed), seed=seed, width=4) for seed in (0, 1)]

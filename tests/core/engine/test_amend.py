@@ -351,9 +351,12 @@ def test_an_unfinished_run_can_change_too(project):
     assert provenance(folder)["changed"][0]["step"] == 4
 
 
+#: A run ends after 6 of its steps, as its score cannot grow.
+EARLY = ("trainer.steps=40", "trainer.patience=2", "evaluators.sure.ceiling=0.1")
+
+
 def test_more_patience_begins_anew_and_more_steps_alone_are_refused(project):
-    early = ("trainer.steps=40", "trainer.patience=2", "evaluators.sure.ceiling=0.1")
-    folder = run_it(*early)
+    folder = run_it(*EARLY)
     assert provenance(folder)["ended"][""]["reason"] == "no better dev/sure/sure in 2 evaluations"
     assert provenance(folder)["ended"][""]["step"] == 6
 
@@ -365,6 +368,15 @@ def test_more_patience_begins_anew_and_more_steps_alone_are_refused(project):
 
     ended = provenance(folder)["ended"][""]
     assert (ended["reason"], ended["step"]) == ("no better dev/sure/sure in 3 evaluations", 12)
+
+
+def test_patience_begins_anew_with_another_metric(project):
+    folder = run_it(*EARLY)
+
+    resume_it(folder, "trainer.monitor=dev/sure/least", "trainer.goal=min")
+
+    assert provenance(folder)["changed"][0]["restarts"] == ["best"]
+    assert provenance(folder)["ended"][""]["step"] > 6
 
 
 @pytest.mark.parametrize("change", ["trainer.monitor=dev/sure/least trainer.goal=min", "evaluators.sure.scale=0.001"])

@@ -280,15 +280,16 @@ def test_on_a_gpu_steps_are_taken_with_larger_and_larger_batches(project, monkey
 
 
 def test_on_a_cpu_the_largest_batch_is_estimated_if_a_step_has_the_loss_of_batches(project, monkeypatch):
-    monkeypatch.setattr(measure, "available_memory", lambda device: 1000)
     stage = loaded().stages[""]
     data = measure.build_for_training(loaded().settings, stage, None).data
 
-    def largest(examples):
+    def largest(examples, memory=1000):
+        monkeypatch.setattr(measure, "available_memory", lambda device: memory)
         steps = measure.Steps(1.0, 1.0, 1, 0, {}, {}, flops=1, kept_bytes=150, kept_examples=examples)
         return measure.largest_batch(loaded().settings, stage, None, data, torch.device("cpu"), steps)
 
     assert largest(3) == measure.LargestBatch(20, "estimate", "memory", 50.0)
+    assert largest(3, memory=100) == measure.LargestBatch(8, "estimate", "memory", 50.0)  # as large as it is, it fits
     assert largest(None) is None
 
 

@@ -137,6 +137,12 @@ BROKEN = {
         "torch.optim.SGD([model.score.weight]",
         r'\[trainer\] the parameter "score.bias" of the model gets a gradient, but no optimizer of the trainer has it',
     ),
+    "a parameter that no optimizer in a dict has": (
+        "self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)",
+        'self.optimizers = {"line": torch.optim.SGD([model.score.weight], lr=0.1)}\n'
+        '    optimizer = property(lambda self: self.optimizers["line"])',
+        r'\[trainer\] the parameter "score.bias" of the model gets a gradient, but no optimizer of the trainer has it',
+    ),
     "a state that is not restored": (
         'self.seen = state["seen"]',
         "pass",

@@ -14,7 +14,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.data import Batches, Columns
 from dlpipe.errors import InputError, PipelineError
 from dlpipe.launch import Launch, launched, usable_cores
-from dlpipe.ranks import Ranks, joined, wait_for_all
+from dlpipe.ranks import Ranks, _address_by_slurm, joined, wait_for_all
 from dlpipe.registry.loading import load_plugins
 from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.gradients import BUCKET_BYTES, GradientAverage, _buckets
@@ -78,6 +78,16 @@ def test_a_rank_that_does_not_arrive_is_named():
         "rank 0 waited 0.01 s for rank 1, 3 of 4 (WORLD_SIZE); see whether those processes were started and reach this "
         "machine"
     )
+
+
+def test_two_steps_of_a_slurm_job_meet_at_ports_of_their_own(monkeypatch):
+    def port(step):
+        for name, value in {"MASTER_ADDR": "127.0.0.1", "SLURM_JOB_ID": "1234567", "SLURM_STEP_ID": step}.items():
+            monkeypatch.setenv(name, value)
+        return dict(_address_by_slurm())["MASTER_PORT"]
+
+    assert port("0") == port("0") != port("1")
+    assert 20_000 <= int(port("1")) < 40_000
 
 
 def test_a_meeting_point_that_cannot_be_reached_is_named(monkeypatch):
