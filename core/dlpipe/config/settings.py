@@ -42,7 +42,8 @@ class Settings:
             and optimizer state in each process. A single process trains alone.
         compile: compile the model that is trained with `torch.compile`; on a CPU, that needs a C++ compiler.
         evaluation_batch_size: examples that are evaluated or predicted together. Less needs less memory; the metrics
-            are the same but for rounding.
+            are the same but for rounding. Where an evaluation draws random numbers per batch (the noise of data, the
+            codes of a variational auto-encoder), they are other ones, and its metrics change a little.
     """
 
     name: Annotated[

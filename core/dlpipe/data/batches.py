@@ -214,8 +214,8 @@ class Batches:
         return rows if index % self._ranks.size == self._ranks.rank else rows[:0]
 
     def _own_seed(self) -> tuple[int, ...]:
-        """Return what makes the random numbers of this process differ from those of the others."""
-        return (self._ranks.rank,) if self._ranks.rank else ()
+        """Return what sets the random numbers of this process apart from others, for its part of a batch."""
+        return (self._ranks.rank,) if self._training and self._ranks.rank else ()
 
     def rows(self) -> Iterator[Tensor]:
         """Yield the row numbers of each batch of an unshuffled epoch; for a stream, yield empty tensors forever."""

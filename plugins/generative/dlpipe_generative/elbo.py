@@ -33,8 +33,9 @@ class Elbo:
     -elbo / (pixels ln 2), for densities of pixels from 0 to 1 under a Gaussian likelihood (add 8 for pixels from 0 to
     255); ``active_units``, the number of latent dimensions that carry information; and with `importance_samples` the
     tighter ``importance_weighted`` bound. For a Bernoulli likelihood, images are first sampled as black and white; the
-    random numbers depend only on the row in the split, so the task is always the same. ``write`` writes
-    ``likelihood.json``, which records how it was measured.
+    random numbers depend only on the row in the split, so the task is always the same. Codes are sampled per batch, so
+    the metrics change a little with ``evaluation_batch_size``. ``write`` writes ``likelihood.json``, which records how
+    it was measured.
 
     Args:
         samples: samples of the code per image, for the expected log-likelihood.

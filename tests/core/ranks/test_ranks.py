@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import distributed, nn
+from torch.testing import assert_close
 
 from dlpipe.cli import make_program
 from dlpipe.compute import Compute
@@ -164,6 +165,32 @@ def test_ranks_draw_other_random_numbers():
     first, second = (next(Batches(split, 4, CPU, ranks=Ranks(rank, 2)).epoch(0))["noise"] for rank in range(2))
 
     assert first != second
+
+
+class Drawn(Numbers):
+    """Numbers with a random one each."""
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return super().__getitem__(index) | {"noise": torch.rand(())}
+
+
+def drawn(kind: str):
+    def noisy(batch, generator, training):
+        return batch | {"noise": torch.rand(len(batch["x"]), generator=generator)}
+
+    return Columns({"x": torch.arange(8)}, prepare=noisy) if kind == "columns" else Drawn()
+
+
+@pytest.mark.parametrize("kind", ["columns", "dataset"])
+def test_an_evaluation_draws_the_same_random_numbers_on_any_number_of_ranks(kind):
+    alone, *ranks = (
+        list(Batches(drawn(kind), 3, CPU, training=False, ranks=each).epoch(0))
+        for each in (Ranks(), Ranks(0, 2), Ranks(1, 2))
+    )
+
+    for whole, *turns in zip(alone, *ranks, strict=True):
+        (own,) = filter(None, turns)
+        assert_close(own, whole)
 
 
 def test_gradients_are_sent_in_pieces_of_one_type_from_the_last():
