@@ -100,6 +100,9 @@ class VAE(nn.Module):
     def loss(self, outputs: VAEOutput, step: int | None = None) -> Tensor:
         """Return the negative evidence lower bound in nats, with weighted KL divergence; mean over the batch.
 
+        In evaluation mode it is no bound: the code is the posterior mean instead of a sample, and with a Bernoulli
+        likelihood grey pixels are targets as they are. `dlpipe_generative.elbo` measures the bound.
+
         Args:
             step: optimizer steps taken so far; None outside of training, where the weight is `beta`.
         """
