@@ -78,16 +78,18 @@ def test_the_same_distribution_is_covered_and_a_different_one_is_not():
     assert precision_and_recall(real, features(300, mean=9.0, seed=1)) == (0, 0)
 
 
-def test_the_bootstrap_deviation_of_a_mean_is_its_standard_error():
-    samples = features(400, scale=3.0, width=1)
+def test_the_bootstrap_deviation_of_a_mean_is_its_standard_error_within_classes():
+    classes = torch.arange(400) % 3
+    samples = features(400, scale=3.0, width=1) + 20 * classes[:, None]
 
     def mean(some):
         return float(some.mean())
 
-    found = bootstrap_deviation(mean, samples, seed=3)
+    found = bootstrap_deviation(mean, samples, classes, seed=3)
 
     assert abs(found / (3 / 20) - 1) < 0.3  # σ / √N, within three relative errors of a tenth
-    assert found == bootstrap_deviation(mean, samples, seed=3) != bootstrap_deviation(mean, samples, seed=4)
+    assert found == bootstrap_deviation(mean, samples, classes, seed=3)
+    assert found != bootstrap_deviation(mean, samples, classes, seed=4)
 
 
 def test_distances_in_a_tight_cluster_far_from_the_origin_are_exact():

@@ -38,17 +38,19 @@ def test_the_classifier_and_the_reference_are_those_of_train(stripes, replay_mod
         assert quality._report["classifier_accuracy"] == right
 
 
-def test_the_spread_of_the_real_distance_is_over_resamples_of_the_split(examples, stripes, replay_model):
-    quality, images = evaluator(), stripes.split("dev").columns["images"]
+def test_the_spread_of_the_real_distance_is_over_resamples_of_each_class_of_the_split(examples, stripes, replay_model):
+    quality, images, test = evaluator(), stripes.split("dev").columns["images"], stripes.split("test").columns
 
     metrics = quality.evaluate(replay_model(images), examples)
 
-    known, real = (
-        quality._reference.features,
-        quality._reference.classifier.extract_features(stripes.split("test").columns["images"]),
-    )
+    known, real = quality._reference.features, quality._reference.classifier.extract_features(test["images"])
+    of_classes = [real[test["targets"] == number] for number in (0, 1)]  # 5 and 10 images
     rng = torch.Generator().manual_seed(0)
-    found = [frechet_distance(real[torch.randint(15, (15,), generator=rng)], known) for _ in range(50)]
+    resamples = (
+        torch.cat([some[torch.randint(len(some), (len(some),), generator=rng)] for some in of_classes])
+        for _ in range(50)
+    )
+    found = [frechet_distance(resample, known) for resample in resamples]
     assert metrics["frechet_real_deviation"] == pytest.approx(statistics.stdev(found))
     assert evaluator(seed=1).evaluate(replay_model(images), examples)["frechet_real_deviation"] != pytest.approx(
         metrics["frechet_real_deviation"]

@@ -4,7 +4,7 @@ Sources: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", htt
 (Fréchet); Binkowski et al. 2018, "Demystifying MMD GANs", https://arxiv.org/abs/1801.01401, section 4 (kernel);
 Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric", https://arxiv.org/abs/1904.06991, eq. 1 and
 2; Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics", https://arxiv.org/abs/2002.09797, eq. 9 (coverage);
-Efron & Tibshirani 1993, "An Introduction to the Bootstrap", algorithm 6.1 (standard error).
+Efron & Tibshirani 1993, "An Introduction to the Bootstrap", algorithm 6.1 (standard error), here within classes.
 Axes: N and M samples, F features.
 """
 
@@ -44,11 +44,19 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     return float(within(first) + within(second) - 2 * kernel(first, second).mean())
 
 
-def bootstrap_deviation(statistic: Callable[[Tensor], float], samples: Tensor, seed: int) -> float:
-    """Return the standard deviation of a statistic over `RESAMPLES` resamples, with replacement, of samples (N, F)."""
+def bootstrap_deviation(statistic: Callable[[Tensor], float], samples: Tensor, classes: Tensor, seed: int) -> float:
+    """Return the standard deviation of a statistic over `RESAMPLES` resamples of samples (N, F), with replacement.
+
+    Each of the classes (N,) is resampled by itself: splits are drawn evenly from all classes, and resamples of all
+    samples together would differ mostly in how frequent these are.
+    """
     rng = torch.Generator().manual_seed(seed)
-    rows = (torch.randint(len(samples), (len(samples),), generator=rng) for _ in range(RESAMPLES))
-    found = [statistic(samples[some.to(samples.device)]) for some in rows]
+    members = [(classes == number).nonzero()[:, 0] for number in classes.unique()]
+
+    def drawn(rows: Tensor) -> Tensor:
+        return rows[torch.randint(len(rows), (len(rows),), generator=rng).to(rows.device)]
+
+    found = [statistic(samples[torch.cat([drawn(rows) for rows in members])]) for _ in range(RESAMPLES)]
     return float(torch.tensor(found, dtype=torch.float64).std())
 
 

@@ -53,13 +53,13 @@ class Quality:
 
     ``evaluate`` returns ``frechet_own`` and ``kid_own``, the Fréchet and kernel distance of generated images, as many
     as the split has, from the training images. ``frechet_real`` and ``kid_real`` are those of the real images of the
-    split, and ``frechet_real_deviation`` is the standard deviation of the former over bootstrap resamples of these
-    images. A model can be nearer to the training images than they are. None of these is comparable with published FID
-    and KID, which use another classifier. ``precision``, ``recall`` and ``coverage`` are the metrics of the same name;
-    ``classes`` is the number of classes that have at least half of the samples they would have if all were equally
-    frequent, ``rarest_class`` that fraction for the rarest class (1 if all are equally frequent), and ``as_asked`` the
-    share of samples of a conditional model that are classified as the class they were conditioned on. ``write`` writes
-    ``quality.json``.
+    split, and ``frechet_real_deviation`` is the standard deviation of the former over bootstrap resamples of each class
+    of these images. A model can be nearer to the training images than they are. None of these is comparable with
+    published FID and KID, which use another classifier. ``precision``, ``recall`` and ``coverage`` are the metrics of
+    the same name; ``classes`` is the number of classes that have at least half of the samples they would have if all
+    were equally frequent, ``rarest_class`` that fraction for the rarest class (1 if all are equally frequent), and
+    ``as_asked`` the share of samples of a conditional model that are classified as the class they were conditioned on.
+    ``write`` writes ``quality.json``.
 
     Args:
         num_classes: K.
@@ -94,6 +94,7 @@ class Quality:
                 "least two: give more data, a larger count, or splits that have as many"
             )
         reference = self._reference = self._reference or self._train_classifier(examples, real.device)
+        assert classes is not None
         seed = latent_seed(self._seed, examples.split)
         generated, targets = random_samples(model, len(real), seed, WHO)
         features = reference.classifier.extract_features(generated)
@@ -104,7 +105,7 @@ class Quality:
         metrics = {
             "frechet_own": frechet_distance(features, reference.features),
             "kid_own": kernel_distance(features, reference.some(count)),
-            **self._distances_of_real(examples.split, real_features, reference.some(count)),
+            **self._distances_of_real(examples.split, real_features, classes, reference.some(count)),
             "precision": precision,
             "recall": recall,
             "coverage": coverage(real_features, features),
@@ -113,7 +114,6 @@ class Quality:
         }
         if targets is not None:
             metrics["as_asked"] = float((predicted == targets).double().mean())
-        assert classes is not None
         accuracy = float((reference.classifier.classify(real)[:, 0] == classes).double().mean())
         self._report = {"metrics": metrics, "note": NOTE, "images": len(real), "classifier_accuracy": accuracy}
         return metrics
@@ -131,7 +131,7 @@ class Quality:
             )
         ]
 
-    def _distances_of_real(self, split: str, features: Tensor, some: Tensor) -> dict[str, float]:
+    def _distances_of_real(self, split: str, features: Tensor, classes: Tensor, some: Tensor) -> dict[str, float]:
         """Return the distances of real images from the training images, and how much the first varies by chance.
 
         Args:
@@ -142,7 +142,7 @@ class Quality:
         if key not in self._of_real:  # no model changes them
             self._of_real[key] = {
                 "frechet_real": distance(features),
-                "frechet_real_deviation": bootstrap_deviation(distance, features, self._seed),
+                "frechet_real_deviation": bootstrap_deviation(distance, features, classes, self._seed),
                 "kid_real": kernel_distance(features, some),
             }
         return self._of_real[key]
