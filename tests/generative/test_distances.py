@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -39,11 +40,19 @@ def test_the_distance_of_a_set_to_itself_is_0():
     assert abs(frechet_distance(features(50), features(50))) < 1e-6
 
 
-def test_the_kernel_distance_is_unbiased_and_grows_with_the_difference():
+def test_the_kernel_distance_of_independent_samples_is_unbiased_and_grows_with_the_difference():
     same = [kernel_distance(features(40, seed=seed), features(40, seed=seed + 100)) for seed in range(60)]
 
     assert abs(sum(same) / len(same)) < 0.1
     assert kernel_distance(features(40), features(40, mean=1.0, seed=1)) > 1
+
+
+@pytest.mark.parametrize("count", [20, 80])
+def test_the_kernel_distance_of_balanced_classes_is_too_low(count):
+    balanced = 2.0 * (torch.arange(count) % 2)[:, None]
+
+    # The kernel is 125 for two samples of the second class, and otherwise 1: 32 on average, but 63 of one with itself.
+    assert_close(kernel_distance(balanced, balanced), 2 * (32 - 63) / (count - 1))
 
 
 def test_the_kernel_distance_is_the_sum_over_pairs():

@@ -31,7 +31,11 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
-    """Return the unbiased squared MMD between features (N, F) and (M, F) with the kernel (x·y / F + 1)³."""
+    """Return the squared MMD between features (N, F) and (M, F) with the kernel (x·y / F + 1)³.
+
+    It is unbiased for independent samples. A set with fixed shares of its classes has fewer pairs of one class than
+    chance would give it: the estimate is then too low by an amount that falls with 1 / N.
+    """
     first, second = first.double(), second.double()
 
     def kernel(one: Tensor, other: Tensor) -> Tensor:
