@@ -107,9 +107,12 @@ class Sampler(gym.Env):
         return self.observation_space.sample(), 1.0, self.timesteps == 5, False, {}
 
 
-def corridor(kind=Corridor, frame_stack=1, **options) -> Environments:
+def corridor(kind=Corridor, frame_stack=1, training_reward=None, **options) -> Environments:
     """The corridor as data."""
-    return Environments("Corridor", partial(kind, **options), frame_stack=frame_stack, fingerprint="corridor")
+    make = partial(kind, **options)
+    return Environments(
+        "Corridor", make, frame_stack=frame_stack, fingerprint="corridor", training_reward=training_reward
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import csv
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -76,6 +77,15 @@ def test_values_are_compared_with_actual_returns():
     assert metrics["overestimation"] == 0
     assert judged(corridor(length=2), Chooser(1), episodes=3, gamma=0.0)[1]["overestimation"] == 0.5
     assert "overestimation" not in judged(corridor(length=2), Chooser(1), episodes=3, gamma=None)[1]
+
+
+def test_values_are_compared_with_returns_of_rewards_as_in_training(tmp_path):
+    evaluator, metrics = judged(corridor(length=2, training_reward=np.sign), Chooser(1), episodes=3, gamma=0.5)
+    items = {item.file: item.caption for item in evaluator.write(tmp_path)}
+
+    # Rewards 1 and 2 are 1 and 1 in training: worth 1.5, then 1.
+    assert (metrics["return_mean"], metrics["value_mean"], metrics["overestimation"]) == (3, 2, 0.75)
+    assert "(γ = 0.5, rewards as in training)" in items["values.png"]
 
 
 def test_success_is_the_share_of_episodes_that_reach_the_threshold():

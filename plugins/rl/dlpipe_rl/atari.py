@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 from importlib import metadata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, SupportsFloat
 
 import ale_py
 import gymnasium as gym
@@ -143,7 +143,7 @@ def atari(
         frame_stack=frame_stack,
         fingerprint=f"{game}, {screen_size} pixels, {frame_skip} frames, {repeat_action_probability} sticky, "
         f"{noop_max} idle, {frame_stack} pictures, ale-py {version}",
-        for_training=_clipped if clip_rewards else None,
+        training_reward=_sign if clip_rewards else None,
         num_workers=num_workers,
     )
 
@@ -153,5 +153,5 @@ def _games() -> frozenset[str]:
     return frozenset(roms.get_all_rom_ids())
 
 
-def _clipped(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    return gym.wrappers.TransformReward(env, lambda reward: float(np.sign(float(reward))))
+def _sign(reward: SupportsFloat) -> float:
+    return float(np.sign(float(reward)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, SupportsFloat, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -43,7 +43,7 @@ class Environments:
         make: creates an environment; with ``render_mode="rgb_array"``, one that can be rendered, if possible.
         frame_stack: number of frames per observation.
         fingerprint: describes everything that determines the behavior of the environment.
-        for_training: wraps an environment for training only.
+        training_reward: maps the reward of a timestep to what training gets instead; None changes nothing.
         num_workers: processes that step the training environments; 0 steps them in the main process.
     """
 
@@ -56,12 +56,11 @@ class Environments:
         *,
         frame_stack: int = 1,
         fingerprint: str,
-        for_training: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
+        training_reward: Callable[[SupportsFloat], float] | None = None,
         num_workers: int = 0,
     ) -> None:
-        self.name, self.frame_stack = name, frame_stack
-        self._make, self._fingerprint = make, fingerprint
-        self._for_training, self._num_workers = for_training, num_workers
+        self.name, self.frame_stack, self.training_reward = name, frame_stack, training_reward
+        self._make, self._fingerprint, self._num_workers = make, fingerprint, num_workers
 
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
         """Create an environment with a Box observation space, channels first.
@@ -145,9 +144,12 @@ class Environments:
         return {"obs": torch.cat(obs)}
 
     def _make_training_envs(self, seed: int, indices: Sequence[int]) -> SyncVectorEnv:
-        change = self._for_training or (lambda env: env)
-        envs = [CheckedEnv(change(self.make()), self.name, partial(_training_seed, seed, index)) for index in indices]
+        envs = [CheckedEnv(self._training_env(), self.name, partial(_training_seed, seed, index)) for index in indices]
         return SyncVectorEnv(envs, frame_stack=self.frame_stack)
+
+    def _training_env(self) -> gym.Env[Any, Any]:
+        env = self.make()
+        return env if self.training_reward is None else gym.wrappers.TransformReward(env, self.training_reward)
 
     def caveats(self) -> list[str]:
         """Say whether rewards are not the environment's own, and whether an episode cannot be repeated."""

@@ -7,6 +7,7 @@ returns are kept, and a random policy as reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +71,7 @@ class Returns:
         if self._threshold is not None:
             metrics["success"] = np.mean(returns >= self._threshold)
         if self._gamma is not None:
-            values, returns_to_go = value_return_pairs(self._traces, self._gamma)
+            values, returns_to_go = value_return_pairs(self._traces_as_in_training, self._gamma)
             if len(values):
                 metrics["value_mean"], metrics["overestimation"] = values.mean(), (values - returns_to_go).mean()
         return {name: float(value) for name, value in metrics.items()}
@@ -102,7 +103,7 @@ class Returns:
         if self._record(folder / "episode.gif", self._split):
             items.append(self._describe_episodes())
         if self._traces[0].values and self._gamma is not None:
-            items.append(draw_values(folder / "values.png", self._traces, self._gamma))
+            items.append(draw_values(folder / "values.png", self._traces_as_in_training, self._gamma))
         about = (
             "One row per episode of the greedy and of the random policy. terminated is 1 if the environment ended the "
             "episode, and 0 if it was cut off."
@@ -136,6 +137,13 @@ class Returns:
             f"The best of the {len(self._traces)} episodes of {self._split} with the greedy policy: {best}{then}. It "
             f"runs at the speed of the environment, {fps:g} timesteps per second; {pace}.",
         )
+
+    @property
+    def _traces_as_in_training(self) -> list[EpisodeTrace]:
+        """The episodes with the rewards that training gets: values estimate the discounted returns of these."""
+        assert self._data is not None
+        reward = self._data.training_reward or float
+        return [replace(trace, rewards=list(map(reward, trace.rewards))) for trace in self._traces]
 
     @property
     def _filmed(self) -> Sequence[EpisodeTrace]:

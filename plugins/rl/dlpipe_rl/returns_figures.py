@@ -52,7 +52,8 @@ def draw_values(path: Path, traces: Sequence[EpisodeTrace], gamma: float) -> Rep
     return ReportItem(
         path.name,
         "Value estimates",
-        f"Left: the model's estimates of the discounted return (γ = {gamma:g}) in the best episode (blue), and the "
-        f"actual return from each timestep on (orange).{cut} Right: {min(len(values), SHOWN)} timesteps, from all "
-        "episodes, whose return is known; those above the grey line are overestimated, those below underestimated.",
+        f"Left: the model's estimates of the discounted return (γ = {gamma:g}, rewards as in training) in the best "
+        f"episode (blue), and the actual return from each timestep on (orange).{cut} Right: {min(len(values), SHOWN)} "
+        "timesteps, from all episodes, whose return is known; those above the grey line are overestimated, those below "
+        "underestimated.",
     )
