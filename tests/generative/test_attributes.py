@@ -62,6 +62,15 @@ def test_a_value_that_is_generated_too_often_is_reported(striped, replay_model, 
     assert (tmp_path / "attributes.png").exists()
 
 
+def test_no_examples_are_asked_for_one_by_one_so_that_train_examples_is_refused(striped, replay_model):
+    model = replay_model(striped.split("train").columns["images"])
+    examples = Examples(striped, "train", Compute(torch.device("cpu")), most=7)
+
+    Attributes(TRUTH, count=40, classifier_steps=2).evaluate(model, examples)
+
+    assert not examples.used
+
+
 def test_data_without_factors_is_rejected(stripes, replay_model, examples):
     with pytest.raises(
         InputError,

@@ -58,6 +58,14 @@ def test_each_split_has_latent_vectors_of_its_own(stripes, replay_model, monkeyp
     assert not torch.isclose(*seen).any()
 
 
+def test_no_examples_are_asked_for_one_by_one_so_that_train_examples_is_refused(stripes, replay_model):
+    model, examples = replay_model(stripes.split("train").columns["images"], 3), Examples(stripes, "train", CPU, most=7)
+
+    TrainOnGenerated(3, count=60, classifier_steps=2).evaluate(model, examples)
+
+    assert not examples.used
+
+
 def test_an_unconditional_model_is_rejected(examples, replay_model):
     with pytest.raises(
         InputError, match="needs a conditional model; the model is an unconditional ReplayModel; set conditional = true"

@@ -19,7 +19,7 @@ from dlpipe.fields import NonNegative, Positive
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_classifier import STEPS, ImageClassifier, train_classifier
-from dlpipe_generative.sampling import latent_seed, random_samples
+from dlpipe_generative.sampling import latent_seed, random_samples, sample_count
 from dlpipe_generative.split_tensors import device_of, split_tensors
 
 WHO = "generative.attributes"
@@ -76,7 +76,7 @@ class Attributes:
         device = device_of(model)
         self._classifier = self._classifier or self._train_classifier(examples, device)
         seed = latent_seed(self._seed, examples.split)
-        generated, _ = random_samples(model, examples.at_most(self._count), seed, WHO)
+        generated, _ = random_samples(model, sample_count(self._count, examples), seed, WHO)
         self._shares = value_shares(self._classifier.classify(generated), self._attributes)
         real, _ = split_tensors(examples.data, examples.split, device, WHO)
         factors = _factors(examples.data, examples.split).to(device)

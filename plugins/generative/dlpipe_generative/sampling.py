@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import derived_seed
+from dlpipe.evaluation import Examples
 from dlpipe_generative.protocols import GenerativeModel, require
 from dlpipe_generative.split_tensors import batched, device_of, standard_normal
 
@@ -16,6 +17,14 @@ from dlpipe_generative.split_tensors import batched, device_of, standard_normal
 def latent_seed(seed: int, split: str) -> int:
     """Return the seed of the latent vectors for a split: other ones on dev, which chooses the model, than on test."""
     return seed if split == "test" else derived_seed(seed, "latent", split)
+
+
+def sample_count(count: int, examples: Examples) -> int:
+    """Return `count`, or less if only some batches are tried out: that many examples.
+
+    Other than `Examples.at_most`, it counts no examples of the split: ``train_examples`` does not limit these samples.
+    """
+    return count if examples.limit is None else min(count, examples.limit * examples.compute.evaluation_batch_size)
 
 
 def cycled_classes(count: int, num_classes: int | None, device: torch.device) -> Tensor | None:

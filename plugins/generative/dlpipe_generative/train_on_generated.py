@@ -16,7 +16,7 @@ from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.image_classifier import STEPS, train_classifier
-from dlpipe_generative.sampling import latent_seed, random_samples
+from dlpipe_generative.sampling import latent_seed, random_samples, sample_count
 from dlpipe_generative.split_tensors import device_of, split_tensors
 
 WHO = "generative.train_on_generated"
@@ -51,7 +51,7 @@ class TrainOnGenerated:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Train the classifiers and test them on the split."""
         seed = latent_seed(self._seed, examples.split)
-        generated, classes_generated = random_samples(model, examples.at_most(self._count), seed, WHO)
+        generated, classes_generated = random_samples(model, sample_count(self._count, examples), seed, WHO)
         if classes_generated is None:
             raise InputError(
                 f"{WHO} needs a conditional model; the model is an unconditional {type(model).__name__}; set "
