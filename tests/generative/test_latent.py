@@ -3,8 +3,11 @@ import torch
 from torch.testing import assert_close
 
 from dlpipe.compute import Compute
+from dlpipe.config.check import load_pipeline
 from dlpipe.data.columns import Columns
+from dlpipe.errors import PipelineError
 from dlpipe.evaluation.examples import Examples
+from dlpipe.registry.loading import load_plugins
 from dlpipe_generative import latent
 from dlpipe_generative.autoencoder import AutoEncoder
 from dlpipe_generative.latent import Latent, knn_classify, latent_traversal, linear_interpolation
@@ -113,3 +116,10 @@ def test_codes_are_classified_by_their_neighbors_among_those_of_train(stripes, s
     metrics = Latent((0.0, 1.0)).evaluate(model, Examples(stripes, split, Compute(torch.device("cpu"))))
 
     assert metrics == {"knn_accuracy": right}
+
+
+def test_training_images_are_refused_as_each_is_its_own_nearest_neighbor(root):
+    with pytest.raises(
+        PipelineError, match="generative.latent cannot judge training examples: it compares every split with them"
+    ):
+        load_pipeline(root / "pipelines/vae_digits.toml", load_plugins(), ["evaluators.codes.splits=['train']"])

@@ -93,6 +93,7 @@ def _evaluators_of_encoders() -> list[EvaluatorSpec]:
             "dlpipe_generative.latent:Latent",
             "interpolation, traversal and scatter plot of the latent space, and nearest-neighbor accuracy",
             {"neighbours": "num_neighbors"},
+            not_on_train=COMPARES,
         ),
     ]
 
