@@ -71,6 +71,35 @@ def test_the_activation_after_the_last_convolution_is_used(faces_examples):
     assert_close(activations.maps["0"], model[0](activations.pictures / 255).detach())
 
 
+class Branches(nn.Module):
+    """Two convolutions whose maps are concatenated, as in GoogLeNet and DenseNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(1, 3, 1)
+
+    def forward(self, images):
+        return torch.cat([self.one(images), self.other(images)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([Branches()], "0"),
+        ([Branches(), nn.BatchNorm2d(5), nn.MaxPool2d(2)], "1"),
+        ([nn.Sequential(Branches(), nn.Sequential(nn.ReLU(), nn.Dropout(0.5)))], "0.1.1"),
+    ],
+)
+def test_layers_with_maps_of_the_same_size_may_have_more_channels_and_parts(faces_examples, layers, expected):
+    model = Layers(*layers, nn.Flatten(), nn.LazyLinear(3))
+    model(torch.zeros(2, *SHAPE))
+
+    activations = evaluated(model, faces_examples)._activations
+
+    assert activations.layer == expected
+    assert activations.cams.shape[1:] == SHAPE[1:]
+
+
 def test_correct_images_are_spread_evenly_over_the_split(faces_examples):
     model = Layers(nn.Flatten(), nn.Linear(35, 3))
     levels = torch.tensor([0.0, 100.0, 200.0]) / 255  # of the first pixel of each class

@@ -189,23 +189,29 @@ def _activations_of(
         return LayerActivations(seen, answers, {}, None, None)
     chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
     [(batch, _, predicted)] = examples.predictions_on(model, chosen)
-    with _recorded_outputs(
-        _leaf_layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
-    ) as outputs:
+    layers = _layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
+    with _recorded_outputs(layers) as outputs:
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
     maps = {name: outputs[name].detach().float().cpu() for name in outputs if name in convolutions}
     layer = layer or _last_layer_of_size(outputs, list(maps)[-1])
     return LayerActivations(seen, answers, maps, _cams(layer, outputs, scores, predicted), layer)
 
 
-def _leaf_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers that contain no other layers."""
-    return {name: module for name, module in model.named_modules() if not any(module.children())}
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return all layers, also those that contain others."""
+    return {name: module for name, module in model.named_modules() if name}
 
 
 def _last_layer_of_size(outputs: Mapping[str, Tensor], convolution: str) -> str:
-    """Return the last layer whose output has the shape of a convolution's, such as the activation after it."""
-    return [name for name, output in outputs.items() if output.shape == outputs[convolution].shape][-1]
+    """Return the last layer whose maps (B, C, h, w) have the size of a convolution's, such as the activation after it.
+
+    A layer that returns what its last part does is named by that part.
+    """
+    size = outputs[convolution].shape[2:]
+    names = [name for name, output in outputs.items() if output.dim() == 4 and output.shape[2:] == size]
+    while len(names) > 1 and names[-2].startswith(f"{names[-1]}.") and outputs[names[-2]].equal(outputs[names[-1]]):
+        names.pop()
+    return names[-1]
 
 
 def _cams(layer: str, outputs: Mapping[str, Tensor], scores: object, predicted: Tensor) -> Tensor | None:
