@@ -469,6 +469,7 @@ CHANGES: dict[str, list[str]] = {
     "generative.samples.count": ["4"],
     "generative.gan_diagnostics.count": ["10"],
     "generative.gan_diagnostics.collapse_threshold": ["1.0"],
+    "generative.gan_diagnostics.loss": ["'wgan_gp'"],
     "generative.quality.count": ["20"],
     "generative.quality.classifier_steps": ["5"],
     "generative.train_on_generated.count": ["20"],

@@ -6,8 +6,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe.compute import Compute
+from dlpipe.config.check import load_pipeline
 from dlpipe.errors import InputError
 from dlpipe.evaluation.examples import Examples
+from dlpipe.registry.loading import load_plugins
 from dlpipe_generative.gan import GAN
 from dlpipe_generative.gan_diagnostics import GANDiagnostics, mean_pairwise_distance
 
@@ -15,8 +17,10 @@ from dlpipe_generative.gan_diagnostics import GANDiagnostics, mean_pairwise_dist
 class Brightness(nn.Module):
     """A discriminator that takes bright images for real."""
 
+    offset = 0.0
+
     def forward(self, images, targets=None):
-        return images.flatten(1).mean(1)
+        return images.flatten(1).mean(1) + self.offset
 
 
 class Normalized(nn.Module):
@@ -51,6 +55,31 @@ def test_scores_are_reported_as_probabilities(dark_stripes, dark_examples):
     latent = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
     assert_close(metrics["d_fake"], float(latent[:, 0].sigmoid().mean()))
     assert metrics["diversity"] > 0.5
+
+
+def test_the_scores_of_a_critic_are_reported_as_differences(dark_stripes, dark_examples, tmp_path):
+    def measured(offset, loss):
+        net = model(lambda latent, targets: latent[:, :1, None, None].expand(-1, 1, 4, 6))
+        net.discriminator.offset = offset
+        evaluator = GANDiagnostics(count=9, loss=loss)
+        return evaluator.evaluate(net, dark_examples), evaluator.write(tmp_path)[0].caption
+
+    metrics, caption = measured(0.0, "wgan_gp")
+    other, _ = measured(50.0, "wgan_gp")
+
+    test = dark_stripes.split("test").columns["images"][torch.linspace(0, 14, 9).long()]
+    latent = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    assert list(metrics) == ["d_train", "d_real", "diversity"]
+    assert_close(metrics["d_real"], float(test.mean() - latent[:, 0].mean()))
+    assert_close(other, metrics, rtol=0, atol=1e-4)
+    assert caption.startswith("Histograms of the critic's score for 9 training, 9 test, 9 generated samples, above")
+    assert measured(50.0, "hinge")[0]["d_real"] == 1
+
+
+def test_the_loss_is_that_of_the_trainer(root):
+    pipeline = load_pipeline(root / "pipelines/dcgan_digits.toml", load_plugins(), ["trainer.loss='wgan_gp'"])
+
+    assert pipeline.stages[""].from_trainer("balance") == {"loss": "wgan_gp"}
 
 
 def test_a_collapsed_generator_raises_a_warning(dark_examples):

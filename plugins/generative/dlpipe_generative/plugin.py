@@ -144,6 +144,7 @@ def _evaluators_of_samples() -> list[EvaluatorSpec]:
             {"alarm": "collapse_threshold"},
             ("balance",),
             not_on_train="it scores them on every split, as d_train",
+            from_trainer=("loss",),
         ),
     ]
 
@@ -155,6 +156,7 @@ def _evaluator(
     renamed: Mapping[str, str] | None = None,
     formerly: tuple[str, ...] = (),
     not_on_train: str = "",
+    from_trainer: tuple[str, ...] = (),
 ) -> EvaluatorSpec:
     return EvaluatorSpec(
         name,
@@ -165,4 +167,5 @@ def _evaluator(
         renamed=renamed or {},
         formerly=formerly,
         not_on_train=not_on_train,
+        from_trainer=from_trainer,
     )
