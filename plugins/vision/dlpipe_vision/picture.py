@@ -40,7 +40,8 @@ def open_image(path: Path, content: bytes | None = None) -> Image.Image:
         content: the bytes of the file if it was read already; `path` is then only used in messages.
 
     Returns:
-        An image of mode "L" or "RGB" (bytes), or "F" if the file has grey of more than 8 bits (0 to 255).
+        An image of mode "L" or "RGB" (bytes), or "F" if the file has grey of more than 8 bits (0 to 255). Pillow reads
+        colors of 16 bits, and grey of 16 bits with an alpha channel, as colors of 8 bits.
 
     Raises:
         InputError: the file does not exist, is not an image, is truncated, has more than 100 million pixels, or has
