@@ -29,6 +29,21 @@ def test_a_spherical_interpolation_between_equal_vectors_is_constant():
     assert_close(spherical_interpolation(place, place, 3), place.expand(3, 7), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "middle"),
+    [
+        ([-0.8], [1.3], [0.25]),
+        ([-0.8, 0.0, 0.0], [1.2, 0.0, 0.0], [0.2, 0.0, 0.0]),  # opposite: straight
+        ([2.0, 0.0, 0.0], [0.0, 0.0, 4.0], [3 / 2**0.5, 0.0, 3 / 2**0.5]),
+        ([-1.0, 0.01, 0.0], [3.0, 0.0, 0.0], [0.01, 2.0, 0.0]),  # nearly opposite: half a turn
+    ],
+)
+def test_a_spherical_interpolation_between_vectors_of_different_lengths_has_lengths_in_between(start, end, middle):
+    path = spherical_interpolation(torch.tensor([start]), torch.tensor([end]), 3)
+
+    assert_close(path, torch.tensor([start, middle, end]), atol=0.001, rtol=0)
+
+
 def test_samples_are_reproducible_and_the_random_state_is_unchanged(dark_examples):
     evaluator, net = Samples((-1.0, 1.0), count=6), model()
     torch.manual_seed(5)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dlpipe.evaluation import Examples
 from dlpipe.fields import NonNegative, Positive
@@ -126,10 +127,17 @@ def spherical_interpolation(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
     """Return latent vectors (N · steps, Z) on arcs from starts (N, Z) to ends (N, Z), pair by pair.
 
     For large Z, a straight line would pass through vectors that are much shorter than N(0, 1) vectors ever are (White
-    2016, "Sampling Generative Networks", https://arxiv.org/abs/1609.04468, section 2.1).
+    2016, "Sampling Generative Networks", https://arxiv.org/abs/1609.04468, section 2.1). Departs from it: the length
+    changes linearly, since on its arcs it grows without bound for vectors of opposite directions and different lengths.
+    Between exactly opposite ones, of which there are many arcs (and none for Z = 1), the line is straight.
     """
     shares = torch.linspace(0, 1, steps, device=starts.device)[None, :, None]
-    cosine = nn.functional.cosine_similarity(starts, ends, dim=1).clamp(-1 + 1e-6, 1 - 1e-6)
-    angle = cosine.acos()[:, None, None]
-    mixed = ((1 - shares) * angle).sin() * starts[:, None] + (shares * angle).sin() * ends[:, None]
-    return (mixed / angle.sin()).flatten(0, 1)
+    starts, ends = starts[:, None], ends[:, None]
+    cosine = F.cosine_similarity(starts, ends, dim=2)[:, :, None].clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = cosine.acos()
+    mixed = ((1 - shares) * angle).sin() * F.normalize(starts, dim=2) + (shares * angle).sin() * F.normalize(
+        ends, dim=2
+    )
+    lengths = starts.norm(dim=2, keepdim=True).lerp(ends.norm(dim=2, keepdim=True), shares)
+    arcs, lines = F.normalize(mixed, dim=2) * lengths, starts.lerp(ends, shares)
+    return torch.where(cosine > -1 + 1e-6, arcs, lines).flatten(0, 1)
