@@ -3,6 +3,7 @@
 Sources: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning",
 https://arxiv.org/abs/1602.01783; initialization as in Huang et al. 2022, "The 37 Implementation Details of
 Proximal Policy Optimization", https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/.
+Departs from the latter: convolutions keep torch's initialization; only fully connected layers have an orthogonal one.
 Axes: B observations, A actions, F features, K components of a continuous action.
 """
 

@@ -2,7 +2,7 @@
 
 Source: Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement
 Learning", https://doi.org/10.1007/BF00992696.
-Departs from it: more than one layer, tanh units, orthogonal initialization.
+Departs from it: more than one layer, tanh units, orthogonal initialization of fully connected layers.
 Axes: B observations, A actions, F features, K components of a continuous action.
 """
 
