@@ -75,9 +75,9 @@ def image_folder(
         dev_size: how many training images to hold out as the dev split, or which share of them; a tenth by default.
             Only for files without a dev split.
         limit: use at most this many of the remaining training images, which are in random order.
-        normalize: "standardize" (mean 0, standard deviation 1 over the training images), "unit" (0 to 1),
-            "symmetric" (-1 to 1), "none" (0 to 255) or statistics of pixels from 0 to 1 by
-            channel: { mean = […], std = […] }.
+        normalize: "standardize" (mean 0, standard deviation 1 over the training images, or over at most 2,000 of them,
+            evenly spread, if not all are kept in memory), "unit" (0 to 1), "symmetric" (-1 to 1), "none" (0 to 255) or
+            statistics of pixels from 0 to 1 by channel: { mean = […], std = […] }.
         augment: random changes to training images, such as { rotate = 15, shift = 1 }.
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
     """

@@ -23,7 +23,10 @@ DARK = 64
 
 
 def image_statistics(images: Tensor | Sequence[Tensor]) -> dict[str, Any]:
-    """Return the statistics of the training images that predictions need."""
+    """Return the statistics of the training images that predictions need.
+
+    Of images that are not in memory, at most `STATISTICS_SAMPLE` are read for them, evenly spread.
+    """
     rows = range(0, len(images), math.ceil(len(images) / STATISTICS_SAMPLE))
     parts = [images] if isinstance(images, Tensor) else (images[row][None] for row in rows)
     moments, edge = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
