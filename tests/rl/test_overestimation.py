@@ -24,9 +24,9 @@ def test_the_last_timesteps_of_a_truncated_episode_are_left_out():
 
     values, returns = value_return_pairs([trace], 0.5)
 
-    # After five timesteps 1 − 0.5⁵ of the future is observed, more than 95 %; the last five are left out.
-    assert values.tolist() == [0, 1, 2]
-    assert returns[2] == pytest.approx(2 - 0.5**5)
+    # In five timesteps 1 − 0.5⁵ of the future is observed, more than 95 %; the last four are left out.
+    assert values.tolist() == [0, 1, 2, 3]
+    assert returns[3] == pytest.approx(2 - 0.5**4)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0])

@@ -34,8 +34,8 @@ def value_return_pairs(traces: Iterable[EpisodeTrace], gamma: float) -> tuple[Ar
             continue
         length = len(trace.rewards)
         if not trace.episode.terminated and gamma > 0:
-            tail = np.log(1 - COVERED) / np.log(gamma) if gamma < 1 else length
-            length = max(0, length - int(np.ceil(tail)))
+            needed = np.ceil(np.log(1 - COVERED) / np.log(gamma)) if gamma < 1 else np.inf  # observed rewards
+            length = int(max(0, length + 1 - needed))
         values.append(np.array(trace.values[:length]))
         returns.append(discounted_returns(np.array(trace.rewards), gamma)[:length])
     return np.concatenate(values), np.concatenate(returns)
