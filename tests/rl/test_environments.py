@@ -4,6 +4,7 @@ from gymnasium import spaces
 
 from dlpipe.errors import InputError
 from dlpipe_rl.actor_critic import ActorCritic
+from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.ppo import ppo
 from dlpipe_rl.returns import random_policy
 
@@ -16,6 +17,23 @@ def test_random_actions_are_counted_from_0_whatever_the_space_says():
     assert len(data.example_inputs("dev", 9)["obs"]) == 9
     assert data.caveats() == []
     assert set(random_policy(data)(np.zeros((20, 1)))[0].tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "bound"),
+    [
+        ([], 2),
+        (["clip_action"], 2),
+        ([{"use": "rescale_action", "min_action": -1, "max_action": 1}], 1),
+        ([{"use": "rescale_action", "min_action": -1, "max_action": 1}, "clip_action"], 1),
+    ],
+)
+def test_random_actions_are_uniform_within_their_bounds_under_any_wrapper(wrappers, bound):
+    policy = random_policy(environment(id="Pendulum-v1", wrappers=wrappers))
+
+    actions = policy(np.zeros((4000, 3)))[0] / bound
+
+    assert np.histogram(actions, 4, (-1, 1))[0] == pytest.approx(1000, abs=120)  # 4.4 standard deviations
 
 
 @pytest.mark.parametrize("shape", [(9, 8, 1), (8, 9, 2), (8, 9, 6), (12, 13, 9), (9, 3, 2)])

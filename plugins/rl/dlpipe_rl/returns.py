@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from torch import nn
 
 from dlpipe.evaluation import Examples, ExampleScores, write_csv
@@ -158,7 +160,13 @@ class Returns:
 
 def random_policy(data: Environments) -> Policy:
     """Return a policy of uniformly random actions, with the same random numbers every time."""
-    space = data.make().action_space
+    env = data.make()
+    # ClipAction has an unbounded space, of which Gymnasium draws normal numbers; what it wraps has the bounds.
+    while (
+        isinstance(env, gym.Wrapper) and isinstance(env.action_space, spaces.Box) and not env.action_space.is_bounded()
+    ):
+        env = env.env
+    space = env.action_space
     space.seed(0)
 
     def act(obs: Array) -> tuple[Array, None]:
