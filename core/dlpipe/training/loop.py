@@ -39,6 +39,7 @@ from dlpipe.training.step_metrics import (
     columns_of,
     first_broken,
     mean_losses,
+    wait_for,
     with_losses,
 )
 
@@ -193,6 +194,8 @@ class Loop:
     def _after_step(self) -> None:
         """Do everything that is due after the current step."""
         state, options = self.state, self._options
+        if self._reads_values():
+            wait_for(state.pending[-1])  # before the time is taken: meanwhile, the accelerator trains
         state.seconds = self._agree(state.seconds + time.monotonic() - self._resumed_at)
         if state.step % options.log_every == 0 or self._end_reason():
             self._log_pending()
@@ -224,6 +227,18 @@ class Loop:
         if stopped_by and not state.reason:
             error = Interrupted if stopped_by == INTERRUPT else Preempted
             raise error(f"stopped by {stopped_by} after step {state.step}, with a checkpoint")
+
+    def _reads_values(self) -> bool:
+        """Return whether a log point, an evaluation, a checkpoint or the end is due, which read metrics or weights."""
+        options = self._options
+        return bool(
+            self.state.step % options.log_every == 0
+            or (self._judges and self._is_due(options.evaluate_every))
+            or self._checkpoint_is_due()
+            or self._end_reason()
+            or self._stop_request
+            or self._signals.received
+        )
 
     def _end_reason(self) -> str:
         """Return why the run ends after the current step, or an empty string."""

@@ -38,6 +38,13 @@ def _read(values: Sequence[float | Tensor], ranks: Ranks) -> list[float]:
     return list(values)  # type: ignore[arg-type]  # none is a tensor
 
 
+def wait_for(metrics: Metrics) -> None:
+    """Wait for the accelerator that computes the metrics of a step: for these and all that it was given so far."""
+    kept = next((value for value in metrics.values() if isinstance(value, Tensor)), None)
+    if kept is not None:
+        kept.item()
+
+
 def first_broken(columns: StepMetrics) -> tuple[str, int, float] | None:
     """Return the first metric that is not finite, its step, counted from 0, and its value; None if all are finite."""
     broken = [

@@ -256,6 +256,48 @@ def test_the_rate_is_that_of_training(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("options", "reason", "waits"),
+    [
+        ({"steps": 9, "log_every": 3, "evaluate_every": 6}, "9 steps done", [3, 6, 9]),
+        ({"minutes": 2, "steps": 30, "log_every": 2, "evaluate_every": 99}, "2 minutes used", [2, 4, 6]),
+        ({"steps": 8, "log_every": 99, "evaluate_every": 4}, "8 steps done", [4, 8]),
+        ({"steps": 8, "log_every": 99, "evaluate_every": 99, "checkpoint_every": 4}, "8 steps done", [4, 8]),
+    ],
+)
+def test_the_work_of_a_gpu_that_the_host_waits_for_counts_as_training(tmp_path, monkeypatch, options, reason, waits):
+    now, done, waited_after = [0.0], [0.0], []
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: now[0])
+
+    class Queued(torch.Tensor):
+        """A number on a GPU, which takes 20 s for a step; the host waits for it where it is read."""
+
+        is_cpu = False
+
+        def item(self):
+            if now[0] < done[0]:
+                now[0] = done[0]
+                waited_after.append(loop.parts.trainer.step)
+            return super().item()
+
+        def tolist(self):
+            self.sum().item()
+            return super().tolist()
+
+    def twenty_seconds_later(step):
+        done[0] = max(done[0], now[0]) + 20
+
+    trainer = Counter(1, act=twenty_seconds_later)
+    trainer.numbers = lambda: {"loss": torch.tensor(0.5).as_subclass(Queued)}
+    loop = build(tmp_path, trainer, **options)
+
+    assert loop.run() == reason
+    assert loop.state.seconds == 20 * loop.state.step
+    assert waited_after == waits  # and not at each end of an epoch
+    rates = [record["steps_per_second"] for record in loop.parts.log.records() if "steps_per_second" in record]
+    assert set(rates) == {0.05}
+
+
+@pytest.mark.parametrize(
     ("options", "steps"),
     [({}, [4, 8, 10]), ({"evaluate_every": 3}, [3, 6, 9, 10]), ({"evaluate_every": 5}, [5, 10])],
 )
