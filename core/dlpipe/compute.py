@@ -74,8 +74,7 @@ class Compute:
         """Return whether `size` bytes of data can stay on the device besides model and activations."""
         if self.device.type != "cuda":
             return True  # the host's memory holds them already
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return size < free // 2
+        return size < available_memory(self.device) // 2
 
 
 def _is_lower(part: Any) -> bool:
