@@ -34,8 +34,13 @@ def compile_model(model: nn.Module, device: torch.device) -> None:
 
 
 def keep_compiled() -> None:
-    """Let torch keep what it compiles in the user's cache; the first step would set torch's default."""
+    """Let torch keep what it compiles for a stage in the user's cache; the first step would set torch's default.
+
+    What it has compiled in this process is forgotten: torch stops compiling a layer after eight models that differ,
+    such as those of the trials of a sweep, and a size that is another one than before would become a variable.
+    """
     os.environ.setdefault(CACHE, str(cache_folder() / "inductor"))
+    torch._dynamo.reset()
 
 
 class CompilationTime:

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from torch.testing import assert_close
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.build import build_for_training
-from dlpipe.engine.compilation import CACHE, CompilationTime, compile_model
+from dlpipe.engine.compilation import CACHE, CompilationTime, compile_model, keep_compiled
 from dlpipe.engine.execute import run
 from dlpipe.errors import InputError, PipelineError
 from dlpipe.registry.loading import load_plugins
@@ -117,6 +118,29 @@ def test_sentences_of_many_lengths_are_compiled_once_if_they_are_padded_to_one(t
     trained(tmp_path, *reviews, *network, *fixed, "compile=true")
 
     assert counts["unique_graphs"] == 2, "one to train, one to evaluate; without them, eight to train"
+
+
+def test_a_stage_is_compiled_like_the_first_of_its_process(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    monkeypatch.setenv("CXX", sys.executable)  # no compiler is needed
+    graphs, compiled = [], torch.nn.Module.compile
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: compiled(model, backend=backend))
+
+    counts = []
+    for batch_size in (5, 5, 7):
+        graphs.clear()
+        keep_compiled()
+        model = torch.nn.Linear(2, 3)
+        compile_model(model, torch.device("cpu"))
+        model(torch.ones(batch_size, 2))
+        counts.append(len(graphs))
+
+    assert counts == [1, 1, 1]
 
 
 def test_tf32_on_a_cpu_is_a_warning(tmp_path):
