@@ -61,12 +61,17 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
         optimizer: from `build_optimizer`, before its first step.
     """
     built = [group[BUILT_WITH] for group in optimizer.param_groups]
-    optimizer.load_state_dict(dict(state))
-    for group, now in zip(optimizer.param_groups, built, strict=True):
-        # Without the entry, an earlier version of dlpipe wrote the checkpoint; such a run cannot be changed.
-        then = group.get(BUILT_WITH, now)
-        group.update({name: value for name, value in now.items() if name not in then or then[name] != value})
-        group[BUILT_WITH] = now
+    groups = [_merged(saved, now) for saved, now in zip(state["param_groups"], built, strict=True)]
+    # With the groups as they will be: by their implementation, torch decides on which device it counts the steps.
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
+def _merged(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a parameter group of a checkpoint with the values that the file changed since."""
+    # Without the entry, an earlier version of dlpipe wrote the checkpoint; such a run cannot be changed.
+    then = saved.get(BUILT_WITH, now)
+    changed = {name: value for name, value in now.items() if name not in then or then[name] != value}
+    return {**saved, **changed, BUILT_WITH: now}
 
 
 def _implementation(table: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> dict[str, bool]:

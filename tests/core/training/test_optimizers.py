@@ -1,5 +1,7 @@
 """torch's optimizers by name."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -125,6 +127,21 @@ def test_a_loaded_state_does_not_bring_back_what_the_file_changed():
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.0625, (0.5, 0.75), 0.5)
     assert torch.equal(now.state[weight]["exp_avg"], saved["state"][0]["exp_avg"])
     assert now.state[weight]["step"] == 3
+
+
+@pytest.mark.parametrize(("saved", "resumed", "device"), [(False, True, "meta"), (True, False, "cpu")])
+def test_a_resumed_run_counts_steps_where_its_implementation_reads_them(monkeypatch, saved, resumed, device):
+    optimizers = sys.modules[torch.optim.Optimizer.__module__]
+    monkeypatch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: ["cpu", "meta"])
+    weight, on_gpu = parameter(), nn.Parameter(torch.empty(2, 5, device="meta"))
+    before = stepped(build_optimizer([weight], {"use": "adam", "fused": saved}), weight)
+    now = build_optimizer([on_gpu], {"use": "adam", "fused": resumed})
+
+    load_optimizer(now, before.state_dict())
+
+    assert now.param_groups[0]["fused"] == resumed
+    assert now.state[on_gpu]["step"].device.type == device  # the fused kernel reads it on the GPU, the host on the CPU
+    assert now.state[on_gpu]["exp_avg"].device.type == "meta"
 
 
 def test_what_a_schedule_or_the_optimizer_moved_since_is_restored():
