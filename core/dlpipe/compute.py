@@ -100,6 +100,8 @@ def configure_torch(settings: Settings) -> Compute:
     seed_everything(settings.seed)
     ranks = current_ranks()
     device = _device(settings.device) if ranks.size == 1 else _device_of_rank(settings.device)
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(device.index)  # what waits for the accelerator waits for the current one
     shards = settings.parallel == "fsdp" and ranks.size > 1
     return Compute(device, getattr(torch, settings.precision), ranks, shards, settings.evaluation_batch_size)
 
@@ -108,10 +110,12 @@ def configure_torch(settings: Settings) -> Compute:
 def restoring_torch() -> Iterator[None]:
     """Restore, when the block ends, what a run sets for the whole process.
 
-    That is the number of threads, determinism, TF32, the default data type, and the random number generators of Python,
-    numpy and torch; what remains is ``CUBLAS_WORKSPACE_CONFIG`` in the environment, if a run was deterministic.
+    That is the number of threads, determinism, TF32, the default data type, the current accelerator, and the random
+    number generators of Python, numpy and torch; what remains is ``CUBLAS_WORKSPACE_CONFIG`` in the environment, if a
+    run was deterministic.
     """
     threads, dtype, host = torch.get_num_threads(), torch.get_default_dtype(), _host_state()
+    current = torch.accelerator.current_device_index() if torch.accelerator.is_available() else None
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -121,6 +125,8 @@ def restoring_torch() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         _set_host_state(host)
+        if current is not None:
+            torch.accelerator.set_device_index(current)
         if devices:
             torch.cuda.set_rng_state_all(devices)
         if torch.are_deterministic_algorithms_enabled() != deterministic[0]:
@@ -277,9 +283,7 @@ def _device_of_rank(name: str) -> torch.device:
             f"local rank {local} has no {device.type} device of its own: this machine has {count}; start as many "
             'processes as there are devices, or set device = "cpu"'
         )
-    device = torch.device(device.type, index)
-    torch.accelerator.set_device_index(index)
-    return device
+    return torch.device(device.type, index)
 
 
 def _device(name: str) -> torch.device:

@@ -14,6 +14,7 @@ from dlpipe.compute import (
     derived_seed,
     randomness,
     restore_randomness,
+    restoring_torch,
     seed_everything,
 )
 from dlpipe.config.settings import Settings
@@ -31,7 +32,9 @@ def one_gpu(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+    current = [0]
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: current[0])
+    monkeypatch.setattr(torch.accelerator, "set_device_index", lambda index: current.__setitem__(0, index))
 
 
 @pytest.fixture
@@ -144,6 +147,16 @@ def test_a_device_has_its_index(one_gpu, name):
     compute = configure_torch(Settings("x", device=name))
 
     assert compute.device == torch.device("cuda:0")  # as tensors that were moved there say
+
+
+def test_the_device_is_the_current_one_as_long_as_the_run(one_gpu, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+
+    with restoring_torch():
+        configure_torch(Settings("x", device="cuda:1"))
+
+        assert torch.accelerator.current_device_index() == 1  # for which torch.accelerator.synchronize() waits
+    assert torch.accelerator.current_device_index() == 0
 
 
 def test_auto_is_the_cpu_where_there_is_nothing_else(no_gpu):
