@@ -16,7 +16,9 @@ def freeze_parts(model: nn.Module, parts: Sequence[str]) -> None:
     """Let parts of a model keep their weights: they get no gradient, hence no weight decay and no optimizer state.
 
     Frozen layers stay in evaluation mode: dropout is off, and batch normalization neither uses the statistics of the
-    batch nor moves its running ones. A parameter that is frozen by itself leaves the mode of its layer as it is.
+    batch nor moves its running ones. Recurrent layers lose their dropout instead, since cuDNN passes gradients through
+    them, to what is trained before them, in training mode only. A parameter that is frozen by itself leaves the mode of
+    its layer as it is.
 
     Args:
         parts: names of layers or parameters, or patterns such as "layers.*".
@@ -37,10 +39,12 @@ def freeze_parts(model: nn.Module, parts: Sequence[str]) -> None:
     for name, module in model.named_modules(remove_duplicate=False):
         if name and any(in_part(name, part) for part in parts):
             module.eval()
+            if isinstance(module, nn.RNNBase):
+                module.training, module.dropout = True, 0.0
             # A method, since a deep copy of the module then gets one of its own.
             module.train = MethodType(_stay, module)
 
 
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
-    """Stay in evaluation mode, whatever the trainer asks for."""
+    """Stay in the mode that it has, whatever the trainer asks for."""
     return module

@@ -71,6 +71,23 @@ def test_a_frozen_layer_stays_in_evaluation_mode():
     assert model["trunk"][1].running_mean.equal(mean)
 
 
+@pytest.mark.parametrize("part", ["encoder", "encoder.0"])
+def test_a_frozen_recurrent_layer_passes_gradients_on_without_dropout(part):
+    model = nn.ModuleDict({"embed": nn.Embedding(5, 3), "encoder": nn.Sequential(nn.GRU(3, 4, 2, dropout=0.5))})
+    layer = model["encoder"][0]
+    freeze_parts(model, [part])
+
+    model.train()
+    outputs = [model["encoder"](model["embed"](torch.tensor([1, 2])))[0] for _ in range(2)]
+    outputs[0].sum().backward()
+
+    assert layer.training  # in which cuDNN can compute the gradients
+    assert outputs[0].equal(outputs[1])
+    assert model["embed"].weight.grad is not None
+    assert layer.weight_ih_l0.grad is None
+    assert model.eval()["encoder"](model["embed"](torch.tensor([1, 2])))[0].equal(outputs[0])
+
+
 def test_a_frozen_parameter_leaves_the_mode_of_its_layer_as_it_is():
     model = net()
 
