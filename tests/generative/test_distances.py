@@ -126,3 +126,12 @@ def test_the_frechet_distance_of_features_with_a_singular_covariance_agrees_with
 
     assert_close(frechet_distance(first, first), 0.0, atol=1e-3, rtol=0)
     assert_close(frechet_distance(first, second), float(expected), rtol=1e-6, atol=0)
+
+
+def test_neighbors_are_found_without_what_torch_refuses_on_a_gpu_where_results_must_be_deterministic():
+    real = features(20)
+
+    with torch.profiler.profile() as profile:
+        coverage(real, real)
+
+    assert not [event.key for event in profile.key_averages() if "kthvalue" in event.key]

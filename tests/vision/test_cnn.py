@@ -110,6 +110,19 @@ def test_global_pooling_returns_one_number_per_channel(reduction, reduce):
     assert_close(model(images), model.classifier(reduce(images, dim=(2, 3))))
 
 
+def test_the_global_maximum_passes_its_gradient_to_one_of_equal_values_with_deterministic_operators():
+    images = torch.randint(3, (5, 2, 3, 4)).float()
+    ours, of_torch = (images.clone().requires_grad_() for _ in range(2))
+    pool, weights = tiny_cnn({"global_pool": "max"}).layers, torch.randn(5, 2, 1, 1)
+
+    with torch.profiler.profile() as profile:
+        (pool(ours) * weights).sum().backward()
+    (nn.AdaptiveMaxPool2d(1)(of_torch) * weights).sum().backward()
+
+    assert torch.equal(ours.grad, of_torch.grad)
+    assert not [event.key for event in profile.key_averages() if "adaptive_max_pool2d" in event.key]
+
+
 def test_a_norm_comes_before_the_activation_and_replaces_the_bias():
     model = tiny_cnn({"conv": 5, "norm": True}, {"dense": 8, "norm": True})
 

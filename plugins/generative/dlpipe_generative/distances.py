@@ -92,7 +92,8 @@ def _share_among(samples: Tensor, others: Tensor, neighbors: int) -> float:
 
 def _radii(samples: Tensor, neighbors: int) -> Tensor:
     """Return the distance of each sample to its k-th neighbor (N,), not counting itself."""
-    return pairwise_distances(samples, samples).kthvalue(min(neighbors + 1, len(samples)), dim=1).values
+    nearest = pairwise_distances(samples, samples).topk(min(neighbors + 1, len(samples)), dim=1, largest=False)
+    return nearest.values[:, -1]  # kthvalue() is refused on a CUDA GPU where results must be deterministic
 
 
 def _root(matrix: Tensor) -> Tensor:

@@ -74,6 +74,17 @@ class CNN(nn.Module):
         return logits
 
 
+class GlobalMaxPool(nn.Module):
+    """The largest value of each whole channel, as ``nn.AdaptiveMaxPool2d(1)`` has it.
+
+    Its gradient is deterministic also on a CUDA GPU, where torch has no such implementation of the latter's.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to (B, C, 1, 1)."""
+        return images.flatten(2).max(2).values[:, :, None, None]
+
+
 def _modules(
     layer: ParsedLayer, activation: Activation, maxout_pieces: int, init: InitialWeights
 ) -> Iterator[tuple[str, nn.Module]]:
@@ -94,7 +105,7 @@ def _modules(
             yield "average_pool", nn.AvgPool2d(table["average_pool"])
         case "global_pool":
             average = table["global_pool"] == "average"
-            yield "global_pool", nn.AdaptiveAvgPool2d(1) if average else nn.AdaptiveMaxPool2d(1)
+            yield "global_pool", nn.AdaptiveAvgPool2d(1) if average else GlobalMaxPool()
         case "dropout":
             yield "dropout", nn.Dropout(table["dropout"])
         case "dense":
