@@ -7,6 +7,7 @@ without ``non_blocking``. The GPU is pretended; a real one has not been tried.
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,10 @@ import dlpipe.engine.build
 from dlpipe.compute import Compute
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.build import build_for_training
+from dlpipe.ranks import Ranks
 from dlpipe.registry.loading import load_plugins
+from dlpipe.training.batch_norm import SyncedBatchNorm
+from dlpipe.training.sharding import Sharding
 
 from .pretend_gpu import GPU, pretend_gpu
 from .test_option_audit import BASES
@@ -90,6 +94,40 @@ def test_a_step_waits_for_the_gpu_only_where_it_must(monkeypatch, tmp_path: Path
         components.close()
 
     assert sum(found.values()) == expected * STEPS, found
+
+
+class Alone(Ranks):
+    """One of two ranks, whose other one never has any example."""
+
+    def total(self, tensor):
+        return tensor
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_synced_batch_normalization_does_not_wait(momentum):
+    with pretend_gpu() as waits:
+        layer = torch.nn.BatchNorm2d(3, momentum=momentum).to(GPU)
+        SyncedBatchNorm(layer, Alone(0, 2))
+        images = torch.rand(5, 3, 2, 4).to(GPU)
+        waits.clear()
+
+        layer(images).sum().backward()
+
+        assert not waits
+
+
+def test_the_norm_of_gradients_that_are_cut_stays_on_the_gpu(monkeypatch):
+    class Cut:
+        def full_tensor(self):
+            return torch.ones((), device=GPU)
+
+    monkeypatch.setattr("dlpipe.training.sharding.DTensor", Cut)
+
+    with pretend_gpu() as waits:
+        norm = Sharding.whole_tensor(SimpleNamespace(_compute=Compute(GPU)), Cut())
+
+    assert norm.device == GPU
+    assert not waits
 
 
 def test_what_waits_is_counted_with_its_line():

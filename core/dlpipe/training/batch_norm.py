@@ -66,7 +66,7 @@ class SyncedBatchNorm:
         counted = 1.0 if self.counts else 0.0
         values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
         own = counted * (values.numel() // values.shape[1])
-        count = self._ranks.total(values.new_tensor([own]))
+        count = self._ranks.total(values.new_full((1,), own))
         # Reading the count waits for the device, so only where this rank does not know that there are two values.
         if own < 2 and count < 2:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {inputs.shape}")
@@ -88,9 +88,7 @@ class SyncedBatchNorm:
         assert layer.running_mean is not None
         assert layer.running_var is not None
         layer.num_batches_tracked.add_(1)
-        if layer.momentum is None:  # the mean over all batches
-            share = 1.0 / layer.num_batches_tracked
-        else:
-            share = torch.as_tensor(layer.momentum)
-        layer.running_mean.lerp_(mean, share.to(mean))
-        layer.running_var.lerp_(variance, share.to(variance))
+        # Without a momentum, they are the mean over all batches.
+        share = (1.0 / layer.num_batches_tracked).to(mean) if layer.momentum is None else layer.momentum
+        layer.running_mean.lerp_(mean, share)
+        layer.running_var.lerp_(variance, share)

@@ -72,6 +72,11 @@ class Sharding:
         assert isinstance(self._live, FSDPModule)
         self._live.set_requires_gradient_sync(is_last)
 
+    def whole_tensor(self, tensor: Tensor) -> Tensor:
+        """Return all of a tensor that may be cut, on its device, so that nothing waits for it; of all ranks."""
+        with self._compute.ranks.talking():
+            return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
     def whole_state(self, tree: T) -> T:
         """Return nested dicts and lists of tensors, with whole ones on the CPU for those that are cut; of all ranks."""
         with self._compute.ranks.talking():

@@ -263,7 +263,7 @@ class Supervised:
         metrics = {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
         if self._max_grad_norm is not None:
             norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
-            metrics["grad_norm"] = self._sharding.whole_state(norm) if self._sharding else norm
+            metrics["grad_norm"] = self._sharding.whole_tensor(norm) if self._sharding else norm
         return metrics
 
     def _lbfgs_step(self, batches: Sequence[Batch], loss_of: BatchLoss | None) -> dict[str, Tensor]:
