@@ -16,7 +16,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from dlpipe.compute import Compute
-from dlpipe.engine.flops import measured_peak
+from dlpipe.engine.flops import measured_peak, peak_side
 from dlpipe.evaluation import write_csv
 from dlpipe.runs.files import write_json
 from dlpipe.training.step_parts import BACKWARD, DATA, PARTS, REST, StepParts
@@ -144,6 +144,7 @@ class StepProfiler:
             "flops_per_step": flops or None,
             "flops_per_second": flops * rate or None,
             "measured_peak_flops_per_second": peak,
+            "measured_peak_side": peak_side(self._compute.device) if flops else None,
             "share_of_measured_peak": flops * rate / peak if peak else None,
             "precision": str(self._compute.dtype).removeprefix("torch."),
         }
@@ -181,9 +182,9 @@ def _in_words(summary: Mapping[str, Any]) -> str:
     if count < RECORDED:
         pieces[0] += f" (of {RECORDED}: then the run was over)"
     if summary["flops_per_second"]:
-        peak = summary["measured_peak_flops_per_second"]
+        peak, side = summary["measured_peak_flops_per_second"], summary["measured_peak_side"]
         pieces.append(
             f"{summary['flops_per_second'] / 1e9:.3g} GFLOP/s, {summary['share_of_measured_peak']:.0%} of the measured "
-            f"peak ({peak / 1e9:.3g} GFLOP/s, a product of 2048 × 2048 matrices in {summary['precision']})"
+            f"peak ({peak / 1e9:.3g} GFLOP/s, a product of {side} × {side} matrices in {summary['precision']})"
         )
     return "; ".join(pieces)
