@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from greenlet import greenlet
 from rich.console import Console
 from torch import Tensor
 
@@ -55,6 +54,8 @@ class Paused:
     """Takes steps of a loop that somebody else wrote, which calls a function after each step: there it is paused."""
 
     def __init__(self, fit: Callable[[Callable[[], None]], None]) -> None:
+        from greenlet import greenlet  # which not every benchmark needs
+
         self._allowed = 0
         self._loop = greenlet(lambda: fit(self._passed))
 
