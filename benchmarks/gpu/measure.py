@@ -13,8 +13,7 @@ deterministic  11 shipped pipelines twice with deterministic = true, a few steps
                for bit
 resume         2 runs that are killed 5 times each; expected: the metrics and weights of undisturbed ones
 memory         data of 0.4, 0.6 and 1.5 times the free memory, and a batch that does not fit; 63 batches and a step
-train          whole trainings, by seconds and score: with data in --data (mnist, atis, cifar10); the last
-               one, PPO on Pong, takes hours
+train          5 whole trainings, by seconds and score, some with data in --data (mnist, atis, cifar10)
 
 The output is a Markdown table for each part. What fails has its error in its row, and the others are measured; the exit
 code is then 1. Only `speed` needs greenlet (`pip install greenlet`).
@@ -90,7 +89,7 @@ TRAININGS = {
         "",
         ("data.size=64", "model.channels=128", "data.count=20000", "precision=bfloat16"),
     ),
-    "PPO on Pong": ("ppo_pong", "", ()),
+    "PPO on Pong, 10 minutes": ("ppo_pong", "", ("trainer.minutes=10",)),
 }
 #: What a row is about, and a function that measures the rest of it.
 Case = tuple[Sequence[Any], Callable[[], Sequence[Any]]]
