@@ -290,10 +290,11 @@ class Loop:
             on_dev = found.get(DEV, {})
             require_monitored(self._monitor, self._options, on_dev)
             self._judges.write_samples(self._samples, self.state.step, self._progress.warning)
-        except Exception:  # costs no training: this checkpoint continues with the evaluation
-            self.state.evaluated = False
-            self._save(best=False, random_state=before)
-            raise
+        except Exception:
+            if self._ranks.size == 1:  # costs no training: this checkpoint continues with the evaluation
+                self.state.evaluated = False
+                self._save(best=False, random_state=before)
+            raise  # others may still be evaluating, and would take what a checkpoint needs of them for a batch
         self.state.evaluated = True
         seconds = time.monotonic() - started
         improved = False

@@ -14,9 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dlpipe.compute import Compute, randomness, restore_randomness, seed_everything
 from dlpipe.config.settings import Budget, LoopOptions
 from dlpipe.data.columns import Columns
-from dlpipe.errors import InputError, Interrupted, NonFiniteError, Preempted
+from dlpipe.errors import ComponentError, InputError, Interrupted, NonFiniteError, Preempted
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.ranks import Ranks
 from dlpipe.registry.hooks import RunView, hookimpl
 from dlpipe.runs.checkpoint import Checkpoints, load_state, load_weights, verify
 from dlpipe.runs.metrics_log import MetricsLog
@@ -31,6 +32,7 @@ from dlpipe.training.supervised import Supervised
 
 CLOCK = ("time", "seconds", "steps_per_second")
 CPU = Compute(torch.device("cpu"))
+ALONE = Ranks()
 
 
 class Counter:
@@ -130,8 +132,31 @@ class Failing:
         raise ValueError("no space")
 
 
+class Two(Ranks):
+    """Two ranks that have the same."""
+
+    def gather(self, own):
+        return [own, own]
+
+    def mean(self, tensor):
+        return tensor
+
+    def from_leader(self, make):
+        return make()
+
+
 def build(
-    folder, trainer=None, *, evaluators=None, dev=True, train=(), callbacks=None, signals=None, diagnose=str, **options
+    folder,
+    trainer=None,
+    *,
+    evaluators=None,
+    dev=True,
+    train=(),
+    callbacks=None,
+    signals=None,
+    diagnose=str,
+    ranks=ALONE,
+    **options,
 ):
     """Return a loop over a run folder, with its parts as attributes of `parts`."""
     trainer = trainer or Counter()
@@ -153,6 +178,7 @@ def build(
         signals=signals or StopSignals(),
         samples=folder / "samples",
         find_nan=diagnose,
+        ranks=ranks,
     )
     loop.parts = SimpleNamespace(trainer=trainer, log=log, checkpoints=checkpoints, out=out)
     return loop
@@ -348,6 +374,21 @@ def test_a_stream_that_is_evaluated_is_saved(tmp_path):
 
     assert loop.parts.checkpoints.steps() == [3, 6, 7]
     assert "epoch" not in records(loop)[0]
+
+
+@pytest.mark.parametrize(("ranks", "steps"), [(ALONE, [2, 4]), (Two(0, 2), [2])])
+def test_after_an_evaluator_that_fails_only_a_process_without_others_saves(tmp_path, ranks, steps):
+    def fail(model, examples):
+        raise ValueError("broken on purpose")
+
+    judge = Scripted()
+    judge.evaluate = fail
+    loop = build(tmp_path, evaluators={"slots": judge}, ranks=ranks, checkpoint_every=2, steps=8)
+
+    with pytest.raises(ComponentError, match="broken on purpose"):
+        loop.run()
+
+    assert loop.parts.checkpoints.steps() == steps
 
 
 def test_checkpoints_come_after_so_many_minutes(tmp_path, monkeypatch):
