@@ -250,9 +250,10 @@ def _meet(launch: Launch) -> None:
             f"rank {launch.rank} of {launch.size} cannot reach the meeting point {place} (MASTER_ADDR:MASTER_PORT): "
             f"{str(error).strip().splitlines()[0]}; if the port is in use, choose another one"
         ) from error
+    # torchrun keeps its store when it starts all processes again; what is in it was told by those before.
+    store = PrefixStore(f"dlpipe/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     wait_for_all(store, launch, ARRIVAL)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store = PrefixStore("dlpipe", store)
     _MEETING.store = store
     # Its functions have the group as a default. torch's compiler, which `compile` imports, would import it later, and
     # they would keep a group that exists by then for ever, with its connections and threads.

@@ -22,11 +22,16 @@ class Ended:
     output: str
 
 
-def start_together(size: int, *arguments: str, environment: Mapping[str, str] | None = None) -> list[Ended]:
-    """Run ``python ARGUMENTS`` in `size` processes that find each other, and return how each of them ended."""
+def free_port() -> int:
+    """Return a port of this machine that nobody uses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def start_together(size: int, *arguments: str, environment: Mapping[str, str] | None = None) -> list[Ended]:
+    """Run ``python ARGUMENTS`` in `size` processes that find each other, and return how each of them ended."""
+    port = free_port()
     processes = []
     for rank in range(size):
         variables = {

@@ -100,6 +100,19 @@ def test_a_meeting_point_that_cannot_be_reached_is_named(monkeypatch):
         joined("ddp").__enter__()
 
 
+def test_a_rank_of_an_earlier_attempt_has_not_arrived(monkeypatch):
+    store = distributed.HashStore()
+    monkeypatch.setattr("dlpipe.ranks.rendezvous", lambda url, timeout: iter([(store, 0, 2)]))
+    for name in ("ARRIVAL", "ANSWER"):
+        monkeypatch.setattr(f"dlpipe.ranks.{name}", timedelta(milliseconds=10))
+
+    for attempt, rank, missing in (("0", "1", "0"), ("1", "0", "1")):
+        for name, value in {"RANK": rank, "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": attempt}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(InputError, match=f"rank {rank} waited 0.01 s for rank {missing} of 2"):
+            joined("ddp").__enter__()
+
+
 def test_one_process_communicates_nothing():
     alone, tensor = Ranks(), torch.arange(3.0)
 

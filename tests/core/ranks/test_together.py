@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from dlpipe.runs.folder import METRICS, RunFolder
 from dlpipe.testing import comparable_metrics
 
 from . import processes
-from .processes import Ended, start_together
+from .processes import TIMEOUT, Ended, free_port, start_together
 
 TOP = 'seed = 3\ndevice = "cpu"\nthreads = 1\n'
 LOOP = 'log_every = 3\nsteps = 12\nevaluate_every = 6\noptimizer = { use = "sgd", lr = 0.05 }\n'
@@ -236,10 +239,13 @@ def write_fragile(folder: Path, model: str = FRAGILE, parallel: str = "ddp", **c
     return write(folder, "fragile", text, parallel)
 
 
+def command_of(file: Path) -> list[str]:
+    options = ["--allow-local-plugins", "--no-rehearsal", "--resume", "auto", "--runs", str(file.parent / "runs")]
+    return ["-m", "dlpipe", "run", str(file), *options]
+
+
 def run_fragile(file: Path, size: int = 2, plan: str = "") -> list[Ended]:
-    runs = str(file.parent / "runs")
-    options = ["--allow-local-plugins", "--no-rehearsal", "--resume", "auto", "--runs", runs]
-    return start_together(size, "-m", "dlpipe", "run", str(file), *options, environment={"FRAGILE": plan})
+    return start_together(size, *command_of(file), environment={"FRAGILE": plan})
 
 
 def outcome(file: Path) -> tuple[list[dict[str, float]], bytes]:
@@ -270,6 +276,25 @@ def test_a_killed_process_ends_all_and_they_resume_with_the_same_bits(tmp_path, 
     well([leader, other])
     assert "resuming after step" in leader.output or call == 1
     assert other.output == ""
+    assert outcome(file) == undisturbed
+
+
+@pytest.mark.slow
+def test_torchrun_starts_all_again_after_one_was_killed(tmp_path, undisturbed):
+    file = write_fragile(tmp_path)
+    program = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1", "--master-port"]
+
+    done = subprocess.run(
+        [sys.executable, *program, str(free_port()), *command_of(file)],
+        env={**os.environ, "FRAGILE": "1 6 9"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "resuming after step 4" in done.stdout
     assert outcome(file) == undisturbed
 
 
