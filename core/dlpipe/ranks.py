@@ -209,8 +209,10 @@ def joined(parallel: str) -> Iterator[Ranks]:
             "--set parallel=ddp"
         )
     _meet(launch)
+    ranks = current_ranks()
     try:
-        yield current_ranks()
+        yield ranks
+        ranks.gather(None)  # they end together: srun kills those that have still to draw or to report
     except BaseException as error:
         ends = _reported_once(error)
         leave(tell_others=not isinstance(error, (LostRankError, EndedWithAnotherError)))

@@ -67,9 +67,6 @@ def end_at_once(folder: RunFolder, name: str, progress: Progress, ranks: Ranks) 
     """
     again = folder.command("resume")
     error, state = (Interrupted, "interrupted") if name == INTERRUPT else (Preempted, "preempted")
-    if ranks.size > 1:
-        announce_end(error.exit_code)
-        leave(tell_others=True)
     with contextlib.suppress(DlpipeError, RuntimeError):  # the program may be writing to the same stream
         told = f"no training is lost; resume the run with: {again}"
         if (ended := folder.status()["state"]) in ("failed", "pruned"):  # only its report is missing
@@ -78,6 +75,9 @@ def end_at_once(folder: RunFolder, name: str, progress: Progress, ranks: Ranks) 
             folder.set_status(state, reason=f"stopped by {name} while {progress.doing}")
         progress.stop()
         progress.message(f"{name} while {progress.doing}: {told}", result=True)
+    if ranks.size > 1:
+        announce_end(error.exit_code)
+        leave(tell_others=True)
 
 
 def _set_status(folder: RunFolder, state: str, reason: str) -> None:

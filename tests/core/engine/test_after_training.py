@@ -12,9 +12,11 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine import outcome, profiling
 from dlpipe.engine.execute import resume, run
 from dlpipe.errors import Interrupted
+from dlpipe.ranks import Ranks
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.folder import RunFolder
 from dlpipe.testing.resume import assert_same_outcome
+from dlpipe.training.progress import Progress
 
 # The components write what they do to a file. At the moment that another file names, there is a Ctrl-C, or a failure.
 PLUGIN = """
@@ -130,6 +132,16 @@ def drawing():
         patch.setattr(outcome, "write_curves", draw)
         patch.setattr(outcome, "write_report", lambda folder: (folder.path / "report.html").touch())
         yield
+
+
+def test_how_a_run_ends_is_recorded_before_other_processes_are_waited_for(tmp_path, monkeypatch):
+    folder, left = RunFolder(tmp_path), []
+    monkeypatch.setattr(outcome, "leave", lambda *, tell_others: left.append(folder.status()["state"]))
+    folder.set_status("running")
+
+    outcome.end_at_once(folder, "SIGTERM", Progress(None, quiet=True), Ranks(0, 2))
+
+    assert left == ["preempted"]
 
 
 class Work:

@@ -362,6 +362,35 @@ def test_after_an_error_no_threads_are_left_that_could_abort_the_process():
     )
 
 
+END_TOGETHER = """
+import sys
+from pathlib import Path
+from dlpipe.errors import DlpipeError
+from dlpipe.ranks import joined
+
+report = Path(sys.argv[1])
+try:
+    with joined("ddp") as ranks:
+        if ranks.leads:
+            sum(range(10_000_000))  # the others have nothing to do
+            report.write_text("written")
+except (DlpipeError, OSError) as error:
+    sys.exit(f"rank {ranks.rank}: {type(error).__name__}")
+print(report.read_text())
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "ends"),
+    [
+        ("", [Ended(0, "written\n"), Ended(0, "written\n")]),
+        ("missing", [Ended(1, "rank 0: FileNotFoundError\n"), Ended(1, "rank 1: EndedWithAnotherError\n")]),
+    ],
+)
+def test_all_wait_for_what_only_the_leader_does(tmp_path, folder, ends):
+    assert start_together(2, "-c", END_TOGETHER, str(tmp_path / folder / "report.html")) == ends
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_a_run_continues_on_another_number_of_processes(tmp_path, parallel):
