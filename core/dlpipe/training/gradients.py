@@ -23,8 +23,8 @@ class GradientAverage:
     """Replaces gradients by their mean over all ranks, while the backward pass is still computing the others.
 
     Call `begin` before the last backward pass of a step, if this rank has one, and `finish` after it. A parameter that
-    has a gradient on some ranks only counts zero on the others; which ones have none at all is agreed in the first
-    step, and they keep none.
+    has a gradient on some ranks only counts zero on the others; one that has none on any rank keeps none, so that no
+    optimizer moves it. Those that have none in the first step are left out of all others.
 
     Args:
         parameters: of the model, the same ones in the same order on every rank.
@@ -60,8 +60,12 @@ class GradientAverage:
             for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
                 work.wait()
                 flat /= self._ranks.size
-                for parameter, mean in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
-                    parameter.grad = mean.view_as(parameter)
+                *means, present = flat.split([*(each.numel() for each in bucket), len(bucket)])
+                # Only a rank that lacks a gradient has to ask the device whether another one has it.
+                lacks = any(parameter.grad is None for parameter in bucket)
+                found = present.tolist() if lacks else [True] * len(bucket)
+                for parameter, mean, is_found in zip(bucket, means, found, strict=True):
+                    parameter.grad = mean.view_as(parameter) if is_found else None
         self._sent = []
 
     def _agree(self) -> None:
@@ -89,12 +93,13 @@ class GradientAverage:
             self._send(self._buckets[len(self._sent)])
 
     def _send(self, bucket: list[nn.Parameter]) -> None:
-        flat = torch.cat(
-            [
-                (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).reshape(-1)
-                for parameter in bucket
-            ]
-        )
+        """Send the gradients of a bucket, and behind them for each parameter whether this rank has one."""
+        parts, present = [], bucket[0].new_ones(len(bucket))
+        for index, parameter in enumerate(bucket):
+            if parameter.grad is None:
+                present[index] = 0
+            parts.append((torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).reshape(-1))
+        flat = torch.cat([*parts, present])
         work = dist.all_reduce(flat, async_op=True)
         assert work is not None
         self._sent.append((flat, work))

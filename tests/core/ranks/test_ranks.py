@@ -215,33 +215,61 @@ def test_gradients_are_sent_in_pieces_of_one_type_from_the_last():
     assert [[id(each) for each in bucket] for bucket in found] == [[id(small), id(large)], [id(half)], [id(small)]]
 
 
-def test_a_gradient_that_comes_late_is_refused(monkeypatch):
-    class Echo(Ranks):
-        """Two ranks that have the same."""
+@pytest.fixture
+def two_alike(monkeypatch):
+    """Two ranks that have the same."""
 
+    class Echo(Ranks):
         def total(self, tensor):
             return tensor * self.size
 
-    class Done:
-        def wait(self) -> None: ...
-
     def all_reduce(tensor, *, async_op):
         tensor *= 2
-        return Done()
+        return SimpleNamespace(wait=lambda: None)
 
     monkeypatch.setattr(distributed, "all_reduce", all_reduce)
-    used, late = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
-    average = GradientAverage([used, late], Echo(0, 2))
+    return Echo(0, 2)
+
+
+def step(average, loss):
     average.begin()
-    (2 * used.sum()).backward()
+    loss.backward()
     average.finish()
+
+
+def test_a_gradient_that_comes_late_is_refused(two_alike):
+    used, late = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    average = GradientAverage([used, late], two_alike)
+    step(average, 2 * used.sum())
 
     assert used.grad is not None
     assert used.grad.tolist() == [2.0, 2.0]
     assert late.grad is None
-    average.begin()
     with pytest.raises(InputError, match=r"a parameter of shape \(3,\) got its first gradient after the first step"):
-        late.sum().backward()
+        step(average, late.sum())
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"), [([0.0, 0.0, 0.0, 0.0], None), ([3.0, 5.0, 7.0, 1.0], [1.5, 2.5, 3.5])]
+)
+def test_a_parameter_without_a_gradient_keeps_none_unless_another_rank_has_one(
+    two_alike, monkeypatch, others, expected
+):
+    used, skipped = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    average = GradientAverage([used, skipped], two_alike)
+    step(average, used.sum() + skipped.sum())
+    used.grad = skipped.grad = None
+
+    def all_reduce(tensor, *, async_op):  # of `skipped`, `used`, and whether there is a gradient of each
+        tensor += torch.tensor([*others[:3], 1.0, 1.0, others[3], 1.0])
+        return SimpleNamespace(wait=lambda: None)
+
+    monkeypatch.setattr(distributed, "all_reduce", all_reduce)
+    step(average, used.sum())
+
+    assert used.grad is not None
+    assert used.grad.tolist() == [1.0, 1.0]
+    assert (skipped.grad if skipped.grad is None else skipped.grad.tolist()) == expected
 
 
 def test_a_trainer_for_one_process_is_refused_by_name(tmp_path, root):
