@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import math
 import multiprocessing
 import os
 import signal
-from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from multiprocessing import resource_tracker
@@ -80,43 +80,49 @@ def work(
     "stopped". After a signal, no further task is started, and the running ones are asked to stop.
 
     Several sweeps can share the tasks: what another one is at work on is left to the end, and then its result is
-    waited for and reused; or its state is "claimed".
+    waited for and reused. Without waiting, it is tried again after tasks of this sweep have ended, so that the last
+    sweep to end has all outcomes; else its state is "claimed".
 
     Args:
         tasks: taken one at a time, when a process is free; None if there is none before a running one has ended.
         gpus: as in ``CUDA_VISIBLE_DEVICES``; each process sees one of them, as evenly as possible.
         wait_for_others: see above.
     """
-    upcoming, waiting, numbers = iter(tasks), deque[tuple[int, Task]](), itertools.count()
-    busy: dict[Connection, tuple[_Worker, int, Task]] = {}
+    upcoming, numbers = iter(tasks), itertools.count()
+    waiting: list[tuple[int, int, Task]] = []  # a heap, by how many tasks had ended when they were tried
+    busy: dict[Connection, tuple[_Worker, int, Task, int]] = {}
     idle: list[_Worker] = []
+    ended = 0
     try:
         while True:
             while len(busy) < jobs and not signals.received:
                 if task := next(upcoming, None):
                     index = next(numbers)
-                elif waiting:
-                    index, task = waiting.popleft()
+                elif waiting and (wait_for_others or waiting[0][0] < ended):
+                    _, index, task = heapq.heappop(waiting)
                 else:
                     break
                 worker = idle.pop() if idle else _Worker(_least_used(gpus, [worker for worker, *_ in busy.values()]))
                 with contextlib.suppress(ConnectionError):  # it has died meanwhile; its outcome says so
                     worker.connection.send(task)
-                busy[worker.connection] = worker, index, task
+                busy[worker.connection] = worker, index, task, ended
             if not busy:
+                if not wait_for_others:
+                    yield from ((index, {"state": "claimed"}) for _, index, _ in waiting)
                 return
             if signals.received:
                 for worker, *_ in busy.values():
                     worker.ask_to_stop()
             for connection in wait(list(busy), timeout=REPEAT):
                 assert isinstance(connection, Connection)
-                worker, index, task = busy.pop(connection)
+                worker, index, task, tried = busy.pop(connection)
                 outcome = worker.outcome(stopping=bool(signals.received))
                 if worker.process.is_alive():
                     idle.append(worker)
-                if outcome["state"] == "claimed" and wait_for_others:
-                    waiting.append((index, replace(task, wait=True)))
+                if outcome["state"] == "claimed":
+                    heapq.heappush(waiting, (tried, index, replace(task, wait=wait_for_others)))
                 else:
+                    ended += 1
                     yield index, outcome
     finally:
         for worker, *_ in busy.values():  # only after an error here, or a second signal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing import Pipe
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -105,3 +107,43 @@ def test_a_new_process_takes_the_gpu_that_the_fewest_use():
 
     assert workers._least_used(["3", "5"], used("3", "5", "3")) == "5"
     assert workers._least_used([], used(None)) is None
+
+
+class Pretended:
+    """A worker whose tasks end at once, each time in the next one of its states."""
+
+    def __init__(self, gpu):
+        self.gpu, self.process = gpu, SimpleNamespace(is_alive=lambda: True)
+        self.connection, self._theirs = Pipe()
+        self._theirs.send("ended")
+
+    def outcome(self, *, stopping):
+        self._theirs.send(self.connection.recv())
+        return {"state": STATES[self._theirs.recv().pipeline].pop(0)}
+
+
+STATES = {}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ({"theirs": ["claimed", "finished"], "own": ["finished"]}, {"own": "finished", "theirs": "finished"}),
+        ({"theirs": ["claimed", "claimed"], "own": ["finished"]}, {"own": "finished", "theirs": "claimed"}),
+        ({"theirs": ["claimed"]}, {"theirs": "claimed"}),
+        (
+            {"first": ["claimed", "claimed", "finished"], "second": ["claimed", "failed"], "own": ["finished"]},
+            {"own": "finished", "second": "failed", "first": "finished"},
+        ),
+    ],
+)
+def test_what_another_sweep_was_at_work_on_is_tried_again_after_the_own_tasks(monkeypatch, jobs, states, expected):
+    monkeypatch.setattr(workers, "_Worker", Pretended)
+    monkeypatch.setitem(globals(), "STATES", {name: list(each) for name, each in states.items()})
+    names = list(states)
+
+    ended = work([Task(name, Path()) for name in names], jobs, StopSignals(), wait_for_others=False)
+
+    assert {names[index]: outcome["state"] for index, outcome in ended} == expected
+    assert not any(STATES.values())
