@@ -8,7 +8,9 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
+from dlpipe.compute import Compute
 from dlpipe.errors import InputError
+from dlpipe.evaluation import Examples
 from dlpipe_vision.layer_pictures import LayerPictures, first_filters, grad_cam
 
 SHAPE, LABELS = (1, 5, 7), ["sad", "neutral", "glad"]
@@ -32,10 +34,12 @@ def evaluated(model, examples, **options):
     return pictures
 
 
-def test_grad_cam_of_a_linear_model_follows_the_paper(faces, faces_examples):
+@pytest.mark.parametrize("batch_size", [2, 256])
+def test_grad_cam_of_a_linear_model_follows_the_paper(faces, batch_size):
     model = convolutional()
+    examples = Examples(faces, "test", Compute(torch.device("cpu"), evaluation_batch_size=batch_size))
 
-    activations = evaluated(model, faces_examples)._activations
+    activations = evaluated(model, examples)._activations
 
     images = activations.pictures / 255
     maps = model[0](images)

@@ -188,7 +188,9 @@ def _activations_of(
     if layer is None and not convolutions:
         return LayerActivations(seen, answers, {}, None, None)
     chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
-    [(batch, _, predicted)] = examples.predictions_on(model, chosen)
+    batches, _, predictions = zip(*examples.predictions_on(model, chosen), strict=True)
+    batch = {name: torch.cat([each[name] for each in batches]) for name in batches[0]}
+    predicted = torch.cat(predictions)
     layers = _layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
     with _recorded_outputs(layers) as outputs:
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
