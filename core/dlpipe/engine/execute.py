@@ -176,7 +176,7 @@ def resume_as(
     """
     recorded = read_json(folder.path / PROVENANCE)
     pipeline = with_threads(pipeline, recorded)
-    with joined(pipeline.settings.parallel) as ranks:
+    with joined((amendment.pipeline if amendment else pipeline).settings.parallel) as ranks:
         folder = RunFolder(folder.path, writes=ranks.leads)
         options = RunOptions(
             fast=bool(recorded.get("fast")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,23 @@ def test_the_optimizer_has_the_values_of_the_file_and_the_state_of_the_checkpoin
     group = optimizer["param_groups"][0]
     assert (group["lr"], group["weight_decay"], list(group["betas"])) == (0.125, 0.5, [0.5, 0.75])
     assert int(optimizer["state"][0]["step"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ("none", "ddp", r"rank 1 of 2 cannot reach the meeting point 127\.0\.0\.1:1 "),
+        ("ddp", "none", r'2 processes were started \(WORLD_SIZE = 2\), but the pipeline has parallel = "none"'),
+    ],
+)
+def test_several_processes_meet_as_the_changed_settings_say(project, monkeypatch, before, now, message):
+    folder = run_it(f"parallel={before}")
+    monkeypatch.setattr("dlpipe.ranks.ARRIVAL", timedelta(milliseconds=10))
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(InputError, match=message):
+        resume_it(folder, f"parallel={now}", "trainer.steps=8")
 
 
 def test_a_pruned_run_can_continue(project):
