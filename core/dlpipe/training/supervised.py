@@ -47,6 +47,8 @@ from dlpipe.training.stand_in import StandIn
 if TYPE_CHECKING:
     from dlpipe.training.sharding import Sharding
 
+#: Optimizers of torch that cannot compute with gradients which are cut over processes.
+WHOLE_GRADIENTS = ("lbfgs", "adafactor", "rprop")
 #: Of a part of the model.
 RateFactor = Annotated[
     float, Strict(), Field(gt=0, description="a factor above 0; what is not trained belongs to `freeze` of [model]")
@@ -339,9 +341,9 @@ def _sharding(
     model: nn.Module, compute: Compute, average: WeightAverage | None, optimizer: Mapping[str, Any]
 ) -> Sharding:
     """Cut the weights of a model, and those of its average, over the processes."""
-    if optimizer["use"] == "lbfgs":
+    if (name := optimizer["use"]) in WHOLE_GRADIENTS:
         raise InputError(
-            'parallel = "fsdp": optimizer = "lbfgs" needs whole gradients; expected another one, or parallel = "ddp"'
+            f'parallel = "fsdp": optimizer = "{name}" needs whole gradients; expected another one, or parallel = "ddp"'
         )
     if compute.dtype is torch.float16:
         raise InputError(

@@ -310,10 +310,13 @@ class Scaled(nn.Linear):
             {},
             'parallel = "fsdp": the layer 0 of Sequential has sparse gradients; expected dense ones, or parallel = "ddp"',
         ),
-        (
-            nn.Linear(2, 2),
-            {"optimizer": {"use": "lbfgs"}},
-            'parallel = "fsdp": optimizer = "lbfgs" needs whole gradients; expected another one, or parallel = "ddp"',
+        *(
+            (
+                nn.Linear(2, 2),
+                {"optimizer": {"use": name}},
+                f'parallel = "fsdp": optimizer = "{name}" needs whole gradients; expected another one, or parallel = "ddp"',
+            )
+            for name in ("lbfgs", "adafactor", "rprop")
         ),
         (
             compiled(nn.Linear(2, 2)),
