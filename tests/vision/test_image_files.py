@@ -307,13 +307,30 @@ def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path, content, messa
         assert len(image_folder(path=path, unreadable="skip", dev_size=0).names("train")) == 8
 
 
+def test_there_has_to_be_an_image_that_can_be_read(tmp_path):
+    path = write(tmp_path, {"cat/0.png": b"x"})
+
+    with pytest.warns(UserWarning, match="skipped 1 file"):
+        refused(path, f"{path}: no image that can be read; expected train/CLASS/*.png", unreadable="skip")
+
+
+def test_a_trained_model_is_evaluated_on_new_images_alone(tmp_path):
+    trained = image_folder(path=write(tmp_path / "old", SPLITS | classes("train/", [("ape", 4)])))
+    new = image_folder(path=write(tmp_path / "new", classes("test/", [("dog", 3), ("cat", 1)])))
+
+    new.restore(trained.state())
+
+    assert new.splits == ("test",)
+    assert new.split("test").columns["targets"].tolist() == [1, 2, 2, 2]  # of ape, cat, dog
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"readme.txt": b"x"}, "no image in it (.bmp, .gif"),
         ({"0.png": png()}, "1 images (0.png), but no class folders; expected train/CLASS/*.png"),
         (SPLITS | {"val/cat/0.png": png(), "dev/cat/0.png": png()}, "dev, val are all the dev split; keep one of them"),
-        (classes("test/"), "no training image that can be read; expected train/CLASS/*.png"),
+        (classes("test/"), "no training image that can be read, only images of test; add some. To evaluate a trained"),
         (
             SPLITS | {"test/owl/0.png": png()},
             "the test split has classes that the train split lacks: owl; add training",

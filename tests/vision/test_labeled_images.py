@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from dlpipe.errors import InputError
+from dlpipe.errors import DataError, InputError
 from dlpipe_vision import image_statistics, labeled_images
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.labeled_images import LabeledImages
@@ -226,6 +226,42 @@ def test_statistics_that_are_restored_later_replace_those_of_the_images():
     made.restore(darker.state())
 
     assert not prepared(made).equal(before)
+
+
+def of_training(labels, images=IMAGES):
+    """Return other data with these classes, restored for a model that was trained on `data`."""
+    other = LabeledImages(lambda: reading(TRAIN, labels, test=ImageSet(images[:4], TARGETS[:4])))
+    other.restore(data().state())
+    return other
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_other_data_has_the_class_numbers_of_training(lazy):
+    split = of_training(["owl", "cat", "dog"], list(IMAGES) if lazy else IMAGES).split("test")
+
+    targets = [split[row]["targets"] for row in range(4)] if lazy else split.columns["targets"]
+    assert list(map(int, targets)) == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            of_training(["owl", "cow", "cat"]),
+            '1 image of test in classes that training did not have: ["cow"]; expected those of ["cat", "dog", '
+            '"owl"]. Rename these classes, or leave the images out',
+        ),
+        (
+            of_training(["cat", "dog", "owl"], IMAGES[:, :1]),
+            "the images of test have the shape [1, 4, 6] (channels, height, width); expected [3, 4, 6], as in training",
+        ),
+    ],
+    ids=["class", "shape"],
+)
+def test_other_data_that_does_not_fit_a_trained_model_is_refused(other, message):
+    for split in (other.split, lambda name: other.transformed(name, lambda images, generator: images)):
+        with pytest.raises(DataError, match=re.escape(message)):
+            split("test")
 
 
 @pytest.mark.parametrize(

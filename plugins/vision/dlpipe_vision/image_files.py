@@ -236,7 +236,8 @@ def read_images(
             kept = torch.stack([image.expand(channels, -1, -1) for image in same])
         places = [decoder.files.place(name) for name in names]
         sets[split] = ImageSet(kept, targets[rows], names, places, [facts[name].key for name in names])
-    _warn_about_single_images(path, labels, sets["train"])
+    if "train" in sets:
+        _warn_about_single_images(path, labels, sets["train"])
     if resident:
         return ImageSplits(labels, sets)
     return ImageSplits(labels, sets, partial(manifest.statistics, how=(lazy.mode, floats)))
@@ -324,13 +325,13 @@ def in_order(labels: Collection[str]) -> list[str]:
 
 
 def _check_classes(path: Path, entries: Sequence[ImageFile]) -> None:
-    """Refuse files without training images, or with classes that the train split lacks."""
+    """Refuse files without images, or with classes that the train split lacks, if there is one."""
+    if not entries:
+        raise DataError(f"{path}: no image that can be read; {EXPECTED_LAYOUT}")
     by_split = {split: {entry.label for entry in entries if entry.split == split} for split in (None, *SPLITS)}
     train = by_split[None] | by_split["train"]
-    if not train:
-        raise DataError(f"{path}: no training image that can be read; {EXPECTED_LAYOUT}")
     for split in ("dev", "test"):
-        if unknown := sorted(by_split[split] - train):
+        if train and (unknown := sorted(by_split[split] - train)):
             raise DataError(
                 f"{path}: the {split} split has classes that the train split lacks: {_abbreviated(unknown)}; "
                 "add training images of these classes, or remove them"

@@ -19,6 +19,7 @@ from torch import Tensor
 from dlpipe.data import Columns, Prepare, class_answer, expand_folder, file_digests, in_both
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import Fraction, PositiveFloat
+from dlpipe.messages import counted, shown
 from dlpipe.protocols import Batch
 from dlpipe_vision.augment import Augment, augmented, noisy
 from dlpipe_vision.image_sets import ImageDataset, ImageSet, ImageSplits, image_keys
@@ -111,8 +112,12 @@ class LabeledImages:
         return list(self.state()["labels"])
 
     def split(self, name: str) -> Columns | ImageDataset:
-        """Return ``images`` (N, C, H, W), prepared in batches, and ``targets`` (N,)."""
-        return self._split(self._sets[name], self._prepare)
+        """Return ``images`` (N, C, H, W), prepared in batches, and ``targets`` (N,).
+
+        Raises:
+            DataError: the images are of another shape, or of other classes, than those that a model was trained on.
+        """
+        return self._split(name, self._prepare)
 
     def transformed(self, name: str, transform: Callable[[Tensor, torch.Generator], Tensor]) -> Columns | ImageDataset:
         """Return a split whose images are transformed before they get the noise of evaluation and are normalized.
@@ -127,7 +132,7 @@ class LabeledImages:
                 images = noisy(images, self._noise, generator)
             return batch | {"images": self._normalized(images, 1.0)}
 
-        return self._split(self._sets[name], prepare)
+        return self._split(name, prepare)
 
     def pictures(self, name: str, rows: Tensor) -> Tensor:
         """Return the images `rows` (M,) of a split as bytes (M, C, H, W), neither normalized nor augmented."""
@@ -224,8 +229,18 @@ class LabeledImages:
         return self._loaded.sets
 
     def _hold_out(self, loaded: ImageSplits) -> ImageSplits:
-        """Hold out the dev split, make the other training images imbalanced, keep the first `limit`, mislabel some."""
+        """Hold out the dev split, make the other training images imbalanced, keep the first `limit`, mislabel some.
+
+        A trained model needs no training images: it is evaluated on others.
+        """
         sets = dict(loaded.sets)
+        if "train" not in sets:
+            if self._state:
+                return loaded
+            raise DataError(
+                f"no training image that can be read, only images of {' and '.join(sets)}; add some. To evaluate a "
+                "trained model on these images: `dlpipe evaluate RUN --set data.path=FOLDER`"
+            )
         train = sets["train"]
         if self._dev_size and "dev" not in sets:
             count = self._dev_size if isinstance(self._dev_size, int) else math.ceil(self._dev_size * len(train))
@@ -251,10 +266,30 @@ class LabeledImages:
         if len(self._notes) > MAX_NOTES:
             del self._notes[next(iter(self._notes))]
 
-    def _split(self, images: ImageSet, prepare: Prepare) -> Columns | ImageDataset:
+    def _split(self, name: str, prepare: Prepare) -> Columns | ImageDataset:
+        images = self._as_trained(name)
         if isinstance(images.images, Tensor):
             return Columns({"images": images.images, "targets": images.targets}, prepare=prepare)
         return ImageDataset(images, prepare)
+
+    def _as_trained(self, name: str) -> ImageSet:
+        """Return the images of a split with the class numbers of training: other data may lack some of its classes."""
+        images, labels, state = self._sets[name], self._loaded.labels, self.state()
+        found, expected = list(images.images[0].shape), list(state["image_shape"])
+        if found != expected:
+            raise DataError(
+                f"the images of {name} have the shape {found} (channels, height, width); expected {expected}, as in "
+                "training. Convert them; vision.image_folder does so with color and size"
+            )
+        numbers = {label: number for number, label in enumerate(state["labels"])}
+        targets = torch.tensor([numbers.get(label, -1) for label in labels])[images.targets]
+        if unknown := images.targets[targets < 0].unique().tolist():
+            raise DataError(
+                f"{counted(int((targets < 0).sum()), 'image')} of {name} in classes that training did not have: "
+                f"{shown([labels[number] for number in unknown])}; expected those of {shown(state['labels'])}. Rename "
+                "these classes, or leave the images out"
+            )
+        return replace(images, targets=targets)
 
     def _prepare(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
         images = batch["images"]
