@@ -74,7 +74,7 @@ def export(
     )
     folder = output or load_target("dlpipe.engine.export:default_folder")(trained, form)
     if form == "dlpipe":
-        size = load_target("dlpipe.engine.export_folder:export_folder")(trained, folder, registry)
+        size = load_target("dlpipe.engine.export_folder:export_folder")(trained, folder)
         if as_json:
             echo(to_json({"folder": str(folder), "bytes": size}))
         else:

@@ -21,7 +21,6 @@ from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.engine.inference import TrainedStage, open_reference, open_run
 from dlpipe.errors import DlpipeError
 from dlpipe.json_text import to_json
-from dlpipe.registry.loading import Registry
 from dlpipe.runs.atomic import appearing_folder
 from dlpipe.runs.checkpoint import copy_weights, step_of
 from dlpipe.runs.files import read_json, write_json
@@ -31,10 +30,10 @@ from dlpipe.runs.folder import DATA_STATE, EXPORT, RESOLVED, RunFolder
 OTHERS = "runs"
 
 
-def export_folder(trained: TrainedStage, folder: Path, registry: Registry) -> int:
+def export_folder(trained: TrainedStage, folder: Path) -> int:
     """Export a trained stage to a new folder, and return its size in bytes.
 
-    It is opened again, and its weights are compared with those of the run.
+    It is opened again, as in another process, and its weights are compared with those of the run.
 
     Args:
         folder: must not exist; it appears when the export has been checked, or not at all.
@@ -46,7 +45,7 @@ def export_folder(trained: TrainedStage, folder: Path, registry: Registry) -> in
     with appearing_folder(folder) as temporary:
         _write(trained, temporary)
         allowed = [temporary / plugin.name for plugin in trained.pipeline.local_plugins]
-        opened = open_run(temporary, registry=registry, allow_local_plugins=allowed or False)
+        opened = open_run(temporary, allow_local_plugins=allowed or False)
         if different := _different(trained.model, opened.model):
             raise DlpipeError(f"the exported model is not that of the run: {different} differs. Nothing was exported")
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
 
+from dlpipe.commands.export import export as export_command
 from dlpipe.commands.resume import resume as resume_command
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine import export_folder as exporting
@@ -133,7 +134,7 @@ def answers(trained):
 def export(folder, to, **options):
     """Export a run, and let it disappear with everything that it came from."""
     trained = opened(folder, **options)
-    size = export_folder(trained, to, load_plugins())
+    size = export_folder(trained, to)
     expected = answers(trained), evaluate_run(trained, "test")
     shutil.rmtree("runs")
     return size, expected
@@ -174,6 +175,15 @@ def test_the_export_has_nothing_of_training(run_of, tmp_path):
     assert "callbacks" not in resolved
     assert resolved["device"] == "auto"
     assert json.loads((tmp_path / "out" / "export.json").read_text())["format"] == "dlpipe"
+
+
+def test_the_command_exports_a_run_with_a_local_plugin(run_of, tmp_path):
+    folder = run_of(("", "toy.net", ""))
+    arguments = [str(folder), "--format", "dlpipe", "--output", "out", "--allow-local-plugins"]
+
+    export_command.main(arguments, obj=load_plugins(), standalone_mode=False)
+
+    assert answers(opened(tmp_path / "out")) == answers(opened(folder))
 
 
 def test_the_export_cannot_be_resumed(run_of, tmp_path):
@@ -244,8 +254,8 @@ def test_nothing_is_exported_if_it_opens_as_another_model(run_of, tmp_path, monk
 
     monkeypatch.setattr(exporting, "open_run", other)
     with pytest.raises(DlpipeError, match=r"not that of the run: out.bias differs. Nothing was exported"):
-        export_folder(opened(folder), tmp_path / "out", load_plugins())
+        export_folder(opened(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="out exists; remove it, or choose another folder with --output FOLDER"):
-        export_folder(opened(folder), tmp_path / "out", load_plugins())
+        export_folder(opened(folder), tmp_path / "out")
