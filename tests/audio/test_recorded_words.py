@@ -110,6 +110,21 @@ def test_a_share_of_few_recordings_is_one_and_leaves_one():
     assert not _shared(words, 0.0)[0]
 
 
+def test_words_that_training_does_not_have_are_named_unless_they_are_held_out(write, recwarn):
+    path = write(digits(("yes", "no", "hm")))
+    trained = folder(path, test_words=["no"], dev_words=["hm"], rate_hz=8000)
+    for split in trained.splits:
+        trained.split(split)
+    assert not recwarn.list
+
+    other = folder(path, test_speakers=["bob"], rate_hz=8000)
+    other.restore(trained.state())
+
+    message = r'8 recordings of 12 of the test split are not judged, since training has none of .*: \["hm", "no"\]; cor'
+    with pytest.warns(UserWarning, match=message):
+        other.split("test")
+
+
 def test_held_out_words_are_in_one_split_only(write):
     words = ("yes", "no", "hm")
     data = folder(write(digits(words)), test_words=["no"], dev_words=["hm"], rate_hz=8000)

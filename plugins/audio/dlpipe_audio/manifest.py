@@ -75,7 +75,8 @@ def manifest(
         return listing
 
     source = Recordings(listed, hold_out, rate_hz)
-    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
+    held_out = {*test_words, *dev_words}
+    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad, held_out=held_out)
 
 
 def _listed(path: Path, skip_bad: bool) -> Listing:

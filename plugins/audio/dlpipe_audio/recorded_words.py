@@ -73,7 +73,8 @@ def folder(
     """
     hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
     source = Recordings(lambda: _listed(open_files(path, MAX_BYTES)), hold_out, rate_hz)
-    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
+    held_out = {*test_words, *dev_words}
+    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad, held_out=held_out)
 
 
 def fsdd(
@@ -112,7 +113,8 @@ def fsdd(
     hold_out = HoldOut(test_speakers, dev_speakers, 0.0, dev_size, test_words, dev_words)
     official = not (test_speakers or test_words)
     source = Recordings(lambda: _digits(open_files(path, MAX_BYTES), official), hold_out, rate_hz)
-    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad)
+    held_out = {*test_words, *dev_words}
+    return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad, held_out=held_out)
 
 
 def _listed(files: Files) -> Listing:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Prepare, Ragged, class_answer, expand_folder, in_both
 from dlpipe.errors import DataError, InputError
+from dlpipe.messages import counted, shown
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch
 from dlpipe_audio.audible import audible, denormalized
@@ -43,6 +45,7 @@ class WordData:
         augment: random changes to the features of training words; those of ``partners`` are not changed.
         skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
         classified: whether words are classes, those of the training split.
+        held_out: the words that are kept from training on purpose.
     """
 
     paddings: ClassVar[Mapping[str, float]] = {"frames": 0.0}
@@ -56,6 +59,7 @@ class WordData:
         augment: Augment | None = None,
         skip_bad: bool = False,
         classified: bool = True,
+        held_out: Collection[str] = (),
     ) -> None:
         self.source, self.features = source, FrameFeatures(features, source.rate_hz)
         self._pairs, self._augment, self._skip_bad, self._classified = pairs, augment, skip_bad, classified
@@ -63,6 +67,7 @@ class WordData:
             raise InputError(
                 f"augment.feature_mask = {augment['feature_mask']}: expected at most {most}, as in a frame"
             )
+        self._held_out = held_out
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
         self._labels: list[str] | None = None
 
@@ -222,7 +227,21 @@ class WordData:
                     stacklevel=2,
                 )
             self._loaded[split] = [segments[row] for row in kept], Ragged(found["values"], found["lengths"])
+            if self._classified:
+                self._warn_of_unknown(split)
         return self._loaded[split]
+
+    def _warn_of_unknown(self, split: str) -> None:
+        """Warn of words that are no classes although nobody held them out: their recordings have no target."""
+        known = {*self._learned(), *self._held_out}
+        unknown = Counter(segment.word for segment in self.segments(split) if segment.word not in known)
+        if unknown:
+            warnings.warn(
+                f"{counted(unknown.total(), 'recording')} of {len(self.segments(split))} of the {split} split are not "
+                f"judged, since training has none of their words: {shown(sorted(unknown))}; correct the words, leave "
+                "the recordings out, or add some to train",
+                stacklevel=4,
+            )
 
     def _computed(self, split: str, segments: Sequence[Segment]) -> dict[str, Tensor]:
         frames, kept = [], []
