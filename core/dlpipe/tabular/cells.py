@@ -10,8 +10,10 @@ import polars as pl
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import shown
-from dlpipe.tabular.reading import RawTable
+from dlpipe.tabular.reading import MOST, RawTable
 
+#: What looks like a number with a decimal comma.
+_DECIMAL_COMMA = r"^[+-]?[0-9.]*,[0-9]+$"
 #: A cell of a JSON object.
 Cell = str | float | bool | None
 
@@ -35,6 +37,23 @@ def has_texts_only(values: pl.Series) -> bool:
     if values.dtype == pl.Boolean:
         return True
     return values.dtype == pl.String and not _parsed(values).is_not_null().any()
+
+
+def refuse_decimal_commas(table: RawTable, name: str, otherwise: str) -> None:
+    """Raise a `DataError` if a column of texts has numbers with a decimal comma, which would be categories.
+
+    Args:
+        otherwise: what to do if they are no numbers.
+    """
+    values = table.frame[name]
+    if values.dtype != pl.String:
+        return
+    found = values.filter(values.str.contains(_DECIMAL_COMMA))
+    if len(found) > MOST * values.count():
+        raise DataError(
+            f"{table.source}: column {shown(name)} has numbers with a decimal comma, such as {shown(found[0])}; set "
+            f'decimal = ",", or {otherwise} if they are no numbers'
+        )
 
 
 def numbers_of(table: RawTable, name: str) -> pl.Series:
@@ -101,8 +120,8 @@ def category_in(name: str, cell: Any) -> str:
 
 
 def _advice(cell: str) -> str:
-    if re.fullmatch(r"[+-]?[\d.]+,\d+", cell):
-        return "Write decimals with a point"
+    if re.fullmatch(_DECIMAL_COMMA, cell):
+        return 'Write decimals with a point, or set decimal = "," if all have a comma'
     return "Correct it, add it to missing_values, or name the column in categorical"
 
 

@@ -25,6 +25,7 @@ from dlpipe.tabular.cells import (
     has_texts_only,
     number_in,
     numbers_of,
+    refuse_decimal_commas,
     require_usable,
 )
 from dlpipe.tabular.reading import RawTable, listed
@@ -184,6 +185,8 @@ class Features:
         """
         for name in names:
             require_usable(table, name)
+            if name not in how.categorical:
+                refuse_decimal_commas(table, name, "name it in categorical")
         are = [name in how.categorical or has_texts_only(table.frame[name]) for name in names]
         numbers = [NumberColumn.learn(table, name, how) for name, is_one in zip(names, are, strict=True) if not is_one]
         categories = [CategoryColumn.learn(table, name, how) for name, is_one in zip(names, are, strict=True) if is_one]

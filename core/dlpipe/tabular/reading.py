@@ -41,6 +41,12 @@ SKLEARN = (
 )
 #: How a message names several columns: at most this many.
 MAX_NAMED = 8
+#: How decimals are written in a text file.
+Decimal = Literal[".", ","]
+#: A number with a decimal comma, and perhaps with points between thousands.
+_WITH_COMMA = r"^[+-]?(([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
+#: A column of texts is one of numbers with a decimal comma if more than this share of its cells are.
+MOST = 0.5
 #: What probably separates the columns of a file whose header is one name with such a sign in it.
 OTHER_SEPARATORS = (";", "\t", "|", ",")
 
@@ -79,9 +85,7 @@ class RawTable:
         there = self.frame.columns
         for name in names:
             if name not in there:
-                advice = f"{nearest(name, there)} Correct {key}, or the header of the file"
-                if len(there) == 1 and (separators := [sign for sign in OTHER_SEPARATORS if sign in there[0]]):
-                    advice = f" Is the table separated by {shown(separators[0])}? Then set separator to that"
+                advice = _other_separator(there) or f"{nearest(name, there)} Correct {key}, or the header of the file"
                 raise DataError(f"{self.source}: no column {shown(name)}; there are {listed(there)}.{advice}")
 
 
@@ -89,6 +93,12 @@ def listed(names: Sequence[str]) -> str:
     """Return names for a message."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(map(shown, names[:MAX_NAMED])) + more
+
+
+def _other_separator(header: Sequence[str]) -> str:
+    """Return the question whether a table whose header was read as one name has another separator, or ""."""
+    signs = [sign for sign in OTHER_SEPARATORS if sign in header[0]] if len(header) == 1 else []
+    return f" Is the table separated by {shown(signs[0])}? Then set separator to that" if signs else ""
 
 
 @dataclass(frozen=True)
@@ -99,17 +109,20 @@ class FileReader:
         separator: between the fields of a text file; None for a comma in .csv, a tab in .tsv.
         encoding: of text files.
         missing_values: what stands for a missing value, without the blanks around it.
+        decimal: how decimals are written in text files; with ",", points may separate thousands.
     """
 
     separator: str | None
     encoding: str
     missing_values: Sequence[str]
+    decimal: Decimal = "."
 
     def read(self, path: Path) -> RawTable:
         """Read a file.
 
         Raises:
             DataError: it cannot be read, is empty, has rows of other lengths than its header, or a column twice.
+            InputError: decimals are written with what separates the fields.
         """
         if path.name.startswith("sklearn:"):
             raise DataError(f"{path.name}: scikit-learn contains no such table.{nearest(path.name, SKLEARN)}")
@@ -127,18 +140,38 @@ class FileReader:
             frame = _parquet(name, raw)
             lines, in_lines = pl.Series(range(1, frame.height + 1)), False
         else:
+            separator = self.separator or separator
+            if separator == self.decimal:
+                raise InputError(
+                    f"decimal = {shown(self.decimal)}: this is the separator of {name}, too; set separator to what is "
+                    'between its fields, such as ";"'
+                )
             text = decode_text(raw, name, self.encoding)
-            frame, lines = _separated(name, text, self.separator or separator)
+            frame, lines = _separated(name, text, separator)
             in_lines = True
         if not frame.height:
             raise DataError(f"{name}: no rows below the header; expected at least one")
-        return RawTable(name, self._without_missing(frame), lines, in_lines, digest)
+        frame = self._without_missing(frame)
+        return RawTable(name, self._with_points(frame) if in_lines else frame, lines, in_lines, digest)
 
     def _without_missing(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the table with null for what stands for a missing value, and without blanks around texts."""
         text, number = pl.col(pl.String).str.strip_chars(), pl.col(pl.Float32, pl.Float64)
         missing = text.is_in(list(self.missing_values))
         return frame.with_columns(pl.when(missing).then(None).otherwise(text).name.keep(), number.fill_nan(None))
+
+    def _with_points(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the table with a decimal point in the numbers of its columns of numbers."""
+        if self.decimal == ".":
+            return frame
+        of_numbers = [
+            column.name
+            for column in frame
+            if len(column.filter(column.str.contains(_WITH_COMMA))) > MOST * column.count()
+        ]
+        cells = pl.col(of_numbers)
+        points = cells.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        return frame.with_columns(pl.when(cells.str.contains(_WITH_COMMA)).then(points).otherwise(cells))
 
 
 def _parquet(name: str, raw: bytes) -> pl.DataFrame:
@@ -159,9 +192,10 @@ def _separated(name: str, text: str, separator: str) -> tuple[pl.DataFrame, pl.S
     options = {"separator": separator, "quote_char": quote, "has_header": False, "skip_rows": 0}
     for length, line in zip(lengths, lines, strict=True):
         if length not in (0, len(header)):
+            advice = f" Put fields that contain {shown(separator)} in quotation marks, or correct the row"
             raise DataError(
                 f"{name}:{line}: {length} field{'s' * (length > 1)}; expected {len(header)} as in the header, "
-                f"{listed(header)}. Put fields that contain {shown(separator)} in quotation marks, or correct the row"
+                f"{listed(header)}.{_other_separator(header) or advice}"
             )
     try:
         frame = pl.read_csv(

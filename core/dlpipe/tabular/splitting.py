@@ -63,10 +63,18 @@ class HeldOut:
             found["train"], found["dev"] = _divided(found["train"], chosen)
         for name in SPLITS:
             if not len(found[name]):
-                raise DataError(
-                    f"{found[name].source}: no rows for the {name} split; add rows, or change the sizes of the splits"
-                )
+                raise DataError(f"{found[name].source}: no rows for the {name} split{_why(strata(given['train']))}")
         return {name: found[name] for name in SPLITS}
+
+
+def _why(labels: list[str]) -> str:
+    """Return why rows of these classes leave none for a split, and the next step."""
+    if (count := len(set(labels))) == 1:
+        return "; add rows, or change the sizes of the splits"
+    return (
+        f": the target has {count:,} different classes in {len(labels):,} rows, such as {shown(labels[0])}, and a "
+        "class of one row stays in train. If it should be a number, convert all its values to numbers; else add rows"
+    )
 
 
 def by_column(table: RawTable, column: str) -> dict[str, RawTable]:

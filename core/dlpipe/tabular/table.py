@@ -26,7 +26,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.splits import SPLITS
 from dlpipe.tabular.cells import categories_of, numbers_of
 from dlpipe.tabular.features import Features, Missing, Preparation, Scale
-from dlpipe.tabular.reading import SEPARATORS, SKLEARN, FileReader, RawTable, SklearnTable, listed
+from dlpipe.tabular.reading import SEPARATORS, SKLEARN, Decimal, FileReader, RawTable, SklearnTable, listed
 from dlpipe.tabular.splitting import HeldOut, by_column
 from dlpipe.tabular.targets import Target, Task, task_of
 
@@ -70,6 +70,8 @@ class Table:
             predictions are in the units of the target all the same.
         separator: between the fields of a text file; a comma in .csv, a tab in .tsv by default.
         encoding: of text files, such as "cp1252".
+        decimal: how decimals are written in text files. With a comma, which then must not separate fields, points may
+            separate thousands, as in 1.234,5.
     """
 
     splits = SPLITS
@@ -100,20 +102,21 @@ class Table:
         scale_target: bool = True,
         separator: str | None = None,
         encoding: str = "utf-8",
+        decimal: Decimal = ".",
     ) -> None:
         if fold is not None and fold > folds:
             raise InputError(f"fold = {fold}: there are {folds} folds; expected a whole number from 1 to {folds}")
         if separator is not None and len(separator) != 1:
             raise InputError(f'separator = {shown(separator)}: expected one character, such as ";"')
         if path in SKLEARN and not (dev or test):
-            _refuse_options_of_files(missing_values, separator, encoding)
+            _refuse_options_of_files(missing_values, separator, encoding, decimal)
         self._path, self._files = path, {"dev": dev, "test": test}
         self._target, self._task = [target] if isinstance(target, str) else target, task
         self._columns, self._exclude, self._split_column = columns, exclude, split
         self._held_out = HeldOut(test_size, dev_size, fold, folds, seed)
         self._preparation = Preparation(missing, missing_indicator, scale, categorical)
         self._scale_target, self._weights_column = scale_target, sample_weights
-        self._reader = FileReader(separator, encoding, missing_values)
+        self._reader = FileReader(separator, encoding, missing_values, decimal)
         self._learned: tuple[Features, Target] | None = None
         self._splits: dict[str, Columns] = {}
 
@@ -273,9 +276,16 @@ class Table:
         return chosen
 
 
-def _refuse_options_of_files(missing_values: Sequence[str], separator: str | None, encoding: str) -> None:
-    given = {"missing_values": tuple(missing_values), "separator": separator, "encoding": encoding}
-    defaults = {"missing_values": MISSING_VALUES, "separator": None, "encoding": "utf-8"}
+def _refuse_options_of_files(
+    missing_values: Sequence[str], separator: str | None, encoding: str, decimal: Decimal
+) -> None:
+    given = {
+        "missing_values": tuple(missing_values),
+        "separator": separator,
+        "encoding": encoding,
+        "decimal": decimal,
+    }
+    defaults = {"missing_values": MISSING_VALUES, "separator": None, "encoding": "utf-8", "decimal": "."}
     for name, value in given.items():
         if value != defaults[name]:
             raise InputError(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import nearest, shown
-from dlpipe.tabular.cells import categories_of, has_texts_only, numbers_of, require_usable
+from dlpipe.tabular.cells import categories_of, has_texts_only, numbers_of, refuse_decimal_commas, require_usable
 from dlpipe.tabular.features import scaling
 from dlpipe.tabular.reading import RawTable, listed
 
@@ -123,6 +123,8 @@ def task_of(table: RawTable, names: Sequence[str], task: Task | None) -> Task:
     """
     for name in names:
         require_usable(table, name)
+        if task != "classification":
+            refuse_decimal_commas(table, name, 'set task = "classification"')
     columns = [table.frame[name] for name in names]
     texts = [name for name, column in zip(names, columns, strict=True) if has_texts_only(column)]
     if task == "classification" or (task is None and len(names) == 1 and texts):

@@ -115,6 +115,7 @@ def test_numbers_can_be_categories():
     features = learned(table(sex=[1.0, 2.0, 1.0]), categorical=["sex"])
 
     assert features.encode(table(sex=["2", "1"]), "test")["categories"].tolist() == [[2], [1]]
+    assert learned(table(ticked=["1,2", "1,3"]), categorical=["ticked"]).facts()["cardinalities"] == [3]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,11 @@ def test_numbers_can_be_categories():
         (["1", "2", "inf"], r'rows.csv:4: column "a" has "inf"; expected a finite number'),
         ([1.0, -math.inf, 2.0], r'rows.csv:3: column "a" has "-inf"; expected a finite number'),
         (["1", "2,5", "3"], r'rows.csv:3: column "a" has "2,5"; expected a finite number. Write decimals with a point'),
+        (
+            ["1", "110,37", "-1.234,5"],
+            r'rows.csv: column "a" has numbers with a decimal comma, such as "110,37"; set decimal = ",", or name it in '
+            "categorical if they are no numbers",
+        ),
         ([None, None], r'rows.csv: column "a" has no value in any row; leave it out with exclude = \["a"\]'),
     ],
 )

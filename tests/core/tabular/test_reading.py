@@ -46,6 +46,22 @@ def test_another_separator_and_encoding_can_be_given(write):
     assert FileReader(";", "cp1252", ("",)).read(path).frame.rows() == [("41", "Köln")]
 
 
+def test_decimals_may_have_a_comma_and_thousands_points(write):
+    lines = "a;b;city", "110,37;-1.234,5;1,5", "7;2.000;Rome", ",5;x;Oslo", "NA;1.234.567,8e-1;Bonn"
+
+    table = FileReader(";", "utf-8", ("NA",), ",").read(write(*lines))
+
+    assert table.frame["a"].to_list() == ["110.37", "7", ".5", None]
+    assert table.frame["b"].to_list() == ["-1234.5", "2000", "x", "1234567.8e-1"]
+    assert table.frame["city"].to_list() == ["1,5", "Rome", "Oslo", "Bonn"]
+
+
+@pytest.mark.parametrize("separator", [None, ","])
+def test_a_decimal_comma_cannot_be_the_separator_too(write, separator):
+    with pytest.raises(InputError, match=r'decimal = ",": this is the separator of .*rows.csv, too; set separator'):
+        FileReader(separator, "utf-8", (), ",").read(write("a,b", "1,2"))
+
+
 def test_a_parquet_file_keeps_its_types_and_nan_is_missing(tmp_path):
     frame = pl.DataFrame({"a": [1.5, float("nan")], "b": [True, False], "c": ["x", " NA"], "d": [3, None]})
     frame.write_parquet(tmp_path / "rows.parquet")
@@ -72,6 +88,10 @@ def test_a_category_of_a_parquet_file_is_a_text(tmp_path):
             r'rows.csv:3: 1 field; expected 2 as in the header, "a", "b". Put fields that contain ","',
         ),
         (("a,b", "1,2,3"), r"rows.csv:2: 3 fields; expected 2 as in the header"),
+        (
+            ("a;b", "1;2,5"),
+            r'rows.csv:2: 2 fields; expected 1 as in the header, "a;b". Is the table separated by ";"\?',
+        ),
         (("a,b", '"x",2', '"y"'), r"rows.csv:3: 1 field; expected 2 as in the header"),
         (("a,b,a", "1,2,3"), r'rows.csv:1: two columns are named "a"; rename or delete one of them'),
         (("a,,c", "1,2,3"), r"rows.csv:1: column 2 has no name; expected one for each column. Complete the header"),

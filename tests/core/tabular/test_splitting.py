@@ -59,9 +59,20 @@ def test_a_size_for_a_split_that_is_given_is_refused(option, own):
         held_out(**{option: value}).apply({"train": table(["a"] * 9), own: table(["a"])}, strata)
 
 
-def test_too_few_rows_are_refused():
-    with pytest.raises(DataError, match=r"rows.csv: no rows for the dev split; add rows, or change the sizes"):
-        held_out().apply({"train": table(["a", "a"])}, strata)
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["a", "a"], r"rows.csv: no rows for the dev split; add rows, or change the sizes"),
+        (
+            ["7 kg", "8 kg", "9 kg"],
+            r'no rows for the dev split: the target has 3 different classes in 3 rows, such as "7 kg", and a class of one '
+            r"row stays in train. If it should be a number, convert all its values to numbers; else add rows",
+        ),
+    ],
+)
+def test_too_few_rows_are_refused(cells, message):
+    with pytest.raises(DataError, match=message):
+        held_out().apply({"train": table(cells)}, strata)
 
 
 def test_a_column_names_the_split_of_each_row_by_its_common_names():

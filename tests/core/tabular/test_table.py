@@ -140,6 +140,17 @@ def test_a_table_with_another_separator_is_named_as_such(write):
         _ = Table(path=path, target="ill").facts
 
 
+def test_a_table_with_decimal_commas_is_read_like_one_with_points(write, people):
+    commas = [line.replace(",", ";").replace(".", ",") for line in (HEADER, *ROWS)]
+    options = {"path": write(*commas), "target": "weight", "separator": ";"}
+
+    data = Table(**options, decimal=",")
+
+    assert data.state() == Table(path=people, target="weight").state()
+    with pytest.raises(DataError, match=r'"weight" has numbers with a decimal comma, such as "0,5"; set decimal = ","'):
+        _ = Table(**options).facts
+
+
 def test_a_class_of_one_row_stays_in_train(write):
     data = Table(path=write(HEADER, *ROWS, "33,Rome,7.5,maybe"), target="ill")
 
@@ -207,6 +218,7 @@ def test_a_split_that_is_in_a_column_and_in_a_file_is_refused(write):
         ),
         ({"separator": ";"}, r'separator = ";" has no effect: no file is read'),
         ({"missing_values": ["?"]}, r'missing_values = \["\?"\] has no effect: no file is read'),
+        ({"decimal": ","}, r'decimal = "," has no effect: no file is read'),
         ({"separator": ";;"}, r'separator = ";;": expected one character, such as ";"'),
     ],
 )
