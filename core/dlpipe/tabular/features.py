@@ -222,6 +222,12 @@ class Features:
             columns["categories"] = torch.from_numpy(np.stack(ids, axis=1))
         return columns
 
+    def keys(self, table: RawTable) -> list[int]:
+        """Return a key for each row: equal if all its features are, also those that `encode` maps to one number."""
+        numbers = {column.name: numbers_of(table, column.name) for column in self.numbers}
+        texts = {column.name: categories_of(table.frame[column.name]) for column in self.categories}
+        return list(pl.DataFrame(numbers | texts, schema_overrides=dict.fromkeys(texts, pl.String)).hash_rows())
+
     def encode_item(self, item: Mapping[str, Cell]) -> dict[str, Tensor]:
         """Return ``numbers`` (F,) and ``categories`` (D,) of one row.
 

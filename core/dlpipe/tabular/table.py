@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dlpipe.data.class_answers import class_answer
 from dlpipe.data.columns import Columns
+from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import SAMPLE_WEIGHTS
 from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
@@ -156,6 +157,15 @@ class Table:
         """Return where each row of a split is, such as ``people.csv:17``."""
         table = self._tables[split]
         return [table.place(row) for row in range(len(table))]
+
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which rows of `split` have the features of one in `other`, in the cells of their files: (N,), twice.
+
+        As numbers of a model, all categories that train does not have are the same.
+        """
+        features = self._known()[0]
+        same = in_both(features.keys(self._tables[split]), features.keys(self._tables[other]))
+        return same, same
 
     def encode(self, item: str) -> dict[str, Tensor]:
         """Convert a row, a JSON object such as ``{"age": 41, "city": "Oslo"}``; null is a missing value.

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe.data.split_report import split_report
 from dlpipe.errors import DataError, InputError
 from dlpipe.tabular.table import Table
 
@@ -124,6 +125,18 @@ def test_what_was_learned_is_restored_without_the_file(people):
 
     assert other.facts == data.facts
     assert_close(other.encode(item), encoded)
+
+
+def test_rows_are_copies_if_their_features_are_and_not_if_train_has_none_of_their_categories(write, people):
+    dev = write(HEADER, "1,Bonn,2.5,no", "2,,7,yes", name="dev.csv")
+    test = write(HEADER, "1,Kyiv,2.5,no", "2.0, ,7.0,yes", name="test.csv")
+
+    data = Table(path=people, dev=dev, test=test, target="ill", missing="mean")
+
+    assert [part.tolist() for part in data.copies("test", "dev")] == [[False, True]] * 2
+    with pytest.warns(UserWarning, match=r"categories of .* that train does not have|missing values were filled"):
+        warned = split_report(data)[1]
+    assert warned == ["1 of 2 examples of test also occur in dev (exact copies)"]
 
 
 def test_the_fingerprint_follows_the_content(write, people):
