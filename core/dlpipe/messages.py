@@ -10,11 +10,21 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Weighted", "counted", "display_width", "nearest", "padded", "printable", "relative", "shown"]
+__all__ = [
+    "Weighted",
+    "counted",
+    "display_width",
+    "nearest",
+    "other_separator",
+    "padded",
+    "printable",
+    "relative",
+    "shown",
+]
 
 #: The fraction of a name's letters that may be wrong: one in three.
 MAX_WRONG = 1 / 3
@@ -27,6 +37,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u
 #: what separates cells in some countries. Source: OWASP, "CSV Injection",
 #: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = re.compile(r"^(?=[=+\-@\t\r\n＝＋－＠])|(?<=[;\t\r\n])(?=[=+\-@＝＋－＠])")
+#: What separates the columns of tables.
+_SEPARATORS = (";", "\t", "|", ",")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
@@ -47,6 +59,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     words = set(name.casefold().split("_"))
     near = near or [other for other in known if words <= (own := set(other.casefold().split("_"))) or own <= words]
     return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def other_separator(header: Sequence[str], advice: str) -> str:
+    """Return the question whether a table whose header was read as one name has another separator, or an empty string.
+
+    Args:
+        advice: what to do then.
+    """
+    sign = next((sign for sign in _SEPARATORS if len(header) == 1 and sign in header[0]), "")
+    return f" Is the table separated by {shown(sign)}? Then {advice}" if sign else ""
 
 
 def shown(value: Any) -> str:

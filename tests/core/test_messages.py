@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from dlpipe.config.torch_names import OPTIMIZERS
-from dlpipe.messages import counted, display_width, nearest, padded, printable, relative, shown, shown_end
+from dlpipe.messages import (
+    counted,
+    display_width,
+    nearest,
+    other_separator,
+    padded,
+    printable,
+    relative,
+    shown,
+    shown_end,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +128,17 @@ def test_the_end_of_a_training_says_its_step_once():
     assert shown_end("10 epochs done", 2500) == "10 epochs done after step 2500"
     assert shown_end("60 steps done", 60) == "60 steps done"
     assert shown_end("1 step done", 1) == "1 step done"
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        (["a;b, c"], ' Is the table separated by ";"? Then say so'),
+        (["a\tb"], ' Is the table separated by "\\t"? Then say so'),
+        (["a;b", "c"], ""),
+        (["a"], ""),
+        ([], ""),
+    ],
+)
+def test_a_header_of_one_name_with_a_separator_in_it_has_another_separator(header, hint):
+    assert other_separator(header, "say so") == hint

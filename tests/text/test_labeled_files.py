@@ -182,13 +182,16 @@ def test_empty_texts_are_counted_and_left_out(write):
         (
             "a.csv",
             "texts,label\na,b\n",
-            r'a\.csv:2: no column "text"; there are "texts", "label"\. Did you mean "texts"\? Set',
+            r'a\.csv:1: no column "text"; there are "texts", "label"\. Did you mean "texts"\? Set',
         ),
         ("a.jsonl", '{"text": "a"}\n', r'a\.jsonl:1: no key "label"; there are "text"\. Set text, label and split'),
         ("a.jsonl", '{"text": "a"\n', r'a\.jsonl:1: "{\\"text\\": \\"a\\"" is not JSON'),
         ("a.jsonl", '{"text": "a \\ud83d", "label": 1}\n', r"a\.jsonl:1: .* is not JSON \(.* surrogates not allowed\)"),
         ("a.jsonl", "[1]\n", r'a\.jsonl:1: "\[1\]"; expected an object'),
         ("a.jsonl", '{"text": 3, "label": 1}\n', r'a\.jsonl:1: "text" is "3"; expected a text in quotation marks'),
+        ("a.csv", "text;label\na;x\n", r'a\.csv:1: no column "text"; .* separated by ";"\? Then .* by commas'),
+        ("a.csv", "text;label\na,b;x\n", r'a\.csv:2: 2 columns; expected 1 .* separated by ";"\? Then .* by commas'),
+        ("a.tsv", "text,label\na,x\n", r'a\.tsv:1: no column "text"; .* separated by ","\? Then .* by tabulators'),
         ("a.csv", "text,label\na\n", r'a\.csv:2: 1 columns; expected 2 as in the header, "text", "label"'),
         ("a.csv", "text,text\na,b\n", r"a\.csv:1: two columns of one name"),
         (

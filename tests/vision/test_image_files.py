@@ -160,6 +160,11 @@ def test_a_table_lists_images_with_or_without_splits(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        (
+            "path;label\na.png;x",
+            "t.csv:1: no column label and path; expected the columns path, label and optionally split. Is the table "
+            'separated by ";"? Then separate the columns by commas',
+        ),
         ("", "t.csv:1: no column label and path; expected the columns path, label and optionally split"),
         ("path,label\n", "t.csv: it lists no images; expected one line per image"),
         ("path,label\na.png,\n", "t.csv:2: path 'a.png', label ''; expected both to be filled in"),

@@ -6,7 +6,7 @@ Axes: N rows, F numbers of a row, D categories of a row.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -228,6 +228,15 @@ class Features:
         texts = {column.name: categories_of(table.frame[column.name]) for column in self.categories}
         return list(pl.DataFrame(numbers | texts, schema_overrides=dict.fromkeys(texts, pl.String)).hash_rows())
 
+    def refuse_unknown(self, columns: Iterable[str], place: str = "") -> None:
+        """Raise an `InputError`, which begins with `place`, if training had none of one of these columns."""
+        names = self.names
+        for name in columns:
+            if name not in names and name not in self.ignored:
+                raise InputError(
+                    f"{place}no column {shown(name)} in training; there were {listed(names)}.{nearest(name, names)}"
+                )
+
     def encode_item(self, item: Mapping[str, Cell]) -> dict[str, Tensor]:
         """Return ``numbers`` (F,) and ``categories`` (D,) of one row.
 
@@ -235,11 +244,7 @@ class Features:
             InputError: a column is missing or unknown, or its cell cannot be used.
         """
         names = self.names
-        for name in item:
-            if name not in names and name not in self.ignored:
-                raise InputError(
-                    f"no column {shown(name)} in training; there were {listed(names)}.{nearest(name, names)}"
-                )
+        self.refuse_unknown(item)
         for name in names:
             if name not in item:
                 raise InputError(

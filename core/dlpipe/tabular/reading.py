@@ -17,8 +17,8 @@ from typing import Literal
 import polars as pl
 
 from dlpipe.data.decoding import decode_text
-from dlpipe.errors import DataError, reason_of
-from dlpipe.messages import nearest, relative, shown
+from dlpipe.errors import DataError, InputError, reason_of
+from dlpipe.messages import nearest, other_separator, relative, shown
 
 #: The separator of a text file by its ending; None stands for a Parquet file.
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": None}
@@ -47,8 +47,8 @@ Decimal = Literal[".", ","]
 _WITH_COMMA = r"^[+-]?(([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
 #: A column of texts is one of numbers with a decimal comma if more than this share of its cells are.
 MOST = 0.5
-#: What probably separates the columns of a file whose header is one name with such a sign in it.
-OTHER_SEPARATORS = (";", "\t", "|", ",")
+#: What to do with a table that has another separator.
+SET_SEPARATOR = "set separator to that"
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,14 @@ class RawTable:
         """Return a table of the rows for which `rows` (N,) is true."""
         return RawTable(self.source, self.frame.filter(rows), self.lines.filter(rows), self.in_lines, self.digest)
 
-    def require(self, names: Sequence[str], key: str) -> None:
-        """Raise a `DataError` if a column is missing; `key` is the parameter that names it."""
+    def require(self, names: Sequence[str], key: str | None = None) -> None:
+        """Raise a `DataError` if a column is missing; `key` is the parameter that names it, if one does."""
         there = self.frame.columns
         for name in names:
             if name not in there:
-                advice = _other_separator(there) or f"{nearest(name, there)} Correct {key}, or the header of the file"
+                advice = other_separator(there, SET_SEPARATOR) or (
+                    f"{nearest(name, there)} Correct {f'{key}, or ' if key else ''}the header of the file"
+                )
                 raise DataError(f"{self.source}: no column {shown(name)}; there are {listed(there)}.{advice}")
 
 
@@ -93,12 +95,6 @@ def listed(names: Sequence[str]) -> str:
     """Return names for a message."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(map(shown, names[:MAX_NAMED])) + more
-
-
-def _other_separator(header: Sequence[str]) -> str:
-    """Return the question whether a table whose header was read as one name has another separator, or ""."""
-    signs = [sign for sign in OTHER_SEPARATORS if sign in header[0]] if len(header) == 1 else []
-    return f" Is the table separated by {shown(signs[0])}? Then set separator to that" if signs else ""
 
 
 @dataclass(frozen=True)
@@ -195,7 +191,7 @@ def _separated(name: str, text: str, separator: str) -> tuple[pl.DataFrame, pl.S
             advice = f" Put fields that contain {shown(separator)} in quotation marks, or correct the row"
             raise DataError(
                 f"{name}:{line}: {length} field{'s' * (length > 1)}; expected {len(header)} as in the header, "
-                f"{listed(header)}.{_other_separator(header) or advice}"
+                f"{listed(header)}.{other_separator(header, SET_SEPARATOR) or advice}"
             )
     try:
         frame = pl.read_csv(

@@ -187,10 +187,16 @@ class Table:
         return {**class_answer(target.labels, prediction, probabilities, top), **unknown}
 
     def read_items(self, path: Path) -> Iterator[tuple[str, str]] | None:
-        """Return where each row of a table is, and the row; None for a file of another kind."""
+        """Return where each row of a table is, and the row; None for a file of another kind.
+
+        Raises:
+            InputError: it cannot be read, or has not the columns of training.
+        """
         if path.suffix.lower() not in SEPARATORS:
             return None
-        table = self._reader.read(path)
+        table, features = self._reader.read(path), self._known()[0]
+        table.require(features.names)
+        features.refuse_unknown(table.frame.columns, f"{table.source}: ")
         rows = table.frame.iter_rows(named=True)
         return ((table.place(number), json.dumps(row, default=str)) for number, row in enumerate(rows))
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from dlpipe.data import decode_text, split_named
 from dlpipe.errors import DataError
-from dlpipe.messages import nearest
+from dlpipe.messages import nearest, other_separator
 from dlpipe_text.iob import check_file, entries_of, is_folder, listing, quoted, why_unreadable
 
 #: An escape of JSON that stands for a character beyond U+FFFF together with a second one.
@@ -98,14 +98,16 @@ class Reader:
     def _table(self, path: Path) -> Iterator[Row]:
         text = decoded(path, self.encoding)
         wanted = [name for name in (self.text, self.label, self.split) if name is not None]
-        for number, record in json_records(path, text) if path.suffix.lower() == ".jsonl" else table_rows(path, text):
+        of_objects = path.suffix.lower() == ".jsonl"
+        for number, record in json_records(path, text) if of_objects else table_rows(path, text):
             where = f"{path}:{number}"
             for name in wanted:
                 if name not in record:
-                    kind = "key" if path.suffix.lower() == ".jsonl" else "column"
+                    place, kind = (where, "key") if of_objects else (f"{path}:1", "column")
+                    advice = f"{nearest(name, record)} Set text, label and split to the names of the {kind}s"
                     raise DataError(
-                        f"{where}: no {kind} {quoted(name)}; there are {', '.join(map(quoted, record))}."
-                        f"{nearest(name, record)} Set text, label and split to the names of the {kind}s"
+                        f"{place}: no {kind} {quoted(name)}; there are {', '.join(map(quoted, record))}."
+                        f"{('' if of_objects else _other_separator(path, list(record))) or advice}"
                     )
             value = record[self.label]
             if isinstance(value, list | dict):
@@ -239,12 +241,18 @@ def table_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}:1: two columns of one name among {', '.join(map(quoted, header))}; rename one")
     for number, fields in rows:
         if len(fields) != len(header) and fields not in ([], [""]):
+            advice = " Put fields with a comma in quotation marks, or correct the row"
             raise DataError(
                 f"{path}:{number}: {len(fields)} columns; expected {len(header)} as in the header, "
-                f"{', '.join(map(quoted, header))}. Put fields with a comma in quotation marks, or correct the row"
+                f"{', '.join(map(quoted, header))}.{_other_separator(path, header) or advice}"
             )
         if len(fields) == len(header):
             yield number, dict(zip(header, fields, strict=True))
+
+
+def _other_separator(path: Path, header: Sequence[str]) -> str:
+    signs = "tabulators" if path.suffix.lower() == ".tsv" else "commas"
+    return other_separator(header, f"separate the columns by {signs}")
 
 
 def csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from dlpipe.data import Files, FolderFiles, split_named
 from dlpipe.errors import DataError
+from dlpipe.messages import other_separator
 
 SPLITS = ("train", "dev", "test")
 
@@ -33,8 +34,8 @@ def read_table(manifest: Path) -> tuple[Files, list[ImageFile]]:
             rows = csv.DictReader(file, strict=True)
             if missing := {"path", "label"} - set(rows.fieldnames or ()):
                 raise DataError(
-                    f"{manifest}:1: no column {' and '.join(sorted(missing))}; "
-                    "expected the columns path, label and optionally split"
+                    f"{manifest}:1: no column {' and '.join(sorted(missing))}; expected the columns path, label and "
+                    f"optionally split.{other_separator(rows.fieldnames or (), 'separate the columns by commas')}"
                 )
             lines = [(rows.line_num, row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

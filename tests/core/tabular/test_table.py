@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,24 @@ def test_items_are_read_from_tables_and_not_from_other_files(write, people):
     assert json.loads(rows[1][1]) == {"age": None, "city": "Oslo", "weight": "1"}
     assert data.encode(rows[0][1])["numbers"].shape == (2,)
     assert data.read_items(write("{}", name="new.jsonl")) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "age;city;weight",
+            r'new.csv: no column "age"; there are "age;.*". Is the table separated by ";"\? Then set sep',
+        ),
+        ("age,town,weight", r'new.csv: no column "city"; there are "age", "town", "weight". Correct the header of the'),
+        ("age,city,weight,hight", r'new.csv: no column "hight" in training; there were .* Did you mean "weight"\?'),
+    ],
+)
+def test_a_header_that_is_not_that_of_training_is_refused_before_any_row(write, people, header, message):
+    data = Table(path=people, target="ill")
+
+    with pytest.raises(InputError, match=message):
+        data.read_items(write(header, re.sub("[a-z]+", "1", header), name="new.csv"))
 
 
 def test_what_was_learned_is_restored_without_the_file(people):
