@@ -25,7 +25,7 @@ Examples:
 @click.option("--split", default="test", show_default=True, help="Split of the data to evaluate on.")
 @options.stage
 @options.checkpoint
-@options.assignments
+@options.assignments_for_use
 @options.local_plugins
 @options.as_json
 @click.pass_obj

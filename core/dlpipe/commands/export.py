@@ -39,7 +39,7 @@ Examples:
 )
 @options.stage
 @options.checkpoint
-@options.assignments
+@options.assignments_for_use
 @options.local_plugins
 @options.as_json
 @click.pass_obj

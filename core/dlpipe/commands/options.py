@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -17,6 +17,8 @@ from dlpipe.errors import InputError
 from dlpipe.messages import relative
 from dlpipe.runs.folder import REPORT, RunFolder
 from dlpipe.sweep.plan import count_trials
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class PipelineFile(click.Path):
@@ -43,13 +45,21 @@ class RunPath(click.Path):
 
 pipeline_file = click.argument("file", type=PipelineFile())
 run_folder = click.argument("run", type=RunPath())
-assignments = click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="PATH=VALUE",
-    help="Override a key of the pipeline, such as trainer.epochs=3 or model.cell=gru. Can be repeated.",
-)
+
+
+def _assignments(example: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help=f"Override a key of the pipeline, such as {example}. Can be repeated.",
+    )
+
+
+assignments = _assignments("trainer.epochs=3 or model.cell=gru")
+#: For a trained model, on which another training or another architecture has no effect.
+assignments_for_use = _assignments("data.path=new_images or data.test=new.csv")
 runs = click.option(
     "--runs",
     default="runs",

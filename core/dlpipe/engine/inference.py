@@ -13,11 +13,13 @@ from torch import nn
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
 from dlpipe.config.source import SET, dotted
+from dlpipe.config.toml_lines import KeyPath
 from dlpipe.engine.build import FindModel, StageComponents, build_for_use, load_checkpoint
 from dlpipe.engine.starting_weights import TrainedModel
-from dlpipe.errors import InputError, component_errors, errors_in
+from dlpipe.errors import CheckpointError, InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.messages import relative
 from dlpipe.protocols import Evaluator
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_target
@@ -68,7 +70,7 @@ def open_run(
 
     Raises:
         InputError: it is not a run folder, or has no such stage, no such checkpoint, or no checkpoint yet; or an
-            assignment is to what only a training uses.
+            assignment is to what only a training uses, or makes a model that the weights do not fit.
     """
     folder = RunFolder.open(path)
     pipeline = load_pipeline(
@@ -77,13 +79,27 @@ def open_run(
     for warning in pipeline.warnings:
         warnings.warn(warning, stacklevel=2)
     _require_used(pipeline)
-    return open_stage(pipeline, folder, stage, checkpoint)
+    try:
+        return open_stage(pipeline, folder, stage, checkpoint)
+    except CheckpointError as error:
+        changed = [dotted(path) for path, _, keys in _assigned(pipeline) if keys[0] == "model"]
+        if not changed:
+            raise
+        raise InputError(
+            f"--set {changed[0]}: the weights of {relative(folder.path)} do not fit such a model; leave it out, or "
+            "train one: `dlpipe run`"
+        ) from error
+
+
+def _assigned(pipeline: Pipeline) -> Iterator[tuple[KeyPath, str, KeyPath]]:
+    """Yield the path of each key that an assignment has set, the name of its stage, and its path in there."""
+    for path in (path for path, origin in pipeline.source.origins.items() if origin.file == SET):
+        yield (path, str(path[1]), path[2:]) if path[0] == "stages" else (path, "", path)
 
 
 def _require_used(pipeline: Pipeline) -> None:
     """Refuse assignments to what only a training uses."""
-    for path in (path for path, origin in pipeline.source.origins.items() if origin.file == SET):
-        name, keys = (str(path[1]), path[2:]) if path[0] == "stages" else ("", path)
+    for path, name, keys in _assigned(pipeline):
         stage = pipeline.stages.get(name)
         if stage is None or len(keys) < 2:
             continue

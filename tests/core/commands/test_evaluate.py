@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from math import nan
 
 import pytest
 from click.testing import CliRunner
 
 from dlpipe.cli import make_program
+from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 
 
@@ -32,6 +34,25 @@ def test_a_setting_that_only_a_training_uses_is_refused(dlpipe, command, key):
     assert str(answer.exception) == (
         f"--set {key} has no effect on a trained model; leave it out, or continue the training with it: `dlpipe resume`"
     )
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_another_model_than_that_of_the_weights_is_refused(dlpipe, command):
+    answer = dlpipe(command, "RUN", "--set", 'model.use="toy.line"')
+
+    assert isinstance(answer.exception, InputError)
+    assert re.fullmatch(
+        r"--set model\.use: the weights of \S+ do not fit such a model; leave it out, or train one: `dlpipe run`",
+        str(answer.exception),
+    )
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_the_help_of_set_gives_examples_that_are_accepted(dlpipe, command):
+    answer = dlpipe(command, "--help")
+
+    assert "data.path=new_images or data.test=new.csv" in " ".join(answer.output.split())
+    assert "trainer.epochs" not in answer.output
 
 
 def test_a_metric_that_is_not_finite_is_null_in_json(dlpipe, monkeypatch):
