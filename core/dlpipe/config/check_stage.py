@@ -251,16 +251,24 @@ def check_name(report: Report, kind: str, name: str, path: KeyPath) -> None:
 def key_owners(registry: Registry, tables: Mapping[str, Any], path: KeyPath) -> list[tuple[str, Iterable[str]]]:
     """Return the places of a file and the keys that belong there: ``[("[model]", {"dropout", …}), …]``.
 
+    What the data provides is not among them: nobody has to write it.
+
     Args:
         tables: those of the stage at `path`.
     """
     owners: list[tuple[str, Iterable[str]]] = [(table_at(()), read_signature(SETTINGS).parameters)]
+    data = _registered(registry, "data", tables.get("data"))
+    facts = data.spec.facts if data else ()
     for table, kind in KIND_OF_TABLE.items():
         component = _registered(registry, kind, tables.get(table))
         keys: Iterable[str] = options_of(kind)
         if component:
             try:
-                keys = keys_of(component.spec)
+                keys = {
+                    key: parameter
+                    for key, parameter in keys_of(component.spec).items()
+                    if not (parameter.required and kind in TAKES_FACTS and key in facts)
+                }
             except PluginError:  # reported where the table is checked
                 continue
         owners.append((table_at((*path, table)), keys))

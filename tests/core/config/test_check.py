@@ -114,6 +114,7 @@ def test_a_date_survives_where_any_value_is_accepted(load):
         (7, "seed = 1", "`seed` belongs to the top of the file, not to [model]"),
         (7, "compute = 1", "[model] compute: unknown key of fake.net."),
         (10, "epochs = 1\ndropout = 0.1", (11, "`dropout` belongs to [model], not to [trainer]")),
+        (11, "num_classes = 3", "[trainer] num_classes: unknown key of fake.fit."),
         (13, 'use = "fake.accuracy"\nsize = 3', (14, "`size` belongs to [data], not to [evaluators.right]")),
         (2, "dropout = 0.1", "`dropout` belongs to [model], not to the top of the file"),
         (2, "epochs = 3", "`epochs` belongs to [trainer], not to the top of the file"),
