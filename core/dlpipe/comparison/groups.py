@@ -69,7 +69,7 @@ def _recipe(run: RunResult) -> str:
     """Return everything that the runs of a group have in common: pipeline, code, versions and data."""
     identity = run.provenance.get("identity", {})
     code = {name: value for name, value in identity.items() if name.startswith(_CODE)}
-    tables = {key: value for key, value in run.resolved.items() if key != "seed"}
+    tables = flat({key: value for key, value in run.resolved.items() if key != "seed"})
     known = [tables, code, run.fingerprints, run.provenance.get("fast"), _changed(run)]
     return json.dumps(known, sort_keys=True, default=str)
 

@@ -93,9 +93,15 @@ class RunResult:
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, str]:
-    """Return the values of nested tables by dotted path, as TOML shows them."""
-    texts = {".".join(map(str, path)): value for path, value in leaves(table)}
-    return {path: value if isinstance(value, str) else json.dumps(value, default=str) for path, value in texts.items()}
+    """Return the values of nested tables by dotted path, as TOML shows them; a whole number without decimals.
+
+    Older runs have 0 where newer ones have 0.0.
+    """
+    values = {".".join(map(str, path)): value for path, value in leaves(table)}
+    return {
+        path: value if isinstance(value, str) else json.dumps(value, default=str).removesuffix(".0")
+        for path, value in values.items()
+    }
 
 
 def differing(columns: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -180,7 +180,7 @@ class TableChecker:
             return None
         if parameter.choice and default is not None:
             return self._choice(parameter.choice, default, (*self.path, parameter.name))
-        if isinstance(default, tuple):
+        if isinstance(default, (tuple, int)):  # torch writes 0 for a float
             default = adapter(parameter.kind).validate_python(as_given(default))
         return self._absolute(default, Origin(SET).folder)
 

@@ -61,6 +61,13 @@ def test_runs_that_differ_only_in_the_seed_are_a_group(make_run):
     assert found.pairs[0].estimate.method == ("paired t interval over 2 seeds, and a bootstrap over 400 test examples")
 
 
+def test_a_number_with_and_without_decimals_is_the_same(make_run):
+    found = compared(make_run("a", width=0), make_run("b", seed=1, width=0.0), make_run("c", width=1.0))
+
+    assert [len(group.runs) for group in found.groups] == [2, 1]
+    assert found.differences["pipeline"]["model.width"] == {"A": "0", "B": "1"}
+
+
 def test_a_repeated_seed_counts_once(make_run):
     folders = [make_run(f"a{number}", seed=seed) for number, seed in enumerate((0, 1, 1))]
 

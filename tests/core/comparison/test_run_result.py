@@ -8,6 +8,10 @@ from dlpipe.comparison.run_result import flat, shortened_value
     [
         ([{"conv": 32, "norm": True}], '[{"conv": 32, "norm": true}]'),
         ([{"conv": 32, "norm": True}, {"pool": 2}], '[{"conv": 32, "norm": true}, {"pool": 2…'),
+        (0, "0"),
+        (0.0, "0"),
+        (1e30, "1e+30"),
+        ("1.0", "1.0"),
         ("a" * 40, "a" * 40),
         ("a" * 41, "a" * 39 + "…"),
     ],

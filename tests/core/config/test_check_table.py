@@ -135,6 +135,13 @@ def test_a_missing_key_of_a_table_within_a_table_is_reported(mistakes):
     ]
 
 
+@pytest.mark.parametrize("assignments", [[], ["trainer.optimizer.weight_decay=0"]])
+def test_a_whole_number_becomes_the_float_that_is_expected_by_default_too(load, assignments):
+    optimizer = load(GOOD, assignments).stages[""].trainer.values["optimizer"]
+
+    assert repr(optimizer["weight_decay"]) == "0.0"
+
+
 def test_a_default_tuple_becomes_the_list_that_a_file_would_give(load):
     assert load(STACK).stages[""].model.values["layers"] == [{"size": 2}]
 
