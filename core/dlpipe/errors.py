@@ -4,6 +4,7 @@ DlpipeError             1    the run failed
 ├── InputError          2    the input is wrong
 │   ├── PipelineError        all mistakes of one pipeline file
 │   ├── DataError            a data file that cannot be used
+│   ├── UnsuitableDataError  data of a kind that a model is not for
 │   └── RunFolderError       a run that does not exist, or a folder that cannot be used
 ├── PluginError         3    a required plugin is missing or broken
 ├── ComponentError      1    a component, or a library that it calls, raised an exception
@@ -102,6 +103,10 @@ class PipelineError(InputError):
 
 class DataError(InputError):
     """A data file cannot be used; the message gives the file and the line."""
+
+
+class UnsuitableDataError(InputError):
+    """A model is not for data of this kind; baselines are left out then."""
 
 
 class RunFolderError(InputError):

@@ -65,8 +65,10 @@ def test_an_ensemble_averages_what_its_stages_predict(root, tmp_path):
     assert ensemble == pytest.approx(product / (product + other), abs=2e-4)
 
 
-def test_a_missing_font_for_the_names_of_classes_is_named_before_the_run_trains(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dlpipe.engine.announcement.missing_font", lambda texts: f"no font for {', '.join(texts)}")
+def test_a_missing_font_for_the_names_of_classes_is_named_once_before_the_run_trains(
+    root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("dlpipe.figures._fonts_for", lambda characters: ([], [*({*characters} & {"面"})]))
     lines = "".join(f"{text}\t{label}\n" for text, label in [("很好", "正面"), ("很糟", "負面")] * 15)
     (tmp_path / "reviews.tsv").write_text("text\tlabel\n" + lines, encoding="utf-8")
     data = f"data={{ use = 'text.labeled', path = '{tmp_path}/reviews.tsv' }}"
@@ -76,5 +78,5 @@ def test_a_missing_font_for_the_names_of_classes_is_named_before_the_run_trains(
     run(pipeline, registry, tmp_path / "runs")
 
     log = capsys.readouterr().err
-    assert "warning: [data] no font for 正面, 負面" in log
-    assert log.index("no font for") < log.index("epoch 1")
+    assert log.count("no installed font has 面") == 1
+    assert log.index("no installed font") < log.index("epoch 1")

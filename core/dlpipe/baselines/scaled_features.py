@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from dlpipe.data.columns import is_length
 from dlpipe.data.targets import NO_INPUTS
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, UnsuitableDataError
 from dlpipe.messages import shown
 
 Array = NDArray[Any]
@@ -68,6 +68,7 @@ class ScaledFeatures(nn.Module):
 
         Raises:
             InputError: there is no such column, or several that could be meant.
+            UnsuitableDataError: it holds sequences of ids.
         """
         lengths = {key for key in columns if is_length(key)}
         candidates = [key for key in columns if key not in (*NO_INPUTS, *lengths)]
@@ -86,7 +87,7 @@ class ScaledFeatures(nn.Module):
             length = columns[own if own in lengths else "lengths"]
             if values.size(1) == int(length.max()):
                 if not values.is_floating_point():
-                    raise InputError(
+                    raise UnsuitableDataError(
                         f"the column {shown(name)} holds sequences of ids ({short_type(values)}); expected "
                         "measurements, whose mean says something: choose another column, or a baseline for this kind "
                         "of data"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 from dlpipe.errors import DataError, InputError
 
 
@@ -23,9 +25,10 @@ def decode_text(raw: bytes, place: str, encoding: str) -> str:
         raise InputError(f'encoding = "{encoding}": there is no such encoding; try "cp1252" or "gb18030"') from error
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
+        marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise DataError(
             f"{place}:{line}: byte {error.start} is 0x{raw[error.start]:02x}, not {encoding} ({error.reason}); set "
-            "encoding to that of the file, such as cp1252 or gb18030, or convert it"
+            f"encoding to that of the file, such as {'utf-16' if marked else 'cp1252 or gb18030'}, or convert it"
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

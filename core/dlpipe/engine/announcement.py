@@ -63,7 +63,7 @@ def _check_fonts(context: StageContext, data: Data) -> None:
     labels = [str(label) for label in data.facts.get("labels", ())]
     draws = any("matplotlib" in config.component.spec.requires for config in context.stage.evaluators.values())
     if draws and (missing := missing_font(labels)):
-        context.progress.warning(f"{context.stage.data.table} {missing}")
+        context.progress.warning(missing)  # in the words of a figure, as a text is shown once
 
 
 def _record_caveats(context: StageContext, caveats: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from dlpipe.config.pipeline import ComponentConfig, Stage, table_name
 from dlpipe.data.columns import Columns, is_length
 from dlpipe.data.model_caller import SEED, ModelCaller, column_names, own_method, takes_all_columns
 from dlpipe.engine.build import FindModel, StageComponents, build
-from dlpipe.errors import InputError, Interrupted, Preempted, in_words
+from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, UnsuitableDataError, in_words
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.json_text import finite
@@ -34,7 +35,7 @@ class Baselines:
     """The baselines of the evaluators of a stage.
 
     They are fitted to the training split alone, and everything random is afterwards as it was. What cannot be fitted
-    or evaluated is left out, with the reason.
+    or evaluated is left out, with the reason; what is not for data of this kind, without a word.
 
     Args:
         examples: the split to evaluate on.
@@ -96,7 +97,8 @@ class Baselines:
                 continue
             if component.name not in self._known.get(name, {}):
                 self._begins(component.name)
-                self._keep(name, component.name, self._of(component, name, models))
+                with suppress(UnsuitableDataError):
+                    self._keep(name, component.name, self._of(component, name, models))
 
     def _keep(self, evaluator: str, baseline: str, reached: dict[str, Any]) -> None:
         self._known.setdefault(evaluator, {})[baseline] = finite(reached)
@@ -105,7 +107,11 @@ class Baselines:
     def _of(
         self, component: RegisteredComponent[ModelSpec], name: str, models: dict[str, tuple[nn.Module, int]]
     ) -> dict[str, Any]:
-        """Return what one baseline reaches by one evaluator, or the reason why that is not known."""
+        """Return what one baseline reaches by one evaluator, or the reason why that is not known.
+
+        Raises:
+            UnsuitableDataError: it is not for data of this kind.
+        """
         seed_everything(self._seed)  # whichever ones came before, also in an earlier process
         prefix = f"{self._examples.split}/{name}/"
         try:
@@ -113,10 +119,10 @@ class Baselines:
                 models[component.name] = self._fitted(component, table_name(self._stage.name, "evaluators", name))
             model, count = models[component.name]
             reached = evaluate(model, {name: self._components.evaluators[name]}, self._examples, stage=self._stage.name)
-        except (Interrupted, Preempted):
+        except (Interrupted, Preempted, UnsuitableDataError):
             raise
         except Exception as error:  # whatever it is, the run itself has ended well
-            return {"reason": in_words(error)}
+            return {"reason": str(error) if isinstance(error, DlpipeError) else in_words(error)}
         found = {metric.removeprefix(prefix): value for metric, value in reached.items()}
         return {"metrics": found, "examples": count}
 

@@ -128,8 +128,8 @@ def _baseline_tables(stage: StageView) -> Iterator[Table]:
         split = "test" if any(f"test/{evaluator}/{name}" in metrics for name in names) else "dev"
         rows = [[_learner(stage), *(_shown_metric(metrics.get(f"{split}/{evaluator}/{name}")) for name in names)]]
         for baseline, each in baselines.items():
-            found = each.get("metrics", {})
-            rows.append([baseline, *(_shown_metric(found.get(name)) for name in names)])
+            if found := each.get("metrics"):
+                rows.append([baseline, *(_shown_metric(found.get(name)) for name in names)])
         reasons = [f"{baseline}: {each['reason']}" for baseline, each in baselines.items() if "reason" in each]
         caption = "Simple predictors, fitted to the training split and judged in the same way."
         yield Table(f"{evaluator} on {split}", ["predictor", *names], rows, " ".join([caption, *reasons]))

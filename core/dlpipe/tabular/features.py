@@ -81,17 +81,17 @@ class NumberColumn:
         elif how.missing != "error":
             fill = numbers.mean() if how.missing == "mean" else numbers.median()
         elif numbers.null_count():
-            _refuse_missing(table, name)
+            _refuse_missing(table, name, "train")
         values = _filled(numbers, fill)
         center, scale = scaling(values, how.scale)
         return cls(name, fill, how.indicator and bool(numbers.null_count()), center, scale)
 
-    def encode(self, table: RawTable) -> tuple[list[Array], int]:
+    def encode(self, table: RawTable, split: str) -> tuple[list[Array], int]:
         """Return the numbers (N,), where they are missing (N,) if that is indicated, and how many are."""
         numbers = numbers_of(table, self.name)
         missing = numbers.null_count()
         if missing and self.fill is None:
-            _refuse_missing(table, self.name)
+            _refuse_missing(table, self.name, split)
         scaled = (_filled(numbers, self.fill) - self.center) / self.scale
         return [scaled, *([numbers.is_null().to_numpy().astype(np.float64)] if self.indicator else [])], missing
 
@@ -123,7 +123,7 @@ class CategoryColumn:
         """Learn it from the training split."""
         found = categories_of(table.frame[name])
         if None in found and how.missing == "error":
-            _refuse_missing(table, name)
+            _refuse_missing(table, name, "train")
         known = sorted({value for value in found if value is not None})
         fill = None
         if how.missing == "most_frequent":
@@ -131,12 +131,12 @@ class CategoryColumn:
         own: list[str | None] = [None] if None in found and fill is None else []
         return cls(name, [*known, *own], fill, how.missing == "error")
 
-    def encode(self, table: RawTable) -> tuple[NDArray[np.int64], int, list[str]]:
+    def encode(self, table: RawTable, split: str) -> tuple[NDArray[np.int64], int, list[str]]:
         """Return the numbers (N,), how many values are missing, and the categories that are not known."""
         found = categories_of(table.frame[self.name])
         missing = found.count(None)
         if missing and self.refuses_missing:
-            _refuse_missing(table, self.name)
+            _refuse_missing(table, self.name, split)
         ids = self._ids()
         unknown = [value for value in found if value is not None and value not in ids]
         return np.array([ids.get(value, 0) for value in found], dtype=np.int64), missing, unknown
@@ -199,10 +199,10 @@ class Features:
         ids: list[NDArray[np.int64]] = []
         filled: dict[str, int] = {}
         for number in self.numbers:
-            found, filled[number.name] = number.encode(table)
+            found, filled[number.name] = number.encode(table, split)
             arrays += found
         for category in self.categories:
-            encoded, filled[category.name], unknown = category.encode(table)
+            encoded, filled[category.name], unknown = category.encode(table, split)
             ids.append(encoded)
             if unknown:
                 warnings.warn(
@@ -310,12 +310,12 @@ def _filled(numbers: pl.Series, fill: float | None) -> Array:
     return (numbers if fill is None else numbers.fill_null(fill)).to_numpy()
 
 
-def _refuse_missing(table: RawTable, name: str) -> None:
+def _refuse_missing(table: RawTable, name: str, split: str) -> None:
     rows = table.frame[name].is_null().arg_true()
     raise DataError(
-        f"{table.place(int(rows[0]))}: column {shown(name)} has no value, as in {len(rows):,} of {len(table):,} rows; "
-        'fill them with missing = "mean", "median" or "most_frequent", leave the column out with exclude, or complete '
-        "the rows"
+        f"{table.place(int(rows[0]))}: column {shown(name)} has no value, as in {len(rows):,} of {len(table):,} rows "
+        f'of {split}; fill them with missing = "mean", "median" or "most_frequent", leave the column out with exclude, '
+        "or complete the rows"
     )
 
 

@@ -198,7 +198,9 @@ class Table:
         table.require(features.names)
         features.refuse_unknown(table.frame.columns, f"{table.source}: ")
         rows = table.frame.iter_rows(named=True)
-        return ((table.place(number), json.dumps(row, default=str)) for number, row in enumerate(rows))
+        return (
+            (table.place(number), json.dumps(row, default=str, ensure_ascii=False)) for number, row in enumerate(rows)
+        )
 
     def state(self) -> dict[str, Any]:
         """Return what was learned about the columns."""

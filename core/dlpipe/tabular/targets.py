@@ -50,7 +50,7 @@ class Target:
         Raises:
             DataError: a target is missing or the same in all rows, or not a number in regression.
         """
-        _refuse_missing(table, names)
+        _refuse_missing(table, names, "train")
         if task == "classification":
             labels = sorted({str(label) for label in categories_of(table.frame[names[0]])}, key=_order)
             if len(labels) < 2:
@@ -76,7 +76,7 @@ class Target:
             DataError: a target is missing, is a class that train does not have, or no number.
         """
         table.require(self.names, "target")
-        _refuse_missing(table, self.names)
+        _refuse_missing(table, self.names, split)
         if self.task == "regression":
             columns = [
                 (numbers_of(table, name).to_numpy() - mean) / scale
@@ -161,14 +161,14 @@ def _is_whole(table: RawTable, name: str) -> bool:
     return bool((numbers == numbers.round()).all())
 
 
-def _refuse_missing(table: RawTable, names: Sequence[str]) -> None:
+def _refuse_missing(table: RawTable, names: Sequence[str], split: str) -> None:
     for name in names:
         missing = table.frame[name].is_null()
         if missing.any():
             rows = missing.arg_true()
             raise DataError(
                 f"{table.place(int(rows[0]))}: the target {shown(name)} has no value, as in {len(rows):,} of "
-                f"{len(table):,} rows; expected one in each. Complete or delete the rows"
+                f"{len(table):,} rows of {split}; expected one in each. Complete or delete the rows"
             )
 
 

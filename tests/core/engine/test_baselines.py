@@ -12,6 +12,7 @@ from dlpipe.compute import randomness
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine import baselines
 from dlpipe.engine.execute import run
+from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 
 DIGITS = """
@@ -44,6 +45,20 @@ use = "core.supervised"
 steps = 1
 [evaluators.slots]
 use = "text.slot_f1"
+"""
+TEXTS = """
+name = "texts"
+[data]
+use = "text.labeled"
+path = "texts.csv"
+[model]
+use = "text.cnn_classifier"
+[trainer]
+use = "core.supervised"
+steps = 1
+[evaluators.kind]
+use = "core.classification"
+splits = ["dev"]
 """
 REGISTRY = load_plugins({})
 
@@ -98,13 +113,30 @@ def test_a_baseline_is_not_compared_with_itself_and_a_fast_run_has_none(ran):
     assert ran(DIGITS, fast=True)[0] is None
 
 
-def test_a_baseline_that_fails_is_left_out_with_the_reason(ran, monkeypatch):
-    monkeypatch.setattr("dlpipe.baselines.majority_class.MajorityClass.fit", lambda self, seed, targets: 1 / 0)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ZeroDivisionError("no numbers"), "ZeroDivisionError: no numbers"), (InputError("no numbers"), "no numbers")],
+)
+def test_a_baseline_that_fails_is_left_out_with_the_reason(ran, monkeypatch, error, reason):
+    def fit(self, seed, targets):
+        raise error
+
+    monkeypatch.setattr("dlpipe.baselines.majority_class.MajorityClass.fit", fit)
 
     found, _, _ = ran(ON_DEV)
 
-    assert found["digits"]["core.majority_class"] == {"reason": "ZeroDivisionError: division by zero"}
+    assert found["digits"]["core.majority_class"] == {"reason": reason}
     assert "metrics" in found["digits"]["core.logistic_regression"]
+
+
+def test_a_baseline_that_is_not_for_such_data_is_left_out_without_a_word(ran, tmp_path):
+    rows = [f"{word} {number},{label}" for number in range(10) for label, word in (("pos", "good"), ("neg", "bad"))]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
+
+    found, shown, _ = ran(TEXTS)
+
+    assert list(found["kind"]) == ["core.majority_class"]
+    assert "logistic_regression" not in shown
 
 
 def test_a_metric_that_is_not_finite_is_null_and_not_compared(ran, monkeypatch):

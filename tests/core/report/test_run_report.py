@@ -109,6 +109,7 @@ def test_the_verdict_names_the_best_simple_predictor(tmp_path, goal, baseline, b
 
     assert f"test/judge/score 0.5000{beside}" in page
     assert "left out: the data is a stream" in section(page, "Metrics")
+    assert section(page, "Metrics").count("left out") == 1  # no row without numbers
 
 
 def test_before_the_test_the_verdict_has_the_score_of_the_list_of_runs(make_run):

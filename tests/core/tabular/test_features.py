@@ -68,15 +68,15 @@ def test_an_indicator_says_where_a_number_is_missing_if_train_has_such_rows():
 
 
 def test_missing_values_are_refused_by_default_with_place_and_number():
-    message = r'rows.csv:3: column "a" has no value, as in 2 of 3 rows; fill them with missing = "mean"'
+    message = 'rows.csv:3: column "a" has no value, as in 2 of 3 rows of {}; fill them with missing = "mean"'
 
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message.format("train")):
         learned(table(a=["1", None, None]))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message.format("train")):
         learned(table(a=["x", None, None]))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message.format("test")):
         learned(table(a=["1", "2", "3"])).encode(table(a=["1", None, None]), "test")
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message.format("test")):
         learned(table(a=["x", "y", "z"])).encode(table(a=["x", None, None]), "test")
 
 

@@ -119,6 +119,18 @@ def test_bytes_of_another_encoding_are_refused_with_their_line(write):
         READER.read(path)
 
 
+def test_utf_16_is_known_by_its_mark(write):
+    path = write("stadt", "Bonn", encoding="utf-16")
+
+    with pytest.raises(
+        DataError, match=r"rows.csv:1: byte 0 is .*; set encoding to that of the file, such as utf-16, or"
+    ):
+        READER.read(path)
+    # Every line of the fixture begins with a mark.
+    path.write_text("stadt\nKöln\n", encoding="utf-16")
+    assert FileReader(None, "utf-16", ()).read(path).frame.rows() == [("Köln",)]
+
+
 def test_an_unknown_encoding_is_refused(write):
     with pytest.raises(InputError, match=r'encoding = "utf-9": there is no such encoding; try "cp1252" or "gb18030"'):
         FileReader(None, "utf-9", ()).read(write("a", "1"))

@@ -96,7 +96,7 @@ def test_several_numbers_are_one_row_each():
         (
             ["a", None, "b"],
             "classification",
-            r'rows.csv:3: the target "y" has no value, as in 1 of 3 rows; expected one',
+            r'rows.csv:3: the target "y" has no value, as in 1 of 3 rows of train; expected one',
         ),
         ([1.0, None, None], "regression", r'rows.csv:3: the target "y" has no value, as in 2 of 3 rows'),
         (
