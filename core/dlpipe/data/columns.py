@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dlpipe.data.huge_pages import use_huge_pages
+from dlpipe.data.targets import IGNORE_INDEX
 from dlpipe.protocols import Batch
 
 #: Converts a stored batch to what a model takes (bytes to numbers, augmentation, noise), on the device of the batch.
@@ -25,7 +26,9 @@ class Ragged:
     Args:
         values: (total, …) the concatenated sequences; int64 is kept as int32 if that is enough.
         lengths: (N,) int64; their sum is ``total``.
-        padding: value that pads the shorter sequences of a batch.
+        padding: value that pads the shorter sequences of a batch. `IGNORE_INDEX` for a column ``targets``, so that
+            losses and metrics leave the padding out; no number would do so, and `Columns` refuses ``targets`` that are
+            sequences of numbers.
         table: (V, …) if given, `values` (total,) and `padding` are numbers of its rows, which a batch contains instead:
             for values that repeat, such as the letters of a word.
     """
@@ -98,6 +101,22 @@ def _compact(values: Tensor) -> Tensor:
     return values.int() if limits.min <= least and most <= limits.max else values
 
 
+def _require_ignored_padding(targets: Ragged) -> None:
+    """Refuse targets whose padding would count in losses and metrics."""
+    padding = targets.gather(torch.tensor([[len(targets.values) - 1]], device=targets.values.device))[0, 0]
+    if padding.is_floating_point():
+        raise ValueError(
+            "the column 'targets' has sequences of numbers, whose padding would count as targets; expected classes: "
+            "give the column another name, and the model methods loss() and count_loss_terms() that leave out what is "
+            "beyond the lengths"
+        )
+    if bool((padding != IGNORE_INDEX).any()):
+        raise ValueError(
+            f"the column 'targets' is padded with {padding.tolist()}, which would count as a class; expected "
+            f"Ragged(…, padding=IGNORE_INDEX), which is {IGNORE_INDEX}"
+        )
+
+
 class Columns:
     """A split as columns of N examples each.
 
@@ -107,7 +126,8 @@ class Columns:
     reading them never waits for a GPU.
 
     Args:
-        columns: tensors (N, …) or `Ragged` sequences by name; a name must not equal a name of lengths.
+        columns: tensors (N, …) or `Ragged` sequences by name; a name must not equal a name of lengths. ``targets`` that
+            are sequences are classes, padded with `IGNORE_INDEX`.
         prepare: function that `Batches` applies to each batch on its device; None applies nothing.
     """
 
@@ -126,6 +146,8 @@ class Columns:
             self._length_names[name] = "lengths" if first == next(iter(ragged)) else f"{first}_lengths"
         if taken := set(columns) & set(self._length_names.values()):
             raise ValueError(f"the name of column {min(taken)!r} is reserved for the lengths of sequences; rename it")
+        if "targets" in ragged:
+            _require_ignored_padding(ragged["targets"])
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

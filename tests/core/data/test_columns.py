@@ -92,7 +92,8 @@ def test_a_batch_without_sequences_has_no_lengths():
 
 
 def test_sequences_of_the_same_lengths_share_them():
-    columns = Columns({"tokens": ragged(sequences([2, 5])), "targets": ragged(sequences([2, 5], seed=1), padding=-100)})
+    classes = [torch.tensor([1, 0]), torch.tensor([0, 1, 2, 1, 0])]
+    columns = Columns({"tokens": ragged(sequences([2, 5])), "targets": ragged(classes, padding=-100)})
 
     batch = columns.batch(torch.tensor([0, 1]))
 
@@ -190,6 +191,19 @@ def test_a_column_named_as_lengths_are_is_refused(name):
 
     with pytest.raises(ValueError, match=rf"name of column '{name}' is reserved for the lengths of sequences"):
         Columns(columns)
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "message"),
+    [
+        ([0, 1], {}, r"'targets' is padded with 0, which would count as a class; .* padding=IGNORE_INDEX\), .* -100"),
+        ([0, 1], {"padding": 2, "table": torch.tensor([5, 6, 7])}, "'targets' is padded with 7, which would count"),
+        ([0.0, 1.0], {"padding": -100}, "'targets' has sequences of numbers, whose padding would count as targets; .*"),
+    ],
+)
+def test_targets_whose_padding_would_count_are_refused(targets, options, message):
+    with pytest.raises(ValueError, match=message):
+        Columns({"targets": Ragged(torch.tensor(targets), torch.tensor([2]), **options)})
 
 
 def test_values_that_repeat_are_taken_from_a_table():
