@@ -119,7 +119,8 @@ class SupportsItems(Protocol):
           They are the softmax of its outputs, or what its own ``probabilities`` returns.
         - ``top``: how many of the most probable classes to list as well; 0 lists none.
         - ``explain``: whether the answer is for a person who would like to know why.
-        - ``outputs``: what the model returned for the item (logits).
+        - ``outputs``: what the model returned for the item (logits); of lists and dicts of tensors, the part of the
+          item in each, which is the row of its first axis.
         - ``model``: the model, in evaluation mode.
 
         A string may contain colors for a terminal (ANSI): they are removed where the answer does not go to one.

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError
@@ -203,6 +204,27 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
     elif isinstance(outputs, (list, tuple, dict)):
         for part in outputs.values() if isinstance(outputs, dict) else outputs:
             yield from tensors_in(part)
+
+
+def outputs_of_example(outputs: Any, row: int, count: int) -> Any:
+    """Return what a module returned for one of `count` examples, on the CPU: the row of each tensor, in its place.
+
+    Raises:
+        InputError: a part is neither None nor a tensor with a row for each example.
+    """
+
+    def part_of(part: Any) -> Any:
+        if part is None:
+            return None
+        if not isinstance(part, Tensor) or part.shape[:1] != (count,):
+            found = f"a tensor of shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+            raise InputError(
+                f"the outputs of the model have {found} for {count} examples; expected tensors whose first axis runs "
+                "over the examples, or lists and dicts of them"
+            )
+        return (part[row].float() if part.is_floating_point() else part[row]).cpu()
+
+    return tree_map(part_of, outputs)
 
 
 def columns_needed(model: nn.Module) -> set[str]:

@@ -15,7 +15,7 @@ import torch
 from dlpipe.config.application import application_of
 from dlpipe.data.columns import columns_of
 from dlpipe.data.item_files import files_below
-from dlpipe.data.model_caller import ModelCaller
+from dlpipe.data.model_caller import ModelCaller, outputs_of_example
 from dlpipe.engine.inference import TrainedStage
 from dlpipe.errors import DlpipeError, InputError, PluginError, component_errors, in_words, is_out_of_memory
 from dlpipe.items import FailedItem, Item
@@ -185,10 +185,10 @@ class Predictor:
             if lengths is not None and prediction.dim():  # one prediction for each position of the sequence
                 prediction, known = prediction[: lengths[row]], None if known is None else known[: lengths[row]]
             more = {**self._more, "probabilities": known}
-            if "outputs" in self._asks:
-                more["outputs"] = outputs[row].float().cpu()
             asked = {key: value for key, value in more.items() if key in self._asks}
             try:
+                if "outputs" in self._asks:
+                    asked["outputs"] = outputs_of_example(outputs, row, len(examples))
                 with component_errors(self._stage.data.table):
                     presented = self._data.present(text, prediction, **asked)
                 if not isinstance(presented, dict):

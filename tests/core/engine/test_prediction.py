@@ -53,6 +53,10 @@ class Plain(Points):
     def present(self, item, prediction):
         return {"number": int(prediction)} if item != "8" else None
 
+class Parts(Points):
+    def present(self, item, prediction, outputs):
+        return {"outputs": outputs}
+
 class Mean(nn.Module):
     calls, most = [], 1000
     def __init__(self):
@@ -71,6 +75,13 @@ class Sure(Mean):
     def predict(self, outputs):
         return outputs.argmax(1)
 
+class Nested(Mean):
+    common = None
+    def forward(self, points):
+        return {"points": points, "pair": (points.long(), -points), "common": self.common}
+    def predict(self, outputs):
+        return outputs["points"]
+
 class Known(Sure):
     def probabilities(self, outputs):
         return torch.nn.functional.one_hot(outputs.argmax(1), 3).float()
@@ -81,10 +92,11 @@ class Cooled(Mean):
 
 @hookimpl
 def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("plain", ":Plain", "points"),
-    DataSpec("many", ":Many", "points"), DataSpec("silent", ":Silent", "points")]
+    DataSpec("many", ":Many", "points"), DataSpec("silent", ":Silent", "points"),
+    DataSpec("parts", ":Parts", "points")]
 @hookimpl
 def dlpipe_models():
-    return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known", "Cooled")]
+    return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known", "Cooled", "Nested")]
 """
 PIPELINE = """
 name = "points"
@@ -246,6 +258,23 @@ def test_classes_have_the_probabilities_of_the_softmax(trained):
             {"label": "middle", "probability": round(float(shares[1]), 4)},
         ],
     }
+
+
+def test_each_item_gets_its_part_of_nested_outputs(trained):
+    found = [answer["outputs"] for answer in ask(trained("nested", "parts"), "5", "-5")]
+
+    assert [outputs["points"].tolist() for outputs in found] == [[5.0], [-5.0]]
+    assert [[part.tolist() for part in outputs["pair"]] for outputs in found] == [[[5], [-5.0]], [[-5], [5.0]]]
+    assert [outputs["common"] for outputs in found] == [None, None]
+
+
+def test_outputs_without_a_row_for_each_item_are_refused(trained):
+    opened = trained("nested", "parts")
+    opened.model.common = torch.zeros(3, 2)
+
+    (answer, _) = ask(opened, "5", "-5")
+
+    assert "the outputs of the model have a tensor of shape (3, 2) for 2 examples; expected" in str(answer)
 
 
 def test_a_model_that_predicts_in_its_own_way_has_no_probabilities_unless_it_says_so(trained):
