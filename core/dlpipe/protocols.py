@@ -112,7 +112,8 @@ class SupportsItems(Protocol):
     def present(self, item: str, prediction: Tensor) -> dict[str, Any]:
         """Convert the model's prediction for `item` into an answer for a person: plain values.
 
-        The item itself precedes the answer, as ``item``; classes are answered by `dlpipe.data.class_answer` or
+        A prediction with an element for each position of the item's sequence is without those of the padding. The item
+        itself precedes the answer, as ``item``; classes are answered by `dlpipe.data.class_answer` or
         `dlpipe.data.sequence_answer`, so that they have the same names everywhere. Further parameters, by name:
 
         - ``probabilities``: those of the K classes, float64 (K,), of a sequence (T, K); None if the model gives none.

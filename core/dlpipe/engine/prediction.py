@@ -81,6 +81,7 @@ class Predictor:
         self._asks = inspect.signature(data.present).parameters
         self._more: Mapping[str, Any] = {"model": trained.model, "top": top, "explain": explain}
         self._size = trained.built.compute.evaluation_batch_size
+        self._by_position: bool | None = None  # not known yet
         if top:
             self._require_classes(top)
 
@@ -177,12 +178,12 @@ class Predictor:
         """
         with component_errors((self._stage.model or self._stage.trainer).table):
             batch, outputs, predictions, probabilities = self._outputs(list(examples))
-        lengths = batch["lengths"].tolist() if "lengths" in batch else None
+            lengths = self._lengths(examples, batch, predictions)
         found: list[Answer | DlpipeError] = []
         for row, (name, text) in enumerate(zip(names, texts, strict=True)):
             prediction = predictions[row].cpu()
             known = None if probabilities is None else probabilities[row]
-            if lengths is not None and prediction.dim():  # one prediction for each position of the sequence
+            if lengths is not None:
                 prediction, known = prediction[: lengths[row]], None if known is None else known[: lengths[row]]
             more = {**self._more, "probabilities": known}
             asked = {key: value for key, value in more.items() if key in self._asks}
@@ -198,6 +199,24 @@ class Predictor:
             except DlpipeError as error:
                 found.append(error)
         return found
+
+    def _lengths(self, examples: Sequence[Batch], batch: Batch, predictions: torch.Tensor) -> list[int] | None:
+        """Return the lengths to which the predictions of items are cut, without their padding; None if none has any.
+
+        A prediction has an element for each position of its sequence if it gets longer with it. One batch does not
+        show that, as it may be as long by chance; a shorter item alone does, and is asked for once.
+        """
+        if "lengths" not in batch:
+            return None
+        lengths = batch["lengths"].tolist()
+        longest = max(lengths)
+        if min(lengths) == longest or predictions.shape[1:2] != (longest,):
+            return None
+        if self._by_position is None:
+            shorter = max(length for length in lengths if length < longest)
+            _, _, alone, _ = self._outputs([examples[lengths.index(shorter)]])
+            self._by_position = alone.shape[1:2] == (shorter,)
+        return lengths if self._by_position else None
 
     def _outputs(self, examples: list[Batch]) -> tuple[Batch, Any, torch.Tensor, torch.Tensor | None]:
         """Return the batch of some examples, and of each the outputs, the prediction and the probabilities."""

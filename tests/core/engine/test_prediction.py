@@ -19,7 +19,7 @@ PLUGIN = """
 import torch
 from torch import nn
 from dlpipe import DataSpec, InputError, ModelSpec, hookimpl
-from dlpipe.data import Columns, class_answer
+from dlpipe.data import Columns, Ragged, class_answer
 
 class Points:
     facts = {"labels": ["low", "middle", "high"], "num_classes": 3}
@@ -53,6 +53,15 @@ class Plain(Points):
     def present(self, item, prediction):
         return {"number": int(prediction)} if item != "8" else None
 
+class Steps(Points):
+    paddings = {"steps": 0}
+    def split(self, name):
+        return Columns({"steps": Ragged(torch.arange(6.0), torch.arange(4)), "targets": torch.arange(4) % 3})
+    def encode(self, item):
+        return {"steps": super().encode(item)["points"]}
+    def present(self, item, prediction):
+        return {"numbers": prediction.tolist()}
+
 class Parts(Points):
     def present(self, item, prediction, outputs):
         return {"outputs": outputs}
@@ -82,6 +91,16 @@ class Nested(Mean):
     def predict(self, outputs):
         return outputs["points"]
 
+class Tagger(Mean):
+    def forward(self, steps):
+        return torch.stack([steps, steps + 1], 2) + self.bias[:2]
+    def predict(self, outputs):
+        return outputs[:, :, 0]
+
+class Levels(Tagger):
+    def forward(self, steps):
+        return steps.sum(1)[:, None, None] + self.bias[:, None]
+
 class Known(Sure):
     def probabilities(self, outputs):
         return torch.nn.functional.one_hot(outputs.argmax(1), 3).float()
@@ -93,10 +112,11 @@ class Cooled(Mean):
 @hookimpl
 def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("plain", ":Plain", "points"),
     DataSpec("many", ":Many", "points"), DataSpec("silent", ":Silent", "points"),
-    DataSpec("parts", ":Parts", "points")]
+    DataSpec("parts", ":Parts", "points"), DataSpec("steps", ":Steps", "steps")]
 @hookimpl
 def dlpipe_models():
-    return [ModelSpec(name.lower(), f":{name}", "mean") for name in ("Mean", "Sure", "Known", "Cooled", "Nested")]
+    names = ("Mean", "Sure", "Known", "Cooled", "Nested", "Tagger", "Levels")
+    return [ModelSpec(name.lower(), f":{name}", "mean") for name in names]
 """
 PIPELINE = """
 name = "points"
@@ -258,6 +278,16 @@ def test_classes_have_the_probabilities_of_the_softmax(trained):
             {"label": "middle", "probability": round(float(shares[1]), 4)},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("tagger", [[5], [1, 2, 3], [4, 6], [7]]), ("levels", [[5, 5, 5], [6, 6, 6], [10, 10, 10], [7, 7, 7]])],
+)
+def test_only_predictions_of_positions_are_cut_to_the_length_of_the_item(trained, model, expected):
+    answers = ask(trained(model, "steps"), "5", "1 2 3", "4 6", "7")
+
+    assert [answer["numbers"] for answer in answers] == expected
 
 
 def test_each_item_gets_its_part_of_nested_outputs(trained):
