@@ -251,7 +251,9 @@ class Trainer(Protocol):
     """One training algorithm: an endless iterator of steps over state that it owns.
 
     Attributes:
-        model: what is evaluated, saved and used for predictions.
+        model: what is evaluated, saved and used for predictions. If the constructor takes a ``model``, its weights have
+            the same names and shapes as those of that model, since the run is used without the trainer: it is that
+            model, or a copy of it (an average of the weights, say), not a module around it.
         steps_per_epoch: None for data without epochs.
     """
 

@@ -22,10 +22,10 @@ from torch import Tensor
 from dlpipe.compute import randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
-from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training
+from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training, build_for_use
 from dlpipe.engine.judged_splits import try_on_train
 from dlpipe.engine.restore import restore_trainer
-from dlpipe.errors import CheckpointError, NonFiniteError, PluginError, errors_in
+from dlpipe.errors import CheckpointError, NonFiniteError, PluginError, errors_in, in_words
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.example_scores import disagreement
 from dlpipe.evaluation.examples import Examples
@@ -42,7 +42,7 @@ from dlpipe.protocols import (
     Trainer,
 )
 from dlpipe.report_items import record_items
-from dlpipe.runs.checkpoint import Checkpoints
+from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
 from dlpipe.training.nan_search import first_non_finite
@@ -257,6 +257,7 @@ def _check_restoring(
         1, trainer.model, {"loop": {}, "trainer": state}, best=True, blocks=blocks
     )
     random_numbers = randomness()
+    _check_use(settings, stage, find_model, components.data, saved)
     with build_for_training(settings, stage, find_model, data=components.data) as fresh:
         with errors_in(table):
             _restore(fresh.trainer, saved)
@@ -281,6 +282,22 @@ def _check_restoring(
         with errors_in(table):
             for score, goal in scores:
                 fresh.trainer.on_score(score, goal)
+
+
+def _check_use(settings: Settings, stage: Stage, find_model: FindModel, data: Data, checkpoint: Path) -> None:
+    """See that the weights of the trainer's model fit the model that is built without the trainer, to be used."""
+    if stage.model is None:
+        return
+    with build_for_use(settings, stage, find_model, data=data) as built:
+        try:
+            load_weights(checkpoint, built.trained_model)
+        except CheckpointError as error:
+            _refuse(
+                stage.trainer.table,
+                f"the weights of its `model` do not fit {stage.model.table}, which gets them when the run is used: "
+                f"{in_words(error.__cause__ or error)}. Expected weights of the same names and shapes: the model "
+                "itself, or a copy of it",
+            )
 
 
 def _restore(trainer: Trainer, checkpoint: Path) -> None:

@@ -447,6 +447,12 @@ class ModelIsNone(Learn):
         self.model = None
 
 
+class ModelIsWrapped(Learn):
+    def __init__(self, model, data):
+        super().__init__(nn.Sequential(model), data)
+        self.model.forward = model.forward
+
+
 class OptimizerOfOthers(Learn):
     def __init__(self, model, data):
         super().__init__(model, data)

@@ -120,6 +120,7 @@ REFUSED = {
     "yields_nameless": r"\[trainer\] steps\(\) gives a metric named 1; expected a string",
     "step_raises": r"\[trainer\] AttributeError: 'StepRaises' object has no attribute 'losses'" + LINE,
     "model_is_none": r"\[trainer\] model is NoneType; expected a torch.nn.Module",
+    "model_is_wrapped": r"\[trainer\] the weights of its `model` do not fit \[model\], .* Missing key.*\"score.weight\"",
     "optimizer_of_others": r'\[trainer\] the parameter "score.weight" of the model gets a gradient, but no optimizer',
     "optimizers_of_a_part": r'\[trainer\] the parameter "score.bias" of the model gets a gradient, but no optimizer',
     "state_with_lambda": r"\[trainer\] state_dict\(\)\['loss'\] is of type function; expected tensors, numbers, strings",
