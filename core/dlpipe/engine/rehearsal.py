@@ -12,14 +12,16 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, cast, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-from dlpipe.compute import randomness, restore_randomness, seed_everything
+from dlpipe.compute import Compute, randomness, restore_randomness, seed_everything
 from dlpipe.config.pipeline import Stage, table_name
 from dlpipe.config.settings import Settings
 from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training, build_for_use
@@ -76,7 +78,7 @@ def rehearse(
     ):
         _check_data(settings, stage, find_model, components.data)
         seed_everything(settings.seed)
-        steps, metrics, seconds = _first_step(stage, components)
+        steps, metrics, seconds = _first_step(settings, stage, components)
         _check_finite(settings, stage, find_model, components, metrics)
         # Elsewhere than on the CPU, a step taken twice need not give the same bits.
         repeatable = components.compute.device.type == "cpu" or settings.deterministic
@@ -119,7 +121,7 @@ def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: D
 
 
 def _first_step(
-    stage: Stage, components: TrainingComponents
+    settings: Settings, stage: Stage, components: TrainingComponents
 ) -> tuple[Iterator[Mapping[str, Tensor]], Mapping[str, Tensor], float]:
     """Take a step, and see that every parameter that gets a gradient is known to an optimizer.
 
@@ -137,11 +139,18 @@ def _first_step(
         steps = trainer.steps()
         if not isinstance(steps, Iterator):
             _refuse(table, f"steps() returns {type(steps).__name__}; expected an iterator, such as a generator")
-        metrics = next(steps, ENDED)
+        with _autocast_seen(components.compute) as seen:
+            metrics = next(steps, ENDED)
     if metrics is ENDED:
         _refuse(table, "steps() ended before the first step; expected an endless iterator")
     seconds = time.monotonic() - started
     _check_metrics(table, trainer, metrics)
+    if seen == {False}:
+        warnings.warn(
+            f"{table} precision = {shown(settings.precision)} has no effect on training: steps() does not call the "
+            "model under compute.autocast()",
+            stacklevel=2,
+        )
     if late := [name for name, _ in trainer.model.named_parameters() if name not in before]:
         _refuse(
             table_name(stage.name, "model"),
@@ -150,6 +159,20 @@ def _first_step(
         )
     _check_optimizers(table, trainer, weights)
     return steps, metrics, seconds
+
+
+@contextmanager
+def _autocast_seen(compute: Compute) -> Iterator[set[bool]]:
+    """Collect whether modules are called under autocast, if the precision is not float32."""
+    seen: set[bool] = set()
+    if compute.dtype is torch.float32:
+        yield seen
+        return
+    hook = register_module_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled(compute.device.type)))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def _total_steps(trainer: Trainer) -> int | None:

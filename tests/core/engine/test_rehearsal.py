@@ -218,3 +218,17 @@ def test_what_evaluators_warn_of_a_model_of_one_step_is_no_warning_of_the_run(pr
 
     warned = json.loads((folder / "provenance.json").read_text())["warnings"]
     assert [text for text in warned if "collapsed" in text] == ["collapsed, limit None"]
+
+
+@pytest.mark.parametrize("context", ["nullcontext()", "self.compute.autocast()"])
+def test_a_precision_that_a_trainer_does_not_use_is_said(project_of, context):
+    step = "loss = self.model(torch.ones(8, 3)).square().mean()"
+    trainer = PLUGIN.replace("self.model, self.steps", "self.compute, self.model, self.steps")
+    trainer = trainer.replace("self.seen = model", "self.seen = compute, model").replace(step, f"with {context}: {step}")
+    project = project_of(f"from contextlib import nullcontext\n{trainer}", f'precision = "bfloat16"\n{PIPELINE}')
+
+    folder = run(load(), load_plugins(), project / "runs", rehearsal=True).path
+
+    found = [text for text in json.loads((folder / "provenance.json").read_text())["warnings"] if "precision" in text]
+    expected = '[trainer] precision = "bfloat16" has no effect on training: steps() does not call the model under '
+    assert found == ([f"{expected}compute.autocast()"] if context == "nullcontext()" else [])
