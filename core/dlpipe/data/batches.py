@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from dlpipe.compute import Compute, IsolatedRNG, derived_seed
 from dlpipe.data.columns import Columns, Prepare, on_device
+from dlpipe.data.model_caller import reserved_name
 from dlpipe.data.worker_datasets import StreamParts, WholeBatches, joined
 from dlpipe.data.worker_process import Reader, default_workers
 from dlpipe.errors import InputError
@@ -179,7 +180,7 @@ class Batches:
         generator = torch.Generator(self._compute.device)
         for index, batch in enumerate(batches, start):
             generator.manual_seed(derived_seed(self._seed, "prepare", number, index, *self._own_seed()))
-            yield prepare(batch, generator, self._training) if batch else batch
+            yield _checked(prepare(batch, generator, self._training)) if batch else batch
 
     def _unprepared(self, number: int, start: int) -> Iterator[Batch]:
         """Return the batches of an epoch on the device, before they are prepared."""
@@ -306,7 +307,14 @@ class Batches:
                 f"the items of a split make a batch of type {type(batch).__name__}; expected each item to be a dict of "
                 "tensors by the name of their column"
             )
-        return on_device(batch, self._compute.device)
+        return on_device(_checked(batch), self._compute.device)
+
+
+def _checked(batch: Batch) -> Batch:
+    """Return a batch whose columns have no reserved name."""
+    if problem := reserved_name(batch):
+        raise InputError(problem)
+    return batch
 
 
 class EndlessBatches:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dlpipe.data.huge_pages import use_huge_pages
+from dlpipe.data.model_caller import reserved_name
 from dlpipe.data.targets import IGNORE_INDEX
 from dlpipe.protocols import Batch
 
@@ -126,8 +127,9 @@ class Columns:
     reading them never waits for a GPU.
 
     Args:
-        columns: tensors (N, …) or `Ragged` sequences by name; a name must not equal a name of lengths. ``targets`` that
-            are sequences are classes, padded with `IGNORE_INDEX`.
+        columns: tensors (N, …) or `Ragged` sequences by name, which must not be one that dlpipe uses: ``rows``,
+            ``step``, ``seed``, ``label_smoothing``, ``class_weights``, or a name of lengths. ``targets`` that are
+            sequences are classes, padded with `IGNORE_INDEX`.
         prepare: function that `Batches` applies to each batch on its device; None applies nothing.
     """
 
@@ -146,6 +148,8 @@ class Columns:
             self._length_names[name] = "lengths" if first == next(iter(ragged)) else f"{first}_lengths"
         if taken := set(columns) & set(self._length_names.values()):
             raise ValueError(f"the name of column {min(taken)!r} is reserved for the lengths of sequences; rename it")
+        if problem := reserved_name(columns):
+            raise ValueError(problem)
         if "targets" in ragged:
             _require_ignored_padding(ragged["targets"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -23,6 +23,13 @@ STEP = "step"
 SEED = "seed"
 #: Parameters of a model's ``loss`` with a default that are no columns either: what the trainer adds to it.
 TRAINING_OPTIONS = ("label_smoothing", "class_weights")
+#: Names that a column must not have, and what a model or an evaluator gets under them.
+RESERVED = {
+    "rows": "the numbers of the examples in their split",
+    STEP: "the number of steps taken so far",
+    SEED: "the seed of the run",
+    **dict.fromkeys(TRAINING_OPTIONS, "an option of the trainer"),
+}
 #: A model's own loss, of its outputs, a batch, and the number of steps taken so far (None outside of training).
 OwnLoss = Callable[[Any, Batch, int | None], Tensor]
 
@@ -52,6 +59,12 @@ def own_method(model: nn.Module, name: str) -> Callable[..., Any] | None:
     """
     method = getattr(model, name, None)
     return method if callable(method) and not isinstance(method, nn.Module) else None
+
+
+def reserved_name(columns: Iterable[str]) -> str:
+    """Return which column has a name of `RESERVED`, and what to do; an empty string if none has."""
+    taken = next((name for name in columns if name in RESERVED), None)
+    return "" if taken is None else f"the name of column {taken!r} is reserved for {RESERVED[taken]}; rename it"
 
 
 class ModelCaller:

@@ -55,6 +55,8 @@ class Examples:
     def predictions(self, model: nn.Module) -> Iterator[tuple[Batch, Any, Tensor]]:
         """Iterate over (batch, outputs, predictions); a batch holds ``rows`` (B,), its numbers in the split.
 
+        The examples of a stream have no numbers: its ``rows`` are empty, (0,).
+
         The pass is shared: a second evaluator of the same model gets the outputs computed for the first one, until
         `forget`. The model is in evaluation mode, and no gradients are computed.
         """

@@ -383,6 +383,25 @@ def test_preparing_is_told_whether_it_is_for_training(kind, training):
     assert batch["training"].tolist() == [training] * 5
 
 
+class Numbered(Squares):
+    def __getitem__(self, index):
+        return {"rows": torch.tensor(index)}
+
+
+class NumberedStream(IterableDataset):
+    def __iter__(self):
+        return iter(Numbered()[index] for index in range(17))
+
+
+@pytest.mark.parametrize(
+    "split",
+    [Numbered(), NumberedStream(), Columns({"x": torch.arange(5)}, prepare=lambda batch, *_: {"rows": batch["x"]})],
+)
+def test_a_column_with_a_reserved_name_is_refused_wherever_it_comes_from(split):
+    with pytest.raises(InputError, match="name of column 'rows' is reserved for the numbers of the examples in their"):
+        next(Batches(split, 5, CPU).epoch(0))
+
+
 def test_columns_that_are_chosen_or_moved_are_prepared_as_before():
     columns = Columns({"number": torch.arange(4), "other": torch.arange(4)}, prepare=jitter)
 
@@ -443,11 +462,15 @@ def test_examples_are_drawn_as_often_as_their_weights_say(bucket):
     weights = torch.tensor([1.0, 0.0, 4.0, 2.5, 0.5]).repeat(40)
     lengths = torch.arange(200) % 7 + 1
     rows = torch.arange(200).repeat_interleave(lengths)
-    columns = Columns({"rows": Ragged(rows, lengths)}) if bucket else Columns({"rows": torch.arange(200)})
+    columns = Columns({"numbers": Ragged(rows, lengths)}) if bucket else Columns({"numbers": torch.arange(200)})
     batches = weighted(columns, weights)
 
     drawn = torch.cat(
-        [batch["rows"].reshape(len(batch["rows"]), -1)[:, 0] for epoch in range(100) for batch in batches.epoch(epoch)]
+        [
+            batch["numbers"].reshape(len(batch["numbers"]), -1)[:, 0]
+            for epoch in range(100)
+            for batch in batches.epoch(epoch)
+        ]
     )
 
     counts = drawn.bincount(minlength=200).double()
@@ -461,14 +484,14 @@ def test_examples_are_drawn_as_often_as_their_weights_say(bucket):
 def test_the_smallest_random_number_draws_no_example_of_weight_0(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda count, **options: torch.zeros(count, dtype=torch.float64))
 
-    (batch,) = weighted(Columns({"rows": torch.arange(3)}), torch.tensor([0.0, 1.0, 1.0])).epoch(0)
+    (batch,) = weighted(Columns({"numbers": torch.arange(3)}), torch.tensor([0.0, 1.0, 1.0])).epoch(0)
 
-    assert batch["rows"].tolist() == [1, 1, 1]
+    assert batch["numbers"].tolist() == [1, 1, 1]
 
 
 def test_weights_change_neither_the_number_of_batches_nor_their_sizes():
     lengths = torch.arange(23) % 5 + 1
-    columns = Columns({"rows": Ragged(torch.arange(int(lengths.sum())), lengths)})
+    columns = Columns({"numbers": Ragged(torch.arange(int(lengths.sum())), lengths)})
 
     plain, drawn = (
         Batches(columns, 7, CPU, sample_weights=weights) for weights in (None, torch.rand(23, dtype=torch.float64))
@@ -480,21 +503,21 @@ def test_weights_change_neither_the_number_of_batches_nor_their_sizes():
 
 
 def test_a_weighted_epoch_resumed_in_its_middle_gives_the_same_remaining_batches():
-    columns, weights = Columns({"rows": torch.arange(300)}), torch.rand(300)
+    columns, weights = Columns({"numbers": torch.arange(300)}), torch.rand(300)
 
-    whole = [batch["rows"].tolist() for batch in weighted(columns, weights).epoch(3)]
-    rest = [batch["rows"].tolist() for batch in weighted(columns, weights).epoch(3, 2)]
+    whole = [batch["numbers"].tolist() for batch in weighted(columns, weights).epoch(3)]
+    rest = [batch["numbers"].tolist() for batch in weighted(columns, weights).epoch(3, 2)]
 
     assert rest == whole[2:]
-    assert whole != [batch["rows"].tolist() for batch in weighted(columns, weights).epoch(4)]
+    assert whole != [batch["numbers"].tolist() for batch in weighted(columns, weights).epoch(4)]
 
 
 def test_several_ranks_draw_the_batches_of_one():
-    columns, weights = Columns({"rows": torch.arange(300)}), torch.rand(300)
+    columns, weights = Columns({"numbers": torch.arange(300)}), torch.rand(300)
 
-    alone = [batch["rows"] for batch in weighted(columns, weights).epoch(0)]
+    alone = [batch["numbers"] for batch in weighted(columns, weights).epoch(0)]
     ranks = [
-        [batch["rows"] for batch in weighted(columns, weights, ranks=Ranks(rank, 3)).epoch(0)] for rank in range(3)
+        [batch["numbers"] for batch in weighted(columns, weights, ranks=Ranks(rank, 3)).epoch(0)] for rank in range(3)
     ]
 
     for together, *parts in zip(alone, *ranks, strict=True):
@@ -503,7 +526,7 @@ def test_several_ranks_draw_the_batches_of_one():
 
 def test_buckets_of_drawn_sequences_leave_little_padding():
     lengths = torch.randint(1, 40, (400,), generator=torch.Generator().manual_seed(1))
-    columns = Columns({"rows": Ragged(torch.arange(int(lengths.sum())), lengths)})
+    columns = Columns({"numbers": Ragged(torch.arange(int(lengths.sum())), lengths)})
 
     batches = [batch["lengths"] for batch in weighted(columns, torch.rand(400)).epoch(0)]
 

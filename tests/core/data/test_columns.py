@@ -194,6 +194,19 @@ def test_a_column_named_as_lengths_are_is_refused(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("rows", "the numbers of the examples"),
+        ("step", "the number of steps"),
+        ("class_weights", "an option of the tra"),
+    ],
+)
+def test_a_column_with_the_name_of_something_else_is_refused(name, use):
+    with pytest.raises(ValueError, match=f"name of column '{name}' is reserved for {use}.*; rename it"):
+        Columns({"points": torch.zeros(2), name: torch.zeros(2)})
+
+
+@pytest.mark.parametrize(
     ("targets", "options", "message"),
     [
         ([0, 1], {}, r"'targets' is padded with 0, which would count as a class; .* padding=IGNORE_INDEX\), .* -100"),

@@ -224,7 +224,9 @@ def test_what_evaluators_warn_of_a_model_of_one_step_is_no_warning_of_the_run(pr
 def test_a_precision_that_a_trainer_does_not_use_is_said(project_of, context):
     step = "loss = self.model(torch.ones(8, 3)).square().mean()"
     trainer = PLUGIN.replace("self.model, self.steps", "self.compute, self.model, self.steps")
-    trainer = trainer.replace("self.seen = model", "self.seen = compute, model").replace(step, f"with {context}: {step}")
+    trainer = trainer.replace("self.seen = model", "self.seen = compute, model").replace(
+        step, f"with {context}: {step}"
+    )
     project = project_of(f"from contextlib import nullcontext\n{trainer}", f'precision = "bfloat16"\n{PIPELINE}')
 
     folder = run(load(), load_plugins(), project / "runs", rehearsal=True).path
