@@ -78,7 +78,8 @@ class Batches:
             Python, numpy and torch are seeded from the seed, the epoch and the batch. Either kind of split may
             have a ``prepare``, see `dlpipe.data.columns.Prepare`.
         batch_size: examples per batch, or "full" for all of them.
-        columns: names of the columns that a batch needs; others are omitted. Empty means all.
+        columns: names of the columns that a batch needs; others are omitted, but not before a `prepare`, which may need
+            any. Empty means all.
         bucket: put sequences of similar length into one batch.
         training: reshuffle in each epoch and prepare batches for training; otherwise the order is fixed.
         workers: number of processes that read a dataset, which are kept until `close`; without effect on `Columns`,
@@ -125,7 +126,7 @@ class Batches:
             if workers not in (0, "auto"):
                 warnings.warn(f"num_workers = {workers} has no effect: this data is kept in memory", stacklevel=2)
             every = set(split.columns)
-            split = split.select(columns) if columns else split
+            split = split.select(columns) if columns and split.prepare is None else split
             self.omitted = tuple(sorted(every - set(split.columns)))
             # Of a few rows, each batch is copied: all of them would take the memory of the split.
             split = split.to(compute.device) if only is None and compute.fits(split.nbytes) else split

@@ -16,8 +16,8 @@ from dlpipe.data.targets import IGNORE_INDEX
 from dlpipe.protocols import Batch
 
 #: Converts a stored batch to what a model takes (bytes to numbers, augmentation, noise), on the device of the batch.
-#: Called with the batch, a generator on that device whose seed follows from (seed, epoch, batch), and whether the batch
-#: is for training.
+#: Called with the batch of all columns, a generator on that device whose seed follows from (seed, epoch, batch), and
+#: whether the batch is for training.
 Prepare = Callable[[Batch, torch.Generator, bool], Batch]
 
 

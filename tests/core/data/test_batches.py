@@ -402,6 +402,16 @@ def test_a_column_with_a_reserved_name_is_refused_wherever_it_comes_from(split):
         next(Batches(split, 5, CPU).epoch(0))
 
 
+def test_preparing_gets_columns_that_the_model_does_not_name():
+    columns = Columns(
+        {"raw": torch.arange(5), "targets": torch.zeros(5)}, prepare=lambda batch, *_: {"number": batch["raw"] / 2}
+    )
+
+    (batch,) = Batches(columns, 5, CPU, columns={"number", "targets"}, training=False).epoch(0)
+
+    assert batch["number"].tolist() == [0, 0.5, 1, 1.5, 2]
+
+
 def test_columns_that_are_chosen_or_moved_are_prepared_as_before():
     columns = Columns({"number": torch.arange(4), "other": torch.arange(4)}, prepare=jitter)
 
