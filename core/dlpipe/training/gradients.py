@@ -24,7 +24,8 @@ class GradientAverage:
 
     Call `begin` before the last backward pass of a step, if this rank has one, and `finish` after it. A parameter that
     has a gradient on some ranks only counts zero on the others; one that has none on any rank keeps none, so that no
-    optimizer moves it. Those that have none in the first step are left out of all others.
+    optimizer moves it. Those that have none in the first step are left out of all others. One process alone keeps its
+    gradients as they are.
 
     Args:
         parameters: of the model, the same ones in the same order on every rank.
@@ -51,6 +52,8 @@ class GradientAverage:
         Raises:
             InputError: a parameter got its first gradient after the first step.
         """
+        if self._ranks.size == 1:
+            return
         self._is_last = False
         if not self._agreed:
             self._agree()

@@ -272,6 +272,18 @@ def test_a_parameter_without_a_gradient_keeps_none_unless_another_rank_has_one(
     assert (skipped.grad if skipped.grad is None else skipped.grad.tolist()) == expected
 
 
+def test_one_process_keeps_its_gradients():
+    weights = nn.Parameter(torch.ones(2))
+    average = GradientAverage([weights], Ranks())
+    for _ in range(2):
+        average.begin()
+        weights.sum().backward()
+        average.finish()
+
+    assert weights.grad is not None
+    assert weights.grad.tolist() == [2.0, 2.0]
+
+
 def test_a_trainer_for_one_process_is_refused_by_name(tmp_path, root):
     file = tmp_path / "pipeline.toml"
     file.write_text(f'extends = "{root}/pipelines/dqn_cartpole.toml"\nparallel = "ddp"\n')
