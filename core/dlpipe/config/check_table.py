@@ -14,7 +14,7 @@ from dlpipe.config.defaults import Computed
 from dlpipe.config.pipeline import Reference, References, Start
 from dlpipe.config.renames import use_current_names
 from dlpipe.config.report import Report, key_at, table_at
-from dlpipe.config.signatures import Parameter
+from dlpipe.config.signatures import ANNOTATE, Parameter
 from dlpipe.config.source import SET, Origin, dotted
 from dlpipe.config.tables import Selected, choice_keys
 from dlpipe.config.toml_lines import KeyPath
@@ -80,12 +80,10 @@ class TableChecker:
                     references[key] = found
             elif choice := self.known[key].choice:
                 values[key] = self._choice(choice, _with_default(value, self.known[key].default), path)
-            elif not self.known[key].annotated:
+            elif reason := self.known[key].unchecked:
                 values[key] = value
                 self.report.warn(
-                    path,
-                    f"{key_at(path)} = {shown(value)} is not checked, since {self.selected} does not say the type of "
-                    f"{key}; annotate it",
+                    path, f"{key_at(path)} = {shown(value)} is not checked, since {self.selected} {reason}; {ANNOTATE}"
                 )
             else:
                 values[key] = self._value(value, self.known[key].kind, path)

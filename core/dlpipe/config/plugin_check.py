@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dlpipe.config.signatures import Parameter, read_signature
+from dlpipe.config.signatures import ANNOTATE, Parameter, read_signature
 from dlpipe.config.tables import keys_of
 from dlpipe.config.values import refused_default
 from dlpipe.errors import PluginError
@@ -95,7 +95,8 @@ def _annotations(component: RegisteredComponent[Any]) -> Iterator[str]:
     """Yield which parameters have no type."""
     for parameter in _parameters(component):
         if parameter.kind is Any:
-            yield f"does not say the type of {parameter.name}, so any value is accepted; annotate it"
+            reason = parameter.unchecked or f"does not say the type of {parameter.name}"
+            yield f"{reason}, so any value is accepted; {ANNOTATE}"
 
 
 def _defaults(component: RegisteredComponent[Any]) -> Iterator[str]:

@@ -13,12 +13,14 @@ would, except that it runs nothing. An example, the target ``"dlpipe_text.rnn_ta
 2. `_type` takes the annotation ``Positive | None`` apart: a `_union` of two names.
 3. `_named` looks ``Positive`` up: `_path` follows the import to ``dlpipe.fields.Positive``. Types of that module, of
    typing, collections.abc, pathlib and pydantic are known; here it is ``Annotated[int, Strict(), Field(gt=0)]``. An
-   alias of any other module is parsed in turn; ``nn.Module`` becomes a reference to a trained model.
+   alias of any other module is parsed in turn; ``nn.Module`` and what inherits from it become a reference to a trained
+   model.
 4. The result is ``Union[Annotated[int, …], None]``, which pydantic can check and `dlpipe.fields.describe` can put into
    words: "a whole number above 0".
 5. `dlpipe.config.defaults` computes the default: ``WIDTH`` is a constant of the module, say 100.
 
-An annotation that cannot be understood this way accepts any value: the component itself refuses what it cannot use.
+An annotation that cannot be understood this way accepts any value, with a warning: the component itself refuses what it
+cannot use.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import inspect
 import pathlib
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Union
@@ -52,6 +55,8 @@ _MODULES_OF_TYPES = {
     "dlpipe.fields": fields,
 }
 _BUILTINS: dict[str, Any] = {**fields.STRICT_BY_NAME, "None": type(None), "dict": dict, "list": list, "tuple": tuple}
+#: What to do about a parameter whose type is not known.
+ANNOTATE = "annotate it with types of Python, typing or dlpipe.fields"
 #: Base classes without parameters.
 _PLAIN_BASES = {"object", "ABC", "Generic", "Protocol"}
 _MODULE_NAMES = {"torch.nn.Module", "torch.nn.modules.module.Module"}
@@ -68,7 +73,7 @@ class Parameter:
         default: a value, `Computed` or `REQUIRED`.
         text: its description in the docstring.
         relations: the other parameters that it needs to have an effect.
-        annotated: whether the signature says its type.
+        unchecked: why its type is not known, as half a sentence; empty if it is known.
     """
 
     name: str
@@ -76,7 +81,7 @@ class Parameter:
     default: Any
     text: str
     relations: tuple[fields.Relation, ...] = ()
-    annotated: bool = True
+    unchecked: str = ""
 
     @property
     def required(self) -> bool:
@@ -127,11 +132,11 @@ def read_signature(target: str) -> Signature:
     texts = _texts(documented)
     read = {}
     for parameter, scope in parameters:
-        annotated = parameter.annotation is not None
-        kind, relations = fields.split_relations(_resolve(str(parameter.annotation), scope) if annotated else Any)
+        kind, unchecked = _kind(parameter, scope)
+        kind, relations = fields.split_relations(kind)
         default = REQUIRED if parameter.default is None else default_value(str(parameter.default), scope)
         text = texts.get(parameter.name, "")
-        read[parameter.name] = Parameter(parameter.name, kind, default, text, relations, annotated)
+        read[parameter.name] = Parameter(parameter.name, kind, default, text, relations, unchecked)
     _check_relations(target, read)
     doc = next((item.docstring.value for item in documented if item.docstring), "")
     return Signature(read, doc.strip().partition("\n")[0], str(file))
@@ -199,11 +204,25 @@ def _dataclass_fields(found: griffe.Class) -> list[_Scoped]:
                 continue
             if "instance-attribute" not in member.labels:  # griffe has removed ClassVar from the annotation
                 continue
-            if "field(" in str(member.value):
-                raise Unreadable(f"{member.path} is defined by field()")
-            parameter = griffe.Parameter(member.name, annotation=member.annotation, default=member.value)
-            parameters[member.name] = parameter, ancestor
+            options = _field_options(member)
+            if options.get("init") != "False":
+                default = options.get("default", options.get("default_factory"))
+                parameter = griffe.Parameter(member.name, annotation=member.annotation, default=default)
+                parameters[member.name] = parameter, ancestor
     return list(parameters.values())
+
+
+def _field_options(member: griffe.Attribute) -> dict[str, str]:
+    """Return the options of a field of a dataclass as source text, the call of the factory as ``default_factory``."""
+    if member.value is None:
+        return {}
+    value = ast.parse(str(member.value), mode="eval").body
+    if not isinstance(value, ast.Call) or ast.unparse(value.func).rpartition(".")[2] != "field":
+        return {"default": ast.unparse(value)}
+    options = {keyword.arg: ast.unparse(keyword.value) for keyword in value.keywords if keyword.arg}
+    if "default_factory" in options:
+        options["default_factory"] += "()"
+    return options
 
 
 def _texts(documented: list[griffe.Object]) -> dict[str, str]:
@@ -220,12 +239,22 @@ def _texts(documented: list[griffe.Object]) -> dict[str, str]:
     return texts
 
 
+def _kind(parameter: griffe.Parameter, scope: griffe.Object) -> tuple[Any, str]:
+    """Return the type of a parameter, and why it is not known, or an empty string."""
+    if parameter.annotation is None:
+        return Any, f"does not say the type of {parameter.name}"
+    kind = _resolve(str(parameter.annotation), scope)
+    if kind is None:
+        return Any, f"annotates {parameter.name} with {parameter.annotation}, which is not understood"
+    return kind, ""
+
+
 def _resolve(annotation: str, scope: griffe.Object) -> Any:
-    """Return the type that an annotation in `scope` stands for, or Any."""
+    """Return the type that an annotation in `scope` stands for, or None if it is not understood."""
     try:
         return _type(ast.parse(annotation, mode="eval").body, scope)
     except (Unreadable, SyntaxError, TypeError, RecursionError):  # Json = dict[str, "Json"]
-        return Any
+        return None
 
 
 def _type(node: ast.expr, scope: griffe.Object) -> Any:
@@ -273,7 +302,7 @@ def _named(name: str, scope: griffe.Object) -> Any:
     if name in _BUILTINS:
         return _BUILTINS[name]
     path = full_path(name, scope)
-    if path in _MODULE_NAMES:
+    if _is_layer(path):
         return fields.ModelReference()
     if path in _NOT_IN_FILES:
         raise Unreadable(f"{path} is not understood")
@@ -285,13 +314,37 @@ def _named(name: str, scope: griffe.Object) -> Any:
         return _type(ast.parse(str(found.value), mode="eval").body, found)
     if isinstance(found, griffe.Class) and any(str(base).rpartition(".")[2] == "TypedDict" for base in found.bases):
         return _table(found)
+    if isinstance(found, griffe.Class) and _is_module(found):
+        return fields.ModelReference()
     raise Unreadable(f"{path} is not understood")
+
+
+def _is_layer(path: str) -> bool:
+    """Return whether a full path is that of ``nn.Module`` or of another layer of ``torch.nn``, by its name."""
+    module, _, name = path.rpartition(".")
+    named = module == "torch.nn" and name[:1].isupper() and not name.endswith(("Parameter", "Buffer"))
+    return named or path in _MODULE_NAMES
+
+
+def _is_module(found: griffe.Class) -> bool:
+    """Return whether a class inherits from ``nn.Module``."""
+    for base in found.bases:
+        path = full_path(str(base).partition("[")[0], found)
+        if _is_layer(path):
+            return True
+        if path not in _NOT_IN_FILES and path != found.path:
+            module, _, name = path.rpartition(".")
+            with suppress(Unreadable):
+                parent, _ = find_member(module, name)
+                if isinstance(parent, griffe.Class) and _is_module(parent):
+                    return True
+    return False
 
 
 def _table(found: griffe.Class) -> Any:
     """Return a TypedDict that pydantic can check; unknown keys are mistakes."""
     keys = {
-        name: _resolve(str(member.annotation), found)
+        name: Any if (kind := _resolve(str(member.annotation), found)) is None else kind
         for name, member in found.members.items()
         if isinstance(member, griffe.Attribute)
     }
@@ -333,6 +386,7 @@ def _imported(target: str) -> Signature:
             Any,
             REQUIRED if parameter.default is parameter.empty else default_value(repr(parameter.default)),
             "",
+            unchecked=f"does not say the type of {parameter.name} in a source that can be read",
         )
         for parameter in parameters
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -191,7 +191,8 @@ def test_plugins_check_names_what_no_run_has_shown_yet(dlpipe, outside):
     assert re.fullmatch(r'\w+ prints "hello" when it is imported; every command would show this', lines[0])
     assert re.fullmatch(r"\w+ imports torch and numpy; import them in the modules of the targets", lines[1])
     assert lines[2:] == [
-        'model "outside.untyped" does not say the type of width, so any value is accepted; annotate it',
+        'model "outside.untyped" does not say the type of width, so any value is accepted; annotate it with types of '
+        "Python, typing or dlpipe.fields",
         'model "outside.untyped" has the default depth = 0, which its own annotation refuses; expected a whole number '
         "above 0",
         "model \"outside.gone\" outside_gone:Gone cannot be imported: ModuleNotFoundError: No module named 'outside_gone'",

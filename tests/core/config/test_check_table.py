@@ -321,14 +321,22 @@ def test_a_bad_default_does_not_matter_where_a_value_is_given(load, careless):
     assert load(careless("width: Positive = 0"), ["model.width=3"]).stage().model.values == {"freeze": None, "width": 3}
 
 
-def test_a_value_that_cannot_be_checked_is_accepted_with_a_warning(load, careless):
-    text = careless("width=3")
+@pytest.mark.parametrize(
+    ("parameter", "reason"),
+    [
+        ("width=3", "does not say the type of width"),
+        ("width: Color = 3", "annotates width with Color, which is not understood"),
+    ],
+)
+def test_a_value_that_cannot_be_checked_is_accepted_with_a_warning(load, careless, parameter, reason):
+    text = careless(parameter)
 
     assert load(text).warnings == ()
     pipeline = load(text, ["model.width=[]"])
     assert pipeline.stage().model.values == {"freeze": None, "width": []}
     assert pipeline.warnings == (
-        "--set: [model] width = [] is not checked, since fake.careless does not say the type of width; annotate it",
+        f"--set: [model] width = [] is not checked, since fake.careless {reason}; annotate it with types of Python, "
+        "typing or dlpipe.fields",
     )
 
 

@@ -168,7 +168,9 @@ def X(first, /, second: int, *rest: int, third: str = "a", **others):
     assert signature.summary == "Make it."
     assert defaults(signature) == {"first": REQUIRED, "second": REQUIRED, "third": "a"}
     assert signature.parameters["second"].text == "of two lines."
-    assert signature.parameters["first"] == Parameter("first", Any, REQUIRED, "", annotated=False)
+    assert signature.parameters["first"] == Parameter(
+        "first", Any, REQUIRED, "", unchecked="does not say the type of first"
+    )
 
 
 def test_an_init_is_inherited_with_its_texts(read):
@@ -251,19 +253,20 @@ class X(Heir): pass
     assert signature.parameters["a"].text == "first."
 
 
-def test_a_dataclass_that_uses_field_is_imported(read):
+def test_fields_of_a_dataclass_are_read_from_their_options(read):
     signature = read("""
+import dataclasses
 from dataclasses import dataclass, field
 @dataclass
 class X:
-    a: list = field(default_factory=list)
+    a: list[int] = field(default_factory=list)
     b: int = field(init=False, default=3)
-    c: int = field(default=4)
+    c: int = dataclasses.field(default=4, repr=False)
+    d: str = field(kw_only=True)
 """)
 
-    assert list(signature.parameters) == ["a", "c"]
-    assert signature.parameters["c"].default == 4
-    assert signature.file == ""
+    assert kinds(signature) == {"a": list[STRICT_INT], "c": STRICT_INT, "d": STRICT_STR}
+    assert defaults(signature) == {"a": Computed("list()"), "c": 4, "d": REQUIRED}
 
 
 def test_names_are_followed_through_imports_and_aliases(read):
@@ -366,6 +369,10 @@ STRICT_INT, STRICT_STR = fields.STRICT[int], fields.STRICT[str]
         ("nn.Module | None", fields.ModelReference()),
         ("list[nn.Module]", fields.ModelReference(many=True)),
         ("tuple[nn.Module, int]", Any),
+        ("nn.Linear | None", fields.ModelReference()),
+        ("Sequence[Encoder]", fields.ModelReference(many=True)),
+        ("Color", Any),
+        ("Annotated[int, Gt(0)]", Any),
         ("OptimizerTable", fields.OptimizerTable),
         ("1 + 1", Any),
     ],
@@ -373,18 +380,24 @@ STRICT_INT, STRICT_STR = fields.STRICT[int], fields.STRICT[str]
 def test_an_annotation_is_understood_or_accepts_any_value(read, annotation, kind):
     quoted = annotation if annotation != "int[" else "'int['"
     signature = read(f"""
-import typing
-from typing import Any, Callable, Literal, Optional, Union
+import enum, typing
+from annotated_types import Gt
+from collections.abc import Sequence
+from typing import Annotated, Any, Callable, Literal, Optional, Union
 from dlpipe import fields
 from dlpipe.fields import OptimizerTable, Positive
 from torch import nn
 Size = Positive
 Either = int | str
 Json = dict[str, "Json"] | int
+class Encoder(nn.Sequential): ...
+class Color(enum.Enum): ...
 def X(a: {quoted}): ...
 """)
 
     assert kinds(signature) == {"a": kind}
+    found = "" if kind is not Any or annotation == "Any" else f"annotates a with {quoted}, which is not understood"
+    assert signature.parameters["a"].unchecked == found
 
 
 def test_bounds_are_read_from_annotated(read):
