@@ -68,6 +68,26 @@ def full_path(name: str, scope: griffe.Object) -> str:
     return start + dot + rest
 
 
+def super_call(init: griffe.Function) -> ast.Call | None:
+    """Return the call ``super().__init__(…, **kwargs)`` of a constructor; None if it passes no ``**kwargs`` on."""
+    taken = [each.name for each in init.parameters if each.kind is griffe.ParameterKind.var_keyword]
+    if not taken or not isinstance(init.filepath, Path):
+        return None
+    scope: ast.AST = _tree(init.filepath)
+    for name in init.path.removeprefix(f"{init.module.path}.").split("."):
+        named = [each for each in ast.iter_child_nodes(scope) if getattr(each, "name", None) == name]
+        if not named:
+            return None
+        scope = named[-1]
+    return next((call for call in ast.walk(scope) if isinstance(call, ast.Call) and _passes_on(call, taken[0])), None)
+
+
+def _passes_on(call: ast.Call, kwargs: str) -> bool:
+    """Return whether a call is ``super().__init__(…, **kwargs)``."""
+    to_super = ast.unparse(call.func).startswith("super(") and ast.unparse(call.func).endswith(").__init__")
+    return to_super and any(each.arg is None and ast.unparse(each.value) == kwargs for each in call.keywords)
+
+
 @cache
 def source_file(module: str) -> Path:
     """Return the source file of a module without importing it.

@@ -42,7 +42,7 @@ import typing_extensions
 
 from dlpipe import fields
 from dlpipe.config.defaults import default_value
-from dlpipe.config.parsed_source import Unreadable, find_member, full_path
+from dlpipe.config.parsed_source import Unreadable, find_member, full_path, super_call
 from dlpipe.errors import PluginError
 from dlpipe.registry.targets import load_target
 
@@ -163,13 +163,34 @@ def _callable(found: griffe.Object) -> tuple[list[_Scoped], list[griffe.Object]]
         return _parameters(found, found), [found]
     if not isinstance(found, griffe.Class):
         raise Unreadable(f"{found.path} is neither a class nor a function")
-    for ancestor in _ancestors(found):
-        init = ancestor.members.get("__init__")
+    parameters, documented = _constructor(_ancestors(found))
+    return parameters, [found, *documented]
+
+
+def _constructor(classes: Iterator[griffe.Class]) -> tuple[list[_Scoped], list[griffe.Object]]:
+    """Return the parameters of the first ``__init__`` of some classes, and the objects that may document them."""
+    for found in classes:
+        init = found.members.get("__init__")
         if isinstance(init, griffe.Function):
-            return _parameters(init, ancestor)[1:], [found, ancestor, init]
-        if _is_dataclass(ancestor):
-            return _dataclass_fields(ancestor), [found, *_ancestors(ancestor)]
-    return [], [found]
+            own = _parameters(init, found)[1:]
+            passed_on, documented = _passed_on(init, {parameter.name for parameter, _ in own}, classes)
+            return own + passed_on, [found, init, *documented]
+        if _is_dataclass(found):
+            return _dataclass_fields(found), [*_ancestors(found)]
+    return [], []
+
+
+def _passed_on(
+    init: griffe.Function, own: set[str], classes: Iterator[griffe.Class]
+) -> tuple[list[_Scoped], list[griffe.Object]]:
+    """Return the parameters of the next ``__init__`` that this one passes on in ``super().__init__(…, **kwargs)``."""
+    call = super_call(init)
+    if call is None:
+        return [], []
+    inherited, documented = _constructor(classes)
+    by_position = sum(not isinstance(argument, ast.Starred) for argument in call.args)
+    given = own | {keyword.arg for keyword in call.keywords}
+    return [each for each in inherited[by_position:] if each[0].name not in given], documented
 
 
 def _parameters(function: griffe.Function, scope: griffe.Object) -> list[_Scoped]:
@@ -178,17 +199,34 @@ def _parameters(function: griffe.Function, scope: griffe.Object) -> list[_Scoped
 
 
 def _ancestors(found: griffe.Class) -> Iterator[griffe.Class]:
-    """Yield the class and its base classes, the nearest first."""
+    """Yield the class and its base classes in the order in which Python looks for an attribute.
+
+    The sources of base classes are read only when they are asked for.
+    """
     yield found
-    for base in found.bases:
-        name = str(base).partition("[")[0]
-        if name.rpartition(".")[2] in _PLAIN_BASES:
-            continue
-        module, _, name = full_path(name, found).rpartition(".")
-        parent, _ = find_member(module, name)
-        if not isinstance(parent, griffe.Class) or parent.path == found.path:
-            raise Unreadable(f"{found.path} inherits from {base}")
-        yield from _ancestors(parent)
+    parents = [_base(found, str(base)) for base in found.bases if not _is_plain(str(base), found)]
+    rest = [*([*_ancestors(parent)] for parent in parents), parents]
+    while rest := [classes for classes in rest if classes]:  # C3, as Python's own
+        heads = [classes[0] for classes in rest]
+        first = next((head for head in heads if not any(head in classes[1:] for classes in rest)), None)
+        if first is None:
+            raise Unreadable(f"the base classes of {found.path} have no order")
+        yield first
+        rest = [classes[1:] if classes[0] is first else classes for classes in rest]
+
+
+def _is_plain(base: str, found: griffe.Class) -> bool:
+    """Return whether a base class has no parameters."""
+    name = base.partition("[")[0]
+    return name.rpartition(".")[2] in _PLAIN_BASES or full_path(name, found) in _MODULE_NAMES
+
+
+def _base(found: griffe.Class, base: str) -> griffe.Class:
+    module, _, name = full_path(base.partition("[")[0], found).rpartition(".")
+    parent, _ = find_member(module, name)
+    if not isinstance(parent, griffe.Class) or parent.path == found.path:
+        raise Unreadable(f"{found.path} inherits from {base}")
+    return parent
 
 
 def _is_dataclass(found: griffe.Class) -> bool:

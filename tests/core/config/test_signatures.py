@@ -198,6 +198,36 @@ class X(Between):
     assert signature.parameters["size"].text == "of it."
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("class X(Left, Right): pass", ["right"]),  # Root comes after Right
+        ("class X(Right):\n def __init__(self, own: int = 1, **more): super().__init__(**more)", ["own", "right"]),
+        ("class X(Pair):\n def __init__(self, *args, **more): super().__init__(*args, **more)", ["a", "b", "c"]),
+        ("class X(Pair):\n def __init__(self, a, **more): super(X, self).__init__(a, c=2, **more)", ["a", "b"]),
+        ("class Y(Pair):\n def __init__(self, **m): super().__init__(1, **m)\nclass X(Y): pass", ["b", "c"]),
+        ("class X(Pair):\n def __init__(self, own, **more): super().__init__(own, 2)", ["own"]),
+        ("class X(Pair):\n def __init__(self, own, **more): Pair(own, **more)", ["own"]),
+        ("class X(nn.Module):\n def __init__(self, own, **more): super().__init__(**more)", ["own"]),
+    ],
+)
+def test_what_a_class_inherits_is_what_python_passes_on(read, code, expected):
+    bases = """
+from torch import nn
+class Root:
+    def __init__(self, root: int = 0): ...
+class Left(Root): ...
+class Right(Root):
+    def __init__(self, right: int = 0): ...
+class Pair:
+    def __init__(self, a: int, b: int = 0, *, c: int = 0): ...
+"""
+    signature = read(f"{bases}\n{code}")
+
+    assert list(signature.parameters) == expected
+    assert signature.file
+
+
 def test_a_class_without_init_has_no_parameters(read):
     assert read("from typing import Generic\nclass X(Generic[int], object): pass").parameters == {}
 
