@@ -270,7 +270,10 @@ class Trainer(Protocol):
         """
 
     def log_values(self) -> dict[str, float]:
-        """Return values to log that are known without reading a tensor, such as ``{"lr": 0.001}``."""
+        """Return values to log that are known without reading a tensor, such as ``{"lr": 0.001}``.
+
+        Their names are not those of metrics of `steps`.
+        """
 
     def on_score(self, score: float, goal: Goal) -> None:
         """Use the monitored metric after an evaluation (a schedule may depend on it)."""

@@ -198,6 +198,8 @@ def _check_metrics(table: str, trainer: Trainer, metrics: Any) -> None:
     for name, number in logged.items():
         if not isinstance(number, (int, float)):
             _refuse(table, f"log_values() gives {shown(name)} as {type(number).__name__}; expected a number")
+        if name in metrics:
+            _refuse(table, f"log_values() gives {shown(name)}, which steps() gives, too; rename one of them")
 
 
 def _check_optimizers(table: str, trainer: Trainer, weights: Mapping[str, Tensor]) -> None:

@@ -519,6 +519,11 @@ class LogsTensors(Learn):
         return {"lr": torch.tensor(0.1)}
 
 
+class LogsAMetric(Learn):
+    def log_values(self):
+        return {"lr": 0.1, "loss": 7.0}
+
+
 class LogValuesRaise(Learn):
     def log_values(self):
         return {"lr": self.lr}

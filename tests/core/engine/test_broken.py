@@ -132,6 +132,7 @@ REFUSED = {
     + LINE,
     "on_score_raises": r"\[trainer\] AttributeError: 'OnScoreRaises' object has no attribute 'schedule'" + LINE,
     "logs_tensors": r'\[trainer\] log_values\(\) gives "lr" as Tensor; expected a number',
+    "logs_a_metric": r'\[trainer\] log_values\(\) gives "loss", which steps\(\) gives, too; rename one of them',
     "log_values_raise": r"\[trainer\] AttributeError: 'LogValuesRaise' object has no attribute 'lr'" + LINE,
     "no_steps_in_an_epoch": r"\[trainer\] steps_per_epoch is 0; expected a whole number above 0, or None",
     "half_steps_in_an_epoch": r"\[trainer\] steps_per_epoch is 2.66\d+; expected a whole number above 0, or None",
