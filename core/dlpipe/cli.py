@@ -20,7 +20,7 @@ from dlpipe.commands.terminal import echo
 from dlpipe.errors import DlpipeError, InputError, Interrupted, in_words, is_out_of_memory
 from dlpipe.messages import nearest
 from dlpipe.registry.loading import Registry, load_plugins
-from dlpipe.registry.targets import load_target
+from dlpipe.registry.targets import load_command
 from dlpipe.runs.streams import is_read, unfailing
 
 EPILOG = """\b
@@ -48,12 +48,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         component = self._registry.find("command", cmd_name)
-        if component is None:
-            return None
-        command = load_target(component.spec.target)
-        if not isinstance(command, click.Command):
-            raise DlpipeError(f"{component.spec.target} is a {type(command).__name__}; expected a click.Command")
-        return command
+        return None if component is None else load_command(component.spec.target)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -15,7 +15,7 @@ from dlpipe.errors import PluginError
 from dlpipe.messages import shown
 from dlpipe.registry.loading import Plugin, Registry
 from dlpipe.registry.specs import KINDS, EvaluatorSpec, RegisteredComponent, TrainerSpec
-from dlpipe.registry.targets import load_target
+from dlpipe.registry.targets import load_command, load_target
 
 #: Every command imports every plugin. In seconds of the processor, so that a busy machine changes nothing.
 MAX_IMPORT_SECONDS = 0.3
@@ -83,9 +83,12 @@ def _targets(component: RegisteredComponent[Any]) -> Iterator[str]:
     spec = component.spec
     for target in filter(None, (spec.target, getattr(spec, "application", ""))):
         try:
+            if spec.kind == "command":
+                load_command(target)
+                continue
             load_target(target)
             read_signature(target)
-            if target == spec.target and spec.kind != "command":
+            if target == spec.target:
                 keys_of(spec)
         except PluginError as error:
             yield str(error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import click
+
 from dlpipe.errors import PluginError
 
 
@@ -23,3 +25,15 @@ def load_target(target: str) -> Any:
         return getattr(module, attribute)
     except AttributeError as error:
         raise PluginError(f"{target} cannot be used: module {module_name} has no {attribute}") from error
+
+
+def load_command(target: str) -> click.Command:
+    """Import the command that a target names.
+
+    Raises:
+        PluginError: it cannot be imported, or is no command.
+    """
+    command = load_target(target)
+    if not isinstance(command, click.Command):
+        raise PluginError(f"{target} is a {type(command).__name__}; expected a click.Command")
+    return command

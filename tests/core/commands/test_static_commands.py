@@ -165,7 +165,7 @@ def test_plugins_shows_the_status_of_each(dlpipe, outside):
 
 CARELESS = """
 import torch
-from dlpipe import EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
+from dlpipe import CommandSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 from dlpipe.fields import Positive
 print("hello")
 class Untyped:
@@ -173,6 +173,9 @@ class Untyped:
 class Learn:
     def __init__(self, model, *, moves: int = 3): pass
 class Judge: pass
+def odd(): pass
+@hookimpl
+def dlpipe_commands(): return [CommandSpec("odd", ":odd", "x")]
 @hookimpl
 def dlpipe_models(): return [ModelSpec("untyped", ":Untyped", "x"), ModelSpec("gone", "outside_gone:Gone", "x"),
     ModelSpec("far", ":Far", "x", requires=("no-such-dist",), extra="dlpipe-outside[far]")]
@@ -198,9 +201,16 @@ def test_plugins_check_names_what_no_run_has_shown_yet(dlpipe, outside):
         "model \"outside.gone\" outside_gone:Gone cannot be imported: ModuleNotFoundError: No module named 'outside_gone'",
         'trainer "outside.learn" names "move" in its record, which is not a parameter of plugin_outside:Learn',
         'evaluator "outside.judge" names "gamma" in its record, which is not a parameter of plugin_outside:Judge',
+        'command "outside.odd" plugin_outside:odd is a function; expected a click.Command',
         'not checked: model "outside.far" needs no-such-dist; pip install "dlpipe-outside[far]"',
     ]
-    assert answer.stderr.endswith("7 findings\n")
+    assert answer.stderr.endswith("8 findings\n")
+
+
+def test_a_command_that_is_none_is_a_mistake_of_the_plugin(dlpipe, outside):
+    answer = dlpipe("odd", **outside(CARELESS))
+
+    assert (answer.returncode, answer.stderr) == (3, "plugin_outside:odd is a function; expected a click.Command\n")
 
 
 def test_plugins_check_finds_nothing_wrong_with_the_built_in_plugins(dlpipe):
