@@ -249,6 +249,13 @@ def check_callback(callback: object) -> None:
     """
     _check_hooks(callback, Lifecycle)
     hooks = [name for name in vars(Lifecycle) if name.startswith(PREFIX)]
+    for name in hooks:
+        function = getattr(callback, name, None)
+        kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        if any(is_kind(function) for is_kind in kinds):
+            raise PluginError(
+                f"{name}() has `yield` or is `async`, so that calling it would run nothing; expected a plain method"
+            )
     if not any(hasattr(callback, name) for name in hooks):
         raise PluginError(
             f"{type(callback).__name__} has no hook, so it would never be called; expected a method decorated with "

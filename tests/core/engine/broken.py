@@ -675,6 +675,17 @@ class HookOfPlugins(Watch):
     def dlpipe_models(self): ...
 
 
+class HookYields(Watch):
+    @hookimpl
+    def dlpipe_step_logged(self):
+        yield
+
+
+class HookIsAsync(Watch):
+    @hookimpl
+    async def dlpipe_step_logged(self): ...
+
+
 class WatchRaises(Watch):
     def __init__(self):
         self.file = open("nowhere/log.txt")

@@ -159,6 +159,8 @@ REFUSED = {
     "unmarked_hook": r"\[callbacks.watch\] .* dlpipe_step_logged\(\) is missing the @hookimpl decorator",
     "unknown_argument": r"\[callbacks.watch\] .* dlpipe_step_logged\(\) has the argument 'loss'; this hook provides: m",
     "hook_of_plugins": r"\[callbacks.watch\] .* dlpipe_models\(\) is a hook of a plugin module \(plugin.py\); move it",
+    "hook_yields": r"\[callbacks.watch\] .* dlpipe_step_logged\(\) has `yield` or is `async`, so that calling it would",
+    "hook_is_async": r"\[callbacks.watch\] .* dlpipe_step_logged\(\) has `yield` or is `async`, so that calling it w",
     "watch_raises": r"\[callbacks.watch\] .* nowhere/log.txt: No such file or directory" + LINE,
 }
 #: What only warns, why a finished run is right all the same, and the warning.
