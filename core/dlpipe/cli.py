@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import click
 
 from dlpipe.commands.terminal import echo
-from dlpipe.errors import DlpipeError, InputError, Interrupted, in_words, is_out_of_memory
+from dlpipe.errors import ComponentError, DlpipeError, InputError, Interrupted, in_words, is_out_of_memory
 from dlpipe.messages import nearest
 from dlpipe.registry.loading import Registry, load_plugins
 from dlpipe.registry.targets import load_command
@@ -49,6 +49,18 @@ class Commands(click.Group):
         """Import one command."""
         component = self._registry.find("command", cmd_name)
         return None if component is None else load_command(component.spec.target)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what one of a plugin raises is the plugin's mistake."""
+        try:
+            return super().invoke(ctx)
+        except (DlpipeError, click.ClickException, click.Abort, click.exceptions.Exit, OSError):
+            raise
+        except Exception as error:
+            component = self._registry.find("command", ctx.invoked_subcommand or "")
+            if component is None or component.namespace == "core":
+                raise
+            raise ComponentError.of(error, f"`dlpipe {component.spec.name}` ({component.distribution}):") from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -289,7 +289,7 @@ def place_of(error: BaseException) -> str:
 
 
 #: Packages whose frames say nothing to the author of a component.
-_NO_AUTHORS = {"dlpipe", "torch", "numpy"}
+_NO_AUTHORS = {"dlpipe", "torch", "numpy", "click"}
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 _INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
 

@@ -58,9 +58,11 @@ def record_items(folder: Path, items: Sequence[ReportItem]) -> None:
     folder is replaced.
 
     Raises:
-        PluginError: a file is not there.
+        PluginError: these are no items, or a file is not there.
         DlpipeError: the folder cannot be written.
     """
+    if isinstance(items, str) or not isinstance(items, Sequence):
+        raise PluginError(f"{type(items).__name__} is handed over for the report; expected a list of ReportItems")
     for item in items:
         if not isinstance(item, ReportItem):
             raise PluginError(f"{shown(item)} is handed over for the report; expected a ReportItem")

@@ -312,9 +312,15 @@ class Batches:
 
 
 def _checked(batch: Batch) -> Batch:
-    """Return a batch whose columns have no reserved name."""
+    """Return a batch of tensors of which none has a reserved name."""
     if problem := reserved_name(batch):
         raise InputError(problem)
+    for name, column in batch.items():
+        if not isinstance(column, Tensor):
+            raise InputError(
+                f"the column {name!r} of a batch is of type {type(column).__name__}; expected tensors or numbers in "
+                "the items of a split, and tensors from its prepare()"
+            )
     return batch
 
 

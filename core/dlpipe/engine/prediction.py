@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -130,7 +131,12 @@ class Predictor:
     def _encoded(self, item: Item) -> Batch | FailedItem:
         try:
             with component_errors(self._stage.data.table):
-                return self._data.encode(item.text)
+                example = self._data.encode(item.text)
+            if not isinstance(example, Mapping) or not all(isinstance(each, torch.Tensor) for each in example.values()):
+                raise PluginError(
+                    f"{self._stage.data.table} encode() returned {_kind(example)}; expected a dict of tensors by column"
+                )
+            return example
         except DlpipeError as error:
             return FailedItem(item.place, item.shown, error)
 
@@ -192,9 +198,7 @@ class Predictor:
                     asked["outputs"] = outputs_of_example(outputs, row, len(examples))
                 with component_errors(self._stage.data.table):
                     presented = self._data.present(text, prediction, **asked)
-                if not isinstance(presented, dict):
-                    table = self._stage.data.table
-                    raise PluginError(f"{table} present() returned {presented!r}; expected a dict of plain values")
+                _require_plain(presented, self._stage.data.table)
                 found.append({"item": name, **presented})
             except DlpipeError as error:
                 found.append(error)
@@ -237,6 +241,29 @@ class Predictor:
             asked = "probabilities" in self._asks
             probabilities = caller.probabilities(outputs, predictions, batch) if asked else None
         return batch, outputs, predictions, None if probabilities is None else probabilities.cpu()
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, for a message: of a dict, the first part that is no tensor."""
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    name = next(name for name, each in value.items() if not isinstance(each, torch.Tensor))
+    return f"{name!r} as {type(value[name]).__name__}"
+
+
+def _require_plain(presented: Any, table: str) -> None:
+    """Refuse an answer that cannot be written.
+
+    Raises:
+        PluginError: it is no dict of plain values.
+    """
+    expected = "expected a dict of plain values: numbers, texts, lists and dicts"
+    if not isinstance(presented, dict):
+        raise PluginError(f"{table} present() returned {presented!r}; {expected}")
+    try:
+        json.dumps(presented)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{table} present() returned what cannot be written ({error}); {expected}") from error
 
 
 def _is_folder(text: str) -> bool:

@@ -11,7 +11,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ from dlpipe.protocols import (
     SupportsTotalSteps,
     Trainer,
 )
-from dlpipe.report_items import record_items
+from dlpipe.report_items import ReportItem, record_items
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
@@ -402,8 +402,15 @@ def _check_files(table: str, evaluator: Evaluator, folder: Path) -> None:
     folder.mkdir()
     with errors_in(table):
         if isinstance(evaluator, SupportsSamples):
-            record_items(folder, evaluator.sample(folder, 1) or ())
-        record_items(folder, evaluator.write(folder) or ())
+            _check_items(table, "sample", folder, evaluator.sample(folder, 1))
+        _check_items(table, "write", folder, evaluator.write(folder))
+
+
+def _check_items(table: str, method: str, folder: Path, items: Sequence[ReportItem] | None) -> None:
+    try:
+        record_items(folder, items or ())
+    except PluginError as error:
+        _refuse(table, f"{method}(): {error}")
 
 
 def _named(stage: Stage, split: str) -> bool:

@@ -164,7 +164,7 @@ def test_plugins_shows_the_status_of_each(dlpipe, outside):
 
 
 CARELESS = """
-import torch
+import click, torch
 from dlpipe import CommandSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 from dlpipe.fields import Positive
 print("hello")
@@ -174,8 +174,10 @@ class Learn:
     def __init__(self, model, *, moves: int = 3): pass
 class Judge: pass
 def odd(): pass
+@click.command()
+def fails(): {}["size"]
 @hookimpl
-def dlpipe_commands(): return [CommandSpec("odd", ":odd", "x")]
+def dlpipe_commands(): return [CommandSpec("odd", ":odd", "x"), CommandSpec("fails", ":fails", "x")]
 @hookimpl
 def dlpipe_models(): return [ModelSpec("untyped", ":Untyped", "x"), ModelSpec("gone", "outside_gone:Gone", "x"),
     ModelSpec("far", ":Far", "x", requires=("no-such-dist",), extra="dlpipe-outside[far]")]
@@ -211,6 +213,16 @@ def test_a_command_that_is_none_is_a_mistake_of_the_plugin(dlpipe, outside):
     answer = dlpipe("odd", **outside(CARELESS))
 
     assert (answer.returncode, answer.stderr) == (3, "plugin_outside:odd is a function; expected a click.Command\n")
+
+
+def test_what_a_command_of_a_plugin_raises_is_named_as_its_own(dlpipe, outside):
+    answer = dlpipe("fails", **outside(CARELESS))
+
+    assert answer.returncode == 1
+    assert re.match(
+        r"`dlpipe fails` \(dlpipe-outside 1.0\): KeyError: 'size' \(.*plugin_outside.py:\d+, in fails\). Run it again",
+        answer.stderr,
+    )
 
 
 def test_plugins_check_finds_nothing_wrong_with_the_built_in_plugins(dlpipe):

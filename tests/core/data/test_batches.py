@@ -383,6 +383,18 @@ def test_preparing_is_told_whether_it_is_for_training(kind, training):
     assert batch["training"].tolist() == [training] * 5
 
 
+class Named(Squares):
+    def __getitem__(self, index):
+        return {"number": torch.tensor(index), "name": f"number {index}"}
+
+
+def test_a_column_that_is_no_tensor_is_named():
+    with pytest.raises(
+        InputError, match="the column 'name' of a batch is of type list; expected tensors or numbers in"
+    ):
+        next(Batches(Named(), 5, CPU).epoch(0))
+
+
 class Numbered(Squares):
     def __getitem__(self, index):
         return {"rows": torch.tensor(index)}

@@ -624,6 +624,11 @@ class WriteRaises(Judge):
         self.figure.save(folder)
 
 
+class WritesText(Judge):
+    def write(self, folder):
+        return "done"
+
+
 class SampleRaises(Judge):
     def sample(self, folder, step):
         self.figure.save(folder)

@@ -150,6 +150,7 @@ REFUSED = {
     "evaluate_takes_no_examples": r"\[evaluators.judge\] TypeError: EvaluateTakesNoExamples.evaluate\(\) takes 2 posi",
     "changes_weights": r"\[evaluators.judge\] evaluate\(\) changes the weights of the model: \['score.weight'\]; change",
     "write_raises": r"\[evaluators.judge\] AttributeError: 'WriteRaises' object has no attribute 'figure'" + LINE,
+    "writes_text": r"\[evaluators.judge\] write\(\): str is handed over for the report; expected a list of ReportItems",
     "sample_raises": r"\[evaluators.judge\] AttributeError: 'SampleRaises' object has no attribute 'figure'" + LINE,
     "sample_of_no_step": r"\[evaluators.judge\] TypeError: SampleOfNoStep.sample\(\) takes 2 positional arguments but",
     "no_write": r"\[evaluators.judge\] .* NoWrite lacks the method write\(\), which every evaluator needs",

@@ -29,6 +29,8 @@ class Points:
     def encode(self, item):
         if item == "raise":
             raise KeyError("color")
+        if item in ("list", "dict"):
+            return [1.0] if item == "list" else {"points": torch.zeros(2), "names": ["a", "b"]}
         if not item.replace(" ", "").replace("-", "").isdigit():
             raise InputError(f"{item!r}: expected numbers")
         return {"points": torch.tensor([float(part) for part in item.split()])}
@@ -51,7 +53,7 @@ class Many(Points):
 
 class Plain(Points):
     def present(self, item, prediction):
-        return {"number": int(prediction)} if item != "8" else None
+        return {"number": int(prediction) if item != "9" else prediction} if item != "8" else None
 
 class Steps(Points):
     paddings = {"steps": 0}
@@ -64,7 +66,8 @@ class Steps(Points):
 
 class Parts(Points):
     def present(self, item, prediction, outputs):
-        return {"outputs": outputs}
+        pair = [part.tolist() for part in outputs["pair"]]
+        return {"points": outputs["points"].tolist(), "pair": pair, "common": outputs["common"]}
 
 class Mean(nn.Module):
     calls, most = [], 1000
@@ -167,6 +170,16 @@ def test_an_item_that_cannot_be_encoded_does_not_spoil_the_others(trained):
     assert answers[1].plain() == {"item": "five", "error": "'five': expected numbers"}
 
 
+@pytest.mark.parametrize(("item", "found"), [("list", "list"), ("dict", "'names' as list")])
+def test_an_item_that_is_encoded_as_something_else_is_the_fault_of_the_plugin(trained, item, found):
+    answers = ask(trained(), "5", item)
+
+    assert lines(answers) == [
+        "high",
+        f"item 2: [data] encode() returned {found}; expected a dict of tensors by column",
+    ]
+
+
 def test_data_that_cannot_encode_is_told_what_it_lacks(trained):
     with pytest.raises(
         InputError,
@@ -208,11 +221,16 @@ def test_an_answer_that_cannot_be_presented_fails_alone(trained):
     assert model.model.calls == [3]  # the model is not asked again
 
 
-def test_an_answer_that_is_no_dict_is_the_fault_of_the_plugin(trained):
-    (answer,) = ask(trained(data="plain"), "8")
+def test_an_answer_that_is_not_plain_is_the_fault_of_the_plugin(trained):
+    answers = ask(trained(data="plain"), "8", "9")
 
-    assert isinstance(answer.error, PluginError)
-    assert str(answer) == "item 1: [data] present() returned None; expected a dict of plain values"
+    assert all(isinstance(answer.error, PluginError) for answer in answers)
+    expected = "expected a dict of plain values: numbers, texts, lists and dicts"
+    reason = "what cannot be written (Object of type Tensor is not JSON serializable)"
+    assert [str(answer) for answer in answers] == [
+        f"item 1: [data] present() returned None; {expected}",
+        f"item 2: [data] present() returned {reason}; {expected}",
+    ]
 
 
 def test_out_of_memory_makes_the_batches_smaller_and_is_said_once(trained, monkeypatch):
@@ -291,11 +309,12 @@ def test_only_predictions_of_positions_are_cut_to_the_length_of_the_item(trained
 
 
 def test_each_item_gets_its_part_of_nested_outputs(trained):
-    found = [answer["outputs"] for answer in ask(trained("nested", "parts"), "5", "-5")]
+    answers = ask(trained("nested", "parts"), "5", "-5")
 
-    assert [outputs["points"].tolist() for outputs in found] == [[5.0], [-5.0]]
-    assert [[part.tolist() for part in outputs["pair"]] for outputs in found] == [[[5], [-5.0]], [[-5], [5.0]]]
-    assert [outputs["common"] for outputs in found] == [None, None]
+    assert answers == [
+        {"item": "5", "points": [5.0], "pair": [[5], [-5.0]], "common": None},
+        {"item": "-5", "points": [-5.0], "pair": [[-5], [5.0]], "common": None},
+    ]
 
 
 def test_outputs_without_a_row_for_each_item_are_refused(trained):
