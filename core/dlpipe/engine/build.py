@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -218,6 +219,18 @@ def build_data(settings: Settings, stage: Stage, find_model: FindModel) -> Data:
     """Build the data of a stage; torch has been configured, which seeds the random numbers."""
     data: Data = build(stage.data, {"offline": settings.offline}, find_model)
     return data
+
+
+@contextmanager
+def opened_data(settings: Settings, stage: Stage, find_model: FindModel) -> Iterator[Data]:
+    """Build the data of a stage as a run does, and let it release what it holds at the end."""
+    configure_torch(settings)
+    data = build_data(settings, stage, find_model)
+    try:
+        yield data
+    finally:
+        if isinstance(data, SupportsClose):
+            data.close()
 
 
 def _facts(data: Data, stage: Stage, state: Mapping[str, Any] | None) -> dict[str, Any]:

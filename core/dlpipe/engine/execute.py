@@ -13,7 +13,7 @@ from dlpipe.engine.amend import (
     amendment_of,
     resolved_pipeline,
 )
-from dlpipe.engine.build import build
+from dlpipe.engine.build import build, opened_data
 from dlpipe.engine.changes import (
     IDENTITY,
     run_identity,
@@ -208,14 +208,18 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
     find_model = find_in(models, pipeline)
     built: dict[str, Any] = {}
     for name, stage in pipeline.stages.items():
-        with errors_in(stage.trainer.table, data_table=stage.data.table):
-            components, metrics = rehearse(pipeline.settings, stage, find_model)
+        with (
+            errors_in(stage.trainer.table, data_table=stage.data.table),
+            opened_data(pipeline.settings, stage, find_model) as data,
+        ):
+            components, metrics = rehearse(pipeline.settings, stage, find_model, data)
             for callback in stage.callbacks.values():
                 build(callback, {"offline": pipeline.settings.offline}, find_model)
+            sizes = {split: size_of(data.split(split)) for split in data.splits}
         models[name], model = components.trained, components.live_model
         built[name or "pipeline"] = {
             "device": str(components.compute.device),
-            "data": {split: size_of(components.data.split(split)) for split in components.data.splits},
+            "data": sizes,
             "model": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "steps_per_epoch": components.trainer.steps_per_epoch,

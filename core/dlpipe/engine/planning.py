@@ -20,7 +20,7 @@ from dlpipe.compute import available_memory, configure_torch, seed_everything
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.engine.budget import Costs, RunTime, run_time
-from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training
+from dlpipe.engine.build import FindModel, TrainingComponents, build_for_training, opened_data
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import (
     Evaluation,
@@ -39,7 +39,7 @@ from dlpipe.engine.memory import MemoryPeak
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative, shown_size
-from dlpipe.protocols import SupportsClose, SupportsStateBlocks, Trainer
+from dlpipe.protocols import SupportsStateBlocks, Trainer
 from dlpipe.ranks import joined
 from dlpipe.runs.files import nearest_existing
 from dlpipe.splits import SPLITS
@@ -189,9 +189,8 @@ class _StagePlanner:
         device = configure_torch(settings).device
         peak, available = MemoryPeak(device), available_memory(device)
         with StepParts(device, self._clock) as timer, contextlib.ExitStack() as closing:
-            data, reading = timer.time(lambda: build_data(settings, stage, self._find_model))
-            if isinstance(data, SupportsClose):
-                closing.callback(data.close)
+            opening = opened_data(settings, stage, self._find_model)
+            data, reading = timer.time(lambda: closing.enter_context(opening))
             components, building = timer.time(lambda: build_for_training(settings, stage, self._find_model, data=data))
             self.trained = TrainedModel(components.live_model, data.facts)
             with components:

@@ -59,14 +59,14 @@ JUDGED_FIRST = (DEV, TEST, TRAIN)
 
 
 def rehearse(
-    settings: Settings, stage: Stage, find_model: FindModel, data: Data | None = None
+    settings: Settings, stage: Stage, find_model: FindModel, data: Data
 ) -> tuple[TrainingComponents, Mapping[str, Tensor]]:
     """Take one step, save and restore it, and evaluate on one batch; return the components and the step's metrics.
 
     The model is not compiled, which would take longer than the rest.
 
     Args:
-        data: the data of the stage, if it has been built already.
+        data: the data of the stage, which is not closed.
 
     Raises:
         DlpipeError: something would fail in the run; the message names the table and what was expected.

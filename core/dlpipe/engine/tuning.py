@@ -17,7 +17,7 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.config.settings import Settings
 from dlpipe.data.columns import Columns
-from dlpipe.engine.build import FindModel, TrainingComponents, build_data, build_for_training
+from dlpipe.engine.build import FindModel, TrainingComponents, build_for_training, opened_data
 from dlpipe.engine.inference import find_in
 from dlpipe.engine.measure import WARM_UP, own_total, stepper
 from dlpipe.engine.planning import alone
@@ -25,7 +25,7 @@ from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import HOW_TO_DEBUG, DlpipeError, InputError
 from dlpipe.launch import usable_cores
 from dlpipe.messages import shown
-from dlpipe.protocols import Data, SupportsClose
+from dlpipe.protocols import Data
 
 Clock = Callable[[], float]
 #: Rounds of a comparison, and how many steps in a row each of the two takes in a round.
@@ -165,12 +165,10 @@ def tune(
     threads = torch.get_num_threads()
     pipeline = load(())
     find_model = find_in(models, pipeline)
-    with alone(pipeline), contextlib.ExitStack() as closing:
+    with contextlib.ExitStack() as closing:
+        closing.enter_context(alone(pipeline))
         closing.callback(torch.set_num_threads, threads)
-        configure_torch(pipeline.settings)
-        data = build_data(pipeline.settings, pipeline.stages[stage], find_model)
-        if isinstance(data, SupportsClose):
-            closing.callback(data.close)
+        data = closing.enter_context(opened_data(pipeline.settings, pipeline.stages[stage], find_model))
         tuner = _Tuner(load, stage, find_model, data, threads, clock)
         noise = max(NOISE, abs(tuner.compare({}).gain - 1))
         tried: list[Comparison] = []

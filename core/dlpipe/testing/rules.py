@@ -44,7 +44,8 @@ BATCHES = 2
 def passes_rehearsal(use: Use) -> None:
     """Check that the rehearsal of a run has nothing against the component."""
     try:
-        rehearse(use.pipeline.settings, use.stage, models_of(use))
+        with data_of(use) as data:
+            rehearse(use.pipeline.settings, use.stage, models_of(use), data)
     except Exception as error:
         message = str(error) if isinstance(error, DlpipeError) else in_words(error)
         stage = use.stage

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Reference
-from dlpipe.engine.build import FindModel, StageComponents, build_data, build_for_use
+from dlpipe.engine.build import FindModel, StageComponents, build_for_use, opened_data
 from dlpipe.engine.inference import open_run
 from dlpipe.engine.starting_weights import TrainedModel
-from dlpipe.protocols import Data, SupportsClose
+from dlpipe.protocols import Data
 from dlpipe.testing.checks import Use
 
 
@@ -19,16 +17,9 @@ def components_of(use: Use, *, data: Data | None = None) -> StageComponents:
     return build_for_use(use.pipeline.settings, use.stage, models_of(use), data=data)
 
 
-@contextmanager
-def data_of(use: Use) -> Iterator[Data]:
-    """Build the data of the stage, as a run does, and close it."""
-    configure_torch(use.pipeline.settings)
-    data = build_data(use.pipeline.settings, use.stage, models_of(use))
-    try:
-        yield data
-    finally:
-        if isinstance(data, SupportsClose):
-            data.close()
+def data_of(use: Use) -> AbstractContextManager[Data]:
+    """Build the data of the stage; a context manager, which closes it."""
+    return opened_data(use.pipeline.settings, use.stage, models_of(use))
 
 
 def models_of(use: Use) -> FindModel:
