@@ -200,6 +200,23 @@ def test_what_is_broken_is_named_before_the_first_step(project_of, case):
         dry_run(load())
 
 
+def test_a_dry_run_asks_nothing_of_data_that_it_has_closed(project_of):
+    project_of(PLUGIN, PIPELINE)
+
+    assert dry_run(load())["pipeline"]["data"] == {"train": 8, "dev": 8, "test": 8}
+
+
+def test_the_search_for_a_nan_builds_no_data(project_of):
+    counting = "    def __init__(self): open('built.txt', 'a').write('once ')\n"
+    plugin = PLUGIN.replace("    closed = False\n", "    closed = False\n" + counting)
+    project = project_of(plugin.replace("self.score(points)", "self.score(points) * torch.nan"), PIPELINE)
+
+    with pytest.raises(DlpipeError, match="The first non-finite tensor"):
+        run(load(), load_plugins(), project / "runs")
+
+    assert (project / "built.txt").read_text() == "once "
+
+
 def test_a_rehearsal_changes_no_number_of_the_run(project_of):
     project = project_of(PLUGIN, PIPELINE)
 
