@@ -324,7 +324,7 @@ class Run:
         return html_table(rows.items())
 
     def _view(self) -> Any:
-        return load_target("dlpipe.report.run_view:RunView")(self._folder)
+        return load_target("dlpipe.report.recorded_run:RecordedRun")(self._folder)
 
     def _stage_view(self) -> Any:
         return next(stage for stage in self._view().stages if stage.name == self._stage)

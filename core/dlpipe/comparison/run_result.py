@@ -10,7 +10,7 @@ from typing import Any
 
 from dlpipe.config.source import leaves
 from dlpipe.messages import relative
-from dlpipe.report.run_view import RunView, StageView
+from dlpipe.report.recorded_run import RecordedRun, RecordedStage
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, METRICS, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog
@@ -28,11 +28,11 @@ class RunResult:
     """
 
     def __init__(self, path: Path) -> None:
-        self._view = RunView(RunFolder.open(path))
+        self._view = RecordedRun(RunFolder.open(path))
         self.path = self._view.path
         self.provenance: Mapping[str, Any] = self._view.provenance
         self.resolved: Mapping[str, Any] = self._view.resolved
-        self.stage: StageView = self._view.stages[-1]
+        self.stage: RecordedStage = self._view.stages[-1]
         self.state = str(self._view.status["state"])
 
     @property

@@ -20,10 +20,9 @@ from dlpipe.evaluation.example_scores import write_predictions
 from dlpipe.evaluation.examples import Examples
 from dlpipe.messages import relative
 from dlpipe.protocols import Evaluator, SupportsReport
-from dlpipe.report.run_view import ENDED, FIGURES
 from dlpipe.runs.checkpoint import load_weights, step_of
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import BASELINES, PREDICTIONS
+from dlpipe.runs.folder import BASELINES, ENDED, FIGURES, PREDICTIONS
 from dlpipe.splits import DEV, TEST
 from dlpipe.training.callbacks import Callbacks
 

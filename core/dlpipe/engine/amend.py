@@ -29,13 +29,13 @@ from dlpipe.json_text import finite
 from dlpipe.messages import relative
 from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
-from dlpipe.report.run_view import ENDED
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import load_state
 from dlpipe.runs.files import read_json, write_json, write_text
 from dlpipe.runs.folder import (
     BASELINES,
     CHANGED,
+    ENDED,
     ENDED_STATES,
     ORIGINS,
     PREDICTIONS,

@@ -12,10 +12,9 @@ from dlpipe.compute import configure_torch
 from dlpipe.config.pipeline import Pipeline, Stage
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
-from dlpipe.report.run_view import ENDED
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import CHANGED, DATA_STATE, PIPELINE, PROVENANCE, RESOLVED, RunFolder
+from dlpipe.runs.folder import CHANGED, DATA_STATE, ENDED, PIPELINE, PROVENANCE, RESOLVED, RunFolder
 from dlpipe.runs.identity import content_name, differences, identity, start_names, with_current_names
 
 #: The entries of provenance that changes are found by, and those that record what was accepted, or changed on purpose.

@@ -18,8 +18,8 @@ from dlpipe.ranks import Ranks, announce_end, leave
 from dlpipe.registry.installation import install_command
 from dlpipe.report.curve_figure import can_draw, is_drawn, write_curves
 from dlpipe.report.page import missing_packages
+from dlpipe.report.recorded_run import RecordedRun
 from dlpipe.report.run_report import write_report
-from dlpipe.report.run_view import RunView
 from dlpipe.runs.checkpoint import MANIFEST
 from dlpipe.runs.folder import RunFolder
 from dlpipe.runs.signals import INTERRUPT
@@ -119,7 +119,7 @@ def _write_report(folder: RunFolder, progress: Progress) -> None:
 def _draw_curves(folder: RunFolder, progress: Progress) -> None:
     """Draw the curves of the stages whose metrics are newer than those that are drawn."""
     try:
-        for stage in RunView(folder).stages:
+        for stage in RecordedRun(folder).stages:
             if not is_drawn(stage):
                 progress.phase("drawing the curves", stage.name)
                 write_curves(stage)

@@ -14,10 +14,9 @@ from dlpipe.engine.stage_context import FIRST_CHECKPOINT, StageContext
 from dlpipe.errors import CheckpointError, RunFolderError
 from dlpipe.messages import relative
 from dlpipe.protocols import Trainer
-from dlpipe.report.run_view import ENDED
 from dlpipe.runs.checkpoint import STATE
 from dlpipe.runs.files import fits, read_json
-from dlpipe.runs.folder import PROVENANCE
+from dlpipe.runs.folder import ENDED, PROVENANCE
 from dlpipe.training.loop import Loop
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dlpipe.figures import COLORS, GREY, drawing, shortened
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Chart
-from dlpipe.report.run_view import FIGURES, StageView
-from dlpipe.runs.folder import METRICS
+from dlpipe.report.recorded_run import RecordedStage
+from dlpipe.runs.folder import FIGURES, METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +33,13 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def is_drawn(stage: StageView) -> bool:
+def is_drawn(stage: RecordedStage) -> bool:
     """Return whether the curves of a stage are drawn and nothing was measured since."""
     metrics, drawn = stage.folder / METRICS, stage.folder / FIGURES / CURVES
     return drawn.exists() and not (metrics.exists() and metrics.stat().st_mtime > drawn.stat().st_mtime)
 
 
-def write_curves(stage: StageView) -> bool:
+def write_curves(stage: RecordedStage) -> bool:
     """Draw the curves of a stage, as far as it has come; return whether there were any.
 
     Raises:
@@ -68,7 +68,7 @@ def write_curves(stage: StageView) -> bool:
     return True
 
 
-def chosen_charts(stage: StageView) -> list[Chart]:
+def chosen_charts(stage: RecordedStage) -> list[Chart]:
     """Return the charts to draw: the loss, what the stage is judged by, other losses, the learning rate.
 
     If there is room, what else the trainer measures and changes, such as the returns of an agent; further metrics of

@@ -13,7 +13,7 @@ from dlpipe.messages import relative, shown, shown_end, shown_seconds
 from dlpipe.registry.installation import install_command
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
-from dlpipe.report.run_view import RunView, StageView
+from dlpipe.report.recorded_run import RecordedRun, RecordedStage
 from dlpipe.report.shown_files import shown_sections
 from dlpipe.runs.folder import CHANGED, DATA_STATE, LOG, REPORT, RunFolder
 from dlpipe.splits import SPLITS
@@ -36,7 +36,7 @@ def write_report(folder: RunFolder) -> Path:
     if missing := missing_packages():
         install = install_command("dlpipe[report]")
         raise InputError(f"a report needs {' and '.join(missing)}; install with: {install}")
-    run = RunView(folder)
+    run = RecordedRun(folder)
     verdict = verdict_of(run)
     sections = [*_results(run), *_how(run)]
     path = folder.path / REPORT
@@ -47,7 +47,7 @@ def write_report(folder: RunFolder) -> Path:
     return path
 
 
-def verdict_of(run: RunView) -> str:
+def verdict_of(run: RecordedRun) -> str:
     """Return in a sentence or two: what was learned, how well, how long it took and why it ended."""
     stage = run.stages[-1]
     parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
@@ -59,7 +59,7 @@ def verdict_of(run: RunView) -> str:
     return ", ".join(parts) + (f". {reason[:1].upper()}{reason[1:]}." if reason else ".")
 
 
-def _beside(stage: StageView, metric: str, value: float) -> str:
+def _beside(stage: RecordedStage, metric: str, value: float) -> str:
     """Return what belongs to a score, in brackets: its interval, and the best simple predictor."""
     interval = stage.interval() if metric.startswith("test/") else None
     parts = [f"90 % interval {interval[0]:.4f} to {interval[1]:.4f}"] if interval else []
@@ -67,7 +67,7 @@ def _beside(stage: StageView, metric: str, value: float) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _best_baseline(stage: StageView, value: float) -> str:
+def _best_baseline(stage: RecordedStage, value: float) -> str:
     found = stage.beside()
     smaller = stage.score.goal == "min"
     name = (min if smaller else max)(found, key=lambda each: found[each])
@@ -75,11 +75,11 @@ def _best_baseline(stage: StageView, value: float) -> str:
     return f"{'worse than ' if better else ''}{name}: {found[name]:.4f}"
 
 
-def _learner(stage: StageView) -> str:
+def _learner(stage: RecordedStage) -> str:
     return str(stage.tables.get("model", stage.tables["trainer"])["use"])
 
 
-def _why(run: RunView, stage: StageView) -> str:
+def _why(run: RecordedRun, stage: RecordedStage) -> str:
     """Return why the run ended."""
     if reason := str(run.status.get("reason", "")):
         return f"{run.status['state']}: {reason.splitlines()[0].rstrip('.')}"
@@ -89,7 +89,7 @@ def _why(run: RunView, stage: StageView) -> str:
     return f"it is at step {max(steps):,.0f}" if steps else ""
 
 
-def _results(run: RunView) -> Iterator[Section]:
+def _results(run: RecordedRun) -> Iterator[Section]:
     for stage in reversed(run.stages):
         prefix = f"{stage.name}: " if stage.name else ""
         charts = draw_metrics(stage.records, stage.judged_by)
@@ -100,7 +100,7 @@ def _results(run: RunView) -> Iterator[Section]:
         yield Section(f"{prefix}Further curves", charts[MAX_CHARTS:], folded=True)
 
 
-def _metrics_table(stage: StageView) -> Table:
+def _metrics_table(stage: RecordedStage) -> Table:
     """Return a table with a row for each metric and a column for each split."""
     metrics = stage.metrics()
     names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
@@ -112,7 +112,7 @@ def _metrics_table(stage: StageView) -> Table:
     return Table("", ["metric", *splits], rows, f"{caption}.{_of_train(stage)}")
 
 
-def _of_train(stage: StageView) -> str:
+def _of_train(stage: RecordedStage) -> str:
     """Return a sentence on the evaluators that judged a part of the training examples only."""
     tables = stage.tables.get("evaluators", {})
     counts = {name: table["train_examples"] for name, table in tables.items() if table.get("train_examples")}
@@ -120,7 +120,7 @@ def _of_train(stage: StageView) -> str:
     return f" On train, {', '.join(parts)}, always the same ones." if parts else ""
 
 
-def _baseline_tables(stage: StageView) -> Iterator[Table]:
+def _baseline_tables(stage: RecordedStage) -> Iterator[Table]:
     """Yield a table for each evaluator that says what simple predictors reach."""
     metrics = stage.metrics()
     for evaluator, baselines in stage.baselines.items():
@@ -139,7 +139,7 @@ def _shown_metric(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3g}"
 
 
-def _changes(run: RunView) -> list[list[str]]:
+def _changes(run: RecordedRun) -> list[list[str]]:
     """Return what was changed while the run continued: after which step, the key, the value before and after."""
     return [
         [
@@ -152,7 +152,7 @@ def _changes(run: RunView) -> list[list[str]]:
     ]
 
 
-def _how(run: RunView) -> Iterator[Section]:
+def _how(run: RecordedRun) -> Iterator[Section]:
     if changes := _changes(run):
         caption = "With dlpipe resume --set. A run with these settings from the start may end otherwise."
         yield Section("Changed while it ran", [Table("", ["after step", "key", "before", "after"], changes, caption)])
@@ -168,11 +168,11 @@ def _how(run: RunView) -> Iterator[Section]:
         yield Section("Log", [Text("", "\n".join(lines[-LOG_LINES:]), caption)], folded=True)
 
 
-def _caveats(run: RunView) -> list[str]:
+def _caveats(run: RecordedRun) -> list[str]:
     return [f"{table} {text}" for table, texts in run.provenance.get("caveats", {}).items() for text in texts]
 
 
-def repeat_command(run: RunView) -> str:
+def repeat_command(run: RecordedRun) -> str:
     """Return the commands that repeat the run."""
     command = [str(part) for part in run.provenance.get("command", ())]
     if command and Path(command[0]).name == "dlpipe" and command[1:2] == ["run"]:
@@ -181,19 +181,19 @@ def repeat_command(run: RunView) -> str:
     return shlex.join(["dlpipe", "run", relative(run.path / "resolved.toml")])
 
 
-def _resume_commands(run: RunView) -> Iterator[str]:
+def _resume_commands(run: RecordedRun) -> Iterator[str]:
     for entry in run.provenance.get(CHANGED, ()):
         options = [part for each in entry["set"] for part in ("--set", each)]
         place = f"step {entry['step']}" + (f" of stage {entry['stage']}" if entry["stage"] else "")
         yield shlex.join(["dlpipe", "resume", relative(run.path.parent / "latest"), *options]) + f"  # after {place}"
 
 
-def _pipeline_table(run: RunView) -> Table:
+def _pipeline_table(run: RecordedRun) -> Table:
     rows = [[".".join(map(str, path)), shown(value)] for path, value in leaves(run.resolved)]
     return Table("", ["key", "value", "set by"], [[*row, run.origins.get(row[0], "default")] for row in rows])
 
 
-def _provenance_table(run: RunView) -> Table:
+def _provenance_table(run: RecordedRun) -> Table:
     hidden = ("command", "warnings", "caveats", "code", "identity", "stages", "ended", "first_checkpoint", "changed")
     known = {key: value for key, value in run.provenance.items() if key not in hidden}
     rows = [[".".join(map(str, path)), shown(value)] for path, value in leaves(known)]
@@ -203,7 +203,7 @@ def _provenance_table(run: RunView) -> Table:
     return Table("", ["what", "value"], rows)
 
 
-def markdown(run: RunView, verdict: str) -> str:
+def markdown(run: RecordedRun, verdict: str) -> str:
     """Return a summary for a terminal or a pull request."""
     lines = [f"# {_escaped(run.name)} ({run.status['state']})", "", _escaped(verdict), ""]
     for stage in run.stages:

@@ -12,9 +12,10 @@ from typing import Any
 
 from dlpipe.errors import DlpipeError
 from dlpipe.report.page import Block, Media, Page, Section, Table, Text
-from dlpipe.report.run_view import FIGURES, SAMPLES, StageView
+from dlpipe.report.recorded_run import RecordedStage
 from dlpipe.report_items import ITEMS, Kind
 from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import FIGURES, SAMPLES
 
 #: How a file is presented of which nothing is said, by the ending of its name.
 KINDS: dict[str, Kind] = {
@@ -29,7 +30,7 @@ MAX_ROWS, MAX_COLUMNS, MAX_LINES, MAX_CHARACTERS, MAX_SAMPLES = 20, 16, 40, 4000
 _STEP = re.compile(r"step-0*(\d+)")
 
 
-def shown_sections(stage: StageView, page_folder: Path, prefix: str) -> Iterator[Section]:
+def shown_sections(stage: RecordedStage, page_folder: Path, prefix: str) -> Iterator[Section]:
     """Yield a section for every folder with something to show.
 
     Args:
@@ -49,7 +50,7 @@ def shown_sections(stage: StageView, page_folder: Path, prefix: str) -> Iterator
             yield Section(f"{prefix}{_name(stage, folder)} during training", blocks)
 
 
-def _name(stage: StageView, folder: Path) -> str:
+def _name(stage: RecordedStage, folder: Path) -> str:
     """Return what the pipeline calls whoever wrote into a folder, with the name of the component."""
     for group in ("evaluators", "callbacks"):
         if folder.name in stage.tables.get(group, {}):

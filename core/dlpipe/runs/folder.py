@@ -33,8 +33,12 @@ LOG, LOCK, REPORT = "log.txt", ".lock", "report.html"
 EXPORT = "export.json"
 #: Of a stage: what evaluators found for each test example.
 PREDICTIONS = "predictions.jsonl"
+#: Of a stage: where evaluators write.
+FIGURES, SAMPLES = "figures", "samples"
 #: The entry of provenance with what is known of each stage that has begun; see `dlpipe.runs.files.StageRecord`.
 STAGES = "stages"
+#: The entry of provenance that says how the training of each stage ended.
+ENDED = "ended"
 #: The entry of provenance with the settings that were changed when the run was resumed.
 CHANGED = "changed"
 #: The states of a run that is not resumed unless its settings change, the best first.

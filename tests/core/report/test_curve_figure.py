@@ -10,7 +10,7 @@ from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import load_plugins
 from dlpipe.report import curve_figure
 from dlpipe.report.curve_figure import chosen_charts, write_curves
-from dlpipe.report.run_view import StageView
+from dlpipe.report.recorded_run import RecordedStage
 
 PIPELINE = """
 name = "tiny"
@@ -34,7 +34,7 @@ def stage(folder, records, judged_by="slots/f1", primary=()):
     folder.mkdir(exist_ok=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     known = {"metric": judged_by, "goal": "max", "goals": dict.fromkeys(primary, "max")}
-    return StageView("", folder, {}, known, {})
+    return RecordedStage("", folder, {}, known, {})
 
 
 def curve(*names, steps=(2, 4, 7)):

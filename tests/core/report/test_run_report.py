@@ -14,8 +14,8 @@ from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError, PluginError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.report.curves import draw_metrics
+from dlpipe.report.recorded_run import RecordedRun
 from dlpipe.report.run_report import verdict_of, write_report
-from dlpipe.report.run_view import RunView
 from dlpipe.report_items import ReportItem, record_items
 from dlpipe.runs.files import read_json_lines
 from dlpipe.runs.folder import RunFolder
@@ -119,7 +119,7 @@ def test_before_the_test_the_verdict_has_the_score_of_the_list_of_runs(make_run)
     folder = make_run("digits/a", resolved=RESOLVED, metrics=scores)
     (folder / "baselines.json").write_text('{"digits": {"simple": {"metrics": {"loss": 0.2, "accuracy": 0.1}}}}')
 
-    run = RunView(RunFolder.open(folder))
+    run = RecordedRun(RunFolder.open(folder))
 
     assert "dev/digits/loss 0.3000 (worse than simple: 0.2000)" in verdict_of(run)
     assert (summarize(folder).metric, summarize(folder).score) == ("dev/digits/loss", 0.3)

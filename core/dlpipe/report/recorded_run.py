@@ -12,19 +12,14 @@ from typing import Any
 
 from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import BASELINES, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
+from dlpipe.runs.folder import BASELINES, ENDED, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.score import Score, score_so_far
 from dlpipe.scores.judged_examples import score_interval
 
-#: The entry of provenance that says how the training of each stage ended.
-ENDED = "ended"
-#: Where evaluators write.
-FIGURES, SAMPLES = "figures", "samples"
-
 
 @dataclass(frozen=True)
-class StageView:
+class RecordedStage:
     """One stage of a run.
 
     Args:
@@ -112,7 +107,7 @@ class StageView:
         return found
 
 
-class RunView:
+class RecordedRun:
     """A run, read from its folder."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -130,8 +125,8 @@ class RunView:
         """The name of the pipeline."""
         return str(self.resolved["name"])
 
-    def _stage(self, folder: RunFolder, name: str) -> StageView:
-        return StageView(
+    def _stage(self, folder: RunFolder, name: str) -> RecordedStage:
+        return RecordedStage(
             name,
             folder.stage(name),
             self.resolved["stages"][name] if name else self.resolved,
