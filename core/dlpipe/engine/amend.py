@@ -22,7 +22,7 @@ from dlpipe.config.source import assign, read_source, source_of_text
 from dlpipe.engine.build import FindModel, StageComponents, TrainingComponents, build, build_for_training
 from dlpipe.engine.changes import IDENTITY
 from dlpipe.engine.judged_splits import evaluators_on
-from dlpipe.engine.measure import own_total, stepper
+from dlpipe.engine.measure import stepper
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.errors import CheckpointError, ComponentError, InputError, errors_in
 from dlpipe.json_text import finite
@@ -51,6 +51,7 @@ from dlpipe.training.loop_state import LoopState
 from dlpipe.training.monitor import monitored
 from dlpipe.training.optimizers import BUILT_WITH
 from dlpipe.training.schedule import CURVE
+from dlpipe.training.trainer_state import own_total_steps
 
 #: The entry of provenance with files that are about to be written; a process that is killed leaves it.
 PENDING = "pending"
@@ -240,7 +241,7 @@ def _require_left(
     """
     trainer, options = components.trainer, stage.options
     require_epochs(options, trainer.steps_per_epoch)
-    total = options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
+    total = options.budget.total_steps(trainer.steps_per_epoch, own_total_steps(trainer))
     stale = 0 if restarts else state["stale"]
     position = LoopState(step=state["step"], seconds=state["seconds"], stale=stale)
     monitor, _ = monitored(options, _on_dev(stage, components))

@@ -25,13 +25,14 @@ from dlpipe.engine.memory import kept_for_backward
 from dlpipe.errors import PluginError, RunFolderError, SplitBatchWarning, errors_in, is_out_of_memory
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.messages import relative
-from dlpipe.protocols import Batch, Data, SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.protocols import Batch, Data, Trainer
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import nearest_existing
 from dlpipe.splits import TRAIN
 from dlpipe.training.judging import Judged
 from dlpipe.training.losses import BatchLoss
 from dlpipe.training.step_parts import BACKWARD, StepParts, replaced
+from dlpipe.training.trainer_state import state_blocks_of
 
 #: Steps before those that are measured, and how many are measured: at least, at most, and for how many seconds.
 WARM_UP, LEAST, MOST, SECONDS = 3, 3, 40, 5.0
@@ -63,11 +64,6 @@ class Steps:
     flops: int | None = None
     kept_bytes: int | None = None
     kept_examples: int | None = None
-
-
-def own_total(trainer: Trainer) -> int | None:
-    """Return the steps that a trainer's own budget allows, None if it has none."""
-    return trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
 
 
 def stepper(stage: Stage, trainer: Trainer) -> Callable[[], Mapping[str, Any]]:
@@ -208,7 +204,7 @@ def count_examples(data: Data, split: str) -> int | None:
 def state_bytes(components: TrainingComponents) -> int:
     """Return the bytes of all tensors that a checkpoint holds now."""
     trainer = components.trainer
-    blocks = trainer.state_blocks().values() if isinstance(trainer, SupportsStateBlocks) else ()
+    blocks = state_blocks_of(trainer).values()
     held = [trainer.model.state_dict(), trainer.state_dict(), *(dict(block.tensors) for block in blocks)]
     return sum(tensor.nbytes for tensor in tensors_in(held))
 
@@ -232,8 +228,7 @@ def measure_checkpoint(components: TrainingComponents, runs: Path, timer: StepPa
 
         def save(step: int) -> Path:
             state = {"loop": {}, "trainer": trainer.state_dict()}
-            blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
-            return checkpoints.save(step, trainer.model, state, best=False, blocks=blocks)
+            return checkpoints.save(step, trainer.model, state, best=False, blocks=state_blocks_of(trainer))
 
         save(1)  # this one is read back, too
         path, seconds = timer.time(lambda: save(2))

@@ -32,7 +32,6 @@ from dlpipe.engine.measure import (
     measure_checkpoint,
     measure_evaluation,
     measure_steps,
-    own_total,
     state_bytes,
 )
 from dlpipe.engine.memory import MemoryPeak
@@ -44,6 +43,7 @@ from dlpipe.ranks import joined
 from dlpipe.runs.files import nearest_existing
 from dlpipe.splits import SPLITS
 from dlpipe.training.step_parts import REST, StepParts
+from dlpipe.training.trainer_state import own_total_steps
 
 Clock = Callable[[], float]
 
@@ -195,7 +195,7 @@ class _StagePlanner:
             self.trained = TrainedModel(components.live_model, data.facts)
             with components:
                 trainer = components.trainer
-                total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
+                total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total_steps(trainer))
                 steps, memory = self._steps(components, timer, total, peak, available)
                 train, dev, test = (measure_evaluation(stage, components, split, timer) for split in SPLITS)
                 costs = _costs(reading + building, steps, train, dev, test, state_bytes(components))

@@ -39,8 +39,6 @@ from dlpipe.protocols import (
     SupportsCaveats,
     SupportsClose,
     SupportsSamples,
-    SupportsStateBlocks,
-    SupportsTotalSteps,
     Trainer,
 )
 from dlpipe.report_items import ReportItem, record_items
@@ -48,6 +46,7 @@ from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
 from dlpipe.training.nan_search import first_non_finite
+from dlpipe.training.trainer_state import own_total_steps, state_blocks_of
 
 ENDED: Any = object()
 #: Seconds of a step; another two are rehearsed only if it took no longer.
@@ -129,7 +128,7 @@ def _first_step(
         the steps to come, the metrics of the first one, and how many seconds it took.
     """
     trainer, table = components.trainer, stage.trainer.table
-    for name, count in {"steps_per_epoch": trainer.steps_per_epoch, "total_steps": _total_steps(trainer)}.items():
+    for name, count in {"steps_per_epoch": trainer.steps_per_epoch, "total_steps": own_total_steps(trainer)}.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             _refuse(table, f"{name} is {count!r}; expected a whole number above 0, or None")
     before = {name for name, _ in trainer.model.named_parameters()}
@@ -173,10 +172,6 @@ def _autocast_seen(compute: Compute) -> Iterator[set[bool]]:
         yield seen
     finally:
         hook.remove()
-
-
-def _total_steps(trainer: Trainer) -> int | None:
-    return trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
 
 
 def _check_metrics(table: str, trainer: Trainer, metrics: Any) -> None:
@@ -272,7 +267,7 @@ def _check_restoring(
     trainer, table = components.trainer, stage.trainer.table
     with errors_in(table):
         state = trainer.state_dict()
-        blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
+        blocks = state_blocks_of(trainer)
         content = _content(trainer)
     if not isinstance(state, dict):
         _refuse(table, f"state_dict() returns {type(state).__name__}; expected a dict")
@@ -355,8 +350,7 @@ def _compare_next_steps(
 
 def _content(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
     """Return the tensors of a trainer's state blocks."""
-    blocks = trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
-    return {name: dict(block.tensors) for name, block in blocks.items()}
+    return {name: dict(block.tensors) for name, block in state_blocks_of(trainer).items()}
 
 
 def _weights(trainer: Trainer) -> dict[str, Tensor]:

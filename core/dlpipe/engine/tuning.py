@@ -19,13 +19,14 @@ from dlpipe.config.settings import Settings
 from dlpipe.data.columns import Columns
 from dlpipe.engine.build import FindModel, TrainingComponents, build_for_training, opened_data
 from dlpipe.engine.inference import find_in
-from dlpipe.engine.measure import WARM_UP, own_total, stepper
+from dlpipe.engine.measure import WARM_UP, stepper
 from dlpipe.engine.planning import alone
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import HOW_TO_DEBUG, DlpipeError, InputError
 from dlpipe.launch import usable_cores
 from dlpipe.messages import shown
 from dlpipe.protocols import Data
+from dlpipe.training.trainer_state import own_total_steps
 
 Clock = Callable[[], float]
 #: Rounds of a comparison, and how many steps in a row each of the two takes in a round.
@@ -258,7 +259,7 @@ class _Side:
         trainer = components.trainer
         self.metrics: list[Mapping[str, float]] = []
         self._settings, self._clock, self._device = settings, clock, components.compute.device
-        total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total(trainer))
+        total = stage.options.budget.total_steps(trainer.steps_per_epoch, own_total_steps(trainer))
         self.total = WARM_UP + ROUNDS * IN_A_ROW if total is None else total
         self._take_step = stepper(stage, trainer)
 

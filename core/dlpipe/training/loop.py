@@ -19,7 +19,7 @@ from dlpipe.config.pipeline import table_name
 from dlpipe.config.settings import LoopOptions
 from dlpipe.errors import Interrupted, NonFiniteError, PluginError, Preempted, errors_in
 from dlpipe.evaluation.examples import Examples
-from dlpipe.protocols import Evaluator, Goal, SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.protocols import Evaluator, Goal, Trainer
 from dlpipe.ranks import Ranks
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.metrics_log import MetricsLog
@@ -42,6 +42,7 @@ from dlpipe.training.step_metrics import (
     wait_for,
     with_losses,
 )
+from dlpipe.training.trainer_state import own_total_steps, state_blocks_of
 
 #: What may begin again when the options of a run change.
 BEST, PATIENCE = "best", "patience"
@@ -92,8 +93,7 @@ class Loop:
         with errors_in(self._table):
             self._monitor, self._goal = monitored(options, self._judges.on_dev)
             require_epochs(options, self._per_epoch)
-        own_total = trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
-        self._total = options.budget.total_steps(self._per_epoch, own_total)
+        self._total = options.budget.total_steps(self._per_epoch, own_total_steps(trainer))
         self.state = LoopState()
         self._stop_request = ""
         self._agreed = ("", "")  # the stop request and the signal, of whichever rank got one
@@ -343,7 +343,7 @@ class Loop:
         saved = {"loop": content, "trainer": self._trainer.state_dict()}
         if not self._has_saved and (found := unsavable(saved["trainer"])):
             raise PluginError(f"{self._table} state_dict(){found}; expected {PLAIN}")
-        blocks = self._trainer.state_blocks() if isinstance(self._trainer, SupportsStateBlocks) else {}
+        blocks = state_blocks_of(self._trainer)
         path = self._checkpoints.save(state.step, self._trainer.model, saved, best=best, blocks=blocks)
         self._saved_at, self._has_saved = state.seconds, True
         self._callbacks.call("dlpipe_checkpoint_saved", step=state.step, path=path)

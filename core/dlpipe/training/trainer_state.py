@@ -1,0 +1,18 @@
+"""The optional members of a trainer, as the core asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dlpipe.protocols import SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.runs.checkpoint import StateBlock
+
+
+def own_total_steps(trainer: Trainer) -> int | None:
+    """Return the steps that a trainer's own budget allows, None if it has none."""
+    return trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
+
+
+def state_blocks_of(trainer: Trainer) -> Mapping[str, StateBlock]:
+    """Return the large parts of a trainer's state by name, none if it has none."""
+    return trainer.state_blocks() if isinstance(trainer, SupportsStateBlocks) else {}
