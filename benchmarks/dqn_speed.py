@@ -19,7 +19,7 @@ set ``max_grad_norm`` to its default of 10, and the norm is computed in each upd
 through a vectorized environment with a ``Monitor`` wrapper, stores ``next_obs`` beside ``obs``, and logs the mean
 return every 4 episodes. If it is not installed, it is left out.
 
-All loops are made five times, because the location of their memory changes the time by a few per cent.
+All loops are made five times, because the location of their memory changes the time by a few percent.
 """
 
 from __future__ import annotations

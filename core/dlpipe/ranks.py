@@ -258,7 +258,7 @@ def _meet(launch: Launch) -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     _MEETING.store = store
     # Its functions have the group as a default. torch's compiler, which `compile` imports, would import it later, and
-    # they would keep a group that exists by then for ever, with its connections and threads.
+    # they would keep a group that exists by then forever, with its connections and threads.
     importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=ANSWER)
 

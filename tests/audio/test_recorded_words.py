@@ -120,7 +120,7 @@ def test_words_that_training_does_not_have_are_named_unless_they_are_held_out(wr
     other = folder(path, test_speakers=["bob"], rate_hz=8000)
     other.restore(trained.state())
 
-    message = r'8 recordings of 12 of the test split are not judged, since training has none of .*: \["hm", "no"\]; cor'
+    message = r'8 recordings of 12 of the test split have no class, since training has none of .*: \["hm", "no"\]; sco'
     with pytest.warns(UserWarning, match=message):
         other.split("test")
 

@@ -185,7 +185,7 @@ def test_epsilon_is_the_probability_of_a_random_action():
 
 
 def test_the_action_values_of_a_corridor_match_those_calculated_by_hand():
-    # With γ = 0.5: at place 2 it is best to stay for ever, 2 / (1 - 0.5) = 4, where going on brings 3 and the end.
+    # With γ = 0.5: at place 2 it is best to stay forever, 2 / (1 - 0.5) = 4, where going on brings 3 and the end.
     made = trainer(
         timesteps=2000,
         gamma=0.5,

@@ -191,7 +191,7 @@ def test_empty_texts_are_counted_and_left_out(write):
         ("a.jsonl", '{"text": 3, "label": 1}\n', r'a\.jsonl:1: "text" is "3"; expected a text in quotation marks'),
         ("a.csv", "text;label\na;x\n", r'a\.csv:1: no column "text"; .* separated by ";"\? Then .* by commas'),
         ("a.csv", "text;label\na,b;x\n", r'a\.csv:2: 2 columns; expected 1 .* separated by ";"\? Then .* by commas'),
-        ("a.tsv", "text,label\na,x\n", r'a\.tsv:1: no column "text"; .* separated by ","\? Then .* by tabulators'),
+        ("a.tsv", "text,label\na,x\n", r'a\.tsv:1: no column "text"; .* separated by ","\? Then .* by tabs'),
         ("a.csv", "text,label\na\n", r'a\.csv:2: 1 columns; expected 2 as in the header, "text", "label"'),
         ("a.csv", "text,text\na,b\n", r"a\.csv:1: two columns of one name"),
         (

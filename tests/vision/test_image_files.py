@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from dlpipe.data import file_store
 from dlpipe.data.split_report import split_report
-from dlpipe.errors import DlpipeError, InputError
+from dlpipe.errors import DataError, DlpipeError, InputError
 from dlpipe_vision.image_files import image_folder
 
 
@@ -327,6 +327,8 @@ def test_a_trained_model_is_evaluated_on_new_images_alone(tmp_path):
 
     assert new.splits == ("test",)
     assert new.split("test").columns["targets"].tolist() == [1, 2, 2, 2]  # of ape, cat, dog
+    with pytest.raises(DataError, match=r"/new: no images of train, which an evaluator compares with; add"):
+        new.split("train")
 
 
 @pytest.mark.parametrize(
@@ -335,7 +337,10 @@ def test_a_trained_model_is_evaluated_on_new_images_alone(tmp_path):
         ({"readme.txt": b"x"}, "no image in it (.bmp, .gif"),
         ({"0.png": png()}, "1 images (0.png), but no class folders; expected train/CLASS/*.png"),
         (SPLITS | {"val/cat/0.png": png(), "dev/cat/0.png": png()}, "dev, val are all the dev split; keep one of them"),
-        (classes("test/"), "no training image that can be read, only images of test; add some. To evaluate a trained"),
+        (
+            classes("test/"),
+            ": no training image that can be read, only images of test; add some. To evaluate a trained",
+        ),
         (
             SPLITS | {"test/owl/0.png": png()},
             "the test split has classes that the train split lacks: owl; add training",
@@ -559,14 +564,14 @@ def test_images_that_exceed_the_memory_limit_are_read_when_needed_in_workers_too
     }[pack]()
     lazy, resident = (image_folder(path=path, resident_mb=mb, dev_size=2, normalize="none") for mb in (1, 100))
 
-    travelled = pickle.loads(pickle.dumps(lazy.split("train")))
+    traveled = pickle.loads(pickle.dumps(lazy.split("train")))
     batch = next(iter(DataLoader(lazy.split("train"), batch_size=5, num_workers=2)))
 
     assert lazy.facts == resident.facts
     assert torch.equal(batch["images"], resident.split("train").columns["images"])
     assert torch.equal(batch["targets"], resident.split("train").columns["targets"])
-    assert torch.equal(travelled[3]["images"], batch["images"][3])
-    assert travelled.prepare is None
+    assert torch.equal(traveled[3]["images"], batch["images"][3])
+    assert traveled.prepare is None
     assert callable(lazy.split("train").prepare)
 
 

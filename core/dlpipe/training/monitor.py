@@ -58,7 +58,7 @@ def record_score(state: LoopState, metrics: Mapping[str, float], monitor: str, g
     """
     score, loss = metrics[monitor], _dev_loss(metrics, monitor)
     better = state.best is None or (score > state.best if goal == "max" else score < state.best)
-    better = better and not math.isnan(score)  # NaN, an undefined metric, would stay the best for ever
+    better = better and not math.isnan(score)  # NaN, an undefined metric, would stay the best forever
     state.stale = 0 if better else state.stale + 1
     if better or (score == state.best and _wins_tie(ties, loss, state.best_loss)):
         state.best, state.best_loss, state.best_step = score, loss, state.step
@@ -70,7 +70,7 @@ def _wins_tie(ties: str | None, loss: float | None, best: float | None) -> bool:
     """Return whether a checkpoint with the same score as the best one replaces it, given their losses on dev."""
     if ties in ("first", "last"):
         return ties == "last"
-    # A comparison with NaN is false, and would keep it for ever.
+    # A comparison with NaN is false, and would keep it forever.
     return best is None or math.isnan(best) or (loss is not None and loss <= best)
 
 

@@ -237,9 +237,9 @@ class WordData:
         unknown = Counter(segment.word for segment in self.segments(split) if segment.word not in known)
         if unknown:
             warnings.warn(
-                f"{counted(unknown.total(), 'recording')} of {len(self.segments(split))} of the {split} split are not "
-                f"judged, since training has none of their words: {shown(sorted(unknown))}; correct the words, leave "
-                "the recordings out, or add some to train",
+                f"{counted(unknown.total(), 'recording')} of {len(self.segments(split))} of the {split} split have no "
+                f"class, since training has none of their words: {shown(sorted(unknown))}; scores of classes leave "
+                "them out. Correct the words, or add recordings of them to train",
                 stacklevel=4,
             )
 

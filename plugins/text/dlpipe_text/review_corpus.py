@@ -53,7 +53,8 @@ def plain_reviews(count: int, seed: int, languages: Sequence[Language]) -> Itera
         seed: any integer.
         languages: of the reviews, in turn.
     """
-    rng = random.Random(f"unlabeled reviews/{seed}")  # seeded with the SHA-512 of the string: the same everywhere
+    # Seeded with the SHA-512 of the string, the same everywhere; another spelling of it would be other data.
+    rng = random.Random(f"unlabelled reviews/{seed}")
     for number in range(count):
         language = languages[number % len(languages)]
         known = PATTERNS[language]

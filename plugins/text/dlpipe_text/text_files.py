@@ -251,7 +251,7 @@ def table_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _other_separator(path: Path, header: Sequence[str]) -> str:
-    signs = "tabulators" if path.suffix.lower() == ".tsv" else "commas"
+    signs = "tabs" if path.suffix.lower() == ".tsv" else "commas"
     return other_separator(header, f"separate the columns by {signs}")
 
 

@@ -239,8 +239,8 @@ def read_images(
     if "train" in sets:
         _warn_about_single_images(path, labels, sets["train"])
     if resident:
-        return ImageSplits(labels, sets)
-    return ImageSplits(labels, sets, partial(manifest.statistics, how=(lazy.mode, floats)))
+        return ImageSplits(labels, sets, source=str(path))
+    return ImageSplits(labels, sets, partial(manifest.statistics, how=(lazy.mode, floats)), str(path))
 
 
 def _decode_all(

@@ -72,11 +72,13 @@ class ImageSplits:
         labels: the name of each class.
         sets: images by split; if there is no "dev" split, it is taken from "train".
         statistics: computes `image_statistics` of the training images, or knows them.
+        source: where they are, for messages.
     """
 
     labels: Sequence[str]
     sets: Mapping[str, ImageSet]
     statistics: Callable[[ImageSet], dict[str, Any]] = lambda train: image_statistics(train.images)
+    source: str = "this data"
 
 
 class ImageDataset(Dataset[Batch]):

@@ -238,8 +238,8 @@ class LabeledImages:
             if self._state:
                 return loaded
             raise DataError(
-                f"no training image that can be read, only images of {' and '.join(sets)}; add some. To evaluate a "
-                "trained model on these images: `dlpipe evaluate RUN --set data.path=FOLDER`"
+                f"{loaded.source}: no training image that can be read, only images of {' and '.join(sets)}; add some. "
+                "To evaluate a trained model on these images: `dlpipe evaluate RUN --set data.path=FOLDER`"
             )
         train = sets["train"]
         if self._dev_size and "dev" not in sets:
@@ -274,6 +274,11 @@ class LabeledImages:
 
     def _as_trained(self, name: str) -> ImageSet:
         """Return the images of a split with the class numbers of training: other data may lack some of its classes."""
+        if name not in self._sets:
+            raise DataError(
+                f"{self._loaded.source}: no images of {name}, which an evaluator compares with; add those of the "
+                "training, or leave that evaluator out"
+            )
         images, labels, state = self._sets[name], self._loaded.labels, self.state()
         found, expected = list(images.images[0].shape), list(state["image_shape"])
         if found != expected:

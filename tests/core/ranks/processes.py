@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Of the longest test; a rank that waits for ever must not hold up the others.
+#: Of the longest test; a rank that waits forever must not hold up the others.
 TIMEOUT = 300
 
 
