@@ -66,15 +66,18 @@ class Compute:
 
         Losses and probabilities are computed of these: a mean of thousands of numbers in bfloat16 has two digits.
         """
-        if self.dtype is torch.float32:
-            return outputs
-        return tree_map(lambda part: part.float() if _is_lower(part) else part, outputs)
+        return outputs if self.dtype is torch.float32 else in_float32(outputs)
 
     def fits(self, size: int) -> bool:
         """Return whether `size` bytes of data can stay on the device besides model and activations."""
         if self.device.type != "cuda":
             return True  # the host's memory holds them already
         return size < available_memory(self.device) // 2
+
+
+def in_float32(outputs: Any) -> Any:
+    """Return nested tensors with those of lower precision as float32; see `Compute.in_float32`."""
+    return tree_map(lambda part: part.float() if _is_lower(part) else part, outputs)
 
 
 def _is_lower(part: Any) -> bool:

@@ -216,7 +216,7 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
             for callback in stage.callbacks.values():
                 build(callback, {"offline": pipeline.settings.offline}, find_model)
             sizes = {split: size_of(data.split(split)) for split in data.splits}
-        models[name], model = components.trained, components.live_model
+            models[name], model = components.trained, components.live_model
         built[name or "pipeline"] = {
             "device": str(components.compute.device),
             "data": sizes,

@@ -48,15 +48,14 @@ def layers_of(pipeline: Pipeline, folder: RunFolder | None = None) -> dict[str, 
     models: dict[str, TrainedModel] = {}
     for name, stage in pipeline.stages.items():
         if folder:
-            built = open_stage(pipeline, folder, name).built
+            components = open_stage(pipeline, folder, name).built
         else:
-            find = find_in(models, pipeline)
-            built = build_for_use(pipeline.settings, stage, find)
-            built.close()
-        models[name] = built.trained
+            components = build_for_use(pipeline.settings, stage, find_in(models, pipeline))
+        with components:
+            models[name] = components.trained
         if stage.model and (parts := stage.model.values.get("freeze")):
             with errors_in(stage.model.table):
-                freeze_parts(built.trained_model, parts)
+                freeze_parts(models[name].model, parts)
     return {name: [asdict(layer) for layer in _layers(each.model)] for name, each in models.items()}
 
 

@@ -82,7 +82,7 @@ class Predictor:
         self._asks = inspect.signature(data.present).parameters
         self._more: Mapping[str, Any] = {"model": trained.model, "top": top, "explain": explain}
         self._size = trained.built.compute.evaluation_batch_size
-        self._by_position: bool | None = None  # not known yet
+        self._grows: bool | None = None  # not known yet
         if top:
             self._require_classes(top)
 
@@ -205,22 +205,25 @@ class Predictor:
         return found
 
     def _lengths(self, examples: Sequence[Batch], batch: Batch, predictions: torch.Tensor) -> list[int] | None:
-        """Return the lengths to which the predictions of items are cut, without their padding; None if none has any.
+        """Return how long the predictions of items are without their padding; None if they have none.
 
-        A prediction has an element for each position of its sequence if it gets longer with it. One batch does not
-        show that, as it may be as long by chance; a shorter item alone does, and is asked for once.
+        A prediction has an element for each position of its sequence, or some more or fewer, if it gets longer with it.
+        One batch does not show that; a shorter item alone does, and is asked for once.
         """
-        if "lengths" not in batch:
+        if "lengths" not in batch or predictions.dim() < 2:
             return None
-        lengths = batch["lengths"].tolist()
-        longest = max(lengths)
-        if min(lengths) == longest or predictions.shape[1:2] != (longest,):
+        lengths: list[int] = batch["lengths"].tolist()
+        more = predictions.shape[1] - max(lengths)
+        if min(lengths) == max(lengths):
             return None
-        if self._by_position is None:
-            shorter = max(length for length in lengths if length < longest)
-            _, _, alone, _ = self._outputs([examples[lengths.index(shorter)]])
-            self._by_position = alone.shape[1:2] == (shorter,)
-        return lengths if self._by_position else None
+        if self._grows is None:
+            shorter = max(length for length in lengths if length < max(lengths))
+            try:
+                alone = self._outputs([examples[lengths.index(shorter)]])[2]
+            except Exception:  # a model may need longer items than this one alone
+                return None if more else lengths
+            self._grows = alone.dim() > 1 and alone.shape[1] == shorter + more
+        return [length + more for length in lengths] if self._grows else None
 
     def _outputs(self, examples: list[Batch]) -> tuple[Batch, Any, torch.Tensor, torch.Tensor | None]:
         """Return the batch of some examples, and of each the outputs, the prediction and the probabilities."""

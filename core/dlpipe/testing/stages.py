@@ -28,8 +28,7 @@ def models_of(use: Use) -> FindModel:
     def find(reference: Reference) -> TrainedModel:
         if reference.run is not None:
             return open_run(reference.run, allow_local_plugins=use.pipeline.local_plugins).built.trained
-        built = build_for_use(use.pipeline.settings, use.pipeline.stages[reference.stage], find)
-        built.close()
-        return built.trained
+        with build_for_use(use.pipeline.settings, use.pipeline.stages[reference.stage], find) as built:
+            return built.trained
 
     return find

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dlpipe.compute import in_float32
 from dlpipe.data.model_caller import ModelCaller
 from dlpipe.errors import InputError
 from dlpipe.fields import PositiveFloat
@@ -72,13 +73,14 @@ class Ensemble(nn.Module):
 
 
 def _probabilities(member: nn.Module, columns: dict[str, Tensor]) -> Tensor:
-    """Return the probabilities of the classes (B, K) or (B, …, K) that a member gives."""
+    """Return the probabilities of the classes (B, K) or (B, …, K) that a member gives, computed in float32."""
     caller = ModelCaller(member, tuple(columns))
-    outputs = caller.outputs(columns)
-    probabilities = caller.probabilities(outputs, caller.predictions(outputs, columns), columns)
+    outputs = in_float32(caller.outputs(columns))
+    with torch.autocast(next(iter(columns.values())).device.type, enabled=False):
+        probabilities = caller.probabilities(outputs, caller.predictions(outputs, columns), columns)
     if probabilities is None:
         raise InputError(
             f"{type(member).__name__}, a member of core.ensemble, gives no probabilities; expected a classifier: a "
-            "model that returns logits, or has a method probabilities(outputs, …)"
+            "model that returns logits and has no predict() of its own, or has a method probabilities(outputs, …)"
         )
     return probabilities

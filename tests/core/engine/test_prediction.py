@@ -104,6 +104,15 @@ class Levels(Tagger):
     def forward(self, steps):
         return steps.sum(1)[:, None, None] + self.bias[:, None]
 
+class Following(Tagger):
+    def predict(self, outputs):
+        return outputs[:, :-1, 0] + 1
+
+class Windowed(Tagger):
+    def forward(self, steps):
+        if steps.size(1) < 3: raise RuntimeError("too short for the window")
+        return super().forward(steps)
+
 class Known(Sure):
     def probabilities(self, outputs):
         return torch.nn.functional.one_hot(outputs.argmax(1), 3).float()
@@ -118,7 +127,7 @@ def dlpipe_data(): return [DataSpec("points", ":Points", "points"), DataSpec("pl
     DataSpec("parts", ":Parts", "points"), DataSpec("steps", ":Steps", "steps")]
 @hookimpl
 def dlpipe_models():
-    names = ("Mean", "Sure", "Known", "Cooled", "Nested", "Tagger", "Levels")
+    names = ("Mean", "Sure", "Known", "Cooled", "Nested", "Tagger", "Levels", "Following", "Windowed")
     return [ModelSpec(name.lower(), f":{name}", "mean") for name in names]
 """
 PIPELINE = """
@@ -300,7 +309,12 @@ def test_classes_have_the_probabilities_of_the_softmax(trained):
 
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [("tagger", [[5], [1, 2, 3], [4, 6], [7]]), ("levels", [[5, 5, 5], [6, 6, 6], [10, 10, 10], [7, 7, 7]])],
+    [
+        ("tagger", [[5], [1, 2, 3], [4, 6], [7]]),
+        ("levels", [[5, 5, 5], [6, 6, 6], [10, 10, 10], [7, 7, 7]]),
+        ("following", [[], [2, 3], [5], []]),
+        ("windowed", [[5], [1, 2, 3], [4, 6], [7]]),  # a model that cannot take the shorter items alone
+    ],
 )
 def test_only_predictions_of_positions_are_cut_to_the_length_of_the_item(trained, model, expected):
     answers = ask(trained(model, "steps"), "5", "1 2 3", "4 6", "7")

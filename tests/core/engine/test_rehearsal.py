@@ -20,8 +20,12 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 from dlpipe.data import Columns
 
 class Points:
-    facts, splits = {"num_inputs": 3}, ("train", "dev", "test")
+    splits = ("train", "dev", "test")
     closed = False
+    @property
+    def facts(self):
+        assert not self.closed
+        return {"num_inputs": 3}
     def close(self): self.closed = True
     def split(self, name):
         assert not self.closed

@@ -78,6 +78,17 @@ def test_one_member_keeps_the_probabilities_that_it_gives_itself(average):
     assert_close(outputs.softmax(1), (-BATCH["tokens"]).softmax(1))
 
 
+def test_probabilities_are_computed_in_float32():
+    class Multiplied(Inverted):
+        def probabilities(self, outputs):
+            return (outputs @ torch.eye(outputs.size(1)) / 100).softmax(1)  # a product that autocast would round
+
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = ModelCaller(Ensemble([Multiplied()]), tuple(BATCH)).outputs(BATCH)
+
+    assert_close(outputs.softmax(1), (BATCH["tokens"] / 100).softmax(1), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("average", ["probabilities", "log_probabilities"])
 def test_the_logit_of_a_class_without_any_probability_is_finite(average):
     outputs = Ensemble([Words()], average=average)(tokens=torch.tensor([[-1000.0, 0.0]]))
