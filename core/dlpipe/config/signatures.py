@@ -257,10 +257,10 @@ def _field_options(member: griffe.Attribute) -> dict[str, str]:
     value = ast.parse(str(member.value), mode="eval").body
     if not isinstance(value, ast.Call) or ast.unparse(value.func).rpartition(".")[2] != "field":
         return {"default": ast.unparse(value)}
-    options = {keyword.arg: ast.unparse(keyword.value) for keyword in value.keywords if keyword.arg}
+    options = {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
     if "default_factory" in options:
-        options["default_factory"] += "()"
-    return options
+        options["default_factory"] = ast.Call(options["default_factory"], [], [])
+    return {name: ast.unparse(option) for name, option in options.items()}
 
 
 def _texts(documented: list[griffe.Object]) -> dict[str, str]:

@@ -293,10 +293,16 @@ class X:
     b: int = field(init=False, default=3)
     c: int = dataclasses.field(default=4, repr=False)
     d: str = field(kw_only=True)
+    e: list[int] = field(default_factory=lambda: [1, 2])
 """)
 
-    assert kinds(signature) == {"a": list[STRICT_INT], "c": STRICT_INT, "d": STRICT_STR}
-    assert defaults(signature) == {"a": Computed("list()"), "c": 4, "d": REQUIRED}
+    assert kinds(signature) == {"a": list[STRICT_INT], "c": STRICT_INT, "d": STRICT_STR, "e": list[STRICT_INT]}
+    assert defaults(signature) == {
+        "a": Computed("list()"),
+        "c": 4,
+        "d": REQUIRED,
+        "e": Computed("(lambda: [1, 2])()"),
+    }
 
 
 def test_names_are_followed_through_imports_and_aliases(read):
