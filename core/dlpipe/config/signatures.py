@@ -187,7 +187,10 @@ def _passed_on(
     call = super_call(init)
     if call is None:
         return [], []
-    inherited, documented = _constructor(classes)
+    try:
+        inherited, documented = _constructor(classes)
+    except Unreadable:  # the parameters of this one are known all the same
+        return [], []
     by_position = sum(not isinstance(argument, ast.Starred) for argument in call.args)
     given = own | {keyword.arg for keyword in call.keywords}
     return [each for each in inherited[by_position:] if each[0].name not in given], documented
@@ -201,18 +204,29 @@ def _parameters(function: griffe.Function, scope: griffe.Object) -> list[_Scoped
 def _ancestors(found: griffe.Class) -> Iterator[griffe.Class]:
     """Yield the class and its base classes in the order in which Python looks for an attribute.
 
-    The sources of base classes are read only when they are asked for.
+    The sources of base classes are read only if the class itself is not enough.
+
+    Raises:
+        Unreadable: it is the turn of a base class that cannot be read.
     """
+    for ancestor in _resolution_order(found):
+        if isinstance(ancestor, str):
+            raise Unreadable(f"no source of {ancestor}")
+        yield ancestor
+
+
+def _resolution_order(found: griffe.Class) -> Iterator[griffe.Class | str]:
+    """Yield the class and its base classes as `_ancestors` does; one that cannot be read is its full path."""
     yield found
     parents = [_base(found, str(base)) for base in found.bases if not _is_plain(str(base), found)]
-    rest = [*([*_ancestors(parent)] for parent in parents), parents]
+    rest = [*([parent] if isinstance(parent, str) else [*_resolution_order(parent)] for parent in parents), parents]
     while rest := [classes for classes in rest if classes]:  # C3, as Python's own
         heads = [classes[0] for classes in rest]
         first = next((head for head in heads if not any(head in classes[1:] for classes in rest)), None)
         if first is None:
             raise Unreadable(f"the base classes of {found.path} have no order")
         yield first
-        rest = [classes[1:] if classes[0] is first else classes for classes in rest]
+        rest = [classes[1:] if classes[0] == first else classes for classes in rest]
 
 
 def _is_plain(base: str, found: griffe.Class) -> bool:
@@ -221,12 +235,15 @@ def _is_plain(base: str, found: griffe.Class) -> bool:
     return name.rpartition(".")[2] in _PLAIN_BASES or full_path(name, found) in _MODULE_NAMES
 
 
-def _base(found: griffe.Class, base: str) -> griffe.Class:
-    module, _, name = full_path(base.partition("[")[0], found).rpartition(".")
-    parent, _ = find_member(module, name)
-    if not isinstance(parent, griffe.Class) or parent.path == found.path:
-        raise Unreadable(f"{found.path} inherits from {base}")
-    return parent
+def _base(found: griffe.Class, base: str) -> griffe.Class | str:
+    """Return a base class, or its full path if it cannot be read."""
+    path = full_path(base.partition("[")[0], found)
+    module, _, name = path.rpartition(".")
+    with suppress(Unreadable):
+        parent, _ = find_member(module, name)
+        if isinstance(parent, griffe.Class) and parent.path != found.path:
+            return parent
+    return path
 
 
 def _is_dataclass(found: griffe.Class) -> bool:

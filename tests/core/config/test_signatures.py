@@ -209,11 +209,22 @@ class X(Between):
         ("class X(Pair):\n def __init__(self, own, **more): super().__init__(own, 2)", ["own"]),
         ("class X(Pair):\n def __init__(self, own, **more): Pair(own, **more)", ["own"]),
         ("class X(nn.Module):\n def __init__(self, own, **more): super().__init__(**more)", ["own"]),
+        # Bases that cannot be read, after a class that has the keys
+        ("class X(nn.Linear):\n def __init__(self, own, **more): super().__init__(1, own, **more)", ["own"]),
+        ("class X(nn.LSTM):\n def __init__(self, own, **more): super().__init__(1, own, **more)", ["own"]),
+        ("class X(Layer): pass", ["layer"]),
+        ("class X(Layer):\n def __init__(self, own, **more): super().__init__(**more)", ["own", "layer"]),
+        ("class X(Root, Sized): pass", ["root"]),
+        ("class X(Left, Sized): pass", ["root"]),
+        ("class X(Root, IterableDataset): pass", ["root"]),
+        ("class Y(nn.Sequential): ...\nclass X(Y, Layer): pass", ["layer"]),  # Sequential comes after Layer
     ],
 )
 def test_what_a_class_inherits_is_what_python_passes_on(read, code, expected):
     bases = """
+from collections.abc import Sized
 from torch import nn
+from torch.utils.data import IterableDataset
 class Root:
     def __init__(self, root: int = 0): ...
 class Left(Root): ...
@@ -221,6 +232,8 @@ class Right(Root):
     def __init__(self, right: int = 0): ...
 class Pair:
     def __init__(self, a: int, b: int = 0, *, c: int = 0): ...
+class Layer(nn.Sequential):
+    def __init__(self, layer: int = 0): ...
 """
     signature = read(f"{bases}\n{code}")
 
@@ -334,6 +347,7 @@ def test_a_class_with_the_name_of_its_base_does_not_hang(read):
         ("import functools\ndef f(a, b): ...\nX = functools.partial(f, 1)", ["b"]),
         ("exec('def X(a, b=2): ...')", ["a", "b"]),
         ("import collections\nclass X(collections.namedtuple('P', 'u v')): pass", ["u", "v"]),
+        ("from torch import nn\nclass X(nn.Flatten): pass", ["start_dim", "end_dim"]),
     ],
 )
 def test_a_target_without_a_readable_definition_is_imported(read, code, expected):
