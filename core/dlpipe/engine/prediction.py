@@ -260,7 +260,7 @@ def _require_plain(presented: Any, table: str) -> None:
     Raises:
         PluginError: it is no dict of plain values.
     """
-    expected = "expected a dict of plain values: numbers, texts, lists and dicts"
+    expected = "expected a dict of plain values: numbers, strings, lists and dicts"
     if not isinstance(presented, dict):
         raise PluginError(f"{table} present() returned {presented!r}; {expected}")
     try:

@@ -116,7 +116,6 @@ def encodes_an_item(use: Use) -> None:
             for answer in predict(trained, [("item", str(use.item))]):
                 if isinstance(answer, FailedItem):
                     raise answer.error
-                _require_json(use, answer)
 
 
 def _compare_column(use: Use, name: str, tensor: Tensor, batch: dict[str, Tensor]) -> None:
@@ -134,13 +133,6 @@ def _compare_column(use: Use, name: str, tensor: Tensor, batch: dict[str, Tensor
         f"{use.place} encode() gives {name!r} with shape {tuple(tensor.shape)}; expected {tuple(example.shape)}, the "
         "shape of one example of a split, without a batch axis"
     )
-
-
-def _require_json(use: Use, answer: dict[str, Any]) -> None:
-    try:
-        json.dumps(answer)
-    except TypeError as error:
-        raise AssertionError(f"{use.place} present() returned {answer!r} ({error}); expected plain values") from error
 
 
 def _pickle(use: Use, what: str, value: Any) -> None:

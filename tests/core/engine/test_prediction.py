@@ -234,7 +234,7 @@ def test_an_answer_that_is_not_plain_is_the_fault_of_the_plugin(trained):
     answers = ask(trained(data="plain"), "8", "9")
 
     assert all(isinstance(answer.error, PluginError) for answer in answers)
-    expected = "expected a dict of plain values: numbers, texts, lists and dicts"
+    expected = "expected a dict of plain values: numbers, strings, lists and dicts"
     reason = "what cannot be written (Object of type Tensor is not JSON serializable)"
     assert [str(answer) for answer in answers] == [
         f"item 1: [data] present() returned None; {expected}",

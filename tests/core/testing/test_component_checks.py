@@ -217,7 +217,7 @@ BROKEN = {
     "an answer that is a tensor": (
         "toy.points: encodes an item as its splits",
         ("int(prediction)}", "prediction}"),
-        r"present\(\) returned .*Tensor is not JSON serializable.*; expected plain values",
+        r"present\(\) returned what cannot be written \(.*Tensor is not JSON serializable\); expected a dict of plain",
     ),
     "weights of the time": (
         "toy.mlp: has the same weights under one seed",
