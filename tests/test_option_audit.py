@@ -672,7 +672,7 @@ TESTED_ELSEWHERE = {
     "core.table.task": "test_targets.py",  # it follows from the target, or must be given
     "core.table.separator": "test_reading.py",
     "core.table.encoding": "test_reading.py",
-    "core.table.decimal": "test_reading.py",
+    "core.table.decimal": "test_cells.py",
     "audio.tone_words.pairs": "test_models.py",
     "audio.spoken_words.pairs": "test_models.py",
     "audio.folder.pairs": "test_models.py",

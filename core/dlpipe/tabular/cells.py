@@ -10,10 +10,16 @@ import polars as pl
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import shown
-from dlpipe.tabular.reading import MOST, RawTable
+from dlpipe.tabular.reading import Decimal, RawTable
 
 #: What looks like a number with a decimal comma.
 _DECIMAL_COMMA = r"^[+-]?[0-9.]*,[0-9]+$"
+#: A column of texts is one of numbers with a decimal comma if more than this share of its cells are.
+_MOST = 0.5
+#: A number with a decimal comma, and perhaps with points between thousands.
+_WITH_COMMA = r"^[+-]?(([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
+#: A number with a decimal point.
+_WITH_POINT = r"^[+-]?[0-9]*\.[0-9]*([eE][+-]?[0-9]+)?$"
 #: A cell of a JSON object.
 Cell = str | float | bool | None
 
@@ -32,11 +38,12 @@ def require_usable(table: RawTable, name: str) -> None:
         )
 
 
-def has_texts_only(values: pl.Series) -> bool:
+def has_texts_only(table: RawTable, name: str) -> bool:
     """Return whether a column has categories: truth values, or texts of which none is a number."""
+    values = table.frame[name]
     if values.dtype == pl.Boolean:
         return True
-    return values.dtype == pl.String and not _parsed(values).is_not_null().any()
+    return values.dtype == pl.String and not _parsed(values, table.decimal).is_not_null().any()
 
 
 def refuse_decimal_commas(table: RawTable, name: str, otherwise: str) -> None:
@@ -46,10 +53,10 @@ def refuse_decimal_commas(table: RawTable, name: str, otherwise: str) -> None:
         otherwise: what to do if they are no numbers.
     """
     values = table.frame[name]
-    if values.dtype != pl.String:
+    if values.dtype != pl.String or table.decimal == ",":
         return
     found = values.filter(values.str.contains(_DECIMAL_COMMA))
-    if len(found) > MOST * values.count():
+    if len(found) > _MOST * values.count():
         raise DataError(
             f"{table.source}: column {shown(name)} has numbers with a decimal comma, such as {shown(found[0])}; set "
             f'decimal = ",", or {otherwise} if they are no numbers'
@@ -60,10 +67,10 @@ def numbers_of(table: RawTable, name: str) -> pl.Series:
     """Return a column as float64, null where a value is missing.
 
     Raises:
-        DataError: there is a text that is not a number, or a number that is infinite.
+        DataError: there is a text that is not a number or has another decimal sign, or a number that is infinite.
     """
     values = table.frame[name]
-    numbers = _parsed(values) if values.dtype == pl.String else values.cast(pl.Float64, strict=False)
+    numbers = _parsed(values, table.decimal) if values.dtype == pl.String else values.cast(pl.Float64, strict=False)
     wrong = values.is_not_null() & ~(numbers.is_finite().fill_null(False))
     if wrong.any():
         row = int(wrong.arg_true()[0])
@@ -71,7 +78,7 @@ def numbers_of(table: RawTable, name: str) -> pl.Series:
         others = f"; so are {int(wrong.sum()) - 1:,} others" if wrong.sum() > 1 else ""
         raise DataError(
             f"{table.place(row)}: column {shown(name)} has {shown(str(found))}; expected a finite number{others}. "
-            f"{_advice(str(found))}"
+            f"{_advice(str(found), table.decimal)}"
         )
     return numbers
 
@@ -93,18 +100,20 @@ def category_text(value: str | float) -> str:
     return str(value).strip()
 
 
-def number_in(name: str, cell: Cell) -> float:
-    """Return the number that a cell of an item stands for.
+def number_in(name: str, cell: Cell, decimal: Decimal) -> float:
+    """Return the number that a cell of an item stands for; `decimal` is how decimals are written in texts.
 
     Raises:
         InputError: it is none.
     """
+    value = _with_point(cell) if isinstance(cell, str) and decimal == "," else cell
     try:
-        number = float(cell) if isinstance(cell, (int, float, str)) and not isinstance(cell, bool) else math.nan
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or (isinstance(cell, str) and "_" in cell):
-        raise InputError(f"{shown(name)} is {shown(cell)}; expected a number")
+        writing = '; with decimal = ",", texts are written as in "1.234,5"' if decimal == "," else ""
+        raise InputError(f"{shown(name)} is {shown(cell)}; expected a number{writing}")
     return number
 
 
@@ -119,11 +128,24 @@ def category_in(name: str, cell: Any) -> str:
     return category_text(cell)
 
 
-def _advice(cell: str) -> str:
-    if re.fullmatch(_DECIMAL_COMMA, cell):
+def _advice(cell: str, decimal: Decimal) -> str:
+    if decimal == "," and re.fullmatch(_WITH_POINT, cell):
+        return 'Use a decimal comma, remove decimal = "," if all have a point, or name the column in categorical'
+    if decimal == "." and re.fullmatch(_DECIMAL_COMMA, cell):
         return 'Write decimals with a point, or set decimal = "," if all have a comma'
     return "Correct it, add it to missing_values, or name the column in categorical"
 
 
-def _parsed(values: pl.Series) -> pl.Series:
-    return values.cast(pl.Float64, strict=False)
+def _parsed(values: pl.Series, decimal: Decimal) -> pl.Series:
+    """Return the numbers that texts stand for: null for one that is none, NaN for one with another decimal sign."""
+    numbers = values.cast(pl.Float64, strict=False)
+    if decimal == ".":
+        return numbers
+    points = values.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    return points.cast(pl.Float64, strict=False).zip_with(values.str.contains(_WITH_COMMA), numbers * math.nan)
+
+
+def _with_point(cell: str) -> str | None:
+    """Return a number with a decimal comma as one with a point; None for another text."""
+    text = cell.strip()
+    return text.replace(".", "").replace(",", ".") if re.fullmatch(_WITH_COMMA, text) else None

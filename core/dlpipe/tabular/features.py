@@ -28,7 +28,7 @@ from dlpipe.tabular.cells import (
     refuse_decimal_commas,
     require_usable,
 )
-from dlpipe.tabular.reading import RawTable, listed
+from dlpipe.tabular.reading import Decimal, RawTable, listed
 
 Missing = Literal["error", "mean", "median", "most_frequent"]
 Scale = Literal["standard", "min_max", "none"]
@@ -95,9 +95,9 @@ class NumberColumn:
         scaled = (_filled(numbers, self.fill) - self.center) / self.scale
         return [scaled, *([numbers.is_null().to_numpy().astype(np.float64)] if self.indicator else [])], missing
 
-    def encode_cell(self, cell: Cell) -> list[float]:
-        """Return the same of one cell."""
-        number = self.fill if cell is None else number_in(self.name, cell)
+    def encode_cell(self, cell: Cell, decimal: Decimal) -> list[float]:
+        """Return the same of one cell; `decimal` is how decimals are written in texts."""
+        number = self.fill if cell is None else number_in(self.name, cell, decimal)
         if number is None:
             raise InputError(f"{shown(self.name)} is missing; expected a number, as in all rows of training")
         return [(number - self.center) / self.scale, *([float(cell is None)] if self.indicator else [])]
@@ -187,7 +187,7 @@ class Features:
             require_usable(table, name)
             if name not in how.categorical:
                 refuse_decimal_commas(table, name, "name it in categorical")
-        are = [name in how.categorical or has_texts_only(table.frame[name]) for name in names]
+        are = [name in how.categorical or has_texts_only(table, name) for name in names]
         numbers = [NumberColumn.learn(table, name, how) for name, is_one in zip(names, are, strict=True) if not is_one]
         categories = [CategoryColumn.learn(table, name, how) for name, is_one in zip(names, are, strict=True) if is_one]
         _warn_of_useless(table, names, categories)
@@ -237,8 +237,8 @@ class Features:
                     f"{place}no column {shown(name)} in training; there were {listed(names)}.{nearest(name, names)}"
                 )
 
-    def encode_item(self, item: Mapping[str, Cell]) -> dict[str, Tensor]:
-        """Return ``numbers`` (F,) and ``categories`` (D,) of one row.
+    def encode_item(self, item: Mapping[str, Cell], decimal: Decimal = ".") -> dict[str, Tensor]:
+        """Return ``numbers`` (F,) and ``categories`` (D,) of one row; `decimal` is how decimals are written in texts.
 
         Raises:
             InputError: a column is missing or unknown, or its cell cannot be used.
@@ -253,7 +253,7 @@ class Features:
                 )
         columns = {}
         if self.numbers:
-            cells = [cell for column in self.numbers for cell in column.encode_cell(item[column.name])]
+            cells = [cell for column in self.numbers for cell in column.encode_cell(item[column.name], decimal)]
             columns["numbers"] = torch.tensor(cells)
         if self.categories:
             columns["categories"] = torch.tensor([each.encode_cell(item[each.name]) for each in self.categories])

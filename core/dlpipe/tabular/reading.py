@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,12 +41,8 @@ SKLEARN = (
 )
 #: How a message names several columns: at most this many.
 MAX_NAMED = 8
-#: How decimals are written in a text file.
+#: How decimals are written in texts.
 Decimal = Literal[".", ","]
-#: A number with a decimal comma, and perhaps with points between thousands.
-_WITH_COMMA = r"^[+-]?(([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
-#: A column of texts is one of numbers with a decimal comma if more than this share of its cells are.
-MOST = 0.5
 #: What to do with a table that has another separator.
 SET_SEPARATOR = "set separator to that"
 
@@ -61,6 +57,7 @@ class RawTable:
         lines: (N,) the line of each row in its file, or its number, counted from 1.
         in_lines: whether `lines` are those of a text file.
         digest: of the file.
+        decimal: how decimals are written in texts.
     """
 
     source: str
@@ -68,6 +65,7 @@ class RawTable:
     lines: pl.Series
     in_lines: bool
     digest: str
+    decimal: Decimal = "."
 
     def __len__(self) -> int:
         return self.frame.height
@@ -78,7 +76,7 @@ class RawTable:
 
     def take(self, rows: pl.Series) -> RawTable:
         """Return a table of the rows for which `rows` (N,) is true."""
-        return RawTable(self.source, self.frame.filter(rows), self.lines.filter(rows), self.in_lines, self.digest)
+        return replace(self, frame=self.frame.filter(rows), lines=self.lines.filter(rows))
 
     def require(self, names: Sequence[str], key: str | None = None) -> None:
         """Raise a `DataError` if a column is missing; `key` is the parameter that names it, if one does."""
@@ -105,7 +103,7 @@ class FileReader:
         separator: between the fields of a text file; None for a comma in .csv, a tab in .tsv.
         encoding: of text files.
         missing_values: what stands for a missing value, without the blanks around it.
-        decimal: how decimals are written in text files; with ",", points may separate thousands.
+        decimal: how decimals are written in texts; with ",", points may separate thousands.
     """
 
     separator: str | None
@@ -147,27 +145,13 @@ class FileReader:
             in_lines = True
         if not frame.height:
             raise DataError(f"{name}: no rows below the header; expected at least one")
-        frame = self._without_missing(frame)
-        return RawTable(name, self._with_points(frame) if in_lines else frame, lines, in_lines, digest)
+        return RawTable(name, self._without_missing(frame), lines, in_lines, digest, self.decimal)
 
     def _without_missing(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the table with null for what stands for a missing value, and without blanks around texts."""
         text, number = pl.col(pl.String).str.strip_chars(), pl.col(pl.Float32, pl.Float64)
         missing = text.is_in(list(self.missing_values))
         return frame.with_columns(pl.when(missing).then(None).otherwise(text).name.keep(), number.fill_nan(None))
-
-    def _with_points(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the table with a decimal point in the numbers of its columns of numbers."""
-        if self.decimal == ".":
-            return frame
-        of_numbers = [
-            column.name
-            for column in frame
-            if len(column.filter(column.str.contains(_WITH_COMMA))) > MOST * column.count()
-        ]
-        cells = pl.col(of_numbers)
-        points = cells.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        return frame.with_columns(pl.when(cells.str.contains(_WITH_COMMA)).then(points).otherwise(cells))
 
 
 def _parquet(name: str, raw: bytes) -> pl.DataFrame:

@@ -71,7 +71,7 @@ class Table:
             predictions are in the units of the target all the same.
         separator: between the fields of a text file; a comma in .csv, a tab in .tsv by default.
         encoding: of text files, such as "cp1252".
-        decimal: how decimals are written in text files. With a comma, which then must not separate fields, points may
+        decimal: how decimals are written in texts. With a comma, which then must not separate fields, points may
             separate thousands, as in 1.234,5.
     """
 
@@ -173,7 +173,7 @@ class Table:
         Raises:
             InputError: it is none, a column is missing or unknown, or a value cannot be used.
         """
-        return self._known()[0].encode_item(_row(item))
+        return self._known()[0].encode_item(_row(item), self._reader.decimal)
 
     def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
         """Return the class with its probability, or the numbers in the units of their columns.

@@ -125,8 +125,7 @@ def task_of(table: RawTable, names: Sequence[str], task: Task | None) -> Task:
         require_usable(table, name)
         if task != "classification":
             refuse_decimal_commas(table, name, 'set task = "classification"')
-    columns = [table.frame[name] for name in names]
-    texts = [name for name, column in zip(names, columns, strict=True) if has_texts_only(column)]
+    texts = [name for name in names if has_texts_only(table, name)]
     if task == "classification" or (task is None and len(names) == 1 and texts):
         if len(names) > 1:
             raise InputError(
@@ -144,7 +143,7 @@ def task_of(table: RawTable, names: Sequence[str], task: Task | None) -> Task:
             'number; expected numbers for regression. Set target to another column, or task = "classification"'
         )
     if task is None and len(names) == 1 and _is_whole(table, names[0]):
-        count = columns[0].n_unique()
+        count = table.frame[names[0]].n_unique()
         raise InputError(
             f"the target {shown(names[0])} has {count:,} different whole numbers, which may be classes or quantities; "
             'set task = "classification" or task = "regression"'

@@ -2,6 +2,7 @@ import polars as pl
 import pytest
 
 from dlpipe.errors import DataError, InputError
+from dlpipe.tabular.cells import numbers_of
 from dlpipe.tabular.reading import FileReader
 
 READER = FileReader(None, "utf-8", ("", "NA"))
@@ -46,16 +47,6 @@ def test_another_separator_and_encoding_can_be_given(write):
     assert FileReader(";", "cp1252", ("",)).read(path).frame.rows() == [("41", "Köln")]
 
 
-def test_decimals_may_have_a_comma_and_thousands_points(write):
-    lines = "a;b;city", "110,37;-1.234,5;1,5", "7;2.000;Rome", ",5;x;Oslo", "NA;1.234.567,8e-1;Bonn"
-
-    table = FileReader(";", "utf-8", ("NA",), ",").read(write(*lines))
-
-    assert table.frame["a"].to_list() == ["110.37", "7", ".5", None]
-    assert table.frame["b"].to_list() == ["-1234.5", "2000", "x", "1234567.8e-1"]
-    assert table.frame["city"].to_list() == ["1,5", "Rome", "Oslo", "Bonn"]
-
-
 @pytest.mark.parametrize("separator", [None, ","])
 def test_a_decimal_comma_cannot_be_the_separator_too(write, separator):
     with pytest.raises(InputError, match=r'decimal = ",": this is the separator of .*rows.csv, too; set separator'):
@@ -76,6 +67,12 @@ def test_a_category_of_a_parquet_file_is_a_text(tmp_path):
     pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Categorical)}).write_parquet(tmp_path / "rows.parquet")
 
     assert READER.read(tmp_path / "rows.parquet").frame.dtypes == [pl.String]
+
+
+def test_texts_of_a_parquet_file_may_have_decimal_commas(tmp_path):
+    pl.DataFrame({"a": ["1.234,5", "7"]}).write_parquet(tmp_path / "rows.parquet")
+
+    assert numbers_of(FileReader(None, "utf-8", (), ",").read(tmp_path / "rows.parquet"), "a").to_list() == [1234.5, 7]
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,21 @@ def test_a_table_with_decimal_commas_is_read_like_one_with_points(write, people)
         _ = Table(**options).facts
 
 
+def test_with_decimal_commas_categories_and_classes_stay_as_they_are_written(write):
+    lines = [f"{number},5;{number % 2 + 1}.234;{number % 2 + 1},0" for number in range(40)]
+    path, new = write("a;kind;y", *lines), write("a;kind", "1.039,5;2.234", name="new.csv")
+    options = {"target": "y", "task": "classification", "categorical": ["kind"], "separator": ";", "decimal": ","}
+
+    data = Table(path=path, test=write("a;kind;y", "1.039,5;2.234;1,0", name="test.csv"), **options)
+
+    assert data.facts["labels"] == ["1,0", "2,0"]
+    test = {name: column[0] for name, column in data.split("test").columns.items()}
+    for item in ['{"a": 1039.5, "kind": "2.234"}', *(row for _, row in data.read_items(new))]:
+        encoded = data.encode(item)
+        assert_close(encoded["numbers"], test["numbers"])
+        assert encoded["categories"].tolist() == test["categories"].tolist() == [2]
+
+
 def test_a_class_of_one_row_stays_in_train(write):
     data = Table(path=write(HEADER, *ROWS, "33,Rome,7.5,maybe"), target="ill")
 
