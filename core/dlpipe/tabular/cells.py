@@ -14,6 +14,8 @@ from dlpipe.tabular.reading import Decimal, RawTable
 
 #: What looks like a number with a decimal comma.
 _DECIMAL_COMMA = r"^[+-]?[0-9.]*,[0-9]+$"
+#: ... and as much like one with a comma between thousands.
+_THOUSANDS_COMMA = r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$"
 #: A column of texts is one of numbers with a decimal comma if more than this share of its cells are.
 _MOST = 0.5
 #: A number with a decimal comma, and perhaps with points between thousands.
@@ -47,19 +49,23 @@ def has_texts_only(table: RawTable, name: str) -> bool:
 
 
 def refuse_decimal_commas(table: RawTable, name: str, otherwise: str) -> None:
-    """Raise a `DataError` if a column of texts has numbers with a decimal comma, which would be categories.
+    """Raise a `DataError` if a column of texts has numbers with a comma, decimal or not, which would be categories.
 
     Args:
-        otherwise: what to do if they are no numbers.
+        otherwise: what to do if these are no numbers.
     """
     values = table.frame[name]
     if values.dtype != pl.String or table.decimal == ",":
         return
     found = values.filter(values.str.contains(_DECIMAL_COMMA))
     if len(found) > _MOST * values.count():
+        kind, advice = "a decimal comma", 'set decimal = ","'
+        if found.str.contains(_THOUSANDS_COMMA).all():
+            kind = "a comma"
+            advice = 'remove the commas if they separate thousands, set decimal = "," if they are decimal commas'
         raise DataError(
-            f"{table.source}: column {shown(name)} has numbers with a decimal comma, such as {shown(found[0])}; set "
-            f'decimal = ",", or {otherwise} if they are no numbers'
+            f"{table.source}: column {shown(name)} has numbers with {kind}, such as {shown(found[0])}; {advice}, or "
+            f"{otherwise} if these are no numbers"
         )
 
 
@@ -131,6 +137,8 @@ def category_in(name: str, cell: Any) -> str:
 def _advice(cell: str, decimal: Decimal) -> str:
     if decimal == "," and re.fullmatch(_WITH_POINT, cell):
         return 'Use a decimal comma, remove decimal = "," if all have a point, or name the column in categorical'
+    if decimal == "." and re.fullmatch(_THOUSANDS_COMMA, cell):
+        return 'Remove the comma if it separates thousands; if it is a decimal comma, set decimal = ","'
     if decimal == "." and re.fullmatch(_DECIMAL_COMMA, cell):
         return 'Write decimals with a point, or set decimal = "," if all have a comma'
     return "Correct it, add it to missing_values, or name the column in categorical"

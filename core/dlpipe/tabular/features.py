@@ -186,7 +186,7 @@ class Features:
         for name in names:
             require_usable(table, name)
             if name not in how.categorical:
-                refuse_decimal_commas(table, name, "name it in categorical")
+                refuse_decimal_commas(table, name, "name the column in categorical")
         are = [name in how.categorical or has_texts_only(table, name) for name in names]
         numbers = [NumberColumn.learn(table, name, how) for name, is_one in zip(names, are, strict=True) if not is_one]
         categories = [CategoryColumn.learn(table, name, how) for name, is_one in zip(names, are, strict=True) if is_one]

@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 
 from dlpipe.data.decoding import decode_text
-from dlpipe.errors import DataError, InputError, reason_of
+from dlpipe.errors import DataError, reason_of
 from dlpipe.messages import nearest, other_separator, relative, shown
 
 #: The separator of a text file by its ending; None stands for a Parquet file.
@@ -116,7 +116,6 @@ class FileReader:
 
         Raises:
             DataError: it cannot be read, is empty, has rows of other lengths than its header, or a column twice.
-            InputError: decimals are written with what separates the fields.
         """
         if path.name.startswith("sklearn:"):
             raise DataError(f"{path.name}: scikit-learn contains no such table.{nearest(path.name, SKLEARN)}")
@@ -134,14 +133,8 @@ class FileReader:
             frame = _parquet(name, raw)
             lines, in_lines = pl.Series(range(1, frame.height + 1)), False
         else:
-            separator = self.separator or separator
-            if separator == self.decimal:
-                raise InputError(
-                    f"decimal = {shown(self.decimal)}: this is the separator of {name}, too; set separator to what is "
-                    'between its fields, such as ";"'
-                )
             text = decode_text(raw, name, self.encoding)
-            frame, lines = _separated(name, text, separator)
+            frame, lines = _separated(name, text, self.separator or separator)
             in_lines = True
         if not frame.height:
             raise DataError(f"{name}: no rows below the header; expected at least one")

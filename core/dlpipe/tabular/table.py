@@ -71,8 +71,8 @@ class Table:
             predictions are in the units of the target all the same.
         separator: between the fields of a text file; a comma in .csv, a tab in .tsv by default.
         encoding: of text files, such as "cp1252".
-        decimal: how decimals are written in texts. With a comma, which then must not separate fields, points may
-            separate thousands, as in 1.234,5.
+        decimal: how decimals are written in texts. With a comma, points may separate thousands, as in 1.234,5. Such
+            numbers are in quotation marks where commas separate fields, too.
     """
 
     splits = SPLITS

@@ -131,8 +131,21 @@ def test_numbers_can_be_categories():
         (["1", "2,5", "3"], r'rows.csv:3: column "a" has "2,5"; expected a finite number. Write decimals with a point'),
         (
             ["1", "110,37", "-1.234,5"],
-            r'rows.csv: column "a" has numbers with a decimal comma, such as "110,37"; set decimal = ",", or name it in '
-            "categorical if they are no numbers",
+            r'rows.csv: column "a" has numbers with a decimal comma, such as "110,37"; set decimal = ",", or name the '
+            "column in categorical if these are no numbers",
+        ),
+        (
+            ["950", "4,103", "-12,000"],
+            r'rows.csv: column "a" has numbers with a comma, such as "4,103"; remove the commas if they separate '
+            r'thousands, set decimal = "," if they are decimal commas, or name the column in categorical if',
+        ),
+        (
+            ["4,103", "0,125"],
+            r'rows.csv: column "a" has numbers with a decimal comma, such as "4,103"; set decimal = ","',
+        ),
+        (
+            ["1", "2,500", "3"],
+            r'"2,500"; expected a finite number. Remove the comma if it separates thousands; if it is a decimal comma, set',
         ),
         ([None, None], r'rows.csv: column "a" has no value in any row; leave it out with exclude = \["a"\]'),
     ],

@@ -47,10 +47,14 @@ def test_another_separator_and_encoding_can_be_given(write):
     assert FileReader(";", "cp1252", ("",)).read(path).frame.rows() == [("41", "Köln")]
 
 
-@pytest.mark.parametrize("separator", [None, ","])
-def test_a_decimal_comma_cannot_be_the_separator_too(write, separator):
-    with pytest.raises(InputError, match=r'decimal = ",": this is the separator of .*rows.csv, too; set separator'):
-        FileReader(separator, "utf-8", (), ",").read(write("a,b", "1,2"))
+def test_a_decimal_comma_may_be_the_separator_too_within_quotation_marks(write):
+    reader = FileReader(None, "utf-8", (), ",")
+
+    assert numbers_of(reader.read(write("a,b", '"2,28",1')), "a").to_list() == [2.28]
+    with pytest.raises(
+        DataError, match=r'rows.csv:2: 3 fields; expected 2 .* Put fields that contain "," in quotation'
+    ):
+        reader.read(write("a,b", "2,28,1"))
 
 
 def test_a_parquet_file_keeps_its_types_and_nan_is_missing(tmp_path):
