@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -69,10 +70,11 @@ class HeldOut:
 
 def _why(labels: list[str]) -> str:
     """Return why rows of these classes leave none for a split, and the next step."""
-    if (count := len(set(labels))) == 1:
+    rows = Counter(labels)
+    if len(rows) == 1 or list(rows.values()).count(1) <= len(rows) / 2:
         return "; add rows, or change the sizes of the splits"
     return (
-        f": the target has {count:,} different classes in {len(labels):,} rows, such as {shown(labels[0])}, and a "
+        f": the target has {len(rows):,} different classes in {len(labels):,} rows, such as {shown(labels[0])}, and a "
         "class of one row stays in train. If it should be a number, convert all its values to numbers; else add rows"
     )
 

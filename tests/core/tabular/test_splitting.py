@@ -60,19 +60,21 @@ def test_a_size_for_a_split_that_is_given_is_refused(option, own):
 
 
 @pytest.mark.parametrize(
-    ("cells", "message"),
+    ("cells", "options", "message"),
     [
-        (["a", "a"], r"rows.csv: no rows for the dev split; add rows, or change the sizes"),
+        (["a", "a"], {}, r"rows.csv: no rows for the dev split; add rows, or change the sizes"),
+        (list("aaabbb"), {"test_size": 0.5}, r"rows.csv: no rows for the dev split; add rows, or change the sizes"),
         (
             ["7 kg", "8 kg", "9 kg"],
+            {},
             r'no rows for the dev split: the target has 3 different classes in 3 rows, such as "7 kg", and a class of one '
             r"row stays in train. If it should be a number, convert all its values to numbers; else add rows",
         ),
     ],
 )
-def test_too_few_rows_are_refused(cells, message):
+def test_too_few_rows_are_refused(cells, options, message):
     with pytest.raises(DataError, match=message):
-        held_out().apply({"train": table(cells)}, strata)
+        held_out(**options).apply({"train": table(cells)}, strata)
 
 
 def test_a_column_names_the_split_of_each_row_by_its_common_names():
