@@ -58,7 +58,7 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
         (
             b"hello" * 99,
             (),
-            r"a.wav cannot be read as audio \(Format not recognized.\); expected a complete .wav, .flac",
+            r"a.wav cannot be read as audio \(Format not recognised.\); expected a complete .wav, .flac",
         ),
         (WAV[:1001], (), r"a.wav: its header announces 4,800 bytes of audio and 957 follow, so it was cut off; get it"),
         (audio(tone(), kind="FLAC")[:1500], (), r"a.wav cannot be read as audio"),

@@ -248,7 +248,7 @@ class Run:
         with self._used((on_cpu, *overrides)) as trained:
             folder = Path(output) if output else load_target("dlpipe.engine.export:default_folder")(trained, format)
             if format == "dlpipe":
-                load_target("dlpipe.engine.export_folder:export_folder")(trained, folder, load_plugins())
+                load_target("dlpipe.engine.export_folder:export_folder")(trained, folder)
             else:
                 load_target("dlpipe.engine.export:export_run")(trained, format, folder)
         return folder

@@ -70,7 +70,7 @@ def test_weights_that_cannot_be_known_are_refused(wanted, targets, message):
 
 
 def test_examples_without_exactly_one_class_have_no_weight():
-    tokens = Ragged(torch.tensor(TARGETS), torch.tensor([3, 4]))
+    tokens = Ragged(torch.tensor(TARGETS), torch.tensor([3, 4]), padding=IGNORE_INDEX)
 
     with pytest.raises(InputError, match='sampling = "balanced": each example of this data has several targets'):
         example_weights("sampling", "balanced", Classes(tokens))
