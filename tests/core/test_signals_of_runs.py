@@ -94,7 +94,7 @@ INSIDE = "during the evaluation on dev"
 MOMENTS = [
     pytest.param("data 1", "while building the data", id="while the data is built"),
     pytest.param("model 1", "while trying everything in small", id="in the rehearsal", marks=pytest.mark.slow),
-    pytest.param("model 3", "while building the model", id="while the model is built", marks=pytest.mark.slow),
+    pytest.param("model 4", "while building the model", id="while the model is built", marks=pytest.mark.slow),
     pytest.param("outputs 8", INSIDE, id="between two batches on dev"),
     pytest.param("evaluated dev 3", INSIDE, id="between two evaluators", marks=pytest.mark.slow),
     pytest.param("evaluated test 1", "while testing the checkpoint of step [36]", id="on test", marks=pytest.mark.slow),
