@@ -164,8 +164,7 @@ def build_for_training(
     compute = configure_torch(settings)
     if settings.tf32 and (kind := compute.device.type) != "cuda":
         warnings.warn(f'tf32 = true has no effect on device "{kind}": only CUDA GPUs have TF32', stacklevel=2)
-    own_data = [] if data else [data := build_data(settings, stage, find_model)]
-    assert data is not None
+    data, own_data = _given_or_built(data, settings, stage, find_model)
     facts = _facts(data, stage, data_state)
     model, start = _seeded_model(settings, stage, facts, find_model, compute), ""
     if model is not None and stage.model:
@@ -202,8 +201,7 @@ def build_for_use(
     if stage.model is None:
         return build_for_training(settings, stage, find_model, data=data, data_state=data_state)
     compute = configure_torch(settings)
-    own_data = [] if data else [data := build_data(settings, stage, find_model)]
-    assert data is not None
+    data, own_data = _given_or_built(data, settings, stage, find_model)
     facts = _facts(data, stage, data_state)
     model = _seeded_model(settings, stage, facts, find_model, compute)
     assert model is not None
@@ -219,6 +217,16 @@ def build_data(settings: Settings, stage: Stage, find_model: FindModel) -> Data:
     """Build the data of a stage; torch has been configured, which seeds the random numbers."""
     data: Data = build(stage.data, {"offline": settings.offline}, find_model)
     return data
+
+
+def _given_or_built(
+    data: Data | None, settings: Settings, stage: Stage, find_model: FindModel
+) -> tuple[Data, list[Data]]:
+    """Return the data of a stage, and what is to be closed with its components: nothing if it is given."""
+    if data is not None:
+        return data, []
+    data = build_data(settings, stage, find_model)
+    return data, [data]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import tomli_w
 import torch
 
 from dlpipe.config.pipeline import Pipeline, Reference, Stage
-from dlpipe.engine.build import FindModel, build, build_for_use
+from dlpipe.engine.build import FindModel, build_data, build_for_use
 from dlpipe.engine.changes import IDENTITY, accepted_changes, changes_since, run_identity
 from dlpipe.engine.execute import dry_run, resume_as, run
 from dlpipe.engine.inference import find_in, open_reference
@@ -76,8 +76,7 @@ class Fingerprints:
 
 
 def _fingerprint(pipeline: Pipeline, stage: Stage, find: FindModel) -> str:
-    found: str = build(stage.data, {"offline": pipeline.settings.offline}, find).fingerprint()
-    return found
+    return build_data(pipeline.settings, stage, find).fingerprint()
 
 
 def serve(connection: Connection) -> None:

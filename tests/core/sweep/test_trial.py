@@ -195,7 +195,7 @@ def test_a_fingerprint_is_computed_once_unless_a_model_is_a_part_of_the_data(tri
     stage = pipeline.stages[""]
     with_model = replace(stage, data=replace(stage.data, references={"base": Reference("pretrain")}))
     numbers = map(str, itertools.count())
-    monkeypatch.setattr(trials, "build", lambda *_: SimpleNamespace(fingerprint=lambda: next(numbers)))
+    monkeypatch.setattr(trials, "build_data", lambda *_: SimpleNamespace(fingerprint=lambda: next(numbers)))
     fingerprints = Fingerprints()
 
     found = [fingerprints.of(each, stage, None) for each in (online, offline, online, offline)]
