@@ -109,7 +109,7 @@ class ModelCaller:
             raise InputError(
                 f"{name} returns {type(outputs).__name__}; expected a tensor of scores, or a method predict(outputs, …)"
             )
-        examples = len(next(iter(batch.values())))
+        examples = next(iter(batch.values())).shape[0]  # an export has no number for it
         if self._predict is None and predicted.shape[:1] != (examples,):
             raise InputError(
                 f"{name} returns outputs of shape {tuple(outputs.shape)} for {examples} examples, which are no scores "

@@ -58,11 +58,10 @@ class Ensemble(nn.Module):
     def forward(self, **columns: Tensor) -> Tensor:
         """Map the columns of a batch to logits (B, K) or (B, …, K), whose softmax is the average."""
         probabilities = [_probabilities(member, columns) for member in self.members]
-        shapes = [tuple(each.shape) for each in probabilities]
-        if set(shapes) != {shapes[0]}:
+        if any(each.shape != probabilities[0].shape for each in probabilities):
+            shapes = ", ".join(str(tuple(each.shape)) for each in probabilities)
             raise InputError(
-                f"the members of core.ensemble give probabilities of shape {', '.join(map(str, shapes))}; expected the "
-                "same shape from each"
+                f"the members of core.ensemble give probabilities of shape {shapes}; expected the same shape from each"
             )
         stacked = torch.stack(probabilities)  # (members, B, …, K)
         log_probabilities = stacked.clamp_min(torch.finfo(stacked.dtype).tiny).log()

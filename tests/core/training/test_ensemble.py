@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe.data.model_caller import ModelCaller
+from dlpipe.engine.export_formats import NamedOutputs, trace
 from dlpipe.errors import InputError
 from dlpipe.training.ensemble import Ensemble
 
@@ -125,6 +126,16 @@ def test_weights_of_another_pipeline_are_not_loaded_with_those_of_the_members():
     other.load_state_dict(state)
 
     assert other.weights.tolist() == [0.25, 0.75]
+
+
+def test_an_ensemble_is_exported_for_any_number_of_examples():
+    ensemble = Ensemble([Words(), Pairs()]).eval()
+    inputs = {name: torch.randn(3, 2) for name in ("tokens", "ngrams")}
+
+    traced = trace(NamedOutputs(ensemble), inputs, dict.fromkeys(inputs, ("batch", 2)))
+
+    others = {name: torch.randn(5, 2) for name in ("tokens", "ngrams")}
+    assert_close(traced.program.module()(**others)["outputs"], ensemble(**others))
 
 
 def test_each_member_has_one_weight():
