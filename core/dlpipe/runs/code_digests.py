@@ -41,7 +41,7 @@ def code_identity(packages: Iterable[tuple[str, str]], local_plugins: Iterable[P
     for namespace, package in packages:
         found[f"the code of plugin {namespace}"] = package_digest(package)
         if not _is_installed(package):
-            imported |= _imports(_code_in(_places(package))) - {package}
+            imported |= _package_imports(package) - {package}
     for plugin in local_plugins:
         # Not cached: a local plugin that was edited is another module, also in the same process.
         found[f"the code of plugin {plugin.stem}"] = hashlib.sha256(plugin.read_bytes()).hexdigest()
@@ -67,7 +67,7 @@ def _imported_identity(names: Iterable[str], folders: Iterable[Path]) -> dict[st
             found[f"the code of {name}"] = _digest([file for place in places for file in place.glob("*.py")])
         elif files := _code_in(places):
             found[f"the code of {name}"] = package_digest(name) if _places(name) else _digest(files)
-            queue += sorted(_imports(files))
+            queue += sorted(_package_imports(name) if _places(name) else _imports(files))
     return found
 
 
@@ -75,6 +75,12 @@ def _imported_identity(names: Iterable[str], folders: Iterable[Path]) -> dict[st
 def package_digest(module: str) -> str:
     """Return a sha256 over all files of code of a package, or of a single module."""
     return _digest(_code_in(_places(module)))
+
+
+@cache
+def _package_imports(module: str) -> frozenset[str]:
+    """Return the top-level names that a package, or a single module, imports."""
+    return frozenset(_imports(_code_in(_places(module))))
 
 
 def distribution_version(distribution: str) -> str | None:

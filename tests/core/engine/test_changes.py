@@ -118,6 +118,7 @@ def new_process():
     for name in ("helper", "deeper"):
         sys.modules.pop(name, None)
     code_digests.package_digest.cache_clear()
+    code_digests._package_imports.cache_clear()
     code_digests._places.cache_clear()
 
 
