@@ -98,3 +98,14 @@ def test_too_many_recordings_to_compare_all_pairs_are_refused():
 
     with pytest.raises(InputError, match=r"each other: 5,001 are too many; expected at most 5,000"):
         sounding_alike(FRAMES, many)
+
+
+def test_partners_are_found_again_where_other_speakers_say_the_same():
+    frames, segments, kinds = alike()
+    first = sounding_alike(frames, segments)
+    swapped = [Segment(each.name, each.word, f"speaker {row % 2}") for row, each in enumerate(segments)]
+
+    own = sounding_alike(frames, swapped)[:, :FOUND]
+
+    assert (own % 2 == torch.arange(len(kinds)).unsqueeze(1) % 2).all()
+    assert not torch.equal(own, first[:, :FOUND])

@@ -263,3 +263,14 @@ def test_data_that_is_no_environment_is_refused(make):
     message = r"rl\.\w+ needs environments, such as rl\.environment, or data of yours with .*; the data is object"
     with pytest.raises(InputError, match=message):
         make(ActorCritic((1,), 2, ()), object(), CPU, 3)
+
+
+def test_a_step_has_as_many_updates_as_gradient_steps_says_and_their_mean_loss():
+    made, losses = trainer(gradient_steps=3), []
+    update = made._learning.update
+    made._learning.update = lambda batch: losses.append(update(batch)) or losses[-1]
+
+    (step,) = take(made, 1)
+
+    assert len(losses) == 3
+    assert_close(step["loss"], torch.stack(losses).mean())

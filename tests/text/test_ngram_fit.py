@@ -173,3 +173,18 @@ def test_gradients_find_weights_too(root, tmp_path):
     losses = [json.loads(line).get("train/loss") for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
     losses = [loss for loss in losses if loss is not None]
     assert losses[-1] < 0.5 * math.log(2)
+
+
+def test_nbsvm_mixes_the_weights_of_the_machine_with_their_mean_size():
+    svm = pytest.importorskip("sklearn.svm")
+    data, _, labels = some_reviews(1)
+    model, _ = fitted(data, method="nbsvm", interpolation=0.25, inverse_regularization=0.5)
+
+    counts, positive = NgramFit(model, data, 3)._counts, np.array([label == "positive" for label in labels])
+    ratio = log_count_ratio(counts, positive, 1.0)
+    machine = svm.LinearSVC(C=0.5, random_state=3, max_iter=10_000).fit(counts.multiply(ratio).tocsr(), positive)
+    weights = machine.coef_[0]
+    assert weights.min() < 0  # so that their mean size is not their mean
+    expected = (0.75 * np.abs(weights).mean() + 0.25 * weights) * ratio
+    np.testing.assert_allclose(model.weights.weight[2:, 1].detach(), expected, rtol=1e-3, atol=1e-5)
+    assert float(model.bias[1].detach()) == pytest.approx(machine.intercept_[0], rel=1e-3)

@@ -74,6 +74,7 @@ def test_words_of_glove_may_contain_blanks(write):
         (b"a 1 2\nb 1 x\n", r':2: "b 1 x.*" is not a word with 2 numbers .*; expected a file of word2vec or GloVe'),
         (b"a 1 2\nb 1\n", r":2: .* is not a word with 2 numbers"),
         (b"a 1 2\nb 1 nan\n", r":2: 2 numbers; expected a word with 2 finite numbers"),
+        (as_binary().replace(VECTORS[1].tobytes(), b"\xff" * 12), r"given.iob: the vector of word 2, .* is not finite"),
         (b"one line\n", r"is not a word with 1 numbers"),
         (b"9 99999\n", "vectors of 99999 numbers; expected 1 to 10,000"),
         (b"a 1 2\n", "1 words; expected at least two"),

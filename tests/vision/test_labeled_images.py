@@ -367,3 +367,12 @@ def test_only_training_images_are_imbalanced():
     assert len(set(counts)) > 1
     assert torch.equal(equal.split("dev").columns["targets"], unequal.split("dev").columns["targets"])
     assert equal.fingerprint() != unequal.fingerprint()
+
+
+def test_no_picture_is_inverted_if_some_training_image_has_a_light_background():
+    dark = torch.zeros(9, 1, 4, 6, dtype=torch.uint8)
+    mixed = dark.clone()
+    mixed[3] = 255
+
+    assert image_statistics.image_statistics(dark)["light_on_dark"]
+    assert not image_statistics.image_statistics(mixed)["light_on_dark"]

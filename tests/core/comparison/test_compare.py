@@ -77,7 +77,7 @@ def test_a_repeated_seed_counts_once(make_run):
     assert any("a1 repeats seed 1 of A and does not count" in note for note in found.notes)
 
 
-def test_runs_with_other_versions_are_not_one_group(make_run):
+def test_other_versions_are_shown(make_run):
     found = compared(make_run("a"), make_run("b", torch="2.13"))
 
     assert found.differences["versions"] == {"torch": {"A": "2.12", "B": "2.13"}}
@@ -179,3 +179,89 @@ def test_what_an_evaluator_finds_on_train_is_compared_and_the_losses_of_the_step
 
     assert found.metrics == ["test/digits/accuracy", "dev/digits/accuracy", "train/digits/accuracy"]
     assert found.metric == "test/digits/accuracy"
+
+
+CHANGED = {
+    "stage": "",
+    "step": 10,
+    "time": "2026-11-30T10:00:00+0000",
+    "set": ["trainer.epochs=4"],
+    "changes": [{"key": "trainer.epochs", "from": 2, "to": 4}],
+    "restarts": [],
+}
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        {"fast": True},
+        {"identity": {"the code of dlpipe": "0f3a"}},
+        {"changed": [CHANGED]},
+    ],
+    ids=["fast", "code", "changed"],
+)
+def test_what_differs_in_more_than_the_seed_is_no_group(make_run, recorded):
+    folders = [make_run(f"a{seed}", seed=seed) for seed in (0, 1, 2)]
+    other = make_run("b", seed=3)
+    provenance = json.loads((other / "provenance.json").read_text())
+    (other / "provenance.json").write_text(json.dumps(provenance | recorded))
+
+    assert [group.seeds for group in compared(*folders, other).groups] == [[0, 1, 2], [3]]
+
+
+def test_runs_on_other_data_are_no_group(make_run):
+    folders = [make_run(f"a{seed}", seed=seed) for seed in (0, 1)]
+
+    found = compared(*folders, make_run("b", seed=2, data="d2"))
+
+    assert [group.seeds for group in found.groups] == [[0, 1], [2]]
+
+
+def test_of_a_repeated_seed_a_finished_run_counts_although_a_newer_one_is_not(make_run):
+    folders = [make_run("a0"), make_run("a1", seed=1), make_run("a2", seed=1, state="interrupted")]
+
+    found = compared(*folders, make_run("b", width=4))
+
+    assert [run.path.name for run in found.groups[0].runs] == ["a0", "a1"]
+
+
+def test_seeds_that_are_not_the_same_are_not_paired(make_run):
+    folders = [make_run(f"a{seed}", answers(0.6, seed=seed), seed=seed) for seed in (0, 1)]
+    folders += [make_run(f"b{seed}", answers(0.6, seed=9 + seed), seed=seed, width=4) for seed in (1, 2)]
+
+    assert compared(*folders).pairs[0].estimates["seeds"].method == "Welch's t interval over 2 and 2 seeds"
+
+
+def test_examples_without_a_finite_score_are_not_tested(make_run):
+    one, other = make_run("a"), make_run("b")
+    path = other / "predictions.jsonl"
+    path.write_text(path.read_text().replace('"score": 0', '"score": null'))
+
+    assert "b has 1 examples without a finite score of digits/accuracy" in compared(one, other).pairs[0].verdict
+
+
+def test_only_examples_that_all_runs_keep_are_tested_and_that_is_said(make_run):
+    one, other = make_run("a", [1, 0, 1, 1]), make_run("b", [0, 1, 0, 1])
+    lines = (other / "predictions.jsonl").read_text().splitlines()
+    (other / "predictions.jsonl").write_text("\n".join([lines[0], *lines[2:]]).replace('"row": 3', '"row": 7') + "\n")
+
+    found = compared(one, other).pairs[0]
+
+    assert "the runs keep 2 test examples in common; only these are tested" in found.notes
+    assert found.estimates["examples"].method == "paired bootstrap over 2 test examples"
+
+
+def test_several_comparisons_are_said_to_find_some_differences_by_chance(make_run):
+    found = compared(make_run("a"), make_run("b", width=4), make_run("c", width=5))
+
+    assert found.notes == ["2 comparisons: each finds a difference where there is none in 10 of 100 cases"]
+
+
+def test_examples_in_another_order_are_reported_and_not_tested(make_run):
+    one, other = make_run("a"), make_run("b")
+    path = other / "predictions.jsonl"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+
+    verdict = compared(one, other).pairs[0].verdict
+
+    assert "b/predictions.jsonl: the rows of digits/accuracy are not in ascending order. Lines are missing" in verdict

@@ -473,3 +473,21 @@ def test_all_files_of_a_checkpoint_may_be_read_by_those_who_may_read_other_files
         os.umask(before)
 
     assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o640}
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_gets_its_name(checkpoints, monkeypatch):
+    events, flush, rename = [], checkpoint.flush, Path.rename
+
+    def renamed(path, target):
+        events.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(checkpoint, "flush", lambda path: events.append(path.name) or flush(path))
+    monkeypatch.setattr(Path, "rename", renamed)
+
+    save(checkpoints, 5)
+
+    before = events[: events.index("rename")]
+    assert {*before} == {WEIGHTS, STATE, MANIFEST, ".saving-step-00000005"}
+    assert before[-2:] == [MANIFEST, ".saving-step-00000005"]
+    assert events[len(before) :] == ["rename", "checkpoints"]

@@ -145,3 +145,47 @@ def test_what_does_not_differ_is_said_not_to_and_two_standard_errors_are_found(s
 
     assert 100 - share_found(simulate, 0, cases) >= 90 - 2  # 2: twice the standard error of 1000 cases
     assert share_found(simulate, 2, cases) >= 60
+
+
+@pytest.mark.parametrize("others", [[0.2, 0.9, 0.6], [0.2, 0.9, 0.6, 0.3, 0.8]])
+def test_intervals_over_seeds_are_those_of_scipy(others):
+    scipy = pytest.importorskip("scipy.stats")
+    one, other = np.array([0.5, 0.4, 0.45]), np.array(others)
+    paired = len(one) == len(other)
+
+    found = over_seeds(one, other, paired=paired)
+
+    expected = scipy.ttest_rel(other, one) if paired else scipy.ttest_ind(other, one, equal_var=False)
+    interval = expected.confidence_interval(0.9)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=2e-3)
+    assert found.p == pytest.approx(expected.pvalue, abs=2e-3)
+
+
+def test_the_interval_over_few_examples_is_about_as_wide_as_that_of_a_t_test():
+    scipy = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(2).normal(size=6)
+
+    found = over_examples(even(np.zeros((1, 6))), even(values[None]))
+
+    expected = scipy.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.06)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_without_noise_of_examples_the_interval_over_both_is_that_over_seeds(paired):
+    one, other = np.array([0.5, 0.4, 0.45]), np.array([0.2, 0.9, 0.6])
+
+    found = over_both(even(one.repeat(7).reshape(3, 7)), even(other.repeat(7).reshape(3, 7)), paired=paired)
+
+    expected = over_seeds(one, other, paired=paired)
+    assert (found.low, found.high, found.p) == pytest.approx((expected.low, expected.high, expected.p))
+
+
+def test_without_noise_of_seeds_the_interval_over_both_is_that_of_a_t_test_over_examples():
+    scipy = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(2).normal(size=6)
+
+    found = over_both(even(np.zeros((2, 6))), even(np.stack([values, values])), paired=True)
+
+    interval = scipy.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=0.03)

@@ -22,7 +22,7 @@ from dlpipe.engine.prediction import predict
 from dlpipe.errors import InputError, PluginError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.serving.application import PAGE, _json, application
-from dlpipe.serving.batcher import Batcher, Item
+from dlpipe.serving.batcher import Batcher, Item, QueueFull
 from dlpipe.serving.model import ServedModel
 from dlpipe.serving.server import serve
 
@@ -288,3 +288,30 @@ def test_a_server_answers_what_is_in_flight_when_it_is_stopped(tagger):
     assert found[0].json()["item"] == "1 2"
     assert server.returncode == 0
     assert re.search(r"127.0.0.1 POST /predict 200 1 item", rest)
+
+
+def test_a_client_that_has_left_is_not_answered_and_stops_no_other():
+    asked, goes_on = [], threading.Event()
+
+    def run(items):
+        asked.extend(item.text for item in items)
+        goes_on.wait(10)
+        return [{"text": item.text} for item in items]
+
+    batcher = Batcher(run, batch_size=1, max_wait_s=0, capacity=9)
+    first, gone, last = batcher.submit([Item("a"), Item("b"), Item("c")])
+
+    assert gone.cancel()
+    goes_on.set()
+
+    assert (first.result(10), last.result(10)) == ({"text": "a"}, {"text": "c"})
+    assert asked == ["a", "c"]
+    batcher.close()
+
+
+def test_a_batcher_that_stops_takes_no_more_items():
+    batcher = Batcher(lambda items: [{}] * len(items), batch_size=2, max_wait_s=0, capacity=9)
+    batcher.close()
+
+    with pytest.raises(QueueFull, match="0 items are waiting, of at most 9; try again later"):
+        batcher.submit([Item("a")])

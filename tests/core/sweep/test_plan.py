@@ -442,3 +442,14 @@ def test_trials_cannot_be_pruned_by_their_time(mistakes):
     told = mistakes(SEARCH + 'metric = "seconds"\npruner = "median"\n')
 
     assert any("pruning needs one metric, of the dev split" in each for each in told)
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ('[sweep.search]\nmethod = "tpe"\n', "search: there is no axis to search"),
+        (SEARCH.replace('["b", 3]', '["b", "b"]'), '"model.kind": two choices have the same name; remove one'),
+    ],
+)
+def test_a_search_without_anything_to_choose_from_is_a_mistake(mistakes, table, found):
+    assert any(found in told for told in mistakes(table))

@@ -385,3 +385,13 @@ def test_a_place_that_cannot_be_written_is_a_failure_and_no_hang(trial, tmp_path
 
     assert (told["state"], told["run"]) == ("failed", None)
     assert told["reason"].endswith("runs/points: File exists")
+
+
+def test_the_data_of_another_seed_has_a_fingerprint_of_its_own(trial, monkeypatch):
+    pipeline = load_pipeline("points.toml", load_plugins(), allow_local_plugins=True)
+    other = replace(pipeline, settings=replace(pipeline.settings, seed=pipeline.settings.seed + 1))
+    numbers = map(str, itertools.count())
+    monkeypatch.setattr(trials, "build_data", lambda *_: SimpleNamespace(fingerprint=lambda: next(numbers)))
+    fingerprints = Fingerprints()
+
+    assert [fingerprints.of(each, each.stages[""], None) for each in (pipeline, other, pipeline)] == ["0", "1", "0"]

@@ -94,3 +94,15 @@ def test_a_column_names_the_split_of_each_row_by_its_common_names():
 def test_a_column_that_names_no_splits_is_refused(cells, message):
     with pytest.raises(DataError, match=message):
         by_column(table(cells), "y")
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_the_seed_decides_which_rows_are_held_out(split):
+    other = {"dev": "test", "test": "dev"}[split]  # is given, so that it decides nothing
+
+    def lines(seed):
+        given = {"train": table(["a"] * 30), other: table(["a"])}
+        return held_out(seed=seed).apply(given, strata)[split].lines.to_list()
+
+    assert lines(3) == lines(3)
+    assert lines(3) != lines(4)

@@ -964,6 +964,7 @@ def test_a_run_that_is_over_stays_over(tmp_path, uninterrupted):
     [
         ({"pending_steps": 10**12}, r"pending_steps"),
         ({"pending_steps": 10**6}, r"it has 1000000 steps since the last log point"),
+        ({"step": 1, "pending_steps": 2}, r"it has 2 steps since the last log point"),
         ({"step": "11"}, r"step\n"),
         ({"log_size": -1}, r"log_size"),
         ({"best": [1]}, r"best"),
@@ -1123,3 +1124,63 @@ def test_a_loss_on_train_breaks_no_tie(tmp_path):
     loop.run()
 
     assert loop.state.best_step == 8  # the last one, as no loss on dev is known
+
+
+def stopped_after(tmp_path, last, act, **options):
+    """Take steps until SIGTERM comes in one of them."""
+    signals = StopSignals()
+
+    def step_and_signal(step):
+        act(step)
+        if step == last:
+            signals.received = "SIGTERM"
+
+    with pytest.raises(Preempted, match=f"stopped by SIGTERM after step {last}"):
+        build(tmp_path, Counter(100, step_and_signal), signals=signals, dev=None, **options).run()
+
+
+def test_the_rate_of_a_resumed_run_is_that_of_the_steps_since(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: now[0])
+    stopped_after(tmp_path, 4, lambda step: now.__setitem__(0, now[0] + 0.5), steps=9)
+    second = build(tmp_path, Counter(100, lambda step: now.__setitem__(0, now[0] + 0.25)), dev=None, steps=9)
+    restore(second)
+
+    second.run()
+
+    assert [record["steps_per_second"] for record in second.parts.log.records()] == [2, 4, 4]
+
+
+def test_the_minutes_between_checkpoints_count_from_the_one_that_a_run_was_resumed_from(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: now[0])
+
+    def one_minute(step):
+        now[0] += 60
+
+    options = {"steps": 10, "log_every": 1, "checkpoint_minutes": 4, "keep": 9}
+    stopped_after(tmp_path, 2, one_minute, **options)
+    second = build(tmp_path, Counter(100, one_minute), dev=None, **options)
+    restore(second)
+
+    second.run()
+
+    assert second.parts.checkpoints.steps() == [2, 6, 10]
+
+
+def test_after_an_evaluator_that_fails_the_checkpoint_has_the_random_numbers_from_before_it(tmp_path):
+    before = []
+
+    def fail(model, examples):
+        before.append(torch.get_rng_state())
+        torch.rand(3)
+        raise ValueError("broken on purpose")
+
+    judge = Scripted()
+    judge.evaluate = fail
+    loop = build(tmp_path, evaluators={"slots": judge}, steps=8)
+
+    with pytest.raises(ComponentError, match="broken on purpose"):
+        loop.run()
+
+    assert torch.equal(load_state(loop.parts.checkpoints.latest())["loop"]["randomness"]["torch"], before[0])

@@ -359,3 +359,34 @@ def test_warm_restarts_are_those_of_torch_and_of_the_paper():
 
     cycles = [(step, length) for length in (3, 6, 12) for step in range(length)]
     assert found == pytest.approx([0.25 + 0.375 * (1 + math.cos(math.pi * step / length)) for step, length in cycles])
+
+
+def test_a_plateau_in_its_cooldown_stays_in_it_with_another_rate():
+    table = PLATEAU | {"cooldown": 3}
+    before = sgd()
+    saved = LearningRateSchedule(before, table)
+    for score in (0.5, 0.75):  # the second one lowers the rate
+        saved.on_score(score, "min")
+    optimizer = sgd(0.5)
+    schedule = LearningRateSchedule(optimizer, table)
+    load_optimizer(optimizer, before.state_dict())
+    schedule.load_state_dict(saved.state_dict())
+
+    found = []
+    for _ in range(4):
+        schedule.on_score(0.75, "min")
+        found.append(schedule.learning_rate)
+
+    assert found == [0.25, 0.25, 0.25, 0.125]
+
+
+def test_a_plateau_may_get_another_rate_twice():
+    before, saved = plateau_after_two_reductions()
+    for lr in (0.5, 0.75):
+        optimizer = sgd(lr)
+        schedule = LearningRateSchedule(optimizer, PLATEAU | {"patience": 1})
+        load_optimizer(optimizer, before.state_dict())
+        schedule.load_state_dict(saved.state_dict())
+        before, saved = optimizer, schedule
+
+    assert schedule.learning_rate == 0.75 / 4
