@@ -49,6 +49,7 @@ __all__ = [
     "SupportsExport",
     "SupportsItemFiles",
     "SupportsItems",
+    "SupportsMetricWeights",
     "SupportsNames",
     "SupportsNotes",
     "SupportsOtherWeights",
@@ -301,6 +302,20 @@ class SupportsTotalSteps(Protocol):
 
     @property
     def total_steps(self) -> int | None: ...  # noqa: D102
+
+
+@runtime_checkable
+class SupportsMetricWeights(Protocol):
+    """A trainer some of whose metrics are means over a number of things that differs from step to step.
+
+    Attributes:
+        metric_weights: by the name of a metric of ``steps``, the one that says how much its value counts in the mean
+            over several steps, such as ``{"return": "episodes"}``. A weight is not logged itself; a step without it
+            counts 1.
+    """
+
+    @property
+    def metric_weights(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 @runtime_checkable

@@ -20,7 +20,16 @@ from torch import Tensor, nn
 
 from dlpipe.data import Columns
 from dlpipe.evaluation import Examples
-from dlpipe.protocols import Data, Evaluator, SupportsCaveats, SupportsNotes, SupportsPaddings, SupportsSamples, Trainer
+from dlpipe.protocols import (
+    Data,
+    Evaluator,
+    SupportsCaveats,
+    SupportsMetricWeights,
+    SupportsNotes,
+    SupportsPaddings,
+    SupportsSamples,
+    Trainer,
+)
 
 
 class Points:
@@ -59,6 +68,7 @@ class Learn(Methods):
     steps_per_epoch = None
     caveats = ["chance"]
     notes = ("small",)
+    metric_weights = {"return": "episodes"}  # noqa: RUF012
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -95,6 +105,7 @@ trainer: Trainer = Learn(nn.Linear(3, 2))
 counted: Trainer = Counted(nn.Sequential())
 careful: SupportsCaveats = Learn(nn.Linear(3, 2))
 telling: SupportsNotes = Learn(nn.Linear(3, 2))
+weighing: SupportsMetricWeights = Learn(nn.Linear(3, 2))
 evaluator: Evaluator = Judge()
 drawing: Evaluator = Draw()
 sampling: SupportsSamples = Judge()

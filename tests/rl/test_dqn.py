@@ -172,6 +172,8 @@ def test_a_step_reports_return_and_length_of_ended_episodes():
 
     assert told
     assert all(metrics["return"] >= 6 and metrics["length"] >= 3 for metrics in told)
+    assert all(metrics["episodes"] == 1 for metrics in told[1:])
+    assert told[0]["episodes"] > 1  # while the replay buffer was filled
 
 
 def test_epsilon_is_the_probability_of_a_random_action():

@@ -43,6 +43,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     ),
     "trainer": (
         protocols.SupportsTotalSteps,
+        protocols.SupportsMetricWeights,
         protocols.SupportsStateBlocks,
         protocols.SupportsCaveats,
         protocols.SupportsNotes,

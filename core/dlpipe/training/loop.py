@@ -40,9 +40,10 @@ from dlpipe.training.step_metrics import (
     first_broken,
     mean_losses,
     wait_for,
+    weighted_means,
     with_losses,
 )
-from dlpipe.training.trainer_state import own_total_steps, state_blocks_of
+from dlpipe.training.trainer_state import metric_weights_of, own_total_steps, state_blocks_of
 
 #: What may begin again when the options of a run change.
 BEST, PATIENCE = "best", "patience"
@@ -265,7 +266,8 @@ class Loop:
         if not state.pending:
             return
         columns = self._read_pending()
-        metrics = {f"train/{name}": sum(values) / len(values) for name, (_, values) in columns.items()}
+        means = weighted_means(columns, metric_weights_of(self._trainer))
+        metrics = {f"train/{name}": mean for name, mean in means.items()}
         metrics |= {f"train/{name}": value for name, value in self._trainer.log_values().items()}
         state.losses, state.counted = with_losses(state.losses, columns, state.counted), 0
         rate = (state.step - self._logged[0]) / max(state.seconds - self._logged[1], 1e-9)

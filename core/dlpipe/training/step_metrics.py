@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -57,6 +58,22 @@ def first_broken(columns: StepMetrics) -> tuple[str, int, float] | None:
         return None
     position, name, value = min(broken, key=lambda found: found[0])
     return name, position, value
+
+
+def weighted_means(steps: StepMetrics, weights: Mapping[str, str]) -> dict[str, float]:
+    """Return the mean of each metric over the steps that have it; none if all of them count 0.
+
+    Args:
+        weights: by name, the metric that says how much a step counts, which itself is left out; a step without it
+            counts 1.
+    """
+    means: dict[str, float] = {}
+    for name, (positions, values) in steps.items():
+        counts = dict(zip(*steps.get(weights.get(name, ""), ((), ())), strict=True))
+        weight = [counts.get(position, 1.0) for position in positions]
+        if name not in weights.values() and (total := sum(weight)):
+            means[name] = sum(map(operator.mul, values, weight)) / total
+    return means
 
 
 def with_losses(sums: Mapping[str, tuple[float, int]], steps: StepMetrics, start: int) -> dict[str, tuple[float, int]]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dlpipe.protocols import SupportsStateBlocks, SupportsTotalSteps, Trainer
+from dlpipe.protocols import SupportsMetricWeights, SupportsStateBlocks, SupportsTotalSteps, Trainer
 from dlpipe.runs.checkpoint import StateBlock
 
 
 def own_total_steps(trainer: Trainer) -> int | None:
     """Return the steps that a trainer's own budget allows, None if it has none."""
     return trainer.total_steps if isinstance(trainer, SupportsTotalSteps) else None
+
+
+def metric_weights_of(trainer: Trainer) -> Mapping[str, str]:
+    """Return which metrics of a trainer's steps are weighted by which, none if it says nothing."""
+    return trainer.metric_weights if isinstance(trainer, SupportsMetricWeights) else {}
 
 
 def state_blocks_of(trainer: Trainer) -> Mapping[str, StateBlock]:

@@ -35,7 +35,7 @@ from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_opti
 from dlpipe_rl.action_heads import Categorical, Gaussian
 from dlpipe_rl.checked_env import Array, Episode
 from dlpipe_rl.environments import Environments, require_environments
-from dlpipe_rl.episode_metrics import episode_means
+from dlpipe_rl.episode_metrics import WEIGHTS, episode_means
 from dlpipe_rl.exploration import EpsilonSchedule
 from dlpipe_rl.noisy import NoisyLinear
 from dlpipe_rl.priorities import Priorities
@@ -80,6 +80,7 @@ class DQN:
         max_grad_norm: maximum norm of the gradient of all parameters.
     """
 
+    metric_weights = WEIGHTS
     _timestep = 0
     _obs: Array | None = None  # the current observations; None before the first step
     _shown: tuple[Array | None, Tensor] = None, torch.empty(0)  # the last observations acted on, also as a tensor
@@ -143,7 +144,7 @@ class DQN:
         self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the ``loss`` of each step, with mean ``return`` and ``length`` of the episodes that ended."""
+        """Yield the ``loss`` of each step, with mean ``return`` and ``length`` of the ``episodes`` that ended."""
         if self._obs is None:
             self._obs = self._envs.reset()
             self._replay.start(self._obs)

@@ -16,7 +16,7 @@ from dlpipe.protocols import Data, Goal
 from dlpipe.training import Budget, LearningRateSchedule, load_optimizer
 from dlpipe_rl.advantages import advantages
 from dlpipe_rl.environments import require_environments
-from dlpipe_rl.episode_metrics import episode_means
+from dlpipe_rl.episode_metrics import WEIGHTS, episode_means
 from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.rollout import Rollout, RolloutCollector
 from dlpipe_rl.timesteps import steps_for
@@ -67,6 +67,8 @@ class OnPolicy:
         budget: the other limits of the run.
     """
 
+    metric_weights = WEIGHTS
+
     def __init__(
         self,
         model: nn.Module,
@@ -105,7 +107,7 @@ class OnPolicy:
         self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the metrics of each update, with mean ``return`` and ``length`` of the episodes that ended."""
+        """Yield the metrics of each update, with mean ``return`` and ``length`` of the ``episodes`` that ended."""
         while True:
             if not self.model.training:  # the caller may have evaluated since
                 self.model.train()

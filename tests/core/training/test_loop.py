@@ -268,6 +268,33 @@ def test_log_points_hold_the_means_since_the_last_one(tmp_path):
     assert all({"time", "steps_per_second"} <= record.keys() for record in loop.parts.log.records())
 
 
+class Player(Counter):
+    """Plays as many episodes as the number of the step says, all of which have that return."""
+
+    metric_weights = {"return": "episodes"}  # noqa: RUF012
+
+    def numbers(self):
+        return {"return": torch.tensor(float(self.step)), "episodes": torch.tensor(self.step)}
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5])
+def test_log_points_weigh_the_metrics_of_steps_as_the_trainer_says(tmp_path, stop):
+    signals = StopSignals()
+
+    def receive(step):
+        signals.received = "SIGTERM" if step == stop else ""
+
+    with pytest.raises(Preempted):
+        build(tmp_path, Player(act=receive), dev=None, signals=signals, steps=6).run()
+    second = build(tmp_path, Player(), dev=None, steps=6)
+    restore(second)
+    second.run()
+
+    logged = [record["train/return"] for record in records(second)]
+    assert logged == [(1 + 4 + 9) / (1 + 2 + 3), (16 + 25 + 36) / (4 + 5 + 6)]
+    assert "train/episodes" not in records(second)[0]
+
+
 def test_the_rate_is_that_of_training(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(loop_module.time, "monotonic", lambda: now[0])
