@@ -61,6 +61,17 @@ def test_several_processes_give_the_same_steps_and_states_as_one(both):
     assert np.array_equal(apart.restore(mine), local._obs)
 
 
+def test_what_is_restored_otherwise_in_a_process_is_a_warning_in_the_trainers_process(both, capfd):
+    both[1].reset()
+    saved = both[1].state()
+
+    both[1].restore(saved | {"actions": [torch.tensor([1])] * NUM_ENVS})  # as if they had moved without an action
+
+    with pytest.warns(UserWarning, match="environment CartPole-v1 is not repeatable: replayed with the same seed"):
+        environment().check_restored(both[1], saved)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_error_in_a_process_is_raised_in_the_trainers_process(both):
     both[1].reset()
 

@@ -1,5 +1,7 @@
 """Environments that fail during a run: the message says where, and the checkpoint is kept."""
 
+import json
+
 import pytest
 
 from dlpipe.config.check import load_pipeline
@@ -10,6 +12,8 @@ from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe_rl.checked_env import FaultyEnvironmentError
 
 MODULE = """
+import random
+
 import gymnasium as gym
 import numpy as np
 
@@ -31,10 +35,15 @@ class Fragile(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        self.started = self.moves
         return np.zeros(2, np.float32), {}
 
     def step(self, action):
         self.moves += 1
+        if self.fault == "drifts":  # an episode can be repeated up to its timestep 110
+            length = self.moves - self.started
+            place = random.SystemRandom().random() if length > 110 else 0.5
+            return np.full(2, place, np.float32), 1.0, length == 120, False, {}
         broken = self.moves > 40 and MADE.index(self) == 1  # the one that is trained on
         if broken and self.fault == "raises":
             raise RuntimeError("the arm is stuck")
@@ -96,6 +105,20 @@ def test_a_run_whose_environment_breaks_says_where_and_keeps_its_checkpoint(tmp_
     (folder,) = (path for path in (tmp_path / "runs" / "fragile").iterdir() if not path.is_symlink())
     assert Checkpoints(folder / "checkpoints").latest().name == "step-00000030"
     assert "dlpipe resume" in (folder / "status.json").read_text()
+
+
+def test_an_environment_that_turns_out_not_to_be_repeatable_is_trained_with_a_caveat(tmp_path):
+    (tmp_path / "fragile_arm.py").write_text(MODULE)
+    (tmp_path / "pipeline.toml").write_text(PIPELINE)
+    registry = load_plugins()
+    changes = ['data.fault="drifts"', "trainer.learning_starts=115", "trainer.timesteps=130"]
+    pipeline = load_pipeline(tmp_path / "pipeline.toml", registry, changes, allow_local_plugins=True)
+
+    folder = run(pipeline, registry, tmp_path / "runs", rehearsal=True)
+
+    (caveats,) = json.loads((folder.path / "provenance.json").read_text())["caveats"].values()
+    assert "environment Fragile is not repeatable" in caveats[0]
+    assert "Fragile is not repeatable: replayed with the same seed" in (folder.path / "log.txt").read_text()
 
 
 def test_a_replay_larger_than_memory_leaves_no_run_next_slots(root, tmp_path):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -137,19 +139,90 @@ class Unrepeatable(Corridor):
         return self.obs(), answer[1]
 
 
-def test_environments_that_return_other_observations_when_restored_warn():
-    envs = envs_of(1, kind=Unrepeatable, length=90)
-    envs.reset()
-    envs.step([1])
+class SeededOnce(Corridor):
+    """Has a random generator of its own, which reset() does not seed."""
 
-    with pytest.warns(UserWarning, match="not repeatable: replayed with the same seed"):
-        envs_of(1, kind=Unrepeatable, length=90).restore(envs.state())
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.rng = np.random.default_rng(0)
+
+    def reset(self, **options):
+        answer = super().reset(**options)
+        self.place = int(self.rng.integers(50))
+        return self.obs(), answer[1]
 
 
-def test_an_environment_that_is_not_repeatable_has_a_caveat():
+class Drifting(Corridor):
+    """Repeats only the beginning of an episode."""
+
+    drift = 0
+
+    def step(self, action):
+        answer = super().step(action)
+        if self.timesteps > 30:
+            Drifting.drift += 1
+            self.place = Drifting.drift % 50
+        return self.obs(), *answer[1:]
+
+
+@pytest.mark.parametrize("kind", [Unrepeatable, SeededOnce, Drifting])
+def test_an_environment_that_is_not_repeatable_has_a_caveat(kind):
     assert corridor(length=90).caveats() == []
-    (caveat,) = corridor(kind=Unrepeatable, length=90).caveats()
+    (caveat,) = corridor(kind=kind, length=90).caveats()
     assert "Corridor is not repeatable" in caveat
+
+
+class Shrinking(Corridor):
+    """Every instance is shorter than the one before; past its end there is nothing."""
+
+    length = 7
+
+    def __init__(self, fault, render_mode=None):
+        Shrinking.length -= 2
+        super().__init__(Shrinking.length)
+        self.fault = fault
+
+    def step(self, action):
+        if self.place == self.length or (self.fault == "raises" and self.place == self.length - 1):
+            raise IndexError(self.place)
+        return super().step(action)
+
+
+@pytest.mark.parametrize("fault", ["ends", "raises"])
+def test_an_episode_that_ends_early_when_it_is_replayed_is_followed_by_the_next(monkeypatch, fault):
+    monkeypatch.setattr(Shrinking, "length", 7)
+    data = corridor(partial(Shrinking, fault))
+    envs, others = data.training_envs(1, 5), data.training_envs(1, 5)
+    envs.reset()
+    for _ in range(4):
+        envs.step([1])
+
+    obs = others.restore(envs.state())
+
+    assert obs.tolist() == [[0]]
+    assert (others._envs[0].number, others._envs[0].actions) == (1, [])
+    assert others.step([1]).obs.tolist() == [[1]]
+    with pytest.warns(
+        UserWarning, match="Corridor is not repeatable: replayed with the same seed and the same actions"
+    ):
+        data.check_restored(others, envs.state())
+
+
+def test_environments_that_are_restored_otherwise_warn_and_have_a_caveat():
+    data = corridor(length=90)
+    envs = data.training_envs(2, 5)
+    envs.reset()
+    saved = envs.step([1, 0]) and envs.state()
+    data.check_restored(envs, saved)
+    assert data.caveats() == []
+
+    envs.restore(saved | {"actions": [torch.tensor([0]), torch.tensor([0])]})  # as if it had moved without an action
+    with pytest.warns(
+        UserWarning, match="Corridor is not repeatable: replayed with the same seed and the same actions"
+    ):
+        data.check_restored(envs, saved)
+
+    assert "Corridor is not repeatable" in data.caveats()[0]
 
 
 def test_a_state_is_loaded_without_running_code(tmp_path):

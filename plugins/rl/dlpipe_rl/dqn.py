@@ -124,7 +124,7 @@ class DQN:
         self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
         self._importance_beta = importance_beta
         self._learning_starts = -(-learning_starts // num_envs) * num_envs
-        self._envs = envs.training_envs(num_envs, seed)
+        self._data, self._envs = envs, envs.training_envs(num_envs, seed)
         self._replay = _replay_buffer(envs, compute, replay_size, num_envs, replay_storage, n_step, gamma)
         self.notes = [self._replay.description]
         self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
@@ -140,8 +140,13 @@ class DQN:
             )
         self._schedule = LearningRateSchedule(built, schedule, total_steps=total)
         self._epsilon = self._epsilon_schedule(epsilon_start, epsilon_end, epsilon_timesteps, epsilon_schedule)
-        self.caveats = [*envs.caveats(), *_exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))]
+        self._exploration_caveats = _exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))
         self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
+
+    @property
+    def caveats(self) -> list[str]:
+        """Why a resumed run may differ, and what explores twice."""
+        return [*self._data.caveats(), *self._exploration_caveats]
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Yield the ``loss`` of each step, with mean ``return`` and ``length`` of the ``episodes`` that ended."""
@@ -198,6 +203,7 @@ class DQN:
         if self._priorities:
             self._priorities.load_state_dict(state["priorities"])
         self._obs = self._envs.restore(state["envs"])
+        self._data.check_restored(self._envs, state["envs"])
         restore(self._exploration_rng, state["exploration_rng"])
         self._replay_rng.set_state(state["replay_rng"])
         self._timestep = state["timestep"]

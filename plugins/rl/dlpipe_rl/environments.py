@@ -5,6 +5,7 @@ A split has no examples, only seeds. Those of an evaluation are fixed and never 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,6 +27,8 @@ from dlpipe_rl.vector_env import SyncVectorEnv, VectorEnv
 EVALUATION_SEEDS = {"dev": 10_000, "test": 20_000}
 #: Training seeds are above those of evaluations and within the range of the Arcade Learning Environment.
 TRAINING_SEEDS = range(2**20, 2**31)
+#: Timesteps that are played twice before training, to see whether an environment is repeatable.
+SAMPLED = 100
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Environments:
     ) -> None:
         self.name, self.frame_stack, self.training_reward = name, frame_stack, training_reward
         self._make, self._fingerprint, self._num_workers = make, fingerprint, num_workers
+        self._restored_otherwise = False
 
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
         """Create an environment with a Box observation space, channels first.
@@ -152,20 +156,34 @@ class Environments:
         return env if self.training_reward is None else gym.wrappers.TransformReward(env, self.training_reward)
 
     def caveats(self) -> list[str]:
-        """Say whether rewards are not the environment's own, and whether an episode cannot be repeated."""
+        """Say whether rewards are not the environment's own, and whether an episode cannot be repeated.
+
+        The latter may be known only after `check_restored`.
+        """
         found = []
         if wrapper := self._reward_wrapper():
             found.append(
                 f"environment {self.name}: {wrapper} changes the rewards, and evaluations count the changed ones, "
                 "which cannot be compared with published returns"
             )
-        episodes = [self._sample_episode() for _ in range(2)]
-        if not all(np.array_equal(one, other) for one, other in zip(*episodes, strict=True)):
+        if self._restored_otherwise or not self._is_repeatable:
             found.append(
                 f"environment {self.name} is not repeatable: two episodes with the same seed and the same actions "
                 "differ, so a resumed run continues, but not exactly as it would have without the interruption"
             )
         return found
+
+    def check_restored(self, envs: VectorEnv, state: Mapping[str, Any]) -> None:
+        """Warn if environments are not in the state that they were restored from, and count it among the caveats."""
+        restored = envs.state()
+        if restored["episodes"] != state["episodes"] or not torch.equal(restored["obs"], state["obs"]):
+            self._restored_otherwise = True
+            warnings.warn(
+                f"environment {self.name} is not repeatable: replayed with the same seed and the same actions, an "
+                "episode differs from before; the run continues, but not exactly as it would have without the "
+                "interruption",
+                stacklevel=3,
+            )
 
     def _reward_wrapper(self) -> str:
         """Return the name of a wrapper that changes the rewards, or an empty string."""
@@ -177,16 +195,24 @@ class Environments:
             env = env.env
         return ""
 
-    def _sample_episode(self, timesteps: int = 20) -> list[Array]:
+    @cached_property
+    def _is_repeatable(self) -> bool:
+        """Whether an environment that has played another episode before repeats one of a new environment."""
+        played = self._sample_episodes(0), self._sample_episodes(1, 0)
+        return all(np.array_equal(one, other) for one, other in zip(*played, strict=False))
+
+    def _sample_episodes(self, *numbers: int) -> list[Array]:
+        """Play random actions from each of these episodes on, and return what was observed from the last of them on."""
         env = CheckedEnv(self.make(), self.name, lambda number: TRAINING_SEEDS[number])
-        space = env.env.action_space
-        space.seed(0)
-        observed = [env.reset()]
-        for _ in range(timesteps):
-            obs, reward, terminated, truncated = env.step(sample_action(space))
-            observed += [obs.copy(), np.array(reward)]
-            if terminated or truncated:
-                observed.append(env.reset().copy())
+        space, observed = env.env.action_space, list[Array]()
+        for number in numbers:
+            space.seed(0)
+            observed = [env.reset(number).copy()]
+            for _ in range(SAMPLED):
+                obs, reward, terminated, truncated = env.step(sample_action(space))
+                observed += [obs.copy(), np.array(reward)]
+                if terminated or truncated:
+                    observed.append(env.reset().copy())
         env.env.close()
         return observed
 

@@ -93,10 +93,10 @@ class OnPolicy:
                 f"{name} needs action probabilities, and the model {type(model).__name__} has no action head; take "
                 "rl.actor_critic, or rl.policy_network without a baseline"
             )
-        self.model, self.steps_per_epoch, self.caveats = model, None, envs.caveats()
+        self.model, self.steps_per_epoch = model, None
         self._update, self._optimizer = update, optimizer
         self._rollout_steps, self._gamma, self._gae_lambda = rollout_steps, gamma, gae_lambda
-        self._envs = envs.training_envs(num_envs, seed)
+        self._data, self._envs = envs, envs.training_envs(num_envs, seed)
         self._collector = RolloutCollector(model, self._envs, compute, derived_seed(seed, "actions"))
         self._minibatch_rng = torch_generator(seed, "on policy")
         self.total_steps = None
@@ -105,6 +105,11 @@ class OnPolicy:
             self.total_steps = steps_for(timesteps, first=each, each=each, why=why)
         total = budget.total_steps(None, self.total_steps)
         self._schedule = LearningRateSchedule(optimizer, schedule, total_steps=total)
+
+    @property
+    def caveats(self) -> list[str]:
+        """Why a resumed run may differ."""
+        return self._data.caveats()
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Yield the metrics of each update, with mean ``return`` and ``length`` of the ``episodes`` that ended."""
@@ -138,6 +143,8 @@ class OnPolicy:
         load_optimizer(self._optimizer, state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._collector.load_state_dict(state["collector"])
+        if saved := state["collector"]["envs"]:
+            self._data.check_restored(self._envs, saved)
         self._minibatch_rng.set_state(state["minibatch_rng"])
 
     def close(self) -> None:

@@ -8,14 +8,13 @@ Axes: N environments.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from dlpipe_rl.checked_env import Array, CheckedEnv, Episode
+from dlpipe_rl.checked_env import Array, CheckedEnv, Episode, FaultyEnvironmentError
 
 
 class StepResult(NamedTuple):
@@ -54,7 +53,11 @@ class VectorEnv(Protocol):
         """Return the state that `restore` takes."""
 
     def restore(self, state: Mapping[str, Any]) -> Array:
-        """Restore a state and return the current observations (N, …)."""
+        """Restore a state by replaying it, and return the current observations (N, …).
+
+        An environment that is not repeatable is then in another state: in its next episode if the current one ends
+        early, or if replaying it raises.
+        """
 
     def close(self) -> None:
         """Release the resources of the environments."""
@@ -113,18 +116,29 @@ class SyncVectorEnv:
         }
 
     def restore(self, state: Mapping[str, Any]) -> Array:
-        """Replay the current episode of every environment."""
+        """Replay the current episode of every environment; see `VectorEnv.restore`."""
         for index, env in enumerate(self._envs):
             self._fill(index, env.reset(state["episodes"][index]))
-            for action in state["actions"][index].numpy():
-                self._push(index, env.step(action)[0])
-        warn_if_different(self._obs, state["obs"])
+            if not self._replay(index, state["actions"][index].numpy()):
+                self._fill(index, env.reset())
         return self._obs
 
     def close(self) -> None:
         """Close the environments."""
         for env in self._envs:
             env.env.close()
+
+    def _replay(self, index: int, actions: Array) -> bool:
+        """Take actions in one environment; return whether its episode continues after them, as it did before."""
+        for action in actions:
+            try:
+                frame, _, terminated, truncated = self._envs[index].step(action)
+            except FaultyEnvironmentError:
+                return False
+            if terminated or truncated:
+                return False
+            self._push(index, frame)
+        return True
 
     def _fill(self, index: int, frame: Array) -> None:
         """Set the observation of one environment to copies of the first frame of an episode."""
@@ -141,13 +155,3 @@ class SyncVectorEnv:
             obs = self._obs[index]
             obs[: -self._size] = obs[self._size :].copy()
             obs[-self._size :] = frame
-
-
-def warn_if_different(obs: Array, saved: torch.Tensor) -> None:
-    """Warn if the observations of restored environments differ from the saved ones."""
-    if not np.array_equal(obs, saved.numpy()):
-        warnings.warn(
-            "the environment is not repeatable: replayed with the same seed and the same actions, it returns other "
-            "observations than before; the run continues, but not exactly as it would have without the interruption",
-            stacklevel=3,
-        )
