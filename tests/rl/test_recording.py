@@ -8,7 +8,7 @@ from dlpipe_rl.greedy import EpisodeTrace
 from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.recording import frames_per_second, long_enough, pictures, record, timesteps_per_frame
 
-from .conftest import corridor
+from .conftest import Corridor, corridor
 
 
 def trace(length, seed=3):
@@ -77,6 +77,27 @@ def test_leaving_timesteps_out_keeps_the_speed(tmp_path):
 
     assert frames_per_second(environment()) == 50
     assert sum(fast[:-1]) == 9 * 20
+
+
+@pytest.mark.parametrize("played", [[1] * 9, [0, 0, 77, 1]], ids=["ends", "raises"])
+def test_a_film_ends_where_its_episode_ends_or_fails_when_it_is_replayed(tmp_path, played):
+    class Short(Corridor):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+        def step(self, action):
+            if action == 77 or self.place == self.length:
+                raise IndexError(self.place)
+            return super().step(action)
+
+        def render(self):
+            return np.full((40, 60, 3), 20 * self.place, np.uint8)
+
+    shown = EpisodeTrace(Episode(3, 1.0, len(played), True), played, [0.0] * len(played))
+
+    with pytest.warns(UserWarning, match=rf"the episode with seed 3 ends after \d timesteps instead of {len(played)}"):
+        assert record(tmp_path / "a.gif", corridor(Short, length=2), [shown])
+
+    assert [duration for _, duration in film(tmp_path / "a.gif")] == [100, 100, 1000]
 
 
 def test_an_environment_that_cannot_be_rendered_leaves_no_film(tmp_path):

@@ -6,7 +6,9 @@ short. A line above the picture says where it is.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 from PIL import Image, ImageDraw, ImageFont
 
-from dlpipe_rl.checked_env import CheckedEnv
+from dlpipe_rl.checked_env import CheckedEnv, FaultyEnvironmentError
 from dlpipe_rl.drawing import picture
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.greedy import EpisodeTrace
@@ -85,19 +87,30 @@ def _titled(image: Image.Image, text: str) -> Image.Image:
 
 
 def pictures(data: Environments, seed: int, actions: Sequence[Any]) -> Iterator[Image.Image]:
-    """Yield a frame for every timestep of an episode; none if the environment cannot be rendered."""
+    """Yield a frame for every timestep of an episode; none if the environment cannot be rendered.
+
+    An environment that is not repeatable may end the episode earlier, which is a warning.
+    """
     env = CheckedEnv(drawable(data), data.name, lambda number: seed)
     env.reset()
-    try:
+    ended, shown = False, 0
+    with env.env, suppress(FaultyEnvironmentError):
         for action in [*actions, None]:
             image = picture(env.env)
             if image is None:
                 return
             yield image
-            if action is not None:
-                env.step(action)
-    finally:
-        env.env.close()
+            shown += 1
+            if action is None or ended:
+                break
+            _, _, terminated, truncated = env.step(action)
+            ended = terminated or truncated
+    if shown <= len(actions):
+        warnings.warn(
+            f"environment {data.name} is not repeatable: replayed with the same seed and the same actions to be drawn, "
+            f"the episode with seed {seed} ends after {shown - 1} timesteps instead of {len(actions)}",
+            stacklevel=2,
+        )
 
 
 def drawable(data: Environments) -> gym.Env[Any, Any]:
