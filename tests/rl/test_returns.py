@@ -14,7 +14,7 @@ from dlpipe_rl.gymnasium_id import environment
 from dlpipe_rl.q_network import QNetwork
 from dlpipe_rl.returns import Returns
 
-from .conftest import CPU, corridor
+from .conftest import CPU, Corridor, corridor
 
 
 class Chooser(nn.Module):
@@ -67,6 +67,30 @@ def test_each_episode_has_a_score_and_is_named_by_its_seed():
     assert found.metric() == pytest.approx(metrics["return_mean"])
     assert len({*found.names}) == 9
     assert all(name.startswith("seed ") for name in found.names)
+
+
+def test_every_environment_of_an_evaluation_is_closed(tmp_path):
+    opened = []
+
+    class Closable(Corridor):
+        metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+        def __init__(self, **options):
+            super().__init__(**options)
+            opened.append(self)
+
+        def render(self):
+            return np.zeros((20, 30, 3), np.uint8)
+
+        def close(self):
+            opened.remove(self)
+
+    evaluator, _ = judged(corridor(Closable, length=2), Chooser(1), episodes=2)
+    evaluator.sample(tmp_path, 1)
+    evaluator.write(tmp_path)
+
+    assert (tmp_path / "episode.gif").exists()
+    assert opened == []
 
 
 def test_values_are_compared_with_actual_returns():

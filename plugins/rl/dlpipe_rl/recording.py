@@ -35,7 +35,8 @@ LINE = 14
 
 def frames_per_second(data: Environments) -> float:
     """Return how many timesteps of an environment make a second."""
-    return float(data.make().metadata.get("render_fps") or USUAL_FPS)
+    with data.make() as env:
+        return float(env.metadata.get("render_fps") or USUAL_FPS)
 
 
 def long_enough(data: Environments, traces: Sequence[EpisodeTrace]) -> Sequence[EpisodeTrace]:
@@ -115,5 +116,6 @@ def pictures(data: Environments, seed: int, actions: Sequence[Any]) -> Iterator[
 
 def drawable(data: Environments) -> gym.Env[Any, Any]:
     """Create an environment that renders itself, if it can."""
-    modes = data.make().metadata.get("render_modes", [])
+    with data.make() as env:
+        modes = env.metadata.get("render_modes", [])
     return data.make("rgb_array" if "rgb_array" in modes else None)

@@ -160,13 +160,15 @@ class Returns:
 
 def random_policy(data: Environments) -> Policy:
     """Return a policy of uniformly random actions, with the same random numbers every time."""
-    env = data.make()
-    # ClipAction has an unbounded space, of which Gymnasium draws normal numbers; what it wraps has the bounds.
-    while (
-        isinstance(env, gym.Wrapper) and isinstance(env.action_space, spaces.Box) and not env.action_space.is_bounded()
-    ):
-        env = env.env
-    space = env.action_space
+    with data.make() as env:
+        # ClipAction has an unbounded space, of which Gymnasium draws normal numbers; what it wraps has the bounds.
+        while (
+            isinstance(env, gym.Wrapper)
+            and isinstance(env.action_space, spaces.Box)
+            and not env.action_space.is_bounded()
+        ):
+            env = env.env
+        space = env.action_space
     space.seed(0)
 
     def act(obs: Array) -> tuple[Array, None]:
