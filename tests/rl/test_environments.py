@@ -78,6 +78,18 @@ def test_an_agent_acts_in_every_space_of_numbers(obs, actions):
     assert data.caveats() == []
 
 
+def test_data_of_others_whose_actions_are_several_numbers_is_refused_with_its_name():
+    class Arm:
+        def make(self, *, render_mode=None):
+            return Sampler(actions=spaces.MultiDiscrete([2, 3]))
+
+        def fingerprint(self):
+            return "arm"
+
+    with pytest.raises(InputError, match=r"Arm has the action space MultiDiscrete\(\[2 3\]\); expected Discrete or Box"):
+        ppo(ActorCritic((2,), 6, ()), Arm(), CPU, 3)
+
+
 def test_observations_without_a_fixed_size_are_refused():
     with pytest.raises(
         InputError, match=r"Corridor has the observation space Sequence\(.*; expected one whose samples all"

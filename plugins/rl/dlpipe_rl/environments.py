@@ -72,7 +72,8 @@ class Environments:
         Three axes are an image. Its channels are the last axis if that is the shortest, and else the first.
 
         Raises:
-            InputError: the environment cannot be created, or its observations have no fixed size.
+            InputError: the environment cannot be created, its observations have no fixed size, or its actions are
+                neither Discrete nor a Box.
         """
         env = self._make(render_mode=render_mode)
         if not isinstance(env.observation_space, spaces.Box):
@@ -81,6 +82,11 @@ class Environments:
             raise InputError(
                 f"environment {self.name} has the observation space {env.observation_space}; expected one whose "
                 "samples all have the same size. Take another environment, or wrap it in a plugin of yours"
+            )
+        if not isinstance(env.action_space, (spaces.Discrete, spaces.Box)):
+            raise InputError(
+                f"environment {self.name} has the action space {env.action_space}; expected Discrete or Box, as one "
+                "agent takes one action per timestep. Take another environment, or wrap it in a plugin of yours"
             )
         shape = env.observation_space.shape
         if len(shape) == 0 or (len(shape) == 3 and shape[2] < min(shape[:2])):
@@ -99,18 +105,12 @@ class Environments:
         obs, action = env.observation_space, env.action_space
         assert obs.shape is not None
         assert obs.dtype is not None
-        discrete = isinstance(action, spaces.Discrete)
-        if not discrete and not isinstance(action, spaces.Box):
-            raise InputError(
-                f"environment {self.name} has the action space {action}; expected Discrete or Box, as one agent takes "
-                "one action per timestep. Take another environment, or wrap it in a plugin of yours"
-            )
         spec = env.spec
         facts = {
             "obs_shape": (self.frame_stack * obs.shape[0], *obs.shape[1:]),
             "obs_dtype": obs.dtype.name,
             "num_actions": int(action.n) if isinstance(action, spaces.Discrete) else 0,
-            "action_shape": () if discrete else tuple(action.shape or ()),
+            "action_shape": () if isinstance(action, spaces.Discrete) else tuple(action.shape or ()),
             "reward_range": getattr(env.unwrapped, "reward_range", None),
             "reward_threshold": spec.reward_threshold if spec else getattr(env.unwrapped, "reward_threshold", None),
             "time_limit": _time_limit(env),
