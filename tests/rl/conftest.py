@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 
 import gymnasium as gym
@@ -92,7 +93,7 @@ class Sampler(gym.Env):
     """Observations are samples of their space, and actions have to be in theirs; an episode has five timesteps."""
 
     def __init__(self, obs=None, actions=None, render_mode=None):
-        self.observation_space = obs or spaces.Box(-1, 1, (2,), np.float32)
+        self.observation_space = deepcopy(obs) or spaces.Box(-1, 1, (2,), np.float32)  # with a generator of its own
         self.action_space = actions or spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
