@@ -86,7 +86,9 @@ def test_data_of_others_whose_actions_are_several_numbers_is_refused_with_its_na
         def fingerprint(self):
             return "arm"
 
-    with pytest.raises(InputError, match=r"Arm has the action space MultiDiscrete\(\[2 3\]\); expected Discrete or Box"):
+    with pytest.raises(
+        InputError, match=r"Arm has the action space MultiDiscrete\(\[2 3\]\); expected Discrete or Box"
+    ):
         ppo(ActorCritic((2,), 6, ()), Arm(), CPU, 3)
 
 

@@ -102,6 +102,12 @@ def test_stacks_contain_only_frames_of_their_episode():
     assert transitions.next_obs.tolist() == [[0, 0, 1], [0, 1, 2], [0, 0, 1], [0, 1, 2]]
 
 
+def test_a_stack_may_have_more_frames_than_a_byte_counts():
+    transitions = transitions_of(filled([[1, 0, 0, 0] * 75], length=90, frame_stack=300))
+
+    assert transitions.next_obs[-1].tolist() == [(timestep + 3) // 4 for timestep in range(1, 301)]
+
+
 @pytest.mark.parametrize("frame_stack", [1, 3])
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_a_buffer_that_wrapped_around_returns_the_transitions_of_a_large_one(frame_stack, n_step):

@@ -106,7 +106,8 @@ class ReplayBuffer:
         self._rewards = np.zeros(count, np.float32)
         # Of the value after the step: γ, or 0 if the episode terminated.
         self._discounts = np.zeros(count, np.float32)
-        self._ages = np.zeros(count, np.uint8)  # frames since the episode began, at most those of a stack
+        # Frames since the episode began, at most those of a stack.
+        self._ages = np.zeros(count, np.min_scalar_type(frame_stack - 1))
         self._columns: dict[str, NDArray[Any]] = {
             "actions": self._actions,
             "rewards": self._rewards,
