@@ -80,6 +80,8 @@ def test_actions_are_clipped_and_have_the_type_of_their_space(space, action, tak
         ("dtype", r"float64 of shape \(1,\); its space expects float32"),
         ("type", r"an observation of type int; its space expects"),
         ("reward", r"returned the reward nan; expected a finite number"),
+        ("no reward", r"returned the reward None; expected a number in step\(\), at timestep 3 .* seed 7"),
+        ("rewards", r"returned the reward array\(\[2\., 3\.\]\); expected a number in step\(\)"),
     ],
 )
 def test_a_faulty_return_value_is_reported_with_timestep_and_seed(fault, message):

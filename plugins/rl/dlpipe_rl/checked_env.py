@@ -122,7 +122,10 @@ class CheckedEnv:
             obs, reward, terminated, truncated, _ = self.env.step(self._to_env_action(action))
         except Exception as error:  # an environment's code may raise anything
             raise self._fault("step", f"raised {type(error).__name__}: {error}") from error
-        reward = float(reward)
+        try:
+            reward = float(reward)
+        except (TypeError, ValueError) as error:
+            raise self._fault("step", f"returned the reward {reward!r}; expected a number") from error
         if not math.isfinite(reward):
             raise self._fault("step", f"returned the reward {reward}; expected a finite number")
         self._total += reward
