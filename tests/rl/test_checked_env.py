@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from dlpipe.errors import NonFiniteError
 from dlpipe_rl.checked_env import MAX_TIMESTEPS, CheckedEnv, FaultyEnvironmentError
 
 from .conftest import Corridor, Faulty, Shifted
@@ -67,6 +68,25 @@ def test_actions_are_clipped_and_have_the_type_of_their_space(space, action, tak
 
     assert env.env.taken in space
     assert env.env.taken.tolist() == taken
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-1, 1, (2,)), spaces.Box(-1, 3, (2,), np.int64)], ids=["floats", "integers"]
+)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_an_action_that_is_not_finite_is_a_policy_that_diverged_and_no_fault_of_the_environment(space, value):
+    env = Corridor()
+    env.action_space = space
+    env = checked(env)
+    env.reset()
+
+    with pytest.raises(
+        NonFiniteError,
+        match=rf"policy has diverged: its action in the environment Corridor is \[0.5, {value}\], at timestep 1 .* "
+        r"seed 7.\nTry a lower learning rate, or limit the gradients with max_grad_norm = 1.0",
+    ):
+        env.step(np.array([0.5, float(value)], np.float32))
+    assert env.env.timesteps == 0
 
 
 @pytest.mark.parametrize(

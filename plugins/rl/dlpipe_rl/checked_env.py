@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from dlpipe.errors import DlpipeError
+from dlpipe.errors import DlpipeError, NonFiniteError
 
 Array = NDArray[Any]
 #: A longer episode is taken for one that never ends (the longest of Atari has 27,000 timesteps).
@@ -74,9 +74,11 @@ class CheckedEnv:
             assert isinstance(actions, spaces.Box)
             low, high, dtype = actions.low, actions.high, actions.dtype
             if np.issubdtype(dtype, np.floating):
-                self._to_env_action = lambda action: np.asarray(np.clip(action, low, high, dtype=dtype))
+                self._to_env_action = lambda action: np.asarray(np.clip(self._finite(action), low, high, dtype=dtype))
             else:
-                self._to_env_action = lambda action: np.asarray(np.clip(np.rint(action), low, high)).astype(dtype)
+                self._to_env_action = lambda action: np.asarray(
+                    np.clip(np.rint(self._finite(action)), low, high)
+                ).astype(dtype)
         self._low, self._high = space.low, space.high
         if np.issubdtype(space.dtype, np.floating):  # finite bounds make NaN and infinity fail the same comparisons
             limits = np.finfo(space.dtype)
@@ -111,6 +113,7 @@ class CheckedEnv:
 
         Raises:
             FaultyEnvironmentError: the environment raised, or returned something outside its spaces.
+            NonFiniteError: the action is not finite, so the policy has diverged.
         """
         self.actions.append(action)
         if len(self.actions) > MAX_TIMESTEPS:
@@ -118,8 +121,9 @@ class CheckedEnv:
                 f"environment {self._name} has not ended an episode after {MAX_TIMESTEPS:,} timesteps (seed "
                 f"{self.seed}); limit its episodes, such as with max_episode_steps = 1000 in the table of the data"
             )
+        taken = self._to_env_action(action)
         try:
-            obs, reward, terminated, truncated, _ = self.env.step(self._to_env_action(action))
+            obs, reward, terminated, truncated, _ = self.env.step(taken)
         except Exception as error:  # an environment's code may raise anything
             raise self._fault("step", f"raised {type(error).__name__}: {error}") from error
         try:
@@ -165,10 +169,21 @@ class CheckedEnv:
     def _is_small(self) -> bool:
         return len(self._shape) == 1 and self._shape[0] <= SMALL
 
+    def _finite(self, action: Array) -> Array:
+        """Return a continuous action if it is finite."""
+        if not np.isfinite(action).all():
+            raise NonFiniteError(
+                f"the policy has diverged: its action in the environment {self._name} is {action.tolist()}, "
+                f"{self._position()}.\nTry a lower learning rate, or limit the gradients with max_grad_norm = 1.0"
+            )
+        return action
+
+    def _position(self) -> str:
+        return f"at timestep {len(self.actions)} of the episode with seed {self.seed}"
+
     def _fault(self, method: str, what: str) -> FaultyEnvironmentError:
-        position = f"at timestep {len(self.actions)} of the episode with seed {self.seed}"
         return FaultyEnvironmentError(
-            f"environment {self._name} {what} in {method}(), {position}; fix the environment, then resume from "
+            f"environment {self._name} {what} in {method}(), {self._position()}; fix the environment, then resume from "
             "the last checkpoint: dlpipe resume RUN"
         )
 
