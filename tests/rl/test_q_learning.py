@@ -133,3 +133,42 @@ def test_two_states_have_the_values_calculated_by_hand(truncated):
         updating.update(chain)
 
     assert_close(model.values.detach(), torch.tensor([[3.0], [4.0]] if truncated else [[2.0], [2.0]]))
+
+
+class Normalized(nn.Module):
+    """Values of observations (B, 3) that are normalized by statistics of all that were seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.values = nn.BatchNorm1d(3), nn.Linear(3, 2)
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, obs):
+        if self.training:
+            self.batches = self.batches + 1
+        return self.values(self.norm(obs))
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.25])
+def test_the_target_network_gets_the_running_statistics_and_normalizes_by_them(tau):
+    model = Normalized()
+    updating = QLearning(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.0),
+        CPU,
+        None,
+        double=False,
+        loss="mse",
+        target_every=2,
+        tau=tau,
+    )
+    obs = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)) + 5
+    batch = Transitions(np.arange(9), obs, torch.zeros(9, 1, dtype=torch.int64), torch.zeros(9), torch.ones(9), obs)
+
+    for _ in range(4):
+        updating.update(batch)
+    targets = updating.targets(batch)
+
+    assert model.batches == 4
+    assert_close(updating.state_dict()["target"], model.state_dict())
+    assert_close(targets, model.eval()(obs).amax(1).detach())

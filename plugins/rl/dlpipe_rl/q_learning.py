@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from dlpipe.compute import Compute
 from dlpipe.training import load_optimizer
+from dlpipe_rl.noisy import NoisyLinear
 from dlpipe_rl.replay_buffer import Transitions
 
 
@@ -47,7 +48,11 @@ class QLearning:
         tau: float,
     ) -> None:
         self.optimizer = optimizer
-        self._target = copy.deepcopy(model).requires_grad_(False)
+        self._model, self._target = model, copy.deepcopy(model).requires_grad_(False)
+        for (
+            module
+        ) in self._target.modules():  # its values depend on no other observations, and on noise only if learned
+            module.training = isinstance(module, NoisyLinear)
         self.values, self._target_values = _in_float32(model, compute), _in_float32(self._target, compute)
         self._double, self._measure = double, F.smooth_l1_loss if loss == "huber" else F.mse_loss
         self._target_every, self._tau = target_every, tau
@@ -57,6 +62,7 @@ class QLearning:
         self._parameters = list(model.parameters())
         self._online_weights = [parameter.detach() for parameter in self._parameters]
         self._target_weights = [parameter.detach() for parameter in self._target.parameters()]
+        self._has_buffers = any(True for _ in model.buffers())
 
     def targets(self, transitions: Transitions) -> Tensor:
         """Return the TD targets (B,): returns plus the discounted values of the next observations."""
@@ -121,12 +127,15 @@ class QLearning:
         self._updates = state["updates"]
 
     def _update_target(self) -> None:
-        """Move the target network to the online network by τ."""
+        """Move the target network to the online network by τ; buffers, such as running statistics, are copied."""
         with torch.no_grad():
             if self._tau == 1:
                 torch._foreach_copy_(self._target_weights, self._online_weights)
             else:
                 torch._foreach_lerp_(self._target_weights, self._online_weights, self._tau)
+            if self._has_buffers:  # not listed once, as a module may replace them
+                for target, online in zip(self._target.buffers(), self._model.buffers(), strict=True):
+                    target.copy_(online)
 
 
 def _in_float32(model: nn.Module, compute: Compute) -> Callable[[Tensor], Tensor]:
