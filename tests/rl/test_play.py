@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -45,6 +46,24 @@ def test_a_gif_that_cannot_be_written_is_reported(tmp_path):
         list(play(Chooser(1), corridor(), CPU, output=tmp_path / "corridor.gif"))
     with pytest.raises(InputError, match=r"--output .*nowhere.*the file cannot be written: No such file"):
         list(play(Follower(), catch(), CPU, output=tmp_path / "nowhere" / "ball.gif"))
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "message"),
+    [
+        ("ball.mp4", {}, r"--output ball\.mp4: episodes are written as GIFs; expected a name that ends in \.gif"),
+        ("ball", {}, r"--output ball: episodes are written as GIFs"),
+        ("b.gif", {"every": 3}, "^--every 3: no effect with --output, as it is for frames in the terminal; remove it"),
+        ("b.gif", {"every": 3, "columns": 5}, "^--every 3 and --columns 5: no effect with --output"),
+    ],
+)
+def test_a_gif_is_refused_with_another_name_or_options_of_the_terminal(tmp_path, monkeypatch, output, options, message):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InputError, match=message):
+        next(play(Follower(), catch(), CPU, output=Path(output), **options))
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_picture_as_text_shows_what_differs_from_the_background():

@@ -20,6 +20,8 @@ from dlpipe_rl.recording import pictures, record
 
 #: From equal to the background to most different from it.
 SHADES = " .:-=+*#%@"
+#: Timesteps between two frames in the terminal, and their width in characters.
+EVERY, COLUMNS = 10, 60
 
 
 def play(
@@ -29,8 +31,8 @@ def play(
     *,
     episodes: Positive = 1,
     seed: NonNegative = 20_000,
-    every: Positive = 10,
-    columns: Positive = 60,
+    every: Positive | None = None,
+    columns: Positive | None = None,
     output: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Play episodes without exploration.
@@ -38,13 +40,15 @@ def play(
     Args:
         episodes: number of episodes.
         seed: of the first one; the others use the following seeds.
-        every: timesteps between two frames in the terminal.
-        columns: width of a frame in the terminal.
+        every: timesteps between two frames in the terminal; 10 by default.
+        columns: width of a frame in the terminal; 60 by default.
         output: write a GIF to this file instead; the names of further episodes get a number.
 
     Raises:
-        InputError: the environment cannot be rendered, or the file cannot be written.
+        InputError: the environment cannot be rendered, or the file cannot be written or is no GIF.
     """
+    if output is not None:
+        _check_output(output, every=every, columns=columns)
     envs = require_environments(data, "dlpipe predict")
     policy = greedy_policy(model, compute)
     for number in range(episodes):
@@ -53,11 +57,20 @@ def play(
         env.close()
         answer = {"seed": seed + number, "return": trace.episode.total, "length": trace.episode.length}
         if output is None:
-            yield from _steps(envs, seed + number, trace, every, columns)
+            yield from _steps(envs, seed + number, trace, every or EVERY, columns or COLUMNS)
             yield answer
         else:
             path = output if not number else output.with_stem(f"{output.stem}-{number + 1}")
             yield answer | {"file": str(_write(path, envs, trace))}
+
+
+def _check_output(output: Path, **of_terminal: int | None) -> None:
+    if output.suffix.lower() != ".gif":
+        raise InputError(f"--output {output}: episodes are written as GIFs; expected a name that ends in .gif")
+    if given := [f"--{name} {value}" for name, value in of_terminal.items() if value is not None]:
+        raise InputError(
+            f"{' and '.join(given)}: no effect with --output, as it is for frames in the terminal; remove it"
+        )
 
 
 def as_text(image: Image.Image, columns: int) -> str:
