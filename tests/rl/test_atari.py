@@ -9,6 +9,7 @@ pytest.importorskip(
 from dlpipe.errors import InputError
 from dlpipe.testing import check_resume
 from dlpipe_rl.atari import Atari, atari
+from dlpipe_rl.recording import frames_per_second
 
 
 def played(actions=40, seed=3, **options):
@@ -39,6 +40,11 @@ def test_facts_are_those_of_the_literature():
     assert facts["obs_dtype"] == "uint8"
     assert facts["num_actions"] == 6
     assert facts["time_limit"] == 27_000
+
+
+@pytest.mark.parametrize(("frame_skip", "fps"), [(1, 60), (3, 20), (4, 15)])
+def test_a_film_runs_at_the_speed_of_the_game(frame_skip, fps):
+    assert frames_per_second(atari(frame_skip=frame_skip)) == fps
 
 
 def test_a_game_depends_on_its_seed_only():

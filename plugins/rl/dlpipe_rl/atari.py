@@ -30,6 +30,8 @@ from dlpipe_rl.environments import Environments
 
 #: An episode is truncated after this many frames, half an hour of play (Mnih et al. 2015).
 MAX_FRAMES = 108_000
+#: Of the console.
+FRAMES_PER_SECOND = 60
 ScreenSize = Annotated[int, Field(ge=36, le=210)]
 
 
@@ -39,8 +41,6 @@ class Atari(gym.Env[Array, Any]):
     Args:
         repeat_action_probability: probability, in each frame, that the emulator repeats the action of the frame before.
     """
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012  as gymnasium has it
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Atari(gym.Env[Array, Any]):
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND / frame_skip}
         self.render_mode = render_mode
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", 0.0)
