@@ -75,7 +75,10 @@ def test_the_trainer_of_the_page_resumes_exactly(project):
 
 @pytest.mark.parametrize(
     "trainer",
-    ["{use='rl.dqn', steps=60, learning_starts=20, batch_size=8}", "{use='rl.ppo', steps=2, rollout_steps=16}"],
+    [
+        "{use='rl.dqn', steps=60, learning_starts=20, batch_size=8}",
+        "{use='rl.ppo', steps=2, rollout_steps=16, batch_size=64}",
+    ],
 )
 def test_trainers_of_the_rl_plugin_take_the_environment_of_another(project, trainer):
     path = project / "corridor.toml"

@@ -200,7 +200,13 @@ def test_the_budget_counts_timesteps_of_all_environments():
     assert made.log_values()["timesteps"] == 112
 
 
-@pytest.mark.parametrize("make", [a2c, ppo])
+def test_a_minibatch_larger_than_a_rollout_is_refused():
+    message = "batch_size = 9: expected at most the 8 transitions of a rollout (num_envs = 2, rollout_steps = 4)"
+    with pytest.raises(InputError, match=re.escape(message)):
+        trained(ppo, 0, num_envs=2, rollout_steps=4, batch_size=9)
+
+
+@pytest.mark.parametrize(("make", "options"), [(a2c, {}), (ppo, {"batch_size": 16})])
 @pytest.mark.parametrize(
     ("timesteps", "message"),
     [
@@ -208,9 +214,9 @@ def test_the_budget_counts_timesteps_of_all_environments():
         (100, "a step takes 16 (num_envs = 4, rollout_steps = 4), so 100 cannot be met; expected 96 or 112"),
     ],
 )
-def test_a_budget_that_is_no_number_of_rollouts_is_refused(make, timesteps, message):
+def test_a_budget_that_is_no_number_of_rollouts_is_refused(make, options, timesteps, message):
     with pytest.raises(InputError, match=re.escape(f"timesteps = {timesteps}: {message}")):
-        trained(make, 0, timesteps=timesteps, num_envs=4, rollout_steps=4)
+        trained(make, 0, timesteps=timesteps, num_envs=4, rollout_steps=4, **options)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +224,13 @@ def test_a_budget_that_is_no_number_of_rollouts_is_refused(make, timesteps, mess
     [
         (
             "ppo_cartpole",
-            ["trainer.timesteps=1200", "trainer.num_envs=3", "trainer.rollout_steps=40", "trainer.update_epochs=2"],
+            [
+                "trainer.timesteps=1200",
+                "trainer.num_envs=3",
+                "trainer.rollout_steps=40",
+                "trainer.update_epochs=2",
+                "trainer.batch_size=120",
+            ],
         ),
         ("reinforce_cartpole", ["trainer.steps=9", "trainer.episodes=2"]),
         (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
+from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OptimizerTable, Positive, PositiveFloat, ScheduleTable
 from dlpipe.protocols import Data
 from dlpipe.training import Budget, build_optimizer
@@ -89,7 +90,7 @@ def ppo(
         num_envs: number of environments that are stepped together.
         rollout_steps: steps of every environment per rollout.
         update_epochs: passes over the transitions of a rollout.
-        batch_size: transitions per update.
+        batch_size: transitions per update, at most the `num_envs` · `rollout_steps` of a rollout.
         clip_range: ε; beyond a relative change of this size, an action's probability gets no gradient.
         gamma: discount factor γ.
         gae_lambda: λ of generalized advantage estimation: 1 gives Monte Carlo returns, 0 one-step TD errors.
@@ -100,6 +101,11 @@ def ppo(
         max_grad_norm: maximum norm of the gradient of all parameters.
     """
     require_values(model, "rl.ppo")
+    if batch_size > num_envs * rollout_steps:
+        raise InputError(
+            f"batch_size = {batch_size}: expected at most the {num_envs * rollout_steps} transitions of a rollout "
+            f"(num_envs = {num_envs}, rollout_steps = {rollout_steps})"
+        )
     chosen = build_optimizer(model.parameters(), optimizer)
     loss = PolicyLoss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
     return OnPolicy(
