@@ -53,6 +53,7 @@ class Pair:
 
     Args:
         estimates: of the difference, the second minus the first: "examples", "seeds" and "both", as far as known.
+        disagreements: None without predictions, or if it is not known whether higher or lower is better.
         notes: what was not tested, and why.
     """
 
@@ -153,9 +154,10 @@ def compare(runs: Sequence[RunResult], metric: str = "") -> Comparison:
     if incomparable := different_meanings(metric, meanings):
         notes.append(f"nothing is tested: {incomparable}")
         return Comparison(groups, metric, "", differences(groups), [], notes)
-    judged = {run.stage.judged_by: run.stage.goal for group in ended for run in group.scored}
-    goal = judged.get(metric.partition("/")[2], "")
+    goal = _goal_of(ended, metric)
     pairs = [_pair(ended[0], other, metric, goal) for other in ended[1:]]
+    if not goal:
+        notes.append(f"whether higher or lower is better is not known of {metric}; it is of primary metrics only")
     if len(pairs) > 1:
         notes.append(f"{len(pairs)} comparisons: each finds a difference where there is none in 10 of 100 cases")
     return Comparison(groups, metric, goal, differences(groups), pairs, notes)
@@ -181,6 +183,14 @@ def _metric_of(groups: Sequence[Group], wanted: str) -> str:
     return wanted or next((name for name in judged if name in common), common[0])
 
 
+def _goal_of(groups: Sequence[Group], metric: str) -> str:
+    """Return whether a metric should grow or fall, "max" or "min"; empty if the runs do not say so."""
+    name = metric.partition("/")[2]
+    stages = [run.stage for group in groups for run in group.scored]
+    goals = [{stage.judged_by: stage.goal, **stage.known.get("goals", {})} for stage in stages]
+    return next((known[name] for known in goals if name in known), "")
+
+
 def _pair(one: Group, other: Group, metric: str, goal: str) -> Pair:
     notes: list[str] = []
     estimates: dict[str, Estimate] = {}
@@ -195,7 +205,7 @@ def _pair(one: Group, other: Group, metric: str, goal: str) -> Pair:
         estimates["examples"] = over_examples(scores, others)
         if several:
             estimates["both"] = over_both(scores, others, paired=paired)
-        disagreements = _disagreements(scores, others, lines, goal)
+        disagreements = _disagreements(scores, others, lines, goal) if goal else None
     if not several:
         notes.append(
             "one seed only: this is about these trained models; to compare the pipelines, train several seeds of each"

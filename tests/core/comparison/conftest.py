@@ -19,7 +19,9 @@ def make_run(tmp_path):
             "data": {"use": "vision.digits"},
             "model": {"use": "vision.cnn", "width": changes.get("width", 3)},
             "trainer": {"use": "core.supervised"},
-            "evaluators": {"digits": {"use": "core.classification", "splits": ["dev", "test"]}},
+            "evaluators": {
+                changes.get("evaluator", "digits"): {"use": "core.classification", "splits": ["dev", "test"]}
+            },
         }
         weights = weights or [1] * len(scores)
         metric = sum(w * s for w, s in zip(weights, scores, strict=True)) / sum(weights)
@@ -30,6 +32,7 @@ def make_run(tmp_path):
                     "goal": changes.get("goal", "max"),
                     "monitor": "",
                     "monitor_goal": "",
+                    "goals": changes.get("goals", {}),
                     "primary_depends_on": {"digits": changes.get("depends_on", {})},
                     "total_steps": None,
                 }

@@ -31,6 +31,25 @@ def test_a_large_difference_is_found_and_has_the_right_direction(make_run):
     assert worse.pairs[0].verdict.startswith("B is worse than A: +0.")
 
 
+@pytest.mark.parametrize("goals", [{"digits/accuracy": "max", "loss/loss": "min"}, {}])
+def test_by_another_metric_the_better_run_is_that_of_its_own_goal(make_run, goals):
+    folders = [
+        make_run(name, scores, metric="loss/loss", evaluator="loss", goals=goals)
+        for name, scores in (("a", answers(0.5)), ("b", answers(0.8, seed=1)))
+    ]
+
+    found = compared(*folders, metric="test/loss/loss")
+
+    if goals:
+        assert found.goal == "min"
+        assert found.pairs[0].verdict.startswith("B is worse than A: +0.")
+        assert len(found.pairs[0].disagreements.first) > len(found.pairs[0].disagreements.second)
+    else:
+        assert found.pairs[0].verdict.startswith("B differs from A by +0.")
+        assert found.pairs[0].disagreements is None
+        assert "whether higher or lower is better is not known of test/loss/loss" in found.notes[-1]
+
+
 def test_examples_that_one_gets_right_and_the_other_wrong_are_counted_and_named(make_run):
     found = compared(make_run("a", [1, 0, 1, 1, 0]), make_run("b", [0, 1, 0, 1, 0])).pairs[0].disagreements
 
