@@ -140,8 +140,6 @@ class Searching:
         if not names:
             raise InputError("[sweep.search] no evaluator has a metric to compare by; add one, or metric and goal")
         known = {**described["goals"], SECONDS: "min"}
-        if search.metrics == () and described.get("primary"):
-            known.setdefault(names[0], described["goal"])
         goals = search.goals or tuple(known.get(name, "") for name in names)
         for name, goal in zip(names, goals, strict=True):
             if not goal:

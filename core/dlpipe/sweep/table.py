@@ -30,6 +30,7 @@ NO_DEV = (
     "no trial is marked as the best one, since these are scores on test, and the best of them would be too good; to "
     "choose a trial, compare on dev: give the data a dev split and let the evaluator judge it (splits)"
 )
+NO_GOAL = "no trial is marked as the best one, since it is not known whether higher or lower"
 
 
 @dataclass(frozen=True)
@@ -82,23 +83,24 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
     A metric on test has no goal, so that no trial is the best by it: a choice by test would spoil the test. Nor has
     one on train, which is taken if there is no other.
     """
-    judged = next((outcome for outcome in outcomes if outcome.get("primary")), None)
-    primary, goal = (judged["primary"], judged["goal"]) if judged else ("", "")
+    primary = next((outcome["primary"] for outcome in outcomes if outcome.get("primary")), "")
+    goals = {name: goal for outcome in outcomes for name, goal in outcome.get("goals", {}).items()}
     known = dict.fromkeys(name for outcome in outcomes for name in outcome.get("metrics", {}))
     if not sweep.metric and not primary:
         return Metric()
-    on_dev = f"dev/{primary}"
     names = [f"{split}/{primary}" for split in (DEV, TEST, TRAIN)]
-    name = sweep.metric or next((name for name in names if name in known), on_dev)
+    name = sweep.metric or next((name for name in names if name in known), names[0])
     if sweep.metric and sweep.metric not in known:
-        return Metric(name, goal, f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}")
+        return Metric(name, "", f"no run has {sweep.metric}; there are {', '.join(known) or 'no metrics'}")
     if name.startswith("test/"):
         return Metric(name, "", NO_DEV)
     if name.startswith("train/"):
         return Metric(name, "", NO_HELD_OUT)
     if incomparable := sweep.incomparable(name):
         return Metric(name, "", f"no trial is marked as the best one: {incomparable}")
-    return Metric(name, goal if name == on_dev else "")
+    if name not in goals:
+        return Metric(name, "", f"{NO_GOAL} {name} is better; it is of {', '.join(goals) or 'no metric'}")
+    return Metric(name, goals[name])
 
 
 def beside(metric: Metric) -> list[str]:

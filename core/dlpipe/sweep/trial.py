@@ -244,8 +244,7 @@ def _description(pipeline: Pipeline) -> dict[str, Any]:
             if not stage.data.references:  # else it follows from another stage
                 found[name] = components.data.fingerprint()
     digest = hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
-    known = {f"{DEV}/{metric}": goal for metric, goal in goals.items()}
-    return {"identity": digest, "goals": known, **_primary_metric(stage, goals)}
+    return {"identity": digest, **_judged_by(stage, goals)}
 
 
 def find_same(
@@ -315,8 +314,8 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         ``metrics`` of the evaluators, on test, dev and train, of the best checkpoint; ``log``, the file with all
-        metrics; ``seconds`` of training, of all stages; ``warnings`` of the run; ``primary`` and ``goal`` of the first
-        evaluator that has them, where evaluators of the dev split come first.
+        metrics; ``seconds`` of training, of all stages; ``warnings`` of the run; ``goals`` of the primary metrics on
+        dev, and ``primary``, that of the first evaluator that has one, where evaluators of the dev split come first.
     """
     stage = list(pipeline.stages.values())[-1]
     metrics: dict[str, float | None] = {}
@@ -334,7 +333,7 @@ def results(pipeline: Pipeline, folder: RunFolder) -> dict[str, Any]:
         "log": str(log),
         "seconds": sum(seconds) if seconds else None,
         "warnings": _warnings(folder),
-        **_primary_metric(stage, recorded.get("goals", {})),
+        **_judged_by(stage, recorded.get("goals", {})),
     }
 
 
@@ -342,12 +341,13 @@ def _warnings(folder: RunFolder) -> list[str]:
     return list(read_json(folder.path / PROVENANCE).get("warnings", []))
 
 
-def _primary_metric(stage: Stage, goals: Mapping[str, str]) -> dict[str, str]:
-    """Return the primary metric of the first evaluator that has one; see `results`."""
+def _judged_by(stage: Stage, goals: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``goals`` and ``primary``; see `results`."""
 
     def rank(metric: str) -> tuple[bool, bool]:
         splits = stage.evaluators[metric.partition("/")[0]].values["splits"]
         return DEV not in splits, TEST not in splits
 
     primary = min(goals, key=rank, default=None)
-    return {} if primary is None else {"primary": primary, "goal": goals[primary]}
+    known = {f"{DEV}/{metric}": goal for metric, goal in goals.items()}
+    return {"goals": known} | ({} if primary is None else {"primary": primary})

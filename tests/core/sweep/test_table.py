@@ -21,7 +21,7 @@ def outcome(value=None, seconds=2.0, **further):
         "seconds": seconds,
         "metrics": metrics,
         "primary": "digits/accuracy",
-        "goal": "max",
+        "goals": {"dev/digits/accuracy": "max", "dev/loss/loss": "min"},
     }
 
 
@@ -76,7 +76,7 @@ def test_one_seed_has_no_deviation_and_the_best_row_is_marked():
 
 
 def test_where_less_is_better_the_least_is_best():
-    content = cells(*table((outcome(0.5) | {"goal": "min"},), (outcome(0.75),)))
+    content = cells(*table(*((outcome(value) | {"goals": {"dev/digits/accuracy": "min"}},) for value in (0.5, 0.75))))
 
     assert content.best == (0,)
 
@@ -84,10 +84,23 @@ def test_where_less_is_better_the_least_is_best():
 def test_of_a_metric_that_nobody_judges_by_no_row_is_best():
     first, second = outcome(0.5, **{"dev/digits/f1": 1.0}), outcome(0.6, **{"dev/digits/f1": 2.0})
 
-    content = cells(*table((first,), (second,), metric="dev/digits/f1"))
+    sweep, rows, metric = table((first,), (second,), metric="dev/digits/f1")
+    content = cells(sweep, rows, metric)
 
     assert [row[2:4] for row in content.rows] == [["1.0000", "0.5000"], ["2.0000", "0.6000"]]
     assert content.best == ()
+    assert metric.note == (
+        "no trial is marked as the best one, since it is not known whether higher or lower dev/digits/f1 is better; "
+        "it is of dev/digits/accuracy, dev/loss/loss"
+    )
+
+
+def test_the_goal_is_that_of_the_metric_that_trials_are_compared_by():
+    first, second = (outcome(value, **{"dev/loss/loss": value}) for value in (0.5, 0.6))
+
+    content = cells(*table((first,), (second,), metric="dev/loss/loss"))
+
+    assert [row[2] for row in content.rows] == ["0.5000 *", "0.6000"]
 
 
 def test_failed_runs_are_seen_in_their_row():

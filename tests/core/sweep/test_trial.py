@@ -147,7 +147,7 @@ def test_the_metrics_and_the_primary_one_are_told(trial):
     told = trial()
 
     assert set(told["metrics"]) == {"dev/fit/loss", "test/fit/loss"}
-    assert (told["primary"], told["goal"]) == ("fit/loss", "min")
+    assert (told["primary"], told["goals"]) == ("fit/loss", {"dev/fit/loss": "min"})
     assert told["seconds"] > 0
 
 
@@ -155,7 +155,7 @@ def test_the_metrics_and_the_primary_one_are_told(trial):
 def test_an_evaluator_may_choose_its_primary_metric_when_it_is_built(trial, options):
     told = trial('evaluators.fit={ use = "core.metrics", metrics = ["log_loss"] }', **options)
 
-    assert (told["primary"], told["goal"]) == ("fit/log_loss", "min")
+    assert (told["primary"], told["goals"]) == ("fit/log_loss", {"dev/fit/log_loss": "min"})
 
 
 def test_a_description_needs_no_trained_model(trial, tmp_path):
