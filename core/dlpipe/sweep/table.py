@@ -71,6 +71,10 @@ class Row:
         found = [outcome[SECONDS] if metric == SECONDS else outcome["metrics"].get(metric) for outcome in self.done]
         return [value for value in found if value is not None]
 
+    def is_partial(self, metric: str) -> bool:
+        """Return whether some seeds have a metric, and others do not."""
+        return 0 < len(self.values(metric)) < len(self.outcomes)
+
     def mean(self, metric: str) -> float | None:
         """Return the mean over the seeds, or None if no seed has the metric."""
         values = self.values(metric)
@@ -165,8 +169,11 @@ def _table(content: Cells, sweep: Sweep) -> Table:
 def legend(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> list[str]:
     """Return the lines below the table; the last ones are the warnings of the runs, each once."""
     seeds = len(sweep.trials[0].pipelines)
-    compared = metric.goal and len(sweep.trials) > 1
-    lines = ["* " + _best_means(metric)] if compared else []
+    lines = ["* " + _best_means(metric)] if best_rows(rows, metric) else []
+    partial = sum(any(row.is_partial(each.name) for each in metric.objectives) for row in rows) if metric.goal else 0
+    lines += (
+        [f"{partial} of {len(rows)} trials cannot be the best, as not all seeds have the metric"] if partial else []
+    )
     lines += [f"mean ± standard deviation of {seeds} seeds; seconds of training are the median"] if seeds > 1 else []
     lines += [metric.note] if metric.note else []
     total = sum(len(row.outcomes) for row in rows)
@@ -237,11 +244,14 @@ def _further(rows: Sequence[Row], metric: Metric) -> list[str]:
 
 
 def best_rows(rows: Sequence[Row], metric: Metric) -> tuple[int, ...]:
-    """Return the index of the best row; of several objectives, those of the Pareto front."""
+    """Return the index of the best row; of several objectives, those of the Pareto front.
+
+    A row with the metric of some seeds only is none: those without it may be the worse ones.
+    """
     signs = [1 if each.goal == "max" else -1 for each in metric.objectives]
     scores: dict[int, list[float]] = {}
     for number, row in enumerate(rows):
-        means = [row.mean(each.name) for each in metric.objectives]
+        means = [None if row.is_partial(each.name) else row.mean(each.name) for each in metric.objectives]
         if None not in means:
             scores[number] = [sign * mean for sign, mean in zip(signs, means, strict=True) if mean is not None]
     if not all(each.goal for each in metric.objectives) or len(scores) < 2:

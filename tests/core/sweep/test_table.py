@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from dlpipe.sweep.plan import Sweep, Trial
-from dlpipe.sweep.table import Row, as_json, cells, markdown, show, shown_metric
+from dlpipe.sweep.table import Row, as_json, cells, legend, markdown, show, shown_metric
 
 
 def outcome(value=None, seconds=2.0, **further):
@@ -108,6 +108,18 @@ def test_failed_runs_are_seen_in_their_row():
 
     assert [row[2] for row in content.rows] == ["failed", "0.5000 (1 of 2)"]
     assert content.rows[0][3:] == ["–", "–"]
+
+
+def test_a_trial_of_which_a_seed_failed_cannot_be_the_best_and_the_table_says_so():
+    sweep, rows, metric = table(*((outcome(low), outcome(low + 0.1)) for low in (0.5, 0.6)), (outcome(0.9), FAILED))
+
+    assert [row[2] for row in cells(sweep, rows, metric).rows][1:] == ["0.6500 ± 0.0707 *", "0.9000 (1 of 2)"]
+    assert "1 of 3 trials cannot be the best, as not all seeds have the metric" in legend(sweep, rows, metric)
+
+
+def test_a_table_without_a_best_row_does_not_explain_its_mark():
+    assert legend(*table((outcome(0.5),), (FAILED,))) == []
+    assert legend(*table((outcome(0.5),), (outcome(0.6),))) == ["* best: higher is better"]
 
 
 def test_published_numbers_stand_beside_ours_by_label():
