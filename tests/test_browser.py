@@ -80,7 +80,7 @@ def page(folder: Path) -> Path:
     ]
     sections = [Section(HARM, charts), Section("other", others), Section("folded", [bars], folded=True)]
     path = folder / "report.html"
-    render_page(path, f"{HARM} title", HARM, sections, state="finished")
+    render_page(path, f"{HARM} title", f"{HARM} {'x' * 400}", sections, state="finished")
     return path
 
 

@@ -112,10 +112,15 @@ def panels_of(rows: Sequence[Row], metric: Metric) -> list[Panel]:
 
 
 def _trials(rows: Sequence[Row], name: str, metric: Metric) -> list[tuple[Row, list[dict[int, float]]]]:
-    """Return the trials with the curves of their seeds, the best first."""
+    """Return the trials with the curves of their seeds, the best first, those without a score last."""
+
+    def rank(trial: tuple[Row, object]) -> tuple[bool, float]:
+        score = trial[0].mean(metric.name)
+        return score is None, (score or 0.0) * (-1 if metric.goal == "max" else 1)
+
     found = [(row, curves) for row in rows if (curves := [c for one in row.done if (c := curve(one, name))])]
     if metric.goal:
-        found.sort(key=lambda pair: (pair[0].mean(metric.name) or 0) * (-1 if metric.goal == "max" else 1))
+        found.sort(key=rank)
     return found
 
 

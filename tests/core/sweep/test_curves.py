@@ -144,6 +144,17 @@ def test_the_axes_have_names_and_a_loss_that_varies_a_lot_a_logarithm(tmp_path, 
     ]
 
 
+@pytest.mark.parametrize(("goal", "order"), [("max", ["b", "a", "none"]), ("min", ["a", "b", "none"])])
+def test_a_trial_without_a_score_is_the_last(tmp_path, goal, order):
+    outcomes = {name: run(tmp_path, name, [0.1, last]) for name, last in (("none", 0.9), ("a", 0.2), ("b", 0.3))}
+    outcomes["none"]["metrics"]["test/digits/accuracy"] = None
+
+    rows = [Row(Labeled(name), (outcome,)) for name, outcome in outcomes.items()]
+    (panel,) = panels_of(rows, Metric("test/digits/accuracy", goal))
+
+    assert [row.trial.label for row, _ in panel.trials] == order
+
+
 @pytest.mark.parametrize(("goal", "words"), [("max", "the best 8 of 9 trials"), ("", "the first 8 of 9 trials")])
 def test_of_many_trials_it_is_said_which_are_drawn(tmp_path, goal, words):
     rows = [Row(Labeled(str(place)), (run(tmp_path, str(place), [0.1, 0.2]),)) for place in range(9)]
