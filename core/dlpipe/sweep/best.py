@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,16 @@ def write_best(
     """Write a pipeline file that extends the original one, if there is one, and sets the values of a trial.
 
     Where there is none, or that would not be the trial, since an axis replaces a table that a file can only add to, the
-    file has all tables of the trial instead.
+    file has all tables of the trial instead, and its local plugins lie beside it.
 
     Args:
         assignments: those of ``--set`` that the sweep was given.
         load: reads a pipeline file.
         remark: the first line of the file.
     """
-    path, wanted = folder / BEST, trial.pipelines[0].plain()
+    path, pipeline = folder / BEST, trial.pipelines[0]
     if original is None:
-        _write(path, remark, wanted)
+        _write_all(path, remark, pipeline)
         return path
     source = Source()
     assign(source, assignments)
@@ -46,12 +47,18 @@ def write_best(
     extends = {"extends": os.path.relpath(original.resolve(), folder.resolve())}
     _write(path, remark, extends | source.values)
     try:
-        same = load(path).plain() == wanted
+        same = load(path).plain() == pipeline.plain()
     except PipelineError:
         same = False
     if not same:
-        _write(path, remark, wanted)
+        _write_all(path, remark, pipeline)
     return path
+
+
+def _write_all(path: Path, remark: str, pipeline: Pipeline) -> None:
+    for plugin in pipeline.local_plugins:
+        shutil.copy(plugin, path.with_name(plugin.name))
+    _write(path, remark, pipeline.plain())
 
 
 def _write(path: Path, remark: str, values: Mapping[str, Any]) -> None:
