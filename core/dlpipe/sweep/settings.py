@@ -25,7 +25,7 @@ class Search:
         method: "random", or "tpe": the tree-structured Parzen estimator, which learns from the trials so far.
         trials: in all, over all processes that share the search.
         seed: of the proposals; None for that of the pipeline.
-        pruner: what stops trials early that do worse than others at the same step.
+        pruner: what stops trials early that do worse than others so far.
         metrics: objectives on the dev split, or "seconds"; empty for the primary metric of the first evaluator.
         goals: "max" or "min" for each; empty for what the evaluators say.
     """

@@ -27,7 +27,7 @@ from dlpipe.sweep.settings import Search
 from dlpipe.sweep.workers import TrialKey
 
 STUDY = "search"
-DISCARDED, PRUNED_RUN = "discarded", "pruned run"
+DISCARDED, PRUNED_RUN, EVALUATED = "discarded", "pruned run", "evaluated at"
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
@@ -123,14 +123,25 @@ class TrialRecord:
         return self._study.get_trials(deepcopy=False)[self._key.number]
 
     def should_be_pruned(self, step: int, value: float) -> bool:
-        """Record the metric of an evaluation, and return whether the trial should end here."""
+        """Record the metric of an evaluation, and return whether the trial should end here.
+
+        The median is that of the evaluations with the same number, as trials may have other steps, such as by their
+        batch sizes. Hyperband shares out steps, and does not need the same ones.
+        """
         if self._trial().state != TrialState.RUNNING:
             return False
-        self._storage.set_trial_intermediate_value(self._id, step, value)
+        number = self._number_of(step) if self._key.pruner == "median" else step
+        self._storage.set_trial_intermediate_value(self._id, number, value)
         pruner = _pruner(self._key.pruner, self._study.get_trials(deepcopy=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return bool(pruner.prune(self._study, self._trial()))
+
+    def _number_of(self, step: int) -> int:
+        """Return the number of the evaluation at a step, from 1; a resumed run may repeat some."""
+        steps = sorted({step, *self._trial().user_attrs.get(EVALUATED, ())})
+        self._storage.set_trial_user_attr(self._id, EVALUATED, steps)
+        return steps.index(step) + 1
 
     @property
     def pruned_run(self) -> str:

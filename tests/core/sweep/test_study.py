@@ -106,16 +106,26 @@ def test_a_damaged_line_is_told(tmp_path):
         list(JournalFile(tmp_path).read_logs(0))
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_a_trial_that_does_worse_than_the_others_is_pruned(tmp_path, pruner):
+@pytest.mark.parametrize(("pruner", "spacing"), [("median", 10), ("median", 7), ("hyperband", 10)])
+def test_a_trial_that_does_worse_than_the_others_is_pruned_whatever_its_steps(tmp_path, pruner, spacing):
     opened, ended = study(tmp_path, goals=("min",)), {}
     for number in range(24):
         opened.propose()
         record = TrialRecord(TrialKey(tmp_path, number, "dev/a/loss", pruner))
         good = number < 12
-        pruned = [step for step in (10, 20, 30, 40) if record.should_be_pruned(step, (1 if good else 5) - step / 100)]
+        steps = [count * (10 if good else spacing) for count in range(1, 5)]
+        pruned = [step for step in steps if record.should_be_pruned(step, (1 if good else 5) - step / 100)]
         opened.tell(number, None if pruned else [0.5])
         ended[number] = bool(pruned)
 
     assert not any(ended[number] for number in range(5))
     assert any(ended[number] for number in range(12, 24))
+
+
+def test_an_evaluation_that_a_resumed_run_repeats_counts_once(tmp_path):
+    study(tmp_path).propose()
+    key = TrialKey(tmp_path, 0, "dev/a/loss", "median")
+    for step, value in [(7, 0.5), (14, 0.4), (7, 0.3), (14, 0.2), (21, 0.1)]:
+        TrialRecord(key).should_be_pruned(step, value)
+
+    assert TrialRecord(key)._trial().intermediate_values == {1: 0.3, 2: 0.2, 3: 0.1}
