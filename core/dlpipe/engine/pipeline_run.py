@@ -50,7 +50,7 @@ from dlpipe.ranks import current_ranks
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import Checkpoints, step_of
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, LOG, PROVENANCE, STAGES, RunFolder
+from dlpipe.runs.folder import DATA_STATE, ENDED, LOG, PROVENANCE, STAGES, RunFolder
 from dlpipe.runs.identity import content_name, identity
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.streams import unfailing
@@ -202,9 +202,13 @@ class PipelineRun:
 
     def _record_reused(self, name: str, found: Path) -> None:
         """Record what the run that a stage was taken from says of it."""
-        recorded = read_json(found.parents[1] / PROVENANCE).get(STAGES, {})
-        if name in recorded:
-            self._folder.record_stage(name, recorded[name])
+        recorded = read_json(found.parents[1] / PROVENANCE)
+        if name in recorded.get(STAGES, {}):
+            self._folder.record_stage(name, recorded[STAGES][name])
+        if ended := {stage: end for stage, end in recorded.get(ENDED, {}).items() if stage == name}:
+            self._folder.record(
+                self._folder.path / PROVENANCE, lambda known: known | {ENDED: known.get(ENDED, {}) | ended}
+            )
 
     def _data_of(self, stage: Stage) -> Data:
         """Return the data of a stage, built once."""

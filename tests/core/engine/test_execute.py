@@ -600,15 +600,17 @@ def test_a_stage_whose_inputs_did_not_change_is_not_run_again(staged, capfd):
     assert lines(again.stage("second")) == lines(first.stage("second"))
 
 
-def test_a_stage_that_was_taken_over_is_listed_with_its_score(staged):
-    first = summarize(run_it(staged, file="staged.toml").path)
-    again = summarize(run_it(staged, file="staged.toml").path)
+def test_a_stage_that_was_taken_over_is_listed_with_its_score_and_the_end_of_its_training(staged):
+    folders = [run_it(staged, file="staged.toml").path for _ in range(2)]
+    first, again = map(summarize, folders)
+    trained, reused = (json.loads((folder / "provenance.json").read_text())["ended"] for folder in folders)
 
     assert first.stage == "second"
     assert (first.metric, first.step, first.total_steps) == ("test/right/accuracy", 2, 2)
     assert first.score is not None
     assert (again.metric, again.score, again.total_steps) == (first.metric, first.score, 2)
     assert again.state == "finished"
+    assert reused == trained
 
 
 def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
