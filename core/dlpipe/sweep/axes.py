@@ -95,9 +95,11 @@ def range_mistakes(table: Mapping[str, Any]) -> list[str]:
         found.append(f"step = {shown(step)}: expected a number above 0 and at most high - low = {high - low:g}")
     elif isinstance(step, float) and isinstance(low, int) and isinstance(high, int):
         found.append(f"step = {shown(step)}: expected a whole number, as both ends are; or write low = {float(low)}")
-    elif isinstance(step, int) and isinstance(low, int) and isinstance(high, int) and (rest := (high - low) % step):
-        reached = f"is never reached from low = {low} in steps of {step}; expected high = {high - rest}"
-        found.append(f"high = {high} {reached}")
+    elif step is not None and not math.isclose(count := (high - low) / step, round(count), rel_tol=1e-9):
+        last = low + math.floor(count) * step
+        last = last if isinstance(last, int) else float(f"{last:.9g}")  # without errors of rounding
+        reached = f"is never reached from low = {shown(low)} in steps of {shown(step)}; expected high = {shown(last)}"
+        found.append(f"high = {shown(high)} {reached}")
     return found
 
 

@@ -383,12 +383,23 @@ def test_choices_may_be_called_low_and_high(sweep):
             "{ low = 0, high = 4, step = 3 }",
             '"model.dropout": high = 4 is never reached from low = 0 in steps of 3; expected high = 3',
         ),
+        (
+            "{ low = 0, high = 0.5, step = 0.2 }",
+            '"model.dropout": high = 0.5 is never reached from low = 0 in steps of 0.2; expected high = 0.4',
+        ),
     ],
 )
 def test_a_mistake_in_a_range_is_told(mistakes, axis, found):
     told = mistakes(SEARCH.replace("{ low = 0.0, high = 0.5 }", axis))
 
     assert f"2: [sweep] {found}" in told
+
+
+@pytest.mark.parametrize(("high", "step"), [(0.3, 0.1), (0.7, 0.1), (0.6, 0.2)])
+def test_the_end_of_a_range_is_reached_whatever_the_rounding(sweep, high, step):
+    axis = f"{{ low = 0.0, high = {high}, step = {step} }}"
+
+    assert sweep(SEARCH.replace("{ low = 0.0, high = 0.5 }", axis)).axes["model.dropout"].high == high
 
 
 def test_the_end_of_a_range_that_the_component_refuses_is_told(mistakes):
