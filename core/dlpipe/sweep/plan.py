@@ -24,7 +24,7 @@ from dlpipe.errors import PipelineError, Problem
 from dlpipe.messages import nearest, shown
 from dlpipe.registry.loading import Registry
 from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
-from dlpipe.sweep.axes import Axis, Choice, Range, as_range, compact, is_range, range_mistakes
+from dlpipe.sweep.axes import ENDS, Axis, Choice, Range, as_range, compact, is_range, range_mistakes
 from dlpipe.sweep.settings import Search, read_search
 
 #: More than this is more often a typing mistake than intended.
@@ -247,7 +247,7 @@ class _Planner:
             return self._range(key, axis)
         if isinstance(axis, dict):
             return self._named_axis(key, axis)
-        tops = (*read_signature(SETTINGS).parameters, *TABLES)
+        tops = _tops()
         if "." not in key and key not in tops:
             self.problem(f"{place}: unknown key.{nearest(key, (*OPTIONS, *tops))} An axis is a path, or a table", key)
         elif self._may_set(key, key):
@@ -271,6 +271,12 @@ class _Planner:
             self.problem(
                 f'{dotted((name,))} is empty; expected choices such as "small" = {{ "model.width" = 10 }}', name
             )
+        if isinstance(self.source.values.get(name), dict) and _lacks_quotation_marks(table):
+            self.problem(
+                f"{name} is a table of the file; write a path in quotation marks: {shown(_unquoted(name, table))} = …",
+                name,
+            )
+            return []
         choices = []
         for choice, values in table.items():
             place = dotted((name, choice))
@@ -386,6 +392,28 @@ class _Planner:
             self.exit_code = max(self.exit_code, error.exit_code)
             self.problems += error.problems
             return None
+
+
+def _tops() -> tuple[str, ...]:
+    """Return the keys at the top of a pipeline file."""
+    return (*read_signature(SETTINGS).parameters, *TABLES)
+
+
+def _lacks_quotation_marks(choices: Mapping[str, Any]) -> bool:
+    """Return whether these are no choices, but a path that TOML has read as tables within tables."""
+    tops = _tops()
+    return not all(
+        isinstance(values, dict) and all("." in path or path in tops for path in values) for values in choices.values()
+    )
+
+
+def _unquoted(name: str, table: Any) -> str:
+    """Return the first path that was read so."""
+    path = [name]
+    while isinstance(table, dict) and table and not any(end in table for end in ENDS):
+        key, table = next(iter(table.items()))
+        path.append(key)
+    return ".".join(path)
 
 
 def by_depth(setter: tuple[str, Any] | tuple[str, Any, str]) -> tuple[int, bool]:

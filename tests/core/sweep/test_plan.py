@@ -113,6 +113,12 @@ def test_another_use_drops_the_parameters_before_other_axes_set_theirs(sweep):
     assert "momentum" not in optimizer(trial)
 
 
+def test_an_axis_may_be_named_like_a_table_of_the_file(sweep):
+    trials = sweep('[sweep.model]\nas_it_is = {}\nthin = { "model.dropout" = 0.5 }\n').trials
+
+    assert [trial.label for trial in trials] == ["as_it_is", "thin"]
+
+
 def test_settings_and_whole_tables_can_be_axes(sweep):
     table = '[sweep]\nprecision = ["float32", "bfloat16"]\nmodel = [{ use = "fake.net", dropout = 0.5 }]\n'
 
@@ -215,6 +221,14 @@ def test_trials_can_be_counted_without_a_check(write):
         (
             "[sweep.net]\nsmall = 3\n",
             '2: [sweep] net.small = 3: expected a table of paths, such as { "model.width" = 10 }',
+        ),
+        (
+            "[sweep]\ntrainer.optimizer.lr = [0.1, 0.2]\n",
+            '2: [sweep] trainer is a table of the file; write a path in quotation marks: "trainer.optimizer.lr" = …',
+        ),
+        (
+            "[sweep]\nmodel.dropout = { low = 0.1, high = 0.2 }\n",
+            '2: [sweep] model is a table of the file; write a path in quotation marks: "model.dropout" = …',
         ),
         (
             "[sweep.net]\n",
