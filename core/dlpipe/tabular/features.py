@@ -71,6 +71,11 @@ class NumberColumn:
     center: float
     scale: float
 
+    @property
+    def filled_with(self) -> str:
+        """What stands in for a missing number, in words."""
+        return f"with {self.fill:.6g}"
+
     @classmethod
     def learn(cls, table: RawTable, name: str, how: Preparation) -> NumberColumn:
         """Learn it from the training split."""
@@ -117,6 +122,13 @@ class CategoryColumn:
     values: Sequence[str | None]
     fill: str | None
     refuses_missing: bool
+
+    @property
+    def filled_with(self) -> str:
+        """What stands in for a missing category, in words."""
+        if self.fill is not None:
+            return f"with {shown(self.fill)}"
+        return "a category of its own" if None in self.values else "the unknown category, as train has no missing one"
 
     @classmethod
     def learn(cls, table: RawTable, name: str, how: Preparation) -> CategoryColumn:
@@ -287,10 +299,8 @@ class Features:
         return cls(numbers, [CategoryColumn(**column) for column in state["categories"]], state["ignored"])
 
     def _say_filled(self, split: str, filled: Mapping[str, int], rows: int) -> None:
-        fills = {column.name: column.fill for column in self._columns}
-        parts = [
-            f"{shown(name)} {count:,} of {rows:,} ({_in_words(fills[name])})" for name, count in filled.items() if count
-        ]
+        fills = {column.name: column.filled_with for column in self._columns if filled[column.name]}
+        parts = [f"{shown(name)} {filled[name]:,} of {rows:,} ({fill})" for name, fill in fills.items()]
         if parts:
             warnings.warn(f"{split}: missing values were filled: {', '.join(parts)}", stacklevel=3)
 
@@ -334,12 +344,6 @@ def _warn_of_useless(table: RawTable, names: Sequence[str], categories: Sequence
                 f"most tell nothing about other rows; add {shown(column.name)} to exclude, or remove it from columns",
                 stacklevel=4,
             )
-
-
-def _in_words(fill: float | str | None) -> str:
-    if fill is None:
-        return "a category of its own"
-    return f"with {fill:.6g}" if isinstance(fill, float) else f"with {shown(fill)}"
 
 
 def _examples(values: Sequence[str | None]) -> str:

@@ -111,6 +111,27 @@ def test_a_missing_category_is_a_category_of_its_own_or_the_most_frequent_one():
     assert learned(train, missing="most_frequent").encode(train, "train")["categories"].tolist() == [[2], [2], [1], [2]]
 
 
+@pytest.mark.parametrize(
+    ("cells", "missing", "words"),
+    [
+        (["Rome", None], "mean", "a category of its own"),
+        (["Rome", "Oslo"], "mean", "the unknown category, as train has no missing one"),
+        (["Rome", "Oslo"], "most_frequent", 'with "Oslo"'),
+    ],
+)
+def test_it_is_said_what_a_missing_category_becomes(cells, missing, words):
+    features = learned(table(city=cells), missing=missing)
+
+    with pytest.warns(UserWarning, match=rf'test: missing values were filled: "city" 1 of 2 \({words}\)$'):
+        features.encode(table(city=[None, "Rome"]), "test")
+
+
+def test_of_the_most_frequent_categories_the_first_one_counts():
+    train = table(city=["Rome", "Oslo", None, "Rome", "Oslo", "Bonn"])
+
+    assert learned(train, missing="most_frequent").categories[0].fill == "Oslo"
+
+
 def test_numbers_can_be_categories():
     features = learned(table(sex=[1.0, 2.0, 1.0]), categorical=["sex"])
 
