@@ -6,6 +6,7 @@ Axes: N rows, F numbers of a row, D categories of a row.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -139,7 +140,8 @@ class CategoryColumn:
         known = sorted({value for value in found if value is not None})
         fill = None
         if how.missing == "most_frequent":
-            fill = max(known, key=found.count) if len(known) < len(found) else known[0]
+            counts = Counter(found)
+            fill = max(known, key=counts.__getitem__)
         own: list[str | None] = [None] if None in found and fill is None else []
         return cls(name, [*known, *own], fill, how.missing == "error")
 
