@@ -106,7 +106,10 @@ class NumberColumn:
         number = self.fill if cell is None else number_in(self.name, cell, decimal)
         if number is None:
             raise InputError(f"{shown(self.name)} is missing; expected a number, as in all rows of training")
-        return [(number - self.center) / self.scale, *([float(cell is None)] if self.indicator else [])]
+        scaled = (number - self.center) / self.scale
+        if abs(scaled) > torch.finfo(torch.float32).max:
+            raise InputError(f"{shown(self.name)} is {shown(cell)}; expected a number that fits into float32")
+        return [scaled, *([float(cell is None)] if self.indicator else [])]
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,7 @@ def _refuse_options_of_files(
 def _row(item: str) -> dict[str, Any]:
     try:
         row = json.loads(item)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f'{shown(item)} is not JSON ({error}); expected a row such as {{"age": 41, "city": "Oslo"}}'
         ) from None

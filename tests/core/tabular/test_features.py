@@ -230,6 +230,7 @@ def test_an_item_has_the_indicators_and_the_category_of_missing_values():
         ({"age": True, "city": "x"}, r'"age" is true; expected a number'),
         ({"age": math.inf, "city": "x"}, r'"age" is inf; expected a number'),
         ({"age": "1_0", "city": "x"}, r'"age" is "1_0"; expected a number'),
+        ({"age": -1e41, "city": "x"}, r'"age" is -1e\+41; expected a number that fits into float32'),
         ({"age": None, "city": "x"}, r'"age" is missing; expected a number, as in all rows of training'),
         ({"age": 4, "city": None}, r'"city" is missing; expected one of "Oslo", "Rome"'),
         ({"age": 4, "city": ["x"]}, r'"city" is \["x"\]; expected a text or a number'),

@@ -279,6 +279,7 @@ def test_a_value_that_cannot_be_is_refused(options, message):
     [
         ("41", r'"41": expected an object with a value for each column, such as \{"age": 41\}'),
         ("age 41", r'"age 41" is not JSON \(.*\); expected a row such as'),
+        pytest.param("[" * 100_000, r"is not JSON \(maximum recursion depth .*\); expected a row such as", id="nested"),
     ],
 )
 def test_an_item_that_is_no_object_is_refused(item, message):
