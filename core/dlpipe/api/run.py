@@ -159,7 +159,12 @@ class Run:
 
     @property
     def baselines(self) -> dict[str, float]:
-        """What simple predictors reach on the test split, as ``<evaluator>/<predictor>/<metric>``."""
+        """What simple predictors reach on the test split, as ``<evaluator>/<predictor>/<metric>``.
+
+        Empty if the run has no `scores`, as its ``baselines.json`` has what they reach on dev then.
+        """
+        if not self.scores:
+            return {}
         return {
             f"{evaluator}/{predictor}/{metric}": value
             for evaluator, found in self._stage_view().baselines.items()

@@ -229,6 +229,17 @@ def test_baselines_are_those_of_the_stage_and_without_the_ones_that_failed(tmp_p
     assert dlpipe.Run(path).baselines.keys() == {f"digits/{predictor}/{metric}" for metric in reached["metrics"]}
 
 
+def test_baselines_on_dev_are_not_those_on_test(small_run, tmp_path):
+    shutil.copytree(small_run.path, folder := tmp_path / "untested")
+    (folder / "baselines.json").write_text('{"digits": {"guess": {"metrics": {"accuracy": 0.5}}}}')
+    tested = dlpipe.Run(folder).baselines
+
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(line for line in lines if '"test/' not in line))
+
+    assert (tested, dlpipe.Run(folder).baselines) == ({"digits/guess/accuracy": 0.5}, {})
+
+
 def test_a_score_of_a_failed_run_says_why_it_failed(small_run, tmp_path):
     shutil.copytree(small_run.path, folder := tmp_path / "failed")
     (folder / "metrics.jsonl").write_text("")
