@@ -70,29 +70,23 @@ class ScaledFeatures(nn.Module):
             InputError: there is no such column, or several that could be meant.
             UnsuitableDataError: it holds sequences of ids.
         """
-        lengths = {key for key in columns if is_length(key)}
-        candidates = [key for key in columns if key not in (*NO_INPUTS, *lengths)]
+        candidates = [key for key in columns if key not in NO_INPUTS and not is_length(key)]
         if self._features is None and self._cardinalities and CATEGORIES in candidates:
             return self._of_table(columns)
         if self._features is None and len(candidates) != 1:
+            if candidates and all(_holds_ids(name, columns) for name in candidates):
+                raise _unsuitable(candidates)
             raise InputError(
                 f"features is not given, and the data has the columns {', '.join(candidates)}; name one of them"
             )
         name = self._features or candidates[0]
         if name not in candidates:
             raise InputError(f"features = {shown(name)}: the data has the columns {', '.join(candidates)}")
-        values = columns[name]
-        if lengths and values.dim() > 1:
-            own = f"{name}_lengths"
-            length = columns[own if own in lengths else "lengths"]
-            if values.size(1) == int(length.max()):
-                if not values.is_floating_point():
-                    raise UnsuitableDataError(
-                        f"the column {shown(name)} holds sequences of ids ({short_type(values)}); expected "
-                        "measurements, whose mean says something: choose another column, or a baseline for this kind "
-                        "of data"
-                    )
-                values = _sequence_means(values, length)
+        if _holds_ids(name, columns):
+            raise _unsuitable([name])
+        values, lengths = columns[name], _lengths_of(name, columns)
+        if lengths is not None:
+            values = _sequence_means(values, lengths)
         return values.float().flatten(1) if values.dim() > 1 else values.float().unsqueeze(1)
 
     def _of_table(self, columns: Mapping[str, Tensor]) -> Tensor:
@@ -111,6 +105,26 @@ def tensor(array: Array, dtype: torch.dtype = torch.float32) -> Tensor:
 def short_type(values: Tensor) -> str:
     """Return the type of numbers for a message."""
     return str(values.dtype).removeprefix("torch.")
+
+
+def _lengths_of(name: str, columns: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the lengths (B,) of the sequences (B, T, …) of a column, None if it holds none."""
+    values, lengths = columns[name], columns.get(f"{name}_lengths", columns.get("lengths"))
+    is_padded = lengths is not None and values.dim() > 1 and values.size(1) == int(lengths.max())
+    return lengths if is_padded else None
+
+
+def _holds_ids(name: str, columns: Mapping[str, Tensor]) -> bool:
+    return _lengths_of(name, columns) is not None and not columns[name].is_floating_point()
+
+
+def _unsuitable(names: Sequence[str]) -> UnsuitableDataError:
+    """Return the error about columns of ids."""
+    hold = f"columns {', '.join(map(shown, names))} hold" if len(names) > 1 else f"column {shown(names[0])} holds"
+    return UnsuitableDataError(
+        f"the {hold} sequences of ids; expected measurements, whose mean says something: choose another column, or a "
+        "baseline for this kind of data"
+    )
 
 
 def _sequence_means(values: Tensor, lengths: Tensor) -> Tensor:

@@ -163,6 +163,7 @@ def test_images_are_flattened_and_sequences_averaged():
 
 
 X, Y = points(2, 6)
+IDS = torch.ones(6, 4, dtype=torch.int64)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +182,19 @@ X, Y = points(2, 6)
         ({"num_neighbors": 7}, {"a": X, "targets": Y}, "num_neighbors = 7: there are 6 training examples"),
         (
             {},
-            {"ids": torch.ones(6, 4, dtype=torch.int64), "lengths": torch.full((6,), 4), "targets": Y},
-            'the column "ids" holds sequences of ids .int64.; expected measurements',
+            {"ids": IDS, "lengths": torch.full((6,), 4), "targets": Y},
+            'the column "ids" holds sequences of ids; expected measurements',
+        ),
+        (
+            {},
+            {
+                "ids": IDS,
+                "lengths": torch.full((6,), 4),
+                "pairs": IDS[:, :3],
+                "pairs_lengths": torch.full((6,), 3),
+                "targets": Y,
+            },
+            'the columns "ids", "pairs" hold sequences of ids; expected measurements',
         ),
     ],
 )
