@@ -98,6 +98,17 @@ def shown_size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def shown_number(value: float, *, like: float | None = None, sign: str = "") -> str:
+    """Return a score or a difference for a person: with four decimals, or three digits if it is small or large.
+
+    Args:
+        like: a number that decides instead, such as the mean for a standard deviation.
+        sign: "+" for a sign of positive numbers, too.
+    """
+    size = abs(value if like is None else like)
+    return f"{value:{sign}.4f}" if size == 0 or 1e-3 <= size < 1e4 else f"{value:{sign}.3g}"
+
+
 def shown_seconds(seconds: float) -> str:
     """Return a time for a person, with the unit that suits it."""
     if seconds < 60:

@@ -17,6 +17,7 @@ from dlpipe.messages import (
     relative,
     shown,
     shown_end,
+    shown_number,
 )
 
 
@@ -122,6 +123,21 @@ def test_a_width_is_counted_in_columns_of_a_terminal(text, columns):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
 def test_one_is_singular(count, text):
     assert counted(count, "trial") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "text"),
+    [
+        (0.0, {}, "0.0000"),
+        (0.98765, {}, "0.9877"),
+        (-2.34567e-5, {}, "-2.35e-05"),
+        (123456.0, {}, "1.23e+05"),
+        (2e-5, {"like": 0.5}, "0.0000"),
+        (0.25, {"sign": "+"}, "+0.2500"),
+    ],
+)
+def test_a_number_has_the_digits_that_suit_its_size(number, options, text):
+    assert shown_number(number, **options) == text
 
 
 def test_the_end_of_a_training_says_its_step_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from dlpipe.comparison.groups import Group, differences, grouped
 from dlpipe.comparison.run_result import RunResult
 from dlpipe.config.pipeline import different_meanings
 from dlpipe.errors import InputError, RunFolderError
+from dlpipe.messages import shown_number
 from dlpipe.scores.judged_examples import JudgedExamples
 from dlpipe.scores.statistics import (
     CONFIDENCE,
@@ -76,13 +78,14 @@ class Pair:
         one, other, found = self.first.label, self.second.label, self.estimate
         if found is None:
             return f"{one} and {other} cannot be tested: {'; '.join(self.notes) or 'a run has no score'}"
-        interval = f"{CONFIDENCE:.0%} interval {found.low:+.4f} to {found.high:+.4f}, p = {found.p:.2g}; {found.method}"
+        value, low, high = shown_estimate(found)
+        interval = f"{CONFIDENCE:.0%} interval {low} to {high}, p = {found.p:.2g}; {found.method}"
         if not found.differs:
-            return f"no difference beyond noise between {one} and {other}: {found.value:+.4f} ({interval})"
+            return f"no difference beyond noise between {one} and {other}: {value} ({interval})"
         if not self.goal:
-            return f"{other} differs from {one} by {found.value:+.4f} ({interval})"
+            return f"{other} differs from {one} by {value} ({interval})"
         word = "better" if (found.value > 0) == (self.goal == "max") else "worse"
-        return f"{other} is {word} than {one}: {found.value:+.4f} ({interval})"
+        return f"{other} is {word} than {one}: {value} ({interval})"
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,14 @@ class Comparison:
             "comparisons": [_plain_pair(pair) for pair in self.pairs],
             "notes": self.notes,
         }
+
+
+def shown_estimate(found: Estimate) -> tuple[str, str, str]:
+    """Return a difference and the ends of its interval for a person, with the decimals that suit the largest one."""
+    numbers = found.value, found.low, found.high
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
+    value, low, high = (shown_number(number, like=largest, sign="+") for number in numbers)
+    return value, low, high
 
 
 def compare(runs: Sequence[RunResult], metric: str = "") -> Comparison:

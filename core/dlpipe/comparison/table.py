@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from dlpipe.comparison.compare import Comparison, Pair
+from dlpipe.comparison.compare import Comparison, Pair, shown_estimate
 from dlpipe.comparison.groups import Group
 from dlpipe.comparison.run_result import shortened_value
 from dlpipe.figures import shortened
-from dlpipe.messages import printable
+from dlpipe.messages import printable, shown_number
 from dlpipe.report.page import Table
 from dlpipe.scores.statistics import mean_and_spread
 
@@ -84,10 +84,8 @@ def verdicts(found: Comparison) -> list[str]:
         shown = list(pair.notes) if pair.estimate else []
         for kind, estimate in pair.estimates.items():
             if estimate is not pair.estimate:
-                shown.append(
-                    f"over {kind} only: {estimate.value:+.4f}, {estimate.low:+.4f} to {estimate.high:+.4f} "
-                    f"({estimate.method})"
-                )
+                value, low, high = shown_estimate(estimate)
+                shown.append(f"over {kind} only: {value}, {low} to {high} ({estimate.method})")
         lines += [f"  {text}" for text in [*shown, counts_of(pair)] if text]
     return lines
 
@@ -113,7 +111,7 @@ def _spread(group: Group, name: str) -> str:
     if not values:
         return "–"
     mean, spread = mean_and_spread(values)
-    return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
+    return shown_number(mean) + ("" if spread is None else f" ± {shown_number(spread, like=mean)}")
 
 
 def _seconds(group: Group) -> str:

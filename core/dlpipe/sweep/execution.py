@@ -15,7 +15,7 @@ import tomli_w
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import InputError
 from dlpipe.launch import launched, usable_cores
-from dlpipe.messages import counted, relative
+from dlpipe.messages import counted, relative, shown_number
 from dlpipe.messages import shown as shown_value
 from dlpipe.progress import activity
 from dlpipe.registry.targets import load_target
@@ -287,7 +287,7 @@ def _outcome_text(name: str, outcome: Mapping[str, Any]) -> str:
     if outcome["state"] == "built":
         return "built"
     value = outcome["metrics"].get(name)
-    number = f"{name} {value:.4f}  " if value is not None else ""
+    number = f"{name} {shown_number(value)}  " if value is not None else ""
     pruned = f"{outcome['reason']}  " if outcome["state"] == "pruned" else ""
     seconds = f"{outcome['seconds']:.1f} s" if outcome["seconds"] is not None else "no checkpoint"
     return f"{pruned}{number}({seconds}{'' if outcome['how'] == 'run' else ', ' + outcome['how']})"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dlpipe.figures import COLORS, shortened
+from dlpipe.messages import shown_number
 from dlpipe.report.page import Chart, Media, Section, Series, Table, Text, render_page, thinned
 from dlpipe.sweep.curves import Panel, band, left_out, panels_of
 from dlpipe.sweep.plan import Sweep
@@ -45,7 +46,7 @@ def _verdict(rows: Sequence[Row], metric: Metric) -> str:
         return f"{len(best)} trials are on the Pareto front of {', '.join(each.name for each in metric.objectives)}."
     row = rows[best[0]]
     named = ", ".join(f"{axis} = {choice}" for axis, choice in row.trial.choices.items())
-    return f"The best {metric.name} is {row.mean(metric.name):.4f}, with {named or row.trial.label}."
+    return f"The best {metric.name} is {shown_number(row.mean(metric.name) or 0.0)}, with {named or row.trial.label}."
 
 
 def _learning_curves(rows: Sequence[Row], metric: Metric) -> list[Chart]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import RunFolderError
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shown_number
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import link
 from dlpipe.runs.files import write_json
@@ -120,7 +120,7 @@ class Output:
         if not best or not best[0].trial.values:
             return []
         chosen = (max if metric.goal == "max" else min)(best, key=lambda row: row.mean(metric.name) or 0.0)
-        remark = f"The best of {len(rows)} trials: {metric.name} {chosen.mean(metric.name):.4f}"
+        remark = f"The best of {len(rows)} trials: {metric.name} {shown_number(chosen.mean(metric.name) or 0.0)}"
         write_best(folder, self.file, chosen.trial, self.assignments, self.load, remark)
         return [BEST]
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlpipe.json_text import finite
-from dlpipe.messages import printable, relative
+from dlpipe.messages import printable, relative, shown_number
 from dlpipe.splits import DEV, TEST, TRAIN
 from dlpipe.sweep.plan import Sweep, Trial
 from dlpipe.sweep.settings import SECONDS
@@ -137,7 +137,8 @@ def cells(sweep: Sweep, rows: Sequence[Row], metric: Metric, *, further: bool = 
         if metric.name not in ("", SECONDS):
             line.append(_spread(row, metric.name) + mark)
         line += [_spread(row, name) for name in others]
-        line += [_number(numbers.get(row.trial.label)) for numbers in sweep.references.values()]
+        published = (numbers.get(row.trial.label) for numbers in sweep.references.values())
+        line += ["–" if number is None else shown_number(number) for number in published]
         lines.append([*line, _seconds(row) + (mark if metric.name == SECONDS else ""), _folder(row)])
     return Cells(columns, lines, best)
 
@@ -276,9 +277,9 @@ def _spread(row: Row, metric: str) -> str:
     if not values:
         pruned = next((one["reason"] for one in row.outcomes if one["state"] == "pruned"), "")
         return "–" if row.done else pruned.replace(" by the search", "") or "failed"
-    text = _number(statistics.fmean(values))
+    text = shown_number(statistics.fmean(values))
     if len(values) > 1:
-        text += f" ± {_number(statistics.stdev(values), like=statistics.fmean(values))}"
+        text += f" ± {shown_number(statistics.stdev(values), like=statistics.fmean(values))}"
     return text if len(values) == len(row.outcomes) else f"{text} ({len(values)} of {len(row.outcomes)})"
 
 
@@ -290,14 +291,6 @@ def _folder(row: Row) -> str:
 def _seconds(row: Row) -> str:
     seconds = [outcome["seconds"] for outcome in row.done if outcome["seconds"] is not None]
     return f"{statistics.median(seconds):.1f}" if seconds else "–"
-
-
-def _number(value: float | None, like: float | None = None) -> str:
-    """Format a number; with `like`, with as many decimals as that number has."""
-    if value is None:
-        return "–"
-    size = abs(value if like is None else like)
-    return f"{value:.4f}" if size == 0 or 1e-3 <= size < 1e4 else f"{value:.3g}"
 
 
 def _line(cells: Sequence[str]) -> str:

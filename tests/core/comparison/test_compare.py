@@ -5,6 +5,7 @@ import pytest
 
 from dlpipe.comparison.compare import compare
 from dlpipe.comparison.run_result import RunResult
+from dlpipe.comparison.table import tables
 from dlpipe.errors import InputError, RunFolderError
 
 
@@ -48,6 +49,13 @@ def test_by_another_metric_the_better_run_is_that_of_its_own_goal(make_run, goal
         assert found.pairs[0].verdict.startswith("B differs from A by +0.")
         assert found.pairs[0].disagreements is None
         assert "whether higher or lower is better is not known of test/loss/loss" in found.notes[-1]
+
+
+def test_small_scores_are_shown_with_their_digits(make_run):
+    found = compared(make_run("a", [3e-5, 1e-5], goal="min"), make_run("b", [1e-5, 1e-5], goal="min"))
+
+    assert "between A and B: -1e-05 (90% interval -2e-05 to +0, p = " in found.pairs[0].verdict
+    assert next(table.rows for table in tables(found) if table.title == "Metrics")[0][1:] == ["2e-05", "1e-05"]
 
 
 def test_examples_that_one_gets_right_and_the_other_wrong_are_counted_and_named(make_run):
