@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import polars as pl
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import shown
-from dlpipe.tabular.reading import Decimal, RawTable
+from dlpipe.tabular.reading import Decimal as DecimalSign
+from dlpipe.tabular.reading import RawTable
 
 #: What looks like a number with a decimal comma.
 _DECIMAL_COMMA = r"^[+-]?[0-9.]*,[0-9]+$"
@@ -22,6 +25,8 @@ _MOST = 0.5
 _WITH_COMMA = r"^[+-]?(([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
 #: A number with a decimal point.
 _WITH_POINT = r"^[+-]?[0-9]*\.[0-9]*([eE][+-]?[0-9]+)?$"
+#: The truth values of JSON.
+TRUTH_VALUES = ("true", "false")
 #: A cell of a JSON object.
 Cell = str | float | bool | None
 
@@ -89,11 +94,40 @@ def numbers_of(table: RawTable, name: str) -> pl.Series:
     return numbers
 
 
-def categories_of(values: pl.Series) -> list[str | None]:
-    """Return a column as categories, None where a value is missing."""
-    if values.dtype == pl.String:
+class KnownCategories:
+    """The categories of training, and how else a cell of another file or of an item may be written.
+
+    A truth value matches whatever its capitals are: true of JSON is the True that pandas writes into a CSV file. A
+    number that is no text matches the category that is the same number, such as "1.0", if there is only one. A text
+    never matches another number: 1 and 1.0 may be two versions.
+    """
+
+    def __init__(self, categories: Iterable[str | None]) -> None:
+        self._own = {category for category in categories if category is not None}
+        self._by_meaning: dict[str | Decimal, list[str]] = {}
+        for category in self._own:
+            if (meaning := _meaning(category)) is not None:
+                self._by_meaning.setdefault(meaning, []).append(category)
+
+    def find(self, cell: str | float) -> str:
+        """Return the category that a cell stands for; one that is not known as its text."""
+        text = category_text(cell)
+        for own in (cell, text):
+            if isinstance(own, str) and own in self._own:
+                return own
+        if isinstance(cell, str) and text.casefold() not in TRUTH_VALUES:
+            return text
+        meaning = _meaning(text)
+        same = [] if meaning is None else self._by_meaning.get(meaning, [])
+        return same[0] if len(same) == 1 else text
+
+
+def categories_of(values: pl.Series, known: KnownCategories | None = None) -> list[str | None]:
+    """Return a column as categories, those of training where they are known; None where a value is missing."""
+    if values.dtype == pl.String and known is None:
         return list(values)
-    texts = {value: None if value is None else category_text(value) for value in values.unique()}
+    text_of = known.find if known else category_text
+    texts = {value: None if value is None else text_of(value) for value in values.unique()}
     return [texts[value] for value in values]
 
 
@@ -106,7 +140,7 @@ def category_text(value: str | float) -> str:
     return str(value).strip()
 
 
-def number_in(name: str, cell: Cell, decimal: Decimal) -> float:
+def number_in(name: str, cell: Cell, decimal: DecimalSign) -> float:
     """Return the number that a cell of an item stands for; `decimal` is how decimals are written in texts.
 
     Raises:
@@ -123,7 +157,7 @@ def number_in(name: str, cell: Cell, decimal: Decimal) -> float:
     return number
 
 
-def category_in(name: str, cell: Any) -> str:
+def category_in(name: str, cell: Any, known: KnownCategories) -> str:
     """Return the category that a cell of an item stands for.
 
     Raises:
@@ -131,10 +165,21 @@ def category_in(name: str, cell: Any) -> str:
     """
     if not isinstance(cell, (str, int, float)):
         raise InputError(f"{shown(name)} is {shown(cell)}; expected a text or a number")
-    return category_text(cell)
+    return known.find(cell)
 
 
-def _advice(cell: str, decimal: Decimal) -> str:
+def _meaning(text: str) -> str | Decimal | None:
+    """Return the truth value or the number that a text is, None if it is neither."""
+    if text.casefold() in TRUTH_VALUES:
+        return text.casefold()
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _advice(cell: str, decimal: DecimalSign) -> str:
     if decimal == "," and re.fullmatch(_WITH_POINT, cell):
         return 'Use a decimal comma, remove decimal = "," if all have a point, or name the column in categorical'
     if decimal == "." and re.fullmatch(_THOUSANDS_COMMA, cell):
@@ -144,7 +189,7 @@ def _advice(cell: str, decimal: Decimal) -> str:
     return "Correct it, add it to missing_values, or name the column in categorical"
 
 
-def _parsed(values: pl.Series, decimal: Decimal) -> pl.Series:
+def _parsed(values: pl.Series, decimal: DecimalSign) -> pl.Series:
     """Return the numbers that texts stand for: null for one that is none, NaN for one with another decimal sign."""
     numbers = values.cast(pl.Float64, strict=False)
     if decimal == ".":

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from dlpipe.errors import DataError, InputError
 from dlpipe.messages import nearest, shown
 from dlpipe.tabular.cells import (
     Cell,
+    KnownCategories,
     categories_of,
     category_in,
     has_texts_only,
@@ -127,6 +129,11 @@ class CategoryColumn:
     fill: str | None
     refuses_missing: bool
 
+    @cached_property
+    def known(self) -> KnownCategories:
+        """The categories of training, as cells may write them."""
+        return KnownCategories(self.values)
+
     @property
     def filled_with(self) -> str:
         """What stands in for a missing category, in words."""
@@ -150,7 +157,7 @@ class CategoryColumn:
 
     def encode(self, table: RawTable, split: str) -> tuple[NDArray[np.int64], int, list[str]]:
         """Return the numbers (N,), how many values are missing, and the categories that are not known."""
-        found = categories_of(table.frame[self.name])
+        found = categories_of(table.frame[self.name], self.known)
         missing = found.count(None)
         if missing and self.refuses_missing:
             _refuse_missing(table, self.name, split)
@@ -162,7 +169,7 @@ class CategoryColumn:
         """Return the number of one cell."""
         if cell is None and self.refuses_missing:
             raise InputError(f"{shown(self.name)} is missing; expected one of {_examples(self.values)}")
-        return self._ids().get(None if cell is None else category_in(self.name, cell), 0)
+        return self._ids().get(None if cell is None else category_in(self.name, cell, self.known), 0)
 
     def _ids(self) -> dict[str | None, int]:
         ids = {value: number for number, value in enumerate(self.values, start=1)}
@@ -242,7 +249,7 @@ class Features:
     def keys(self, table: RawTable) -> list[int]:
         """Return a key for each row: equal if all its features are, also those that `encode` maps to one number."""
         numbers = {column.name: numbers_of(table, column.name) for column in self.numbers}
-        texts = {column.name: categories_of(table.frame[column.name]) for column in self.categories}
+        texts = {column.name: categories_of(table.frame[column.name], column.known) for column in self.categories}
         return list(pl.DataFrame(numbers | texts, schema_overrides=dict.fromkeys(texts, pl.String)).hash_rows())
 
     def refuse_unknown(self, columns: Iterable[str], place: str = "") -> None:

@@ -9,6 +9,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch.testing import assert_close
 
 from dlpipe.errors import DataError, InputError
+from dlpipe.tabular.cells import categories_of
 from dlpipe.tabular.features import Features, Preparation
 from dlpipe.tabular.reading import RawTable
 
@@ -130,6 +131,36 @@ def test_of_the_most_frequent_categories_the_first_one_counts():
     train = table(city=["Rome", "Oslo", None, "Rome", "Oslo", "Bonn"])
 
     assert learned(train, missing="most_frequent").categories[0].fill == "Oslo"
+
+
+@pytest.mark.parametrize(
+    ("train", "cell", "number"),
+    [
+        (["False", "True"], True, 2),
+        (["FALSE", "TRUE"], "true", 2),
+        ([False, True], "True", 2),
+        (["False", "True", "true"], True, 3),
+        (["False", "True", "TRUE"], True, 0),
+        (["1.0", "2.0"], 2, 2),
+        (["1.0", "2.0"], 2.0, 2),
+        ([1.0, 2.0], 2, 2),
+        (["1", "1.0"], 1, 1),
+        (["1.0", "1.00"], 1, 0),
+        (["1.0", "2.0"], "2", 0),
+        (["12345678901234567.0", "x"], 12345678901234568, 0),
+        ([" a", "b"], " a", 1),
+        (["nan", "x"], "NaN", 0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*train does not")
+def test_a_value_is_the_same_category_in_a_csv_file_a_parquet_file_and_an_item(train, cell, number):
+    features = learned(table(a=train), categorical=["a"])
+
+    assert features.encode_item({"a": cell})["categories"].tolist() == [number]
+    assert features.encode(table(a=[cell]), "test")["categories"].tolist() == [[number]]
+    assert features.encode(table(a=train), "train")["categories"].flatten().tolist() == [
+        features.categories[0].values.index(value) + 1 for value in categories_of(pl.Series(train))
+    ]
 
 
 def test_numbers_can_be_categories():
