@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -164,7 +165,7 @@ def _is_alive(pid: int) -> bool:
 
 def _started(recorded: Mapping[str, Any], otherwise: float) -> float:
     with contextlib.suppress(TypeError, ValueError, OverflowError):
-        return time.mktime(time.strptime(recorded["time"][:19], "%Y-%m-%dT%H:%M:%S"))
+        return datetime.fromisoformat(recorded["time"]).timestamp()
     return otherwise
 
 

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 
@@ -99,6 +100,15 @@ def test_a_run_whose_files_cannot_be_read_is_damaged_and_hides_no_other(make_run
 
     assert run.state == "damaged"
     assert "status.json cannot be read" in run.reason
+
+
+@pytest.mark.parametrize("offset", ["+0900", "-0330", "+0000"])
+def test_a_run_of_another_time_zone_began_when_it_did(make_run, offset):
+    path = make_run("digits/a")
+    recorded = json.loads((path / "provenance.json").read_text())
+    (path / "provenance.json").write_text(json.dumps(recorded | {"time": f"2026-11-30T12:00:00{offset}"}))
+
+    assert summarize(path).started == datetime.strptime(f"2026-11-30 12:00 {offset}", "%Y-%m-%d %H:%M %z").timestamp()
 
 
 def test_runs_are_listed_newest_first_and_by_name(make_run, tmp_path):
