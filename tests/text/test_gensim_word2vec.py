@@ -11,7 +11,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.engine.inference import open_run
 from dlpipe.engine.prediction import predict
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, PipelineError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 from dlpipe.training import Budget
@@ -160,6 +160,13 @@ def test_it_needs_to_know_the_end():
     corpus = analogy_corpus(num_sentences=300, language="en")
     with pytest.raises(InputError, match=r"the end must be known; give epochs or steps"):
         GensimWord2Vec(WordVectors(corpus.facts["words"]), corpus, 1, Budget(minutes=1))
+
+
+@pytest.mark.parametrize("option", ['start={run="runs/vectors"}', 'freeze=["outputs"]'])
+def test_it_draws_the_first_weights_itself_so_that_start_and_freeze_are_refused(root, option):
+    message = rf'\[model\] {option.split("=")[0]} has no effect with \[trainer\] use = "text.gensim_word2vec"'
+    with pytest.raises(PipelineError, match=message):
+        load_pipeline(root / "pipelines" / "word_vectors.toml", load_plugins(), [f"model.{option}"])
 
 
 def test_other_models_and_data_are_refused():

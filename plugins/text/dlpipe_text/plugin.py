@@ -91,6 +91,7 @@ def dlpipe_trainers():
             requires=("gensim",),
             extra="dlpipe[text]",
             changeable=("learning_rate", "min_learning_rate"),
+            replaces_weights=True,
         ),
         TrainerSpec(
             "skip_gram",
