@@ -169,6 +169,17 @@ def test_it_draws_the_first_weights_itself_so_that_start_and_freeze_are_refused(
         load_pipeline(root / "pipelines" / "word_vectors.toml", load_plugins(), [f"model.{option}"])
 
 
+@pytest.mark.parametrize("trainer", ["text.gensim_word2vec", "text.skip_gram"])
+def test_sample_is_a_share(root, trainer):
+    """For gensim, a number from 1 on is one of occurrences."""
+    with pytest.raises(PipelineError, match=r"\[trainer\] sample = 1.0: expected a number of at least 0 and below 1"):
+        load_pipeline(
+            root / "pipelines" / "word_vectors.toml",
+            load_plugins(),
+            [f"trainer={{use='{trainer}', epochs=1, sample=1.0}}"],
+        )
+
+
 def test_other_models_and_data_are_refused():
     with pytest.raises(InputError, match=r"a model of type Linear and data of type Corpus; expected text.word_vectors"):
         GensimWord2Vec(torch.nn.Linear(2, 3), Corpus(lambda: iter(["a b"]), str), 1, Budget(epochs=1))

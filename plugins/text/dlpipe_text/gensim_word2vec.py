@@ -22,7 +22,7 @@ from pydantic import Field, Strict
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
-from dlpipe.fields import NonNegativeFloat, OnlyWith, Positive, PositiveFloat
+from dlpipe.fields import OnlyWith, OpenFraction, Positive, PositiveFloat
 from dlpipe.protocols import Data
 from dlpipe.training import Budget
 from dlpipe_text.corpus import Corpus
@@ -72,7 +72,7 @@ class GensimWord2Vec:
         loss: Literal["negative_sampling", "hierarchical_softmax"] = "negative_sampling",
         negative: Annotated[Positive, OnlyWith(loss="negative_sampling")] = 5,
         noise_exponent: Annotated[float, OnlyWith(loss="negative_sampling")] = 0.75,
-        sample: NonNegativeFloat = 1e-3,
+        sample: OpenFraction = 1e-3,
         cbow_mean: Annotated[bool, OnlyWith(architecture="cbow")] = True,
         learning_rate: PositiveFloat = 0.025,
         min_learning_rate: PositiveFloat = 1e-4,

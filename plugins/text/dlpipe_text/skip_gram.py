@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
-from dlpipe.fields import NonNegativeFloat, Positive, PositiveFloat
+from dlpipe.fields import OpenFraction, Positive, PositiveFloat
 from dlpipe.protocols import Data
 from dlpipe.training import Budget
 from dlpipe_text.corpus import Corpus, Sentences
@@ -54,7 +54,7 @@ class SkipGram:
         window: Positive = 5,
         negative: Positive = 5,
         noise_exponent: float = 0.75,
-        sample: NonNegativeFloat = 1e-3,
+        sample: OpenFraction = 1e-3,
         learning_rate: PositiveFloat = 2e-2,
     ) -> None:
         if not isinstance(model, WordVectors) or not isinstance(data, Corpus):
