@@ -99,6 +99,18 @@ def test_the_files(tmp_path):
     assert (tmp_path / "gradient_by_lag.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize(("count", "used"), [(3, 3), (5, 5), (9, 7)])
+def test_sequences_of_several_batches_are_used(count, used):
+    model, data = regressor(), AddingProblem(length=9, num_dev=7)
+    compute = Compute(torch.device("cpu"), evaluation_batch_size=2)
+
+    metrics = GradientByLag(count=count).evaluate(model, Examples(data, "dev", compute))
+
+    features = data.split("dev").columns["features"].concatenated().view(7, 9, 2)
+    norms = gradients_by_lag(model, features[:used]).square().sum(0).sqrt()
+    assert metrics["first_to_last"] == pytest.approx(float(norms[-1] / norms[0]))
+
+
 def test_the_model_is_not_changed_and_gets_no_gradient():
     model = regressor()
     before = {name: value.clone() for name, value in model.state_dict().items()}

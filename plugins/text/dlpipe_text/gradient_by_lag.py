@@ -53,17 +53,26 @@ class GradientByLag:
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return ``per_step`` and ``first_to_last``."""
-        batch, _, _ = next(iter(examples.predictions(model)))
-        lengths = batch.get("lengths")
-        if lengths is not None and (lengths != lengths[0]).any():
-            raise InputError(
-                f"text.gradient_by_lag got sequences of {int(lengths.min())} to {int(lengths.max())} positions; "
-                "expected one length, such as that of text.adding_problem"
-            )
-        self._norms = gradients_by_lag(model, batch["features"][: self._count])
+        self._norms = gradients_by_lag(model, self._sequences(model, examples))
         whole = self._norms.square().sum(0).sqrt()
         ratio = float(whole[-1] / whole[0])
         return {"per_step": ratio ** (1 / max(1, len(whole) - 1)), "first_to_last": ratio}
+
+    def _sequences(self, model: nn.Module, examples: Examples) -> Tensor:
+        """Return the first sequences (B, T, F) of the split, all of one length."""
+        parts: list[Tensor] = []
+        lengths: set[int] = set()
+        for batch, _, _ in examples.predictions(model):
+            parts.append(batch["features"])
+            lengths.update(map(int, batch.get("lengths", ())))
+            if sum(map(len, parts)) >= self._count:
+                break
+        if len(lengths) > 1:
+            raise InputError(
+                f"text.gradient_by_lag got sequences of {min(lengths)} to {max(lengths)} positions; expected one "
+                "length, such as that of text.adding_problem"
+            )
+        return torch.cat(parts)[: self._count]
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the norms of the last `evaluate`, as a table and as a figure."""
