@@ -108,6 +108,18 @@ def test_the_path_is_drawn_from_its_start_with_the_bias_to_the_right_and_the_wei
     assert [pytest.approx(place) for place in zip(*space.lines[0].get_data_3d()[:2], strict=True)] == path
 
 
+@pytest.mark.parametrize(("path_length", "steps"), [(4, ["0", "1", "2"]), (2, ["0", "1", ""])])
+def test_the_end_of_a_path_has_no_step_where_the_training_may_have_been_longer(tmp_path, path_length, steps):
+    model = OneUnit(1, path_length=path_length)
+    model.path[:2] = torch.tensor([[0.95, 0.05], [0.97, 0.02]])
+    surface = ErrorSurface(weight=(0.9, 1.1), bias=(-0.1, 0.1), resolution=3)
+
+    surface.evaluate(model, Examples(Impulse(length=4), "test", CPU))
+    surface.write(tmp_path)
+
+    assert [row["step"] for row in csv.DictReader((tmp_path / "path.csv").open())] == steps
+
+
 def test_the_gradient_of_a_bias_that_is_not_learned_is_there_too():
     metrics = ErrorSurface().evaluate(OneUnit(1, learn_bias=False), examples())
 

@@ -35,7 +35,8 @@ class ErrorSurface:
     ``evaluate`` returns the ``loss``, the mean ``output``, and its derivatives ``weight_gradient`` and
     ``bias_gradient``, in double precision, and ``inside``, 1 if weight and bias are in the range of the figure and 0
     if not: over seeds, the share of runs that were not thrown out of it. ``write`` writes ``surface.csv``, ``path.csv``
-    (as many steps as the model keeps) and ``surface.png``.
+    (as many steps as the model keeps, and the place where the training ended, without a step if that may be a later
+    one) and ``surface.png``.
 
     Args:
         weight: range of the weight.
@@ -59,6 +60,7 @@ class ErrorSurface:
         self._weights = torch.linspace(*weight, resolution, dtype=torch.double)
         self._biases = torch.linspace(*bias, resolution, dtype=torch.double)
         self._surface = self._path = torch.empty(0, 0)
+        self._steps: list[int | None] = []
 
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Return the loss, the output and its derivatives, at the weight and bias of the model."""
@@ -74,6 +76,7 @@ class ErrorSurface:
         visited = precise.path[precise.path.isfinite().all(1)]
         last = torch.stack([precise.weight, precise.bias]).detach()[None]
         places = torch.cat([visited, last])  # (N + 1, 2)
+        self._steps = [*range(len(visited)), len(visited) if len(visited) < len(precise.path) else None]
         self._path = torch.cat([places, losses(precise, batch, *places.T)[:, None]], dim=1)
         with torch.inference_mode(False), torch.enable_grad():
             output = precise.requires_grad_()(batch["features"]).mean()
@@ -92,7 +95,7 @@ class ErrorSurface:
         heading = ("weight", *(f"bias {bias:.6g}" for bias in self._biases.tolist()))
         rows = zip(self._weights.tolist(), self._surface.tolist(), strict=True)
         write_csv(folder / "surface.csv", [heading, *((weight, *row) for weight, row in rows)])
-        path = [(step, *row) for step, row in enumerate(self._path.tolist())]
+        path = [(step, *row) for step, row in zip(self._steps, self._path.tolist(), strict=True)]
         write_csv(folder / "path.csv", [("step", "weight", "bias", "loss"), *path])
         with drawing(folder / "surface.png", 9, 4) as figure:
             self._draw(figure)
