@@ -39,6 +39,25 @@ def test_files_given_by_name_override_the_folder(tmp_path):
     assert [words[1] for words, _ in data.sentences("test")] == ["city50", "city51", "city52", "city53"]
 
 
+def test_candidates_for_a_split_that_is_given_by_name_are_not_ambiguous(tmp_path):
+    for name in ("a.train", "b.train", "a.dev", "b.dev", "a.test"):
+        write(tmp_path / f"{name}.iob", 20)
+
+    data = iob(path=tmp_path, train=tmp_path / "c" / ".." / "b.train.iob", dev=tmp_path / "a.dev.iob")
+
+    assert data.splits == ("train", "dev")  # a.test.iob belongs to another data set
+    assert data.sentences("dev")
+
+
+def test_a_folder_without_a_training_file_is_used_with_one_that_is_given_by_name(tmp_path):
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "a.test.iob", 3)
+
+    data = iob(path=tmp_path / "data", train=write(tmp_path / "mine.iob", 20))
+
+    assert len(data.sentences("test")) == 3
+
+
 def test_one_file_for_two_splits_gives_a_warning(tmp_path):
     write(tmp_path / "a.iob", 20)
     (tmp_path / "b.iob").symlink_to(tmp_path / "a.iob")

@@ -68,31 +68,37 @@ def read_file(path: Path) -> PackedSentences:
     return read_columns(path, lines)
 
 
-def find_splits(path: Path) -> dict[str, Path]:
-    """Find the files of "train", "dev" and "test" in a folder; only train must exist.
+def find_splits(path: Path, **named: Path) -> dict[str, Path]:
+    """Find the files of "train", "dev" and "test" in a folder, without those that are named; train must exist.
 
     ``train.<ext>`` and a subfolder ``train`` of parallel files are preferred over
     ``<prefix>.train.<ext>``. The same holds for dev and test, and for other common names of the splits.
-    All splits have the same prefix as train, so that two data sets never mix.  A path
+    All splits have the same prefix as train, so that two data sets never mix, if that is in the folder.  A path
     that read_sentences can read directly is "train".
+
+    Args:
+        named: the files of some splits, by the names of these.
     """
     if not is_folder(path) or is_parallel(path):
-        return {"train": path}
+        return {} if "train" in named else {"train": path}
     found: dict[str, dict[str, list[Path]]] = {}  # prefix -> split -> files
     for entry in entries_of(path):
-        named = split_of(entry)
-        if named:
-            prefix, split = named
+        if which := split_of(entry):
+            prefix, split = which
             found.setdefault(prefix, {}).setdefault(split, []).append(entry)
     sets = [files for files in found.values() if "train" in files]
+    if train := named.get("train"):
+        own = [files for files in sets if train.resolve() in map(Path.resolve, files["train"])]
+        sets = own or sets or list(found.values())
     if not sets:
         raise DataError(
             f"{path}: no train split in this folder, which contains {listing(path)}; expected train or "
             f"<prefix>.train with {', '.join(EXTENSIONS)}, or train/seq.in and train/seq.out. "
             "Rename the files, or set train, dev and test to their paths"
         )
-    chosen = [found[""]] if "train" in found.get("", {}) else sets
-    for split in SPLITS:
+    chosen = [found[""]] if found.get("") in sets else sets
+    splits: dict[str, Path] = {}
+    for split in (each for each in SPLITS if each not in named):
         candidates = [file for files in chosen for file in files.get(split, [])]
         if len(candidates) > 1:
             names = ", ".join(file.name for file in candidates)
@@ -100,7 +106,9 @@ def find_splits(path: Path) -> dict[str, Path]:
                 f"{path}: {len(candidates)} candidates for {split}: {names}; expected one. "
                 "Set train, dev and test to the paths of the files"
             )
-    return {split: chosen[0][split][0] for split in SPLITS if split in chosen[0]}
+        if candidates:
+            splits[split] = candidates[0]
+    return splits
 
 
 def to_iob2(sentences: PackedSentences) -> PackedSentences:

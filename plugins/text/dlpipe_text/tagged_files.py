@@ -61,7 +61,7 @@ def iob(
     named = {split: file for split, file in (("train", train), ("dev", dev), ("test", test)) if file is not None}
     if path is None and "train" not in named:
         raise DataError("neither path nor train is given; give the folder: --set data.path=DIR")
-    files = (find_splits(path) if path is not None else {}) | named
+    files = (find_splits(path, **named) if path is not None else {}) | named
     return _from_files(files, dev_size, seed, min_count, lowercase)
 
 
