@@ -97,8 +97,19 @@ def test_what_is_no_file_is_refused(tmp_path, write):
         corpus(path=write("", "empty")).facts  # noqa: B018
     with pytest.raises(DataError, match="path is not given"):
         corpus()
-    with pytest.raises(InputError, match='encoding = "utf8x": there is no such encoding'):
-        corpus(path=tmp_path, encoding="utf8x")
+    for encoding in ("utf8x", "rot13", "hex"):
+        with pytest.raises(InputError, match=f'encoding = "{encoding}": there is no such encoding'):
+            corpus(path=tmp_path, encoding=encoding)
+        with pytest.raises(InputError, match=f'encoding = "{encoding}": there is no such encoding'):
+            next(lines_of(write("one\n"), encoding))
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "utf-16"])
+def test_what_has_no_place_in_the_file_is_an_error_of_its_encoding(write, encoding):
+    with pytest.raises(
+        DataError, match=rf"given.iob: not {encoding} \(.*\); set encoding to that of the file, such as"
+    ):
+        lines(write("one two\n"), encoding)
 
 
 def test_a_long_line_is_cut_into_sentences_since_gensim_would_drop_the_rest(write):

@@ -20,6 +20,7 @@ def decode_text(raw: bytes, place: str, encoding: str) -> str:
         InputError: there is no such encoding.
     """
     try:
+        "a".encode(encoding)  # refuses codecs that are not of text, such as "hex", also where there are no bytes
         text = raw.decode(encoding)
     except LookupError as error:
         raise InputError(f'encoding = "{encoding}": there is no such encoding; try "cp1252" or "gb18030"') from error
@@ -29,6 +30,11 @@ def decode_text(raw: bytes, place: str, encoding: str) -> str:
         raise DataError(
             f"{place}:{line}: byte {error.start} is 0x{raw[error.start]:02x}, not {encoding} ({error.reason}); set "
             f"encoding to that of the file, such as {'utf-16' if marked else 'cp1252 or gb18030'}, or convert it"
+        ) from error
+    except UnicodeError as error:  # of encodings with rules of their own, such as "punycode"
+        raise DataError(
+            f"{place}: not {encoding} ({error}); set encoding to that of the file, such as cp1252 or gb18030, or "
+            "convert it"
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

@@ -17,8 +17,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated, BinaryIO, cast
 
-from dlpipe.data import file_digests
-from dlpipe.errors import DataError, InputError
+from dlpipe.data import decode_text, file_digests
+from dlpipe.errors import DataError
 from dlpipe.fields import NonNegative, OnlyWith, Positive, PositiveFloat
 from dlpipe_text.corpus import Corpus, Unit
 from dlpipe_text.iob import entries_of, is_folder, quoted, why_unreadable
@@ -57,10 +57,7 @@ def corpus(
     """
     if path is None:
         raise DataError("path is not given; give a file or a folder of texts: --set data.path=PATH")
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise InputError(f'encoding = "{encoding}": there is no such encoding; try "cp1252" or "gb18030"') from error
+    decode_text(b"", str(path), encoding)  # refuses an encoding that there is not
     files = cache(lambda: text_files(path))
 
     def documents() -> Iterator[str]:
@@ -109,6 +106,7 @@ def lines_of(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 
     Raises:
         DataError: the file cannot be read or unpacked, is not in this encoding, or contains a NUL.
+        InputError: there is no such encoding.
     """
     number, pieces = 1, list[str]()
     for text in _decoded(path, encoding):
@@ -126,6 +124,7 @@ def lines_of(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 def _decoded(path: Path, encoding: str) -> Iterator[str]:
     """Yield the text of a file in parts, without its byte-order mark."""
+    decode_text(b"", str(path), encoding)
     decoder = codecs.getincrementaldecoder(encoding)()
     place, line = 0, 1  # of the next byte
     start = True
@@ -139,6 +138,11 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
             raise DataError(
                 f"{path}:{line + before.count(chr(10))}: byte {byte} is 0x{error.object[error.start]:02x}, not "
                 f"{encoding} ({error.reason}); set encoding to that of the file, such as cp1252 or gb18030, or "
+                "convert it"
+            ) from error
+        except UnicodeError as error:  # of encodings with rules of their own, such as "punycode"
+            raise DataError(
+                f"{path}: not {encoding} ({error}); set encoding to that of the file, such as cp1252 or gb18030, or "
                 "convert it"
             ) from error
         place += len(block)

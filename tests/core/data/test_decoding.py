@@ -17,6 +17,14 @@ def test_a_text_has_no_byte_order_mark(encoding):
         (b"one\ntw\xe9", "utf-8", DataError, r"a.csv:2: byte 6 is 0xe9, not utf-8 \(unexpected end of data\); set enc"),
         (b"one\n\ntwo\0", "utf-8", DataError, r'a.csv:3: a NUL; expected text. If this is UTF-16, set encoding = "u'),
         (b"one", "utf-9", InputError, r'encoding = "utf-9": there is no such encoding; try "cp1252" or "gb18030"'),
+        (b"", "rot13", InputError, r'encoding = "rot13": there is no such encoding; try "cp1252" or "gb18030"'),
+        (
+            b"",
+            "undefined",
+            DataError,
+            r"a.csv: not undefined \(.*undefined encoding.*\); set encoding to that of the file",
+        ),
+        (b"a b\n", "punycode", DataError, r"a.csv: not punycode \(.*\); set encoding to that of the file, such as"),
     ],
 )
 def test_what_cannot_be_decoded_is_named(raw, encoding, error, message):
