@@ -166,6 +166,16 @@ def test_empty_texts_are_counted_and_left_out(write):
         assert "" not in every_text(path)
 
 
+def test_an_empty_file_in_the_folder_of_a_class_is_an_empty_text(write):
+    for label in ("pos", "neg"):
+        for number in range(5):
+            path = write(f"{label} {number}", f"data/{label}/{number}.txt")
+    write("", "data/pos/none.txt")
+
+    with pytest.warns(UserWarning, match=r"empty texts are left out: 1, the first one at .*pos/none\.txt$"):
+        assert len(every_text(path.parents[1])) == 10
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

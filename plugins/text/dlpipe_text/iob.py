@@ -332,12 +332,12 @@ def is_parallel(folder: Path) -> bool:
     )
 
 
-def check_file(path: Path, most: int) -> None:
+def check_file(path: Path, most: int, *, may_be_empty: bool = False) -> None:
     """Raise DataError unless the path is a regular file (a pipe would block), not empty, of at most `most` bytes."""
     info = path.stat()
     if not S_ISREG(info.st_mode):
         raise DataError(f"{path}: neither a file nor a folder; expected labeled sentences. Copy them to a file")
-    if info.st_size == 0:
+    if info.st_size == 0 and not may_be_empty:
         raise DataError(f"{path}: the file is empty; expected labeled sentences. Use another file")
     if info.st_size > most:
         raise DataError(

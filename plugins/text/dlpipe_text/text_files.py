@@ -73,7 +73,7 @@ class Reader:
         elif all(map(is_folder, paths)):
             for folder in paths:
                 for file in contents(folder):
-                    yield Row(decoded(file, self.encoding), folder.name, str(file))
+                    yield Row(decoded(file, self.encoding, may_be_empty=True), folder.name, str(file))
         else:
             for file, label in classes_of(paths).items():
                 for number, line in lines_in(decoded(file, self.encoding)):
@@ -204,15 +204,18 @@ def classes_of(files: Sequence[Path]) -> dict[Path, str]:
     )
 
 
-def decoded(path: Path, encoding: str) -> str:
+def decoded(path: Path, encoding: str, *, may_be_empty: bool = False) -> str:
     """Return the text of a file without its byte-order mark.
+
+    Args:
+        may_be_empty: whether a file without any byte is no mistake.
 
     Raises:
         DataError: it cannot be read, is not in this encoding, or contains a NUL.
         InputError: there is no such encoding.
     """
     try:
-        check_file(path, MAX_BYTES)
+        check_file(path, MAX_BYTES, may_be_empty=may_be_empty)
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {why_unreadable(path, error)}") from error
