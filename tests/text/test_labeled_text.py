@@ -21,7 +21,8 @@ def test_the_vocabulary_and_the_labels_come_from_train():
 
     assert data.state()["units"] == ["<pad>", "<other>", "all", "at", "bad", "good", "not"]
     assert data.facts == {
-        "vocabulary": data.state()["units"], "vocab_size": 7, "num_ngrams": 0, "labels": ["neg", "pos"], "num_classes": 2,
+        "vocabulary": data.state()["units"], "vocab_size": 7, "ngrams": [], "num_ngrams": 0, "labels": ["neg", "pos"],
+        "num_classes": 2,
     }  # fmt: skip
     assert data.split("test").batch(torch.tensor([0]))["tokens"].tolist() == [[4, 1]]
 
@@ -40,6 +41,7 @@ def test_n_grams_of_train_have_ids_and_others_are_other():
 
     found = data.encode("not good enough")["ngrams"]
 
+    assert data.facts["ngrams"] == known
     assert data.facts["num_ngrams"] == len(known) == 2 + 5 + 4
     assert [known[number] for number in found] == ["not", "good", "<other>", "not\ngood", "<other>"]
 

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe.config.pipeline import Start
+from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start
 from dlpipe.errors import DataError, InputError
+from dlpipe_text.rnn_tagger import RNNTagger
 from dlpipe_text.tagged_text import MAX_LETTERS, TaggedText, letter_trigrams
 
 TRAIN = [
@@ -203,3 +206,25 @@ def test_the_fingerprint_changes_with_any_tag():
 def test_a_state_with_something_other_than_strings_is_refused(words):
     with pytest.raises(ValueError, match=r"a word, trigram or label is not a string"):
         small_data().restore({"words": words, "trigrams": [], "labels": ["O"]})
+
+
+def test_the_vectors_of_trigrams_are_taken_over_by_trigram():
+    """Also if there are as many."""
+    first, second = (
+        TaggedText(lambda _, city=city: [(["to", city], ["O", "B-city"])], ("train",)).facts for city in ("ab", "cb")
+    )
+    assert first["num_trigrams"] == second["num_trigrams"]
+
+    def build(others, known=second):
+        known = {**known, **others}
+        return RNNTagger(known["vocabulary"], known["num_trigrams"], known["labels"], inputs="trigrams", embed_dim=5)
+
+    theirs, own = build({}, first), build({})
+    start = StartingModel(own, second, ["vocabulary", "num_trigrams", "labels"], build)
+    told = load_start(start, Start(stage="pretrain"), lambda _: TrainedModel(theirs, first))
+
+    assert 'other trigrams: "#ab" there, "#cb" here' in told
+    weights = [model.features.bags["trigrams"].weight for model in (theirs, own)]
+    for trigram, row in zip(second["trigrams"], weights[1], strict=True):
+        if trigram in first["trigrams"]:
+            assert_close(row, weights[0][first["trigrams"].index(trigram)])

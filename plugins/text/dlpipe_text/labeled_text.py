@@ -79,11 +79,12 @@ class LabeledText:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Return ``vocabulary``, ``vocab_size``, ``num_ngrams``, ``labels`` and ``num_classes``."""
+        """Return ``vocabulary``, ``vocab_size``, ``ngrams``, ``num_ngrams``, ``labels`` and ``num_classes``."""
         known = self._learned()
         return {
             "vocabulary": known["units"],
             "vocab_size": len(known["units"]),
+            "ngrams": known["ngrams"],
             "num_ngrams": len(known["ngrams"]),
             "labels": known["labels"],
             "num_classes": len(known["labels"]),

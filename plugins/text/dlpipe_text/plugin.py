@@ -5,12 +5,12 @@ from __future__ import annotations
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
-FACTS = ("vocabulary", "vocab_size", "num_trigrams", "labels", "num_labels")
+FACTS = ("vocabulary", "vocab_size", "trigrams", "num_trigrams", "labels", "num_labels")
 CORPUS_FACTS = ("words",)
 SEQUENCE_FACTS = ("num_features",)
 #: Why an evaluator of word vectors does not judge training examples.
 OF_WORDS = "it judges the vectors of words, and these belong to no split"
-TEXT_FACTS = ("vocabulary", "vocab_size", "num_ngrams", "labels", "num_classes")
+TEXT_FACTS = ("vocabulary", "vocab_size", "ngrams", "num_ngrams", "labels", "num_classes")
 
 
 @hookimpl

@@ -67,11 +67,12 @@ class TaggedText:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Return ``vocabulary``, ``vocab_size``, ``num_trigrams``, ``labels`` and ``num_labels``."""
+        """Return ``vocabulary``, ``vocab_size``, ``trigrams``, ``num_trigrams``, ``labels`` and ``num_labels``."""
         known = self._learned()
         return {
             "vocabulary": known["words"],
             "vocab_size": len(known["words"]),
+            "trigrams": known["trigrams"],
             "num_trigrams": len(known["trigrams"]),
             "labels": known["labels"],
             "num_labels": len(known["labels"]),
