@@ -45,7 +45,12 @@ def dlpipe_models() -> Iterable[ModelSpec]:
             "fully connected network for tables and images; without hidden layers, a linear model",
             formerly=("vision.mlp",),
         ),
-        ModelSpec("ensemble", "dlpipe.training.ensemble:Ensemble", "averages the predictions of trained models"),
+        ModelSpec(
+            "ensemble",
+            "dlpipe.training.ensemble:Ensemble",
+            "averages the predictions of trained models",
+            same_classes=True,
+        ),
         ModelSpec(
             "majority_class",
             "dlpipe.baselines.majority_class:MajorityClass",

@@ -18,7 +18,7 @@ from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
-from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start
+from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start, require_same_names
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative, shell_path, shown
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
@@ -41,7 +41,7 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
 
     Raises:
         PluginError: the target cannot be imported, or has members that dlpipe would never call.
-        InputError: the component refuses a value.
+        InputError: the component refuses a value, or a referenced model knows other names by their numbers.
         ComponentError: it raises anything else.
     """
     spec = config.component.spec
@@ -56,8 +56,13 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
     for key, named in config.references.items():
         if key not in parameters:  # `start` is an option of the core
             continue
-        found = [find_model(each).model for each in each_of(named)]
-        arguments[key] = found[0] if isinstance(named, Reference) else found
+        found = [find_model(each) for each in each_of(named)]
+        same_classes = isinstance(spec, ModelSpec) and spec.same_classes
+        with errors_in(config.table):
+            for each, trained in zip(each_of(named), found, strict=True):
+                require_same_names(f"{key}: {each}", trained, provided, same_classes=same_classes)
+        models = [trained.model for trained in found]
+        arguments[key] = models[0] if isinstance(named, Reference) else models
     arguments |= {
         key: value
         for key, value in config.values.items()

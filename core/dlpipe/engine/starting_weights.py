@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, NoReturn
 
 import torch
@@ -106,6 +106,28 @@ def load_start(
     rows = {name: kept for name, on in new.items() if (kept := _known_rows(name, state[name], found[name], on))}
     own.model.load_state_dict({**state, **taken, **{name: tensor for name, (tensor, _) in rows.items()}})
     return f"start: {len(taken)} of {len(state)} tensors from {source}{renamed}{_told(new, rows, start)}"
+
+
+def require_same_names(what: str, trained: TrainedModel, facts: Mapping[str, Any], *, same_classes: bool) -> None:
+    """Refuse a trained model that knows other words, or other names, by the numbers in the data that it is to read.
+
+    Args:
+        what: the model, for the message.
+        facts: of the data; what it does not count, such as n-grams for other models, is an empty list.
+        same_classes: whether it is to predict the classes of the data, too.
+    """
+    for fact, ours in facts.items():
+        theirs = trained.facts.get(fact)
+        if not (theirs and ours and _is_list(theirs) and _is_list(ours)) or (fact == LABELS and not same_classes):
+            continue
+        for number, names in enumerate(zip_longest(theirs, ours)):
+            if names[0] != names[1]:
+                there, here = ("missing" if name is None else shown(name) for name in names)
+                raise InputError(
+                    f"{what} was trained with other {fact}: number {number} is {there} there and {here} here; expected "
+                    "the same, since a model knows them by their numbers. Give its data and this data the same "
+                    "parameters"
+                )
 
 
 def _read(

@@ -102,10 +102,14 @@ class ModelSpec(ComponentSpec):
 
     Args:
         application: as in `DataSpec`; takes precedence over that of the data.
+        same_classes: whether the trained models among its parameters are to predict the classes of its own data, so
+            that one that was trained with other ``labels``, or with the same in another order, is refused. One with
+            another ``vocabulary``, or another list of names that its data and this one provide, is refused anyway.
     """
 
     kind = "model"
     application: str = ""
+    same_classes: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,7 +23,7 @@ from dlpipe.fields import PositiveFloat
 class Ensemble(nn.Module):
     """Average the class probabilities of trained models; each takes the columns of the batch that it needs.
 
-    All members must have been trained on data with the same classes, and with the same vocabulary if there is one.
+    Members that were trained on data with other classes, or with another vocabulary if there is one, are refused.
     Probabilities are what the ``probabilities`` of a member returns (for a CRF the marginals of each label), else the
     softmax of its logits.
 

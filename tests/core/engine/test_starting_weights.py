@@ -10,7 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe.config.pipeline import Start
-from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start
+from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start, require_same_names
 from dlpipe.errors import InputError
 
 START = Start(stage="pretrain")
@@ -325,3 +325,25 @@ def test_weights_that_depend_on_words_and_classes_start_anew_if_both_are_others(
     load_start(StartingModel(own, known, ["vocabulary", "num_classes"], rebuild), START, lambda _: theirs)
 
     assert own.score.weight.equal(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "labels", "same_classes"), [("a b c", "x y", True), ("a b c", "y x", False), ("", "x y", True)]
+)
+def test_a_trained_model_may_be_used_in_another_that_reads_the_same_names(words, labels, same_classes):
+    require_same_names("encoder", TrainedModel(nn.Identity(), facts()), facts(words, labels), same_classes=same_classes)
+
+
+@pytest.mark.parametrize(
+    ("words", "labels", "same_classes", "difference"),
+    [
+        ("a c b", "y x", False, 'vocabulary: number 1 is "b" there and "c" here'),
+        ("a b", "x y", False, 'vocabulary: number 2 is "c" there and missing here'),
+        ("a b c", "x y z", True, 'labels: number 2 is missing there and "z" here'),
+    ],
+)
+def test_a_trained_model_is_not_used_in_another_that_reads_other_names(words, labels, same_classes, difference):
+    theirs = TrainedModel(nn.Identity(), facts())
+
+    with pytest.raises(InputError, match=f"encoder was trained with other {difference}; expected the same, since a"):
+        require_same_names("encoder", theirs, facts(words, labels), same_classes=same_classes)
