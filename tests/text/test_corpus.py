@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import re
 
 import pytest
 import torch
@@ -171,6 +172,22 @@ def test_the_words_of_an_item_are_no_answers():
         InputError, match=r"'rome \+ italy \+ paris' has all words of the vocabulary, so that none is le"
     ):
         data.present("rome + italy + paris", prediction, model)
+
+
+def test_cosines_are_numbers():
+    data = corpus_of("a b")
+    model = WordVectors(data.facts["words"], vector_size=2)
+    model.vectors.copy_(torch.tensor([[1.0, 2.0], [3.0, -1.0]]))
+
+    answer = data.present(data.vocabulary.words[0], torch.tensor([1.0, 2.0]), model)
+
+    assert answer["cosine"] == [0.1414]  # 1 / 50 ** 0.5
+
+
+@pytest.mark.parametrize("item", ["a - A", "a + b - b - a"])
+def test_an_expression_whose_sum_is_zero_is_refused(item):
+    with pytest.raises(InputError, match=f"'{re.escape(item)}': the words cancel each other out, so that no vector is"):
+        corpus_of("a b").encode(item)
 
 
 def test_a_word_is_found_as_it_is_written_or_in_lower_case():

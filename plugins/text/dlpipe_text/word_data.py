@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,11 +130,16 @@ class WordData(ABC):
         The signs after the last word are 0.
 
         Raises:
-            InputError: it is not one, is longer, or a word is not in the vocabulary.
+            InputError: it is not one, is longer, is zero, or a word is not in the vocabulary.
         """
         terms = self._terms(item)
         if len(terms) > MAX_TERMS:
             raise InputError(f"an expression of {len(terms)} words; expected at most {MAX_TERMS}")
+        totals: dict[int, float] = defaultdict(float)
+        for number, sign in terms:
+            totals[number] += sign
+        if not any(totals.values()):
+            raise InputError(f"{item!r}: the words cancel each other out, so that no vector is left; leave some out")
         words, signs = torch.zeros(MAX_TERMS, dtype=torch.long), torch.zeros(MAX_TERMS)
         for place, (number, sign) in enumerate(terms):
             words[place], signs[place] = number, sign
@@ -151,7 +157,7 @@ class WordData(ABC):
         similarities, numbers = nearest_words(model, prediction.unsqueeze(0), excluded, NUM_NEIGHBORS)
         return {
             "nearest": [self.vocabulary.words[number] for number in numbers[0].tolist()],
-            "cosine": [f"{value:.4f}" for value in similarities[0].tolist()],
+            "cosine": [round(value, 4) for value in similarities[0].tolist()],
         }
 
     def state(self) -> dict[str, Any]:
