@@ -144,7 +144,7 @@ class LabeledText:
         top: int = 0,
         explain: bool = False,
     ) -> dict[str, Any]:
-        """Return the label and its probability, and which units never occur in training, and what share they are.
+        """Return the label and its probability, and which units are not in the vocabulary, and what share they are.
 
         To explain it, also the words, each with its contribution to the prediction.
         """

@@ -128,7 +128,7 @@ class TaggedText:
         return {name: column.concatenated() for name, column in columns.items()}
 
     def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
-        """Return the words, their labels, and which words never occur in training, and what share they are.
+        """Return the words, their labels, and which words are not in the vocabulary, and what share they are.
 
         On request, also the probability of each label, and the most probable labels of each word.
         """
