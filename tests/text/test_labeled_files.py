@@ -198,7 +198,8 @@ def test_an_empty_file_in_the_folder_of_a_class_is_an_empty_text(write):
         ("a.jsonl", '{"text": "a"\n', r'a\.jsonl:1: "{\\"text\\": \\"a\\"" is not JSON'),
         ("a.jsonl", '{"text": "a \\ud83d", "label": 1}\n', r"a\.jsonl:1: .* is not JSON \(.* surrogates not allowed\)"),
         ("a.jsonl", "[1]\n", r'a\.jsonl:1: "\[1\]"; expected an object'),
-        ("a.jsonl", '{"text": 3, "label": 1}\n', r'a\.jsonl:1: "text" is "3"; expected a text in quotation marks'),
+        ("a.jsonl", '{"text": 3, "label": 1}\n', r'a\.jsonl:1: "text" is 3; expected a text in quotation marks'),
+        ("a.jsonl", '{"text": null, "label": 1}\n', r'a\.jsonl:1: "text" is null; expected a text in quotation marks'),
         ("a.csv", "text;label\na;x\n", r'a\.csv:1: no column "text"; .* separated by ";"\? Then .* by commas'),
         ("a.csv", "text;label\na,b;x\n", r'a\.csv:2: 2 columns; expected 1 .* separated by ";"\? Then .* by commas'),
         ("a.tsv", "text,label\na,x\n", r'a\.tsv:1: no column "text"; .* separated by ","\? Then .* by tabs'),
@@ -219,7 +220,7 @@ def test_an_empty_file_in_the_folder_of_a_class_is_an_empty_text(write):
         (
             "a.jsonl",
             '{"text": "a", "label": ["b"]}\n',
-            r'a\.jsonl:1: "label" is "\[\\"b\\"\]"; expected a text or a num',
+            r'a\.jsonl:1: "label" is \["b"\]; expected a text or a number',
         ),
         ("a.csv", "text,label\n", r"a\.csv: no texts for training, only for no split"),
         ("a.csv", "text,label\na,x\nb,y\n", r"a\.csv: no texts for the test split; add texts"),

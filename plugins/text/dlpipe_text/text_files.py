@@ -111,13 +111,12 @@ class Reader:
                     )
             value = record[self.label]
             if isinstance(value, list | dict):
-                found = quoted(json.dumps(value))
-                raise DataError(f"{where}: {quoted(self.label)} is {found}; expected a text or a number")
+                raise DataError(f"{where}: {quoted(self.label)} is {_json(value)}; expected a text or a number")
             label = "" if value is None else str(value).strip()
             if not label:
                 raise DataError(f"{where}: the label is empty; expected one. Correct or delete the row")
             if not isinstance(record[self.text], str):
-                found = quoted(json.dumps(record[self.text]))
+                found = _json(record[self.text])
                 raise DataError(f"{where}: {quoted(self.text)} is {found}; expected a text in quotation marks")
             yield Row(record[self.text], label, where, self._split_of(record, where))
 
@@ -131,6 +130,12 @@ class Reader:
                 "another common name of these"
             )
         return named
+
+
+def _json(value: object) -> str:
+    """Return a value as the file has it, truncated to 60 characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def find_sources(path: Path) -> dict[str, list[Path]]:
