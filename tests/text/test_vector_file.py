@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from dlpipe.errors import DataError, InputError
+from dlpipe.config.check import load_pipeline
+from dlpipe.errors import DataError, InputError, PipelineError
+from dlpipe.registry.loading import load_plugins
 from dlpipe_text.load_vectors import LoadVectors
 from dlpipe_text.vector_file import VectorFile, vectors_in
 from dlpipe_text.word_vectors import WordVectors
@@ -59,6 +61,13 @@ def test_only_the_first_words_and_the_first_of_two_vectors_count(write):
     with pytest.warns(UserWarning, match="1 words occur more than once; the first vector counts"):
         assert VectorFile(path=path).split("train").columns["vectors"].tolist() == [[1, 2], [3, 4], [7, 8]]
     assert VectorFile(path=path, max_words=2).facts["words"] == ["a", "b"]
+
+
+def test_one_word_is_too_few(root):
+    table = "data={use='text.vector_file', path='w.txt', max_words=1}"
+
+    with pytest.raises(PipelineError, match=r"\[data\] max_words = 1: expected a whole number of at least 2"):
+        load_pipeline(root / "pipelines" / "word_vectors.toml", load_plugins(), [table])
 
 
 def test_words_of_glove_may_contain_blanks(write):

@@ -11,14 +11,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, Strict
 
 from dlpipe.data import Columns, file_digests
 from dlpipe.errors import DataError
-from dlpipe.fields import Positive
 from dlpipe.progress import tracked
 from dlpipe_text.corpus_files import blocks_of
 from dlpipe_text.iob import quoted, why_unreadable
@@ -38,7 +39,9 @@ class VectorFile(WordData):
         max_words: use only this many words, the first ones of the file, which are the most frequent ones as a rule.
     """
 
-    def __init__(self, *, path: Path | None = None, max_words: Positive | None = None) -> None:
+    def __init__(
+        self, *, path: Path | None = None, max_words: Annotated[int, Strict(), Field(ge=2)] | None = None
+    ) -> None:
         super().__init__()
         if path is None:
             raise DataError("path is not given; give a file of word vectors: --set data.path=PATH")
