@@ -24,8 +24,13 @@ def freeze_parts(model: nn.Module, parts: Sequence[str]) -> None:
         parts: names of layers or parameters, or patterns such as "layers.*".
 
     Raises:
-        InputError: there is no such part, or nothing is left to train.
+        InputError: there is no such part, or nothing is left to train, or gradients train nothing in the first place.
     """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            f"freeze: no parameter of {type(model).__name__} is trained by gradients, so that none can be frozen; "
+            "remove freeze"
+        )
     for part in parts:
         require_part("freeze", part, model)
     for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have several names

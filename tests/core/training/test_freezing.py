@@ -107,6 +107,15 @@ def test_a_copy_of_a_frozen_layer_is_frozen_by_itself():
     assert copied["trunk"].train() is copied["trunk"]
 
 
+def test_a_model_without_gradients_has_nothing_to_freeze():
+    model = net().requires_grad_(False)
+
+    with pytest.raises(
+        InputError, match="freeze: no parameter of ModuleDict is trained by gradients, so that none can"
+    ):
+        freeze_parts(model, ["trunk"])
+
+
 @pytest.mark.parametrize(
     ("parts", "match"),
     [
