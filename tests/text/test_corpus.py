@@ -92,9 +92,11 @@ def test_what_is_no_file_is_refused(tmp_path, write):
     with pytest.raises(DataError, match=r"link: a link to a folder; expected files and folders"):
         corpus(path=tmp_path).facts  # noqa: B018
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"pipe: neither a file nor a folder; expected text"):
+    with pytest.raises(
+        DataError, match=r"pipe: neither a file nor a folder; expected a file with text. Copy it to one"
+    ):
         corpus(path=tmp_path / "pipe").facts  # noqa: B018
-    with pytest.raises(DataError, match=r"is empty; expected text, one document per line"):
+    with pytest.raises(DataError, match=r"the file is empty; expected text. Use another file"):
         corpus(path=write("", "empty")).facts  # noqa: B018
     with pytest.raises(DataError, match="path is not given"):
         corpus()

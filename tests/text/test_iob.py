@@ -281,7 +281,7 @@ def test_the_error_for_a_missing_file_without_near_names_lists_the_folder(write)
 
 
 def test_the_error_for_a_missing_folder_names_it(tmp_path):
-    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder; expected labeled sentences")
+    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder. Correct the path")
 
 
 def test_an_invalid_path_is_refused():
@@ -310,11 +310,11 @@ def test_a_file_without_read_permission_is_refused(write, monkeypatch):
 def test_a_pipe_is_refused_before_it_blocks(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
-    refused(tmp_path / "pipe", "pipe: neither a file nor a folder; expected labeled sentences")
+    refused(tmp_path / "pipe", "pipe: neither a file nor a folder; expected a file with text. Copy it to one")
 
 
 def test_an_empty_file_is_refused(write):
-    refused(write(""), "given.iob: the file is empty; expected labeled sentences")
+    refused(write(""), "given.iob: the file is empty; expected text. Use another file")
 
 
 def test_an_empty_parallel_file_is_refused(write):

@@ -251,6 +251,14 @@ def test_a_line_of_five_megabytes_is_refused_or_cut(write):
     assert max(int(data.split(split).lengths.max()) for split in data.splits) == 40
 
 
+def test_a_folder_in_the_folder_of_a_class_is_refused(write):
+    write("good", "data/pos/a.txt")
+    path = write("bad", "data/neg/more/b.txt")
+
+    with pytest.raises(DataError, match=r"neg/more: a folder; expected a file with text. Move its files, or remove it"):
+        texts_of(path.parents[2])
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from stat import S_ISREG
 from typing import Annotated, BinaryIO, cast
 
 from dlpipe.data import decode_text, file_digests
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegative, OnlyWith, Positive, PositiveFloat
 from dlpipe_text.corpus import Corpus, Unit
-from dlpipe_text.iob import entries_of, is_folder, quoted, why_unreadable
+from dlpipe_text.iob import check_file, entries_of, is_folder, why_unreadable
 from dlpipe_text.segmenters import Segmenter, segment_by
 from dlpipe_text.text_files import NOT_DATA
 
@@ -176,11 +175,7 @@ def blocks_of(path: Path) -> Iterator[bytes]:
 def _checked(path: Path) -> Path:
     """Return a path that is a regular file with something in it; a pipe would block."""
     try:
-        info = path.stat()
+        check_file(path)
     except OSError as error:
         raise DataError(f"{path}: {why_unreadable(path, error)}") from error
-    if not S_ISREG(info.st_mode):
-        raise DataError(f"{path}: neither a file nor a folder; expected text. Copy it to a file")
-    if info.st_size == 0:
-        raise DataError(f"{quoted(str(path))} is empty; expected text, one document per line. Use another file")
     return path

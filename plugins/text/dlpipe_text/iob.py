@@ -13,6 +13,7 @@ skipped, unless they have the columns of a token (or the words and tags of a sen
 
 import difflib
 import json
+import math
 import os.path
 import re
 from collections.abc import Iterator, Sequence
@@ -332,13 +333,15 @@ def is_parallel(folder: Path) -> bool:
     )
 
 
-def check_file(path: Path, most: int, *, may_be_empty: bool = False) -> None:
+def check_file(path: Path, most: float = math.inf, *, may_be_empty: bool = False) -> None:
     """Raise DataError unless the path is a regular file (a pipe would block), not empty, of at most `most` bytes."""
     info = path.stat()
+    if S_ISDIR(info.st_mode):
+        raise DataError(f"{path}: a folder; expected a file with text. Move its files, or remove it")
     if not S_ISREG(info.st_mode):
-        raise DataError(f"{path}: neither a file nor a folder; expected labeled sentences. Copy them to a file")
+        raise DataError(f"{path}: neither a file nor a folder; expected a file with text. Copy it to one")
     if info.st_size == 0 and not may_be_empty:
-        raise DataError(f"{path}: the file is empty; expected labeled sentences. Use another file")
+        raise DataError(f"{path}: the file is empty; expected text. Use another file")
     if info.st_size > most:
         raise DataError(
             f"{path}: {info.st_size} bytes; expected at most {most}, as the file is kept in memory. Use a part of it"
@@ -374,7 +377,7 @@ def listing(folder: Path) -> str:
 def why_missing(path: Path) -> str:
     """Return why a path does not exist, with the nearest names."""
     if not path.parent.is_dir():
-        return f"{path.parent} is not a folder; expected labeled sentences. Correct the path"
+        return f"{path.parent} is not a folder. Correct the path"
     near = difflib.get_close_matches(path.name, [entry.name for entry in entries_of(path.parent)])
     if near:
         return f"no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"
@@ -385,7 +388,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     """Return why a path cannot be read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return why_missing(path)
-    return f"cannot be read ({error}); expected labeled sentences. Check the path and its read permission"
+    return f"cannot be read ({error}). Check the path and its read permission"
 
 
 def quoted(text: str) -> str:
