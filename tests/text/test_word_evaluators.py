@@ -7,8 +7,10 @@ import csv
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
+from dlpipe import figures
 from dlpipe.compute import Compute
 from dlpipe.errors import DataError, InputError
 from dlpipe.evaluation import Examples
@@ -195,15 +197,17 @@ def test_the_map_joins_pairs(model, tmp_path):
     assert (tmp_path / "map.png").stat().st_size > 1000
 
 
-def test_chinese_words_have_numbers_where_no_font_shows_them(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("dlpipe_text.word_map.FONTS", ("no such font",))
+def test_words_that_no_font_can_show_are_code_points_on_the_map(model, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_fonts_for", lambda characters: ([], list(characters)))
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: drawn.extend(self.axes[0].texts))
     evaluator = WordMap(words=["man woman", "蘋果"])
 
-    with pytest.warns(
-        UserWarning, match="no font with Chinese characters is installed, so Chinese words have a number"
-    ):
-        evaluator.evaluate(model, examples_of(WORDS))
-    evaluator.write(tmp_path)  # would warn of missing glyphs
+    evaluator.evaluate(model, examples_of(WORDS))
+    with pytest.warns(UserWarning, match=r"no installed font has 果, 蘋; figures show code points instead"):
+        evaluator.write(tmp_path)
+
+    assert [text.get_text() for text in drawn] == ["man", "woman", r"\u860b\u679c"]
     assert table(tmp_path / "map.csv")[3][:2] == ["2", "蘋果"]
 
 

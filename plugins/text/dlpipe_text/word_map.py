@@ -5,7 +5,6 @@ Axes: N words of the map, E numbers of a vector.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,27 +18,16 @@ from dlpipe.evaluation import Examples, write_csv
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe.report_items import ReportItem
 from dlpipe_text.analogies import vectors_and_data
-from dlpipe_text.text_units import is_han
 from dlpipe_text.word_data import WordData
 
 DEFAULT_WORDS = 60
 MAX_PAIRS = 30
-#: Fonts with Chinese characters, the first one that is installed is used.
-FONTS = (
-    "Noto Sans CJK TC",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "WenQuanYi Zen Hei",
-    "Microsoft JhengHei",
-    "PingFang TC",
-)
 
 
 class WordMap:
     """Draw words in the plane of largest variance of their vectors (``map.png``, ``map.csv``), pairs with a line.
 
-    The vectors have length 1 before; the plane is that of the words on the map, not of all. Where no font for Chinese
-    is installed, Chinese words have a number on the map, which ``map.csv`` explains.
+    The vectors have length 1 before; the plane is that of the words on the map, not of all.
 
     Args:
         words: to show; each may be two with a blank between, which a line joins: "Italy Rome". If not given, the pairs
@@ -54,7 +42,6 @@ class WordMap:
         if section is not None and words:
             raise InputError(f'section = "{section}" has no effect with words; remove one of the two')
         self._words, self._section = words, section
-        self._font = _chinese_font()
         self._groups: list[list[str]] = []
         self._places = torch.zeros(0, 2)
 
@@ -63,12 +50,6 @@ class WordMap:
         vectors, data = vectors_and_data("text.word_map", model, examples)
         self._groups = self._shown(data)
         names = [word for group in self._groups for word in group]
-        if not self._font and any(map(is_han, "".join(names))):
-            warnings.warn(
-                "no font with Chinese characters is installed, so Chinese words have a number on the map; install one, "
-                f"such as {FONTS[0]}",
-                stacklevel=2,
-            )
         numbers = torch.tensor([data.number_of(word) for word in names])
         chosen = vectors.vectors.detach()[numbers.to(vectors.vectors.device)].cpu()
         self._places = plane(F.normalize(chosen, dim=1))
@@ -92,11 +73,8 @@ class WordMap:
                     axes.plot(x, y, color=GREY, linewidth=0.7, zorder=1)
                 start += len(group)
             axes.scatter(self._places[:, 0], self._places[:, 1], s=9, color=BLUE, zorder=2)
-            for number, (word, place) in enumerate(zip(names, places, strict=True)):
-                text = word if self._font or not any(map(is_han, word)) else str(number)
-                axes.annotate(
-                    text, place, xytext=(3, 2), textcoords="offset points", fontsize=7, fontfamily=self._font or None
-                )
+            for word, place in zip(names, places, strict=True):
+                axes.annotate(word, place, xytext=(3, 2), textcoords="offset points", fontsize=7)
             axes.set(xlabel="first principal component", ylabel="second principal component")
         return [
             ReportItem(
@@ -131,11 +109,3 @@ def plane(rows: Tensor) -> Tensor:
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))  # an axis may point either way
     places = centered @ (axes * largest.sign()).T
     return F.pad(places, (0, 2 - places.size(1)))
-
-
-def _chinese_font() -> str:
-    """Return the name of an installed font with Chinese characters, or an empty string."""
-    from matplotlib import font_manager  # takes a while, and is needed only here
-
-    installed = set(font_manager.get_font_names())
-    return next((name for name in FONTS if name in installed), "")
