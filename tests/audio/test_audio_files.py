@@ -11,6 +11,11 @@ from dlpipe_audio.audio_files import read_word
 from .conftest import audio, tone
 
 
+def streamed(content):
+    """Return a FLAC file whose header does not say how many samples there are, as streams are written."""
+    return content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:]
+
+
 def spoken(content, start=0.0, end=None):
     return read_word(content, "a.wav", 8000, start, end)
 
@@ -40,13 +45,22 @@ def test_channels_are_averaged_and_rates_converted():
     assert_close(wave[100:-100], torch.from_numpy(tone())[100:-100], atol=0.02, rtol=0)
 
 
-def test_a_part_of_a_file_is_read_by_its_seconds():
-    wave, _ = spoken(audio(tone(1.0)), 0.25, 0.5)
+@pytest.mark.parametrize("content", [audio(tone(1.0)), streamed(audio(tone(1.0), kind="FLAC"))])
+@pytest.mark.parametrize(("start", "end"), [(0.25, 0.5), (0.25, 1.005), (0.0, None)])
+def test_a_part_of_a_file_is_read_by_its_seconds(content, start, end):
+    wave, _ = spoken(content, start, end)
 
-    assert_close(wave, torch.from_numpy(tone(1.0))[2000:4000], atol=1e-4, rtol=0)
+    expected = torch.from_numpy(tone(1.0))[round(8000 * start) : None if end is None else round(8000 * end)]
+    assert_close(wave, expected, atol=1e-4, rtol=0)
+
+
+def test_a_file_that_cannot_be_sought_is_read_as_a_whole():
+    assert len(spoken(audio(tone(), subtype="GSM610"))[0]) == 2560  # blocks of 320
 
 
 WAV = audio(tone())
+RF64 = audio(tone(), kind="RF64")
+OGG = audio(tone(3.0), kind="OGG", subtype="VORBIS")
 QUIET = np.zeros(2400, dtype="float32")
 NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
 
@@ -63,6 +77,15 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
         (WAV[:1001], (), r"a.wav: its header announces 4,800 bytes of audio and 957 follow, so it was cut off; get it"),
         (audio(tone(), kind="FLAC")[:1500], (), r"a.wav cannot be read as audio"),
         (audio(tone(), kind="OGG", subtype="VORBIS")[:900], (), r"a.wav cannot be read as audio"),
+        (
+            RF64[:1001],
+            (),
+            r"a.wav: its header announces 4,800 bytes of audio and 896 follow, so it was cut off; get it",
+        ),
+        (OGG[: OGG.rfind(b"OggS")], (), r"a.wav: it has no last page that ends the stream, so it was cut off; get it"),
+        (OGG[: OGG.rfind(b"OggS") + 20], (), r"a.wav: it has no last page that ends the stream"),
+        (OGG[:-1], (), r"a.wav: it has no last page that ends the stream"),
+        (streamed(audio(tone(), kind="FLAC"))[:1500], (), r"a.wav cannot be read as audio"),
         (audio(QUIET[:0]), (), r"a.wav: no samples; expected a spoken word"),
         (audio(QUIET), (), r"a.wav: silence, its loudest sample is 0 of 1; record it again"),
         (
@@ -71,9 +94,15 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
             r"a.wav: silence, its loudest sample, with its channels averaged, is",
         ),
         (audio(NOT_FINITE, subtype="FLOAT"), (), r"a.wav: sample 17 is nan; expected numbers from -1 to 1"),
-        (audio(tone(30.0)), (), r"a.wav: 30 s; expected at most 20 s. Cut it, or list its words with start and end"),
+        (audio(tone(20.3)), (), r"a.wav: 20.3 s; expected at most 20 s. Cut it, or list its words with start and end"),
         (WAV, (0.2, 0.4), r"a.wav: the segment from 0.2 to 0.4 s does not lie within the file, which lasts 0.3 s"),
         (WAV, (0.2, 0.1), r"a.wav: the segment from 0.2 to 0.1 s does not lie within the file"),
+        (
+            WAV,
+            (0.303, 0.308),
+            r"a.wav: the segment from 0.303 to 0.308 s does not lie within the file, which lasts 0.3",
+        ),
+        (WAV, (0.1, 0.10001), r"a.wav: the segment from 0.1 to 0.10001 s .* or has no sample; correct start and end"),
     ],
 )
 def test_what_cannot_be_used_is_named(content, part, message):

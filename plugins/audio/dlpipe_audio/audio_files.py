@@ -29,6 +29,20 @@ FULL_SCALE, CLIPPED = 0.9999, 0.01
 #: libsndfile's log of a WAV file whose header announces more than there is; streams announce the maximum.
 _CUT = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED = 0x7FFF0000
+#: The same log of an RF64 file, a WAV file with a header of 64 bits: bytes of audio, and bytes of a sample.
+_DS64 = re.compile(r"^  Data size : (\d+)$.*?^  Block Align   : (\d+)$", re.MULTILINE | re.DOTALL)
+#: Samples that libsndfile announces for a FLAC file that does not say how many it has.
+_UNKNOWN = 2**63 - 1
+#: Bytes of the header of an Ogg page, and its flag for the last page, https://www.rfc-editor.org/rfc/rfc3533#section-6
+_OGG_HEADER, _OGG_END = 27, 4
+
+
+class _Recording(soundfile.SoundFile):
+    """A file that is read once, from front to back."""
+
+    def seekable(self) -> bool:
+        """Return False: a seekable file is sought after each read, which fails at the end of a streamed FLAC file."""
+        return False
 
 
 def read_word(
@@ -58,12 +72,13 @@ def read_word(
     if not content:
         raise DataError(f"{where}: an empty file; expected audio. Get it again, or remove it")
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            _check_complete(file, where)
-            first, count = _part(file, where, start, end, longest)
-            file.seek(first)
+        with _Recording(io.BytesIO(content)) as file:
+            _check_complete(file, content, where)
+            rate, total = file.samplerate, _counted(content) if file.frames == _UNKNOWN else file.frames
+            first, count = _part(rate, total, where, start, end, longest)
+            if first:  # some formats cannot be sought at all
+                file.seek(first)
             samples = torch.from_numpy(file.read(count, dtype="float32", always_2d=True))  # (S, C)
-            rate, total = file.samplerate, file.frames
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(">: ")[2]
         raise DataError(
@@ -78,32 +93,55 @@ def read_word(
     return resampler(rate, rate_hz)(samples.mean(1)), clipped
 
 
-def _check_complete(file: soundfile.SoundFile, where: str) -> None:
-    if (found := _CUT.search(file.extra_info)) and int(found[2]) < int(found[1]) < _STREAMED:
+def _check_complete(file: soundfile.SoundFile, content: bytes, where: str) -> None:
+    announced = follow = 0
+    if found := _CUT.search(file.extra_info):
+        announced, follow = int(found[1]), int(found[2])
+    elif found := _DS64.search(file.extra_info):
+        announced, follow = int(found[1]), file.frames * int(found[2])
+    if follow < announced < _STREAMED:
         raise DataError(
-            f"{where}: its header announces {int(found[1]):,} bytes of audio and {int(found[2]):,} follow, so it was "
-            "cut off; get it again"
+            f"{where}: its header announces {announced:,} bytes of audio and {follow:,} follow, so it was cut off; get "
+            "it again"
         )
+    if file.format == "OGG" and not _has_end(content):
+        raise DataError(f"{where}: it has no last page that ends the stream, so it was cut off; get it again")
 
 
-def _part(file: soundfile.SoundFile, where: str, start: float, end: float | None, longest: float) -> tuple[int, int]:
+def _has_end(content: bytes) -> bool:
+    """Return whether the last page of an Ogg file is complete and says that it is the last one."""
+    page = content[content.rfind(b"OggS") :]
+    if len(page) < _OGG_HEADER or not page[5] & _OGG_END:
+        return False
+    parts = page[_OGG_HEADER : _OGG_HEADER + page[26]]  # how long each of them is
+    return len(page) >= _OGG_HEADER + page[26] + sum(parts)
+
+
+def _counted(content: bytes) -> int:
+    """Return how many samples there are in a file that does not say it."""
+    with _Recording(io.BytesIO(content)) as file:
+        return sum(iter(lambda: len(file.read(1 << 16, dtype="float32")), 0))
+
+
+def _part(rate: int, total: int, where: str, start: float, end: float | None, longest: float) -> tuple[int, int]:
     """Return the first sample of a part and the number of samples."""
-    seconds = file.frames / file.samplerate
-    if not file.frames:
+    seconds = total / rate
+    if not total:
         raise DataError(f"{where}: no samples; expected a spoken word. Remove it")
     last = seconds if end is None else end
-    if not 0 <= start < last <= seconds + TOLERANCE_S:
+    first = round(start * rate)
+    count = min(round(last * rate), total) - first
+    if not 0 <= start < last <= seconds + TOLERANCE_S or count < 1:
         raise DataError(
             f"{where}: the segment from {start:g} to {last:g} s does not lie within the file, which lasts {seconds:g} "
-            "s; correct start and end"
+            "s, or has no sample; correct start and end"
         )
     if last - start > longest:
         raise DataError(
-            f"{where}: {last - start:,.0f} s; expected at most {longest:,} s. Cut it, or list its "
-            "words with start and end in a table for audio.manifest"
+            f"{where}: {last - start:g} s; expected at most {longest:g} s. Cut it, or list its words with start and "
+            "end in a table for audio.manifest"
         )
-    first = round(start * file.samplerate)
-    return first, min(round(last * file.samplerate), file.frames) - first
+    return first, count
 
 
 def _check_samples(samples: Tensor, where: str) -> None:

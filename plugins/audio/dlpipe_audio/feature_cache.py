@@ -16,7 +16,7 @@ from torch import Tensor
 from dlpipe.data import cache_folder
 
 #: Changes whenever the code computes other features from the same input.
-VERSION = 1
+VERSION = 2
 
 
 def cached(ingredients: Mapping[str, object], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
