@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torchaudio
 from torch.testing import assert_close
 
 from dlpipe.errors import DataError
-from dlpipe_audio.audio_files import read_word
+from dlpipe_audio.audio_files import read_word, resampler
 
 from .conftest import audio, tone
 
@@ -45,6 +46,22 @@ def test_channels_are_averaged_and_rates_converted():
     assert_close(wave[100:-100], torch.from_numpy(tone())[100:-100], atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("rate", [8003, 22_255, 999_983])
+def test_an_unusual_rate_needs_no_large_filter(rate):
+    wave, _ = read_word(audio(tone(rate=rate), rate=rate), "a.wav", 16_000)
+
+    assert len(wave) == pytest.approx(4800, rel=1e-3)
+    assert_close(wave[100:4700], torch.from_numpy(tone(rate=16_000))[100:4700], atol=0.1, rtol=0)
+    assert resampler(rate, 16_000).kernel.numel() < 4e6
+
+
+@pytest.mark.parametrize("rate", [11_025, 22_050, 44_100, 48_000, 192_000])
+def test_usual_rates_are_converted_exactly(rate):
+    samples = torch.from_numpy(tone(rate=rate))
+
+    assert torch.equal(resampler(rate, 16_000)(samples), torchaudio.transforms.Resample(rate, 16_000)(samples))
+
+
 @pytest.mark.parametrize("content", [audio(tone(1.0)), streamed(audio(tone(1.0), kind="FLAC"))])
 @pytest.mark.parametrize(("start", "end"), [(0.25, 0.5), (0.25, 1.005), (0.0, None)])
 def test_a_part_of_a_file_is_read_by_its_seconds(content, start, end):
@@ -77,6 +94,11 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
         (WAV[:1001], (), r"a.wav: its header announces 4,800 bytes of audio and 957 follow, so it was cut off; get it"),
         (audio(tone(), kind="FLAC")[:1500], (), r"a.wav cannot be read as audio"),
         (audio(tone(), kind="OGG", subtype="VORBIS")[:900], (), r"a.wav cannot be read as audio"),
+        (
+            WAV[:24] + b"\xff\xff\xff\x7f" + WAV[28:],
+            (),
+            r"a.wav: its header announces 2,147,483,647 samples per second, so it is damaged",
+        ),
         (
             RF64[:1001],
             (),

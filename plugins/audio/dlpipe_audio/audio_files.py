@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from functools import cache
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import soundfile
@@ -35,6 +36,9 @@ _DS64 = re.compile(r"^  Data size : (\d+)$.*?^  Block Align   : (\d+)$", re.MULT
 _UNKNOWN = 2**63 - 1
 #: Bytes of the header of an Ogg page, and its flag for the last page, https://www.rfc-editor.org/rfc/rfc3533#section-6
 _OGG_HEADER, _OGG_END = 27, 4
+#: Largest denominator of the ratio of two sample rates. Exact are all usual ones, as 16,000 / 11,025 = 640 / 441; of
+#: others, such as 16,000 / 8003, the length of a word is off by less than a thousandth.
+MAX_DENOMINATOR = 1000
 
 
 class _Recording(soundfile.SoundFile):
@@ -75,6 +79,10 @@ def read_word(
         with _Recording(io.BytesIO(content)) as file:
             _check_complete(file, content, where)
             rate, total = file.samplerate, _counted(content) if file.frames == _UNKNOWN else file.frames
+            if rate > MAX_DENOMINATOR * rate_hz:
+                raise DataError(
+                    f"{where}: its header announces {rate:,} samples per second, so it is damaged; get it again"
+                )
             first, count = _part(rate, total, where, start, end, longest)
             if first:  # some formats cannot be sought at all
                 file.seek(first)
@@ -158,7 +166,11 @@ def _check_samples(samples: Tensor, where: str) -> None:
         )
 
 
-@cache
+@lru_cache(maxsize=8)
 def resampler(rate: int, wanted: int) -> Any:
-    """Return a converter from one sample rate to another; building one takes longer than using it."""
-    return load_torchaudio().transforms.Resample(rate, wanted)
+    """Return a converter from one sample rate to another; building one takes longer than using it.
+
+    The rates are those of the nearest fraction of `MAX_DENOMINATOR`: the filter of an exact one can need gigabytes.
+    """
+    ratio = Fraction(wanted, rate).limit_denominator(MAX_DENOMINATOR)
+    return load_torchaudio().transforms.Resample(ratio.denominator, ratio.numerator)
