@@ -38,6 +38,42 @@ def test_a_folder_for_each_word_names_the_words_and_what_is_no_word_is_left_out(
     assert [len(data.segments(split)) for split in data.splits] == [16, 2, 2]
 
 
+@pytest.mark.parametrize("form", ["{split}/{word}/{who}_{take}.wav", "all/{split}/{word}_{who}_{take}.wav"])
+def test_folders_above_the_words_name_the_splits(write, form):
+    who = {"train": ("ann", "bob"), "val": ("dan",), "Test": ("cem",)}
+    files = {
+        form.format(split=split, word=word, who=speaker, take=take): audio(tone())
+        for split, speakers in who.items()
+        for word in ("no", "yes")
+        for speaker in speakers
+        for take in range(3)
+    }
+
+    data = folder(write(files), rate_hz=8000)
+
+    found = {split: set(words_of(data, split)) for split in data.splits}
+    assert found == {
+        split: {(word, speaker) for word in ("no", "yes") for speaker in speakers}
+        for split, speakers in zip(("train", "dev", "test"), who.values(), strict=True)
+    }
+
+
+def test_a_word_may_be_called_as_a_split_is(write):
+    files = {f"{word}/{who}_{take}.wav": audio(tone()) for word in ("test", "yes") for who in "ab" for take in range(5)}
+
+    data = folder(write(files), rate_hz=8000)
+
+    assert data.facts["labels"] == ["test", "yes"]
+
+
+@pytest.mark.parametrize("options", [{"test_speakers": ["cem"]}, {"test_size": 0.2}])
+def test_an_option_of_a_split_that_a_folder_is_for_is_refused(write, options):
+    files = {f"{split}/{name}": content for split in ("train", "test") for name, content in digits(takes=1).items()}
+
+    with pytest.raises(DataError, match=rf"{next(iter(options))} = .* has no effect: .*data has a test split of its"):
+        _ = folder(write(files), **options).splits
+
+
 def test_an_archive_is_read_without_being_unpacked(write, tmp_path):
     with tarfile.open(tmp_path / "words.tar", "w") as archive:
         archive.add(write(digits()), "recordings")
@@ -161,6 +197,14 @@ def test_held_out_words_replace_the_official_test_recordings_of_fsdd(write):
         (
             {"yes/ann_0.wav": audio(tone()), "no_ann_0.wav": audio(tone())},
             r"data/no_ann_0.wav: this file lies in no folder named after a word, as others do; move it to one",
+        ),
+        (
+            {f"{word}/{who}/0.wav": audio(tone()) for word in ("yes", "no") for who in ("ann", "bob")},
+            r"data/no/ann/0.wav: expected a folder for each word, .* this file lies deeper. Move the recordings, or list",
+        ),
+        (
+            {f"{part}/yes_{who}_0.wav": audio(tone()) for part in ("monday", "friday") for who in ("ann", "bob")},
+            r"friday/yes_ann_0.wav: the folder says the word 'friday', and the name 'yes_ann_0' word, speaker and number",
         ),
         ({"a.txt": b"x"}, r"data: no audio file, only .txt; expected .wav, .flac, .ogg"),
         (

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from dlpipe.data import FolderFiles, split_named
 from dlpipe.errors import DataError
 from dlpipe.fields import NotWith, OpenFraction, Positive
-from dlpipe.messages import nearest, shown
+from dlpipe.messages import nearest
 from dlpipe_audio.audio_files import SUFFIXES
 from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
@@ -23,7 +23,6 @@ from dlpipe_audio.word_data import Pairs, WordData
 
 NEEDED = ("path", "word")
 COLUMNS = (*NEEDED, "start", "end", "speaker", "split", "phones")
-SHARE = 0.1  # of each word's recordings, held out where nothing else is said
 KINDS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
 
 
@@ -62,16 +61,11 @@ def manifest(
         augment: random changes to the features of training words, such as { speed = 0.1, time_mask = 5 }.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
-    test_share, dev_share = (SHARE if size is None else size for size in (test_size, dev_size))
-    hold_out = HoldOut(test_speakers, dev_speakers, test_share, dev_share, test_words, dev_words)
-    options = {
-        "test": {"test_speakers": test_speakers, "test_words": test_words, "test_size": test_size},
-        "dev": {"dev_speakers": dev_speakers, "dev_words": dev_words, "dev_size": dev_size},
-    }
+    hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
 
     def listed() -> Listing:
         listing = _listed(path, skip_bad)
-        _check_effect(path, {split for _, split in listing.words}, options)
+        hold_out.check_effect(path, listing)
         return listing
 
     source = Recordings(listed, hold_out, rate_hz)
@@ -99,16 +93,6 @@ def _listed(path: Path, skip_bad: bool) -> Listing:
     if twice := _repeated([segment.name for segment, _ in words]):
         raise DataError(f"{path}: {twice} is listed twice; remove one of the lines")
     return Listing(FolderFiles(path.parent, sizes, ()), words)
-
-
-def _check_effect(path: Path, own: set[str | None], options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse options of a split that the table has of its own."""
-    for split in own & set(options):
-        for name, value in options[str(split)].items():
-            if value or value == 0:
-                raise DataError(
-                    f"{name} = {shown(value)} has no effect: {path} has a {split} split of its own; remove {name}"
-                )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

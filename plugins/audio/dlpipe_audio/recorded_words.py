@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from posixpath import commonpath
 from typing import Annotated
 
-from dlpipe.data import Files, open_files
+from dlpipe.data import Files, open_files, split_named
 from dlpipe.errors import DataError
 from dlpipe.fields import NotWith, OpenFraction, Positive
 from dlpipe_audio.augment import Augment
@@ -44,8 +45,8 @@ def folder(
     dev_speakers: Sequence[str] = (),
     test_words: Sequence[str] = (),
     dev_words: Sequence[str] = (),
-    test_size: Annotated[OpenFraction, NotWith("test_speakers", "test_words")] = 0.1,
-    dev_size: Annotated[OpenFraction, NotWith("dev_speakers", "dev_words")] = 0.1,
+    test_size: Annotated[OpenFraction | None, NotWith("test_speakers", "test_words")] = None,
+    dev_size: Annotated[OpenFraction | None, NotWith("dev_speakers", "dev_words")] = None,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
@@ -56,14 +57,16 @@ def folder(
 
     Args:
         path: a folder, or an archive of one (.tar, .tar.gz, .zip), that contains either a folder for each word, with
-            files named after the speaker (`yes/anna_3.wav`), or files named WORD_SPEAKER_NUMBER (`yes_anna_3.wav`).
+            files named after the speaker (`yes/anna_3.wav`), or files named WORD_SPEAKER_NUMBER (`yes_anna_3.wav`);
+            either may lie in the folders `train`, `dev` and `test`. What these do not name, dev or test, is held out of
+            train by the options below.
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
         test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
             words, and the other recordings of either are left out.
         dev_words: words that are for dev only; with dev_speakers too, what these speakers say of them.
-        test_size: share of each word's recordings that is for test if there are no test_speakers or test_words.
-        dev_size: share of the rest that is for dev if there are no dev_speakers or dev_words.
+        test_size: share of each word's recordings that is for test if nothing else says which are; a tenth by default.
+        dev_size: share of the rest that is for dev if nothing else says which are; a tenth by default.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and
@@ -72,7 +75,13 @@ def folder(
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
-    source = Recordings(lambda: _listed(open_files(path, MAX_BYTES)), hold_out, rate_hz)
+
+    def listed() -> Listing:
+        listing = _listed(open_files(path, MAX_BYTES))
+        hold_out.check_effect(path, listing)
+        return listing
+
+    source = Recordings(listed, hold_out, rate_hz)
     held_out = {*test_words, *dev_words}
     return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad, held_out=held_out)
 
@@ -118,20 +127,53 @@ def fsdd(
 
 
 def _listed(files: Files) -> Listing:
-    """List words by folder or, if all files lie in one folder, by their names."""
+    """List words by folder or, if all files lie in one folder, by their names; folders above may name the splits."""
     names = [name for name in audio_names(files) if not PurePosixPath(name).parent.name.startswith("_")]
-    by_folder = len({PurePosixPath(name).parent for name in names}) > 1
-    segment = _by_folder if by_folder else _by_name
-    return Listing(files, [(segment(files, name), None) for name in names])
+    below = _below_common_folder(names)
+    splits = {name: split_named(path.parts[0]) if len(path.parts) > 1 else None for name, path in below.items()}
+    if None in splits.values():
+        splits = dict.fromkeys(names)
+    else:
+        below = {name: path.relative_to(path.parts[0]) for name, path in below.items()}
+    if len({path.parent for path in below.values()}) > 1:
+        _check_no_words_in_names(files, below)
+        return Listing(files, [(_by_folder(files, name, path), splits[name]) for name, path in below.items()])
+    return Listing(files, [(_by_name(files, name), splits[name]) for name in names])
 
 
-def _by_folder(files: Files, name: str) -> Segment:
-    # Speech Commands: yes/0a7c2a8d_nohash_0.wav; a folder that starts with "_" holds no words.
-    path = PurePosixPath(name)
-    if not path.parent.name:
+def _below_common_folder(names: Sequence[str]) -> dict[str, PurePosixPath]:
+    """Return the path of each file below the folder that contains all of them, unless its name is that of a split."""
+    paths = {name: PurePosixPath(name) for name in names}
+    shared = PurePosixPath(commonpath([str(path.parent) for path in paths.values()] or ["."])).parts
+    depth = next((number for number, part in enumerate(shared) if split_named(part)), len(shared))
+    return {name: PurePosixPath(*path.parts[depth:]) for name, path in paths.items()}
+
+
+def _check_no_words_in_names(files: Files, paths: Mapping[str, PurePosixPath]) -> None:
+    """Refuse files in several folders if the names of all of them say word and speaker, too."""
+    found = [NAMED.fullmatch(path.stem) for path in paths.values()]
+    # In Speech Commands, yes/0a7c2a8d_nohash_0.wav, the second part is always the same.
+    if None in found or len({each["speaker"] for each in found if each}) == 1:
+        return
+    name, path = next(iter(paths.items()))
+    raise DataError(
+        f"{files.path / name}: the folder says the word {path.parent.name!r}, and the name {path.stem!r} word, speaker "
+        "and number; expected yes/anna_3.wav or, with all files in one folder, yes_anna_3.wav. Move or rename them, or "
+        "list them in a table for audio.manifest"
+    )
+
+
+def _by_folder(files: Files, name: str, path: PurePosixPath) -> Segment:
+    if len(path.parts) == 1:
         raise DataError(
             f"{files.path / name}: this file lies in no folder named after a word, as others do; move it to one, or "
             "remove it"
+        )
+    if len(path.parts) > 2:
+        raise DataError(
+            f"{files.path / name}: expected a folder for each word, with recordings such as yes/anna_3.wav, or such "
+            "folders in train, dev and test; this file lies deeper. Move the recordings, or list them in a table for "
+            "audio.manifest"
         )
     return Segment(name, path.parent.name, path.stem.partition("_")[0], file=name)
 

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from dlpipe.data import Files, file_digests
 from dlpipe.errors import DataError, InputError
-from dlpipe.messages import nearest
+from dlpipe.messages import nearest, shown
 from dlpipe_audio.audio_files import SUFFIXES, read_word
 from dlpipe_audio.segments import Segment
 
 SPLITS = ("train", "dev", "test")
+#: Share of each word's recordings that is held out where nothing else is said.
+SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class HoldOut:
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
         test_size: share of each word's recordings for test, if neither speakers nor words are held out for it; above 0
-            it is at least one of two or more.
+            it is at least one of two or more. None is a tenth.
         dev_size: that share for dev, of what is not for test.
         test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
         dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
@@ -53,8 +55,8 @@ class HoldOut:
 
     test_speakers: Sequence[str]
     dev_speakers: Sequence[str]
-    test_size: float
-    dev_size: float
+    test_size: float | None
+    dev_size: float | None
     test_words: Sequence[str] = ()
     dev_words: Sequence[str] = ()
 
@@ -87,12 +89,27 @@ class HoldOut:
                     "held out for the other split too; hold out others"
                 )
             if name not in found:
-                found[name], rest = _shared(rest, size)
+                found[name], rest = _shared(rest, SHARE if size is None else size)
         found["train"] += rest
         if not found["train"]:
             raise InputError("no word is left for training; hold out fewer speakers or words")
         order = {segment: number for number, (segment, _) in enumerate(words)}
         return {name: sorted(found[name], key=order.__getitem__) for name in SPLITS if found[name]}
+
+    def check_effect(self, path: Path, listing: Listing) -> None:
+        """Refuse what is said of a split that the files have of their own.
+
+        Args:
+            path: of the files, for messages.
+        """
+        named = {split for _, split in listing.words}
+        for split in [split for split in ("dev", "test") if split in named]:
+            for name in (f"{split}_speakers", f"{split}_words", f"{split}_size"):
+                value = getattr(self, name)
+                if value or value == 0:
+                    raise DataError(
+                        f"{name} = {shown(value)} has no effect: {path} has a {split} split of its own; remove {name}"
+                    )
 
 
 def _held_out(kind: str, test: Sequence[str], dev: Sequence[str], known: set[str]) -> dict[str, str]:
