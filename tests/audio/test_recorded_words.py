@@ -182,6 +182,22 @@ def test_with_words_and_speakers_held_out_neither_is_in_another_split(write):
     assert set(words_of(data, "dev")) <= set(words_of(data, "train"))
 
 
+@pytest.mark.parametrize("option", [{"dev_speakers": ["lucas"]}, {"dev_words": ["seven"]}])
+def test_official_test_recordings_are_left_out_if_they_are_held_out_for_dev(write, option):
+    path = write(digits(words=("0", "7"), speakers=("theo", "lucas"), takes=10))
+
+    with pytest.warns(
+        UserWarning, match=r"10 recordings of the test split are left out, since their speaker or word is"
+    ):
+        found = {split: words_of(data, split) for data in [fsdd(path, **option)] for split in data.splits}
+
+    place = int("dev_speakers" in option)
+    kept = {split: {each[place] for each in words} for split, words in found.items()}
+    assert kept["dev"] == {*next(iter(option.values()))}
+    assert kept["train"] == kept["test"] == {"theo" if place else "zero"}
+    assert len(found["test"]) == 10
+
+
 def test_held_out_words_replace_the_official_test_recordings_of_fsdd(write):
     path = write(digits(words=("0", "7"), speakers=("theo", "lucas"), takes=10))
 

@@ -6,7 +6,8 @@ Axes: S samples.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from dlpipe.data import Files, file_digests
 from dlpipe.errors import DataError, InputError
-from dlpipe.messages import nearest, shown
+from dlpipe.messages import counted, nearest, shown
 from dlpipe_audio.audio_files import SUFFIXES, read_word
 from dlpipe_audio.segments import Segment
 
@@ -63,6 +64,8 @@ class HoldOut:
     def assign(self, words: Sequence[tuple[Segment, str | None]]) -> dict[str, list[Segment]]:
         """Return the words of each split; none has a speaker or a word that is held out for another one.
 
+        What the files assign to dev or test is left out if it has, with a warning.
+
         Raises:
             InputError: a speaker or a word does not exist or is held out twice, or a split has nothing left.
         """
@@ -72,16 +75,26 @@ class HoldOut:
         asked = [set(speakers.values()), set(spoken.values())]
         found: dict[str, list[Segment]] = defaultdict(list)
         rest = []
+        left_out: Counter[str] = Counter()
         for segment, split in words:
             wanted = speakers.get(segment.speaker), spoken.get(segment.word)
             if split in ("dev", "test"):
-                found[split].append(segment)
+                if set(wanted) <= {None, split}:
+                    found[split].append(segment)
+                else:
+                    left_out[split] += 1
             elif wanted == (None, None):
                 rest.append(segment)
             else:
                 for name in set(wanted) - {None}:
                     if all(own == (name if name in names else None) for own, names in zip(wanted, asked, strict=True)):
                         found[str(name)].append(segment)
+        for name, count in left_out.items():
+            warnings.warn(
+                f"{counted(count, 'recording')} of the {name} split are left out, since their speaker or word is held "
+                "out for another split",
+                stacklevel=2,
+            )
         for name, size in (("test", self.test_size), ("dev", self.dev_size)):
             if name not in found and name in asked[0] | asked[1]:
                 raise InputError(
