@@ -105,6 +105,19 @@ def test_what_the_column_split_does_not_name_is_held_out_of_train(write):
     assert data.names("test") == ["b/short.flac"]
 
 
+def test_a_trained_model_is_evaluated_on_a_table_without_training_words(write):
+    data = load(write, table([row | {"split": "test"} for row in ROWS]))
+
+    assert data.splits == ("test",)
+    with pytest.raises(
+        DataError, match=r"data: no recordings for train, only for test; add some. To evaluate a trained"
+    ):
+        _ = data.facts
+    data.restore({"labels": ["yes", "no"]})
+    assert data.split("test").columns["targets"].tolist() == [0, 1, 1]
+    assert data.fingerprint()
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("test_speakers", ["ann"]), ("test_words", ["no"]), ("test_size", 0.5), ("test_size", 0.0)]
 )

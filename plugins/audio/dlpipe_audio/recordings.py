@@ -67,7 +67,8 @@ class HoldOut:
         What the files assign to dev or test is left out if it has, with a warning.
 
         Raises:
-            InputError: a speaker or a word does not exist or is held out twice, or a split has nothing left.
+            InputError: a speaker or a word does not exist or is held out twice, or a split has nothing left. The files
+                may name none for training, so that a trained model is evaluated on them.
         """
         speakers = _held_out("speakers", self.test_speakers, self.dev_speakers, {each.speaker for each, _ in words})
         spoken = _held_out("words", self.test_words, self.dev_words, {each.word for each, _ in words})
@@ -104,7 +105,7 @@ class HoldOut:
             if name not in found:
                 found[name], rest = _shared(rest, SHARE if size is None else size)
         found["train"] += rest
-        if not found["train"]:
+        if not found["train"] and {split for _, split in words} - {"dev", "test"}:
             raise InputError("no word is left for training; hold out fewer speakers or words")
         order = {segment: number for number, (segment, _) in enumerate(words)}
         return {name: sorted(found[name], key=order.__getitem__) for name in SPLITS if found[name]}
@@ -172,7 +173,16 @@ class Recordings:
         return tuple(self._by_split)
 
     def segments(self, split: str) -> list[Segment]:
-        """Return the words of a split."""
+        """Return the words of a split.
+
+        Raises:
+            DataError: there are none.
+        """
+        if split not in self._by_split:
+            raise DataError(
+                f"{self._listing.files.path}: no recordings for {split}, only for {' and '.join(self._by_split)}; add "
+                "some. To evaluate a trained model on these: `dlpipe evaluate RUN --set data.path=PATH`"
+            )
         return self._by_split[split]
 
     def waveform(self, segment: Segment) -> Tensor:
