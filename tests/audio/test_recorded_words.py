@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import tarfile
 from types import SimpleNamespace
 
@@ -221,6 +222,10 @@ def test_held_out_words_replace_the_official_test_recordings_of_fsdd(write):
         (
             {f"{part}/yes_{who}_0.wav": audio(tone()) for part in ("monday", "friday") for who in ("ann", "bob")},
             r"friday/yes_ann_0.wav: the folder says the word 'friday', and the name 'yes_ann_0' word, speaker and number",
+        ),
+        (
+            {os.fsdecode(b"caf\xe9/ann_0.wav"): audio(tone()), "yes/ann_0.wav": audio(tone())},
+            r"ann_0.wav: the word 'caf\\udce9' is not UTF-8; rename the folder or the file",
         ),
         ({"a.txt": b"x"}, r"data: no audio file, only .txt; expected .wav, .flac, .ogg"),
         (

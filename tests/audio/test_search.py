@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,18 @@ def test_vectors_are_written_with_their_names(asked, tmp_path):
     with safe_open(tmp_path / "words.safetensors", "numpy") as file:
         assert np.array_equal(file.get_tensor("vectors"), vectors)
         assert file.metadata()["0"] == names[0]
+
+
+def test_a_name_that_is_not_utf8_is_written_with_escapes(asked, write, tmp_path):
+    model, data, _ = asked
+    folder = write({os.fsdecode(b"caf\xe9.wav"): audio(tone())}, "odd")
+
+    list(search(model, data, CPU, among=folder, output=tmp_path / "words.npy"))
+    list(search(model, data, CPU, among=folder, output=tmp_path / "words.safetensors"))
+
+    assert (tmp_path / "words.tsv").read_text() == "caf\\udce9.wav\n"
+    with safe_open(tmp_path / "words.safetensors", "numpy") as file:
+        assert file.metadata()["0"] == "caf\\udce9.wav"
 
 
 def test_vectors_are_averaged_with_those_of_neighbors_in_answers_and_files(asked, tmp_path):

@@ -137,8 +137,20 @@ def _listed(files: Files) -> Listing:
         below = {name: path.relative_to(path.parts[0]) for name, path in below.items()}
     if len({path.parent for path in below.values()}) > 1:
         _check_no_words_in_names(files, below)
-        return Listing(files, [(_by_folder(files, name, path), splits[name]) for name, path in below.items()])
-    return Listing(files, [(_by_name(files, name), splits[name]) for name in names])
+        segments = [_by_folder(files, name, path) for name, path in below.items()]
+    else:
+        segments = [_by_name(files, name) for name in names]
+    for segment in segments:
+        if not _is_text(segment.word):
+            raise DataError(
+                f"{files.path / segment.name}: the word {segment.word!r} is not UTF-8; rename the folder or the file"
+            )
+    return Listing(files, [(segment, splits[segment.name]) for segment in segments])
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name can be written: one whose bytes are not UTF-8 has surrogates in Python."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in name)
 
 
 def _below_common_folder(names: Sequence[str]) -> dict[str, PurePosixPath]:

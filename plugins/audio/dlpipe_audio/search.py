@@ -152,6 +152,8 @@ def _write(output: Path, names: Sequence[str], vectors: Tensor) -> None:
         lines = [" ".join(name.split()) for name in names]
         output.with_suffix(".tsv").write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
     elif output.suffix == ".safetensors":
-        save_file({"vectors": vectors.contiguous()}, output, {str(row): name for row, name in enumerate(names)})
+        # The bytes of a name need not be UTF-8.
+        shown = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+        save_file({"vectors": vectors.contiguous()}, output, {str(row): name for row, name in enumerate(shown)})
     else:
         raise InputError(f"--output {output}: expected a name that ends in .npy or .safetensors")
