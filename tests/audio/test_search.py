@@ -90,14 +90,14 @@ def test_vectors_are_averaged_with_those_of_neighbors_in_answers_and_files(asked
     query = str(path / "yes_bob_2.wav")
 
     def searched(**options):
-        output = tmp_path / "words.npy"
+        output = tmp_path / f"{len(options)}.npy"
         answers = list(search(model, data, CPU, items=[query], among=path, top=24, output=output, **options))[:-1]
         return {each["file"]: each["cosine"] for each in answers}, torch.from_numpy(np.load(output))
 
     alone, _ = searched()
     together, vectors = searched(neighbors=3)
 
-    names = (tmp_path / "words.tsv").read_text().splitlines()
+    names = (tmp_path / "1.tsv").read_text().splitlines()
     assert together != alone
     assert together["yes_bob_2.wav"] == pytest.approx(1.0, abs=1e-3)
     row = names.index("no_ann_0.wav")
@@ -109,13 +109,24 @@ def test_vectors_are_averaged_with_those_of_neighbors_in_answers_and_files(asked
     [
         ({}, r"give a recording to search for, or --output to write the vectors of --among"),
         ({"items": ["QUERY"]}, r"give --among FOLDER or --inside RECORDING to search in"),
-        ({"items": ["QUERY"], "output": "x.txt"}, r"--output x.txt: expected a name that ends in .npy or .safetensors"),
+        ({"items": ["gone.wav"], "output": "x.txt"}, r"--output x.txt: expected a name that ends in .npy or .safete"),
+        (
+            {"items": ["gone.wav"], "output": "old.npy"},
+            r"old.tsv exists; remove it, or choose another name with --output",
+        ),
+        ({"items": ["gone.wav"], "output": "old.safetensors"}, r"old.safetensors exists; remove it, or choose another"),
+        (
+            {"items": ["gone.wav"], "output": "no/x.npy"},
+            r"--output \S+no/x.npy: there is no folder \S+; create it first",
+        ),
         ({"items": ["QUERY"], "neighbors": 3, "output": "x.npy"}, r"--neighbors 3 are recordings of --among"),
         ({"items": ["gone.wav"], "among": "DATA"}, r"gone.wav cannot be read: No such file"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(asked, options, message):
     model, data, path = asked
+    for name in ("old.tsv", "old.safetensors"):
+        (path / name).write_text("precious")
     places = {name: value for name, value in options.items() if name == "neighbors"}
     places["items"] = [str(path / "yes_ann_0.wav") if item == "QUERY" else item for item in options.get("items", ())]
     if "among" in options:

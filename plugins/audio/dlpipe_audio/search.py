@@ -5,6 +5,7 @@ Axes: N recordings, T frames, F numbers per frame, V numbers of a vector, W wind
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dlpipe.compute import Compute
 from dlpipe.data import open_files, own_method
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
+from dlpipe.messages import relative
 from dlpipe_audio.audio_files import read_word
 from dlpipe_audio.recorded_words import MAX_BYTES
 from dlpipe_audio.recordings import audio_names
@@ -55,7 +57,7 @@ def search(
         top: number of answers for each item.
         neighbors: average the vector of each item and recording with those of this many nearest ones, so that which
             recordings there are has an effect on all vectors; only with `among`. Nobody knows who speaks.
-        output: a .npy file for the vectors of items and recordings, with their names in a .tsv file beside it, or a
+        output: a new .npy file for the vectors of items and recordings, with their names in a .tsv file beside it, or a
             .safetensors file for both.
     """
     encode = own_method(model, "encode")
@@ -67,6 +69,8 @@ def search(
         raise InputError("give --among FOLDER or --inside RECORDING to search in, or --output to write the vectors")
     if neighbors and among is None:
         raise InputError(f"--neighbors {neighbors} are recordings of --among; give a folder, or leave --neighbors out")
+    if output is not None:
+        _require_new(output)
     queries = [data.encode(item)["frames"] for item in items]
     vectors = encoded(encode, queries, compute)
     names, recorded = list(items), vectors
@@ -145,15 +149,28 @@ def _found_inside(
             }
 
 
+def _require_new(output: Path) -> None:
+    """Refuse a file for the vectors, or one for their names, before anything is computed.
+
+    Raises:
+        InputError: it exists, its name has another ending, or there is no such folder.
+    """
+    if output.suffix not in (".npy", ".safetensors"):
+        raise InputError(f"--output {output}: expected a name that ends in .npy or .safetensors")
+    for path in (output, output.with_suffix(".tsv")) if output.suffix == ".npy" else (output,):
+        if os.path.lexists(path):
+            raise InputError(f"{relative(path)} exists; remove it, or choose another name with --output FILE")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}; create it first")
+
+
 def _write(output: Path, names: Sequence[str], vectors: Tensor) -> None:
     """Write vectors (N, V) and their names."""
     if output.suffix == ".npy":
         np.save(output, vectors.numpy())
         lines = [" ".join(name.split()) for name in names]
         output.with_suffix(".tsv").write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
-    elif output.suffix == ".safetensors":
+    else:
         # The bytes of a name need not be UTF-8.
         shown = [name.encode("utf-8", "backslashreplace").decode() for name in names]
         save_file({"vectors": vectors.contiguous()}, output, {str(row): name for row, name in enumerate(shown)})
-    else:
-        raise InputError(f"--output {output}: expected a name that ends in .npy or .safetensors")
