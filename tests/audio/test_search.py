@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from dlpipe.compute import Compute
-from dlpipe.errors import DataError, InputError
+from dlpipe.errors import DataError, DlpipeError, InputError
 from dlpipe_audio.keyword_rnn import KeywordRNN
 from dlpipe_audio.recorded_words import folder
 from dlpipe_audio.search import search
@@ -42,6 +42,27 @@ def test_the_nearest_recording_of_a_word_is_itself(asked):
     }
     assert len(answers) == 3
     assert answers[1]["cosine"] >= answers[2]["cosine"]
+
+
+def test_folders_are_items_and_one_bad_item_does_not_spoil_the_answers_of_others(asked, write, tmp_path):
+    model, data, path = asked
+    items = write({"b.wav": b"hello", "c/d.wav": audio(tone()), "empty/a.txt": "x", "e.wav": audio(tone())}, "items")
+    asked_for = [str(items / "empty"), str(items / "c"), "gone.wav", str(items)]
+
+    answers = search(model, data, CPU, items=asked_for, among=path, top=1, output=tmp_path / "v.npy")
+    found = []
+    with pytest.warns(UserWarning, match=r"left out 1 of 4 files"), pytest.raises(DlpipeError) as raised:
+        found.extend(answers)
+
+    good = [str(items / name) for name in ("c/d.wav", "c/d.wav", "e.wav")]
+    assert [answer.get("item") for answer in found] == [*good, None]
+    assert found[-1] == {"written": str(tmp_path / "v.npy"), "vectors": 3 + 24}
+    *reasons, last = str(raised.value).splitlines()
+    for reason, expected in zip(
+        reasons, ("empty: this folder contains no", "gone.wav cannot be", "b.wav cannot be"), strict=True
+    ):
+        assert expected in reason
+    assert last == "3 of 6 items could not be used"
 
 
 def test_a_word_is_found_where_it_is_in_a_long_recording(asked, write):
@@ -135,7 +156,7 @@ def test_a_search_that_makes_no_sense_is_refused(asked, options, message):
         places["output"] = path / options["output"]
         message = message.replace("x.txt", r"\S+x.txt")
 
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(DlpipeError, match=message):
         list(search(model, data, CPU, **places))
 
 

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dlpipe.compute import Compute
 from dlpipe.data import open_files, own_method
-from dlpipe.errors import InputError
+from dlpipe.errors import DlpipeError, InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.messages import relative
 from dlpipe_audio.audio_files import read_word
@@ -51,7 +51,7 @@ def search(
     """Find recordings that sound like the given ones, by the cosine of their vectors.
 
     Args:
-        items: the spoken words to search for, audio files.
+        items: the spoken words to search for, audio files or folders of them.
         among: a folder or an archive of recordings of one word each (.wav, .flac, .ogg).
         inside: a long recording; the answers say where in it the word may be.
         top: number of answers for each item.
@@ -59,6 +59,10 @@ def search(
             recordings there are has an effect on all vectors; only with `among`. Nobody knows who speaks.
         output: a new .npy file for the vectors of items and recordings, with their names in a .tsv file beside it, or a
             .safetensors file for both.
+
+    Raises:
+        InputError: the options do not fit together, or what is searched cannot be used.
+        DlpipeError: items could not be used; the others have been answered.
     """
     encode = own_method(model, "encode")
     if encode is None:
@@ -71,27 +75,52 @@ def search(
         raise InputError(f"--neighbors {neighbors} are recordings of --among; give a folder, or leave --neighbors out")
     if output is not None:
         _require_new(output)
-    queries = [data.encode(item)["frames"] for item in items]
+    given, queries, failures = _encoded_items(data, items)
+    failed = DlpipeError(
+        "\n".join([*failures, f"{len(failures)} of {len(failures) + len(given)} items could not be used"])
+    )
+    if failures and not given:
+        raise failed
     vectors = encoded(encode, queries, compute)
-    names, recorded = list(items), vectors
+    names, recorded = given, vectors
     if among is not None:
         found, frames = _recordings(data, among)
         others = encoded(encode, frames, compute)
-        names, recorded = [*names, *found], torch.cat([vectors, others]) if items else others
+        names, recorded = [*names, *found], torch.cat([vectors, others]) if given else others
         if neighbors:
             recorded = smoothed(recorded, torch.zeros(len(names)), neighbors)
         seconds = [round(len(each) * data.features.hop / data.features.rate_hz, 2) for each in frames]
-        for item, vector in zip(items, recorded[: len(items)], strict=True):
-            scores = F.cosine_similarity(vector.unsqueeze(0), recorded[len(items) :])
+        for item, vector in zip(given, recorded[: len(given)], strict=True):
+            scores = F.cosine_similarity(vector.unsqueeze(0), recorded[len(given) :])
             best = scores.topk(min(top, len(found)))
             for score, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 yield {"item": item, "file": found[row], "cosine": round(score, 4), "seconds": seconds[row]}
     if inside is not None:
-        for item, query, vector in zip(items, queries, vectors, strict=True):
+        for item, query, vector in zip(given, queries, vectors, strict=True):
             yield from _found_inside(data, encode, compute, (item, query, vector), inside, top)
     if output is not None:
         _write(output, names, recorded)
         yield {"written": str(output), "vectors": len(names)}
+    if failures:
+        raise failed
+
+
+def _encoded_items(data: WordData, items: Sequence[str]) -> tuple[list[str], list[Tensor], list[str]]:
+    """Return the recordings that items name, their frames (T, F), and why other items cannot be used."""
+    given, queries, failures = [], [], []
+    for item in items:
+        try:
+            recordings = data.expand(item) if item else [item]  # the path "" is the current folder
+        except InputError as error:
+            failures.append(str(error))
+            continue
+        for recording in recordings:
+            try:
+                queries.append(data.encode(recording)["frames"])
+                given.append(recording)
+            except InputError as error:
+                failures.append(str(error))
+    return given, queries, failures
 
 
 def encoded(encode: Encode, frames: Sequence[Tensor], compute: Compute) -> Tensor:
