@@ -176,6 +176,23 @@ def test_words_of_one_speaker_cannot_be_searched(evaluator):
         evaluator.evaluate(ALIKE, examples(Words(speakers=("x",))))
 
 
+@pytest.mark.parametrize("evaluator", [QueryByExample(baselines=True, num_parts=2, neighbors=1), SameDifferent()])
+def test_the_metrics_of_a_part_of_the_split_in_which_no_word_has_two_speakers_are_nan(evaluator, tmp_path):
+    class Part(Words):
+        def segments(self, split):
+            return sorted(super().segments(split), key=lambda segment: segment.speaker)
+
+        def split(self, name):
+            return Words(speakers=("x",)).split(name)
+
+    torch.manual_seed(0)
+
+    found = evaluator.evaluate(Seq2SeqAutoEncoder(1, hidden_dim=4, vector_dim=3), examples(Part()))
+    evaluator.write(tmp_path)
+
+    assert math.isnan(found[evaluator.primary])
+
+
 def test_other_data_and_other_models_are_refused():
     class Scores(Listener):
         def predict(self, outputs):

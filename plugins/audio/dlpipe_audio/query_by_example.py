@@ -16,7 +16,6 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor, nn
 
-from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, write_csv
 from dlpipe.fields import NonNegative, OnlyWith, Positive
 from dlpipe.report_items import ReportItem
@@ -24,7 +23,7 @@ from dlpipe_audio.baselines import down_sampled, segment_means, untrained
 from dlpipe_audio.dtw import dtw_distances
 from dlpipe_audio.retrieval import average_precision, cosines, mean_average_precision, precision_at
 from dlpipe_audio.smoothing import embedded, smoothed
-from dlpipe_audio.word_vectors import WordVectors, word_vectors
+from dlpipe_audio.word_vectors import WordVectors, require_two_speakers, word_vectors
 
 WHO = "audio.query_by_example"
 #: Distractors whose durations differ from that of the query by at most this share are matched.
@@ -49,18 +48,9 @@ class Task:
 
     @classmethod
     def of(cls, words: WordVectors) -> Task:
-        """Return the task of some words.
-
-        Raises:
-            InputError: no word is said by two speakers.
-        """
+        """Return the task of some words."""
         relevant = words.words.unsqueeze(1) == words.words
         candidates = words.speakers.unsqueeze(1) != words.speakers
-        if not (relevant & candidates).any():
-            raise InputError(
-                f"{WHO} searches for the same word from another speaker, and no word of this split has two speakers; "
-                "hold out at least two speakers, or leave the split out with splits = [...]"
-            )
         lengths = torch.tensor([float(len(word)) for word in words.frames])
         near = (lengths.unsqueeze(1) - lengths).abs() <= MATCHED * lengths.unsqueeze(1)
         return cls(relevant, candidates, candidates & (relevant | near))
@@ -86,6 +76,7 @@ class QueryByExample:
     average precision of all pairs together; and with `baselines` ``dtw_map``, ``segment_map``, ``downsample_map``
     and ``untrained_map``; with `neighbors` ``smoothed_map`` and ``anonymous_map``, the same where nobody knows who
     speaks, and with both ``dtw_smoothed_map`` and ``segment_smoothed_map``.
+    All are NaN for a part of a split in which no word has two speakers.
     ``write`` writes ``comparison.csv``: all methods with milliseconds per comparison.
 
     Args:
@@ -118,6 +109,7 @@ class QueryByExample:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Search for every word of the split."""
         words = self._chosen(word_vectors(model, examples, WHO))
+        require_two_speakers(examples, WHO)
         task = Task.of(words)
         self._rows = {"this model": _timed(task, lambda: cosines(words.vectors))}
         found = dict(self._rows["this model"][0])

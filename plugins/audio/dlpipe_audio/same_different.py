@@ -12,12 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe.figures import BLUE, GREY, drawing
 from dlpipe.report_items import ReportItem
 from dlpipe_audio.retrieval import average_precision, cosines
-from dlpipe_audio.word_vectors import word_vectors
+from dlpipe_audio.word_vectors import require_two_speakers, word_vectors
 
 WHO = "audio.same_different"
 BINS = 60
@@ -27,7 +26,8 @@ class SameDifferent:
     """Measure the average precision of calling all pairs of a split the same word, in the order of their cosines.
 
     ``evaluate`` returns ``ap`` of all pairs, and ``cross_speaker_ap``, where pairs of the same word from the same
-    speaker, which are easy, are left out. ``write`` writes ``cosines.png``, the distributions of both kinds of pairs.
+    speaker, which are easy, are left out (NaN if a part of a split has no others).
+    ``write`` writes ``cosines.png``, the distributions of both kinds of pairs.
     """
 
     primary = "cross_speaker_ap"
@@ -36,15 +36,11 @@ class SameDifferent:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Compare all pairs."""
         words = word_vectors(model, examples, WHO)
+        require_two_speakers(examples, WHO)
         first, second = torch.triu_indices(len(words.segments), len(words.segments), offset=1)
         scores = cosines(words.vectors)[first, second]
         same = words.words[first] == words.words[second]
         kept = ~(same & (words.speakers[first] == words.speakers[second]))
-        if not (same & kept).any():
-            raise InputError(
-                f"{WHO}: no word of this split is said by two speakers; hold out at least two speakers, or leave the "
-                "split out with splits = [...]"
-            )
         self._scores: tuple[Tensor, Tensor] = scores[same & kept], scores[~same]
         return {
             "ap": average_precision(scores, same),
@@ -60,7 +56,8 @@ class SameDifferent:
                 (different, GREY, "different words"),
                 (same, BLUE, "same word, two speakers"),
             ):
-                axes.hist(scores.numpy(), BINS, range=(-1, 1), density=True, alpha=0.6, color=color, label=label)
+                if len(scores):
+                    axes.hist(scores.numpy(), BINS, range=(-1, 1), density=True, alpha=0.6, color=color, label=label)
             axes.set(xlabel="cosine of the vectors", ylabel="density of pairs")
             axes.legend(frameon=False)
         return [

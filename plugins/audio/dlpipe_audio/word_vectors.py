@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe_audio.segments import Segment
+from dlpipe_audio.word_data import WordData
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,24 @@ def word_vectors(model: nn.Module, examples: Examples, who: str) -> WordVectors:
     found.sort(key=lambda each: each[0])
     rows, parts, frames_found = zip(*found, strict=True)
     return WordVectors([segments[row] for row in rows], torch.stack(parts), list(frames_found))
+
+
+def require_two_speakers(examples: Examples, who: str) -> None:
+    """See that a word of the split is said by two speakers; single batches may have none.
+
+    Args:
+        who: the evaluator that asks, for messages.
+
+    Raises:
+        InputError: there is no such word.
+    """
+    speaker: dict[str, str] = {}
+    segments = cast(WordData, examples.data).segments(examples.split)
+    if all(speaker.setdefault(segment.word, segment.speaker) == segment.speaker for segment in segments):
+        raise InputError(
+            f"{who} compares what two speakers say, and no word of the {examples.split} split has two speakers; hold "
+            "out at least two speakers, or leave the split out with splits = [...]"
+        )
 
 
 def known_phones(segments: Sequence[Segment], who: str) -> dict[str, tuple[str, ...]]:
