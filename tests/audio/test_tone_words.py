@@ -50,6 +50,11 @@ def test_an_item_that_is_no_utterance_is_refused(item):
         tone_words(**SMALL).encode(item)
 
 
+def test_words_that_are_no_classes_are_no_answers():
+    with pytest.raises(InputError, match=r"the words of this data are no classes, so there is none to answer with"):
+        tone_words(**SMALL).present("sanoki_12_0", torch.tensor([0.5, 0.25]), None)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

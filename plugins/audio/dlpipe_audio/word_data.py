@@ -171,7 +171,13 @@ class WordData:
         return {"frames": self.features.normalized([frames], [""])[0]}
 
     def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
-        """Return the word, its probability and, on request, the most probable words."""
+        """Return the word, its probability and, on request, the most probable words.
+
+        Raises:
+            InputError: words are no classes.
+        """
+        if not self._classified:
+            raise InputError("the words of this data are no classes, so there is none to answer with")
         return class_answer(self._learned(), prediction, probabilities, top)
 
     def state(self) -> dict[str, Any]:
