@@ -96,11 +96,17 @@ def known_phones(segments: Sequence[Segment], who: str) -> dict[str, tuple[str, 
         who: the evaluator that asks, for messages.
 
     Raises:
-        InputError: those of a word are not known.
+        InputError: those of a word are not known, or differ between its recordings.
     """
-    phones = {segment.word: segment.phones for segment in segments}
-    if unknown := [word for word, each in phones.items() if not each]:
-        raise InputError(f"{who}: the phones of {unknown[0]!r} are not known; use data that provides phones")
+    phones: dict[str, tuple[str, ...]] = {}
+    for segment in segments:
+        if not segment.phones:
+            raise InputError(f"{who}: the phones of {segment.word!r} are not known; use data that provides phones")
+        if (first := phones.setdefault(segment.word, segment.phones)) != segment.phones:
+            raise InputError(
+                f"{who}: the phones of {segment.word!r} are {' '.join(first)!r} and, in {segment.name}, "
+                f"{' '.join(segment.phones)!r}; expected the same in all recordings of a word"
+            )
     return phones
 
 
