@@ -5,8 +5,10 @@ import torch
 
 from dlpipe.data import Columns, Ragged
 from dlpipe.errors import InputError
+from dlpipe_audio import partners
 from dlpipe_audio.partners import FOUND, Partners, SoundAlikes, sounding_alike
 from dlpipe_audio.segments import Segment
+from dlpipe_audio.tone_words import tone_words
 
 WHO = [("no", "a"), ("yes", "b"), ("no", "b"), ("no", "a"), ("hm", "a"), ("yes", "a"), ("no", "c")]
 SEGMENTS = [Segment(str(row), word, speaker) for row, (word, speaker) in enumerate(WHO)]
@@ -85,6 +87,19 @@ def test_a_found_partner_is_drawn_anew_in_training_only():
     expected = frames.gather(frames.indices(torch.tensor([first]), frames.lengths[[first]]))[0]
     assert torch.equal(row(partners(False, 0), 0), expected)
     assert len({row(partners(True, seed), 0).numpy().tobytes() for seed in range(30)}) > 10
+
+
+def test_all_pairs_of_a_split_are_compared_once_also_without_a_cache(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DLPIPE_CACHE", str(tmp_path / "file"))
+    data = tone_words(num_words=40, num_speakers=10, features={"hop_ms": 20.0}, pairs="alike")
+    compared, alike = [], partners._alike
+    monkeypatch.setattr(partners, "_alike", lambda *given: compared.append(None) or alike(*given))
+
+    first, second = (data.split("test").columns["partners"] for _ in range(2))
+
+    assert len(compared) == 1
+    assert torch.equal(first, second)
 
 
 def test_a_recording_without_others_is_its_own_partner():

@@ -69,6 +69,7 @@ class WordData:
             )
         self._held_out = held_out
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
+        self._alike: dict[str, Tensor] = {}
         self._labels: list[str] | None = None
 
     @property
@@ -116,7 +117,9 @@ class WordData:
             columns["partners"] = partners.blocks
             steps.append(partners)
         elif self._pairs == "alike":
-            alikes = SoundAlikes(frames, sounding_alike(frames, segments))
+            if name not in self._alike:
+                self._alike[name] = sounding_alike(frames, segments)
+            alikes = SoundAlikes(frames, self._alike[name])
             columns["partners"] = alikes.rows
             steps.append(alikes)
 
