@@ -152,7 +152,7 @@ def test_a_command_has_no_mistakes_and_gives_its_figures(page, name, registry, t
             None if len(planned.trials) == 1 else "",
         }
         pipelines = planned.trials[0].pipelines
-        assert [pipeline.settings.seed for pipeline in pipelines] == experiment.seeds
+        assert list(dict.fromkeys(pipeline.settings.seed for pipeline in pipelines)) == experiment.seeds
         pipeline = pipelines[0]
     else:
         pipeline = load_pipeline(words[2], registry, assignments, allow_local_plugins=allowed)

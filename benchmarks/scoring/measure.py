@@ -176,7 +176,7 @@ class FinishedRun:
 
 
 def _runs(experiment: Experiment, place: Place, seeds: int) -> Iterator[tuple[str, str, FinishedRun]]:
-    """Run everything, and yield the label of the trial ("" outside of a sweep), the seed, and each run."""
+    """Run everything, and yield the choices of a run ("" outside of a sweep), its seed, and the run."""
     for command in experiment.before:
         place.run(command)
     for trial, seed, run in _run_folders(experiment, place, seeds):
@@ -189,7 +189,9 @@ def _run_folders(experiment: Experiment, place: Place, seeds: int) -> Iterator[t
         command = re.sub(r" --seeds[ =]\d+", "", experiment.command)
         count = f"--seeds={min(seeds, len(experiment.seeds))}"
         for trial in place.json(command, count, "--quiet")["trials"]:
-            yield from ((trial["label"], str(run["seed"]), run["run"]) for run in trial["runs"])
+            for run in trial["runs"]:
+                label = ", ".join([*trial["choices"].values(), *run["choices"].values()]) or trial["label"]
+                yield label, str(run["seed"]), run["run"]
     else:
         for seed in map(str, experiment.seeds[:seeds] or [ONLY]):
             yield "", seed, place.json(experiment.command.replace(SEED, seed), "--quiet")["run"]

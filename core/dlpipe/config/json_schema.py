@@ -77,13 +77,18 @@ SWEEP = {
         "search": SEARCH,
         "metric": {
             "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-            "description": "metric that trials are compared by, such as test/slots/f1; the table shows all of a list",
+            "description": "metric that trials are compared by, such as dev/slots/f1; the table shows all of a list",
         },
         "seeds": {
             "type": "integer",
             "minimum": 1,
             "description": "runs per trial, with consecutive seeds",
             "default": 1,
+        },
+        "average_over": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "axes whose choices are runs of each trial, such as data.fold; their mean is compared",
         },
         "reference": {
             "type": "object",
@@ -95,7 +100,7 @@ SWEEP = {
         "oneOf": [
             {"type": "array", "minItems": 1},
             RANGE,
-            {"type": "object", "additionalProperties": {"type": "object", "minProperties": 1}},
+            {"type": "object", "additionalProperties": {"type": "object"}, "minProperties": 1},
         ]
     },
 }

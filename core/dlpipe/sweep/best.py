@@ -36,7 +36,7 @@ def write_best(
         load: reads a pipeline file.
         remark: the first line of the file.
     """
-    path, pipeline = folder / BEST, trial.pipelines[0]
+    path, pipeline = folder / BEST, trial.pipeline
     if original is None:
         _write_all(path, remark, pipeline)
         return path

@@ -1,7 +1,7 @@
-"""Learning curves of a sweep: a thin line per seed, a thick one for the mean, and a band for its interval.
+"""Learning curves of a sweep: a thin line per run, a thick one for the mean, and a band for its interval.
 
 The metric that trials are compared by has an axis for train and one for dev. Where nothing is judged on dev, the loss
-of the training has one. Of fewer than three seeds, the points are drawn instead of an interval.
+of the training has one. Of fewer than three runs, the points are drawn instead of an interval.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 #: The confidence level of the bootstrap interval of the mean.
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-#: Fewer seeds say nothing about their spread: of two, every resampled mean lies between the two.
-FEWEST_SEEDS = 3
+#: Fewer runs say nothing about their spread: of two, every resampled mean lies between the two.
+FEWEST_RUNS = 3
 #: Size of a panel in inches, alone and beside others.
 WIDTH, WIDTH_BESIDE, HEIGHT = 7, 5.2, 4.2
 
@@ -36,7 +36,7 @@ class Panel:
 
     Args:
         name: such as "dev/digits/accuracy".
-        trials: each with the curves of its seeds, the best first.
+        trials: each with the curves of its runs, the best first.
     """
 
     name: str
@@ -62,14 +62,14 @@ def draw_curves(path: Path, rows: Sequence[Row], metric: Metric) -> bool:
     panels = panels_of(rows, metric)
     if not panels:
         return False
-    seeds = max(len(row.outcomes) for row in rows)
-    interval = f" with {CONFIDENCE:.0%} bootstrap interval" if seeds >= FEWEST_SEEDS else ""
-    title = f"mean of {seeds} seeds{interval}, and each seed" if seeds > 1 else ""
+    runs = max(len(row.outcomes) for row in rows)
+    interval = f" with {CONFIDENCE:.0%} bootstrap interval" if runs >= FEWEST_RUNS else ""
+    title = f"mean of {runs} runs{interval}, and each run" if runs > 1 else ""
     width = WIDTH if len(panels) == 1 else WIDTH_BESIDE * len(panels)
     with drawing(path, width, HEIGHT) as figure:
         places: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, panel in zip(places, panels, strict=True):
-            _draw(axes, panel, seeds)
+            _draw(axes, panel, runs)
             axes.locator_params(axis="x", nbins=6, integer=True)
             axes.set(xlabel="step", ylabel=panel.name, title=title)
         places[-1].legend(title=left_out(panels[-1], metric), frameon=False)
@@ -83,8 +83,8 @@ def left_out(panel: Panel, metric: Metric) -> str | None:
     return f"the {which} {len(COLORS)} of {count} trials" if count > len(COLORS) else None
 
 
-def _draw(axes: Axes, panel: Panel, seeds: int) -> None:
-    marker = "." if 1 < seeds < FEWEST_SEEDS else ""
+def _draw(axes: Axes, panel: Panel, runs: int) -> None:
+    marker = "." if 1 < runs < FEWEST_RUNS else ""
     for (row, curves), color in zip(panel.trials, COLORS, strict=False):
         for single in curves:
             axes.plot(list(single), list(single.values()), color=color, linewidth=0.6, alpha=0.45, marker=marker)
@@ -94,7 +94,7 @@ def _draw(axes: Axes, panel: Panel, seeds: int) -> None:
             axes.axhline(mean[0], color=color, linewidth=1.2, linestyle="--", label=label)
             continue
         axes.plot(steps, mean, color=color, linewidth=1.8, label=label)
-        if len(curves) >= FEWEST_SEEDS:
+        if len(curves) >= FEWEST_RUNS:
             axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
     if panel.log:
         axes.set_yscale("log")
@@ -112,7 +112,7 @@ def panels_of(rows: Sequence[Row], metric: Metric) -> list[Panel]:
 
 
 def _trials(rows: Sequence[Row], name: str, metric: Metric) -> list[tuple[Row, list[dict[int, float]]]]:
-    """Return the trials with the curves of their seeds, the best first, those without a score last."""
+    """Return the trials with the curves of their runs, the best first, those without a score last."""
 
     def rank(trial: tuple[Row, object]) -> tuple[bool, float]:
         score = trial[0].mean(metric.name)
@@ -134,7 +134,7 @@ def band(curves: Sequence[Mapping[int, float]]) -> tuple[list[int], np.ndarray, 
     """Return the steps (T,) common to all curves, and the mean and its bootstrap interval there, each (T,).
 
     The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3) resamples
-    whole curves, one per seed, with replacement. With few seeds the interval tends to be too narrow.
+    whole curves, one per run, with replacement. With few runs the interval tends to be too narrow.
     """
     steps = sorted(set.intersection(*(set(single) for single in curves)))
     values = np.array([[single[step] for step in steps] for single in curves])  # (S, T)

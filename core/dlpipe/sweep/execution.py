@@ -116,8 +116,7 @@ def _grid(
 ) -> Result:
     """Run all trials of a grid."""
     number, gpus = min(jobs[0], len(tasks)), jobs[1]
-    several = len(planned.trials[0].pipelines) > 1
-    labels = [f"{label}, seed {pipeline.settings.seed}" if several else label for pipeline, label in pipelines.values()]
+    labels = [label for _, label in pipelines.values()]
     if not options.quiet:
         trials, runs = counted(len(planned.trials), "trial"), counted(len(tasks), "run")
         options.notice(f"sweep {planned.name}: {trials}, {runs}, {number} at a time")
@@ -192,11 +191,12 @@ def _key(pipeline: Pipeline) -> str:
 
 
 def distinct_pipelines(planned: Sweep) -> dict[str, tuple[Pipeline, str]]:
-    """Return the pipelines to run, by content; trials with the same content share one."""
+    """Return the pipelines to run and what they are called, by content; trials with the same content share one."""
     found: dict[str, tuple[Pipeline, str]] = {}
     for trial in planned.trials:
-        for pipeline in trial.pipelines:
-            found.setdefault(_key(pipeline), (pipeline, trial.label))
+        for number, pipeline in enumerate(trial.pipelines):
+            label = ", ".join(filter(None, [trial.label, trial.run_name(number)]))
+            found.setdefault(_key(pipeline), (pipeline, label))
     return found
 
 

@@ -61,7 +61,9 @@ def _chart(panel: Panel, metric: Metric) -> Chart:
         series.append(Series(shortened(row.trial.label, 40), x, y, "points" if len(x) == 1 else "line"))
     shown = left_out(panel, metric)
     captions = [f"{shown[:1].upper()}{shown[1:]}."] if shown else []
-    captions += ["The mean over the seeds."] if max(len(row.outcomes) for row, _ in panel.trials) > 1 else []
+    captions += (
+        ["The mean over the runs of each trial."] if max(len(row.outcomes) for row, _ in panel.trials) > 1 else []
+    )
     return Chart(panel.name, series, y_label=panel.name, caption=" ".join(captions), log_y=panel.log)
 
 

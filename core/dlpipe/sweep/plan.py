@@ -1,6 +1,7 @@
 """The ``[sweep]`` table of a pipeline file: its trials, and all mistakes in all of them at once.
 
-A trial is the pipeline with some paths set to other values; it runs once per seed. Does not import torch.
+A trial is the pipeline with some paths set to other values; it runs once for each choice on the axes that are averaged
+over, such as the folds of a cross-validation, and for each seed. Does not import torch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dlpipe.sweep.settings import Search, read_search
 
 #: More than this is more often a typing mistake than intended.
 MAX_TRIALS = 1000
-OPTIONS = ("metric", "seeds", "reference", "search")
+OPTIONS = ("metric", "seeds", "average_over", "reference", "search")
 #: The metric of a sweep is on one of these; those on train are shown in the table, but never compared by.
 COMPARED = (DEV, TEST)
 #: Combinations of the ends of ranges that are checked before the first run of a search.
@@ -43,13 +44,24 @@ class Trial:
     Args:
         choices: the name of its choice on each axis.
         values: the values it sets, by path.
-        pipelines: one per seed.
+        pipelines: one per run.
+        averaged: the name of the choice of each run on each axis that is averaged over.
+        pipeline: the pipeline with its values alone.
     """
 
     label: str
     choices: dict[str, str]
     values: dict[str, Any]
     pipelines: tuple[Pipeline, ...]
+    averaged: tuple[dict[str, str], ...]
+    pipeline: Pipeline
+
+    def run_name(self, number: int) -> str:
+        """Return what only this run of the trial has, such as "data.fold = 2, seed 1"; empty if there are no others."""
+        parts = [f"{axis} = {name}" for axis, name in self.averaged[number].items()]
+        if len({pipeline.settings.seed for pipeline in self.pipelines}) > 1:
+            parts.append(f"seed {self.pipelines[number].settings.seed}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,7 @@ class Sweep:
         further: other metrics to show in the table.
         references: published numbers, by source and by the label of a trial.
         trials: all of the grid; of a search, those at the ends of its ranges.
+        averaged: the number of choices on each axis that is averaged over.
         search: how the axes are searched; None for a grid.
         make: returns the trial for a choice on each axis, or raises `PipelineError`.
         base: the pipeline itself.
@@ -72,6 +85,7 @@ class Sweep:
     references: dict[str, dict[str, float]]
     further: tuple[str, ...] = ()
     axes: Mapping[str, Axis] = field(default_factory=dict)
+    averaged: Mapping[str, int] = field(default_factory=dict)
     search: Search | None = None
     make: Callable[[Mapping[str, Choice]], Trial] | None = None
     base: Pipeline | None = None
@@ -140,9 +154,13 @@ def check_all(
 
 def count_trials(table: Any) -> Any:
     """Return the number of trials in a ``[sweep]`` table, whether it is valid or not."""
-    if isinstance(table, dict) and isinstance(search := table.get("search"), dict):
+    if not isinstance(table, dict):
+        return 1
+    if isinstance(search := table.get("search"), dict):
         return search.get("trials", Search.trials)
-    axes = [axis for key, axis in table.items() if key not in OPTIONS] if isinstance(table, dict) else []
+    averaged = table.get("average_over", [])
+    others = (*OPTIONS, *(averaged if isinstance(averaged, list) else ()))
+    axes = [axis for key, axis in table.items() if key not in others]
     return math.prod(len(axis) for axis in axes if isinstance(axis, (list, dict)))
 
 
@@ -178,20 +196,41 @@ class _Planner:
             self.problem(
                 'there is nothing to try; expected an axis such as "trainer.optimizer.lr" = [0.01, 0.1], or seeds'
             )
+        self._check_overlap(axes)
+        averaged = {key: axes.pop(key) for key in self._averaged(table.get("average_over", []), axes)}
+        repeats = self._grid(averaged)
         if "search" in table:
-            search = read_search(table["search"], self._metric, self.problem, count)
+            search = read_search(table["search"], self._metric, self.problem, count * len(repeats or [()]))
             points = self._corners(table, axes)
         else:
             search, points = None, self._grid(axes)
-        if points is None:  # an axis has a mistake, or there are too many trials
+        if points is None or repeats is None:  # an axis has a mistake, or there are too many trials
             return None
-        self._check_overlap(axes)
         references = self._references(table.get("reference", {}), list(points))
-        trials = tuple(self._trials(points, count))
+        make = partial(self._trial, list(repeats.values()), count)
+        trials = tuple(self._trials(points, make))
         if base is None:
             return None
-        make = partial(self._trial, count)
-        return Sweep(base.settings.name, metric, trials, references, tuple(further), axes, search, make, base)
+        return Sweep(
+            name=base.settings.name,
+            metric=metric,
+            trials=trials,
+            references=references,
+            further=tuple(further),
+            axes=axes,
+            averaged={key: len(axis) for key, axis in averaged.items() if not isinstance(axis, Range)},
+            search=search,
+            make=make,
+            base=base,
+        )
+
+    def _averaged(self, names: Any, axes: Mapping[str, Axis]) -> list[str]:
+        """Return the axes that are averaged over."""
+        if isinstance(names, list) and all(name in axes for name in names):
+            return list(dict.fromkeys(names))
+        known = ", ".join(map(shown, axes)) or "there are none"
+        self.problem(f"average_over = {shown(names)}: expected a list of axes of this table ({known})", "average_over")
+        return []
 
     def _grid(self, axes: Mapping[str, Axis]) -> dict[str, dict[str, Choice]] | None:
         """Return all combinations of choices, by label; None if there are mistakes."""
@@ -344,12 +383,14 @@ class _Planner:
             self.problem(f"metric = {shown(metric)}: {expected}", "metric")
         return str(metric)
 
-    def _trials(self, points: Mapping[str, Mapping[str, Choice]], seeds: int) -> Iterator[Trial]:
+    def _trials(
+        self, points: Mapping[str, Mapping[str, Choice]], make: Callable[[Mapping[str, Choice]], Trial]
+    ) -> Iterator[Trial]:
         known = set(self.problems)
         mistakes: dict[Problem, list[str]] = {}
         for label, point in points.items():
             try:
-                yield self._trial(seeds, point)
+                yield make(point)
             except PipelineError as error:
                 self.exit_code = max(self.exit_code, error.exit_code)
                 for problem in error.problems:
@@ -360,12 +401,28 @@ class _Planner:
                 message = f'{problem.message} (trial "{labels[0]}"{more})'
                 self.problems.append(dataclasses.replace(problem, message=message))
 
-    def _trial(self, seeds: int, point: Mapping[str, Choice]) -> Trial:
-        """Return the trial for a choice on each axis.
+    def _trial(self, repeats: Sequence[Mapping[str, Choice]], seeds: int, point: Mapping[str, Choice]) -> Trial:
+        """Return the trial for a choice on each axis that is compared.
+
+        Args:
+            repeats: a choice on each axis that is averaged over, for each run with one seed.
 
         Raises:
-            PipelineError: the pipeline is not valid with these values.
+            PipelineError: a pipeline is not valid with these values.
         """
+        pipeline = self._pipeline(point)
+        pipelines: list[Pipeline] = []
+        averaged: list[dict[str, str]] = []
+        for repeat in repeats:
+            repeated = self._pipeline({**point, **repeat}) if repeat else pipeline
+            pipelines += _seeded(repeated, seeds)
+            averaged += [{axis: choice.name for axis, choice in repeat.items()}] * seeds
+        values = {path: value for choice in point.values() for path, value in choice.values.items()}
+        names = {axis: choice.name for axis, choice in point.items()}
+        return Trial(_label(point), names, values, tuple(pipelines), tuple(averaged), pipeline)
+
+    def _pipeline(self, point: Mapping[str, Choice]) -> Pipeline:
+        """Return the pipeline with the values of a choice on each axis."""
         source = copy.deepcopy(self.source)
         setters = [(path, value, axis) for axis, choice in point.items() for path, value in choice.values.items()]
         # Set a table before its keys, and `use` before the parameters of the component that it names.
@@ -376,10 +433,7 @@ class _Planner:
         for leaf, value in leaves(self.source.values):
             if (origin := self.source.origin(leaf)).file in (SET, OVERRIDE):
                 set_path(source, tuple(map(str, leaf)), copy.deepcopy(value), origin)
-        pipeline = self._check(source)
-        values = {path: value for path, value, _ in setters}
-        names = {axis: choice.name for axis, choice in point.items()}
-        return Trial(_label(point), names, values, tuple(_seeded(pipeline, seeds)))
+        return self._check(source)
 
     def _check(self, source: Source) -> Pipeline:
         source.values.pop(SWEEP, None)

@@ -39,7 +39,7 @@ def require_optuna() -> None:
 
 @dataclass
 class _Found:
-    """A trial of the search, and the outcomes of its runs so far, by index among its seeds."""
+    """A trial of the search, and the outcomes of its runs so far, by their index."""
 
     number: int
     trial: Trial
@@ -64,7 +64,7 @@ class Searching:
         self._budget, self._deadline = budget, math.inf
         self._study: Study | None = None
         self._found: dict[int, _Found] = {}
-        self._places: dict[int, tuple[int, int]] = {}  # by index of a task: the number of its trial, and of its seed
+        self._places: dict[int, tuple[int, int]] = {}  # by index of a task: the number of its trial, and of its run
         self.metric = Metric()
         self.ended_early = ""
 
@@ -101,9 +101,9 @@ class Searching:
                 self._begin(outcome)
             return False
         if outcome["state"] not in ("claimed", "stopped"):
-            number, seed = self._places[index]
+            number, run = self._places[index]
             found = self._found[number]
-            found.outcomes[seed] = outcome
+            found.outcomes[run] = outcome
             self._require_metrics(outcome)
             if len(found.outcomes) == len(found.trial.pipelines):
                 self._tell(found)
@@ -111,16 +111,15 @@ class Searching:
 
     def label(self, index: int) -> str:
         """Return what the run of a task is called."""
-        number, seed = self._places[index]
+        number, run = self._places[index]
         trial = self._found[number].trial
-        several = f", seed {trial.pipelines[seed].settings.seed}" if len(trial.pipelines) > 1 else ""
-        named = ", ".join(f"{axis} = {name}" for axis, name in trial.choices.items())
-        return f"trial {number + 1}: {named}{several}"
+        named = [f"{axis} = {name}" for axis, name in trial.choices.items()]
+        return f"trial {number + 1}: {', '.join(filter(None, [*named, trial.run_name(run)]))}"
 
     def rows(self) -> list[Row]:
         """Return the trials whose runs have all ended, in the order in which they were proposed."""
         complete = [f for _, f in sorted(self._found.items()) if len(f.outcomes) == len(f.trial.pipelines)]
-        return [Row(found.trial, tuple(found.outcomes[seed] for seed in sorted(found.outcomes))) for found in complete]
+        return [Row(found.trial, tuple(found.outcomes[run] for run in sorted(found.outcomes))) for found in complete]
 
     def result(self) -> Sweep:
         """Return the sweep with its trials and metrics as they turned out."""
@@ -166,8 +165,9 @@ class Searching:
             for key, axis in self.sweep.axes.items()
         }
         search: Search = self.search
-        decides = [identity, axes, search.method, search.seed, search.pruner, names, goals]
-        decides.append(len(self.sweep.trials[0].pipelines))
+        first = self.sweep.trials[0]
+        runs = first.averaged, len(first.pipelines)
+        decides = [identity, axes, search.method, search.seed, search.pruner, names, goals, runs]
         return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
     def _propose(self, study: Study) -> Proposal | None:
@@ -207,8 +207,8 @@ class Searching:
             if proposal.number not in self._found:
                 self._add(proposal)
             key = self._key(proposal.number)
-            for seed, pipeline in enumerate(self._found[proposal.number].trial.pipelines):
-                self._places[len(self._places) + 1] = proposal.number, seed
+            for run, pipeline in enumerate(self._found[proposal.number].trial.pipelines):
+                self._places[len(self._places) + 1] = proposal.number, run
                 yield replace(self._task, pipeline=pipeline, trial=key)
 
     def _key(self, number: int) -> TrialKey:

@@ -39,14 +39,14 @@ class Search:
 
 
 def read_search(
-    table: Any, check_metric: Callable[[Any], object], problem: Callable[..., None], seeds: int
+    table: Any, check_metric: Callable[[Any], object], problem: Callable[..., None], runs: int
 ) -> Search | None:
     """Check a ``[sweep.search]``, and report its mistakes.
 
     Args:
         check_metric: reports what is wrong with the name of a metric.
         problem: called with a message and the path of a mistake.
-        seeds: runs per trial.
+        runs: of each trial.
 
     Returns:
         None if it is not valid.
@@ -64,7 +64,7 @@ def read_search(
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             wrong.append((key, f"expected a whole number of at least {least}"))
     metrics, goals = _listed(table, "metric"), _listed(table, "goal")
-    wrong += _objective_mistakes(metrics, goals, table, seeds)
+    wrong += _objective_mistakes(metrics, goals, table, runs)
     for key, message in wrong:
         found = f" = {shown(table[key])}" if key in table else " is missing"
         problem(f"search.{key}{found}: {message}", "search", key)
@@ -84,7 +84,7 @@ def _listed(table: Mapping[str, Any], key: str) -> tuple[Any, ...]:
 
 
 def _objective_mistakes(
-    metrics: tuple[Any, ...], goals: tuple[Any, ...], table: Mapping[str, Any], seeds: int
+    metrics: tuple[Any, ...], goals: tuple[Any, ...], table: Mapping[str, Any], runs: int
 ) -> list[tuple[str, str]]:
     wrong = []
     for metric in metrics:
@@ -98,6 +98,6 @@ def _objective_mistakes(
     if table.get("pruner", "none") != "none":
         if len(metrics) > 1 or metrics == (SECONDS,):
             wrong.append(("pruner", "pruning needs one metric, of the dev split"))
-        if seeds > 1:
-            wrong.append(("pruner", f"pruning needs one run per trial, but seeds = {seeds}"))
+        if runs > 1:
+            wrong.append(("pruner", f"pruning needs one run per trial, but each has {runs}"))
     return wrong

@@ -56,7 +56,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Row:
-    """A trial and the outcomes of its runs, one per seed."""
+    """A trial and the outcomes of its runs."""
 
     trial: Trial
     outcomes: tuple[Mapping[str, Any], ...]
@@ -67,16 +67,16 @@ class Row:
         return [outcome for outcome in self.outcomes if outcome["state"] == "finished"]
 
     def values(self, metric: str) -> list[float]:
-        """Return the values of a metric, for all seeds that have it."""
+        """Return the values of a metric, for all runs that have it."""
         found = [outcome[SECONDS] if metric == SECONDS else outcome["metrics"].get(metric) for outcome in self.done]
         return [value for value in found if value is not None]
 
     def is_partial(self, metric: str) -> bool:
-        """Return whether some seeds have a metric, and others do not."""
+        """Return whether some runs have a metric, and others do not."""
         return 0 < len(self.values(metric)) < len(self.outcomes)
 
     def mean(self, metric: str) -> float | None:
-        """Return the mean over the seeds, or None if no seed has the metric."""
+        """Return the mean over the runs, or None if no run has the metric."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 
@@ -169,13 +169,15 @@ def _table(content: Cells, sweep: Sweep) -> Table:
 
 def legend(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> list[str]:
     """Return the lines below the table; the last ones are the warnings of the runs, each once."""
-    seeds = len(sweep.trials[0].pipelines)
+    seeds = len({pipeline.settings.seed for pipeline in sweep.trials[0].pipelines})
+    over = [f"{axis} ({count})" for axis, count in sweep.averaged.items()]
+    over += [f"{seeds} seeds"] if seeds > 1 else []
     lines = ["* " + _best_means(metric)] if best_rows(rows, metric) else []
     partial = sum(any(row.is_partial(each.name) for each in metric.objectives) for row in rows) if metric.goal else 0
-    lines += (
-        [f"{partial} of {len(rows)} trials cannot be the best, as not all seeds have the metric"] if partial else []
-    )
-    lines += [f"mean ± standard deviation of {seeds} seeds; seconds of training are the median"] if seeds > 1 else []
+    if partial:
+        lines.append(f"{partial} of {len(rows)} trials cannot be the best, as not all of their runs have the metric")
+    if over:
+        lines.append(f"mean ± standard deviation over {' and '.join(over)}; seconds of training are the median")
     lines += [metric.note] if metric.note else []
     total = sum(len(row.outcomes) for row in rows)
     return [*lines, *(f"warning in {count} of {total} runs: {text}" for text, count in warnings_of(rows).items())]
@@ -221,8 +223,8 @@ def _trial(sweep: Sweep, row: Row, metric: Metric) -> dict[str, Any]:
     values = row.values(metric.name)
     known = ("state", "how", "reason", "run", "metrics", "seconds")
     runs = [
-        {"seed": pipeline.settings.seed} | {key: outcome[key] for key in known if key in outcome}
-        for pipeline, outcome in zip(row.trial.pipelines, row.outcomes, strict=True)
+        {"seed": pipeline.settings.seed, "choices": choices} | {key: outcome[key] for key in known if key in outcome}
+        for pipeline, choices, outcome in zip(row.trial.pipelines, row.trial.averaged, row.outcomes, strict=True)
     ]
     return {
         "label": row.trial.label,

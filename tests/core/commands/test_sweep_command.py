@@ -127,7 +127,7 @@ def test_a_sweep_ends_with_a_table_of_all_trials(swept):
     for line in (second, third):  # a model that answers 0 does as badly on dev as on test
         assert [cell for cell in line.split() if cell != "*"][1:7] == ["0.6931", "±", "0.0000"] * 2
     assert rest[0] == "* best: lower is better"
-    assert "mean ± standard deviation of 2 seeds" in rest[1]
+    assert "mean ± standard deviation over 2 seeds" in rest[1]
     assert "[4/4]" in done.stderr
     assert "3 trials, 4 runs, 2 at a time" in done.stderr  # two trials have the same pipeline
     assert "noise" not in done.stdout + done.stderr

@@ -66,9 +66,9 @@ def test_curves_are_drawn(tmp_path, trials, seeds):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "bands", "words"), [(1, 0, ""), (2, 0, "mean of 2 seeds, and"), (3, 1, "3 seeds with 95%")]
+    ("seeds", "bands", "words"), [(1, 0, ""), (2, 0, "mean of 2 runs, and"), (3, 1, "3 runs with 95%")]
 )
-def test_an_interval_needs_three_seeds(tmp_path, monkeypatch, seeds, bands, words):
+def test_an_interval_needs_three_runs(tmp_path, monkeypatch, seeds, bands, words):
     drawn, titles = [], []
     monkeypatch.setattr("matplotlib.axes.Axes.fill_between", lambda *arguments, **style: drawn.append(arguments))
     monkeypatch.setattr("matplotlib.axes.Axes.set", lambda self, title, **others: titles.append(title))

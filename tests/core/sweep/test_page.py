@@ -27,9 +27,9 @@ def row(folder, label, seeds):
     ("trials", "seeds", "caption"),
     [
         (2, 1, ""),
-        (2, 3, "The mean over the seeds."),
+        (2, 3, "The mean over the runs of each trial."),
         (9, 1, "The best 8 of 9 trials."),
-        (9, 2, "The best 8 of 9 trials. The mean over the seeds."),
+        (9, 2, "The best 8 of 9 trials. The mean over the runs of each trial."),
     ],
 )
 def test_learning_curves_say_what_is_drawn(tmp_path, trials, seeds, caption):

@@ -184,6 +184,7 @@ def test_trials_can_be_counted_without_a_check(write):
     table = '[sweep]\nseeds = 2\n"a.b" = [1, 2, 3]\n[sweep.c]\nx = {}\ny = {}\n[sweep.reference.d]\nx = 1\n'
 
     assert count_trials(read_source(write(table)).values["sweep"]) == 6
+    assert count_trials(read_source(write(table.replace("seeds = 2", 'average_over = ["c"]'))).values["sweep"]) == 3
 
 
 # Mistakes
@@ -322,6 +323,51 @@ def test_several_seeds_need_no_table(sweep):
     assert [pipeline.settings.seed for pipeline in trial.pipelines] == [5, 6]
 
 
+AVERAGED = """
+[sweep]
+seeds = 2
+average_over = ["part"]
+"model.dropout" = [0.1, 0.2]
+[sweep.part]
+first = { "trainer.steps" = 1 }
+second = { "trainer.steps" = 2 }
+"""
+
+
+def test_a_trial_has_a_run_for_each_choice_that_is_averaged_over_and_each_seed(sweep):
+    planned = sweep(AVERAGED)
+
+    assert [(trial.label, trial.choices, trial.values) for trial in planned.trials] == [
+        (value, {"model.dropout": value}, {"model.dropout": float(value)}) for value in ("0.1", "0.2")
+    ]
+    runs = [(run.stages[""].options.steps, run.settings.seed) for run in planned.trials[0].pipelines]
+    assert runs == [(1, 5), (1, 6), (2, 5), (2, 6)]
+    assert [planned.trials[0].run_name(number) for number in range(4)] == [
+        "part = first, seed 5",
+        "part = first, seed 6",
+        "part = second, seed 5",
+        "part = second, seed 6",
+    ]
+    assert (planned.axes.keys(), planned.averaged) == ({"model.dropout"}, {"part": 2})
+    (alone,) = sweep(AVERAGED.replace('"model.dropout" = [0.1, 0.2]', ""), seeds=1).trials
+    assert [alone.run_name(number) for number in range(2)] == ["part = first", "part = second"]
+    assert alone.label == "as it is"
+
+
+def test_what_is_averaged_over_is_no_part_of_the_pipeline_of_a_trial(sweep):
+    trial = sweep(AVERAGED).trials[1]
+
+    stage = trial.pipeline.stages[""]
+    assert (stage.model.values["dropout"], stage.options.steps) == (0.2, None)
+
+
+@pytest.mark.parametrize("names", ['["parts"]', '"part"', "[1]"])
+def test_only_axes_can_be_averaged_over(mistakes, names):
+    (told,) = mistakes(AVERAGED.replace('["part"]', names))
+
+    assert told.endswith(f'average_over = {names}: expected a list of axes of this table ("model.dropout", "part")')
+
+
 def test_a_long_list_of_equal_parts_is_short_in_a_label():
     assert compact([500] * 9) == "9 × 500"
     assert compact([3, 3, 5, 3]) == "[3, 3, 5, 3]"
@@ -354,6 +400,17 @@ def test_trials_are_not_compared_on_train(mistakes):
 SEARCH = (
     '[sweep]\n"model.dropout" = { low = 0.0, high = 0.5 }\n"model.kind" = ["b", 3]\n[sweep.search]\nmethod = "tpe"\n'
 )
+
+
+def test_a_search_draws_no_choice_that_it_averages_over_and_cannot_prune_a_mean(sweep, mistakes):
+    searched = SEARCH.replace("[sweep]", '[sweep]\naverage_over = ["model.kind"]', 1)
+
+    planned = sweep(searched)
+
+    assert (planned.averaged, "model.kind" in planned.axes) == ({"model.kind": 2}, False)
+    assert [trial.averaged for trial in planned.trials[:1]] == [({"model.kind": "b"}, {"model.kind": "3"})]
+    (told,) = mistakes(searched + 'pruner = "median"\n')
+    assert told.endswith('search.pruner = "median": pruning needs one run per trial, but each has 2')
 
 
 def test_both_ends_of_a_range_are_checked_with_all_choices(sweep):

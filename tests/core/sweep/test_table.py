@@ -47,7 +47,14 @@ class Named:
 def table(*outcomes, metric="", references=None):
     """Return a sweep of one trial for each tuple of outcomes, and its rows."""
     trials = tuple(
-        Trial(f"{number}, x", {"a.b": str(number), "c": "x"}, {}, tuple(map(Named, range(len(seeds)))))
+        Trial(
+            label=f"{number}, x",
+            choices={"a.b": str(number), "c": "x"},
+            values={},
+            pipelines=tuple(map(Named, range(len(seeds)))),
+            averaged=({},) * len(seeds),
+            pipeline=Named(0),
+        )
         for number, seeds in enumerate(outcomes)
     )
     sweep = Sweep("demo", metric, trials, references or {})
@@ -60,6 +67,16 @@ def test_seeds_are_told_by_mean_and_standard_deviation_and_seconds_by_the_median
 
     assert content.columns == ["a.b", "c", "dev/digits/accuracy", "seconds", "run"]
     assert content.rows == [["0", "x", "0.6000 ± 0.1000", "2.0", "runs/a/b"]]
+
+
+def test_what_the_mean_is_over_is_said_and_each_run_has_its_choices():
+    sweep, rows, metric = table((outcome(0.5), outcome(0.7)))
+    sweep = dataclasses.replace(sweep, averaged={"data.fold": 5})
+
+    assert "mean ± standard deviation over data.fold (5) and 2 seeds; " in legend(sweep, rows, metric)[0]
+    trial = dataclasses.replace(rows[0].trial, averaged=({"data.fold": "1"}, {"data.fold": "2"}))
+    (told,) = as_json(sweep, [dataclasses.replace(rows[0], trial=trial)], metric)["trials"]
+    assert [run["choices"] for run in told["runs"]] == [{"data.fold": "1"}, {"data.fold": "2"}]
 
 
 def test_the_deviation_is_that_of_a_sample_of_seeds():
@@ -114,7 +131,7 @@ def test_a_trial_of_which_a_seed_failed_cannot_be_the_best_and_the_table_says_so
     sweep, rows, metric = table(*((outcome(low), outcome(low + 0.1)) for low in (0.5, 0.6)), (outcome(0.9), FAILED))
 
     assert [row[2] for row in cells(sweep, rows, metric).rows][1:] == ["0.6500 ± 0.0707 *", "0.9000 (1 of 2)"]
-    assert "1 of 3 trials cannot be the best, as not all seeds have the metric" in legend(sweep, rows, metric)
+    assert "1 of 3 trials cannot be the best, as not all of their runs have the metric" in legend(sweep, rows, metric)
 
 
 def test_a_table_without_a_best_row_does_not_explain_its_mark():
