@@ -41,7 +41,7 @@ _OGG_HEADER, _OGG_END = 27, 4
 MAX_DENOMINATOR = 1000
 
 
-class _Recording(soundfile.SoundFile):
+class _Recording(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A file that is read once, from front to back."""
 
     def seekable(self) -> bool:
