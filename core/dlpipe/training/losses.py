@@ -31,6 +31,8 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "huber": F.huber_loss,
     "binary_cross_entropy": F.binary_cross_entropy_with_logits,
 }
+#: What a message about outputs that do not fit the targets says at its end.
+OWN_LOSS = 'for a model with a loss of its own, such as an auto-encoder, loss = "auto"'
 
 
 def loss_function(
@@ -49,8 +51,8 @@ def loss_function(
         InputError: there is no such loss; or that of a plugin refuses a value, or has parameters, which nothing would
             train.
 
-    Except for cross-entropy and for "mse" of classes, it raises an `InputError` unless outputs and targets are numbers
-    of the same shape.
+    Except for cross-entropy and for "mse" of classes, which need a score for each class, it raises an `InputError`
+    unless outputs and targets are numbers of the same shape.
     """
     if not isinstance(loss, str):
         return _from_table(loss, device)
@@ -136,7 +138,7 @@ def _require_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
         kind = "are classes" if not targets.is_floating_point() else f"have shape {tuple(targets.shape)}"
         raise InputError(
             f'loss = "{name}": the outputs have shape {tuple(outputs.shape)}, but the targets {kind}; expected numbers '
-            'of the same shape. For classes use loss = "cross_entropy" or "mse"'
+            f'of the same shape. For classes use loss = "cross_entropy" or "mse"; {OWN_LOSS}'
         )
 
 
@@ -144,10 +146,20 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error; for targets that are classes (…), of softmax (…, K) against one-hot targets.
 
     Of classes that are all ignored it is 0.
+
+    Raises:
+        InputError: the outputs are neither numbers of the shape of the targets, nor a score for each class.
     """
     if targets.is_floating_point():
         _require_same_shape("mse", outputs, targets)
         return F.mse_loss(outputs, targets)
+    if outputs.shape[:-1] != targets.shape:  # torch would broadcast them
+        shape = ", ".join(map(str, targets.shape))
+        raise InputError(
+            f'loss = "mse": the outputs have shape {tuple(outputs.shape)}, but the targets are classes of shape '
+            f"{tuple(targets.shape)}; expected a score for each class, ({shape}, K). If they are no scores, use "
+            f"another loss; {OWN_LOSS}"
+        )
     one_hot = F.one_hot(targets.clamp(min=0), outputs.size(-1)).to(outputs.dtype)
     errors = (outputs.softmax(-1) - one_hot).square().mean(-1)
     known = targets != IGNORE_INDEX

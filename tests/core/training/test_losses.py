@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -13,6 +15,16 @@ def test_a_loss_between_numbers_refuses_classes_which_torch_might_broadcast(name
         InputError, match=rf'loss = "{name}": the outputs have shape \(5, 5\), but the targets are classes; expected'
     ):
         loss_function(name)(torch.zeros(5, 5), classes)
+
+
+@pytest.mark.parametrize("outputs", [torch.zeros(5, 1, 3, 5), torch.zeros(5), torch.zeros(6, 3)])
+def test_squared_errors_of_classes_refuse_what_is_no_score_for_each_class(outputs):
+    text = (
+        rf'loss = "mse": the outputs have shape {re.escape(str(tuple(outputs.shape)))}, but the targets are classes of '
+        r"shape \(5,\); expected a score for each class, \(5, K\)\. .* a loss of its own, such as .*, loss = \"auto\""
+    )
+    with pytest.raises(InputError, match=text):
+        loss_function("mse")(outputs, torch.arange(5))
 
 
 @pytest.mark.parametrize("name", ["mse", "l1", "binary_cross_entropy"])
