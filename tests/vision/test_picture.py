@@ -175,6 +175,16 @@ def test_a_picture_of_another_shape_gets_a_border_of_its_ground(read):
     assert pixels[0, :, [0, 5]].unique().tolist() == [70]
 
 
+@pytest.mark.parametrize(("size", "counts"), [((600, 10), [0, 0, 6, 0]), ((10, 600), [1, 1, 1, 1])])
+def test_a_long_strip_keeps_a_line_of_pixels(read, size, counts):
+    image = Image.new("L", size, 70)
+    image.paste(0, (2, 2, size[0] - 2, size[1] - 2))
+
+    pixels, _ = read(image)
+
+    assert (pixels[0] < 40).sum(1).tolist() == counts
+
+
 def test_the_border_of_a_colored_picture_has_its_color(read):
     pixels, _ = read(Image.new("RGB", (8, 8), (10, 200, 30)), COLOR)
 

@@ -162,7 +162,12 @@ def in_mode(image: Image.Image, mode: str | None) -> Image.Image:
 def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     """Return an image resized to width × height; a border in its background color keeps its aspect ratio."""
     color: Any = _background(image)  # Pillow takes a float for mode "F", but its annotation does not say so
-    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color)
+    # The size that Pillow would choose, but never 0 pixels, which would leave only the border of a long strip.
+    inner = (
+        min(width, max(1, round(image.width / image.height * height))),
+        min(height, max(1, round(image.height / image.width * width))),
+    )
+    return ImageOps.pad(image.resize(inner, Image.Resampling.LANCZOS), (width, height), color=color)
 
 
 def to_tensor(image: Image.Image, mode: str | None = None) -> Tensor:
