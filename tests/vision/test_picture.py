@@ -110,11 +110,12 @@ def test_an_opened_image_is_grey_or_rgb(tmp_path, mode, color, expected):
     assert open_image(tmp_path / "a.tif").mode == expected
 
 
-def test_a_picture_is_rotated_as_its_exif_data_says(read):
+@pytest.mark.parametrize("name", ["picture.png", "picture.tif"])
+def test_a_picture_is_rotated_as_its_exif_data_says(read, name):
     image, exif = Image.frombytes("L", (4, 6), bytes(range(24))), Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
 
-    pixels, done = read(image, exif=exif)
+    pixels, done = read(image, name=name, exif=exif)
 
     assert pixels[0, 0].tolist() == [20, 16, 12, 8, 4, 0]
     assert done == []

@@ -48,9 +48,11 @@ def open_image(path: Path, content: bytes | None = None) -> Image.Image:
             pixels whose range is unknown.
     """
     try:
-        if not (path.stat().st_size if content is None else content):
+        # Pillow maps some files into memory if it gets their name, and then scrambles TIFFs that are to be rotated.
+        content = path.read_bytes() if content is None else content
+        if not content:
             raise InputError(f"{path}: the file is empty; expected an image")
-        with Image.open(path if content is None else io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: {image.width}×{image.height} pixels; expected at most {MAX_PIXELS:,}; make it smaller"
@@ -71,7 +73,7 @@ def open_image(path: Path, content: bytes | None = None) -> Image.Image:
             f"{path} cannot be read as an image: unknown format; expected PNG, JPEG, BMP, GIF, WebP, TIFF, PGM or PPM"
         ) from error
     except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, struct.error, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as an image: {_reason(error, path)}") from error
+        raise InputError(f"{path} cannot be read as an image: {_reason(error)}") from error
 
 
 def _white(image: Image.Image, path: Path) -> float | None:
@@ -201,7 +203,6 @@ def _background(image: Image.Image) -> tuple[int, ...] | float:
     return tuple(map(int, color)) if len(color) > 1 else int(color[0])
 
 
-def _reason(error: Exception, path: Path) -> str:
-    """Return the text of an error without the path, which the message contains already."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text.partition(" <_io.BytesIO")[0].replace(f" '{path}'", "").replace(f" {str(path)!r}", "")
+def _reason(error: Exception) -> str:
+    """Return the text of an error without the name of a file, which the message contains already."""
+    return (getattr(error, "strerror", None) or str(error)).partition(" <_io.BytesIO")[0]
