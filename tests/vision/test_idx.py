@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlpipe.errors import DataError
+from dlpipe.errors import DataError, InputError
 from dlpipe_vision import idx as module
 from dlpipe_vision.idx import idx, mnist, read_idx
 
@@ -49,6 +49,13 @@ def test_images_and_labels_are_read_plain_or_compressed(folder):
     }
     assert data.pictures("train", torch.tensor([1]))[0, 0, 2].tolist() == [20, 21, 22, 23]
     assert data.split("train").columns["targets"].tolist() == [1, 0]
+
+
+def test_a_name_of_two_classes_is_refused(folder):
+    with pytest.raises(
+        InputError, match=r'labels = \["coat", "coat"\]: "coat" occurs twice; give each class its own name'
+    ):
+        idx(path=folder, dev_size=0, labels=["coat", "coat"]).split("train")
 
 
 def test_names_with_a_dot_are_found_and_classes_are_numbers_by_default(tmp_path):

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from dlpipe.data import Download, fetch
-from dlpipe.errors import DataError
+from dlpipe.errors import DataError, InputError
 from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe.messages import shown
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.labeled_images import LabeledImages, Normalize
@@ -150,7 +151,12 @@ def read_folder(files: Mapping[str, tuple[Path, Path]], labels: Sequence[str] | 
 
     Raises:
         DataError: a file is damaged, or does not fit another.
+        InputError: two classes have the same name.
     """
+    if doubled := [label for label in labels or () if labels.count(label) > 1]:
+        raise InputError(
+            f"labels = {shown(list(labels))}: {shown(doubled[0])} occurs twice; give each class its own name"
+        )
     sets = {split: _read_split(*pair) for split, pair in files.items()}
     names = labels or [str(number) for number in range(int(sets["train"].targets.max()) + 1)]
     for split, images in sets.items():
