@@ -53,6 +53,13 @@ def test_there_is_no_dev_split_if_dev_size_is_0(dev_size):
     assert data(dev_size=dev_size).splits == ("train",)
 
 
+def test_there_is_no_dev_split_if_every_class_has_one_image():
+    made = data(TRAIN.subset(torch.arange(3)), dev_size=0.1)
+
+    assert made.splits == ("train",)
+    assert len(made.split("train")) == 3
+
+
 @pytest.mark.parametrize("dev_size", [12, 13, 0.99])
 def test_a_dev_split_that_leaves_no_training_image_is_refused(dev_size):
     with pytest.raises(

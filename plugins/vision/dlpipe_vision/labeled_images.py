@@ -250,7 +250,8 @@ class LabeledImages:
                 )
             taken = stratified_sample(train.targets, count)
             rest = torch.ones(len(train), dtype=torch.bool).index_fill_(0, taken, False)
-            sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
+            if len(taken):  # none if no class has two images
+                sets |= {"dev": train.subset(taken), "train": train.subset(rest.nonzero()[:, 0])}
         if self._imbalance > 1:
             sets["train"] = sets["train"].subset(long_tail(sets["train"].targets, self._imbalance, len(loaded.labels)))
         if self._limit is not None:
