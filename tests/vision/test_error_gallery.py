@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from html.parser import HTMLParser
 
 import numpy as np
@@ -152,6 +153,14 @@ def test_without_mistakes_there_is_no_worst_png(tmp_path, faces_examples):
 
     assert "test: 0 of 9 images are misclassified" in page.text
     assert not (tmp_path / "worst.png").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_shown_with_an_escape(tmp_path, faces, faces_examples):
+    faces._sets["test"].names[1] = os.fsdecode(b"caf\xe9.png")
+
+    page = written(tmp_path, faces_examples, Knows())
+
+    assert "caf\\udce9.png" in page.text
 
 
 def test_other_data_than_images_is_refused(other_examples):

@@ -90,7 +90,9 @@ class ErrorGallery:
         """Write the page and the figure of the last `evaluate`."""
         assert self._last is not None
         data, split, answers = self._last
-        (folder / "confusion.html").write_text("\n".join(self._page(data, split, answers)), encoding="utf-8")
+        content = "\n".join(self._page(data, split, answers))
+        # The name of an image need not be UTF-8.
+        (folder / "confusion.html").write_text(content, encoding="utf-8", errors="backslashreplace")
         page = ReportItem(
             "confusion.html",
             "Images by true and predicted class",
