@@ -319,9 +319,11 @@ def test_there_has_to_be_an_image_that_can_be_read(tmp_path):
         refused(path, f"{path}: no image that can be read; expected train/CLASS/*.png", unreadable="skip")
 
 
-def test_a_trained_model_is_evaluated_on_new_images_alone(tmp_path):
-    trained = image_folder(path=write(tmp_path / "old", SPLITS | classes("train/", [("ape", 4)])))
-    new = image_folder(path=write(tmp_path / "new", classes("test/", [("dog", 3), ("cat", 1)])))
+@pytest.mark.parametrize("sizes", [{}, {"test_size": 0.25, "dev_size": 0.2}])
+def test_a_trained_model_is_evaluated_on_new_images_alone(tmp_path, sizes):
+    old = classes(counts=[("ape", 4), ("cat", 9), ("dog", 6)])
+    trained = image_folder(path=write(tmp_path / "old", old), **sizes)
+    new = image_folder(path=write(tmp_path / "new", classes("test/", [("dog", 3), ("cat", 1)])), **sizes)
 
     new.restore(trained.state())
 

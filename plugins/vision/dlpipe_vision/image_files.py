@@ -88,13 +88,15 @@ def image_folder(
 
     def read() -> ImageSplits:
         files, entries = find_images(source, max_bytes)
-        _refuse_without_effect(source, {entry.split for entry in entries}, test_size, dev_size)
+        if not data.is_restored:  # a trained model may be evaluated on files with other splits
+            _refuse_without_effect(source, {entry.split for entry in entries}, test_size, dev_size)
         decoder = Decoder(files, (shape[0], shape[1]) if shape else None, PIL_MODES[color])
         held_out = TEST_SIZE if test_size is None else test_size
         return read_images(decoder, entries, test_size=held_out, max_bytes=max_bytes, skip=unreadable == "skip")
 
     held_out = DEV_SIZE if dev_size is None else dev_size
-    return LabeledImages(read, dev_size=held_out, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    data = LabeledImages(read, dev_size=held_out, limit=limit, normalize=normalize, augment=augment, noise=noise)
+    return data
 
 
 def find_images(path: Path, max_bytes: int) -> tuple[Files, list[ImageFile]]:

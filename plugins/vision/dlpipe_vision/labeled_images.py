@@ -62,6 +62,9 @@ class LabeledImages:
         shuffle_pixels: finally put the pixels of each image into another order, the same for all images.
         label_noise: share of the training images that get the label of another class, always the same ones.
         imbalance: how many times more training images the first class has than the last one.
+
+    Attributes:
+        is_restored: whether it has the state of an earlier process: a trained model can be used on other images.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class LabeledImages:
         self._read, self._dev_size, self._limit = read, dev_size, limit
         self._normalize, self._augment, self._noise = normalize, augment, noise
         self._shuffle_pixels, self._label_noise, self._imbalance = shuffle_pixels, label_noise, imbalance
+        self.is_restored = False
         self._loaded_splits: ImageSplits | None = None
         self._state: dict[str, Any] = {}
         self._notes: dict[str, list[str]] = {}
@@ -198,7 +202,7 @@ class LabeledImages:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the state of an earlier process."""
-        self._state, self._scales = dict(state), {}
+        self._state, self._scales, self.is_restored = dict(state), {}, True
 
     def fingerprint(self) -> str:
         """Return a digest of all images and labels; for images not in memory, of the content of their files.
@@ -235,7 +239,7 @@ class LabeledImages:
         """
         sets = dict(loaded.sets)
         if "train" not in sets:
-            if self._state:
+            if self.is_restored:
                 return loaded
             raise DataError(
                 f"{loaded.source}: no training image that can be read, only images of {' and '.join(sets)}; add some. "
