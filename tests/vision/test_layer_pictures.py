@@ -49,6 +49,17 @@ def test_grad_cam_of_a_linear_model_follows_the_paper(faces, batch_size):
     assert_close(activations.cams, expected.detach())
 
 
+def test_the_chosen_images_are_those_that_were_evaluated_with_the_same_noise(faces):
+    faces._noise = 0.5
+    model = convolutional()
+    examples = Examples(faces, "test", Compute(torch.device("cpu"), evaluation_batch_size=4))
+    images = torch.cat([batch["images"] for batch, _ in examples.outputs(model)])
+
+    activations = evaluated(model, examples)._activations
+
+    assert_close(activations.maps["0"], model[0](images[activations.answers.rows]).detach())
+
+
 def test_shuffled_images_are_drawn_as_the_model_sees_them(faces, faces_examples):
     faces._shuffle_pixels = True
     model = convolutional()

@@ -15,11 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.data import Columns, ModelCaller
+from dlpipe.data import ModelCaller
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
 from dlpipe.messages import nearest
+from dlpipe.protocols import Batch
 from dlpipe.report_items import ReportItem
 from dlpipe_vision.error_gallery import describe
 from dlpipe_vision.labeled_images import LabeledImages, require_labeled_images
@@ -182,21 +183,28 @@ def _select_answers(answers: Answers) -> Answers:
 def _activations_of(
     model: nn.Module, layer: str | None, data: LabeledImages, examples: Examples, answers: Answers
 ) -> LayerActivations:
-    pictures = data.pictures(examples.split, answers.rows)
-    seen = data.as_seen(pictures)
+    seen = data.as_seen(data.pictures(examples.split, answers.rows))
     convolutions = _convolutions(model)
     if layer is None and not convolutions:
         return LayerActivations(seen, answers, {}, None, None)
-    chosen = Columns({"images": pictures, "targets": answers.targets}, prepare=data.split(examples.split).prepare)
-    batches, _, predictions = zip(*examples.predictions_on(model, chosen), strict=True)
-    batch = {name: torch.cat([each[name] for each in batches]) for name in batches[0]}
-    predicted = torch.cat(predictions)
+    batch = _as_evaluated(model, examples, answers.rows)
     layers = _layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
     with _recorded_outputs(layers) as outputs:
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
     maps = {name: outputs[name].detach().float().cpu() for name in outputs if name in convolutions}
     layer = layer or _last_layer_of_size(outputs, list(maps)[-1])
-    return LayerActivations(seen, answers, maps, _cams(layer, outputs, scores, predicted), layer)
+    return LayerActivations(seen, answers, maps, _cams(layer, outputs, scores, answers.predicted), layer)
+
+
+def _as_evaluated(model: nn.Module, examples: Examples, rows: Tensor) -> Batch:
+    """Return the examples `rows` (B,) as the model got them, since their noise would be another in another batch."""
+    found, parts = [], []
+    for batch, _ in examples.outputs(model):
+        chosen = torch.isin(batch["rows"], rows)
+        found.append(batch["rows"][chosen])
+        parts.append({name: column[chosen.to(column.device)] for name, column in batch.items()})
+    order = torch.searchsorted(torch.cat(found), rows)
+    return {name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)] for name in parts[0]}
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -226,7 +234,7 @@ def _cams(layer: str, outputs: Mapping[str, Tensor], scores: object, predicted: 
     if not isinstance(scores, Tensor) or scores.dim() != 2:
         return None  # without class scores there is nothing to explain
     # The score of one image does not depend on the others, so one sum gives the gradients of all.
-    of_predicted = scores.gather(1, predicted[:, None].clone()).sum()
+    of_predicted = scores.gather(1, predicted[:, None].to(scores.device)).sum()
     (gradients,) = torch.autograd.grad(of_predicted, [outputs[layer]])
     return grad_cam(outputs[layer].detach().float(), gradients.float()).cpu()
 
