@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, Literal
 
+from dlpipe.config.application import application_of, takes_items
 from dlpipe.engine.inference import TrainedStage
 from dlpipe.engine.prediction import Predictor
 from dlpipe.errors import InputError, component_errors
+from dlpipe.messages import relative
 from dlpipe.protocols import Batch, SupportsContent, SupportsItems, SupportsTextItems
 from dlpipe.runs.checkpoint import step_of
 from dlpipe.serving.batcher import Answer, Item
@@ -22,10 +24,16 @@ class ServedModel:
         kind: what the items are.
 
     Raises:
-        InputError: the data takes neither.
+        InputError: the data takes neither, or the items are for the application of the run.
     """
 
     def __init__(self, trained: TrainedStage) -> None:
+        target = application_of(trained.stage)
+        if target and takes_items(target):
+            raise InputError(
+                f"{relative(trained.run)}: `dlpipe predict` hands the items of this run to {target}, which answers for "
+                "all of them together; a server needs a model that answers each item by itself, such as a classifier"
+            )
         self._trained, self._data = trained, trained.built.data
         self.kind: Literal["text", "file"] = "file" if isinstance(self._data, SupportsContent) else "text"
         declared = isinstance(self._data, SupportsTextItems) and self._data.text_items

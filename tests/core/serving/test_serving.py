@@ -213,6 +213,20 @@ def test_data_that_does_not_say_what_its_items_are_is_not_served(toy_run):
         ServedModel(toy_run("tagger", "silent"))
 
 
+@pytest.mark.parametrize("application", ["dlpipe_generative.generate:generate", "dlpipe_audio.search:search"])
+def test_a_model_whose_application_takes_the_items_is_not_served(tagger, monkeypatch, application):
+    monkeypatch.setattr("dlpipe.serving.model.application_of", lambda stage: application)
+
+    with pytest.raises(InputError, match=rf"`dlpipe predict` hands the items of this run to {application}, which answ"):
+        ServedModel(tagger)
+
+
+def test_an_application_without_items_prevents_no_answers_for_items(tagger, monkeypatch):
+    monkeypatch.setattr("dlpipe.serving.model.application_of", lambda stage: "dlpipe_rl.play:play")
+
+    assert ask(tagger, post({"item": "1 2"}))[0].status_code == 200
+
+
 def test_the_page_asks_nobody_but_its_server(tagger):
     (found,) = ask(tagger, ("GET", "/", {}))
 
