@@ -79,10 +79,13 @@ def test_all_classes_in_turn_or_the_chosen_one_are_generated(dark_stripes, tmp_p
 
     (answer,) = generate(model, dark_stripes, CPU, count=4, output=tmp_path / "all.png")
     list(generate(model, dark_stripes, CPU, count=4, label="right", output=tmp_path / "right.png"))
-    list(generate(model, dark_stripes, CPU, count=2, interpolate=True, steps=3, output=tmp_path / "interpolations.png"))
+    (between,) = generate(
+        model, dark_stripes, CPU, count=2, interpolate=True, steps=3, output=tmp_path / "interpolations.png"
+    )
 
     assert asked == [[0, 1, 2, 0], [2, 2, 2, 2], [0, 0, 0, 1, 1, 1]]
     assert answer["labels"] == ["left", "middle", "right"]
+    assert between["labels"] == ["left", "middle"]
 
 
 def test_each_interpolation_is_a_row(dark_stripes, tmp_path):

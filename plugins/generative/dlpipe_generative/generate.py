@@ -81,7 +81,7 @@ def generate(
         images, columns = torch.cat([to_unit(originals, data.facts["pixel_range"]), images]), len(originals)
     names = class_names(data, targets)
     _write(output, images, columns, names if len(names) == len(images) else [])
-    shown = {} if targets is None or items else {"labels": names[:columns]}
+    shown = {} if targets is None or items else {"labels": names[::steps] if interpolate else names[:columns]}
     yield {"written": str(output), "images": len(samples), **({} if items else {"seed": seed}), **shown}
 
 
