@@ -34,7 +34,11 @@ def vae(**options):
 
 
 class NumberedStripes(Stripes):
-    """`Stripes` whose test images can be given by number."""
+    """`Stripes` whose test images can be given by number, or as a range of numbers."""
+
+    def expand(self, item: str) -> list[str]:
+        first, _, last = item.partition("-")
+        return [str(number) for number in range(int(first), int(last or first) + 1)]
 
     def encode(self, item: str) -> dict[str, Tensor]:
         return {"images": self.split("test").columns["images"][int(item)]}
@@ -103,7 +107,8 @@ def test_images_are_shown_above_their_reconstructions(pictures, tmp_path):
     assert Image.open(tmp_path / "reconstructions.png").size == (3 * CELL[0] + 2, 2 * CELL[1] + 2)
 
 
-def test_given_images_are_interpolated_pair_by_pair(pictures, tmp_path):
+@pytest.mark.parametrize("items", [["0", "1", "2"], ["0-2"], ["0", "1-2"]])
+def test_given_images_are_interpolated_pair_by_pair(pictures, tmp_path, items):
     model = AutoEncoder((1, 4, 6), (0.0, 1.0), hidden=(5,), latent_dim=3)
 
     list(
@@ -111,7 +116,7 @@ def test_given_images_are_interpolated_pair_by_pair(pictures, tmp_path):
             model,
             pictures,
             CPU,
-            items=["0", "1", "2"],
+            items=items,
             interpolate=True,
             steps=4,
             output=tmp_path / "interpolation.npz",

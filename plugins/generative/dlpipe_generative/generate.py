@@ -17,7 +17,7 @@ from dlpipe.compute import Compute
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.messages import nearest
-from dlpipe.protocols import Data, SupportsItems
+from dlpipe.protocols import Data, SupportsExpand, SupportsItems
 from dlpipe_generative.image_grid import image_grid
 from dlpipe_generative.latent import encode_batched, linear_interpolation
 from dlpipe_generative.pixels import to_unit
@@ -45,7 +45,7 @@ def generate(
     """Generate images and write them to a file; points are printed.
 
     Args:
-        items: images to reconstruct, for models that encode images.
+        items: images to reconstruct, or folders of such, for models that encode images.
         count: number of samples; with --interpolate, number of interpolations.
         seed: of the latent vectors.
         label: the class to generate, for conditional models; by default all classes in turn.
@@ -57,6 +57,7 @@ def generate(
     chosen_class = _class_index(label, model, generative.num_classes, data, compute)
     columns = generative.num_classes if label is None else None
     originals = None
+    items = _expanded(items, data)
     if items:
         latent, originals = _encode_items(model, data, compute, items, chosen_class)
         if interpolate:
@@ -110,6 +111,13 @@ def _targets(
         return chosen_class.expand(count)
     classes = cycled_classes(count // repeats, num_classes, compute.device)
     return None if classes is None else classes.repeat_interleave(repeats)
+
+
+def _expanded(items: Sequence[str], data: Data) -> list[str]:
+    """Return the single images that items stand for, such as those in a folder."""
+    if not isinstance(data, SupportsExpand):
+        return list(items)
+    return [image for item in items for image in (data.expand(item) if item else [item])]  # "" is the current folder
 
 
 def _encode_items(
