@@ -8,7 +8,6 @@ from PIL import Image
 from torch import Tensor
 
 from dlpipe.compute import Compute
-from dlpipe.config.application import check_options
 from dlpipe.errors import InputError
 from dlpipe_generative.autoencoder import AutoEncoder
 from dlpipe_generative.dcgan import DCGAN
@@ -128,10 +127,16 @@ def test_given_images_are_interpolated_pair_by_pair(pictures, tmp_path, items):
     torch.testing.assert_close(images[[0, 3, 4, 7]], ends.detach())
 
 
-def test_points_are_printed():
-    answers = list(generate(GAN(point_dim=2, hidden=(5,), latent_dim=3), GaussianRing(), CPU, count=3))
+def test_points_are_printed(tmp_path, monkeypatch):
+    model = GAN(point_dim=2, hidden=(5,), latent_dim=3)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples.png").touch()  # which is of no concern here
+
+    answers = list(generate(model, GaussianRing(), CPU, count=3))
 
     assert [len(answer["point"]) for answer in answers] == [2, 2, 2]
+    with pytest.raises(InputError, match=r"--output points.npz has no effect: points are printed; leave it out"):
+        list(generate(model, GaussianRing(), CPU, output=Path("points.npz")))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,10 @@ def test_points_are_printed():
             {"output": "samples.jpg"},
             "--output .*samples.jpg: expected a name that ends in .png or .npz, or a folder",
         ),
+        (vae, {"items": ["0"], "count": 5}, "--count 5 has no effect: all given images are used; leave it out"),
+        (vae, {"items": ["0"], "seed": 0}, "--seed 0 has no effect: the images are given; leave it out"),
+        (vae, {"items": ["0"], "steps": 3}, "--steps 3 has no effect: it is for --interpolate; leave it out"),
+        (vae, {"steps": 3}, "--steps 3 has no effect: it is for --interpolate; leave it out"),
     ],
 )
 def test_invalid_options_are_rejected(pictures, tmp_path, make, options, message):
@@ -172,13 +181,12 @@ def test_invalid_options_are_rejected(pictures, tmp_path, make, options, message
         list(generate(make(), pictures, CPU, **options))
 
 
-def test_a_file_of_the_user_is_not_overwritten_unless_it_is_named(tmp_path, monkeypatch):
-    target = "dlpipe_generative.generate:generate"
+def test_a_file_of_the_user_is_not_overwritten_unless_it_is_named(pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert check_options(target, {}) == {}
-
+    assert next(generate(vae(), pictures, CPU, count=1))["written"] == "samples.png"
+    (tmp_path / "samples.png").rename("photos.png")
     (tmp_path / "samples.png").symlink_to("photos.png")  # also if it is a link
 
     with pytest.raises(InputError, match=r"samples.png exists; choose another name with --output FILE, or overwrite"):
-        check_options(target, {})
-    assert check_options(target, {"output": "samples.png"}) == {"output": Path("samples.png")}
+        next(generate(vae(), pictures, CPU, count=1))
+    assert next(generate(vae(), pictures, CPU, count=1, output=Path("samples.png")))["images"] == 1

@@ -252,6 +252,18 @@ def test_options_have_the_applications_defaults(project):
     }  # fmt: skip
 
 
+def test_a_file_that_the_user_has_not_named_is_not_overwritten(project):
+    folder = run_it(project)
+    (project / "log.txt").symlink_to("photos.png")  # also if it is a link
+
+    refused, named = dlpipe("predict", folder), dlpipe("predict", folder, "--log", "log.txt")
+
+    assert str(refused.exception) == (
+        "log.txt exists; choose another name with --log FILE, or overwrite it with --log log.txt"
+    )
+    assert named.exit_code == 0
+
+
 def test_another_checkpoint_can_be_applied(project):
     folder = run_it(project, "trainer.keep=9")
 
