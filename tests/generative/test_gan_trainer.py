@@ -232,6 +232,14 @@ def test_a_model_without_a_discriminator_is_rejected(dark_stripes):
         GANTrainer(nn.Linear(1, 1), dark_stripes, CPU, 0)
 
 
+@pytest.mark.parametrize("name", ["generator_optimizer", "discriminator_optimizer"])
+def test_an_optimizer_that_computes_the_loss_again_is_rejected(dark_stripes, name):
+    with pytest.raises(
+        InputError, match="optimizer lbfgs computes the loss several times per step, which this trainer"
+    ):
+        make_trainer(dark_stripes, **{name: {"use": "lbfgs"}})
+
+
 @pytest.mark.parametrize(("count", "batch_size"), [(41, 20), (1, 20), (60, 1)])
 @pytest.mark.parametrize("conditional", [False, True])
 def test_a_last_batch_of_one_image_is_rejected_as_batch_normalization_cannot_use_it(count, batch_size, conditional):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from dlpipe.config.tables import target_of
 from dlpipe.errors import InputError
@@ -24,7 +24,9 @@ IMPLEMENTATIONS = {"fused", "foreach", "differentiable"}
 BUILT_WITH = "built_with"
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter | dict[str, Any]], table: Mapping[str, Any]) -> Optimizer:
+def build_optimizer(
+    parameters: Iterable[nn.Parameter | dict[str, Any]], table: Mapping[str, Any], *, closure: bool = False
+) -> Optimizer:
     """Build the optimizer that a table such as ``{"use": "adam", "lr": 1e-3}`` selects.
 
     On a CUDA GPU, the kernels are fused unless the table says otherwise. On a CPU they are neither fused, which gives
@@ -32,9 +34,10 @@ def build_optimizer(parameters: Iterable[nn.Parameter | dict[str, Any]], table: 
 
     Args:
         parameters: of which those are optimized that require a gradient; or groups of such, each a table with "params".
+        closure: the trainer passes ``step`` a function that computes the loss again, which lbfgs needs.
 
     Raises:
-        InputError: there are no parameters, all are frozen, or torch refuses a value.
+        InputError: there are no parameters, all are frozen, torch refuses a value, or lbfgs gets no closure.
     """
     listed = [each for each in parameters if isinstance(each, dict) or each.requires_grad]
     members = [each for group in listed for each in (group["params"] if isinstance(group, dict) else [group])]
@@ -46,6 +49,11 @@ def build_optimizer(parameters: Iterable[nn.Parameter | dict[str, Any]], table: 
     optimizer = build_by_name("optimizer", table, listed, **_implementation(table, members))
     if not isinstance(optimizer, Optimizer) or "lr" not in optimizer.param_groups[0]:
         raise InputError(f"optimizer {table['use']} is no torch.optim.Optimizer with a learning rate lr in its groups")
+    if isinstance(optimizer, LBFGS) and not closure:
+        raise InputError(
+            f"optimizer {table['use']} computes the loss several times per step, which this trainer does not support; "
+            "choose another optimizer"
+        )
     for group in optimizer.param_groups:
         group[BUILT_WITH] = {name: value for name, value in group.items() if name != "params"}
     return optimizer

@@ -154,7 +154,8 @@ class Supervised:
             self._checkpointed = checkpoint_activations(model, activation_checkpointing)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._has_rates = bool(rates)
-        self._optimizer = build_optimizer(parameter_groups(model, rates) if rates else self._parameters, optimizer)
+        groups = parameter_groups(model, rates) if rates else self._parameters
+        self._optimizer = build_optimizer(groups, optimizer, closure=True)
         total = budget.total_steps(self.steps_per_epoch)
         self._loss_scale = LossScale(self._optimizer, compute.device) if compute.dtype is torch.float16 else None
         self._schedule = LearningRateSchedule(self._optimizer, schedule, warmup_steps=warmup_steps, total_steps=total)

@@ -19,7 +19,7 @@ def parameter():
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"sparse_adam"}))
 def test_every_optimizer_lowers_a_quadratic(name):
     weight = parameter()
-    optimizer = build_optimizer([weight], {"use": name})
+    optimizer = build_optimizer([weight], {"use": name}, closure=True)
 
     def loss():
         optimizer.zero_grad()
@@ -32,6 +32,13 @@ def test_every_optimizer_lowers_a_quadratic(name):
         optimizer.step(loss)
 
     assert loss() < before
+
+
+def test_lbfgs_is_refused_where_the_loss_is_computed_once():
+    with pytest.raises(
+        InputError, match=r"^optimizer lbfgs computes the loss several times per step, which this trainer does not sup"
+    ):
+        build_optimizer([parameter()], {"use": "lbfgs"})
 
 
 class OnCUDA(nn.Parameter):
