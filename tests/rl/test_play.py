@@ -41,6 +41,15 @@ def test_episodes_are_written_as_gifs(tmp_path):
         assert gif.size == (260, 260 + 14)
 
 
+def test_a_gif_of_a_further_episode_replaces_no_file(tmp_path):
+    (tmp_path / "ball-3.gif").symlink_to("mine.gif")  # also if it is a link
+    asked = {"episodes": 3, "output": tmp_path / "ball.gif"}
+
+    with pytest.raises(InputError, match=r"ball-3\.gif exists; remove it, or choose another name with --output FILE"):
+        next(play(Follower(), catch(), CPU, **asked))
+    assert not (tmp_path / "ball.gif").exists()  # it is refused before the first episode
+
+
 def test_a_gif_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(InputError, match="Corridor cannot be rendered.*leave out --output"):
         list(play(Chooser(1), corridor(), CPU, output=tmp_path / "corridor.gif"))

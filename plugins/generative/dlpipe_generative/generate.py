@@ -54,11 +54,12 @@ def generate(
         label: the class to generate, for conditional models; by default all classes in turn.
         interpolate: interpolate between two samples, or from each of the given images to the next.
         steps: number of images of an interpolation; 10 by default.
-        output: a .png file for a grid of all images, a .npz file for the arrays, or a folder for one file per image; by
-            default a new file samples.png.
+        output: a .png file for a grid of all images, a .npz file for the arrays, or a new folder for one file per
+            image; by default a new file samples.png.
 
     Raises:
-        InputError: an option is impossible or has no effect, or samples.png exists and is not named.
+        InputError: an option is impossible or has no effect, samples.png exists and is not named, or the
+            folder has files.
     """
     has_images = "pixel_range" in data.facts
     _refuse_without_effect(
@@ -70,6 +71,8 @@ def generate(
     count, seed, steps = count or COUNT, seed or 0, steps or STEPS
     if output is None and has_images:
         output = _new_file()
+    elif output is not None and not output.suffix and output.is_dir() and any(output.iterdir()):
+        raise InputError(f"--output {output}: the folder is not empty; empty it, or choose another one")
     generative = require(model, GenerativeModel, WHO)  # type: ignore[type-abstract]
     chosen_class = _class_index(label, model, generative.num_classes, data, compute)
     columns = generative.num_classes if label is None else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ def play(
         output: write a GIF to this file instead; the names of further episodes get a number.
 
     Raises:
-        InputError: the environment cannot be rendered, or the file cannot be written or is no GIF.
+        InputError: the environment cannot be rendered, a file is no GIF or exists for a further episode, or one cannot
+            be written.
     """
     if output is not None:
         _check_output(output, every=every, columns=columns)
+        _require_new(_path(output, number) for number in range(1, episodes))
     envs = require_environments(data, "dlpipe predict")
     policy = greedy_policy(model, compute)
     for number in range(episodes):
@@ -60,8 +63,7 @@ def play(
             yield from _steps(envs, seed + number, trace, every or EVERY, columns or COLUMNS)
             yield answer
         else:
-            path = output if not number else output.with_stem(f"{output.stem}-{number + 1}")
-            yield answer | {"file": str(_write(path, envs, trace))}
+            yield answer | {"file": str(_write(_path(output, number), envs, trace))}
 
 
 def _check_output(output: Path, **of_terminal: int | None) -> None:
@@ -100,6 +102,18 @@ def _steps(data: Environments, seed: int, trace: EpisodeTrace, every: int, colum
         yield answer | ({"picture": "\n" + shown[timestep]} if timestep in shown else {})
     if len(trace.actions) in shown:
         yield {"timestep": len(trace.actions), "picture": "\n" + shown[len(trace.actions)]}
+
+
+def _path(output: Path, number: int) -> Path:
+    """Return the file of the episode `number`, which counts from 0."""
+    return output if not number else output.with_stem(f"{output.stem}-{number + 1}")
+
+
+def _require_new(paths: Iterable[Path]) -> None:
+    """Refuse to overwrite files that the user has not named, also where a link leads to one."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise InputError(f"{path} exists; remove it, or choose another name with --output FILE")
 
 
 def _write(path: Path, data: Environments, trace: EpisodeTrace) -> Path:
