@@ -16,6 +16,8 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.plugin_check import COMPONENT_RULES
 from dlpipe.data.model_caller import MODEL_METHODS
 from dlpipe.engine.conformance import OPTIONAL, REQUIRED
+from dlpipe.engine.execute import dry_run
+from dlpipe.errors import DataError
 from dlpipe.registry.hooks import ComponentHooks, Lifecycle
 from dlpipe.registry.loading import load_plugins
 from dlpipe.registry.specs import KINDS
@@ -42,14 +44,46 @@ def blocks(language: str) -> list[tuple[str, str]]:
 PIPELINES = [block for block in blocks("toml") if not re.match(r"# \S+\.toml\n", block[1])]
 
 
-@pytest.mark.parametrize("text", [text for _, text in PIPELINES], ids=[name for name, _ in PIPELINES])
-def test_a_pipeline_in_the_docs_has_no_mistakes(text, tmp_path):
-    file = tmp_path / "pipeline.toml"
-    file.write_text(text)
-    for path in (ROOT / "pipelines").glob("*.toml"):  # an example may extend one of these
+@pytest.fixture
+def in_a_folder_of_pipelines(tmp_path):
+    """Return a function that writes a pipeline next to those that come with dlpipe, one of which it may extend."""
+    for path in (ROOT / "pipelines").glob("*.toml"):
         (tmp_path / path.name).write_text(path.read_text())
 
-    load_pipeline(file, load_plugins())
+    def write(text: str) -> Path:
+        file = tmp_path / "pipeline.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize("text", [text for _, text in PIPELINES], ids=[name for name, _ in PIPELINES])
+def test_a_pipeline_in_the_docs_has_no_mistakes(text, in_a_folder_of_pipelines):
+    load_pipeline(in_a_folder_of_pipelines(text), load_plugins())
+
+
+#: Data that takes seconds to make, or models that take seconds to judge.
+LONG = (
+    "baselines.md-1",
+    "data.md-1",
+    "pipelines.md-2",
+    "pipelines.md-3",
+    "pipelines.md-6",
+    "backbone.md-1",
+    "evaluators.md-1",
+)
+REHEARSED = [pytest.param(text, id=name, marks=pytest.mark.slow if name in LONG else []) for name, text in PIPELINES]
+
+
+@pytest.mark.parametrize("text", REHEARSED)
+def test_a_pipeline_in_the_docs_takes_a_step(text, in_a_folder_of_pipelines):
+    pipeline = load_pipeline(in_a_folder_of_pipelines(text), load_plugins())
+
+    try:
+        dry_run(pipeline)
+    except DataError as error:  # of the files that the reader has
+        assert re.search("no such (file|folder)|No such file|path is not set", str(error)), error
 
 
 @pytest.mark.parametrize("text", [text for _, text in blocks("python")], ids=[name for name, _ in blocks("python")])
