@@ -66,9 +66,9 @@ def _application(
     registry: Registry, *, run: Path | None, stage: str | None, allow_local_plugins: bool, **_: Any
 ) -> str:
     """Return the target of the application of a run, or an empty string."""
-    if run is None or not (run / RESOLVED).is_file():
+    if run is None:
         return ""
-    RunFolder.open(run)  # raises an error if something in it leads out of it
+    RunFolder.open(run)  # raises an error if it is not a run folder, or something in it leads out of it
     pipeline = load_pipeline(run / RESOLVED, registry, allow_local_plugins=allow_local_plugins)
     return application_of(pipeline.stage(stage))
 
