@@ -41,7 +41,8 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint of RUN on a split of its data.
 
-    RUN is a run folder, such as runs/slot-filling/latest. With --set data.…, evaluate on other data.
+    RUN is a run folder, such as runs/slot-filling/latest, or the name of a pipeline, which stands for its latest run in
+    runs/. With --set data.…, evaluate on other data.
     """
     trained = load_target("dlpipe.engine.inference:open_run")(
         run,

@@ -33,14 +33,14 @@ class PipelineFile(click.Path):
 
 
 class RunPath(click.Path):
-    """A run folder, or the folder of a pipeline's runs for the latest of them."""
+    """A run folder, or the folder of a pipeline's runs for the latest of them; or a name in runs/ of one of these."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path of the run folder."""
-        return RunFolder.latest_in(Path(str(super().convert(value, param, ctx))))
+        return RunFolder.latest_in(RunFolder.path_of(str(super().convert(value, param, ctx))))
 
 
 pipeline_file = click.argument("file", type=PipelineFile())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlpipe.errors import InputError
 from dlpipe.messages import relative
-from dlpipe.runs.folder import RESOLVED
+from dlpipe.runs.folder import RESOLVED, RunFolder, neighbors
 
 #: The folder beside runs in which sweeps keep their tables.
 SWEEPS = "sweeps"
@@ -36,7 +36,7 @@ def find_runs(names: Sequence[str], runs: Path, last: int | None = None) -> list
 
 
 def _meant_by(name: str, runs: Path, *, newest: bool) -> list[Path]:
-    path = Path(name)
+    path = RunFolder.path_of(name, runs)
     if has_magic(name) and not path.exists():
         found = [Path(match) for match in sorted(glob(name))]  # noqa: PTH207 (the pattern may start at the root)
         if not found:
@@ -45,14 +45,12 @@ def _meant_by(name: str, runs: Path, *, newest: bool) -> list[Path]:
         if not matching:
             raise InputError(f"{name}: {len(found)} entries match, but none of them is a run folder")
         return matching
-    if not path.exists() and (runs / name).is_dir():
-        path = runs / name
     if _is_run(path):
         return [path]
     if path.name == SWEEPS and any(map(_is_run, path.parent.glob("*"))):  # a shell made it of runs/NAME/*
         return []
     if not path.is_dir():
-        hint = _hint(path)
+        hint = neighbors(path, runs)
         raise InputError(f"{name}: there is no such run folder, nor runs of a pipeline of that name{hint}")
     inside = _runs_in(path)
     if not inside:
@@ -72,8 +70,3 @@ def _runs_in(path: Path) -> list[Path]:
 
 def _real(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in paths if _is_run(path) and not path.is_symlink())
-
-
-def _hint(path: Path) -> str:
-    beside = sorted(path.parent.glob("[!.]*"))[-3:] if path.parent.is_dir() else []
-    return f"; there are {', '.join(entry.name for entry in beside)}" if beside else ""

@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from dlpipe.messages import relative, shell_path
 from dlpipe.runs.atomic import link
 from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_text, require_contained, write_json
 
+#: The folder of all runs, unless --runs names another one.
+RUNS = Path("runs")
 PIPELINE, RESOLVED, PROVENANCE, STATUS = "pipeline.toml", "resolved.toml", "provenance.json", "status.json"
 METRICS, DATA_STATE, ORIGINS, BASELINES = "metrics.jsonl", "data.json", "origins.json", "baselines.json"
 LOG, LOCK, REPORT = "log.txt", ".lock", "report.html"
@@ -110,13 +113,17 @@ class RunFolder:
             RunFolderError: it is not a run folder, or something in it leads out of it (see `dlpipe.runs.files`).
         """
         if not path.is_dir():
-            siblings = sorted(path.parent.glob("[!.]*"))[-3:] if path.parent.is_dir() else []
-            hint = f"; there are {', '.join(entry.name for entry in siblings)}" if siblings else ""
-            raise RunFolderError(f"{path}: there is no such run folder{hint}")
+            raise RunFolderError(f"{path}: there is no such run folder{neighbors(path)}")
         if not (path / RESOLVED).is_file():
             raise RunFolderError.missing(path, RESOLVED)
         require_contained(path.resolve())
         return cls(path.resolve())
+
+    @staticmethod
+    def path_of(name: str, runs: Path = RUNS) -> Path:
+        """Return the path that a person means: a path or, if there is none, a name in `runs` such as ``cnn-digits``."""
+        path, named = Path(name), runs / name
+        return named if not path.exists() and ".." not in path.parts and named.is_dir() else path
 
     @staticmethod
     def latest_in(path: Path) -> Path:
@@ -284,6 +291,19 @@ class RunFolder:
                 seconds += max(now - before.get("time", now), 0.0)
         ended = {"time": now, "pid": os.getpid(), "seconds": round(seconds, 3)}
         write_json(self.path / STATUS, {"state": state, **details, **ended})
+
+
+def neighbors(path: Path, runs: Path = RUNS) -> str:
+    """Return ``; there are a, b`` for a path that leads to nothing: folders with similar names there, or the last ones.
+
+    Args:
+        runs: a path from the working directory may also be a name in this folder.
+    """
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
+    folders = (folder, runs) if folder == Path() else (folder,)
+    names = [entry.name for each in folders for entry in sorted(each.glob("[!.]*")) if entry.is_dir()]
+    similar = get_close_matches(path.relative_to(folder).parts[0], names) or names[-3:]
+    return f"; there are {', '.join(similar)}" if similar else ""
 
 
 def began_otherwise(path: Path) -> bool:

@@ -35,7 +35,7 @@ def test_the_newest_of_a_pipeline_or_of_all(runs):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digts", "digts: there is no such run folder, nor runs of a pipeline of that name"),
+        ("digts", "digts: there is no such run folder, nor runs of a pipeline of that name; there are digits$"),
         ("x*", "x\\*: no folder matches; expected run folders"),
         ("empty", "empty is not a run folder: it has no resolved.toml, and there are no runs in it"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from dlpipe.errors import RunFolderError
 from dlpipe.runs import folder as runs
-from dlpipe.runs.folder import RESOLVED, RunFolder, new_folder
+from dlpipe.runs.folder import RESOLVED, RunFolder, neighbors, new_folder
 
 
 def test_a_missing_run_folder_is_named_with_its_neighbors(tmp_path):
@@ -15,6 +15,30 @@ def test_a_missing_run_folder_is_named_with_its_neighbors(tmp_path):
 
     with pytest.raises(RunFolderError, match=r"there is no such run folder; there are 2026-01-02"):
         RunFolder.open(tmp_path / "latest")
+
+
+def test_a_missing_folder_is_named_with_those_of_similar_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/vae-digits", "runs/vae-mnist", "runs/dqn", "exported"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "vae.toml").touch()
+
+    assert neighbors(Path("runs/vae-digitz/latest")) == "; there are vae-digits, vae-mnist"
+    assert neighbors(Path("vae-digitz")) == "; there are vae-digits, vae-mnist"
+    assert neighbors(Path("exportd")) == "; there are exported"
+    assert neighbors(Path("x"), Path("elsewhere")) == "; there are exported, runs"
+
+
+def test_a_name_is_one_in_the_folder_of_runs_if_there_is_no_such_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/vae", "exported"):
+        (tmp_path / name).mkdir(parents=True)
+
+    assert RunFolder.path_of("vae") == Path("runs/vae")
+    for name in ("exported", "nothing", "runs/vae", "../exported"):
+        assert RunFolder.path_of(name) == Path(name)
+    (tmp_path / "vae").mkdir()
+    assert RunFolder.path_of("vae") == Path("vae")
 
 
 def test_a_stage_without_a_name_is_the_run_itself(tmp_path):
