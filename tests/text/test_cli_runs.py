@@ -143,9 +143,10 @@ def test_evaluate_prints_nested_json(in_trained):
 
 
 def test_a_finished_run_has_nothing_to_resume(in_trained):
-    done = ask("resume", LATEST)
+    done = ask("resume", LATEST, "--json")
 
     assert done.exit_code == 0
+    assert json.loads(done.stdout)["state"] == "finished"
     assert "is finished; to train longer: dlpipe resume" in done.stderr
 
 
@@ -192,9 +193,11 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(tmp_path, pipeline_fil
     assert not message or "resume it with: dlpipe resume runs/slot-filling/" in told
     assert "Traceback" not in told
 
-    resumed = dlpipe("resume", LATEST, cwd=tmp_path)
+    resumed = dlpipe("resume", LATEST, "--json", cwd=tmp_path)
 
     assert resumed.returncode == 0, resumed.stderr
+    outcome = json.loads(resumed.stdout)
+    assert (Path(outcome["run"]).parent.name, outcome["state"]) == ("slot-filling", "finished")
     assert metrics_of(tmp_path) == metrics_of(whole)
     last = Path(LATEST) / "checkpoints" / "last" / "weights.safetensors"
     assert (tmp_path / last).read_bytes() == (whole / last).read_bytes()

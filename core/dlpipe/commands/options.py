@@ -14,6 +14,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import file_of
 from dlpipe.config.tables import SWEEP
 from dlpipe.errors import InputError
+from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.runs.folder import REPORT, RunFolder
 from dlpipe.sweep.plan import count_trials
@@ -107,6 +108,11 @@ def refuse_without_effect(context: click.Context, names: Container[str], why: st
         name = str(parameter.name)
         if name in names and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             raise InputError(f"{parameter.opts[0]} has no effect {why}; leave it out")
+
+
+def echo_outcome(folder: RunFolder) -> None:
+    """Print where a run is and how it has ended, as JSON."""
+    echo(to_json({"run": str(folder.path), **folder.status()}))
 
 
 def mention_results(folder: RunFolder) -> None:

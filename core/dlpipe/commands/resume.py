@@ -41,6 +41,7 @@ Examples:
 @options.profile
 @options.quiet
 @options.local_plugins
+@options.as_json
 @click.pass_context
 def resume(
     context: click.Context,
@@ -51,6 +52,7 @@ def resume(
     profile: bool,
     quiet: bool,
     allow_local_plugins: bool,
+    as_json: bool,
 ) -> None:
     """Resume RUN from its last checkpoint.
 
@@ -59,7 +61,7 @@ def resume(
     after which step is recorded in its folder and its report.
     """
     registry: Registry = context.obj
-    folder = RunFolder.open(run)
+    folder, first = RunFolder.open(run), launched().rank == 0  # of several processes, the first speaks
     tables = tomllib.loads(read_text(folder.path / RESOLVED))
     if (status := folder.status())["state"] in ENDED_STATES and not assignments:
         ended = "finished" if status["state"] == "finished" else status["reason"]
@@ -67,6 +69,8 @@ def resume(
         options.refuse_without_effect(context, of_training, f"on {run}, which is {ended}")
         more = "".join(f" --set {end}" for end in later_ends(tables, registry))
         echo(f"{run} is {ended}; to train longer: {folder.command('resume')}{more}", err=True)
+        if as_json and first:
+            options.echo_outcome(folder)
         return
     limit_spinning(tables.get("threads"))
     load_target("dlpipe.engine.execute:resume")(
@@ -79,5 +83,7 @@ def resume(
         profile=profile,
         quiet=quiet,
     )
-    if not quiet and launched().rank == 0:  # of several processes, the first speaks
+    if as_json and first:
+        options.echo_outcome(folder)
+    elif not quiet and first:
         options.mention_results(folder)

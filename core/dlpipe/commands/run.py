@@ -105,6 +105,6 @@ def run(
     if not folder.writes:  # one of several processes, the first of which speaks
         return
     if as_json:
-        echo(to_json({"run": str(folder.path), **folder.status()}))
+        options.echo_outcome(folder)
     elif not quiet:
         options.mention_results(folder)
