@@ -17,7 +17,7 @@ from typing import Any
 from dlpipe.config.shipped import shipped_pipelines
 from dlpipe.config.toml_lines import KeyPath, TooDeep, key_lines, leading_path, repeated_keys
 from dlpipe.errors import PipelineError, Problem
-from dlpipe.messages import nearest, shown
+from dlpipe.messages import nearest, shell_path, shown
 
 #: No person writes a longer pipeline, and a longer file would take time to refuse.
 MAX_BYTES = 1_000_000
@@ -185,7 +185,8 @@ def _text(file: Path, named_by: Origin) -> str:
         with file.open("rb") as stream:  # its size is not checked first: pipes and devices have none
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        hint = nearest(file.name, (path.name for path in file.parent.glob("*.toml")))
+        hint = _of_dlpipe(file, named_by if start else None)
+        hint = hint or nearest(file.name, (path.name for path in file.parent.glob("*.toml")))
         if not start:
             hint = hint or nearest(str(file).removesuffix(".toml"), shipped_pipelines())
         raise _error(named_by, f"{start}there is no such pipeline file.{hint}") from None
@@ -199,6 +200,21 @@ def _text(file: Path, named_by: Origin) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{raw[error.start]:02x} at offset {error.start}"
         raise _error(Origin(str(file), line), f"{found} is not UTF-8; save the file as UTF-8") from None
+
+
+def _of_dlpipe(file: Path, extended_by: Origin | None) -> str:
+    """Return how to get a pipeline that comes with dlpipe if a missing file has its name, or an empty string."""
+    name = next((name for name in shipped_pipelines() if file.with_suffix("").match(name)), "")
+    if not name:
+        return ""
+    copy = f"dlpipe new pipeline {name}"
+    if extended_by is None:
+        return f" A pipeline of this name comes with dlpipe: dlpipe run {name}; to copy it: {copy}"
+    beside = f"{Path(name).name}.toml"
+    return (
+        f" A pipeline of this name comes with dlpipe; copy it with: {copy} --output "
+        f'{shell_path(extended_by.folder / beside)}; and write extends = "{beside}"'
+    )
 
 
 def _error(origin: Origin, message: str) -> PipelineError:

@@ -337,7 +337,48 @@ def test_a_missing_file_is_reported_with_the_nearest_one(write, problems):
     assert problems(file) == ['slot_filing.toml: there is no such pipeline file. Did you mean "slot_filling.toml"?']
 
 
-@pytest.mark.parametrize("name", ["slot_filing", "slot_filing.toml", "slot_filling.toml"])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("pipelines/slot_filling.toml", "slot_filling"),
+        ("slot_filling.toml", "slot_filling"),
+        ("recipe/depth.toml", "recipe/depth"),
+    ],
+)
+def test_a_missing_file_with_the_name_of_a_pipeline_of_dlpipe_is_answered_with_its_commands(
+    file, name, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slot_filling_2.toml").touch()
+
+    with pytest.raises(PipelineError) as caught:
+        read_source(file)
+
+    assert str(caught.value) == (
+        f"{file}: there is no such pipeline file. A pipeline of this name comes with dlpipe: dlpipe run {name}; "
+        f"to copy it: dlpipe new pipeline {name}"
+    )
+
+
+@pytest.mark.parametrize("base", ["slot_filling.toml", "../pipelines/slot_filling.toml"])
+def test_a_missing_base_with_the_name_of_a_pipeline_of_dlpipe_can_be_copied_beside_the_file(
+    base, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.toml").write_text(f'extends = "{base}"\n')
+
+    with pytest.raises(PipelineError) as caught:
+        read_source("mine/x.toml")
+
+    assert str(caught.value) == (
+        f'mine/x.toml:1: extends = "{base}": there is no such pipeline file. A pipeline of this name comes with dlpipe; '
+        "copy it with: dlpipe new pipeline slot_filling --output mine/slot_filling.toml; "
+        'and write extends = "slot_filling.toml"'
+    )
+
+
+@pytest.mark.parametrize("name", ["slot_filing", "slot_filing.toml"])
 def test_a_missing_file_is_reported_with_the_nearest_pipeline_of_dlpipe(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
