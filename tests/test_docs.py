@@ -122,6 +122,16 @@ def test_the_readme_shows_the_mistakes_that_check_reports(tmp_path):
     assert answer.stderr.decode() == shown
 
 
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],  # which quotes what messages said
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_no_page_takes_for_granted_that_an_index_has_dlpipe(page):
+    """Anybody could claim the name there: dlpipe is installed from a clone."""
+    assert not re.search(r"""pip install ['"]?dlpipe\b(?!-)""", page.read_text())
+
+
 def test_every_hook_is_in_the_docs():
     text = (ROOT / "docs" / "plugins.md").read_text()
 

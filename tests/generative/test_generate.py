@@ -74,7 +74,9 @@ def test_a_folder_gets_one_file_per_image(dark_stripes, tmp_path):
     list(generate(dcgan(), dark_stripes, CPU, count=2, output=tmp_path / "samples"))
 
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["00000.png", "00001.png"]
-    with pytest.raises(InputError, match="--output .*samples: the folder is not empty; empty it, or choose another one"):
+    with pytest.raises(
+        InputError, match="--output .*samples: the folder is not empty; empty it, or choose another one"
+    ):
         list(generate(dcgan(), dark_stripes, CPU, count=2, output=tmp_path / "samples"))
 
 

@@ -7,8 +7,8 @@ from dlpipe.errors import InputError, Interrupted
 from dlpipe.registry.hooks import RunView
 from dlpipe.training.callbacks import Callbacks
 
-pytest.importorskip("mlflow", reason="mlflow-skinny is not installed; pip install 'dlpipe[mlflow]'")
-pytest.importorskip("alembic", reason="alembic is not installed; pip install 'dlpipe[mlflow]'")
+pytest.importorskip("mlflow", reason="mlflow-skinny is not installed; pip install '.[mlflow]'")
+pytest.importorskip("alembic", reason="alembic is not installed; pip install '.[mlflow]'")
 from dlpipe.training.mlflow import ENVIRONMENT, MLflow
 
 PIPELINE = {"name": "slots", "trainer": {"use": "core.supervised", "optimizer": {"lr": 0.1}}}

@@ -5,7 +5,7 @@ import pytest
 from dlpipe.registry.hooks import RunView
 from dlpipe.training.callbacks import Callbacks
 
-pytest.importorskip("tensorboard", reason="tensorboard is not installed; pip install 'dlpipe[track]'")
+pytest.importorskip("tensorboard", reason="tensorboard is not installed; pip install '.[track]'")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlpipe.training.tensorboard import TensorBoard

@@ -9,7 +9,7 @@ from dlpipe.registry.hooks import RunView
 from dlpipe.runs.files import require_contained
 from dlpipe.training.callbacks import Callbacks
 
-pytest.importorskip("wandb", reason="wandb is not installed; pip install 'dlpipe[wandb]'")
+pytest.importorskip("wandb", reason="wandb is not installed; pip install '.[wandb]'")
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 from dlpipe.training.wandb import WandB
