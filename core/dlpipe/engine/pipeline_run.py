@@ -166,6 +166,7 @@ class PipelineRun:
         if name:
             if self._ranks.from_leader(lambda: stage_cache.is_finished(folder)):
                 return
+            self._ranks.from_leader(lambda: stage_cache.discard_incomplete(folder))
             ingredients = self._ingredients(stage)
             same, why = None, "it is not finished" if self._resumes else "every stage is run"
             if self._options.reuse:

@@ -34,6 +34,13 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def flush_folder(folder: Path) -> None:
+    """Flush a folder to disk, with all that it contains."""
+    for path in folder.rglob("*"):
+        flush(path)
+    flush(folder)
+
+
 @contextlib.contextmanager
 def appearing_folder(folder: Path) -> Iterator[Path]:
     """Make a folder that appears, complete and flushed, when the block ends; not at all if it raises.
@@ -51,9 +58,7 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        for path in temporary.rglob("*"):
-            flush(path)
-        flush(temporary)
+        flush_folder(temporary)
         temporary.rename(folder)
     except OSError as error:
         raise DlpipeError(f"{relative(folder)} cannot be written: {error.strerror or error}") from error

@@ -6,6 +6,7 @@ What decides the result of a stage is recorded as its *ingredients* when it is d
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from dlpipe.errors import RunFolderError
 from dlpipe.json_text import to_json
 from dlpipe.messages import relative
+from dlpipe.runs.atomic import flush, flush_folder
 from dlpipe.runs.files import read_json, require_contained, write_json
 from dlpipe.runs.identity import differences
 
@@ -32,9 +34,10 @@ def is_finished(folder: Path) -> bool:
 
 
 def reopen(folder: Path) -> None:
-    """Make a stage unfinished, so that its work continues; one that was taken from another run gets files of its own.
+    """Make a stage unfinished, so that its work continues.
 
-    Checkpoints stay linked: they are replaced, and never written into.
+    One that an earlier version of dlpipe took from another run by links gets files of its own. Checkpoints stay
+    linked: they are replaced, and never written into.
     """
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.relative_to(folder).parts[0] != "checkpoints" and path.is_file() and path.stat().st_nlink > 1:
@@ -76,21 +79,37 @@ def _ingredients(folder: Path) -> dict[str, Any] | None:
 
 
 def reuse_stage(found: Path, folder: Path) -> None:
-    """Make `folder` a copy of a finished stage, by hard links where possible.
+    """Make `folder` a copy of a finished stage: it appears when it is complete.
+
+    Checkpoints are hard links where possible: they are replaced, and never written into.
 
     Raises:
         RunFolderError: something in the stage leads out of it.
     """
     require_contained(found)
+    checkpoints, new = found / "checkpoints", _new(folder)
 
-    def linked(source: str, target: str) -> None:
-        try:
-            Path(target).hardlink_to(source)
-        except OSError:  # another disk
-            shutil.copy2(source, target)
+    def copied(source: str, target: str) -> None:
+        if checkpoints in Path(source).parents:
+            with contextlib.suppress(OSError):  # another disk
+                Path(target).hardlink_to(source)
+                return
+        shutil.copy2(source, target)
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(found, folder, symlinks=True, copy_function=linked)
+    new.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(found, new, symlinks=True, copy_function=copied)
+    flush_folder(new)
+    new.rename(folder)
+    flush(folder.parent)
+
+
+def discard_incomplete(folder: Path) -> None:
+    """Remove what `reuse_stage` leaves if its process is killed."""
+    shutil.rmtree(_new(folder), ignore_errors=True)
+
+
+def _new(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}-new")
 
 
 def _finished(runs: Path, stage: str) -> list[Path]:

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import os
 
-from dlpipe.runs.stage_cache import find_same, finish, is_finished, reuse_stage
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dlpipe.runs.stage_cache import discard_incomplete, find_same, finish, is_finished, reuse_stage
 
 
 def finished(runs, run, **content):
@@ -11,6 +16,7 @@ def finished(runs, run, **content):
     (folder / "checkpoints" / "step-00000003").mkdir(parents=True)
     (folder / "checkpoints" / "step-00000003" / "weights").write_text("w")
     (folder / "checkpoints" / "best").symlink_to("step-00000003")
+    (folder / "metrics.jsonl").write_text('{"step": 3}\n')
     finish(folder, content)
     return folder
 
@@ -72,3 +78,34 @@ def test_a_stage_that_is_taken_over_outlives_the_run_it_came_from(tmp_path):
 
     assert is_finished(mine)
     assert (mine / "checkpoints" / "best" / "weights").read_text() == "w"
+
+
+def test_the_files_of_a_stage_that_is_taken_over_are_its_own_and_the_checkpoints_linked(tmp_path):
+    folder = finished(tmp_path, "one", seed=1)
+    mine = tmp_path / "now" / "stages" / "tag"
+
+    reuse_stage(folder, mine)
+
+    own = {path.name: path.stat().st_nlink == 1 for path in mine.rglob("*") if path.is_file()}
+    assert own == {"weights": False, "metrics.jsonl": True, "stage.json": True}
+
+
+@pytest.mark.parametrize("last", ["metrics.jsonl", "stage.json", "weights"])
+def test_a_stage_is_not_there_until_all_of_it_is(tmp_path, monkeypatch, last):
+    folder = finished(tmp_path, "one", seed=1)
+    mine = tmp_path / "now" / "stages" / "tag"
+    for module, name, method in ((shutil, "copy2", shutil.copy2), (Path, "hardlink_to", Path.hardlink_to)):
+
+        def killed(one, other, method=method):
+            if last in (Path(one).name, Path(other).name):
+                raise KeyboardInterrupt
+            return method(one, other)
+
+        monkeypatch.setattr(module, name, killed)
+
+    with pytest.raises(KeyboardInterrupt):
+        reuse_stage(folder, mine)
+    assert not mine.exists()
+    discard_incomplete(mine)
+
+    assert not list(mine.parent.iterdir())
