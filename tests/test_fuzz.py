@@ -19,7 +19,6 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.errors import CheckpointError, DataError, DlpipeError, PipelineError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import (
-    MANIFEST,
     STATE,
     WEIGHTS,
     Checkpoints,
@@ -28,6 +27,7 @@ from dlpipe.runs.checkpoint import (
     load_state_blocks,
     load_weights,
 )
+from dlpipe.runs.manifests import MANIFEST
 from dlpipe_text.iob import read_sentences
 
 REGISTRY = load_plugins()

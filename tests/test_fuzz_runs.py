@@ -24,7 +24,8 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError
 from dlpipe.registry.loading import load_plugins
-from dlpipe.runs.checkpoint import MANIFEST, STATE
+from dlpipe.runs.checkpoint import STATE
+from dlpipe.runs.manifests import MANIFEST
 from dlpipe.runs.stage_cache import STAGE
 
 SETTINGS = """

@@ -20,8 +20,8 @@ from dlpipe.report.curve_figure import can_draw, is_drawn, write_curves
 from dlpipe.report.page import missing_packages
 from dlpipe.report.recorded_run import RecordedRun
 from dlpipe.report.run_report import write_report
-from dlpipe.runs.checkpoint import MANIFEST
 from dlpipe.runs.folder import RunFolder
+from dlpipe.runs.manifests import MANIFEST
 from dlpipe.runs.signals import INTERRUPT
 from dlpipe.training.progress import Progress
 

@@ -87,6 +87,9 @@ class PipelineRun:
                 progress.warning(warning)
             if resumes:
                 finish_recording(folder)
+                for name in self._pipeline.stages:
+                    saved = Checkpoints(folder.stage(name) / "checkpoints", warn=progress.warning)
+                    self._ranks.from_leader(saved.recover)
                 progress.phase("comparing with what the run began with")
                 self._check_unchanged(progress)
             if amendment:

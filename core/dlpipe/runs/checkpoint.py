@@ -8,8 +8,9 @@ A checkpoint is a folder ``step-00001200`` with
     manifest.json              size and sha256 of each file
 
 It is written under a temporary name, flushed to disk and renamed, so any folder with the final name is
-complete. ``last`` and ``best`` are links. A block that has not changed since the previous checkpoint is
-a hard link to the same file, so that a replay buffer is not written in full each time.
+complete. One of the same step, from before the run was resumed, is renamed aside first and deleted last; if the
+process is killed in between, it gets its name back. ``last`` and ``best`` are links. A block that has not changed
+since the previous checkpoint is a hard link to the same file, so that a replay buffer is not written in full each time.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ from torch import Tensor, nn
 from dlpipe.errors import CheckpointError, InputError, PluginError, RunFolderError, reason_of, system_error
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush, link
-from dlpipe.runs.files import CHECKPOINT, open_regular, read_json
+from dlpipe.runs.files import open_regular, read_json
+from dlpipe.runs.manifests import MANIFEST, best_step, checkpoint_path, saved_steps, says_best
 from dlpipe.runs.plain_state import difference
 from dlpipe.runs.weights import load_weights_file, save_weights
 
-WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
-TEMPORARY = ".saving-"
+WEIGHTS, STATE = "weights.safetensors", "state.pt"
+TEMPORARY, REPLACED = ".saving-", ".replaced-"
 _BYTEARRAY = re.compile(rb"c(builtins|__builtin__)\nbytearray\n")
 #: What every state consists of.
 PARTS = ("loop", "trainer")
@@ -130,21 +132,59 @@ class Checkpoints:
             (temporary / MANIFEST).write_text(json.dumps({"step": step, "best": best, "files": files}, indent=1))
             flush(temporary / MANIFEST)
             flush(temporary)
-            shutil.rmtree(final, ignore_errors=True)  # from before the run was resumed from an earlier step
+            if final.exists():  # from before the run was resumed from an earlier step
+                final.rename(self._aside(final))
             temporary.rename(final)
             flush(self.folder)
+            shutil.rmtree(self._aside(final), ignore_errors=True)
         except (OSError, RuntimeError, ValueError, SafetensorError, CheckpointError) as error:
+            with contextlib.suppress(OSError):
+                self._settle_replaced()
             shutil.rmtree(temporary, ignore_errors=True)
             raise self._not_saved(step, error) from error
-        try:
-            link(self.folder / "last", final.name)
-            if (found := self._best_step(step)) is not None:
-                link(self.folder / "best", self._path(found).name)
-        except OSError as error:  # the checkpoint itself is complete, and nothing is read through the links
-            self._warn(f"{relative(self.folder)}: the links last and best could not be set: {error.strerror}")
+        self._set_links(step)
         self._base = final
         self._prune(step)
         return final
+
+    def recover(self) -> None:
+        """Complete what a killed process left undone: the replacement of a checkpoint, and the links.
+
+        Only the process that saves may do so.
+
+        Raises:
+            CheckpointError: a checkpoint cannot get its name back.
+        """
+        if not self._writes:
+            return
+        try:
+            self._settle_replaced()
+        except OSError as error:
+            raise CheckpointError(
+                f"{relative(Path(str(error.filename)))}: this checkpoint cannot be renamed: {error.strerror}"
+            ) from error
+        if steps := self.steps():
+            self._set_links(steps[-1])
+
+    def _settle_replaced(self) -> None:
+        """Delete each checkpoint that has been replaced, and give its name back to one that has not."""
+        for aside in self.folder.glob(f"{REPLACED}*"):
+            final = self.folder / aside.name.removeprefix(REPLACED)
+            if final.exists():
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.rename(final)
+
+    def _aside(self, final: Path) -> Path:
+        return self.folder / f"{REPLACED}{final.name}"
+
+    def _set_links(self, step: int) -> None:
+        try:
+            link(self.folder / "last", self._path(step).name)
+            if (found := best_step(self.folder, step)) is not None:
+                link(self.folder / "best", self._path(found).name)
+        except OSError as error:  # the checkpoint itself is complete, and nothing is read through the links
+            self._warn(f"{relative(self.folder)}: the links last and best could not be set: {error.strerror}")
 
     def _not_saved(self, step: int, error: Exception) -> CheckpointError:
         """Return the error for a checkpoint that could not be saved: it says why, and what is left."""
@@ -196,9 +236,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, ascending."""
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(int(match[1]) for path in self.folder.iterdir() if (match := CHECKPOINT.fullmatch(path.name)))
-        return []
+        return saved_steps(self.folder)
 
     def latest(self, before: int | None = None) -> Path | None:
         """Return the newest complete checkpoint, or None; damaged ones are reported and skipped.
@@ -222,7 +260,7 @@ class Checkpoints:
         """
         for step in reversed(self.steps()):
             path = self._path(step)
-            if _says_best(path) is False:
+            if says_best(path) is False:
                 continue
             if not (damage := verify(path)):
                 return path
@@ -248,16 +286,12 @@ class Checkpoints:
         return path
 
     def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
-
-    def _best_step(self, saved: int) -> int | None:
-        steps = [step for step in self.steps() if step <= saved]
-        return next((step for step in reversed(steps) if _says_best(self._path(step))), None)
+        return checkpoint_path(self.folder, step)
 
     def _prune(self, saved: int) -> None:
         """Delete old checkpoints, and those of later steps from before the run was resumed."""
         steps = self.steps()
-        keep = {*[step for step in steps if step <= saved][-self._keep :], self._best_step(saved)}
+        keep = {*[step for step in steps if step <= saved][-self._keep :], best_step(self.folder, saved)}
         for step in steps:
             if step not in keep:
                 shutil.rmtree(self._path(step), ignore_errors=True)
@@ -266,14 +300,6 @@ class Checkpoints:
 def step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint folder ``step-00001200``."""
     return int(checkpoint.name.removeprefix("step-"))
-
-
-def _says_best(checkpoint: Path) -> bool | None:
-    """Return whether a checkpoint was the best one when it was saved; None if its manifest cannot be read."""
-    try:
-        return bool(read_json(checkpoint / MANIFEST)["best"])
-    except RunFolderError:
-        return None
 
 
 def verify(checkpoint: Path) -> str:

@@ -29,11 +29,12 @@ from dlpipe.config.tables import Selected, renamed_keys
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.json_text import finite, to_json
 from dlpipe.messages import relative, shown
-from dlpipe.runs.checkpoint import MANIFEST, WEIGHTS, Checkpoints
+from dlpipe.runs.checkpoint import WEIGHTS, Checkpoints
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, code_identity, distribution_version
 from dlpipe.runs.file_digests import file_digests
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
+from dlpipe.runs.manifests import MANIFEST
 
 #: How the names of digests start; their values say nothing to a person.
 CODE, CONTENT, MODEL = "the code of", "the content of", "the trained model of"

@@ -23,9 +23,10 @@ from dlpipe.engine.inference import evaluate_run, open_run
 from dlpipe.engine.prediction import predict
 from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.registry.loading import load_plugins
-from dlpipe.runs.checkpoint import MANIFEST, STATE, Checkpoints, load_state
+from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
 from dlpipe.runs.listing import summarize
+from dlpipe.runs.manifests import MANIFEST
 from dlpipe.testing import assert_same_outcome, check_resume
 from dlpipe.training.supervised import Supervised
 
@@ -294,6 +295,18 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(project, capfd
     assert "falling back to the previous one" in told
     assert "resuming after step 10" in told
     assert folder.status()["state"] == "finished"
+
+
+def test_a_resumed_run_completes_the_replacement_of_a_checkpoint_and_its_links(project, capfd):
+    folder = run_it(project)
+    newest = (folder.path / "checkpoints" / "last").resolve()
+    (folder.path / "checkpoints" / "last").unlink()
+    newest.rename(newest.with_name(f".replaced-{newest.name}"))
+
+    resume(folder, load_plugins(), allow_local_plugins=True)
+
+    assert "resuming after step 15" in capfd.readouterr().err
+    assert (folder.path / "checkpoints" / "last").resolve() == newest
 
 
 def test_a_nan_names_its_step_and_where_it_began(project):

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import io
 import json
@@ -15,7 +16,6 @@ from torch import nn
 from dlpipe.errors import CheckpointError
 from dlpipe.runs import checkpoint
 from dlpipe.runs.checkpoint import (
-    MANIFEST,
     STATE,
     WEIGHTS,
     Checkpoints,
@@ -26,6 +26,7 @@ from dlpipe.runs.checkpoint import (
     load_weights,
     verify,
 )
+from dlpipe.runs.manifests import MANIFEST
 
 
 class TiedModel(nn.Module):
@@ -198,8 +199,8 @@ def test_a_process_killed_before_the_links_were_set_has_its_best_all_the_same(ch
 
     assert checkpoints.best().name == "step-00000005"
 
-    save(checkpoints, 7)
-    assert (checkpoints.folder / "best").readlink() == Path("step-00000005")
+    checkpoints.recover()
+    assert [(checkpoints.folder / name).readlink() for name in ("best", "last")] == [Path("step-00000005")] * 2
 
 
 def test_old_ones_are_dropped_but_never_the_best(checkpoints):
@@ -282,14 +283,85 @@ def test_a_disk_that_refuses_at_any_moment_of_a_save_costs_no_earlier_checkpoint
     assert warnings == []
 
 
-def test_an_old_folder_that_a_server_does_not_let_go_is_named_and_the_one_before_is_intact(checkpoints, monkeypatch):
+def test_an_old_folder_that_a_server_does_not_let_go_is_replaced_all_the_same(checkpoints, monkeypatch):
     save(checkpoints, 2, 5)
+    flip_a_byte(checkpoints.folder / "step-00000005" / STATE)
     monkeypatch.setattr(checkpoint.shutil, "rmtree", lambda path, **options: None)  # as where .nfs files stay behind
 
-    with pytest.raises(
-        CheckpointError, match=r"step 5 could not be saved: Directory not empty; the checkpoint of step 2"
-    ):
+    save(checkpoints, 5)
+
+    assert verify(checkpoints.latest()) == ""
+    assert checkpoints.latest().name == "step-00000005"
+
+
+class Killed(BaseException):
+    """A process ends here; nothing that follows is done."""
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_process_killed_at_any_moment_of_a_replacement_leaves_a_checkpoint_of_the_step(
+    checkpoints, monkeypatch, number
+):
+    """Just before each change of a name, then before the deletion of the old checkpoint; 4: it is not killed."""
+    save(checkpoints, 5)
+    calls = []
+
+    def killing(function):
+        def call(path, *arguments, **options):
+            calls.append(path)
+            if len(calls) > number:
+                raise Killed
+            return function(path, *arguments, **options)
+
+        return call
+
+    for place, name in ((Path, "rename"), (checkpoint.shutil, "rmtree"), (Path, "replace")):
+        monkeypatch.setattr(place, name, killing(getattr(place, name)))
+    with contextlib.suppress(Killed):
         save(checkpoints, 5)
+    monkeypatch.undo()
+    later = Checkpoints(checkpoints.folder)
+    later.recover()
+
+    assert len(calls) == min(number + 1, 4)
+    assert verify(later.latest()) == ""
+    assert later.steps() == [5]
+    save(later, 7)
+    assert sorted(path.name for path in later.folder.iterdir() if path.is_dir() and not path.is_symlink()) == [
+        "step-00000005",
+        "step-00000007",
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_disk_that_refuses_a_new_name_costs_neither_the_new_nor_the_old_checkpoint(checkpoints, monkeypatch, number):
+    save(checkpoints, 5)
+    calls, rename = [], Path.rename
+
+    def failing(path, target):
+        calls.append(path)
+        if len(calls) == number + 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(CheckpointError, match="step 5 could not be saved: Input/output error"):
+        save(checkpoints, 5)
+
+    assert verify(checkpoints.latest()) == ""
+    assert names(checkpoints) == ["last", "step-00000005"]
+
+
+def test_a_checkpoint_that_cannot_get_its_name_back_is_named(checkpoints, monkeypatch):
+    def fail(path, target):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    save(checkpoints, 5)
+    (checkpoints.folder / "step-00000005").rename(checkpoints.folder / ".replaced-step-00000005")
+    monkeypatch.setattr(Path, "rename", fail)
+
+    with pytest.raises(CheckpointError, match=r"replaced-step-00000005: this checkpoint cannot be renamed: Input/outp"):
+        checkpoints.recover()
 
 
 @pytest.mark.parametrize("name", ["symlink_to", "replace"])
