@@ -13,6 +13,7 @@ from typing import Any
 from dlpipe.errors import DlpipeError
 from dlpipe.runs.files import read_json, read_text
 from dlpipe.runs.folder import BASELINES, ENDED, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
+from dlpipe.runs.manifests import best_step
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.score import Score, score_so_far
 from dlpipe.scores.judged_examples import score_interval
@@ -70,8 +71,7 @@ class RecordedStage:
     @property
     def best_step(self) -> int | None:
         """The step of the best checkpoint, None if there is none."""
-        best = self.folder / "checkpoints" / "best"
-        return int(best.readlink().name.partition("-")[2]) if best.is_symlink() else None
+        return best_step(self.folder / "checkpoints")
 
     @cached_property
     def score(self) -> Score:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,8 @@ from dlpipe.report.curves import draw_metrics
 from dlpipe.report.recorded_run import RecordedRun
 from dlpipe.report.run_report import verdict_of, write_report
 from dlpipe.report_items import ReportItem, record_items
+from dlpipe.runs.atomic import link
+from dlpipe.runs.checkpoint import Checkpoints, step_of
 from dlpipe.runs.files import read_json_lines
 from dlpipe.runs.folder import RunFolder
 from dlpipe.runs.listing import summarize
@@ -138,6 +141,14 @@ def test_a_summary_in_markdown_is_beside_it(finished):
 
     assert text.startswith("# tiny (finished)\n\ncore.mlp on vision.digits, test/digits/accuracy 0.")
     assert re.search(r"\| digits/accuracy \|  \| 0\.\d{4} \| 0\.\d{4} \|", text)
+
+
+def test_the_best_step_is_that_of_the_manifests_as_a_kill_leaves_an_older_link(tmp_path, finished):
+    shutil.copytree(finished.path, tmp_path / "run", symlinks=True)
+    stage = RecordedRun(RunFolder.open(tmp_path / "run")).stages[0]
+    link(stage.folder / "checkpoints" / "best", "step-00000001")
+
+    assert stage.best_step == step_of(Checkpoints(stage.folder / "checkpoints").best())
 
 
 def test_a_report_can_be_written_at_any_time(finished, monkeypatch):
