@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from dlpipe.errors import DlpipeError
+from dlpipe.errors import DlpipeError, RunFolderError
+from dlpipe.messages import relative, shown
 from dlpipe.report.page import Block, Media, Page, Section, Table, Text
 from dlpipe.report.recorded_run import RecordedStage
-from dlpipe.report_items import ITEMS, Kind
+from dlpipe.report_items import ITEMS, Kind, ReportItem
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import FIGURES, SAMPLES
 
@@ -63,18 +64,28 @@ def _blocks(folder: Path, page_folder: Path) -> Iterator[Block]:
     others = [path for path in sorted(folder.iterdir()) if path.name not in items and not path.name.startswith(".")]
     for name, item in items.items():
         if (folder / name).exists():
-            yield _block(folder / name, page_folder, item["title"], item["caption"], item["kind"])
+            yield _block(folder / name, page_folder, item.title, item.caption, item.kind)
     for path in others:
         if path.name != ITEMS and (path.suffix.lower() in KINDS or path.is_dir()):
             yield _block(path, page_folder, _title(path.stem), "", None)
 
 
-def _items(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what was recorded of the files of a folder, by name; a damaged record counts as none."""
+def _items(folder: Path) -> dict[str, ReportItem]:
+    """Return what was recorded of the files of a folder, by name; a damaged record counts as none, with a warning."""
     try:
-        return {item["file"]: item for item in read_json(folder / ITEMS)["items"]} if (folder / ITEMS).is_file() else {}
-    except (DlpipeError, KeyError, TypeError):
+        recorded = read_json(folder / ITEMS)["items"] if (folder / ITEMS).is_file() else []
+        items = [ReportItem(item["file"], item["title"], item["caption"], item["kind"]) for item in recorded]
+        if outside := [item.file for item in items if _leads_out(folder, item.file)]:
+            raise RunFolderError(f"{shown(outside[0])} is not in this folder")
+    except DlpipeError as error:
+        warnings.warn(f"{relative(folder / ITEMS)} is not used: {error}", stacklevel=2)
         return {}
+    return {item.file: item for item in items}
+
+
+def _leads_out(folder: Path, name: str) -> bool:
+    path = folder / name
+    return path.exists() and not path.resolve().is_relative_to(folder.resolve())
 
 
 def _title(stem: str) -> str:
@@ -136,15 +147,15 @@ def _samples(folder: Path, page_folder: Path) -> Iterator[Block]:
         if found := _STEP.search(name):
             series[_STEP.sub("", name), path.suffix].append((int(found[1]), path))
         else:
-            item = items.get(name, {"title": _title(path.stem), "caption": "", "kind": None})
-            yield _block(path, page_folder, item["title"], item["caption"], item["kind"])
+            item = items.get(name, ReportItem(name, _title(path.stem)))
+            yield _block(path, page_folder, item.title, item.caption, item.kind)
     for (name, suffix), files in series.items():
-        item = next((item for file, item in items.items() if _STEP.sub("", file) == name), {})
+        item = next((item for file, item in items.items() if _STEP.sub("", file) == name), ReportItem(name, ""))
         kept = _spread(sorted(files))
         note = f"{len(kept)} of {len(files)} are shown." if len(kept) < len(files) else ""
-        title = item.get("title") or _title(name.removesuffix(suffix).strip("-_/")) or "Samples"
-        caption = f"{item.get('caption', '')} {note}".strip()
-        kind = item.get("kind") or KINDS[suffix]
+        title = item.title or _title(name.removesuffix(suffix).strip("-_/")) or "Samples"
+        caption = f"{item.caption} {note}".strip()
+        kind = item.kind or KINDS[suffix]
         if kind in ("table", "text"):
             yield _block(kept[-1][1], page_folder, f"{title}, step {kept[-1][0]:,}", caption, kind)
         else:

@@ -186,6 +186,21 @@ class Baseline(TypedDict):
     reason: NotRequired[Text]
 
 
+class PresentedFile(TypedDict):
+    """A file and how the report presents it; see `dlpipe.report_items.ReportItem`."""
+
+    file: Text
+    title: Text
+    caption: Text
+    kind: Text | None
+
+
+class PresentedFiles(TypedDict):
+    """``report_items.json``."""
+
+    items: list[PresentedFile]
+
+
 class FinishedStage(TypedDict):
     """``stage.json``: what the result of a stage depends on."""
 
@@ -212,6 +227,7 @@ SCHEMAS: dict[str, Any] = {
     "manifest.json": Manifest,
     "baselines.json": dict[str, dict[str, Baseline]],
     "stage.json": FinishedStage,
+    "report_items.json": PresentedFiles,
     "export.json": Export,
     "wandb.json": TrackedRun,
     "mlflow.json": TrackedRun,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +18,8 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.recorded_run import RecordedRun
 from dlpipe.report.run_report import verdict_of, write_report
-from dlpipe.report_items import ReportItem, record_items
+from dlpipe.report.shown_files import shown_sections
+from dlpipe.report_items import ITEMS, ReportItem, record_items
 from dlpipe.runs.atomic import link
 from dlpipe.runs.checkpoint import Checkpoints, step_of
 from dlpipe.runs.files import read_json_lines
@@ -208,6 +210,37 @@ def test_files_are_presented_as_their_author_says(finished):
     assert "Rows are &lt;b&gt;classes&lt;/b&gt;." in part
     assert "<h3>Scores</h3>" in part  # of which nothing is said
     assert '30 more rows in <a href="callbacks/mine/scores.csv">' in part
+
+
+@pytest.mark.parametrize("place", ["callbacks/mine", "samples/mine"])
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([{"file": "../../secret.txt"}], 'ReportItem("../../secret.txt"): expected the name of a file in the same'),
+        ([{"file": "/etc/hostname"}], 'ReportItem("/etc/hostname"): expected the name of a file in the same folder'),
+        ([{"file": "link.txt"}], '"link.txt" is not in this folder'),
+        ([{"file": "own.txt"}, {"file": "own.txt", "title": 3}], "items.1.title"),
+        ([{"file": "own.txt", "kind": "film"}], 'kind = "film"; expected one of'),
+    ],
+)
+def test_a_record_that_presents_other_files_than_those_of_its_folder_is_not_used(
+    tmp_path, finished, place, items, message
+):
+    stage = RecordedRun(finished).stages[0]
+    stage = replace(stage, folder=tmp_path / "run")
+    folder = tmp_path / "run" / place
+    folder.mkdir(parents=True)
+    (tmp_path / "run" / "secret.txt").write_text("the secret")
+    (folder / "own.txt").write_text("my own")
+    (folder / "link.txt").symlink_to(tmp_path / "run" / "secret.txt")
+    complete = [{"title": "The file", "caption": "", "kind": None} | item for item in items]
+    (folder / ITEMS).write_text(json.dumps({"items": complete}))
+
+    with pytest.warns(UserWarning, match=f"mine/report_items.json is not used: .*{re.escape(message)}"):
+        shown = str(list(shown_sections(stage, stage.folder, "")))
+
+    assert "The file" not in shown
+    assert "my own" in shown
 
 
 def test_a_series_of_samples_of_which_nothing_is_said_has_a_title(finished):

@@ -36,6 +36,7 @@ GOOD = {
         "digits": {"core.mean": {"metrics": {"mae": 0.5, "r2": None}, "examples": 7}, "own": {"reason": "no"}}
     },
     "stage.json": {"ingredients": {"seed": 0}},
+    "report_items.json": {"items": [{"file": "a.png", "title": "A", "caption": "", "kind": None}]},
     "export.json": {"format": "dlpipe", "run": "2026-11-23_081402-k3f9", "checkpoint": 12},
     "predictions.jsonl": {"metric": "digits/accuracy", "row": 3, "true": "2", "predicted": "3", "score": 0.0},
     "wandb.json": {"id": "ab", "steps": {"train/loss": 4}},
