@@ -37,7 +37,8 @@ def flush(path: Path) -> None:
 def flush_folder(folder: Path) -> None:
     """Flush a folder to disk, with all that it contains."""
     for path in folder.rglob("*"):
-        flush(path)
+        if not path.is_symlink():
+            flush(path)
     flush(folder)
 
 

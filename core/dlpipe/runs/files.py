@@ -36,6 +36,9 @@ MAX_DEPTH = 60
 #: The links that dlpipe makes in a run folder: from ``checkpoints/last`` or ``best`` to a checkpoint beside it. A
 #: process that is killed while it sets one leaves its temporary name.
 _OWN_LINK = re.compile(r"last|best|\.(last|best)-[0-9]+")
+#: The link that the program of wandb makes to its own log: `dlpipe.training.wandb` removes it, unless it is killed
+#: before. Nothing is read or written through it.
+_LINK_OF_WANDB = ("wandb", "logs", "debug-core.log")
 CHECKPOINT = re.compile(r"step-([0-9]{8,12})")
 
 Text = Annotated[str, Strict()]
@@ -415,7 +418,9 @@ def as_json(content: Mapping[str, Any]) -> str:
 
 
 def _is_own_link(path: Path) -> bool:
-    """Return whether a link is one that `dlpipe.runs.checkpoint` makes."""
+    """Return whether a link is one that `dlpipe.runs.checkpoint` makes, or wandb."""
+    if path.is_symlink() and (path.parts[-4:-3] + path.parts[-2:]) == _LINK_OF_WANDB:
+        return True
     own = _OWN_LINK.fullmatch(path.name) and path.parent.name == "checkpoints" and path.is_symlink()
     return bool(own and CHECKPOINT.fullmatch(str(path.readlink())))
 

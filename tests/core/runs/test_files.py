@@ -53,7 +53,9 @@ def entry(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "dangling link"])
-@pytest.mark.parametrize("place", ["log.txt", ".lock", "stages/pretrain/figures/loss.png", "checkpoints/best"])
+@pytest.mark.parametrize(
+    "place", ["log.txt", ".lock", "stages/pretrain/figures/loss.png", "checkpoints/best", "wandb/latest-run"]
+)
 def test_a_folder_with_an_entry_that_leads_elsewhere_is_refused(tmp_path, kind, place):
     path = tmp_path / "run" / place
     path.parent.mkdir(parents=True)
@@ -76,6 +78,8 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path):
 def test_the_links_of_dlpipe_itself_and_hard_links_are_accepted(tmp_path):
     (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
     (tmp_path / "checkpoints" / "best").symlink_to("step-00000001")
+    (tmp_path / "wandb" / "offline-run-1" / "logs").mkdir(parents=True)
+    (tmp_path / "wandb" / "offline-run-1" / "logs" / "debug-core.log").symlink_to("/nowhere")  # left by a kill
     (tmp_path / "metrics.jsonl").write_text("")
     (tmp_path / "other.jsonl").hardlink_to(tmp_path / "metrics.jsonl")
 

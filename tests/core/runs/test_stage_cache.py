@@ -15,6 +15,8 @@ def finished(runs, run, **content):
     (folder / "checkpoints" / "step-00000003").mkdir(parents=True)
     (folder / "checkpoints" / "step-00000003" / "weights").write_text("w")
     (folder / "checkpoints" / "best").symlink_to("step-00000003")
+    (folder / "wandb" / "run" / "logs").mkdir(parents=True)
+    (folder / "wandb" / "run" / "logs" / "debug-core.log").symlink_to("/nowhere")
     (folder / "metrics.jsonl").write_text('{"step": 3}\n')
     finish(folder, content)
     return folder

@@ -93,6 +93,18 @@ def test_a_resumed_run_continues_and_sends_no_step_twice(tmp_path):
     assert [record.exit.exit_code for record in found if record.HasField("exit")] == [1, 0]
 
 
+def test_a_run_that_is_killed_while_wandb_starts_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(WandB, "_remove_links", lambda self: None)
+    process(tmp_path / "run", [1])
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_symlink()] != []
+    require_contained(tmp_path / "run")
+    monkeypatch.undo()
+
+    process(tmp_path / "run", [2], resumed_step=1)
+
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_symlink()] == []
+
+
 def test_disabled_writes_nothing_of_wandb(tmp_path):
     process(tmp_path / "run", [1], mode="disabled")
 
