@@ -24,9 +24,9 @@ from dlpipe.engine.changes import IDENTITY
 from dlpipe.engine.judged_splits import evaluators_on
 from dlpipe.engine.measure import stepper
 from dlpipe.engine.restore import restore_trainer
-from dlpipe.errors import CheckpointError, ComponentError, InputError, errors_in
+from dlpipe.errors import CheckpointError, ComponentError, InputError, RunFolderError, errors_in
 from dlpipe.json_text import finite
-from dlpipe.messages import relative
+from dlpipe.messages import relative, shown
 from dlpipe.protocols import Data
 from dlpipe.registry.loading import Registry
 from dlpipe.runs import stage_cache
@@ -105,7 +105,7 @@ def amendment_of(folder: RunFolder, before: Pipeline, after: Pipeline, assignmen
     require_changeable(after, changes, closed, run)
     last, changed = begun[-1] if begun else names[0], {change.stage_and_table()[0] for change in changes}
     unfinished = [name for name in names if not stage_cache.is_finished(folder.stage(name))]
-    stage = last if ended or last in changed else unfinished[0]
+    stage = last if ended or last in changed or not unfinished else unfinished[0]
     return Amendment(after, changes, assignments, stage, ended)
 
 
@@ -143,14 +143,10 @@ def record_amendment(folder: RunFolder, amendment: Amendment, entry: Mapping[str
     """Record what changes, so that the run can be resumed with it, also if this process is killed meanwhile."""
     if not folder.writes:
         return
-    stage = folder.stage(amendment.stage)
     folder.set_status("running")
-    stage_cache.reopen(stage)
-    for name in (PREDICTIONS, BASELINES):  # of the end that is not one any more
-        (stage / name).unlink(missing_ok=True)
     origins = read_json(folder.path / ORIGINS) if (folder.path / ORIGINS).is_file() else {}
     origins |= {change.key: f"resume --set, after step {entry['step']}" for change in amendment.changes}
-    pending = {"resolved": tomli_w.dumps(amendment.pipeline.plain()), "origins": origins}
+    pending = {"stage": amendment.stage, "resolved": tomli_w.dumps(amendment.pipeline.plain()), "origins": origins}
     folder.record(
         folder.path / PROVENANCE,
         lambda recorded: (
@@ -163,13 +159,26 @@ def record_amendment(folder: RunFolder, amendment: Amendment, entry: Mapping[str
             }
         ),
     )
-    finish_recording(folder)
+    finish_recording(folder, amendment.pipeline)
 
 
-def finish_recording(folder: RunFolder) -> None:
-    """Write the files that `record_amendment` has announced."""
+def finish_recording(folder: RunFolder, pipeline: Pipeline) -> None:
+    """Write the files that `record_amendment` has announced, and remove those of an end that is not one any more.
+
+    Raises:
+        RunFolderError: the stage that continues is none of the pipeline.
+    """
     pending = read_json(folder.path / PROVENANCE).get(PENDING)
     if pending and folder.writes:
+        if (name := pending["stage"]) not in pipeline.stages:
+            raise RunFolderError(
+                f"{relative(folder.path / PROVENANCE)}: pending.stage is {shown(name)}; expected one of "
+                f"{shown(list(pipeline.stages))}"
+            )
+        stage = folder.stage(name)
+        stage_cache.reopen(stage)
+        for left in (PREDICTIONS, BASELINES):
+            (stage / left).unlink(missing_ok=True)
         write_text(folder.path / RESOLVED, pending["resolved"])
         write_json(folder.path / ORIGINS, pending["origins"])
         folder.record(

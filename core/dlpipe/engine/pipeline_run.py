@@ -86,7 +86,7 @@ class PipelineRun:
             for warning in self._pipeline.warnings:
                 progress.warning(warning)
             if resumes:
-                finish_recording(folder)
+                finish_recording(folder, self._pipeline)
                 for name in self._pipeline.stages:
                     saved = Checkpoints(folder.stage(name) / "checkpoints", warn=progress.warning)
                     self._ranks.from_leader(saved.recover)

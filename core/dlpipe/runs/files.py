@@ -108,8 +108,9 @@ class Changed(TypedDict):
 
 
 class PendingFiles(TypedDict):
-    """The content of files that are about to be written."""
+    """The content of files that are about to be written, and the stage that continues."""
 
+    stage: Text
     resolved: Text
     origins: dict[str, Text]
 

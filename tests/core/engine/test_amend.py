@@ -17,7 +17,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.engine import amend
 from dlpipe.engine.changes import accepted_changes
 from dlpipe.engine.execute import resume, run
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, RunFolderError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import Checkpoints, load_state
@@ -242,6 +242,64 @@ def test_a_kill_while_the_change_is_recorded_loses_nothing(project, monkeypatch,
     assert "pending" not in provenance(killed)
     for name in ("resolved.toml", "origins.json"):
         assert (killed.path / name).read_bytes() == (folder.path / name).read_bytes()
+
+
+@pytest.mark.parametrize("file", ["points.toml", "staged.toml"])
+def test_a_kill_before_the_change_is_recorded_leaves_the_run_as_it_was(project, monkeypatch, file):
+    folder = run_it(file=file)
+    name = list(provenance(folder)["stages"])[-1]
+    (folder.stage(name) / "predictions.jsonl").write_text("")
+    before = content(folder)
+    record = RunFolder.record
+
+    def die(self, path, change):
+        if path.name == "provenance.json":
+            raise KeyboardInterrupt
+        record(self, path, change)
+
+    assignment = f"stages.{name}.trainer.steps=8" if name else "trainer.steps=8"
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "record", die)
+        with pytest.raises(KeyboardInterrupt):
+            resume_it(folder, assignment)
+
+    assert {path for path, was in before.items() if content(folder).get(path) != was} == {"status.json"}
+    resume_it(folder)
+    assert folder.status()["state"] == "finished"
+
+
+def test_a_kill_after_the_change_is_recorded_continues_the_stage(project, monkeypatch):
+    folder = run_it(file="staged.toml")
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage_cache, "reopen", die)
+        with pytest.raises(KeyboardInterrupt):
+            resume_it(folder, "stages.two.trainer.steps=8")
+    resume_it(folder)
+
+    assert max(rates(RunFolder(folder.stage("two")))) == 8
+
+
+def test_what_concerns_all_stages_changes_the_last_one_where_all_are_finished(project):
+    folder = run_it(file="staged.toml")
+    folder.set_status("running")  # killed before it was finished
+
+    resume_it(folder, "threads=1")
+
+    assert provenance(folder)["changed"][0]["stage"] == "two"
+
+
+@pytest.mark.parametrize("stage", ["../..", "three"])
+def test_a_pending_change_of_a_stage_that_is_not_there_is_refused(project, stage):
+    folder = run_it()
+    pending = {"stage": stage, "resolved": (folder.path / "resolved.toml").read_text(), "origins": {}}
+    folder.record(folder.path / "provenance.json", lambda recorded: recorded | {"pending": pending})
+
+    with pytest.raises(RunFolderError, match=rf'pending.stage is "{stage}"; expected one of \[""\]'):
+        resume_it(folder)
 
 
 def test_the_same_command_again_continues_a_changed_run_and_the_first_value_ends_it(project):
