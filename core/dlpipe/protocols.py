@@ -124,6 +124,7 @@ class SupportsItems(Protocol):
         - ``outputs``: what the model returned for the item (logits); of lists and dicts of tensors, the part of the
           item in each, which is the row of its first axis.
         - ``model``: the model, in evaluation mode.
+        - ``example``: what `encode` returned for the item: two items may have the same name.
 
         A string may contain colors for a terminal (ANSI): they are removed where the answer does not go to one.
         """

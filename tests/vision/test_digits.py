@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import pytest
@@ -15,6 +16,8 @@ from dlpipe.engine.inference import open_run
 from dlpipe.engine.prediction import predict
 from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
+from dlpipe.serving.batcher import Item
+from dlpipe.serving.model import ServedModel
 from dlpipe.testing import check_resume
 from dlpipe_vision.augment import noisy
 from dlpipe_vision.digits import digits
@@ -165,6 +168,19 @@ def test_a_trained_run_recognizes_a_picture_of_a_digit(write, tmp_path):
 
     assert answer["label"] == "0"
     assert "resized from 40×40 to 8×8" in answer["prepared"]
+
+
+def test_pictures_with_the_same_name_keep_their_own_notes(write, tmp_path):
+    folder = run(load_pipeline(write(limit=40), load_plugins()), load_plugins(), tmp_path / "runs", fast=True)
+    uploads = []
+    for size in (20, 8, 30):
+        Image.new("L", (size, size)).save(content := io.BytesIO(), "png")
+        uploads.append(Item("upload", content.getvalue()))
+
+    answers = ServedModel(open_run(folder.path)).answers(uploads)
+
+    resized = [[note for note in answer["prepared"] if "resized" in note] for answer in answers]
+    assert resized == [["resized from 20×20 to 8×8"], [], ["resized from 30×30 to 8×8"]]
 
 
 def test_a_run_with_augmentation_and_dropout_resumes_exactly(write, tmp_path):

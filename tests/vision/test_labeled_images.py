@@ -221,9 +221,9 @@ def test_the_state_is_restored_from_json_without_reading_files(tmp_path):
     own = str(tmp_path / "own.png")
     assert restored.encode(own)["images"].equal(made.encode(own)["images"])
     content = (tmp_path / "own.png").read_bytes()
-    assert restored.encode_content("/nowhere.png", content)["images"].equal(made.encode(own)["images"])
-    assert restored.present("/nowhere.png", torch.tensor(1), None)["prepared"]
-    assert restored.present(own, torch.tensor(1), None)["label"] == "dog"
+    example = restored.encode_content("/nowhere.png", content)
+    assert example["images"].equal(made.encode(own)["images"])
+    assert restored.present("/nowhere.png", torch.tensor(1), None, example=example)["label"] == "dog"
 
 
 def test_statistics_that_are_restored_later_replace_those_of_the_images():
@@ -304,33 +304,15 @@ def test_a_folder_without_images_is_refused(tmp_path):
 def test_a_prediction_has_the_class_the_best_ones_and_the_changes_to_the_picture(tmp_path):
     made, own = data(), str(tmp_path / "own.png")
     Image.new("RGB", (12, 8)).save(own)
-    for _ in range(2):
-        made.encode(own)
 
-    answers = [made.present(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]), top=2) for _ in range(2)]
+    answer = made.present(own, torch.tensor(2), torch.tensor([0.5, 0.2, 0.3]), top=2, example=made.encode(own))
 
-    assert (
-        answers[0]
-        == answers[1]
-        == {
-            "label": "owl",
-            "probability": 0.3,
-            "top": [{"label": "cat", "probability": 0.5}, {"label": "owl", "probability": 0.3}],
-            "prepared": ["resized from 12×8 to 6×4"],
-        }
-    )
-
-
-def test_notes_of_pictures_that_are_never_presented_are_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr(labeled_images, "MAX_NOTES", 2)
-    made, files = data(), [str(tmp_path / f"{name}.png") for name in "abc"]
-    for file in files:
-        Image.new("RGB", (12, 8)).save(file)
-        made.encode(file)
-
-    notes = [made.present(file, torch.tensor(0), None)["prepared"] for file in files]
-
-    assert [len(note) for note in notes] == [0, 1, 1]
+    assert answer == {
+        "label": "owl",
+        "probability": 0.3,
+        "top": [{"label": "cat", "probability": 0.5}, {"label": "owl", "probability": 0.3}],
+        "prepared": ["resized from 12×8 to 6×4"],
+    }
 
 
 def test_pixels_are_shuffled_in_the_same_order_for_all_images_and_splits():

@@ -191,7 +191,7 @@ class Predictor:
             known = None if probabilities is None else probabilities[row]
             if lengths is not None:
                 prediction, known = prediction[: lengths[row]], None if known is None else known[: lengths[row]]
-            more = {**self._more, "probabilities": known}
+            more = {**self._more, "probabilities": known, "example": examples[row]}
             asked = {key: value for key, value in more.items() if key in self._asks}
             try:
                 if "outputs" in self._asks:

@@ -43,8 +43,19 @@ class MeanStd(TypedDict):
 #: How bytes are converted: to mean 0 and standard deviation 1 over the training images, or with given ones; to 0 to 1;
 #: to -1 to 1; or unchanged, from 0 to 255.
 Normalize = Literal["standardize", "unit", "symmetric", "none"] | MeanStd
-#: Most pictures whose notes are kept until `present` is called: more than a batch of predictions has.
-MAX_NOTES = 10_000
+
+
+class EncodedPicture(dict[str, Tensor]):
+    """A picture as an example for the model.
+
+    Args:
+        images: the picture (C, H, W).
+        notes: what was done to it to make it like those of the training.
+    """
+
+    def __init__(self, images: Tensor, notes: Sequence[str]) -> None:
+        super().__init__(images=images)
+        self.notes = notes
 
 
 class LabeledImages:
@@ -86,7 +97,6 @@ class LabeledImages:
         self.is_restored = False
         self._loaded_splits: ImageSplits | None = None
         self._state: dict[str, Any] = {}
-        self._notes: dict[str, list[str]] = {}
         self._scales: dict[tuple[torch.device, float], tuple[Tensor, Tensor]] = {}
 
     @property
@@ -170,7 +180,7 @@ class LabeledImages:
         """
         return expand_folder(item, SUFFIXES, "image")
 
-    def encode(self, item: str) -> dict[str, Tensor]:
+    def encode(self, item: str) -> EncodedPicture:
         """Read an image of any size and colors and convert it to the format of the training images.
 
         Raises:
@@ -178,21 +188,28 @@ class LabeledImages:
         """
         return self._encoded(item, None)
 
-    def encode_content(self, item: str, content: bytes) -> dict[str, Tensor]:
+    def encode_content(self, item: str, content: bytes) -> EncodedPicture:
         """Convert the content of an image file, whose name `item` is, as `encode` converts a file."""
         return self._encoded(item, content)
 
-    def _encoded(self, item: str, content: bytes | None) -> dict[str, Tensor]:
+    def _encoded(self, item: str, content: bytes | None) -> EncodedPicture:
         state = self.state()
         shape, light_on_dark = tuple(state["image_shape"]), state["light_on_dark"]
         image, notes = read_picture(Path(item), shape, light_on_dark=light_on_dark, content=content)
-        self._remember_notes(item, notes)
-        return {"images": self._normalized(image[None])[0]}
+        return EncodedPicture(self._normalized(image[None])[0], notes)
 
-    def present(self, item: str, prediction: Tensor, probabilities: Tensor | None, top: int = 0) -> dict[str, Any]:
+    def present(
+        self,
+        item: str,
+        prediction: Tensor,
+        probabilities: Tensor | None,
+        top: int = 0,
+        *,
+        example: EncodedPicture,
+    ) -> dict[str, Any]:
         """Return the class, its probability, on request the most probable classes, and the changes to the picture."""
         answer = class_answer(self.labels, prediction, probabilities, top)
-        return answer | {"prepared": self._notes.get(item, [])}
+        return answer | {"prepared": list(example.notes)}
 
     def state(self) -> dict[str, Any]:
         """Return labels, shape, and mean and standard deviation by channel (of bytes, 0 to 255)."""
@@ -264,12 +281,6 @@ class LabeledImages:
             targets = with_wrong_labels(sets["train"].targets, self._label_noise, len(loaded.labels))
             sets["train"] = replace(sets["train"], targets=targets)
         return replace(loaded, sets=sets)
-
-    def _remember_notes(self, item: str, notes: list[str]) -> None:
-        self._notes.pop(item, None)  # moves it to the end: the oldest notes are dropped first
-        self._notes[item] = notes
-        if len(self._notes) > MAX_NOTES:
-            del self._notes[next(iter(self._notes))]
 
     def _split(self, name: str, prepare: Prepare) -> Columns | ImageDataset:
         images = self._as_trained(name)
