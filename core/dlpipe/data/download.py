@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from dlpipe.errors import DataError
 from dlpipe.progress import BYTES, activity
+from dlpipe.runs.atomic import locked
 from dlpipe.runs.file_digests import sha256_of
 from dlpipe.runs.file_manifest import cache_folder
 
@@ -45,7 +46,8 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
 def fetch(download: Download, *, offline: bool = False, cache: Path | None = None) -> Path:
     """Return the local copy of a file; download it first if it is missing.
 
-    An interrupted download is continued by the next call; a file with the wrong sha256 is discarded.
+    An interrupted download is continued by the next call; a file with the wrong sha256 is discarded. Of several
+    processes, one downloads and the others wait for it.
 
     Args:
         offline: do not access the network.
@@ -56,24 +58,34 @@ def fetch(download: Download, *, offline: bool = False, cache: Path | None = Non
     """
     folder = (cache or cache_folder()) / download.sha256[:16]
     path = folder / Path(urllib.parse.urlsplit(download.url).path).name
-    if path.is_file() and sha256_of(path) == download.sha256:
+    if _is_complete(path, download):
         return path
     if offline:
         raise DataError(f"{path} is missing and offline = true; fetch {download.url} once without it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        _transfer(download, partial)
-        if (found := sha256_of(partial)) != download.sha256:
-            partial.unlink()
-            raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was discarded")
-        partial.replace(path)
+        with locked(path.with_name(f".{path.name}.lock")):
+            if not _is_complete(path, download):
+                _download(download, path)
     except (OSError, EOFError, HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         status = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
         message = f"{download.url} cannot be fetched to {path}: {status}{reason}; retry to continue the download"
         raise DataError(message) from error
     return path
+
+
+def _is_complete(path: Path, download: Download) -> bool:
+    return path.is_file() and sha256_of(path) == download.sha256
+
+
+def _download(download: Download, path: Path) -> None:
+    partial = path.with_name(path.name + ".part")
+    _transfer(download, partial)
+    if (found := sha256_of(partial)) != download.sha256:
+        partial.unlink()
+        raise DataError(f"{download.url} has sha256 {found}, expected {download.sha256}; it was discarded")
+    partial.replace(path)
 
 
 def _transfer(download: Download, partial: Path) -> None:

@@ -1,13 +1,17 @@
 """Files come whole and right or not at all; a server on this machine plays the network."""
 
+import contextlib
 import hashlib
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+import dlpipe.data.download
 from dlpipe.data.download import Download, fetch
 from dlpipe.errors import DataError
 from dlpipe.runs.file_manifest import cache_folder
@@ -92,7 +96,7 @@ def pinned(server, monkeypatch):
 
 
 def files(folder: Path):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_a_file_is_fetched_once(pinned, server, tmp_path):
@@ -105,6 +109,30 @@ def test_a_file_is_fetched_once(pinned, server, tmp_path):
     assert path.read_bytes() == CONTENT
     assert files(tmp_path) == ["whole.bin"]
     assert server.asked == [("/whole.bin", None)]
+
+
+def test_what_another_process_downloads_meanwhile_is_waited_for(pinned, server, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def locked(path):
+        (path.parent / "whole.bin").write_bytes(CONTENT)  # the other process held the lock until now
+        yield
+
+    monkeypatch.setattr(dlpipe.data.download, "locked", locked)
+
+    assert fetch(pinned("whole"), cache=tmp_path).read_bytes() == CONTENT
+    assert server.asked == []
+
+
+def test_the_lock_of_a_download_is_held_while_it_is_transferred(pinned, tmp_path, monkeypatch):
+    def transfer(download, partial):
+        lock = partial.with_name(".whole.bin.lock")
+        code = f"import fcntl; fcntl.lockf(open({str(lock)!r}, 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        assert "BlockingIOError" in subprocess.run([sys.executable, "-c", code], stderr=-1, text=True).stderr
+        partial.write_bytes(CONTENT)
+
+    monkeypatch.setattr(dlpipe.data.download, "_transfer", transfer)
+
+    assert fetch(pinned("whole"), cache=tmp_path).read_bytes() == CONTENT
 
 
 def test_what_is_in_the_cache_needs_no_network(pinned, server, tmp_path):
