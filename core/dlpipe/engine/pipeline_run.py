@@ -44,7 +44,7 @@ from dlpipe.errors import (
     InputError,
     errors_in,
 )
-from dlpipe.messages import relative
+from dlpipe.messages import printable, relative
 from dlpipe.protocols import Data, SupportsClose
 from dlpipe.ranks import current_ranks
 from dlpipe.runs import stage_cache
@@ -156,6 +156,7 @@ class PipelineRun:
 
     def _keep_warning(self, text: str) -> None:
         """Record a warning in the provenance of the run, once."""
+        text = printable(text)
         with contextlib.suppress(DlpipeError):  # what matters on a full disk is reported elsewhere
             self._folder.record(
                 self._folder.path / PROVENANCE,

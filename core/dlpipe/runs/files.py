@@ -390,12 +390,12 @@ def write_new(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically.
+    """Write a JSON file atomically; a byte of a file name that is not UTF-8 becomes an escape.
 
     Raises:
         DlpipeError: it cannot be written.
     """
-    write_text(path, as_json(content))
+    write_text(path, as_json(content).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:

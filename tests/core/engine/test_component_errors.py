@@ -41,6 +41,7 @@ RAISES = {
     "disk": lambda: raise_(OSError(errno.ENOSPC, "No space left on device", "samples.png")),
     "quit": lambda: raise_(KeyboardInterrupt()),
     "warn": lambda: warnings.warn("the colors are odd"),
+    "warn of a file": lambda: warnings.warn("caf\\udce9.png is odd"),
 }
 def raise_(error):
     raise error
@@ -304,6 +305,12 @@ def test_a_warning_of_a_component_reaches_the_screen_the_log_and_the_provenance_
     assert capfd.readouterr().err.count("warning: the colors are odd\n") == 1
     assert (folder / "log.txt").read_text().count("warning: the colors are odd\n") == 1
     assert json.loads((folder / "provenance.json").read_text())["warnings"] == ["the colors are odd"]
+
+
+def test_a_warning_about_a_file_name_that_is_not_utf_8_is_kept(project):
+    folder = run_with(project, "model", "warn of a file")
+
+    assert json.loads((folder / "provenance.json").read_text())["warnings"] == [r"caf\udce9.png is odd"]
 
 
 def test_a_second_run_in_one_process_warns_again(project, capfd):

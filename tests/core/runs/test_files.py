@@ -109,6 +109,12 @@ def test_json_is_not_written_through_a_link(tmp_path):
     assert read_json(tmp_path / "status.json") == {"state": "finished"}
 
 
+def test_a_name_that_is_not_utf_8_comes_back(tmp_path):
+    write_json(tmp_path / "data.json", GOOD["data.json"] | {"state": {"labels": ["caf\udce9"]}})
+
+    assert read_json(tmp_path / "data.json")["state"] == {"labels": ["caf\udce9"]}
+
+
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_json_as_dlpipe_writes_it_is_accepted(tmp_path, name):
     write_json(tmp_path / name, GOOD[name])
@@ -130,7 +136,7 @@ def test_a_number_that_is_not_finite_is_written_as_null(tmp_path):
         ("provenance.json", {"warnings": "none"}, r'"warnings" is "none": Input should be a valid list'),
         ("provenance.json", {"caveats": [1]}, r'"caveats" is \[1\]: Input should be a valid dictionary'),
         ("provenance.json", {"changed": [{"stage": ""}]}, r'the key "changed.0.step" is missing'),
-        ("provenance.json", {"pending": {"resolved": 1}}, r'"pending.resolved" is 1'),
+        ("provenance.json", {"pending": {"stage": "", "resolved": 1}}, r'"pending.resolved" is 1'),
         ("data.json", {"state": None}, r'"state" is null: Input should be a valid dictionary'),
         ("manifest.json", {"files": {"state.pt": 3}}, r'"files.state.pt" is 3: Input should be a valid dictionary'),
         ("manifest.json", {"step": -1}, r'"step" is -1'),
