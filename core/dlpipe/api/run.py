@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -118,7 +117,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """All tables of the pipeline with all defaults: ``resolved.toml``."""
-        return tomllib.loads(read_text(self.path / RESOLVED))
+        return self._folder.resolved()
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -296,7 +295,7 @@ class Run:
         registry = load_plugins()
         if (status := self._folder.status())["state"] in ENDED_STATES and not changes:
             ended = "finished" if status["state"] == "finished" else status["reason"]
-            ends = later_ends(tomllib.loads(read_text(self._folder.path / RESOLVED)), registry)
+            ends = later_ends(self._folder.resolved(), registry)
             more = ", ".join(f'"{end}"' for end in ends)
             warnings.warn(f"{self} is {ended}; to train longer: resume({more})", stacklevel=2)
             return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import click
@@ -13,8 +12,7 @@ from dlpipe.config.changeable import later_ends
 from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.files import read_text
-from dlpipe.runs.folder import ENDED_STATES, RESOLVED, RunFolder
+from dlpipe.runs.folder import ENDED_STATES, RunFolder
 from dlpipe.spinning import limit_spinning
 
 
@@ -62,7 +60,7 @@ def resume(
     """
     registry: Registry = context.obj
     folder, first = RunFolder.open(run), launched().rank == 0  # of several processes, the first speaks
-    tables = tomllib.loads(read_text(folder.path / RESOLVED))
+    tables = folder.resolved()
     if (status := folder.status())["state"] in ENDED_STATES and not assignments:
         ended = "finished" if status["state"] == "finished" else status["reason"]
         of_training = ("accept_changes", "from_start", "profile")

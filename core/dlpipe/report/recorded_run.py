@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.errors import DlpipeError
-from dlpipe.runs.files import read_json, read_text
-from dlpipe.runs.folder import BASELINES, ENDED, METRICS, ORIGINS, PROVENANCE, RESOLVED, STAGES, RunFolder
+from dlpipe.runs.files import read_json
+from dlpipe.runs.folder import BASELINES, ENDED, METRICS, ORIGINS, PROVENANCE, STAGES, RunFolder
 from dlpipe.runs.manifests import best_step
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.score import Score, score_so_far
@@ -114,7 +113,7 @@ class RecordedRun:
         self.path = folder.path
         self.status = folder.status()
         self.provenance = read_json(folder.path / PROVENANCE)
-        self.resolved = tomllib.loads(read_text(folder.path / RESOLVED))
+        self.resolved = folder.resolved()
         path = folder.path / ORIGINS
         self.origins: dict[str, str] = read_json(path) if path.is_file() else {}
         names = list(self.resolved.get("stages", {})) or [""]

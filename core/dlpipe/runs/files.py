@@ -219,7 +219,7 @@ class TrackedRun(TypedDict):
 
 
 #: One line of ``metrics.jsonl``: numbers by name; null is one that is not finite.
-MetricsRecord = dict[str, Annotated[float, Strict()] | None]
+MetricsRecord = dict[str, Annotated[float, Strict(), Field(allow_inf_nan=False)] | None]
 
 #: The schema of each JSON file in a run folder, by its name, or of each of its lines; further keys are allowed.
 SCHEMAS: dict[str, Any] = {

@@ -12,6 +12,7 @@ import shutil
 import struct
 import sys
 import time
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -157,6 +158,21 @@ class RunFolder:
             latest.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # other files in it stay
                 self.path.parent.rmdir()
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the tables of the resolved pipeline, of which each says which component it is for.
+
+        Raises:
+            RunFolderError: the file cannot be read, or is not a resolved pipeline.
+        """
+        path = self.path / RESOLVED
+        try:
+            tables = tomllib.loads(read_text(path))
+        except tomllib.TOMLDecodeError as error:
+            raise RunFolderError(f"{relative(path)} cannot be read: {error}; restore it") from error
+        if mistake := _mistake_in(tables):
+            raise RunFolderError(f"{relative(path)}: {mistake}, as dlpipe writes it; restore the file")
+        return tables
 
     def stage(self, name: str) -> Path:
         """Return the folder of a stage: the run's own where the pipeline has no ``[stages]``."""
@@ -304,6 +320,29 @@ def neighbors(path: Path, runs: Path = RUNS) -> str:
     names = [entry.name for each in folders for entry in sorted(each.glob("[!.]*")) if entry.is_dir()]
     similar = get_close_matches(path.relative_to(folder).parts[0], names) or names[-3:]
     return f"; there are {', '.join(similar)}" if similar else ""
+
+
+def _mistake_in(tables: Mapping[str, Any]) -> str:
+    """Return what a resolved pipeline lacks, or an empty string."""
+    if not isinstance(tables.get("name"), str):
+        return "expected a name"
+    stages = tables.get("stages", {"": tables})
+    if not isinstance(stages, dict) or not stages:
+        return "expected the tables of at least one stage in [stages]"
+    for name, stage in stages.items():
+        at = ("stages", name) if name else ()
+        if not isinstance(stage, dict):
+            return f"expected a table [{dotted(at)}]"
+        wanted: dict[tuple[str, ...], Any] = {("data",): stage.get("data"), ("trainer",): stage.get("trainer")}
+        wanted |= {("model",): stage["model"]} if "model" in stage else {}
+        for group in ("evaluators", "callbacks"):
+            named = stage.get(group, {})
+            of_group = named if isinstance(named, dict) else {"…": named}
+            wanted |= {(group, key): table for key, table in of_group.items()}
+        for place, table in wanted.items():
+            if not isinstance(table, dict) or not isinstance(table.get("use"), str):
+                return f'expected a table [{dotted((*at, *place))}] with use = "…"'
+    return ""
 
 
 def began_otherwise(path: Path) -> bool:

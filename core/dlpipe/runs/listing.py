@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import time
@@ -212,4 +213,8 @@ def _records(lines: Sequence[bytes], mark: bytes) -> Iterator[dict[str, Any]]:
             with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
                 if isinstance(record, dict):
-                    yield {name: value for name, value in record.items() if isinstance(value, (int, float))}
+                    yield {name: value for name, value in record.items() if _is_finite(value)}
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and -math.inf < value < math.inf

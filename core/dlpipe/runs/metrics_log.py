@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dlpipe.errors import DlpipeError
+from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush
@@ -88,4 +88,8 @@ class MetricsLog:
         Raises:
             RunFolderError: the file or one of its lines cannot be read.
         """
-        return read_json_lines(self.path) if self.path.exists() else []
+        records = read_json_lines(self.path) if self.path.exists() else []
+        for number, record in enumerate(records, start=1):
+            if record.get("step") is None:
+                raise RunFolderError(f'{relative(self.path)}:{number} has no "step"; it was not written by dlpipe')
+        return records

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
+from dlpipe.api.run import Run
 from dlpipe.cli import make_program
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
@@ -195,6 +196,46 @@ def test_a_damaged_folder_is_reported(tmp_path, finished):
     (tmp_path / "status.json").write_text("{")
     with pytest.raises(DlpipeError, match=r"status\.json"):
         write_report(RunFolder.open(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('name = "tiny"', 'name = "tiny', r"resolved.toml cannot be read: .*line 1.*; restore it"),
+        ('name = "tiny"', "name = 3", "resolved.toml: expected a name, as dlpipe writes it; restore the file"),
+        ("use = ", "usee = ", r'resolved.toml: expected a table \[data\] with use = "…", as dlpipe writes it'),
+        ("[trainer]", "[trainerr]", r'expected a table \[trainer\] with use = "…"'),
+        ("[evaluators.digits]", "[evaluators.digits.x]", r'expected a table \[evaluators.digits\] with use = "…"'),
+        ("[evaluators.digits]", "[more]\n[[evaluators]]", r'expected a table \[evaluators."…"\] with use = "…"'),
+        ("[data]", "[stages.data]", r'expected a table \[stages.data.data\] with use = "…"'),
+        ("[data]", "[stages]\n[data]", r"expected the tables of at least one stage in \[stages\]"),
+        ("[data]", "[[stages]]\n[data]", r"expected the tables of at least one stage in \[stages\]"),
+        ('name = "tiny"', 'name = "tiny"\nstages.a = 1', r"expected a table \[stages.a\]"),
+    ],
+)
+def test_a_resolved_pipeline_that_was_edited_is_named(tmp_path, finished, before, after, message):
+    shutil.copytree(finished.path, tmp_path / "run", symlinks=True)
+    path = tmp_path / "run" / "resolved.toml"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    registry = load_plugins()
+
+    for command in ("report", "resume"):
+        with pytest.raises(DlpipeError, match=message):
+            make_program(registry).main([command, str(path.parent)], standalone_mode=False, obj=registry)
+    for use in (lambda run: run.config, lambda run: run.resume()):
+        with pytest.raises(DlpipeError, match=message):
+            use(Run(path.parent))
+
+
+def test_lines_of_the_metrics_without_a_step_are_none(tmp_path, finished):
+    shutil.copytree(finished.path, tmp_path / "run", symlinks=True)
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1}\n{"train/loss": 1.5}\n')
+
+    assert RecordedRun(RunFolder.open(tmp_path / "run")).stages[0].records == []
+    with pytest.raises(DlpipeError, match=r'metrics.jsonl:2 has no "step"; it was not written by dlpipe'):
+        MetricsLog(tmp_path / "run" / "metrics.jsonl").records()
 
 
 def test_files_are_presented_as_their_author_says(finished):

@@ -68,6 +68,14 @@ def test_half_a_line_and_numbers_that_are_not_finite_are_left_out(make_run):
     assert (run.step, run.score) == (40, 0.3)
 
 
+def test_a_step_without_end_hides_no_run(make_run):
+    path = make_run("digits/a", metrics=DEV)
+    with (path / METRICS).open("a") as file:
+        file.write('{"step": 1e999}\n')
+
+    assert summarize(path).step == 30
+
+
 def test_a_run_is_running_while_its_lock_is_held_and_its_owner_is_not_disturbed(make_run, hold):
     path = make_run("digits/a", "running", metrics=DEV, age=100)
     assert summarize(path).state == "stale"
