@@ -93,7 +93,7 @@ class RunFolder:
             (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])
-            link(parent / "latest", path.name)
+            _set_latest(path)
         except (OSError, UnicodeEncodeError) as error:
             if path != parent:
                 shutil.rmtree(path, ignore_errors=True)
@@ -153,7 +153,7 @@ class RunFolder:
             path.parent.name for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest
         )
         if others:
-            link(latest, others[-1])
+            _set_latest(self.path.with_name(others[-1]))
         else:
             latest.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # other files in it stay
@@ -320,6 +320,15 @@ def neighbors(path: Path, runs: Path = RUNS) -> str:
     names = [entry.name for each in folders for entry in sorted(each.glob("[!.]*")) if entry.is_dir()]
     similar = get_close_matches(path.relative_to(folder).parts[0], names) or names[-3:]
     return f"; there are {', '.join(similar)}" if similar else ""
+
+
+def _set_latest(path: Path) -> None:
+    """Let ``latest`` point to a run."""
+    latest = path.with_name("latest")
+    try:
+        link(latest, path.name)
+    except OSError as error:  # such as a folder, which a copy without links has there
+        warnings.warn(f"{relative(latest)} could not be set to {path.name}: {error.strerror}; remove it", stacklevel=2)
 
 
 def _mistake_in(tables: Mapping[str, Any]) -> str:

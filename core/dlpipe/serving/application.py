@@ -176,7 +176,9 @@ def application(
         text = f"{request.method} {request.url.path}: expected {paths}"
         return _json({"error": text}, error.status_code, error.headers)
 
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: refuse, 405: refuse})
+    served = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: refuse, 405: refuse})
+    served.router.redirect_slashes = False  # a redirect would lead to whatever host the client names
+    return served
 
 
 def _logged(handle: Callable[[Request], Any], log: Log) -> Callable[[Request], Any]:

@@ -85,6 +85,15 @@ def test_after_a_run_is_discarded_the_newest_other_run_is_the_latest(tmp_path):
     assert (tmp_path / "latest").readlink().name == "2025"
 
 
+def test_a_folder_in_the_place_of_the_latest_run_is_a_warning(tmp_path):
+    for name in ("one", "two", "latest"):  # as a copy that follows links leaves it
+        (tmp_path / name).mkdir()
+        (tmp_path / name / RESOLVED).touch()
+
+    with pytest.warns(UserWarning, match=r"latest could not be set to one: Is a directory; remove it"):
+        RunFolder(tmp_path / "two").discard()
+
+
 @pytest.mark.parametrize("linked", [True, False])
 def test_after_the_only_run_is_discarded_nothing_is_left(tmp_path, linked):
     run = tmp_path / "points" / "2026"

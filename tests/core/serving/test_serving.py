@@ -101,6 +101,7 @@ FORM = '{"item": "…"} or {"items": ["…", …]}'
         ),
         (("GET", "/predict", {}), 405, "GET /predict: expected POST /predict, GET /health and GET /"),
         (("GET", "/../etc", {}), 404, "GET /etc: expected POST /predict, GET /health and GET /"),
+        (("GET", "/health/", {}), 404, "GET /health/: expected POST /predict, GET /health and GET /"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_the_reason(tagger, request_, status, text):
