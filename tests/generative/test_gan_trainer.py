@@ -244,8 +244,8 @@ def test_an_optimizer_that_computes_the_loss_again_is_rejected(dark_stripes, nam
 @pytest.mark.parametrize("conditional", [False, True])
 def test_a_last_batch_of_one_image_is_rejected_as_batch_normalization_cannot_use_it(count, batch_size, conditional):
     message = (
-        rf"^batch_size = {batch_size}: the last batch of {count} training samples has only one, on which GAN cannot be "
-        r"trained \(Expected more than 1 value per channel .*\); choose a batch_size that leaves none or at least two$"
+        rf"^batch_size = {batch_size}: the last batch of {count} training examples has 1, and GAN cannot be trained on a "
+        r"single one \(Expected more than 1 value per channel .*\); choose a batch_size that leaves none or at least 2$"
     )
 
     with pytest.raises(InputError, match=message):

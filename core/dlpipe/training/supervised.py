@@ -14,7 +14,7 @@ from dlpipe.compute import Compute
 from dlpipe.config.settings import Budget
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.columns import Columns
-from dlpipe.data.model_caller import columns_needed
+from dlpipe.data.model_caller import ModelCaller, columns_needed
 from dlpipe.data.parts import parts_of
 from dlpipe.data.targets import count_targets
 from dlpipe.errors import InputError, SplitBatchWarning
@@ -37,6 +37,7 @@ from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.class_weights import ClassWeights, Sampling, example_weights
 from dlpipe.training.class_weights import class_weights as class_weights_of
 from dlpipe.training.gradients import GradientAverage
+from dlpipe.training.last_batch import require_last_batch
 from dlpipe.training.loss_scale import LossScale
 from dlpipe.training.losses import BatchLoss, require_option
 from dlpipe.training.optimizers import build_optimizer, load_optimizer
@@ -140,6 +141,8 @@ class Supervised:
             pad_to_multiple_of=pad_to_multiple_of,
             ranks=compute.ranks,
         )
+        if batches.per_epoch is not None and not drop_last:
+            _require_last_batch(model, split, batches.batch_size, compute, sync_batch_norm)
         self._omitted = batches.omitted
         self._length_names = split.length_names if isinstance(split, Columns) else {}
         self._parts = 1  # that each batch is computed in, since it does not fit into memory as a whole
@@ -336,6 +339,20 @@ def _require_usable(
         require_option(model, loss, "class_weights", class_weights)
     if "train" not in data.splits:
         raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
+
+
+def _require_last_batch(model: nn.Module, split: Any, batch_size: int, compute: Compute, synced: bool) -> None:
+    """Refuse a last batch of an epoch that is too small for batch normalization."""
+
+    def run(copied: nn.Module) -> None:
+        first = Batches(split, 1, compute, columns=columns_needed(model), training=False, only=torch.tensor([0]))
+        (batch,) = first.epoch(0)
+        with compute.autocast():
+            ModelCaller(copied, tuple(batch)).outputs(batch)
+
+    least = 2 if synced else 2 * compute.ranks.size
+    advice = "set drop_last = true, or choose a batch_size"
+    require_last_batch(model, run, batch_size, len(split), least=least, advice=advice)
 
 
 def _sharding(

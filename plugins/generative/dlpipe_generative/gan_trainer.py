@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.data import Batches, EndlessBatches
-from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegative, NonNegativeFloat, OnlyWith, OpenFraction, OptimizerTable, Positive
 from dlpipe.protocols import Batch, Data, Goal
-from dlpipe.training import WeightAverage, build_optimizer, load_optimizer
+from dlpipe.training import WeightAverage, build_optimizer, load_optimizer, require_last_batch
 from dlpipe_generative.gan_losses import LossName, discriminator_loss, generator_loss, gradient_penalty
 from dlpipe_generative.protocols import SAMPLE_COLUMNS, AdversarialModel, require, sample_column
-from dlpipe_generative.split_tensors import device_of, isolated_rng
+from dlpipe_generative.split_tensors import device_of
 
 WHO = "generative.gan_trainer"
 
@@ -77,8 +76,8 @@ class GANTrainer:
             columns=[*SAMPLE_COLUMNS, "targets"],
             workers=num_workers,
         )
-        if hasattr(split, "__len__") and len(split) % batch_size == 1 % batch_size:
-            _check_batch_of_one(model, batch_size, len(split))
+        if batches.per_epoch is not None:
+            require_last_batch(model, _run_on_one, batch_size, len(split), advice="choose a batch_size")  # type: ignore[arg-type]
         self._batches = EndlessBatches(batches, critic_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._compute, self._seed = compute, seed
@@ -212,22 +211,11 @@ class GANTrainer:
         return batch["targets"] if self._nets.num_classes is not None else None
 
 
-def _check_batch_of_one(model: nn.Module, batch_size: int, count: int) -> None:
-    """Refuse networks that cannot be trained on the one sample that `count` training samples leave for a batch.
-
-    Batch normalization cannot, unless it also averages over several positions of a feature map.
-    """
-    nets: Any = copy.deepcopy(model).train()  # a copy, as this changes running statistics
-    device = device_of(model)
+def _run_on_one(nets: Any) -> None:
+    """Discriminate one generated sample."""
+    device = device_of(nets)
     classes = None if nets.num_classes is None else torch.zeros(1, dtype=torch.int64, device=device)
-    try:
-        with isolated_rng(0, device), torch.no_grad():
-            nets.discriminator(nets.generator(torch.zeros(1, nets.latent_dim, device=device), classes), classes)
-    except ValueError as error:
-        raise InputError(
-            f"batch_size = {batch_size}: the last batch of {count} training samples has only one, on which "
-            f"{type(model).__name__} cannot be trained ({error}); choose a batch_size that leaves none or at least two"
-        ) from error
+    nets.discriminator(nets.generator(torch.zeros(1, nets.latent_dim, device=device), classes), classes)
 
 
 def _with_generator(model: nn.Module, generator: nn.Module) -> nn.Module:

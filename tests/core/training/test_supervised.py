@@ -15,6 +15,7 @@ from dlpipe.data.batches import Batches
 from dlpipe.data.columns import Columns, Ragged
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
 from dlpipe.errors import InputError
+from dlpipe.training.freezing import freeze_parts
 from dlpipe.training.losses import BatchLoss, squared_error
 from dlpipe.training.supervised import Supervised
 
@@ -401,6 +402,34 @@ def test_the_average_follows_its_formula():
     assert ours.model is not live
     assert_close([ours.model.classify.weight.detach(), ours.model.norm.running_mean], expected)
     assert not torch.equal(ours.model.classify.weight, live.classify.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"), [({"batch_size": 11}, 11), ({"batch_size": 1}, 1), ({"batch_size": 22}, 22)]
+)
+def test_a_last_batch_of_one_is_refused_as_batch_normalization_cannot_use_it(options, size):
+    message = (
+        rf"^batch_size = {size}: the last batch of 23 training examples has 1, and Classifier cannot be trained on a single "
+        r"one \(Expected more than 1 value per channel .*\); set drop_last = true, or choose a batch_size that leaves none "
+        r"or at least 2$"
+    )
+    with pytest.raises(InputError, match=message):
+        trainer(**options)
+
+
+def test_a_last_batch_of_one_is_trained_on_where_it_can_be():
+    torch.manual_seed(0)
+    spatial, frozen = Classifier(), Classifier()
+    spatial.norm = nn.Sequential(nn.Unflatten(1, (1, 7)), nn.BatchNorm1d(1), nn.Flatten())
+    freeze_parts(frozen, ["norm"])
+    before, randomness = {name: value.clone() for name, value in spatial.state_dict().items()}, torch.get_rng_state()
+
+    trainers = [trainer(model=model, batch_size=11) for model in (spatial, frozen)]
+
+    assert torch.equal(torch.get_rng_state(), randomness)
+    assert_close(dict(spatial.state_dict()), before, rtol=0, atol=0)
+    assert all(len(losses(each, 3)) == 3 for each in trainers)
+    assert len(losses(trainer(batch_size=11, drop_last=True), 3)) == 3
 
 
 def test_the_average_is_not_what_is_trained():
