@@ -36,7 +36,8 @@ LINE = 14
 def frames_per_second(data: Environments) -> float:
     """Return how many timesteps of an environment make a second."""
     with data.make() as env:
-        return float(env.metadata.get("render_fps") or USUAL_FPS)
+        fps = env.metadata.get("render_fps")
+    return float(fps or USUAL_FPS)
 
 
 def long_enough(data: Environments, traces: Sequence[EpisodeTrace]) -> Sequence[EpisodeTrace]:

@@ -153,7 +153,7 @@ def read_folder(files: Mapping[str, tuple[Path, Path]], labels: Sequence[str] | 
         DataError: a file is damaged, or does not fit another.
         InputError: two classes have the same name.
     """
-    if doubled := [label for label in labels or () if labels.count(label) > 1]:
+    if labels is not None and (doubled := [label for label in labels if labels.count(label) > 1]):
         raise InputError(
             f"labels = {shown(list(labels))}: {shown(doubled[0])} occurs twice; give each class its own name"
         )
