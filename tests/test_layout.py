@@ -20,10 +20,10 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook", "splits"],
+    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook", "splits", "time_slice"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
-    ["spinning"],
+    ["busy_machine"],
     ["registry"],
     ["config"],
     ["ranks"],
@@ -53,8 +53,9 @@ TORCH_FREE = [
     "items",
     "launch",
     "protocols",
-    "spinning",
+    "busy_machine",
     "splits",
+    "time_slice",
     "registry",
     "config",
     "commands",
