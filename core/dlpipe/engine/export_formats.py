@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from dlpipe.data.model_caller import tensors_in
 from dlpipe.engine.recurrent_ops import as_torch, whole_layers
 from dlpipe.errors import InputError
-from dlpipe.runs.weights import load_weights_file, save_weights
 
 #: Runs an exported model: inputs by name to outputs by name.
 Runner = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -140,8 +140,14 @@ def load_torch(path: Path) -> Runner:
 
 
 def write_weights(model: NamedOutputs, path: Path) -> None:
-    """Write the weights of a model."""
-    save_weights(model.module, path)
+    """Write the weights of a model; one that has several names is there under each of them, for any reader."""
+    written: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in model.module.state_dict().items():
+        storage = tensor.untyped_storage().data_ptr()
+        written[name] = tensor.clone() if storage in storages else tensor.contiguous()
+        storages.add(storage)
+    save_file(written, path)
 
 
 def load_weights(model: NamedOutputs, path: Path) -> Runner:
@@ -150,5 +156,5 @@ def load_weights(model: NamedOutputs, path: Path) -> Runner:
     with torch.no_grad():
         for tensor in other.state_dict().values():
             tensor.zero_()
-    load_weights_file(path, other.module)
+    other.module.load_state_dict(load_file(path))
     return lambda inputs: dict(other(**inputs))

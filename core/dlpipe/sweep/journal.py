@@ -7,11 +7,9 @@ unpickled: only a backend with snapshots would be.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,9 @@ from optuna.storages.journal import BaseJournalBackend
 
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative
+from dlpipe.runs.atomic import locked
 
 JOURNAL = "journal.jsonl"
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that `path` names against all other processes; it is released however the process ends."""
-    with path.open("a") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
 
 
 class JournalFile(BaseJournalBackend):

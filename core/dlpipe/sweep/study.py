@@ -21,8 +21,9 @@ from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from dlpipe.runs.atomic import locked
 from dlpipe.sweep.axes import Axis, Choice, Range
-from dlpipe.sweep.journal import JournalFile, locked
+from dlpipe.sweep.journal import JournalFile
 from dlpipe.sweep.settings import Search
 from dlpipe.sweep.workers import TrialKey
 
