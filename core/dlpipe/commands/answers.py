@@ -16,7 +16,7 @@ from dlpipe.errors import DlpipeError, InputError
 from dlpipe.items import FailedItem
 from dlpipe.json_text import to_json
 from dlpipe.messages import display_width, padded, relative, spreadsheet_safe
-from dlpipe.runs.atomic import flush
+from dlpipe.runs.atomic import flush, unfinished
 
 Answer = Mapping[str, Any]
 #: Between the parts of a list in a cell.
@@ -192,7 +192,7 @@ def answers_file(path: Path) -> Iterator[Form]:
     Raises:
         DlpipeError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary = unfinished(path)
     try:
         with temporary.open("x", newline="", encoding="utf-8", errors="backslashreplace") as file:
             form = FORMS[path.suffix.lower()](file.write)

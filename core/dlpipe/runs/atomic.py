@@ -38,6 +38,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def unfinished(path: Path) -> Path:
+    """Return a hidden path beside `path` for what is not complete yet.
+
+    Its name is random: processes in different containers can have the same number.
+    """
+    return path.with_name(f".{path.name}-{os.urandom(4).hex()}")
+
+
 def flush(path: Path) -> None:
     """Flush a file or folder to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -68,7 +76,7 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
     """
     if os.path.lexists(folder):
         raise InputError(f"{relative(folder)} exists; remove it, or choose another folder with --output FOLDER")
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    temporary = unfinished(folder)
     try:
         temporary.mkdir(parents=True)
         yield temporary

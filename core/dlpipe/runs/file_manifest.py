@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dlpipe.runs.atomic import unfinished
+
 #: A file that changed less than this before it was read may change again without another time of change: file systems
 #: count time in steps of up to 2 s (FAT). Such a file is read again the next time.
 SETTLED_NS = 2_000_000_000
@@ -74,7 +76,7 @@ class FileManifest:
         }
         if self._path is None or settled == self._entries:
             return
-        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary = unfinished(self._path)
         with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not UTF-8
             content = json.dumps(settled).encode()
             self._path.parent.mkdir(parents=True, exist_ok=True)
