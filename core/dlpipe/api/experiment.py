@@ -215,7 +215,7 @@ class Experiment:
         below ``if __name__ == "__main__":``, since each process imports the script.
 
         Args:
-            seeds: runs per trial; overrides the file.
+            seeds: per trial, or per choice in ``average_over``; overrides the file.
             jobs: runs at the same time; by default as many as there are GPUs, or cores for.
             budget: for a search: seconds after which no further trial is started.
             runs: the folder in which run folders are created.

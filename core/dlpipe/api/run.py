@@ -160,7 +160,7 @@ class Run:
     def baselines(self) -> dict[str, float]:
         """What simple predictors reach on the test split, as ``<evaluator>/<predictor>/<metric>``.
 
-        Empty if the run has no `scores`, as its ``baselines.json`` has what they reach on dev then.
+        Empty if the run has no `scores`: its ``baselines.json`` is then about dev.
         """
         if not self.scores:
             return {}

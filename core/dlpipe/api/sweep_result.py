@@ -34,7 +34,7 @@ class SweepResult:
 
     @property
     def table(self) -> Table:
-        """A row for each trial: its choice on each axis, the mean of the metric over its seeds, and its runs."""
+        """A row for each trial: its choice on each axis, the mean of the metric over its runs, and these."""
         return Table(
             {
                 **trial["choices"],

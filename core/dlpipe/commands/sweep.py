@@ -62,7 +62,9 @@ reused, and interrupted ones are resumed."""
 )
 @options.pipeline_file
 @options.assignments
-@click.option("--seeds", type=click.IntRange(min=1), help="Runs per trial; overrides the file.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="Seeds per trial, or per choice in average_over; overrides the file."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),

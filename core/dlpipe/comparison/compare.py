@@ -168,7 +168,9 @@ def compare(runs: Sequence[RunResult], metric: str = "") -> Comparison:
     goal = _goal_of(ended, metric)
     pairs = [_pair(ended[0], other, metric, goal) for other in ended[1:]]
     if not goal:
-        notes.append(f"whether higher or lower is better is not known of {metric}; it is of primary metrics only")
+        notes.append(
+            f"it is not known whether higher or lower {metric} is better; that is known for primary metrics only"
+        )
     if len(pairs) > 1:
         notes.append(f"{len(pairs)} comparisons: each finds a difference where there is none in 10 of 100 cases")
     return Comparison(groups, metric, goal, differences(groups), pairs, notes)

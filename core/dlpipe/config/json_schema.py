@@ -82,7 +82,7 @@ SWEEP = {
         "seeds": {
             "type": "integer",
             "minimum": 1,
-            "description": "runs per trial, with consecutive seeds",
+            "description": "consecutive seeds that each trial is run with",
             "default": 1,
         },
         "average_over": {

@@ -41,7 +41,7 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
 
     Raises:
         PluginError: the target cannot be imported, or has members that dlpipe would never call.
-        InputError: the component refuses a value, or a referenced model knows other names by their numbers.
+        InputError: the component refuses a value, or a referenced model was trained with other names.
         ComponentError: it raises anything else.
     """
     spec = config.component.spec

@@ -16,7 +16,6 @@ import hashlib
 import json
 import platform
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from dlpipe.runs.checkpoint import WEIGHTS, Checkpoints
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, code_identity, distribution_version
 from dlpipe.runs.file_digests import file_digests
 from dlpipe.runs.files import read_json
-from dlpipe.runs.folder import DATA_STATE, RESOLVED, RunFolder
+from dlpipe.runs.folder import DATA_STATE, RunFolder
 from dlpipe.runs.manifests import MANIFEST
 
 #: How the names of digests start; their values say nothing to a person.
@@ -125,17 +124,16 @@ def model_digest(folder: Path, stage: str | None) -> str:
         stage: of the run; None for the last one.
     """
     run = RunFolder.open(folder)
-    try:
-        tables = tomllib.loads((run.path / RESOLVED).read_text(encoding="utf-8"))
-        name = stage or [*tables.get("stages", {"": None})][-1]
-        tables = tables["stages"][name] if name else tables
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{relative(run.path / RESOLVED)} cannot be used: {type(error).__name__}: {error}") from error
+    tables = run.resolved()
+    stages = tables.get("stages", {"": tables})
+    name = stage or [*stages][-1]
+    if name not in stages:
+        raise InputError(f"{relative(run.path)} has no stage {shown(name)}; it has {', '.join(map(shown, stages))}")
     place = run.stage(name)
     best = Checkpoints(place / "checkpoints").best()
     weights = read_json(best / MANIFEST)["files"][WEIGHTS]["sha256"] if best else None  # None is an error later
     learned = read_json(place / DATA_STATE).get("state") if (place / DATA_STATE).is_file() else None
-    parts = [weights, tables.get("model", tables.get("trainer")), learned]
+    parts = [weights, stages[name].get("model", stages[name].get("trainer")), learned]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -95,8 +95,8 @@ def range_mistakes(table: Mapping[str, Any]) -> list[str]:
         found.append(f"step = {shown(step)}: expected a number above 0 and at most high - low = {high - low:g}")
     elif isinstance(step, float) and isinstance(low, int) and isinstance(high, int):
         found.append(f"step = {shown(step)}: expected a whole number, as both ends are; or write low = {float(low)}")
-    elif step is not None and not math.isclose(count := (high - low) / step, round(count), rel_tol=1e-9):
-        last = low + math.floor(count) * step
+    elif step is not None and not _reaches(low, high, step):
+        last = low + math.floor((high - low) / step) * step
         last = last if isinstance(last, int) else float(f"{last:.9g}")  # without errors of rounding
         reached = f"is never reached from low = {shown(low)} in steps of {shown(step)}; expected high = {shown(last)}"
         found.append(f"high = {shown(high)} {reached}")
@@ -128,3 +128,11 @@ def _inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _reaches(low: float, high: float, step: float) -> bool:
+    """Return whether `high` is a whole number of steps from `low`, but for rounding."""
+    if all(isinstance(number, int) for number in (low, high, step)):
+        return (high - low) % step == 0
+    count = (high - low) / step
+    return math.isclose(count, round(count), rel_tol=1e-9)

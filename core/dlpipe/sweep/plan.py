@@ -117,7 +117,7 @@ def load_sweep(
 
     Args:
         assignments: as for `dlpipe.config.check.load_pipeline`; they apply to all trials.
-        seeds: runs per trial; overrides the file.
+        seeds: per trial, or per choice in ``average_over``; overrides the file.
 
     Raises:
         PipelineError: with all mistakes of the pipeline, of the table and of all trials.
@@ -226,7 +226,7 @@ class _Planner:
 
     def _averaged(self, names: Any, axes: Mapping[str, Axis]) -> list[str]:
         """Return the axes that are averaged over."""
-        if isinstance(names, list) and all(name in axes for name in names):
+        if isinstance(names, list) and all(isinstance(name, str) and name in axes for name in names):
             return list(dict.fromkeys(names))
         known = ", ".join(map(shown, axes)) or "there are none"
         self.problem(f"average_over = {shown(names)}: expected a list of axes of this table ({known})", "average_over")

@@ -30,7 +30,6 @@ NO_DEV = (
     "no trial is marked as the best one, since these are scores on test, and the best of them would be too good; to "
     "choose a trial, compare on dev: give the data a dev split and let the evaluator judge it (splits)"
 )
-NO_GOAL = "no trial is marked as the best one, since it is not known whether higher or lower"
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,13 @@ def shown_metric(sweep: Sweep, outcomes: Sequence[Mapping[str, Any]]) -> Metric:
     if incomparable := sweep.incomparable(name):
         return Metric(name, "", f"no trial is marked as the best one: {incomparable}")
     if name not in goals:
-        return Metric(name, "", f"{NO_GOAL} {name} is better; it is of {', '.join(goals) or 'no metric'}")
+        known_of = ", ".join(goals) or "there is none"
+        return Metric(
+            name,
+            "",
+            f"no trial is marked as the best one: {name} is not the primary metric of an evaluator on dev "
+            f"({known_of}), so it is not known whether higher or lower is better",
+        )
     return Metric(name, goals[name])
 
 
@@ -173,7 +178,8 @@ def legend(sweep: Sweep, rows: Sequence[Row], metric: Metric) -> list[str]:
     over = [f"{axis} ({count})" for axis, count in sweep.averaged.items()]
     over += [f"{seeds} seeds"] if seeds > 1 else []
     lines = ["* " + _best_means(metric)] if best_rows(rows, metric) else []
-    partial = sum(any(row.is_partial(each.name) for each in metric.objectives) for row in rows) if metric.goal else 0
+    compared = metric.goal and len(rows) > 1
+    partial = sum(any(row.is_partial(each.name) for each in metric.objectives) for row in rows) if compared else 0
     if partial:
         lines.append(f"{partial} of {len(rows)} trials cannot be the best, as not all of their runs have the metric")
     if over:
@@ -249,7 +255,7 @@ def _further(rows: Sequence[Row], metric: Metric) -> list[str]:
 def best_rows(rows: Sequence[Row], metric: Metric) -> tuple[int, ...]:
     """Return the index of the best row; of several objectives, those of the Pareto front.
 
-    A row with the metric of some seeds only is none: those without it may be the worse ones.
+    A row with the metric of some runs only is none: those without it may be the worse ones.
     """
     signs = [1 if each.goal == "max" else -1 for each in metric.objectives]
     scores: dict[int, list[float]] = {}

@@ -48,7 +48,7 @@ def test_by_another_metric_the_better_run_is_that_of_its_own_goal(make_run, goal
     else:
         assert found.pairs[0].verdict.startswith("B differs from A by +0.")
         assert found.pairs[0].disagreements is None
-        assert "whether higher or lower is better is not known of test/loss/loss" in found.notes[-1]
+        assert "it is not known whether higher or lower test/loss/loss is better" in found.notes[-1]
 
 
 def test_small_scores_are_shown_with_their_digits(make_run):

@@ -8,13 +8,16 @@ from dlpipe.errors import DlpipeError
 from dlpipe.runs.atomic import appearing_folder
 
 
-def test_of_two_that_write_a_folder_at_the_same_time_the_first_to_end_has_it_and_no_file_is_mixed(tmp_path):
-    with (
-        pytest.raises(DlpipeError, match="out cannot be written: Directory not empty"),
-        appearing_folder(tmp_path / "out") as slow,
-    ):
+def write_two(folder):
+    """Write a folder in two places at the same time, as two processes with the same number in different containers."""
+    with appearing_folder(folder) as slow:
         (slow / "slow.txt").touch()
-        with appearing_folder(tmp_path / "out") as fast:  # as in a container, with the same process number
+        with appearing_folder(folder) as fast:
             (fast / "fast.txt").touch()
+
+
+def test_the_first_of_two_to_complete_a_folder_has_it_and_their_files_are_not_mixed(tmp_path):
+    with pytest.raises(DlpipeError, match="out cannot be written: Directory not empty"):
+        write_two(tmp_path / "out")
 
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/fast.txt"]

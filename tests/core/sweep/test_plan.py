@@ -361,7 +361,7 @@ def test_what_is_averaged_over_is_no_part_of_the_pipeline_of_a_trial(sweep):
     assert (stage.model.values["dropout"], stage.options.steps) == (0.2, None)
 
 
-@pytest.mark.parametrize("names", ['["parts"]', '"part"', "[1]"])
+@pytest.mark.parametrize("names", ['["parts"]', '"part"', "[1]", '[["part"]]'])
 def test_only_axes_can_be_averaged_over(mistakes, names):
     (told,) = mistakes(AVERAGED.replace('["part"]', names))
 

@@ -107,8 +107,8 @@ def test_of_a_metric_that_nobody_judges_by_no_row_is_best():
     assert [row[2:4] for row in content.rows] == [["1.0000", "0.5000"], ["2.0000", "0.6000"]]
     assert content.best == ()
     assert metric.note == (
-        "no trial is marked as the best one, since it is not known whether higher or lower dev/digits/f1 is better; "
-        "it is of dev/digits/accuracy, dev/loss/loss"
+        "no trial is marked as the best one: dev/digits/f1 is not the primary metric of an evaluator on dev "
+        "(dev/digits/accuracy, dev/loss/loss), so it is not known whether higher or lower is better"
     )
 
 
