@@ -179,8 +179,8 @@ class PipelineRun:
                 )
             if same:
                 progress.message(f"stage {name} is not run again: {why}", once=True)
+                self._record_reused(name, same)  # first: with its folder, the stage is finished, also after a kill
                 self._ranks.from_leader(lambda: stage_cache.reuse_stage(same, folder))
-                self._record_reused(name, same)
                 return
             stages = list(self._pipeline.stages)
             title = f"{name} ({stages.index(name) + 1} of {len(stages)})"

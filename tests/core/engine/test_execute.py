@@ -23,6 +23,7 @@ from dlpipe.engine.inference import evaluate_run, open_run
 from dlpipe.engine.prediction import predict
 from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.registry.loading import load_plugins
+from dlpipe.runs import stage_cache
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
 from dlpipe.runs.listing import summarize
@@ -624,6 +625,28 @@ def test_a_stage_that_was_taken_over_is_listed_with_its_score_and_the_end_of_its
     assert (again.metric, again.score, again.total_steps) == (first.metric, first.score, 2)
     assert again.state == "finished"
     assert reused == trained
+
+
+def test_a_kill_right_after_a_stage_was_taken_over_loses_nothing_that_is_recorded_of_it(staged, monkeypatch):
+    reuse = stage_cache.reuse_stage
+
+    def reuse_and_die(found, folder):
+        reuse(found, folder)
+        if folder.name == "second":
+            raise Killed
+
+    first = run_it(staged, file="staged.toml")
+    monkeypatch.setattr(stage_cache, "reuse_stage", reuse_and_die)
+    with pytest.raises(Killed):
+        run_it(staged, file="staged.toml")
+
+    monkeypatch.setattr(stage_cache, "reuse_stage", reuse)
+
+    again = RunFolder.open(staged / "runs" / "staged" / "latest")
+    resume(again, load_plugins(), allow_local_plugins=True)
+
+    trained, reused = (json.loads((folder.path / "provenance.json").read_text()) for folder in (first, again))
+    assert (reused["stages"], reused["ended"]) == (trained["stages"], trained["ended"])
 
 
 def test_explain_says_what_changed_and_later_stages_follow(staged, capfd):
