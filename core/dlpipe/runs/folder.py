@@ -93,7 +93,7 @@ class RunFolder:
             (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
             (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
             path = path.rename(parent / path.name[1:])
-            _set_latest(path)
+            set_latest(path)
         except (OSError, UnicodeEncodeError) as error:
             if path != parent:
                 shutil.rmtree(path, ignore_errors=True)
@@ -153,10 +153,10 @@ class RunFolder:
             path.parent.name for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest
         )
         if others:
-            _set_latest(self.path.with_name(others[-1]))
+            set_latest(self.path.with_name(others[-1]))
         else:
-            latest.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # other files in it stay
+            with contextlib.suppress(OSError):  # what else is there stays
+                latest.unlink(missing_ok=True)
                 self.path.parent.rmdir()
 
     def resolved(self) -> dict[str, Any]:
@@ -322,13 +322,14 @@ def neighbors(path: Path, runs: Path = RUNS) -> str:
     return f"; there are {', '.join(similar)}" if similar else ""
 
 
-def _set_latest(path: Path) -> None:
-    """Let ``latest`` point to a run."""
+def set_latest(path: Path) -> None:
+    """Let ``latest`` beside a run, or a sweep, point to it; a warning says if that is not possible."""
     latest = path.with_name("latest")
     try:
         link(latest, path.name)
     except OSError as error:  # such as a folder, which a copy without links has there
-        warnings.warn(f"{relative(latest)} could not be set to {path.name}: {error.strerror}; remove it", stacklevel=2)
+        advice = "; remove it" if latest.is_dir() and not latest.is_symlink() else ""
+        warnings.warn(f"{relative(latest)} could not be set to {path.name}: {error.strerror}{advice}", stacklevel=2)
 
 
 def _mistake_in(tables: Mapping[str, Any]) -> str:

@@ -14,9 +14,8 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.errors import RunFolderError
 from dlpipe.messages import relative, shown_number
 from dlpipe.registry.targets import load_target
-from dlpipe.runs.atomic import link
 from dlpipe.runs.files import write_json
-from dlpipe.runs.folder import new_folder
+from dlpipe.runs.folder import new_folder, set_latest
 from dlpipe.sweep.best import BEST, write_best
 from dlpipe.sweep.execution import Result
 from dlpipe.sweep.plan import Sweep
@@ -89,7 +88,7 @@ class Output:
                 page = load_target("dlpipe.sweep.page:write_page")
                 page(folder / "report.html", sweep, rows, metric, shares, self.command)
                 written.append("report.html")
-            link(folder.parent / "latest", folder.name)
+            set_latest(folder)
         except OSError as error:
             raise RunFolderError(f"{relative(self.runs / sweep.name)} cannot be written: {error.strerror}") from error
         return Written(folder, written, content, lines)
