@@ -52,3 +52,17 @@ def test_a_keyword_classifier_says_which_word_it_hears(tmp_path, write):
 
     assert [answer["label"] for answer in answers] == ["yes", "no"]
     assert all(answer["probability"] > 0.5 for answer in answers)
+
+
+@pytest.mark.parametrize("data", ["audio.folder", "audio.manifest"])
+def test_the_default_shares_may_stand_beside_speakers_as_in_resolved_pipelines(tmp_path, data):
+    file = tmp_path / "words.toml"
+    file.write_text(
+        f'name = "words"\n[data]\nuse = "{data}"\npath = "words.csv"\ntest_speakers = ["ann"]\ntest_size = 0.1\n'
+        'dev_speakers = ["bob"]\ndev_size = 0.1\n[model]\nuse = "audio.keyword_cnn"\n'
+        '[trainer]\nuse = "core.supervised"\nepochs = 1\n'
+    )
+
+    (stage,) = load_pipeline(file, load_plugins()).stages.values()
+
+    assert (stage.data.values["test_size"], stage.data.values["dev_size"]) == (0.1, 0.1)

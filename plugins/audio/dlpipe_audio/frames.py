@@ -21,6 +21,7 @@ from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, NotWith, OpenFraction, Positive
 from dlpipe_audio.features import Features
 from dlpipe_audio.recorded_words import folder
+from dlpipe_audio.recordings import SHARE
 from dlpipe_audio.word_data import WordData
 
 
@@ -159,8 +160,8 @@ def frames(
     states: Positive = 1,
     test_speakers: Sequence[str] = (),
     dev_speakers: Sequence[str] = (),
-    test_size: Annotated[OpenFraction | None, NotWith("test_speakers")] = None,
-    dev_size: Annotated[OpenFraction | None, NotWith("dev_speakers")] = None,
+    test_size: Annotated[OpenFraction, NotWith("test_speakers")] = SHARE,
+    dev_size: Annotated[OpenFraction, NotWith("dev_speakers")] = SHARE,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     skip_bad: bool = False,
@@ -173,8 +174,8 @@ def frames(
         states: equal parts that a word is divided into, each a class of its own; with 1, the word is the class.
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
-        test_size: share of each word's recordings that is for test if nothing else says which are; a tenth by default.
-        dev_size: share of the rest that is for dev if nothing else says which are; a tenth by default.
+        test_size: share of each word's recordings that is for test if nothing else says which are.
+        dev_size: share of the rest that is for dev if nothing else says which are.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         skip_bad: leave out recordings that cannot be read or used, with a warning that counts them.

@@ -17,7 +17,7 @@ from dlpipe.messages import nearest
 from dlpipe_audio.audio_files import SUFFIXES
 from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
-from dlpipe_audio.recordings import HoldOut, Listing, Recordings
+from dlpipe_audio.recordings import SHARE, HoldOut, Listing, Recordings
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.word_data import Pairs, WordData
 
@@ -33,8 +33,8 @@ def manifest(
     dev_speakers: Sequence[str] = (),
     test_words: Sequence[str] = (),
     dev_words: Sequence[str] = (),
-    test_size: Annotated[OpenFraction | None, NotWith("test_speakers", "test_words")] = None,
-    dev_size: Annotated[OpenFraction | None, NotWith("dev_speakers", "dev_words")] = None,
+    test_size: Annotated[OpenFraction, NotWith("test_speakers", "test_words")] = SHARE,
+    dev_size: Annotated[OpenFraction, NotWith("dev_speakers", "dev_words")] = SHARE,
     rate_hz: Positive = 16_000,
     features: Features = {},  # noqa: B006  read only
     pairs: Pairs = "none",
@@ -52,8 +52,8 @@ def manifest(
         test_words: words that are for test only. With test_speakers too, test is what these speakers say of these
             words, and the other recordings of either are left out.
         dev_words: words that are for dev only; with dev_speakers too, what these speakers say of them.
-        test_size: share of each word's recordings that is for test if nothing else says which are; a tenth by default.
-        dev_size: share of the rest that is for dev if nothing else says which are; a tenth by default.
+        test_size: share of each word's recordings that is for test if nothing else says which are.
+        dev_size: share of the rest that is for dev if nothing else says which are.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
         pairs: for a model with `target = "same_word"`, "same_word" provides each word as another speaker says it, and

@@ -48,7 +48,7 @@ class HoldOut:
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.
         test_size: share of each word's recordings for test, if neither speakers nor words are held out for it; above 0
-            it is at least one of two or more. None is a tenth.
+            it is at least one of two or more.
         dev_size: that share for dev, of what is not for test.
         test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
         dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
@@ -56,8 +56,8 @@ class HoldOut:
 
     test_speakers: Sequence[str]
     dev_speakers: Sequence[str]
-    test_size: float | None
-    dev_size: float | None
+    test_size: float
+    dev_size: float
     test_words: Sequence[str] = ()
     dev_words: Sequence[str] = ()
 
@@ -103,7 +103,7 @@ class HoldOut:
                     "held out for the other split too; hold out others"
                 )
             if name not in found:
-                found[name], rest = _shared(rest, SHARE if size is None else size)
+                found[name], rest = _shared(rest, size)
         found["train"] += rest
         if not found["train"] and {split for _, split in words} - {"dev", "test"}:
             raise InputError("no word is left for training; hold out fewer speakers or words")
@@ -120,7 +120,8 @@ class HoldOut:
         for split in [split for split in ("dev", "test") if split in named]:
             for name in (f"{split}_speakers", f"{split}_words", f"{split}_size"):
                 value = getattr(self, name)
-                if value or value == 0:
+                # Every resolved pipeline has the default.
+                if value != SHARE and (value or value == 0):
                     raise DataError(
                         f"{name} = {shown(value)} has no effect: {path} has a {split} split of its own; remove {name}"
                     )
