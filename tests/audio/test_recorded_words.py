@@ -199,6 +199,15 @@ def test_official_test_recordings_are_left_out_if_they_are_held_out_for_dev(writ
     assert len(found["test"]) == 10
 
 
+@pytest.mark.filterwarnings("ignore:8 recordings of the test split are left out")
+def test_a_split_of_which_all_is_left_out_is_refused_and_not_drawn_from_train(write):
+    who = {"train": ("ann", "cem"), "test": ("cem",)}
+    files = {f"{split}/{name}": content for split in who for name, content in digits(speakers=who[split]).items()}
+
+    with pytest.raises(InputError, match=r"no recording is left for test: all that the files name for it are held out"):
+        _ = folder(write(files), dev_speakers=["cem"], rate_hz=8000).splits
+
+
 def test_held_out_words_replace_the_official_test_recordings_of_fsdd(write):
     path = write(digits(words=("0", "7"), speakers=("theo", "lucas"), takes=10))
 

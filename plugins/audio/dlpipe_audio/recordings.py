@@ -97,6 +97,11 @@ class HoldOut:
                 stacklevel=2,
             )
         for name, size in (("test", self.test_size), ("dev", self.dev_size)):
+            if left_out[name] and name not in found:
+                raise InputError(
+                    f"no recording is left for {name}: all that the files name for it are held out for the other "
+                    "split; hold out other speakers or words"
+                )
             if name not in found and name in asked[0] | asked[1]:
                 raise InputError(
                     f"no recording is left for {name}: {name}_speakers say none of {name}_words, or what they say is "
