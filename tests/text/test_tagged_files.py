@@ -58,6 +58,15 @@ def test_a_folder_without_a_training_file_is_used_with_one_that_is_given_by_name
     assert len(data.sentences("test")) == 3
 
 
+def test_splits_of_two_data_sets_are_not_mixed_beside_a_training_file_that_is_given_by_name(tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("a.train", "a.dev", "b.train", "b.test", "c.train"):
+        write(tmp_path / "data" / f"{name}.iob", 3)
+
+    with pytest.raises(DataError, match=r"data: files of 2 data sets; expected those of one. Set train, dev and test"):
+        iob(path=tmp_path / "data", train=write(tmp_path / "mine.iob", 20))
+
+
 def test_one_file_for_two_splits_gives_a_warning(tmp_path):
     write(tmp_path / "a.iob", 20)
     (tmp_path / "b.iob").symlink_to(tmp_path / "a.iob")

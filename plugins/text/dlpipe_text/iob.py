@@ -97,9 +97,10 @@ def find_splits(path: Path, **named: Path) -> dict[str, Path]:
             f"<prefix>.train with {', '.join(EXTENSIONS)}, or train/seq.in and train/seq.out. "
             "Rename the files, or set train, dev and test to their paths"
         )
-    chosen = [found[""]] if found.get("") in sets else sets
+    wanted = [split for split in SPLITS if split not in named]
+    chosen = [found[""]] if found.get("") in sets else [files for files in sets if not files.keys().isdisjoint(wanted)]
     splits: dict[str, Path] = {}
-    for split in (each for each in SPLITS if each not in named):
+    for split in wanted:
         candidates = [file for files in chosen for file in files.get(split, [])]
         if len(candidates) > 1:
             names = ", ".join(file.name for file in candidates)
@@ -109,6 +110,11 @@ def find_splits(path: Path, **named: Path) -> dict[str, Path]:
             )
         if candidates:
             splits[split] = candidates[0]
+    if len(chosen) > 1:
+        raise DataError(
+            f"{path}: files of {len(chosen)} data sets; expected those of one. Set train, dev and test to the paths of "
+            "the files"
+        )
     return splits
 
 
