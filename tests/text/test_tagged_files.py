@@ -67,6 +67,21 @@ def test_splits_of_two_data_sets_are_not_mixed_beside_a_training_file_that_is_gi
         iob(path=tmp_path / "data", train=write(tmp_path / "mine.iob", 20))
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "message"),
+    [
+        ("train.iob", ("train",), r"path = .*train.iob has no effect with train; remove path"),
+        (".", ("train", "dev", "test"), r"path = .* has no effect with train, dev, test; remove path"),
+    ],
+)
+def test_a_path_of_which_nothing_is_used_is_refused(tmp_path, path, given, message):
+    write(tmp_path / "train.iob", 20)
+    other = write(tmp_path / "other.iob", 3)
+
+    with pytest.raises(DataError, match=message):
+        iob(path=tmp_path / path, **dict.fromkeys(given, other))
+
+
 def test_one_file_for_two_splits_gives_a_warning(tmp_path):
     write(tmp_path / "a.iob", 20)
     (tmp_path / "b.iob").symlink_to(tmp_path / "a.iob")

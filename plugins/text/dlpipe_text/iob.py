@@ -79,9 +79,17 @@ def find_splits(path: Path, **named: Path) -> dict[str, Path]:
 
     Args:
         named: the files of some splits, by the names of these.
+
+    Raises:
+        DataError: nothing is left to be found, there is no training file, or several files could be one split.
     """
-    if not is_folder(path) or is_parallel(path):
-        return {} if "train" in named else {"train": path}
+    is_train = not is_folder(path) or is_parallel(path)
+    provided = ("train",) if is_train else SPLITS
+    wanted = [split for split in provided if split not in named]
+    if not wanted:
+        raise DataError(f"path = {path} has no effect with {', '.join(provided)}; remove path")
+    if is_train:
+        return {"train": path}
     found: dict[str, dict[str, list[Path]]] = {}  # prefix -> split -> files
     for entry in entries_of(path):
         if which := split_of(entry):
@@ -97,7 +105,6 @@ def find_splits(path: Path, **named: Path) -> dict[str, Path]:
             f"<prefix>.train with {', '.join(EXTENSIONS)}, or train/seq.in and train/seq.out. "
             "Rename the files, or set train, dev and test to their paths"
         )
-    wanted = [split for split in SPLITS if split not in named]
     chosen = [found[""]] if found.get("") in sets else [files for files in sets if not files.keys().isdisjoint(wanted)]
     splits: dict[str, Path] = {}
     for split in wanted:
