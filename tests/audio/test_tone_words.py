@@ -51,7 +51,7 @@ def test_an_item_that_is_no_utterance_is_refused(item):
 
 
 def test_words_that_are_no_classes_are_no_answers():
-    with pytest.raises(InputError, match=r"the words of this data are no classes, so there is none to answer with"):
+    with pytest.raises(InputError, match=r"this data has no classes, so its items cannot be classified"):
         tone_words(**SMALL).present("sanoki_12_0", torch.tensor([0.5, 0.25]), None)
 
 

@@ -281,7 +281,7 @@ def test_the_error_for_a_missing_file_without_near_names_lists_the_folder(write)
 
 
 def test_the_error_for_a_missing_folder_names_it(tmp_path):
-    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder. Correct the path")
+    refused(tmp_path / "nowhere" / "train.iob", f"{tmp_path / 'nowhere'} is not a folder; expected the folder of a")
 
 
 def test_an_invalid_path_is_refused():

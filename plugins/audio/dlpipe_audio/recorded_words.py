@@ -58,7 +58,7 @@ def folder(
     Args:
         path: a folder, or an archive of one (.tar, .tar.gz, .zip), that contains either a folder for each word, with
             files named after the speaker (`yes/anna_3.wav`), or files named WORD_SPEAKER_NUMBER (`yes_anna_3.wav`);
-            either may lie in the folders `train`, `dev` and `test`. What these do not name, dev or test, is held out of
+            either may lie in the folders `train`, `dev` and `test`. A dev or test split without a folder is held out of
             train by the options below.
         test_speakers: whose words are for test.
         dev_speakers: whose words are for dev.

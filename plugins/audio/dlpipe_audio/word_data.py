@@ -180,7 +180,7 @@ class WordData:
             InputError: words are no classes.
         """
         if not self._classified:
-            raise InputError("the words of this data are no classes, so there is none to answer with")
+            raise InputError("this data has no classes, so its items cannot be classified")
         return class_answer(self._learned(), prediction, probabilities, top)
 
     def state(self) -> dict[str, Any]:

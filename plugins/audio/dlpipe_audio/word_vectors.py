@@ -72,7 +72,7 @@ def word_vectors(model: nn.Module, examples: Examples, who: str) -> WordVectors:
 
 
 def require_two_speakers(examples: Examples, who: str) -> None:
-    """See that a word of the split is said by two speakers; single batches may have none.
+    """Refuse a split in which no word is said by two speakers; single batches may have none.
 
     Args:
         who: the evaluator that asks, for messages.

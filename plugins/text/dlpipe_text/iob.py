@@ -390,7 +390,7 @@ def listing(folder: Path) -> str:
 def why_missing(path: Path) -> str:
     """Return why a path does not exist, with the nearest names."""
     if not path.parent.is_dir():
-        return f"{path.parent} is not a folder. Correct the path"
+        return f"{path.parent} is not a folder; expected the folder of a file. Correct the path"
     near = difflib.get_close_matches(path.name, [entry.name for entry in entries_of(path.parent)])
     if near:
         return f"no such file or folder. Did you mean {' or '.join(map(quoted, near))}?"

@@ -213,7 +213,7 @@ def decoded(path: Path, encoding: str, *, may_be_empty: bool = False) -> str:
     """Return the text of a file without its byte-order mark.
 
     Args:
-        may_be_empty: whether a file without any byte is no mistake.
+        may_be_empty: whether an empty file is allowed.
 
     Raises:
         DataError: it cannot be read, is not in this encoding, or contains a NUL.

@@ -49,7 +49,7 @@ def vocabulary(found: Iterable[str] | Mapping[str, int], min_count: int, kind: s
 def unknown_units(units: Sequence[str], known: Collection[str]) -> dict[str, Any]:
     """Return which units of an item are not in the vocabulary, ``unknown``, and what share of all, ``unknown_share``.
 
-    They occur in training less than ``min_count`` times, or never.
+    They occur in training fewer than ``min_count`` times, or never.
 
     Args:
         units: the words (characters) of the item, at least one.
