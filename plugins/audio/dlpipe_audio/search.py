@@ -76,11 +76,8 @@ def search(
     if output is not None:
         _require_new(output)
     given, queries, failures = _encoded_items(data, items)
-    failed = DlpipeError(
-        "\n".join([*failures, f"{len(failures)} of {len(failures) + len(given)} items could not be used"])
-    )
     if failures and not given:
-        raise failed
+        raise _unusable(failures, len(failures))
     vectors = encoded(encode, queries, compute)
     names, recorded = given, vectors
     if among is not None:
@@ -102,7 +99,7 @@ def search(
         _write(output, names, recorded)
         yield {"written": str(output), "vectors": len(names)}
     if failures:
-        raise failed
+        raise _unusable(failures, len(failures) + len(given))
 
 
 def _encoded_items(data: WordData, items: Sequence[str]) -> tuple[list[str], list[Tensor], list[str]]:
@@ -121,6 +118,11 @@ def _encoded_items(data: WordData, items: Sequence[str]) -> tuple[list[str], lis
             except InputError as error:
                 failures.append(str(error))
     return given, queries, failures
+
+
+def _unusable(failures: Sequence[str], count: int) -> DlpipeError:
+    """Return the error that says why some of `count` items could not be used."""
+    return DlpipeError("\n".join([*failures, f"{len(failures)} of {count} items could not be used"]))
 
 
 def encoded(encode: Encode, frames: Sequence[Tensor], compute: Compute) -> Tensor:
