@@ -75,6 +75,23 @@ def test_an_option_of_a_split_that_a_folder_is_for_is_refused(write, options):
         _ = folder(write(files), **options).splits
 
 
+@pytest.mark.parametrize("splits", [("test",), ("train", "dev", "test")])
+@pytest.mark.parametrize(
+    "options", [{"test_speakers": ["bob"], "dev_speakers": ["cem"]}, {"test_size": 0.25, "dev_size": 0.2}]
+)
+def test_a_trained_model_is_evaluated_on_folders_with_splits_of_their_own(write, splits, options):
+    trained = folder(write(digits()), **options, rate_hz=8000)
+    files = {f"{split}/{name}": sound for split in splits for name, sound in digits(speakers=("eve", "dan")).items()}
+    new = folder(write(files, "new"), **options, rate_hz=8000)
+
+    new.restore(trained.state())
+
+    assert new.splits == splits
+    assert (
+        words_of(new, "test") == [("no", "dan")] * 4 + [("no", "eve")] * 4 + [("yes", "dan")] * 4 + [("yes", "eve")] * 4
+    )
+
+
 def test_an_archive_is_read_without_being_unpacked(write, tmp_path):
     with tarfile.open(tmp_path / "words.tar", "w") as archive:
         archive.add(write(digits()), "recordings")

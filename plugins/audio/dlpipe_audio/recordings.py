@@ -64,14 +64,22 @@ class HoldOut:
     def assign(self, words: Sequence[tuple[Segment, str | None]]) -> dict[str, list[Segment]]:
         """Return the words of each split; none has a speaker or a word that is held out for another one.
 
-        What the files assign to dev or test is left out if it has, with a warning.
+        What the files assign to dev or test is left out if it has, with a warning. A split that they have of their own
+        is as they say, whatever the options say of it.
 
         Raises:
             InputError: a speaker or a word does not exist or is held out twice, or a split has nothing left. The files
                 may name none for training, so that a trained model is evaluated on them.
         """
-        speakers = _held_out("speakers", self.test_speakers, self.dev_speakers, {each.speaker for each, _ in words})
-        spoken = _held_out("words", self.test_words, self.dev_words, {each.word for each, _ in words})
+        named = {split for _, split in words}
+        has_train = not named <= {"dev", "test"}
+        test_speakers, test_words = ((), ()) if "test" in named else (self.test_speakers, self.test_words)
+        dev_speakers, dev_words = ((), ()) if "dev" in named else (self.dev_speakers, self.dev_words)
+        if has_train:  # else nothing can be held out of it
+            _check_known("speakers", test_speakers, dev_speakers, {each.speaker for each, _ in words})
+            _check_known("words", test_words, dev_words, {each.word for each, _ in words})
+        speakers = _held_out("speakers", test_speakers, dev_speakers)
+        spoken = _held_out("words", test_words, dev_words)
         #: Which splits each list of names is for.
         asked = [set(speakers.values()), set(spoken.values())]
         found: dict[str, list[Segment]] = defaultdict(list)
@@ -102,7 +110,7 @@ class HoldOut:
                     f"no recording is left for {name}: all that the files name for it are held out for the other "
                     "split; hold out other speakers or words"
                 )
-            if name not in found and name in asked[0] | asked[1]:
+            if has_train and name not in found and name in asked[0] | asked[1]:
                 raise InputError(
                     f"no recording is left for {name}: {name}_speakers say none of {name}_words, or what they say is "
                     "held out for the other split too; hold out others"
@@ -110,7 +118,7 @@ class HoldOut:
             if name not in found:
                 found[name], rest = _shared(rest, size)
         found["train"] += rest
-        if not found["train"] and {split for _, split in words} - {"dev", "test"}:
+        if has_train and not found["train"]:
             raise InputError("no word is left for training; hold out fewer speakers or words")
         order = {segment: number for number, (segment, _) in enumerate(words)}
         return {name: sorted(found[name], key=order.__getitem__) for name in SPLITS if found[name]}
@@ -132,8 +140,8 @@ class HoldOut:
                     )
 
 
-def _held_out(kind: str, test: Sequence[str], dev: Sequence[str], known: set[str]) -> dict[str, str]:
-    """Return the split that each name is held out for.
+def _check_known(kind: str, test: Sequence[str], dev: Sequence[str], known: set[str]) -> None:
+    """Refuse speakers or words that there are not.
 
     Args:
         kind: "speakers" or "words".
@@ -144,6 +152,14 @@ def _held_out(kind: str, test: Sequence[str], dev: Sequence[str], known: set[str
                 some = ", ".join(sorted(known)[:20])
                 says = "says nothing" if kind == "speakers" else "is never said"
                 raise InputError(f'{option}: "{name}" {says}; {kind} are {some}.{nearest(name, sorted(known))}')
+
+
+def _held_out(kind: str, test: Sequence[str], dev: Sequence[str]) -> dict[str, str]:
+    """Return the split that each name is held out for.
+
+    Args:
+        kind: "speakers" or "words".
+    """
     if both := set(test) & set(dev):
         raise InputError(f'"{min(both)}" is in test_{kind} and in dev_{kind}; remove it from one of them')
     return dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")

@@ -46,6 +46,9 @@ class WordData:
         skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
         classified: whether words are classes, those of the training split.
         held_out: the words that are kept from training on purpose.
+
+    Attributes:
+        is_restored: whether it has the state of an earlier process: a trained model can be used on other recordings.
     """
 
     paddings: ClassVar[Mapping[str, float]] = {"frames": 0.0}
@@ -68,6 +71,7 @@ class WordData:
                 f"augment.feature_mask = {augment['feature_mask']}: expected at most {most}, as in a frame"
             )
         self._held_out = held_out
+        self.is_restored = False
         self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
         self._alike: dict[str, Tensor] = {}
         self._labels: list[str] | None = None
@@ -190,6 +194,7 @@ class WordData:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Set what `state` returned."""
         self._labels = list(state["labels"]) if self._classified else None
+        self.is_restored = True
 
     def fingerprint(self) -> str:
         """Return a digest of the words, the recordings and the features."""
