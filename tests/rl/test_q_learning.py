@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from dlpipe.training.freezing import freeze_parts
+from dlpipe_rl.noisy import NoisyLinear
 from dlpipe_rl.q_learning import QLearning
 from dlpipe_rl.replay_buffer import Transitions
 
@@ -172,3 +174,15 @@ def test_the_target_network_gets_the_running_statistics_and_normalizes_by_them(t
     assert model.batches == 4
     assert_close(updating.state_dict()["target"], model.state_dict())
     assert_close(targets, model.eval()(obs).amax(1).detach())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_target_network_has_noise_only_where_it_is_learned(frozen):
+    model = nn.Sequential(NoisyLinear(3, 4), nn.Dropout(), nn.Linear(4, 2))
+    if frozen:
+        freeze_parts(model, ["0"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    updating = QLearning(model, optimizer, CPU, None, double=False, loss="mse", target_every=2, tau=1.0)
+
+    assert [module.training for module in updating._target] == [not frozen, False, False]
+    assert all(module.training for module in model[1:])

@@ -48,11 +48,10 @@ class QLearning:
         tau: float,
     ) -> None:
         self.optimizer = optimizer
-        self._model, self._target = model, copy.deepcopy(model).requires_grad_(False)
-        for (
-            module
-        ) in self._target.modules():  # its values depend on no other observations, and on noise only if learned
-            module.training = isinstance(module, NoisyLinear)
+        self._model, self._target = model, copy.deepcopy(model).train().requires_grad_(False)
+        # No dropout, and running statistics instead of those of the batch; noise only where it is learned.
+        for module in self._target.modules():
+            module.training = module.training and isinstance(module, NoisyLinear)
         self.values, self._target_values = _in_float32(model, compute), _in_float32(self._target, compute)
         self._double, self._measure = double, F.smooth_l1_loss if loss == "huber" else F.mse_loss
         self._target_every, self._tau = target_every, tau
