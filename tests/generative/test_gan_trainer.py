@@ -240,12 +240,17 @@ def test_an_optimizer_that_computes_the_loss_again_is_rejected(dark_stripes, nam
         make_trainer(dark_stripes, **{name: {"use": "lbfgs"}})
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(41, 20), (1, 20), (60, 1)])
+@pytest.mark.parametrize(
+    ("count", "batch_size", "advice"),
+    [(41, 20, "that leaves none or at least 2"), (1, 20, "that leaves none or at least 2"), (60, 1, "of at least 2")],
+)
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_last_batch_of_one_image_is_rejected_as_batch_normalization_cannot_use_it(count, batch_size, conditional):
+def test_a_last_batch_of_one_image_is_rejected_as_batch_normalization_cannot_use_it(
+    count, batch_size, advice, conditional
+):
     message = (
         rf"^batch_size = {batch_size}: the last batch of {count} training examples has 1, and GAN cannot be trained on a "
-        r"single one \(Expected more than 1 value per channel .*\); choose a batch_size that leaves none or at least 2$"
+        rf"single one \(Expected more than 1 value per channel .*\); choose a batch_size {advice}$"
     )
 
     with pytest.raises(InputError, match=message):

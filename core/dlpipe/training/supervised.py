@@ -141,8 +141,8 @@ class Supervised:
             pad_to_multiple_of=pad_to_multiple_of,
             ranks=compute.ranks,
         )
-        if batches.per_epoch is not None and not drop_last:
-            _require_last_batch(model, split, batches.batch_size, compute, sync_batch_norm)
+        if batches.per_epoch is not None:
+            _require_last_batch(model, split, batches.batch_size, compute, sync_batch_norm, drop_last)
         self._omitted = batches.omitted
         self._length_names = split.length_names if isinstance(split, Columns) else {}
         self._parts = 1  # that each batch is computed in, since it does not fit into memory as a whole
@@ -341,7 +341,9 @@ def _require_usable(
         raise InputError(f'the data has no split "train"; it has {", ".join(data.splits) or "none"}')
 
 
-def _require_last_batch(model: nn.Module, split: Any, batch_size: int, compute: Compute, synced: bool) -> None:
+def _require_last_batch(
+    model: nn.Module, split: Any, batch_size: int, compute: Compute, synced: bool, drop_last: bool
+) -> None:
     """Refuse a last batch of an epoch that is too small for batch normalization."""
 
     def run(copied: nn.Module) -> None:
@@ -351,8 +353,7 @@ def _require_last_batch(model: nn.Module, split: Any, batch_size: int, compute: 
             ModelCaller(copied, tuple(batch)).outputs(batch)
 
     least = 2 if synced else 2 * compute.ranks.size
-    advice = "set drop_last = true, or choose a batch_size"
-    require_last_batch(model, run, batch_size, len(split), least=least, advice=advice)
+    require_last_batch(model, run, batch_size, len(split), least=least, drop_last=drop_last)
 
 
 def _sharding(

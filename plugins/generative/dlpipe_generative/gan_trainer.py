@@ -77,7 +77,7 @@ class GANTrainer:
             workers=num_workers,
         )
         if batches.per_epoch is not None:
-            require_last_batch(model, _run_on_one, batch_size, len(split), advice="choose a batch_size")  # type: ignore[arg-type]
+            require_last_batch(model, _run_on_one, batch_size, len(split), drop_last=None)  # type: ignore[arg-type]
         self._batches = EndlessBatches(batches, critic_steps)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._compute, self._seed = compute, seed

@@ -405,13 +405,18 @@ def test_the_average_follows_its_formula():
 
 
 @pytest.mark.parametrize(
-    ("options", "size"), [({"batch_size": 11}, 11), ({"batch_size": 1}, 1), ({"batch_size": 22}, 22)]
+    ("options", "advice"),
+    [
+        ({"batch_size": 11}, "set drop_last = true, or choose a batch_size that leaves none or at least 2"),
+        ({"batch_size": 22}, "set drop_last = true, or choose a batch_size that leaves none or at least 2"),
+        ({"batch_size": 1}, "choose a batch_size of at least 2"),
+        ({"batch_size": 1, "drop_last": True}, "choose a batch_size of at least 2"),
+    ],
 )
-def test_a_last_batch_of_one_is_refused_as_batch_normalization_cannot_use_it(options, size):
+def test_a_last_batch_of_one_is_refused_as_batch_normalization_cannot_use_it(options, advice):
     message = (
-        rf"^batch_size = {size}: the last batch of 23 training examples has 1, and Classifier cannot be trained on a single "
-        r"one \(Expected more than 1 value per channel .*\); set drop_last = true, or choose a batch_size that leaves none "
-        r"or at least 2$"
+        rf"^batch_size = {options['batch_size']}: the last batch of 23 training examples has 1, and Classifier cannot be "
+        rf"trained on a single one \(Expected more than 1 value per channel .*\); {advice}$"
     )
     with pytest.raises(InputError, match=message):
         trainer(**options)
