@@ -170,21 +170,27 @@ def finish_recording(folder: RunFolder, pipeline: Pipeline) -> None:
     """
     pending = read_json(folder.path / PROVENANCE).get(PENDING)
     if pending and folder.writes:
-        if (name := pending["stage"]) not in pipeline.stages:
-            raise RunFolderError(
-                f"{relative(folder.path / PROVENANCE)}: pending.stage is {shown(name)}; expected one of "
-                f"{shown(list(pipeline.stages))}"
-            )
-        stage = folder.stage(name)
-        stage_cache.reopen(stage)
-        for left in (PREDICTIONS, BASELINES):
-            (stage / left).unlink(missing_ok=True)
+        if "stage" in pending:
+            _reopen(folder, pipeline, pending["stage"])
         write_text(folder.path / RESOLVED, pending["resolved"])
         write_json(folder.path / ORIGINS, pending["origins"])
         folder.record(
             folder.path / PROVENANCE,
             lambda recorded: {name: value for name, value in recorded.items() if name != PENDING},
         )
+
+
+def _reopen(folder: RunFolder, pipeline: Pipeline, name: str) -> None:
+    """Remove what says that a stage has ended."""
+    if name not in pipeline.stages:
+        raise RunFolderError(
+            f"{relative(folder.path / PROVENANCE)}: pending.stage is {shown(name)}; expected one of "
+            f"{shown(list(pipeline.stages))}"
+        )
+    stage = folder.stage(name)
+    stage_cache.reopen(stage)
+    for left in (PREDICTIONS, BASELINES):
+        (stage / left).unlink(missing_ok=True)
 
 
 def restarts_after(folder: Path, stage: str, step: int) -> set[str] | None:

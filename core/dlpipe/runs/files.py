@@ -108,9 +108,12 @@ class Changed(TypedDict):
 
 
 class PendingFiles(TypedDict):
-    """The content of files that are about to be written, and the stage that continues."""
+    """The content of files that are about to be written, and the stage that continues.
 
-    stage: Text
+    Earlier versions recorded no stage, since they removed what says that it ended before they recorded the rest.
+    """
+
+    stage: NotRequired[Text]
     resolved: Text
     origins: dict[str, Text]
 
