@@ -50,7 +50,7 @@ def test_grad_cam_of_a_linear_model_follows_the_paper(faces, batch_size):
 
 
 def test_the_chosen_images_are_those_that_were_evaluated_with_the_same_noise(faces):
-    faces._noise = 0.5
+    faces.noise = 0.5
     model = convolutional()
     examples = Examples(faces, "test", Compute(torch.device("cpu"), evaluation_batch_size=4))
     images = torch.cat([batch["images"] for batch, _ in examples.outputs(model)])
@@ -58,6 +58,16 @@ def test_the_chosen_images_are_those_that_were_evaluated_with_the_same_noise(fac
     activations = evaluated(model, examples)._activations
 
     assert_close(activations.maps["0"], model[0](images[activations.answers.rows]).detach())
+
+
+def test_without_noise_only_the_chosen_images_run_again(faces, monkeypatch):
+    monkeypatch.setattr("dlpipe.evaluation.examples.KEPT_BYTES", 0)
+    model, sizes = convolutional(), []
+    model[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+
+    activations = evaluated(model, Examples(faces, "test", Compute(torch.device("cpu"))))._activations
+
+    assert sizes[1:] == [len(activations.pictures)] * 2  # to predict, and to record
 
 
 def test_shuffled_images_are_drawn_as_the_model_sees_them(faces, faces_examples):

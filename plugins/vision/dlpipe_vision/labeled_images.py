@@ -75,6 +75,7 @@ class LabeledImages:
         imbalance: how many times more training images the first class has than the last one.
 
     Attributes:
+        noise: as given.
         is_restored: whether it has the state of an earlier process: a trained model can be used on other images.
     """
 
@@ -92,7 +93,7 @@ class LabeledImages:
         imbalance: float = 1.0,
     ) -> None:
         self._read, self._dev_size, self._limit = read, dev_size, limit
-        self._normalize, self._augment, self._noise = normalize, augment, noise
+        self._normalize, self._augment, self.noise = normalize, augment, noise
         self._shuffle_pixels, self._label_noise, self._imbalance = shuffle_pixels, label_noise, imbalance
         self.is_restored = False
         self._loaded_splits: ImageSplits | None = None
@@ -142,8 +143,8 @@ class LabeledImages:
 
         def prepare(batch: Batch, generator: torch.Generator, training: bool) -> Batch:
             images = transform(_to_unit_range(batch["images"]), generator)
-            if self._noise:
-                images = noisy(images, self._noise, generator)
+            if self.noise:
+                images = noisy(images, self.noise, generator)
             return batch | {"images": self._normalized(images, 1.0)}
 
         return self._split(name, prepare)
@@ -316,8 +317,8 @@ class LabeledImages:
         images = batch["images"]
         if training and self._augment:
             images = self._normalized(augmented(_to_unit_range(images), self._augment, generator), 1.0)
-        elif not training and self._noise:
-            images = self._normalized(noisy(_to_unit_range(images), self._noise, generator), 1.0)
+        elif not training and self.noise:
+            images = self._normalized(noisy(_to_unit_range(images), self.noise, generator), 1.0)
         else:
             images = self._normalized(images)
         return batch | {"images": images}

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlpipe.data import ModelCaller
+from dlpipe.data import Columns, ModelCaller
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
@@ -187,7 +187,7 @@ def _activations_of(
     convolutions = _convolutions(model)
     if layer is None and not convolutions:
         return LayerActivations(seen, answers, {}, None, None)
-    batch = _as_evaluated(model, examples, answers.rows)
+    batch = _as_evaluated(model, data, examples, answers)
     layers = _layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
     with _recorded_outputs(layers) as outputs:
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
@@ -196,14 +196,23 @@ def _activations_of(
     return LayerActivations(seen, answers, maps, _cams(layer, outputs, scores, answers.predicted), layer)
 
 
-def _as_evaluated(model: nn.Module, examples: Examples, rows: Tensor) -> Batch:
-    """Return the examples `rows` (B,) as the model got them, since their noise would be another in another batch."""
-    found, parts = [], []
-    for batch, _ in examples.outputs(model):
-        chosen = torch.isin(batch["rows"], rows)
-        found.append(batch["rows"][chosen])
-        parts.append({name: column[chosen.to(column.device)] for name, column in batch.items()})
-    order = torch.searchsorted(torch.cat(found), rows)
+def _as_evaluated(model: nn.Module, data: LabeledImages, examples: Examples, answers: Answers) -> Batch:
+    """Return the examples of B answers as the model got them.
+
+    With noise, they are those of the pass over the split, as their noise would be another in another batch.
+    """
+    rows = answers.rows
+    if data.noise:
+        parts = []
+        for batch, _ in examples.outputs(model):
+            chosen = torch.isin(batch["rows"], rows)
+            parts.append({name: column[chosen.to(column.device)] for name, column in batch.items()})
+        order = torch.searchsorted(torch.cat([part["rows"] for part in parts]), rows)
+    else:
+        columns = {"images": data.pictures(examples.split, rows), "targets": answers.targets}
+        alone = Columns(columns, prepare=data.split(examples.split).prepare)
+        parts = [batch for batch, _, _ in examples.predictions_on(model, alone)]
+        order = torch.arange(len(rows))
     return {name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)] for name in parts[0]}
 
 
