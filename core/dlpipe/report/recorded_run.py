@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,10 +58,12 @@ class RecordedStage:
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``; those that can be read, if it is damaged."""
-        with contextlib.suppress(DlpipeError):
+        """The lines of ``metrics.jsonl``; none, with a warning, if it was edited or is damaged."""
+        try:
             return MetricsLog(self.folder / METRICS).records()
-        return []
+        except DlpipeError as error:
+            warnings.warn(f"{error}; the report has no metrics", stacklevel=2)
+            return []
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -79,10 +82,15 @@ class RecordedStage:
 
     @cached_property
     def baselines(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """What simple predictors reach, by evaluator and predictor; empty if that is not known."""
-        with contextlib.suppress(DlpipeError):
+        """What simple predictors reach, by evaluator and predictor; empty if that is not known.
+
+        With a warning if the file was edited or is damaged.
+        """
+        try:
             return read_json(self.folder / BASELINES) if (self.folder / BASELINES).is_file() else {}
-        return {}
+        except DlpipeError as error:
+            warnings.warn(f"{error}; the report has no baselines", stacklevel=2)
+            return {}
 
     def beside(self) -> dict[str, float]:
         """Return what simple predictors reach by the metric of the score."""

@@ -233,9 +233,18 @@ def test_lines_of_the_metrics_without_a_step_are_none(tmp_path, finished):
     shutil.copytree(finished.path, tmp_path / "run", symlinks=True)
     (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1}\n{"train/loss": 1.5}\n')
 
-    assert RecordedRun(RunFolder.open(tmp_path / "run")).stages[0].records == []
+    with pytest.warns(UserWarning, match=r'metrics.jsonl:2 has no "step"; .*; the report has no metrics$'):
+        assert RecordedRun(RunFolder.open(tmp_path / "run")).stages[0].records == []
     with pytest.raises(DlpipeError, match=r'metrics.jsonl:2 has no "step"; it was not written by dlpipe'):
         MetricsLog(tmp_path / "run" / "metrics.jsonl").records()
+
+
+def test_baselines_that_were_edited_are_not_shown_with_a_warning(tmp_path, finished):
+    shutil.copytree(finished.path, tmp_path / "run", symlinks=True)
+    (tmp_path / "run" / "baselines.json").write_text("{")
+
+    with pytest.warns(UserWarning, match=r"baselines.json.*; the report has no baselines$"):
+        assert RecordedRun(RunFolder.open(tmp_path / "run")).stages[0].baselines == {}
 
 
 def test_files_are_presented_as_their_author_says(finished):
