@@ -61,7 +61,7 @@ def test_several_processes_give_the_same_steps_and_states_as_one(both):
     assert np.array_equal(apart.restore(mine), local._obs)
 
 
-def test_what_is_restored_otherwise_in_a_process_is_a_warning_in_the_trainers_process(both, capfd):
+def test_what_is_restored_differently_in_a_process_is_a_warning_in_the_trainers_process(both, capfd):
     both[1].reset()
     saved = both[1].state()
 

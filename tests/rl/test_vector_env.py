@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from dlpipe_rl.checked_env import FaultyEnvironmentError
 from dlpipe_rl.environments import EVALUATION_SEEDS, TRAINING_SEEDS, _training_seed
 
-from .conftest import Corridor, EndsTwice, corridor
+from .conftest import Corridor, EndsTwice, Faulty, corridor
 
 
 def envs_of(count=3, seed=5, **options):
@@ -165,11 +166,48 @@ class Drifting(Corridor):
         return self.obs(), *answer[1:]
 
 
-@pytest.mark.parametrize("kind", [Unrepeatable, SeededOnce, Drifting])
+class EndsDifferently(Corridor):
+    """Is truncated in every second instance where the others terminate."""
+
+    made = 0
+
+    def __init__(self, **options):
+        super().__init__(**options | {"length": 9})
+        EndsDifferently.made += 1
+        self.truncates = EndsDifferently.made % 2
+
+    def step(self, action):
+        obs, reward, ends, _, info = super().step(action)
+        return obs, reward, ends and not self.truncates, ends and self.truncates, info
+
+
+@pytest.mark.parametrize("kind", [Unrepeatable, SeededOnce, Drifting, EndsDifferently])
 def test_an_environment_that_is_not_repeatable_has_a_caveat(kind):
     assert corridor(length=90).caveats() == []
     (caveat,) = corridor(kind=kind, length=90).caveats()
     assert "Corridor is not repeatable" in caveat
+
+
+def test_caveats_are_found_once_and_leave_no_environment_open(monkeypatch):
+    opened, closed = [], []
+    data = corridor(length=90)
+    make = data.make
+    monkeypatch.setattr(data, "make", lambda: opened.append(make()) or opened[-1])
+    monkeypatch.setattr(Corridor, "close", lambda env: closed.append(env))
+
+    assert data.caveats() == data.caveats() == []
+    assert closed == [env.unwrapped for env in opened]
+    assert len(opened) == 3
+
+
+def test_an_environment_that_raises_while_it_is_tried_is_closed(monkeypatch):
+    closed = []
+    monkeypatch.setattr(Corridor, "close", lambda env: closed.append(env))
+
+    with pytest.raises(FaultyEnvironmentError, match="the motor is stuck"):
+        corridor(kind=Faulty).caveats()
+
+    assert len(closed) == 2  # one to look for wrappers, and the one that raised
 
 
 class Shrinking(Corridor):
@@ -208,7 +246,7 @@ def test_an_episode_that_ends_early_when_it_is_replayed_is_followed_by_the_next(
         data.check_restored(others, envs.state())
 
 
-def test_environments_that_are_restored_otherwise_warn_and_have_a_caveat():
+def test_environments_that_are_restored_differently_warn_and_have_a_caveat():
     data = corridor(length=90)
     envs = data.training_envs(2, 5)
     envs.reset()

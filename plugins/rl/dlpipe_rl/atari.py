@@ -30,7 +30,7 @@ from dlpipe_rl.environments import Environments
 
 #: An episode is truncated after this many frames, half an hour of play (Mnih et al. 2015).
 MAX_FRAMES = 108_000
-#: Of the console.
+#: Frame rate of the console.
 FRAMES_PER_SECOND = 60
 ScreenSize = Annotated[int, Field(ge=36, le=210)]
 

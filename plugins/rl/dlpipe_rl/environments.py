@@ -28,7 +28,7 @@ EVALUATION_SEEDS = {"dev": 10_000, "test": 20_000}
 #: Training seeds are above those of evaluations and within the range of the Arcade Learning Environment.
 TRAINING_SEEDS = range(2**20, 2**31)
 #: Timesteps that are played twice before training, to see whether an environment is repeatable.
-SAMPLED = 100
+REPEATED_TIMESTEPS = 100
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Environments:
     ) -> None:
         self.name, self.frame_stack, self.training_reward = name, frame_stack, training_reward
         self._make, self._fingerprint, self._num_workers = make, fingerprint, num_workers
-        self._restored_otherwise = False
+        self._restored_differently = False
 
     def make(self, render_mode: Literal["rgb_array"] | None = None) -> gym.Env[Any, Any]:
         """Create an environment with a Box observation space, channels first.
@@ -161,12 +161,12 @@ class Environments:
         The latter may be known only after `check_restored`.
         """
         found = []
-        if wrapper := self._reward_wrapper():
+        if wrapper := self._reward_wrapper:
             found.append(
                 f"environment {self.name}: {wrapper} changes the rewards, and evaluations count the changed ones, "
                 "which cannot be compared with published returns"
             )
-        if self._restored_otherwise or not self._is_repeatable:
+        if self._restored_differently or not self._is_repeatable:
             found.append(
                 f"environment {self.name} is not repeatable: two episodes with the same seed and the same actions "
                 "differ, so a resumed run continues, but not exactly as it would have without the interruption"
@@ -177,7 +177,7 @@ class Environments:
         """Warn if environments are not in the state that they were restored from, and count it among the caveats."""
         restored = envs.state()
         if restored["episodes"] != state["episodes"] or not torch.equal(restored["obs"], state["obs"]):
-            self._restored_otherwise = True
+            self._restored_differently = True
             warnings.warn(
                 f"environment {self.name} is not repeatable: replayed with the same seed and the same actions, an "
                 "episode differs from before; the run continues, but not exactly as it would have without the "
@@ -185,8 +185,9 @@ class Environments:
                 stacklevel=3,
             )
 
+    @cached_property
     def _reward_wrapper(self) -> str:
-        """Return the name of a wrapper that changes the rewards, or an empty string."""
+        """The name of a wrapper that changes the rewards, or an empty string."""
         env = self.make()
         env.close()
         while isinstance(env, gym.Wrapper):
@@ -198,22 +199,22 @@ class Environments:
     @cached_property
     def _is_repeatable(self) -> bool:
         """Whether an environment that has played another episode before repeats one of a new environment."""
-        played = self._sample_episodes(0), self._sample_episodes(1, 0)
-        return all(np.array_equal(one, other) for one, other in zip(*played, strict=False))
+        new, used = self._sample_episodes(0), self._sample_episodes(1, 0)
+        return len(new) == len(used) and all(map(np.array_equal, new, used))
 
     def _sample_episodes(self, *numbers: int) -> list[Array]:
         """Play random actions from each of these episodes on, and return what was observed from the last of them on."""
         env = CheckedEnv(self.make(), self.name, lambda number: TRAINING_SEEDS[number])
         space, observed = env.env.action_space, list[Array]()
-        for number in numbers:
-            space.seed(0)
-            observed = [env.reset(number).copy()]
-            for _ in range(SAMPLED):
-                obs, reward, terminated, truncated = env.step(sample_action(space))
-                observed += [obs.copy(), np.array(reward)]
-                if terminated or truncated:
-                    observed.append(env.reset().copy())
-        env.env.close()
+        with env.env:
+            for number in numbers:
+                space.seed(0)
+                observed = [env.reset(number).copy()]
+                for _ in range(REPEATED_TIMESTEPS):
+                    obs, reward, terminated, truncated = env.step(sample_action(space))
+                    observed += [obs.copy(), np.array(reward), np.array([terminated, truncated])]
+                    if terminated or truncated:
+                        observed.append(env.reset().copy())
         return observed
 
     def encode(self, item: str) -> dict[str, Tensor]:

@@ -46,8 +46,8 @@ def play(
         output: write a GIF to this file instead; the names of further episodes get a number.
 
     Raises:
-        InputError: the environment cannot be rendered, a file is no GIF or exists for a further episode, or one cannot
-            be written.
+        InputError: the environment cannot be rendered, a name does not end in .gif, a file of a later episode exists,
+            or one cannot be written.
     """
     if output is not None:
         _check_output(output, every=every, columns=columns)
