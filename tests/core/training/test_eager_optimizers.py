@@ -138,7 +138,7 @@ import sys, torch
 from dlpipe.training.optimizers import build_optimizer
 for use in ("sgd", "adam", "adamw", "rmsprop", "lbfgs"):
     layer = torch.nn.Linear(2, 1)
-    optimizer = build_optimizer(layer.parameters(), {"use": use, "lr": 0.1})
+    optimizer = build_optimizer(layer.parameters(), {"use": use, "lr": 0.1}, closure=True)
     optimizer.zero_grad()
     layer(torch.ones(3, 2)).sum().backward()
     optimizer.step(lambda: torch.zeros(()))
