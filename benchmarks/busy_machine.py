@@ -1,13 +1,13 @@
-"""What a run costs on a machine that is busy with something else, by how threads wait for each other.
+"""What a run costs on a machine that is busy with something else, with and without a limit on how long threads spin.
 
     python benchmarks/busy_machine.py [--rounds 3] [--write]
 
 A thread of torch that waits for another one spins, which takes the core from whoever would let it go on; two variables
-of the environment limit that. One that is woken waits for the end of another program's time slice. Each measurement is
-a process of its own that takes steps with a thread for each core, once alone and once beside as many processes that do
-nothing but count: of a small CNN (16 and 32 channels on 64 images of 28×28), and of an MLP (784-500-500-10 on 100
-images), whose computations are shorter. The settings alternate; the output is the median of steps per second over all
-rounds. The last setting is what ``dlpipe run`` chooses: it looks at the machine while it starts.
+of the environment limit that. Each measurement is a process of its own that takes steps with a thread for each core,
+once alone and once beside as many processes that do nothing but count: of a small CNN (16 and 32 channels on 64
+images of 28×28), and of an MLP (784-500-500-10 on 100 images), whose computations are shorter. The settings alternate;
+the output is the median of steps per second over all rounds. The last setting is what ``dlpipe run`` chooses: it looks
+at the machine while it starts.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import sys
 from in_turn import run
 
 CHOSEN = "as `dlpipe run` chooses"
-#: OpenMP's default, fewer spins, none; `CHOSEN` has what `dlpipe.busy_machine` sets.
+#: OpenMP's default, fewer spins, none; `CHOSEN` has those of `dlpipe.spinning`.
 SETTINGS: dict[str, dict[str, str]] = {
     "torch's default": {},
+    "GOMP_SPINCOUNT = 10000": {"GOMP_SPINCOUNT": "10000"},
     "GOMP_SPINCOUNT = 1000": {"GOMP_SPINCOUNT": "1000"},
     "OMP_WAIT_POLICY = PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
     CHOSEN: {},
 }
 #: What ``dlpipe run`` does before it imports torch.
 CHOOSE = """
-from dlpipe.busy_machine import observe, share_cores
+from dlpipe.spinning import limit_spinning, observe
 observe()
 import dlpipe.cli
-share_cores(None)
+limit_spinning(None)
 """
 #: Processes that count: one for each core.
 NEIGHBORS = len(os.sched_getaffinity(0))

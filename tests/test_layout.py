@@ -20,10 +20,10 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 OTHERS = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 #: The packages and modules of the core. Each imports only from the rows above its own, and from itself.
 LAYERS = [
-    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook", "splits", "time_slice"],
+    ["garbage_collection", "json_text", "local_plugins", "messages", "notebook", "splits"],
     ["errors", "progress"],
     ["fields", "items", "launch", "protocols"],
-    ["busy_machine"],
+    ["spinning"],
     ["registry"],
     ["config"],
     ["ranks"],
@@ -53,9 +53,8 @@ TORCH_FREE = [
     "items",
     "launch",
     "protocols",
-    "busy_machine",
+    "spinning",
     "splits",
-    "time_slice",
     "registry",
     "config",
     "commands",

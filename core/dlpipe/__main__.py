@@ -20,7 +20,7 @@ def main() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in a background job
             signal.signal(number, _stop)
     collect_rarely()
-    importlib.import_module("dlpipe.busy_machine").observe()
+    importlib.import_module("dlpipe.spinning").observe()
     importlib.import_module("dlpipe.cli").main()
 
 

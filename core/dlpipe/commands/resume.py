@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from dlpipe.busy_machine import share_cores
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.changeable import later_ends
@@ -14,6 +13,7 @@ from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import ENDED_STATES, RunFolder
+from dlpipe.spinning import limit_spinning
 
 
 @click.command(
@@ -70,7 +70,7 @@ def resume(
         if as_json and first:
             options.echo_outcome(folder)
         return
-    share_cores(tables.get("threads"))
+    limit_spinning(tables.get("threads"))
     load_target("dlpipe.engine.execute:resume")(
         folder,
         registry,

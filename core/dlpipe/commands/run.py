@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from dlpipe.busy_machine import share_cores
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.config.check import load_pipeline
@@ -14,6 +13,7 @@ from dlpipe.json_text import to_json
 from dlpipe.launch import launched
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
+from dlpipe.spinning import limit_spinning
 
 #: Options that a dry run has no use for.
 OF_WHOLE_RUNS = ("fast", "resume_mode", "no_rehearsal", "accept_changes", "fresh", "explain", "profile")
@@ -83,7 +83,7 @@ def run(
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     if not quiet:
         options.mention_sweep(pipeline, file, "run is")
-    share_cores(pipeline.settings.threads)
+    limit_spinning(pipeline.settings.threads)
     if dry_run:
         built = load_target("dlpipe.engine.execute:dry_run")(pipeline)
         if launched().rank == 0:

@@ -16,7 +16,6 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.registry.loading import Registry
 from dlpipe.runs.code_digests import CORE_DISTRIBUTIONS, distribution_version
 from dlpipe.runs.git_state import git_state
-from dlpipe.time_slice import time_slice
 
 
 def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
@@ -29,7 +28,6 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
         "seed": pipeline.settings.seed,
         "threads": torch.get_num_threads(),
         "openmp": {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "GOMP_", "KMP_"))},
-        "time_slice_seconds": time_slice(),
         "versions": {
             "python": platform.python_version(),
             **{name: distribution_version(name) for name in CORE_DISTRIBUTIONS},

@@ -1,12 +1,9 @@
-"""Sharing the cores of a machine with other programs.
+"""How long the threads of torch spin while they wait for each other.
 
-On a machine whose cores others use too, threads of torch lose most of their time waiting for each other, for two
-reasons (``benchmarks/busy_machine.py``). A thread that waits spins, which keeps its core from whoever would let it go
-on; libgomp, the OpenMP of torch on Linux, reads from the environment when it is loaded whether it may. And a thread
-that is woken gets its core when the time slice of another program is over, often after the work of all the others;
-with a slice of its own that is shorter, Linux lets it go on at once, for the same share of the core. On an idle
-machine, threads that do not spin cost something. So a process of the command line looks at the machine while it
-starts, and changes both, before it imports torch, if the machine is busy.
+A thread that spins keeps its core from whoever would let it go on. On an idle machine that is fastest; on a machine
+whose cores others use too, it makes a run many times slower (``benchmarks/busy_machine.py``). libgomp, the OpenMP of
+torch on Linux, reads its limit from the environment once, when it is loaded, so a process of the command line looks at
+the machine while it starts, and sets the limit before it imports torch.
 """
 
 from __future__ import annotations
@@ -18,12 +15,11 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from dlpipe.launch import launched, usable_cores
-from dlpipe.time_slice import set_time_slice
 
 #: Variables of the environment that say how threads wait; one that the user has set is obeyed.
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-#: The time slice of a run on a busy machine, in seconds; that of Linux is about a millisecond for each core.
-TIME_SLICE = 3e-4
+#: How often a thread looks whether it may go on before it lets others have its core.
+SPINS = 1000
 #: How much of a core may be missing before the machine counts as busy: something always runs for a moment.
 TOLERANCE = 0.5
 _STATISTICS = Path("/proc/stat")
@@ -38,8 +34,8 @@ def observe() -> None:
     _first = _moment()
 
 
-def share_cores(threads: int | None, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let threads wait without spinning, in short time slices, if they and other programs need more than the cores.
+def limit_spinning(threads: int | None, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set a limit if the threads of a run and other programs together need more than the cores of this process.
 
     Without effect if `observe` was not called before, if the user has set one of `VARIABLES`, after the import of
     torch, and in one of several processes that train together: the others start with it, and are no other programs.
@@ -55,8 +51,7 @@ def share_cores(threads: int | None, environment: MutableMapping[str, str] = os.
     used, seconds = (after - before for after, before in zip(now, _first, strict=True))
     others = used / max(seconds, 1e-9)
     if (threads or cores) + others > cores + TOLERANCE:
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
-        set_time_slice(TIME_SLICE)
+        environment["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 def _moment() -> tuple[float, float] | None:
