@@ -138,7 +138,7 @@ def test_vectors_are_averaged_with_those_of_neighbors_in_answers_and_files(asked
         ({"items": ["gone.wav"], "output": "old.safetensors"}, r"old.safetensors exists; remove it, or choose another"),
         (
             {"items": ["gone.wav"], "output": "no/x.npy"},
-            r"--output \S+no/x.npy: there is no folder \S+; create it first",
+            r"--output \S+no/x.npy: the folder \S+ does not exist; create it first",
         ),
         ({"items": ["QUERY"], "neighbors": 3, "output": "x.npy"}, r"--neighbors 3 are recordings of --among"),
         ({"items": ["gone.wav"], "among": "DATA"}, r"gone.wav cannot be read: No such file"),

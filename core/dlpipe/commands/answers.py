@@ -16,7 +16,7 @@ from dlpipe.errors import DlpipeError, InputError
 from dlpipe.items import FailedItem
 from dlpipe.json_text import to_json
 from dlpipe.messages import display_width, padded, relative, spreadsheet_safe
-from dlpipe.runs.atomic import flush, unfinished
+from dlpipe.runs.atomic import flush, require_new, unfinished
 
 Answer = Mapping[str, Any]
 #: Between the parts of a list in a cell.
@@ -168,7 +168,7 @@ FORMS: Mapping[str, Callable[[Callable[[str], Any]], Form]] = {
 }
 
 
-def require_new(path: Path) -> None:
+def require_answers_file(path: Path) -> None:
     """Refuse a file for the answers before anything is computed.
 
     Raises:
@@ -176,10 +176,7 @@ def require_new(path: Path) -> None:
     """
     if path.suffix.lower() not in FORMS:
         raise InputError(f"--output {path}: expected a name that ends in {' or '.join(FORMS)}")
-    if os.path.lexists(path):
-        raise InputError(f"{relative(path)} exists; remove it, or choose another name with --output FILE")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"--output {path}: there is no folder {path.parent}; create it first")
+    require_new(path)
 
 
 @contextmanager

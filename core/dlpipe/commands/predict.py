@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dlpipe.commands import options
-from dlpipe.commands.answers import Form, answers_file, on_standard_output, require_new
+from dlpipe.commands.answers import Form, answers_file, on_standard_output, require_answers_file
 from dlpipe.commands.terminal import echo
 from dlpipe.config.application import application_of, check_options, explained, flag, options_of, takes_items
 from dlpipe.config.check import load_pipeline
@@ -185,7 +185,7 @@ def _form(as_json: bool, as_csv: bool, output: Path | None) -> str:
     if len(named) > 1:
         raise InputError(f"{named[0]} cannot be combined with {named[1]}; give one of the two")
     if output is not None:
-        require_new(output)
+        require_answers_file(output)
         return "file"
     return "json" if as_json else "csv" if as_csv else "text"
 

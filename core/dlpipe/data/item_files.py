@@ -24,7 +24,8 @@ def expand_folder(item: str, suffixes: Collection[str], what: str) -> list[str]:
         DataError: a link leads to nothing or back.
     """
     folder = Path(item)
-    return list(map(str, files_below(folder, suffixes, what))) if folder.is_dir() else [item]
+    is_folder = item != "" and folder.is_dir()  # the path of an empty item is the current folder
+    return list(map(str, files_below(folder, suffixes, what))) if is_folder else [item]
 
 
 def files_below(folder: Path, suffixes: Collection[str], what: str) -> list[Path]:

@@ -145,7 +145,7 @@ def write_weights(model: NamedOutputs, path: Path) -> None:
     storages: set[int] = set()
     for name, tensor in model.module.state_dict().items():
         storage = tensor.untyped_storage().data_ptr()
-        written[name] = tensor.clone() if storage in storages else tensor.contiguous()
+        written[name] = (tensor.clone() if storage in storages else tensor).contiguous()
         storages.add(storage)
     save_file(written, path)
 

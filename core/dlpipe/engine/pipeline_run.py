@@ -210,9 +210,9 @@ class PipelineRun:
         recorded = read_json(found.parents[1] / PROVENANCE)
         if name in recorded.get(STAGES, {}):
             self._folder.record_stage(name, recorded[STAGES][name])
-        if ended := {stage: end for stage, end in recorded.get(ENDED, {}).items() if stage == name}:
+        if ended := recorded.get(ENDED, {}).get(name):
             self._folder.record(
-                self._folder.path / PROVENANCE, lambda known: known | {ENDED: known.get(ENDED, {}) | ended}
+                self._folder.path / PROVENANCE, lambda known: known | {ENDED: known.get(ENDED, {}) | {name: ended}}
             )
 
     def _data_of(self, stage: Stage) -> Data:

@@ -12,8 +12,7 @@ import polars as pl
 
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import shown
-from dlpipe.tabular.reading import Decimal as DecimalSign
-from dlpipe.tabular.reading import RawTable
+from dlpipe.tabular.reading import DecimalSign, RawTable
 
 #: What looks like a number with a decimal comma.
 _DECIMAL_COMMA = r"^[+-]?[0-9.]*,[0-9]+$"

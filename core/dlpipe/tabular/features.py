@@ -31,7 +31,7 @@ from dlpipe.tabular.cells import (
     refuse_decimal_commas,
     require_usable,
 )
-from dlpipe.tabular.reading import Decimal, RawTable, listed
+from dlpipe.tabular.reading import DecimalSign, RawTable, listed
 
 Missing = Literal["error", "mean", "median", "most_frequent"]
 Scale = Literal["standard", "min_max", "none"]
@@ -103,7 +103,7 @@ class NumberColumn:
         scaled = (_filled(numbers, self.fill) - self.center) / self.scale
         return [scaled, *([numbers.is_null().to_numpy().astype(np.float64)] if self.indicator else [])], missing
 
-    def encode_cell(self, cell: Cell, decimal: Decimal) -> list[float]:
+    def encode_cell(self, cell: Cell, decimal: DecimalSign) -> list[float]:
         """Return the same of one cell; `decimal` is how decimals are written in texts."""
         number = self.fill if cell is None else number_in(self.name, cell, decimal)
         if number is None:
@@ -261,7 +261,7 @@ class Features:
                     f"{place}no column {shown(name)} in training; there were {listed(names)}.{nearest(name, names)}"
                 )
 
-    def encode_item(self, item: Mapping[str, Cell], decimal: Decimal = ".") -> dict[str, Tensor]:
+    def encode_item(self, item: Mapping[str, Cell], decimal: DecimalSign = ".") -> dict[str, Tensor]:
         """Return ``numbers`` (F,) and ``categories`` (D,) of one row; `decimal` is how decimals are written in texts.
 
         Raises:

@@ -42,7 +42,7 @@ SKLEARN = (
 #: How a message names several columns: at most this many.
 MAX_NAMED = 8
 #: How decimals are written in texts.
-Decimal = Literal[".", ","]
+DecimalSign = Literal[".", ","]
 #: What to do with a table that has another separator.
 SET_SEPARATOR = "set separator to that"
 
@@ -65,7 +65,7 @@ class RawTable:
     lines: pl.Series
     in_lines: bool
     digest: str
-    decimal: Decimal = "."
+    decimal: DecimalSign = "."
 
     def __len__(self) -> int:
         return self.frame.height
@@ -109,7 +109,7 @@ class FileReader:
     separator: str | None
     encoding: str
     missing_values: Sequence[str]
-    decimal: Decimal = "."
+    decimal: DecimalSign = "."
 
     def read(self, path: Path) -> RawTable:
         """Read a file.

@@ -27,7 +27,7 @@ from dlpipe.registry.targets import load_target
 from dlpipe.splits import SPLITS
 from dlpipe.tabular.cells import categories_of, numbers_of
 from dlpipe.tabular.features import Features, Missing, Preparation, Scale
-from dlpipe.tabular.reading import SEPARATORS, SKLEARN, Decimal, FileReader, RawTable, SklearnTable, listed
+from dlpipe.tabular.reading import SEPARATORS, SKLEARN, DecimalSign, FileReader, RawTable, SklearnTable, listed
 from dlpipe.tabular.splitting import HeldOut, by_column
 from dlpipe.tabular.targets import Target, Task, task_of
 
@@ -103,7 +103,7 @@ class Table:
         scale_target: bool = True,
         separator: str | None = None,
         encoding: str = "utf-8",
-        decimal: Decimal = ".",
+        decimal: DecimalSign = ".",
     ) -> None:
         if fold is not None and fold > folds:
             raise InputError(f"fold = {fold}: there are {folds} folds; expected a whole number from 1 to {folds}")
@@ -295,7 +295,7 @@ class Table:
 
 
 def _refuse_options_of_files(
-    missing_values: Sequence[str], separator: str | None, encoding: str, decimal: Decimal
+    missing_values: Sequence[str], separator: str | None, encoding: str, decimal: DecimalSign
 ) -> None:
     given = {
         "missing_values": tuple(missing_values),

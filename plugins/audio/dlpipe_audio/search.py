@@ -5,7 +5,6 @@ Axes: N recordings, T frames, F numbers per frame, V numbers of a vector, W wind
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from dlpipe.compute import Compute
-from dlpipe.data import open_files, own_method
+from dlpipe.data import open_files, own_method, require_new
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.fields import NonNegative, Positive
-from dlpipe.messages import relative
 from dlpipe_audio.audio_files import read_word
 from dlpipe_audio.recorded_words import MAX_BYTES
 from dlpipe_audio.recordings import audio_names
@@ -74,7 +72,7 @@ def search(
     if neighbors and among is None:
         raise InputError(f"--neighbors {neighbors} are recordings of --among; give a folder, or leave --neighbors out")
     if output is not None:
-        _require_new(output)
+        _require_vectors_file(output)
     given, queries, failures = _encoded_items(data, items)
     if failures and not given:
         raise _unusable(failures, len(failures))
@@ -107,7 +105,7 @@ def _encoded_items(data: WordData, items: Sequence[str]) -> tuple[list[str], lis
     given, queries, failures = [], [], []
     for item in items:
         try:
-            recordings = data.expand(item) if item else [item]  # the path "" is the current folder
+            recordings = data.expand(item)
         except InputError as error:
             failures.append(str(error))
             continue
@@ -180,7 +178,7 @@ def _found_inside(
             }
 
 
-def _require_new(output: Path) -> None:
+def _require_vectors_file(output: Path) -> None:
     """Refuse a file for the vectors, or one for their names, before anything is computed.
 
     Raises:
@@ -188,11 +186,9 @@ def _require_new(output: Path) -> None:
     """
     if output.suffix not in (".npy", ".safetensors"):
         raise InputError(f"--output {output}: expected a name that ends in .npy or .safetensors")
-    for path in (output, output.with_suffix(".tsv")) if output.suffix == ".npy" else (output,):
-        if os.path.lexists(path):
-            raise InputError(f"{relative(path)} exists; remove it, or choose another name with --output FILE")
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {output.parent}; create it first")
+    require_new(output)
+    if output.suffix == ".npy":
+        require_new(output.with_suffix(".tsv"))
 
 
 def _write(output: Path, names: Sequence[str], vectors: Tensor) -> None:

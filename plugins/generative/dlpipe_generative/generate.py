@@ -144,7 +144,7 @@ def _expanded(items: Sequence[str], data: Data) -> list[str]:
     """Return the single images that items stand for, such as those in a folder."""
     if not isinstance(data, SupportsExpand):
         return list(items)
-    return [image for item in items for image in (data.expand(item) if item else [item])]  # "" is the current folder
+    return [image for item in items for image in data.expand(item)]
 
 
 def _encode_items(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from dlpipe.compute import Compute
+from dlpipe.data import require_new
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.protocols import Data
@@ -51,7 +51,8 @@ def play(
     """
     if output is not None:
         _check_output(output, every=every, columns=columns)
-        _require_new(_path(output, number) for number in range(1, episodes))
+        for number in range(1, episodes):
+            require_new(_path(output, number))
     envs = require_environments(data, "dlpipe predict")
     policy = greedy_policy(model, compute)
     for number in range(episodes):
@@ -107,13 +108,6 @@ def _steps(data: Environments, seed: int, trace: EpisodeTrace, every: int, colum
 def _path(output: Path, number: int) -> Path:
     """Return the file of the episode `number`, which counts from 0."""
     return output if not number else output.with_stem(f"{output.stem}-{number + 1}")
-
-
-def _require_new(paths: Iterable[Path]) -> None:
-    """Refuse to overwrite files that the user has not named, also where a link leads to one."""
-    for path in paths:
-        if os.path.lexists(path):
-            raise InputError(f"{path} exists; remove it, or choose another name with --output FILE")
 
 
 def _write(path: Path, data: Environments, trace: EpisodeTrace) -> Path:

@@ -17,7 +17,7 @@ from dlpipe.commands.answers import (
     as_table,
     cells_of,
     on_standard_output,
-    require_new,
+    require_answers_file,
 )
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.items import FailedItem
@@ -177,8 +177,8 @@ def test_a_file_that_cannot_take_the_answers_is_refused_before_anything_is_compu
     (tmp_path / "a.csv").touch()
 
     with pytest.raises(InputError, match="a.csv exists; remove it, or choose another name with --output FILE"):
-        require_new(tmp_path / "a.csv")
+        require_answers_file(tmp_path / "a.csv")
     with pytest.raises(InputError, match="a.txt: expected a name that ends in .csv or .jsonl"):
-        require_new(tmp_path / "a.txt")
-    with pytest.raises(InputError, match="there is no folder .*nowhere; create it first"):
-        require_new(tmp_path / "nowhere" / "a.csv")
+        require_answers_file(tmp_path / "a.txt")
+    with pytest.raises(InputError, match="the folder .*nowhere does not exist; create it first"):
+        require_answers_file(tmp_path / "nowhere" / "a.csv")

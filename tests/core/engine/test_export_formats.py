@@ -26,12 +26,12 @@ def test_inputs_are_taken_by_position_as_the_signature_says():
 
 
 class Tied(nn.Module):
-    """Two layers with one weight."""
+    """Two layers with one weight, whose rows are not one after the other in memory."""
 
     def __init__(self):
         super().__init__()
         self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
-        self.two.weight = self.one.weight
+        self.one.weight = self.two.weight = nn.Parameter(torch.randn(3, 3).T)
 
     def forward(self, points):
         return self.two(self.one(points))
