@@ -202,8 +202,8 @@ def test_the_budget_counts_timesteps_of_all_environments():
 
 def test_a_minibatch_larger_than_a_rollout_is_refused():
     message = (
-        "batch_size = 9: expected at most the 8 transitions of a rollout (num_envs = 2, rollout_steps = 4); it gives the "
-        "same updates as more did"
+        "batch_size = 9: expected at most the 8 transitions of a rollout (num_envs = 2, rollout_steps = 4); "
+        "a larger one has no effect"
     )
     with pytest.raises(InputError, match=re.escape(message)):
         trained(ppo, 0, num_envs=2, rollout_steps=4, batch_size=9)

@@ -104,7 +104,7 @@ def ppo(
     if batch_size > num_envs * rollout_steps:
         raise InputError(
             f"batch_size = {batch_size}: expected at most the {num_envs * rollout_steps} transitions of a rollout "
-            f"(num_envs = {num_envs}, rollout_steps = {rollout_steps}); it gives the same updates as more did"
+            f"(num_envs = {num_envs}, rollout_steps = {rollout_steps}); a larger one has no effect"
         )
     chosen = build_optimizer(model.parameters(), optimizer)
     loss = PolicyLoss(model, chosen, compute, value_coef, entropy_coef, max_grad_norm)
