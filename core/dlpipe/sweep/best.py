@@ -13,7 +13,8 @@ import tomli_w
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.source import SET, Origin, Source, assign, key_path, set_path
 from dlpipe.errors import PipelineError
-from dlpipe.sweep.plan import Trial, by_depth
+from dlpipe.sweep.plan import by_depth
+from dlpipe.sweep.planned import Trial
 
 BEST = "best.toml"
 

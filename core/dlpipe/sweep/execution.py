@@ -20,7 +20,7 @@ from dlpipe.messages import shown as shown_value
 from dlpipe.progress import activity
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.signals import StopSignals
-from dlpipe.sweep.plan import Sweep
+from dlpipe.sweep.planned import Sweep
 from dlpipe.sweep.searching import Searching, require_optuna
 from dlpipe.sweep.table import Metric, Row, shown_metric
 from dlpipe.sweep.workers import Task, work

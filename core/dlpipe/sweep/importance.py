@@ -11,7 +11,7 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import create_trial
 
 from dlpipe.sweep.axes import Range
-from dlpipe.sweep.plan import Sweep
+from dlpipe.sweep.planned import Sweep
 from dlpipe.sweep.study import distributions
 from dlpipe.sweep.table import Metric, Row
 

@@ -9,7 +9,7 @@ from dlpipe.figures import COLORS, shortened
 from dlpipe.messages import shown_number
 from dlpipe.report.page import Chart, Media, Section, Series, Table, Text, render_page, thinned
 from dlpipe.sweep.curves import Panel, band, left_out, panels_of
-from dlpipe.sweep.plan import Sweep
+from dlpipe.sweep.planned import Sweep
 from dlpipe.sweep.table import Metric, Row, best_rows, cells, legend
 
 

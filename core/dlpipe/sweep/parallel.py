@@ -9,7 +9,7 @@ from typing import Any
 
 from dlpipe.figures import GREY, VERMILION, drawing, shortened
 from dlpipe.sweep.axes import Axis, Range
-from dlpipe.sweep.plan import Sweep
+from dlpipe.sweep.planned import Sweep
 from dlpipe.sweep.table import Metric, Row, best_rows
 
 #: Choices of an axis that get a label.

@@ -18,7 +18,7 @@ from dlpipe.runs.files import write_json
 from dlpipe.runs.folder import new_folder, set_latest
 from dlpipe.sweep.best import BEST, write_best
 from dlpipe.sweep.execution import Result
-from dlpipe.sweep.plan import Sweep
+from dlpipe.sweep.planned import Sweep
 from dlpipe.sweep.table import Metric, Row, as_json, best_rows, markdown
 
 

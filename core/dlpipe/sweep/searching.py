@@ -17,7 +17,7 @@ from dlpipe.registry.installation import install_command
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.folder import new_folder
 from dlpipe.sweep.axes import Range
-from dlpipe.sweep.plan import Sweep, Trial
+from dlpipe.sweep.planned import Sweep, Trial
 from dlpipe.sweep.settings import SECONDS, Search
 from dlpipe.sweep.table import Metric, Row, beside
 from dlpipe.sweep.workers import Task, TrialKey

@@ -17,7 +17,7 @@ from rich.text import Text
 from dlpipe.json_text import finite
 from dlpipe.messages import printable, relative, shown_number
 from dlpipe.splits import DEV, TEST, TRAIN
-from dlpipe.sweep.plan import Sweep, Trial
+from dlpipe.sweep.planned import Sweep, Trial
 from dlpipe.sweep.settings import SECONDS
 
 #: Further metrics get columns only if there are at most this many.

@@ -9,7 +9,8 @@ import os
 import pytest
 
 from dlpipe.errors import RunFolderError
-from dlpipe.runs.files import SCHEMAS, open_regular, open_text, read_json, require_contained, write_json
+from dlpipe.runs.files import open_regular, open_text, read_json, require_contained, write_json
+from dlpipe.runs.schemas import SCHEMAS
 
 GOOD = {
     "metrics.jsonl": {"step": 1, "train/loss": 0.5, "train/lr": None},

@@ -8,7 +8,7 @@ import io
 import pytest
 from rich.console import Console
 
-from dlpipe.sweep.plan import Sweep, Trial
+from dlpipe.sweep.planned import Sweep, Trial
 from dlpipe.sweep.table import Row, as_json, cells, legend, markdown, show, shown_metric
 
 
