@@ -121,7 +121,7 @@ def test_other_files_of_questions_are_refused(write, content, message):
 
 
 def test_a_file_of_questions_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(DataError, match=rf"{tmp_path}/no is not a folder\. Correct the path"):
+    with pytest.raises(DataError, match=rf"{tmp_path}/no is not a folder; .* Correct the path"):
         read_questions(tmp_path / "no" / "questions.txt", "utf-8")
     with pytest.raises(DataError, match=r"cannot be read \(.*\)\. Check the path and its read permission"):
         read_questions(tmp_path, "utf-8")
