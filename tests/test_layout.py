@@ -32,7 +32,7 @@ LAYERS = [
     ["evaluation", "report", "tabular"],
     ["baselines", "models", "training"],
     ["engine"],
-    ["comparison", "serving", "sweep"],
+    ["coach", "comparison", "serving", "sweep"],
     ["api"],
     ["testing", "commands", "plugin"],
     ["cli"],

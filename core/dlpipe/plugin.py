@@ -202,6 +202,7 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("sweep", "dlpipe.commands.sweep:sweep", "Run all trials of a pipeline's [sweep] and compare them"),
         CommandSpec("compare", "dlpipe.commands.compare:compare", "Compare runs, and say whether they really differ"),
         CommandSpec("submit", "dlpipe.commands.submit:submit", "Train and evaluate a pipeline in a job of Slurm"),
+        CommandSpec("coach", "dlpipe.commands.coach:coach", "Say what is wrong with a training, and what to try"),
         CommandSpec("runs", "dlpipe.commands.runs:runs", "List all runs with their scores, or delete useless ones"),
         CommandSpec("evaluate", "dlpipe.commands.evaluate:evaluate", "Evaluate a trained model on a split of its data"),
         CommandSpec("predict", "dlpipe.commands.predict:predict", "Apply a trained model to new inputs"),

@@ -126,7 +126,8 @@ def _show_rate(found: dict[str, Any]) -> None:
     echo(f"range test of the learning rate{stage}: {len(rates)} steps from {rates[0]:.2g}; {found['stopped']}")
     echo(f"  steepest descent  {found['steepest']:.2g}")
     echo(f"  minimum / 10      {found['minimum']:.2g}")
-    echo(f"  now               {found['now']:.2g}")
+    if found["now"] is not None:
+        echo(f"  now               {found['now']:.2g}")
     echo(f"drawn into {found['figure']}")
     echo("\nto put into the file (the smaller of the two):\n")
     echo(found["patch"])

@@ -130,12 +130,16 @@ def plan(
 
 
 @contextlib.contextmanager
-def alone(pipeline: Pipeline) -> Iterator[None]:
-    """Refuse several processes while entered."""
+def alone(pipeline: Pipeline, command: str = "dlpipe plan") -> Iterator[None]:
+    """Refuse several processes while entered.
+
+    Args:
+        command: that examines one only.
+    """
     with joined(pipeline.settings.parallel) as ranks:
         if ranks.size > 1:
             raise InputError(
-                f"dlpipe plan measures one process, but {ranks.size} were started; start it without torchrun or srun"
+                f"{command} examines one process, but {ranks.size} were started; start it without torchrun or srun"
             )
         yield
 

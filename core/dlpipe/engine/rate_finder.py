@@ -57,7 +57,7 @@ class RateSearch:
         stopped: why the test ended.
         steepest: the rate at which the smoothed loss falls fastest, over the logarithm of the rate.
         minimum: the rate with the lowest smoothed loss, divided by `BELOW_MINIMUM`.
-        now: the rate of the pipeline.
+        now: the rate of the pipeline, None if its optimizer says none.
     """
 
     stage: str
@@ -67,7 +67,7 @@ class RateSearch:
     stopped: str
     steepest: float
     minimum: float
-    now: float
+    now: float | None
 
     @property
     def suggested(self) -> float:
@@ -123,7 +123,7 @@ def find_rate(
         rates, losses, stopped = _range_test(tested, components, steps)
     steepest, minimum = suggestions(rates, losses, stage.trainer.component.name)
     key = f"{stage.trainer.table[1:-1]}.optimizer.lr"
-    return RateSearch(stage.name, key, rates, losses, stopped, steepest, minimum, _rate_of(stage))
+    return RateSearch(stage.name, key, rates, losses, stopped, steepest, minimum, rate_of(stage))
 
 
 def require_rate(stage: Stage) -> None:
@@ -168,9 +168,10 @@ def _like(table: Any, values: dict[str, Any]) -> Any:
     return type(table)(values, table.component) if hasattr(table, "component") else values
 
 
-def _rate_of(stage: Stage) -> float:
-    """Return the rate of the pipeline: its own or the default of its optimizer."""
-    return float(stage.trainer.values["optimizer"].get("lr", math.nan))
+def rate_of(stage: Stage) -> float | None:
+    """Return the learning rate of a stage, its own or the default of its optimizer; None if it has none."""
+    table = stage.trainer.values.get("optimizer")
+    return float(table["lr"]) if isinstance(table, Mapping) and "lr" in table else None
 
 
 def _range_test(stage: Stage, components: TrainingComponents, steps: int) -> tuple[list[float], list[float], str]:
@@ -262,7 +263,7 @@ def draw(found: RateSearch, path: Path) -> None:
         axes = figure.subplots()
         axes.plot(found.rates, found.losses, color=BLUE)
         marks = [("steepest descent", found.steepest, VERMILION), ("minimum / 10", found.minimum, ORANGE)]
-        if math.isfinite(found.now):
+        if found.now is not None:
             marks.append(("now", found.now, GREY))
         for label, rate, color in marks:
             axes.axvline(rate, color=color, linestyle="--", label=f"{label}: {rate:.2g}")

@@ -46,16 +46,19 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}-{os.urandom(4).hex()}")
 
 
-def require_new(output: Path) -> None:
+def require_new(output: Path, option: str = "--output") -> None:
     """Refuse a file that a command is to write if it exists, or its folder does not, before anything is computed.
+
+    Args:
+        option: that names it.
 
     Raises:
         InputError: it cannot be written without a loss, or not at all.
     """
     if os.path.lexists(output):  # also where a link leads to nothing
-        raise InputError(f"{relative(output)} exists; remove it, or choose another name with --output FILE")
+        raise InputError(f"{relative(output)} exists; remove it, or choose another name with {option} FILE")
     if not output.absolute().parent.is_dir():
-        raise InputError(f"--output {output}: the folder {output.parent} does not exist; create it first")
+        raise InputError(f"{option} {output}: the folder {output.parent} does not exist; create it first")
 
 
 def flush(path: Path) -> None:

@@ -242,7 +242,7 @@ def test_several_processes_are_refused(project, monkeypatch):
     monkeypatch.setattr("dlpipe.ranks.launched", lambda: Launch())
     monkeypatch.setattr("dlpipe.ranks.current_ranks", lambda: Ranks(size=2))
 
-    with pytest.raises(InputError, match="measures one process, but 2 were started; start it without torchrun or srun"):
+    with pytest.raises(InputError, match="examines one process, but 2 were started; start it without torchrun or srun"):
         plan(loaded(), project / "runs")
 
 

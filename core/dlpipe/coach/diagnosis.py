@@ -1,0 +1,291 @@
+"""Collecting what is known of a run, and asking the rules about it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from dlpipe.coach.case import Case, Finding, Remedy
+from dlpipe.coach.curves import curves_of
+from dlpipe.coach.examination import examine
+from dlpipe.coach.rules import findings
+from dlpipe.coach.verdict import Scores, Verdict
+from dlpipe.config.check import load_pipeline
+from dlpipe.config.pipeline import Pipeline, Reference
+from dlpipe.config.source import dotted
+from dlpipe.config.tables import keys_of
+from dlpipe.config.toml_text import inline, patch
+from dlpipe.data.columns import Columns
+from dlpipe.engine.build import TrainingComponents, build_for_training
+from dlpipe.engine.inference import open_reference
+from dlpipe.engine.measure import count_examples, stepper
+from dlpipe.engine.planning import alone
+from dlpipe.engine.rate_finder import rate_of
+from dlpipe.engine.restore import restore_trainer
+from dlpipe.engine.starting_weights import TrainedModel
+from dlpipe.errors import InputError, PipelineError
+from dlpipe.evaluation.evaluate import evaluate
+from dlpipe.evaluation.examples import Examples
+from dlpipe.messages import relative
+from dlpipe.registry.loading import Registry
+from dlpipe.report.recorded_run import RecordedRun, RecordedStage
+from dlpipe.runs.checkpoint import Checkpoints, load_weights
+from dlpipe.runs.folder import RESOLVED, RunFolder
+from dlpipe.splits import DEV, TEST, TRAIN
+
+#: Baselines that look at no input.
+TRIVIAL = ("core.majority_class", "core.mean")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the coach says of a stage.
+
+    Args:
+        run: its folder.
+        stage: its name; empty if the pipeline has only one.
+        title: its data, model and trainer.
+        scores: None if nothing judges it.
+        examined: training examples that the model was watched with; 0 if it was not.
+        notes: what was not looked at, and why.
+        findings: faults first.
+    """
+
+    run: Path
+    stage: str
+    title: str
+    scores: Scores | None
+    verdict: Verdict
+    examined: int
+    notes: list[str]
+    findings: list[Finding]
+
+    def patch(self, remedy: Remedy) -> str:
+        """Return what to write into the pipeline file, as TOML."""
+        return patch(in_stage(self.stage, remedy.values))
+
+    @property
+    def remedies(self) -> list[Remedy]:
+        """The remedies of all findings, each once, with names that differ."""
+        found: dict[str, Remedy] = {}
+        for finding in self.findings:
+            for remedy in finding.remedies:
+                found.setdefault(remedy.name, remedy)
+        return list(found.values())
+
+    def plain(self) -> dict[str, Any]:
+        """Return it, JSON-serializable."""
+        found = [
+            asdict(each)
+            | {"remedies": [{"name": remedy.name, "patch": self.patch(remedy)} for remedy in each.remedies]}
+            for each in self.findings
+        ]
+        scores = None
+        if self.scores:
+            scores = asdict(self.scores) | {"left": _finite(self.scores.left), "gap": _finite(self.scores.gap)}
+        return {
+            "run": str(self.run),
+            "stage": self.stage or "pipeline",
+            "verdict": self.verdict,
+            "scores": scores,
+            "examined": self.examined,
+            "notes": self.notes,
+            "findings": found,
+        }
+
+
+def in_stage(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by their paths in the pipeline file, given those in a stage."""
+    return {f"{dotted(('stages', stage))}.{path}" if stage else path: value for path, value in values.items()}
+
+
+def coach(
+    path: Path,
+    registry: Registry,
+    *,
+    stage: str | None = None,
+    target: float | None = None,
+    examples: int = 1000,
+    steps: int = 10,
+    allow_local_plugins: bool = False,
+) -> Diagnosis:
+    """Say what is wrong with the training of a stage, and what to try.
+
+    Args:
+        path: the run folder.
+        stage: the last one if not given.
+        target: a score that would be good.
+        examples: how many of each split are judged, at most.
+        steps: of training that the model is watched in, before training and after it. They change nothing.
+
+    Raises:
+        InputError: it is not a run folder, has no such stage, or has not begun to train it.
+    """
+    folder = RunFolder.open(path)
+
+    def load(*assignments: str) -> Pipeline:
+        return load_pipeline(folder.path / RESOLVED, registry, assignments, allow_local_plugins=allow_local_plugins)
+
+    pipeline = load()
+    chosen = pipeline.stage(stage)
+    run = RecordedRun(folder)
+    recorded = next(each for each in run.stages if each.name == chosen.name)
+    if not recorded.known:
+        raise InputError(
+            f"{relative(folder.path)} has not begun to train it; train it first: {folder.command('resume')}"
+        )
+    examiner = _Examiner(pipeline, folder, recorded, target=target, most=examples)
+    case = examiner.case(run.status, steps)
+
+    def fits(remedy: Remedy) -> bool:
+        try:
+            load(*(f"{path}={inline(value)}" for path, value in in_stage(chosen.name, remedy.values).items()))
+        except PipelineError:
+            return False
+        return True
+
+    found = [replace(each, remedies=list(filter(fits, each.remedies))) for each in findings(case)]
+    title = ", ".join(each.component.name for each in (chosen.data, chosen.model, chosen.trainer) if each)
+    watched = case.last or case.first
+    examined = watched.examples if watched else 0
+    return Diagnosis(folder.path, chosen.name, title, case.scores, case.verdict, examined, examiner.notes, found)
+
+
+class _Examiner:
+    """Collects what is known of a stage."""
+
+    def __init__(
+        self, pipeline: Pipeline, folder: RunFolder, recorded: RecordedStage, *, target: float | None, most: int
+    ) -> None:
+        self.notes: list[str] = []
+        self._pipeline, self._folder, self._recorded = pipeline, folder, recorded
+        # Neither compiled code nor a scaled loss can be watched.
+        self._settings = replace(pipeline.settings, compile=False, precision="float32")
+        self._stage = pipeline.stages[recorded.name]
+        self._target, self._most = target, most
+
+    def case(self, status: Mapping[str, Any], steps: int) -> Case:
+        """Return what is known.
+
+        Args:
+            status: of the run.
+            steps: to watch the model in.
+        """
+        stage, recorded = self._stage, self._recorded
+        checkpoints = Checkpoints(recorded.folder / "checkpoints", warn=warnings.warn)
+        last, best = checkpoints.find("last"), checkpoints.find("best")
+        first = after = scores = None
+        moved: dict[str, float] = {}
+        with (
+            alone(self._pipeline, "dlpipe coach"),
+            build_for_training(self._settings, stage, self._find, starts=True) as components,
+        ):
+            trainer, model = components.trainer, components.live_model
+            watches = self._can_watch(components)
+            if watches:
+                first = examine(model, stepper(stage, trainer), steps)
+            untrained = self._judged(components)
+            start = {name: weights.detach().clone() for name, weights in model.named_parameters()}
+            if last is None or best is None:
+                self.notes.append("the run has no checkpoint yet: only its start was examined")
+            else:
+                restore_trainer(trainer, last)
+                moved = _moved(start, model)
+                if watches:
+                    after = examine(model, stepper(stage, trainer), steps)
+                load_weights(best, trainer.model)
+                scores = self._scores(components, untrained)
+        return Case(
+            stage,
+            steps=recorded.records[-1]["step"] if recorded.records else 0,
+            steps_per_epoch=trainer.steps_per_epoch,
+            problem=str(status.get("reason", "")) if status.get("state") == "failed" else "",
+            curves=curves_of(recorded.records, recorded.known),
+            scores=scores,
+            rate=rate_of(stage),
+            first=first,
+            last=after,
+            moved=moved,
+        )
+
+    def _find(self, reference: Reference) -> TrainedModel:
+        return open_reference(self._pipeline, self._folder, reference).built.trained
+
+    def _can_watch(self, components: TrainingComponents) -> bool:
+        name, spec = self._stage.trainer.component.name, self._stage.trainer.component.spec
+        if {"optimizer", "loss"} <= keys_of(spec).keys() and _has_examples(components, TRAIN):
+            return True
+        self.notes.append(f"gradients and units were not examined: {name} minimizes no loss over training examples")
+        return False
+
+    def _judged(self, components: TrainingComponents) -> dict[str, float]:
+        """Return the score of the model as it is by the metric that decides, on train and on the other split."""
+        evaluator, _, metric = self._recorded.judged_by.partition("/")
+        if not metric:
+            return {}
+        splits = [TRAIN] if self._judges_train(components, evaluator) else []
+        splits += [split for split in (DEV, TEST) if split in components.data.splits][:1]
+        found = {}
+        for split in splits:
+            judges = {evaluator: components.evaluators[evaluator]}
+            examples = Examples(components.data, split, components.compute, most=self._most)
+            metrics = evaluate(components.trained_model, judges, examples, stage=self._stage.name)
+            score = metrics.get(f"{split}/{evaluator}/{metric}", math.nan)
+            if math.isfinite(score):
+                found[split] = score
+        return found
+
+    def _judges_train(self, components: TrainingComponents, evaluator: str) -> bool:
+        reason = self._stage.evaluators[evaluator].component.spec.not_on_train
+        return not reason and _has_examples(components, TRAIN)
+
+    def _scores(self, components: TrainingComponents, untrained: Mapping[str, float]) -> Scores | None:
+        recorded = self._recorded
+        if not recorded.judged_by:
+            self.notes.append("no evaluator has a primary metric: there is no verdict")
+            return None
+        found = self._judged(components)
+        other = next((split for split in found if split != TRAIN), "")
+        count = count_examples(components.data, other) if other else None
+        evaluator, _, metric = recorded.judged_by.partition("/")
+        baselines = recorded.baselines.get(evaluator, {})
+        trivial = [
+            (name, float(baselines[name]["metrics"][metric]))
+            for name in TRIVIAL
+            if metric in baselines.get(name, {}).get("metrics", {})
+        ]
+        return Scores(
+            recorded.judged_by,
+            recorded.goal,
+            train=found.get(TRAIN),
+            other=found.get(other),
+            split=other,
+            count=None if count is None else min(count, self._most),
+            untrained=untrained.get(TRAIN, untrained.get(other)),
+            trivial=trivial[0] if trivial else None,
+            target=self._target,
+        )
+
+
+def _has_examples(components: TrainingComponents, split: str) -> bool:
+    return split in components.data.splits and isinstance(components.data.split(split), Columns | Dataset)
+
+
+def _moved(start: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
+    """Return how far the weights of a model are from others, as a share of the size of those."""
+    return {
+        name: float((weights.detach() - start[name]).norm() / size)
+        for name, weights in model.named_parameters()
+        if (size := start[name].norm()) > 0
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,36 @@
+"""The remedies of a diagnosis as a sweep, which tries each of them beside the unchanged pipeline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dlpipe.coach.diagnosis import Diagnosis, in_stage
+from dlpipe.config.source import dotted
+from dlpipe.config.toml_text import inline
+from dlpipe.messages import shell_path
+from dlpipe.runs.folder import RESOLVED
+
+#: The axis of the sweep, and its first choice.
+AXIS, UNCHANGED = "remedy", "unchanged"
+
+
+def sweep_text(found: Diagnosis, path: Path) -> str:
+    """Return a pipeline file with a ``[sweep]`` that tries each remedy.
+
+    Args:
+        path: of the file, from which its base is found.
+    """
+    base = os.path.relpath(found.run / RESOLVED, path.resolve().parent)
+    choices: list[tuple[str, dict[str, Any]]] = [(UNCHANGED, {})]
+    choices += [(remedy.name, in_stage(found.stage, remedy.values)) for remedy in found.remedies]
+    lines = [
+        f"# What `dlpipe coach {shell_path(found.run)}` advises, each change by itself:",
+        f"# dlpipe sweep {shell_path(path)} --seeds 3",
+        f"extends = {inline(base)}",
+        "",
+        f"[sweep.{AXIS}]",
+        *(f"{dotted((name,))} = {inline(values)}" for name, values in choices),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,319 @@
+"""The rules, in the order of the recipe: faults first, then what to try if the model is not good.
+
+Each takes a `Case` and yields what it finds. A remedy that the components of the pipeline do not take is left out
+later, so that rules need not know them.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Iterator
+
+from dlpipe.coach import remedies
+from dlpipe.coach.case import Case, Finding
+from dlpipe.coach.examination import Examination
+from dlpipe.messages import counted, shown_number
+
+Rule = Callable[[Case], Iterator[Finding]]
+
+_NOT_FINITE = re.compile(r"\bNaN\b|\bnan\b|\binf\b|not finite")
+#: Of the gradient in the layer where it is largest, what the first layer gets if gradients vanish on their way there.
+VANISHED = 1e-3
+#: Share of the units of an activation that are silent, or of its outputs that are at a bound, if that is a fault.
+MANY_SILENT, MANY_SATURATED = 0.5, 0.9
+#: Inputs are not scaled if they are further from 0, or vary by more, than this.
+UNSCALED = 10.0
+#: A loss that ends above this share of its start has not moved.
+STUCK = 0.99
+#: Weights have hardly moved if they are nearer than this, as a share of their size, to where they began.
+HARDLY_MOVED = 0.01
+#: A loss still falls if the last tenth of the training is lower than the tenth before by this share.
+STILL_FALLING = 0.02
+#: What the largest class has of all examples, if the classes are not balanced.
+IMBALANCED = 0.8
+#: Fewer steps than this are no training by gradient descent.
+FEW_STEPS = 200
+
+
+def failed(case: Case) -> Iterator[Finding]:
+    """Find a training that stopped at a NaN."""
+    if _NOT_FINITE.search(case.problem):
+        yield Finding(
+            "nan",
+            "the loss became NaN",
+            case.problem,
+            "Steps that are too large make weights that are larger and larger, until they are no numbers.",
+            [*remedies.lower_rate(case), *remedies.clipped(case)],
+        )
+
+
+def diverged(case: Case) -> Iterator[Finding]:
+    """Find a training loss that grows."""
+    if case.diverged:
+        first, *_, last = case.curves.loss.tenths()
+        yield Finding(
+            "diverging",
+            "the training loss grows",
+            f"train/loss is {shown_number(first)} in the first tenth of the training and {shown_number(last)} in the "
+            "last one",
+            "A step goes against the gradient, so that small ones make the loss smaller; these are too large.",
+            [*remedies.lower_rate(case), *remedies.clipped(case)],
+        )
+
+
+def unscaled_inputs(case: Case) -> Iterator[Finding]:
+    """Find inputs that are large numbers."""
+    for each in case.first.inputs if case.first else ():
+        if max(abs(each.mean), each.std) > UNSCALED:
+            yield Finding(
+                "unscaled-inputs",
+                f"the numbers in {each.name} are not scaled",
+                f"mean {each.mean:.3g}, standard deviation {each.std:.3g}, lowest {each.lowest:.3g}, highest "
+                f"{each.highest:.3g}",
+                "Initial weights and learning rates are made for inputs around 0 with a standard deviation near 1.",
+                remedies.scaled_inputs(case),
+            )
+
+
+def vanishing_gradients(case: Case) -> Iterator[Finding]:
+    """Find first layers that get hardly any gradient."""
+    layers = case.first.weights if case.first else []
+    if len(layers) < 3:
+        return
+    first, largest = layers[0], max(layers, key=lambda layer: layer.gradient)
+    if 0 < first.gradient < VANISHED * largest.gradient:
+        bounded = case.value("model.activation") in ("sigmoid", "tanh")
+        yield Finding(
+            "vanishing-gradients",
+            "the gradients vanish on their way to the first layers",
+            f"before training, the gradient of {first.layer} is {first.gradient / largest.gradient:.1e} times that of "
+            f"{largest.layer} (root mean squares)",
+            "Every layer multiplies the gradient"
+            + (" by the slope of its activation, which is at most 0.25 for sigmoid and 1 for tanh" if bounded else "")
+            + ". The first layers hardly learn, and more of them make it worse.",
+            [
+                *(remedies.relu(case) if bounded else remedies.he_weights(case)),
+                *remedies.batch_normalization(case),
+                *remedies.adam(case),
+            ],
+        )
+
+
+def silent_units(case: Case) -> Iterator[Finding]:
+    """Find rectified units that give nothing for any example."""
+    layers = [each for each in case.last.units if each.silent > MANY_SILENT] if case.last else []
+    if case.last and layers:
+        shares = ", ".join(f"{each.silent:.0%} of {counted(each.count, 'unit')} of {each.layer}" for each in layers)
+        yield Finding(
+            "dead-units",
+            f"most units of {counted(len(layers), 'layer')} are dead",
+            f"after training, 0 for all of {case.last.examples:,} training examples: {shares}",
+            "No gradient passes through them, so they stay as they are. A step that was too large, or inputs that are "
+            "not scaled, pushed them there.",
+            [*remedies.lower_rate(case), *remedies.leaky_relu(case)],
+        )
+
+
+def saturated_units(case: Case) -> Iterator[Finding]:
+    """Find activations whose outputs are at their bounds."""
+    layers = [each for each in case.last.units if each.saturated > MANY_SATURATED] if case.last else []
+    if layers:
+        shares = ", ".join(f"{each.saturated:.0%} of {each.layer} ({each.kind})" for each in layers)
+        yield Finding(
+            "saturated-units",
+            f"the units of {counted(len(layers), 'layer')} are saturated",
+            f"after training, outputs at a bound of the activation: {shares}",
+            "The slope there is nearly 0, and hardly any gradient passes through.",
+            [*remedies.lower_rate(case), *remedies.batch_normalization(case)],
+        )
+
+
+def no_gradient(case: Case) -> Iterator[Finding]:
+    """Find parameters that are to be trained, but have no gradient."""
+    idle = _without_gradient(case.first) & _without_gradient(case.last) if case.last else set()
+    if idle:
+        names = sorted(idle)
+        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        yield Finding(
+            "no-gradient",
+            f"{counted(len(names), 'parameter')} of the model {'has' if len(names) == 1 else 'have'} no gradient",
+            f"{shown}: none, or 0, in all steps that were examined, before training and after it",
+            "The loss does not depend on them: they are not used, or something between them and the loss stops the "
+            "gradient.",
+        )
+
+
+def classes_by_squared_error(case: Case) -> Iterator[Finding]:
+    """Find a classifier that learns badly, and minimizes the squared error."""
+    loss = case.value("trainer.loss")
+    is_classifier = any(config.component.name == "core.classification" for config in case.stage.evaluators.values())
+    if case.is_poor_on_train and is_classifier and loss in ("mse", "l1"):
+        yield Finding(
+            "loss",
+            "the loss does not suit classes",
+            f'loss = "{loss}", and the model is not good on its training examples',
+            "The gradient of the squared error of a softmax is near 0 where the model is sure and wrong; that of the "
+            "cross-entropy is largest there.",
+            remedies.cross_entropy(case),
+            advice=True,
+        )
+
+
+def few_steps(case: Case) -> Iterator[Finding]:
+    """Find epochs of so few steps that training is over before it has begun."""
+    size = case.value("trainer.batch_size")
+    per_epoch = case.steps_per_epoch
+    if case.is_poor_on_train and per_epoch and per_epoch <= 2 and case.steps < FEW_STEPS and size is not None:
+        yield Finding(
+            "few-steps",
+            "there are few steps",
+            f"batch_size = {size} makes {counted(per_epoch, 'step')} per epoch, {counted(case.steps, 'step')} in all",
+            "A step with all examples is hardly better than one with a few of them, and takes many times as long.",
+            remedies.small_batches(case),
+            advice=True,
+        )
+
+
+def stuck(case: Case) -> Iterator[Finding]:
+    """Find a training loss that hardly falls."""
+    if not case.is_poor_on_train or not case.curves.loss.known or case.diverged:
+        return
+    first, *_, last = case.curves.loss.tenths()
+    if last <= STUCK * first:
+        return
+    moved = statistics.median(case.moved.values()) if case.moved else 0.0
+    slow = moved < HARDLY_MOVED
+    yield Finding(
+        "no-progress",
+        "the training loss hardly falls",
+        f"train/loss is {shown_number(first)} in the first tenth of the training and {shown_number(last)} in the last "
+        f"one; the weights have moved by {moved:.2g} times their size (median of the parameters)",
+        (
+            "The steps are too small."
+            if slow
+            else "The steps lead nowhere: they are too large, or the loss says nothing."
+        )
+        + " `dlpipe plan FILE --find-lr` tests a range of rates.",
+        [*remedies.adam(case), *(remedies.rate_that_moves(case, moved) if slow else remedies.lower_rate(case))],
+        advice=True,
+    )
+
+
+def unfinished(case: Case) -> Iterator[Finding]:
+    """Find a training loss that was still falling when the budget was used."""
+    if not case.is_poor_on_train or not case.curves.loss.known:
+        return
+    *_, before, last = case.curves.loss.tenths()
+    if last < (1 - STILL_FALLING) * before:
+        yield Finding(
+            "unfinished",
+            "the training ended while it made progress",
+            f"train/loss fell from {shown_number(before)} to {shown_number(last)} in the last tenth of the training",
+            "More steps, or larger ones, would have gone further.",
+            [*remedies.longer(case), *remedies.adam(case), *remedies.higher_rate(case)],
+            advice=True,
+        )
+
+
+def plateau(case: Case) -> Iterator[Finding]:
+    """Find a loss that has stopped falling, of a model that is not good on its training examples."""
+    if case.verdict != "underfitting" or not case.curves.loss.known:
+        return
+    first, *_, before, last = case.curves.loss.tenths()
+    if (1 - STILL_FALLING) * before <= last < STUCK * first:
+        yield Finding(
+            "plateau",
+            "the training loss has stopped falling",
+            f"train/loss is {shown_number(before)} and {shown_number(last)} in the last two tenths of the training",
+            "Smaller steps at the end reach a lower loss, unless the model is too small for the task, or the rest is "
+            "noise: wrong labels, or what the inputs do not say.",
+            [
+                *remedies.adam(case),
+                *remedies.falling_rate(case),
+                *remedies.lower_rate(case),
+                *remedies.larger(case),
+            ],
+            advice=True,
+        )
+
+
+def imbalanced(case: Case) -> Iterator[Finding]:
+    """Find classes of which one has most examples."""
+    share = case.first.largest_class if case.first else None
+    if share and IMBALANCED <= share < 1 and case.verdict != "good":
+        yield Finding(
+            "imbalance",
+            "one class has most training examples",
+            f"{share:.0%} of the training examples that were looked at",
+            "A model that always gives this class has a small loss. The others count more with weights; accuracy_macro "
+            "of core.classification counts all classes the same.",
+            remedies.balanced_classes(case),
+            advice=True,
+        )
+
+
+def late(case: Case) -> Iterator[Finding]:
+    """Find a score on dev that was better before."""
+    if not case.is_late:
+        return
+    step, best = case.curves.dev.best(case.curves.goal)
+    yield Finding(
+        "late",
+        "the score on dev was best long before the end",
+        f"{shown_number(best)} at step {step:,}, {shown_number(case.curves.dev.end)} at the end, step "
+        f"{case.curves.dev.points[-1][0]:,}",
+        "What the steps after it have learned holds for the training examples only. The best checkpoint is kept in any "
+        "case; the others took time.",
+        remedies.early_stopping(case),
+        advice=True,
+    )
+
+
+def overfitted(case: Case) -> Iterator[Finding]:
+    """Find a model that is good on its training examples, and not on others."""
+    if case.verdict != "overfitting" or not case.scores:
+        return
+    falls = f"; train/loss is {shown_number(case.curves.loss.end)} at the end" if case.curves.loss.known else ""
+    yield Finding(
+        "overfitting",
+        "the model learns what only its training examples have",
+        case.scores.words() + falls,
+        "Wrong labels and chance belong to it. More examples help most; the rest in the order of the recipe.",
+        [
+            *remedies.dropout(case),
+            *remedies.weight_decay(case),
+            *remedies.augmentation(case),
+            *remedies.smaller(case),
+        ],
+        advice=True,
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    failed,
+    diverged,
+    unscaled_inputs,
+    vanishing_gradients,
+    silent_units,
+    saturated_units,
+    no_gradient,
+    classes_by_squared_error,
+    few_steps,
+    stuck,
+    unfinished,
+    plateau,
+    imbalanced,
+    late,
+    overfitted,
+)
+
+
+def findings(case: Case) -> list[Finding]:
+    """Return what all rules find, faults first."""
+    found = [each for rule in RULES for each in rule(case)]
+    return sorted(found, key=lambda each: each.advice)
+
+
+def _without_gradient(found: Examination | None) -> set[str]:
+    return set(found.without_gradient) if found else set()

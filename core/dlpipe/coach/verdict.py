@@ -1,0 +1,113 @@
+"""The first questions of the recipe: whether a model is good on its training examples, and on others.
+
+Source: Hung-yi Lee, "Deep Learning Tutorial" (lecture), part II, "Recipe of Deep Learning".
+Departs from it: "good" is a number. How far a score is from a perfect one is measured in units of how far the untrained
+model, or a predictor that looks at no input, is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from dlpipe.messages import shown_number
+
+Verdict = Literal["not learned", "underfitting", "overfitting", "good", "unknown"]
+
+#: What is left of the error that a model without training has. Above the first, it has learned nothing; below the
+#: second, what is left is no reason to change anything.
+NOTHING_LEARNED, GOOD = 0.9, 0.05
+#: A difference between two splits below this many standard errors is noise.
+STANDARD_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model reaches by one metric.
+
+    Args:
+        metric: such as "digits/accuracy".
+        goal: whether it should grow or fall, "max" or "min".
+        train: on training examples; None if they cannot be judged.
+        other: on the other split; None if there is none.
+        split: its name.
+        count: of its examples; None if they have no number.
+        untrained: of the model with its first weights, on the same training examples, or else on the other split.
+        trivial: of the predictor that looks at no input, and the score that it reaches, on the test split; None if
+            there is none.
+        target: a score that would be good; None for a perfect one.
+    """
+
+    metric: str
+    goal: str
+    train: float | None
+    other: float | None
+    split: str
+    count: int | None
+    untrained: float | None
+    trivial: tuple[str, float] | None = None
+    target: float | None = None
+
+    def error(self, score: float) -> float:
+        """Return how far a score is from what would be good, at least 0; NaN if it is not known what that is."""
+        perfect = self._perfect() if self.target is None else self.target
+        return max(0.0, perfect - score if self.goal == "max" else score - perfect)
+
+    def _perfect(self) -> float:
+        known = [score for score in (self.train, self.other, self.untrained) if score is not None]
+        if self.goal == "max":
+            return 1.0 if all(score <= 1 for score in known) else math.nan
+        return 0.0 if all(score >= 0 for score in known) else math.nan
+
+    @property
+    def start(self) -> float:
+        """The error without training: that of the untrained model, or of the trivial predictor if it is smaller."""
+        scores = [score for score in (self.untrained, self.trivial and self.trivial[1]) if score is not None]
+        return min(map(self.error, scores), default=math.nan)
+
+    @property
+    def left(self) -> float:
+        """The share of the error without training that is left on the training examples; NaN if not known."""
+        return math.nan if self.train is None or not self.start else self.error(self.train) / self.start
+
+    @property
+    def gap(self) -> float:
+        """How much more of it is left on the other split; NaN if not known, 0 if the difference is noise."""
+        if self.train is None or self.other is None or not self.start:
+            return math.nan
+        difference = self.error(self.other) - self.error(self.train)
+        return 0.0 if difference <= STANDARD_ERRORS * self._standard_error() else difference / self.start
+
+    def _standard_error(self) -> float:
+        """Return that of a mean of right and wrong answers; 0 if the metric is none, or not known to be."""
+        if self.goal != "max" or self.other is None or not self.count or not 0 <= self.other <= 1:
+            return 0.0
+        return math.sqrt(self.other * (1 - self.other) / self.count)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer."""
+        if math.isnan(self.left):
+            return self._where_it_acts()
+        if self.left >= NOTHING_LEARNED:
+            return "not learned"
+        gap = 0.0 if math.isnan(self.gap) else self.gap
+        if max(self.left, gap) < GOOD:
+            return "good"
+        return "underfitting" if self.left >= gap else "overfitting"
+
+    def _where_it_acts(self) -> Verdict:
+        """Return the answer for an agent, whose training examples are what it does."""
+        if self.train is None and self.other is not None and self.untrained is not None:
+            worse = self.other <= self.untrained if self.goal == "max" else self.other >= self.untrained
+            return "not learned" if worse else "unknown"
+        return "unknown"
+
+    def words(self) -> str:
+        """Return the scores in words."""
+        found = [f"{shown_number(self.train)} on train" if self.train is not None else ""]
+        found += [f"{shown_number(self.other)} on {self.split}" if self.other is not None else ""]
+        found += [f"{shown_number(self.untrained)} before training" if self.untrained is not None else ""]
+        found += [f"{shown_number(self.trivial[1])} by {self.trivial[0]}" if self.trivial else ""]
+        return ", ".join(filter(None, found))
