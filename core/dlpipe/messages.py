@@ -73,7 +73,10 @@ def other_separator(header: Sequence[str], advice: str) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a TOML file would show it, truncated if it is long."""
-    text = _shown(value)
+    try:
+        text = _shown(value)
+    except RecursionError:  # lists in lists of an item of JSON
+        text = f"a {type(value).__name__} that is nested too deeply"
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "…"
 
 

@@ -158,3 +158,11 @@ def test_the_end_of_a_training_says_its_step_once():
 )
 def test_a_header_of_one_name_with_a_separator_in_it_has_another_separator(header, hint):
     assert other_separator(header, "say so") == hint
+
+
+def test_a_value_that_is_nested_too_deeply_is_described():
+    nested: list = []
+    for _ in range(5000):
+        nested = [nested]
+
+    assert shown(nested) == "a list that is nested too deeply"

@@ -16,7 +16,7 @@ from dlpipe.config.check import check_source
 from dlpipe.config.python_source import override
 from dlpipe.config.source import read_source
 from dlpipe.errors import InputError
-from dlpipe.messages import nearest, relative, shown_seconds
+from dlpipe.messages import nearest, relative, shown_number, shown_seconds
 from dlpipe.registry.loading import load_plugins
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_text
@@ -321,7 +321,7 @@ class Run:
         rows = {
             "run": relative(self.path),
             "state": f"{known.state}: {known.reason}" if known.reason else known.state,
-            known.metric or "score": "" if known.score is None else f"{known.score:.4f}",
+            known.metric or "score": "" if known.score is None else shown_number(known.score),
             "step": f"{known.step:,}" + (f" of {known.total_steps:,}" if known.total_steps else ""),
             "took": shown_seconds(known.seconds),
         }

@@ -10,7 +10,7 @@ import click
 from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.json_text import to_json
-from dlpipe.messages import display_width, padded
+from dlpipe.messages import display_width, padded, shown_number
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 
@@ -63,4 +63,4 @@ def evaluate(
     echo(f"{split} split, {trained.checkpoint.name}")
     width = max(map(display_width, metrics), default=0)
     for name, value in metrics.items():
-        echo(f"  {padded(name, width)}  {value:.4f}")
+        echo(f"  {padded(name, width)}  {shown_number(value)}")

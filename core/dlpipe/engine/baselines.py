@@ -20,6 +20,7 @@ from dlpipe.errors import DlpipeError, InputError, Interrupted, Preempted, Unsui
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
 from dlpipe.json_text import finite
+from dlpipe.messages import shown_number
 from dlpipe.registry.specs import ModelSpec, RegisteredComponent
 from dlpipe.training.progress import Progress
 
@@ -181,7 +182,7 @@ def tell(
         }
         if reached:
             shown = ", ".join(
-                f"{baseline} {value:.4f}{_part(baselines[baseline].get('examples', whole), whole)}"
+                f"{baseline} {shown_number(value)}{_part(baselines[baseline].get('examples', whole), whole)}"
                 for baseline, value in reached.items()
             )
             progress.message(f"baselines of {metric}: {shown}", once=True)

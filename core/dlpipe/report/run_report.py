@@ -9,7 +9,7 @@ from typing import Any
 
 from dlpipe.config.source import leaves
 from dlpipe.errors import InputError
-from dlpipe.messages import relative, shown, shown_end, shown_seconds
+from dlpipe.messages import relative, shown, shown_end, shown_number, shown_seconds
 from dlpipe.registry.installation import install_command
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
@@ -52,7 +52,7 @@ def verdict_of(run: RecordedRun) -> str:
     stage = run.stages[-1]
     parts = [f"{_learner(stage)} on {stage.tables['data']['use']}"]
     metric, value, _ = stage.score
-    parts += [f"{metric} {value:.4f}{_beside(stage, metric, value)}"] if value is not None else []
+    parts += [f"{metric} {shown_number(value)}{_beside(stage, metric, value)}"] if value is not None else []
     seconds = sum(float(each.ended.get("seconds", 0)) for each in run.stages)
     parts += [f"{shown_seconds(seconds)} of training"] if seconds else []
     reason = _why(run, stage)
@@ -62,7 +62,7 @@ def verdict_of(run: RecordedRun) -> str:
 def _beside(stage: RecordedStage, metric: str, value: float) -> str:
     """Return what belongs to a score, in brackets: its interval, and the best simple predictor."""
     interval = stage.interval() if metric.startswith("test/") else None
-    parts = [f"90 % interval {interval[0]:.4f} to {interval[1]:.4f}"] if interval else []
+    parts = [f"90 % interval {shown_number(interval[0])} to {shown_number(interval[1])}"] if interval else []
     parts += [_best_baseline(stage, value)] if stage.beside() else []
     return f" ({'; '.join(parts)})" if parts else ""
 
@@ -72,7 +72,7 @@ def _best_baseline(stage: RecordedStage, value: float) -> str:
     smaller = stage.score.goal == "min"
     name = (min if smaller else max)(found, key=lambda each: found[each])
     better = found[name] < value if smaller else found[name] > value
-    return f"{'worse than ' if better else ''}{name}: {found[name]:.4f}"
+    return f"{'worse than ' if better else ''}{name}: {shown_number(found[name])}"
 
 
 def _learner(stage: RecordedStage) -> str:
@@ -136,7 +136,7 @@ def _baseline_tables(stage: RecordedStage) -> Iterator[Table]:
 
 
 def _shown_metric(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3g}"
+    return "" if value is None else shown_number(value)
 
 
 def _changes(run: RecordedRun) -> list[list[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from dlpipe.errors import DlpipeError
-from dlpipe.messages import display_width, printable, relative, shown_size
+from dlpipe.messages import display_width, printable, relative, shown_number, shown_size
 from dlpipe.notebook import NotebookOutput
 from dlpipe.progress import Activity, Display, displayed_by, make_console
 from dlpipe.runs.files import append_text, open_text
@@ -170,7 +170,7 @@ class Progress:
                 none of both kinds.
         """
         if better:
-            self._best = f"best {metrics[monitor]:.4f}"
+            self._best = f"best {shown_number(metrics[monitor])}"
         on_train = f"train/{monitor.partition('/')[2]}"
         wanted = [name for name in dict.fromkeys((monitor, on_train, *primary)) if name in metrics] or list(metrics)
         shown = {f"train/{name}": value for name, value in losses.items()}
@@ -191,7 +191,7 @@ class Progress:
             file: where all of them are.
         """
         start = f"test (checkpoint of step {step}):"
-        shown = {name: f"{printable(name.partition('/')[2])} {value:.4f}" for name, value in metrics.items()}
+        shown = {name: f"{printable(name.partition('/')[2])} {shown_number(value)}" for name, value in metrics.items()}
         one_line = "  ".join([start, *shown.values()])
         if display_width(one_line) <= WIDTH:
             self.message(one_line, result=True, once=True)
