@@ -231,6 +231,30 @@ class Run:
             metrics: dict[str, float] = evaluate(trained, split, same_data=not overrides)
         return metrics
 
+    def coach(self, *, target: float | None = None, examples: int = 1000, steps: int = 10) -> dict[str, Any]:
+        """Return what is wrong with the training and what to try, as ``dlpipe coach --json`` prints it.
+
+        Args:
+            target: a score that would be good; by default, a perfect one.
+            examples: of a split to judge, at most.
+            steps: of training to watch the model in; they change nothing.
+
+        Raises:
+            InputError: the training has not begun.
+        """
+        with restoring_torch():
+            found = load_target("dlpipe.coach.diagnosis:coach")(
+                self.path,
+                load_plugins(),
+                stage=self._stage,
+                target=target,
+                examples=examples,
+                steps=steps,
+                allow_local_plugins=self._allow_local_plugins,
+            )
+        plain: dict[str, Any] = found.plain()
+        return plain
+
     def export(
         self,
         output: str | Path | None = None,

@@ -84,12 +84,19 @@ class Diagnosis:
         """Return it, JSON-serializable."""
         found = [
             asdict(each)
-            | {"remedies": [{"name": remedy.name, "patch": self.patch(remedy)} for remedy in each.remedies]}
+            | {
+                "remedies": [
+                    {"name": remedy.name, "set": in_stage(self.stage, remedy.values), "patch": self.patch(remedy)}
+                    for remedy in each.remedies
+                ]
+            }
             for each in self.findings
         ]
         scores = None
         if self.scores:
-            scores = asdict(self.scores) | {"left": _finite(self.scores.left), "gap": _finite(self.scores.gap)}
+            trivial = self.scores.trivial and dict(zip(("name", "score"), self.scores.trivial, strict=True))
+            shares = {"left": _finite(self.scores.left), "gap": _finite(self.scores.gap)}
+            scores = asdict(self.scores) | {"trivial": trivial} | shares
         return {
             "run": str(self.run),
             "stage": self.stage or "pipeline",
@@ -169,6 +176,7 @@ class _Examiner:
         # Neither compiled code nor a scaled loss can be watched.
         self._settings = replace(pipeline.settings, compile=False, precision="float32")
         self._stage = pipeline.stages[recorded.name]
+        self._keys = keys_of(self._stage.trainer.component.spec).keys()
         self._target, self._most = target, most
 
     def case(self, status: Mapping[str, Any], steps: int) -> Case:
@@ -191,7 +199,8 @@ class _Examiner:
             watches = self._can_watch(components)
             if watches:
                 first = examine(model, stepper(stage, trainer), steps)
-            untrained = self._judged(components)
+            # What is fitted at once, such as nearest neighbors, cannot be asked before.
+            untrained = self._judged(components) if any("optimizer" in key for key in self._keys) else {}
             start = {name: weights.detach().clone() for name, weights in model.named_parameters()}
             if last is None or best is None:
                 self.notes.append("the run has no checkpoint yet: only its start was examined")
@@ -219,8 +228,8 @@ class _Examiner:
         return open_reference(self._pipeline, self._folder, reference).built.trained
 
     def _can_watch(self, components: TrainingComponents) -> bool:
-        name, spec = self._stage.trainer.component.name, self._stage.trainer.component.spec
-        if {"optimizer", "loss"} <= keys_of(spec).keys() and _has_examples(components, TRAIN):
+        name = self._stage.trainer.component.name
+        if {"optimizer", "loss"} <= self._keys and _has_examples(components, TRAIN):
             return True
         self.notes.append(f"gradients and units were not examined: {name} minimizes no loss over training examples")
         return False

@@ -20,7 +20,7 @@ from dlpipe.runs.atomic import require_new
 #: Columns of the text.
 WIDTH = 100
 VERDICTS = {
-    "not learned": "it has learned nothing: it is not better on its training examples than without training",
+    "not learned": "it has learned nothing: it is no better than without training",
     "underfitting": "underfitting: it is not good on its training examples, so more of them would not help",
     "overfitting": "overfitting: what it learns from its training examples does not hold for others",
     "good": "good on its training examples, and on others",

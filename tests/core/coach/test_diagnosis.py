@@ -9,6 +9,7 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 
+from dlpipe.api.run import Run
 from dlpipe.cli import make_program
 from dlpipe.coach.diagnosis import coach
 from dlpipe.config.check import load_pipeline
@@ -200,10 +201,11 @@ use = "core.classification"
     assert patch == '[stages."v1.0".trainer.optimizer]\nlr = 1e-05'
 
 
-def test_a_learner_without_a_loss_is_judged_only(tmp_path):
-    found = coach(train(tmp_path, "model={use='core.majority_class'}", "trainer={use='core.fit'}"), load_plugins())
+@pytest.mark.parametrize(("model", "verdict"), [("majority_class", "unknown"), ("nearest_neighbors", "good")])
+def test_a_learner_without_a_loss_is_judged_only(tmp_path, model, verdict):
+    found = coach(train(tmp_path, f"model={{use='core.{model}'}}", "trainer={use='core.fit'}"), load_plugins())
 
-    assert found.verdict == "not learned"
+    assert (found.verdict, found.scores.untrained) == (verdict, None)
     assert found.notes == ["gradients and units were not examined: core.fit minimizes no loss over training examples"]
 
 
@@ -232,7 +234,13 @@ def test_the_answer_as_json(underfitted):
     assert (answer["verdict"], answer["stage"]) == ("underfitting", "pipeline")
     assert 0.05 < answer["scores"]["left"] < 0.9
     assert [each["rule"] for each in answer["findings"]] == ["unfinished"]
-    assert answer["findings"][0]["remedies"][0] == {"name": "three times as long", "patch": "[trainer]\nsteps = 120"}
+    assert answer["findings"][0]["remedies"][0] == {
+        "name": "three times as long",
+        "set": {"trainer.steps": 120},
+        "patch": "[trainer]\nsteps = 120",
+    }
+    assert Run(underfitted).coach() == answer
+    assert Run(underfitted).coach(target=0.3)["verdict"] == "good"
 
 
 def test_the_remedies_as_a_sweep(underfitted, tmp_path, monkeypatch):
