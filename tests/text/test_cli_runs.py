@@ -76,6 +76,7 @@ def test_a_run_reports_in_plain_lines_and_suggests_the_next_commands(tmp_path, p
     assert re.search(r"^run runs/slot-filling/\d{4}-", done.stderr)
     look = re.search(r"  look at it:   (runs/slot-filling/\S+/report\.html)", done.stderr)
     assert (tmp_path / look[1]).is_file()
+    assert "  improve it:   dlpipe coach runs/slot-filling/" in done.stderr
     assert "  use it:       dlpipe predict runs/slot-filling/" in done.stderr
     assert list((tmp_path / LATEST).glob("events.out.tfevents*"))
 

@@ -122,7 +122,8 @@ def mention_results(folder: RunFolder) -> None:
     pictures = [relative(path) for path in folder.path.glob("stages/*/figures")]
     pictures += [relative(path) for path in folder.path.glob("figures")]
     lines += [f"  pictures:     {path}" for path in sorted(pictures)]
-    lines += [f"  evaluate it:  {folder.command('evaluate')}", f"  use it:       {folder.command('predict')} …"]
+    lines += [f"  evaluate it:  {folder.command('evaluate')}", f"  improve it:   {folder.command('coach')}"]
+    lines += [f"  use it:       {folder.command('predict')} …"]
     echo("\n".join(["", shown, *lines]), err=True)
 
 
