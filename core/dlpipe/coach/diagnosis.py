@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dlpipe.coach.case import Case, Finding, Remedy
-from dlpipe.coach.curves import curves_of
+from dlpipe.coach.curves import LEAST_POINTS, curves_of
 from dlpipe.coach.examination import examine
 from dlpipe.coach.rules import findings
 from dlpipe.coach.verdict import Scores, Verdict
@@ -211,12 +211,17 @@ class _Examiner:
                     after = examine(model, stepper(stage, trainer), steps)
                 load_weights(best, trainer.model)
                 scores = self._scores(components, untrained)
+        curves = curves_of(recorded.records, recorded.known)
+        if watches and not curves.loss.known:
+            self.notes.append(
+                f"train/loss has fewer than {LEAST_POINTS} points: set [trainer] log_every to see its course"
+            )
         return Case(
             stage,
             steps=recorded.records[-1]["step"] if recorded.records else 0,
             steps_per_epoch=trainer.steps_per_epoch,
             problem=str(status.get("reason", "")) if status.get("state") == "failed" else "",
-            curves=curves_of(recorded.records, recorded.known),
+            curves=curves,
             scores=scores,
             rate=rate_of(stage),
             first=first,

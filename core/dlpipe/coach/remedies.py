@@ -68,7 +68,9 @@ def longer(case: Case) -> list[Remedy]:
     """Take three times the steps."""
     options = case.stage.options
     values = {"epochs": options.epochs, "steps": options.steps, "minutes": options.minutes}
-    return [Remedy("three times as long", {f"trainer.{key}": 3 * value for key, value in values.items() if value})]
+    values["timesteps"] = case.value("trainer.timesteps")  # of an agent
+    longer = {f"trainer.{key}": 3 * value for key, value in values.items() if value}
+    return [Remedy("three times as long", longer)] if longer else []
 
 
 def relu(case: Case) -> list[Remedy]:

@@ -30,6 +30,8 @@ STUCK = 0.99
 HARDLY_MOVED = 0.01
 #: A loss still falls if the last tenth of the training is lower than the tenth before by this share.
 STILL_FALLING = 0.02
+#: … and a score on dev rises if its end is better than the second half before it by this share of its range.
+STILL_RISING = 0.1
 #: What the largest class has of all examples, if the classes are not balanced.
 IMBALANCED = 0.8
 #: Fewer steps than this are no training by gradient descent.
@@ -238,6 +240,27 @@ def plateau(case: Case) -> Iterator[Finding]:
         )
 
 
+def rising(case: Case) -> Iterator[Finding]:
+    """Find a score on dev that was still getting better, of a learner without a training loss to look at."""
+    dev, goal = case.curves.dev, case.curves.goal
+    if case.first is not None or not dev.known or case.verdict in ("not learned", "good"):
+        return
+    step, best = dev.best(goal)
+    values = [value for _, value in dev.points]
+    middle = statistics.fmean(values[len(values) // 2 : -3] or values[-4:-3])
+    gained = (dev.end - middle if goal == "max" else middle - dev.end) / ((max(values) - min(values)) or 1.0)
+    if gained > STILL_RISING:
+        yield Finding(
+            "rising",
+            "the training ended while the score on dev got better",
+            f"{shown_number(dev.end)} in the last three evaluations, {shown_number(middle)} in those of the second "
+            f"half before them; the best, {shown_number(best)}, is that of step {step:,}",
+            "More steps would have gone further.",
+            remedies.longer(case),
+            advice=True,
+        )
+
+
 def imbalanced(case: Case) -> Iterator[Finding]:
     """Find classes of which one has most examples."""
     share = case.first.largest_class if case.first else None
@@ -303,6 +326,7 @@ RULES: tuple[Rule, ...] = (
     stuck,
     unfinished,
     plateau,
+    rising,
     imbalanced,
     late,
     overfitted,
@@ -312,7 +336,20 @@ RULES: tuple[Rule, ...] = (
 def findings(case: Case) -> list[Finding]:
     """Return what all rules find, faults first."""
     found = [each for rule in RULES for each in rule(case)]
-    return sorted(found, key=lambda each: each.advice)
+    return sorted(found, key=lambda each: each.advice) or list(no_gain(case))
+
+
+def no_gain(case: Case) -> Iterator[Finding]:
+    """Find a learner that has learned nothing, for a reason that no other rule knows."""
+    if case.verdict == "not learned" and case.scores:
+        yield Finding(
+            "no-gain",
+            "the score is no better than without training, and no other rule says why",
+            case.scores.words(),
+            "It may need more steps, or smaller or larger ones. Agents often learn nothing for a long time.",
+            [*remedies.longer(case), *remedies.lower_rate(case), *remedies.higher_rate(case)],
+            advice=True,
+        )
 
 
 def _without_gradient(found: Examination | None) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,7 @@ from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.registry.loading import load_plugins
 
+ROOT = Path(__file__).parents[3]
 BASE = """
 name = "patient"
 threads = 1
@@ -284,3 +286,15 @@ def test_a_run_that_has_not_begun_is_refused(underfitted, tmp_path):
 
     assert isinstance(result.exception, InputError)
     assert "run has not begun to train it; train it first: dlpipe resume" in str(result.exception)
+
+
+def test_an_agent_is_judged_where_it_acts(tmp_path):
+    pipeline = load_pipeline(ROOT / "pipelines" / "dqn_cartpole.toml", load_plugins(), ["trainer.timesteps=1500"])
+    path = run(pipeline, load_plugins(), tmp_path / "runs", fast=True).path
+
+    found = coach(path, load_plugins())
+
+    assert (found.scores.train, found.examined) == (None, 0)
+    assert found.notes == ["gradients and units were not examined: rl.dqn minimizes no loss over training examples"]
+    assert (found.verdict, [each.rule for each in found.findings]) == ("not learned", ["no-gain"])
+    assert found.findings[0].remedies[0].values == {"trainer.timesteps": 4500}

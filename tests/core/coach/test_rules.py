@@ -224,6 +224,31 @@ def test_a_loss_that_has_stopped_falling(case):
     assert rules(replace(ended, scores=scores())) == []
 
 
+def agent(case, dev, *, other=150.0, untrained=20.0):
+    found = Scores("play/return", "max", None, other, "dev", None, untrained)
+    return replace(case, first=None, last=None, curves=Curves(curve([]), curve(dev), "max"), scores=found)
+
+
+def test_an_agent_that_has_learned_nothing(case):
+    found = agent(case, [20, 21, 19, 20, 20, 21, 20], other=20.0)
+
+    assert rules(found) == ["no-gain"]
+    assert [each.name for each in findings(found)[0].remedies] == [
+        "three times as long",
+        "a tenth of the rate",
+        "ten times the rate",
+    ]
+
+
+def test_an_agent_that_was_still_getting_better(case):
+    assert rules(agent(case, [20, 30, 40, 60, 80, 100, 150])) == ["rising"]
+    assert (
+        "110.0000 in the last three evaluations, 60.0000 in those"
+        in findings(agent(case, [20, 30, 40, 60, 80, 100, 150]))[0].evidence
+    )
+    assert rules(agent(case, [20, 80, 140, 150, 148, 150, 149])) == []
+
+
 def test_one_class_that_has_most_examples(case):
     poor, first = replace(case, scores=scores(0.95, 0.6)), examination(largest_class=0.95)
 
@@ -298,5 +323,5 @@ def test_every_rule_is_in_the_docs():
     names = re.findall(r'Finding\(\s*"([a-z-]+)"', inspect.getsource(rules_module))
     page = (Path(__file__).parents[3] / "docs" / "coach.md").read_text(encoding="utf-8")
 
-    assert len(names) == len(RULES)
+    assert len(names) == len(RULES) + 1  # the last one is for what the others do not find
     assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == names
