@@ -217,11 +217,15 @@ def limits() -> Iterator[io.StringIO]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def commands(folder: Path) -> list[list[str]]:
+def commands(folder: Path, original: Path) -> list[list[str]]:
     return [
         ["show", str(folder)],
         ["predict", str(folder), "leave taipei"],
         ["evaluate", str(folder), "--checkpoint", "last"],
+        ["coach", str(folder), "--steps", "1", "--examples", "4"],
+        ["report", str(folder), "--markdown"],
+        ["compare", str(original), str(folder)],
+        ["runs", "--runs", str(folder.parent.parent)],
         ["resume", str(folder)],
     ]
 
@@ -237,7 +241,7 @@ def check(original: Path, place: Path, attack: Callable[..., None], seed: int) -
     before = content_of(outside)
     refused = 0
     program = make_program(registry := load_plugins())
-    for command in commands(folder):
+    for command in commands(folder, original):
         with limits() as told:
             try:
                 program.main(command, prog_name="dlpipe", standalone_mode=False, obj=registry)

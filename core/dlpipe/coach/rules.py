@@ -19,7 +19,7 @@ Rule = Callable[[Case], Iterator[Finding]]
 
 _NOT_FINITE = re.compile(r"\bNaN\b|\bnan\b|\binf\b|not finite")
 #: Of the gradient in the layer where it is largest, what the first layer gets if gradients vanish on their way there.
-VANISHED = 1e-3
+VANISHED = 1e-4
 #: Share of the units of an activation that are silent, or of its outputs that are at a bound, if that is a fault.
 MANY_SILENT, MANY_SATURATED = 0.5, 0.9
 #: Inputs are not scaled if they are further from 0, or vary by more, than this.

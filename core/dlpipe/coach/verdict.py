@@ -55,10 +55,14 @@ class Scores:
         return max(0.0, perfect - score if self.goal == "max" else score - perfect)
 
     def _perfect(self) -> float:
-        known = [score for score in (self.train, self.other, self.untrained) if score is not None]
-        if self.goal == "max":
-            return 1.0 if all(score <= 1 for score in known) else math.nan
-        return 0.0 if all(score >= 0 for score in known) else math.nan
+        """Return the best score that there is: 1 for a share, or what is compared with one, and 0 for an error."""
+        reached = [score for score in (self.train, self.other) if score is not None]
+        known = [*reached, *([] if self.untrained is None else [self.untrained])]
+        if self.goal == "min":
+            return 0.0 if all(score >= 0 for score in known) else math.nan
+        # A coefficient of determination is below 0 for what is worse than the mean, which has 0.
+        is_share = all(score >= 0 for score in reached) or (self.trivial is not None and self.trivial[1] >= 0)
+        return 1.0 if is_share and all(score <= 1 for score in known) else math.nan
 
     @property
     def start(self) -> float:

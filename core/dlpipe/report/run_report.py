@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dlpipe.config.source import leaves
-from dlpipe.errors import InputError
+from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative, shown, shown_end, shown_number, shown_seconds
 from dlpipe.registry.installation import install_command
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Section, Table, Text, missing_packages, render_page
 from dlpipe.report.recorded_run import RecordedRun, RecordedStage
 from dlpipe.report.shown_files import shown_sections
+from dlpipe.runs.files import write_text
 from dlpipe.runs.folder import CHANGED, DATA_STATE, LOG, REPORT, RunFolder
 from dlpipe.splits import SPLITS
 
@@ -30,8 +31,7 @@ def write_report(folder: RunFolder) -> Path:
 
     Raises:
         InputError: a package that a report needs is not installed.
-        DlpipeError: the folder is damaged.
-        OSError: it cannot be written.
+        DlpipeError: the folder is damaged, or a file cannot be written.
     """
     if missing := missing_packages():
         install = install_command("dlpipe[report]")
@@ -40,10 +40,11 @@ def write_report(folder: RunFolder) -> Path:
     verdict = verdict_of(run)
     sections = [*_results(run), *_how(run)]
     path = folder.path / REPORT
-    render_page(path, run.name, verdict, sections, state=str(run.status["state"]))
-    temporary = folder.path / f".{MARKDOWN}"
-    temporary.write_text(markdown(run, verdict), encoding="utf-8")
-    temporary.replace(folder.path / MARKDOWN)
+    try:
+        render_page(path, run.name, verdict, sections, state=str(run.status["state"]))
+    except OSError as error:
+        raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error
+    write_text(folder.path / MARKDOWN, markdown(run, verdict))
     return path
 
 

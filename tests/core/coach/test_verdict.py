@@ -54,7 +54,16 @@ def test_a_target_says_what_would_be_good():
 def test_scores_without_a_perfect_one_have_no_verdict():
     assert scores(150.0, 140.0, 20.0).verdict == "unknown"  # returns of an agent
     assert scores(-3.0, -2.0, 1.0, goal="min").verdict == "unknown"  # a negative log-likelihood
+    assert scores(-75.0, -74.0, -400.0, metric="bound/elbo").verdict == "unknown"
     assert scores(150.0, 140.0, 20.0, target=145.0).verdict == "good"
+
+
+def test_a_regression_is_compared_with_the_mean():
+    mean = ("core.mean", 0.0)
+
+    assert scores(-0.1, -0.2, -3.0, trivial=mean, metric="price/r2").verdict == "not learned"
+    assert scores(0.6, 0.58, -3.0, trivial=mean, metric="price/r2").verdict == "underfitting"
+    assert scores(0.97, 0.96, -3.0, trivial=mean, metric="price/r2").verdict == "good"
 
 
 def test_an_agent_that_is_no_better_than_before_has_learned_nothing():

@@ -363,3 +363,13 @@ def test_what_a_trainer_measures_in_its_steps_stands_beside_what_an_evaluator_fi
         ("train", [0.75, 0.25]),
         ("dev", [1.5, 1.4]),
     ]
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_a_report_that_cannot_be_written_is_an_error_with_its_place(finished, tmp_path, name):
+    folder = shutil.copytree(finished.path, tmp_path / "run")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+
+    with pytest.raises(DlpipeError, match=rf"run/{name} cannot be written: Is a directory"):
+        write_report(RunFolder.open(folder))
