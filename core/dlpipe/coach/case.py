@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from dlpipe.coach.curves import Curves
+from dlpipe.coach.curves import LEAST_EVALUATIONS, Curves
 from dlpipe.coach.examination import Examination
+from dlpipe.coach.verdict import STANDARD_ERRORS as STANDARD_ERRORS_OF_SCORES
 from dlpipe.coach.verdict import Scores, Verdict
 from dlpipe.config.pipeline import ComponentConfig, Stage
 
 #: A score on dev is worse than the best one if this share of the error without training has been added since, and the
 #: best one was long before the end if it was in this share of the training.
 WORSE, LONG_BEFORE = 0.02, 0.7
-#: A training loss that ends above its start by this factor, and so many standard errors, diverges.
-DIVERGED, STANDARD_ERRORS = 1.1, 3.0
+#: A training loss diverges if its end is above its start by this share of it, and by so many standard errors.
+DIVERGED, STANDARD_ERRORS = 0.1, 3.0
 
 
 @dataclass(frozen=True)
@@ -59,40 +60,31 @@ class Case:
     Args:
         steps: that were taken.
         steps_per_epoch: None if there are no epochs.
+        train_examples: None if they have no number.
         problem: why the run failed; empty if it did not.
-        rate: the learning rate; None if the trainer has none.
         first: the model with its first weights; None if the trainer does not minimize a loss over batches.
         last: the model with the weights of the last checkpoint; None as for `first`, or without a checkpoint.
-        moved: by parameter, how far training has moved it, as a share of its size at the start.
+        moved: how far training has moved a parameter, as a share of its size at the start; the median of all that are
+            trained, None without a checkpoint.
     """
 
     stage: Stage
     steps: int
     steps_per_epoch: int | None
+    train_examples: int | None
     problem: str
     curves: Curves
     scores: Scores | None
-    rate: float | None = None
     first: Examination | None = None
     last: Examination | None = None
-    moved: Mapping[str, float] = field(default_factory=dict)
+    moved: float | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """That of the scores, unless the score on dev was better before: then more training makes it worse."""
+        """That of the scores; but a model that got better on its training examples only is overfitting."""
         if self.scores is None:
             return "unknown"
         return "overfitting" if self.is_late and self.scores.verdict == "underfitting" else self.scores.verdict
-
-    @property
-    def is_late(self) -> bool:
-        """Whether the score on dev was best long before the end, and got worse since."""
-        dev, goal, scores = self.curves.dev, self.curves.goal, self.scores
-        if not dev.known or not scores or not scores.start > 0 or scores.verdict == "not learned" or self.diverged:
-            return False
-        step, best = dev.best(goal)
-        lost = best - dev.end if goal == "max" else dev.end - best
-        return lost > WORSE * scores.start and step < LONG_BEFORE * dev.points[-1][0]
 
     @property
     def is_poor_on_train(self) -> bool:
@@ -105,8 +97,26 @@ class Case:
         loss = self.curves.loss
         if not loss.known:
             return False
-        first, *_, last = loss.tenths()
-        return 0 < first * DIVERGED < last and last - first > STANDARD_ERRORS * loss.noise
+        return -loss.fall() > max(DIVERGED * abs(loss.tenths()[0]), STANDARD_ERRORS * loss.noise)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the model got worse on dev since long before the end, while it got better on training examples."""
+        dev, scores = self.curves.dev, self.scores
+        if len(dev.points) < LEAST_EVALUATIONS or not scores or scores.train is None or scores.at_end is None:
+            return False
+        step, best = dev.best(self.curves.goal)
+        lost = scores.error(dev.end) - scores.error(best)
+        is_noise = lost <= max(WORSE * scores.start, STANDARD_ERRORS_OF_SCORES * scores.noise(best, scores.count))
+        if is_noise or step >= LONG_BEFORE * dev.points[-1][0] or scores.verdict == "not learned":
+            return False
+        return scores.error(scores.at_end) < scores.error(scores.train)
+
+    @property
+    def evaluations_after_best(self) -> int:
+        """How many evaluations on dev followed the best one."""
+        step, _ = self.curves.dev.best(self.curves.goal)
+        return sum(at > step for at, _ in self.curves.dev.points)
 
     def value(self, path: str) -> Any:
         """Return the value of a key such as "model.dropout"; None if there is none."""
@@ -115,7 +125,20 @@ class Case:
         return config.values.get(key) if config else None
 
     @property
+    def optimizer_table(self) -> Mapping[str, Any]:
+        """The optimizer with its parameters; empty if the trainer has none."""
+        return self._table("trainer.optimizer")
+
+    @property
     def optimizer(self) -> str:
-        """The name of the optimizer; empty if there is none."""
-        table = self.value("trainer.optimizer")
-        return str(table.get("use", "")) if isinstance(table, Mapping) else ""
+        """The name of the optimizer; empty if the trainer has none."""
+        return str(self.optimizer_table.get("use", ""))
+
+    @property
+    def schedule(self) -> Mapping[str, Any]:
+        """The schedule of the learning rate with its parameters; empty if there is none."""
+        return self._table("trainer.schedule")
+
+    def _table(self, path: str) -> Mapping[str, Any]:
+        found = self.value(path)
+        return found if isinstance(found, Mapping) else {}

@@ -12,10 +12,10 @@ from typing import Any
 from dlpipe.runs.metrics_log import TRAINING_LOSS
 from dlpipe.splits import DEV
 
-#: Fewer points say nothing about a course.
-LEAST_POINTS = 5
-#: A course is described by the means of its tenths.
+#: A course is described by the means of its tenths; of fewer points, nothing is said.
 PARTS = 10
+#: How many evaluations tell whether a score got worse.
+LEAST_EVALUATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,24 @@ class Curve:
 
     @property
     def known(self) -> bool:
-        """Whether there are enough points to speak of a course."""
-        return len(self.points) >= LEAST_POINTS
+        """Whether there are enough points to speak of tenths."""
+        return len(self.points) >= PARTS
 
     def tenths(self) -> list[float]:
-        """Return the means of the first tenth of the points, of the second …; of few points, each one by itself."""
+        """Return the means of all ten tenths of the points, in their order."""
         values = [value for _, value in self.points]
-        count = min(PARTS, len(values))
-        bounds = [round(number * len(values) / count) for number in range(count + 1)]
+        bounds = [round(number * len(values) / PARTS) for number in range(PARTS + 1)]
         return [statistics.fmean(values[start:end]) for start, end in pairwise(bounds)]
+
+    def fall(self) -> float:
+        """Return by how much the last tenth is lower than the first one."""
+        first, *_, last = self.tenths()
+        return first - last
+
+    def last_fall(self) -> float:
+        """Return by how much the last tenth is lower than the one before."""
+        *_, before, last = self.tenths()
+        return before - last
 
     @property
     def noise(self) -> float:
@@ -67,7 +76,7 @@ class Curves:
 
     Args:
         loss: of the training steps, each point the mean since the one before.
-        dev: the monitored metric.
+        dev: the metric that decides on dev.
         goal: whether that should grow or fall, "max" or "min".
     """
 
@@ -76,16 +85,16 @@ class Curves:
     goal: str
 
 
-def curves_of(records: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> Curves:
+def curves_of(records: Sequence[Mapping[str, Any]], judged_by: str, goal: str) -> Curves:
     """Return the curves of a stage.
 
     Args:
         records: the lines of ``metrics.jsonl``.
-        known: a `dlpipe.runs.files.StageRecord`.
+        judged_by: the metric that decides, such as "slots/f1"; empty if none does.
+        goal: whether that should grow or fall.
     """
-    monitor = str(known.get("monitor", ""))
-    dev = _curve(records, monitor) if monitor.startswith(f"{DEV}/") else Curve([])
-    return Curves(_curve(records, TRAINING_LOSS), dev, str(known.get("monitor_goal", "")))
+    dev = _curve(records, f"{DEV}/{judged_by}") if judged_by else Curve([])
+    return Curves(_curve(records, TRAINING_LOSS), dev, goal)
 
 
 def _curve(records: Sequence[Mapping[str, Any]], name: str) -> Curve:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dlpipe.coach.case import Case, Finding, Remedy
-from dlpipe.coach.curves import LEAST_POINTS, curves_of
+from dlpipe.coach.curves import PARTS, curves_of
 from dlpipe.coach.examination import examine
 from dlpipe.coach.rules import findings
 from dlpipe.coach.verdict import Scores, Verdict
@@ -21,13 +22,12 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference
 from dlpipe.config.source import dotted
 from dlpipe.config.tables import keys_of
-from dlpipe.config.toml_text import inline, patch
+from dlpipe.config.toml_text import inline
 from dlpipe.data.columns import Columns
 from dlpipe.engine.build import TrainingComponents, build_for_training
 from dlpipe.engine.inference import open_reference
 from dlpipe.engine.measure import count_examples, stepper
 from dlpipe.engine.planning import alone
-from dlpipe.engine.rate_finder import rate_of
 from dlpipe.engine.restore import restore_trainer
 from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import InputError, PipelineError
@@ -53,7 +53,6 @@ class Diagnosis:
         stage: its name; empty if the pipeline has only one.
         title: its data, model and trainer.
         scores: None if nothing judges it.
-        examined: training examples that the model was watched with; 0 if it was not.
         notes: what was not looked at, and why.
         findings: faults first.
     """
@@ -63,17 +62,16 @@ class Diagnosis:
     title: str
     scores: Scores | None
     verdict: Verdict
-    examined: int
     notes: list[str]
     findings: list[Finding]
 
-    def patch(self, remedy: Remedy) -> str:
-        """Return what to write into the pipeline file, as TOML."""
-        return patch(in_stage(self.stage, remedy.values))
+    def assignments(self, remedy: Remedy) -> list[str]:
+        """Return a remedy as ``--set`` takes it."""
+        return assignments(in_stage(self.stage, remedy.values))
 
     @property
     def remedies(self) -> list[Remedy]:
-        """The remedies of all findings, each once, with names that differ."""
+        """The remedies of all findings, each name once: the first one of it."""
         found: dict[str, Remedy] = {}
         for finding in self.findings:
             for remedy in finding.remedies:
@@ -86,8 +84,7 @@ class Diagnosis:
             asdict(each)
             | {
                 "remedies": [
-                    {"name": remedy.name, "set": in_stage(self.stage, remedy.values), "patch": self.patch(remedy)}
-                    for remedy in each.remedies
+                    {"name": remedy.name, "set": in_stage(self.stage, remedy.values)} for remedy in each.remedies
                 ]
             }
             for each in self.findings
@@ -102,10 +99,17 @@ class Diagnosis:
             "stage": self.stage or "pipeline",
             "verdict": self.verdict,
             "scores": scores,
-            "examined": self.examined,
             "notes": self.notes,
             "findings": found,
         }
+
+
+def assignments(values: Mapping[str, Any]) -> list[str]:
+    """Return values by their paths as ``--set`` takes them; a name, such as "relu", needs no quotation marks."""
+    return [
+        f"{path}={value if isinstance(value, str) and value.isidentifier() else inline(value)}"
+        for path, value in values.items()
+    ]
 
 
 def in_stage(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,11 +134,13 @@ def coach(
         stage: the last one if not given.
         target: a score that would be good.
         examples: how many of each split are judged, at most.
-        steps: of training that the model is watched in, before training and after it. They change nothing.
+        steps: of training in which the model is watched, before training and after it. They change nothing.
 
     Raises:
-        InputError: it is not a run folder, has no such stage, or has not begun to train it.
+        InputError: it is not a run folder, has no such stage, or has not begun to train it; or the target is infinite.
     """
+    if target is not None and not math.isfinite(target):
+        raise InputError(f"target {target}: expected a finite number")
     folder = RunFolder.open(path)
 
     def load(*assignments: str) -> Pipeline:
@@ -153,16 +159,14 @@ def coach(
 
     def fits(remedy: Remedy) -> bool:
         try:
-            load(*(f"{path}={inline(value)}" for path, value in in_stage(chosen.name, remedy.values).items()))
+            load(*assignments(in_stage(chosen.name, remedy.values)))
         except PipelineError:
             return False
         return True
 
     found = [replace(each, remedies=list(filter(fits, each.remedies))) for each in findings(case)]
     title = ", ".join(each.component.name for each in (chosen.data, chosen.model, chosen.trainer) if each)
-    watched = case.last or case.first
-    examined = watched.examples if watched else 0
-    return Diagnosis(folder.path, chosen.name, title, case.scores, case.verdict, examined, examiner.notes, found)
+    return Diagnosis(folder.path, chosen.name, title, case.scores, case.verdict, examiner.notes, found)
 
 
 class _Examiner:
@@ -188,42 +192,43 @@ class _Examiner:
         """
         stage, recorded = self._stage, self._recorded
         checkpoints = Checkpoints(recorded.folder / "checkpoints", warn=warnings.warn)
-        last, best = checkpoints.find("last"), checkpoints.find("best")
-        first = after = scores = None
-        moved: dict[str, float] = {}
+        first = after = scores = moved = None
         with (
             alone(self._pipeline, "dlpipe coach"),
             build_for_training(self._settings, stage, self._find, starts=True) as components,
         ):
             trainer, model = components.trainer, components.live_model
+            # What is fitted at once, such as nearest neighbors, cannot be asked before.
+            untrained = self._judged(components) if any("optimizer" in key for key in self._keys) else {}
             watches = self._can_watch(components)
             if watches:
                 first = examine(model, stepper(stage, trainer), steps)
-            # What is fitted at once, such as nearest neighbors, cannot be asked before.
-            untrained = self._judged(components) if any("optimizer" in key for key in self._keys) else {}
             start = {name: weights.detach().clone() for name, weights in model.named_parameters()}
+            last, best = checkpoints.find("last"), checkpoints.find("best")
             if last is None or best is None:
-                self.notes.append("the run has no checkpoint yet: only its start was examined")
+                self.notes.append("the run has no checkpoint, so only its start was examined")
             else:
                 restore_trainer(trainer, last)
                 moved = _moved(start, model)
+                at_end = self._judged(components)
                 if watches:
                     after = examine(model, stepper(stage, trainer), steps)
                 load_weights(best, trainer.model)
-                scores = self._scores(components, untrained)
-        curves = curves_of(recorded.records, recorded.known)
+                scores = self._scores(components, untrained, at_end)
+            train_examples = count_examples(components.data, TRAIN) if TRAIN in components.data.splits else None
+        curves = curves_of(recorded.records, recorded.judged_by, recorded.goal)
         if watches and not curves.loss.known:
-            self.notes.append(
-                f"train/loss has fewer than {LEAST_POINTS} points: set [trainer] log_every to see its course"
-            )
+            self.notes.append(f"train/loss has fewer than {PARTS} points: a lower [trainer] log_every shows its course")
+        if status.get("state") == "running":
+            self.notes.append("the run has not ended: this is what it is so far")
         return Case(
             stage,
-            steps=recorded.records[-1]["step"] if recorded.records else 0,
+            steps=max((record["step"] for record in recorded.records), default=0),
             steps_per_epoch=trainer.steps_per_epoch,
+            train_examples=train_examples,
             problem=str(status.get("reason", "")) if status.get("state") == "failed" else "",
             curves=curves,
             scores=scores,
-            rate=rate_of(stage),
             first=first,
             last=after,
             moved=moved,
@@ -233,10 +238,15 @@ class _Examiner:
         return open_reference(self._pipeline, self._folder, reference).built.trained
 
     def _can_watch(self, components: TrainingComponents) -> bool:
-        name = self._stage.trainer.component.name
-        if {"optimizer", "loss"} <= self._keys and _has_examples(components, TRAIN):
+        trainer = self._stage.trainer
+        optimizer = trainer.values.get("optimizer")
+        if not {"optimizer", "loss"} <= self._keys or not _has_examples(components, TRAIN):
+            why = f"{trainer.component.name} minimizes no loss over training examples"
+        elif isinstance(optimizer, Mapping) and optimizer.get("use") == "lbfgs":
+            why = "a step of lbfgs evaluates the loss with several weights"
+        else:
             return True
-        self.notes.append(f"gradients and units were not examined: {name} minimizes no loss over training examples")
+        self.notes.append(f"gradients and units were not examined: {why}")
         return False
 
     def _judged(self, components: TrainingComponents) -> dict[str, float]:
@@ -260,14 +270,15 @@ class _Examiner:
         reason = self._stage.evaluators[evaluator].component.spec.not_on_train
         return not reason and _has_examples(components, TRAIN)
 
-    def _scores(self, components: TrainingComponents, untrained: Mapping[str, float]) -> Scores | None:
+    def _scores(
+        self, components: TrainingComponents, untrained: Mapping[str, float], at_end: Mapping[str, float]
+    ) -> Scores | None:
         recorded = self._recorded
         if not recorded.judged_by:
             self.notes.append("no evaluator has a primary metric: there is no verdict")
             return None
         found = self._judged(components)
         other = next((split for split in found if split != TRAIN), "")
-        count = count_examples(components.data, other) if other else None
         evaluator, _, metric = recorded.judged_by.partition("/")
         baselines = recorded.baselines.get(evaluator, {})
         trivial = [
@@ -281,24 +292,32 @@ class _Examiner:
             train=found.get(TRAIN),
             other=found.get(other),
             split=other,
-            count=None if count is None else min(count, self._most),
+            count=self._count(components, other),
+            train_count=self._count(components, TRAIN),
+            at_end=at_end.get(TRAIN),
             untrained=untrained.get(TRAIN, untrained.get(other)),
             trivial=trivial[0] if trivial else None,
             target=self._target,
         )
+
+    def _count(self, components: TrainingComponents, split: str) -> int | None:
+        """Return how many examples of a split are judged."""
+        count = count_examples(components.data, split) if split in components.data.splits else None
+        return None if count is None else min(count, self._most)
 
 
 def _has_examples(components: TrainingComponents, split: str) -> bool:
     return split in components.data.splits and isinstance(components.data.split(split), Columns | Dataset)
 
 
-def _moved(start: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
-    """Return how far the weights of a model are from others, as a share of the size of those."""
-    return {
-        name: float((weights.detach() - start[name]).norm() / size)
+def _moved(start: Mapping[str, Tensor], model: nn.Module) -> float | None:
+    """Return how far the parameters that are trained are from others, as a share of their size: the median."""
+    moved = [
+        float((weights.detach() - start[name]).norm() / size)
         for name, weights in model.named_parameters()
-        if (size := start[name].norm()) > 0
-    }
+        if weights.requires_grad and (size := start[name].norm()) > 0
+    ]
+    return statistics.median(moved) if moved else None
 
 
 def _finite(value: float) -> float | None:

@@ -49,13 +49,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Units:
-    """The units of an activation that is not the last one.
+    """The units of an activation that does not give the answer.
 
     Args:
         layer: its name in the model.
         kind: its class, such as "ReLU".
         count: of units; channels of an image.
-        silent: the share of units that gave nothing for any example; 0 for activations that are never silent.
+        silent: the share of units that were 0 for all examples; 0 for activations that are never silent.
         saturated: the share of outputs that were within `NEAR` of a bound; 0 for activations without two bounds.
     """
 
@@ -85,8 +85,8 @@ class Examination:
         weights: by layer, in the order of the model.
         units: by layer, in the order in which they were computed.
         without_gradient: names of the parameters that are to be trained, but had no gradient, or always 0.
-        largest_class: what the most frequent class has of all training examples that were seen, if each has one class.
-        examples: how many were seen.
+        largest_class: what the most frequent class has of the training examples, if each has one class.
+        steps: that were watched.
     """
 
     weights: list[Weights]
@@ -94,7 +94,7 @@ class Examination:
     inputs: list[Inputs]
     without_gradient: list[str]
     largest_class: float | None
-    examples: int
+    steps: int
 
 
 def examine(model: nn.Module, take_step: Callable[[], Any], steps: int) -> Examination:
@@ -107,13 +107,15 @@ def examine(model: nn.Module, take_step: Callable[[], Any], steps: int) -> Exami
     held = [*model.parameters(), *model.buffers()]
     before = [tensor.detach().clone() for tensor in held]
     look = _Look(model)
-    with look.watching():
-        for _ in range(steps):
-            take_step()
-    with torch.no_grad():
-        for tensor, value in zip(held, before, strict=True):  # buffers, such as the statistics of normalization, move
-            tensor.copy_(value)
-    return look.found()
+    try:
+        with look.watching():
+            for _ in range(steps):
+                take_step()
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(held, before, strict=True):  # the statistics of normalization, for example
+                tensor.copy_(value)
+    return look.found(steps)
 
 
 def _no_update(optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -136,8 +138,8 @@ class _Numbers:
         self.lowest, self.highest = math.inf, -math.inf
 
     def add(self, values: Tensor) -> None:
+        values = values.detach().double()
         if values.numel():
-            values = values.detach().double()
             self.count += values.numel()
             self.total += float(values.sum())
             self.squares += float(values.square().sum())
@@ -157,21 +159,18 @@ class _Numbers:
 
 
 class _Outputs:
-    """What is known of the outputs of an activation."""
+    """What is known of the outputs of an activation, as far as they have the same number of units."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, units: int) -> None:
         self.kind, self.bounds = type(module).__name__, BOUNDED.get(type(module))
         self.latest: Tensor | None = None
         self.is_last = False
-        self._active: Tensor = torch.zeros(())  # (U,): whether a unit has given something
+        self._active = torch.zeros(units, dtype=torch.bool)
         self._near, self._numbers = 0, 0
 
-    def add(self, output: Tensor) -> None:
+    def add(self, output: Tensor, axis: int) -> None:
         self.latest, output = output, output.detach()
-        # The units of a vector and of an image are in the second dimension, those of a sequence in the last one.
-        axis = 1 if output.dim() in (2, 4, 5) else output.dim() - 1
-        active = (output > 0).movedim(axis, 0).flatten(1).any(1)
-        self._active = active if self._active.dim() == 0 else self._active | active
+        self._active |= (output > 0).movedim(axis, 0).flatten(1).any(1).cpu()
         self._numbers += output.numel()
         if self.bounds:
             low, high = self.bounds
@@ -189,10 +188,10 @@ class _Look:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._gradients: dict[str, _Numbers] = defaultdict(_Numbers)
-        self._outputs: dict[str, _Outputs] = {}
+        self._outputs: dict[tuple[str, int], _Outputs] = {}  # an activation may be used between layers of several sizes
         self._inputs: dict[str, _Numbers] = defaultdict(_Numbers)
         self._classes: Counter[int] = Counter()
-        self._examples = 0
+        self._units_axis = -1  # of what the latest layer gave
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -210,13 +209,14 @@ class _Look:
             if parameter.requires_grad:
                 yield parameter.register_post_accumulate_grad_hook(partial(self._add_gradient, name))
         for name, module in self._model.named_modules():
-            if isinstance(module, RECTIFIERS) or type(module) in BOUNDED:
+            if isinstance(module, WEIGHTED):
+                yield module.register_forward_hook(self._remember_axis)
+            elif isinstance(module, RECTIFIERS) or type(module) in BOUNDED:
                 yield module.register_forward_hook(partial(self._add_output, name))
         yield self._model.register_forward_hook(self._mark_last)
 
     def _seeing_batches(self, loss_of: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def loss(of: BatchLoss, batch: Batch, step: int) -> Tensor:
-            self._examples += len(next(iter(batch.values())))
             targets = batch.get("targets")
             if targets is not None and targets.dim() == 1 and not targets.is_floating_point():
                 self._classes.update(targets.tolist())
@@ -229,10 +229,18 @@ class _Look:
 
     def _add_gradient(self, name: str, parameter: Tensor) -> None:
         assert parameter.grad is not None
-        self._gradients[name].add(parameter.grad)
+        grad = parameter.grad
+        self._gradients[name].add(grad.coalesce().values() if grad.is_sparse else grad)
+
+    def _remember_axis(self, module: nn.Module, *_: Any) -> None:
+        """Note where the units are: of a convolution before the places, otherwise at the end."""
+        self._units_axis = -1 if isinstance(module, nn.Linear) else 1
 
     def _add_output(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
-        self._outputs.setdefault(name, _Outputs(module)).add(output)
+        units = output if output.dim() > 1 else output.unsqueeze(-1)
+        axis = self._units_axis if units.dim() > 2 else 1
+        count = units.size(axis)
+        self._outputs.setdefault((name, count), _Outputs(module, count)).add(units, axis)
 
     def _mark_last(self, model: nn.Module, _: Any, outputs: Any) -> None:
         for own in self._outputs.values():
@@ -241,8 +249,8 @@ class _Look:
             )
             own.latest = None
 
-    def found(self) -> Examination:
-        """Return what was seen."""
+    def found(self, steps: int) -> Examination:
+        """Return what was seen in so many steps."""
         modules = dict(self._model.named_modules())
         weights = []
         for name, parameter in self._model.named_parameters():
@@ -252,7 +260,7 @@ class _Look:
                 weights.append(Weights(layer, size, self._gradients[name].rms))
         return Examination(
             weights,
-            [each.found(name) for name, each in self._outputs.items() if not each.is_last],
+            [each.found(name) for (name, _), each in self._outputs.items() if not each.is_last],
             [Inputs(name, each.mean, each.std, each.lowest, each.highest) for name, each in self._inputs.items()],
             [
                 name
@@ -260,5 +268,5 @@ class _Look:
                 if parameter.requires_grad and not self._gradients[name].squares
             ],
             max(self._classes.values()) / self._classes.total() if self._classes else None,
-            self._examples,
+            steps,
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dlpipe.coach import remedies
 from dlpipe.coach.case import Case, Finding
 from dlpipe.coach.examination import Examination
-from dlpipe.messages import counted, shown_number
+from dlpipe.messages import counted, shown, shown_number
 
 Rule = Callable[[Case], Iterator[Finding]]
 
@@ -24,18 +24,18 @@ VANISHED = 1e-4
 MANY_SILENT, MANY_SATURATED = 0.5, 0.9
 #: Inputs are not scaled if they are further from 0, or vary by more, than this.
 UNSCALED = 10.0
-#: A loss that ends above this share of its start has not moved.
-STUCK = 0.99
+#: A loss has not moved if it has fallen by less than this share of its start.
+STUCK = 0.01
 #: Weights have hardly moved if they are nearer than this, as a share of their size, to where they began.
-HARDLY_MOVED = 0.01
-#: A loss still falls if the last tenth of the training is lower than the tenth before by this share.
+HARDLY_MOVED = 0.03
+#: A loss still falls if this share of all that it has fallen is that of the last tenth of the training.
 STILL_FALLING = 0.02
-#: … and a score on dev rises if its end is better than the second half before it by this share of its range.
+#: A score on dev still rises if its end is better than the second half before it by this share of its range.
 STILL_RISING = 0.1
 #: What the largest class has of all examples, if the classes are not balanced.
 IMBALANCED = 0.8
-#: Fewer steps than this are no training by gradient descent.
-FEW_STEPS = 200
+#: Fewer steps than this, in epochs of one or two with larger batches than this, are too few.
+FEW_STEPS, SMALL_BATCH = 200, 32
 
 
 def failed(case: Case) -> Iterator[Finding]:
@@ -53,20 +53,18 @@ def failed(case: Case) -> Iterator[Finding]:
 def diverged(case: Case) -> Iterator[Finding]:
     """Find a training loss that grows."""
     if case.diverged:
-        first, *_, last = case.curves.loss.tenths()
         yield Finding(
             "diverging",
             "the training loss grows",
-            f"train/loss is {shown_number(first)} in the first tenth of the training and {shown_number(last)} in the "
-            "last one",
-            "A step goes against the gradient, so that small ones make the loss smaller; these are too large.",
+            _course(case, "first", "last"),
+            "Small steps against the gradient lower the loss; these are too large.",
             [*remedies.lower_rate(case), *remedies.clipped(case)],
         )
 
 
 def unscaled_inputs(case: Case) -> Iterator[Finding]:
     """Find inputs that are large numbers."""
-    for each in case.first.inputs if case.first else ():
+    for each in case.first.inputs if case.first and case.verdict != "good" else ():
         if max(abs(each.mean), each.std) > UNSCALED:
             yield Finding(
                 "unscaled-inputs",
@@ -81,19 +79,19 @@ def unscaled_inputs(case: Case) -> Iterator[Finding]:
 def vanishing_gradients(case: Case) -> Iterator[Finding]:
     """Find first layers that get hardly any gradient."""
     layers = case.first.weights if case.first else []
-    if len(layers) < 3:
+    if len(layers) < 3 or case.verdict == "good":
         return
     first, largest = layers[0], max(layers, key=lambda layer: layer.gradient)
     if 0 < first.gradient < VANISHED * largest.gradient:
         bounded = case.value("model.activation") in ("sigmoid", "tanh")
+        slope = ", and that of a sigmoid is at most 0.25, of a tanh at most 1" if bounded else ""
         yield Finding(
             "vanishing-gradients",
             "the gradients vanish on their way to the first layers",
             f"before training, the gradient of {first.layer} is {first.gradient / largest.gradient:.1e} times that of "
             f"{largest.layer} (root mean squares)",
-            "Every layer multiplies the gradient"
-            + (" by the slope of its activation, which is at most 0.25 for sigmoid and 1 for tanh" if bounded else "")
-            + ". The first layers hardly learn, and more of them make it worse.",
+            "In every layer, the gradient is multiplied by the weights and by the slope of the activation"
+            f"{slope}. The first layers hardly learn.",
             [
                 *(remedies.relu(case) if bounded else remedies.he_weights(case)),
                 *remedies.batch_normalization(case),
@@ -103,14 +101,14 @@ def vanishing_gradients(case: Case) -> Iterator[Finding]:
 
 
 def silent_units(case: Case) -> Iterator[Finding]:
-    """Find rectified units that give nothing for any example."""
+    """Find rectified units that are 0 for every example."""
     layers = [each for each in case.last.units if each.silent > MANY_SILENT] if case.last else []
-    if case.last and layers:
+    if case.last and layers and case.verdict != "good":
         shares = ", ".join(f"{each.silent:.0%} of {counted(each.count, 'unit')} of {each.layer}" for each in layers)
         yield Finding(
             "dead-units",
             f"most units of {counted(len(layers), 'layer')} are dead",
-            f"after training, 0 for all of {case.last.examples:,} training examples: {shares}",
+            f"after training, 0 for every training example of {counted(case.last.steps, 'step')}: {shares}",
             "No gradient passes through them, so they stay as they are. A step that was too large, or inputs that are "
             "not scaled, pushed them there.",
             [*remedies.lower_rate(case), *remedies.leaky_relu(case)],
@@ -120,7 +118,7 @@ def silent_units(case: Case) -> Iterator[Finding]:
 def saturated_units(case: Case) -> Iterator[Finding]:
     """Find activations whose outputs are at their bounds."""
     layers = [each for each in case.last.units if each.saturated > MANY_SATURATED] if case.last else []
-    if layers:
+    if layers and case.verdict != "good":
         shares = ", ".join(f"{each.saturated:.0%} of {each.layer} ({each.kind})" for each in layers)
         yield Finding(
             "saturated-units",
@@ -136,11 +134,11 @@ def no_gradient(case: Case) -> Iterator[Finding]:
     idle = _without_gradient(case.first) & _without_gradient(case.last) if case.last else set()
     if idle:
         names = sorted(idle)
-        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         yield Finding(
             "no-gradient",
             f"{counted(len(names), 'parameter')} of the model {'has' if len(names) == 1 else 'have'} no gradient",
-            f"{shown}: none, or 0, in all steps that were examined, before training and after it",
+            f"{listed}: none, or 0, in all steps that were watched, before training and after it",
             "The loss does not depend on them: they are not used, or something between them and the loss stops the "
             "gradient.",
         )
@@ -164,13 +162,16 @@ def classes_by_squared_error(case: Case) -> Iterator[Finding]:
 
 def few_steps(case: Case) -> Iterator[Finding]:
     """Find epochs of so few steps that training is over before it has begun."""
-    size = case.value("trainer.batch_size")
-    per_epoch = case.steps_per_epoch
-    if case.is_poor_on_train and per_epoch and per_epoch <= 2 and case.steps < FEW_STEPS and size is not None:
+    size, per_epoch = case.value("trainer.batch_size"), case.steps_per_epoch
+    is_large = size == "full" or (isinstance(size, int) and size > SMALL_BATCH)
+    if not case.is_poor_on_train or not per_epoch or per_epoch > 2 or not is_large:
+        return
+    if case.steps < FEW_STEPS and (case.train_examples or 0) > 2 * SMALL_BATCH:
         yield Finding(
             "few-steps",
             "there are few steps",
-            f"batch_size = {size} makes {counted(per_epoch, 'step')} per epoch, {counted(case.steps, 'step')} in all",
+            f"batch_size = {shown(size)} makes {counted(per_epoch, 'step')} per epoch, {counted(case.steps, 'step')} "
+            "in all",
             "A step with all examples is hardly better than one with a few of them, and takes many times as long.",
             remedies.small_batches(case),
             advice=True,
@@ -178,40 +179,29 @@ def few_steps(case: Case) -> Iterator[Finding]:
 
 
 def stuck(case: Case) -> Iterator[Finding]:
-    """Find a training loss that hardly falls."""
-    if not case.is_poor_on_train or not case.curves.loss.known or case.diverged:
+    """Find a training in which the loss has hardly fallen, or the weights have hardly moved."""
+    if not _is_stuck(case):
         return
-    first, *_, last = case.curves.loss.tenths()
-    if last <= STUCK * first:
-        return
-    moved = statistics.median(case.moved.values()) if case.moved else 0.0
-    slow = moved < HARDLY_MOVED
+    moved = "" if case.moved is None else f"; the weights have moved by {case.moved:.2g} times their size (median)"
+    slow = _is_slow(case)
+    why = "The steps are too small." if slow else "The steps are too large, or the loss carries no signal."
     yield Finding(
         "no-progress",
-        "the training loss hardly falls",
-        f"train/loss is {shown_number(first)} in the first tenth of the training and {shown_number(last)} in the last "
-        f"one; the weights have moved by {moved:.2g} times their size (median of the parameters)",
-        (
-            "The steps are too small."
-            if slow
-            else "The steps lead nowhere: they are too large, or the loss says nothing."
-        )
-        + " `dlpipe plan FILE --find-lr` tests a range of rates.",
-        [*remedies.adam(case), *(remedies.rate_that_moves(case, moved) if slow else remedies.lower_rate(case))],
+        "training makes hardly any progress",
+        _course(case, "first", "last") + moved,
+        f"{why} `dlpipe plan FILE --find-lr` tests a range of rates.",
+        [*remedies.adam(case), *(remedies.rate_that_moves(case) if slow else remedies.lower_rate(case))],
         advice=True,
     )
 
 
 def unfinished(case: Case) -> Iterator[Finding]:
     """Find a training loss that was still falling when the budget was used."""
-    if not case.is_poor_on_train or not case.curves.loss.known:
-        return
-    *_, before, last = case.curves.loss.tenths()
-    if last < (1 - STILL_FALLING) * before:
+    if _still_falls(case):
         yield Finding(
             "unfinished",
             "the training ended while it made progress",
-            f"train/loss fell from {shown_number(before)} to {shown_number(last)} in the last tenth of the training",
+            _course(case, "last but one", "last"),
             "More steps, or larger ones, would have gone further.",
             [*remedies.longer(case), *remedies.adam(case), *remedies.higher_rate(case)],
             advice=True,
@@ -220,20 +210,19 @@ def unfinished(case: Case) -> Iterator[Finding]:
 
 def plateau(case: Case) -> Iterator[Finding]:
     """Find a loss that has stopped falling, of a model that is not good on its training examples."""
-    if case.verdict != "underfitting" or not case.curves.loss.known:
-        return
-    first, *_, before, last = case.curves.loss.tenths()
-    if (1 - STILL_FALLING) * before <= last < STUCK * first:
+    stops = case.verdict == "underfitting" and case.curves.loss.known and not case.diverged
+    if stops and not _is_stuck(case) and not _still_falls(case):
+        less = [*remedies.falling_rate(case), *remedies.lower_rate(case)]
         yield Finding(
             "plateau",
             "the training loss has stopped falling",
-            f"train/loss is {shown_number(before)} and {shown_number(last)} in the last two tenths of the training",
-            "Smaller steps at the end reach a lower loss, unless the model is too small for the task, or the rest is "
-            "noise: wrong labels, or what the inputs do not say.",
+            _course(case, "last but one", "last"),
+            "What is regularized less, or larger, fits the training examples better; smaller steps at the end do, too. "
+            "The rest may be noise: wrong labels, or what the inputs do not say.",
             [
+                *remedies.less_regularization(case),
                 *remedies.adam(case),
-                *remedies.falling_rate(case),
-                *remedies.lower_rate(case),
+                *(remedies.longer(case) if case.schedule else less),
                 *remedies.larger(case),
             ],
             advice=True,
@@ -247,7 +236,7 @@ def rising(case: Case) -> Iterator[Finding]:
         return
     step, best = dev.best(goal)
     values = [value for _, value in dev.points]
-    middle = statistics.fmean(values[len(values) // 2 : -3] or values[-4:-3])
+    middle = statistics.fmean(values[len(values) // 2 : -3])
     gained = (dev.end - middle if goal == "max" else middle - dev.end) / ((max(values) - min(values)) or 1.0)
     if gained > STILL_RISING:
         yield Finding(
@@ -268,7 +257,7 @@ def imbalanced(case: Case) -> Iterator[Finding]:
         yield Finding(
             "imbalance",
             "one class has most training examples",
-            f"{share:.0%} of the training examples that were looked at",
+            f"{share:.0%} of those in the steps that were watched",
             "A model that always gives this class has a small loss. The others count more with weights; accuracy_macro "
             "of core.classification counts all classes the same.",
             remedies.balanced_classes(case),
@@ -278,31 +267,31 @@ def imbalanced(case: Case) -> Iterator[Finding]:
 
 def late(case: Case) -> Iterator[Finding]:
     """Find a score on dev that was better before."""
-    if not case.is_late:
+    if not case.is_late or not case.scores or case.scores.train is None or case.scores.at_end is None:
         return
-    step, best = case.curves.dev.best(case.curves.goal)
+    dev = case.curves.dev
+    step, best = dev.best(case.curves.goal)
     yield Finding(
         "late",
         "the score on dev was best long before the end",
-        f"{shown_number(best)} at step {step:,}, {shown_number(case.curves.dev.end)} at the end, step "
-        f"{case.curves.dev.points[-1][0]:,}",
-        "What the steps after it have learned holds for the training examples only. The best checkpoint is kept in any "
-        "case; the others took time.",
+        f"on dev {shown_number(best)} at step {step:,} and {shown_number(dev.end)} at the end, step "
+        f"{dev.points[-1][0]:,}; on train {shown_number(case.scores.train)} and {shown_number(case.scores.at_end)}",
+        "What was learned after it holds for the training examples only. The best checkpoint is kept in any case; the "
+        "others took time.",
         remedies.early_stopping(case),
         advice=True,
     )
 
 
 def overfitted(case: Case) -> Iterator[Finding]:
-    """Find a model that is good on its training examples, and not on others."""
+    """Find a model that learns what only its training examples have."""
     if case.verdict != "overfitting" or not case.scores:
         return
-    falls = f"; train/loss is {shown_number(case.curves.loss.end)} at the end" if case.curves.loss.known else ""
     yield Finding(
         "overfitting",
         "the model learns what only its training examples have",
-        case.scores.words() + falls,
-        "Wrong labels and chance belong to it. More examples help most; the rest in the order of the recipe.",
+        case.scores.words(),
+        "That includes wrong labels and noise. More examples help most; the rest in the order of the recipe.",
         [
             *remedies.dropout(case),
             *remedies.weight_decay(case),
@@ -350,6 +339,37 @@ def no_gain(case: Case) -> Iterator[Finding]:
             [*remedies.longer(case), *remedies.lower_rate(case), *remedies.higher_rate(case)],
             advice=True,
         )
+
+
+def _still_falls(case: Case) -> bool:
+    """Return whether a model that is not good on its training examples was still learning at the end."""
+    loss = case.curves.loss
+    if not case.is_poor_on_train or not loss.known or _is_stuck(case):
+        return False
+    return loss.last_fall() > max(STILL_FALLING * loss.fall(), loss.noise)
+
+
+def _is_stuck(case: Case) -> bool:
+    """Return whether the loss of such a model has hardly fallen, or its weights have hardly moved."""
+    loss = case.curves.loss
+    if not case.is_poor_on_train or not loss.known or case.diverged:
+        return False
+    return loss.fall() <= STUCK * abs(loss.tenths()[0]) or (_is_slow(case) and case.verdict == "not learned")
+
+
+def _is_slow(case: Case) -> bool:
+    return case.moved is not None and case.moved < HARDLY_MOVED
+
+
+def _course(case: Case, *which: str) -> str:
+    """Return the means of two tenths of the training loss in words."""
+    first, *_, before, last = case.curves.loss.tenths()
+    means = {"first": first, "last but one": before, "last": last}
+    return (
+        "train/loss is "
+        + " and ".join(f"{shown_number(means[each])} in the {each} tenth" for each in which)
+        + (" of the training")
+    )
 
 
 def _without_gradient(found: Examination | None) -> set[str]:

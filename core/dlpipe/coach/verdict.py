@@ -20,6 +20,8 @@ Verdict = Literal["not learned", "underfitting", "overfitting", "good", "unknown
 NOTHING_LEARNED, GOOD = 0.9, 0.05
 #: A difference between two splits below this many standard errors is noise.
 STANDARD_ERRORS = 2.0
+#: Fewer examples say little about a share.
+FEW = 10
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Scores:
         train: on training examples; None if they cannot be judged.
         other: on the other split; None if there is none.
         split: its name.
-        count: of its examples; None if they have no number.
+        count: of its examples that were judged; None if they have no number.
+        train_count: of the training examples that were judged, as `count`.
+        at_end: on training examples, with the last weights instead of the best ones; None as `train`.
         untrained: of the model with its first weights, on the same training examples, or else on the other split.
         trivial: of the predictor that looks at no input, and the score that it reaches, on the test split; None if
             there is none.
@@ -48,11 +52,14 @@ class Scores:
     untrained: float | None
     trivial: tuple[str, float] | None = None
     target: float | None = None
+    train_count: int | None = None
+    at_end: float | None = None
 
     def error(self, score: float) -> float:
         """Return how far a score is from what would be good, at least 0; NaN if it is not known what that is."""
         perfect = self._perfect() if self.target is None else self.target
-        return max(0.0, perfect - score if self.goal == "max" else score - perfect)
+        distance = perfect - score if self.goal == "max" else score - perfect
+        return distance if math.isnan(distance) else max(0.0, distance)
 
     def _perfect(self) -> float:
         """Return the best score that there is: 1 for a share, or what is compared with one, and 0 for an error."""
@@ -73,21 +80,34 @@ class Scores:
     @property
     def left(self) -> float:
         """The share of the error without training that is left on the training examples; NaN if not known."""
-        return math.nan if self.train is None or not self.start else self.error(self.train) / self.start
+        return math.nan if self.train is None else self._share(self.error(self.train))
 
     @property
     def gap(self) -> float:
         """How much more of it is left on the other split; NaN if not known, 0 if the difference is noise."""
-        if self.train is None or self.other is None or not self.start:
+        if self.train is None or self.other is None:
             return math.nan
         difference = self.error(self.other) - self.error(self.train)
-        return 0.0 if difference <= STANDARD_ERRORS * self._standard_error() else difference / self.start
+        noise = math.hypot(self.noise(self.train, self.train_count), self.noise(self.other, self.count))
+        return 0.0 if difference <= STANDARD_ERRORS * noise else self._share(difference)
 
-    def _standard_error(self) -> float:
-        """Return that of a mean of right and wrong answers; 0 if the metric is none, or not known to be."""
-        if self.goal != "max" or self.other is None or not self.count or not 0 <= self.other <= 1:
+    def _share(self, error: float) -> float:
+        """Return an error as a share of that without training."""
+        if self.start == 0:  # the target is reached without training
+            return 0.0 if error == 0 else math.nan
+        return error / self.start
+
+    def noise(self, score: float, count: int | None) -> float:
+        """Return the standard error of a mean of right and wrong answers; 0 if the metric is none.
+
+        Source: Agresti & Coull 1998, "Approximate is Better than 'Exact' for Interval Estimation of Binomial
+        Proportions", https://doi.org/10.1080/00031305.1998.10480550: two right and two wrong answers are added.
+        Departs from it: fewer than `FEW` answers do not say how many are right.
+        """
+        if self.goal != "max" or not count or not 0 <= score <= 1:
             return 0.0
-        return math.sqrt(self.other * (1 - self.other) / self.count)
+        share, count = (0.5, count) if count < FEW else ((score * count + 2) / (count + 4), count + 4)
+        return math.sqrt(share * (1 - share) / count)
 
     @property
     def verdict(self) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError
 from dlpipe.json_text import to_json
-from dlpipe.messages import relative, shell_path
+from dlpipe.messages import display_width, padded, relative, shell_path
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import require_new
@@ -20,11 +21,11 @@ from dlpipe.runs.atomic import require_new
 #: Columns of the text.
 WIDTH = 100
 VERDICTS = {
-    "not learned": "it has learned nothing: it is no better than without training",
+    "not learned": "it has learned hardly anything: at least 90 % of the error without training is left",
     "underfitting": "underfitting: it is not good on its training examples, so more of them would not help",
     "overfitting": "overfitting: what it learns from its training examples does not hold for others",
     "good": "good on its training examples, and on others",
-    "unknown": "none",
+    "unknown": "none, since it is not known what a perfect score would be (--target says it), or nothing judges it",
 }
 
 
@@ -50,7 +51,7 @@ Examples:
     default=10,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Steps of training to watch the model in.",
+    help="Training steps in which the model is watched.",
 )
 @click.option(
     "--sweep",
@@ -121,8 +122,9 @@ def _show(found: Any) -> None:
         echo(f"\n{number}. {finding.title} [{finding.rule}]")
         for label, text in (("found", finding.evidence), ("why", finding.reason)):
             echo(textwrap.fill(f"{label}: {text}", WIDTH, initial_indent="   ", subsequent_indent="     "))
+        width = max((display_width(remedy.name) for remedy in finding.remedies), default=0)
         for remedy in finding.remedies:
-            echo(f"   try {remedy.name}:")
-            echo(textwrap.indent(found.patch(remedy), "     "))
+            changes = " ".join(f"--set {shlex.quote(each)}" for each in found.assignments(remedy))
+            echo(f"   try {padded(remedy.name, width)}  {changes}")
     if not found.findings:
-        echo("\nnothing to change was found")
+        echo("\nno rule found anything to change")

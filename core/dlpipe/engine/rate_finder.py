@@ -123,7 +123,7 @@ def find_rate(
         rates, losses, stopped = _range_test(tested, components, steps)
     steepest, minimum = suggestions(rates, losses, stage.trainer.component.name)
     key = f"{stage.trainer.table[1:-1]}.optimizer.lr"
-    return RateSearch(stage.name, key, rates, losses, stopped, steepest, minimum, rate_of(stage))
+    return RateSearch(stage.name, key, rates, losses, stopped, steepest, minimum, _rate_of(stage))
 
 
 def require_rate(stage: Stage) -> None:
@@ -168,7 +168,7 @@ def _like(table: Any, values: dict[str, Any]) -> Any:
     return type(table)(values, table.component) if hasattr(table, "component") else values
 
 
-def rate_of(stage: Stage) -> float | None:
+def _rate_of(stage: Stage) -> float | None:
     """Return the learning rate of a stage, its own or the default of its optimizer; None if it has none."""
     table = stage.trainer.values.get("optimizer")
     return float(table["lr"]) if isinstance(table, Mapping) and "lr" in table else None

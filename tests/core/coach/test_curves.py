@@ -8,8 +8,6 @@ import pytest
 
 from dlpipe.coach.curves import Curve, curves_of
 
-KNOWN = {"monitor": "dev/digits/accuracy", "monitor_goal": "max"}
-
 
 def curve(*values: float) -> Curve:
     return Curve(list(enumerate(values, start=1)))
@@ -17,7 +15,8 @@ def curve(*values: float) -> Curve:
 
 def test_a_course_is_the_means_of_the_tenths():
     assert curve(*range(20)).tenths() == [0.5, 2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 14.5, 16.5, 18.5]
-    assert curve(3.0, 2.0, 5.0).tenths() == [3.0, 2.0, 5.0]
+    assert curve(*range(20)).fall() == -18
+    assert curve(*range(20)).last_fall() == -2
 
 
 def test_the_noise_of_tenths_is_that_of_their_points():
@@ -32,9 +31,9 @@ def test_the_noise_of_tenths_is_that_of_their_points():
     assert straight.noise == 0
 
 
-def test_four_points_are_no_course():
-    assert not curve(1, 2, 3, 4).known
-    assert curve(1, 2, 3, 4, 5).known
+def test_nine_points_are_no_course():
+    assert not curve(*range(9)).known
+    assert curve(*range(10)).known
 
 
 def test_the_best_point_is_the_first_of_several():
@@ -47,11 +46,11 @@ def test_the_curves_of_a_stage_are_its_training_loss_and_the_monitored_metric():
         {"step": 50, "train/loss": 2.0, "train/lr": 0.1},
         {"step": 60, "dev/digits/accuracy": 0.5, "dev/loss/loss": 1.0},
         {"step": 100, "train/loss": None},  # NaN, as metrics.jsonl has it
-        {"step": 120, "dev/digits/accuracy": 0.6},
+        {"step": 120, "dev/digits/accuracy": 0.6, "dev/other/accuracy": 0.1},
         {"step": 120, "test/digits/accuracy": 0.7},
     ]
 
-    found = curves_of(records, KNOWN)
+    found = curves_of(records, "digits/accuracy", "max")
 
     assert found.loss == Curve([(50, 2.0)])
     assert found.dev == Curve([(60, 0.5), (120, 0.6)])
@@ -59,4 +58,4 @@ def test_the_curves_of_a_stage_are_its_training_loss_and_the_monitored_metric():
 
 
 def test_a_stage_that_nothing_judges_has_no_curve_on_dev():
-    assert curves_of([{"step": 1, "train/loss": 1.0}], {"monitor": "", "monitor_goal": "max"}).dev == Curve([])
+    assert curves_of([{"step": 1, "train/loss": 1.0}], "", "").dev == Curve([])

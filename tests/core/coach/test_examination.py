@@ -61,12 +61,16 @@ def test_the_model_stays_as_it_is():
     assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
-def test_an_optimizer_that_evaluates_the_loss_itself_changes_nothing_either():
-    model = net(nn.ReLU())
+def test_the_model_stays_as_it_is_if_a_step_fails():
+    model = Net(nn.Linear(SIZE, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, CLASSES))
     before = copy.deepcopy(model.state_dict())
 
-    examine(model, stepper(model, optimizer={"use": "lbfgs"})[1], 2)
+    def fail():
+        model(Numbers().inputs)
+        raise ValueError("no more data")
 
+    with pytest.raises(ValueError, match="no more data"):
+        examine(model, fail, 1)
     assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
@@ -140,6 +144,69 @@ def test_units_of_an_image_are_its_channels():
     assert (found.count, found.silent) == (3, pytest.approx(1 / 3))
 
 
+def test_an_activation_may_be_used_between_layers_of_several_sizes():
+    class Reused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.end = nn.Linear(SIZE, 7), nn.Linear(7, 4), nn.Linear(4, CLASSES)
+            self.relu = nn.ReLU()
+
+        def forward(self, inputs):
+            return self.end(self.relu(self.second(self.relu(self.first(inputs)))))
+
+    model = Reused()
+    with torch.no_grad():
+        model.first.bias[:] = 100.0
+        model.second.weight[:] = 0.0
+        model.second.bias[:] = torch.tensor([-1.0, 1.0, 1.0, 1.0])
+
+    found = examine(model, stepper(model)[1], 2).units
+
+    assert [(each.layer, each.count, each.silent) for each in found] == [("relu", 7, 0.0), ("relu", 4, 0.25)]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "units last"])
+def test_units_of_a_sequence_are_where_the_layer_before_has_them(last):
+    class Sequences(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(1, 4) if last else nn.Conv1d(1, 4, 1)
+            self.relu, self.end = nn.ReLU(), nn.Linear(4, CLASSES)
+            self.length = 0
+
+        def forward(self, inputs):
+            self.length = 2 + (self.length + 1) % 3  # another one in each step
+            sequence = inputs[:, : self.length, None] if last else inputs[:, None, : self.length]
+            return self.end(self.relu(self.layer(sequence)).mean(1 if last else 2))
+
+    model = Sequences()
+    with torch.no_grad():
+        model.layer.weight[:] = 1.0
+        model.layer.bias[:] = torch.tensor([-100.0, -100.0, -100.0, 0.0])
+
+    (found,) = examine(model, stepper(model)[1], 3).units
+
+    assert (found.count, found.silent) == (4, 0.75)
+
+
+def test_an_activation_of_one_number_for_each_example_is_a_unit():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.sigmoid, self.end = nn.Linear(SIZE, 1), nn.Sigmoid(), nn.Linear(SIZE, CLASSES)
+
+        def forward(self, inputs):
+            return self.end(inputs) * self.sigmoid(self.gate(inputs).squeeze(1))[:, None]
+
+    model = Gated()
+    with torch.no_grad():
+        model.gate.bias[:] = 100.0
+
+    (found,) = examine(model, stepper(model)[1], 1).units
+
+    assert (found.count, found.saturated) == (1, 1.0)
+
+
 def test_the_last_activation_is_left_out_as_its_bounds_are_those_of_the_answer():
     class Rebuilt(Net):
         def forward(self, inputs):
@@ -174,7 +241,7 @@ def test_the_numbers_of_the_inputs_are_described():
     found = examine(model, stepper(model, data)[1], 1)
 
     (inputs,) = found.inputs
-    assert (inputs.name, found.examples) == ("inputs", 12)
+    assert (inputs.name, found.steps) == ("inputs", 1)
     assert inputs.mean == pytest.approx(float(data.inputs.mean()), rel=1e-5)
     assert inputs.std == pytest.approx(float(data.inputs.std(correction=0)), rel=1e-5)
     assert (inputs.lowest, inputs.highest) == (float(data.inputs.min()), float(data.inputs.max()))

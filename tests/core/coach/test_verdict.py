@@ -8,7 +8,7 @@ from dlpipe.coach.verdict import Scores
 
 
 def scores(train, other, untrained=0.1, *, goal="max", count=1000, trivial=None, target=None, metric="digits/accuracy"):
-    return Scores(metric, goal, train, other, "dev", count, untrained, trivial, target)
+    return Scores(metric, goal, train, other, "dev", count, untrained, trivial, target, train_count=count)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,16 @@ def test_an_agent_that_is_no_better_than_before_has_learned_nothing():
     assert scores(None, 30.0, 21.0).verdict == "unknown"
 
 
-def test_an_untrained_model_without_error_has_no_verdict():
-    assert scores(1.0, 1.0, 1.0).verdict == "unknown"
-    assert math.isnan(scores(1.0, 1.0, 1.0).left)
+def test_what_is_good_before_training_is_good_after_it_or_not_known():
+    assert scores(1.0, 1.0, 1.0).verdict == "good"
+    assert scores(0.95, 0.9, trivial=("core.majority_class", 0.3), target=0.2).verdict == "good"
+    assert scores(0.1, 0.1, 0.3, target=0.2).verdict == "unknown"
+
+
+def test_few_examples_say_little_also_if_all_or_none_are_right():
+    assert scores(1.0, 0.0, count=1).verdict == "good"
+    assert scores(1.0, 0.0, count=50).verdict == "overfitting"
+    assert scores(1.0, 1.0).noise(1.0, 46) == pytest.approx(math.sqrt(0.96 * 0.04 / 50))
 
 
 def test_scores_are_told_in_words():
