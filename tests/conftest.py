@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported anywhere: tests run beside other work, and many threads that wait for each
@@ -11,6 +13,8 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+
+from dlpipe.runs.atomic import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,6 +55,26 @@ def without_report(monkeypatch) -> None:
     """Let the runs of this process write no report and no curves, which take more than half the time of a short run."""
     for name in ("write_curves", "write_report"):
         monkeypatch.setattr(f"dlpipe.engine.outcome.{name}", lambda _: None)
+
+
+class MypyCache:
+    """What mypy remembers of torch, which it needs most of a minute for, shared by all tests and processes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def options(self) -> Iterator[list[str]]:
+        """Yield options of mypy; one process at a time."""
+        with locked(self._folder.with_name("mypy.lock")):
+            yield ["--strict", "--cache-dir", str(self._folder)]
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory) -> MypyCache:
+    """Let mypy remember what it knows of torch."""
+    base = tmp_path_factory.getbasetemp()
+    return MypyCache((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mypy")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import importlib.util
 import itertools
 import json
 import struct
@@ -42,6 +43,9 @@ pytestmark = pytest.mark.usefixtures("without_report")
 REGISTRY = load_plugins({})
 KINDS = ("data", "model", "trainer", "evaluator")
 COMPONENTS = {name: component for kind in KINDS for name, component in REGISTRY.components[kind].items()}
+
+#: Frames of a game of Atari, so that an evaluation does not play on for minutes.
+FRAMES = 800
 
 LOOP = "log_every = 1\nsteps = 3\n"
 IMAGES = f"""
@@ -716,6 +720,13 @@ CASES = [
     for parameter in own_parameters(name)
     if f"{name}.{parameter}" not in TESTED_ELSEWHERE
 ]
+
+
+@pytest.fixture(autouse=True)
+def short_games(monkeypatch) -> None:
+    """Let games of Atari end early."""
+    if importlib.util.find_spec("ale_py"):
+        monkeypatch.setattr("dlpipe_rl.atari.MAX_FRAMES", FRAMES)
 
 
 @pytest.fixture(scope="module")

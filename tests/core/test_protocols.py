@@ -113,17 +113,18 @@ sampling: SupportsSamples = Judge()
 
 
 @pytest.mark.slow
-def test_plain_components_satisfy_the_protocols(tmp_path):
+def test_plain_components_satisfy_the_protocols(tmp_path, mypy_cache):
     pytest.importorskip("mypy")
     (tmp_path / "plain.py").write_text(PLAIN)
 
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", tmp_path / "cache", "plain.py"],
-        cwd=tmp_path,
-        env=os.environ | {"MYPYPATH": str(ROOT / "core")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with mypy_cache.options() as options:
+        checked = subprocess.run(
+            [sys.executable, "-m", "mypy", *options, "--config-file=", "plain.py"],
+            cwd=tmp_path,
+            env=os.environ | {"MYPYPATH": str(ROOT / "core")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     assert checked.stdout == "Success: no issues found in 1 source file\n"
