@@ -151,9 +151,8 @@ def coach(
     run = RecordedRun(folder)
     recorded = next(each for each in run.stages if each.name == chosen.name)
     if not recorded.known:
-        raise InputError(
-            f"{relative(folder.path)} has not begun to train it; train it first: {folder.command('resume')}"
-        )
+        what = f"stage {chosen.name} of {relative(folder.path)}" if chosen.name else relative(folder.path)
+        raise InputError(f"{what} has not begun its training; train it first: {folder.command('resume')}")
     examiner = _Examiner(pipeline, folder, recorded, target=target, most=examples)
     case = examiner.case(run.status, steps)
 
@@ -281,11 +280,8 @@ class _Examiner:
         other = next((split for split in found if split != TRAIN), "")
         evaluator, _, metric = recorded.judged_by.partition("/")
         baselines = recorded.baselines.get(evaluator, {})
-        trivial = [
-            (name, float(baselines[name]["metrics"][metric]))
-            for name in TRIVIAL
-            if metric in baselines.get(name, {}).get("metrics", {})
-        ]
+        reached = {name: baselines.get(name, {}).get("metrics", {}).get(metric) for name in TRIVIAL}
+        trivial = [(name, float(score)) for name, score in reached.items() if score is not None]
         return Scores(
             recorded.judged_by,
             recorded.goal,

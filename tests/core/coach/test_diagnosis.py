@@ -309,7 +309,7 @@ def test_a_run_that_has_not_begun_is_refused(underfitted, tmp_path):
     result = program("coach", tmp_path / "run")
 
     assert isinstance(result.exception, InputError)
-    assert "run has not begun to train it; train it first: dlpipe resume" in str(result.exception)
+    assert "run has not begun its training; train it first: dlpipe resume" in str(result.exception)
 
 
 def test_an_agent_is_judged_where_it_acts(tmp_path):
