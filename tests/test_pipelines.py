@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dlpipe.coach.diagnosis import coach
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import dry_run, run
 from dlpipe.registry.loading import load_plugins
@@ -147,6 +148,17 @@ def score(path: Path, real_data: Path | None, tmp_path: Path, *assignments: str,
 def scores(path: Path, real_data: Path | None, tmp_path: Path, *assignments: str) -> dict[str, float]:
     folder = run(*load(path, real_data, *assignments), tmp_path)
     return json.loads((folder.path / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cnn_digits", "logistic_digits", "table_classification", "vae_digits"])
+def test_the_coach_finds_no_fault_in_a_sound_training(root, tmp_path, name):
+    path = run(*load(root / "pipelines" / f"{name}.toml", None), tmp_path).path
+
+    found = coach(path, load_plugins())
+
+    assert [each.rule for each in found.findings if not each.advice] == []
+    assert found.verdict in ("good", "unknown")  # of a likelihood, nobody knows what would be good
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dlpipe.coach.case import Case, Finding, Remedy
-from dlpipe.coach.curves import PARTS, curves_of
+from dlpipe.coach.curves import PARTS, Curve, curves_of
 from dlpipe.coach.examination import examine
 from dlpipe.coach.rules import findings
 from dlpipe.coach.verdict import Scores, Verdict
@@ -199,7 +199,8 @@ class _Examiner:
             trainer, model = components.trainer, components.live_model
             # What is fitted at once, such as nearest neighbors, cannot be asked before.
             untrained = self._judged(components) if any("optimizer" in key for key in self._keys) else {}
-            watches = self._can_watch(components)
+            minimizes = {"optimizer", "loss"} <= self._keys and _has_examples(components, TRAIN)
+            watches = self._can_watch(minimizes)
             if watches:
                 first = examine(model, stepper(stage, trainer), steps)
             start = {name: weights.detach().clone() for name, weights in model.named_parameters()}
@@ -216,6 +217,8 @@ class _Examiner:
                 scores = self._scores(components, untrained, at_end)
             train_examples = count_examples(components.data, TRAIN) if TRAIN in components.data.splits else None
         curves = curves_of(recorded.records, recorded.judged_by, recorded.goal)
+        if not minimizes:  # the loss of an agent is none of its performance
+            curves = replace(curves, loss=Curve([]))
         if watches and not curves.loss.known:
             self.notes.append(f"train/loss has fewer than {PARTS} points: a lower [trainer] log_every shows its course")
         if status.get("state") == "running":
@@ -236,10 +239,10 @@ class _Examiner:
     def _find(self, reference: Reference) -> TrainedModel:
         return open_reference(self._pipeline, self._folder, reference).built.trained
 
-    def _can_watch(self, components: TrainingComponents) -> bool:
+    def _can_watch(self, minimizes: bool) -> bool:
         trainer = self._stage.trainer
         optimizer = trainer.values.get("optimizer")
-        if not {"optimizer", "loss"} <= self._keys or not _has_examples(components, TRAIN):
+        if not minimizes:
             why = f"{trainer.component.name} minimizes no loss over training examples"
         elif isinstance(optimizer, Mapping) and optimizer.get("use") == "lbfgs":
             why = "a step of lbfgs evaluates the loss with several weights"

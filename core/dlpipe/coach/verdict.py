@@ -123,10 +123,14 @@ class Scores:
 
     def _where_it_acts(self) -> Verdict:
         """Return the answer for an agent, whose training examples are what it does."""
-        if self.train is None and self.other is not None and self.untrained is not None:
-            worse = self.other <= self.untrained if self.goal == "max" else self.other >= self.untrained
-            return "not learned" if worse else "unknown"
-        return "unknown"
+        if self.train is not None or self.other is None:
+            return "unknown"
+        if self._share(self.error(self.other)) < GOOD:
+            return "good"
+        if self.untrained is None:
+            return "unknown"
+        worse = self.other <= self.untrained if self.goal == "max" else self.other >= self.untrained
+        return "not learned" if worse else "unknown"
 
     def words(self) -> str:
         """Return the scores in words."""

@@ -351,3 +351,17 @@ def test_the_steps_are_those_that_were_taken_not_those_of_the_best_checkpoint(tm
     (few,) = [each for each in found.findings if each.rule == "few-steps"]
     assert few.evidence.endswith("20 steps in all")
     assert json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])["step"] < 20  # the best one was tested
+
+
+def test_the_loss_of_an_agent_is_not_to_fall(tmp_path):
+    changes = ["trainer.steps=12", "trainer.log_every=1", "trainer.evaluate_every=4", "evaluators.play.episodes=2"]
+    pipeline = load_pipeline(ROOT / "pipelines" / "reinforce_cartpole.toml", load_plugins(), changes)
+    path = run(pipeline, load_plugins(), tmp_path / "runs").path
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    grown = [
+        record | ({"train/loss": 10.0**number} if "train/loss" in record else {}) for number, record in enumerate(lines)
+    ]
+    (path / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in grown))
+
+    assert "diverging" not in [each.rule for each in coach(path, load_plugins()).findings]
+    assert sum("train/loss" in record for record in grown) >= 10

@@ -69,6 +69,9 @@ def test_a_regression_is_compared_with_the_mean():
 def test_an_agent_that_is_no_better_than_before_has_learned_nothing():
     assert scores(None, 20.0, 21.0).verdict == "not learned"
     assert scores(None, 30.0, 21.0).verdict == "unknown"
+    assert scores(None, 30.0, 21.0, target=30.0).verdict == "good"
+    assert scores(None, 1.0, -0.8).verdict == "good"
+    assert scores(None, 0.5, -0.8).verdict == "unknown"
 
 
 def test_what_is_good_before_training_is_good_after_it_or_not_known():
