@@ -15,7 +15,7 @@ from dlpipe.config.pipeline import ComponentConfig, Stage
 #: A score on dev is worse than the best one if this share of the error without training has been added since, and the
 #: best one was long before the end if it was in this share of the training.
 WORSE, LONG_BEFORE = 0.02, 0.7
-#: A training loss diverges if its end is above its start by this share of it, and by so many standard errors.
+#: A training loss diverges if it has grown by this share of its first value, and by this number of standard errors.
 DIVERGED, STANDARD_ERRORS = 0.1, 3.0
 
 

@@ -24,7 +24,7 @@ from dlpipe.training.step_parts import replaced
 
 #: Layers whose weights are compared: each number of them takes part in every example, unlike a row of an embedding.
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-#: Activations that give nothing, and pass no gradient on, for half of all inputs.
+#: Activations that are 0 for every input below 0, and pass no gradient on there.
 RECTIFIERS = (nn.ReLU, nn.ReLU6)
 #: Activations with two bounds, and how near to a bound an output counts as saturated: there, the slope is below 0.04
 #: of a tanh, and a sigmoid's below 0.02.
@@ -34,16 +34,14 @@ NEAR = 0.02
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of a layer and their gradients.
+    """The weights of a layer.
 
     Args:
         layer: its name in the model.
-        size: the root mean square of its weights.
-        gradient: that of their gradients, over all steps.
+        gradient: the root mean square of their gradients, over all steps.
     """
 
     layer: str
-    size: float
     gradient: float
 
 
@@ -250,14 +248,13 @@ class _Look:
             own.latest = None
 
     def found(self, steps: int) -> Examination:
-        """Return what was seen in so many steps."""
+        """Return what was seen in this number of steps."""
         modules = dict(self._model.named_modules())
         weights = []
         for name, parameter in self._model.named_parameters():
             layer, _, own = name.rpartition(".")
             if own == "weight" and isinstance(modules[layer], WEIGHTED) and parameter.requires_grad:
-                size = float(parameter.detach().double().square().mean().sqrt())
-                weights.append(Weights(layer, size, self._gradients[name].rms))
+                weights.append(Weights(layer, self._gradients[name].rms))
         return Examination(
             weights,
             [each.found(name) for (name, _), each in self._outputs.items() if not each.is_last],

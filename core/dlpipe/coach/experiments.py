@@ -1,4 +1,4 @@
-"""The remedies of a diagnosis as a sweep, which tries each of them beside the unchanged pipeline."""
+"""A sweep that compares the unchanged pipeline with each remedy of a diagnosis."""
 
 from __future__ import annotations
 

@@ -170,8 +170,8 @@ def _like(table: Any, values: dict[str, Any]) -> Any:
 
 def _rate_of(stage: Stage) -> float | None:
     """Return the learning rate of a stage, its own or the default of its optimizer; None if it has none."""
-    table = stage.trainer.values.get("optimizer")
-    return float(table["lr"]) if isinstance(table, Mapping) and "lr" in table else None
+    rate = stage.trainer.values["optimizer"].get("lr")
+    return None if rate is None else float(rate)
 
 
 def _range_test(stage: Stage, components: TrainingComponents, steps: int) -> tuple[list[float], list[float], str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlpipe.config.source import dotted
+from dlpipe.config.toml_text import inline
 from dlpipe.messages import nearest, shown
 
 SCALES = ("linear", "log")
@@ -117,17 +117,7 @@ def _is_number(value: Any) -> bool:
 
 def compact(value: Any) -> str:
     """Format a value for labels: strings without quotes, nine equal layers as ``9 × 500``, the rest as TOML."""
-    return value if isinstance(value, str) else _inline(value)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{dotted((key,))} = {_inline(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, list) and len(value) > 3 and all(part == value[0] for part in value):
-        return f"{len(value)} × {_inline(value[0])}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else inline(value, shorten=True)
 
 
 def _reaches(low: float, high: float, step: float) -> bool:

@@ -65,7 +65,7 @@ def scores(train=0.99, other=0.98, *, trivial=0.1, at_end=None):
 
 
 def examination(*, gradients=(1e-3, 1e-3, 1e-3), units=(), inputs=(), without=(), largest_class=None):
-    weights = [Weights(f"layers.{number}", 0.1, size) for number, size in enumerate(gradients)]
+    weights = [Weights(f"layers.{number}", size) for number, size in enumerate(gradients)]
     return Examination(weights, list(units), list(inputs), list(without), largest_class, 10)
 
 
