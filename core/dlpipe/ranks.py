@@ -8,7 +8,9 @@ leave the others waiting. Rank 0, the leader, is the only one that writes into t
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import os
 import pickle
@@ -16,7 +18,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.rendezvous import rendezvous
 from torch.utils._pytree import tree_map
 
@@ -147,6 +150,16 @@ class Ranks:
                 for buffer, part in zip(buffers, flat.split([each.numel() for each in buffers]), strict=True):
                     buffer.copy_(part.view_as(buffer))
 
+    def mesh(self, kind: str) -> DeviceMesh:
+        """Return these processes as torch's distributed tensors want them.
+
+        Args:
+            kind: of the device of each process, such as "cuda".
+        """
+        if kind not in _MEETING.meshes:
+            _MEETING.meshes[kind] = init_device_mesh(kind, (self.size,))
+        return _MEETING.meshes[kind]
+
     def require_same(self, what: Mapping[str, Any], name: str) -> None:
         """Compare something that must be the same for all ranks.
 
@@ -217,6 +230,14 @@ def joined(parallel: str) -> Iterator[Ranks]:
         ends = _reported_once(error)
         leave(tell_others=not isinstance(error, (LostRankError, EndedWithAnotherError)))
         raise ends from error.__cause__
+    _end_group()
+
+
+def _end_group() -> None:
+    """End the group, which has no threads any more when nothing refers to it."""
+    for mesh in _MEETING.meshes.values():
+        mesh._pg_registry.clear()  # torch keeps meshes in caches
+    _MEETING.meshes.clear()
     dist.destroy_process_group()
 
 
@@ -229,7 +250,7 @@ def leave(*, tell_others: bool) -> None:
         tell_others: rank 0, whose process usually keeps what the ranks tell each other, ends after those that ask why.
     """
     rank, size = dist.get_rank(), dist.get_world_size()
-    leaving = threading.Thread(target=dist.destroy_process_group, daemon=True)  # it may hang; then the process ends
+    leaving = threading.Thread(target=_end_group, daemon=True)  # it may hang; then the process ends
     leaving.start()
     leaving.join(LEAVING.total_seconds())
     with contextlib.suppress(RuntimeError):  # the process that keeps the store has ended, or another one has not
@@ -261,6 +282,8 @@ def _meet(launch: Launch) -> None:
     # they would keep a group that exists by then forever, with its connections and threads.
     importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=ANSWER)
+    atexit.unregister(gc.collect)
+    atexit.register(gc.collect)  # cut models are reference cycles, and have the group
 
 
 def wait_for_all(store: Store, launch: Launch, patience: timedelta) -> None:
@@ -325,10 +348,13 @@ def _reported_once(error: BaseException) -> BaseException:
     return ends(f"rank {dist.get_rank()} ends with rank {first}")
 
 
+@dataclass
 class _Meeting:
     """What the processes tell each other besides the collective operations of torch."""
 
     store: Store | None = None
+    #: Of the group, by the kind of device.
+    meshes: dict[str, DeviceMesh] = field(default_factory=dict)
 
 
 _MEETING = _Meeting()

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
@@ -123,7 +122,7 @@ def _require_shardable(model: nn.Module) -> None:
 
 def _cut(model: nn.Module, compute: Compute) -> None:
     _require_shardable(model)
-    mesh = init_device_mesh(compute.device.type, (compute.ranks.size,))
+    mesh = compute.ranks.mesh(compute.device.type)
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)

@@ -362,6 +362,43 @@ def test_after_an_error_no_threads_are_left_that_could_abort_the_process():
     )
 
 
+USE_CUT_WEIGHTS = """
+import atexit
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from dlpipe.compute import Compute
+from dlpipe.errors import Preempted
+from dlpipe.ranks import joined
+from dlpipe.training.sharding import Sharding
+
+def threads():
+    print(any("gloo" in (task / "comm").read_text() for task in Path("/proc/self/task").iterdir()))
+
+def use_cut_weights(fails):
+    with joined("fsdp") as ranks:
+        model = nn.Sequential(nn.Linear(3, 3))
+        sharding = Sharding(model, Compute(torch.device("cpu"), ranks=ranks, shards=True))
+        sharding.begin_step()
+        model(torch.ones(2, 3)).sum().backward()
+        sharding.whole()
+        if fails:
+            raise Preempted("stopped")
+
+atexit.register(threads)
+try:
+    use_cut_weights(sys.argv[1] == "fails")
+except Preempted:
+    pass
+"""
+
+
+@pytest.mark.parametrize("end", ["well", "fails"])
+def test_no_threads_of_cut_weights_are_left_that_could_abort_the_process(end):
+    assert start_together(2, "-c", USE_CUT_WEIGHTS, end) == [Ended(0, "False\n")] * 2
+
+
 END_TOGETHER = """
 import sys
 from pathlib import Path
