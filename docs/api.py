@@ -31,6 +31,7 @@ MODULES = (
     "dlpipe.compute",
     "dlpipe.figures",
     "dlpipe.layers",
+    "dlpipe.recurrent",
     "dlpipe.report_items",
     "dlpipe.messages",
     "dlpipe.progress",

@@ -87,6 +87,7 @@ _PUBLIC_MODULES = {
     "messages",
     "progress",
     "protocols",
+    "recurrent",
     "report_items",
     "testing",
     "training",

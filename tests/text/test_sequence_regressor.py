@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from dlpipe_text.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import LAYERS, hidden_states
 from dlpipe_text.sequence_regressor import SequenceRegressor
 
 CELLS = ("elman", "irnn", "gru", "lstm")

@@ -8,10 +8,12 @@ Axes: B words, T frames of the longest, F numbers per frame, H hidden units, K w
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from dlpipe.fields import OpenFraction, Positive
-from dlpipe_audio.recurrent import LAYERS, Cell, last_state
+from dlpipe.recurrent import LAYERS, last_state
 
 
 class KeywordRNN(nn.Module):
@@ -32,7 +34,7 @@ class KeywordRNN(nn.Module):
         num_features: int,
         num_classes: int,
         *,
-        cell: Cell = "lstm",
+        cell: Literal["gru", "lstm"] = "lstm",
         bidirectional: bool = True,
         num_layers: Positive = 1,
         hidden_dim: Positive = 64,

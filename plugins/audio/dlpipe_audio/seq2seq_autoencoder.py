@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import OpenFraction, Positive
-from dlpipe_audio.recurrent import LAYERS, Cell, last_state
+from dlpipe.recurrent import LAYERS, last_state
 
 
 class Encoded(NamedTuple):
@@ -50,7 +50,7 @@ class Seq2SeqAutoEncoder(nn.Module):
         self,
         num_features: int,
         *,
-        cell: Cell = "gru",
+        cell: Literal["gru", "lstm"] = "gru",
         bidirectional: bool = False,
         num_layers: Positive = 1,
         hidden_dim: Positive = 128,

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
+from dlpipe.recurrent import LAYERS, hidden_states
 from dlpipe_text.pooling import Pooling
 from dlpipe_text.pretrained import Pretrained
-from dlpipe_text.recurrent import LAYERS, hidden_states
 from dlpipe_text.token_embedding import TokenEmbedding
 
 

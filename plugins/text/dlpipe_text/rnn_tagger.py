@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from dlpipe.data import IGNORE_INDEX
 from dlpipe.errors import InputError
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
+from dlpipe.recurrent import LAYERS, hidden_states
 from dlpipe_text.crf import LinearChainCRF
 from dlpipe_text.pretrained import Pretrained
-from dlpipe_text.recurrent import LAYERS, hidden_states
 from dlpipe_text.word_features import WordFeatures
 
 

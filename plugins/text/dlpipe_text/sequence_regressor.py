@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.fields import OnlyWith, Positive, PositiveFloat
-from dlpipe_text.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import LAYERS, hidden_states
 
 #: What is initialized as a recurrent network without gates: the matrix that maps a state to the next.
 RECURRENT = "weight_hh"

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from dlpipe_text import recurrent
-from dlpipe_text.recurrent import LAYERS, hidden_states
+from dlpipe import recurrent
+from dlpipe.recurrent import LAYERS, hidden_states
 
 LENGTHS = torch.tensor([4, 9, 1, 6])
 
