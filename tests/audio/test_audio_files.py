@@ -116,7 +116,11 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
             r"a.wav: silence, its loudest sample, with its channels averaged, is",
         ),
         (audio(NOT_FINITE, subtype="FLOAT"), (), r"a.wav: sample 17 is nan; expected numbers from -1 to 1"),
-        (audio(tone(20.3)), (), r"a.wav: 20.3 s; expected at most 20 s. Cut it, or list its words with start and end"),
+        (
+            audio(tone(20.3)),
+            (),
+            r"a.wav: 20.3 s; expected at most 20 s. Cut it, or list parts of it with start and end",
+        ),
         (WAV, (0.2, 0.4), r"a.wav: the segment from 0.2 to 0.4 s does not lie within the file, which lasts 0.3 s"),
         (WAV, (0.2, 0.1), r"a.wav: the segment from 0.2 to 0.1 s does not lie within the file"),
         (

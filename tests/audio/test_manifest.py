@@ -78,7 +78,7 @@ def test_a_mistake_in_a_row_is_named_with_its_line(write, change, message):
         ("path,text\na.wav,b", "w.csv", r"w.csv:1: no column 'word'; there are path, text"),
         ("path,word,strat\na.wav,b,1", "w.csv", r'w.csv:1: unknown column \'strat\'. Did you mean "start"'),
         ("path,word\na.wav", "w.csv", r"w.csv:2: expected 2 columns as in the header"),
-        ("path,word\n", "w.csv", r"w.csv: it lists no words"),
+        ("path,word\n", "w.csv", r"w.csv: it lists no recordings; expected one word per line"),
         ('{"path": 1', "w.jsonl", r"w.jsonl:1: not JSON"),
         ('{"path": "a.wav", "word": ["b"]}', "w.jsonl", r"w.jsonl:1: word \['b'\]; expected a text or a number"),
         (

@@ -42,7 +42,7 @@ def split_report(data: Data) -> tuple[list[str], list[str]]:
     for name, part in parts.items():
         if (found := class_targets(data.facts, part)) is None:
             continue
-        labels, counts = found.labels, found.counts.tolist()
+        labels, counts = [_visible(label) for label in found.labels], found.counts.tolist()
         notes.append(f"{name} by class: {_counted(labels, counts)}")
         present = [label for label, count in zip(labels, counts, strict=True) if count]
         missing = [label for label, count in zip(labels, counts, strict=True) if not count]
@@ -105,6 +105,11 @@ def _column_keys(column: Tensor | Ragged) -> list[int]:
 
 def _bytes(values: Tensor) -> bytes:
     return bytes(values.contiguous().flatten().view(torch.uint8).numpy())
+
+
+def _visible(label: str) -> str:
+    """Return a label, in quotes if it has a blank at an end, as the letter between two words."""
+    return label if label and label == label.strip() else f'"{label}"'
 
 
 def _counted(labels: Sequence[str], counts: Sequence[int]) -> str:

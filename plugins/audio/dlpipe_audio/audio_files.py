@@ -21,6 +21,8 @@ from dlpipe_audio.features import load_torchaudio
 SUFFIXES = (".wav", ".flac", ".ogg")
 #: A word lasts a second or two; longer recordings are something else, and a batch is padded to its longest.
 MAX_SECONDS = 20
+#: The same of a sentence or several.
+MAX_SENTENCE_SECONDS = 60
 #: Loudest sample of a recording that counts as silence: three steps of 16 bits.
 SILENCE = 1e-4
 #: How far a segment may exceed its file, since tools round differently.
@@ -146,8 +148,8 @@ def _part(rate: int, total: int, where: str, start: float, end: float | None, lo
         )
     if last - start > longest:
         raise DataError(
-            f"{where}: {last - start:g} s; expected at most {longest:g} s. Cut it, or list its words with start and "
-            "end in a table for audio.manifest"
+            f"{where}: {last - start:g} s; expected at most {longest:g} s. Cut it, or list parts of it with start "
+            "and end in a table, for audio.manifest or audio.transcribed"
         )
     return first, count
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dlpipe.errors import InputError
 from dlpipe_audio.segments import Segment
@@ -29,15 +29,18 @@ def utterances(words: Mapping[str, tuple[str, ...]], num_speakers: int, takes: i
     Args:
         words: all words with their phones, families together.
     """
-    names = list(words)
-    families = [names[start : start + FAMILY] for start in range(0, len(names), FAMILY)]
     return [
         Segment(f"{word}_{speaker}_{take}", word, str(speaker), phones=words[word])
-        for family in share(len(families), split)
-        for word in families[family]
+        for word in words_of(list(words), split)
         for speaker in share(num_speakers, split)
         for take in range(takes)
     ]
+
+
+def words_of(names: Sequence[str], split: str) -> list[str]:
+    """Return those of all words, families together, that belong to a split."""
+    families = [names[start : start + FAMILY] for start in range(0, len(names), FAMILY)]
+    return [word for family in share(len(families), split) for word in families[family]]
 
 
 def share(count: int, split: str) -> list[int]:

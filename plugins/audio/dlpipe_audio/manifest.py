@@ -21,8 +21,8 @@ from dlpipe_audio.recordings import SHARE, HoldOut, Listing, Recordings
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.word_data import Pairs, WordData
 
-NEEDED = ("path", "word")
-COLUMNS = (*NEEDED, "start", "end", "speaker", "split", "phones")
+#: Besides the path and what is said.
+OPTIONAL = ("start", "end", "speaker", "split", "phones")
 KINDS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
 
 
@@ -64,7 +64,7 @@ def manifest(
     hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
 
     def listed() -> Listing:
-        listing = _listed(path, skip_bad)
+        listing = listed_in_table(path, "word", skip_bad)
         if not data.is_restored:  # a trained model may be evaluated on files with other splits
             hold_out.check_effect(path, listing)
         return listing
@@ -75,13 +75,18 @@ def manifest(
     return data
 
 
-def _listed(path: Path, skip_bad: bool) -> Listing:
-    """List the words of a table."""
+def listed_in_table(path: Path, said: str, skip_bad: bool) -> Listing:
+    """List the recordings of a table.
+
+    Args:
+        said: the column that says what is said.
+        skip_bad: do not refuse a file that does not exist.
+    """
     words: list[tuple[Segment, str | None]] = []
     sizes: dict[str, int] = {}
-    for number, row in _rows(path):
+    for number, row in _rows(path, said):
         where = f"{path}:{number}"
-        segment, split = _word(where, row)
+        segment, split = _segment(where, row, said)
         file = path.parent / segment.file
         if file.is_file():
             sizes[segment.file] = file.stat().st_size
@@ -91,13 +96,13 @@ def _listed(path: Path, skip_bad: bool) -> Listing:
             sizes[segment.file] = 0  # counted with what else cannot be read
         words.append((segment, split))
     if not words:
-        raise DataError(f"{path}: it lists no words; expected one per line below the header")
+        raise DataError(f"{path}: it lists no recordings; expected one {said} per line below the header")
     if twice := _repeated([segment.name for segment, _ in words]):
         raise DataError(f"{path}: {twice} is listed twice; remove one of the lines")
     return Listing(FolderFiles(path.parent, sizes, ()), words)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _rows(path: Path, said: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (line, row) of a table.
 
     Raises:
@@ -108,53 +113,54 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise DataError(f"{path}: expected a table, {', '.join(KINDS)}; for a folder or an archive use audio.folder")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = _json_rows(path, text) if kind == ".jsonl" else _table_rows(path, text, KINDS[kind])
+        rows = _json_rows(path, text, said) if kind == ".jsonl" else _table_rows(path, text, KINDS[kind], said)
         yield from rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read: {reason}; expected a table in UTF-8") from error
 
 
-def _table_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _table_rows(path: Path, text: str, delimiter: str, said: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    _check_columns(f"{path}:1", rows.fieldnames or ())
+    _check_columns(f"{path}:1", rows.fieldnames or (), said)
     for row in rows:
         if None in row or None in row.values():
             raise DataError(f"{path}:{rows.line_num}: expected {len(rows.fieldnames or ())} columns as in the header")
         yield rows.line_num, row
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_rows(path: Path, text: str, said: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: not JSON ({error}); expected an object with path and word") from error
+            raise DataError(f"{path}:{number}: not JSON ({error}); expected an object with path and {said}") from error
         if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: {line[:40]!r}; expected an object with path and word")
-        _check_columns(f"{path}:{number}", tuple(row))
+            raise DataError(f"{path}:{number}: {line[:40]!r}; expected an object with path and {said}")
+        _check_columns(f"{path}:{number}", tuple(row), said)
         yield number, row
 
 
-def _check_columns(where: str, names: Sequence[str]) -> None:
-    for name in NEEDED:
+def _check_columns(where: str, names: Sequence[str], said: str) -> None:
+    columns = ("path", said, *OPTIONAL)
+    for name in columns[:2]:
         if name not in names:
             known = ", ".join(names) or "none"
             raise DataError(f"{where}: no column {name!r}; there are {known}.{nearest(name, names)}")
     for name in names:
-        if name not in COLUMNS and (near := nearest(name, COLUMNS)):
+        if name not in columns and (near := nearest(name, columns)):
             raise DataError(f"{where}: unknown column {name!r}.{near}")
 
 
-def _word(where: str, row: Mapping[str, Any]) -> tuple[Segment, str | None]:
-    """Return the word of a row, and its split if there is such a column."""
+def _segment(where: str, row: Mapping[str, Any], said: str) -> tuple[Segment, str | None]:
+    """Return the recording of a row, and its split if there is such a column."""
     name, word, speaker, split, phones = (
-        _text(where, row, key) for key in ("path", "word", "speaker", "split", "phones")
+        _text(where, row, key) for key in ("path", said, "speaker", "split", "phones")
     )
     if not name or not word:
-        raise DataError(f"{where}: path {name!r}, word {word!r}; expected both to be filled in")
+        raise DataError(f"{where}: path {name!r}, {said} {word!r}; expected both to be filled in")
     file = PurePosixPath(name.replace("\\", "/"))
     if file.is_absolute() or ".." in file.parts or "\0" in name:
         raise DataError(f"{where}: {name!r} does not lie below the folder of the table; expected a path that does")

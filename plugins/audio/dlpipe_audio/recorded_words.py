@@ -122,10 +122,15 @@ def fsdd(
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut(test_speakers, dev_speakers, 0.0, dev_size, test_words, dev_words)
-    official = not (test_speakers or test_words)
-    source = Recordings(lambda: _digits(open_files(path, MAX_BYTES), official), hold_out, rate_hz)
+    source = digit_recordings(path, hold_out, rate_hz)
     held_out = {*test_words, *dev_words}
     return WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad, held_out=held_out)
+
+
+def digit_recordings(path: Path, hold_out: HoldOut, rate_hz: int) -> Recordings:
+    """Return the recordings of the data set; some are for test if nothing else is held out for it."""
+    official = not (hold_out.test_speakers or hold_out.test_words)
+    return Recordings(lambda: _digits(open_files(path, MAX_BYTES), official), hold_out, rate_hz)
 
 
 def _listed(files: Files) -> Listing:

@@ -18,7 +18,7 @@ from torch import Tensor
 from dlpipe.data import Files, file_digests
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import counted, nearest, shown
-from dlpipe_audio.audio_files import SUFFIXES, read_word
+from dlpipe_audio.audio_files import MAX_SECONDS, SUFFIXES, read_word
 from dlpipe_audio.segments import Segment
 
 SPLITS = ("train", "dev", "test")
@@ -52,6 +52,7 @@ class HoldOut:
         dev_size: that share for dev, of what is not for test.
         test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
         dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
+        by_word: whether the shares are those of each word's recordings, or of all of them.
     """
 
     test_speakers: Sequence[str]
@@ -60,6 +61,7 @@ class HoldOut:
     dev_size: float
     test_words: Sequence[str] = ()
     dev_words: Sequence[str] = ()
+    by_word: bool = True
 
     def assign(self, words: Sequence[tuple[Segment, str | None]]) -> dict[str, list[Segment]]:
         """Return the words of each split; none has a speaker or a word that is held out for another one.
@@ -116,7 +118,7 @@ class HoldOut:
                     "held out for the other split too; hold out others"
                 )
             if name not in found:
-                found[name], rest = _shared(rest, size)
+                found[name], rest = _shared(rest, size, self.by_word)
         found["train"] += rest
         if has_train and not found["train"]:
             raise InputError("no word is left for training; hold out fewer speakers or words")
@@ -173,11 +175,13 @@ class Recordings:
         find: lists the files; called when they are first needed.
         hold_out: what is not for training.
         rate_hz: samples per second of all waveforms.
+        longest: most seconds of a recording.
     """
 
     find: Callable[[], Listing]
     hold_out: HoldOut
     rate_hz: int
+    longest: float = MAX_SECONDS
     clipped: set[str] = field(default_factory=set)
     _last: tuple[str, bytes] = ("", b"")
 
@@ -213,14 +217,14 @@ class Recordings:
         if self._last[0] != segment.file:  # the words of a long recording follow each other
             self._last = segment.file, files.read(segment.file)
         where = str(files.path / segment.file)
-        wave, clipped = read_word(self._last[1], where, self.rate_hz, segment.start, segment.end)
+        wave, clipped = read_word(self._last[1], where, self.rate_hz, segment.start, segment.end, longest=self.longest)
         if clipped:
             self.clipped.add(segment.name)
         return wave
 
     def item(self, item: str) -> Tensor:
         """Read a file (S,) that a person names."""
-        return read_item(item, self.rate_hz)
+        return read_item(item, self.rate_hz, self.longest)
 
     def digest(self) -> str:
         """Return a digest of the content of all files in use."""
@@ -234,7 +238,7 @@ class Recordings:
         return hashlib.sha256(repr(digests).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def read_item(item: str, rate_hz: int) -> Tensor:
+def read_item(item: str, rate_hz: int, longest: float = MAX_SECONDS) -> Tensor:
     """Read a recording (S,) that a person names.
 
     Raises:
@@ -244,17 +248,17 @@ def read_item(item: str, rate_hz: int) -> Tensor:
         content = Path(item).read_bytes()
     except OSError as error:
         raise InputError(f"{item} cannot be read: {error.strerror or error}; expected an audio file") from error
-    return read_content(item, content, rate_hz)
+    return read_content(item, content, rate_hz, longest)
 
 
-def read_content(item: str, content: bytes, rate_hz: int) -> Tensor:
+def read_content(item: str, content: bytes, rate_hz: int, longest: float = MAX_SECONDS) -> Tensor:
     """Read the content (S,) of an audio file, whose name `item` is.
 
     Raises:
         InputError: it cannot be used.
     """
     try:
-        return read_word(content, item, rate_hz)[0]
+        return read_word(content, item, rate_hz, longest=longest)[0]
     except DataError as error:
         raise InputError(str(error)) from error
 
@@ -280,13 +284,13 @@ def _drawn(segment: Segment) -> bytes:
     return hashlib.sha256(PurePosixPath(segment.name).name.encode("utf-8", "surrogatepass")).digest()
 
 
-def _shared(segments: Iterable[Segment], size: float) -> tuple[list[Segment], list[Segment]]:
-    """Return a share of each word's recordings, and the rest; which ones follows from their names."""
-    by_word: dict[str, list[Segment]] = defaultdict(list)
+def _shared(segments: Iterable[Segment], size: float, by_word: bool = True) -> tuple[list[Segment], list[Segment]]:
+    """Return a share of the recordings, and the rest; which ones follows from their names."""
+    groups: dict[str, list[Segment]] = defaultdict(list)
     for segment in segments:
-        by_word[segment.word].append(segment)
+        groups[segment.word if by_word else ""].append(segment)
     taken, left = [], []
-    for same in by_word.values():
+    for same in groups.values():
         same.sort(key=_drawn)
         count = min(max(1, round(size * len(same))), len(same) - 1) if size else 0
         taken += same[:count]

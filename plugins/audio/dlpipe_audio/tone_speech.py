@@ -69,6 +69,9 @@ CONSONANTS = {
 #: What is cut out with a word before and after it; at most this long.
 SILENCE = Sound(120)
 PHONES = VOWELS | CONSONANTS
+#: Between the words of a sentence.
+PAUSE = " "
+_SOUNDS = PHONES | {PAUSE: (Sound(60),)}
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,11 @@ def drawn_voice(generator: torch.Generator) -> Voice:
 
 
 def spoken(phones: Sequence[str], voice: Voice, generator: torch.Generator) -> Tensor:
-    """Return a waveform (S,) of `phones` (keys of `PHONES`), -1 to 1, at `RATE_HZ`.
+    """Return a waveform (S,) of `phones` (keys of `PHONES`, or `PAUSE`), -1 to 1, at `RATE_HZ`.
 
     The generator draws what differs each time: pitch contour, durations, noise.
     """
-    sounds = [SILENCE, *(sound for phone in phones for sound in PHONES[phone]), SILENCE]
+    sounds = [SILENCE, *(sound for phone in phones for sound in _SOUNDS[phone]), SILENCE]
     jitter = 2 ** (1.6 * torch.rand(len(sounds), generator=generator) - 0.8)
     jitter[[0, -1]] = torch.rand(2, generator=generator)
     seconds = torch.tensor([sound.ms / 1000 for sound in sounds]) * jitter / voice.speed

@@ -77,28 +77,37 @@ class ToneWords:
 
     def waveform(self, segment: Segment) -> Tensor:
         """Synthesize a word."""
-        speaker, take = segment.name.split("_")[1:]
-        voice = drawn_voice(torch.Generator().manual_seed(derived_seed("voice", speaker)))
-        generator = torch.Generator().manual_seed(derived_seed("take", segment.word, speaker, take))
-        return spoken(segment.phones, voice, generator)
+        return utterance(segment.name)
 
     def item(self, item: str) -> Tensor:
         """Synthesize what a name such as ``sanoki_12_0`` stands for, with any word of known phones, or read a file."""
         if Path(item).suffix.lower() in SUFFIXES:
             return read_item(item, RATE_HZ)
         word, *numbers = item.split("_")
-        if not word or not set(word) <= set(PHONES) or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
+        if not word or not set(word) <= set(PHONES) or not are_numbers(numbers):
             raise InputError(
                 f"{item!r} is not an utterance of this data; expected WORD_SPEAKER_TAKE such as sanoki_12_0, with "
                 f"words of the letters {''.join(sorted(PHONES))}"
             )
-        return self.waveform(Segment(item, word, numbers[0], phones=tuple(word)))
+        return utterance(item)
 
     def digest(self) -> str:
         """Return a digest of the sizes and of one utterance, which changes with the synthesizer."""
         digest = hashlib.sha256(repr(self._sizes).encode())
         digest.update(self.item(f"{''.join(PHONES)}_0_0").numpy().tobytes())
         return digest.hexdigest()
+
+
+def utterance(name: str) -> Tensor:
+    """Return the samples (S,) that a name such as ``sanoki_12_0`` stands for: phones, speaker, take."""
+    phones, speaker, take = name.split("_")
+    voice = drawn_voice(torch.Generator().manual_seed(derived_seed("voice", speaker)))
+    return spoken(phones, voice, torch.Generator().manual_seed(derived_seed("take", phones, speaker, take)))
+
+
+def are_numbers(parts: Sequence[str]) -> bool:
+    """Whether these are the speaker and the take in the name of an utterance."""
+    return len(parts) == 2 and all(map(str.isdecimal, parts))
 
 
 def made_up_words(count: int) -> list[str]:

@@ -28,6 +28,12 @@ def warnings_of(*args, **facts):
     return split_report(Splits(*args, **facts))[1]
 
 
+def test_a_label_that_nobody_would_see_is_in_quotes():
+    data = Splits({"train": points([1, 2, 3], [0, 1, 2])}, labels=[" ", "a", ""])
+
+    assert split_report(data)[0] == ['train by class: " " (1), a (1), "" (1)']
+
+
 def test_the_examples_of_each_class_are_counted_for_each_split():
     data = Splits({"train": points([1, 2, 3], [0, 1, 1]), "test": points([4, 5], [1, 0])}, labels=["cat", "dog"])
 
