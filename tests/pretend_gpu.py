@@ -37,7 +37,12 @@ READS = {
 }
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 #: Operators that take lengths in the host's memory beside values on the GPU.
-MIXED = {aten._pack_padded_sequence.default, aten._pad_packed_sequence.default}
+MIXED = {
+    aten._pack_padded_sequence.default,
+    aten._pad_packed_sequence.default,
+    aten._ctc_loss.Tensor,
+    aten._ctc_loss_backward.Tensor,
+}
 
 
 class OnGPU(Tensor):

@@ -136,6 +136,12 @@ def spoken_table(folder):
     (folder / "words.csv").write_text("\n".join(["path,word,speaker", *rows]))
 
 
+def transcribed_table(folder):
+    spoken_table(folder)
+    rows = (folder / "words.csv").read_text().splitlines()[1:]
+    (folder / "words.csv").write_text("\n".join(["path,text,speaker", *rows]))
+
+
 def spoken(data, split, folder):
     """Yield the number of each word of a split, and a file of it."""
     for row in range(len(data.segments(split))):
@@ -195,6 +201,9 @@ CASES = {
     "audio.folder": ({"rate_hz": 8000, "features": {"deltas": 2}}, spoken_folder, recordings),
     "audio.fsdd": ({"pairs": "same_word"}, spoken_folder, recordings),
     "audio.manifest": ({"rate_hz": 8000, "features": {"kind": "log_mel"}}, spoken_table, recordings),
+    "audio.tone_sentences": ({"num_words": 40, "num_speakers": 10, "sentences": 2}, None, utterances),
+    "audio.digit_strings": ({"num_train": 4, "num_dev": 2, "num_test": 2}, spoken_folder, utterances),
+    "audio.transcribed": ({"rate_hz": 8000, "units": "words"}, transcribed_table, recordings),
     "audio.frames": ({"rate_hz": 8000, "features": {"hop_ms": 70.0}}, spoken_folder, frames_of_recordings),
 }
 #: These take no items: an agent acts in an environment.
@@ -204,7 +213,7 @@ OF_WORDS = {"text.corpus", "text.analogy_corpus", "text.review_corpus", "text.ve
 
 
 def build(name, **options):
-    tables = {"audio.manifest": "words.csv", "core.table": "rows.csv"}
+    tables = {"audio.manifest": "words.csv", "audio.transcribed": "words.csv", "core.table": "rows.csv"}
     if name in tables and "path" in options:
         options["path"] = options["path"] / tables[name]
     return load_target(load_plugins().components["data"][name].spec.target)(**options)

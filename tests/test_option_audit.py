@@ -185,6 +185,22 @@ use = "core.supervised"
 [evaluators.words]
 use = "audio.query_by_example"
 """
+SAID = f"""
+[data]
+use = "audio.tone_sentences"
+num_words = 40
+num_speakers = 10
+sentences = 2
+features = {{ hop_ms = 20.0 }}
+[model]
+use = "audio.ctc_recognizer"
+hidden_dim = 4
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.letters]
+use = "core.loss"
+"""
 ADVERSARIAL = f"""
 [data]
 use = "vision.digits"
@@ -271,6 +287,18 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.seq2seq_autoencoder": (SPOKEN, []),
     "audio.keyword_cnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_cnn', channels=[4]}"]),
     "audio.keyword_rnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_rnn', hidden_dim=4}"]),
+    "audio.tone_sentences": (SAID, []),
+    "audio.digit_strings": (
+        SAID,
+        ["data={use='audio.digit_strings', path='@/spoken', num_train=6, num_dev=2, num_test=2}"],
+    ),
+    "audio.transcribed": (SAID, ["data={use='audio.transcribed', path='@/spoken/words.csv', rate_hz=8000}"]),
+    "audio.ctc_recognizer": (SAID, []),
+    "audio.ctc_recognizer.beam_size": (
+        SAID,
+        ["evaluators.letters.use=audio.transcription", "trainer.steps=60", "trainer.optimizer={use='adam', lr=0.01}"],
+    ),
+    "audio.transcription": (SAID, ["evaluators.letters.use=audio.transcription", "trainer.evaluate_every=1"]),
     "audio.query_by_example": (SPOKEN, []),
     "audio.same_different": (SPOKEN, ["evaluators.words.use=audio.same_different"]),
     "audio.phone_distance": (SPOKEN, ["evaluators.words.use=audio.phone_distance"]),
@@ -412,6 +440,11 @@ CHANGES: dict[str, list[str]] = {
     "audio.spoken_words.num_speakers": ["12"],
     "audio.spoken_words.num_pseudowords": ["20"],
     "audio.tone_words.num_speakers": ["12"],
+    "audio.tone_sentences.num_words": ["48"],
+    "audio.tone_sentences.num_speakers": ["12"],
+    "audio.digit_strings.min_digits": ["1"],
+    "audio.transcribed.units": ["'words'"],
+    "audio.transcription.count": ["1"],
     "audio.seq2seq_autoencoder.target": ["'same_word'", "data.pairs='same_word'"],
     "audio.keyword_cnn.channels": ["[5]"],
     "audio.query_by_example.num_parts": ["3", "evaluators.words.baselines=true"],
@@ -622,8 +655,9 @@ CHANGES: dict[str, list[str]] = {
     "vision.robustness.rotate": ["[10]"],
     "vision.layer_pictures.layer": ["'layers.0.conv'"],
 }
-for data in ("folder", "fsdd", "manifest", "frames"):
-    CHANGES[f"audio.{data}.path"] = ["'@/spoken2/words.csv'" if data == "manifest" else "'@/spoken2'"]
+for data in ("folder", "fsdd", "manifest", "frames", "digit_strings", "transcribed"):
+    table = data in ("manifest", "transcribed")
+    CHANGES[f"audio.{data}.path"] = ["'@/spoken2/words.csv'" if table else "'@/spoken2'"]
     CHANGES[f"audio.{data}.test_speakers"] = ["['ann', 'bob']"]
     CHANGES[f"audio.{data}.dev_speakers"] = ["['ann', 'bob']"]
     CHANGES[f"audio.{data}.dev_size"] = ["0.3"]
@@ -632,11 +666,12 @@ for data in ("folder", "fsdd", "manifest"):
     word = "'one'" if data == "fsdd" else "'1'"
     CHANGES[f"audio.{data}.test_words"] = [f"[{word}]"]
     CHANGES[f"audio.{data}.dev_words"] = [f"[{word}]"]
-for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest"):
+SPEECH = ("tone_words", "spoken_words", "tone_sentences", "folder", "fsdd", "manifest", "digit_strings", "transcribed")
+for data in SPEECH:
     CHANGES[f"audio.{data}.augment"] = ["{noise=0.5}"]
-for data in ("folder", "manifest"):
+for data in ("folder", "manifest", "transcribed"):
     CHANGES[f"audio.{data}.rate_hz"] = ["4000"]
-for data in ("tone_words", "spoken_words", "folder", "fsdd", "manifest", "frames"):
+for data in (*SPEECH, "frames"):
     CHANGES[f"audio.{data}.features"] = ["{deltas=1, hop_ms=40.0}"]
 for trainer in ("dqn", "reinforce", "a2c", "ppo"):
     CHANGES[f"rl.{trainer}.optimizer"] = ["{use='sgd', lr=0.3}"]
@@ -686,6 +721,9 @@ TESTED_ELSEWHERE = {
     "audio.frames.skip_bad": "test_frames.py",
     "audio.fsdd.skip_bad": "test_recorded_words.py",
     "audio.manifest.skip_bad": "test_manifest.py",
+    "audio.digit_strings.skip_bad": "test_transcripts.py",
+    "audio.transcribed.skip_bad": "test_transcripts.py",
+    "audio.transcribed.lowercase": "test_transcripts.py",
     "rl.reinforce.baseline": "test_policy_gradients.py",
     "text.atis.download": "test_tagged_files.py",
     "vision.mnist.download": "test_idx.py",
@@ -801,8 +839,9 @@ def write_spoken(folder: Path, takes: int) -> None:
     folder.mkdir()
     for name, content in digits(("0", "1"), ("ann", "bob", "cem", "dee"), takes).items():
         (folder / name).write_bytes(content)
-    rows = [",".join((path.name, *path.stem.split("_")[:2])) for path in sorted(folder.glob("*.wav"))]
-    (folder / "words.csv").write_text("\n".join(["path,word,speaker", *rows]))
+    said = [(path.name, *path.stem.split("_")[:2]) for path in sorted(folder.glob("*.wav"))]
+    rows = [",".join((*row, f"{row[1]} {row[1]}")) for row in said]
+    (folder / "words.csv").write_text("\n".join(["path,word,speaker,text", *rows]))
 
 
 def write_people(folder: Path, number: str, random: np.random.Generator) -> None:

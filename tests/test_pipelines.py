@@ -38,6 +38,8 @@ REAL = {
     "spoken_digits.toml": "fsdd/fsdd.tar",
     "spoken_digits_speakers.toml": "fsdd/fsdd.tar",
     "deep_or_wide_speech.toml": "fsdd/fsdd.tar",
+    "digit_strings.toml": "fsdd/fsdd.tar",
+    "digit_strings_speakers.toml": "fsdd/fsdd.tar",
 }
 
 
@@ -53,6 +55,9 @@ BRIEF = {
     ],
     "sentiment_movies_nbsvm.toml": ["data.char_ngrams=1"],
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
+    "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],
+    "digit_strings.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
+    "digit_strings_speakers.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [

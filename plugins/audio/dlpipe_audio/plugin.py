@@ -8,6 +8,7 @@ DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[audio]"
 FACTS = ("num_features",)
 WORD_FACTS = (*FACTS, "labels", "num_classes")
+TRANSCRIPT_FACTS = (*FACTS, "labels")
 
 
 @hookimpl
@@ -35,6 +36,30 @@ def dlpipe_data():
         _recorded("manifest", "dlpipe_audio.manifest:manifest", "your own recordings of words, listed in a table"),
         _recorded("fsdd", "dlpipe_audio.recorded_words:fsdd", "English digits by six speakers (FSDD)"),
         DataSpec(
+            "tone_sentences",
+            "dlpipe_audio.tone_sentences:tone_sentences",
+            "made-up sentences from a synthesizer, by made-up speakers, with transcripts",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=TRANSCRIPT_FACTS,
+        ),
+        DataSpec(
+            "digit_strings",
+            "dlpipe_audio.digit_strings:digit_strings",
+            "strings of English digits by six speakers (FSDD), with transcripts",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=TRANSCRIPT_FACTS,
+        ),
+        DataSpec(
+            "transcribed",
+            "dlpipe_audio.transcribed:transcribed",
+            "your own recordings with transcripts, listed in a table",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=TRANSCRIPT_FACTS,
+        ),
+        DataSpec(
             "frames",
             "dlpipe_audio.frames:frames",
             "single frames of your recordings, with those around them, for classifiers of images",
@@ -57,6 +82,11 @@ def dlpipe_models():
             "dlpipe_audio.seq2seq_autoencoder:Seq2SeqAutoEncoder",
             "a spoken word of any length becomes a vector (audio word2vec)",
             application="dlpipe_audio.search:search",
+        ),
+        ModelSpec(
+            "ctc_recognizer",
+            "dlpipe_audio.ctc_recognizer:CTCRecognizer",
+            "GRU or LSTM that writes down what is said (connectionist temporal classification)",
         ),
         ModelSpec("keyword_cnn", "dlpipe_audio.keyword_cnn:KeywordCNN", "convolutional classifier of spoken words"),
         ModelSpec("keyword_rnn", "dlpipe_audio.keyword_rnn:KeywordRNN", "GRU or LSTM classifier of spoken words"),
@@ -96,6 +126,11 @@ def dlpipe_evaluators():
             "dlpipe_audio.frames_vote:FramesVote",
             "which word a recording says, by the classes of its frames",
             extra=EXTRA,
+        ),
+        _evaluator(
+            "transcription",
+            "dlpipe_audio.transcription:Transcription",
+            "error rate of labels and words against what is said, with alignments",
         ),
         _evaluator(
             "word_map",

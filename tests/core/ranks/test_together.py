@@ -64,6 +64,10 @@ CASES = {
     "lbfgs": MLP.replace('{ use = "sgd", lr = 0.05 }', '{ use = "lbfgs", lr = 0.1, max_iter = 5 }').replace("12", "3")
     + f'batch_size = "full"\n{SCORE}',
     "tokens": f'{TAGGER}[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\nbucket_by_length = false\n{SLOTS}',
+    "ctc": '[data]\nuse = "audio.tone_sentences"\nnum_words = 40\nnum_speakers = 10\nsentences = 4\n'
+    'features = { hop_ms = 20.0 }\n[model]\nuse = "audio.ctc_recognizer"\nhidden_dim = 8\ndropout = 0.0\n'
+    f'[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\nbucket_by_length = false\n'
+    '[evaluators.letters]\nuse = "audio.transcription"\n[evaluators.loss]\nuse = "core.loss"\n',
     "crf": f'{TAGGER}output = "crf"\n[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\n{SLOTS}',
 }
 
