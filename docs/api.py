@@ -28,6 +28,7 @@ MODULES = (
     "dlpipe.data",
     "dlpipe.training",
     "dlpipe.evaluation",
+    "dlpipe.coach",
     "dlpipe.compute",
     "dlpipe.figures",
     "dlpipe.layers",

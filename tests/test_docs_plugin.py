@@ -84,7 +84,7 @@ def test_the_page_shows_a_whole_plugin():
     names = ("plugin", "spirals", "mlp", "accuracy", "signum")
 
     assert {f"dlpipe_spirals/{name}.py" for name in names} < set(FILES)
-    assert len(INSTALLED) == 11
+    assert len(INSTALLED) == 13
     assert len(LOCAL) == 2
 
 

@@ -64,6 +64,7 @@ TORCH_FREE = [
 #: What others may import; everything else is private. docs/plugins.md lists the names.
 PUBLIC = [
     "dlpipe",
+    "dlpipe.coach",
     "dlpipe.compute",
     "dlpipe.data",
     "dlpipe.errors",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         LossSpec,
         ModelSpec,
         OptimizerSpec,
+        RuleSpec,
         ScheduleSpec,
         TrainerSpec,
     )
@@ -57,6 +58,7 @@ __all__ = [
     "ModelSpec",
     "OptimizerSpec",
     "ReportFile",
+    "RuleSpec",
     "Run",
     "RunComparison",
     "RunView",
@@ -75,6 +77,7 @@ __all__ = [
     "pipeline_schema",
 ]
 _PUBLIC_MODULES = {
+    "coach",
     "compute",
     "data",
     "errors",

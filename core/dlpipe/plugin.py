@@ -1,11 +1,11 @@
-"""The components and commands of dlpipe itself, offered like those of any plugin. Does not import torch."""
+"""The components, commands and rules of dlpipe itself, offered like those of any plugin. Does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from dlpipe.registry.hooks import hookimpl
-from dlpipe.registry.specs import CallbackSpec, CommandSpec, DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec
+from dlpipe.registry.specs import CallbackSpec, CommandSpec, DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, TrainerSpec
 
 DLPIPE_API = (1, 0)
 
@@ -217,4 +217,48 @@ def dlpipe_commands() -> Iterable[CommandSpec]:
         CommandSpec("plugins", "dlpipe.commands.plugins:plugins", "List the installed plugins and their status"),
         CommandSpec("doctor", "dlpipe.commands.doctor:doctor", "Examine the installation, or what a pipeline needs"),
         CommandSpec("schema", "dlpipe.commands.schema:schema", "Print a JSON Schema of pipeline files for editors"),
+    ]
+
+
+@hookimpl
+def dlpipe_rules() -> Iterable[RuleSpec]:
+    """Offer rules about minimizing a loss over examples, in the order of the recipe: faults first."""
+    return [
+        RuleSpec("nan", "dlpipe.coach.rules:failed", "a loss that became NaN"),
+        RuleSpec("diverging", "dlpipe.coach.rules:diverged", "a training loss that grows"),
+        RuleSpec("unscaled-inputs", "dlpipe.coach.rules:unscaled_inputs", "inputs that are large numbers"),
+        RuleSpec(
+            "vanishing-gradients", "dlpipe.coach.rules:vanishing_gradients", "first layers that get hardly any gradient"
+        ),
+        RuleSpec("dead-units", "dlpipe.coach.rules:silent_units", "rectified units that are 0 for every example"),
+        RuleSpec(
+            "saturated-units", "dlpipe.coach.rules:saturated_units", "activations whose outputs are at their bounds"
+        ),
+        RuleSpec(
+            "no-gradient", "dlpipe.coach.rules:no_gradient", "parameters that are to be trained, but have no gradient"
+        ),
+        RuleSpec(
+            "loss",
+            "dlpipe.coach.rules:classes_by_squared_error",
+            "a classifier that learns badly, and minimizes the squared error",
+        ),
+        RuleSpec(
+            "few-steps",
+            "dlpipe.coach.rules:few_steps",
+            "epochs of so few steps that training is over before it has begun",
+        ),
+        RuleSpec(
+            "no-progress",
+            "dlpipe.coach.rules:stuck",
+            "a loss that has hardly fallen, or weights that have hardly moved",
+        ),
+        RuleSpec("unfinished", "dlpipe.coach.rules:unfinished", "a training loss that was still falling at the end"),
+        RuleSpec("plateau", "dlpipe.coach.rules:plateau", "a training loss that has stopped falling too early"),
+        RuleSpec("rising", "dlpipe.coach.rules:rising", "a score on dev that was still getting better at the end"),
+        RuleSpec("imbalance", "dlpipe.coach.rules:imbalanced", "one class that has most examples"),
+        RuleSpec("late", "dlpipe.coach.rules:late", "a score on dev that was better before"),
+        RuleSpec(
+            "overfitting", "dlpipe.coach.rules:overfitted", "a model that learns what only its training examples have"
+        ),
+        RuleSpec("no-gain", "dlpipe.coach.rules:no_gain", "a score no better than without training", fallback=True),
     ]

@@ -15,6 +15,7 @@ from dlpipe.config.json_schema import pipeline_schema as schema_of
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import nearest, printable, shown
 from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.specs import SELECTABLE
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.cleanup import REASONS, removable, remove
 from dlpipe.runs.listing import STATES, summaries
@@ -50,7 +51,7 @@ def describe(component: str) -> Table:
     registry = load_plugins()
     found = find_component(registry, component)
     if found is None:
-        known = [name for kind in LISTED for name in registry.components[kind]]
+        known = [name for kind in SELECTABLE for name in registry.components[kind]]
         raise InputError(f"there is no component {component!r}.{nearest(component, known)}")
     return Table(description_of(found)["parameters"], ("name", "expects", "required", "default", "text"))
 

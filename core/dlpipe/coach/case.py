@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlpipe.coach.curves import LEAST_EVALUATIONS, Curves
+from dlpipe.coach.curves import LEAST_EVALUATIONS, Curve, Curves, curve_of
 from dlpipe.coach.examination import Examination
 from dlpipe.coach.verdict import STANDARD_ERRORS as STANDARD_ERRORS_OF_SCORES
 from dlpipe.coach.verdict import Scores, Verdict
 from dlpipe.config.pipeline import ComponentConfig, Stage
+from dlpipe.splits import DEV, TEST
 
 #: A score on dev is worse than the best one if this share of the error without training has been added since, and the
 #: best one was long before the end if it was in this share of the training.
@@ -37,20 +38,20 @@ class Finding:
     """What a rule has found.
 
     Args:
-        rule: its name.
         title: what is the matter, in a few words.
         evidence: the numbers that show it.
         reason: what they mean.
-        remedies: what to try, the most promising one first.
+        remedies: what to try, the most promising one first. What the pipeline does not take is left out later.
         advice: it is no fault, but follows from the verdict.
+        rule: the name of the rule, which dlpipe sets.
     """
 
-    rule: str
     title: str
     evidence: str
     reason: str
     remedies: Sequence[Remedy] = ()
     advice: bool = False
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Case:
         last: the model with the weights of the last checkpoint; None as for `first`, or without a checkpoint.
         moved: how far training has moved a parameter, as a share of its size at the start; the median of all that are
             trained, None without a checkpoint.
+        records: the lines of ``metrics.jsonl``.
     """
 
     stage: Stage
@@ -78,6 +80,7 @@ class Case:
     first: Examination | None = None
     last: Examination | None = None
     moved: float | None = None
+    records: Sequence[Mapping[str, Any]] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -119,10 +122,27 @@ class Case:
         return sum(at > step for at, _ in self.curves.dev.points)
 
     def value(self, path: str) -> Any:
-        """Return the value of a key such as "model.dropout"; None if there is none."""
+        """Return the value of a key such as "model.dropout", or of "model.use"; None if there is none."""
         table, _, key = path.partition(".")
         config: ComponentConfig[Any] | None = getattr(self.stage, table)
-        return config.values.get(key) if config else None
+        if config is None:
+            return None
+        return config.component.name if key == "use" else config.values.get(key)
+
+    def metric(self, name: str) -> Curve:
+        """Return the curve of a metric in ``metrics.jsonl``, such as "train/loss"; without points if there is none."""
+        return curve_of(self.records, name)
+
+    def evaluated(self, evaluator: str, metric: str) -> Curve:
+        """Return the curve of a metric on dev, or on test if dev is not judged; without points if there is none.
+
+        Args:
+            evaluator: the component, such as "rl.returns", whatever the pipeline calls it.
+            metric: such as "return_mean".
+        """
+        names = [name for name, config in self.stage.evaluators.items() if config.component.name == evaluator]
+        curves = [self.metric(f"{split}/{name}/{metric}") for split in (DEV, TEST) for name in names]
+        return next((curve for curve in curves if curve.points), Curve([]))
 
     @property
     def optimizer_table(self) -> Mapping[str, Any]:

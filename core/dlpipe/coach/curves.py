@@ -64,6 +64,11 @@ class Curve:
         """The mean of the last three values."""
         return statistics.fmean(value for _, value in self.points[-3:])
 
+    @property
+    def last(self) -> float:
+        """The last value; NaN if there is none, which is neither above nor below a threshold."""
+        return self.points[-1][1] if self.points else math.nan
+
     def best(self, goal: str) -> tuple[int, float]:
         """Return the step and the value of the best point, the first one of several."""
         choose = max if goal == "max" else min
@@ -93,10 +98,11 @@ def curves_of(records: Sequence[Mapping[str, Any]], judged_by: str, goal: str) -
         judged_by: the metric that decides, such as "slots/f1"; empty if none does.
         goal: whether that should grow or fall.
     """
-    dev = _curve(records, f"{DEV}/{judged_by}") if judged_by else Curve([])
-    return Curves(_curve(records, TRAINING_LOSS), dev, goal)
+    dev = curve_of(records, f"{DEV}/{judged_by}") if judged_by else Curve([])
+    return Curves(curve_of(records, TRAINING_LOSS), dev, goal)
 
 
-def _curve(records: Sequence[Mapping[str, Any]], name: str) -> Curve:
+def curve_of(records: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    """Return the curve of a metric, given the lines of ``metrics.jsonl``; without points if there is none."""
     found = [(int(record["step"]), record[name]) for record in records if record.get(name) is not None]
     return Curve([(step, float(value)) for step, value in found if math.isfinite(value)])

@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from dlpipe.coach.asking import findings
 from dlpipe.coach.case import Case, Finding, Remedy
 from dlpipe.coach.curves import PARTS, Curve, curves_of
 from dlpipe.coach.examination import examine
-from dlpipe.coach.rules import findings
 from dlpipe.coach.verdict import Scores, Verdict
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference
@@ -81,7 +81,8 @@ class Diagnosis:
     def plain(self) -> dict[str, Any]:
         """Return it, JSON-serializable."""
         found = [
-            asdict(each)
+            {"rule": each.rule}
+            | asdict(each)
             | {
                 "remedies": [
                     {"name": remedy.name, "set": in_stage(self.stage, remedy.values)} for remedy in each.remedies
@@ -163,7 +164,10 @@ def coach(
             return False
         return True
 
-    found = [replace(each, remedies=list(filter(fits, each.remedies))) for each in findings(case)]
+    found = [
+        replace(each, remedies=list(filter(fits, each.remedies)))
+        for each in findings(registry.components["rule"].values(), case, examiner.notes.append)
+    ]
     title = ", ".join(each.component.name for each in (chosen.data, chosen.model, chosen.trainer) if each)
     return Diagnosis(folder.path, chosen.name, title, case.scores, case.verdict, examiner.notes, found)
 
@@ -234,6 +238,7 @@ class _Examiner:
             first=first,
             last=after,
             moved=moved,
+            records=recorded.records,
         )
 
     def _find(self, reference: Reference) -> TrainedModel:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from dlpipe.coach import remedies
 from dlpipe.coach.case import Case, Finding
 from dlpipe.coach.examination import Examination
 from dlpipe.messages import counted, shown, shown_number
 
-Rule = Callable[[Case], Iterator[Finding]]
-
 _NOT_FINITE = re.compile(r"\bNaN\b|\bnan\b|\binf\b|not finite")
 #: Of the gradient in the layer where it is largest, what the first layer gets if gradients vanish on their way there.
 VANISHED = 1e-4
+#: Fewer layers do not make gradients vanish.
+DEEP = 3
 #: Share of the units of an activation that are silent, or of its outputs that are at a bound, if that is a fault.
 MANY_SILENT, MANY_SATURATED = 0.5, 0.9
 #: Inputs are not scaled if they are further from 0, or vary by more, than this.
@@ -34,15 +34,14 @@ STILL_FALLING = 0.02
 STILL_RISING = 0.1
 #: What the largest class has of all examples, if the classes are not balanced.
 IMBALANCED = 0.8
-#: Fewer steps than this, in epochs of one or two with larger batches than this, are too few.
-FEW_STEPS, SMALL_BATCH = 200, 32
+#: Fewer steps than this are too few, if an epoch has at most this number of them, of larger batches than this.
+FEW_STEPS, SHORT_EPOCH, SMALL_BATCH = 200, 2, 32
 
 
 def failed(case: Case) -> Iterator[Finding]:
     """Find a training that stopped at a NaN."""
     if _NOT_FINITE.search(case.problem):
         yield Finding(
-            "nan",
             "the loss became NaN",
             case.problem,
             "Steps that are too large make weights that are larger and larger, until they are no numbers.",
@@ -54,7 +53,6 @@ def diverged(case: Case) -> Iterator[Finding]:
     """Find a training loss that grows."""
     if case.diverged:
         yield Finding(
-            "diverging",
             "the training loss grows",
             _course(case, "first", "last"),
             "Small steps against the gradient lower the loss; these are too large.",
@@ -67,7 +65,6 @@ def unscaled_inputs(case: Case) -> Iterator[Finding]:
     for each in case.first.inputs if case.first and case.verdict != "good" else ():
         if max(abs(each.mean), each.std) > UNSCALED:
             yield Finding(
-                "unscaled-inputs",
                 f"the numbers in {each.name} are not scaled",
                 f"mean {each.mean:.3g}, standard deviation {each.std:.3g}, lowest {each.lowest:.3g}, highest "
                 f"{each.highest:.3g}",
@@ -79,14 +76,13 @@ def unscaled_inputs(case: Case) -> Iterator[Finding]:
 def vanishing_gradients(case: Case) -> Iterator[Finding]:
     """Find first layers that get hardly any gradient."""
     layers = case.first.weights if case.first else []
-    if len(layers) < 3 or case.verdict == "good":
+    if len(layers) < DEEP or case.verdict == "good":
         return
     first, largest = layers[0], max(layers, key=lambda layer: layer.gradient)
     if 0 < first.gradient < VANISHED * largest.gradient:
         bounded = case.value("model.activation") in ("sigmoid", "tanh")
         slope = ", and that of a sigmoid is at most 0.25, of a tanh at most 1" if bounded else ""
         yield Finding(
-            "vanishing-gradients",
             "the gradients vanish on their way to the first layers",
             f"before training, the gradient of {first.layer} is {first.gradient / largest.gradient:.1e} times that of "
             f"{largest.layer} (root mean squares)",
@@ -106,7 +102,6 @@ def silent_units(case: Case) -> Iterator[Finding]:
     if case.last and layers and case.verdict != "good":
         shares = ", ".join(f"{each.silent:.0%} of {counted(each.count, 'unit')} of {each.layer}" for each in layers)
         yield Finding(
-            "dead-units",
             f"most units of {counted(len(layers), 'layer')} are dead",
             f"after training, 0 for every training example of {counted(case.last.steps, 'step')}: {shares}",
             "No gradient passes through them, so they stay as they are. A step that was too large, or inputs that are "
@@ -121,7 +116,6 @@ def saturated_units(case: Case) -> Iterator[Finding]:
     if layers and case.verdict != "good":
         shares = ", ".join(f"{each.saturated:.0%} of {each.layer} ({each.kind})" for each in layers)
         yield Finding(
-            "saturated-units",
             f"the units of {counted(len(layers), 'layer')} are saturated",
             f"after training, outputs at a bound of the activation: {shares}",
             "The slope there is nearly 0, and hardly any gradient passes through.",
@@ -136,7 +130,6 @@ def no_gradient(case: Case) -> Iterator[Finding]:
         names = sorted(idle)
         listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         yield Finding(
-            "no-gradient",
             f"{counted(len(names), 'parameter')} of the model {'has' if len(names) == 1 else 'have'} no gradient",
             f"{listed}: none, or 0, in all steps that were watched, before training and after it",
             "The loss does not depend on them: they are not used, or something between them and the loss stops the "
@@ -150,7 +143,6 @@ def classes_by_squared_error(case: Case) -> Iterator[Finding]:
     is_classifier = any(config.component.name == "core.classification" for config in case.stage.evaluators.values())
     if case.is_poor_on_train and is_classifier and loss in ("mse", "l1"):
         yield Finding(
-            "loss",
             "the loss does not suit classes",
             f'loss = "{loss}", and the model is not good on its training examples',
             "The gradient of the squared error of a softmax is near 0 where the model is sure and wrong; that of the "
@@ -164,11 +156,10 @@ def few_steps(case: Case) -> Iterator[Finding]:
     """Find epochs of so few steps that training is over before it has begun."""
     size, per_epoch = case.value("trainer.batch_size"), case.steps_per_epoch
     is_large = size == "full" or (isinstance(size, int) and size > SMALL_BATCH)
-    if not case.is_poor_on_train or not per_epoch or per_epoch > 2 or not is_large:
+    if not case.is_poor_on_train or not per_epoch or per_epoch > SHORT_EPOCH or not is_large:
         return
     if case.steps < FEW_STEPS and (case.train_examples or 0) > 2 * SMALL_BATCH:
         yield Finding(
-            "few-steps",
             "there are few steps",
             f"batch_size = {shown(size)} makes {counted(per_epoch, 'step')} per epoch, {counted(case.steps, 'step')} "
             "in all",
@@ -186,7 +177,6 @@ def stuck(case: Case) -> Iterator[Finding]:
     slow = _is_slow(case)
     why = "The steps are too small." if slow else "The steps are too large, or the loss carries no signal."
     yield Finding(
-        "no-progress",
         "training makes hardly any progress",
         _course(case, "first", "last") + moved,
         f"{why} `dlpipe plan FILE --find-lr` tests a range of rates.",
@@ -199,7 +189,6 @@ def unfinished(case: Case) -> Iterator[Finding]:
     """Find a training loss that was still falling when the budget was used."""
     if _still_falls(case):
         yield Finding(
-            "unfinished",
             "the training ended while it made progress",
             _course(case, "last but one", "last"),
             "More steps, or larger ones, would have gone further.",
@@ -214,7 +203,6 @@ def plateau(case: Case) -> Iterator[Finding]:
     if stops and not _is_stuck(case) and not _still_falls(case):
         less = [*remedies.falling_rate(case), *remedies.lower_rate(case)]
         yield Finding(
-            "plateau",
             "the training loss has stopped falling",
             _course(case, "last but one", "last"),
             "What is regularized less, or larger, fits the training examples better; smaller steps at the end do, too. "
@@ -240,7 +228,6 @@ def rising(case: Case) -> Iterator[Finding]:
     gained = (dev.end - middle if goal == "max" else middle - dev.end) / ((max(values) - min(values)) or 1.0)
     if gained > STILL_RISING:
         yield Finding(
-            "rising",
             "the training ended while the score on dev got better",
             f"{shown_number(dev.end)} in the last three evaluations, {shown_number(middle)} in those of the second "
             f"half before them; the best, {shown_number(best)}, is that of step {step:,}",
@@ -255,7 +242,6 @@ def imbalanced(case: Case) -> Iterator[Finding]:
     share = case.first.largest_class if case.first else None
     if share and IMBALANCED <= share < 1 and case.verdict != "good":
         yield Finding(
-            "imbalance",
             "one class has most training examples",
             f"{share:.0%} of those in the steps that were watched",
             "A model that always gives this class has a small loss. The others count more with weights; accuracy_macro "
@@ -272,7 +258,6 @@ def late(case: Case) -> Iterator[Finding]:
     dev = case.curves.dev
     step, best = dev.best(case.curves.goal)
     yield Finding(
-        "late",
         "the score on dev was best long before the end",
         f"on dev {shown_number(best)} at step {step:,} and {shown_number(dev.end)} at the end, step "
         f"{dev.points[-1][0]:,}; on train {shown_number(case.scores.train)} and {shown_number(case.scores.at_end)}",
@@ -288,7 +273,6 @@ def overfitted(case: Case) -> Iterator[Finding]:
     if case.verdict != "overfitting" or not case.scores:
         return
     yield Finding(
-        "overfitting",
         "the model learns what only its training examples have",
         case.scores.words(),
         "That includes wrong labels and noise. More examples help most; the rest in the order of the recipe.",
@@ -302,37 +286,10 @@ def overfitted(case: Case) -> Iterator[Finding]:
     )
 
 
-RULES: tuple[Rule, ...] = (
-    failed,
-    diverged,
-    unscaled_inputs,
-    vanishing_gradients,
-    silent_units,
-    saturated_units,
-    no_gradient,
-    classes_by_squared_error,
-    few_steps,
-    stuck,
-    unfinished,
-    plateau,
-    rising,
-    imbalanced,
-    late,
-    overfitted,
-)
-
-
-def findings(case: Case) -> list[Finding]:
-    """Return what all rules find, faults first."""
-    found = [each for rule in RULES for each in rule(case)]
-    return sorted(found, key=lambda each: each.advice) or list(no_gain(case))
-
-
 def no_gain(case: Case) -> Iterator[Finding]:
     """Find a learner that has learned nothing, for a reason that no other rule knows."""
     if case.verdict == "not learned" and case.scores:
         yield Finding(
-            "no-gain",
             "the score is no better than without training, and no other rule says why",
             case.scores.words(),
             "It may need more steps, or smaller or larger ones. Agents often learn nothing for a long time.",

@@ -14,7 +14,7 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo, echo_wrapped
 from dlpipe.config.application import flag
 from dlpipe.config.application import options_of as application_options
-from dlpipe.config.catalog import LISTED, description_of, description_of_built_in, find_component, resolved_values
+from dlpipe.config.catalog import description_of, description_of_built_in, find_component, resolved_values
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.shipped import shipped_pipelines
@@ -24,7 +24,7 @@ from dlpipe.errors import InputError
 from dlpipe.json_text import finite, to_json
 from dlpipe.messages import display_width, nearest, padded, shown
 from dlpipe.registry.loading import Registry
-from dlpipe.registry.specs import RegisteredComponent
+from dlpipe.registry.specs import SELECTABLE, RegisteredComponent
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import ORIGINS, RESOLVED, RunFolder
@@ -68,7 +68,7 @@ def show(
     if origins:
         options.refuse_without_effect(context, ("layers", "as_json"), "with --origins")
     path: Path = options.PipelineFile().convert(what, None, None)
-    components = {name: component for kind in LISTED for name, component in registry.components[kind].items()}
+    components = {name: component for kind in SELECTABLE for name, component in registry.components[kind].items()}
     if not path.exists() and path.suffix != ".toml" and "/" not in what:
         registered = find_component(registry, what)
         if found := description_of(registered) if registered else description_of_built_in(what):

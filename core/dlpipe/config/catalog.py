@@ -15,10 +15,10 @@ from dlpipe.config.torch_names import CHOICES
 from dlpipe.fields import describe
 from dlpipe.messages import relative
 from dlpipe.registry.loading import Registry
-from dlpipe.registry.specs import KINDS, EvaluatorSpec, RegisteredComponent
+from dlpipe.registry.specs import SELECTABLE, EvaluatorSpec, RegisteredComponent
 
-#: The kinds of components that a pipeline file can name.
-LISTED = [kind for kind in KINDS if kind != "command"]
+#: The kinds that are listed: those that a pipeline file can name, and the rules of ``dlpipe coach``.
+LISTED = [*SELECTABLE, "rule"]
 
 
 def components_of(registry: Registry, kind: str) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def components_of(registry: Registry, kind: str) -> list[dict[str, Any]]:
     ]
     offered = [
         {
-            "name": component.name,
+            "name": component.key,
             "summary": component.spec.summary,
             "distribution": component.distribution,
             "needs": component.missing(),
@@ -50,7 +50,7 @@ def pipelines() -> list[dict[str, Any]]:
 
 def find_component(registry: Registry, name: str) -> RegisteredComponent[Any] | None:
     """Return the component with a full name, current or former, whatever its kind; None if there is none."""
-    return next(filter(None, (registry.find(kind, name) for kind in LISTED)), None)
+    return next(filter(None, (registry.find(kind, name) for kind in SELECTABLE)), None)
 
 
 def description_of(registered: RegisteredComponent[Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from dlpipe.config.values import refused_default
 from dlpipe.errors import PluginError
 from dlpipe.messages import shown
 from dlpipe.registry.loading import Plugin, Registry
-from dlpipe.registry.specs import KINDS, EvaluatorSpec, RegisteredComponent, TrainerSpec
-from dlpipe.registry.targets import load_command, load_target
+from dlpipe.registry.specs import KINDS, SELECTABLE, EvaluatorSpec, RegisteredComponent, TrainerSpec
+from dlpipe.registry.targets import load_command, load_rule, load_target
 
 #: Every command imports every plugin. In seconds of the processor, so that a busy machine changes nothing.
 MAX_IMPORT_SECONDS = 0.3
@@ -83,8 +83,8 @@ def _targets(component: RegisteredComponent[Any]) -> Iterator[str]:
     spec = component.spec
     for target in filter(None, (spec.target, getattr(spec, "application", ""))):
         try:
-            if spec.kind == "command":
-                load_command(target)
+            if spec.kind not in SELECTABLE:
+                {"command": load_command, "rule": load_rule}[spec.kind](target)
                 continue
             load_target(target)
             read_signature(target)
@@ -123,7 +123,7 @@ def _named(component: RegisteredComponent[Any]) -> Iterator[str]:
 
 def _parameters(component: RegisteredComponent[Any]) -> list[Parameter]:
     """Return the parameters that a table can set; none if the target cannot be read, which `_targets` reports."""
-    if component.spec.kind == "command" or any(_targets(component)):
+    if component.spec.kind not in SELECTABLE or any(_targets(component)):
         return []
     return list(keys_of(component.spec).values())
 

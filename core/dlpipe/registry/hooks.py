@@ -23,6 +23,7 @@ from dlpipe.registry.specs import (
     LossSpec,
     ModelSpec,
     OptimizerSpec,
+    RuleSpec,
     ScheduleSpec,
     TrainerSpec,
 )
@@ -159,6 +160,21 @@ class ComponentHooks:
             @hookimpl
             def dlpipe_commands():
                 return [CommandSpec("check", "dlpipe.commands.check:check", "Check a pipeline file")]
+        """
+
+    @hookspec
+    def dlpipe_rules(self) -> Iterable[RuleSpec]:  # type: ignore[empty-body]
+        """Offer rules that ``dlpipe coach`` asks what is wrong with a training.
+
+        Called like `dlpipe_data`. The target maps a `dlpipe.coach.Case` to the findings; it is imported by ``dlpipe
+        coach`` and called for every stage, so it decides by the components of the stage whether it applies. A rule
+        that raises an exception is named in the notes; the others are not affected.
+
+        Example::
+
+            @hookimpl
+            def dlpipe_rules():
+                return [RuleSpec("few-steps", "dlpipe.coach.rules:few_steps", "epochs of one or two steps")]
         """
 
 

@@ -38,6 +38,7 @@ HOOK_OF_KIND = {
     "loss": "dlpipe_losses",
     "callback": "dlpipe_callbacks",
     "command": "dlpipe_commands",
+    "rule": "dlpipe_rules",
 }
 
 Status = Literal["ok", "disabled", "broken", "conflict", "incompatible"]
@@ -197,9 +198,7 @@ def _load(registry: Registry, plugin: Plugin, load: Any) -> None:
         return
     registry.plugins.append(plugin)
     for component in components:
-        # Commands share one namespace, that of the program.
-        key = component.spec.name if component.spec.kind == "command" else component.name
-        known = registry.components[component.spec.kind]
+        key, known = component.key, registry.components[component.spec.kind]
         if key in known:
             registry.warnings.append(
                 f"command {key!r} of plugin '{component.namespace}' ({component.distribution}) is not used: "

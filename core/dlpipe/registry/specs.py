@@ -15,6 +15,7 @@ from dlpipe.errors import PluginError
 from dlpipe.registry.installation import install_command
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+RULE_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 TARGET = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_]\w*")
 
 
@@ -66,6 +67,9 @@ class ComponentSpec:
         self._check_types()
         if not NAME.fullmatch(self.name):
             raise PluginError(f"{self.kind} name {self.name!r}: expected lower-case letters, digits and _")
+        self._check_target()
+
+    def _check_target(self) -> None:
         if not TARGET.fullmatch(self.target):
             raise PluginError(f'{self.kind} {self.name!r} has target {self.target!r}: expected "package.module:Name"')
 
@@ -212,8 +216,27 @@ class CommandSpec(ComponentSpec):
 
     def __post_init__(self) -> None:
         self._check_types()
-        if not TARGET.fullmatch(self.target):
-            raise PluginError(f'command {self.name!r} has target {self.target!r}: expected "package.module:Name"')
+        self._check_target()
+
+
+@dataclass(frozen=True)
+class RuleSpec(ComponentSpec):
+    """A rule of ``dlpipe coach``; its target is a function that maps a `dlpipe.coach.Case` to its findings.
+
+    Its name has dashes, such as ``"entropy-collapsed"``. The target is imported by ``dlpipe coach`` only.
+
+    Args:
+        fallback: ask it only if no other rule has found anything.
+    """
+
+    kind = "rule"
+    fallback: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        if not RULE_NAME.fullmatch(self.name):
+            raise PluginError(f"rule name {self.name!r}: expected lower-case letters, digits and single dashes")
+        self._check_target()
 
 
 KINDS: dict[str, type[ComponentSpec]] = {
@@ -228,8 +251,11 @@ KINDS: dict[str, type[ComponentSpec]] = {
         LossSpec,
         CallbackSpec,
         CommandSpec,
+        RuleSpec,
     )
 }
+#: The kinds of components that a pipeline file can name.
+SELECTABLE = [kind for kind in KINDS if kind not in ("command", "rule")]
 
 #: How a message refers to a component of a kind; other kinds are "a model", "a trainer" and so on.
 _NOUNS = {"data": "a data component", "evaluator": "an evaluator", "optimizer": "an optimizer"}
@@ -254,6 +280,12 @@ class RegisteredComponent(Generic[SpecT]):
     def name(self) -> str:
         """Full name, as in a pipeline file."""
         return f"{self.namespace}.{self.spec.name}"
+
+    @property
+    def key(self) -> str:
+        """What it is called: commands, and the rules of dlpipe itself, have no namespace."""
+        is_bare = self.spec.kind == "command" or (self.spec.kind == "rule" and self.namespace == "core")
+        return self.spec.name if is_bare else self.name
 
     def missing(self) -> list[str]:
         """Return the distributions that this component requires and that are not installed."""

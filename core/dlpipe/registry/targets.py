@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -37,3 +39,19 @@ def load_command(target: str) -> click.Command:
     if not isinstance(command, click.Command):
         raise PluginError(f"{target} is a {type(command).__name__}; expected a click.Command")
     return command
+
+
+def load_rule(target: str) -> Callable[[Any], Any]:
+    """Import the function of a rule that a target names.
+
+    Raises:
+        PluginError: it cannot be imported, or is no function of one argument.
+    """
+    rule = load_target(target)
+    try:
+        inspect.signature(rule).bind(None)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"{target} cannot be called with a Case: {error}; expected a function of one argument"
+        ) from error
+    return rule  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from dlpipe.config.plugin_check import COMPONENT_RULES, check_import
 from dlpipe.errors import DlpipeError, with_place
 from dlpipe.messages import nearest
 from dlpipe.registry.loading import Plugin, Registry, load_plugins
-from dlpipe.registry.specs import KINDS, RegisteredComponent
+from dlpipe.registry.specs import KINDS, SELECTABLE, RegisteredComponent
 from dlpipe.registry.targets import load_target
 
 LOADED, LIGHT = "can be loaded", "is imported fast and silently"
@@ -29,6 +29,8 @@ REHEARSED = "passes the rehearsal of a run"
 ITEM_RULE = "encodes an item as its splits"
 #: Applies to models that `SUPERVISED` trains: it minimizes a loss of each batch.
 LEARNING_RULE, SUPERVISED = "learns one batch by heart", "core.supervised"
+#: Applies to rules of the coach, in every stage of the pipelines.
+COACH_RULE = "copes with a training of which nothing is known"
 #: The rules for a component that a pipeline uses: kind, rule, and the function that checks it, which takes a `Use`.
 RULES = (
     ("data", "gives the same split twice", "dlpipe.testing.data_rules:same_split"),
@@ -93,7 +95,7 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """A stage of a pipeline that uses a component of the plugin.
+    """A stage of a pipeline that uses a component.
 
     Args:
         file: of the pipeline.
@@ -186,13 +188,16 @@ def _checks(registry: Registry, plugin: Plugin, uses: list[Use], reasons: Mappin
     yield check(plugin.namespace, LOADED, lambda: None)
     if not is_local(plugin.distribution):  # a local plugin is its components, too, so it may import torch
         yield check(plugin.namespace, LIGHT, lambda: _require_none(check_import(plugin)))
+    stages = [use.stage for use in uses if use.config is use.stage.trainer]
     for kind in KINDS:
         for component in registry.components[kind].values():
             if component.namespace != plugin.namespace:
                 continue
             for rule, found in COMPONENT_RULES.items():
                 yield check(component.name, rule, partial(_static, component, found))
-            if kind != "command":
+            if kind == "rule" and stages:
+                yield check(component.name, COACH_RULE, partial(_asked, component, stages))
+            if kind in SELECTABLE:
                 own = [use for use in uses if use.config.component.name == component.name]
                 yield check(component.name, USED, partial(_used, component, bool(own)))
                 for rule, target, chosen in _rules_for(kind, own):
@@ -220,12 +225,12 @@ def _uses_of(
     items: Mapping[str, str],
     allow_local_plugins: bool,
 ) -> Iterator[Use]:
-    """Yield the tables of a pipeline that use a component of a plugin."""
+    """Yield the tables of a pipeline."""
     pipeline = load_pipeline(file, registry, assignments, allow_local_plugins=allow_local_plugins)
     for stage in pipeline.stages.values():
         tables = (stage.data, stage.model, stage.trainer, *stage.evaluators.values(), *stage.callbacks.values())
         for config in tables:
-            if config is not None and config.component.namespace == namespace:
+            if config is not None:
                 item = items.get(config.component.name)
                 yield Use(file, assignments, allow_local_plugins, pipeline, stage, config, namespace, item)
 
@@ -240,6 +245,11 @@ def _dynamic(component: RegisteredComponent[Any], target: str, uses: list[Use]) 
     rule = load_target(target)
     for use in uses:
         rule(use)
+
+
+def _asked(component: RegisteredComponent[Any], stages: list[Stage]) -> None:
+    _skip_if_missing(component)
+    load_target("dlpipe.testing.rules:copes_with_nothing_known")(component, stages)
 
 
 def _used(component: RegisteredComponent[Any], used: bool) -> None:

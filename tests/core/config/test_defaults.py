@@ -12,6 +12,7 @@ from dlpipe.config.signatures import read_signature
 from dlpipe.config.tables import SETTINGS, keys_of
 from dlpipe.config.torch_names import OPTIMIZERS, SCHEDULES
 from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.specs import SELECTABLE
 
 SIZES = "BASE = 4\nDOUBLE = BASE * 2\nNAMES = ('a', 'b')\n"
 
@@ -109,7 +110,7 @@ def test_a_constant_of_the_class_is_left_to_the_component(tmp_path, monkeypatch,
 
 def test_no_default_of_our_components_is_left_to_the_component():
     components = load_plugins({}).components
-    specs = [component.spec for kind in components if kind != "command" for component in components[kind].values()]
+    specs = [component.spec for kind in components if kind in SELECTABLE for component in components[kind].values()]
     keys = [parameter for spec in specs for parameter in keys_of(spec).values()]
     applications = [spec.application for spec in specs if getattr(spec, "application", "")]
     for target in [*applications, SETTINGS, *OPTIMIZERS.values(), *SCHEDULES.values()]:

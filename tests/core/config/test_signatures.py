@@ -15,12 +15,13 @@ from dlpipe.config.tables import OPTIONS, PROVIDED, SETTINGS
 from dlpipe.config.torch_names import OPTIMIZERS, SCHEDULES
 from dlpipe.errors import PluginError
 from dlpipe.registry.loading import load_plugins
+from dlpipe.registry.specs import SELECTABLE
 from dlpipe.registry.targets import load_target
 
 SPECS = [
     component.spec
     for kind, components in load_plugins({}).components.items()
-    if kind != "command"
+    if kind in SELECTABLE
     for component in components.values()
 ]
 COMPONENTS = list(

@@ -10,6 +10,7 @@ from dlpipe.registry.specs import (
     EvaluatorSpec,
     ModelSpec,
     RegisteredComponent,
+    RuleSpec,
     TrainerSpec,
     a_kind,
 )
@@ -43,6 +44,15 @@ def test_a_command_may_have_a_dash_but_needs_a_target():
         CommandSpec("x", "m", "")
 
 
+def test_a_rule_has_dashes_and_needs_a_target():
+    assert RuleSpec("entropy-collapsed", "m:x", "").name == "entropy-collapsed"
+    for name in ("entropy_collapsed", "Entropy", "entropy--collapsed", "-entropy"):
+        with pytest.raises(PluginError, match=f"rule name '{name}': expected lower-case letters, digits and single"):
+            RuleSpec(name, "m:x", "")
+    with pytest.raises(PluginError, match="rule 'x' has target 'm'"):
+        RuleSpec("x", "m", "")
+
+
 def test_every_kind_is_that_of_its_spec():
     assert {kind: record.kind for kind, record in KINDS.items()} == {kind: kind for kind in KINDS}
     assert list(KINDS) == [
@@ -55,6 +65,7 @@ def test_every_kind_is_that_of_its_spec():
         "loss",
         "callback",
         "command",
+        "rule",
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from dlpipe.errors import PipelineError
 from dlpipe.registry.hooks import Lifecycle
 from dlpipe.testing import component_checks
-from dlpipe.testing.checks import RULES
+from dlpipe.testing.checks import COACH_RULE, RULES
 
 PLUGIN = '''
 import json, os, random, time
@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from dlpipe import CallbackSpec, DataSpec, EvaluatorSpec, InputError, ModelSpec, TrainerSpec, hookimpl
+from dlpipe import CallbackSpec, DataSpec, EvaluatorSpec, InputError, ModelSpec, RuleSpec, TrainerSpec, hookimpl
+from dlpipe.coach import Finding
 from dlpipe.data import Columns
 from dlpipe.fields import Positive
 
@@ -97,6 +98,10 @@ class Watch:
     @hookimpl
     def dlpipe_run_end(self): (self.folder / "losses.txt").write_text(str(self.losses))
 
+def slow(case):
+    if case.metric("train/loss").last > 1:
+        yield Finding("it is slow", "the last loss is above 1", "it takes 0.1 of the gradient")
+
 @hookimpl
 def dlpipe_data(): return [DataSpec("points", ":Points", "points", facts=("num_features", "num_classes"))]
 @hookimpl
@@ -107,6 +112,8 @@ def dlpipe_trainers(): return [TrainerSpec("descent", ":Descent", "descends")]
 def dlpipe_evaluators(): return [EvaluatorSpec("accuracy", ":Accuracy", "counts")]
 @hookimpl
 def dlpipe_callbacks(): return [CallbackSpec("watch", ":Watch", "watches")]
+@hookimpl
+def dlpipe_rules(): return [RuleSpec("slow", ":slow", "descends slowly")]
 '''
 PIPELINE = """
 name = "toy"
@@ -308,6 +315,21 @@ BROKEN = {
         ('"accuracy", "max"', '"accuracy", "more"'),
         r'toy.toml: \[evaluators.share\] goal is "more"; expected "max" or "min"',
     ),
+    "a rule of the coach that counts on points": (
+        "toy.slow: copes with a training of which nothing is known",
+        ('metric("train/loss").last', 'metric("train/loss").points[-1][1]'),
+        r"IndexError: list index out of range \(.*toy.py:\d+, in slow\)",
+    ),
+    "a rule of the coach that yields words": (
+        "toy.slow: copes with a training of which nothing is known",
+        ("if case.metric", "yield ('it is slow', 1)\n    if case.metric"),
+        r":slow gave \('it is slow', 1\); expected Finding records",
+    ),
+    "a rule of the coach that takes nothing": (
+        "toy.slow: can be imported",
+        ("def slow(case)", "def slow()"),
+        r":slow cannot be called with a Case: too many positional arguments; expected a function of one argument",
+    ),
     "a parameter that appears late": (
         "toy.mlp: passes the rehearsal of a run",
         (FEATURES, f"self.late = nn.Parameter(torch.ones(1)); {FEATURES}"),
@@ -338,7 +360,7 @@ def test_a_sound_plugin_passes_each_check(checks_of):
 
     for check in checks.values():
         check()
-    assert {check.rule for check in checks.values()} >= {rule for _, rule, _ in RULES}
+    assert {check.rule for check in checks.values()} >= {COACH_RULE, *(rule for _, rule, _ in RULES)}
 
 
 @pytest.mark.parametrize(("name", "change", "message"), BROKEN.values(), ids=BROKEN)
@@ -355,7 +377,7 @@ def test_a_rule_that_is_broken_is_found(checks_of, name, change, message):
 def test_each_rule_is_seen_failing():
     seen = {name.partition(": ")[2] for name, _, _ in BROKEN.values()}
 
-    assert {rule for _, rule, _ in RULES} <= seen
+    assert {COACH_RULE, *(rule for _, rule, _ in RULES)} <= seen
 
 
 @pytest.mark.parametrize(
