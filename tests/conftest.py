@@ -57,6 +57,14 @@ def without_report(monkeypatch) -> None:
         monkeypatch.setattr(f"dlpipe.engine.outcome.{name}", lambda _: None)
 
 
+@pytest.fixture
+def patient(tmp_path):
+    """Return a function that makes a `Patient` of the text of a pipeline."""
+    from .coaching import Patient
+
+    return lambda text: Patient(tmp_path, text)
+
+
 class MypyCache:
     """What mypy remembers of torch, which it needs most of a minute for, shared by all tests and processes of them."""
 

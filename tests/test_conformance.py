@@ -10,9 +10,9 @@ import pytest
 
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import component_checks
-from dlpipe.testing.checks import USED
+from dlpipe.testing.checks import COACH_RULE, USED
 
-from .conftest import needs_packages_of
+from .conftest import ROOT, needs_packages_of
 from .test_option_audit import BASES, COMPONENTS, files
 
 __all__ = ["files"]  # a fixture
@@ -77,6 +77,17 @@ def test_the_components_of_a_pipeline_keep_all_rules(base, files, tmp_path):
     checks = [check for check in checks_of(base, files, tmp_path, COMPONENTS) if check.rule != USED]
 
     assert not failures(checks)
+
+
+@pytest.mark.parametrize("namespace", ["core", "generative", "rl"])
+def test_the_rules_of_the_coach_cope_with_any_pipeline(namespace):
+    names = ["dqn_cartpole", "ppo_cartpole", "gan_ring", "dcgan_digits", "vae_digits", "word_vectors", "fine_tuning"]
+    checks = component_checks(namespace, pipelines=[ROOT / "pipelines" / f"{name}.toml" for name in names])
+    checks = [check for check in checks if check.rule == COACH_RULE]
+
+    for check in checks:
+        check()
+    assert len(checks) >= 3
 
 
 @pytest.mark.slow

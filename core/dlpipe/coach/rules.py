@@ -226,7 +226,8 @@ def rising(case: Case) -> Iterator[Finding]:
     values = [value for _, value in dev.points]
     middle = statistics.fmean(values[len(values) // 2 : -3])
     gained = (dev.end - middle if goal == "max" else middle - dev.end) / ((max(values) - min(values)) or 1.0)
-    if gained > STILL_RISING:
+    # A score that was reached in the first half is one that it keeps.
+    if gained > STILL_RISING and step >= dev.points[len(values) // 2][0]:
         yield Finding(
             "the training ended while the score on dev got better",
             f"{shown_number(dev.end)} in the last three evaluations, {shown_number(middle)} in those of the second "

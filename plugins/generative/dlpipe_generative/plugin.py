@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[generative]"
+RULES = "dlpipe_generative.coach_rules"
 #: Evaluators that train a classifier on the data.
 CLASSIFIER_RENAMED = {"reader_steps": "classifier_steps"}
 COMPARES = "it compares every split with them"
@@ -169,3 +170,14 @@ def _evaluator(
         not_on_train=not_on_train,
         from_trainer=from_trainer,
     )
+
+
+@hookimpl
+def dlpipe_rules():
+    return [
+        RuleSpec("discriminator-wins", f"{RULES}:discriminator_wins", "a discriminator that is never wrong"),
+        RuleSpec("mode-collapse", f"{RULES}:mode_collapse", "a generator whose samples are all alike"),
+        RuleSpec(
+            "posterior-collapse", f"{RULES}:posterior_collapse", "a variational auto-encoder that ignores its codes"
+        ),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, TrainerSpec, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range", "reward_threshold", "time_limit")
@@ -10,6 +10,7 @@ NEEDS = ("gymnasium",)
 DRAWS = (*NEEDS, "matplotlib", "pillow")
 EXTRA = "dlpipe[rl]"
 APPLICATION = "dlpipe_rl.play:play"
+RULES = "dlpipe_rl.coach_rules"
 #: What may change while a run of a policy gradient continues.
 POLICY_GRADIENT = ("optimizer", "schedule", "max_grad_norm", "gamma", "value_coef", "entropy_coef")
 
@@ -163,4 +164,15 @@ def dlpipe_evaluators():
             baselines=("random_return_mean",),
             not_on_train="it plays episodes that an agent never trained on; those of the training are train/return",
         ),
+    ]
+
+
+@hookimpl
+def dlpipe_rules():
+    return [
+        RuleSpec("exploding-values", f"{RULES}:exploded_values", "values far beyond any return"),
+        RuleSpec("entropy-collapsed", f"{RULES}:collapsed_entropy", "a poor policy that takes the same actions early"),
+        RuleSpec("little-exploration", f"{RULES}:early_exploitation", "a poor agent that hardly acted at random"),
+        RuleSpec("late-exploitation", f"{RULES}:late_exploitation", "a poor agent that acted at random to the end"),
+        RuleSpec("forgotten", f"{RULES}:forgotten", "an agent that was much better before"),
     ]

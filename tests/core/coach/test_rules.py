@@ -330,6 +330,7 @@ def test_an_agent_that_was_still_getting_better(case):
     assert rules(rising) == ["rising"]
     assert "110.0000 in the last three evaluations, 50.0000 in those" in evidence(rising, "rising")
     assert rules(agent(case, [20, 80, 120, 140, 150, 149, 150, 148, 150, 149])) == []
+    assert rules(agent(case, [20, 80, 120, 140, 150, 80, 90, 150, 150, 150])) == []  # it has what it had before
 
 
 def test_one_class_that_has_most_examples(poor, stage):
