@@ -187,6 +187,8 @@ def test_a_generator_that_covers_few_modes(ring):
         "a tenth of the generator's rate",
         "three times as long",
     ]
+    (slow,) = ring.asked(near(0.8, 0.5), "trainer.generator_optimizer.lr=1e-6").values()
+    assert values(slow)["trainer.generator_optimizer.lr"] == 0.002  # it is slow enough
     assert ring.asked(near(0.8, 0.75)) == {}
     assert ring.asked(near(0.09, 0.125)) == {}  # it has not learned yet
 

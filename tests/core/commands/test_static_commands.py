@@ -492,6 +492,12 @@ def test_list_pipelines_shows_names_and_summaries(dlpipe):
     assert "text.flights" not in text
 
 
+def test_list_names_rules_as_the_coach_prints_them(dlpipe):
+    rows = json.loads(dlpipe("list", "rules", "--json").stdout)["rule"]
+
+    assert {"vanishing-gradients", "rl.entropy-collapsed"} <= {row["name"] for row in rows}
+
+
 @pytest.mark.parametrize("kind", ["model", "models"])
 def test_list_takes_the_singular_and_the_plural(dlpipe, kind):
     assert "text.rnn_tagger" in dlpipe("list", kind).stdout
