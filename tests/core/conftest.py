@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -394,6 +395,7 @@ def make_run(tmp_path):
         locked_by: str | None = "process 1 on {host}",
         checkpoint: int | None = None,
         age: float = 0.0,
+        began: str = "",
         **status,
     ) -> Path:
         path = tmp_path / "runs" / folder
@@ -402,7 +404,8 @@ def make_run(tmp_path):
         then = time.time() - age
         (path / STATUS).write_text(json.dumps({"state": state, "time": then, "pid": 1, **status}))
         record = {"fast": fast, "machine": {"host": host}, "stages": {"": JUDGED} if stages is None else stages}
-        (path / PROVENANCE).write_text(json.dumps(record | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
+        now = datetime.now().astimezone().isoformat()
+        (path / PROVENANCE).write_text(json.dumps(record | {"time": began or now}))
         name = next(reversed(record["stages"]), "")
         metrics_file = RunFolder(path).stage(name) / METRICS
         metrics_file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlpipe.errors import InputError
 from dlpipe.messages import relative
-from dlpipe.runs.folder import RESOLVED, RunFolder, neighbors
+from dlpipe.runs.folder import RESOLVED, RunFolder, neighbors, newest_first
 
 #: The folder beside runs in which sweeps keep their tables.
 SWEEPS = "sweeps"
@@ -32,7 +32,7 @@ def find_runs(names: Sequence[str], runs: Path, last: int | None = None) -> list
     else:
         found = [run for name in names or [str(runs)] for run in _meant_by(name, runs, newest=False)]
     unique = list(dict.fromkeys(path.resolve() for path in found))
-    return unique if last is None else sorted(unique, key=lambda path: path.name)[-last:]
+    return unique if last is None else newest_first(unique)[:last][::-1]
 
 
 def _meant_by(name: str, runs: Path, *, newest: bool) -> list[Path]:
@@ -55,7 +55,7 @@ def _meant_by(name: str, runs: Path, *, newest: bool) -> list[Path]:
     inside = _runs_in(path)
     if not inside:
         raise InputError(f"{relative(path)} is not a run folder: it has no {RESOLVED}, and there are no runs in it")
-    return [max(inside, key=lambda run: run.name)] if newest else inside
+    return newest_first(inside)[:1] if newest else inside
 
 
 def _is_run(path: Path) -> bool:

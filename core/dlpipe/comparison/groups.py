@@ -9,7 +9,7 @@ from typing import Any
 
 from dlpipe.comparison.run_result import RunResult, differing, flat
 from dlpipe.messages import shown
-from dlpipe.runs.folder import CHANGED
+from dlpipe.runs.folder import CHANGED, started
 
 #: Parts of an identity that say nothing more than others, or differ between the runs of a group.
 _CODE = ("the code of", "the version of")
@@ -59,7 +59,7 @@ def grouped(runs: Sequence[RunResult]) -> list[Group]:
 
 def _group(label: str, runs: Sequence[RunResult]) -> Group:
     by_seed: dict[int, RunResult] = {}
-    for run in sorted(runs, key=lambda run: (run.state == "finished", run.path.name)):
+    for run in sorted(runs, key=lambda run: (run.state == "finished", started(run.path))):
         by_seed[run.seed] = run  # the last one
     kept = tuple(by_seed[seed] for seed in sorted(by_seed))
     return Group(label, kept, tuple(run for run in runs if run not in kept))

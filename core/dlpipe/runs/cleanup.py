@@ -137,7 +137,7 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _reason(run: RunSummary, finished: Mapping[tuple[str, str], str]) -> str:
+def _reason(run: RunSummary, finished: Mapping[tuple[str, str], float]) -> str:
     if run.state in ("running", "damaged"):
         return ""
     if run.fast:
@@ -145,17 +145,17 @@ def _reason(run: RunSummary, finished: Mapping[tuple[str, str], str]) -> str:
     if run.state in _UNFINISHED:
         if not any(True for place in ("", "stages/*/") for _ in run.path.glob(f"{place}checkpoints/step-*")):
             return "no-checkpoint"
-        if finished.get(_pipeline(run), "") > run.path.name:
+        if finished.get(_pipeline(run), run.started) > run.started:
             return "superseded"
     return ""
 
 
-def _finished(summaries: Sequence[RunSummary]) -> dict[tuple[str, str], str]:
-    """Return the folder of the newest finished run of each pipeline; fast runs do not count."""
-    found: dict[tuple[str, str], str] = {}
+def _finished(summaries: Sequence[RunSummary]) -> dict[tuple[str, str], float]:
+    """Return when the newest finished run of each pipeline began; fast runs do not count."""
+    found: dict[tuple[str, str], float] = {}
     for run in summaries:
         if run.state == "finished" and not run.fast:
-            found[_pipeline(run)] = max(run.path.name, found.get(_pipeline(run), ""))
+            found[_pipeline(run)] = max(run.started, found.get(_pipeline(run), run.started))
     return found
 
 

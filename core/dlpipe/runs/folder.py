@@ -14,7 +14,8 @@ import sys
 import time
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,9 @@ class RunFolder:
         hidden = self.path.with_name(f".{self.path.name}")  # a process that is killed here leaves no half of a run
         shutil.rmtree(self.path.rename(hidden))
         latest = self.path.parent / "latest"
-        others = sorted(
-            path.parent.name for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest
-        )
+        others = [path.parent for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest]
         if others:
-            set_latest(self.path.with_name(others[-1]))
+            set_latest(newest_first(others)[0])
         else:
             with contextlib.suppress(OSError):  # what else is there stays
                 latest.unlink(missing_ok=True)
@@ -259,9 +258,8 @@ class RunFolder:
     @staticmethod
     def paths(runs: Path, pipeline: Pipeline) -> Iterator[Path]:
         """Yield the folders of the runs of a pipeline, the newest first; they may be damaged."""
-        for path in sorted((runs / pipeline.settings.name).glob(f"[!.]*/{RESOLVED}"), reverse=True):
-            if not path.parent.is_symlink() and (path.parent / STATUS).is_file():
-                yield path.parent
+        found = [path.parent for path in (runs / pipeline.settings.name).glob(f"[!.]*/{RESOLVED}")]
+        yield from newest_first(path for path in found if not path.is_symlink() and (path / STATUS).is_file())
 
     def record(self, file: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Replace the content of a JSON file of the run by what `change` makes of it; {} if there is no such file."""
@@ -320,6 +318,24 @@ def neighbors(path: Path, runs: Path = RUNS) -> str:
     names = [entry.name for each in folders for entry in sorted(each.glob("[!.]*")) if entry.is_dir()]
     similar = get_close_matches(path.relative_to(folder).parts[0], names) or names[-3:]
     return f"; there are {', '.join(similar)}" if similar else ""
+
+
+def started(path: Path) -> float:
+    """Return when a run began, in seconds since 1970; if it cannot be read, when its folder was last changed.
+
+    The name of the folder has the local time of the machine, which differs between time zones and repeats an hour at
+    the end of daylight saving time.
+    """
+    with contextlib.suppress(DlpipeError, KeyError, TypeError, ValueError, OverflowError):
+        return datetime.fromisoformat(read_json(path / PROVENANCE)["time"]).timestamp()
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """Return the folders of runs in the order in which they began, the newest first."""
+    return sorted(paths, key=lambda path: (started(path), path.name), reverse=True)
 
 
 def set_latest(path: Path) -> None:

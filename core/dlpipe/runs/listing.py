@@ -13,7 +13,6 @@ import platform
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,18 @@ from typing import Any
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.messages import relative
 from dlpipe.runs.files import open_regular, read_json
-from dlpipe.runs.folder import LOCK, LOG, METRICS, PROVENANCE, RESOLVED, STAGES, STATUS, RunFolder
+from dlpipe.runs.folder import (
+    LOCK,
+    LOG,
+    METRICS,
+    PROVENANCE,
+    RESOLVED,
+    STAGES,
+    STATUS,
+    RunFolder,
+    newest_first,
+    started,
+)
 from dlpipe.runs.score import Score, score_so_far
 
 #: The states of a run. "stale": recorded as running, but its process has died. "damaged": its status cannot be read.
@@ -86,7 +96,7 @@ def run_folders(runs: Path, name: str = "*") -> list[Path]:
         if not path.parent.is_symlink()
         and (fnmatchcase(path.parts[-3], name) or fnmatchcase("/".join(path.parts[-3:-1]), name))
     ]
-    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)
+    return newest_first(found)
 
 
 def summarize(path: Path) -> RunSummary:
@@ -117,7 +127,7 @@ def summarize(path: Path) -> RunSummary:
         step=lines.step,
         total_steps=known.get("total_steps"),
         epoch=lines.epoch,
-        started=_started(recorded, began),
+        started=started(path),
         updated=updated,
         seconds=round(seconds, 3),
     )
@@ -162,12 +172,6 @@ def _is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return pid > 0
-
-
-def _started(recorded: Mapping[str, Any], otherwise: float) -> float:
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
-        return datetime.fromisoformat(recorded["time"]).timestamp()
-    return otherwise
 
 
 def _modified(path: Path) -> float:

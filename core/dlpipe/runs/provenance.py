@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import sys
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def provenance(pipeline: Pipeline, registry: Registry) -> dict[str, Any]:
     """Return versions, machine, seed, command and git state of a run that is about to start."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "time": datetime.now().astimezone().isoformat(timespec="milliseconds"),
         "command": sys.argv,
         "folder": str(Path.cwd()),
         "seed": pipeline.settings.seed,

@@ -18,6 +18,7 @@ from dlpipe.json_text import to_json
 from dlpipe.messages import relative
 from dlpipe.runs.atomic import flush, flush_folder
 from dlpipe.runs.files import read_json, require_contained, write_json
+from dlpipe.runs.folder import newest_first
 from dlpipe.runs.identity import differences
 
 STAGE = "stage.json"
@@ -113,6 +114,6 @@ def _new(folder: Path) -> Path:
 
 
 def _finished(runs: Path, stage: str) -> list[Path]:
-    """Return the finished stages of that name, the newest first."""
-    found = [path.parent for path in runs.glob(f"*/stages/{stage}/{STAGE}") if path.parts[-4] != "latest"]
-    return sorted(found, key=lambda folder: (folder / STAGE).stat().st_mtime, reverse=True)
+    """Return the finished stages of that name, those of the newest run first."""
+    found = [path.parents[2] for path in runs.glob(f"*/stages/{stage}/{STAGE}")]
+    return [run / "stages" / stage for run in newest_first(run for run in found if not run.is_symlink())]

@@ -1,6 +1,7 @@
 """Run folders without a training: what `dlpipe compare` reads, and nothing else."""
 
 import json
+from datetime import datetime
 
 import pytest
 import tomli_w
@@ -37,6 +38,7 @@ def make_run(tmp_path):
                     "total_steps": None,
                 }
             },
+            "time": changes.get("began", datetime.now().astimezone().isoformat()),
             "ended": {"": {"reason": "5 epochs", "step": 20, "seconds": 1.5}},
             "versions": {"python": "3.12.1", "torch": changes.get("torch", "2.12")},
         }

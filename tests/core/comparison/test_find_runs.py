@@ -6,10 +6,10 @@ from dlpipe.errors import InputError
 
 @pytest.fixture
 def runs(make_run):
-    for name in ("2026-01-01_000000-aaaa", "2026-01-03_000000-cccc"):
-        make_run(name)
-    folder = make_run("2026-01-02_000000-bbbb", pipeline="other").parents[1]
-    (folder / "digits" / "latest").symlink_to("2026-01-03_000000-cccc")
+    make_run("2026-01-03_000000-aaaa", began="2026-01-03T00:00:00+0900")  # a day later to the west
+    make_run("2026-01-02_200000-cccc", began="2026-01-02T20:00:00-0500")
+    folder = make_run("2026-01-02_230000-bbbb", pipeline="other", began="2026-01-02T23:00:00+0000").parents[1]
+    (folder / "digits" / "latest").symlink_to("2026-01-02_200000-cccc")
     (folder / "digits" / "sweeps").mkdir()
     return folder
 
@@ -23,8 +23,8 @@ def test_a_pipeline_stands_for_its_newest_run(runs):
 
 
 def test_a_run_counts_once_also_as_latest_and_tables_of_sweeps_are_no_runs(runs):
-    assert letters(find_runs([str(runs / "digits" / "*")], runs)) == ["aaaa", "cccc"]
-    assert letters(find_runs(sorted(map(str, (runs / "digits").iterdir())), runs)) == ["aaaa", "cccc"]
+    assert letters(find_runs([str(runs / "digits" / "*")], runs)) == ["cccc", "aaaa"]
+    assert letters(find_runs(sorted(map(str, (runs / "digits").iterdir())), runs)) == ["cccc", "aaaa"]
 
 
 def test_the_newest_of_a_pipeline_or_of_all(runs):

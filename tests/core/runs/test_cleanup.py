@@ -45,6 +45,14 @@ def test_a_fast_run_supersedes_nothing(make_run, reasons):
     assert reasons() == {"2-fast": "fast"}
 
 
+def test_what_is_later_is_so_in_any_time_zone(make_run, reasons):
+    make_run("digits/2026-05-04_090000-aaaa", "failed", checkpoint=5, began="2026-05-04T09:00:00+0900")
+    make_run("digits/2026-05-04_020000-bbbb", began="2026-05-04T02:00:00+0000")
+    make_run("digits/2026-05-04_030000-cccc", "failed", checkpoint=5, began="2026-05-04T03:00:00+0000")
+
+    assert reasons() == {"2026-05-04_090000-aaaa": "superseded"}
+
+
 def test_a_checkpoint_of_a_stage_is_one(make_run, reasons):
     make_run("digits/a", "failed", stages={"tune": UNJUDGED})
     make_run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from dlpipe.errors import RunFolderError
 from dlpipe.runs import folder as runs
-from dlpipe.runs.folder import RESOLVED, RunFolder, neighbors, new_folder
+from dlpipe.runs.folder import PROVENANCE, RESOLVED, RunFolder, neighbors, new_folder, newest_first, started
 
 
 def test_a_missing_run_folder_is_named_with_its_neighbors(tmp_path):
@@ -75,14 +76,41 @@ def test_the_folder_of_a_pipelines_runs_stands_for_the_latest(tmp_path):
 
 
 def test_after_a_run_is_discarded_the_newest_other_run_is_the_latest(tmp_path):
-    for name in ("2025", "2026"):
+    for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
         (tmp_path / name / RESOLVED).touch()
     (tmp_path / "sweeps").mkdir()
+    for name, began in (("a", "2026-05-04T02:00:00+0000"), ("b", "2026-05-04T09:00:00+0900"), ("c", "")):
+        (tmp_path / name / PROVENANCE).write_text(f'{{"time": "{began}"}}')
 
-    RunFolder(tmp_path / "2026").discard()
+    RunFolder(tmp_path / "c").discard()
 
-    assert (tmp_path / "latest").readlink().name == "2025"
+    assert (tmp_path / "latest").readlink().name == "a"
+
+
+def test_the_newest_run_is_the_one_that_began_last_whatever_its_name_says(tmp_path):
+    began = {
+        "2026-10-25_023000-aaaa": "2026-10-25T02:30:00+0200",
+        "2026-10-25_020500-bbbb": "2026-10-25T02:05:00.250+01:00",  # 35 minutes later: the clock was set back
+        "2026-10-25_080500-cccc": "2026-10-25T08:05:00+0900",
+        "2026-10-24_210500-dddd": "2026-10-24T21:05:00-0400",
+    }
+    for name, when in began.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / PROVENANCE).write_text(f'{{"time": "{when}"}}')
+
+    found = newest_first(tmp_path / name for name in began)
+
+    assert [path.name[-4:] for path in found] == ["bbbb", "dddd", "aaaa", "cccc"]
+
+
+@pytest.mark.parametrize("provenance", ["{", "{}", '{"time": 3}', '{"time": "now"}'])
+def test_a_run_that_does_not_say_when_it_began_is_as_old_as_its_folder(tmp_path, provenance):
+    (tmp_path / PROVENANCE).write_text(provenance)
+    os.utime(tmp_path, (5, 7))
+
+    assert started(tmp_path) == 7
+    assert started(tmp_path / "gone") == 0
 
 
 def test_a_folder_in_the_place_of_the_latest_run_is_a_warning(tmp_path):

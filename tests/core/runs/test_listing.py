@@ -120,16 +120,17 @@ def test_a_run_of_another_time_zone_began_when_it_did(make_run, offset):
 
 
 def test_runs_are_listed_newest_first_and_by_name(make_run, tmp_path):
-    for folder in ("digits/2026-01-01_000000-aaaa", "words/2026-01-02_000000-aaaa", "digits/2026-01-03_000000-aaaa"):
-        make_run(folder)
-    (tmp_path / "runs/digits/latest").symlink_to("2026-01-03_000000-aaaa")
+    make_run("digits/2026-10-25_023000-aaaa", began="2026-10-25T02:30:00+0200")  # the clock is set back at 3
+    make_run("words/2026-10-25_025900-bbbb", began="2026-10-25T02:59:00+0200")
+    make_run("digits/2026-10-25_020000-cccc", began="2026-10-25T02:00:00+0100")
+    (tmp_path / "runs/digits/latest").symlink_to("2026-10-25_020000-cccc")
     (tmp_path / "runs/digits/sweeps").mkdir()
 
     found = run_folders(tmp_path / "runs")
 
-    assert [path.name[:10] for path in found] == ["2026-01-03", "2026-01-02", "2026-01-01"]
+    assert [path.name[-4:] for path in found] == ["cccc", "bbbb", "aaaa"]
     assert [path.parent.name for path in run_folders(tmp_path / "runs", "wor*")] == ["words"]
-    assert len(run_folders(tmp_path / "runs", "digits/2026-01-03*")) == 1
+    assert len(run_folders(tmp_path / "runs", "digits/2026-10-25_023*")) == 1
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -36,14 +35,14 @@ def test_a_stage_with_the_same_ingredients_is_found(tmp_path):
 
 
 def test_what_changed_since_the_newest_one_is_named(tmp_path):
-    older, newer = finished(tmp_path, "one", seed=1), finished(tmp_path, "two", seed=2, epochs=3)
-    os.utime(older / "stage.json", (1, 1))
+    newer, older = finished(tmp_path, "one", seed=2, epochs=3), finished(tmp_path, "two", seed=1)
+    for folder, began in ((older, "2026-05-04T09:00:00+0900"), (newer, "2026-05-04T02:00:00+0000")):
+        (folder.parents[1] / "provenance.json").write_text(f'{{"time": "{began}"}}')
 
     found, why = find_same(tmp_path, tmp_path / "now", "tag", {"seed": 5, "model.dim": 7})
 
     assert found is None
     assert why == "seed was 2 and is 5 now; epochs was 3 and is not set now; model.dim was not set and is 7 now"
-    assert newer.exists()
 
 
 def test_a_damaged_record_is_not_a_result(tmp_path):
