@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from dlpipe.errors import (
     InputError,
     errors_in,
 )
-from dlpipe.ranks import joined
+from dlpipe.ranks import current_ranks, joined
 from dlpipe.registry.loading import Registry
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import PROVENANCE, RunFolder
@@ -66,29 +67,18 @@ def run(
         DlpipeError: see its exit codes; the folder is kept and can be resumed. The folder is removed only if the
             user's input is wrong and nothing has been trained yet.
     """
-    with joined(pipeline.settings.parallel) as ranks:
-        began_with = run_identity(pipeline)  # first, as it sets up torch, and provenance records what will be used
-        ranks.require_same(began_with, "program or machine")
-        record = provenance(pipeline, registry) | {"fast": fast, "ranks": ranks.size, IDENTITY: began_with}
-        path = ranks.from_leader(lambda: RunFolder.create(runs, pipeline, record).path)
-        folder = RunFolder(path, writes=ranks.leads)
-        options = RunOptions(
-            fast=fast,
-            reuse=not (fast or fresh),
-            rehearsal=rehearsal,
-            explain=explain,
-            profile=profile,
-            callbacks=callbacks or {},
-            observe=observe,
-            quiet=quiet,
-        )
-        work = PipelineRun(pipeline, folder, options)
-        try:
-            work.run()
-        except InputError:
-            if not work.has_trained:
-                folder.discard()
-            raise
+    options = _for_new_run(
+        fast=fast,
+        fresh=fresh,
+        rehearsal=rehearsal,
+        explain=explain,
+        profile=profile,
+        callbacks=callbacks or {},
+        observe=observe,
+        quiet=quiet,
+    )
+    with joined(pipeline.settings.parallel), _created(pipeline, registry, runs, options) as folder:
+        _run_in(folder, pipeline, options)
         return folder
 
 
@@ -97,19 +87,61 @@ def run_or_resume(
 ) -> RunFolder:
     """Resume the latest unfinished run of the same pipeline, or start a new one if there is none.
 
+    Of several processes that do so at once, one starts a run; the others find it.
+
     Args:
         accept_changes: see `resume`.
         options: see `run`; `fast`, `fresh` and `rehearsal` are for a new run only.
+
+    Raises:
+        RunFolderError: another process works on the run.
     """
-    with joined(pipeline.settings.parallel) as ranks:
-        found = ranks.from_leader(lambda: RunFolder.unfinished(runs, pipeline))
+    with joined(pipeline.settings.parallel) as ranks, contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as starting:
+
+            def look() -> RunFolder | None:
+                starting.enter_context(RunFolder.starting(runs, pipeline))
+                return RunFolder.unfinished(runs, pipeline)
+
+            found = ranks.from_leader(look)
+            if found is None:
+                of_new = _for_new_run(**options)
+                folder = held.enter_context(_created(pipeline, registry, runs, of_new))
         if found is None:
-            return run(pipeline, registry, runs, **options)
+            _run_in(folder, pipeline, of_new)
+            return folder
         folder = RunFolder(found.path, writes=ranks.leads)
         for_new_runs = ("fast", "fresh", "rehearsal")
         shared = {name: value for name, value in options.items() if name not in for_new_runs}
         resume_as(pipeline, folder, accept_changes=accept_changes, **shared)
         return folder
+
+
+def _for_new_run(*, fresh: bool = False, **options: Any) -> RunOptions:
+    return RunOptions(reuse=not (fresh or options.get("fast")), **options)
+
+
+@contextlib.contextmanager
+def _created(pipeline: Pipeline, registry: Registry, runs: Path, options: RunOptions) -> Iterator[RunFolder]:
+    """Create the folder of a new run, which is locked while entered."""
+    ranks = current_ranks()
+    began_with = run_identity(pipeline)  # first, as it sets up torch, and provenance records what will be used
+    ranks.require_same(began_with, "program or machine")
+    record = provenance(pipeline, registry) | {"fast": options.fast, "ranks": ranks.size, IDENTITY: began_with}
+    with contextlib.ExitStack() as held:
+        path = ranks.from_leader(lambda: held.enter_context(RunFolder.create(runs, pipeline, record)).path)
+        yield RunFolder(path, writes=ranks.leads)
+
+
+def _run_in(folder: RunFolder, pipeline: Pipeline, options: RunOptions) -> None:
+    """Run a pipeline in its new folder, which is removed if the input is wrong and nothing has been trained yet."""
+    work = PipelineRun(pipeline, folder, options)
+    try:
+        work.run()
+    except InputError:
+        if not work.has_trained:
+            folder.discard()
+        raise
 
 
 def resume(
@@ -188,7 +220,8 @@ def resume_as(
             observe=observe,
             quiet=quiet,
         )
-        PipelineRun(pipeline, folder, options).run(resumes=True, amendment=amendment)
+        with folder.lock():
+            PipelineRun(pipeline, folder, options).run(resumes=True, amendment=amendment)
 
 
 def dry_run(pipeline: Pipeline) -> dict[str, Any]:

@@ -58,7 +58,7 @@ from dlpipe.training.progress import Progress
 
 
 class PipelineRun:
-    """One process working on a run folder.
+    """One process working on a run folder, which it has locked.
 
     Attributes:
         has_trained: whether it has taken a step.
@@ -75,7 +75,6 @@ class PipelineRun:
         self._resumes = resumes
         folder = self._folder
         with (
-            folder.lock(),
             contextlib.redirect_stdout(unfailing(sys.stdout)),
             contextlib.redirect_stderr(unfailing(sys.stderr)),
             self._progress() as progress,

@@ -27,14 +27,17 @@ def link(path: Path, target: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, byte: int = 0) -> Iterator[None]:
     """Hold the lock that `path` names against all other processes; it is released however the process ends.
+
+    Args:
+        byte: of the file, which need not have it: the locks of different bytes are independent.
 
     Raises:
         OSError: the file cannot be written, or not be locked.
     """
     with path.open("a") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, byte)
         yield
 
 

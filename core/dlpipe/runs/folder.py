@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import platform
 import secrets
@@ -26,7 +27,7 @@ from dlpipe.config.pipeline import Pipeline
 from dlpipe.config.source import dotted
 from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.messages import relative, shell_path
-from dlpipe.runs.atomic import link
+from dlpipe.runs.atomic import link, locked
 from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_text, require_contained, write_json
 
 #: The folder of all runs, unless --runs names another one.
@@ -52,8 +53,8 @@ ENDED_STATES = ("finished", "pruned")
 _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi4x", 0)
 _QUESTION = [0, 0, 0, 0, 0]
 _QUESTION[_TYPE] = fcntl.F_WRLCK
-#: The folders that this process has locked.
-_HELD: set[Path] = set()
+#: The folders that this process has locked, by device and inode.
+_HELD: set[tuple[int, int]] = set()
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -68,8 +69,9 @@ class RunFolder:
         self.path, self.writes = path, writes
 
     @classmethod
-    def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> RunFolder:
-        """Create the folder of a new run, complete: under a hidden name first, then renamed.
+    @contextlib.contextmanager
+    def create(cls, runs: Path, pipeline: Pipeline, provenance: Mapping[str, Any]) -> Iterator[RunFolder]:
+        """Create the folder of a new run, complete and locked while entered: under a hidden name first, then renamed.
 
         If that fails, nothing is left. A process that is killed leaves a hidden folder, which is not a run.
 
@@ -78,34 +80,57 @@ class RunFolder:
             provenance: what else decides the numbers of the run.
 
         Raises:
-            RunFolderError: it cannot be written.
+            RunFolderError: it cannot be written or locked.
         """
         parent = path = runs / pipeline.settings.name
-        try:
-            path = new_folder(parent, ".")
-            text = next(iter(pipeline.source.texts.values()), "")
-            (path / PIPELINE).write_text(text, encoding="utf-8")
-            for plugin in pipeline.local_plugins:
-                shutil.copy(plugin, path / plugin.name)
-            (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
-            status = {"state": "running", "time": time.time(), "pid": os.getpid()}
-            (path / STATUS).write_text(as_json(status), encoding="utf-8")
-            origins = {dotted(key): str(origin) for key, origin in pipeline.source.origins.items()}
-            (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
-            (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
-            path = path.rename(parent / path.name[1:])
-            set_latest(path)
-        except (OSError, UnicodeEncodeError) as error:
-            if path != parent:
-                shutil.rmtree(path, ignore_errors=True)
-            if isinstance(error, UnicodeEncodeError):
+        with contextlib.ExitStack() as held:
+            try:
+                path = new_folder(parent, ".")
+                # Before others can see it: a process that looks for a run to resume would take it.
+                held.enter_context(cls(path).lock())
+                text = next(iter(pipeline.source.texts.values()), "")
+                (path / PIPELINE).write_text(text, encoding="utf-8")
+                for plugin in pipeline.local_plugins:
+                    shutil.copy(plugin, path / plugin.name)
+                (path / PROVENANCE).write_text(as_json(provenance), encoding="utf-8")
+                status = {"state": "running", "time": time.time(), "pid": os.getpid()}
+                (path / STATUS).write_text(as_json(status), encoding="utf-8")
+                origins = {dotted(key): str(origin) for key, origin in pipeline.source.origins.items()}
+                (path / ORIGINS).write_text(as_json(origins), encoding="utf-8")
+                (path / RESOLVED).write_text(tomli_w.dumps(pipeline.plain()), encoding="utf-8")
+                path = path.rename(parent / path.name[1:])
+                set_latest(path)
+            except (OSError, UnicodeEncodeError, DlpipeError) as error:
+                if path != parent:
+                    shutil.rmtree(path, ignore_errors=True)
+                if isinstance(error, UnicodeEncodeError):
+                    raise RunFolderError(
+                        f"a file or folder of this run has a name that is not UTF-8 text: {error}; rename it"
+                    ) from error
+                if isinstance(error, OSError):
+                    raise RunFolderError(
+                        f"{relative(path)} could not be created: {error.strerror}; choose another place with --runs DIR"
+                    ) from error
+                raise
+            yield cls(path)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def starting(runs: Path, pipeline: Pipeline) -> Iterator[None]:
+        """Look for an unfinished run of a pipeline and, if there is none, create one, while no other process does.
+
+        Raises:
+            RunFolderError: the folder of all runs cannot be written or locked.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                runs.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(runs / LOCK, byte_of(pipeline)))
+            except OSError as error:
                 raise RunFolderError(
-                    f"a file or folder of this run has a name that is not UTF-8 text: {error}; rename it"
+                    f"{relative(runs / LOCK)} cannot be locked: {error.strerror}; choose another place with --runs DIR"
                 ) from error
-            raise RunFolderError(
-                f"{relative(path)} could not be created: {error.strerror}; choose another place with --runs DIR"
-            ) from error
-        return cls(path)
+            yield
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -192,7 +217,7 @@ class RunFolder:
             yield
             return
         path = self.path / LOCK
-        if self.path.resolve() in _HELD:  # the operating system would give it to this process again
+        if self._is_held():  # the operating system would give it to this process again
             raise RunFolderError(f"{relative(self.path)} is in use by this process; wait for it to end")
         try:
             opened = open_text(path, "a+")
@@ -209,15 +234,23 @@ class RunFolder:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
-            _HELD.add(self.path.resolve())
+            status = self.path.stat()  # which stays, also if the folder gets another name
+            _HELD.add((status.st_dev, status.st_ino))
             try:
                 yield
             finally:
-                _HELD.discard(self.path.resolve())
+                _HELD.discard((status.st_dev, status.st_ino))
+
+    def _is_held(self) -> bool:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) in _HELD
 
     def is_locked(self) -> bool:
         """Return whether a process holds the lock; it is asked for, not tried, so that nobody is disturbed."""
-        if self.path.resolve() in _HELD:  # POSIX would release a lock of this process when the file is closed below
+        if self._is_held():  # POSIX would release a lock of this process when the file is closed below
             return True
         try:
             descriptor = open_regular(self.path / LOCK)
@@ -375,6 +408,11 @@ def began_otherwise(path: Path) -> bool:
     """Return whether a run did not begin with its ``resolved.toml`` alone: with ``--fast``, or with other settings."""
     recorded = read_json(path / PROVENANCE)
     return bool(recorded.get("fast") or recorded.get(CHANGED))
+
+
+def byte_of(pipeline: Pipeline) -> int:
+    """Return the byte of a file of locks that stands for a resolved pipeline."""
+    return int.from_bytes(hashlib.sha256(tomli_w.dumps(pipeline.plain()).encode()).digest()[:7], "big")
 
 
 def new_folder(parent: Path, prefix: str = "") -> Path:

@@ -156,22 +156,10 @@ def _state(folder: RunFolder, status: Mapping[str, Any], recorded: Mapping[str, 
         return "running"
     if (folder.path / LOCK).exists():
         host = folder.owner().rpartition(" on ")[2]
-    else:  # a process creates the folder a moment before it locks it
+    else:  # a copy without hidden files
         host = recorded.get("machine", {}).get("host", "")
-        if host == platform.node() and _is_alive(status.get("pid", 0)):
-            return "running"
     # Some file systems do not show the locks of other hosts.
     return "running" if host != platform.node() and time.time() - updated < SILENCE else "stale"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # somebody else's
-        return True
-    except (OSError, OverflowError):
-        return False
-    return pid > 0
 
 
 def _modified(path: Path) -> float:

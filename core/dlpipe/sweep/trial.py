@@ -47,6 +47,7 @@ from dlpipe.runs.folder import (
     STATUS,
     RunFolder,
     began_otherwise,
+    byte_of,
 )
 from dlpipe.runs.identity import with_current_names
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
@@ -162,12 +163,9 @@ def _claim(task: Task) -> Iterator[bool]:
     """
     folder = task.runs / task.pipeline.settings.name
     folder.mkdir(parents=True, exist_ok=True)
-    # One byte of one file for each pipeline: the operating system locks bytes that do not exist, too.
-    digest = hashlib.sha256(tomli_w.dumps(task.pipeline.plain()).encode()).digest()
-    byte = int.from_bytes(digest[:7], "big")
     with (folder / ".sweeps.lock").open("a") as file:
         with StopSignals() as signals:
-            while not (claimed := _locked(file, byte)) and task.wait:
+            while not (claimed := _locked(file, byte_of(task.pipeline))) and task.wait:
                 signals.check()
                 time.sleep(WAIT)
         yield claimed

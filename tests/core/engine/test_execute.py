@@ -18,12 +18,14 @@ import torch
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine import nan_origin
 from dlpipe.engine.build import build_for_training
-from dlpipe.engine.execute import dry_run, resume, run
+from dlpipe.engine.execute import dry_run, resume, run, run_or_resume
 from dlpipe.engine.inference import evaluate_run, open_run
 from dlpipe.engine.prediction import predict
 from dlpipe.errors import CheckpointError, DlpipeError, InputError, NonFiniteError, RunFolderError
 from dlpipe.registry.loading import load_plugins
+from dlpipe.runs import folder as run_folder
 from dlpipe.runs import stage_cache
+from dlpipe.runs.atomic import locked
 from dlpipe.runs.checkpoint import STATE, Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
 from dlpipe.runs.listing import summarize
@@ -766,6 +768,73 @@ def test_resume_auto_finds_the_newest_unfinished_run_of_the_same_pipeline(projec
         found = RunFolder.unfinished(project / "runs", pipeline()[0])
     assert found is not None
     assert found.path == second
+
+
+STARTING = """
+import sys
+from pathlib import Path
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine import execute
+from dlpipe.registry.loading import load_plugins
+
+def provenance(*arguments):
+    print("found no run", flush=True)
+    sys.stdin.readline()
+    return recorded(*arguments)
+
+def train(work, **options):
+    print("working", flush=True)
+    sys.stdin.read()
+
+recorded, execute.provenance, execute.PipelineRun.run = execute.provenance, provenance, train
+registry = load_plugins()
+pipeline = load_pipeline("points.toml", registry, allow_local_plugins=True)
+execute.run_or_resume(pipeline, registry, Path("runs"))
+"""
+
+
+def test_of_two_processes_that_resume_at_once_without_a_run_the_second_is_refused(project, monkeypatch):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", STARTING], cwd=project, text=True, **pipes) as first:
+        assert first.stdout.readline() == "found no run\n"
+
+        def waiting(path, byte):
+            first.stdin.write("\n")
+            first.stdin.flush()
+            return locked(path, byte)
+
+        monkeypatch.setattr(run_folder, "locked", waiting)
+        try:
+            with pytest.raises(RunFolderError, match=rf"is in use by process {first.pid} on .+; wait for it to end"):
+                run_or_resume(*pipeline(), project / "runs")
+        finally:
+            first.communicate()
+
+    assert first.returncode == 0
+    assert len(list(RunFolder.paths(project / "runs", pipeline()[0]))) == 1
+
+
+def test_a_run_is_locked_before_others_can_find_it(project, monkeypatch):
+    was_locked = []
+    rename = Path.rename
+    monkeypatch.setattr(
+        Path, "rename", lambda path, target: was_locked.append(RunFolder(path).is_locked()) or rename(path, target)
+    )
+
+    with RunFolder.create(project / "runs", pipeline()[0], {}) as folder:
+        assert folder.is_locked()
+
+    assert was_locked == [True]
+    assert not folder.is_locked()
+
+
+def test_folders_of_runs_that_cannot_be_locked_are_named(project):
+    (project / "runs" / ".lock").mkdir(parents=True)
+
+    with pytest.raises(
+        RunFolderError, match=r"runs/\.lock cannot be locked: Is a directory; choose another place with --runs DIR"
+    ):
+        run_or_resume(*pipeline(), project / "runs")
 
 
 def test_check_resume_passes_for_a_trainer_that_remembers_everything(project):

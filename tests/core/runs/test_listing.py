@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import subprocess
-import sys
 import time
 from datetime import datetime
 
@@ -85,14 +82,6 @@ def test_a_run_is_running_while_its_lock_is_held_and_its_owner_is_not_disturbed(
     assert [summarize(path).state for _ in range(2)] == ["running", "running"]
     assert (path / ".lock").read_text() == f"process {pid} on {platform.node()}"
     assert summarize(path).seconds == pytest.approx(100, abs=5)
-
-
-def test_a_run_that_is_not_locked_yet_is_running_while_its_process_lives(make_run):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-
-    assert summarize(make_run("digits/a", "running", locked_by=None, pid=os.getpid())).state == "running"
-    assert summarize(make_run("digits/b", "running", locked_by=None, pid=dead.pid)).state == "stale"
 
 
 @pytest.mark.parametrize(("age", "state"), [(SILENCE / 2, "running"), (SILENCE * 2, "stale")])
