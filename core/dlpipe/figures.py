@@ -45,6 +45,8 @@ VERMILION = "#D55E00"
 GREY = "#777777"
 #: For lines of the same kind, in this order.
 COLORS = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
+#: The entry of a PNG file with the comment of `drawing`.
+COMMENT = "Comment"
 DPI = 120
 #: How many missing characters a message names.
 MAX_NAMED = 5
@@ -61,13 +63,14 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+def drawing(path: Path, width: float, height: float, *, comment: str = "") -> Iterator[Figure]:
     """Yield an empty figure to draw into, and save it afterwards.
 
     Args:
         path: of the PNG file.
         width: of the figure, in inches of 120 pixels.
         height: of the figure, in the same unit.
+        comment: text to store in the file.
     """
     import matplotlib  # takes more than a second, and is needed only here
     from matplotlib.figure import Figure
@@ -77,7 +80,7 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
         yield figure
         _write_powers_as_numbers(figure)
         _choose_fonts(figure)
-        figure.savefig(path, dpi=DPI)
+        figure.savefig(path, dpi=DPI, metadata={COMMENT: comment} if comment else None)
 
 
 def missing_font(texts: Iterable[str]) -> str | None:

@@ -117,7 +117,7 @@ def _write_report(folder: RunFolder, progress: Progress) -> None:
 
 
 def _draw_curves(folder: RunFolder, progress: Progress) -> None:
-    """Draw the curves of the stages whose metrics are newer than those that are drawn."""
+    """Draw the curves of the stages that are not those that are drawn."""
     try:
         for stage in RecordedRun(folder).stages:
             if not is_drawn(stage):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from dlpipe.figures import COLORS, GREY, drawing, shortened
+from dlpipe.figures import COLORS, COMMENT, GREY, drawing, shortened
 from dlpipe.report.curves import draw_metrics
 from dlpipe.report.page import Chart
 from dlpipe.report.recorded_run import RecordedStage
-from dlpipe.runs.folder import FIGURES, METRICS
+from dlpipe.runs.folder import FIGURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,9 +36,18 @@ def can_draw() -> bool:
 
 
 def is_drawn(stage: RecordedStage) -> bool:
-    """Return whether the curves of a stage are drawn and nothing was measured since."""
-    metrics, drawn = stage.folder / METRICS, stage.folder / FIGURES / CURVES
-    return drawn.exists() and not (metrics.exists() and metrics.stat().st_mtime > drawn.stat().st_mtime)
+    """Return whether the figure of a stage shows its curves as they are now: it says what it was drawn from."""
+    from PIL import Image  # which matplotlib needs
+
+    try:
+        with Image.open(stage.folder / FIGURES / CURVES) as figure:
+            return bool(figure.info.get(COMMENT) == _digest(stage, chosen_charts(stage)))
+    except (OSError, SyntaxError, ValueError):  # there is none, or it is damaged
+        return False
+
+
+def _digest(stage: RecordedStage, charts: Sequence[Chart]) -> str:
+    return hashlib.sha256(repr((charts, stage.best_step)).encode()).hexdigest()
 
 
 def write_curves(stage: RecordedStage) -> bool:
@@ -54,7 +65,8 @@ def write_curves(stage: RecordedStage) -> bool:
     rows = math.ceil(len(charts) / columns)
     temporary = folder / f".{CURVES}"
     last = max(float(x) for chart in charts for series in chart.series for x in series.x)
-    with drawing(temporary, WIDTH * columns, HEIGHT * rows + 0.2) as figure:
+    comment = _digest(stage, charts)
+    with drawing(temporary, WIDTH * columns, HEIGHT * rows + 0.2, comment=comment) as figure:
         for number, chart in enumerate(charts, start=1):
             axes = figure.add_subplot(rows, columns, number)
             _draw(axes, chart)

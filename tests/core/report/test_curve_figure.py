@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from PIL import Image
@@ -9,7 +10,7 @@ from dlpipe.errors import ComponentError
 from dlpipe.registry.installation import install_command
 from dlpipe.registry.loading import load_plugins
 from dlpipe.report import curve_figure
-from dlpipe.report.curve_figure import chosen_charts, write_curves
+from dlpipe.report.curve_figure import chosen_charts, is_drawn, write_curves
 from dlpipe.report.recorded_run import RecordedStage
 
 PIPELINE = """
@@ -89,6 +90,32 @@ def test_a_curve_with_gaps_and_a_constant_one_are_drawn(tmp_path):
 
     assert write_curves(stage(tmp_path, records))
     assert Image.open(tmp_path / "figures" / "curves.png").width > 900
+
+
+def test_curves_are_drawn_again_if_they_are_others_whenever_the_file_was_written(tmp_path):
+    records = curve("train/loss")
+    write_curves(stage(tmp_path, records))
+    os.utime(tmp_path / "figures" / "curves.png", (1, 1))
+
+    assert is_drawn(stage(tmp_path, [record | {"time": 5.0} for record in records]))
+
+    further = stage(tmp_path, [*records, {"step": 9, "train/loss": 1.0}])
+    os.utime(tmp_path / "metrics.jsonl", (0, 0))
+    assert not is_drawn(further)
+
+
+def test_another_checkpoint_and_a_damaged_figure_are_drawn_again(tmp_path, monkeypatch):
+    drawn = stage(tmp_path, curve("train/loss"))
+    assert not is_drawn(drawn)
+    write_curves(drawn)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordedStage, "best_step", 4)
+        assert not is_drawn(drawn)
+    assert is_drawn(drawn)
+    for content in (b"", (tmp_path / "figures" / "curves.png").read_bytes()[:60]):
+        (tmp_path / "figures" / "curves.png").write_bytes(content)
+        assert not is_drawn(drawn)
 
 
 @pytest.fixture
