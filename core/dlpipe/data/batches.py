@@ -181,7 +181,11 @@ class Batches:
         generator = torch.Generator(self._compute.device)
         for index, batch in enumerate(batches, start):
             generator.manual_seed(derived_seed(self._seed, "prepare", number, index, *self._own_seed()))
-            yield _checked(prepare(batch, generator, self._training)) if batch else batch
+            if batch:
+                batch = _checked(prepare(batch, generator, self._training))
+                if self._multiple > 1:
+                    batch = cast(Columns, self._split).padded(batch, self._multiple)
+            yield batch
 
     def _unprepared(self, number: int, start: int) -> Iterator[Batch]:
         """Return the batches of an epoch on the device, before they are prepared."""

@@ -6,6 +6,7 @@ Axes: N examples, B examples of a batch, T positions of the longest sequence in 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -73,6 +74,12 @@ class Ragged:
         flat = flat.to(self._type) if self.table is None else self.table.index_select(0, flat)
         return flat.view(*indices.shape, *flat.shape[1:])
 
+    @property
+    def padding(self) -> Tensor:
+        """The value (…) that pads, as batches contain it."""
+        last = self.values[-1:]
+        return (last.to(self._type) if self.table is None else self.table.index_select(0, last))[0]
+
     def concatenated(self) -> Tensor:
         """Return the values (total, …) of all sequences, as batches contain them."""
         return self.gather(torch.arange(len(self.values) - 1, device=self.values.device))
@@ -104,7 +111,7 @@ def _compact(values: Tensor) -> Tensor:
 
 def _require_ignored_padding(targets: Ragged) -> None:
     """Refuse targets whose padding would count in losses and metrics."""
-    padding = targets.gather(torch.tensor([[len(targets.values) - 1]], device=targets.values.device))[0, 0]
+    padding = targets.padding
     if padding.is_floating_point():
         raise ValueError(
             "the column 'targets' has sequences of numbers, whose padding would count as targets; expected classes: "
@@ -228,6 +235,23 @@ class Columns:
             else:
                 batch[name] = column.index_select(0, on_device)
         return batch
+
+    def padded(self, batch: Batch, multiple: int) -> Batch:
+        """Return a batch whose sequences, which `prepare` may have made longer or shorter, are padded to a multiple.
+
+        Args:
+            multiple: of which the longest has a length in the result; the lengths stay as they are.
+        """
+        found = dict(batch)
+        for name, key in self._length_names.items():
+            padding, values = cast(Ragged, self.columns[name]).padding, batch.get(name)
+            if values is None or key not in batch or values.shape[2:] != padding.shape:  # no longer such a sequence
+                continue
+            missing = -values.size(1) % multiple
+            if missing and values.size(1) == int(batch[key].max()):
+                beyond = padding.to(values).expand(len(values), missing, *padding.shape)
+                found[name] = torch.cat([values, beyond], dim=1)
+        return found
 
 
 def columns_of(examples: list[Batch], paddings: Mapping[str, float]) -> Columns:

@@ -220,6 +220,30 @@ def test_a_split_that_makes_no_whole_batch_is_refused():
         Batches(numbered(), 18, CPU, drop_last=True)
 
 
+def faster(batch, generator, training):
+    """Prepare by leaving out the last position of each sequence, and all tags but the first."""
+    lengths = batch["lengths"] - 1
+    frames = batch["frames"][:, : int(lengths.max())].clone()
+    frames[torch.arange(frames.size(1)) >= lengths.unsqueeze(1)] = -7
+    return {"frames": frames, "lengths": lengths, "tags": batch["tags"][:, :1]}
+
+
+@pytest.mark.parametrize("compute", [CPU, TooSmall(torch.device("cpu"))])
+def test_sequences_are_padded_to_a_multiple_again_when_they_have_been_prepared(compute):
+    lengths = torch.tensor([9, 3, 6, 4, 12])
+    values = torch.arange(1.0, 1 + 2 * 34).view(34, 2)
+    columns = {"frames": Ragged(values, lengths, padding=-7.0), "tags": Ragged(torch.arange(34), lengths)}
+
+    batches = list(Batches(Columns(columns, prepare=faster), 2, compute, pad_to_multiple_of=4).epoch(0))
+
+    assert {batch["frames"].size(1) for batch in batches} <= {4, 8, 12}
+    assert sorted(length for batch in batches for length in batch["lengths"].tolist()) == [2, 3, 5, 8, 11]
+    for batch in batches:
+        assert batch["tags"].size(1) == 1  # no longer a sequence of these lengths
+        beyond = torch.arange(batch["frames"].size(1)) >= batch["lengths"].unsqueeze(1)
+        assert ((batch["frames"] == -7).all(dim=2) == beyond).all()
+
+
 @pytest.mark.parametrize("compute", [CPU, TooSmall(torch.device("cpu"))])
 def test_batches_have_few_lengths_if_they_are_padded_to_a_multiple(compute):
     lengths = torch.arange(1, 18)
