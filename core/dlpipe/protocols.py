@@ -311,8 +311,8 @@ class SupportsMetricWeights(Protocol):
 
     Attributes:
         metric_weights: by the name of a metric of ``steps``, the one that says how much its value counts in the mean
-            over several steps, such as ``{"return": "episodes"}``. A weight is not logged itself; a step without it
-            counts 1.
+            over several steps, such as ``{"return": "episodes"}``. A step gives both or neither; the weight is not
+            logged itself.
     """
 
     @property

@@ -46,7 +46,7 @@ from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
 from dlpipe.training.nan_search import first_non_finite
-from dlpipe.training.trainer_state import own_total_steps, state_blocks_of
+from dlpipe.training.trainer_state import metric_weights_of, own_total_steps, state_blocks_of
 
 ENDED: Any = object()
 #: Seconds of a step; another two are rehearsed only if it took no longer.
@@ -186,6 +186,7 @@ def _check_metrics(table: str, trainer: Trainer, metrics: Any) -> None:
             _refuse(table, f"steps() gives {shown(name)} as {found}; expected a tensor with one number")
         if value.requires_grad:
             _refuse(table, f"steps() gives {shown(name)} with its graph, which would use up the memory; detach() it")
+    _check_weights(table, trainer, metrics)
     with errors_in(table):
         logged = trainer.log_values()
     if not isinstance(logged, Mapping):
@@ -195,6 +196,24 @@ def _check_metrics(table: str, trainer: Trainer, metrics: Any) -> None:
             _refuse(table, f"log_values() gives {shown(name)} as {type(number).__name__}; expected a number")
         if name in metrics:
             _refuse(table, f"log_values() gives {shown(name)}, which steps() gives, too; rename one of them")
+
+
+def _check_weights(table: str, trainer: Trainer, metrics: Mapping[str, Tensor]) -> None:
+    """See that the names in ``metric_weights`` are those of metrics, as far as one step tells: none may be due yet."""
+    with errors_in(table):
+        weights = metric_weights_of(trainer)
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for pair in weights.items() for name in pair):
+        _refuse(
+            table, f"metric_weights is {weights!r}; expected a dict from names of metrics to those of their weights"
+        )
+    for name, weight in weights.items():
+        if (name in metrics) != (weight in metrics):
+            given, missing = (name, weight) if name in metrics else (weight, name)
+            _refuse(
+                table,
+                f"metric_weights has {shown(name)} weighted by {shown(weight)}, but steps() gives {shown(given)} "
+                f"without {shown(missing)}; it gives {', '.join(metrics)}. Expected both, or neither",
+            )
 
 
 def _check_optimizers(table: str, trainer: Trainer, weights: Mapping[str, Tensor]) -> None:

@@ -64,8 +64,7 @@ def weighted_means(steps: StepMetrics, weights: Mapping[str, str]) -> dict[str, 
     """Return the mean of each metric over the steps that have it; none if all of them count 0.
 
     Args:
-        weights: by name, the metric that says how much a step counts, which itself is left out; a step without it
-            counts 1.
+        weights: by name, the metric that says how much a step counts, which itself is left out.
     """
     means: dict[str, float] = {}
     for name, (positions, values) in steps.items():

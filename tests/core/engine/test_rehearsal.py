@@ -126,6 +126,27 @@ BROKEN = {
         "torch.ones(3)",
         r'steps\(\) gives "loss" as a tensor of shape \(3,\); expected a tensor with one number',
     ),
+    "weights of metrics that are no names": (
+        "    def log_values",
+        "    metric_weights = {'loss': 2.0}\n    def log_values",
+        r"\[trainer\] metric_weights is {'loss': 2.0}; expected a dict from names of metrics to those of their weights",
+    ),
+    "weights that are no dict": (
+        "    def log_values",
+        "    metric_weights = ('loss', 'count')\n    def log_values",
+        r"\[trainer\] metric_weights is \('loss', 'count'\); expected a dict from names of metrics to those of",
+    ),
+    "a weight that is no metric": (
+        "    def log_values",
+        "    metric_weights = {'loss': 'cuont'}\n    def log_values",
+        r'\[trainer\] metric_weights has "loss" weighted by "cuont", but steps\(\) gives "loss" without "cuont"; '
+        r"it gives loss. Expected both, or neither",
+    ),
+    "a weight of what is no metric": (
+        "    def log_values",
+        "    metric_weights = {'lsos': 'loss'}\n    def log_values",
+        r'\[trainer\] metric_weights has "lsos" weighted by "loss", but steps\(\) gives "loss" without "lsos"',
+    ),
     "steps that end": (
         "while True:",
         "for _ in ():",
