@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 from typing_extensions import TypedDict
 
-from dlpipe.fields import NonNegative, Positive, PositiveFloat
+from dlpipe.fields import NonNegative, NonNegativeFloat, OnlyWith, Positive, PositiveFloat
 
 #: Former names of the settings and options below, and their current names: a former name works, with a
 #: warning that gives the current one.
@@ -154,6 +154,8 @@ class LoopOptions:
             of the first evaluator that has one.
         goal: whether the monitored metric should grow or fall; if not given, the evaluator decides.
         patience: stop after this many evaluations in a row without improvement; a tie is none.
+        min_delta: an improvement counts for `patience` only if it is larger than this, compared with the last one that
+            counted. Which checkpoint is best does not depend on it.
         ties: which of several checkpoints with the best value of the monitored metric counts: the one with the lowest
             "loss" on dev (of equal ones, the last), the "first" or the "last"; if not given, the lowest loss if an
             evaluator gives one, else the last.
@@ -170,6 +172,7 @@ class LoopOptions:
     monitor: str | None = None
     goal: Literal["max", "min"] | None = None
     patience: Positive | None = None
+    min_delta: Annotated[NonNegativeFloat, OnlyWith("patience")] = 0.0
     ties: Literal["loss", "first", "last"] | None = None
 
     @property

@@ -237,7 +237,7 @@ def _restarts(
     if monitor and ((monitor, goal) != before or judged):
         restarts.append(BEST)
     by_patience = state["reason"].startswith(NO_BETTER)
-    if by_patience and "trainer.patience" in keys:
+    if by_patience and keys & {"trainer.patience", "trainer.min_delta"}:
         restarts.append(PATIENCE)
     return restarts
 

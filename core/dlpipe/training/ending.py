@@ -35,5 +35,6 @@ def end_of(
     if options.minutes is not None and state.seconds >= options.minutes * 60:
         return f"{options.minutes:g} minutes used"
     if options.patience and state.stale >= options.patience:
-        return f"{NO_BETTER} {monitor} in {options.patience} evaluations"
+        least = f" by more than {options.min_delta:g}" if options.min_delta else ""
+        return f"{NO_BETTER} {monitor}{least} in {options.patience} evaluations"
     return ""

@@ -132,7 +132,8 @@ class Loop:
         most = self._options.log_every if restarts is None else MOST_PENDING
         if state["pending_steps"] > min(state["step"], most):
             raise ValueError(f"it has {state['pending_steps']} steps since the last log point")
-        known = {name: value for name, value in state.items() if name in vars(self.state)}
+        known = {"reference": state["best"]}  # of an earlier version, which had no min_delta
+        known |= {name: value for name, value in state.items() if name in vars(self.state)}
         self.state = LoopState(**known | {"pending": [{} for _ in range(state["pending_steps"])]})
         for name, (positions, values) in state["pending"].items():
             for position, value in zip(positions, values.tolist(), strict=True):
@@ -144,7 +145,7 @@ class Loop:
         if restarts is None:
             return
         if BEST in restarts:
-            self.state.best = self.state.best_loss = None
+            self.state.best = self.state.best_loss = self.state.reference = None
         if restarts:
             self.state.stale = 0
         self.state.reason = self._end_reason()
@@ -302,7 +303,7 @@ class Loop:
         improved = False
         if self._monitor:
             self._trainer.on_score(on_dev[self._monitor], self._goal)
-            improved = record_score(self.state, on_dev, self._monitor, self._goal, self._options.ties)
+            improved = record_score(self.state, on_dev, self._monitor, self._goal, self._options)
         metrics = {name: value for of_split in found.values() for name, value in of_split.items()}
         self._record(metrics, seconds=round(seconds, 3))
         for split, of_split in found.items():

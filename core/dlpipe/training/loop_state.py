@@ -25,7 +25,8 @@ class LoopState:
     Args:
         best: score of the best checkpoint so far.
         best_loss: its loss on dev, where that decides between equal scores.
-        stale: evaluations since the score was first reached.
+        reference: score of the last improvement that counted for patience.
+        stale: evaluations since then.
         seconds: of training, in all processes of this run.
         reason: why the run has ended; empty while it has not.
         evaluated: whether everything that was due after `step` is done; not if an evaluator failed.
@@ -39,6 +40,7 @@ class LoopState:
     best: float | None = None
     best_loss: float | None = None
     best_step: int = 0
+    reference: float | None = None
     stale: int = 0
     seconds: float = 0.0
     reason: str = ""
@@ -55,6 +57,7 @@ class SavedLoop(TypedDict):
     best: float | None
     best_loss: NotRequired[float | None]
     best_step: NonNegative
+    reference: NotRequired[float | None]
     stale: NonNegative
     seconds: float
     reason: str

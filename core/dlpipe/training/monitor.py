@@ -47,23 +47,31 @@ def require_monitored(monitor: str, options: LoopOptions, metrics: Mapping[str, 
         )
 
 
-def record_score(state: LoopState, metrics: Mapping[str, float], monitor: str, goal: Goal, ties: str | None) -> bool:
+def record_score(
+    state: LoopState, metrics: Mapping[str, float], monitor: str, goal: Goal, options: LoopOptions
+) -> bool:
     """Compare the monitored metric with the best so far, and return whether this checkpoint counts now.
 
     A tie may replace the best checkpoint, but it is no improvement: otherwise a score that cannot grow any more
-    would make patience endless.
-
-    Args:
-        ties: as in `LoopOptions`.
+    would make patience endless. Nor are small ones, by ``min_delta``, until they have added up.
     """
     score, loss = metrics[monitor], _dev_loss(metrics, monitor)
-    better = state.best is None or (score > state.best if goal == "max" else score < state.best)
-    better = better and not math.isnan(score)  # NaN, an undefined metric, would stay the best forever
-    state.stale = 0 if better else state.stale + 1
-    if better or (score == state.best and _wins_tie(ties, loss, state.best_loss)):
+    if _is_better(score, state.reference, goal, options.min_delta):
+        state.reference, state.stale = score, 0
+    else:
+        state.stale += 1
+    better = _is_better(score, state.best, goal)
+    if better or (score == state.best and _wins_tie(options.ties, loss, state.best_loss)):
         state.best, state.best_loss, state.best_step = score, loss, state.step
         return True
     return False
+
+
+def _is_better(score: float, than: float | None, goal: Goal, by: float = 0.0) -> bool:
+    """Return whether a score is better by more than `by`; NaN, an undefined metric, would stay the best forever."""
+    if than is None:
+        return not math.isnan(score)
+    return (score - than if goal == "max" else than - score) > by
 
 
 def _wins_tie(ties: str | None, loss: float | None, best: float | None) -> bool:

@@ -78,6 +78,15 @@ def test_patience_without_evaluators_is_a_mistake(changed, mistakes):
     ]
 
 
+def test_min_delta_without_patience_is_a_mistake(changed, mistakes):
+    assert mistakes(changed(10, "epochs = 1\nmin_delta = 0.01")) == [
+        (
+            11,
+            "[trainer] min_delta = 0.01 has an effect only with patience, and patience is not set; remove it or change patience",
+        )
+    ]
+
+
 @pytest.mark.parametrize("key", ["patience = 2", 'monitor = "dev/right/accuracy"'])
 def test_an_evaluator_that_skips_the_dev_split_cannot_be_monitored(mistakes, key):
     text = GOOD.replace("[trainer]\n", f"[trainer]\n{key}\n").replace(

@@ -46,6 +46,11 @@ def test_a_count_must_be_above_0(key):
     assert not accepts(OPTIONS["trainer"], key, "1")
 
 
+def test_the_least_improvement_is_no_less_than_0():
+    assert accepts(OPTIONS["trainer"], "min_delta", 0.0)
+    assert not accepts(OPTIONS["trainer"], "min_delta", -0.01)
+
+
 @pytest.mark.parametrize(("target", "options"), [(SETTINGS, Settings(name="x")), (OPTIONS["trainer"], LoopOptions())])
 def test_the_defaults_in_the_signature_are_those_of_the_dataclass(target, options):
     for name, parameter in read_signature(target).parameters.items():

@@ -450,6 +450,16 @@ def test_more_patience_begins_anew_and_more_steps_alone_are_refused(project):
     assert (ended["reason"], ended["step"]) == ("no better dev/sure/sure in 3 evaluations", 12)
 
 
+def test_patience_begins_anew_with_another_least_improvement(project):
+    folder = run_it(*EARLY)
+
+    resume_it(folder, "trainer.min_delta=0.01")
+
+    assert provenance(folder)["changed"][0]["restarts"] == ["patience"]
+    ended = provenance(folder)["ended"][""]
+    assert (ended["reason"], ended["step"]) == ("no better dev/sure/sure by more than 0.01 in 2 evaluations", 10)
+
+
 def test_patience_begins_anew_with_another_metric(project):
     folder = run_it(*EARLY)
 

@@ -544,6 +544,52 @@ def test_a_tie_is_no_improvement_for_patience(tmp_path):
     assert (loop.state.step, loop.state.best_step) == (4, 4)
 
 
+@pytest.mark.parametrize(
+    ("goal", "scores", "step", "best"),
+    [
+        ("max", [0.25, 0.5, 0.625, 0.75], 5, 4),  # 0.5 is better than 0.25 by 0.25, not by more
+        ("max", [0.25, 0.375, 0.5625, 0.75, 0.75], 5, 5),  # small improvements add up
+        ("max", [NAN, 0.25, NAN, 0.375], 4, 4),
+        ("min", [4.0, 3.0, 2.875, 2.75], 4, 4),
+    ],
+)
+@pytest.mark.parametrize("stop", [None, 1, 2, 3])
+def test_patience_counts_improvements_above_min_delta_only_also_when_resumed(tmp_path, goal, scores, step, best, stop):
+    signals = StopSignals()
+    options = {"steps": 50, "evaluate_every": 1, "patience": 2, "min_delta": 0.25}
+
+    def receive(at):
+        signals.received = "SIGTERM" if at == stop else ""
+
+    loop = build(
+        tmp_path, Counter(act=receive), evaluators={"slots": Scripted(*scores, goal=goal)}, signals=signals, **options
+    )
+    if stop:
+        with pytest.raises(Preempted):
+            loop.run()
+        loop = build(tmp_path, evaluators={"slots": Scripted(*scores[stop:], goal=goal)}, **options)
+        restore(loop)
+
+    assert loop.run() == "no better dev/slots/f1 by more than 0.25 in 2 evaluations"
+    assert (loop.state.step, loop.state.best_step) == (step, best)
+
+
+def test_a_checkpoint_of_a_version_without_min_delta_continues_from_its_best_score(tmp_path):
+    signals = StopSignals()
+    options = {"steps": 50, "evaluate_every": 1, "patience": 1}
+
+    def receive(at):
+        signals.received = "SIGTERM" if at == 1 else ""
+
+    with pytest.raises(Preempted):
+        build(tmp_path, Counter(act=receive), evaluators={"slots": Scripted(0.5)}, signals=signals, **options).run()
+    loop = build(tmp_path, evaluators={"slots": Scripted(0.25)}, **options)
+    state = load_state(loop.parts.checkpoints.latest())["loop"]
+    loop.restore({name: value for name, value in state.items() if name != "reference"})
+
+    assert loop.run() == "no better dev/slots/f1 in 1 evaluations"
+
+
 def test_ties_by_loss_need_a_loss(tmp_path):
     loop = build(tmp_path, steps=2, ties="loss")
 
