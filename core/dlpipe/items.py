@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlpipe.errors import DlpipeError, InputError
+from dlpipe.messages import counted
 
 #: What Windows programs write at the start of a UTF-8 file.
 BYTE_ORDER_MARK = "\ufeff"
@@ -56,6 +57,11 @@ class FailedItem:
     def plain(self) -> dict[str, str]:
         """Return it as an answer of plain values."""
         return {"item": self.item, "error": str(self.error)}
+
+
+def unusable(failed: int, count: int | None = None) -> str:
+    """Return ``3 of 6 items could not be used``, without the 6 where an item may have several answers."""
+    return f"{counted(failed, 'item') if count is None else f'{failed} of {count} items'} could not be used"
 
 
 def from_arguments(arguments: Sequence[str]) -> list[Item]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlpipe.config.application import application_of, check_options, takes_items
 from dlpipe.errors import InputError
-from dlpipe.items import FailedItem, Item
+from dlpipe.items import FailedItem, Item, unusable
 from dlpipe.registry.targets import load_target
 
 
@@ -29,22 +29,22 @@ def predictions(
     """
     given = [_item_of(number, item) for number, item in enumerate(items or (), start=1)]
     target = application_of(trained.stage)
-    if target and (takes_items(target) or items is None):
+    applied = bool(target) and (takes_items(target) or items is None)
+    if applied:
         values = check_options(target, options, str)
         if takes_items(target):
             values["items"] = [item.text for item in given]
-        return list(load_target("dlpipe.engine.inference:apply")(trained, target, values))
-    if unknown := next((name for name in options if name != "top"), None):
+        found = list(load_target("dlpipe.engine.inference:apply")(trained, target, values))
+    elif unknown := next((name for name in options if name != "top"), None):
         raise InputError(f"{unknown}: {run} has no such option for items; leave it out")
-    found = list(load_target("dlpipe.engine.prediction:predict")(trained, given, **options))
+    else:
+        found = list(load_target("dlpipe.engine.prediction:predict")(trained, given, **options))
     failed = [answer for answer in found if isinstance(answer, FailedItem)]
     if failed and strict:
         raise InputError(str(failed[0])) from failed[0].error
     if failed:
-        warnings.warn(
-            f"{len(failed)} of {len(found)} items could not be used; their answers say why. The first is {failed[0]}",
-            stacklevel=3,
-        )
+        told = unusable(len(failed), None if applied else len(found))
+        warnings.warn(f"{told}; their answers say why. The first is {failed[0]}", stacklevel=3)
     return [answer.plain() if isinstance(answer, FailedItem) else answer for answer in found]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dlpipe.config.check import load_pipeline
 from dlpipe.config.signatures import Parameter
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.fields import STRICT
-from dlpipe.items import FailedItem, Item, from_arguments, from_file, from_standard_input
+from dlpipe.items import FailedItem, Item, from_arguments, from_file, from_standard_input, unusable
 from dlpipe.progress import Display, displayed_by
 from dlpipe.protocols import SupportsItemFiles
 from dlpipe.registry.loading import Registry
@@ -159,9 +159,7 @@ def predict(
     )
     _mention_unfinished(trained.run, trained.checkpoint.name)
     if applied:
-        if takes_items(target):
-            values["items"] = [_text_of(item) for item in _items(items, file)] if items or file else []
-        answers = load_target("dlpipe.engine.inference:apply")(trained, target, values)
+        answers = _applied(trained, target, values, list(_items(items, file)) if items or file else [])
     else:
         explain = form == "text" and sys.stdout.isatty()
         answers = load_target("dlpipe.engine.prediction:predict")(
@@ -171,7 +169,7 @@ def predict(
     # A line that is redrawn would get between answers on the same terminal.
     quiet = not output and sys.stdout.isatty()
     with displayed_by(Display(quiet=quiet)), opened as written:
-        _write(answers, written, debug="--debug" in sys.argv)
+        _write(answers, written, debug="--debug" in sys.argv, one_each=not applied)
 
 
 def _form(as_json: bool, as_csv: bool, output: Path | None) -> str:
@@ -196,8 +194,21 @@ def _mention_unfinished(run: Path, checkpoint: str) -> None:
         echo(f"{run.name} has not finished ({state}); its checkpoint {checkpoint} is used", err=True)
 
 
-def _write(answers: Iterable[Any], form: Form, *, debug: bool) -> None:
+def _applied(trained: Any, target: str, values: Mapping[str, Any], given: Sequence[Item | FailedItem]) -> Iterator[Any]:
+    """Yield the answers of an application, which gets all items at once; before them, the items that are no text."""
+    failed = [item for item in given if isinstance(item, FailedItem)]
+    yield from failed
+    if failed and len(failed) == len(given):
+        return
+    items = {"items": [item.text for item in given if isinstance(item, Item)]} if takes_items(target) else {}
+    yield from load_target("dlpipe.engine.inference:apply")(trained, target, {**values, **items})
+
+
+def _write(answers: Iterable[Any], form: Form, *, debug: bool, one_each: bool) -> None:
     """Write answers, as long as they are read, and on standard error the reasons of failures.
+
+    Args:
+        one_each: whether each item has one answer.
 
     Raises:
         DlpipeError: there are failures; it says how many.
@@ -215,7 +226,7 @@ def _write(answers: Iterable[Any], form: Form, *, debug: bool) -> None:
             break
     form.close()
     if failed:
-        raise DlpipeError(f"{failed} of {count} items could not be used")
+        raise DlpipeError(unusable(failed, count if one_each else None))
 
 
 def _items(items: tuple[str, ...], file: Path | None) -> Sequence[Item] | Iterator[Item | FailedItem]:
@@ -229,10 +240,3 @@ def _items_for(data: Any, items: tuple[str, ...], file: Path | None) -> Iterable
     """Return the items for data, which may read files in its own way, such as the rows of a table."""
     own = data.read_items(file) if file is not None and isinstance(data, SupportsItemFiles) else None
     return _items(items, file) if own is None else own
-
-
-def _text_of(item: Item | FailedItem) -> str:
-    """Return an item for an application, which needs all of them."""
-    if isinstance(item, FailedItem):
-        raise InputError(str(item)) from item.error
-    return item.text

@@ -2,7 +2,8 @@
 
 The record of a model or of data can name a function as its *application*. Its signature is the schema: its keyword-only
 parameters are the options of the command. It is called as ``application(model, data, compute, **options)`` and yields
-answers, dicts of plain values; a parameter ``items`` receives the positional arguments. A path with a default is a
+answers, dicts of plain values; a parameter ``items`` receives the positional arguments, and a
+`dlpipe.items.FailedItem` is the answer to one that cannot be used. A path with a default is a
 file that it writes: an existing one is not overwritten unless the user names it.
 """
 

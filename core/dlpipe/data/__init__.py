@@ -12,6 +12,7 @@ from dlpipe.data.model_caller import ModelCaller, columns_needed, own_method, te
 from dlpipe.data.split_names import split_named
 from dlpipe.data.split_report import in_both
 from dlpipe.data.targets import IGNORE_INDEX, count_targets
+from dlpipe.items import FailedItem
 from dlpipe.runs.atomic import require_new
 from dlpipe.runs.file_digests import file_digests
 from dlpipe.runs.file_manifest import FileManifest, cache_folder, file_state
@@ -22,6 +23,7 @@ __all__ = [
     "Columns",
     "Download",
     "EndlessBatches",
+    "FailedItem",
     "FileManifest",
     "Files",
     "FolderFiles",

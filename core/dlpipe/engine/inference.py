@@ -19,6 +19,7 @@ from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.errors import CheckpointError, InputError, component_errors, errors_in
 from dlpipe.evaluation.evaluate import evaluate
 from dlpipe.evaluation.examples import Examples
+from dlpipe.items import FailedItem
 from dlpipe.messages import relative
 from dlpipe.protocols import Evaluator
 from dlpipe.registry.loading import Registry, load_plugins
@@ -191,7 +192,7 @@ def _able(trained: TrainedStage, split: str) -> dict[str, Evaluator]:
     return evaluators
 
 
-def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def apply(trained: TrainedStage, target: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any] | FailedItem]:
     """Yield the answers of a trained run's application; see `dlpipe.config.application`.
 
     Args:

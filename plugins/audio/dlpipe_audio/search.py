@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from dlpipe.compute import Compute
-from dlpipe.data import open_files, own_method, require_new
-from dlpipe.errors import DlpipeError, InputError
+from dlpipe.data import FailedItem, open_files, own_method, require_new
+from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe_audio.audio_files import read_word
 from dlpipe_audio.recorded_words import MAX_BYTES
@@ -45,7 +45,7 @@ def search(
     top: Positive = 5,
     neighbors: NonNegative = 0,
     output: Path | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | FailedItem]:
     """Find recordings that sound like the given ones, by the cosine of their vectors.
 
     Args:
@@ -60,7 +60,6 @@ def search(
 
     Raises:
         InputError: the options do not fit together, or what is searched cannot be used.
-        DlpipeError: items could not be used; the others have been answered.
     """
     encode = own_method(model, "encode")
     if encode is None:
@@ -73,9 +72,10 @@ def search(
         raise InputError(f"--neighbors {neighbors} are recordings of --among; give a folder, or leave --neighbors out")
     if output is not None:
         _require_vectors_file(output)
-    given, queries, failures = _encoded_items(data, items)
-    if failures and not given:
-        raise _unusable(failures, len(failures))
+    given, queries, failed = _encoded_items(data, items)
+    yield from failed
+    if failed and not given:
+        return
     vectors = encoded(encode, queries, compute)
     names, recorded = given, vectors
     if among is not None:
@@ -96,31 +96,24 @@ def search(
     if output is not None:
         _write(output, names, recorded)
         yield {"written": str(output), "vectors": len(names)}
-    if failures:
-        raise _unusable(failures, len(failures) + len(given))
 
 
-def _encoded_items(data: WordData, items: Sequence[str]) -> tuple[list[str], list[Tensor], list[str]]:
-    """Return the recordings that items name, their frames (T, F), and why other items cannot be used."""
-    given, queries, failures = [], [], []
+def _encoded_items(data: WordData, items: Sequence[str]) -> tuple[list[str], list[Tensor], list[FailedItem]]:
+    """Return the recordings that items name, their frames (T, F), and the items that cannot be used."""
+    given, queries, failed = [], [], []
     for item in items:
         try:
             recordings = data.expand(item)
         except InputError as error:
-            failures.append(str(error))
+            failed.append(FailedItem(item, item, error))
             continue
         for recording in recordings:
             try:
                 queries.append(data.encode(recording)["frames"])
                 given.append(recording)
             except InputError as error:
-                failures.append(str(error))
-    return given, queries, failures
-
-
-def _unusable(failures: Sequence[str], count: int) -> DlpipeError:
-    """Return the error that says why some of `count` items could not be used."""
-    return DlpipeError("\n".join([*failures, f"{len(failures)} of {count} items could not be used"]))
+                failed.append(FailedItem(recording, recording, error))
+    return given, queries, failed
 
 
 def encoded(encode: Encode, frames: Sequence[Tensor], compute: Compute) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import dlpipe
+from dlpipe.data import FailedItem
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.runs.folder import RunFolder
 
@@ -200,6 +201,24 @@ def test_an_application_gets_values_of_python(small_run, tmp_path, monkeypatch):
         small_run.predict(episode=3)
     with pytest.raises(InputError, match="episodes 0: expected a whole number above 0"):
         small_run.predict(episodes=0)
+
+
+def test_a_bad_item_of_an_application_says_why_beside_the_answers_of_others(small_run, monkeypatch):
+    def apply(trained, target, values):
+        *good, bad = values["items"]
+        yield from ({"item": item, "place": place} for item in good for place in (1, 2))
+        yield FailedItem(bad, bad, InputError("b.wav cannot be read"))
+
+    monkeypatch.setattr("dlpipe.api.predictions.application_of", lambda stage: "dlpipe_audio.search:search")
+    monkeypatch.setattr("dlpipe.engine.inference.apply", apply)
+
+    with pytest.warns(UserWarning, match=r"^1 item could not be used; their answers .* first is b.wav cannot be read$"):
+        *answers, failed = small_run.predict(["a.wav", "b.wav"])
+
+    assert [answer["place"] for answer in answers] == [1, 2]
+    assert failed == {"item": "b.wav", "error": "b.wav cannot be read"}
+    with pytest.raises(InputError, match=r"^b.wav cannot be read$"):
+        small_run.predict("b.wav")
 
 
 def test_a_score_that_is_missing_says_which_there_are(small_run):

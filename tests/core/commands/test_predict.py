@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from dlpipe.cli import make_program
 from dlpipe.commands.answers import on_standard_output
 from dlpipe.commands.predict import _write
+from dlpipe.data import FailedItem
+from dlpipe.errors import InputError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.folder import STATUS
 from dlpipe.runs.streams import unfailing
@@ -54,6 +56,50 @@ def test_lines_of_json_correspond_to_the_items(dlpipe):
     assert messages[0].startswith("line 2: 'bad'")
 
 
+def searched(trained, target, values):
+    """Answer every item twice, except one that is bad."""
+    for item in values["items"]:
+        if item == "bad":
+            yield FailedItem(item, item, InputError("bad cannot be read"))
+        else:
+            yield from ({"item": item, "place": place} for place in (1, 2))
+
+
+@pytest.fixture
+def application(monkeypatch):
+    monkeypatch.setattr("dlpipe.commands.predict.application_of", lambda stage: "dlpipe_audio.search:search")
+    monkeypatch.setattr("dlpipe.engine.inference.apply", searched)
+
+
+def test_a_bad_item_of_an_application_is_a_line_of_json_among_the_answers_of_others(application, dlpipe):
+    code, answers, messages = dlpipe("--json", "a", "bad", "b")
+
+    assert code == 1
+    assert [json.loads(line) for line in answers] == [
+        {"item": "a", "place": 1},
+        {"item": "a", "place": 2},
+        {"item": "bad", "error": "bad cannot be read"},
+        {"item": "b", "place": 1},
+        {"item": "b", "place": 2},
+    ]
+    assert messages == ["bad cannot be read", "1 item could not be used"]
+
+
+def test_a_line_that_is_no_text_is_a_bad_item_of_an_application(application, dlpipe, tmp_path):
+    (tmp_path / "items.txt").write_bytes(b"a\n\xff\n")
+    (tmp_path / "none.txt").write_bytes(b"\xff\n")
+
+    code, answers, messages = dlpipe("--csv", "--file", "items.txt")
+    alone = dlpipe("--json", "--file", "none.txt")
+
+    reason = "byte 1 of the line, 0xff, is not UTF-8 text; convert the file to UTF-8"
+    assert code == 1
+    assert answers == ["item,place,error", f'\\xff,,"{reason}"', "a,1,", "a,2,"]
+    assert messages == [f"items.txt:2: {reason}", "1 item could not be used"]
+    assert alone[0] == 1
+    assert [json.loads(line)["item"] for line in alone[1]] == ["\\xff"]
+
+
 def test_answers_that_nobody_reads_any_more_are_not_computed(monkeypatch):
     class Closed(io.StringIO):
         def flush(self):
@@ -62,7 +108,7 @@ def test_answers_that_nobody_reads_any_more_are_not_computed(monkeypatch):
     monkeypatch.setattr(sys, "stdout", unfailing(Closed(), BrokenPipeError))
     answers = ({"label": str(number)} for number in itertools.count())
 
-    _write(answers, on_standard_output("json"), debug=False)
+    _write(answers, on_standard_output("json"), debug=False, one_each=True)
 
     assert next(answers) == {"label": "1"}
 
