@@ -107,6 +107,14 @@ def test_what_is_no_file_is_refused(tmp_path, write):
             next(lines_of(write("one\n"), encoding))
 
 
+@pytest.mark.parametrize("block", [3, 100])
+def test_the_mark_of_utf_16_is_recognized(write, monkeypatch, block):
+    monkeypatch.setattr("dlpipe_text.corpus_files.BLOCK", block)
+
+    with pytest.raises(DataError, match=r"given.iob:1: byte 0 is 0xff, not utf-8 .*, such as utf-16, or convert it"):
+        lines(write("one two\n".encode("utf-16")))
+
+
 @pytest.mark.parametrize("encoding", ["punycode", "utf-16"])
 def test_what_has_no_place_in_the_file_is_an_error_of_its_encoding(write, encoding):
     with pytest.raises(

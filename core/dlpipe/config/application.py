@@ -91,15 +91,29 @@ def check_options(target: str, given: Mapping[str, Any], named: Callable[[str], 
         if parameter.required and name not in given
     ]
     for name, parameter in options_of(target).items():
-        # What the user has not named, the user does not mean to overwrite, also where a link leads to it.
-        if name not in given and isinstance(parameter.default, Path) and os.path.lexists(parameter.default):
-            mistakes.append(
-                f"{parameter.default} exists; choose another name with {named(name)} FILE, or overwrite it with "
-                f"{named(name)} {parameter.default}"
-            )
+        if name not in given and isinstance(parameter.default, Path):
+            try:
+                require_new_default(parameter.default, named(name))
+            except InputError as error:
+                mistakes.append(str(error))
     if mistakes:
         raise InputError("\n".join(mistakes))
     return values
+
+
+def require_new_default(output: Path, option: str = "--output") -> None:
+    """Refuse to write a file that the user has not named if it exists: the user does not mean to overwrite it.
+
+    Args:
+        option: that names another file.
+
+    Raises:
+        InputError: there is such a file.
+    """
+    if os.path.lexists(output):  # also where a link leads to it
+        raise InputError(
+            f"{output} exists; choose another name with {option} FILE, or overwrite it with {option} {output}"
+        )
 
 
 def explained(parameter: Parameter) -> str:

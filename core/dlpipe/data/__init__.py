@@ -1,9 +1,10 @@
 """For data components and trainers: columns, batches, files, digests, calling a model with a batch, its answers."""
 
+from dlpipe.config.application import require_new_default
 from dlpipe.data.batches import Batches, EndlessBatches
 from dlpipe.data.class_answers import class_answer, sequence_answer
 from dlpipe.data.columns import Columns, Prepare, Ragged
-from dlpipe.data.decoding import decode_text
+from dlpipe.data.decoding import decode_text, refuse_nul, undecodable
 from dlpipe.data.download import Download, fetch
 from dlpipe.data.file_store import Files, FolderFiles, TarFiles, open_files, open_tar
 from dlpipe.data.held_out import stratified_fold, stratified_sample
@@ -44,10 +45,13 @@ __all__ = [
     "open_files",
     "open_tar",
     "own_method",
+    "refuse_nul",
     "require_new",
+    "require_new_default",
     "sequence_answer",
     "split_named",
     "stratified_fold",
     "stratified_sample",
     "tensors_in",
+    "undecodable",
 ]

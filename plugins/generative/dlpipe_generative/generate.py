@@ -5,7 +5,6 @@ Axes: N images, C channels, H rows, W columns, Z latent dimensions.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.compute import Compute
+from dlpipe.data import require_new_default
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, Positive
 from dlpipe.messages import nearest
@@ -70,7 +70,8 @@ def generate(
     )
     count, seed, steps = count or COUNT, seed or 0, steps or STEPS
     if output is None and has_images:
-        output = _new_file()
+        require_new_default(OUTPUT)
+        output = OUTPUT
     elif output is not None and not output.suffix and output.is_dir() and any(output.iterdir()):
         raise InputError(f"--output {output}: the folder is not empty; empty it, or choose another one")
     generative = require(model, GenerativeModel, WHO)  # type: ignore[type-abstract]
@@ -163,15 +164,6 @@ def _encode_items(
     targets = None if chosen_class is None else chosen_class.expand(len(images))
     model.eval()
     return encode_batched(model, images, targets), images
-
-
-def _new_file() -> Path:
-    """Return the default file, unless it exists: what the user has not named, the user does not mean to overwrite."""
-    if os.path.lexists(OUTPUT):  # also where a link leads to it
-        raise InputError(
-            f"{OUTPUT} exists; choose another name with --output FILE, or overwrite it with --output {OUTPUT}"
-        )
-    return OUTPUT
 
 
 def _write(output: Path, images: Tensor, columns: int | None, captions: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
-from dlpipe.data import decode_text, file_digests
+from dlpipe.data import decode_text, file_digests, refuse_nul, undecodable
 from dlpipe.errors import DataError
 from dlpipe.fields import NonNegative, OnlyWith, Positive, PositiveFloat
 from dlpipe_text.corpus import Corpus, Unit
@@ -109,9 +109,7 @@ def lines_of(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     """
     number, pieces = 1, list[str]()
     for text in _decoded(path, encoding):
-        if "\0" in text:
-            where = number + text[: text.index("\0")].count("\n")
-            raise DataError(f'{path}:{where}: a NUL; expected text. If this is UTF-16, set encoding = "utf-16"')
+        refuse_nul(text, str(path), number)
         first, *others = text.split("\n")
         pieces.append(first)
         for part in others:
@@ -131,19 +129,8 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
         waiting = len(decoder.getstate()[0])  # the first bytes of a character that the last block has cut
         try:
             text = decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            before = error.object[: error.start].decode(encoding, errors="replace")
-            byte = place - waiting + error.start
-            raise DataError(
-                f"{path}:{line + before.count(chr(10))}: byte {byte} is 0x{error.object[error.start]:02x}, not "
-                f"{encoding} ({error.reason}); set encoding to that of the file, such as cp1252 or gb18030, or "
-                "convert it"
-            ) from error
-        except UnicodeError as error:  # of encodings with rules of their own, such as "punycode"
-            raise DataError(
-                f"{path}: not {encoding} ({error}); set encoding to that of the file, such as cp1252 or gb18030, or "
-                "convert it"
-            ) from error
+        except UnicodeError as error:
+            raise undecodable(error, str(path), encoding, line=line, byte=place - waiting) from error
         place += len(block)
         line += text.count("\n")
         if text:
