@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dlpipe.data.split_report import split_report
 from dlpipe.engine.build import TrainingComponents
 from dlpipe.engine.judged_splits import notes_on_train
@@ -9,13 +11,20 @@ from dlpipe.engine.memory import memory_in_use
 from dlpipe.engine.stage_context import StageContext, size_of
 from dlpipe.errors import errors_in
 from dlpipe.figures import missing_font
-from dlpipe.protocols import Data, SupportsCaveats, SupportsNotes
+from dlpipe.protocols import Data, SupportsNotes
 from dlpipe.runs.folder import PROVENANCE
 from dlpipe.training.loop import Loop
+from dlpipe.training.trainer_state import caveats_of
 
 
-def announce(context: StageContext, components: TrainingComponents, loop: Loop, seconds: float) -> None:
-    """Say what is going to be trained and on what, and what the trainer has to say about it."""
+def announce(
+    context: StageContext, components: TrainingComponents, loop: Loop, seconds: float, caveats: Sequence[str]
+) -> None:
+    """Say what is going to be trained and on what, and what the trainer has to say about it.
+
+    Args:
+        caveats: those that the rehearsal has found.
+    """
     stage, progress = context.stage, context.progress
     data, trainer, model = components.data, components.trainer, components.trained_model
     count = f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"
@@ -40,8 +49,8 @@ def announce(context: StageContext, components: TrainingComponents, loop: Loop, 
         if config and isinstance(component, SupportsNotes):
             for note in component.notes:
                 progress.message(f"{config.component.name}: {note}", once=True)
-    if isinstance(trainer, SupportsCaveats) and trainer.caveats:
-        _record_caveats(context, list(trainer.caveats))
+    if known := list(dict.fromkeys([*caveats_of(trainer), *caveats])):
+        _record_caveats(context, known)
     memory = memory_in_use(components.compute.device)
     position = lambda: loop.state.step  # noqa: E731
     progress.start(position, loop.total_steps, stage=context.title, left=loop.seconds_left, memory=memory)

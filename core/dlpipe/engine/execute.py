@@ -245,7 +245,8 @@ def _rehearse_all(pipeline: Pipeline) -> dict[str, Any]:
             errors_in(stage.trainer.table, data_table=stage.data.table),
             opened_data(pipeline.settings, stage, find_model) as data,
         ):
-            components, metrics = rehearse(pipeline.settings, stage, find_model, data)
+            found = rehearse(pipeline.settings, stage, find_model, data)
+            components, metrics = found.components, found.metrics
             for callback in stage.callbacks.values():
                 build(callback, {"offline": pipeline.settings.offline}, find_model)
             sizes = {split: size_of(data.split(split)) for split in data.splits}

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast, get_args
 
@@ -36,7 +36,6 @@ from dlpipe.protocols import (
     Data,
     Evaluator,
     Goal,
-    SupportsCaveats,
     SupportsClose,
     SupportsSamples,
     Trainer,
@@ -46,7 +45,7 @@ from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.plain_state import PLAIN, difference, unsavable
 from dlpipe.splits import DEV, SPLITS, TEST, TRAIN
 from dlpipe.training.nan_search import first_non_finite
-from dlpipe.training.trainer_state import metric_weights_of, own_total_steps, state_blocks_of
+from dlpipe.training.trainer_state import caveats_of, metric_weights_of, own_total_steps, state_blocks_of
 
 ENDED: Any = object()
 #: Seconds of a step; another two are rehearsed only if it took no longer.
@@ -57,10 +56,23 @@ MAX_OPTIMIZERS = 20
 JUDGED_FIRST = (DEV, TEST, TRAIN)
 
 
-def rehearse(
-    settings: Settings, stage: Stage, find_model: FindModel, data: Data
-) -> tuple[TrainingComponents, Mapping[str, Tensor]]:
-    """Take one step, save and restore it, and evaluate on one batch; return the components and the step's metrics.
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rehearsal has found.
+
+    Args:
+        components: that were built, and are closed.
+        metrics: of the first step.
+        caveats: of a trainer that was restored, which may know more of them than one that was not.
+    """
+
+    components: TrainingComponents
+    metrics: Mapping[str, Tensor]
+    caveats: Sequence[str]
+
+
+def rehearse(settings: Settings, stage: Stage, find_model: FindModel, data: Data) -> Rehearsal:
+    """Take one step, save and restore it, and evaluate on one batch.
 
     The model is not compiled, which would take longer than the rest.
 
@@ -84,8 +96,8 @@ def rehearse(
         # One process may be fast and another one slow: both take the next steps, or none does.
         fast = components.compute.ranks.from_leader(lambda: seconds < FAST)
         following = steps if fast and repeatable else None
-        _check_restoring(settings, stage, find_model, components, Path(folder), following)
-    return components, metrics
+        caveats = _check_restoring(settings, stage, find_model, components, Path(folder), following)
+    return Rehearsal(components, metrics, caveats)
 
 
 def _check_data(settings: Settings, stage: Stage, find_model: FindModel, data: Data) -> None:
@@ -275,7 +287,7 @@ def _check_restoring(
     components: TrainingComponents,
     folder: Path,
     steps: Iterator[Mapping[str, Tensor]] | None,
-) -> None:
+) -> list[str]:
     """Save a checkpoint, restore it into a fresh build, compare, and evaluate what was restored.
 
     The state of a trainer with caveats is not compared: it says itself, perhaps only when it is restored, that a
@@ -283,6 +295,9 @@ def _check_restoring(
 
     Args:
         steps: if given, their next one is compared, too.
+
+    Returns:
+        the caveats of the restored trainer.
     """
     trainer, table = components.trainer, stage.trainer.table
     with errors_in(table):
@@ -303,7 +318,8 @@ def _check_restoring(
             _restore(fresh.trainer, saved)
             restored = fresh.trainer.state_dict()
             restored_blocks = _content(fresh.trainer)
-        repeatable = not any(isinstance(each, SupportsCaveats) and each.caveats for each in (trainer, fresh.trainer))
+            caveats = caveats_of(fresh.trainer)
+            repeatable = not (caveats or caveats_of(trainer))
         if repeatable and (different := difference(state, restored)):
             _refuse(table, f"state_dict(){different} is not the same after load_state_dict() of a fresh trainer")
         if repeatable and (different := difference(content, restored_blocks)):
@@ -322,6 +338,7 @@ def _check_restoring(
         with errors_in(table):
             for score, goal in scores:
                 fresh.trainer.on_score(score, goal)
+    return caveats
 
 
 def _check_use(settings: Settings, stage: Stage, find_model: FindModel, data: Data, checkpoint: Path) -> None:

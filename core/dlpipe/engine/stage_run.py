@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,10 @@ class StageRun:
         started = time.monotonic()
         with errors_in(stage.trainer.table, data_table=stage.data.table), closing(context):
             checkpoint = context.ranks.from_leader(context.checkpoints.latest)
+            caveats: Sequence[str] = ()
             if self._options.rehearsal and checkpoint is None:
                 context.phase("trying everything in small")
-                rehearse(context.settings, stage, context.find_model, context.data)
+                caveats = rehearse(context.settings, stage, context.find_model, context.data).caveats
             context.phase("building the model")
             with build_for_training(
                 context.settings, stage, context.find_model, starts=checkpoint is None, data=context.data
@@ -62,9 +63,11 @@ class StageRun:
                 if context.ranks.from_leader(lambda: not (context.folder / DATA_STATE).exists()):
                     with errors_in(stage.data.table, data_table=stage.data.table):
                         record_data(context.run, stage, components.data, context.ranks)
-                self._train_and_evaluate(components, checkpoint, started)
+                self._train_and_evaluate(components, checkpoint, started, caveats)
 
-    def _train_and_evaluate(self, components: TrainingComponents, checkpoint: Path | None, started: float) -> None:
+    def _train_and_evaluate(
+        self, components: TrainingComponents, checkpoint: Path | None, started: float, caveats: Sequence[str]
+    ) -> None:
         context, options = self._context, self._options
         callbacks = self._callbacks(checkpoint, lambda reason: loop.request_stop(reason))
         loop = self._loop(components, callbacks)
@@ -78,7 +81,7 @@ class StageRun:
             from_start=options.from_start,
         )
         profiler = self._profiler(components, loop)
-        announce(context, components, loop, time.monotonic() - started)
+        announce(context, components, loop, time.monotonic() - started, caveats)
         callbacks.call("dlpipe_run_start")
         try:
             with context.signals.deferring(), _first_step_after(checkpoint, loop):

@@ -51,12 +51,12 @@ class Remember:
     """
     SIZE, PART = 12, 3
     def __init__(self, model, data, compute, seed: int, *, moves: Positive | None = None, forgetful: bool = False,
-                 warned: bool = False, unrepeatable: bool = False):
+                 warned: bool = False, unrepeatable: bool = False, warned_late: bool = False):
         self.model, self.steps_per_epoch = model, None
         self.total_steps = moves // 2 if moves else None
         self.caveats = ["the world cannot be saved"] if warned else []
         self.memory, self.count, self.forgetful = torch.zeros(self.SIZE, 3), 0, forgetful
-        self.unrepeatable = unrepeatable
+        self.unrepeatable, self.warned_late = unrepeatable, warned_late
     def steps(self):
         while True:
             for _ in range(2):
@@ -73,7 +73,9 @@ class Remember:
     def log_values(self): return {"moves": self.count}
     def on_score(self, score, goal): pass
     def state_dict(self): return {"count": self.count}
-    def load_state_dict(self, state): self.count = state["count"] + self.unrepeatable
+    def load_state_dict(self, state):
+        self.count = state["count"] + self.unrepeatable
+        if self.warned_late: self.caveats = ["the world is another one now"]
     def state_blocks(self):
         writes = [sum(1 for at in range(self.count) if at % self.SIZE // self.PART == part) for part in range(4)]
         return {f"part-{part}": StateBlock(writes[part], {"seen": self.memory[part * self.PART:(part + 1) * self.PART]})
@@ -196,6 +198,14 @@ def test_what_may_differ_after_a_resume_is_warned_of_and_written_down(project, c
     told = json.loads((folder / "provenance.json").read_text())
     assert told["caveats"] == {"[trainer]": ["the world cannot be saved"]}
     assert "caveats" not in json.loads((run_it(project) / "provenance.json").read_text())
+
+
+def test_what_only_a_restored_trainer_knows_is_found_by_the_rehearsal_and_written_down(project, capfd):
+    folder = run_it(project, "trainer.warned_late=true", rehearsal=True)
+
+    assert "warning: [trainer] a resumed run may differ: the world is another one now" in capfd.readouterr().err
+    told = json.loads((folder / "provenance.json").read_text())
+    assert told["caveats"] == {"[trainer]": ["the world is another one now"]}
 
 
 def test_a_trainer_that_says_that_it_cannot_be_restored_is_not_refused_for_it(project):
