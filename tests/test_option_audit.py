@@ -985,6 +985,7 @@ OPTION_CHANGES = {
     "trainer.monitor": ["'dev/second/accuracy'", *SECOND],
     "trainer.goal": ["'max'", "trainer.evaluate_every=1"],
     "trainer.patience": ["1", "trainer.evaluate_every=1", "trainer.steps=30", "trainer.optimizer={use='sgd', lr=50}"],
+    "trainer.min_delta": ["9.0", "trainer.patience=1", "trainer.evaluate_every=1", "trainer.steps=5"],
     "trainer.ties": [
         "'first'",
         "trainer.evaluate_every=1",
