@@ -77,8 +77,9 @@ def run(
         observe=observe,
         quiet=quiet,
     )
-    with joined(pipeline.settings.parallel), _created(pipeline, registry, runs, options) as folder:
-        _run_in(folder, pipeline, options)
+    with joined(pipeline.settings.parallel), contextlib.ExitStack() as held:
+        folder = held.enter_context(_created(pipeline, registry, runs, options))
+        _run_in(folder, pipeline, options, held)
         return folder
 
 
@@ -108,7 +109,7 @@ def run_or_resume(
                 of_new = _for_new_run(**options)
                 folder = held.enter_context(_created(pipeline, registry, runs, of_new))
         if found is None:
-            _run_in(folder, pipeline, of_new)
+            _run_in(folder, pipeline, of_new, held)
             return folder
         folder = RunFolder(found.path, writes=ranks.leads)
         for_new_runs = ("fast", "fresh", "rehearsal")
@@ -133,14 +134,18 @@ def _created(pipeline: Pipeline, registry: Registry, runs: Path, options: RunOpt
         yield RunFolder(path, writes=ranks.leads)
 
 
-def _run_in(folder: RunFolder, pipeline: Pipeline, options: RunOptions) -> None:
-    """Run a pipeline in its new folder, which is removed if the input is wrong and nothing has been trained yet."""
+def _run_in(folder: RunFolder, pipeline: Pipeline, options: RunOptions, held: contextlib.ExitStack) -> None:
+    """Run a pipeline in its new folder, which is removed if the input is wrong and nothing has been trained yet.
+
+    Args:
+        held: the lock of the folder.
+    """
     work = PipelineRun(pipeline, folder, options)
     try:
         work.run()
     except InputError:
         if not work.has_trained:
-            folder.discard()
+            folder.discard(held.close)
         raise
 
 

@@ -103,11 +103,12 @@ def remove(removal: Removal) -> None:
         shutil.rmtree(removal.path)
         return
     folder = RunFolder(removal.path)
-    with folder.lock():
+    with contextlib.ExitStack() as locked:
+        locked.enter_context(folder.lock())
         state = folder.status()["state"]
         if state != removal.run.state and (state, removal.run.state) != ("running", "stale"):
             raise RunFolderError(f"{relative(removal.path)} is {state} now; it was {removal.run.state} before")
-        folder.discard()
+        folder.discard(locked.close)
 
 
 def size_of(paths: Iterable[Path], *, freed: bool = False) -> int:

@@ -162,10 +162,13 @@ class RunFolder:
         allowed = " --allow-local-plugins" if any(self.path.glob("*.py")) else ""
         return f"dlpipe {name} {shell_path(self.path)}{allowed}"
 
-    def discard(self) -> None:
+    def discard(self, unlock: Callable[[], None] = lambda: None) -> None:
         """Remove the folder of a run; ``latest`` points to the newest other one again.
 
         If there is none, the folder of the pipeline's runs is removed too, if it is empty.
+
+        Args:
+            unlock: called when nobody finds the run any more. NFS does not remove a folder with a file that is open.
 
         Raises:
             OSError: it cannot be removed.
@@ -173,7 +176,9 @@ class RunFolder:
         if not self.writes:
             return
         hidden = self.path.with_name(f".{self.path.name}")  # a process that is killed here leaves no half of a run
-        shutil.rmtree(self.path.rename(hidden))
+        self.path.rename(hidden)
+        unlock()
+        shutil.rmtree(hidden)
         latest = self.path.parent / "latest"
         others = [path.parent for path in self.path.parent.glob(f"[!.]*/{RESOLVED}") if path.parent != latest]
         if others:

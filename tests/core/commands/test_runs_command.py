@@ -120,10 +120,10 @@ def test_what_cannot_be_deleted_is_named_and_the_rest_is_deleted(make_run, call,
     first, second = make_run(f"digits/{OLD}", fast=True), make_run(f"digits/{NEW}", fast=True)
     discard = RunFolder.discard
 
-    def refuse(self):
+    def refuse(self, unlock):
         if self.path.name == NEW:
             raise PermissionError(13, "Permission denied")
-        discard(self)
+        discard(self, unlock)
 
     monkeypatch.setattr(RunFolder, "discard", refuse)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -111,6 +112,19 @@ def test_a_run_that_does_not_say_when_it_began_is_as_old_as_its_folder(tmp_path,
 
     assert started(tmp_path) == 7
     assert started(tmp_path / "gone") == 0
+
+
+def test_a_run_is_unlocked_when_nobody_finds_it_any_more_and_before_it_is_removed(tmp_path):
+    run, left = tmp_path / "points" / "2026", []
+    run.mkdir(parents=True)
+
+    with contextlib.ExitStack() as held:
+        held.enter_context(RunFolder(run).lock())
+        held.callback(lambda: left.extend(path.name for path in run.parent.iterdir()))
+        RunFolder(run).discard(held.close)
+
+    assert left == [".2026"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_the_place_of_the_latest_run_is_a_warning(tmp_path):
