@@ -329,6 +329,10 @@ def _check_restoring(
                 table_name(stage.name, "model"),
                 f"state_dict(){different} is not the same after it was saved and loaded; expected independent tensors",
             )
+        with errors_in(stage.data.table, data_table=stage.data.table):
+            for split in components.data.splits:  # here, as data may say once only what is odd in a split
+                if _named(stage, split):
+                    components.data.split(split)
         with warnings.catch_warnings(action="ignore"):  # they are about a model of one step and scores of one batch
             scores = _check_evaluators(stage, components, fresh.trainer, folder)
         fresh.trainer.model.train(trainer.model.training)

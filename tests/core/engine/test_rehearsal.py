@@ -262,6 +262,23 @@ def test_what_evaluators_warn_of_a_model_of_one_step_is_no_warning_of_the_run(pr
     assert [text for text in warned if "collapsed" in text] == ["collapsed, limit None"]
 
 
+def test_what_data_says_once_of_a_split_is_a_warning_of_the_run(project_of):
+    judge, split = "    def evaluate(self, model, examples):\n", "    def split(self, name):\n"
+    once = (
+        "        import warnings\n        if name not in self.told:\n            self.told.append(name)\n"
+        "            warnings.warn('odd split ' + name)\n"
+    )
+    plugin = PLUGIN.replace(judge, f"{judge}        list(examples.predictions(model))\n").replace(split, split + once)
+    project = project_of(plugin.replace("    closed = False\n", "    closed, told = False, []\n"), PIPELINE)
+
+    folder = run(load(), load_plugins(), project / "runs", rehearsal=True).path
+
+    warned = json.loads((folder / "provenance.json").read_text())["warnings"]
+    assert sorted(text for text in warned if "odd split" in text) == [
+        f"odd split {name}" for name in ("dev", "test", "train")
+    ]
+
+
 @pytest.mark.parametrize("context", ["nullcontext()", "self.compute.autocast()"])
 def test_a_precision_that_a_trainer_does_not_use_is_said(project_of, context):
     step = "loss = self.model(torch.ones(8, 3)).square().mean()"
