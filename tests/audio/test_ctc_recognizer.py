@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from dlpipe.data import IGNORE_INDEX
+from dlpipe.errors import InputError
 from dlpipe_audio.ctc_recognizer import CTCRecognizer
 from dlpipe_audio.prefix_search import most_probable
 
@@ -102,22 +103,62 @@ def test_a_wide_beam_finds_the_most_probable_transcript(seed):
     assert tuple(most_probable(probabilities, 100)) == max(expected, key=expected.__getitem__)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_narrow_beam_loses_nothing_by_leaving_out_improbable_labels(seed):
+    scores = 2 * torch.randn(12, 8, generator=torch.Generator().manual_seed(seed))
+    probabilities = scores.double().softmax(1).tolist()
+
+    assert most_probable(probabilities, 2) == followed(probabilities, 2)
+
+
+def followed(probabilities, beam_size):
+    """Search in the same way, but with all labels."""
+    beam = {(): (1.0, 0.0)}
+    for *labels, blank in probabilities:
+        found = defaultdict(lambda: [0.0, 0.0])
+        for said, (paused, speaking) in beam.items():
+            found[said][0] += (paused + speaking) * blank
+            if said:
+                found[said][1] += speaking * labels[said[-1]]
+            for label, probability in enumerate(labels):
+                repeats = said and label == said[-1]
+                found[*said, label][1] += (paused if repeats else paused + speaking) * probability
+        beam = dict(sorted(found.items(), key=lambda entry: -sum(entry[1]))[:beam_size])
+    return list(next(iter(beam)))
+
+
 def test_a_long_recording_has_a_transcript_although_its_probability_is_too_small_for_a_number():
     probabilities = [[0.9, 0.0, 0.1], *[[1e-9, 1e-9, 1e-6]] * 100, [0.0, 0.9, 0.1]]
 
     assert most_probable(probabilities, 3) == [0, 1]
 
 
+@pytest.mark.parametrize("longest", [7, 60])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "none"])
-def test_scores_depend_on_no_padding(cell):
+def test_scores_depend_on_no_padding(cell, longest):
     model = tiny(cell=cell, context=2) if cell != "none" else CTCRecognizer(3, LABELS, cell=cell, context=2)
-    frames = torch.randn(2, 7, 3)
+    frames = torch.randn(2, longest, 3)
     frames[1, 4:] = 0.0
 
-    both = model.eval()(frames, torch.tensor([7, 4]))
+    both = model.eval()(frames, torch.tensor([longest, 4]))
 
-    assert both.shape == (2, 7, BLANK + 1)
+    assert both.shape == (2, longest, BLANK + 1)
     assert_close(both[1, :4], model(frames[1:, :4], torch.tensor([4]))[0])
+
+
+def test_a_batch_of_unknown_labels_has_a_finite_loss():
+    targets = torch.full((1, 2), IGNORE_INDEX)
+
+    loss = tiny().eval().loss(torch.randn(1, 5, BLANK + 1), targets, torch.tensor([5]), torch.tensor([2]))
+
+    assert loss.isfinite()
+
+
+def test_targets_that_are_no_transcripts_are_refused():
+    with pytest.raises(
+        InputError, match=r"got targets of shape \(2,\); expected transcripts, a sequence of labels for each"
+    ):
+        tiny().loss(torch.randn(2, 5, BLANK + 1), torch.tensor([0, 1]), torch.tensor([5, 5]))
 
 
 def test_without_a_recurrent_layer_a_score_depends_on_a_frame_and_its_neighbors_only():

@@ -21,6 +21,7 @@ from dlpipe_audio.reconstruction import Reconstruction
 from dlpipe_audio.same_different import SameDifferent
 from dlpipe_audio.segments import Segment
 from dlpipe_audio.seq2seq_autoencoder import Seq2SeqAutoEncoder
+from dlpipe_audio.tone_sentences import tone_sentences
 from dlpipe_audio.word_map import WordMap
 
 WORDS = ["bat", "bad", "so"]
@@ -288,3 +289,10 @@ def test_simple_vectors_keep_what_they_say():
     assert down_sampled([word], 3).tolist() == [[0.0, 2.5, 5.0]]
     assert segment_means([word[:2]], 3).shape == (1, 3)
     assert math.isfinite(float(down_sampled([word[:1]], 3).sum()))
+
+
+def test_sentences_are_not_taken_for_words():
+    data = tone_sentences(num_words=40, num_speakers=10, sentences=1)
+
+    with pytest.raises(InputError, match=r"audio\.query_by_example judges spoken words; TranscriptData has none"):
+        QueryByExample().evaluate(nn.Identity(), Examples(data, "test", Compute(torch.device("cpu"))))

@@ -23,7 +23,7 @@ def table(lines, suffix=".tsv"):
 
 
 def recordings(count=6, seconds=0.5):
-    return {f"{number}.wav": audio(tone(seconds, hertz=300 + 50 * number)) for number in range(count)}
+    return {f"{number}.wav": audio(tone(seconds - 0.02 * number, hertz=300 + 50 * number)) for number in range(count)}
 
 
 def listed(texts, header=("path", "text"), *more):
@@ -40,7 +40,7 @@ def test_a_sentence_is_written_letter_by_letter_with_the_blanks():
     segments, columns = data.segments("train"), data.split("train")
     batch = columns.batch(torch.arange(len(columns)))
 
-    assert data.facts["labels"][0] == " "
+    assert data.facts["alphabet"][0] == " "
     for row, segment in enumerate(segments):
         assert "".join(data.named(batch["targets"][row])) == segment.word
         assert batch["targets_lengths"][row] == len(segment.word)
@@ -105,16 +105,18 @@ def test_units_may_be_words_or_phones(write):
         transcribed(path, units=units, rate_hz=8000, test_size=0.0, dev_size=0.0) for units in ("words", "phones")
     )
 
-    assert words.facts["labels"] == ["a", "aab", "ab", "b", "ba", "bb"]
+    assert words.facts["alphabet"] == ["a", "aab", "ab", "b", "ba", "bb"]
     assert words.written(["ab", "a"]) == "ab a"
-    assert phones.facts["labels"] == ["b", "ey"]
+    assert phones.facts["alphabet"] == ["b", "ey"]
     assert phones.labels_of(phones.segments("train")[0]) == ["ey", "b", "ey"]
 
 
 def test_phones_that_are_not_there_are_refused(write):
     data = transcribed(write(listed(TEXTS)) / "list.tsv", units="phones", rate_hz=8000)
 
-    with pytest.raises(DataError, match=r"list\.tsv: 0\.wav has no phones; expected a column phones, or other units"):
+    with pytest.raises(
+        DataError, match=r"list\.tsv: 0\.wav has no phones; fill in the column phones, or choose other units"
+    ):
         data.split("train")
 
 
@@ -160,16 +162,53 @@ def test_augmentation_that_leaves_too_few_frames_is_refused(write):
         transcribed(path, **options, augment={"speed": 0.2}).split("train")
 
 
+def test_augmentation_shortens_recordings_of_training_only(write):
+    files = listed(["a" * 24, *TEXTS[1:]], ("path", "text", "split"), ["test", *5 * ["train"]])
+
+    data = transcribed(write(files) / "list.tsv", rate_hz=8000, augment={"speed": 0.2})
+
+    assert len(data.split("test")) == 1
+
+
+def test_all_that_is_said_in_a_file_belongs_to_one_split(write):
+    rows = [(f"{number % 6}.wav", text, str(0.1 * (number // 6)), "") for number, text in enumerate(3 * TEXTS)]
+    path = write(table([("path", "text", "start", "end"), *rows])) / "list.tsv"
+
+    data = transcribed(path, rate_hz=8000, test_size=0.3, dev_size=0.3)
+
+    files = {split: {segment.file for segment in data.segments(split)} for split in data.splits}
+    assert [len(files[split]) for split in ("train", "dev", "test")] == [3, 1, 2]
+    assert len(set.union(*files.values())) == 6
+
+
+def test_a_letter_and_its_accent_are_one_label_however_they_are_encoded(write):
+    path = write(listed(["caf\u00e9", "cafe\u0301", *TEXTS[2:]])) / "list.tsv"
+
+    data = transcribed(path, rate_hz=8000, test_size=0.0, dev_size=0.0)
+
+    assert [segment.word for segment in data.segments("train")][:2] == 2 * ["caf\u00e9"]
+
+
+def test_a_model_of_other_units_is_refused(write):
+    path = write(listed(TEXTS)) / "list.tsv"
+    letters, words = (transcribed(path, rate_hz=8000, units=units) for units in ("letters", "words"))
+
+    with pytest.raises(InputError, match='units = "words": the model was trained to write letters'):
+        words.restore(letters.state())
+    assert words.fingerprint() != letters.fingerprint()
+
+
 def test_labels_that_training_does_not_have_are_said_and_have_no_number(write):
     files = listed([*TEXTS[:5], "xya"], ("path", "text", "split"), [*5 * ["train"], "test"])
     data = transcribed(write(files) / "list.tsv", rate_hz=8000)
 
     with pytest.warns(
-        UserWarning, match=r'2 labels of the test split are not in those of training, .*: \["x", "y"\]; each counts'
+        UserWarning,
+        match=r'training has no \["x", "y"\], which the test split has 2 times: no model writes what it was never shown',
     ):
         batch = data.split("test").batch(torch.tensor([0]))
 
-    assert batch["targets"].tolist() == [[IGNORE_INDEX, IGNORE_INDEX, data.facts["labels"].index("a")]]
+    assert batch["targets"].tolist() == [[IGNORE_INDEX, IGNORE_INDEX, data.facts["alphabet"].index("a")]]
 
 
 def test_a_trained_model_keeps_its_labels(write):
@@ -180,8 +219,8 @@ def test_a_trained_model_keeps_its_labels(write):
     data = transcribed(other, rate_hz=8000)
     data.restore(state)
 
-    assert data.facts["labels"] == state["labels"]
-    assert data.named(torch.tensor([0, IGNORE_INDEX, 1])) == state["labels"][:2]
+    assert data.facts["alphabet"] == state["alphabet"]
+    assert data.named(torch.tensor([0, IGNORE_INDEX, 1])) == state["alphabet"][:2]
 
 
 def strings(write, **options):
@@ -201,7 +240,7 @@ def test_strings_are_of_one_speaker_and_of_recordings_of_their_split(write):
         assert speakers == ({"bob"} if split == "test" else {"ann", "cem"})
         for segment in segments:
             assert {part.speaker for part in data.source._parts[segment.name]} == {segment.speaker}
-    assert data.facts["labels"] == ["one", "three", "two"]
+    assert data.facts["alphabet"] == ["one", "three", "two"]
     assert any(
         first == second
         for each in data.segments("train")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.data import IGNORE_INDEX
+from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, OnlyWith, OpenFraction, Positive
 from dlpipe.recurrent import LAYERS, hidden_states
 from dlpipe_audio.prefix_search import most_probable
@@ -29,7 +30,7 @@ class CTCRecognizer(nn.Module):
 
     Args:
         num_features: F.
-        labels: names of the K labels.
+        alphabet: names of the K labels.
         cell: kind of recurrent network; with "none", each window of frames is classified by itself, by a linear layer.
         bidirectional: also read each recording backward.
         num_layers: stacked recurrent layers.
@@ -43,7 +44,7 @@ class CTCRecognizer(nn.Module):
     def __init__(
         self,
         num_features: int,
-        labels: Sequence[str],
+        alphabet: Sequence[str],
         *,
         cell: Literal["gru", "lstm", "none"] = "lstm",
         bidirectional: Annotated[bool, OnlyWith(cell=("gru", "lstm"))] = True,
@@ -68,7 +69,7 @@ class CTCRecognizer(nn.Module):
             )
             width = (1 + bidirectional) * hidden_dim
         self.dropout = nn.Dropout(dropout if self.recurrent else 0.0)
-        self.classify = nn.Linear(width, len(labels) + 1)
+        self.classify = nn.Linear(width, len(alphabet) + 1)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map frames (B, T, F), lengths (B,) on the CPU to logits (B, T, K + 1)."""
@@ -87,7 +88,15 @@ class CTCRecognizer(nn.Module):
 
         Args:
             targets_lengths: (B,) on the CPU; None if they are `lengths`.
+
+        Raises:
+            InputError: the targets are no transcripts.
         """
+        if targets.dim() != 2 or targets.is_floating_point():
+            raise InputError(
+                f"CTCRecognizer got targets of shape {tuple(targets.shape)}; expected transcripts, a sequence of "
+                "labels for each recording: choose data such as audio.transcribed"
+            )
         counts = lengths if targets_lengths is None else targets_lengths
         known = targets != IGNORE_INDEX
         if not self.training:
@@ -96,7 +105,7 @@ class CTCRecognizer(nn.Module):
         scores = logits.log_softmax(2).transpose(0, 1)  # (T, B, K + 1)
         numbers, blank = targets.clamp(min=0), logits.size(2) - 1
         total = F.ctc_loss(scores, numbers, lengths, counts, blank=blank, reduction="sum")
-        return total / known.sum()
+        return total / known.sum().clamp(min=1)
 
     def predict(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Map logits (B, T, K + 1) to transcripts (B, T); what follows the labels of each is -100."""

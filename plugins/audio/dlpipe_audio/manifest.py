@@ -110,7 +110,8 @@ def _rows(path: Path, said: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """
     kind = path.suffix.lower()
     if kind not in KINDS:
-        raise DataError(f"{path}: expected a table, {', '.join(KINDS)}; for a folder or an archive use audio.folder")
+        other = "; for a folder or an archive use audio.folder" if said == "word" else ""
+        raise DataError(f"{path}: expected a table, {', '.join(KINDS)}{other}")
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json_rows(path, text, said) if kind == ".jsonl" else _table_rows(path, text, KINDS[kind], said)

@@ -8,7 +8,7 @@ DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[audio]"
 FACTS = ("num_features",)
 WORD_FACTS = (*FACTS, "labels", "num_classes")
-TRANSCRIPT_FACTS = (*FACTS, "labels")
+TRANSCRIPT_FACTS = (*FACTS, "alphabet")
 
 
 @hookimpl

@@ -52,7 +52,7 @@ class HoldOut:
         dev_size: that share for dev, of what is not for test.
         test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
         dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
-        by_word: whether the shares are those of each word's recordings, or of all of them.
+        by_word: whether the shares are those of each word's recordings, or of all files.
     """
 
     test_speakers: Sequence[str]
@@ -285,14 +285,29 @@ def _drawn(segment: Segment) -> bytes:
 
 
 def _shared(segments: Iterable[Segment], size: float, by_word: bool = True) -> tuple[list[Segment], list[Segment]]:
-    """Return a share of the recordings, and the rest; which ones follows from their names."""
+    """Return a share of the recordings, and the rest; which ones follows from their names.
+
+    Args:
+        by_word: take a share of each word's recordings, instead of one of all files with all that is said in them.
+    """
     groups: dict[str, list[Segment]] = defaultdict(list)
     for segment in segments:
-        groups[segment.word if by_word else ""].append(segment)
-    taken, left = [], []
+        groups[segment.word if by_word else segment.file].append(segment)
+    taken: list[Segment] = []
+    left: list[Segment] = []
+    if not by_word:
+        files = sorted(groups, key=lambda file: _drawn(groups[file][0]))
+        for place, file in enumerate(files):
+            (taken if place < _count(size, len(files)) else left).extend(groups[file])
+        return taken, left
     for same in groups.values():
         same.sort(key=_drawn)
-        count = min(max(1, round(size * len(same))), len(same) - 1) if size else 0
+        count = _count(size, len(same))
         taken += same[:count]
         left += same[count:]
     return taken, left
+
+
+def _count(size: float, available: int) -> int:
+    """Return how many are a share: of two or more at least one, and never all."""
+    return min(max(1, round(size * available)), available - 1) if size else 0

@@ -1,4 +1,4 @@
-"""Spoken words: who says what, and where it comes from."""
+"""Recordings of words and sentences: who says what, and where it comes from."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Segment:
-    """A spoken word.
+    """A spoken word, or all that is said in a recording.
 
     Args:
         name: what a person calls it, such as its file.
         word: what is said.
         speaker: who says it.
-        phones: the sounds of the word; none if they are not known.
+        phones: the sounds of it; none if they are not known.
         start: where it begins in its file, in seconds.
         end: where it ends, in seconds; None at the end of the file.
         file: the audio file, if it comes from one.
@@ -33,7 +33,7 @@ class Segment:
 
 
 class Source(Protocol):
-    """Where spoken words come from.
+    """Where recordings come from.
 
     Attributes:
         splits: names of the splits.

@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -152,10 +152,19 @@ class SpeechData:
                 "rate_hz": self.source.rate_hz,
                 "segments": [asdict(segment) for segment in segments],
                 "skip_bad": self._skip_bad,
-                **self._conditions(),
             }
             found = cached(ingredients, lambda: self._computed(split, segments))
             kept = found["kept"].tolist()
+            frames = Ragged(found["values"], found["lengths"])
+            fit = [
+                place for place, row in enumerate(kept) if self._fits(split, segments[row], int(frames.lengths[place]))
+            ]
+            if not fit:
+                raise self._useless(split, segments)
+            if len(fit) < len(kept):
+                kept = [kept[place] for place in fit]
+                parts = frames.values[:-1].split(frames.lengths.tolist())
+                frames = Ragged(torch.cat([parts[place] for place in fit]), frames.lengths[fit])
             if len(kept) < len(segments):
                 warnings.warn(
                     f"{len(segments) - len(kept)} of {len(segments)} {self.unit}s of the {split} split cannot be used "
@@ -168,15 +177,24 @@ class SpeechData:
                     "samples are at the end of the range; record more quietly",
                     stacklevel=2,
                 )
-            self._loaded[split] = [segments[row] for row in kept], Ragged(found["values"], found["lengths"])
+            self._loaded[split] = [segments[row] for row in kept], frames
             self._check_split(split)
         return self._loaded[split]
 
-    def _conditions(self) -> dict[str, Any]:
-        """Return what else decides which recordings can be used, as JSON."""
-        return {}
+    def _useless(self, split: str, segments: Sequence[Segment]) -> DataError:
+        return DataError(f"none of the {len(segments)} {self.unit}s of the {split} split can be used")
 
-    def _check(self, segment: Segment, num_frames: int) -> None:
+    def _fits(self, split: str, segment: Segment, num_frames: int) -> bool:
+        """Return whether a recording can be used; whether it is refused otherwise depends on ``skip_bad``."""
+        try:
+            self._check(split, segment, num_frames)
+        except DataError:
+            if not self._skip_bad:
+                raise
+            return False
+        return True
+
+    def _check(self, split: str, segment: Segment, num_frames: int) -> None:
         """Raise a `DataError` if a recording with this number of frames cannot be used."""
 
     def _check_split(self, split: str) -> None:
@@ -186,15 +204,13 @@ class SpeechData:
         frames, kept = [], []
         for row, segment in enumerate(tracked(segments, f"features of {split}")):
             try:
-                found = self._frames(segment)
-                self._check(segment, len(found))
-                frames.append(found)
+                frames.append(self._frames(segment))
                 kept.append(row)
             except DataError:
                 if not self._skip_bad:
                     raise
         if not frames:
-            raise DataError(f"none of the {len(segments)} {self.unit}s of the {split} split can be used")
+            raise self._useless(split, segments)
         frames = self.features.normalized(frames, [segments[row].speaker for row in kept])
         lengths = torch.tensor([len(part) for part in frames])
         clipped = sum(segments[row].name in self.source.clipped for row in kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +34,17 @@ def transcribed(
 ) -> TranscriptData:
     """Your own recordings with what is said in them, listed in a table.
 
+    Texts are normalized (Unicode NFC), and each series of blanks is one space.
+
     Args:
         path: a table (.csv, .tsv, .jsonl) with the columns `path` (of a WAV, FLAC or OGG file below the folder of the
             table) and `text`, and optionally `start` and `end` in seconds, `speaker`, `split`, and `phones`, separated
             by blanks or a list. What `split` does not name, dev or test, is held out of train by the options below.
-        units: what a model is to write: letters, with the blanks between words; words; or what `phones` lists.
+        units: what a model is to write: letters, with the spaces between words; words; or what `phones` lists.
         lowercase: make all letters small.
         test_speakers: whose recordings are for test.
         dev_speakers: whose recordings are for dev.
-        test_size: share of the recordings that is for test if there are no test_speakers.
+        test_size: share of the files that is for test if there are no test_speakers.
         dev_size: share of the rest that is for dev if there are no dev_speakers.
         rate_hz: samples per second that recordings are converted to.
         features: how frames are computed.
@@ -57,9 +60,12 @@ def transcribed(
         words = []
         for segment, split in found.words:
             if units == "phones" and not segment.phones:
-                raise DataError(f"{path}: {segment.name} has no phones; expected a column phones, or other units")
+                raise DataError(
+                    f"{path}: {segment.name} has no phones; fill in the column phones, or choose other units"
+                )
             text = " ".join(segment.word.split())
-            words.append((replace(segment, word=text.lower() if lowercase else text), split))
+            text = unicodedata.normalize("NFC", text.lower() if lowercase else text)
+            words.append((replace(segment, word=text), split))
         return Listing(found.files, words)
 
     data = TranscriptData(

@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field, Strict
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, ExampleScores, write_csv
-from dlpipe.fields import NonNegative
-from dlpipe.figures import COLORS, drawing, shortened
+from dlpipe.figures import COLORS, GREY, drawing, shortened
 from dlpipe.messages import display_width, padded
 from dlpipe.report_items import ReportItem
 from dlpipe_audio.transcripts import TranscriptData
 
-#: What stands for a label that is not there.
-MISSING = "–"
-#: What stands for a blank between words in a picture, and from which probability a label is drawn.
-SPACE, SHOWN = "␣", 0.1
+#: What stands for a label that is not there, and for the space between words.
+MISSING, SPACE = "–", "␣"
+#: From which probability a label is drawn, and how many letters a title has at most.
+SHOWN, LONGEST = 0.1, 80
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Transcript:
     true: Sequence[str]
     written: Sequence[str]
 
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The labels side by side; one of them is `MISSING` where a label was inserted or deleted."""
-        pairs: list[tuple[str, str]] = []
+    @cached_property
+    def pairs(self) -> list[tuple[str | None, str | None]]:
+        """The labels side by side; one of them is None where a label was inserted or deleted."""
+        pairs: list[tuple[str | None, str | None]] = []
         for each in Levenshtein.opcodes(self.true, self.written):
             true = list(self.true[each.src_start : each.src_end])
             written = list(self.written[each.dest_start : each.dest_end])
-            pairs += zip_longest(true, written, fillvalue=MISSING)  # of a replacement, both are as long
+            pairs += zip_longest(true, written)  # of a replacement, both are as long
         return pairs
 
     @property
@@ -66,13 +67,13 @@ class Transcription:
     ``confusions.csv``, which labels were taken for which; and ``paths.png``, the probabilities of the labels over time.
 
     Args:
-        count: recordings whose probabilities are drawn, evenly spaced.
+        count: recordings whose probabilities are drawn, evenly spaced; at most 20.
     """
 
     primary = "label_error_rate"
     goal: Literal["min"] = "min"
 
-    def __init__(self, *, count: NonNegative = 3) -> None:
+    def __init__(self, *, count: Annotated[int, Strict(), Field(ge=0, le=20)] = 3) -> None:
         self._count = count
         self._found: list[Transcript] = []
         self._drawn: list[tuple[Transcript, Tensor, Tensor]] = []
@@ -99,8 +100,7 @@ class Transcription:
                     self._drawn.append((self._found[-1], batch["frames"][number, :length].cpu(), probabilities))
         total = sum(len(each.true) for each in self._found)
         pairs = [pair for each in self._found for pair in each.pairs]
-        inserted = sum(true == MISSING for true, _ in pairs)
-        deleted = sum(written == MISSING for _, written in pairs)
+        inserted, deleted = (sum(pair[side] is None for pair in pairs) for side in (0, 1))
         errors = sum(each.errors for each in self._found)
         metrics = {
             "label_error_rate": errors / total,
@@ -128,11 +128,14 @@ class Transcription:
 
     def write(self, folder: Path) -> list[ReportItem]:
         """Write the transcripts and the confusions of the last `evaluate`, and draw some."""
-        (folder / "transcripts.txt").write_text("\n".join(self._aligned()), encoding="utf-8")
+        (folder / "transcripts.txt").write_text("\n".join([*self._aligned(), ""]), encoding="utf-8")
         confused = Counter(pair for each in self._found for pair in each.pairs if pair[0] != pair[1])
         write_csv(
             folder / "confusions.csv",
-            [("said", "written", "count"), *((*pair, count) for pair, count in confused.most_common())],
+            [
+                ("said", "written", "count"),
+                *((*map(_visible, pair), count) for pair, count in confused.most_common()),
+            ],
         )
         items = [
             ReportItem(
@@ -140,7 +143,11 @@ class Transcription:
                 "Transcripts",
                 f"What is said above what was written, most errors first; {MISSING} stands for no label.",
             ),
-            ReportItem("confusions.csv", "Confused labels", f"{MISSING} stands for no label."),
+            ReportItem(
+                "confusions.csv",
+                "Confused labels",
+                f"{MISSING} stands for no label, {SPACE} for the space between words.",
+            ),
         ]
         if self._drawn:
             self._draw(folder / "paths.png")
@@ -149,8 +156,8 @@ class Transcription:
                 ReportItem(
                     "paths.png",
                     "Labels over time",
-                    "The features of a recording, and below the probability of each label in each frame. Where all are "
-                    "low, the blank is likely.",
+                    "The features of a recording, and below the probability of each label, and of the blank (dashed), "
+                    "in each frame. The letters are those of the most probable path.",
                 ),
             )
         return items
@@ -161,14 +168,15 @@ class Transcription:
         for each in wrong:
             yield ""
             yield f"{each.name}: {each.errors} of {len(each.true)}"
-            widths = [max(map(display_width, pair)) for pair in each.pairs]
+            shown = [(true or MISSING, written or MISSING) for true, written in each.pairs]
+            widths = [max(map(display_width, pair)) for pair in shown]
             space = "" if self._data.units == "letters" else " "
             for title, side in (("said", 0), ("written", 1)):
-                cells = (padded(pair[side], width) for pair, width in zip(each.pairs, widths, strict=True))
+                cells = (padded(pair[side], width) for pair, width in zip(shown, widths, strict=True))
                 yield f"{title:<10}" + space.join(cells).rstrip()
 
     def _draw(self, path: Path) -> None:
-        labels, features = self._data.facts["labels"], self._data.features
+        alphabet, features = self._data.facts["alphabet"], self._data.features
         hop = features.hop / features.rate_hz
         with drawing(path, 8, 2.4 * len(self._drawn)) as figure:
             axes = figure.subplots(2 * len(self._drawn), squeeze=False)[:, 0]
@@ -176,25 +184,33 @@ class Transcription:
                 picture, curves = axes[2 * number : 2 * number + 2]
                 end = hop * len(frames)
                 values = frames.T.numpy()
-                picture.imshow(
-                    values, origin="lower", aspect="auto", vmin=-2.5, vmax=2.5, extent=(0, end, 0, len(values))
-                )
+                picture.imshow(values, origin="lower", aspect="auto", extent=(0, end, 0, len(values)))
                 picture.set_ylabel("feature", fontsize=7)
-                said, written = (shortened(self._data.written(part)) for part in (transcript.true, transcript.written))
-                picture.set_title(f"said: {said}   written: {written}", fontsize=8)
+                said, written = (
+                    shortened(self._data.written(part), LONGEST) for part in (transcript.true, transcript.written)
+                )
+                picture.set_title(f"said: {said}\nwritten: {written}", fontsize=8, loc="left")
                 seconds = [hop * (frame + 0.5) for frame in range(len(probabilities))]
-                for label in range(len(labels)):
+                curves.plot(seconds, probabilities[:, -1].numpy(), color=GREY, linewidth=0.6, linestyle="--")
+                for label in range(len(alphabet)):
                     if float(probabilities[:, label].max()) > SHOWN:
                         color = COLORS[label % len(COLORS)]
                         curves.plot(seconds, probabilities[:, label].numpy(), color=color, linewidth=0.8)
                 for frame, label in peaks(probabilities):
-                    name = labels[label] if labels[label].strip() else SPACE
-                    curves.text(seconds[frame], float(probabilities[frame, label]), name, fontsize=6, ha="center")
-                curves.set(ylim=(0, 1.2), xlim=(0, end))
+                    place = seconds[frame], 0.03 + float(probabilities[frame, label])
+                    curves.text(*place, _visible(alphabet[label]), fontsize=6, ha="center")
+                curves.set(ylim=(0, 1.25), xlim=(0, end))
                 curves.set_ylabel("probability", fontsize=7)
                 for each in (picture, curves):
                     each.tick_params(labelsize=6)
             axes[-1].set_xlabel("seconds", fontsize=8)
+
+
+def _visible(label: str | None) -> str:
+    """Return a label, or what stands for it."""
+    if label is None:
+        return MISSING
+    return label if label.strip() else SPACE
 
 
 def peaks(probabilities: Tensor) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ Axes: N recordings of a split, T frames of a recording, F numbers per frame, L l
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections import Counter
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged
-from dlpipe.errors import DataError
+from dlpipe.errors import DataError, InputError
 from dlpipe.messages import counted, shown
 from dlpipe_audio.augment import Augment
 from dlpipe_audio.features import Features
@@ -32,7 +33,7 @@ class TranscriptData(SpeechData):
     Args:
         source: where the recordings come from.
         features: what is computed of them.
-        units: what a model is to write; the blanks between words are letters, too.
+        units: what a model is to write; the spaces between words are letters, too.
         augment: random changes to the features of training recordings.
         skip_bad: leave out what cannot be used, with a warning, instead of raising an error.
     """
@@ -52,8 +53,8 @@ class TranscriptData(SpeechData):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Return ``num_features`` and ``labels``, those of the training split."""
-        return {"num_features": self.features.num_features, "labels": self._learned()}
+        """Return ``num_features`` and ``alphabet``, the labels of the training split."""
+        return {"num_features": self.features.num_features, "alphabet": self._learned()}
 
     def split(self, name: str) -> Columns:
         """Return ``frames`` (N, T, F) and ``targets`` (N, L), the numbers of the labels."""
@@ -84,27 +85,30 @@ class TranscriptData(SpeechData):
         return {"text": self.written(self.named(prediction))}
 
     def state(self) -> dict[str, Any]:
-        """Return the labels of the training split."""
-        return {"labels": self._learned()}
+        """Return the labels of the training split, and what they are."""
+        return {"alphabet": self._learned(), "units": self.units}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set what `state` returned."""
-        self._labels = list(state["labels"])
+        """Set what `state` returned.
+
+        Raises:
+            InputError: the labels are of another kind.
+        """
+        if state["units"] != self.units:
+            raise InputError(f'units = "{self.units}": the model was trained to write {state["units"]}')
+        self._labels = list(state["alphabet"])
         self.is_restored = True
 
-    def _conditions(self) -> dict[str, Any]:
-        return {"units": self.units, "fastest": self._fastest}
+    def fingerprint(self) -> str:
+        """Return a digest of what is said, as which labels, the recordings and the features."""
+        return hashlib.sha256(f"{self.units} {super().fingerprint()}".encode()).hexdigest()[:16]
 
-    @property
-    def _fastest(self) -> float:
-        """By how much augmentation shortens a recording at most."""
-        return 1 + self._augment.get("speed", 0.0) if self._augment else 1.0
-
-    def _check(self, segment: Segment, num_frames: int) -> None:
-        """Refuse a recording with less frames than its labels take, of which no path says them."""
+    def _check(self, split: str, segment: Segment, num_frames: int) -> None:
+        """Refuse a recording that has fewer frames than a path through its labels."""
         labels = self.labels_of(segment)
         needed = len(labels) + sum(label == last for label, last in zip(labels[1:], labels, strict=False))
-        left = math.floor(num_frames / self._fastest)
+        fastest = 1 + self._augment.get("speed", 0.0) if self._augment and split == "train" else 1.0
+        left = math.floor(num_frames / fastest)
         if left < needed:
             faster = f", of which augment.speed leaves {left}" if left < num_frames else ""
             raise DataError(
@@ -121,8 +125,9 @@ class TranscriptData(SpeechData):
         )
         if unknown:
             warnings.warn(
-                f"{counted(unknown.total(), 'label')} of the {split} split are not in those of training, so that no "
-                f"model writes them: {shown(sorted(unknown))}; each counts as an error. Correct the transcripts",
+                f"training has no {shown(sorted(unknown))}, which the {split} split has "
+                f"{counted(unknown.total(), 'time')}: no model writes what it was never shown, so each counts as an "
+                "error. Correct the transcripts, or add recordings of them to train",
                 stacklevel=4,
             )
 

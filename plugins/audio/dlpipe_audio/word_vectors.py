@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe_audio.segments import Segment
+from dlpipe_audio.transcripts import TranscriptData
 from dlpipe_audio.word_data import WordData
 
 
@@ -52,7 +53,7 @@ def word_vectors(model: nn.Module, examples: Examples, who: str) -> WordVectors:
     Raises:
         InputError: the data has no spoken words, or the model predicts no vectors.
     """
-    if not hasattr(examples.data, "segments"):
+    if not hasattr(examples.data, "segments") or isinstance(examples.data, TranscriptData):
         raise InputError(f"{who} judges spoken words; {type(examples.data).__name__} has none")
     segments = examples.data.segments(examples.split)
     found: list[tuple[int, Tensor, Tensor]] = []
