@@ -40,7 +40,7 @@ def is_drawn(stage: RecordedStage) -> bool:
     from PIL import Image  # which matplotlib needs
 
     try:
-        with Image.open(stage.folder / FIGURES / CURVES) as figure:
+        with Image.open(stage.folder / FIGURES / CURVES, formats=["PNG"]) as figure:
             return bool(figure.info.get(COMMENT) == _digest(stage, chosen_charts(stage)))
     except (OSError, SyntaxError, ValueError):  # there is none, or it is damaged
         return False
