@@ -6,6 +6,7 @@ Axes: B sequences, T positions of the longest, D features, H hidden units of all
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,38 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-__all__ = ["LAYERS", "hidden_states", "last_state"]
+__all__ = ["hidden_states", "last_state", "recurrent_layers"]
 
-#: The layers of torch by the names that models have for their cells.
-LAYERS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+_LAYERS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 #: Longer sequences are not packed on a CPU, where the time of the backward pass of packed ones grows with the square of
 #: the length: for an LSTM (GRU) of 100 units, a step takes 2.6 (1.4) times that of unpacked ones at 64, 4.4 (2.3) times
 #: at 128.
 LONG = 32
+
+
+def recurrent_layers(
+    cell: Literal["elman", "gru", "lstm"],
+    num_inputs: int,
+    hidden_dim: int,
+    num_layers: int = 1,
+    *,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+) -> nn.RNNBase:
+    """Return stacked recurrent layers of torch, batch first.
+
+    Args:
+        cell: kind of network.
+        num_inputs: D.
+        hidden_dim: units per direction and layer.
+        num_layers: how many are stacked.
+        bidirectional: also read each sequence backward.
+        dropout: probability of zeroing, between two layers.
+    """
+    between = dropout if num_layers > 1 else 0.0  # torch warns of one that has no effect
+    return _LAYERS[cell](
+        num_inputs, hidden_dim, num_layers, batch_first=True, dropout=between, bidirectional=bidirectional
+    )
 
 
 def hidden_states(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:

@@ -9,18 +9,21 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from dlpipe import recurrent
-from dlpipe.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import hidden_states, last_state, recurrent_layers
 
 LENGTHS = torch.tensor([4, 9, 1, 6])
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", [*LAYERS, "irnn"])
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm", "irnn"])
 def test_long_sequences_have_the_states_and_gradients_of_packed_ones(monkeypatch, cell, bidirectional, num_layers):
     torch.manual_seed(0)
-    options = {"batch_first": True, "bidirectional": bidirectional, "num_layers": num_layers}
-    network = nn.RNN(3, 5, nonlinearity="relu", **options) if cell == "irnn" else LAYERS[cell](3, 5, **options)
+    options = {"bidirectional": bidirectional, "num_layers": num_layers}
+    if cell == "irnn":
+        network = nn.RNN(3, 5, nonlinearity="relu", batch_first=True, **options)
+    else:
+        network = recurrent_layers(cell, 3, 5, **options)
     features, found = torch.randn(4, 9, 3), []
     packed = recurrent.pack_padded_sequence
     calls = []
@@ -75,3 +78,28 @@ def test_layers_of_long_sequences_have_dropout_between_them_in_training(monkeypa
 
     assert not torch.equal(first, second)
     assert torch.equal(third, fourth)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_the_last_state_is_that_after_the_last_position_of_each_sequence(cell, bidirectional):
+    network = recurrent_layers(cell, 3, 5, 2, bidirectional=bidirectional)
+    features = torch.randn(4, 9, 3)
+
+    found = last_state(network, features, LENGTHS)
+
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone = features[row : row + 1, :length]
+        assert_close(found[row : row + 1], last_state(network, alone, torch.tensor([length])))
+        hidden = network(alone)[0]
+        assert_close(found[row, :5], hidden[0, -1, :5])
+        if bidirectional:
+            assert_close(found[row, 5:], hidden[0, 0, 5:])
+
+
+def test_one_layer_has_no_dropout_between_layers():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert recurrent_layers("gru", 3, 5, dropout=0.5).dropout == 0.0
+
+    assert recurrent_layers("gru", 3, 5, 2, dropout=0.5).dropout == 0.5

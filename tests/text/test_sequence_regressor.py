@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from dlpipe.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_text.sequence_regressor import SequenceRegressor
 
 CELLS = ("elman", "irnn", "gru", "lstm")
@@ -65,7 +65,7 @@ def test_the_lstm_is_that_of_torch():
 
 @pytest.mark.parametrize(("forget", "kept"), [(1000.0, True), (-1000.0, False)])
 def test_the_forget_gate_keeps_the_cell_exactly_or_empties_it(forget, kept):
-    layer = LAYERS["lstm"](2, 5, batch_first=True)
+    layer = recurrent_layers("lstm", 2, 5)
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             parameter.zero_()
@@ -80,7 +80,7 @@ def test_the_forget_gate_keeps_the_cell_exactly_or_empties_it(forget, kept):
 
 def test_the_forget_bias_is_that_of_the_forget_gate_alone():
     torch.manual_seed(0)
-    plain = LAYERS["lstm"](2, 5, 2, batch_first=True)
+    plain = recurrent_layers("lstm", 2, 5, 2)
     for layer in range(2):
         bias = sum(
             getattr(tiny(cell="lstm", num_layers=2, forget_bias=3.0).recurrent, f"bias_{kind}_l{layer}")

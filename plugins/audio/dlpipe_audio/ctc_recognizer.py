@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from dlpipe.data import IGNORE_INDEX
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, OnlyWith, OpenFraction, Positive
-from dlpipe.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_audio.prefix_search import most_probable
 
 
@@ -59,13 +59,8 @@ class CTCRecognizer(nn.Module):
         width = (2 * context + 1) * num_features
         self.recurrent: nn.RNNBase | None = None
         if cell != "none":
-            self.recurrent = LAYERS[cell](
-                width,
-                hidden_dim,
-                num_layers,
-                batch_first=True,
-                dropout=dropout if num_layers > 1 else 0.0,
-                bidirectional=bidirectional,
+            self.recurrent = recurrent_layers(
+                cell, width, hidden_dim, num_layers, bidirectional=bidirectional, dropout=dropout
             )
             width = (1 + bidirectional) * hidden_dim
         self.dropout = nn.Dropout(dropout if self.recurrent else 0.0)

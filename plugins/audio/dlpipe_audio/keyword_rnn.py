@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from dlpipe.fields import OpenFraction, Positive
-from dlpipe.recurrent import LAYERS, last_state
+from dlpipe.recurrent import last_state, recurrent_layers
 
 
 class KeywordRNN(nn.Module):
@@ -41,13 +41,8 @@ class KeywordRNN(nn.Module):
         dropout: OpenFraction = 0.3,
     ) -> None:
         super().__init__()
-        self.recurrent = LAYERS[cell](
-            num_features,
-            hidden_dim,
-            num_layers,
-            batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,
-            bidirectional=bidirectional,
+        self.recurrent = recurrent_layers(
+            cell, num_features, hidden_dim, num_layers, bidirectional=bidirectional, dropout=dropout
         )
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear((1 + bidirectional) * hidden_dim, num_classes)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import OpenFraction, Positive
-from dlpipe.recurrent import LAYERS, last_state
+from dlpipe.recurrent import last_state, recurrent_layers
 
 
 class Encoded(NamedTuple):
@@ -60,10 +60,9 @@ class Seq2SeqAutoEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.noise, self.target = noise, target
-        network = LAYERS[cell]
-        self.encoder = network(num_features, hidden_dim, num_layers, batch_first=True, bidirectional=bidirectional)
+        self.encoder = recurrent_layers(cell, num_features, hidden_dim, num_layers, bidirectional=bidirectional)
         self.to_vector = nn.Linear((1 + bidirectional) * hidden_dim, vector_dim)
-        self.decoder = network(vector_dim, hidden_dim, batch_first=True)
+        self.decoder = recurrent_layers(cell, vector_dim, hidden_dim)
         self.to_frame = nn.Linear(hidden_dim, num_features)
 
     def forward(

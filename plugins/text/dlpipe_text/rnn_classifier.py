@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
-from dlpipe.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_text.pooling import Pooling
 from dlpipe_text.pretrained import Pretrained
 from dlpipe_text.token_embedding import TokenEmbedding
@@ -59,13 +59,8 @@ class RNNClassifier(nn.Module):
         self.notes = pretrained.notes if pretrained else []
         self.embed = TokenEmbedding(len(vocabulary), embed_dim, word_dropout, pretrained)
         self.dropout = nn.Dropout(dropout)
-        self.recurrent = LAYERS[cell](
-            embed_dim,
-            hidden_dim,
-            num_layers,
-            batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,
-            bidirectional=bidirectional,
+        self.recurrent = recurrent_layers(
+            cell, embed_dim, hidden_dim, num_layers, bidirectional=bidirectional, dropout=dropout
         )
         num_hidden = (1 + bidirectional) * hidden_dim
         self.pool = Pooling(pooling, hidden_dim, num_hidden, attention_dim)

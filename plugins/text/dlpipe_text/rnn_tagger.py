@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from dlpipe.data import IGNORE_INDEX
 from dlpipe.errors import InputError
 from dlpipe.fields import OnlyWith, OpenFraction, Positive
-from dlpipe.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_text.crf import LinearChainCRF
 from dlpipe_text.pretrained import Pretrained
 from dlpipe_text.word_features import WordFeatures
@@ -87,13 +87,8 @@ class RNNTagger(nn.Module):
         if cell == "jordan":
             self.net: nn.Module = JordanNet(num_features, hidden_dim, num_labels, num_directions, dropout)
         else:
-            net = LAYERS[cell](
-                num_features,
-                hidden_dim,
-                num_layers,
-                batch_first=True,
-                dropout=dropout if num_layers > 1 else 0.0,
-                bidirectional=bidirectional,
+            net = recurrent_layers(
+                cell, num_features, hidden_dim, num_layers, bidirectional=bidirectional, dropout=dropout
             )
             self.net = HiddenNet(net, num_labels, num_directions * hidden_dim, dropout)
         self.crf = LinearChainCRF(num_labels) if output == "crf" else None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.fields import OnlyWith, Positive, PositiveFloat
-from dlpipe.recurrent import LAYERS, hidden_states
+from dlpipe.recurrent import hidden_states, recurrent_layers
 
 #: What is initialized as a recurrent network without gates: the matrix that maps a state to the next.
 RECURRENT = "weight_hh"
@@ -50,7 +50,7 @@ class SequenceRegressor(nn.Module):
                 num_features, hidden_dim, num_layers, nonlinearity="relu", batch_first=True
             )
         else:
-            self.recurrent = LAYERS[cell](num_features, hidden_dim, num_layers, batch_first=True)
+            self.recurrent = recurrent_layers(cell, num_features, hidden_dim, num_layers)
         self.output = nn.Linear(hidden_dim, 1)
         with torch.no_grad():
             for name, parameter in self.recurrent.named_parameters():
