@@ -54,7 +54,10 @@ class Patient:
 
     def asked(self, metrics: Mapping[str, Sequence[float]], *changes: str, steps: int = 1000) -> dict[str, Finding]:
         """Return what is found in such a case, by rule."""
-        case = self.case(metrics, *changes, steps=steps)
+        return self.asked_about(self.case(metrics, *changes, steps=steps), *changes)
+
+    def asked_about(self, case: Case, *changes: str) -> dict[str, Finding]:
+        """Return what is found in a case of the pipeline with changes, by rule; all remedies must be taken."""
         found = {each.rule: each for each in findings(REGISTRY.components["rule"].values(), case, pytest.fail)}
         for each in found.values():
             for remedy in each.remedies:

@@ -124,11 +124,6 @@ def weight_decay(case: Case) -> list[Remedy]:
     return [Remedy("weight decay", {"trainer.optimizer.weight_decay": _short(max(first, 10 * now))})]
 
 
-def augmentation(case: Case) -> list[Remedy]:
-    """Shift the images by a pixel."""
-    return [] if case.value("data.augment") else [Remedy("shifted images", {"data.augment": {"shift": 1}})]
-
-
 def early_stopping(case: Case) -> list[Remedy]:
     """Stop if the score on dev does not get better for a fifth of the training."""
     patience = max(3, len(case.curves.dev.points) // 5)

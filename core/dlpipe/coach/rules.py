@@ -277,12 +277,7 @@ def overfitted(case: Case) -> Iterator[Finding]:
         "the model learns what only its training examples have",
         case.scores.words(),
         "That includes wrong labels and noise. More examples help most; the rest in the order of the recipe.",
-        [
-            *remedies.dropout(case),
-            *remedies.weight_decay(case),
-            *remedies.augmentation(case),
-            *remedies.smaller(case),
-        ],
+        [*remedies.dropout(case), *remedies.weight_decay(case), *remedies.smaller(case)],
         advice=True,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[audio]"
@@ -144,3 +144,14 @@ def dlpipe_evaluators():
 def _evaluator(name: str, target: str, summary: str, not_on_train: str = "") -> EvaluatorSpec:
     needs = ("matplotlib",)
     return EvaluatorSpec(name, target, summary, requires=needs, extra=EXTRA, not_on_train=not_on_train)
+
+
+@hookimpl
+def dlpipe_rules():
+    return [
+        RuleSpec(
+            "no-augmentation",
+            "dlpipe_audio.coach_rules:no_augmentation",
+            "recordings that are the same in every epoch, of a model that learns what only they have",
+        )
+    ]

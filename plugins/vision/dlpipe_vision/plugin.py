@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, hookimpl
+from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, hookimpl
 
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels", "pixel_range")
@@ -91,4 +91,15 @@ def dlpipe_evaluators():
             requires=needs,
             extra=EXTRA,
         ),
+    ]
+
+
+@hookimpl
+def dlpipe_rules():
+    return [
+        RuleSpec(
+            "no-augmentation",
+            "dlpipe_vision.coach_rules:no_augmentation",
+            "images that are the same in every epoch, of a model that learns what only they have",
+        )
     ]

@@ -98,7 +98,8 @@ def findings(case):
 
 
 def rules(case):
-    return [each.rule for each in findings(case)]
+    """Return which rules of the core find something."""
+    return [each.rule for each in findings(case) if "." not in each.rule]
 
 
 def remedies(case, rule):
@@ -390,7 +391,6 @@ def test_overfitting(case):
     assert remedies(overfitted, "overfitting") == {
         "model.dropout": 0.5,
         "trainer.optimizer.weight_decay": 1e-3,
-        "data.augment": {"shift": 1},
         "model.hidden": [25, 10],
     }
 
