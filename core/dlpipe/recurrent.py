@@ -49,12 +49,16 @@ def recurrent_layers(
 
 
 def hidden_states(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
-    """Map features (B, T, D), lengths (B,) on the CPU to hidden states (B, T, H); those of the padding are zero."""
+    """Map features (B, T, D), lengths (B,) on the CPU to hidden states (B, T, H); those of the padding are zero.
+
+    Args:
+        network: batch first, as `recurrent_layers` makes it.
+    """
     exporting = torch.compiler.is_exporting()  # what is exported cannot branch on lengths
     if not exporting and (lengths == features.size(1)).all():  # packing costs 40 % and is not needed
         hidden: Tensor = network(features)[0]
         return hidden
-    if not exporting and features.device.type == "cpu" and features.size(1) > LONG:
+    if not exporting and features.device.type == "cpu" and features.size(1) > LONG and _is_plain(network):
         return _unpacked(network, features, lengths)
     packed, back = _packed(features, lengths)
     hidden, _ = pad_packed_sequence(network(packed)[0], batch_first=True, total_length=features.size(1))
@@ -85,6 +89,11 @@ def _of_last_layer(network: nn.RNNBase, state: Tensor | tuple[Tensor, ...]) -> T
     """Return the last hidden state (B, H) of what a network returns as its state."""
     hidden: Tensor = state[0] if isinstance(state, tuple) else state  # (layers × directions, B, H / directions)
     return torch.cat(list(hidden[-2 if network.bidirectional else -1 :]), dim=1)
+
+
+def _is_plain(network: nn.RNNBase) -> bool:
+    """Whether it has all the weights, and no others, that `_unpacked` knows."""
+    return network.bias and not network.proj_size
 
 
 def _unpacked(network: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:

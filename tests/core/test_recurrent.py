@@ -97,6 +97,19 @@ def test_the_last_state_is_that_after_the_last_position_of_each_sequence(cell, b
             assert_close(found[row, 5:], hidden[0, 0, 5:])
 
 
+@pytest.mark.parametrize(
+    "network", [nn.GRU(3, 5, batch_first=True, bias=False), nn.LSTM(3, 5, batch_first=True, proj_size=2)]
+)
+def test_long_sequences_of_networks_with_other_weights_are_packed(monkeypatch, network):
+    monkeypatch.setattr(recurrent, "LONG", 2)
+    features = torch.randn(4, 9, 3)
+
+    hidden = hidden_states(network, features, LENGTHS)
+
+    for row, length in enumerate(LENGTHS.tolist()):
+        assert_close(hidden[row, :length], network(features[row : row + 1, :length])[0][0])
+
+
 def test_one_layer_has_no_dropout_between_layers():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -167,7 +167,7 @@ def test_values_of_an_environment_without_any_return_say_nothing(lake):
 
 
 def entropy(middle):
-    return {"train/entropy": [0.69, 0.4, 0.3, 0.2, middle, 0.1, 0.1, 0.1, 0.1, 0.1]}
+    return {"train/entropy": [0.69, 0.4, 0.3, 0.2, *6 * [middle]]}
 
 
 def test_a_policy_that_is_sure_and_bad(pole):
@@ -186,10 +186,11 @@ def test_a_policy_that_is_sure_and_bad(pole):
     [
         entropy(0.06) | BAD,
         entropy(-0.5) | BAD,  # that of continuous actions
+        {"train/entropy": [1.4, 1.1, 0.8, 0.4, 0.02, -0.3, -0.6, -0.9, -1.1, -1.2]} | BAD,
         entropy(0.01) | GOOD,
         {"train/entropy": [0.0] * 9} | BAD,
     ],
-    ids=["unsure", "continuous", "good", "few points"],
+    ids=["unsure", "continuous", "passing through", "good", "few points"],
 )
 def test_a_policy_that_has_not_collapsed(pole, metrics):
     assert pole.asked(metrics) == {}
@@ -204,6 +205,13 @@ def test_an_agent_that_hardly_ever_succeeds_does_badly(pole):
 
 def epsilon(first, last):
     return {"train/epsilon": [first, *[0.1] * 8, last], "train/timesteps": [200.0 * number for number in range(1, 11)]}
+
+
+def test_exploration_without_a_number_of_timesteps_has_no_remedy(patient):
+    lake, metrics = patient(LAKE.replace("\ntimesteps =", "\nsteps =")), epsilon(0.01, 0.01)
+    del metrics["train/timesteps"]
+
+    assert not lake.asked(metrics | BAD)["rl.little-exploration"].remedies
 
 
 def test_an_agent_that_never_explored(lake):

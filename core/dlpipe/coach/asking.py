@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from dlpipe.coach.case import Case, Finding
+from dlpipe.coach.case import Case, Finding, Remedy
+from dlpipe.config.toml_text import inline
 from dlpipe.errors import PluginError, with_place
 from dlpipe.registry.specs import RegisteredComponent, RuleSpec
 from dlpipe.registry.targets import load_rule
 
 
 def findings(
-    rules: Iterable[RegisteredComponent[RuleSpec]], case: Case, note: Callable[[str], object]
+    rules: Iterable[RegisteredComponent[RuleSpec]],
+    case: Case,
+    note: Callable[[str], object],
+    fits: Callable[[Remedy], bool] = lambda remedy: True,
 ) -> list[Finding]:
     """Return what all rules find, faults first.
 
     Args:
         rules: in the order in which they are asked; those that are a fallback come last.
         note: called with a sentence for each rule that could not be asked.
+        fits: whether the pipeline takes a remedy; others are left out.
     """
     found: list[Finding] = []
     for rule in sorted(rules, key=lambda rule: rule.spec.fallback):
         if rule.spec.fallback and found:
             break
         if missing := rule.missing():
-            note(f"the rule {rule.key} was not asked: it needs {', '.join(missing)}: {rule.install_command()}")
+            install = rule.install_command()
+            note(f"the rule {rule.key} was not asked: it needs {', '.join(missing)}{install and f': {install}'}")
             continue
         try:
-            found += ask(rule, case)
+            found += [replace(each, remedies=list(filter(fits, each.remedies))) for each in ask(rule, case)]
         except (Exception, SystemExit) as error:  # a plugin's code can raise anything
             note(f"the rule {rule.key} of {rule.distribution} failed: {with_place(error)}")
     return sorted(found, key=lambda each: each.advice)
@@ -48,5 +54,36 @@ def ask(rule: RegisteredComponent[RuleSpec], case: Case) -> list[Finding]:
     for each in answer:
         if not isinstance(each, Finding):
             raise PluginError(f"{target} gave {each!r}; expected Finding records")
+        _check(target, each)
         found.append(replace(each, rule=rule.key))
     return found
+
+
+def _check(target: str, found: Finding) -> None:
+    """Refuse a finding that cannot be shown."""
+    for name in ("title", "evidence", "reason"):
+        if not isinstance(text := getattr(found, name), str):
+            raise PluginError(f"{target} gave a Finding with {name} = {text!r}; expected a text")
+    if not isinstance(found.advice, bool):
+        raise PluginError(f"{target} gave a Finding with advice = {found.advice!r}; expected True or False")
+    if not isinstance(found.remedies, Sequence) or not all(isinstance(each, Remedy) for each in found.remedies):
+        raise PluginError(
+            f"{target} gave a Finding with remedies = {found.remedies!r}; expected a list of Remedy records"
+        )
+    for remedy in found.remedies:
+        _check_remedy(target, remedy)
+
+
+def _check_remedy(target: str, remedy: Remedy) -> None:
+    expected = 'expected a name and values that TOML has, such as Remedy("dropout", {"model.dropout": 0.5})'
+    if (
+        not isinstance(remedy.name, str)
+        or not remedy.name
+        or not isinstance(remedy.values, Mapping)
+        or not remedy.values
+    ):
+        raise PluginError(f"{target} gave {remedy!r}; {expected}")
+    try:
+        inline(dict(remedy.values))
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{target} gave {remedy!r}; {expected}") from error

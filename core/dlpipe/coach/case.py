@@ -122,8 +122,14 @@ class Case:
         return sum(at > step for at, _ in self.curves.dev.points)
 
     def value(self, path: str) -> Any:
-        """Return the value of a key such as "model.dropout", or of "model.use"; None if there is none."""
+        """Return the value of a key such as "model.dropout", or of "model.use"; None if there is none.
+
+        Raises:
+            ValueError: it is not a key of the tables data, model or trainer.
+        """
         table, _, key = path.partition(".")
+        if table not in ("data", "model", "trainer") or not key:
+            raise ValueError(f'"{path}": expected a key of data, model or trainer, such as "model.dropout"')
         config: ComponentConfig[Any] | None = getattr(self.stage, table)
         if config is None:
             return None

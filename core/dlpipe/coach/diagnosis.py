@@ -42,6 +42,8 @@ from dlpipe.splits import DEV, TEST, TRAIN
 
 #: Baselines that look at no input.
 TRIVIAL = ("core.majority_class", "core.mean")
+#: What a sweep calls the pipeline without any remedy.
+UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,14 @@ class Diagnosis:
 
     @property
     def remedies(self) -> list[Remedy]:
-        """The remedies of all findings, each name once: the first one of it."""
+        """The remedies of all findings, each change once; of two with one name, the second has a number."""
         found: dict[str, Remedy] = {}
-        for finding in self.findings:
-            for remedy in finding.remedies:
-                found.setdefault(remedy.name, remedy)
+        for remedy in [each for finding in self.findings for each in finding.remedies]:
+            if any(each.values == remedy.values for each in found.values()):
+                continue
+            same = sum(name == remedy.name or name.startswith(f"{remedy.name} (") for name in (UNCHANGED, *found))
+            name = f"{remedy.name} ({same + 1})" if same else remedy.name
+            found[name] = replace(remedy, name=name)
         return list(found.values())
 
     def plain(self) -> dict[str, Any]:
@@ -164,10 +169,7 @@ def coach(
             return False
         return True
 
-    found = [
-        replace(each, remedies=list(filter(fits, each.remedies)))
-        for each in findings(registry.components["rule"].values(), case, examiner.notes.append)
-    ]
+    found = findings(registry.components["rule"].values(), case, examiner.notes.append, fits)
     title = ", ".join(each.component.name for each in (chosen.data, chosen.model, chosen.trainer) if each)
     return Diagnosis(folder.path, chosen.name, title, case.scores, case.verdict, examiner.notes, found)
 

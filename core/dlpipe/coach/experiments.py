@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dlpipe.coach.diagnosis import Diagnosis, in_stage
+from dlpipe.coach.diagnosis import UNCHANGED, Diagnosis, in_stage
 from dlpipe.config.source import dotted
 from dlpipe.config.toml_text import inline
 from dlpipe.messages import shell_path
 from dlpipe.runs.folder import RESOLVED
 
-#: The axis of the sweep, and its first choice.
-AXIS, UNCHANGED = "remedy", "unchanged"
+#: The axis of the sweep.
+AXIS = "remedy"
 
 
 def sweep_text(found: Diagnosis, path: Path) -> str:

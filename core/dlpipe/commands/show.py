@@ -79,6 +79,10 @@ def show(
                 echo(f'warning: {what} was renamed to "{found["name"]}"', err=True)
             _show_component(found, registered, as_json)
             return
+        if what in registry.components["rule"]:
+            raise InputError(
+                f"{what} is a rule of `dlpipe coach`, and no component; `dlpipe list rules` says what it finds"
+            )
         hint = nearest(what, [*components, *shipped_pipelines(), *chain(*CHOICES.values())])
         raise InputError(f"{what} is neither a pipeline, a run folder nor a component.{hint}")
     folder, recorded = None, dict[str, Any]()

@@ -239,16 +239,19 @@ class Columns:
     def padded(self, batch: Batch, multiple: int) -> Batch:
         """Return a batch whose sequences, which `prepare` may have made longer or shorter, are padded to a multiple.
 
+        A column that only `prepare` makes stays as it is, since what would pad it is not known.
+
         Args:
-            multiple: of which the longest has a length in the result; the lengths stay as they are.
+            multiple: of which the sequences have a length in the result; their ``lengths`` stay as they are.
         """
         found = dict(batch)
         for name, key in self._length_names.items():
             padding, values = cast(Ragged, self.columns[name]).padding, batch.get(name)
-            if values is None or key not in batch or values.shape[2:] != padding.shape:  # no longer such a sequence
+            if values is None or key not in batch or values.dim() != 2 + padding.dim():
                 continue
-            missing = -values.size(1) % multiple
-            if missing and values.size(1) == int(batch[key].max()):
+            if values.shape[2:] != padding.shape or values.size(1) < int(batch[key].max()):
+                continue  # it is no longer such a sequence
+            if missing := -values.size(1) % multiple:
                 beyond = padding.to(values).expand(len(values), missing, *padding.shape)
                 found[name] = torch.cat([values, beyond], dim=1)
         return found

@@ -12,10 +12,11 @@ import secrets
 import shutil
 import struct
 import sys
+import threading
 import time
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,6 +56,8 @@ _QUESTION = [0, 0, 0, 0, 0]
 _QUESTION[_TYPE] = fcntl.F_WRLCK
 #: The folders that this process has locked, by device and inode.
 _HELD: set[tuple[int, int]] = set()
+#: Two threads of a process would both get a lock of the operating system.
+_STARTING = threading.Lock()
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -101,6 +104,7 @@ class RunFolder:
                 path = path.rename(parent / path.name[1:])
                 set_latest(path)
             except (OSError, UnicodeEncodeError, DlpipeError) as error:
+                held.close()
                 if path != parent:
                     shutil.rmtree(path, ignore_errors=True)
                 if isinstance(error, UnicodeEncodeError):
@@ -123,9 +127,12 @@ class RunFolder:
             RunFolderError: the folder of all runs cannot be written or locked.
         """
         with contextlib.ExitStack() as held:
+            held.enter_context(_STARTING)
             try:
                 runs.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(runs / LOCK, byte_of(pipeline)))
+            except PermissionError:  # somebody else's file: what two users start at once are two runs
+                pass
             except OSError as error:
                 raise RunFolderError(
                     f"{relative(runs / LOCK)} cannot be locked: {error.strerror}; choose another place with --runs DIR"
@@ -280,12 +287,12 @@ class RunFolder:
         """Return the newest run of the same resolved pipeline that has not ended for good, or None.
 
         Runs with ``--fast`` do not count, nor do those that began with other settings. One that cannot be used is left
-        out with a warning.
+        out with a warning. A key that an earlier version of dlpipe did not have is no other setting if it has its
+        default now.
         """
-        resolved = tomli_w.dumps(pipeline.plain())
         for path in cls.paths(runs, pipeline):
             try:
-                if read_text(path / RESOLVED) == resolved and not began_otherwise(path):
+                if _is_of(read_text(path / RESOLVED), pipeline) and not began_otherwise(path):
                     run = cls.open(path)
                     if run.status()["state"] not in ENDED_STATES:
                         return run
@@ -407,6 +414,38 @@ def _mistake_in(tables: Mapping[str, Any]) -> str:
             if not isinstance(table, dict) or not isinstance(table.get("use"), str):
                 return f'expected a table [{dotted((*at, *place))}] with use = "…"'
     return ""
+
+
+def _is_of(text: str, pipeline: Pipeline) -> bool:
+    """Return whether a run with this ``resolved.toml`` is one of a pipeline."""
+    now = tomli_w.dumps(pipeline.plain())
+    try:
+        return text == now or _same_settings(tomllib.loads(text), tomllib.loads(now), (), pipeline.source.origins)
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def _same_settings(
+    recorded: Mapping[str, Any], now: Mapping[str, Any], at: tuple[str, ...], given: Container[tuple[str | int, ...]]
+) -> bool:
+    """Return whether two tables are the same, but for keys of the second that nobody has given.
+
+    Args:
+        at: where the tables are.
+        given: what has a value from a file or the command line.
+    """
+    if not recorded.keys() <= now.keys():
+        return False
+    for key, value in now.items():
+        if key not in recorded:
+            if (*at, key) in given:
+                return False
+        elif isinstance(value, Mapping) and isinstance(recorded[key], Mapping):
+            if not _same_settings(recorded[key], value, (*at, key), given):
+                return False
+        elif (value, type(value)) != (recorded[key], type(recorded[key])):
+            return False
+    return True
 
 
 def began_otherwise(path: Path) -> bool:

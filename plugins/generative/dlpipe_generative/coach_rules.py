@@ -42,22 +42,21 @@ def discriminator_wins(case: Case) -> Iterator[Finding]:
 
 def mode_collapse(case: Case) -> Iterator[Finding]:
     """Find a generator whose samples are all alike."""
-    diversity = case.evaluated("generative.gan_diagnostics", "diversity")
-    thresholds = [
-        config.values["collapse_threshold"]
-        for config in case.stage.evaluators.values()
-        if config.component.name == "generative.gan_diagnostics"
+    judges = [
+        config for config in case.stage.evaluators.values() if config.component.name == "generative.gan_diagnostics"
     ]
+    lowest = min((config.values["collapse_threshold"] for config in judges), default=0.0)
+    diversity = case.evaluated("generative.gan_diagnostics", "diversity")
     evidence = []
-    if thresholds and diversity.last < thresholds[0]:
+    if diversity.last < lowest:
         evidence.append(
             f"the mean distance of two generated samples is {diversity.last:.2g} times that of two real ones"
         )
     near, covered = (case.evaluated("generative.modes", name) for name in ("high_quality", "covered_quality"))
     if near.points and near.end >= NEAR and covered.end < COVERED * near.end:
         evidence.append(
-            f"in the last three evaluations, {near.end:.0%} of the generated points are near a mode, and "
-            f"{covered.end / near.end:.0%} of the modes are covered"
+            f"at the end, {near.end:.0%} of the generated points are near a mode, and {covered.end / near.end:.0%} of "
+            "the modes are covered"
         )
     if evidence:
         yield Finding(

@@ -47,8 +47,8 @@ def collapsed_entropy(case: Case) -> Iterator[Finding]:
     if not entropy.known or not _does_badly(case):
         return
     middle = entropy.tenths()[4]
-    # That of continuous actions is negative where they are precise.
-    if 0 <= middle < COLLAPSED:
+    # That of continuous actions only passes through this range, and is negative where they are precise.
+    if all(0 <= tenth < COLLAPSED for tenth in entropy.tenths()[4:]):
         yield Finding(
             "the policy does badly, and has stopped exploring",
             f"the entropy of its actions is {middle:.2g} nats in the fifth tenth of the training; {_return(case)}",
@@ -133,8 +133,10 @@ def _has_used_its_timesteps(case: Case) -> bool:
 
 def _usual_exploration(case: Case) -> list[Remedy]:
     """Let ε fall from 1 to 0.05 in a tenth of the timesteps."""
-    timesteps = case.value("trainer.timesteps") or int(case.metric("train/timesteps").last)
-    values = {"schedule": "linear", "start": 1.0, "end": 0.05, "timesteps": timesteps // 10}
+    timesteps = case.value("trainer.timesteps") or case.metric("train/timesteps").last
+    if not timesteps >= 10:  # NaN, too
+        return []
+    values = {"schedule": "linear", "start": 1.0, "end": 0.05, "timesteps": int(timesteps) // 10}
     return [Remedy("exploration at the start", {f"trainer.epsilon_{key}": value for key, value in values.items()})]
 
 

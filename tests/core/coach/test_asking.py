@@ -30,6 +30,16 @@ def fails(case):
 def forgets(case):
     Finding("it is not yielded", "", "")
 
+def finding(**changes):
+    return [Finding(**{"title": "t", "evidence": "e", "reason": "r"} | changes)]
+
+def untitled(case): return finding(title=None)
+def unsure(case): return finding(advice=None)
+def lists(case): return finding(remedies=None)
+def names(case): return finding(remedies=["dropout"])
+def empties(case): return finding(remedies=[Remedy("nothing", {})])
+def objects(case): return finding(remedies=[Remedy("an object", {"seed": object()})])
+
 def tells(case):
     return ["it is slow"]
 
@@ -113,6 +123,37 @@ def test_a_rule_that_fails_is_a_note_and_the_others_are_asked(ask, tmp_path):
     assert forgot.endswith(":forgets returned None; expected Finding records (does it `yield` them?)")
     assert told.endswith(":tells gave 'it is slow'; expected Finding records")
     assert gone.endswith("has no gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("untitled", "gave a Finding with title = None; expected a text"),
+        ("unsure", "gave a Finding with advice = None; expected True or False"),
+        ("lists", "gave a Finding with remedies = None; expected a list of Remedy records"),
+        ("names", "gave a Finding with remedies = ['dropout']; expected a list of Remedy records"),
+        ("empties", "gave Remedy(name='nothing', values={}); expected a name and values that TOML has, such as"),
+        ("objects", "gave Remedy(name='an object', values={'seed': <object object at"),
+    ],
+)
+def test_a_finding_that_cannot_be_shown_is_a_note(ask, name, note):
+    found, notes = ask(spec(name), spec("finds"))
+
+    assert [each.rule for each in found] == ["mine.it-finds"]
+    assert len(notes) == 1
+    assert note in notes[0]
+
+
+def test_a_package_that_nothing_is_known_to_install_is_named_alone(ask):
+    assert ask(spec("finds", ', requires=("no-such-package",)'))[1] == [
+        "the rule mine.it-finds was not asked: it needs no-such-package"
+    ]
+
+
+def test_the_values_of_other_tables_are_not_those_of_a_key(case):
+    for path in ("evaluators.digits.count", "model", "seed"):
+        with pytest.raises(ValueError, match=f'"{path}": expected a key of data, model or trainer, such as'):
+            case.value(path)
 
 
 def test_a_rule_whose_packages_are_missing_is_a_note(ask):

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from dlpipe.api.run import Run
 from dlpipe.cli import make_program
-from dlpipe.coach.diagnosis import coach
+from dlpipe.coach import Finding, Remedy
+from dlpipe.coach.diagnosis import Diagnosis, coach
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError, InputError
@@ -288,6 +289,23 @@ def test_the_remedies_as_a_sweep(underfitted, tmp_path, monkeypatch):
     (folder,) = (tmp_path / "runs" / "patient" / "sweeps").glob("2*")
     scores = {row["label"]: row["mean"] for row in json.loads((folder / "table.json").read_text())["trials"]}
     assert scores["ten times the rate"] > scores["unchanged"] + 0.1
+
+
+def test_each_change_is_tried_once_and_under_a_name_of_its_own(tmp_path):
+    remedies = [
+        Remedy("longer", {"trainer.steps": 5}),
+        Remedy("longer", {"trainer.steps": 6}),
+        Remedy("as long", {"trainer.steps": 5}),
+        Remedy("unchanged", {"trainer.steps": 7}),
+    ]
+
+    found = Diagnosis(tmp_path, "", "", None, "unknown", [], [Finding("t", "e", "r", remedies)])
+
+    assert {each.name: each.values["trainer.steps"] for each in found.remedies} == {
+        "longer": 5,
+        "longer (2)": 6,
+        "unchanged (2)": 7,
+    }
 
 
 def test_a_sweep_overwrites_nothing_and_is_refused_before_anything_is_computed(underfitted, tmp_path):

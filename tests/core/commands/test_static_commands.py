@@ -396,6 +396,7 @@ def test_show_says_what_is_required(dlpipe, outside):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
+        ("rl.forgotten", "is a rule of `dlpipe coach`, and no component; `dlpipe list rules` says what it finds"),
         ("text.rnn_taggr", 'is neither a pipeline, a run folder nor a component. Did you mean "text.rnn_tagger"?'),
         ("core.check", "core.check is neither a pipeline, a run folder nor a component."),
         ("admw", 'nor a component. Did you mean "adamw"?'),

@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
@@ -242,6 +243,21 @@ def test_sequences_are_padded_to_a_multiple_again_when_they_have_been_prepared(c
         assert batch["tags"].size(1) == 1  # no longer a sequence of these lengths
         beyond = torch.arange(batch["frames"].size(1)) >= batch["lengths"].unsqueeze(1)
         assert ((batch["frames"] == -7).all(dim=2) == beyond).all()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "shapes"),
+    [
+        (lambda batch, *_: batch | {"frames": batch["frames"].sum(1)}, {(2,), (1,)}),
+        (lambda batch, *_: batch | {"frames": F.pad(batch["frames"], (0, 5))}, {(1, 20), (2, 20), (2, 12)}),
+    ],
+)
+def test_what_was_prepared_may_be_no_sequence_or_longer_than_its_length(prepare, shapes):
+    columns = {"frames": Ragged(torch.arange(1.0, 35), torch.tensor([9, 3, 6, 4, 12]))}
+
+    batches = Batches(Columns(columns, prepare=prepare), 2, CPU, pad_to_multiple_of=4, training=False).epoch(0)
+
+    assert {tuple(batch["frames"].shape) for batch in batches} == shapes
 
 
 @pytest.mark.parametrize("compute", [CPU, TooSmall(torch.device("cpu"))])

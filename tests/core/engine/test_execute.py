@@ -759,6 +759,13 @@ def test_resume_auto_finds_the_newest_unfinished_run_of_the_same_pipeline(projec
     assert found.path == stopped.path != finished.path
     assert RunFolder.unfinished(project / "runs", pipeline("seed=5")[0]) is None
 
+    written = (stopped.path / "resolved.toml").read_text()
+    (stopped.path / "resolved.toml").write_text(written.replace("min_delta = 0.0\n", ""))  # as by an earlier version
+    assert RunFolder.unfinished(project / "runs", pipeline()[0]).path == stopped.path
+    given = pipeline("trainer.patience=9", "trainer.min_delta=0.0")[0]
+    assert RunFolder.unfinished(project / "runs", given) is None
+    (stopped.path / "resolved.toml").write_text(written)
+
     finished.set_status("running")
     both = finished.path, stopped.path
     first, second = (path for path in RunFolder.paths(project / "runs", pipeline()[0]) if path in both)
@@ -826,6 +833,16 @@ def test_a_run_is_locked_before_others_can_find_it(project, monkeypatch):
 
     assert was_locked == [True]
     assert not folder.is_locked()
+
+
+def test_a_lock_of_somebody_else_does_not_keep_a_run_from_starting(project, monkeypatch):
+    def locked_by_another(path, byte):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(run_folder, "locked", locked_by_another)
+
+    with RunFolder.starting(project / "runs", pipeline()[0]):
+        assert RunFolder.unfinished(project / "runs", pipeline()[0]) is None
 
 
 def test_folders_of_runs_that_cannot_be_locked_are_named(project):
