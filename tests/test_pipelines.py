@@ -176,6 +176,14 @@ def test_slot_filling_reaches_its_score_and_needs_memory(root, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_recognizer_writes_words_that_it_never_heard(root, tmp_path):
+    # A linear classifier of frames, trained to the end, gets 0.46 to 0.59 wrong (docs/audio/recognition.md).
+    pipeline = root / "pipelines" / "speech_recognition.toml"
+
+    assert score(pipeline, None, tmp_path, "trainer.epochs=8", metric="test/letters/label_error_rate") <= 0.25
+
+
+@pytest.mark.slow
 def test_an_lstm_learns_to_add_numbers_that_are_200_positions_apart(root, tmp_path):
     # An Elman network stays at 0.165 and always answering 1 gives 0.167 (docs/text/recurrent.md).
     assert (
