@@ -16,7 +16,7 @@ import threading
 import time
 import tomllib
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,6 +30,7 @@ from dlpipe.errors import DlpipeError, RunFolderError
 from dlpipe.messages import relative, shell_path
 from dlpipe.runs.atomic import link, locked
 from dlpipe.runs.files import as_json, open_regular, open_text, read_json, read_text, require_contained, write_json
+from dlpipe.runs.same_settings import is_of
 
 #: The folder of all runs, unless --runs names another one.
 RUNS = Path("runs")
@@ -292,7 +293,7 @@ class RunFolder:
         """
         for path in cls.paths(runs, pipeline):
             try:
-                if _is_of(read_text(path / RESOLVED), pipeline) and not began_otherwise(path):
+                if is_of(read_text(path / RESOLVED), pipeline) and not began_otherwise(path):
                     run = cls.open(path)
                     if run.status()["state"] not in ENDED_STATES:
                         return run
@@ -414,38 +415,6 @@ def _mistake_in(tables: Mapping[str, Any]) -> str:
             if not isinstance(table, dict) or not isinstance(table.get("use"), str):
                 return f'expected a table [{dotted((*at, *place))}] with use = "…"'
     return ""
-
-
-def _is_of(text: str, pipeline: Pipeline) -> bool:
-    """Return whether a run with this ``resolved.toml`` is one of a pipeline."""
-    now = tomli_w.dumps(pipeline.plain())
-    try:
-        return text == now or _same_settings(tomllib.loads(text), tomllib.loads(now), (), pipeline.source.origins)
-    except tomllib.TOMLDecodeError:
-        return False
-
-
-def _same_settings(
-    recorded: Mapping[str, Any], now: Mapping[str, Any], at: tuple[str, ...], given: Container[tuple[str | int, ...]]
-) -> bool:
-    """Return whether two tables are the same, but for keys of the second that nobody has given.
-
-    Args:
-        at: where the tables are.
-        given: what has a value from a file or the command line.
-    """
-    if not recorded.keys() <= now.keys():
-        return False
-    for key, value in now.items():
-        if key not in recorded:
-            if (*at, key) in given:
-                return False
-        elif isinstance(value, Mapping) and isinstance(recorded[key], Mapping):
-            if not _same_settings(recorded[key], value, (*at, key), given):
-                return False
-        elif (value, type(value)) != (recorded[key], type(recorded[key])):
-            return False
-    return True
 
 
 def began_otherwise(path: Path) -> bool:

@@ -290,21 +290,16 @@ def _shared(segments: Iterable[Segment], size: float, by_word: bool = True) -> t
     Args:
         by_word: take a share of each word's recordings, instead of one of all files with all that is said in them.
     """
-    groups: dict[str, list[Segment]] = defaultdict(list)
+    groups: dict[str, dict[str, list[Segment]]] = defaultdict(lambda: defaultdict(list))
     for segment in segments:
-        groups[segment.word if by_word else segment.file].append(segment)
+        group, part = (segment.word, segment.name) if by_word else ("", segment.file)
+        groups[group][part].append(segment)
     taken: list[Segment] = []
     left: list[Segment] = []
-    if not by_word:
-        files = sorted(groups, key=lambda file: _drawn(groups[file][0]))
-        for place, file in enumerate(files):
-            (taken if place < _count(size, len(files)) else left).extend(groups[file])
-        return taken, left
-    for same in groups.values():
-        same.sort(key=_drawn)
-        count = _count(size, len(same))
-        taken += same[:count]
-        left += same[count:]
+    for parts in groups.values():
+        count = _count(size, len(parts))
+        for place, part_of in enumerate(sorted(parts.values(), key=lambda part: _drawn(part[0]))):
+            (taken if place < count else left).extend(part_of)
     return taken, left
 
 

@@ -95,7 +95,9 @@ class TranscriptData(SpeechData):
             InputError: the labels are of another kind.
         """
         if state["units"] != self.units:
-            raise InputError(f'units = "{self.units}": the model was trained to write {state["units"]}')
+            raise InputError(
+                f'units = "{self.units}": the model was trained to write {state["units"]}; leave units as they were'
+            )
         self._labels = list(state["alphabet"])
         self.is_restored = True
 
