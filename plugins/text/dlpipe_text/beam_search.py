@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -60,9 +61,9 @@ def beam_search(
         sums, places = sums.flatten(1).topk(2 * beam_size)
         origins, units = places // logits.size(1), places % logits.size(1)
         ends = units == end
-        searched = (candidates < beam_size) & (length <= longest)
+        searched = (candidates < beam_size) & (longest >= length)
         # Of a text that must not be longer, the best beginning is taken as it is.
-        accepted = ends | (length == longest).unsqueeze(1)
+        accepted = ends | (longest == length).unsqueeze(1)
         accepted = accepted[:, :beam_size] & searched.unsqueeze(1) & sums[:, :beam_size].isfinite()
         values, which = (sums[:, :beam_size] / length**length_penalty).masked_fill(~accepted, -math.inf).max(1)
         better = values > best
@@ -72,11 +73,15 @@ def beam_search(
         found[:, length:] = found[:, length:].masked_fill(better.unsqueeze(1), IGNORE_INDEX)
         best = torch.maximum(best, values)
         candidates += accepted.sum(1)
-        if not bool(((candidates < beam_size) & (length < longest)).any()):
+        if not bool(((candidates < beam_size) & (longest > length)).any()):
             break
         kept = ends.long().argsort(dim=1, stable=True)[:, :beam_size]
         scores, origins, units = (each.take_along_dim(kept, 1) for each in (sums, origins, units))
         written = torch.cat([written.take_along_dim(origins.unsqueeze(2), 1), units.unsqueeze(2)], 2)
         rows, last = (first + origins).flatten(), units.flatten()
-        state = tree_map_only(Tensor, lambda tensor, rows=rows: tensor.index_select(0, rows), state)
+        state = tree_map_only(Tensor, partial(_rows_of, rows), state)
     return found
+
+
+def _rows_of(rows: Tensor, tensor: Tensor) -> Tensor:
+    return tensor.index_select(0, rows)

@@ -55,6 +55,20 @@ class Written(NamedTuple):
     longest: Tensor
 
 
+class Scorer(nn.Module):
+    """What is exported of a `Seq2Seq`: the logits of each unit of a target."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+        """Map tokens (B, S), lengths (B,) on the CPU and targets (B, T) to logits (B, T, V)."""
+        logits: Tensor | None = self.model(tokens, lengths, targets).logits
+        assert logits is not None
+        return logits
+
+
 class Seq2Seq(nn.Module):
     """Read a text to its end, then write another one unit by unit, each given those before it.
 
@@ -128,6 +142,10 @@ class Seq2Seq(nn.Module):
         previous = targets.roll(1, 1).masked_fill(is_first, END).clamp(min=PADDING)
         attended, attention, _ = self._decode(previous, written.memory, written.state)
         return written._replace(logits=self.output(self.dropout(attended)), attention=attention)
+
+    def exported(self, batch: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return what scores a target: writing one takes as many steps as it has units, which no export can know."""
+        return Scorer(self), {name: batch[name] for name in ("tokens", "lengths", "targets")}
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> Written:
         """Map tokens (B, S), lengths (B,) on the CPU to what is known before anything is written."""

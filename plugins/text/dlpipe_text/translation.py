@@ -16,7 +16,8 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, Strict
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 from torch import Tensor, nn
 
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged
@@ -92,8 +93,8 @@ class Translation:
                 if row in wanted:
                     drawn.append((batch["tokens"][number, :length], predictions[number]))
         self._attention = list(_attention(model, examples, data, drawn))
-        written, true = ([getattr(each, name) for each in self._found] for name in ("written", "true"))
-        bleu, chrf = self._bleu.corpus_score(written, [true]), self._chrf.corpus_score(written, [true])
+        written, targets = [each.written for each in self._found], [[each.true for each in self._found]]
+        bleu, chrf = self._bleu.corpus_score(written, targets), self._chrf.corpus_score(written, targets)
         self._reports = [
             f"{score}\n{metric.get_signature()}" for score, metric in ((bleu, self._bleu), (chrf, self._chrf))
         ]
