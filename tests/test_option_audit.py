@@ -201,6 +201,22 @@ use = "core.supervised"
 [evaluators.letters]
 use = "core.loss"
 """
+TRANSLATED = f"""
+[data]
+use = "text.english_german"
+num_train = 40
+num_dev = 6
+num_test = 6
+[model]
+use = "text.seq2seq"
+embed_dim = 5
+hidden_dim = 6
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.text]
+use = "core.loss"
+"""
 ADVERSARIAL = f"""
 [data]
 use = "vision.digits"
@@ -244,6 +260,7 @@ SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', nega
 KEYWORDS = ["data={use='audio.fsdd', path='@/spoken'}", "evaluators.words.use=core.loss"]
 
 FITTED = ["trainer={use='core.fit'}"]
+LEARNED = ["trainer.steps=60", "trainer.optimizer={use='adam', lr=0.01}"]
 
 #: Tables: classes, numbers, and one with missing values.
 PEOPLE = ["data={use='core.table', path='@/people.csv', target='ill'}"]
@@ -296,7 +313,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.ctc_recognizer": (SAID, []),
     "audio.ctc_recognizer.beam_size": (
         SAID,
-        ["evaluators.letters.use=audio.transcription", "trainer.steps=60", "trainer.optimizer={use='adam', lr=0.01}"],
+        ["evaluators.letters.use=audio.transcription", *LEARNED],
     ),
     "audio.transcription": (SAID, ["evaluators.letters.use=audio.transcription", "trainer.evaluate_every=1"]),
     "audio.query_by_example": (SPOKEN, []),
@@ -423,6 +440,18 @@ BASES |= {
     "text.gensim_word2vec": (WORDS, []),
     "text.skip_gram": (WORDS, ["trainer={use='text.skip_gram', steps=3, log_every=1, batch_size=200}"]),
     "text.write_vectors": (WORDS, []),
+    "text.english_german": (TRANSLATED, []),
+    "text.parallel": (TRANSLATED, ["data={use='text.parallel', path='@/texts.csv', source='text', target='other'}"]),
+    "text.seq2seq": (TRANSLATED, []),
+    **{
+        f"text.seq2seq.{name}": (TRANSLATED, ["evaluators.text.use=text.translation", *LEARNED])
+        for name in ("beam_size", "length_penalty", "max_length")
+    },
+    "text.word_translation": (
+        TRANSLATED,
+        ["model={use='text.word_translation'}", "evaluators.text.use=text.translation", *FITTED],
+    ),
+    "text.translation": (TRANSLATED, ["evaluators.text.use=text.translation", "trainer.evaluate_every=1"]),
     "text.analogies": (WORDS, ["evaluators.files.use=text.analogies"]),
     "text.word_similarity": (WORDS, ["evaluators.files={use='text.word_similarity', pairs='@/pairs.txt'}"]),
     "text.nearest_neighbors": (WORDS, ["evaluators.files.use=text.nearest_neighbors"]),
@@ -586,6 +615,22 @@ CHANGES: dict[str, list[str]] = {
     "text.ngram_fit.inverse_regularization": ["0.3", "trainer.method='logistic_regression'"],
     "text.ngram_fit.interpolation": ["0.5", "trainer.method='nbsvm'"],
     "text.cnn_classifier.widths": ["[2]"],
+    "text.english_german.num_train": ["30"],
+    "text.english_german.num_dev": ["9"],
+    "text.english_german.num_test": ["9"],
+    "text.parallel.path": ["'@/texts2.csv'"],
+    "text.parallel.source": ["'label'"],
+    "text.parallel.target": ["'label'"],
+    "text.parallel.split": ["'split'"],
+    "text.parallel.encoding": ["'cp1252'"],
+    "text.parallel.test_size": ["0.3"],
+    "text.parallel.dev_size": ["0.3"],
+    "text.parallel.num_subwords": ["30", "data.unit='subword'"],
+    "text.parallel.min_count": ["21"],
+    "text.parallel.max_length": ["2"],
+    "text.seq2seq.word_dropout": ["0.9"],
+    "text.seq2seq.max_length": ["3"],
+    "text.translation.count": ["1"],
     "text.order_test.positive": ["'negative'"],
     "text.order_test.negative": ["'negative'"],
     "text.word_contributions.count": ["2"],
@@ -695,6 +740,7 @@ TESTED_ELSEWHERE = {
     "text.word_similarity.encoding": "test_word_evaluators.py",
     "text.rnn_classifier.vectors": "test_pretrained.py",
     "text.labeled.segmenter": "test_segmenters.py",
+    "text.parallel.files": "test_parallel_files.py",
     "text.corpus.segmenter": "test_segmenters.py",
     "text.rnn_classifier.freeze_vectors": "test_pretrained.py",
     "text.cnn_classifier.vectors": "test_pretrained.py",

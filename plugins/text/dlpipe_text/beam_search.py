@@ -37,7 +37,8 @@ def beam_search(
     the search is over once there are as many. With one beam, each unit is the most probable one (greedy search).
 
     Args:
-        state: that of each text, before its first unit; its tensors have (B, …).
+        state: that of each text, before its first unit; its tensors have (B, …). What is the same for all beams of a
+            text need not be in it: the rows of `step` are those of the texts, `beam_size` times each.
         longest: (B,) how many units each text has at most, with its end.
         end: the unit that ends a text, and that the step before the first unit gets.
         length_penalty: candidates are compared by the sum of their log-probabilities, divided by the number of their
@@ -80,7 +81,7 @@ def beam_search(
         written = torch.cat([written.take_along_dim(origins.unsqueeze(2), 1), units.unsqueeze(2)], 2)
         rows, last = (first + origins).flatten(), units.flatten()
         state = tree_map_only(Tensor, partial(_rows_of, rows), state)
-    return found
+    return found[:, :length]
 
 
 def _rows_of(rows: Tensor, tensor: Tensor) -> Tensor:

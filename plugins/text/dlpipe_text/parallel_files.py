@@ -18,7 +18,7 @@ from pydantic import Field
 
 from dlpipe.data import split_named, stratified_sample
 from dlpipe.errors import DataError
-from dlpipe.fields import NonNegative, NotWith, OnlyWith, Positive
+from dlpipe.fields import NonNegative, OnlyWith, Positive
 from dlpipe_text.corpus_files import OPENERS, lines_of
 from dlpipe_text.iob import is_folder, listing, quoted
 from dlpipe_text.labeled_files import SHARE
@@ -36,7 +36,7 @@ def parallel(
     source: str = "source",
     target: str = "target",
     files: Names | None = None,
-    split: Annotated[str | None, NotWith("files")] = None,
+    split: str | None = None,
     encoding: str = "utf-8",
     test_size: Annotated[float, Field(gt=0, lt=1)] | None = None,
     dev_size: Annotated[float, Field(gt=0, lt=1)] | None = None,

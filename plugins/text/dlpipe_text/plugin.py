@@ -80,6 +80,11 @@ def dlpipe_models():
             "GRU or LSTM encoder and decoder with attention, for translation",
         ),
         ModelSpec(
+            "transformer",
+            "dlpipe_text.transformer:Transformer",
+            "encoder and decoder of attention layers, for translation",
+        ),
+        ModelSpec(
             "word_translation",
             "dlpipe_text.word_translation:WordTranslation",
             "baseline: translates word by word (IBM model 1)",

@@ -18,16 +18,13 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dlpipe.fields import NonNegativeFloat, NotWith, OpenFraction, Positive
 from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_text.attention import Attention, Memory
-from dlpipe_text.beam_search import beam_search
-from dlpipe_text.parallel_text import END
 from dlpipe_text.token_embedding import TokenEmbedding
-from dlpipe_text.vocabulary import RESERVED
 from dlpipe_text.word_features import PADDING
+from dlpipe_text.writing import Scorer, Written, cross_entropy, longest_texts, most_probable, previous_units
 
 
 class DecoderState(NamedTuple):
@@ -35,38 +32,6 @@ class DecoderState(NamedTuple):
 
     layers: tuple[Tensor, ...]
     attended: Tensor
-
-
-class Written(NamedTuple):
-    """What the model returns.
-
-    Args:
-        logits: (B, T, V) of each unit of the target, given those before it; None without targets.
-        attention: (B, T, S) weights of the units of the source; None without attention, or without targets.
-        memory: the source as the decoder attends to it; None without attention.
-        state: before the first unit.
-        longest: (B,) how many units are written at most.
-    """
-
-    logits: Tensor | None
-    attention: Tensor | None
-    memory: Memory | None
-    state: DecoderState
-    longest: Tensor
-
-
-class Scorer(nn.Module):
-    """What is exported of a `Seq2Seq`: the logits of each unit of a target."""
-
-    def __init__(self, model: Seq2Seq) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, tokens: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """Map tokens (B, S), lengths (B,) on the CPU and targets (B, T) to logits (B, T, V)."""
-        logits: Tensor | None = self.model(tokens, lengths, targets).logits
-        assert logits is not None
-        return logits
 
 
 class Seq2Seq(nn.Module):
@@ -138,13 +103,11 @@ class Seq2Seq(nn.Module):
         written = self.encode(tokens, lengths)
         if targets is None:
             return written
-        is_first = torch.arange(targets.size(1), device=targets.device) == 0
-        previous = targets.roll(1, 1).masked_fill(is_first, END).clamp(min=PADDING)
-        attended, attention, _ = self._decode(previous, written.memory, written.state)
+        attended, attention, _ = self._decode(previous_units(targets), written.memory, written.state)
         return written._replace(logits=self.output(self.dropout(attended)), attention=attention)
 
     def exported(self, batch: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
-        """Return what scores a target: writing one takes as many steps as it has units, which no export can know."""
+        """Return what scores a target."""
         return Scorer(self), {name: batch[name] for name in ("tokens", "lengths", "targets")}
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> Written:
@@ -159,8 +122,8 @@ class Seq2Seq(nn.Module):
         whole = torch.cat([ahead[rows, counts - 1], back[:, 0]], 1)  # (B, M)
         layers = tuple(bridge(whole).tanh().unflatten(1, (-1, self.forward_dim)) for bridge in self.bridges)
         memory = self.attention.memory(hidden, tokens != PADDING) if self.attention else None
-        longest = 2 * counts + 10 if self.max_length is None else torch.full_like(counts, self.max_length)
-        return Written(None, None, memory, DecoderState(layers, torch.zeros_like(layers[0][:, 0])), longest)
+        state = DecoderState(layers, torch.zeros_like(layers[0][:, 0]))
+        return Written(None, None, memory, state, longest_texts(counts, self.max_length))
 
     def _decode(
         self, previous: Tensor, memory: Memory | None, state: DecoderState
@@ -191,26 +154,13 @@ class Seq2Seq(nn.Module):
 
     def loss(self, outputs: Written, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the cross-entropy of targets (B, T), mean over all units and ends."""
-        assert outputs.logits is not None
-        return F.cross_entropy(outputs.logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
+        return cross_entropy(outputs, targets, label_smoothing)
 
     def predict(self, outputs: Written) -> Tensor:
         """Return the units of the most probable texts that are found, and their ends, (B, T); -100 after them."""
 
-        def step(
-            last: Tensor, state: tuple[Memory | None, DecoderState]
-        ) -> tuple[Tensor, tuple[Memory | None, DecoderState]]:
-            memory, before = state
-            attended, _, after = self._decode(last.unsqueeze(1), memory, before)
-            logits = self.output(attended[:, 0])
-            logits[:, : len(RESERVED)] = -torch.inf  # nobody writes padding or "other"
-            return logits, (memory, after)
+        def advance(last: Tensor, memory: Memory | None, state: DecoderState) -> tuple[Tensor, DecoderState]:
+            attended, _, state = self._decode(last.unsqueeze(1), memory, state)
+            return self.output(attended[:, 0]), state
 
-        return beam_search(
-            step,
-            (outputs.memory, outputs.state),
-            outputs.longest,
-            end=END,
-            beam_size=self.beam_size,
-            length_penalty=self.length_penalty,
-        )
+        return most_probable(outputs, advance, self.beam_size, self.length_penalty)

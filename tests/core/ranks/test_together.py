@@ -70,6 +70,10 @@ CASES = {
     '[trainer]\nuse = "core.supervised"\nbatch_size = 7\nbucket_by_length = false\n'
     f"{LOOP.replace('0.05', '0.001')}"
     '[evaluators.letters]\nuse = "audio.transcription"\n[evaluators.loss]\nuse = "core.loss"\n',
+    "translation": '[data]\nuse = "text.english_german"\nnum_train = 60\nnum_dev = 10\nnum_test = 10\n'
+    '[model]\nuse = "text.seq2seq"\nembed_dim = 8\nhidden_dim = 8\ndropout = 0.0\nmax_length = 9\n'
+    f'[trainer]\nuse = "core.supervised"\nbatch_size = 7\nbucket_by_length = false\n{LOOP}'
+    '[evaluators.text]\nuse = "text.translation"\n[evaluators.loss]\nuse = "core.loss"\n',
     "crf": f'{TAGGER}output = "crf"\n[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\n{SLOTS}',
 }
 
