@@ -260,6 +260,7 @@ SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', nega
 KEYWORDS = ["data={use='audio.fsdd', path='@/spoken'}", "evaluators.words.use=core.loss"]
 
 FITTED = ["trainer={use='core.fit'}"]
+TRANSFORMER = ["model={use='text.transformer', hidden_dim=4, num_layers=1, num_heads=2}"]
 LEARNED = ["trainer.steps=60", "trainer.optimizer={use='adam', lr=0.01}"]
 
 #: Tables: classes, numbers, and one with missing values.
@@ -443,8 +444,10 @@ BASES |= {
     "text.english_german": (TRANSLATED, []),
     "text.parallel": (TRANSLATED, ["data={use='text.parallel', path='@/texts.csv', source='text', target='other'}"]),
     "text.seq2seq": (TRANSLATED, []),
+    "text.transformer": (TRANSLATED, TRANSFORMER),
     **{
-        f"text.seq2seq.{name}": (TRANSLATED, ["evaluators.text.use=text.translation", *LEARNED])
+        f"text.{model}.{name}": (TRANSLATED, [*options, "evaluators.text.use=text.translation", *LEARNED])
+        for model, options in (("seq2seq", []), ("transformer", TRANSFORMER))
         for name in ("beam_size", "length_penalty", "max_length")
     },
     "text.word_translation": (
@@ -619,17 +622,23 @@ CHANGES: dict[str, list[str]] = {
     "text.english_german.num_dev": ["9"],
     "text.english_german.num_test": ["9"],
     "text.parallel.path": ["'@/texts2.csv'"],
-    "text.parallel.source": ["'label'"],
+    "text.parallel.source": ["'class'"],
     "text.parallel.target": ["'label'"],
     "text.parallel.split": ["'split'"],
     "text.parallel.encoding": ["'cp1252'"],
     "text.parallel.test_size": ["0.3"],
     "text.parallel.dev_size": ["0.3"],
-    "text.parallel.num_subwords": ["30", "data.unit='subword'"],
+    "text.parallel.num_subwords": ["22", "data.unit='subword'"],
     "text.parallel.min_count": ["21"],
     "text.parallel.max_length": ["2"],
     "text.seq2seq.word_dropout": ["0.9"],
     "text.seq2seq.max_length": ["3"],
+    "text.seq2seq.length_penalty": ["0.0", "model.beam_size=3"],
+    "text.transformer.hidden_dim": ["8"],
+    "text.transformer.feedforward_dim": ["5"],
+    "text.transformer.word_dropout": ["0.9"],
+    "text.transformer.max_length": ["3"],
+    "text.transformer.length_penalty": ["0.0", "model.beam_size=3"],
     "text.translation.count": ["1"],
     "text.order_test.positive": ["'negative'"],
     "text.order_test.negative": ["'negative'"],

@@ -6,15 +6,15 @@ import pytest
 
 from dlpipe_text.english_german import english_german
 from dlpipe_text.english_german_sentences import belongs_to, translated_sentences
-from dlpipe_text.english_german_words import PERSON_ADJECTIVES, PERSONS, THING_ADJECTIVES, THINGS
+from dlpipe_text.english_german_words import OBJECT_ADJECTIVES, OBJECTS, PERSON_ADJECTIVES, PERSONS
 
 #: Translated by hand.
 BY_HAND = {
     "I have not repaired the cheap cars.": "Ich habe die billigen Autos nicht repariert.",
     "A sick guest will not see any strange umbrellas.": "Ein kranker Gast wird keine seltsamen Regenschirme sehen.",
     "Please answer these friendly uncles.": "Antworten Sie bitte diesen freundlichen Onkeln.",
-    "On Tuesdays five strange uncles do not throw their big shirt away.": (
-        "Dienstags werfen fünf seltsame Onkel ihr großes Hemd nicht weg."
+    "On Tuesdays five strange uncles do not send their big shirt back.": (
+        "Dienstags schicken fünf seltsame Onkel ihr großes Hemd nicht zurück."
     ),
     "My sister is tired because I should not give our map back.": (
         "Meine Schwester ist müde, weil ich unsere Karte nicht zurückgeben soll."
@@ -54,9 +54,9 @@ def test_no_sentence_is_in_two_splits(train):
 
 def described(sentences):
     """Return the pairs of an adjective and a noun that sentences have."""
-    forms = {each.english: each.english for each in (*THINGS, *PERSONS)}
-    forms |= {each.english_plural: each.english for each in (*THINGS, *PERSONS)}
-    adjectives = {*THING_ADJECTIVES, *PERSON_ADJECTIVES}
+    forms = {each.english: each.english for each in (*OBJECTS, *PERSONS)}
+    forms |= {each.english_plural: each.english for each in (*OBJECTS, *PERSONS)}
+    adjectives = {*OBJECT_ADJECTIVES, *PERSON_ADJECTIVES}
     words = (sentence.rstrip(".?").split() for sentence in sentences)
     pairs = (pair for sentence in words for pair in pairwise(sentence))
     return {f"{first} {forms[second]}" for first, second in pairs if first in adjectives and second in forms}

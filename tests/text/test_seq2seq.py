@@ -137,3 +137,11 @@ def test_without_attention_there_is_none_to_show():
     weights = tiny()(tokens, lengths, targets).attention
     assert weights.shape == (3, 5, 7)
     assert (weights[2, :, 2:] == 0).all()
+
+
+def test_a_length_penalty_needs_texts_to_compare():
+    with pytest.raises(
+        ValueError,
+        match=r"length_penalty = 0.5: has no effect with beam_size = 1, which writes one text; remove it, or",
+    ):
+        tiny(length_penalty=0.5)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
 
-from dlpipe.splits import DEV, TEST, TRAIN
 from dlpipe_text import english_german_words as words
 from dlpipe_text.english_german_words import Gender, Noun, Verb
 
@@ -42,7 +41,7 @@ MIXED: Mapping[Case, str] = {"nominative": "er e es en", "accusative": "en e es 
 STRONG_PLURAL: Mapping[Case, str] = {"nominative": "e", "accusative": "e", "dative": "en"}
 
 #: Of a hundred sentences; those of train have none that the two others have.
-SHARES = {DEV: range(10, 20), TEST: range(10)}
+SHARES = {"dev": range(10, 20), "test": range(10)}
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def translated_sentences(split: str, count: int, seed: int) -> list[tuple[str, s
 def belongs_to(text: str) -> str:
     """Return the only split in which a text may occur."""
     number = hashlib.sha256(text.encode()).digest()[0] * 100 // 256
-    return next((split for split, numbers in SHARES.items() if number in numbers), TRAIN)
+    return next((split for split, numbers in SHARES.items() if number in numbers), "train")
 
 
 def _pick(rng: random.Random, options: Sequence[T]) -> T:
@@ -158,11 +157,11 @@ class _Writer:
     def noun_phrase(self, nouns: Sequence[Noun], case: Case, kinds: Sequence[Kind] = KINDS) -> Phrase:
         """Return a noun with what may precede it, one of `kinds`, and perhaps an adjective."""
         noun = _pick(self.rng, nouns)
-        adjectives = words.PERSON_ADJECTIVES if nouns is words.PERSONS else words.THING_ADJECTIVES
+        adjectives = words.PERSON_ADJECTIVES if nouns is words.PERSONS else words.OBJECT_ADJECTIVES
         stem = word = ""
         if self.chance(0.5):
             word, stem = self.entry(adjectives)
-            while belongs_to(f"{word} {noun.english}") not in (TRAIN, self.split):
+            while belongs_to(f"{word} {noun.english}") not in ("train", self.split):
                 word, stem = self.entry(adjectives)
         kind = _pick(self.rng, kinds)
         plural = kind == "number" or (self.chance(0.2) and kind != "indefinite")
@@ -205,7 +204,7 @@ class _Writer:
 
     def verb_and_object(self, kinds: Sequence[Kind] = KINDS) -> tuple[Verb, Phrase]:
         """Return a verb with its object, a noun with one of `kinds` before it."""
-        nouns, verbs = (words.PERSONS, words.PERSON_VERBS) if self.chance(0.4) else (words.THINGS, words.THING_VERBS)
+        nouns, verbs = (words.PERSONS, words.PERSON_VERBS) if self.chance(0.4) else (words.OBJECTS, words.OBJECT_VERBS)
         verb = _pick(self.rng, verbs)
         return verb, self.noun_phrase(nouns, "dative" if verb.dative else "accusative", kinds)
 

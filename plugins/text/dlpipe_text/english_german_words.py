@@ -74,7 +74,7 @@ def _verbs(table: str) -> tuple[Verb, ...]:
     return tuple(found)
 
 
-THINGS = _nouns(
+OBJECTS = _nouns(
     """
     book books Buch n Bücher
     car cars Auto n Autos
@@ -125,7 +125,7 @@ PERSONS = _nouns(
 )
 #: English: base, third person, past tense, participle, second word. German: prefix (- for none), infinitive without it,
 #: third person, participle, "dative" if the object is.
-THING_VERBS = _verbs(
+OBJECT_VERBS = _verbs(
     """
     buy buys bought bought | - kaufen kauft gekauft
     sell sells sold sold | - verkaufen verkauft verkauft
@@ -142,7 +142,7 @@ THING_VERBS = _verbs(
     pick picks picked picked up | ab holen holt abgeholt
     put puts put put away | weg räumen räumt weggeräumt
     give gives gave given back | zurück geben gibt zurückgegeben
-    throw throws threw thrown away | weg werfen wirft weggeworfen
+    send sends sent sent back | zurück schicken schickt zurückgeschickt
     try tries tried tried out | aus probieren probiert ausprobiert
     """
 )
@@ -163,7 +163,7 @@ PERSON_VERBS = _verbs(
     """
 )
 #: Adjectives by their German stem.
-THING_ADJECTIVES = {
+OBJECT_ADJECTIVES = {
     "old": "alt",
     "new": "neu",
     "red": "rot",

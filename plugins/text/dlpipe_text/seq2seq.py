@@ -24,7 +24,15 @@ from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_text.attention import Attention, Memory
 from dlpipe_text.token_embedding import TokenEmbedding
 from dlpipe_text.word_features import PADDING
-from dlpipe_text.writing import Scorer, Written, cross_entropy, longest_texts, most_probable, previous_units
+from dlpipe_text.writing import (
+    Scorer,
+    Written,
+    check_search,
+    cross_entropy,
+    longest_texts,
+    most_probable,
+    previous_units,
+)
 
 
 class DecoderState(NamedTuple):
@@ -55,7 +63,8 @@ class Seq2Seq(nn.Module):
         word_dropout: in training, probability of replacing a unit of the source by "other".
         beam_size: texts that are followed at a time to find the most probable one; with 1, each unit is the most
             probable one.
-        length_penalty: of the search: the sum of log-probabilities is divided by the number of units to this power.
+        length_penalty: of the search: the sum of log-probabilities is divided by the number of units to this power;
+            only with several texts.
         max_length: units that are written at most; by default twice as many as are read, and ten.
     """
 
@@ -78,6 +87,7 @@ class Seq2Seq(nn.Module):
         max_length: Positive | None = None,
     ) -> None:
         super().__init__()
+        check_search(beam_size, length_penalty)
         self.beam_size, self.length_penalty, self.max_length = beam_size, length_penalty, max_length
         self.embed = TokenEmbedding(vocab_size, embed_dim, word_dropout)
         self.encoder = recurrent_layers(

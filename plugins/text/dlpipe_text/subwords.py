@@ -75,6 +75,6 @@ def _sentencepiece() -> Any:
     except ImportError as error:
         raise InputError(
             f'unit = "subword" needs the package sentencepiece, which cannot be imported ({error}); install with: '
-            'pip install "dlpipe[text]"; or set unit = "word" or "char"'
+            'pip install sentencepiece; or set unit = "word" or "char"'
         ) from error
     return sentencepiece

@@ -21,7 +21,15 @@ from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_text.attention import Memory
 from dlpipe_text.token_embedding import TokenEmbedding
 from dlpipe_text.word_features import PADDING
-from dlpipe_text.writing import Scorer, Written, cross_entropy, longest_texts, most_probable, previous_units
+from dlpipe_text.writing import (
+    Scorer,
+    Written,
+    check_search,
+    cross_entropy,
+    longest_texts,
+    most_probable,
+    previous_units,
+)
 
 
 class Transformer(nn.Module):
@@ -40,7 +48,8 @@ class Transformer(nn.Module):
         word_dropout: in training, probability of replacing a unit of the source by "other".
         beam_size: texts that are followed at a time to find the most probable one; with 1, each unit is the most
             probable one.
-        length_penalty: of the search: the sum of log-probabilities is divided by the number of units to this power.
+        length_penalty: of the search: the sum of log-probabilities is divided by the number of units to this power;
+            only with several texts.
         max_length: units that are written at most; by default twice as many as are read, and ten.
     """
 
@@ -64,6 +73,7 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"hidden_dim = {hidden_dim}: not a multiple of num_heads = {num_heads}, which share it; change one"
             )
+        check_search(beam_size, length_penalty)
         self.beam_size, self.length_penalty, self.max_length = beam_size, length_penalty, max_length
         self.embed = TokenEmbedding(vocab_size, hidden_dim, word_dropout)
         self.embed_target = TokenEmbedding(len(target_vocabulary), hidden_dim, 0.0)

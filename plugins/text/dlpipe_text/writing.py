@@ -39,6 +39,19 @@ class Written(NamedTuple):
     longest: Tensor
 
 
+def check_search(beam_size: int, length_penalty: float) -> None:
+    """Refuse a length penalty where there is nothing to compare.
+
+    Raises:
+        ValueError: there is one beam, and a penalty that is not the default.
+    """
+    if beam_size == 1 and length_penalty != 1:
+        raise ValueError(
+            f"length_penalty = {length_penalty}: has no effect with beam_size = 1, which writes one text; remove it, "
+            "or set beam_size to 2 or more"
+        )
+
+
 def previous_units(targets: Tensor) -> Tensor:
     """Map targets (B, T) to the unit before each, (B, T), which is `END` before the first one."""
     is_first = torch.arange(targets.size(1), device=targets.device) == 0
