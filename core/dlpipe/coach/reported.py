@@ -31,7 +31,7 @@ def write_report_with_diagnoses(
         InputError: no stage has begun to train, the target is infinite, or a package that a report needs is missing.
     """
     require_packages()  # first, as the examination takes a while
-    begun = [stage.name for stage in RecordedRun(folder).stages if stage.known] or [None]
+    begun: list[str | None] = [stage.name for stage in RecordedRun(folder).stages if stage.known] or [None]
     found = [
         coach(
             folder.path,
