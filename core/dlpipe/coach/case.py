@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What is known of the training of a stage.
+    """What is known of the training of a stage. A rule gets a copy, and fails if it changes that.
 
     Args:
         steps: that were taken.
