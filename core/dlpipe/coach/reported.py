@@ -40,10 +40,10 @@ def write_report_with_diagnoses(
             target=target if name == begun[-1] else None,
             allow_local_plugins=allow_local_plugins,
         )
-        for name in reversed(begun)  # as the report has them
+        for name in begun
     ]
     lines = [line for each in found for line in _markdown(each)]
-    return write_report(folder, [_section(folder, each) for each in found], lines)
+    return write_report(folder, [_section(folder, each) for each in reversed(found)], lines)  # the last stage first
 
 
 def _title(found: Diagnosis) -> str:
@@ -85,8 +85,9 @@ def _finding(found: Diagnosis, number: int, finding: Finding) -> Table:
 def _markdown(found: Diagnosis) -> Iterator[str]:
     """Yield the lines of a summary."""
     yield from [f"## {escaped(_title(found))}", "", escaped(found.answer), ""]
-    yield from (f"* note: {escaped(note)}" for note in found.notes)
-    yield from [""] * bool(found.notes)
+    items = [f"{found.scores.metric}: {found.scores.words()}"] if found.scores else []
+    items += [f"note: {note}" for note in found.notes]
+    yield from [*(f"* {escaped(item)}" for item in items), ""]
     for number, finding in enumerate(found.findings, start=1):
         texts = (finding.title, finding.rule, finding.evidence, finding.reason)
         title, rule, evidence, reason = map(escaped, texts)

@@ -86,7 +86,8 @@ def test_the_options_in_the_summary_are_those_of_the_command(trained):
 
     told = coach(trained, load_plugins())
     assert result.output == (trained / "report.md").read_text()
-    assert result.output.index("## v1.0: Diagnosis") < result.output.index("## first: Diagnosis")
+    assert result.output.index("## first: Diagnosis") < result.output.index("## v1.0: Diagnosis")
+    assert f"\n* {told.scores.metric}: {told.scores.words()}\n" in result.output
     for finding in told.findings:
         assert f"**{finding.title}** ({finding.rule}): " in result.output
         for remedy in finding.remedies:
