@@ -81,6 +81,14 @@ class Diagnosis:
         return " ".join(f"--set {shlex.quote(each)}" for each in self.assignments(remedy))
 
     @property
+    def command(self) -> str:
+        """The command line that gives this answer."""
+        target = self.scores and self.scores.target
+        options = [f" --stage {shlex.quote(self.stage)}"] if self.stage else []
+        options += [] if target is None else [f" --target {target!r}"]
+        return "".join([RunFolder(self.run).command("coach"), *options])
+
+    @property
     def answer(self) -> str:
         """The verdict in words."""
         return IN_WORDS[self.verdict]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,33 +42,30 @@ def write_report_with_diagnoses(
         for name in begun
     ]
     lines = [line for each in found for line in _markdown(each)]
-    return write_report(folder, [_section(folder, each) for each in reversed(found)], lines)  # the last stage first
+    return write_report(folder, [_section(each) for each in reversed(found)], lines)  # the last stage first
 
 
 def _title(found: Diagnosis) -> str:
     return f"{found.stage}: {TITLE}" if found.stage else TITLE
 
 
-def _section(folder: RunFolder, found: Diagnosis) -> Section:
+def _section(found: Diagnosis) -> Section:
     findings = [_finding(found, number, each) for number, each in enumerate(found.findings, start=1)]
-    return Section(_title(found), [_verdict(folder, found), *findings])
+    return Section(_title(found), [_verdict(found), *findings])
 
 
-def _verdict(folder: RunFolder, found: Diagnosis) -> Table:
+def _verdict(found: Diagnosis) -> Table:
     """Return the scores, the verdict and what was not looked at."""
     scores = found.scores
     rows = [[where, shown_number(score)] for where, score in scores.reached().items()] if scores else []
     lead = [found.answer, *(f"note: {note}" for note in found.notes)]
-    options = [f"--stage {shlex.quote(found.stage)}"] if found.stage else []
-    options += [f"--target {scores.target:g}"] if scores and scores.target is not None else []
-    command = " ".join([folder.command("coach"), *options])
-    caption = [f"The answer of {command}"]
+    caption = [f"The answer of {found.command}"]
     if scores:
         caption += [f"Judged with the best checkpoint, on at most {EXAMPLES:,} examples of a split."]
     if found.remedies:
         caption += [
             "To try a change, add its options to the command that repeats the run.",
-            f"To write a sweep that compares all of them: {command} --sweep try.toml",
+            f"To write a sweep that compares all of them: {found.command} --sweep try.toml",
         ]
     columns = [scores.metric, "score"] if scores else []
     return Table("Verdict", columns, rows, "\n".join(caption), lead=[*lead, *([] if found.findings else [NOTHING])])

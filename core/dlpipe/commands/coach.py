@@ -12,7 +12,7 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError
 from dlpipe.json_text import to_json
-from dlpipe.messages import display_width, padded, relative, shell_path
+from dlpipe.messages import display_width, padded, relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import require_new
@@ -99,7 +99,7 @@ def _write(path: Path, found: Any) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{relative(path)} cannot be written: {error.strerror}; choose another file") from error
-    echo(f"to try all of them:  dlpipe sweep {shell_path(path)} --seeds 3", err=True)
+    echo(f"to try all of them:  {load_target('dlpipe.coach.experiments:sweep_command')(found, path)}", err=True)
 
 
 def _show(found: Any) -> None:

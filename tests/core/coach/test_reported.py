@@ -165,3 +165,35 @@ def test_missing_packages_are_named_before_anything_is_examined(trained, monkeyp
     result = report(trained, "--coach")
 
     assert "a report needs jinja2 and bokeh; install with: pip install" in str(result.exception)
+
+
+RULE = """
+from dlpipe import RuleSpec, hookimpl
+from dlpipe.coach import Finding, Remedy
+
+def finds(case):
+    yield Finding("<b>it is bad</b>", "a_[number](x)", "a reason.", [Remedy("other layers", {"model.hidden": [8, 9]})])
+
+@hookimpl
+def dlpipe_rules():
+    return [RuleSpec("bad", ":finds", "finds")]
+"""
+
+
+def test_a_rule_of_a_local_plugin_is_asked_if_it_is_allowed_and_its_texts_are_shown_as_they_are(tmp_path):
+    (tmp_path / "mine.py").write_text(RULE)
+    text = PIPELINE.partition('[stages."v1.0".data]')[0].replace("stages.first.", "")
+    (tmp_path / "patient.toml").write_text(f'name = "patient"\nthreads = 1\nplugins = ["./mine.py"]\n{text}')
+    pipeline = load_pipeline(tmp_path / "patient.toml", load_plugins(), allow_local_plugins=True)
+    folder = run(pipeline, load_plugins(), tmp_path / "runs").path
+
+    refused, allowed = report(folder, "--coach"), report(folder, "--coach", "--allow-local-plugins", "--markdown")
+
+    assert "would run Python code; allow it with --allow-local-plugins" in str(refused.exception)
+    assert re.search(
+        r"\n1\. \*\*\\<b\\>it is bad\\</b\\>\*\* \(mine\.bad\): a_\\\[number\\\]\(x\)\. a reason\.\n", allowed.output
+    )
+    assert "   --set 'model.hidden=[8, 9]'  # other layers\n" in allowed.output
+    page = (folder / "report.html").read_text()
+    assert "<h3>1. &lt;b&gt;it is bad&lt;/b&gt; [mine.bad]</h3>" in page
+    assert f"{folder.name} --allow-local-plugins --sweep try.toml" in page
