@@ -91,7 +91,9 @@ class Diagnosis:
     @property
     def answer(self) -> str:
         """The verdict in words."""
-        return IN_WORDS[self.verdict]
+        if self.verdict != "unknown":
+            return IN_WORDS[self.verdict]
+        return f"none, since {self.scores.why_unknown() if self.scores else 'there is no score'}"
 
     @property
     def remedies(self) -> list[Remedy]:
