@@ -118,7 +118,7 @@ def test_a_target_is_that_of_the_last_stage(trained):
     assert "good on its training examples" in found["v1.0: Diagnosis"]
     assert "no rule found anything to change" in found["v1.0: Diagnosis"]
     assert "--stage v1.0 --target 0.15" in found["v1.0: Diagnosis"]
-    assert "good on its training examples, and" not in found["first: Diagnosis"]
+    assert "--stage first --sweep try.toml" in found["first: Diagnosis"]  # without a target
 
 
 def test_options_of_the_examination_are_refused_without_it(trained):
