@@ -58,7 +58,7 @@ BRIEF = {
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],
     "translation.toml": ["data.num_train=300", "data.num_dev=20", "data.num_test=20", "model.max_length=9"],
-    "translation_multi30k.toml": ["data.max_length=9", "model.max_length=3", "model.hidden_dim=8", "model.embed_dim=8"],
+    "translation_multi30k.toml": ["data.max_length=9", "model.max_length=3", "model.hidden_dim=8"],
     "digit_strings.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "digit_strings_speakers.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],

@@ -281,13 +281,25 @@ class Run:
                 load_target("dlpipe.engine.export:export_run")(trained, format, folder)
         return folder
 
-    def report(self) -> ReportFile:
+    def report(self, *, coach: bool = False, target: float | None = None) -> ReportFile:
         """Write the report, also while the run is in progress, and return it; a notebook shows the page.
 
+        Args:
+            coach: begin with what `coach` says of each stage.
+            target: as for `coach`, in the last stage.
+
         Raises:
-            InputError: a package that the report needs is not installed.
+            InputError: a package that the report needs is not installed; a target without `coach`, or no stage that
+                has begun with it.
         """
-        return ReportFile(load_target("dlpipe.report.run_report:write_report")(self._folder))
+        if not coach:
+            if target is not None:
+                raise InputError(f"report: target={target} has no effect without coach=True; leave it out")
+            return ReportFile(load_target("dlpipe.report.run_report:write_report")(self._folder))
+        with restoring_torch():
+            write = load_target("dlpipe.coach.reported:write_report_with_diagnoses")
+            allow = self._allow_local_plugins
+            return ReportFile(write(self._folder, load_plugins(), target=target, allow_local_plugins=allow))
 
     def resume(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import replace
+from typing import Any
 
 from dlpipe.coach.case import Case, Finding, Remedy
 from dlpipe.config.toml_text import inline
@@ -41,13 +43,14 @@ def findings(
 
 
 def ask(rule: RegisteredComponent[RuleSpec], case: Case) -> list[Finding]:
-    """Return what a rule finds, under its name.
+    """Return what a rule finds, under its name. It gets a copy of the case, so that no other rule sees what it changes.
 
     Raises:
-        PluginError: it cannot be imported, or returns something else; and whatever the rule itself raises.
+        PluginError: it cannot be imported, returns something else, or changes the case; and whatever the rule itself
+            raises.
     """
-    target = rule.spec.target
-    answer = load_rule(target)(case)
+    target, own = rule.spec.target, _copied(case)
+    answer = load_rule(target)(own)
     if not isinstance(answer, Iterable):
         raise PluginError(f"{target} returned {answer!r}; expected Finding records (does it `yield` them?)")
     found = []
@@ -56,7 +59,20 @@ def ask(rule: RegisteredComponent[RuleSpec], case: Case) -> list[Finding]:
             raise PluginError(f"{target} gave {each!r}; expected Finding records")
         _check(target, each)
         found.append(replace(each, rule=rule.key))
+    if changed := [name for name in vars(case) if getattr(own, name) != getattr(case, name)]:
+        raise PluginError(
+            f"{target} changed {' and '.join(f'case.{name}' for name in changed)}; expected a rule that only reads the "
+            "case, and changes copies of its tables and lists"
+        )
     return found
+
+
+def _copied(case: Case) -> Case:
+    """Return a copy of a case, of which a rule can change anything."""
+    # Of thousands of points and lines, deepcopy would take as long as the rest of the examination.
+    lines: Any = type(case.records)
+    copies = {id(points): copy(points) for points in (case.curves.loss.points, case.curves.dev.points)}
+    return deepcopy(case, copies | {id(case.records): lines(map(copy, case.records))})
 
 
 def _check(target: str, found: Finding) -> None:

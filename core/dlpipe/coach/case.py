@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What is known of the training of a stage.
+    """What is known of the training of a stage. A rule gets a copy, and fails if it changes that.
 
     Args:
         steps: that were taken.
@@ -98,8 +98,6 @@ class Case:
     def diverged(self) -> bool:
         """Whether the training loss was larger at the end than at the start, by more than noise."""
         loss = self.curves.loss
-        if not loss.known:
-            return False
         return -loss.fall() > max(DIVERGED * abs(loss.tenths()[0]), STANDARD_ERRORS * loss.noise)
 
     @property

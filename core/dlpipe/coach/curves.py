@@ -20,7 +20,11 @@ LEAST_EVALUATIONS = 5
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric by step, without what is not a number."""
+    """A metric by step, without what is not a number.
+
+    What too few points do not say is NaN, which is neither above nor below a threshold: a rule that asks whether a
+    number is above or below one need not ask for it.
+    """
 
     points: Sequence[tuple[int, float]]
 
@@ -30,18 +34,20 @@ class Curve:
         return len(self.points) >= PARTS
 
     def tenths(self) -> list[float]:
-        """Return the means of all ten tenths of the points, in their order."""
+        """Return the means of all ten tenths of the points, in their order; NaN if it is not `known`."""
+        if not self.known:
+            return [math.nan] * PARTS
         values = [value for _, value in self.points]
         bounds = [round(number * len(values) / PARTS) for number in range(PARTS + 1)]
         return [statistics.fmean(values[start:end]) for start, end in pairwise(bounds)]
 
     def fall(self) -> float:
-        """Return by how much the last tenth is lower than the first one."""
+        """Return by how much the last tenth is lower than the first one; NaN if it is not `known`."""
         first, *_, last = self.tenths()
         return first - last
 
     def last_fall(self) -> float:
-        """Return by how much the last tenth is lower than the one before."""
+        """Return by how much the last tenth is lower than the one before; NaN if it is not `known`."""
         *_, before, last = self.tenths()
         return before - last
 
@@ -49,30 +55,34 @@ class Curve:
     def noise(self) -> float:
         """The standard error of the difference of two tenths, if points scatter around a smooth course.
 
+        NaN if it is not `known`.
+
         How much they do is known from the median of their second differences, in which a trend does not count: of a
         normal distribution, its size is 0.6745 √6 standard deviations of a point.
         """
+        if not self.known:
+            return math.nan
         values = [value for _, value in self.points]
         bends = [
             abs(before - 2 * at + after) for before, at, after in zip(values, values[1:], values[2:], strict=False)
         ]
-        points = max(1.0, len(values) / PARTS)
+        points = len(values) / PARTS
         return statistics.median(bends) / (0.6745 * math.sqrt(6)) * math.sqrt(2 / points)
 
     @property
     def end(self) -> float:
-        """The mean of the last three values."""
-        return statistics.fmean(value for _, value in self.points[-3:])
+        """The mean of the last three values, or of as many as there are; NaN if there is none."""
+        return statistics.fmean(value for _, value in self.points[-3:]) if self.points else math.nan
 
     @property
     def last(self) -> float:
-        """The last value; NaN if there is none, which is neither above nor below a threshold."""
+        """The last value; NaN if there is none."""
         return self.points[-1][1] if self.points else math.nan
 
     def best(self, goal: str) -> tuple[int, float]:
-        """Return the step and the value of the best point, the first one of several."""
+        """Return the step and the value of the best point, the first one of several; step 0 and NaN without points."""
         choose = max if goal == "max" else min
-        return choose(self.points, key=lambda point: point[1])
+        return choose(self.points, key=lambda point: point[1], default=(0, math.nan))
 
 
 @dataclass(frozen=True)

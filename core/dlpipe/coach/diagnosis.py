@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 import warnings
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from dlpipe.coach.asking import findings
 from dlpipe.coach.case import Case, Finding, Remedy
 from dlpipe.coach.curves import PARTS, Curve, curves_of
 from dlpipe.coach.examination import examine
-from dlpipe.coach.verdict import Scores, Verdict
+from dlpipe.coach.verdict import IN_WORDS, Scores, Verdict
 from dlpipe.config.check import load_pipeline
 from dlpipe.config.pipeline import Pipeline, Reference
 from dlpipe.config.source import dotted
@@ -42,6 +43,10 @@ from dlpipe.splits import DEV, TEST, TRAIN
 
 #: Baselines that look at no input.
 TRIVIAL = ("core.majority_class", "core.mean")
+#: How many examples of a split are judged, at most, if nothing else is said.
+EXAMPLES = 1000
+#: What is said if there are no findings.
+NOTHING = "no rule found anything to change"
 #: What a sweep calls the pipeline without any remedy.
 UNCHANGED = "unchanged"
 
@@ -70,6 +75,25 @@ class Diagnosis:
     def assignments(self, remedy: Remedy) -> list[str]:
         """Return a remedy as ``--set`` takes it."""
         return assignments(in_stage(self.stage, remedy.values))
+
+    def options(self, remedy: Remedy) -> str:
+        """Return the options of ``dlpipe run`` that try a remedy, as a shell reads them."""
+        return " ".join(f"--set {shlex.quote(each)}" for each in self.assignments(remedy))
+
+    @property
+    def command(self) -> str:
+        """The command line that gives this answer."""
+        target = self.scores and self.scores.target
+        options = [f" --stage {shlex.quote(self.stage)}"] if self.stage else []
+        options += [] if target is None else [f" --target {target!r}"]
+        return "".join([RunFolder(self.run).command("coach"), *options])
+
+    @property
+    def answer(self) -> str:
+        """The verdict in words."""
+        if self.verdict != "unknown":
+            return IN_WORDS[self.verdict]
+        return f"none, since {self.scores.why_unknown() if self.scores else 'there is no score'}"
 
     @property
     def remedies(self) -> list[Remedy]:
@@ -129,7 +153,7 @@ def coach(
     *,
     stage: str | None = None,
     target: float | None = None,
-    examples: int = 1000,
+    examples: int = EXAMPLES,
     steps: int = 10,
     allow_local_plugins: bool = False,
 ) -> Diagnosis:

@@ -10,10 +10,15 @@ from dlpipe.coach.diagnosis import UNCHANGED, Diagnosis, in_stage
 from dlpipe.config.source import dotted
 from dlpipe.config.toml_text import inline
 from dlpipe.messages import shell_path
-from dlpipe.runs.folder import RESOLVED
+from dlpipe.runs.folder import RESOLVED, RunFolder
 
 #: The axis of the sweep.
 AXIS = "remedy"
+
+
+def sweep_command(found: Diagnosis, path: Path) -> str:
+    """Return the command line that runs the sweep of `sweep_text`."""
+    return f"dlpipe sweep {shell_path(path)}{RunFolder(found.run).permission} --seeds 3"
 
 
 def sweep_text(found: Diagnosis, path: Path) -> str:
@@ -26,8 +31,8 @@ def sweep_text(found: Diagnosis, path: Path) -> str:
     choices: list[tuple[str, dict[str, Any]]] = [(UNCHANGED, {})]
     choices += [(remedy.name, in_stage(found.stage, remedy.values)) for remedy in found.remedies]
     lines = [
-        f"# What `dlpipe coach {shell_path(found.run)}` advises, each change by itself:",
-        f"# dlpipe sweep {shell_path(path)} --seeds 3",
+        f"# What `{found.command}` advises, each change by itself:",
+        f"# {sweep_command(found, path)}",
         f"extends = {inline(base)}",
         "",
         f"[sweep.{AXIS}]",

@@ -8,12 +8,20 @@ model, or a predictor that looks at no input, is.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from dlpipe.messages import shown_number
 
 Verdict = Literal["not learned", "underfitting", "overfitting", "good", "unknown"]
+#: The verdicts in words; why there is none, `Scores.why_unknown` says.
+IN_WORDS: Mapping[Verdict, str] = {
+    "not learned": "it has learned hardly anything: at least 90 % of the error without training is left",
+    "underfitting": "underfitting: it is not good on its training examples, so more of them would not help",
+    "overfitting": "overfitting: what it learns from its training examples does not hold for others",
+    "good": "good on its training examples, and on others",
+}
 
 #: What is left of the error that a model without training has. Above the first, it has learned nothing; below the
 #: second, what is left is no reason to change anything.
@@ -132,10 +140,25 @@ class Scores:
         worse = self.other <= self.untrained if self.goal == "max" else self.other >= self.untrained
         return "not learned" if worse else "unknown"
 
+    def why_unknown(self) -> str:
+        """Say why there is no verdict."""
+        reached = self.other if self.train is None else self.train
+        if reached is None:
+            return "there is no score"
+        if math.isnan(self.error(reached)):
+            return "it is not known what a perfect score would be (--target says it)"
+        if math.isnan(self.start):
+            return "it is not known what the score is without training"
+        if self.train is None:
+            return "there are no training examples to judge; it is better than before training, and not good"
+        return "the target is reached without training"
+
+    def reached(self) -> dict[str, float]:
+        """Return the scores that are known, by where or by what they are reached."""
+        found = {"on train": self.train, f"on {self.split}": self.other, "before training": self.untrained}
+        found |= {f"by {name}": score for name, score in [self.trivial or ("", None)]}
+        return {where: score for where, score in found.items() if score is not None}
+
     def words(self) -> str:
         """Return the scores in words."""
-        found = [f"{shown_number(self.train)} on train" if self.train is not None else ""]
-        found += [f"{shown_number(self.other)} on {self.split}" if self.other is not None else ""]
-        found += [f"{shown_number(self.untrained)} before training" if self.untrained is not None else ""]
-        found += [f"{shown_number(self.trivial[1])} by {self.trivial[0]}" if self.trivial else ""]
-        return ", ".join(filter(None, found))
+        return ", ".join(f"{shown_number(score)} {where}" for where, score in self.reached().items())

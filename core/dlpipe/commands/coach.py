@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,13 @@ from dlpipe.commands import options
 from dlpipe.commands.terminal import echo
 from dlpipe.errors import InputError
 from dlpipe.json_text import to_json
-from dlpipe.messages import display_width, padded, relative, shell_path
+from dlpipe.messages import display_width, padded, relative
 from dlpipe.registry.loading import Registry
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.atomic import require_new
 
 #: Columns of the text.
 WIDTH = 100
-VERDICTS = {
-    "not learned": "it has learned hardly anything: at least 90 % of the error without training is left",
-    "underfitting": "underfitting: it is not good on its training examples, so more of them would not help",
-    "overfitting": "overfitting: what it learns from its training examples does not hold for others",
-    "good": "good on its training examples, and on others",
-    "unknown": "none, since it is not known what a perfect score would be (--target says it), or nothing judges it",
-}
 
 
 @click.command(
@@ -107,7 +99,7 @@ def _write(path: Path, found: Any) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{relative(path)} cannot be written: {error.strerror}; choose another file") from error
-    echo(f"to try all of them:  dlpipe sweep {shell_path(path)} --seeds 3", err=True)
+    echo(f"to try all of them:  {load_target('dlpipe.coach.experiments:sweep_command')(found, path)}", err=True)
 
 
 def _show(found: Any) -> None:
@@ -115,7 +107,7 @@ def _show(found: Any) -> None:
     echo(f"{relative(found.run)}{stage}: {found.title}")
     if found.scores:
         echo(f"  {found.scores.metric}: {found.scores.words()}")
-    echo(f"  verdict: {VERDICTS[found.verdict]}")
+    echo(f"  verdict: {found.answer}")
     for note in found.notes:
         echo(f"  note: {note}")
     for number, finding in enumerate(found.findings, start=1):
@@ -124,7 +116,6 @@ def _show(found: Any) -> None:
             echo(textwrap.fill(f"{label}: {text}", WIDTH, initial_indent="   ", subsequent_indent="     "))
         width = max((display_width(remedy.name) for remedy in finding.remedies), default=0)
         for remedy in finding.remedies:
-            changes = " ".join(f"--set {shlex.quote(each)}" for each in found.assignments(remedy))
-            echo(f"   try {padded(remedy.name, width)}  {changes}")
+            echo(f"   try {padded(remedy.name, width)}  {found.options(remedy)}")
     if not found.findings:
-        echo("\nno rule found anything to change")
+        echo(f"\n{load_target('dlpipe.coach.diagnosis:NOTHING')}")

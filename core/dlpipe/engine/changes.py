@@ -15,7 +15,7 @@ from dlpipe.messages import relative
 from dlpipe.runs.checkpoint import Checkpoints
 from dlpipe.runs.files import read_json
 from dlpipe.runs.folder import CHANGED, DATA_STATE, ENDED, PIPELINE, PROVENANCE, RESOLVED, RunFolder
-from dlpipe.runs.identity import content_name, differences, identity, start_names, with_current_names
+from dlpipe.runs.identity import content_name, differences, identity, in_current_form, start_names
 
 #: The entries of provenance that changes are found by, and those that record what was accepted, or changed on purpose.
 IDENTITY, PIPELINE_DIGEST, ACCEPTED = "identity", "pipeline_sha256", "accepted_changes"
@@ -70,7 +70,7 @@ def changes_since(
         raise RunFolderError(
             f"{relative(folder.path / PROVENANCE)} does not say what the run began with; start a new run"
         )
-    then = with_current_names(pipeline, then)
+    then = in_current_form(pipeline, then, now)
     for stage in stages:
         path = folder.stage(stage.name) / DATA_STATE
         if path.is_file():

@@ -76,8 +76,10 @@ class Table:
     """A table of texts and numbers.
 
     Args:
+        columns: none if there are only sentences.
         left_out: how many rows are not shown.
         file: where all of them are, relative to the page.
+        lead: sentences above the table, each a paragraph.
     """
 
     title: str
@@ -86,6 +88,7 @@ class Table:
     caption: str = ""
     left_out: int = 0
     file: str = ""
+    lead: Sequence[str] = ()
     kind: Literal["table"] = field(default="table", init=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,39 @@ MAX_CHARTS = 4
 LOG_LINES = 40
 
 
-def write_report(folder: RunFolder) -> Path:
+def write_report(folder: RunFolder, first: Sequence[Section] = (), first_lines: Sequence[str] = ()) -> Path:
     """Write the report of a run, whether it has ended or not, and return its path.
+
+    Args:
+        first: sections above those of the run.
+        first_lines: the same for the summary in Markdown.
 
     Raises:
         InputError: a package that a report needs is not installed.
         DlpipeError: the folder is damaged, or a file cannot be written.
     """
-    if missing := missing_packages():
-        install = install_command("dlpipe[report]")
-        raise InputError(f"a report needs {' and '.join(missing)}; install with: {install}")
+    require_packages()
     run = RecordedRun(folder)
     verdict = verdict_of(run)
-    sections = [*_results(run), *_how(run)]
+    sections = [*first, *_results(run), *_how(run)]
     path = folder.path / REPORT
     try:
         render_page(path, run.name, verdict, sections, state=str(run.status["state"]))
     except OSError as error:
         raise DlpipeError(f"{relative(path)} cannot be written: {error.strerror}") from error
-    write_text(folder.path / MARKDOWN, markdown(run, verdict))
+    write_text(folder.path / MARKDOWN, markdown(run, verdict, first_lines))
     return path
+
+
+def require_packages() -> None:
+    """Refuse to write a report without the packages that it needs.
+
+    Raises:
+        InputError: one of them is not installed.
+    """
+    if missing := missing_packages():
+        install = install_command("dlpipe[report]")
+        raise InputError(f"a report needs {' and '.join(missing)}; install with: {install}")
 
 
 def verdict_of(run: RecordedRun) -> str:
@@ -204,13 +217,13 @@ def _provenance_table(run: RecordedRun) -> Table:
     return Table("", ["what", "value"], rows)
 
 
-def markdown(run: RecordedRun, verdict: str) -> str:
+def markdown(run: RecordedRun, verdict: str, first_lines: Sequence[str] = ()) -> str:
     """Return a summary for a terminal or a pull request."""
-    lines = [f"# {_escaped(run.name)} ({run.status['state']})", "", _escaped(verdict), ""]
+    lines = [f"# {escaped(run.name)} ({run.status['state']})", "", escaped(verdict), "", *first_lines]
     for stage in run.stages:
         if stage.metrics():
             table = _metrics_table(stage)
-            lines += [f"## {_escaped(stage.name)}", ""] if stage.name else []
+            lines += [f"## {escaped(stage.name)}", ""] if stage.name else []
             lines += [
                 _row(table.columns),
                 _row(["---", *("---:" for _ in table.columns[1:])]),
@@ -219,17 +232,17 @@ def markdown(run: RecordedRun, verdict: str) -> str:
             ]
             lines += [table.caption, ""]
     for step, key, before, after in _changes(run):
-        lines.append(f"* after step {step}, {_escaped(key)} changed from {_escaped(before)} to {_escaped(after)}")
+        lines.append(f"* after step {step}, {escaped(key)} changed from {escaped(before)} to {escaped(after)}")
     lines += [""] * bool(_changes(run))
     warnings = [*run.provenance.get("warnings", ()), *_caveats(run)]
-    lines += [f"* warning: {_escaped(text)}" for text in warnings] + [""] * bool(warnings)
+    lines += [f"* warning: {escaped(text)}" for text in warnings] + [""] * bool(warnings)
     return "\n".join([*lines, "```sh", repeat_command(run), "```", ""])
 
 
 def _row(cells: Any) -> str:
-    return "| " + " | ".join(_escaped(str(cell)) for cell in cells) + " |"
+    return "| " + " | ".join(escaped(str(cell)) for cell in cells) + " |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text that Markdown shows as it is."""
     return "".join(f"\\{letter}" if letter in "\\`*[]<>#|" else letter for letter in text.replace("\n", " "))

@@ -167,8 +167,12 @@ class RunFolder:
 
     def command(self, name: str) -> str:
         """Return the command line that does `name` to this run, with the permission that its local plugins need."""
-        allowed = " --allow-local-plugins" if any(self.path.glob("*.py")) else ""
-        return f"dlpipe {name} {shell_path(self.path)}{allowed}"
+        return f"dlpipe {name} {shell_path(self.path)}{self.permission}"
+
+    @property
+    def permission(self) -> str:
+        """The option that allows its local plugins, after a space; empty if it has none."""
+        return " --allow-local-plugins" if any(self.path.glob("*.py")) else ""
 
     def discard(self, unlock: Callable[[], None] = lambda: None) -> None:
         """Remove the folder of a run; ``latest`` points to the newest other one again.

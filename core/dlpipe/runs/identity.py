@@ -24,6 +24,7 @@ import torch
 
 from dlpipe.config.pipeline import ComponentConfig, Pipeline, Reference, Stage, Start, as_toml, each_of
 from dlpipe.config.settings import Settings
+from dlpipe.config.source import key_path
 from dlpipe.config.tables import Selected, renamed_keys
 from dlpipe.errors import InputError, RunFolderError
 from dlpipe.json_text import finite, to_json
@@ -102,8 +103,15 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def with_current_names(pipeline: Pipeline, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recorded identity with the current names of components and keys that were renamed since."""
+def in_current_form(pipeline: Pipeline, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded identity as this version would have recorded it.
+
+    Components and keys that were renamed since have their current names, and keys that the version did not have their
+    defaults, as for `dlpipe.runs.same_settings.is_of`.
+
+    Args:
+        now: the identity of a run that would start now.
+    """
     found = dict(recorded)
     for config in (config for stage in pipeline.stages.values() for config in _components(stage)):
         prefix = config.table[1:-1]
@@ -113,6 +121,11 @@ def with_current_names(pipeline: Pipeline, recorded: Mapping[str, Any]) -> dict[
             old = re.compile(rf"({CONTENT} |{MODEL} |)({re.escape(f'{prefix}.{former}')})(?=$|\.|\[)")
             for name in [name for name in found if former not in config.values and old.match(name)]:
                 found[old.sub(rf"\g<1>{prefix}.{current}", name)] = found.pop(name)
+        given = {".".join(map(str, path)) for path in pipeline.source.origins}
+        table = ".".join(key_path(prefix))  # without quotation marks
+        for name in [name for name in now.keys() - found.keys() if name.startswith(f"{prefix}.")]:
+            if f"{table}{name.removeprefix(prefix)}" not in given:
+                found[name] = now[name]
     return found
 
 

@@ -49,7 +49,7 @@ from dlpipe.runs.folder import (
     began_otherwise,
     byte_of,
 )
-from dlpipe.runs.identity import with_current_names
+from dlpipe.runs.identity import in_current_form
 from dlpipe.runs.metrics_log import MetricsLog, judged_names
 from dlpipe.runs.signals import StopSignals
 from dlpipe.runs.stop_signals import STOP_SIGNALS
@@ -287,7 +287,7 @@ def _has_identity(pipeline: Pipeline, path: Path, now: Mapping[str, Any]) -> boo
     recorded, status = read_json(path / PROVENANCE), read_json(path / STATUS)
     if status["state"] != "finished" or recorded.get("ranks") != 1 or not isinstance(recorded.get(IDENTITY), dict):
         return False
-    return with_current_names(pipeline, recorded[IDENTITY]) == now
+    return in_current_form(pipeline, recorded[IDENTITY], now) == now
 
 
 def _changes(pipeline: Pipeline, folder: RunFolder, now: dict[str, Any], fingerprints: Fingerprints) -> list[str]:

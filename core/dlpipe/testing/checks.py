@@ -30,7 +30,7 @@ ITEM_RULE = "encodes an item as its splits"
 #: Applies to models that `SUPERVISED` trains: it minimizes a loss of each batch.
 LEARNING_RULE, SUPERVISED = "learns one batch by heart", "core.supervised"
 #: Applies to rules of the coach, in every stage of the pipelines.
-COACH_RULE = "copes with a training of which nothing is known"
+COACH_RULE = "copes with a training of which little is known"
 #: The rules for a component that a pipeline uses: kind, rule, and the function that checks it, which takes a `Use`.
 RULES = (
     ("data", "gives the same split twice", "dlpipe.testing.data_rules:same_split"),
@@ -249,7 +249,7 @@ def _dynamic(component: RegisteredComponent[Any], target: str, uses: list[Use]) 
 
 def _asked(component: RegisteredComponent[Any], stages: list[Stage]) -> None:
     _skip_if_missing(component)
-    load_target("dlpipe.testing.rules:copes_with_nothing_known")(component, stages)
+    load_target("dlpipe.testing.coach_rules:copes_with_little_known")(component, stages)
 
 
 def _used(component: RegisteredComponent[Any], used: bool) -> None:

@@ -6,17 +6,13 @@ import contextlib
 import inspect
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from dlpipe.coach.asking import ask
-from dlpipe.coach.case import Case
-from dlpipe.coach.curves import Curve, Curves
 from dlpipe.compute import seed_everything
-from dlpipe.config.pipeline import Stage
 from dlpipe.data.batches import Batches
 from dlpipe.data.model_caller import columns_needed
 from dlpipe.engine.build import StageComponents, build
@@ -27,7 +23,6 @@ from dlpipe.evaluation.examples import Examples
 from dlpipe.protocols import Evaluator, SupportsSamples
 from dlpipe.registry.hooks import Lifecycle, RunView
 from dlpipe.registry.loading import PREFIX
-from dlpipe.registry.specs import RegisteredComponent, RuleSpec
 from dlpipe.report_items import record_items
 from dlpipe.runs.plain_state import difference
 from dlpipe.testing.checks import Use
@@ -118,14 +113,6 @@ def resumes_exactly(use: Use) -> None:
     """Check that a run which is stopped and resumed ends like an uninterrupted one."""
     with tempfile.TemporaryDirectory(prefix="dlpipe-") as folder:
         check_resume(use.file, Path(folder), assignments=use.assignments, allow_local_plugins=use.allow_local_plugins)
-
-
-def copes_with_nothing_known(rule: RegisteredComponent[RuleSpec], stages: Iterable[Stage]) -> None:
-    """Check that a rule of the coach can be asked about stages of which only the pipeline is known."""
-    for stage in stages:
-        nothing = Curve([])
-        case = Case(stage, 0, None, None, problem="", curves=Curves(nothing, nothing, "max"), scores=None)
-        ask(rule, case)
 
 
 def finite_metrics(use: Use) -> None:

@@ -7,6 +7,7 @@ import pytest
 from dlpipe.coach.asking import findings
 from dlpipe.coach.case import Case
 from dlpipe.coach.curves import Curve, Curves
+from dlpipe.coach.examination import Examination, Weights
 from dlpipe.config.check import load_pipeline
 from dlpipe.registry.loading import load_local_plugin, load_plugins
 
@@ -43,6 +44,23 @@ def objects(case): return finding(remedies=[Remedy("an object", {"seed": object(
 def tells(case):
     return ["it is slow"]
 
+def reads(case):
+    yield Finding(f"{case.value('model.hidden')} {case.metric('train/loss').last} {len(case.first.weights)}", "", "")
+
+def shares(case):
+    case.stage.model.values["hidden"].append(8)
+    yield Finding("it is small", "", "", [Remedy("larger", {"model.hidden": case.value("model.hidden")})])
+
+def edits(case):
+    case.stage.trainer.values["optimizer"]["lr"] = 1.0
+    case.records[0]["train/loss"] = 9.0
+    return []
+
+def cuts(case):
+    case.curves.loss.points.clear()
+    case.first.weights.pop()
+    return []
+
 @hookimpl
 def dlpipe_rules():
     return [RECORDS]
@@ -53,9 +71,11 @@ name = "case"
 use = "vision.digits"
 [model]
 use = "core.mlp"
+hidden = [32]
 [trainer]
 use = "core.supervised"
 steps = 20
+optimizer = { use = "adam", lr = 0.1 }
 [evaluators.digits]
 use = "core.classification"
 [evaluators.shown]
@@ -67,13 +87,14 @@ use = "core.loss"
 def case(tmp_path):
     (tmp_path / "case.toml").write_text(PIPELINE)
     stage = load_pipeline(tmp_path / "case.toml", load_plugins()).stages[""]
-    nothing = Curve([])
     records = [
         {"step": 10, "train/loss": 2.0, "train/lr": 0.1},
         {"step": 20, "train/loss": None},
         {"step": 20, "dev/digits/accuracy": 0.5, "test/digits/accuracy": 0.6, "test/shown/loss": 1.5},
     ]
-    return Case(stage, 20, None, None, "", Curves(nothing, nothing, "max"), None, records=records)
+    first = Examination([Weights("layers.0", 0.1)], [], [], [], None, 1)
+    curves = Curves(Curve([(10, 2.0)]), Curve([]), "max")
+    return Case(stage, 20, None, None, "", curves, None, first, records=records)
 
 
 @pytest.fixture
@@ -123,6 +144,21 @@ def test_a_rule_that_fails_is_a_note_and_the_others_are_asked(ask, tmp_path):
     assert forgot.endswith(":forgets returned None; expected Finding records (does it `yield` them?)")
     assert told.endswith(":tells gave 'it is slow'; expected Finding records")
     assert gone.endswith("has no gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("shares", "stage"), ("edits", "stage and case.records"), ("cuts", "curves and case.first")]
+)
+def test_a_rule_that_changes_what_it_is_asked_about_is_a_note_and_no_other_sees_it(ask, name, changed):
+    found, notes = ask(spec("reads"), spec(name), spec("reads").replace("it-reads", "it-reads-again"))
+
+    assert [each.title for each in found] == ["[32] 2.0 1", "[32] 2.0 1"]
+    assert len(notes) == 1
+    assert notes[0].startswith(f"the rule mine.it-{name} of ")
+    assert notes[0].endswith(
+        f":{name} changed case.{changed}; expected a rule that only reads the case, and changes copies of its tables "
+        "and lists"
+    )
 
 
 @pytest.mark.parametrize(

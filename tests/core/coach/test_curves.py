@@ -36,6 +36,21 @@ def test_nine_points_are_no_course():
     assert curve(*range(10)).known
 
 
+def test_what_too_few_points_do_not_say_is_nan():
+    nothing, one, nine = curve(), curve(0.5), curve(*range(9))
+
+    for few in (nothing, one, nine):
+        assert len(few.tenths()) == 10
+        assert all(map(math.isnan, [*few.tenths(), few.fall(), few.last_fall(), few.noise]))
+    assert math.isnan(nothing.end)
+    assert math.isnan(nothing.last)
+    for goal in ("max", "min"):
+        step, best = nothing.best(goal)
+        assert (step, math.isnan(best)) == (0, True)
+    assert (one.end, one.last, one.best("max")) == (0.5, 0.5, (1, 0.5))
+    assert (curve(3, 5).end, nine.end) == (4, 7)
+
+
 def test_the_best_point_is_the_first_of_several():
     assert curve(0.5, 0.9, 0.9, 0.7).best("max") == (2, 0.9)
     assert curve(0.5, 0.2, 0.9, 0.2).best("min") == (2, 0.2)

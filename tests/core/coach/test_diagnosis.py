@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from dlpipe.api.run import Run
 from dlpipe.cli import make_program
 from dlpipe.coach import Finding, Remedy
 from dlpipe.coach.diagnosis import Diagnosis, coach
+from dlpipe.coach.experiments import sweep_command, sweep_text
+from dlpipe.coach.verdict import Scores
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError, InputError
@@ -306,6 +309,24 @@ def test_each_change_is_tried_once_and_under_a_name_of_its_own(tmp_path):
         "longer (2)": 6,
         "unchanged (2)": 7,
     }
+
+
+def test_the_commands_are_those_of_this_stage_target_and_permission(tmp_path):
+    scores = Scores("digits/accuracy", "max", 0.5, 0.5, "dev", 100, 0.1, target=0.9)
+    found = Diagnosis(tmp_path / "run", "v 1", "", scores, "unknown", [], [])
+    plain = replace(found, stage="", scores=None)
+    (tmp_path / "run").mkdir()
+
+    assert plain.command == f"dlpipe coach {tmp_path}/run"
+    assert sweep_command(plain, tmp_path / "a b.toml") == f"dlpipe sweep '{tmp_path}/a b.toml' --seeds 3"
+    (tmp_path / "run" / "mine.py").touch()
+    allowed = "--allow-local-plugins"
+    assert found.command == f"dlpipe coach {tmp_path}/run {allowed} --stage 'v 1' --target 0.9"
+    assert sweep_text(found, tmp_path / "try.toml").splitlines()[:3] == [
+        f"# What `{found.command}` advises, each change by itself:",
+        f"# dlpipe sweep {tmp_path}/try.toml {allowed} --seeds 3",
+        'extends = "run/resolved.toml"',
+    ]
 
 
 def test_a_sweep_overwrites_nothing_and_is_refused_before_anything_is_computed(underfitted, tmp_path):

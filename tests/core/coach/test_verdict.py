@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+from dlpipe.coach.diagnosis import Diagnosis
 from dlpipe.coach.verdict import Scores
 
 
@@ -78,6 +80,30 @@ def test_what_is_good_before_training_is_good_after_it_or_not_known():
     assert scores(1.0, 1.0, 1.0).verdict == "good"
     assert scores(0.95, 0.9, trivial=("core.majority_class", 0.3), target=0.2).verdict == "good"
     assert scores(0.1, 0.1, 0.3, target=0.2).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        (scores(None, None), "there is no score"),
+        (scores(150.0, 140.0, 20.0), "it is not known what a perfect score would be (--target says it)"),
+        (scores(None, 30.0, 21.0), "it is not known what a perfect score would be (--target says it)"),
+        (scores(0.5, 0.5, None), "it is not known what the score is without training"),
+        (scores(None, 30.0, None, target=40.0), "it is not known what the score is without training"),
+        (
+            scores(None, 30.0, 21.0, target=40.0),
+            "there are no training examples to judge; it is better than before training, and not good",
+        ),
+        (scores(0.1, 0.1, 0.3, target=0.2), "the target is reached without training"),
+    ],
+)
+def test_that_there_is_no_verdict_has_a_reason(known, why):
+    assert (known.verdict, known.why_unknown()) == ("unknown", why)
+    assert Diagnosis(Path(), "", "", known, "unknown", [], []).answer == f"none, since {why}"
+
+
+def test_without_scores_there_is_no_verdict():
+    assert Diagnosis(Path(), "", "", None, "unknown", [], []).answer == "none, since there is no score"
 
 
 def test_few_examples_say_little_also_if_all_or_none_are_right():

@@ -437,3 +437,34 @@ def test_a_run_from_before_a_renaming_can_be_used_and_resumed(project, capfd):
     resume_it(stopped, accept_changes=True)
     assert comparable_metrics(stopped.path) == comparable_metrics(whole.path)
     assert "weights was renamed to file" in (stopped.path / "log.txt").read_text()
+
+
+def as_of_an_earlier_version(folder, *, in_resolved):
+    """Let a run be one of a version that did not have min_delta."""
+    path = folder.path / "provenance.json"
+    recorded = json.loads(path.read_text())
+    name = next(name for name in recorded["identity"] if name.endswith("trainer.min_delta"))
+    del recorded["identity"][name]
+    path.write_text(json.dumps(recorded))
+    if not in_resolved:
+        edit(folder.path / "resolved.toml", "min_delta = 0.0\n", "")
+    return name
+
+
+@pytest.mark.parametrize("file", ["points.toml", "staged.toml", "quoted.toml"])
+def test_a_key_that_is_new_and_has_its_default_is_no_change(project, file):
+    (project / "quoted.toml").write_text(STAGES.replace("stages.only", 'stages."v1.0"'))
+    kept, edited = run_it(file=file), run_it(file=file, fresh=True)
+    for folder in (kept, edited):
+        for done in folder.path.rglob("stage.json"):
+            done.unlink()
+        folder.set_status("running")
+    as_of_an_earlier_version(kept, in_resolved=False)
+    name = as_of_an_earlier_version(edited, in_resolved=True)
+
+    resume_it(kept)
+    with pytest.raises(InputError, match=rf"began with:\n  {re.escape(name)} was not set and is 0.0 now\nRestore"):
+        resume_it(edited)
+
+    assert kept.status()["state"] == "finished"
+    assert "accepted_changes" not in json.loads((kept.path / "provenance.json").read_text())

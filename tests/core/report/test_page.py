@@ -26,7 +26,7 @@ def test_text_is_never_html(tmp_path):
     series = Series(HARM, [1], [2])
     page = html(
         tmp_path / "report.html",
-        Table(HARM, [HARM], [[HARM]], HARM),
+        Table(HARM, [HARM], [[HARM]], HARM, lead=[HARM]),
         Text(HARM, HARM),
         Chart(HARM, [series], HARM, HARM, HARM),
         Page(HARM, tmp_path / "words.html"),
@@ -48,6 +48,22 @@ def test_only_the_scripts_of_the_page_may_run_and_nothing_is_loaded(tmp_path):
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     assert re.findall(r"'sha256-([^']*)'", policy) == digests
     assert not re.search(r'(src|href)="https?:', re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL))
+
+
+def test_sentences_stand_above_their_table_and_need_none(tmp_path):
+    page = html(
+        tmp_path / "report.html",
+        Table("two", ["name"], [["cell"]], lead=["one", "more"]),
+        Table("", [], [], lead=["alone"]),
+    )
+
+    assert re.findall(r'class="lead">(.*?)</p>|<td>(.*?)</td>', page) == [
+        ("one", ""),
+        ("more", ""),
+        ("", "cell"),
+        ("alone", ""),
+    ]
+    assert page.count("<table>") == 1
 
 
 def test_a_page_without_charts_has_no_script(tmp_path):

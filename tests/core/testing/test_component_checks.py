@@ -316,12 +316,50 @@ BROKEN = {
         r'toy.toml: \[evaluators.share\] goal is "more"; expected "max" or "min"',
     ),
     "a rule of the coach that counts on points": (
-        "toy.slow: copes with a training of which nothing is known",
+        "toy.slow: copes with a training of which little is known",
         ('metric("train/loss").last', 'metric("train/loss").points[-1][1]'),
         r"IndexError: list index out of range \(.*toy.py:\d+, in slow\)",
     ),
+    "a rule of the coach that divides by what may be 0": (
+        "toy.slow: copes with a training of which little is known",
+        (
+            "if case.metric",
+            "loss = case.metric('train/loss'); loss.known and loss.fall() / loss.tenths()[0]" + "\n    if case.metric",
+        ),
+        r"ZeroDivisionError: .*in slow\); it was asked about a training with metrics that are 0, no scores and a model that was",
+    ),
+    "a rule of the coach that counts on numbers in a line": (
+        "toy.slow: copes with a training of which little is known",
+        ("if case.metric", "[line['train/loss'] > 1 for line in case.records]" + "\n    if case.metric"),
+        r"TypeError: .*with metrics that are NaN, no scores",
+    ),
+    "a rule of the coach that counts on a second point": (
+        "toy.slow: copes with a training of which little is known",
+        ("if case.metric", "case.curves.loss.points and case.curves.loss.points[1]" + "\n    if case.metric"),
+        r"IndexError: .*with metrics of one point, no scores",
+    ),
+    "a rule of the coach that counts on layers": (
+        "toy.slow: copes with a training of which little is known",
+        ("if case.metric", "case.first and case.first.weights[0]" + "\n    if case.metric"),
+        r"IndexError: .*with no metrics, no scores and a model without parameters",
+    ),
+    "a rule of the coach that counts on training examples": (
+        "toy.slow: copes with a training of which little is known",
+        ("if case.metric", "case.verdict == 'not learned' and case.scores.train > 0" + "\n    if case.metric"),
+        r"TypeError: .*with no metrics, a score on dev alone",
+    ),
+    "a rule of the coach that counts on an examination": (
+        "toy.slow: copes with a training of which little is known",
+        ("if case.metric", "case.verdict == 'overfitting' and case.last.units" + "\n    if case.metric"),
+        r"AttributeError: .*with no metrics, a score that is good on train alone and a model that was not examined",
+    ),
+    "a rule of the coach that changes its case": (
+        "toy.slow: copes with a training of which little is known",
+        ("if case.metric", "case.stage.trainer.values.pop('loss', None)" + "\n    if case.metric"),
+        r":slow changed case.stage; expected a rule that only reads the case",
+    ),
     "a rule of the coach that yields words": (
-        "toy.slow: copes with a training of which nothing is known",
+        "toy.slow: copes with a training of which little is known",
         ("if case.metric", "yield ('it is slow', 1)\n    if case.metric"),
         r":slow gave \('it is slow', 1\); expected Finding records",
     ),
