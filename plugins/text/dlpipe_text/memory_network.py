@@ -1,8 +1,9 @@
 """End-to-end memory network: answers a question about a story by looking at its sentences several times.
 
 Source: Sukhbaatar, Szlam, Weston & Fergus 2015, "End-To-End Memory Networks", https://arxiv.org/abs/1503.08895
-Departs from it: the answers of the training split are scored, not all words; sentences that are not there get no
-attention, so that padding has no influence; empty memories are gaps in the temporal encoding, as in the authors' code.
+Departs from it: the answers of the training split are scored, not all words. As in the authors' code, position weights
+are twice those of section 4.1, so that their mean is 1; random empty memories are gaps in the temporal encoding; and
+attention may also go to an empty memory, one here, however many places a batch or the memory has left.
 Axes: B questions, T words of the longest story and question, S sentences of the longest one with the question, which is
 the last one, K hops, E embedding, C answers.
 """
@@ -15,6 +16,7 @@ from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dlpipe.fields import NonNegative, OnlyWith, OpenFraction, Positive
 from dlpipe_text.word_features import OTHER, PADDING
@@ -64,7 +66,8 @@ class MemoryNetwork(nn.Module):
         self.embed = nn.Embedding(len(vocabulary), (hops + 1) * embed_dim, padding_idx=PADDING)
         nn.init.normal_(self.embed.weight, std=DEVIATION)
         # "Other" occurs in training only if rare words become it; until then it means nothing.
-        nn.init.zeros_(self.embed.weight.data[[PADDING, OTHER]])
+        for word in (PADDING, OTHER):
+            nn.init.zeros_(self.embed.weight.data[word])
         self.age = None
         if temporal_encoding:
             self.age = nn.Embedding(memory_size, (hops + 1) * embed_dim)
@@ -105,8 +108,11 @@ class MemoryNetwork(nn.Module):
         found = []
         for inputs, outputs in pairwise(memories):
             scores = (inputs @ state[:, :, None])[:, :, 0]  # (B, S)
-            weights = scores.masked_fill(~kept, 0.0 if self.linear else -torch.inf)
-            weights = weights if self.linear else weights.softmax(1)
+            if self.linear:
+                weights = scores.masked_fill(~kept, 0.0)
+            else:
+                # The last column is an empty memory, whose vectors are zero: the attention to nothing.
+                weights = F.pad(scores.masked_fill(~kept, -torch.inf), (0, 1)).softmax(1)[:, :-1]
             found.append(weights)
             state = state + (weights[:, None] @ outputs)[:, 0]
         return state, torch.stack(found, 1) if found else tokens.new_zeros(len(tokens), 0, sentence_sizes.size(1))
@@ -119,12 +125,13 @@ class MemoryNetwork(nn.Module):
         sentence = marks.cumsum(1)[:, :length] - 1  # (B, T), the number of the sentence of each word
         words: Tensor = self.embed(tokens)  # (B, T, (K + 1) E)
         if self.dims is not None:
-            # Equation of section 4.1, with positions j from 1 to J.
+            # The equation of section 4.1 times 2, with positions j from 1 to J.
             sizes = sentence_sizes.gather(1, sentence).clamp(min=1)
             position = (torch.arange(1, length + 1, device=tokens.device) - starts.gather(1, sentence)) / sizes
             position = position[:, :, None]
-            words = words * (1 - position - self.dims * (1 - 2 * position))
+            words = words * 2 * (1 - position - self.dims * (1 - 2 * position))
         rows = torch.arange(count, device=tokens.device)[:, None] * sentence_sizes.size(1) + sentence
         sums = words.new_zeros(sentence_sizes.numel(), words.size(2))
         sums = sums.index_add(0, rows.flatten(), words.flatten(0, 1))
-        return sums.unflatten(0, sentence_sizes.shape)
+        sentences: Tensor = sums.unflatten(0, sentence_sizes.shape)
+        return sentences

@@ -88,6 +88,7 @@ class QuestionAnswering:
                 question = questions[row]
                 answered = Answered(row, question, self._labels[predicted], each[:, : len(question.story)])
                 self._answered.append(answered)
+        self._answered.sort(key=lambda each: each.row)
         metrics = _scores(self._answered)
         by_kind = self._by_kind()
         if len(by_kind) > 1:
@@ -147,7 +148,7 @@ class QuestionAnswering:
     def _by_kind(self) -> dict[str, list[Answered]]:
         """Return the answers by the kind of question, in the order of the split."""
         by_kind: dict[str, list[Answered]] = defaultdict(list)
-        for each in sorted(self._answered, key=lambda each: each.row):
+        for each in self._answered:
             by_kind[each.question.kind].append(each)
         return dict(by_kind)
 

@@ -217,11 +217,7 @@ def _typed(item: str) -> list[str]:
     """
     sentences = [part for part in _END.split(item.lower()) if letters_of(part)]
     if not item.rstrip().endswith("?"):
-        raise InputError(
-            f"{quoted(item)} does not end with a question mark; expected a story and a question: {EXAMPLE}"
-        )
+        raise InputError(f'{quoted(item)} does not end with "?"; expected a story and a question, such as {EXAMPLE}')
     if len(sentences) < 2:
-        raise InputError(
-            f"{quoted(item)} has no sentence before the question; expected a story, too, such as {EXAMPLE}"
-        )
+        raise InputError(f"{quoted(item)} has no sentence before the question; expected both, such as {EXAMPLE}")
     return sentences
