@@ -20,7 +20,7 @@ def stories(
         "yes_no",
         "count",
     ),
-    num_train: Positive = 4000,
+    num_train: Positive = 6000,
     num_dev: Positive = 500,
     num_test: Positive = 1000,
     seed: NonNegative = 1,
