@@ -80,9 +80,9 @@ def test_a_larger_count_adds_stories_and_another_seed_gives_others():
 
 def test_the_stories_are_the_same_everywhere():
     assert story_questions("train", 1, 1)[0].item == (
-        "boris came to the library. boris came to the station. dario walked to the station. alma came to the library. "
-        "boris drove to the library. alma walked to the bakery. chloe came to the museum. boris took the notebook. chloe "
-        "drove to the stadium. boris hurried to the harbor. where is chloe?"
+        "boris came to the library. boris came to the station. chloe walked to the station. alma came to the library. "
+        "boris drove to the library. alma walked to the station. boris picked up the umbrella. chloe picked up the "
+        "lantern. alma picked up the violin. where is alma?"
     )
 
 
