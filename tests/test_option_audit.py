@@ -827,15 +827,16 @@ def write_idx(folder: Path, random: np.random.Generator) -> None:
             (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + content))
 
 
+NAMES, PLACES = ["Ann", "Bob", "Eve"], ["home", "out", "here"]
+
+
 def write_stories(folder: Path, random: np.random.Generator) -> None:
     folder.mkdir()
     for task in (1, 2):
         for split, count in (("train", 20), ("valid", 6), ("test", 6)):
-            people, places = random.integers(0, 3, (2, count))
             stories = (
-                f"1 {'Ann Bob Eve'.split()[person]} is {'home out here'.split()[place]}.\n"
-                f"2 Where is {'Ann Bob Eve'.split()[person]}?\t{'home out here'.split()[place]}\t1\n"
-                for person, place in zip(people, places, strict=True)
+                f"1 {name} is {place}.\n2 Where is {name}?\t{place}\t1\n"
+                for name, place in zip(random.choice(NAMES, count), random.choice(PLACES, count), strict=True)
             )
             (folder / f"qa{task}_{split}.txt").write_text("".join(stories))
 
