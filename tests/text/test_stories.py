@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dlpipe_text.stories import stories
-from dlpipe_text.story_sentences import DROP, MOVE, PEOPLE, PLACES, TAKE, THINGS, split_of_story, story_questions
+from dlpipe_text.story_sentences import DROP, MOVE, OBJECTS, PEOPLE, PLACES, TAKE, split_of_story, story_questions
 
 KINDS = ("person", "thing", "yes_no", "count")
 
@@ -52,7 +52,7 @@ def test_the_supporting_facts_alone_have_the_same_answer(kind):
         if kind == "count":  # things that were put down have been taken somewhere
             facts = [fact for fact in question.story if fact.startswith(question.question.split()[4])]
             assert [question.story[number] for number in question.facts] == [
-                fact for fact in facts if any(thing in fact for thing in THINGS)
+                fact for fact in facts if any(thing in fact for thing in OBJECTS)
             ]
             continue
         if kind == "thing" and any(verb in facts[-1] for verb in DROP):

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 PEOPLE = ("alma", "boris", "chloe")
 PLACES = ("library", "station", "bakery", "harbor")
-THINGS = ("lantern", "violin", "umbrella")
+OBJECTS = ("lantern", "violin", "umbrella")
 MOVE = ("walked to the", "hurried to the", "drove to the", "came to the")
 TAKE = ("took the", "picked up the", "grabbed the")
 DROP = ("put down the", "left the", "dropped the")
@@ -84,7 +84,7 @@ class _World:
         """Add a sentence."""
         person = _pick(self.rng, PEOPLE)
         here = self.place.get(person)
-        things = [] if here is None else [thing for thing in THINGS if self._within_reach(thing, person)]
+        things = [] if here is None else [thing for thing in OBJECTS if self._within_reach(thing, person)]
         if not things or self.rng.random() < MOVE_SHARE:
             self.place[person] = _pick(self.rng, [place for place in PLACES if place != here])
             self.facts[person] = [len(self.story)]
@@ -112,7 +112,7 @@ class _World:
         """Return a question about the story, or None if there is nothing to ask."""
         subjects = {
             "person": [person for person in PEOPLE if person in self.place],
-            "thing": [thing for thing in THINGS if thing in self.facts],
+            "thing": [thing for thing in OBJECTS if thing in self.facts],
             "yes_no": [person for person in PEOPLE if person in self.place],
             "count": [person for person in PEOPLE if len(self.handled[person]) >= FEWEST],
         }[kind]
