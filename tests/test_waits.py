@@ -50,6 +50,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
     "classifier-last": ("text.rnn_classifier", MIXED, 0),
     "classifier-attention": ("text.rnn_classifier", [*MIXED, "model.pooling='attention'"], 0),
     "classifier-cnn": ("text.cnn_classifier", MIXED, 0),
+    "memory-network": ("text.memory_network", MIXED, 0),
     "regressor": ("text.sequence_regressor", [SMALL], 0),
     "words": ("audio.seq2seq_autoencoder", MIXED, 0),
     # The length of a partner that is drawn on the GPU must be known on the CPU, and so must that of a stretched word.
