@@ -23,7 +23,12 @@ BUILT_IN = [plugin.namespace for plugin in REGISTRY.plugins]
 WITH_RULES = sorted({rule.namespace for rule in REGISTRY.components["rule"].values()})
 #: Pipelines that are tried in the fast tests, by the component that test_option_audit.py changes in them.
 FAST = ["generative.modes", "rl.a2c", "text.flights", "text.impulse", "vision.cnn"]
-ITEMS = {"text.flights": "leave taipei on monday", "text.impulse": "0.5", "generative.gaussian_ring": "0.5 -0.2"}
+ITEMS = {
+    "text.flights": "leave taipei on monday",
+    "text.stories": "alma came to the bakery. where is alma?",
+    "text.impulse": "0.5",
+    "generative.gaussian_ring": "0.5 -0.2",
+}
 #: Changes to a pipeline whose model is too small to learn anything by heart.
 LARGER = {"audio.seq2seq_autoencoder": ["model.hidden_dim=64", "model.vector_dim=64"]}
 #: What a rule cannot be expected of, and why.

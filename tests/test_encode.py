@@ -85,6 +85,16 @@ def atis_folder(folder):
         (folder / f"atis.{split}.iob").write_text(ATIS * 3)
 
 
+def asked(data, split, folder):
+    return ((row, question.item) for row, question in enumerate(data.questions(split)))
+
+
+def stories_folder(folder):
+    story = "1 Mary went home.\n2 Tom's hat is red.\n3 Where is Mary? \thome\t1\n4 Is it red?\tyes\t2\n"
+    for split in ("train", "valid", "test"):
+        (folder / f"qa1_{split}.txt").write_text(story)
+
+
 def labeled_folder(folder):
     (folder / "train.tsv").write_text("text\tlabel\nIt's GOOD\t1\n很差 。\t0\na\x97 b\t1\n" * 4, encoding="utf-8")
     (folder / "test.tsv").write_text('text\tlabel\n"quoted" Bad\t0\n', encoding="utf-8")
@@ -181,6 +191,8 @@ CASES = {
     "text.atis": ({"dev_size": 1}, atis_folder, sentences),
     "text.reviews": ({"num_train": 30, "num_dev": 10, "num_test": 10, "ngrams": 2, "max_length": 9}, None, texts),
     "text.labeled": ({"unit": "trigram"}, labeled_folder, texts),
+    "text.stories": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, asked),
+    "text.babi": ({}, stories_folder, asked),
     "text.adding_problem": ({"length": 9, "num_train": 7, "num_dev": 3, "num_test": 3}, None, sequences),
     "text.impulse": ({"length": 5, "value": 0.1}, None, first_numbers),
     "core.table": (

@@ -93,6 +93,21 @@ use = "core.supervised"
 [evaluators.loss]
 use = "core.loss"
 """
+STORIES = f"""
+[data]
+use = "text.stories"
+num_train = 40
+num_dev = 10
+num_test = 10
+[model]
+use = "text.memory_network"
+embed_dim = 5
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
 COUNTED = """
 [data]
 use = "text.reviews"
@@ -385,6 +400,10 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "text.ngram_fit": (COUNTED, []),
     "text.rnn_tagger": (SENTENCES, []),
     "text.rnn_classifier": (REVIEWS, []),
+    "text.stories": (STORIES, []),
+    "text.babi": (STORIES, ["data={use='text.babi', path='@/babi'}"]),
+    "text.memory_network": (STORIES, []),
+    "text.question_answering": (STORIES, ["evaluators.loss.use=text.question_answering"]),
     "text.feedforward_tagger": (SENTENCES, ["model.use=text.feedforward_tagger"]),
     "text.order_test": (REVIEWS, ["evaluators.loss.use=text.order_test"]),
     "text.order_test.positive": (REVIEWS, SAME_CLASS),
@@ -574,6 +593,15 @@ CHANGES: dict[str, list[str]] = {
     "rl.ppo.clip_range": ["0.001", "trainer.optimizer={use='adam', lr=0.05}"],
     "rl.returns.episodes": ["3"],
     "text.iob.path": ["'@/iob2'"],
+    "text.babi.path": ["'@/babi2'"],
+    "text.babi.tasks": ["[1, 2]"],
+    "text.babi.min_count": ["21"],
+    "text.stories.kinds": ["['count']"],
+    "text.stories.num_train": ["30"],
+    "text.stories.num_dev": ["9"],
+    "text.stories.num_test": ["9"],
+    "text.memory_network.memory_size": ["2"],
+    "text.question_answering.count": ["2"],
     "text.iob.train": ["'@/other/a.iob'"],
     "text.iob.dev": ["'@/other/b.iob'"],
     "text.iob.test": ["'@/other/c.iob'"],
@@ -833,6 +861,7 @@ def files(tmp_path_factory) -> Path:
         write_idx(folder / f"idx{number}", random)
         write_images(folder / f"images{number}", random)
         write_sentences(folder, number, random)
+        write_stories(folder / f"babi{number}", random)
         write_texts(folder / f"texts{number}.csv", random)
         write_spoken(folder / f"spoken{number}", 10 + len(number))
         write_people(folder, number, random)
@@ -853,6 +882,20 @@ def write_idx(folder: Path, random: np.random.Generator) -> None:
         ):
             head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
             (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + content))
+
+
+NAMES, PLACES = ["Ann", "Bob", "Eve"], ["home", "out", "here"]
+
+
+def write_stories(folder: Path, random: np.random.Generator) -> None:
+    folder.mkdir()
+    for task in (1, 2):
+        for split, count in (("train", 20), ("valid", 6), ("test", 6)):
+            stories = (
+                f"1 {name} is {place}.\n2 Where is {name}?\t{place}\t1\n"
+                for name, place in zip(random.choice(NAMES, count), random.choice(PLACES, count), strict=True)
+            )
+            (folder / f"qa{task}_{split}.txt").write_text("".join(stories))
 
 
 def write_cifar(folder: Path, random: np.random.Generator) -> None:

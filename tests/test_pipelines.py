@@ -29,6 +29,7 @@ REAL = {
     "sentiment_movies_ensemble.toml": "rt-polarity/utf8",
     "sentiment_chinese.toml": "chnsenticorp/ChnSentiCorp_htl_all.csv",
     "sentiment_chinese_ensemble.toml": "chnsenticorp/ChnSentiCorp_htl_all.csv",
+    "question_answering_babi.toml": "babi/en-valid",
     "cnn_mnist.toml": "mnist",
     "autoencoder_mnist.toml": "mnist",
     "vae_mnist.toml": "mnist",
@@ -55,6 +56,7 @@ BRIEF = {
         for value in ("text=review", "max_length=10")
     ],
     "sentiment_movies_nbsvm.toml": ["data.char_ngrams=1"],
+    "question_answering_babi.toml": [f"stages.{stage}.data.tasks=[15, 20]" for stage in ("linear", "softmax")],
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],
     "translation.toml": ["data.num_train=300", "data.num_dev=20", "data.num_test=20", "model.max_length=9"],

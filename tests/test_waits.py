@@ -53,6 +53,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
     "translator": ("text.seq2seq", MIXED, 0),
     "translator-feeding": ("text.seq2seq", [*MIXED, "model.input_feeding=true", "model.cell='lstm'"], 0),
     "transformer": ("text.transformer", MIXED, 0),
+    "memory-network": ("text.memory_network", MIXED, 0),
     "regressor": ("text.sequence_regressor", [SMALL], 0),
     "words": ("audio.seq2seq_autoencoder", MIXED, 0),
     # The length of a partner that is drawn on the GPU must be known on the CPU, and so must that of a stretched word.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -20,6 +20,9 @@ from dlpipe.messages import nearest, shown
 @cache
 def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
     """Return the validator of a parameter's type; it accepts anything if pydantic does not know the type."""
+    if get_origin(kind) is Iterable:
+        # Of an Iterable, pydantic makes an iterator, which is empty when it is read again.
+        kind = Sequence[get_args(kind)]  # type: ignore[misc]
     try:
         config = None if is_typeddict(kind) else pydantic.ConfigDict(arbitrary_types_allowed=True)
         return pydantic.TypeAdapter(kind, config=config)

@@ -12,6 +12,7 @@ SEQUENCE_FACTS = ("num_features",)
 OF_WORDS = "it judges the vectors of words, and these belong to no split"
 PAIR_FACTS = ("vocabulary", "vocab_size", "target_vocabulary")
 TEXT_FACTS = ("vocabulary", "vocab_size", "ngrams", "num_ngrams", "labels", "num_classes")
+QUESTION_FACTS = ("vocabulary", "vocab_size", "labels", "num_classes")
 
 
 @hookimpl
@@ -22,6 +23,8 @@ def dlpipe_data():
         DataSpec("atis", "dlpipe_text.tagged_files:atis", "air-travel requests with slots (ATIS)", facts=FACTS),
         DataSpec("reviews", "dlpipe_text.reviews:reviews", "generated reviews with a sentiment", facts=TEXT_FACTS),
         DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
+        DataSpec("stories", "dlpipe_text.stories:stories", "generated stories with questions", facts=QUESTION_FACTS),
+        DataSpec("babi", "dlpipe_text.babi:babi", "stories with questions (bAbI files)", facts=QUESTION_FACTS),
         DataSpec(
             "english_german",
             "dlpipe_text.english_german:english_german",
@@ -91,6 +94,11 @@ def dlpipe_models():
         ),
         ModelSpec("word_vectors", "dlpipe_text.word_vectors:WordVectors", "a vector for each word of a corpus"),
         ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
+        ModelSpec(
+            "memory_network",
+            "dlpipe_text.memory_network:MemoryNetwork",
+            "answers questions by looking at the sentences of a story several times",
+        ),
         ModelSpec(
             "sequence_regressor",
             "dlpipe_text.sequence_regressor:SequenceRegressor",
@@ -165,6 +173,12 @@ def dlpipe_evaluators():
             "dlpipe_text.order_test:OrderTest",
             "minimal pairs with negation and exchanged halves",
             not_on_train="its pairs are the same for every split",
+        ),
+        EvaluatorSpec(
+            "question_answering",
+            "dlpipe_text.question_answering:QuestionAnswering",
+            "accuracy by kind of question, and whether attention finds the supporting facts",
+            baselines=("core.majority_class",),
         ),
         EvaluatorSpec(
             "gradient_by_lag",

@@ -34,6 +34,12 @@ def test_a_value_of_the_right_type_is_accepted(load, assignment, value):
     assert type(found) is type(value)
 
 
+def test_numbers_of_a_schedule_can_be_read_again(load):
+    table = load(GOOD, ["trainer.schedule={use='multi_step', milestones=[3, 6]}"]).stages[""].trainer.values["schedule"]
+
+    assert [list(table["milestones"]), list(table["milestones"])] == [[3, 6], [3, 6]]
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
