@@ -5,7 +5,8 @@ the red car yesterday" is "Ich habe das rote Auto gestern gekauft"), in a subord
 place change their order; articles and adjectives depend on gender and case of the noun, relative pronouns on a noun
 before; "not a" is one word.
 
-No sentence is in two splits. Of the pairs of an adjective and a noun, a tenth each occur in dev and in test only.
+No sentence of either language is in two splits. Of the pairs of an adjective and a noun, a tenth each occur in dev and
+in test only.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ WILL = {1: "werde", 3: "wird", 6: "werden"}
 #: English (third person, negated), German by person.
 MODALS: tuple[tuple[str, str, str, str, Mapping[int, str]], ...] = (
     ("can", "can", "cannot", "cannot", {1: "kann", 3: "kann", 6: "können"}),
-    ("should", "should", "should not", "should not", {1: "soll", 3: "soll", 6: "sollen"}),
+    ("should", "should", "should not", "should not", {1: "sollte", 3: "sollte", 6: "sollten"}),
     ("want to", "wants to", "do not want to", "does not want to", {1: "will", 3: "will", 6: "wollen"}),
     ("have to", "has to", "do not have to", "does not have to", {1: "muss", 3: "muss", 6: "müssen"}),
     ("may", "may", "may not", "may not", {1: "darf", 3: "darf", 6: "dürfen"}),
@@ -110,9 +111,10 @@ def translated_sentences(split: str, count: int, seed: int) -> list[tuple[str, s
     found: dict[str, str] = {}
     while len(found) < count:
         english, german = _Writer(split, rng).sentence()
-        if belongs_to(english) == split:
-            found.setdefault(english, german)
-    return list(found.items())
+        # By the German sentence, which several English ones may have: "I sold it" and "I have sold it".
+        if belongs_to(german) == split:
+            found.setdefault(german, english)
+    return [(english, german) for german, english in found.items()]
 
 
 @cache
@@ -232,12 +234,15 @@ class _Writer:
         german = f"{clause.finite} {clause.subject.german} {clause.german_end()}?"
         if self.chance(0.5) and not clause.place[0] and not clause.time[0]:
             asked, word = self.entry(QUESTION_WORDS)
-            return f"{asked} {english}", f"{word} {german}"
+            if asked != "when" or clause.auxiliary not in ("have", "has"):  # English asks "when did"
+                return f"{asked} {english}", f"{word} {german}"
         return english, german
 
     def request(self) -> tuple[str, str]:
         """Return a request."""
         verb, thing = self.verb_and_object()
+        while verb.english in words.NOT_ASKED_FOR:
+            verb, thing = self.verb_and_object()
         english = f"please {_with_object(verb.english, verb, thing)}."
         return english, " ".join(filter(None, (verb.german, "Sie bitte", thing.german, verb.prefix))) + "."
 
@@ -264,6 +269,8 @@ class _Writer:
             "modal": words.FUTURE_TIMES,
         }.get(tense)
         time = self.entry(times) if times and not relative and self.chance(0.5) else ("", "")
+        if negated and time[0] == "every day":
+            time = ("", "")  # "not every day" is "nicht jeden Tag", and "jeden Tag nicht" something else
         place = self.entry(words.PLACES) if not negated and self.chance(0.3) else ("", "")
         third = subject.english_third
         auxiliary, finite, german_end, modal = "", "", "", ""

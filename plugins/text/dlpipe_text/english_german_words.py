@@ -133,7 +133,7 @@ OBJECT_VERBS = _verbs(
     find finds found found | - finden findet gefunden
     lose loses lost lost | - verlieren verliert verloren
     see sees saw seen | - sehen sieht gesehen
-    paint paints painted painted | - malen malt gemalt
+    draw draws drew drawn | - zeichnen zeichnet gezeichnet
     repair repairs repaired repaired | - reparieren repariert repariert
     forget forgets forgot forgotten | - vergessen vergisst vergessen
     carry carries carried carried | - tragen trägt getragen
@@ -162,6 +162,8 @@ PERSON_VERBS = _verbs(
     answer answers answered answered | - antworten antwortet geantwortet dative
     """
 )
+#: Verbs for what nobody asks others to do.
+NOT_ASKED_FOR = ("need", "find", "lose", "see", "forget", "love", "understand", "trust")
 #: Adjectives by their German stem.
 OBJECT_ADJECTIVES = {
     "old": "alt",

@@ -22,7 +22,7 @@ from dlpipe.fields import NonNegative, OnlyWith, Positive
 from dlpipe_text.corpus_files import OPENERS, lines_of
 from dlpipe_text.iob import is_folder, listing, quoted
 from dlpipe_text.labeled_files import SHARE
-from dlpipe_text.parallel_text import Pair, ParallelText
+from dlpipe_text.parallel_text import Pair, ParallelText, is_text
 from dlpipe_text.pieces import PieceUnit
 from dlpipe_text.text_files import TABLES, Reader, contents
 
@@ -67,7 +67,7 @@ def parallel(
         num_subwords: how many subwords there are at most, in each language.
         lowercase: convert all texts to lower case, those that are typed for `dlpipe predict` too.
         min_count: units that occur less often in training become "other", which a model never writes.
-        max_length: number of units of a text that are used, the first ones.
+        max_length: number of units of a text that are used, the first ones; scores compare with whole targets.
     """
     if path is None:
         raise DataError("path is not given; give a table of pairs, or a folder of files: --set data.path=PATH")
@@ -110,18 +110,18 @@ def _given(
     else:
         if split is not None:
             raise DataError(f"split = {quoted(split)} has no effect: {path} is a folder of texts; remove it")
-        rows = (
-            (name, *pair)
-            for name, paths in _files_of(path, source, target, files).items()
-            for pair in _lines(*paths, encoding)
-        )
+        used = _files_of(path, source, target, files)
+        rows = ((name, *pair) for name, paths in used.items() for pair in _lines(*paths, encoding))
     for name, left, right, where in rows:
-        if left.strip() and right.strip():
+        if is_text(left) and is_text(right):
             found[name].append((left, right))
         else:
             empty.append(where)
     if empty:
         warnings.warn(f"pairs with an empty text are left out: {len(empty)}, the first at {empty[0]}", stacklevel=2)
+    if not is_table and (without := [name for name in used if not found[name]]):
+        paths = " and ".join(entry.name for entry in used[without[0]])
+        raise DataError(f"{path}: no pairs in {paths}; add some, or remove the files")
     if not found["train"]:
         given = ", ".join(name for name, pairs in found.items() if pairs)
         raise DataError(f"{path}: no pairs for training, only for {given or 'no split'}; add some")
@@ -136,6 +136,12 @@ def _files_of(folder: Path, source: str, target: str, files: Names | None) -> di
         raise DataError(
             f"{folder}: no two files such as train.{source} and train.{target}, but {listing(folder)}; set source and "
             "target to the endings of the files"
+        )
+    alone = [entry for side, other in (sides, sides[::-1]) for name, entry in side.items() if name not in other]
+    if not files and (split_files := [entry for entry in alone if split_named(entry.name.split(".")[0])]):
+        raise DataError(
+            f"{folder}: {split_files[0].name} is alone; expected two files, with the endings {source} and {target}. "
+            "Add the other one, or remove it"
         )
     if files:
         if missing := [name for name in files.values() if name not in both]:

@@ -16,8 +16,8 @@ from torch import Tensor
 from dlpipe.data import IGNORE_INDEX, Columns, Ragged
 from dlpipe.errors import DataError, InputError
 from dlpipe.figures import shortened
-from dlpipe_text.iob import MAX_WORDS
-from dlpipe_text.pieces import PieceUnit, character_pieces, joined, word_pieces
+from dlpipe_text.iob import MAX_WORDS, quoted
+from dlpipe_text.pieces import BLANK, PieceUnit, character_pieces, joined, word_pieces
 from dlpipe_text.same_hash import among
 from dlpipe_text.strings import StringSequences
 from dlpipe_text.subwords import Subwords, learn
@@ -41,7 +41,7 @@ class ParallelText:
         unit: what the model reads and writes one by one.
         num_subwords: how many subwords there are at most, in each language.
         min_count: units that occur less often in training become "other".
-        max_length: units of a text that are used, the first ones; None uses all.
+        max_length: units of a text that are used, the first ones; None uses all. `pairs` and `normalized` have all.
         lowercase: convert all texts to lower case.
     """
 
@@ -133,7 +133,7 @@ class ParallelText:
 
     def normalized(self, text: str) -> str:
         """Return a text in the form of the training texts, with which what a model writes is to be compared."""
-        return " ".join((text.lower() if self._lowercase else text).split())
+        return " ".join((text.lower() if self._lowercase else text).replace(BLANK, " ").split())
 
     def state(self) -> dict[str, Any]:
         """Return the units of both sides, each ordered by id, and how texts are split into subwords."""
@@ -164,7 +164,7 @@ class ParallelText:
             self._splitters = self._splitters_of(known)
             found = [self._collected("train", side) for side in (0, 1)]
             for name, sequences in zip(SIDES, found, strict=True):
-                known[name] = vocabulary(sequences.strings.counts(), self._min_count, self.unit)
+                known[name] = vocabulary(sequences.strings.counts(), self._min_count, f"{name} {self.unit}")
             known["target"].insert(END, RESERVED_TARGETS[END])
             self._known = known
             self._columns["train"] = self._encoded(known, found)  # the texts are split into units only once
@@ -187,7 +187,7 @@ class ParallelText:
             units = splitter(self.normalized(pair[side]))[: self._max_length]
             if not units:
                 raise DataError(f"the {split} split: the {SIDES[side]} of pair {number} is empty; expected a text")
-            _check_length(len(units), f"the {SIDES[side]} of pair {number} of {split}", DataError)
+            _check_length(len(units), f"the {SIDES[side]} {quoted(shortened(pair[side], 60))} of {split}", DataError)
             found.add(units)
         return found
 
@@ -208,6 +208,11 @@ class ParallelText:
                 "targets": Ragged(written, lengths + 1, padding=IGNORE_INDEX),
             }
         )
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text has anything but blanks."""
+    return bool(text.replace(BLANK, " ").strip())
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,10 @@ from dlpipe.errors import InputError
 
 #: Longer training texts are cut, as sentencepiece would leave them out.
 MAX_BYTES = 100_000
+
+
+#: What sentencepiece says of too few subwords.
+_TOO_FEW = re.compile(r"\d+ vs (\d+)")
 
 
 class Subwords:
@@ -62,9 +67,11 @@ def learn(texts: Iterable[str], count: int, *, what: str) -> str:
             minloglevel=2,
         )
     except RuntimeError as error:
+        found = _TOO_FEW.search(str(error))
+        if not found:
+            raise
         raise InputError(
-            f"num_subwords = {count}: the subwords of the {what} cannot be learned ({' '.join(str(error).split())}); "
-            "expected more than there are different characters"
+            f"num_subwords = {count}: the {what} have more different characters; expected at least {found[1]}"
         ) from error
     return base64.b64encode(written.getvalue()).decode()
 

@@ -37,31 +37,15 @@ class WordTranslation(nn.Module):
 
     def __init__(self, vocab_size: int, target_vocabulary: Sequence[str], *, iterations: Positive = 10) -> None:
         super().__init__()
-        self.num_targets, self.iterations = len(target_vocabulary), iterations
+        self.iterations = iterations
         self.register_buffer("translation", torch.full((vocab_size,), IGNORE_INDEX))
 
     def fit(self, tokens: Tensor, targets: Tensor) -> None:
         """Learn from sources (N, S) and their targets (N, T)."""
-        # In the place of the padding after a source stands the unit for none.
-        sources = torch.cat([torch.full_like(tokens[:, :1], PADDING), tokens], 1)
-        rows, places = (targets > END).nonzero(as_tuple=True)
-        candidates = sources[rows]  # (units of targets, 1 + S)
-        real = candidates != PADDING
-        real[:, 0] = True
-        keys = (candidates * self.num_targets + targets[rows, places].unsqueeze(1))[real]
-        pairs, pair = keys.unique(return_inverse=True)  # (P,), and which of them each candidate is
-        unit = torch.arange(len(rows)).unsqueeze(1).expand_as(real)[real]  # of the target
-        source = pairs // self.num_targets
-        probability = torch.ones(len(pairs), dtype=torch.double)
-        for _ in range(self.iterations):
-            found = probability[pair]
-            total = torch.zeros(len(rows), dtype=torch.double).index_add(0, unit, found)
-            counts = torch.zeros_like(probability).index_add(0, pair, found / total[unit])
-            sums = torch.zeros(len(self.translation), dtype=torch.double).index_add(0, source, counts)
-            probability = counts / sums[source]
+        sources, units, probability = translation_probabilities(tokens, targets, self.iterations)
         # The last of several assignments to a place counts: the most probable one.
         order = probability.argsort(stable=True)
-        self.translation[source[order]] = pairs[order] % self.num_targets
+        self.translation[sources[order]] = units[order]
         self.translation[: len(RESERVED)] = IGNORE_INDEX
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -71,3 +55,32 @@ class WordTranslation(nn.Module):
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the units (B, S)."""
         return outputs
+
+
+def translation_probabilities(tokens: Tensor, targets: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return units of sources (P,), units of targets (P,), and with which probability each of these translates the other.
+
+    `PADDING` among the units of sources stands for none of them.
+
+    Args:
+        tokens: sources (N, S).
+        targets: of these (N, T).
+    """
+    # In the place before a source stands the unit for none.
+    sources = torch.cat([torch.full_like(tokens[:, :1], PADDING), tokens], 1)
+    rows, places = (targets > END).nonzero(as_tuple=True)
+    written = targets[rows, places]
+    sizes = (1 + (tokens != PADDING).sum(1))[rows]  # how many units each of the target may stand for
+    unit = torch.arange(len(rows)).repeat_interleave(sizes)
+    place = torch.arange(len(unit)) - (sizes.cumsum(0) - sizes)[unit]
+    size = int(written.max()) + 1
+    pairs, pair = (sources[rows[unit], place] * size + written[unit]).unique(return_inverse=True)
+    source = pairs // size
+    probability = torch.ones(len(pairs), dtype=torch.double)
+    for _ in range(iterations):
+        found = probability[pair]
+        total = torch.zeros(len(rows), dtype=torch.double).index_add(0, unit, found)
+        counts = torch.zeros_like(probability).index_add(0, pair, found / total[unit])
+        sums = torch.zeros(int(source.max()) + 1, dtype=torch.double).index_add(0, source, counts)
+        probability = counts / sums[source]
+    return source, pairs % size, probability
