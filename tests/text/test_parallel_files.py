@@ -95,6 +95,20 @@ def test_pairs_with_an_empty_text_are_left_out_with_a_warning(folder, write):
         assert parallel(path=folder, source="de", target="en").pairs("dev") == PAIRS[1:3]
 
 
+def test_a_split_with_one_file_or_without_pairs_is_refused(folder, write):
+    write("", "val.en")
+    write("", "val.de")
+    with pytest.raises(DataError, match=r"no pairs in val.de and val.en; add some, or remove the files"):
+        parallel(path=folder, source="de", target="en").pairs("train")
+    (folder / "val.en").unlink()
+    with pytest.raises(
+        DataError,
+        match=r"val.de is alone; expected two files, with the endings de and en. Add the other one, or remove it",
+    ):
+        parallel(path=folder, source="de", target="en").pairs("train")
+    assert len(parallel(path=folder, source="de", target="en", files={"train": "train"}).pairs("test")) == 4
+
+
 def test_a_file_with_fewer_lines_is_named(folder, write):
     write(lines(PAIRS[:2], 1), "val.en")
 

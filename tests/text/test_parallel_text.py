@@ -119,5 +119,17 @@ def test_unusable_texts_are_refused():
         data().encode("a " * 10_001)
     with pytest.raises(DataError, match=r"the train split: the target of pair 1 is empty; expected a text"):
         data({"train": [("a", "b"), ("a", " ")]}).split("train")
-    with pytest.raises(DataError, match=r"the source of pair 0 of train has 10,001 units; expected at most 10,000"):
+    with pytest.raises(DataError, match=r'the source "a a .*…" of train has 10,001 units; expected at most 10,000'):
         data({"train": [("a " * 10_001, "b")]}).split("train")
+
+
+def test_a_rare_vocabulary_names_its_side():
+    with pytest.raises(InputError, match=r"min_count = 3: the most frequent training source word occurs 2 times"):
+        assert data(min_count=3, lowercase=True).facts
+
+
+def test_what_stands_for_blanks_is_a_blank_in_scores_too():
+    pairs = data({"train": [("a", "x▁y  z")]})
+
+    target = pairs.split("train").batch(torch.tensor([0]))["targets"][0]
+    assert pairs.text(target) == pairs.normalized("x▁y  z") == "x y z"

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+from collections import defaultdict
+
+import pytest
 import torch
 
 from dlpipe.data import IGNORE_INDEX
 from dlpipe_text.parallel_text import END, RESERVED_TARGETS, ParallelText
-from dlpipe_text.word_translation import WordTranslation
+from dlpipe_text.word_features import PADDING
+from dlpipe_text.word_translation import WordTranslation, translation_probabilities
 
 #: "the" always stands beside a noun, which only the other pairs tell apart; "please" is translated by nothing.
 PAIRS = [("the house", "das Haus"), ("the book", "das Buch"), ("a book", "ein Buch"), ("a house please", "ein Haus")]
 
 
-def learned(pairs=PAIRS, iterations=20):
+def read(pairs):
     data = ParallelText(lambda _: pairs, ("train",))
-    model = WordTranslation(data.facts["vocab_size"], data.facts["target_vocabulary"], iterations=iterations)
     split = data.split("train")
-    batch = split.batch(torch.arange(len(split)))
+    return data, split.batch(torch.arange(len(split)))
+
+
+def learned(pairs=PAIRS, iterations=20):
+    data, batch = read(pairs)
+    model = WordTranslation(data.facts["vocab_size"], data.facts["target_vocabulary"], iterations=iterations)
     model.fit(batch["tokens"], batch["targets"])
     return data, model
 
@@ -30,16 +38,36 @@ def test_a_dictionary_follows_from_sentences_and_their_translations():
     assert written == ["das Haus", "ein Buch", "Haus das", "ein Buch"]
 
 
-def test_one_iteration_is_that_of_the_paper():
-    """From equal probabilities, a pair counts 1 / (units of its source, and the one for none) per occurrence."""
-    pairs = [("a b", "x"), ("a", "x y")]
-    data, model = learned(pairs, iterations=1)
+def expected(sentences, iterations):
+    """Return the probability of each target unit given a source unit, or none ("")."""
+    pairs = [([*source.split(), ""], target.split()) for source, target in sentences]
+    probability = defaultdict(lambda: 1.0)
+    for _ in range(iterations):
+        counts = defaultdict(float)
+        for source, target in pairs:
+            for written in target:
+                total = sum(probability[read, written] for read in source)
+                for read in source:
+                    counts[read, written] += probability[read, written] / total
+        sums = defaultdict(float)
+        for (read, _), count in counts.items():
+            sums[read] += count
+        probability = defaultdict(float, {pair: count / sums[pair[0]] for pair, count in counts.items()})
+    return dict(probability)
 
-    # "a" with x: 1/3 + 1/2, with y: 1/2; "b" with x: 1/3 only.
-    names = data.facts["target_vocabulary"]
-    translation = dict(zip(data.facts["vocabulary"], model.translation.tolist(), strict=True))
-    assert names[translation["▁a"]] == "▁x"
-    assert names[translation["▁b"]] == "▁x"
+
+@pytest.mark.parametrize("iterations", [1, 2, 7])
+def test_probabilities_follow_by_expectation_maximization(iterations):
+    data, batch = read(PAIRS)
+    names = data.facts["vocabulary"], data.facts["target_vocabulary"]
+
+    sources, targets, probability = translation_probabilities(batch["tokens"], batch["targets"], iterations)
+
+    found = {
+        ("" if source == PADDING else names[0][source].strip("▁"), names[1][target].strip("▁")): value
+        for source, target, value in zip(sources.tolist(), targets.tolist(), probability.tolist(), strict=True)
+    }
+    assert found == pytest.approx(expected(PAIRS, iterations))
 
 
 def test_padding_and_other_are_left_out():

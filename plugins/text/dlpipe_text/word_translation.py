@@ -58,7 +58,7 @@ class WordTranslation(nn.Module):
 
 
 def translation_probabilities(tokens: Tensor, targets: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return units of sources (P,), units of targets (P,), and with which probability each of these translates the other.
+    """Return units of sources (P,), units of targets (P,), and how probably each of these translates the other.
 
     `PADDING` among the units of sources stands for none of them.
 
