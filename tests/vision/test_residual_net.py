@@ -159,6 +159,34 @@ def test_a_bypass_is_what_remains_without_a_block():
     assert bypasses["blocks.1"](maps).equal(ZeroPadding()(maps))
 
 
+def test_a_bypass_ends_with_the_activation_of_the_block():
+    net, maps = tiny_net(shortcut="convolution").eval(), torch.randn(4, 5, 9, 7)
+    left = net.bypasses()["blocks.1"](maps)
+
+    assert left.equal(net.blocks[1].shortcut(maps).relu())
+    assert not left.equal(net.blocks[1].shortcut(maps))
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_initial_weights_are_hes(connection):
+    torch.manual_seed(0)
+    shortcut = {} if connection == "plain" else {"shortcut": "convolution"}
+    net = ResidualNet((1, 8, 8), 10, depth=8, width=40, connection=connection, **shortcut)
+
+    # Those of the shortcuts have 1×1 weights of 40 and 80 channels.
+    for layer in (layer for layer in net.modules() if isinstance(layer, nn.Conv2d)):
+        assert_close(layer.weight.std(), torch.tensor((2 / layer.weight[0].numel()) ** 0.5), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_blocks_return_channels_last_maps(connection):
+    net = tiny_net(connection=connection)
+    maps = net.blocks(net.stem(torch.zeros(2, 2, 9, 7)))
+
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    assert not maps.is_contiguous()
+
+
 def test_the_score_of_an_image_does_not_depend_on_its_batch():
     net = tiny_net(connection="highway").eval()
     images, _ = tiny_batch()
@@ -194,7 +222,7 @@ def test_weights_survive_saving_and_loading(tmp_path):
     assert other(images).equal(net.eval()(images))
 
 
-@pytest.mark.parametrize(("depth", "expected"), [(1, "8 or 14"), (21, "20 or 26"), (56 + 5, "56 or 62")])
+@pytest.mark.parametrize(("depth", "expected"), [(1, "8 or 14"), (2, "8 or 14"), (21, "20 or 26"), (56 + 5, "56 or 62")])
 def test_another_depth_is_refused(depth, expected):
     with pytest.raises(InputError, match=rf"depth = {depth}: expected 6 n \+ 2, .* such as {expected}$"):
         tiny_net(depth=depth)
