@@ -222,7 +222,9 @@ def test_weights_survive_saving_and_loading(tmp_path):
     assert other(images).equal(net.eval()(images))
 
 
-@pytest.mark.parametrize(("depth", "expected"), [(1, "8 or 14"), (2, "8 or 14"), (21, "20 or 26"), (56 + 5, "56 or 62")])
+@pytest.mark.parametrize(
+    ("depth", "expected"), [(1, "8 or 14"), (2, "8 or 14"), (21, "20 or 26"), (56 + 5, "56 or 62")]
+)
 def test_another_depth_is_refused(depth, expected):
     with pytest.raises(InputError, match=rf"depth = {depth}: expected 6 n \+ 2, .* such as {expected}$"):
         tiny_net(depth=depth)
