@@ -81,7 +81,7 @@ class Lesions:
             passed = examples.predictions_on(model, examples.data.split(examples.split))
             return collect(passed, self._num_classes, model)
 
-        # The network would be compiled anew for each block that is replaced.
+        # Otherwise the network is compiled again for each block that is replaced.
         with torch.compiler.set_stance("force_eager"):
             with _watched(blocks) as seen:
                 self._whole = answers()
