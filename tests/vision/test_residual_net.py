@@ -179,9 +179,8 @@ def test_initial_weights_are_hes(connection):
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-def test_blocks_return_channels_last_maps(connection):
-    net = tiny_net(connection=connection)
-    maps = net.blocks(net.stem(torch.zeros(2, 2, 9, 7)))
+def test_the_first_convolution_returns_channels_last_maps(connection):
+    maps = tiny_net(connection=connection).stem(torch.zeros(2, 2, 9, 7))
 
     assert maps.is_contiguous(memory_format=torch.channels_last)
     assert not maps.is_contiguous()
