@@ -107,7 +107,7 @@ class SkipConnection(nn.Module):
         """Map features (B, ...) to those that the layers and the connection make of them (B, ...)."""
         outputs: Tensor = self.layers(features)
         if self._connection == "residual":
-            outputs = self.shortcut(features) + outputs
+            outputs = outputs + self.shortcut(features)
         elif self.gate is not None:
             carried = self.shortcut(features)
             outputs = carried + self.gate(features) * (outputs - carried)
