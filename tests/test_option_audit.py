@@ -419,7 +419,14 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "core.mlp": (IMAGES, []),
     "core.mlp.hidden_dim": (IMAGES.replace("hidden = [8]", ""), []),
     "core.mlp.num_layers": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
+    "core.mlp.connection": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
+    "core.mlp.gate_bias": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), ["model.connection='highway'"]),
+    "core.lesions": (
+        IMAGES.replace("hidden = [8]", "hidden_dim = 8"),
+        ["model.connection='highway'", "evaluators.loss.use=core.lesions"],
+    ),
     "vision.cnn": (IMAGES, ["model={use='vision.cnn', layers=[{conv=2}, {pool=2}, {dense=5}]}"]),
+    "vision.residual_net": (IMAGES, ["model={use='vision.residual_net', depth=8, width=3}"]),
     "vision.backbone": (
         IMAGES,
         [
@@ -726,6 +733,9 @@ CHANGES: dict[str, list[str]] = {
     "core.mlp.hidden_dim": ["6"],
     "core.mlp.num_layers": ["3"],
     "core.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
+    "core.mlp.connection": ["'highway'"],
+    "vision.residual_net.depth": ["14"],
+    "vision.residual_net.gate_bias": ["-1.0", "model.connection='highway'"],
     "vision.cnn.layers": ["[{conv=3}]"],
     "vision.cnn.maxout_pieces": ["3", "model.activation='maxout'"],
     "vision.digits.classes": ["[3, 8]"],

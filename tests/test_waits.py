@@ -42,6 +42,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
         0,
     ),
     "cnn": ("vision.cnn", [SMALL], 0),
+    "highway": ("vision.residual_net", [SMALL, "model.connection='highway'"], 0),
     "autoencoder": ("generative.autoencoder", [SMALL], 0),
     "vae": ("generative.vae", [SMALL, "model.warmup_steps=5"], 0),
     "tagger-lstm": ("text.rnn_tagger", MIXED, 0),

@@ -52,6 +52,9 @@ CASES = {
     # batch normalization over the whole batch, also where one of four processes has none of it
     "synced": f'{DIGITS}[model]\nuse = "vision.cnn"\nlayers = [{{ conv = 4, norm = true }}]\n'
     f'[trainer]\nuse = "core.supervised"\nsync_batch_norm = true\n{LOOP}batch_size = 21\n{SCORE}',
+    # the gates are averaged over the batches of all processes
+    "lesions": f"{MLP}batch_size = 20\n{SCORE}".replace("hidden = [16]", 'hidden = [16, 16]\nconnection = "highway"')
+    + '[evaluators.lesions]\nuse = "core.lesions"\n',
     "accumulated": f"{MLP}batch_size = 6\ngradient_accumulation_steps = 3\n{SCORE}",
     # frozen weights, also in an average, and two rates
     "frozen": MLP.replace("hidden = [16]", 'hidden = [16, 8]\nfreeze = ["layers.2"]')
