@@ -216,6 +216,22 @@ use = "core.supervised"
 [evaluators.letters]
 use = "core.loss"
 """
+TRANSLATED = f"""
+[data]
+use = "text.english_german"
+num_train = 40
+num_dev = 6
+num_test = 6
+[model]
+use = "text.seq2seq"
+embed_dim = 5
+hidden_dim = 6
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.text]
+use = "core.loss"
+"""
 ADVERSARIAL = f"""
 [data]
 use = "vision.digits"
@@ -259,6 +275,8 @@ SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', nega
 KEYWORDS = ["data={use='audio.fsdd', path='@/spoken'}", "evaluators.words.use=core.loss"]
 
 FITTED = ["trainer={use='core.fit'}"]
+TRANSFORMER = ["model={use='text.transformer', hidden_dim=4, num_layers=1, num_heads=2}"]
+LEARNED = ["trainer.steps=60", "trainer.optimizer={use='adam', lr=0.01}"]
 
 #: Tables: classes, numbers, and one with missing values.
 PEOPLE = ["data={use='core.table', path='@/people.csv', target='ill'}"]
@@ -311,7 +329,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.ctc_recognizer": (SAID, []),
     "audio.ctc_recognizer.beam_size": (
         SAID,
-        ["evaluators.letters.use=audio.transcription", "trainer.steps=60", "trainer.optimizer={use='adam', lr=0.01}"],
+        ["evaluators.letters.use=audio.transcription", *LEARNED],
     ),
     "audio.transcription": (SAID, ["evaluators.letters.use=audio.transcription", "trainer.evaluate_every=1"]),
     "audio.query_by_example": (SPOKEN, []),
@@ -401,7 +419,14 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "core.mlp": (IMAGES, []),
     "core.mlp.hidden_dim": (IMAGES.replace("hidden = [8]", ""), []),
     "core.mlp.num_layers": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
+    "core.mlp.connection": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
+    "core.mlp.gate_bias": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), ["model.connection='highway'"]),
+    "core.lesions": (
+        IMAGES.replace("hidden = [8]", "hidden_dim = 8"),
+        ["model.connection='highway'", "evaluators.loss.use=core.lesions"],
+    ),
     "vision.cnn": (IMAGES, ["model={use='vision.cnn', layers=[{conv=2}, {pool=2}, {dense=5}]}"]),
+    "vision.residual_net": (IMAGES, ["model={use='vision.residual_net', depth=8, width=3}"]),
     "vision.backbone": (
         IMAGES,
         [
@@ -442,6 +467,20 @@ BASES |= {
     "text.gensim_word2vec": (WORDS, []),
     "text.skip_gram": (WORDS, ["trainer={use='text.skip_gram', steps=3, log_every=1, batch_size=200}"]),
     "text.write_vectors": (WORDS, []),
+    "text.english_german": (TRANSLATED, []),
+    "text.parallel": (TRANSLATED, ["data={use='text.parallel', path='@/texts.csv', source='text', target='other'}"]),
+    "text.seq2seq": (TRANSLATED, []),
+    "text.transformer": (TRANSLATED, TRANSFORMER),
+    **{
+        f"text.{model}.{name}": (TRANSLATED, [*options, "evaluators.text.use=text.translation", *LEARNED])
+        for model, options in (("seq2seq", []), ("transformer", TRANSFORMER))
+        for name in ("beam_size", "length_penalty", "max_length")
+    },
+    "text.word_translation": (
+        TRANSLATED,
+        ["model={use='text.word_translation'}", "evaluators.text.use=text.translation", *FITTED],
+    ),
+    "text.translation": (TRANSLATED, ["evaluators.text.use=text.translation", "trainer.evaluate_every=1"]),
     "text.analogies": (WORDS, ["evaluators.files.use=text.analogies"]),
     "text.word_similarity": (WORDS, ["evaluators.files={use='text.word_similarity', pairs='@/pairs.txt'}"]),
     "text.nearest_neighbors": (WORDS, ["evaluators.files.use=text.nearest_neighbors"]),
@@ -614,6 +653,30 @@ CHANGES: dict[str, list[str]] = {
     "text.ngram_fit.inverse_regularization": ["0.3", "trainer.method='logistic_regression'"],
     "text.ngram_fit.interpolation": ["0.5", "trainer.method='nbsvm'"],
     "text.cnn_classifier.widths": ["[2]"],
+    "text.english_german.num_train": ["30"],
+    "text.english_german.num_dev": ["9"],
+    "text.english_german.num_test": ["9"],
+    "text.parallel.path": ["'@/texts2.csv'"],
+    "text.parallel.source": ["'class'"],
+    "text.parallel.target": ["'label'"],
+    "text.parallel.split": ["'split'"],
+    "text.parallel.encoding": ["'cp1252'"],
+    "text.parallel.test_size": ["0.3"],
+    "text.parallel.dev_size": ["0.3"],
+    "text.parallel.num_subwords": ["18", "data.unit='subword'"],
+    "text.parallel.min_count": ["21"],
+    "text.parallel.max_length": ["2"],
+    "text.seq2seq.word_dropout": ["0.9"],
+    "text.seq2seq.max_length": ["3"],
+    "text.seq2seq.length_penalty": ["0.0", "model.beam_size=3"],
+    "text.transformer.hidden_dim": ["8"],
+    "text.transformer.num_layers": ["2"],
+    "text.transformer.num_heads": ["1"],
+    "text.transformer.feedforward_dim": ["5"],
+    "text.transformer.word_dropout": ["0.9"],
+    "text.transformer.max_length": ["3"],
+    "text.transformer.length_penalty": ["0.0", "model.beam_size=3"],
+    "text.translation.count": ["1"],
     "text.order_test.positive": ["'negative'"],
     "text.order_test.negative": ["'negative'"],
     "text.word_contributions.count": ["2"],
@@ -670,6 +733,9 @@ CHANGES: dict[str, list[str]] = {
     "core.mlp.hidden_dim": ["6"],
     "core.mlp.num_layers": ["3"],
     "core.mlp.maxout_pieces": ["3", "model.activation='maxout'"],
+    "core.mlp.connection": ["'highway'"],
+    "vision.residual_net.depth": ["14"],
+    "vision.residual_net.gate_bias": ["-1.0", "model.connection='highway'"],
     "vision.cnn.layers": ["[{conv=3}]"],
     "vision.cnn.maxout_pieces": ["3", "model.activation='maxout'"],
     "vision.digits.classes": ["[3, 8]"],
@@ -723,6 +789,7 @@ TESTED_ELSEWHERE = {
     "text.word_similarity.encoding": "test_word_evaluators.py",
     "text.rnn_classifier.vectors": "test_pretrained.py",
     "text.labeled.segmenter": "test_segmenters.py",
+    "text.parallel.files": "test_parallel_files.py",
     "text.corpus.segmenter": "test_segmenters.py",
     "text.rnn_classifier.freeze_vectors": "test_pretrained.py",
     "text.cnn_classifier.vectors": "test_pretrained.py",

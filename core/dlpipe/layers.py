@@ -7,6 +7,10 @@ https://arxiv.org/abs/1502.01852 (he_normal; not truncated, unlike in Keras).
 Sources of the activations: Maas et al. 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models"
 (leaky_relu); Clevert et al. 2016, https://arxiv.org/abs/1511.07289 (elu); Hendrycks & Gimpel 2016,
 https://arxiv.org/abs/1606.08415 (gelu, and section 4 silu).
+
+Sources of the connections: He et al. 2016, "Deep Residual Learning for Image Recognition", section 3.1,
+https://arxiv.org/abs/1512.03385 (residual); Srivastava et al. 2015, "Highway Networks", section 2,
+https://arxiv.org/abs/1505.00387 (highway).
 """
 
 from __future__ import annotations
@@ -16,12 +20,23 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Activation", "InitialWeights", "Maxout", "activation_layer", "initialized", "units_per_output"]
+__all__ = [
+    "Activation",
+    "Connection",
+    "InitialWeights",
+    "Maxout",
+    "SkipConnection",
+    "activation_layer",
+    "initialized",
+    "units_per_output",
+]
 
 #: Activations of linear and convolutional layers; one of them, Maxout, is learned.
 Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "maxout"]
 #: Schemes of initial weights; "torch" is torch's own.
 InitialWeights = Literal["glorot_uniform", "he_normal", "torch"]
+#: What becomes of the input of layers beside their output: nothing, a sum, or what a gate lets pass.
+Connection = Literal["plain", "residual", "highway"]
 #: Those without parameters, with torch's defaults: a slope of 0.01 for leaky ReLU, the exact GELU.
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -52,6 +67,57 @@ class Maxout(nn.Module):
         """Map features (B, U * k, ...), the pieces of a unit next to each other, to (B, U, ...)."""
         largest: Tensor = features.unflatten(1, (-1, self.pieces)).amax(2)
         return largest
+
+
+class SkipConnection(nn.Module):
+    """Layers H with a shortcut around them: H(x) + x, with a gate T(x) H(x) + (1 - T(x)) x, or H(x) alone.
+
+    Args:
+        layers: H.
+        connection: "residual", "highway" or "plain".
+        shortcut: takes the place of x in the sum where H has outputs of another shape; x itself by default.
+        gate: a layer from x to one number per output of H; T is its sigmoid. Needed by "highway".
+        gate_bias: initial bias of the gate; below 0, T starts nearly closed, and the input passes.
+        activation: applied to the result.
+    """
+
+    def __init__(
+        self,
+        layers: nn.Module,
+        connection: Connection,
+        *,
+        shortcut: nn.Module | None = None,
+        gate: nn.Linear | nn.Conv2d | None = None,
+        gate_bias: float = -2.0,
+        activation: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers = layers
+        self.shortcut = shortcut or nn.Identity()
+        self.gate: nn.Module | None = None
+        if connection == "highway":
+            assert gate is not None
+            assert gate.bias is not None
+            nn.init.constant_(gate.bias, gate_bias)
+            self.gate = nn.Sequential(gate, nn.Sigmoid())
+        self.activation = activation or nn.Identity()
+        self._connection = connection
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, ...) to those that the layers and the connection make of them (B, ...)."""
+        outputs: Tensor = self.layers(features)
+        if self._connection == "residual":
+            outputs = outputs + self.shortcut(features)
+        elif self.gate is not None:
+            carried = self.shortcut(features)
+            outputs = carried + self.gate(features) * (outputs - carried)
+        activated: Tensor = self.activation(outputs)
+        return activated
+
+    def bypass(self, features: Tensor) -> Tensor:
+        """Map features (B, ...) to what is left of the result without the layers (B, ...)."""
+        left: Tensor = self.activation(self.shortcut(features))
+        return left
 
 
 def activation_layer(activation: Activation, maxout_pieces: int) -> nn.Module:

@@ -155,6 +155,13 @@ def dlpipe_evaluators() -> Iterable[EvaluatorSpec]:
             baselines=("core.mean", "core.linear_regression"),
         ),
         EvaluatorSpec(
+            "lesions",
+            "dlpipe.evaluation.lesions:Lesions",
+            "accuracy of a residual or highway network without each of its blocks",
+            requires=("matplotlib",),
+            extra="dlpipe[report]",
+        ),
+        EvaluatorSpec(
             "metrics",
             "dlpipe.evaluation.named_metrics:Metrics",
             "metrics of scikit-learn for classifiers, by name",

@@ -20,7 +20,7 @@ nearly one of them, is refused when it is built (`dlpipe.engine.conformance`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -39,6 +39,7 @@ __all__ = [
     "Data",
     "Evaluator",
     "Goal",
+    "SupportsBypasses",
     "SupportsCaveats",
     "SupportsClose",
     "SupportsContent",
@@ -366,6 +367,18 @@ class SupportsOtherWeights(Protocol):
 
         Args:
             weights: those that ``start`` of the model's table names; its own ones, too.
+        """
+
+
+@runtime_checkable
+class SupportsBypasses(Protocol):
+    """A model with blocks that can be left out one at a time, as those with a residual connection can."""
+
+    def bypasses(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Return, by the name of each block among the submodules, the function that takes its place without it.
+
+        A block with an attribute ``gate``, a module, is one of a highway network; the gate returns how far it is open,
+        from 0 to 1.
         """
 
 

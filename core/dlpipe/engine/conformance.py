@@ -52,7 +52,12 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     ),
     "evaluator": (protocols.SupportsSamples, protocols.SupportsExampleScores, protocols.SupportsClose),
     "callback": (),
-    "model": (protocols.SupportsNotes, protocols.SupportsExport, protocols.SupportsOtherWeights),
+    "model": (
+        protocols.SupportsNotes,
+        protocols.SupportsExport,
+        protocols.SupportsOtherWeights,
+        protocols.SupportsBypasses,
+    ),
 }
 
 

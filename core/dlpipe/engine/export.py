@@ -186,7 +186,7 @@ def compare(exported: Exported, run: Runner) -> Difference:
                     f"expected at most {ABSOLUTE:g} + {RELATIVE:g} of the output. Nothing was exported"
                 )
             absolute = max(absolute, apart)
-            largest = max(largest, _largest(own[own.isfinite()]))
+            largest = max(largest, _largest(own[own.isfinite()].double()))
     return Difference(absolute, absolute / largest if largest else 0.0)
 
 

@@ -1,7 +1,8 @@
 """Fully connected network for tables, images and vectors; without hidden layers, linear or logistic regression.
 
 Sources: Hung-yi Lee, "Deep Learning Tutorial" (lecture), part I: 784-500-500-10 on MNIST; Guo & Berkhahn 2016, "Entity
-Embeddings of Categorical Variables", https://arxiv.org/abs/1604.06737: a learned vector for each category.
+Embeddings of Categorical Variables", https://arxiv.org/abs/1604.06737: a learned vector for each category; Srivastava
+et al. 2015, "Highway Networks", https://arxiv.org/abs/1505.00387: a hundred layers, all but the first with a gate.
 Departs from them: ReLU by default, and logits as output, so that the cross-entropy is numerically stable.
 Axes: B examples, F numbers of an example, D columns of categories, K classes, T targets.
 """
@@ -9,7 +10,8 @@ Axes: B examples, F numbers of an example, D columns of categories, K classes, T
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -17,7 +19,15 @@ from torch import Tensor, nn
 
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegative, NotWith, OnlyWith, OpenFraction, Positive
-from dlpipe.layers import Activation, InitialWeights, activation_layer, initialized, units_per_output
+from dlpipe.layers import (
+    Activation,
+    Connection,
+    InitialWeights,
+    SkipConnection,
+    activation_layer,
+    initialized,
+    units_per_output,
+)
 
 #: The layer between the linear one and the activation, by name.
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
@@ -51,9 +61,12 @@ class MLP(nn.Module):
         embed_dim: size of the vector of a category; by default that of fastai's rule for a column of n categories,
             round(1.6 n^0.56), at most 600.
         init: initial weights of the linear layers: Glorot uniform or He normal with zero biases, or torch's own.
+        connection: of every hidden layer with as many units as the hidden layer before it: "residual" adds its input
+            to its output, "highway" mixes both by a gate that is learned, "plain" has neither.
+        gate_bias: initial bias of the gates; below 0, they start nearly closed, and the input passes.
 
     Raises:
-        InputError: there is no size of the inputs, or none of the outputs.
+        InputError: there is no size of the inputs, or none of the outputs, or no layer for the connection.
     """
 
     def __init__(
@@ -74,6 +87,8 @@ class MLP(nn.Module):
         input_dropout: OpenFraction = 0.0,
         embed_dim: Positive | None = None,
         init: InitialWeights = "glorot_uniform",
+        connection: Annotated[Connection, OnlyWith("hidden")] = "plain",
+        gate_bias: Annotated[float, OnlyWith(connection="highway")] = -2.0,
     ) -> None:
         super().__init__()
         columns = [count for count in cardinalities or () if count]
@@ -86,10 +101,16 @@ class MLP(nn.Module):
         self._is_classifier = bool(num_classes)
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(input_dropout)]
         pieces = units_per_output(activation, maxout_pieces)
-        for units in [hidden_dim] * num_layers if hidden_dim else hidden:
+        widths = [hidden_dim] * num_layers if hidden_dim else list(hidden)
+        _check_connection(connection, widths)
+        for before, units in zip([0, *widths], widths, strict=False):
             linear = initialized(nn.Linear(size, units * pieces), init, pieces)
             normalized = [NORMS[norm](units * pieces)] if norm != "none" else []
-            layers += [linear, *normalized, activation_layer(activation, maxout_pieces), nn.Dropout(dropout)]
+            layer = [linear, *normalized, activation_layer(activation, maxout_pieces), nn.Dropout(dropout)]
+            if connection != "plain" and before == units:
+                gate = initialized(nn.Linear(units, units), init) if connection == "highway" else None
+                layer = [SkipConnection(nn.Sequential(*layer), connection, gate=gate, gate_bias=gate_bias)]
+            layers += layer
             size = units
         self.layers = nn.Sequential(*layers, initialized(nn.Linear(size, outputs), init))
 
@@ -110,6 +131,14 @@ class MLP(nn.Module):
             )
         outputs: Tensor = self.layers(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return outputs if self._is_classifier or self.num_targets > 1 else outputs[:, 0]
+
+    def bypasses(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Return what remains of each layer that has a connection, once the layer is left out."""
+        return {
+            f"layers.{number}": layer.bypass
+            for number, layer in enumerate(self.layers)
+            if isinstance(layer, SkipConnection)
+        }
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the class with the highest score (B,), or the numbers as they are."""
@@ -146,4 +175,12 @@ def _check_sizes(size: int, outputs: int) -> None:
         raise InputError(
             "core.mlp has no outputs: the data provides neither of the facts num_classes and num_targets; choose data "
             "with classes or numbers as targets"
+        )
+
+
+def _check_connection(connection: Connection, widths: Sequence[int]) -> None:
+    if connection != "plain" and not any(before == units for before, units in pairwise(widths)):
+        raise InputError(
+            f'connection = "{connection}" has no effect with hidden layers of {list(widths)} units: none has as many '
+            "as the layer before it; use hidden_dim and num_layers for layers of one size, or remove connection"
         )

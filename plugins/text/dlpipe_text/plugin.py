@@ -10,6 +10,7 @@ CORPUS_FACTS = ("words",)
 SEQUENCE_FACTS = ("num_features",)
 #: Why an evaluator of word vectors does not judge training examples.
 OF_WORDS = "it judges the vectors of words, and these belong to no split"
+PAIR_FACTS = ("vocabulary", "vocab_size", "target_vocabulary")
 TEXT_FACTS = ("vocabulary", "vocab_size", "ngrams", "num_ngrams", "labels", "num_classes")
 QUESTION_FACTS = ("vocabulary", "vocab_size", "labels", "num_classes")
 
@@ -24,6 +25,18 @@ def dlpipe_data():
         DataSpec("labeled", "dlpipe_text.labeled_files:labeled", "your own texts with labels", facts=TEXT_FACTS),
         DataSpec("stories", "dlpipe_text.stories:stories", "generated stories with questions", facts=QUESTION_FACTS),
         DataSpec("babi", "dlpipe_text.babi:babi", "stories with questions (bAbI files)", facts=QUESTION_FACTS),
+        DataSpec(
+            "english_german",
+            "dlpipe_text.english_german:english_german",
+            "generated English sentences with German translations",
+            facts=PAIR_FACTS,
+        ),
+        DataSpec(
+            "parallel",
+            "dlpipe_text.parallel_files:parallel",
+            "your own texts with translations or answers",
+            facts=PAIR_FACTS,
+        ),
         DataSpec(
             "adding_problem",
             "dlpipe_text.adding_problem:AddingProblem",
@@ -64,6 +77,21 @@ def dlpipe_models():
         ),
         ModelSpec("rnn_classifier", "dlpipe_text.rnn_classifier:RNNClassifier", "Elman, GRU or LSTM text classifier"),
         ModelSpec("cnn_classifier", "dlpipe_text.cnn_classifier:CNNClassifier", "convolutional text classifier"),
+        ModelSpec(
+            "seq2seq",
+            "dlpipe_text.seq2seq:Seq2Seq",
+            "GRU or LSTM encoder and decoder with attention, for translation",
+        ),
+        ModelSpec(
+            "transformer",
+            "dlpipe_text.transformer:Transformer",
+            "encoder and decoder of attention layers, for translation",
+        ),
+        ModelSpec(
+            "word_translation",
+            "dlpipe_text.word_translation:WordTranslation",
+            "baseline: translates word by word (IBM model 1)",
+        ),
         ModelSpec("word_vectors", "dlpipe_text.word_vectors:WordVectors", "a vector for each word of a corpus"),
         ModelSpec("ngram_classifier", "dlpipe_text.ngram_classifier:NgramClassifier", "linear classifier of n-grams"),
         ModelSpec(
@@ -125,6 +153,14 @@ def dlpipe_evaluators():
             "dlpipe_text.slot_f1:SlotF1",
             "chunk F1 of slots, as computed by conlleval",
             baselines=("text.most_frequent_tag",),
+        ),
+        EvaluatorSpec(
+            "translation",
+            "dlpipe_text.translation:Translation",
+            "BLEU and chrF of translations, and where the model looked",
+            requires=("sacrebleu",),
+            extra="dlpipe[text]",
+            baselines=("text.word_translation",),
         ),
         EvaluatorSpec(
             "word_contributions",

@@ -58,12 +58,14 @@ class Reader:
         label: column of the labels.
         split: column that says which split a row belongs to; None if there is none.
         encoding: of all files.
+        options: what the options of `text` and `label` are called, for messages.
     """
 
     text: str
     label: str
     split: str | None
     encoding: str
+    options: tuple[str, str] = ("text", "label")
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
         """Yield the texts of a split: a table, a folder of folders, or files of one class each."""
@@ -87,9 +89,10 @@ class Reader:
         """
         if any(_table_of(_unfolded(paths)) for paths in sources.values()):
             return
+        text, label = self.options
         for option, column, default in (
-            ("text", self.text, "text"),
-            ("label", self.label, "label"),
+            (text, self.text, text),
+            (label, self.label, label),
             ("split", self.split, None),
         ):
             if column != default:
@@ -104,7 +107,8 @@ class Reader:
             for name in wanted:
                 if name not in record:
                     place, kind = (where, "key") if of_objects else (f"{path}:1", "column")
-                    advice = f"{nearest(name, record)} Set text, label and split to the names of the {kind}s"
+                    options = f"{self.options[0]}, {self.options[1]} and split"
+                    advice = f"{nearest(name, record)} Set {options} to the names of the {kind}s"
                     raise DataError(
                         f"{place}: no {kind} {quoted(name)}; there are {', '.join(map(quoted, record))}."
                         f"{('' if of_objects else _other_separator(path, list(record))) or advice}"
@@ -114,7 +118,7 @@ class Reader:
                 raise DataError(f"{where}: {quoted(self.label)} is {_json(value)}; expected a text or a number")
             label = "" if value is None else str(value).strip()
             if not label:
-                raise DataError(f"{where}: the label is empty; expected one. Correct or delete the row")
+                raise DataError(f"{where}: the {self.options[1]} is empty; expected one. Correct or delete the row")
             if not isinstance(record[self.text], str):
                 found = _json(record[self.text])
                 raise DataError(f"{where}: {quoted(self.text)} is {found}; expected a text in quotation marks")

@@ -55,6 +55,11 @@ def dlpipe_models():
     return [
         ModelSpec("cnn", "dlpipe_vision.cnn:CNN", "convolutional network with the layers that the pipeline file lists"),
         ModelSpec(
+            "residual_net",
+            "dlpipe_vision.residual_net:ResidualNet",
+            "residual, highway and plain networks of any depth (ResNet-20, 56, 110 of CIFAR-10)",
+        ),
+        ModelSpec(
             "backbone",
             "dlpipe_vision.backbone:Backbone",
             "torchvision classification networks by name (resnet18, vgg11 …)",

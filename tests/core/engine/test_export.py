@@ -114,6 +114,15 @@ def test_an_output_that_is_not_finite_in_the_run_either_does_not_hide_the_other_
     assert found == Difference(2**-10, 2**-12)
 
 
+def test_outputs_may_be_boolean():
+    batches = [{"mask": torch.tensor([True, False])}]
+    exported = Exported(None, "dev", batches, [{"outputs": batch["mask"]} for batch in batches], {}, {})
+
+    assert compare(exported, lambda inputs: {"outputs": inputs["mask"]}) == Difference(0.0, 0.0)
+    with pytest.raises(DlpipeError, match=r"the exported model differs from the run: outputs by 1 for mask \(2,\)"):
+        compare(exported, lambda inputs: {"outputs": ~inputs["mask"]})
+
+
 def test_an_export_with_a_fixed_size_is_not_kept(toy_run, tmp_path, monkeypatch):
     sizes = {"points": (5, 3)}
     trace = export_formats.trace

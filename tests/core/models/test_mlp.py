@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from dlpipe.errors import InputError
-from dlpipe.layers import Activation, Maxout
+from dlpipe.layers import Activation, Maxout, SkipConnection
 from dlpipe.models.mlp import MLP
 
 SHAPE = (2, 3, 5)
@@ -288,3 +288,77 @@ def test_data_without_columns_that_it_takes_is_refused():
         InputError, match="core.mlp takes the columns numbers, categories and images, and the data has none"
     ):
         table_mlp()()
+
+
+def connected_mlp(connection, **options):
+    return tiny_mlp(**{"hidden": (7, 7, 6, 6), "connection": connection, **options}).eval()
+
+
+@pytest.mark.parametrize("connection", ["residual", "highway"])
+def test_the_hidden_layers_with_as_many_units_as_the_one_before_have_a_connection(connection):
+    kinds = [type(each) for each in connected_mlp(connection).layers]
+
+    dense = [nn.Linear, nn.ReLU, nn.Dropout]
+    assert kinds == [nn.Flatten, nn.Dropout, *dense, SkipConnection, *dense, SkipConnection, nn.Linear]
+
+
+def test_the_first_layer_has_no_connection_although_there_are_as_many_inputs():
+    model = MLP(num_features=7, num_classes=4, hidden_dim=7, num_layers=3, connection="residual")
+
+    assert [type(each) for each in model.layers].count(SkipConnection) == 2
+
+
+def test_a_residual_layer_adds_its_input():
+    model = connected_mlp("residual", hidden=(7, 7))
+    images, _ = tiny_batch()
+    first, last = linears(model)
+    (second,) = [each for each in model.modules() if isinstance(each, nn.Linear) and each not in (first, last)]
+
+    hidden = first(images.flatten(1)).relu()
+
+    assert_close(model(images), last(hidden + second(hidden).relu()))
+
+
+def test_a_highway_layer_mixes_its_input_and_its_output_by_the_gate():
+    model = connected_mlp("highway", hidden=(7, 7), gate_bias=-0.5)
+    images, _ = tiny_batch()
+    first, last = linears(model)
+    second, gate = (each for each in model.modules() if isinstance(each, nn.Linear) and each not in (first, last))
+
+    hidden = first(images.flatten(1)).relu()
+    opened = 1 / (1 + (-(hidden @ gate.weight.T + gate.bias)).exp())
+
+    assert (gate.bias == -0.5).all()
+    assert_close(model(images), last(opened * second(hidden).relu() + (1 - opened) * hidden))
+
+
+def test_a_hundred_highway_layers_pass_on_the_gradient_that_plain_ones_lose():
+    images, targets = tiny_batch()
+    gradients = []
+    for connection in ("plain", "highway"):
+        torch.manual_seed(0)
+        options = {} if connection == "plain" else {"connection": connection, "gate_bias": -4.0}
+        model = MLP(image_shape=SHAPE, num_classes=4, hidden_dim=50, num_layers=100, **options)
+        F.cross_entropy(model(images), targets).backward()
+        gradients.append(float(linears(model)[0].weight.grad.norm()))
+
+    assert gradients[0] < 1e-9
+    assert gradients[1] > 1e-3
+
+
+def test_what_remains_without_a_layer_is_its_input():
+    model = connected_mlp("highway")
+    features = torch.rand(3, 7)
+
+    assert list(model.bypasses()) == ["layers.5", "layers.9"]
+    assert model.bypasses()["layers.5"](features).equal(features)
+    assert tiny_mlp().bypasses() == {}
+
+
+def test_a_connection_that_no_layer_can_have_is_refused():
+    with pytest.raises(
+        InputError,
+        match=r'connection = "highway" has no effect with hidden layers of \[7, 6\] units: none has as many as the '
+        "layer before it; use hidden_dim and num_layers for layers of one size, or remove connection",
+    ):
+        tiny_mlp(connection="highway")

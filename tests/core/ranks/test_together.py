@@ -52,6 +52,9 @@ CASES = {
     # batch normalization over the whole batch, also where one of four processes has none of it
     "synced": f'{DIGITS}[model]\nuse = "vision.cnn"\nlayers = [{{ conv = 4, norm = true }}]\n'
     f'[trainer]\nuse = "core.supervised"\nsync_batch_norm = true\n{LOOP}batch_size = 21\n{SCORE}',
+    # the gates are averaged over the batches of all processes
+    "lesions": f"{MLP}batch_size = 20\n{SCORE}".replace("hidden = [16]", 'hidden = [16, 16]\nconnection = "highway"')
+    + '[evaluators.lesions]\nuse = "core.lesions"\n',
     "accumulated": f"{MLP}batch_size = 6\ngradient_accumulation_steps = 3\n{SCORE}",
     # frozen weights, also in an average, and two rates
     "frozen": MLP.replace("hidden = [16]", 'hidden = [16, 8]\nfreeze = ["layers.2"]')
@@ -70,6 +73,10 @@ CASES = {
     '[trainer]\nuse = "core.supervised"\nbatch_size = 7\nbucket_by_length = false\n'
     f"{LOOP.replace('0.05', '0.001')}"
     '[evaluators.letters]\nuse = "audio.transcription"\n[evaluators.loss]\nuse = "core.loss"\n',
+    "translation": '[data]\nuse = "text.english_german"\nnum_train = 60\nnum_dev = 10\nnum_test = 10\n'
+    '[model]\nuse = "text.seq2seq"\nembed_dim = 8\nhidden_dim = 8\ndropout = 0.0\nmax_length = 9\n'
+    f'[trainer]\nuse = "core.supervised"\nbatch_size = 7\nbucket_by_length = false\n{LOOP}'
+    '[evaluators.text]\nuse = "text.translation"\n[evaluators.loss]\nuse = "core.loss"\n',
     "crf": f'{TAGGER}output = "crf"\n[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\n{SLOTS}',
 }
 
