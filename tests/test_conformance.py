@@ -26,6 +26,7 @@ FAST = ["generative.modes", "rl.a2c", "text.flights", "text.impulse", "vision.cn
 ITEMS = {
     "text.flights": "leave taipei on monday",
     "text.stories": "alma came to the bakery. where is alma?",
+    "text.english_german": "I see a dog.",
     "text.impulse": "0.5",
     "generative.gaussian_ring": "0.5 -0.2",
 }

@@ -95,6 +95,16 @@ def stories_folder(folder):
         (folder / f"qa1_{split}.txt").write_text(story)
 
 
+def translated(data, split, folder):
+    return ((row, source) for row, (source, _) in enumerate(data.pairs(split)))
+
+
+def parallel_folder(folder):
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.source").write_text("It's  a\tdog .\n很好。\na\x97 b\n", encoding="utf-8")
+        (folder / f"{split}.target").write_text("Ein Hund.\ngood\nx\n", encoding="utf-8")
+
+
 def labeled_folder(folder):
     (folder / "train.tsv").write_text("text\tlabel\nIt's GOOD\t1\n很差 。\t0\na\x97 b\t1\n" * 4, encoding="utf-8")
     (folder / "test.tsv").write_text('text\tlabel\n"quoted" Bad\t0\n', encoding="utf-8")
@@ -193,6 +203,8 @@ CASES = {
     "text.labeled": ({"unit": "trigram"}, labeled_folder, texts),
     "text.stories": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, asked),
     "text.babi": ({}, stories_folder, asked),
+    "text.english_german": ({"num_train": 30, "num_dev": 10, "num_test": 10}, None, translated),
+    "text.parallel": ({"unit": "subword", "num_subwords": 40, "lowercase": True}, parallel_folder, translated),
     "text.adding_problem": ({"length": 9, "num_train": 7, "num_dev": 3, "num_test": 3}, None, sequences),
     "text.impulse": ({"length": 5, "value": 0.1}, None, first_numbers),
     "core.table": (

@@ -894,7 +894,7 @@ def write_idx(folder: Path, random: np.random.Generator) -> None:
             (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + content))
 
 
-NAMES, PLACES = ["Ann", "Bob", "Eve"], ["home", "out", "here"]
+PEOPLE_OF_STORIES, ENDS = ["Ann", "Bob", "Eve"], ["home", "out", "here"]
 
 
 def write_stories(folder: Path, random: np.random.Generator) -> None:
@@ -903,7 +903,7 @@ def write_stories(folder: Path, random: np.random.Generator) -> None:
         for split, count in (("train", 20), ("valid", 6), ("test", 6)):
             stories = (
                 f"1 {name} is {place}.\n2 Where is {name}?\t{place}\t1\n"
-                for name, place in zip(random.choice(NAMES, count), random.choice(PLACES, count), strict=True)
+                for name, place in zip(random.choice(PEOPLE_OF_STORIES, count), random.choice(ENDS, count), strict=True)
             )
             (folder / f"qa{task}_{split}.txt").write_text("".join(stories))
 
