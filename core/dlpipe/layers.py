@@ -35,7 +35,7 @@ __all__ = [
 Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "maxout"]
 #: Schemes of initial weights; "torch" is torch's own.
 InitialWeights = Literal["glorot_uniform", "he_normal", "torch"]
-#: What becomes of the input of layers beside their output: nothing, a sum, or what a gate lets pass.
+#: How the input of layers is combined with their output: not at all, by a sum, or by a gate.
 Connection = Literal["plain", "residual", "highway"]
 #: Those without parameters, with torch's defaults: a slope of 0.01 for leaky ReLU, the exact GELU.
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {

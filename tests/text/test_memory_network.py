@@ -56,7 +56,7 @@ def test_it_agrees_with_the_equations_of_the_paper(row):
     tokens, sizes = TOKENS[row, : int(SIZES[row].sum())].tolist(), [size for size in SIZES[row].tolist() if size]
     torch.nn.init.normal_(model.embed.weight, std=1)  # large weights, far from uniform attention
 
-    logits, attention = model(TOKENS, SIZES)[row], model.attention(TOKENS, SIZES)[row]
+    logits, attention = model(TOKENS, SIZES)[row], model.sentence_attention(TOKENS, SIZES)[row]
 
     expected, weights = by_hand(model, tokens, sizes)
     assert_close(logits, expected)
@@ -80,7 +80,7 @@ def test_linear_attention_is_the_product_with_the_question():
     model = tiny(attention="linear", position_encoding=False, temporal_encoding=False, hops=1)
     question, sentence = (model.embed.weight[words, :5].sum(0) for words in ([6], [7, 3]))
 
-    attention = model.attention(TOKENS[1:, :3], SIZES[1:, :2])
+    attention = model.sentence_attention(TOKENS[1:, :3], SIZES[1:, :2])
 
     assert_close(attention[0, 0, 0], question @ sentence)
 
@@ -120,7 +120,7 @@ def test_without_hops_only_the_question_has_an_influence():
     logits = model(TOKENS, SIZES)
 
     assert_close(logits[:1], model(TOKENS[:1, 6:], torch.tensor([[3]])))
-    assert model.attention(TOKENS, SIZES).shape == (2, 0, 4)
+    assert model.sentence_attention(TOKENS, SIZES).shape == (2, 0, 4)
 
 
 def test_empty_memories_make_sentences_older_in_training_only():

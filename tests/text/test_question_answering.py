@@ -34,7 +34,7 @@ class FixedNetwork(MemoryNetwork):
         classes = [self.classes[size] for size in sentence_sizes.sum(1).tolist()]
         return nn.functional.one_hot(torch.tensor(classes), 4).float()
 
-    def attention(self, tokens, sentence_sizes):
+    def sentence_attention(self, tokens, sentence_sizes):
         found = torch.full((len(tokens), 2, sentence_sizes.size(1)), 0.1)
         for row, size in enumerate(sentence_sizes.sum(1).tolist()):
             for hop, place in enumerate(self.places[size]):

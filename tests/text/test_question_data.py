@@ -120,7 +120,7 @@ def test_an_explanation_has_the_attention_of_each_hop():
 
     answer = data.present(TRAIN[0].item, torch.tensor(0), None, model, example, explain=True)
 
-    weights = model.attention(**{name: values[None] for name, values in example.items()})[0]
+    weights = model.sentence_attention(**{name: values[None] for name, values in example.items()})[0]
     assert answer["hop_2"] == [
         Weighted("mary went home. ", weights[1, 0].item()), Weighted("tom left. ", weights[1, 1].item())
     ]  # fmt: skip

@@ -51,7 +51,6 @@ class Phrase:
 
     Args:
         person: 1 for "ich", 3 for the third person singular, 6 for all that has the verb form of the plural.
-        english_third: whether the English verb has the form of the third person singular.
         definite: whether it precedes adverbs as a German object.
         gender: of a relative pronoun for it.
         is_noun: whether a relative clause can follow it.
@@ -60,19 +59,18 @@ class Phrase:
     english: str
     german: str
     person: Literal[1, 3, 6] = 3
-    english_third: bool = True
     definite: bool = True
     gender: Gender = "m"
     is_noun: bool = False
 
 
 PRONOUNS = (
-    Phrase("I", "ich", 1, False),
+    Phrase("I", "ich", 1),
     Phrase("he", "er"),
     Phrase("she", "sie"),
-    Phrase("we", "wir", 6, False),
-    Phrase("they", "sie", 6, False),
-    Phrase("you", "Sie", 6, False),
+    Phrase("we", "wir", 6),
+    Phrase("they", "sie", 6),
+    Phrase("you", "Sie", 6),
 )
 #: Present tense by person.
 HAVE = {1: "habe", 3: "hat", 6: "haben"}
@@ -194,7 +192,6 @@ class _Writer:
             f"{article} {described}",
             f"{own} {german}",
             6 if plural else 3,
-            not plural,
             kind in DEFINITE_KINDS,
             gender,
             True,
@@ -272,8 +269,8 @@ class _Writer:
         if negated and time[0] == "every day":
             time = ("", "")  # "not every day" is "nicht jeden Tag", and "jeden Tag nicht" something else
         place = self.entry(words.PLACES) if not negated and self.chance(0.3) else ("", "")
-        third = subject.english_third
-        auxiliary, finite, german_end, modal = "", "", "", ""
+        third = subject.person == 3
+        auxiliary, finite, german_end = "", "", ""
         if tense == "present":
             auxiliary = "does" if third else "do"
             form, plain = (verb.third if third else verb.english.split()[0]), verb.english

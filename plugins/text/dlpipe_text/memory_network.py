@@ -86,7 +86,7 @@ class MemoryNetwork(nn.Module):
         last: Tensor = self.embed(self.answers).chunk(self.hops + 1, 1)[-1]  # (C, E)
         return state @ last.T
 
-    def attention(self, tokens: Tensor, sentence_sizes: Tensor) -> Tensor:
+    def sentence_attention(self, tokens: Tensor, sentence_sizes: Tensor) -> Tensor:
         """Return the attention of each hop to each sentence, (B, K, S); that to the question is 0."""
         return self._read(tokens, sentence_sizes)[1]
 

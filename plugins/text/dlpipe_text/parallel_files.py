@@ -28,6 +28,8 @@ from dlpipe_text.text_files import TABLES, Reader, contents
 
 #: A split, and the name of its two files without the endings.
 Names = Mapping[Literal["train", "dev", "test"], str]
+#: The split of a pair, its source, its target, and where it is.
+Row = tuple[str, str, str, str]
 
 
 def parallel(
@@ -94,24 +96,18 @@ def _given(
     path: Path, source: str, target: str, files: Names | None, split: str | None, encoding: str
 ) -> dict[str, list[Pair]]:
     """Return the pairs of the splits that the files have; those of which a side is empty are left out."""
-    found: dict[str, list[Pair]] = defaultdict(list)
-    empty = []
-    is_table = not is_folder(path)
-    if is_table:
-        if path.suffix.lower() not in TABLES:
-            raise DataError(
-                f"{path}: a file of another kind; expected a table ({', '.join(TABLES)}), or the folder of two files "
-                "such as train.de and train.en"
-            )
-        if files:
-            raise DataError(f"files has no effect: {path} is a table; remove it, or set split to a column")
-        reader = Reader(source, target, split, encoding, ("source", "target"))
-        rows = ((row.split or "train", row.text, row.label, row.where) for row in reader.rows([path]))
-    else:
+    if is_folder(path):
         if split is not None:
             raise DataError(f"split = {quoted(split)} has no effect: {path} is a folder of texts; remove it")
         used = _files_of(path, source, target, files)
-        rows = ((name, *pair) for name, paths in used.items() for pair in _lines(*paths, encoding))
+        rows: Iterator[Row] = ((name, *row) for name, paths in used.items() for row in _lines(*paths, encoding))
+        required = ["train", *used]
+    else:
+        if files:
+            raise DataError(f"files has no effect: {path} is a table; remove it, or set split to a column")
+        required, rows = ["train"], _table_rows(path, source, target, split, encoding)
+    found: dict[str, list[Pair]] = defaultdict(list)
+    empty = []
     for name, left, right, where in rows:
         if is_text(left) and is_text(right):
             found[name].append((left, right))
@@ -119,13 +115,21 @@ def _given(
             empty.append(where)
     if empty:
         warnings.warn(f"pairs with an empty text are left out: {len(empty)}, the first at {empty[0]}", stacklevel=2)
-    if not is_table and (without := [name for name in used if not found[name]]):
-        paths = " and ".join(entry.name for entry in used[without[0]])
-        raise DataError(f"{path}: no pairs in {paths}; add some, or remove the files")
-    if not found["train"]:
-        given = ", ".join(name for name, pairs in found.items() if pairs)
-        raise DataError(f"{path}: no pairs for training, only for {given or 'no split'}; add some")
+    if without := [name for name in required if not found[name]]:
+        there = ", ".join(name for name, pairs in found.items() if pairs)
+        raise DataError(f"{path}: no pairs for {without[0]}, only for {there or 'no split'}; add some")
     return dict(found)
+
+
+def _table_rows(path: Path, source: str, target: str, split: str | None, encoding: str) -> Iterator[Row]:
+    """Yield the split, the source and the target of each row of a table, and where it is."""
+    if path.suffix.lower() not in TABLES:
+        raise DataError(
+            f"{path}: a file of another kind; expected a table ({', '.join(TABLES)}), or the folder of two files such "
+            "as train.de and train.en"
+        )
+    for row in Reader(source, target, split, encoding, ("source", "target")).rows([path]):
+        yield row.split or "train", row.text, row.label, row.where
 
 
 def _files_of(folder: Path, source: str, target: str, files: Names | None) -> dict[str, tuple[Path, Path]]:
@@ -137,10 +141,10 @@ def _files_of(folder: Path, source: str, target: str, files: Names | None) -> di
             f"{folder}: no two files such as train.{source} and train.{target}, but {listing(folder)}; set source and "
             "target to the endings of the files"
         )
-    alone = [entry for side, other in (sides, sides[::-1]) for name, entry in side.items() if name not in other]
-    if not files and (split_files := [entry for entry in alone if split_named(entry.name.split(".")[0])]):
+    alone = [side[name] for side in sides for name in side if name not in both and split_named(name)]
+    if alone and not files:
         raise DataError(
-            f"{folder}: {split_files[0].name} is alone; expected two files, with the endings {source} and {target}. "
+            f"{folder}: {alone[0].name} is alone; expected two files, with the endings {source} and {target}. "
             "Add the other one, or remove it"
         )
     if files:

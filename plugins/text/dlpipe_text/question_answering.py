@@ -20,8 +20,7 @@ from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples, ExampleScores, write_csv
 from dlpipe.figures import BLUE, drawing, shortened
 from dlpipe.report_items import ReportItem
-from dlpipe_text.memory_network import MemoryNetwork
-from dlpipe_text.question_data import Question, QuestionData
+from dlpipe_text.question_data import Question, QuestionData, SupportsSentenceAttention
 
 #: Sentences of a story that are drawn, the last ones, and letters of a sentence.
 MOST_DRAWN, LONGEST = 20, 60
@@ -81,9 +80,9 @@ class QuestionAnswering:
         self._answered = []
         for batch, _, predictions in examples.predictions(model):
             attention = torch.zeros(len(predictions), 0, 0)
-            if isinstance(model, MemoryNetwork):
+            if isinstance(model, SupportsSentenceAttention):
                 with torch.inference_mode():
-                    attention = model.attention(batch["tokens"], batch["sentence_sizes"]).float().cpu()
+                    attention = model.sentence_attention(batch["tokens"], batch["sentence_sizes"]).float().cpu()
             for row, predicted, each in zip(batch["rows"].tolist(), predictions.tolist(), attention, strict=True):
                 question = questions[row]
                 answered = Answered(row, question, self._labels[predicted], each[:, : len(question.story)])
@@ -172,7 +171,7 @@ class QuestionAnswering:
                 axes.set_yticks(range(height), sentences, fontsize=7)
                 axes.set_xticks(range(len(each.attention)), [f"hop {hop + 1}" for hop in range(len(each.attention))])
                 axes.tick_params(length=0, labelsize=7)
-                verdict = "right" if each.right else f"wrong, truly {each.question.answer}"
+                verdict = "right" if each.right else f"wrong, expected {each.question.answer}"
                 axes.set_title(f"{each.question.question}? {each.answer} ({verdict})", fontsize=9, loc="left")
 
 

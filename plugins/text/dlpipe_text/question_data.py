@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +22,20 @@ from dlpipe.data import IGNORE_INDEX, Columns, Ragged, class_answer
 from dlpipe.errors import DataError, InputError
 from dlpipe.messages import Weighted
 from dlpipe_text.iob import MAX_WORDS, quoted
-from dlpipe_text.memory_network import MemoryNetwork
 from dlpipe_text.text_units import letters_of
 from dlpipe_text.vocabulary import Learned, unknown_units, vocabulary
 from dlpipe_text.word_features import OTHER, PADDING
 
 _END = re.compile(r"[.!?\n]+")
 EXAMPLE = '"Mary walked to the garden. Where is Mary?"'
+
+
+@runtime_checkable
+class SupportsSentenceAttention(Protocol):
+    """A model that looks at the sentences of a story, such as a memory network."""
+
+    def sentence_attention(self, tokens: Tensor, sentence_sizes: Tensor) -> Tensor:
+        """Return the attention of each hop to each sentence, (B, K, S)."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +150,11 @@ class QuestionData:
         sentences = _typed(item)
         answer = class_answer(self._learned()["labels"], prediction, probabilities, top)
         answer |= unknown_units([*chain.from_iterable(map(letters_of, sentences))], self._learned().ids("words"))
-        if explain and isinstance(model, MemoryNetwork):
-            device = model.embed.weight.device
+        if explain and isinstance(model, SupportsSentenceAttention):
+            device = next(model.parameters()).device
             batch = {name: values[None].to(device) for name, values in example.items()}
             with torch.inference_mode():
-                attention = model.attention(**batch)[0]
+                attention = model.sentence_attention(**batch)[0]
             texts = [f"{' '.join(letters_of(sentence))}. " for sentence in sentences[:-1]]
             for hop, weights in enumerate(attention[:, : len(texts)].tolist(), start=1):
                 answer[f"hop_{hop}"] = list(map(Weighted, texts, weights))

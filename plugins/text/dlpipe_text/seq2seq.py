@@ -24,15 +24,7 @@ from dlpipe.recurrent import hidden_states, recurrent_layers
 from dlpipe_text.attention import Attention, Memory
 from dlpipe_text.token_embedding import TokenEmbedding
 from dlpipe_text.word_features import PADDING
-from dlpipe_text.writing import (
-    Scorer,
-    Written,
-    check_search,
-    cross_entropy,
-    longest_texts,
-    most_probable,
-    previous_units,
-)
+from dlpipe_text.writing import Scorer, Search, Written, cross_entropy, previous_units
 
 
 class DecoderState(NamedTuple):
@@ -87,8 +79,7 @@ class Seq2Seq(nn.Module):
         max_length: Positive | None = None,
     ) -> None:
         super().__init__()
-        check_search(beam_size, length_penalty)
-        self.beam_size, self.length_penalty, self.max_length = beam_size, length_penalty, max_length
+        self.search = Search(beam_size, length_penalty, max_length)
         self.embed = TokenEmbedding(vocab_size, embed_dim, word_dropout)
         self.encoder = recurrent_layers(
             cell, embed_dim, hidden_dim, num_layers, bidirectional=bidirectional, dropout=dropout
@@ -125,15 +116,13 @@ class Seq2Seq(nn.Module):
         hidden = hidden_states(self.encoder, self.dropout(self.embed(tokens)), lengths)  # (B, S, M)
         counts = lengths.to(tokens.device, non_blocking=True)
         # Forward, all has been read after the last unit, backward before the first one.
-        rows, (ahead, back) = (
-            torch.arange(hidden.size(0), device=hidden.device),
-            hidden.split([self.forward_dim, hidden.size(2) - self.forward_dim], 2),
-        )
+        ahead, back = hidden.tensor_split([self.forward_dim], 2)
+        rows = torch.arange(hidden.size(0), device=hidden.device)
         whole = torch.cat([ahead[rows, counts - 1], back[:, 0]], 1)  # (B, M)
         layers = tuple(bridge(whole).tanh().unflatten(1, (-1, self.forward_dim)) for bridge in self.bridges)
         memory = self.attention.memory(hidden, tokens != PADDING) if self.attention else None
         state = DecoderState(layers, torch.zeros_like(layers[0][:, 0]))
-        return Written(None, None, memory, state, longest_texts(counts, self.max_length))
+        return Written(None, None, memory, state, self.search.longest(counts))
 
     def _decode(
         self, previous: Tensor, memory: Memory | None, state: DecoderState
@@ -173,4 +162,4 @@ class Seq2Seq(nn.Module):
             attended, _, state = self._decode(last.unsqueeze(1), memory, state)
             return self.output(attended[:, 0]), state
 
-        return most_probable(outputs, advance, self.beam_size, self.length_penalty)
+        return self.search.most_probable(outputs, advance)

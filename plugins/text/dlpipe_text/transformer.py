@@ -21,15 +21,7 @@ from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
 from dlpipe_text.attention import Memory
 from dlpipe_text.token_embedding import TokenEmbedding
 from dlpipe_text.word_features import PADDING
-from dlpipe_text.writing import (
-    Scorer,
-    Written,
-    check_search,
-    cross_entropy,
-    longest_texts,
-    most_probable,
-    previous_units,
-)
+from dlpipe_text.writing import Scorer, Search, Written, cross_entropy, previous_units
 
 
 class Transformer(nn.Module):
@@ -73,8 +65,7 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"hidden_dim = {hidden_dim}: not a multiple of num_heads = {num_heads}, which share it; change one"
             )
-        check_search(beam_size, length_penalty)
-        self.beam_size, self.length_penalty, self.max_length = beam_size, length_penalty, max_length
+        self.search = Search(beam_size, length_penalty, max_length)
         self.embed = TokenEmbedding(vocab_size, hidden_dim, word_dropout)
         self.embed_target = TokenEmbedding(len(target_vocabulary), hidden_dim, 0.0)
         sizes = hidden_dim, num_heads, feedforward_dim or 4 * hidden_dim, dropout
@@ -105,7 +96,7 @@ class Transformer(nn.Module):
         counts = lengths.to(tokens.device, non_blocking=True)
         # Before the first unit, no layer has seen any.
         state = tuple(values[:, :0] for _ in self.decoder)
-        return Written(None, None, Memory(values, values, mask), state, longest_texts(counts, self.max_length))
+        return Written(None, None, Memory(values, values, mask), state, self.search.longest(counts))
 
     def _positioned(self, embedded: Tensor, start: int) -> Tensor:
         """Add to each embedding (B, T, D) the encoding of its position, the first one at `start`."""
@@ -139,7 +130,7 @@ class Transformer(nn.Module):
             decoded, _, state = self._decode(last.unsqueeze(1), memory, state)
             return self.output(decoded[:, 0]), state
 
-        return most_probable(outputs, advance, self.beam_size, self.length_penalty)
+        return self.search.most_probable(outputs, advance)
 
 
 class EncoderLayer(nn.Module):

@@ -112,7 +112,7 @@ class Translation:
         write_csv(folder / "by_length.csv", [("units of the source", "texts", "bleu"), *self._by_length()])
         items = [
             ReportItem("translations.txt", "Translations", f"The {WORST} worst by chrF: source, target, translation."),
-            ReportItem("by_length.csv", "Short and long texts", "BLEU of texts whose source has so many units."),
+            ReportItem("by_length.csv", "BLEU by length", "Texts are grouped by the number of units in their source."),
             ReportItem("scores.txt", "Scores of sacreBLEU", "With the signatures that say how they were computed."),
         ]
         if self._attention:
@@ -129,11 +129,13 @@ class Translation:
         return items
 
     def _worst(self) -> Iterator[str]:
-        wrong = [each for each in self._found if each.written != each.true]
-        wrong.sort(key=lambda each: self._chrf.sentence_score(each.written, [each.true]).score)
+        wrong = [
+            (self._chrf.sentence_score(each.written, [each.true]).score, each)
+            for each in self._found
+            if each.written != each.true
+        ]
         yield f"{len(wrong)} of {len(self._found)} texts are not as their target"
-        for each in wrong[:WORST]:
-            score = self._chrf.sentence_score(each.written, [each.true]).score
+        for score, each in sorted(wrong, key=lambda entry: entry[0])[:WORST]:
             yield from ("", f"chrF {score:.1f}")
             for title in ("source", "true", "written"):
                 yield f"{title:<10}{getattr(each, title)}"

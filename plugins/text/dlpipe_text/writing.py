@@ -6,6 +6,7 @@ Axes: B texts, S units of the longest source, T units of the longest target, V u
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -39,28 +40,10 @@ class Written(NamedTuple):
     longest: Tensor
 
 
-def check_search(beam_size: int, length_penalty: float) -> None:
-    """Refuse a length penalty where there is nothing to compare.
-
-    Raises:
-        ValueError: there is one beam, and a penalty that is not the default.
-    """
-    if beam_size == 1 and length_penalty != 1:
-        raise ValueError(
-            f"length_penalty = {length_penalty}: has no effect with beam_size = 1, which writes one text; remove it, "
-            "or set beam_size to 2 or more"
-        )
-
-
 def previous_units(targets: Tensor) -> Tensor:
     """Map targets (B, T) to the unit before each, (B, T), which is `END` before the first one."""
     is_first = torch.arange(targets.size(1), device=targets.device) == 0
     return targets.roll(1, 1).masked_fill(is_first, END).clamp(min=PADDING)
-
-
-def longest_texts(lengths: Tensor, most: int | None) -> Tensor:
-    """Return (B,) how many units are written for sources of these lengths: `most`, or twice as many and ten."""
-    return 2 * lengths + 10 if most is None else torch.full_like(lengths, most)
 
 
 def cross_entropy(outputs: Written, targets: Tensor, label_smoothing: float) -> Tensor:
@@ -69,28 +52,56 @@ def cross_entropy(outputs: Written, targets: Tensor, label_smoothing: float) -> 
     return F.cross_entropy(outputs.logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
 
 
-def most_probable(
-    outputs: Written,
-    advance: Callable[[Tensor, Any, State], tuple[Tensor, State]],
-    beam_size: int,
-    length_penalty: float,
-) -> Tensor:
-    """Return the units of the most probable texts that are found, and their ends, (B, T); -100 after them.
+@dataclass(frozen=True)
+class Search:
+    """How a model searches for the text that it writes.
 
     Args:
-        advance: maps the last units, the memory and a state to the logits of the next units and the state after the
-            last ones; of each text, there are `beam_size` rows.
+        beam_size: texts that are followed at a time; with 1, each unit is the most probable one.
+        length_penalty: see `beam_search`.
+        max_length: units that are written at most; None for twice as many as are read, and ten.
+
+    Raises:
+        ValueError: there is one beam, and a penalty that is not the default: nothing is compared.
     """
-    memory = tree_map_only(Tensor, lambda part: part.repeat_interleave(beam_size, 0), outputs.memory)
 
-    def step(last: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, state = advance(last, memory, state)
-        never = torch.arange(logits.size(1), device=logits.device) < len(RESERVED)  # padding and "other"
-        return logits.masked_fill(never, -torch.inf), state
+    beam_size: int
+    length_penalty: float
+    max_length: int | None
 
-    return beam_search(
-        step, outputs.state, outputs.longest, end=END, beam_size=beam_size, length_penalty=length_penalty
-    )
+    def __post_init__(self) -> None:
+        if self.beam_size == 1 and self.length_penalty != 1:
+            raise ValueError(
+                f"length_penalty = {self.length_penalty}: has no effect with beam_size = 1, which writes one text; "
+                "remove it, or set beam_size to 2 or more"
+            )
+
+    def longest(self, lengths: Tensor) -> Tensor:
+        """Return (B,) how many units are written at most for sources of these lengths."""
+        return 2 * lengths + 10 if self.max_length is None else torch.full_like(lengths, self.max_length)
+
+    def most_probable(self, outputs: Written, advance: Callable[[Tensor, Any, State], tuple[Tensor, State]]) -> Tensor:
+        """Return the units of the most probable texts that are found, and their ends, (B, T); -100 after them.
+
+        Args:
+            advance: maps the last units, the memory and a state to the logits of the next units and the state after
+                the last ones; of each text, there are `beam_size` rows.
+        """
+        memory = tree_map_only(Tensor, lambda part: part.repeat_interleave(self.beam_size, 0), outputs.memory)
+
+        def step(last: Tensor, state: State) -> tuple[Tensor, State]:
+            logits, state = advance(last, memory, state)
+            never = torch.arange(logits.size(1), device=logits.device) < len(RESERVED)  # padding and "other"
+            return logits.masked_fill(never, -torch.inf), state
+
+        return beam_search(
+            step,
+            outputs.state,
+            outputs.longest,
+            end=END,
+            beam_size=self.beam_size,
+            length_penalty=self.length_penalty,
+        )
 
 
 class Scorer(nn.Module):
