@@ -249,7 +249,7 @@ def as_table(answer: Mapping[str, Any]) -> str:
     lines = [
         f"{name}: {_in_words(value)}"
         for name, value in answer.items()
-        if name not in columns and value not in ([], {}, "", None)
+        if name not in columns and value not in ([], {}, None)
     ]
     before = lines[:1] if answer.get("item") and next(iter(answer)) == "item" else []
     return "\n".join([*before, *table, *lines[len(before) :]])

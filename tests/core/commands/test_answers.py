@@ -67,6 +67,10 @@ def test_an_empty_table_is_left_out():
     assert as_table({"label": "8", "next": {}, "prepared": []}) == "label: 8"
 
 
+def test_an_answer_that_is_an_empty_text_is_shown():
+    assert as_table({"item": "a", "text": "", "unknown": []}) == "item: a\ntext: "
+
+
 def test_lists_of_one_length_become_columns_below_the_item():
     answer = {"item": "to taipei", "words": ["to", "taipei"], "tags": ["O", "B-city"], "sum": 2}
 
