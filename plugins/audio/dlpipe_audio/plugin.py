@@ -8,6 +8,7 @@ DLPIPE_API = (1, 0)
 EXTRA = "dlpipe[audio]"
 FACTS = ("num_features",)
 WORD_FACTS = (*FACTS, "labels", "num_classes")
+WAVEFORM_FACTS = ("num_levels", "words", "speakers", "rate_hz")
 TRANSCRIPT_FACTS = (*FACTS, "alphabet")
 
 
@@ -60,6 +61,22 @@ def dlpipe_data():
             facts=TRANSCRIPT_FACTS,
         ),
         DataSpec(
+            "tone_waveforms",
+            "dlpipe_audio.waveforms:tone_waveforms",
+            "made-up syllables from a synthesizer as waveforms, for models that generate speech",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=WAVEFORM_FACTS,
+        ),
+        DataSpec(
+            "waveforms",
+            "dlpipe_audio.waveforms:waveforms",
+            "your own recordings of words as waveforms, for models that generate speech",
+            requires=("torchaudio", "soundfile"),
+            extra=EXTRA,
+            facts=WAVEFORM_FACTS,
+        ),
+        DataSpec(
             "frames",
             "dlpipe_audio.frames:frames",
             "single frames of your recordings, with those around them, for classifiers of images",
@@ -87,6 +104,17 @@ def dlpipe_models():
             "ctc_recognizer",
             "dlpipe_audio.ctc_recognizer:CTCRecognizer",
             "GRU or LSTM that writes down what is said (connectionist temporal classification)",
+        ),
+        ModelSpec(
+            "wavenet",
+            "dlpipe_audio.wavenet:WaveNet",
+            "generates speech sample by sample (WaveNet)",
+            application="dlpipe_audio.generate_speech:generate",
+        ),
+        ModelSpec(
+            "linear_prediction",
+            "dlpipe_audio.linear_prediction:LinearPrediction",
+            "baseline: predicts samples of speech from those before (linear prediction)",
         ),
         ModelSpec("keyword_cnn", "dlpipe_audio.keyword_cnn:KeywordCNN", "convolutional classifier of spoken words"),
         ModelSpec("keyword_rnn", "dlpipe_audio.keyword_rnn:KeywordRNN", "GRU or LSTM classifier of spoken words"),
@@ -133,6 +161,18 @@ def dlpipe_evaluators():
             "error rate of labels and words against what is said, with alignments",
         ),
         _evaluator(
+            "waveform_likelihood",
+            "dlpipe_audio.waveform_likelihood:WaveformLikelihood",
+            "bits per sample of waveforms, under a model that generates them",
+            baselines=("audio.linear_prediction",),
+        ),
+        _evaluator(
+            "generated_speech",
+            "dlpipe_audio.generated_speech:GeneratedSpeech",
+            "whether a recognizer understands the words that a model generates, with spectrograms and sounds",
+            not_on_train="the recognizers are trained on it",
+        ),
+        _evaluator(
             "word_map",
             "dlpipe_audio.word_map:WordMap",
             "words in two dimensions, and their vectors as files",
@@ -141,9 +181,18 @@ def dlpipe_evaluators():
     ]
 
 
-def _evaluator(name: str, target: str, summary: str, not_on_train: str = "") -> EvaluatorSpec:
-    needs = ("matplotlib",)
-    return EvaluatorSpec(name, target, summary, requires=needs, extra=EXTRA, not_on_train=not_on_train)
+def _evaluator(
+    name: str, target: str, summary: str, not_on_train: str = "", baselines: tuple[str, ...] = ()
+) -> EvaluatorSpec:
+    return EvaluatorSpec(
+        name,
+        target,
+        summary,
+        requires=("matplotlib",),
+        extra=EXTRA,
+        not_on_train=not_on_train,
+        baselines=baselines,
+    )
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from posixpath import commonpath
 from typing import Annotated
@@ -75,17 +75,27 @@ def folder(
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut(test_speakers, dev_speakers, test_size, dev_size, test_words, dev_words)
-
-    def listed() -> Listing:
-        listing = _listed(open_files(path, MAX_BYTES))
-        if not data.is_restored:  # a trained model may be evaluated on files with other splits
-            hold_out.check_effect(path, listing)
-        return listing
-
-    source = Recordings(listed, hold_out, rate_hz)
+    # A trained model may be evaluated on files with other splits.
+    source = word_recordings(path, hold_out, rate_hz, lambda: not data.is_restored)
     held_out = {*test_words, *dev_words}
     data = WordData(source, features, pairs=pairs, augment=augment, skip_bad=skip_bad, held_out=held_out)
     return data
+
+
+def word_recordings(path: Path, hold_out: HoldOut, rate_hz: int, has_effect: Callable[[], bool]) -> Recordings:
+    """Return the words in a folder or an archive.
+
+    Args:
+        has_effect: whether what is held out must have an effect; asked when the files are listed.
+    """
+
+    def listed() -> Listing:
+        listing = _listed(open_files(path, MAX_BYTES))
+        if has_effect():
+            hold_out.check_effect(path, listing)
+        return listing
+
+    return Recordings(listed, hold_out, rate_hz)
 
 
 def fsdd(

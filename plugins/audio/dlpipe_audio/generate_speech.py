@@ -1,0 +1,93 @@
+"""What ``dlpipe predict`` does with a trained model that generates speech.
+
+Axes: N recordings, S samples of one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from torch import nn
+
+from dlpipe.compute import Compute
+from dlpipe.errors import InputError
+from dlpipe.fields import NonNegative, Positive, PositiveFloat
+from dlpipe.messages import nearest
+from dlpipe_audio.mu_law import to_wave
+from dlpipe_audio.waveforms import WaveformData
+from dlpipe_audio.wavenet import WaveNet
+from dlpipe_audio.wavenet_sampling import draw_recordings
+
+
+def generate(
+    model: nn.Module,
+    data: WaveformData,
+    compute: Compute,
+    *,
+    word: str | None = None,
+    speaker: str | None = None,
+    count: Positive = 1,
+    seconds: PositiveFloat = 0.5,
+    temperature: PositiveFloat = 1.0,
+    seed: NonNegative = 0,
+    output: Path = Path("speech"),
+) -> Iterator[dict[str, Any]]:
+    """Generate speech, as WAV files.
+
+    Args:
+        word: what is said, for a model that is told which word; by default all words.
+        speaker: who says it, for a model that is told who speaks; by default all speakers.
+        count: recordings of each word by each speaker.
+        seconds: duration of each.
+        temperature: by which the logits of each sample are divided; below 1, speech is clearer and less varied.
+        seed: of the random numbers; the recordings of a seed are always the same.
+        output: a new folder for the files, which are named WORD_SPEAKER_NUMBER.wav.
+
+    Raises:
+        InputError: there is no such word or speaker, or the model is not told of it; the folder has files.
+    """
+    assert isinstance(model, WaveNet)
+    told = model.conditions
+    rate = data.facts["rate_hz"]
+    samples = max(1, round(seconds * rate))
+    words = _chosen("word", word, data.facts["words"], told is not None and told.word is not None)
+    speakers = _chosen("speaker", speaker, data.facts["speakers"], told is not None and told.speaker is not None)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"--output {output}: expected a new or an empty folder; choose another name")
+    asked = [(one, other, number) for one in words for other in speakers for number in range(count)]
+    device = compute.device
+    levels = draw_recordings(
+        model.eval(),
+        torch.tensor([data.facts["words"].index(one) if one else 0 for one, _, _ in asked], device=device),
+        torch.tensor([data.facts["speakers"].index(other) if other else 0 for _, other, _ in asked], device=device),
+        torch.full((len(asked),), samples, device=device),
+        seed=seed,
+        temperature=temperature,
+    ).cpu()
+    output.mkdir(parents=True, exist_ok=True)
+    for (one, other, number), row in zip(asked, levels, strict=True):
+        said = {name: value for name, value in (("word", one), ("speaker", other)) if value}
+        name = "_".join([*(re.sub(r"[^\w-]", "_", value) for value in said.values()), str(number)])
+        soundfile.write(output / f"{name}.wav", to_wave(row).numpy(), rate)
+        yield {"written": str(output / f"{name}.wav"), **said, "seconds": samples / rate}
+
+
+def _chosen(option: str, name: str | None, known: list[str], is_told: bool) -> list[str]:
+    """Return what is asked for, or all there is; an empty name if the model is not told of it."""
+    if not is_told:
+        if name is not None:
+            raise InputError(
+                f"--{option} {name}: the model is not told which {option} to generate; leave --{option} out, or train "
+                f'one with "{option}" among its conditions'
+            )
+        return [""]
+    if name is None:
+        return known
+    if name not in known:
+        raise InputError(f"--{option} {name}: expected one of {', '.join(known)}.{nearest(name, known)}")
+    return [name]

@@ -1,0 +1,198 @@
+"""Spoken words as waveforms, for models that generate speech.
+
+Axes: N recordings of a split, B recordings of a batch, S samples of a recording.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlpipe.data import Columns, Ragged, in_both
+from dlpipe.errors import DataError
+from dlpipe.fields import OpenFraction, Positive, PositiveFloat
+from dlpipe.messages import shown
+from dlpipe.progress import tracked
+from dlpipe.protocols import Batch
+from dlpipe_audio.mu_law import NUM_LEVELS, to_levels
+from dlpipe_audio.recorded_words import word_recordings
+from dlpipe_audio.recordings import SHARE, HoldOut
+from dlpipe_audio.segments import Segment, Source
+from dlpipe_audio.tone_takes import ToneTakes
+
+
+class WaveformData:
+    """Waveforms of words, with who says what. Nothing is read before it is needed.
+
+    Args:
+        source: where the recordings come from; the words and the speakers of dev and test are those of train.
+        crop_seconds: of a longer recording, training sees a random part of this length.
+
+    Attributes:
+        is_restored: whether it has the state of an earlier process.
+    """
+
+    def __init__(self, source: Source, crop_seconds: float) -> None:
+        self.is_restored = False
+        self.source, self._crop = source, max(1, round(crop_seconds * source.rate_hz))
+        self._words: list[str] | None = None
+        self._speakers: list[str] | None = None
+        self._loaded: dict[str, Ragged] = {}
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """Names of the splits."""
+        return self.source.splits
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return ``num_levels``, ``words`` and ``speakers`` of the training split, and ``rate_hz``."""
+        return {
+            "num_levels": NUM_LEVELS,
+            "words": self._known("words"),
+            "speakers": self._known("speakers"),
+            "rate_hz": self.source.rate_hz,
+        }
+
+    def split(self, name: str) -> Columns:
+        """Return ``samples`` (N, S), ``words``, ``speakers`` and ``durations`` (N,), and ``starts``, which are 0.
+
+        A batch for training has random parts of longer recordings, and where they start.
+        """
+        samples = self._samples(name)
+        columns = {
+            "samples": samples,
+            "words": self._numbers(name, "words"),
+            "speakers": self._numbers(name, "speakers"),
+            "starts": torch.zeros(len(samples), dtype=torch.int64),
+            "durations": samples.lengths,
+        }
+        return Columns(columns, prepare=self._cropped)
+
+    def segments(self, split: str) -> Sequence[Segment]:
+        """Return the recordings of a split, in the order of its rows."""
+        return self.source.segments(split)
+
+    def waveform(self, split: str, row: int) -> Tensor:
+        """Return the samples (S,) of a recording, -1 to 1."""
+        return self.source.waveform(self.segments(split)[row])
+
+    def names(self, split: str) -> list[str]:
+        """Return what a person calls each recording of a split."""
+        return [segment.name for segment in self.segments(split)]
+
+    def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
+        """Return which recordings of `split` have exactly the levels of one in `other`: (N,) bool, and once more."""
+        ours, theirs = (
+            [part.numpy().tobytes() for part in samples.values[:-1].split(samples.lengths.tolist())]
+            for samples in (self._samples(split), self._samples(other))
+        )
+        same = in_both(ours, theirs)
+        return same, same
+
+    def state(self) -> dict[str, Any]:
+        """Return the words and the speakers of the training split."""
+        return {"words": self._known("words"), "speakers": self._known("speakers")}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what `state` returned."""
+        self._words, self._speakers = list(state["words"]), list(state["speakers"])
+        self.is_restored = True
+
+    def fingerprint(self) -> str:
+        """Return a digest of what is said, and of the recordings."""
+        digest = hashlib.sha256(self.source.digest().encode())
+        for split in self.splits:
+            digest.update(repr([asdict(segment) for segment in self.segments(split)]).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
+
+    def _known(self, kind: str) -> list[str]:
+        if self._words is None or self._speakers is None:
+            train = self.segments("train")
+            self._words = sorted({segment.word for segment in train})
+            self._speakers = sorted({segment.speaker for segment in train})
+        return self._words if kind == "words" else self._speakers
+
+    def _numbers(self, split: str, kind: str) -> Tensor:
+        """Return the numbers (N,) of the words or of the speakers of a split."""
+        said = [segment.word if kind == "words" else segment.speaker for segment in self.segments(split)]
+        numbers = {name: number for number, name in enumerate(self._known(kind))}
+        if unknown := sorted(set(said) - set(numbers)):
+            raise DataError(
+                f"the {split} split has {kind} that training has not: {shown(unknown)}; expected recordings of the same "
+                f"{kind}, since a model learns to generate what it is trained on. Move some of them to train"
+            )
+        return torch.tensor([numbers[name] for name in said])
+
+    def _samples(self, split: str) -> Ragged:
+        if split not in self._loaded:
+            waves = [
+                to_levels(self.source.waveform(segment)).to(torch.uint8)
+                for segment in tracked(self.segments(split), f"waveforms of {split}")
+            ]
+            self._loaded[split] = Ragged(torch.cat(waves), torch.tensor([len(wave) for wave in waves]))
+        return self._loaded[split]
+
+    def _cropped(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
+        samples, lengths = batch["samples"], batch["lengths"]
+        if not training or samples.size(1) <= self._crop:
+            return batch
+        room = (lengths - self._crop).clamp(min=0).to(samples.device, non_blocking=True)
+        shares = torch.rand(len(samples), device=samples.device, generator=generator, dtype=torch.float64)
+        starts = (shares * (room + 1)).long()
+        places = starts.unsqueeze(1) + torch.arange(self._crop, device=samples.device)
+        return batch | {
+            "samples": samples.gather(1, places),
+            "lengths": lengths.clamp(max=self._crop),
+            "starts": starts,
+        }
+
+
+def tone_waveforms(
+    *,
+    num_words: Positive = 10,
+    num_speakers: Positive = 3,
+    takes: Positive = 30,
+    crop_seconds: PositiveFloat = 1.0,
+) -> WaveformData:
+    """Made-up syllables by made-up speakers, from a synthesizer, as waveforms of 8 kHz.
+
+    Of ten takes, one is in dev and one in test.
+
+    Args:
+        num_words: syllables.
+        num_speakers: who say each of them.
+        takes: how often each speaker says each of them, at least ten.
+        crop_seconds: of a longer recording, training sees a random part of this length.
+    """
+    return WaveformData(ToneTakes(num_words, num_speakers, takes), crop_seconds)
+
+
+def waveforms(
+    path: Path,
+    *,
+    test_size: OpenFraction = SHARE,
+    dev_size: OpenFraction = SHARE,
+    rate_hz: Positive = 16_000,
+    crop_seconds: PositiveFloat = 1.0,
+) -> WaveformData:
+    """Your own recordings of words as waveforms.
+
+    Args:
+        path: a folder, or an archive of one (.tar, .tar.gz, .zip), as `audio.folder` takes it; FSDD is one.
+        test_size: share of each word's recordings that is for test if the files do not say which are.
+        dev_size: share of the rest that is for dev if the files do not say which are.
+        rate_hz: samples per second that recordings are converted to.
+        crop_seconds: of a longer recording, training sees a random part of this length.
+    """
+    hold_out = HoldOut((), (), test_size, dev_size)
+    # A trained model may be evaluated on files with other splits.
+    source = word_recordings(path, hold_out, rate_hz, lambda: not data.is_restored)
+    data = WaveformData(source, crop_seconds)
+    return data
