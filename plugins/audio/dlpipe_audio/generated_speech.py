@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import soundfile
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
@@ -27,6 +28,8 @@ from dlpipe_audio.word_recognizer import STEPS, WordRecognizer
 WHO = "audio.generated_speech"
 #: Recordings that are drawn and written.
 SHOWN = 6
+#: Samples of a recording where an evaluation is only tried out.
+TRIED = 256
 
 
 class Said(NamedTuple):
@@ -88,6 +91,8 @@ class GeneratedSpeech:
         rows = _evenly(len(data.segments(examples.split)), examples.at_most(self._count))
         segments = data.segments(examples.split)
         words, speakers, durations = (columns[name][rows] for name in ("words", "speakers", "durations"))
+        if examples.limit:  # only to try it out
+            durations = durations.clamp(max=TRIED)
         device = examples.compute.device
         model.eval()
         levels = draw_recordings(
@@ -173,7 +178,7 @@ class GeneratedSpeech:
 def spectrogram(wave: Tensor) -> Tensor:
     """Return the power of a waveform (S,) in dB, at most 0, as (frequencies, times)."""
     size = 256
-    padded = torch.nn.functional.pad(wave, (0, max(0, size - len(wave))))
+    padded = F.pad(wave, (0, max(0, size - len(wave))))
     power = torch.stft(padded, size, size // 4, window=torch.hann_window(size), return_complex=True).abs().square()
     return 10 * (power / power.max().clamp_min(1e-12)).clamp_min(1e-12).log10()
 

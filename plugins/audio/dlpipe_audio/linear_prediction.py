@@ -69,7 +69,9 @@ class LinearPrediction(nn.Module):
         wave = _waves(samples, lengths)
         predicted = self._predicted(wave)
         scale = self.scales[torch.bucketize(_recent((wave - predicted).abs()), self.bounds)]
-        below, above = (_laplace((self.edges[level] - predicted) / scale) for level in (samples.long(), samples.long() + 1))
+        below, above = (
+            _laplace((self.edges[level] - predicted) / scale) for level in (samples.long(), samples.long() + 1)
+        )
         probabilities = (1 - SPREAD) * (above - below) + SPREAD / NUM_LEVELS
         return -(probabilities.log() * is_real(samples, lengths)).float()
 

@@ -32,20 +32,16 @@ class Segment:
     file: str = ""
 
 
-class Source(Protocol):
-    """Where recordings come from.
+class Utterances(Protocol):
+    """Speech with who says what.
 
     Attributes:
         splits: names of the splits.
         rate_hz: samples per second of all waveforms.
-        clipped: names of the words read so far that are clipped.
     """
 
     @property
     def splits(self) -> Sequence[str]: ...  # noqa: D102
-
-    @property
-    def clipped(self) -> Collection[str]: ...  # noqa: D102
 
     rate_hz: int
 
@@ -59,12 +55,23 @@ class Source(Protocol):
             DataError: it cannot be read or used.
         """
 
+    def digest(self) -> str:
+        """Return a string that changes if anything said or recorded does."""
+
+
+class Source(Utterances, Protocol):
+    """Where recordings come from, and what else a person names.
+
+    Attributes:
+        clipped: names of the words read so far that are clipped.
+    """
+
+    @property
+    def clipped(self) -> Collection[str]: ...  # noqa: D102
+
     def item(self, item: str) -> Tensor:
         """Return the samples (S,) of what a person names.
 
         Raises:
             InputError: it cannot be read or used.
         """
-
-    def digest(self) -> str:
-        """Return a string that changes if anything said or recorded does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
 from dlpipe_audio.segments import Segment
-from dlpipe_audio.tone_speech import CONSONANTS, RATE_HZ, VOWELS, drawn_voice, spoken
+from dlpipe_audio.tone_speech import CONSONANTS, RATE_HZ, VOWELS, drawn_voice, of_size, spoken
 
 #: Of ten takes, all but two are for training.
 SPLITS = {"train": range(8), "dev": range(8, 9), "test": range(9, 10)}
@@ -31,7 +31,6 @@ class ToneTakes:
 
     splits: Sequence[str] = tuple(SPLITS)
     rate_hz = RATE_HZ
-    clipped: Collection[str] = ()
 
     def __init__(self, num_words: int, num_speakers: int, takes: int) -> None:
         known = syllables()
@@ -55,10 +54,6 @@ class ToneTakes:
         """Synthesize a take."""
         return take(segment.name)
 
-    def item(self, item: str) -> Tensor:
-        """Synthesize the take with this name."""
-        return take(item)
-
     def digest(self) -> str:
         """Return a digest of the names and of one take of each syllable, which changes with the synthesizer."""
         digest = hashlib.sha256(repr((self._words, self._speakers, self._takes)).encode())
@@ -71,8 +66,10 @@ def take(name: str) -> Tensor:
     """Return the samples (S,) that a name such as ``sa_2_0`` stands for: phones, speaker, take."""
     phones, speaker, number = name.split("_")
     voice = drawn_voice(torch.Generator().manual_seed(derived_seed("voice", speaker)))
-    quiet = replace(voice, breath=BREATH, background=BACKGROUND)
-    return spoken(phones, quiet, torch.Generator().manual_seed(derived_seed("take", phones, speaker, number)))
+    # Multiples of the golden ratio are far from each other, so that few speakers sound different.
+    size = (0.3 + 0.618 * int(speaker)) % 1
+    studio = replace(voice, **of_size(size), breath=BREATH, background=BACKGROUND)
+    return spoken(phones, studio, torch.Generator().manual_seed(derived_seed("take", phones, speaker, number)))
 
 
 def syllables() -> list[str]:

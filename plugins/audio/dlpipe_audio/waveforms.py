@@ -23,7 +23,7 @@ from dlpipe.protocols import Batch
 from dlpipe_audio.mu_law import NUM_LEVELS, to_levels
 from dlpipe_audio.recorded_words import word_recordings
 from dlpipe_audio.recordings import SHARE, HoldOut
-from dlpipe_audio.segments import Segment, Source
+from dlpipe_audio.segments import Segment, Utterances
 from dlpipe_audio.tone_takes import ToneTakes
 
 
@@ -38,7 +38,7 @@ class WaveformData:
         is_restored: whether it has the state of an earlier process.
     """
 
-    def __init__(self, source: Source, crop_seconds: float) -> None:
+    def __init__(self, source: Utterances, crop_seconds: float) -> None:
         self.is_restored = False
         self.source, self._crop = source, max(1, round(crop_seconds * source.rate_hz))
         self._words: list[str] | None = None
@@ -125,8 +125,8 @@ class WaveformData:
         numbers = {name: number for number, name in enumerate(self._known(kind))}
         if unknown := sorted(set(said) - set(numbers)):
             raise DataError(
-                f"the {split} split has {kind} that training has not: {shown(unknown)}; expected recordings of the same "
-                f"{kind}, since a model learns to generate what it is trained on. Move some of them to train"
+                f"the {split} split has {kind} that training has not: {shown(unknown)}; expected recordings of the "
+                f"same {kind}, since a model learns to generate what it is trained on. Move some of them to train"
             )
         return torch.tensor([numbers[name] for name in said])
 

@@ -61,7 +61,7 @@ class WaveNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(set(conditions)) < len(conditions):
-            raise ValueError(f"conditions = {list(conditions)}: each of them once")
+            raise ValueError(f"conditions = {list(conditions)}: expected each of them once")
         self.embed = nn.Embedding(num_levels, channels)
         # Levels that are near each other begin with nearly the same numbers.
         with torch.no_grad():
@@ -160,7 +160,7 @@ class Conditions(nn.Module):
             return conditions.expand(-1, positions.size(1), -1)
         points = torch.arange(self.points, device=positions.device)
         shares = (1 - (positions.unsqueeze(2) * (self.points - 1) - points).abs()).relu()  # (B, S, P)
-        return shares @ conditions
+        return shares.to(conditions) @ conditions
 
 
 class Layer(nn.Module):

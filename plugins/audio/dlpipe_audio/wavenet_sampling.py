@@ -1,7 +1,7 @@
 """Samples drawn from a WaveNet, one after the other.
 
-Source: Paine et al. 2016, "Fast Wavenet Generation Algorithm", https://arxiv.org/abs/1611.09482, section 2.1: each layer
-keeps what it has seen as long as its dilation, so that a sample takes one pass through the layers.
+Source: Paine et al. 2016, "Fast Wavenet Generation Algorithm", https://arxiv.org/abs/1611.09482, section 2.1: each
+layer keeps what it has seen as long as its dilation, so that a sample takes one pass through the layers.
 Axes: B recordings, S samples of the longest, K levels of a sample, C channels, D numbers of a condition.
 """
 
@@ -55,7 +55,6 @@ def draw_recordings(
     *,
     seed: int,
     temperature: float = 1.0,
-    beginnings: Tensor | None = None,
 ) -> Tensor:
     """Draw the levels of recordings (B, S), int64; what follows the end of a recording has no meaning.
 
@@ -68,25 +67,21 @@ def draw_recordings(
         durations: (B,) samples of each recording.
         seed: of the random numbers.
         temperature: by which the logits are divided; below 1, what is probable becomes more so.
-        beginnings: (B, T) levels that the recordings begin with.
     """
     device, longest = words.device, int(durations.max())
     random = torch.stack([_random(seed, row, longest) for row in range(len(words))], 1).to(device)  # (S, B)
     told = model.conditions(words, speakers) if model.conditions else None
-    begun = 0 if beginnings is None else beginnings.size(1)
     levels = torch.zeros(len(words), longest, dtype=torch.int64, device=device)
-    step, last = Stepper(model, len(words)), None
+    step = Stepper(model, len(words))
+    last: Tensor | None = None
     with torch.inference_mode():
         for place in tracked(range(longest), "drawing samples", longest):
             at = None
             if model.conditions and told is not None:
                 at = model.conditions.at(told, (place / durations).clamp(max=1).unsqueeze(1))[:, 0]
             logits = step(last, at)
-            if beginnings is not None and place < begun:
-                last = beginnings[:, place]
-            else:
-                below = (logits.double() / temperature).softmax(1).cumsum(1)
-                last = (below < random[place].unsqueeze(1)).sum(1).clamp(max=logits.size(1) - 1)
+            below = (logits.double() / temperature).softmax(1).cumsum(1)
+            last = (below < random[place].unsqueeze(1)).sum(1).clamp(max=logits.size(1) - 1)
             levels[:, place] = last
     return levels
 

@@ -10,6 +10,7 @@ from itertools import islice
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dlpipe.compute import Compute
 from dlpipe.data import Columns, Ragged
@@ -46,14 +47,19 @@ class WordRecognizer:
         device: torch.device,
         steps: int = STEPS,
     ) -> None:
-        self._features, self._device = FrameFeatures({"deltas": 1}, rate_hz), device
+        self._features = FrameFeatures({"deltas": 1, "normalize": "none"}, rate_hz)
+        self._device = device
+        frames = self._frames(waves)
+        # Who speaks is heard in the means of a recording, so that it is not normalized by itself.
+        known = torch.cat(frames)
+        self._mean, self._deviation = known.mean(0), known.std(0).clamp_min(1e-3)
         cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
             torch.manual_seed(0)
             self._model = KeywordCNN(self._features.num_features, num_classes).to(device)
             trainer = Supervised(
                 self._model,
-                _Words(self._frames(waves), targets),  # type: ignore[arg-type]
+                _Words(self._normalized(frames), targets),  # type: ignore[arg-type]
                 Compute(device),
                 0,
                 batch_size=min(BATCH_SIZE, len(waves)),
@@ -67,7 +73,7 @@ class WordRecognizer:
 
     def __call__(self, waves: Sequence[Tensor]) -> Tensor:
         """Return the most probable class (N,) of waveforms (S,)."""
-        frames = Columns({"frames": self._frames(waves)})
+        frames = Columns({"frames": self._normalized(self._frames(waves))})
         found = []
         with torch.inference_mode():
             for rows in torch.arange(len(waves)).split(BATCH_SIZE):
@@ -75,14 +81,14 @@ class WordRecognizer:
                 found.append(self._model(batch["frames"].to(self._device), batch["lengths"]).argmax(1).cpu())
         return torch.cat(found)
 
-    def _frames(self, waves: Sequence[Tensor]) -> Ragged:
-        # What is shorter than a frame is silent behind its end.
+    def _frames(self, waves: Sequence[Tensor]) -> list[Tensor]:
+        """Return the frames (T, F) of waveforms; what is shorter than a frame is silent behind its end."""
         least = self._features.shortest
-        frames = [
-            self._features.frames(torch.nn.functional.pad(wave, (0, max(0, least - len(wave)))), "") for wave in waves
-        ]
-        frames = self._features.normalized(frames, [""] * len(frames))
-        return Ragged(torch.cat(frames), torch.tensor([len(each) for each in frames]))
+        return [self._features.frames(F.pad(wave, (0, max(0, least - len(wave)))), "") for wave in waves]
+
+    def _normalized(self, frames: Sequence[Tensor]) -> Ragged:
+        lengths = torch.tensor([len(each) for each in frames])
+        return Ragged((torch.cat(list(frames)) - self._mean) / self._deviation, lengths)
 
 
 class _Words:
