@@ -87,10 +87,10 @@ class GeneratedSpeech:
             raise InputError(f"{WHO} needs a model that generates speech, audio.wavenet; got {type(model).__name__}")
         if model.conditions is None or model.conditions.word is None:
             raise InputError(f'{WHO} needs a model that is told which word to generate: add "word" to its conditions')
-        columns = data.split(examples.split).columns
         rows = _evenly(len(data.segments(examples.split)), examples.at_most(self._count))
         segments = data.segments(examples.split)
-        words, speakers, durations = (columns[name][rows] for name in ("words", "speakers", "durations"))
+        batch = data.split(examples.split).batch(rows)
+        words, speakers, durations = batch["words"], batch["speakers"], batch["durations"]
         if examples.limit:  # only to try it out
             durations = durations.clamp(max=TRIED)
         device = examples.compute.device
@@ -133,7 +133,7 @@ class GeneratedSpeech:
             for column, said in enumerate(shown):
                 for row, wave in enumerate((said.recorded, said.generated)):
                     axes[row, column].imshow(
-                        spectrogram(wave),
+                        spectrogram(wave).numpy(),
                         origin="lower",
                         aspect="auto",
                         vmin=-80,

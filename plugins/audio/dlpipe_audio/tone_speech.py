@@ -100,8 +100,10 @@ class Voice:
 def drawn_voice(generator: torch.Generator) -> Voice:
     """Draw a speaker: man, woman or child, slow or fast, clear or breathy, in a quiet or a noisy room."""
     size, speed, tilt, breath, background, *shifts = torch.rand(8, generator=generator).tolist()
+    pitch_hz, formant_scale = of_size(size)
     return Voice(
-        **of_size(size),
+        pitch_hz=pitch_hz,
+        formant_scale=formant_scale,
         formant_shifts=(0.93 + 0.14 * shifts[0], 0.93 + 0.14 * shifts[1], 0.93 + 0.14 * shifts[2]),
         speed=0.75 + 0.6 * speed,
         tilt=3 + 9 * tilt,
@@ -110,9 +112,9 @@ def drawn_voice(generator: torch.Generator) -> Voice:
     )
 
 
-def of_size(size: float) -> dict[str, float]:
-    """Return the pitch and the scale of formants of a voice, from the deepest (0) to the highest (1)."""
-    return {"pitch_hz": 90 * 2 ** (1.5 * size), "formant_scale": 0.85 + 0.35 * size}
+def of_size(size: float) -> tuple[float, float]:
+    """Return the pitch in Hz and the scale of formants of a voice, from the deepest (0) to the highest (1)."""
+    return 90 * 2 ** (1.5 * size), 0.85 + 0.35 * size
 
 
 def spoken(phones: Sequence[str], voice: Voice, generator: torch.Generator) -> Tensor:

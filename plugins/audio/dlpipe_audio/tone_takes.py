@@ -68,7 +68,8 @@ def take(name: str) -> Tensor:
     voice = drawn_voice(torch.Generator().manual_seed(derived_seed("voice", speaker)))
     # Multiples of the golden ratio are far from each other, so that few speakers sound different.
     size = (0.3 + 0.618 * int(speaker)) % 1
-    studio = replace(voice, **of_size(size), breath=BREATH, background=BACKGROUND)
+    pitch_hz, formant_scale = of_size(size)
+    studio = replace(voice, pitch_hz=pitch_hz, formant_scale=formant_scale, breath=BREATH, background=BACKGROUND)
     return spoken(phones, studio, torch.Generator().manual_seed(derived_seed("take", phones, speaker, number)))
 
 

@@ -66,7 +66,7 @@ class WaveformData:
         A batch for training has random parts of longer recordings, and where they start.
         """
         samples = self._samples(name)
-        columns = {
+        columns: dict[str, Tensor | Ragged] = {
             "samples": samples,
             "words": self._numbers(name, "words"),
             "speakers": self._numbers(name, "speakers"),

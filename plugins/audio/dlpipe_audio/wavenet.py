@@ -43,6 +43,7 @@ class WaveNet(nn.Module):
         condition_dim: D.
 
     Attributes:
+        dilations: of the layers.
         receptive_field: how many samples before a sample the network reaches.
     """
 
@@ -68,15 +69,14 @@ class WaveNet(nn.Module):
             loudness = torch.linspace(-1.7, 1.7, num_levels).unsqueeze(1)
             self.embed.weight.mul_(0.1).add_(loudness * torch.randn(channels))
         self.conditions = Conditions(conditions, len(words), len(speakers), condition_dim) if conditions else None
+        self.dilations = [2**number for number in range(layers)] * stacks
         self.layers = nn.ModuleList(
-            Layer(channels, skip_channels, condition_dim if conditions else 0, 2**number)
-            for _ in range(stacks)
-            for number in range(layers)
+            Layer(channels, skip_channels, condition_dim if conditions else 0) for _ in self.dilations
         )
         self.output = nn.Sequential(
             nn.ReLU(), nn.Linear(skip_channels, skip_channels), nn.ReLU(), nn.Linear(skip_channels, num_levels)
         )
-        self.receptive_field = 1 + stacks * (2**layers - 1)
+        self.receptive_field = 1 + sum(self.dilations)
 
     def forward(
         self,
@@ -108,8 +108,8 @@ class WaveNet(nn.Module):
         # A sample is predicted from those before it; before the first one there is nothing.
         hidden = F.pad(self.embed(levels[:, :-1]), (0, 0, 1, 0))  # (B, S, C)
         skips = 0
-        for layer in self.layers:
-            before = F.pad(hidden, (0, 0, layer.dilation, 0))[:, : levels.size(1)]
+        for dilation, layer in zip(self.dilations, self.layers, strict=True):
+            before = F.pad(hidden, (0, 0, dilation, 0))[:, : levels.size(1)]
             hidden, skip = layer(before, hidden, told)
             skips = skips + skip
         nats = F.cross_entropy(self.output(skips).flatten(0, 1), levels.flatten(), reduction="none")
@@ -170,18 +170,16 @@ class Layer(nn.Module):
         channels: C.
         skip_channels: of what it adds to the output.
         condition_dim: D, 0 without conditions.
-        dilation: the distance.
     """
 
-    def __init__(self, channels: int, skip_channels: int, condition_dim: int, dilation: int) -> None:
+    def __init__(self, channels: int, skip_channels: int, condition_dim: int) -> None:
         super().__init__()
-        self.dilation = dilation
         self.gates = nn.Linear(2 * channels + condition_dim, 2 * channels)
         self.outputs = nn.Linear(channels, channels + skip_channels)
         self.sizes = (channels, skip_channels)
 
     def forward(self, before: Tensor, inputs: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Map inputs (…, C), those `dilation` samples before and conditions (…, D) to outputs (…, C) and skips."""
+        """Map inputs (…, C), those at a distance `before` them and conditions (…, D) to outputs (…, C) and skips."""
         seen = [before, inputs] if conditions is None else [before, inputs, conditions]
         filtered, gate = self.gates(torch.cat(seen, -1)).chunk(2, -1)
         residual, skip = self.outputs(filtered.tanh() * gate.sigmoid()).split(self.sizes, -1)

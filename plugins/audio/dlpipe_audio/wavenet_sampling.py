@@ -7,14 +7,12 @@ Axes: B recordings, S samples of the longest, K levels of a sample, C channels, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from dlpipe.compute import derived_seed
 from dlpipe.progress import tracked
-from dlpipe_audio.wavenet import Layer, WaveNet
+from dlpipe_audio.wavenet import WaveNet
 
 
 class Stepper:
@@ -27,17 +25,15 @@ class Stepper:
 
     def __init__(self, model: WaveNet, batch_size: int) -> None:
         self._model = model
-        weight = model.embed.weight
-        layers: Sequence[Layer] = list(model.layers)  # type: ignore[arg-type]
-        self._seen = [weight.new_zeros(layer.dilation, batch_size, weight.size(1)) for layer in layers]
-        self._layers, self._step = layers, 0
+        weight, self._step = model.embed.weight, 0
+        self._seen = [weight.new_zeros(dilation, batch_size, weight.size(1)) for dilation in model.dilations]
 
     def __call__(self, last: Tensor | None, told: Tensor | None) -> Tensor:
         """Return the logits (B, K) of the next sample, given the last one (B,) and its conditions (B, D)."""
         hidden = self._seen[0].new_zeros(self._seen[0].shape[1:]) if last is None else self._model.embed(last)
         skips: Tensor | int = 0
-        for layer, seen in zip(self._layers, self._seen, strict=True):
-            place = self._step % layer.dilation
+        for layer, seen in zip(self._model.layers, self._seen, strict=True):
+            place = self._step % len(seen)
             before = seen[place].clone()
             seen[place] = hidden
             hidden, skip = layer(before, hidden, told)
