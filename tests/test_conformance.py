@@ -31,7 +31,10 @@ ITEMS = {
     "generative.gaussian_ring": "0.5 -0.2",
 }
 #: Changes to a pipeline whose model is too small to learn anything by heart.
-LARGER = {"audio.seq2seq_autoencoder": ["model.hidden_dim=64", "model.vector_dim=64"]}
+LARGER = {
+    "audio.seq2seq_autoencoder": ["model.hidden_dim=64", "model.vector_dim=64"],
+    "audio.wavenet": ["model.channels=32", "model.skip_channels=64", "model.layers=5"],
+}
 #: What a rule cannot be expected of, and why.
 EXPECTED_FAILURES = dict.fromkeys(
     (f"text.{name}: reaches worker processes" for name in ("corpus", "analogy_corpus", "review_corpus")),

@@ -184,6 +184,25 @@ use = "core.supervised"
 [evaluators.error]
 use = "generative.reconstruction"
 """
+GENERATED_SPEECH = f"""
+[data]
+use = "audio.tone_waveforms"
+num_words = 2
+num_speakers = 2
+takes = 10
+crop_seconds = 0.02
+[model]
+use = "audio.wavenet"
+layers = 2
+channels = 3
+skip_channels = 4
+condition_dim = 5
+[trainer]
+use = "core.supervised"
+{LOOP}
+[evaluators.bits]
+use = "audio.waveform_likelihood"
+"""
 SPOKEN = f"""
 [data]
 use = "audio.tone_words"
@@ -316,6 +335,18 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "audio.frames": (
         IMAGES,
         ["data={use='audio.frames', path='@/spoken', features={hop_ms=40.0}}"],
+    ),
+    "audio.tone_waveforms": (GENERATED_SPEECH, []),
+    "audio.waveforms": (
+        GENERATED_SPEECH,
+        ["data={use='audio.waveforms', path='@/spoken', rate_hz=8000, crop_seconds=0.02}"],
+    ),
+    "audio.wavenet": (GENERATED_SPEECH, []),
+    "audio.linear_prediction": (GENERATED_SPEECH, ["model={use='audio.linear_prediction'}", *FITTED]),
+    "audio.waveform_likelihood": (GENERATED_SPEECH, []),
+    "audio.generated_speech": (
+        GENERATED_SPEECH,
+        ["evaluators.bits={use='audio.generated_speech', count=2, recognizer_steps=2}", "trainer.evaluate_every=1"],
     ),
     "audio.seq2seq_autoencoder": (SPOKEN, []),
     "audio.keyword_cnn": (SPOKEN, [*KEYWORDS, "model={use='audio.keyword_cnn', channels=[4]}"]),
@@ -498,6 +529,10 @@ CHANGES: dict[str, list[str]] = {
     "audio.spoken_words.num_speakers": ["12"],
     "audio.spoken_words.num_pseudowords": ["20"],
     "audio.tone_words.num_speakers": ["12"],
+    "audio.tone_waveforms.takes": ["20"],
+    "audio.waveforms.path": ["'@/spoken2'"],
+    "audio.waveforms.rate_hz": ["4000"],
+    "audio.wavenet.conditions": ["['speaker']"],
     "audio.tone_sentences.num_words": ["48"],
     "audio.tone_sentences.num_speakers": ["12"],
     "audio.digit_strings.min_digits": ["1"],
@@ -814,6 +849,7 @@ TESTED_ELSEWHERE = {
     "audio.manifest.pairs": "test_models.py",
     "audio.folder.skip_bad": "test_recorded_words.py",
     "audio.frames.skip_bad": "test_frames.py",
+    "audio.waveforms.skip_bad": "test_waveforms.py",
     "audio.fsdd.skip_bad": "test_recorded_words.py",
     "audio.manifest.skip_bad": "test_manifest.py",
     "audio.digit_strings.skip_bad": "test_transcripts.py",

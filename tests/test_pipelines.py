@@ -40,6 +40,7 @@ REAL = {
     "spoken_digits_speakers.toml": "fsdd/fsdd.tar",
     "deep_or_wide_speech.toml": "fsdd/fsdd.tar",
     "digit_strings.toml": "fsdd/fsdd.tar",
+    "wavenet_digits.toml": "fsdd/fsdd.tar",
     "translation_multi30k.toml": "multi30k",
     "digit_strings_speakers.toml": "fsdd/fsdd.tar",
 }
@@ -59,6 +60,8 @@ BRIEF = {
     "question_answering_babi.toml": [f"stages.{stage}.data.tasks=[15, 20]" for stage in ("linear", "softmax")],
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],
+    "wavenet.toml": ["data.num_words=2", "data.takes=10", "evaluators.speech.recognizer_steps=9"],
+    "wavenet_digits.toml": ["evaluators.speech.recognizer_steps=9"],
     "translation.toml": ["data.num_train=300", "data.num_dev=20", "data.num_test=20", "model.max_length=9"],
     "translation_multi30k.toml": ["data.max_length=9", "model.max_length=3", "model.hidden_dim=8"],
     "digit_strings.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],

@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
     "words-pairs": ("audio.seq2seq_autoencoder", [SMALL, "data.pairs='same_word'", "model.target='same_word'"], 1),
     "words-speed": ("audio.seq2seq_autoencoder", [SMALL, "data.augment={speed=0.1, time_mask=2}"], 1),
     "recognizer": ("audio.ctc_recognizer", [SMALL, "data.sentences=4"], 0),
+    "wavenet": ("audio.wavenet", [SMALL], 0),
     "gan": ("generative.gan_trainer", [SMALL, "trainer.ema_decay=0.9"], 0),
     "wgan": (
         "generative.gan_trainer",

@@ -131,3 +131,24 @@ def test_an_option_of_splits_that_has_no_effect_is_refused(write):
 
     with pytest.raises(DataError, match=r"test_size = 0.3 has no effect: .* has a test split of its own"):
         waveforms(write(files), test_size=0.3).split("train")
+
+
+def test_what_cannot_be_read_is_left_out_if_that_is_asked_for(write):
+    path = write({**digits(takes=12), "yes_ann_99.wav": b"no sound"})
+
+    with pytest.raises(DataError, match=r"yes_ann_99\.wav"):
+        [waveforms(path).split(split) for split in ("train", "dev", "test")]
+    data = waveforms(path, skip_bad=True)
+    with pytest.warns(UserWarning, match=r"1 of \d+ recordings of the \w+ split cannot be used and are left out"):
+        found = sum(len(data.split(split)) for split in data.splits)
+
+    assert found == 72
+    assert sum(len(data.names(split)) for split in data.splits) == 72
+
+
+def test_a_split_without_a_usable_recording_is_refused(write):
+    files = {f"train/{name}": content for name, content in digits(takes=2).items()}
+    data = waveforms(write({**files, "test/yes_ann_9.wav": b"no sound"}), skip_bad=True)
+
+    with pytest.raises(DataError, match="none of the 1 recordings of the test split can be used"):
+        data.split("test")

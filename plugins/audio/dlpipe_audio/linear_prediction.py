@@ -36,9 +36,9 @@ class LinearPrediction(nn.Module):
 
     def __init__(self, *, order: Positive = 32) -> None:
         super().__init__()
-        self.register_buffer("coefficients", torch.zeros(order))
-        self.register_buffer("bounds", torch.zeros(SIZES - 1))
-        self.register_buffer("scales", torch.ones(SIZES))
+        self.register_buffer("coefficients", torch.zeros(order, dtype=torch.float64))
+        self.register_buffer("bounds", torch.zeros(SIZES - 1, dtype=torch.float64))
+        self.register_buffer("scales", torch.ones(SIZES, dtype=torch.float64))
         self.register_buffer("edges", _edges(), persistent=False)
 
     def fit(self, samples: Tensor, lengths: Tensor) -> None:

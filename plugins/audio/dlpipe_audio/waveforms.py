@@ -6,6 +6,7 @@ Axes: N recordings of a split, B recordings of a batch, S samples of a recording
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,17 +34,19 @@ class WaveformData:
     Args:
         source: where the recordings come from; the words and the speakers of dev and test are those of train.
         crop_seconds: of a longer recording, training sees a random part of this length.
+        skip_bad: leave out what cannot be read or used, with a warning, instead of raising an error.
 
     Attributes:
         is_restored: whether it has the state of an earlier process.
     """
 
-    def __init__(self, source: Utterances, crop_seconds: float) -> None:
+    def __init__(self, source: Utterances, crop_seconds: float, *, skip_bad: bool = False) -> None:
         self.is_restored = False
         self.source, self._crop = source, max(1, round(crop_seconds * source.rate_hz))
+        self._skip_bad = skip_bad
         self._words: list[str] | None = None
         self._speakers: list[str] | None = None
-        self._loaded: dict[str, Ragged] = {}
+        self._loaded: dict[str, tuple[list[Segment], Ragged]] = {}
 
     @property
     def splits(self) -> Sequence[str]:
@@ -65,7 +68,7 @@ class WaveformData:
 
         A batch for training has random parts of longer recordings, and where they start.
         """
-        samples = self._samples(name)
+        _, samples = self._load(name)
         columns: dict[str, Tensor | Ragged] = {
             "samples": samples,
             "words": self._numbers(name, "words"),
@@ -77,7 +80,7 @@ class WaveformData:
 
     def segments(self, split: str) -> Sequence[Segment]:
         """Return the recordings of a split, in the order of its rows."""
-        return self.source.segments(split)
+        return self._load(split)[0]
 
     def waveform(self, split: str, row: int) -> Tensor:
         """Return the samples (S,) of a recording, -1 to 1."""
@@ -91,7 +94,7 @@ class WaveformData:
         """Return which recordings of `split` have exactly the levels of one in `other`: (N,) bool, and once more."""
         ours, theirs = (
             [part.numpy().tobytes() for part in samples.values[:-1].split(samples.lengths.tolist())]
-            for samples in (self._samples(split), self._samples(other))
+            for _, samples in (self._load(split), self._load(other))
         )
         same = in_both(ours, theirs)
         return same, same
@@ -130,13 +133,27 @@ class WaveformData:
             )
         return torch.tensor([numbers[name] for name in said])
 
-    def _samples(self, split: str) -> Ragged:
+    def _load(self, split: str) -> tuple[list[Segment], Ragged]:
+        """Return the recordings of a split that can be used, and their levels."""
         if split not in self._loaded:
-            waves = [
-                to_levels(self.source.waveform(segment)).to(torch.uint8)
-                for segment in tracked(self.segments(split), f"waveforms of {split}")
-            ]
-            self._loaded[split] = Ragged(torch.cat(waves), torch.tensor([len(wave) for wave in waves]))
+            segments, waves = self.source.segments(split), []
+            kept = []
+            for segment in tracked(segments, f"waveforms of {split}"):
+                try:
+                    waves.append(to_levels(self.source.waveform(segment)).to(torch.uint8))
+                    kept.append(segment)
+                except DataError:
+                    if not self._skip_bad:
+                        raise
+            if not kept:
+                raise DataError(f"none of the {len(segments)} recordings of the {split} split can be used")
+            if len(kept) < len(segments):
+                warnings.warn(
+                    f"{len(segments) - len(kept)} of {len(segments)} recordings of the {split} split cannot be used "
+                    "and are left out; skip_bad = false stops at the first one and says why",
+                    stacklevel=2,
+                )
+            self._loaded[split] = kept, Ragged(torch.cat(waves), torch.tensor([len(wave) for wave in waves]))
         return self._loaded[split]
 
     def _cropped(self, batch: Batch, generator: torch.Generator, training: bool) -> Batch:
@@ -181,6 +198,7 @@ def waveforms(
     dev_size: OpenFraction = SHARE,
     rate_hz: Positive = 16_000,
     crop_seconds: PositiveFloat = 1.0,
+    skip_bad: bool = False,
 ) -> WaveformData:
     """Your own recordings of words as waveforms.
 
@@ -190,9 +208,10 @@ def waveforms(
         dev_size: share of the rest that is for dev if the files do not say which are.
         rate_hz: samples per second that recordings are converted to.
         crop_seconds: of a longer recording, training sees a random part of this length.
+        skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
     hold_out = HoldOut((), (), test_size, dev_size)
     # A trained model may be evaluated on files with other splits.
     source = word_recordings(path, hold_out, rate_hz, lambda: not data.is_restored)
-    data = WaveformData(source, crop_seconds)
+    data = WaveformData(source, crop_seconds, skip_bad=skip_bad)
     return data
