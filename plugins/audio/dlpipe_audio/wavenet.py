@@ -106,14 +106,14 @@ class WaveNet(nn.Module):
             positions = (starts.unsqueeze(1) + steps) / durations.unsqueeze(1)
             told = self.conditions.at(self.conditions(words, speakers), positions)
         # A sample is predicted from those before it; before the first one there is nothing.
-        hidden = F.pad(self.embed(levels[:, :-1]), (0, 0, 1, 0))  # (B, S, C)
+        hidden = F.pad(self.embed(levels), (0, 0, 1, 0))[:, : levels.size(1)]  # (B, S, C)
         skips = 0
         for dilation, layer in zip(self.dilations, self.layers, strict=True):
             before = F.pad(hidden, (0, 0, dilation, 0))[:, : levels.size(1)]
             hidden, skip = layer(before, hidden, told)
             skips = skips + skip
-        nats = F.cross_entropy(self.output(skips).flatten(0, 1), levels.flatten(), reduction="none")
-        return nats.view_as(levels) * is_real(samples, lengths)
+        log_probabilities = self.output(skips).log_softmax(2).gather(2, levels.unsqueeze(2)).squeeze(2)
+        return -log_probabilities * is_real(samples, lengths)
 
     def loss(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats, mean over all samples."""
@@ -152,7 +152,7 @@ class Conditions(nn.Module):
         if self.point:
             found = found + self.point.weight
         combined: Tensor = self.combine(found)
-        return combined.expand(len(words), -1, -1)
+        return combined.expand(words.size(0), -1, -1)
 
     def at(self, conditions: Tensor, positions: Tensor) -> Tensor:
         """Interpolate conditions (B, P, D) at positions (B, S) from 0 to 1: (B, S, D)."""
