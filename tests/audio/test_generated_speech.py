@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -178,6 +180,24 @@ def test_predict_writes_the_word_that_is_asked_for(data, tmp_path):
     answers = list(generate(network(data, conditions=["word"]), data, CPU, word="xe", seconds=0.01, output=tmp_path))
 
     assert [(answer["word"], answer["written"]) for answer in answers] == [("xe", str(tmp_path / "xe_0.wav"))]
+
+
+def test_files_of_words_that_differ_in_a_character_that_no_name_has_are_two(tmp_path):
+    model = WaveNet(256, ["a/b", "a:b"], ["ann"], **SMALL, conditions=["word"]).eval()
+    data = SimpleNamespace(facts={"rate_hz": 100, "words": ["a/b", "a:b"], "speakers": ["ann"]})
+
+    answers = list(generate(model, data, CPU, seconds=0.1, output=tmp_path))
+
+    assert [(answer["word"], Path(answer["written"]).name) for answer in answers] == [
+        ("a/b", "a_b_0.wav"),
+        ("a:b", "a_b_1.wav"),
+    ]
+
+
+def test_a_model_that_is_told_nothing_generates_speech(data, tmp_path):
+    answers = list(generate(network(data, conditions=[]), data, CPU, count=2, seconds=0.01, output=tmp_path))
+
+    assert [Path(answer["written"]).name for answer in answers] == ["speech_0.wav", "speech_1.wav"]
 
 
 @pytest.mark.parametrize(

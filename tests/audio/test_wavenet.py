@@ -182,12 +182,13 @@ def test_levels_are_drawn_as_often_as_they_are_probable():
     assert ((levels.bincount(minlength=7) / count - probable).abs() < 4 * deviation + 1e-9).all()
 
 
-def test_a_low_temperature_draws_what_is_most_probable():
+@pytest.mark.parametrize("temperature", [1e-6, 5e-324])
+def test_a_low_temperature_draws_what_is_most_probable(temperature):
     model = network()
     arguments = told(2, 20)
     who = arguments["words"], arguments["speakers"], arguments["durations"]
 
-    levels = draw_recordings(model, *who, seed=5, temperature=1e-6)
+    levels = draw_recordings(model, *who, seed=5, temperature=temperature)
 
     for time in range(20):  # each is the most probable one, given those before
         others = levels[:, : time + 1].repeat_interleave(7, 0)

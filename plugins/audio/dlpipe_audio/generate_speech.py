@@ -6,6 +6,7 @@ Axes: N recordings, S samples of one.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,22 +60,25 @@ def generate(
     speakers = _chosen("speaker", speaker, data.facts["speakers"], told is not None and told.speaker is not None)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output {output}: expected a new or an empty folder; choose another name")
-    asked = [(one, other, number) for one in words for other in speakers for number in range(count)]
+    asked = [(one, other) for one in words for other in speakers for _ in range(count)]
     device = compute.device
     levels = draw_recordings(
         model.eval(),
-        torch.tensor([data.facts["words"].index(one) if one else 0 for one, _, _ in asked], device=device),
-        torch.tensor([data.facts["speakers"].index(other) if other else 0 for _, other, _ in asked], device=device),
+        torch.tensor([data.facts["words"].index(one) if one else 0 for one, _ in asked], device=device),
+        torch.tensor([data.facts["speakers"].index(other) if other else 0 for _, other in asked], device=device),
         torch.full((len(asked),), samples, device=device),
         seed=seed,
         temperature=temperature,
     ).cpu()
     output.mkdir(parents=True, exist_ok=True)
-    for (one, other, number), row in zip(asked, levels, strict=True):
+    written: Counter[str] = Counter()
+    for (one, other), row in zip(asked, levels, strict=True):
         said = {name: value for name, value in (("word", one), ("speaker", other)) if value}
-        name = "_".join([*(re.sub(r"[^\w-]", "_", value) for value in said.values()), str(number)])
-        soundfile.write(output / f"{name}.wav", to_wave(row).numpy(), rate)
-        yield {"written": str(output / f"{name}.wav"), **said, "seconds": samples / rate}
+        stem = "_".join(re.sub(r"[^\w-]", "_", value) for value in said.values()) or "speech"
+        path = output / f"{stem}_{written[stem]}.wav"
+        written[stem] += 1  # also if two names differ in a character that a file name cannot have
+        soundfile.write(path, to_wave(row).numpy(), rate)
+        yield {"written": str(path), **said, "seconds": samples / rate}
 
 
 def _chosen(option: str, name: str | None, known: list[str], is_told: bool) -> list[str]:

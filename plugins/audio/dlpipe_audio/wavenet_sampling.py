@@ -76,7 +76,9 @@ def draw_recordings(
             if model.conditions and told is not None:
                 at = model.conditions.at(told, (place / durations).clamp(max=1).unsqueeze(1))[:, 0]
             logits = step(last, at)
-            below = (logits.double() / temperature).softmax(1).cumsum(1)
+            # The largest one is 0, which no temperature makes infinite.
+            differences = logits.double() - logits.max(1, keepdim=True).values
+            below = (differences / temperature).softmax(1).cumsum(1)
             last = (below < random[place].unsqueeze(1)).sum(1).clamp(max=logits.size(1) - 1)
             levels[:, place] = last
     return levels
