@@ -77,7 +77,8 @@ class PixelCNN(nn.Module):
         planes = self._planes(levels)
         logits = self._logits(planes, self._rows_above(planes, targets), targets)  # (B, L, H, P)
         log_probabilities = logits.log_softmax(1).unflatten(3, (-1, self.image_shape[0])).permute(0, 1, 4, 2, 3)
-        return -log_probabilities.gather(1, levels.unsqueeze(1)).squeeze(1)
+        nats: Tensor = -log_probabilities.gather(1, levels.unsqueeze(1)).squeeze(1)
+        return nats
 
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats per image, mean over the batch."""
@@ -130,6 +131,7 @@ class PixelCNN(nn.Module):
         kernel, reach = self.above.kernel_size[0], self.left.kernel_size[1]
         above, known = self.above(F.pad(planes, (reach, reach, kernel, 0))[:, :, :-1]), []
         for block in self.blocks:
+            assert isinstance(block, Block)
             above, seen = block.rows_above(above, targets)
             known.append(seen)
         return known
