@@ -376,6 +376,13 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "generative.gaussian_ring": (ADVERSARIAL, ["data={use='generative.gaussian_ring', count=100}"]),
     "generative.autoencoder": (RECONSTRUCTION, []),
     "generative.vae": (RECONSTRUCTION, ["model.use=generative.vae", "evaluators.error.use=generative.elbo"]),
+    "generative.pixel_cnn": (
+        RECONSTRUCTION,
+        [
+            "model={use='generative.pixel_cnn', levels=5, blocks=1, kernel=1, channels=3}",
+            "evaluators.error.use=generative.pixel_likelihood",
+        ],
+    ),
     "generative.gan": (ADVERSARIAL, []),
     "generative.dcgan": (ADVERSARIAL, ["model={use='generative.dcgan', channels=2, latent_dim=3, smallest=2}"]),
     "generative.gan_trainer": (ADVERSARIAL, []),
@@ -584,6 +591,7 @@ CHANGES: dict[str, list[str]] = {
     "generative.manga_faces.size": ["48"],
     "generative.gaussian_ring.count": ["90"],
     "generative.autoencoder.hidden": ["[5]"],
+    "generative.pixel_cnn.kernel": ["3"],
     "generative.vae.hidden": ["[5]"],
     "generative.vae.likelihood_std": ["0.5", "model.likelihood='gaussian'"],
     "generative.vae.warmup_steps": ["5"],

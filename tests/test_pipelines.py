@@ -67,6 +67,7 @@ BRIEF = {
     "digit_strings.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "digit_strings_speakers.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
+    "pixel_cnn_digits.toml": ["evaluators.learned.classifier_steps=9", "evaluators.learned.count=100"],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [
         "evaluators.quality.classifier_steps=9",

@@ -45,6 +45,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
     "highway": ("vision.residual_net", [SMALL, "model.connection='highway'"], 0),
     "autoencoder": ("generative.autoencoder", [SMALL], 0),
     "vae": ("generative.vae", [SMALL, "model.warmup_steps=5"], 0),
+    "pixel-cnn": ("generative.pixel_cnn", [SMALL, "model.conditional=true"], 0),
     "tagger-lstm": ("text.rnn_tagger", MIXED, 0),
     "tagger-jordan": ("text.rnn_tagger", [*MIXED, "model.cell='jordan'"], 0),
     "tagger-feedforward": ("text.feedforward_tagger", MIXED, 0),

@@ -44,6 +44,11 @@ def dlpipe_models():
             "variational auto-encoder, optionally class-conditional",
             {"scale": "likelihood_std"},
         ),
+        _model(
+            "pixel_cnn",
+            "dlpipe_generative.pixel_cnn:PixelCNN",
+            "generates images pixel by pixel, with exact likelihood",
+        ),
         _model("gan", "dlpipe_generative.gan:GAN", "fully connected generator and discriminator, for points or images"),
         _model("dcgan", "dlpipe_generative.dcgan:DCGAN", "deep convolutional generator and discriminator, for images"),
     ]
@@ -88,6 +93,12 @@ def _evaluators_of_encoders() -> list[EvaluatorSpec]:
         ),
         _evaluator(
             "elbo", "dlpipe_generative.elbo:Elbo", "evidence lower bound of a variational auto-encoder, in nats"
+        ),
+        _evaluator(
+            "pixel_likelihood",
+            "dlpipe_generative.pixel_likelihood:PixelLikelihood",
+            "exact likelihood of images that are generated pixel by pixel, in bits",
+            baselines=("independent_bits_per_dim",),
         ),
         _evaluator(
             "latent",
@@ -158,6 +169,7 @@ def _evaluator(
     formerly: tuple[str, ...] = (),
     not_on_train: str = "",
     from_trainer: tuple[str, ...] = (),
+    baselines: tuple[str, ...] = (),
 ) -> EvaluatorSpec:
     return EvaluatorSpec(
         name,
@@ -169,6 +181,7 @@ def _evaluator(
         formerly=formerly,
         not_on_train=not_on_train,
         from_trainer=from_trainer,
+        baselines=baselines,
     )
 
 
