@@ -50,7 +50,7 @@ def generate(
         output: a new folder for the files, which are named WORD_SPEAKER_NUMBER.wav.
 
     Raises:
-        InputError: there is no such word or speaker, or the model is not told of it; the folder has files.
+        InputError: there is no such word or speaker, or the model is not told which; the folder has files.
     """
     assert isinstance(model, WaveNet)
     told = model.conditions
@@ -82,7 +82,7 @@ def generate(
 
 
 def _chosen(option: str, name: str | None, known: list[str], is_told: bool) -> list[str]:
-    """Return what is asked for, or all there is; an empty name if the model is not told of it."""
+    """Return what is asked for, or all there is; an empty name if the model does not know it."""
     if not is_told:
         if name is not None:
             raise InputError(
