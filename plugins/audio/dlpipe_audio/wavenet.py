@@ -19,7 +19,7 @@ from pydantic import Field, Strict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlpipe.fields import Positive
+from dlpipe.fields import OnlyWith, Positive
 
 #: What the network is told about a recording.
 Condition = Literal["word", "speaker", "position"]
@@ -58,7 +58,7 @@ class WaveNet(nn.Module):
         layers: Annotated[int, Strict(), Field(ge=1, le=16)] = 9,
         channels: Positive = 32,
         skip_channels: Positive = 64,
-        condition_dim: Positive = 32,
+        condition_dim: Annotated[Positive, OnlyWith("conditions")] = 32,
     ) -> None:
         super().__init__()
         if len(set(conditions)) < len(conditions):
