@@ -21,6 +21,7 @@ def dlpipe_data():
             "handwritten digits of 8×8 pixels (included in scikit-learn)",
             requires=("scikit-learn",),
         ),
+        _images("textures", "dlpipe_vision.textures:textures", "color textures of ten kinds, drawn at any size"),
         _images("idx", "dlpipe_vision.idx:idx", "your own images in IDX files, the format of MNIST"),
         _images("mnist", "dlpipe_vision.idx:mnist", "handwritten digits of 28×28 pixels (MNIST)"),
         _images(
