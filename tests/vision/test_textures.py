@@ -69,6 +69,17 @@ def test_options_of_images_change_the_input_of_the_model(option):
     assert (changed - plain).abs().max() > 0.2
 
 
+def test_the_grain_of_an_image_has_a_strength_of_its_own_and_is_in_all_splits():
+    plain, grainy = small(), small(grain=0.2)
+
+    for split in ("train", "dev", "test"):
+        rows = torch.arange(10)
+        noise = (grainy.pictures(split, rows).float() - plain.pictures(split, rows).float()) / 255
+        strengths = noise.flatten(1).std(1)
+        assert strengths.max() > 3 * strengths.min()
+        assert strengths.max() < 0.25
+
+
 def test_the_last_class_is_rarer_if_the_data_is_imbalanced():
     counts = small(imbalance=3.0).split("train").columns["targets"].bincount()
 

@@ -15,7 +15,7 @@ from pydantic import Field, Strict
 
 from dlpipe.compute import derived_seed
 from dlpipe.errors import InputError
-from dlpipe.fields import NonNegativeFloat, OpenFraction, Positive
+from dlpipe.fields import Fraction, NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.labeled_images import LabeledImages, Normalize
@@ -36,6 +36,7 @@ def textures(
     augment: Augment | None = None,
     noise: NonNegativeFloat = 0.0,
     imbalance: Imbalance = 1.0,
+    grain: Fraction = 0.0,
     seed: int = 0,
 ) -> LabeledImages:
     """Color textures of ten kinds (stripes, waves, checks, dots, rings, bricks, scales, weave, clouds, cells).
@@ -55,13 +56,15 @@ def textures(
         noise: standard deviation of the noise added to every pixel (0 to 1) of evaluation images.
         imbalance: how many times more training images (not of the dev split) there are of the first class than of the
             last; those between decay exponentially. To study classes of unequal size.
+        grain: largest standard deviation of the grain of an image, noise that is in the image itself: each has its own,
+            from 0 to this.
         seed: of the textures; another one gives others, of the same kinds.
     """
     kinds: list[str] = list(TEXTURES if classes is None else classes)
     if doubled := [kind for kind in kinds if kinds.count(kind) > 1]:
         raise InputError(f'classes: "{doubled[0]}" occurs twice; name each kind once')
     return LabeledImages(
-        partial(_draw, kinds, size, {"train": train_size, "test": test_size}, seed),
+        partial(_draw, kinds, size, {"train": train_size, "test": test_size}, grain, seed),
         dev_size=dev_size,
         normalize=normalize,
         augment=augment,
@@ -70,13 +73,16 @@ def textures(
     )
 
 
-def _draw(kinds: Sequence[str], size: int, counts: dict[str, int], seed: int) -> ImageSplits:
+def _draw(kinds: Sequence[str], size: int, counts: dict[str, int], grain: float, seed: int) -> ImageSplits:
     """Draw all splits; the kinds of the images of a split take turns."""
     sets = {}
     for split, count in counts.items():
         images = torch.empty(count, 3, size, size, dtype=torch.uint8)
         for number in range(count):
             generator = torch.Generator().manual_seed(derived_seed(seed, "texture", split, number))
-            images[number] = draw_texture(kinds[number % len(kinds)], size, generator).mul(255).round()
+            texture = draw_texture(kinds[number % len(kinds)], size, generator)
+            strength = grain * torch.rand((), generator=generator)
+            noise = torch.randn(texture.shape, generator=generator)
+            images[number] = (texture + strength * noise).clamp(0, 1).mul(255).round()
         sets[split] = ImageSet(images, torch.arange(count) % len(kinds))
     return ImageSplits(kinds, sets)
