@@ -97,6 +97,15 @@ def dlpipe_evaluators():
             requires=needs,
             extra=EXTRA,
         ),
+        EvaluatorSpec(
+            "deep_dream",
+            "dlpipe_vision.deep_dream:DeepDream",
+            "draws what layers, channels and classes respond to (Deep Dream)",
+            primary_depends_on=("layer", "channels", "classes"),
+            baselines=("gain_untrained",),
+            requires=needs,
+            extra=EXTRA,
+        ),
     ]
 
 
