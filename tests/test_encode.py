@@ -213,6 +213,7 @@ CASES = {
         table_rows,
     ),
     "vision.digits": ({"shuffle_pixels": True}, None, pictures_as_files),
+    "vision.textures": ({"train_size": 30, "test_size": 10, "size": 9, "grain": 0.1}, None, pictures_as_files),
     "vision.mnist": ({"dev_size": 2}, idx_folder, pictures_as_files),
     "vision.idx": ({"normalize": "symmetric"}, idx_folder, pictures_as_files),
     "vision.cifar": ({"dev_size": 2}, cifar_folder, pictures_as_files),

@@ -44,6 +44,9 @@ REGISTRY = load_plugins({})
 KINDS = ("data", "model", "trainer", "evaluator")
 COMPONENTS = {name: component for kind in KINDS for name, component in REGISTRY.components[kind].items()}
 
+#: A dream of a network that accepts images of any size.
+POOLED = "model={use='vision.cnn', layers=[{conv=2}, {conv=3}, {global_pool='average'}]}"
+DREAM = "evaluators.loss={use='vision.deep_dream', size=16, octaves=2, steps=3, jitter=1}"
 #: Frames of a game of Atari, so that an evaluation does not play on for minutes.
 FRAMES = 800
 
@@ -454,6 +457,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
     "vision.image_folder": (IMAGES, ["data={use='vision.image_folder', path='@/images'}"]),
     "vision.cifar": (IMAGES, ["data={use='vision.cifar', path='@/cifar100', dev_size=0.2}"]),
     "vision.cifar10": (IMAGES, ["data={use='vision.cifar10', path='@/cifar10', dev_size=0.2}"]),
+    "vision.textures": (IMAGES, ["data={use='vision.textures', train_size=40, test_size=20, size=9}"]),
     "core.mlp": (IMAGES, []),
     "core.mlp.hidden_dim": (IMAGES.replace("hidden = [8]", ""), []),
     "core.mlp.num_layers": (IMAGES.replace("hidden = [8]", "hidden_dim = 8"), []),
@@ -479,6 +483,7 @@ BASES: dict[str, tuple[str, list[str]]] = {
         IMAGES,
         ["model={use='vision.cnn', layers=[{conv=2}, {conv=3}]}", "evaluators.loss.use=vision.layer_pictures"],
     ),
+    "vision.deep_dream": (IMAGES, [POOLED, DREAM]),
 }
 CLASSIFIED = {"generative.quality", "generative.train_on_generated", "generative.attributes", "generative.nearest"}
 for name in sorted(CLASSIFIED):
@@ -758,6 +763,12 @@ CHANGES: dict[str, list[str]] = {
     "text.word_map.words": ["['Rome', 'Italy Berlin']"],
     "text.word_map.section": ["'man-woman'"],
     "vision.digits.path": ["'@/idx'"],
+    "vision.textures.classes": ["['waves', 'rings']"],
+    "vision.textures.train_size": ["30"],
+    "vision.textures.test_size": ["10"],
+    "vision.textures.dev_size": ["0.3"],
+    "vision.textures.imbalance": ["5.0"],
+    "vision.textures.augment": ["{shift=1}"],
     "vision.digits.imbalance": ["5.0"],
     "vision.idx.path": ["'@/idx2'"],
     "vision.idx.labels": ["['a', 'b', 'c']", "evaluators.loss.use='core.classification'"],
@@ -791,6 +802,16 @@ CHANGES: dict[str, list[str]] = {
     "vision.robustness.shift": ["[4]"],
     "vision.robustness.rotate": ["[10]"],
     "vision.layer_pictures.layer": ["'layers.0.conv'"],
+    "vision.deep_dream.layer": ["'layers.0.conv'"],
+    "vision.deep_dream.channels": ["[1, 2]"],
+    "vision.deep_dream.classes": ["['3', '8']"],
+    "vision.deep_dream.octaves": ["1"],
+    "vision.deep_dream.octave_scale": ["1.2"],
+    "vision.deep_dream.judge": ["{run='elsewhere'}"],
+    "vision.deep_dream.picture": [
+        "'@/images/cat/0.png'",
+        "evaluators.loss={start='picture', picture='@/images/dog/0.png'}",
+    ],
 }
 for data in ("folder", "fsdd", "manifest", "frames", "digit_strings", "transcribed"):
     table = data in ("manifest", "transcribed")
@@ -866,6 +887,7 @@ TESTED_ELSEWHERE = {
     "rl.reinforce.baseline": "test_policy_gradients.py",
     "text.atis.download": "test_tagged_files.py",
     "vision.mnist.download": "test_idx.py",
+    "vision.deep_dream.judge": "test_deep_dream.py",
     "vision.cifar10.download": "test_cifar.py",
     "vision.image_folder.unreadable": "test_image_files.py",
 }

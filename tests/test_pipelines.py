@@ -57,6 +57,15 @@ BRIEF = {
         for value in ("text=review", "max_length=10")
     ],
     "sentiment_movies_nbsvm.toml": ["data.char_ngrams=1"],
+    "deep_dream.toml": [
+        *(
+            f"stages.{stage}.data.{value}"
+            for stage in ("judge", "dream")
+            for value in ("train_size=80", "test_size=20")
+        ),
+        "stages.dream.evaluators.dreams.classes=['dots', 'cells']",
+        "stages.dream.evaluators.channels.channels=[0]",
+    ],
     "question_answering_babi.toml": [f"stages.{stage}.data.tasks=[15, 20]" for stage in ("linear", "softmax")],
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],

@@ -159,6 +159,16 @@ class LabeledImages:
         """Return images (B, C, H, W) with their pixels in the order in which a model gets them."""
         return permute_pixels(images) if self._shuffle_pixels else images
 
+    def as_input(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) with pixels from 0 to 1, of any size, as a model gets them; gradients pass.
+
+        Raises:
+            InputError: their pixels are to be shuffled, in an order that only images of the data's own size have.
+        """
+        if self._shuffle_pixels:
+            raise InputError("shuffle_pixels = true leaves no neighborhoods of pixels to draw; remove it from the data")
+        return self._normalized(images, 1.0)
+
     def names(self, name: str) -> Sequence[str]:
         """Return the name of each image of a split."""
         images = self._sets[name]

@@ -6,8 +6,7 @@ Axes: B chosen images, C channels, H rows, W columns, K classes, F filters; h an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,14 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from dlpipe.data import Columns, ModelCaller
-from dlpipe.errors import InputError
 from dlpipe.evaluation import Answers, Examples, collect
 from dlpipe.figures import drawing, shortened
-from dlpipe.messages import nearest
 from dlpipe.protocols import Batch
 from dlpipe.report_items import ReportItem
 from dlpipe_vision.error_gallery import describe
 from dlpipe_vision.labeled_images import LabeledImages, require_labeled_images
+from dlpipe_vision.layer_outputs import (
+    all_layers,
+    convolutions,
+    evaluation_mode,
+    last_layer_of_size,
+    recorded_outputs,
+    require_layer,
+    require_maps,
+)
 from dlpipe_vision.picture import to_pixels
 
 #: Most items in a readable figure: filters, layers, channels per layer, correct and wrong images.
@@ -79,9 +85,10 @@ class LayerPictures:
     def evaluate(self, model: nn.Module, examples: Examples) -> dict[str, float]:
         """Record activations for a few images, misclassified ones among them if there are any; there are no metrics."""
         data = require_labeled_images(examples.data, "vision.layer_pictures")
-        self._check_layer(model)
+        if self._layer is not None:
+            require_layer(model, self._layer)
         self._filters = first_filters(model, self._shape)
-        with _evaluation_mode(model):
+        with evaluation_mode(model):
             answers = _select_answers(collect(examples.predictions(model), len(self._labels), model))
             self._activations = _activations_of(model, self._layer, data, examples, answers)
         return {}
@@ -97,15 +104,6 @@ class LayerPictures:
         if self._filters is not None:
             items.append(_draw_filters(folder / "filters.png", *self._filters))
         return items
-
-    def _check_layer(self, model: nn.Module) -> None:
-        names = [name for name, _ in model.named_modules() if name]
-        if self._layer is not None and self._layer not in names:
-            convolutions = ", ".join(_convolutions(model)) or "none"
-            raise InputError(
-                f'layer = "{self._layer}": {type(model).__name__} has no such layer; '
-                f"its convolutions are {convolutions}.{nearest(self._layer, names)}"
-            )
 
 
 def grad_cam(maps: Tensor, gradients: Tensor) -> Tensor:
@@ -129,46 +127,6 @@ def first_filters(model: nn.Module, shape: tuple[int, int, int]) -> tuple[str, T
     return None
 
 
-def _convolutions(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and restore the mode of each module afterwards."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training
-
-
-@contextmanager
-def _recorded_outputs(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Record the outputs of layers, so that gradients with respect to them can be computed."""
-    outputs: dict[str, Tensor] = {}
-
-    def record(name: str, output: object) -> object:
-        if not isinstance(output, Tensor) or not output.is_floating_point():
-            return output
-        outputs.pop(name, None)  # of an earlier call; the order is that of the last calls
-        outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
-        return outputs[name].clone()  # as the next layer may overwrite it
-
-    handles = [
-        layer.register_forward_hook(lambda _, __, output, name=name: record(name, output))
-        for name, layer in layers.items()
-    ]
-    try:
-        with torch.enable_grad():
-            yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def _select_answers(answers: Answers) -> Answers:
     """Return the most confident mistakes, and correct answers spread evenly over the split."""
     order = answers.worst_first()
@@ -184,15 +142,15 @@ def _activations_of(
     model: nn.Module, layer: str | None, data: LabeledImages, examples: Examples, answers: Answers
 ) -> LayerActivations:
     seen = data.as_seen(data.pictures(examples.split, answers.rows))
-    convolutions = _convolutions(model)
-    if layer is None and not convolutions:
+    of_convolution = convolutions(model)
+    if layer is None and not of_convolution:
         return LayerActivations(seen, answers, {}, None, None)
     batch = _as_evaluated(model, data, examples, answers)
-    layers = _layers(model) if layer is None else convolutions | {layer: model.get_submodule(layer)}
-    with _recorded_outputs(layers) as outputs:
+    layers = all_layers(model) if layer is None else of_convolution | {layer: model.get_submodule(layer)}
+    with recorded_outputs(layers) as outputs:
         scores = ModelCaller(model, tuple(batch)).outputs(batch)
-    maps = {name: outputs[name].detach().float().cpu() for name in outputs if name in convolutions}
-    layer = layer or _last_layer_of_size(outputs, list(maps)[-1])
+    maps = {name: outputs[name].detach().float().cpu() for name in outputs if name in of_convolution}
+    layer = layer or last_layer_of_size(outputs, list(maps)[-1])
     return LayerActivations(seen, answers, maps, _cams(layer, outputs, scores, answers.predicted), layer)
 
 
@@ -216,30 +174,8 @@ def _as_evaluated(model: nn.Module, data: LabeledImages, examples: Examples, ans
     return {name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)] for name in parts[0]}
 
 
-def _layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return all layers, also those that contain others."""
-    return {name: module for name, module in model.named_modules() if name}
-
-
-def _last_layer_of_size(outputs: Mapping[str, Tensor], convolution: str) -> str:
-    """Return the last layer whose maps (B, C, h, w) have the size of a convolution's, such as the activation after it.
-
-    A layer that returns what its last part does is named by that part.
-    """
-    size = outputs[convolution].shape[2:]
-    names = [name for name, output in outputs.items() if output.dim() == 4 and output.shape[2:] == size]
-    while len(names) > 1 and names[-2].startswith(f"{names[-1]}.") and outputs[names[-2]].equal(outputs[names[-1]]):
-        names.pop()
-    return names[-1]
-
-
 def _cams(layer: str, outputs: Mapping[str, Tensor], scores: object, predicted: Tensor) -> Tensor | None:
-    if layer not in outputs or outputs[layer].dim() != 4:
-        actual = f"outputs of shape {tuple(outputs[layer].shape)}" if layer in outputs else "no tensor"
-        raise InputError(
-            f'layer = "{layer}" returns {actual}; expected feature maps (B, C, h, w): '
-            "choose a convolution, or a layer after one"
-        )
+    require_maps(layer, outputs.get(layer))
     if not isinstance(scores, Tensor) or scores.dim() != 2:
         return None  # without class scores there is nothing to explain
     # The score of one image does not depend on the others, so one sum gives the gradients of all.

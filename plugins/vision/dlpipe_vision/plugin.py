@@ -21,6 +21,7 @@ def dlpipe_data():
             "handwritten digits of 8×8 pixels (included in scikit-learn)",
             requires=("scikit-learn",),
         ),
+        _images("textures", "dlpipe_vision.textures:textures", "color textures of ten kinds, drawn at any size"),
         _images("idx", "dlpipe_vision.idx:idx", "your own images in IDX files, the format of MNIST"),
         _images("mnist", "dlpipe_vision.idx:mnist", "handwritten digits of 28×28 pixels (MNIST)"),
         _images(
@@ -93,6 +94,15 @@ def dlpipe_evaluators():
             "dlpipe_vision.layer_pictures:LayerPictures",
             "draws filters, feature maps and Grad-CAM",
             not_on_train=NO_METRICS,
+            requires=needs,
+            extra=EXTRA,
+        ),
+        EvaluatorSpec(
+            "deep_dream",
+            "dlpipe_vision.deep_dream:DeepDream",
+            "draws what layers, channels and classes respond to (Deep Dream)",
+            primary_depends_on=("layer", "channels", "classes"),
+            baselines=("gain_untrained",),
             requires=needs,
             extra=EXTRA,
         ),
