@@ -34,6 +34,14 @@ def dlpipe_data():
         _images(
             "cifar10", "dlpipe_vision.cifar:cifar10", "color photographs of 32×32 pixels in ten classes (CIFAR-10)"
         ),
+        DataSpec(
+            "content_and_style",
+            "dlpipe_vision.content_and_style:ContentAndStyle",
+            "pairs of an image and another one in whose style it is to be drawn",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=("image_shape", "pixel_range"),
+        ),
     ]
 
 
@@ -67,6 +75,14 @@ def dlpipe_models():
             requires=("torchvision",),
             extra=EXTRA,
         ),
+        ModelSpec(
+            "style_transfer",
+            "dlpipe_vision.style_transfer:StyleTransfer",
+            "draws any image in the style of any other (AdaIN), with the features of a trained network",
+            requires=("pillow", "torchvision"),
+            extra=EXTRA,
+            application="dlpipe_vision.stylize:stylize",
+        ),
     ]
 
 
@@ -95,6 +111,13 @@ def dlpipe_evaluators():
             "draws filters, feature maps and Grad-CAM",
             not_on_train=NO_METRICS,
             requires=needs,
+            extra=EXTRA,
+        ),
+        EvaluatorSpec(
+            "stylization",
+            "dlpipe_vision.stylization:Stylization",
+            "style and content of stylized pictures, judged by another network, beside simpler methods",
+            requires=(*needs, "torchvision"),
             extra=EXTRA,
         ),
     ]
