@@ -61,10 +61,10 @@ class FeatureLayers(nn.Module):
 
     def _trial(self, image_shape: tuple[int, int, int]) -> dict[str, Tensor]:
         """Return the maps of a black image."""
-        device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+        weight = next(self.parameters(), torch.zeros(()))
         try:
             with torch.no_grad():
-                maps: dict[str, Tensor] = self(torch.zeros(1, *image_shape, device=device))
+                maps: dict[str, Tensor] = self(weight.new_zeros(1, *image_shape))
         except RuntimeError as error:
             raise InputError(
                 f"a network of features cannot take the images of this data, of {image_shape[0]} channels and "

@@ -9,6 +9,8 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, hookimpl
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels", "pixel_range")
 EXTRA = "dlpipe[vision]"
+#: Networks that are given images of other data expect values of the same range.
+SAME_FACTS = ("pixel_range",)
 NO_METRICS = "it gives no metrics, and its figures show the test split"
 
 
@@ -82,6 +84,7 @@ def dlpipe_models():
             requires=("pillow", "torchvision"),
             extra=EXTRA,
             application="dlpipe_vision.stylize:stylize",
+            same_facts=SAME_FACTS,
         ),
     ]
 
@@ -119,6 +122,7 @@ def dlpipe_evaluators():
             "style and content of stylized pictures, judged by another network, beside simpler methods",
             requires=(*needs, "torchvision"),
             extra=EXTRA,
+            same_facts=SAME_FACTS,
         ),
     ]
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 OVERSAMPLING = 3
 #: Standard deviations of the grain, of single pixels and of blocks of two by two. Without any, areas of one color would
 #: have no structure at all, which photographs always have, and to which a style could be applied.
-GRAIN = (0.03, 0.03)
+GRAIN = (0.02, 0.02)
 
 
 def draw_scene(size: int, generator: torch.Generator) -> Tensor:
