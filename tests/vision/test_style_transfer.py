@@ -91,7 +91,8 @@ def test_strength_goes_from_the_content_to_the_style():
 
     assert_close(none, model.decoder(model.encode(images)["layers.2"], SHAPE[1:]))
     assert_close(all_, model(images, styles)["pictures"])
-    assert not half.equal(none) and not half.equal(all_)
+    assert not half.equal(none)
+    assert not half.equal(all_)
     assert_close(model.stylize(images, images, 1.0), none)
 
 

@@ -366,5 +366,7 @@ def test_a_trained_model_may_be_used_where_the_named_facts_are_the_same(theirs):
 def test_a_trained_model_is_not_used_where_a_named_fact_differs(theirs, said):
     trained = TrainedModel(nn.Identity(), theirs)
 
-    with pytest.raises(InputError, match=rf"features was trained with pixel_range = {said}, and here it is \[0.0, 1.0\]"):
+    with pytest.raises(
+        InputError, match=rf"features was trained with pixel_range = {said}, and here it is \[0.0, 1.0\]"
+    ):
         require_same_facts("features", trained, {"pixel_range": (0.0, 1.0)}, ["pixel_range"])
