@@ -96,6 +96,15 @@ def test_strength_goes_from_the_content_to_the_style():
     assert_close(model.stylize(images, images, 1.0), none)
 
 
+def test_what_is_exported_draws_pictures_only():
+    model = transfer()
+    images, styles = pictures(2, *SHAPE), pictures(2, *SHAPE, seed=2)
+
+    module, inputs = model.exported({"images": images, "styles": styles, "new_kinds": torch.zeros(2)})
+
+    assert_close(module(**inputs), model(images, styles)["pictures"])
+
+
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
 def test_images_of_one_color_give_a_finite_loss_and_gradients(level):
     model = transfer()

@@ -99,6 +99,20 @@ def test_a_batch_is_as_good_as_another_and_nothing_is_changed(examples):
     assert evaluator.evaluate(model, whole) == pytest.approx(first, rel=1e-4)
 
 
+def test_what_is_only_tried_takes_few_steps(examples, monkeypatch):
+    taken = []
+    monkeypatch.setattr(
+        "dlpipe_vision.stylization.optimize_pixels",
+        lambda _, images, styles, **options: taken.append(options) or images,
+    )
+    tried = Examples(examples.data, "test", examples.compute, limit=1)
+
+    for some in (examples, tried):
+        stylization(optimization_steps=7).evaluate(transfer(), some)
+
+    assert [each["steps"] for each in taken] == [7, 1]
+
+
 def test_one_pair_gives_finite_metrics(examples):
     few = Examples(examples.data, "test", examples.compute, most=1)
 

@@ -132,6 +132,10 @@ class StyleTransfer(nn.Module):
         pictures: Tensor = self.decoder(maps, images.shape[2:])
         return pictures
 
+    def exported(self, batch: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return a module that only draws the pictures, and its inputs."""
+        return Stylizer(self), {name: batch[name] for name in ("images", "styles")}
+
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Map images (B, C, H, W) to the maps (B, c, ·, ·) of the content layer and the style layers."""
         maps: dict[str, Tensor] = self.features(images)
@@ -146,6 +150,22 @@ class StyleTransfer(nn.Module):
     def _target(self, content: dict[str, Tensor], style: dict[str, Tensor]) -> Tensor:
         """Return the maps of the content (B, D, h, w) with the statistics of the style: equation 8."""
         return adaptive_instance_norm(content[self.content_layer], *channel_statistics(style[self.content_layer]))
+
+
+class Stylizer(nn.Module):
+    """Draw pictures, and return nothing else.
+
+    Args:
+        model: the style transfer.
+    """
+
+    def __init__(self, model: StyleTransfer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, styles: Tensor) -> Tensor:
+        """Draw images (B, C, H, W) in the styles of others (B, C, ·, ·)."""
+        return self.model.stylize(images, styles)
 
 
 class Decoder(nn.Module):

@@ -115,8 +115,9 @@ class Stylization:
             "color": adaptive_instance_norm(images, *channel_statistics(styles)).clamp(0, 1),
         }
         if self._steps:
+            steps = self._steps if examples.limit is None else min(self._steps, examples.limit)
             pictures["optimized"] = optimize_pixels(
-                model.encode, images, styles, content_layer=model.content_layer, steps=self._steps
+                model.encode, images, styles, content_layer=model.content_layer, steps=steps
             )
         new_kinds = None
         if all("new_kinds" in batch for batch, _ in batches):
