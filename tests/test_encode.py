@@ -230,8 +230,8 @@ CASES = {
     "audio.transcribed": ({"rate_hz": 8000, "units": "words"}, transcribed_table, recordings),
     "audio.frames": ({"rate_hz": 8000, "features": {"hop_ms": 70.0}}, spoken_folder, frames_of_recordings),
 }
-#: These take no items: an agent acts in an environment.
-WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari"}
+#: These take no items: an agent acts in an environment, and a style transfer draws pictures of any size by itself.
+WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari", "vision.content_and_style"}
 #: These take words, not examples of their splits, and are checked by `test_a_word_is_encoded_as_its_row_of_the_vocabulary`.
 OF_WORDS = {"text.corpus", "text.analogy_corpus", "text.review_corpus", "text.vector_file"}
 

@@ -37,7 +37,7 @@ from dlpipe_vision.style_transfer import StyleTransfer
 #: Of the figures: most contents and styles of the matrix, and pairs.
 CONTENTS, STYLES, PAIRS = 5, 7, 8
 #: Width of a picture and of the names of methods in a figure, in inches, and pixels around a picture.
-CELL, LABELS, GAP = 0.9, 0.7, 1
+CELL, LABELS, GAP = 0.9, 1.0, 1
 #: What the pictures of the model are called beside those of other methods.
 NETWORK = "network"
 Metrics = dict[str, float]
