@@ -28,6 +28,7 @@ def folder(tmp_path):
         place = tmp_path / ("styles" if name == "style" else "pictures")
         place.mkdir(exist_ok=True)
         Image.fromarray(pixels.numpy()).save(place / f"{name}.png")
+    Image.new("RGB", (7, 9)).save(tmp_path / "styles" / "tiny.png")
     return tmp_path
 
 
@@ -96,6 +97,7 @@ def test_a_bad_picture_does_not_stop_the_others(folder):
         (["a.png"], {"output": "pictures/b.png"}, "b.png exists; remove it, or choose another name"),
         (["a.png", "a.png"], {"output": "out"}, "several pictures would be a.png, such as "),
         (["a.png"], {"style": "styles/none.png"}, "none.png: no such file; expected an image"),
+        (["a.png"], {"style": "styles/tiny.png"}, "tiny.png: 7×9 pixels; expected at least 8×8, or a larger --size"),
     ],
 )
 def test_what_cannot_be_written_or_read_is_refused(folder, items, options, message):

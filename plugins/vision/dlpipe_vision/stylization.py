@@ -38,8 +38,8 @@ from dlpipe_vision.style_transfer import StyleTransfer
 CONTENTS, STYLES, PAIRS = 5, 7, 8
 #: Width of a picture and of the names of methods in a figure, in inches, and pixels around a picture.
 CELL, LABELS, GAP = 0.9, 1.0, 1
-#: What the pictures of the model are called beside those of other methods.
-NETWORK = "network"
+#: What the pictures of the model are called beside those of other methods, and the content images as one of these.
+NETWORK, UNCHANGED = "network", "unchanged"
 Metrics = dict[str, float]
 
 
@@ -70,7 +70,7 @@ class Stylization:
       image, divided by that of the style image;
     * ``edge_correlation``: the correlation of its edges (Sobel) with those of the content image over all pixels.
 
-    The same is measured of simple methods: ``content_…``, the content image as it is, and ``color_…``, the content
+    The same is measured of simple methods: ``unchanged_…``, the content image as it is, and ``color_…``, the content
     image with the mean and standard deviation of each color of the style; with `optimization_steps` also of
     ``optimized_…``, pixels that are optimized for each pair with the network of the model.
 
@@ -111,20 +111,23 @@ class Stylization:
         images, styles = (torch.cat([batch[name] for batch, _ in batches]) for name in ("images", "styles"))
         pictures = {
             NETWORK: torch.cat([pictures for _, pictures in batches]).float(),
-            "content": images,
+            UNCHANGED: images,
             "color": adaptive_instance_norm(images, *channel_statistics(styles)).clamp(0, 1),
         }
         if self._steps:
             steps = self._steps if examples.limit is None else min(self._steps, examples.limit)
-            pictures["optimized"] = optimize_pixels(
-                model.encode, images, styles, content_layer=model.content_layer, steps=steps
-            )
+            size = examples.compute.evaluation_batch_size
+            parts = [
+                optimize_pixels(model.encode, content, style, content_layer=model.content_layer, steps=steps)
+                for content, style in zip(images.split(size), styles.split(size), strict=True)
+            ]
+            pictures["optimized"] = torch.cat(parts)
         new_kinds = None
         if all("new_kinds" in batch for batch, _ in batches):
             new_kinds = torch.cat([batch["new_kinds"] for batch, _ in batches]).cpu()
         self._matrix = _matrix(model, images, styles)
         self._measured = self._measure(images, styles, pictures, new_kinds)
-        shown = {"content": images, "style": styles} | {name: pictures[name] for name in pictures if name != "content"}
+        shown = {"content": images, "style": styles} | {name: pictures[name] for name in pictures if name != UNCHANGED}
         self._pairs = {name: made[:PAIRS].cpu() for name, made in shown.items()}
         return {
             name if method == NETWORK else f"{method}_{name}": value

@@ -23,6 +23,8 @@ from dlpipe_vision.style_transfer import StyleTransfer
 
 #: Where the pictures are written by default; one picture, or a folder of several.
 OUTPUT = Path("stylized.png")
+#: Shorter side of the smallest picture that leaves a network something to see, in pixels.
+SMALLEST = 8
 
 
 def stylize(
@@ -57,10 +59,10 @@ def stylize(
         raise InputError("give a picture to draw in the style of --style, or a folder of pictures")
     targets = _targets(pictures, output)
     channels = data.facts["image_shape"][0]
-    of_style = _read(style, channels, style_size, "--style-size").to(compute.device)
+    of_style = _read(style, channels, style_size).to(compute.device)
     for picture, target in zip(pictures, targets, strict=True):
         try:
-            image = _read(Path(picture), channels, size, "--size").to(compute.device)
+            image = _read(Path(picture), channels, size).to(compute.device)
         except InputError as error:
             yield FailedItem(picture, picture, error)
             continue
@@ -110,14 +112,23 @@ def _targets(pictures: Sequence[str], output: Path) -> list[Path]:
     return targets
 
 
-def _read(path: Path, channels: int, size: int | None, option: str) -> Tensor:
-    """Return a picture (1, C, H, W) from 0 to 1, its shorter side resized to `size`."""
+def _read(path: Path, channels: int, size: int | None) -> Tensor:
+    """Return a picture (1, C, H, W) from 0 to 1, its shorter side resized to `size`.
+
+    Raises:
+        InputError: it cannot be read, or is too small.
+    """
     mode = "L" if channels == 1 else "RGB"
     image = in_mode(open_image(path), mode)
     if size is not None:
         factor = size / min(image.size)
         width, height = (max(1, round(side * factor)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
+    if min(image.size) < SMALLEST:
+        raise InputError(
+            f"{path}: {image.width}×{image.height} pixels; expected at least {SMALLEST}×{SMALLEST}, or a larger --size "
+            "and --style-size"
+        )
     return to_tensor(image, mode)[None] / 255
 
 
