@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from dlpipe.errors import InputError
 from dlpipe_vision.cnn import CNN
+from dlpipe_vision.residual_net import ResidualNet
 from dlpipe_vision.style_transfer import Decoder, StyleTransfer
 
 SHAPE = (3, 12, 8)
@@ -81,6 +82,16 @@ def test_with_colors_the_pixels_are_a_layer_and_channels_of_the_content():
     assert_close(maps["pixels"], (images - 0.5) / 0.25)
     assert_close(maps["layers.2"][:, 5:], F.avg_pool2d(maps["pixels"], 2))
     assert set(transfer(colors=False).encode(images)) == {"layers.0", "layers.2"}
+
+
+def test_features_that_round_sizes_up_have_colors_for_each_position():
+    layers = {"content_layer": "blocks.1", "style_layers": ["stem"]}
+    model = StyleTransfer(SHAPE, (0.0, 1.0), ResidualNet(SHAPE, 7, depth=8, width=2), **layers)
+
+    outputs = model(pictures(1, 3, 37, 53), pictures(1, *SHAPE))
+
+    assert outputs["target"].shape == (1, 4 + 3, 19, 27)
+    assert outputs["pictures"].shape == (1, 3, 37, 53)
 
 
 def test_strength_goes_from_the_content_to_the_style():

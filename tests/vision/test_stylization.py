@@ -45,6 +45,13 @@ class Copies(StyleTransfer):
         return {"pictures": {"content": images, "style": styles}[self.what]}
 
 
+class KnowsNewKinds(Copies):
+    """Returns the style for new kinds only, and the content for others."""
+
+    def forward(self, images, styles, new_kinds):
+        return {"pictures": torch.where(new_kinds[:, None, None, None], styles, images)}
+
+
 @pytest.fixture
 def examples() -> Examples:
     data = ContentAndStyle(size=16, train_size=4, dev_size=4, test_size=12)
@@ -70,6 +77,13 @@ def test_the_content_image_itself_has_all_content_and_no_style(examples):
     assert [metrics[name] for name in NAMES[1:]] == pytest.approx([1.0, 0.0, 1.0], abs=1e-5)
     for name in [*NAMES, *BY_KIND]:
         assert metrics[name] == metrics[f"unchanged_{name}"]
+
+
+def test_known_and_new_kinds_are_told_apart(examples):
+    metrics = stylization().evaluate(KnowsNewKinds("style"), examples)
+
+    assert metrics["style_accuracy_new_kinds"] == 1.0
+    assert metrics["style_accuracy_known_kinds"] == metrics["unchanged_style_accuracy_known_kinds"] < 1.0
 
 
 def test_colors_of_the_style_leave_the_edges(examples):
