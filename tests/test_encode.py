@@ -231,8 +231,16 @@ CASES = {
     "audio.transcribed": ({"rate_hz": 8000, "units": "words"}, transcribed_table, recordings),
     "audio.frames": ({"rate_hz": 8000, "features": {"hop_ms": 70.0}}, spoken_folder, frames_of_recordings),
 }
-#: These take no items: an agent acts in an environment, and speech is generated without any.
-WITHOUT_ITEMS = {"rl.environment", "rl.catch", "rl.atari", "audio.tone_waveforms", "audio.waveforms"}
+#: These take no items: an agent acts in an environment, speech is generated without any, and a style transfer draws
+#: pictures of any size by itself.
+WITHOUT_ITEMS = {
+    "rl.environment",
+    "rl.catch",
+    "rl.atari",
+    "audio.tone_waveforms",
+    "audio.waveforms",
+    "vision.content_and_style",
+}
 #: These take words, not examples of their splits, and are checked by `test_a_word_is_encoded_as_its_row_of_the_vocabulary`.
 OF_WORDS = {"text.corpus", "text.analogy_corpus", "text.review_corpus", "text.vector_file"}
 

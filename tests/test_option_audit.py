@@ -64,6 +64,43 @@ use = "core.supervised"
 [evaluators.loss]
 use = "core.loss"
 """
+#: A small network that others use the layers of; `files` trains it.
+FEATURES = """
+[data]
+use = "vision.textures"
+size = 12
+train_size = 20
+test_size = 10
+normalize = "unit"
+[model]
+use = "vision.cnn"
+layers = [{ conv = 3, norm = true }, { pool = 2 }, { conv = 4 }]
+[trainer]
+use = "core.supervised"
+steps = 1
+[evaluators.loss]
+use = "core.loss"
+"""
+STYLED = f"""
+[data]
+use = "vision.content_and_style"
+size = 12
+train_size = 12
+dev_size = 4
+test_size = 6
+[model]
+use = "vision.style_transfer"
+content_layer = "layers.2"
+style_layers = ["layers.0", "layers.2"]
+width = 3
+[trainer]
+use = "core.supervised"
+batch_size = 4
+{LOOP}
+[evaluators.loss]
+use = "core.loss"
+"""
+TRAINED = "{run='@/features/features/latest'}"
 SENTENCES = f"""
 [data]
 use = "text.flights"
@@ -477,6 +514,15 @@ BASES: dict[str, tuple[str, list[str]]] = {
             "data={use='vision.image_folder', path='@/images', size=32}",
         ],
     ),
+    "vision.content_and_style": (STYLED, [f"model.features={TRAINED}"]),
+    "vision.style_transfer": (STYLED, [f"model.features={TRAINED}"]),
+    "vision.stylization": (
+        STYLED,
+        [
+            f"model.features={TRAINED}",
+            f"evaluators.loss={{use='vision.stylization', judge={TRAINED}, judge_layers=['layers.0'], num_styles=3}}",
+        ],
+    ),
     "vision.error_gallery": (IMAGES, ["evaluators.loss.use=vision.error_gallery"]),
     "vision.robustness": (IMAGES, ["evaluators.loss.use=vision.robustness"]),
     "vision.layer_pictures": (
@@ -796,6 +842,10 @@ CHANGES: dict[str, list[str]] = {
     "vision.backbone.name": ["'resnet34'"],
     "core.supervised.bucket_by_length": ["false"],
     "rl.returns.gamma": ["0.5"],
+    "vision.content_and_style.content": ["'@/images'"],
+    "vision.content_and_style.styles": ["'@/images'"],
+    "vision.content_and_style.held_out_kinds": ["['dots']"],
+    "vision.stylization.optimization_steps": ["2"],
     "vision.error_gallery.per_cell": ["1"],
     "vision.error_gallery.worst": ["2"],
     "vision.robustness.noise": ["[0.3]"],
@@ -945,7 +995,14 @@ def files(tmp_path_factory) -> Path:
     write_words(folder, random)
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
     torch.save(torchvision.models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
+    write_features(folder)
     return folder
+
+
+def write_features(folder: Path) -> None:
+    file = folder / "features.toml"
+    file.write_text(f'name = "features"\nseed = 1\ndevice = "cpu"\nthreads = 1\n{FEATURES}')
+    run(load_pipeline(file, REGISTRY), REGISTRY, folder / "features")
 
 
 def write_idx(folder: Path, random: np.random.Generator) -> None:

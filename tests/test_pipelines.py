@@ -66,6 +66,15 @@ BRIEF = {
         "stages.dream.evaluators.dreams.classes=['dots', 'cells']",
         "stages.dream.evaluators.channels.channels=[0]",
     ],
+    "style_transfer.toml": [
+        *(
+            f"stages.{stage}.data.{size}"
+            for stage in ("features", "judge")
+            for size in ("train_size=80", "test_size=20")
+        ),
+        *(f"stages.transfer.data.{size}" for size in ("train_size=8", "dev_size=4", "test_size=8")),
+        "stages.transfer.evaluators.style.optimization_steps=1",
+    ],
     "question_answering_babi.toml": [f"stages.{stage}.data.tasks=[15, 20]" for stage in ("linear", "softmax")],
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],

@@ -15,11 +15,14 @@ import torch
 import dlpipe.engine.build
 from dlpipe.compute import Compute
 from dlpipe.config.check import load_pipeline
+from dlpipe.config.pipeline import Reference
 from dlpipe.engine.build import build_for_training
+from dlpipe.engine.starting_weights import TrainedModel
 from dlpipe.ranks import Ranks
 from dlpipe.registry.loading import load_plugins
 from dlpipe.training.batch_norm import SyncedBatchNorm
 from dlpipe.training.sharding import Sharding
+from dlpipe_vision.cnn import CNN
 
 from .pretend_gpu import GPU, pretend_gpu
 from .test_option_audit import BASES
@@ -43,6 +46,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
     ),
     "cnn": ("vision.cnn", [SMALL], 0),
     "highway": ("vision.residual_net", [SMALL, "model.connection='highway'"], 0),
+    "style-transfer": ("vision.style_transfer", ["trainer.batch_size=2"], 0),
     "autoencoder": ("generative.autoencoder", [SMALL], 0),
     "vae": ("generative.vae", [SMALL, "model.warmup_steps=5"], 0),
     "pixel-cnn": ("generative.pixel_cnn", [SMALL, "model.conditional=true"], 0),
@@ -80,6 +84,12 @@ CASES: dict[str, tuple[str, list[str], int]] = {
 FAST = {"tagger-crf", "ppo"}
 
 
+def trained_model(reference: Reference) -> TrainedModel:
+    """Return the network whose layers the style transfer uses; nothing else here refers to a trained model."""
+    assert "features" in str(reference.run)
+    return TrainedModel(CNN((3, 12, 12), 10, layers=[{"conv": 3}, {"pool": 2}, {"conv": 4}]), {"pixel_range": (0, 1)})
+
+
 @pytest.mark.parametrize(
     "case", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 )
@@ -92,7 +102,7 @@ def test_a_step_waits_for_the_gpu_only_where_it_must(monkeypatch, tmp_path: Path
     monkeypatch.setattr(dlpipe.engine.build, "configure_torch", lambda _: Compute(GPU))
 
     with pretend_gpu() as waits:
-        components = build_for_training(pipeline.settings, stage, lambda _: pytest.fail("no trained model"))
+        components = build_for_training(pipeline.settings, stage, trained_model)
         steps = components.trainer.steps()
         next(steps)
         waits.clear()

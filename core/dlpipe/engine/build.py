@@ -18,11 +18,17 @@ from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
-from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start, require_same_names
+from dlpipe.engine.starting_weights import (
+    StartingModel,
+    TrainedModel,
+    load_start,
+    require_same_facts,
+    require_same_names,
+)
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative, shell_path, shown
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
-from dlpipe.registry.specs import ModelSpec
+from dlpipe.registry.specs import EvaluatorSpec, ModelSpec
 from dlpipe.registry.targets import load_target
 from dlpipe.runs.checkpoint import Checkpoints, load_weights
 from dlpipe.runs.weights import unsavable_weights
@@ -58,9 +64,11 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
             continue
         found = [find_model(each) for each in each_of(named)]
         same_classes = isinstance(spec, ModelSpec) and spec.same_classes
+        same_facts = spec.same_facts if isinstance(spec, (ModelSpec, EvaluatorSpec)) else ()
         with errors_in(config.table):
             for each, trained in zip(each_of(named), found, strict=True):
                 require_same_names(f"{key}: {each}", trained, provided, same_classes=same_classes)
+                require_same_facts(f"{key}: {each}", trained, provided, same_facts)
         models = [trained.model for trained in found]
         arguments[key] = models[0] if isinstance(named, Reference) else models
     arguments |= {

@@ -130,6 +130,21 @@ def require_same_names(what: str, trained: TrainedModel, facts: Mapping[str, Any
                 )
 
 
+def require_same_facts(what: str, trained: TrainedModel, facts: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse a trained model whose data differs in facts `names` from the data that it is to read."""
+    for name in names:
+        theirs, ours = (_as_list(of.get(name)) for of in (trained.facts, facts))
+        if theirs != ours:
+            raise InputError(
+                f"{what} was trained with {name} = {shown(theirs)}, and here it is {shown(ours)}; expected the same. "
+                "Give its data the parameters that make it so"
+            )
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value  # JSON and TOML have no tuples
+
+
 def _read(
     start: Start, find: Callable[[Start], TrainedModel], offline: bool
 ) -> tuple[dict[str, Tensor], Mapping[str, Any] | None, str]:

@@ -109,11 +109,14 @@ class ModelSpec(ComponentSpec):
         same_classes: whether the trained models among its parameters are to predict the classes of its own data, so
             that one that was trained with other ``labels``, or with the same in another order, is refused. One with
             another ``vocabulary``, or another list of names that its data and this one provide, is refused anyway.
+        same_facts: names of other facts, such as ``"pixel_range"``, in which the data of these trained models has to
+            agree with its own data.
     """
 
     kind = "model"
     application: str = ""
     same_classes: bool = False
+    same_facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,6 +164,7 @@ class EvaluatorSpec(ComponentSpec):
             metric that a simple predictor reaches, such as a random policy.
         not_on_train: why it cannot judge training examples, as half a sentence, such as "its questions are the same for
             every split"; ``splits = ["train"]`` is refused with it. Empty if it can.
+        same_facts: as in `ModelSpec`, for the trained models among its parameters.
     """
 
     kind = "evaluator"
@@ -168,6 +172,7 @@ class EvaluatorSpec(ComponentSpec):
     primary_depends_on: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     not_on_train: str = ""
+    same_facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

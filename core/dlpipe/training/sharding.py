@@ -123,6 +123,7 @@ def _require_shardable(model: nn.Module) -> None:
 def _cut(model: nn.Module, compute: Compute) -> None:
     _require_shardable(model)
     mesh = compute.ranks.mesh(compute.device.type)
+    model.to(memory_format=torch.contiguous_format)  # torch cuts no channels_last weights, which vision models have
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)

@@ -9,6 +9,8 @@ from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, hookimpl
 DLPIPE_API = (1, 0)
 FACTS = ("image_shape", "num_classes", "labels", "pixel_range")
 EXTRA = "dlpipe[vision]"
+#: Networks that are given images of other data expect values of the same range.
+SAME_FACTS = ("pixel_range",)
 NO_METRICS = "it gives no metrics, and its figures show the test split"
 
 
@@ -33,6 +35,14 @@ def dlpipe_data():
         _images("cifar", "dlpipe_vision.cifar:cifar", "CIFAR-10 or CIFAR-100 from binary files"),
         _images(
             "cifar10", "dlpipe_vision.cifar:cifar10", "color photographs of 32×32 pixels in ten classes (CIFAR-10)"
+        ),
+        DataSpec(
+            "content_and_style",
+            "dlpipe_vision.content_and_style:ContentAndStyle",
+            "pairs of an image and another one in whose style it is to be drawn",
+            requires=("pillow",),
+            extra=EXTRA,
+            facts=("image_shape", "pixel_range"),
         ),
     ]
 
@@ -66,6 +76,15 @@ def dlpipe_models():
             "torchvision classification networks by name (resnet18, vgg11 …)",
             requires=("torchvision",),
             extra=EXTRA,
+        ),
+        ModelSpec(
+            "style_transfer",
+            "dlpipe_vision.style_transfer:StyleTransfer",
+            "draws any image in the style of any other (AdaIN), with the features of a trained network",
+            requires=("pillow", "torchvision"),
+            extra=EXTRA,
+            application="dlpipe_vision.stylize:stylize",
+            same_facts=SAME_FACTS,
         ),
     ]
 
@@ -105,6 +124,14 @@ def dlpipe_evaluators():
             baselines=("gain_untrained",),
             requires=needs,
             extra=EXTRA,
+        ),
+        EvaluatorSpec(
+            "stylization",
+            "dlpipe_vision.stylization:Stylization",
+            "style and content of stylized pictures, judged by another network, beside simpler methods",
+            requires=(*needs, "torchvision"),
+            extra=EXTRA,
+            same_facts=SAME_FACTS,
         ),
     ]
 

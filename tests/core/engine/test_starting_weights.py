@@ -10,7 +10,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe.config.pipeline import Start
-from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start, require_same_names
+from dlpipe.engine.starting_weights import (
+    StartingModel,
+    TrainedModel,
+    load_start,
+    require_same_facts,
+    require_same_names,
+)
 from dlpipe.errors import InputError
 
 START = Start(stage="pretrain")
@@ -347,3 +353,20 @@ def test_a_trained_model_is_not_used_in_another_that_reads_other_names(words, la
 
     with pytest.raises(InputError, match=f"encoder was trained with other {difference}; expected the same, since a"):
         require_same_names("encoder", theirs, facts(words, labels), same_classes=same_classes)
+
+
+@pytest.mark.parametrize("theirs", [(0.0, 1.0), [0.0, 1.0]])
+def test_a_trained_model_may_be_used_where_the_named_facts_are_the_same(theirs):
+    trained = TrainedModel(nn.Identity(), {"pixel_range": theirs, "image_shape": (3, 5, 5)})
+
+    require_same_facts("features", trained, {"pixel_range": (0.0, 1.0), "image_shape": (3, 7, 7)}, ["pixel_range"])
+
+
+@pytest.mark.parametrize(("theirs", "said"), [({"pixel_range": (-1.0, 1.0)}, r"\[-1.0, 1.0\]"), ({}, "null")])
+def test_a_trained_model_is_not_used_where_a_named_fact_differs(theirs, said):
+    trained = TrainedModel(nn.Identity(), theirs)
+
+    with pytest.raises(
+        InputError, match=rf"features was trained with pixel_range = {said}, and here it is \[0.0, 1.0\]"
+    ):
+        require_same_facts("features", trained, {"pixel_range": (0.0, 1.0)}, ["pixel_range"])

@@ -81,6 +81,16 @@ CASES = {
     '[model]\nuse = "text.seq2seq"\nembed_dim = 8\nhidden_dim = 8\ndropout = 0.0\nmax_length = 9\n'
     f'[trainer]\nuse = "core.supervised"\nbatch_size = 7\nbucket_by_length = false\n{LOOP}'
     '[evaluators.text]\nuse = "text.translation"\n[evaluators.loss]\nuse = "core.loss"\n',
+    # a frozen network of an earlier stage within the model
+    "style_transfer": '[stages.features.data]\nuse = "vision.textures"\nsize = 12\ntrain_size = 60\ntest_size = 10\n'
+    'normalize = "unit"\n[stages.features.model]\nuse = "vision.cnn"\nlayers = [{ conv = 3 }, { pool = 2 }, { conv = 4 }]\n'
+    f'[stages.features.trainer]\nuse = "core.supervised"\nbatch_size = 10\n{LOOP}'
+    '[stages.features.evaluators.loss]\nuse = "core.loss"\n'
+    '[stages.transfer.data]\nuse = "vision.content_and_style"\nsize = 12\ntrain_size = 30\ndev_size = 4\ntest_size = 6\n'
+    '[stages.transfer.model]\nuse = "vision.style_transfer"\nfeatures = { stage = "features" }\n'
+    'content_layer = "layers.2"\nstyle_layers = ["layers.0"]\nwidth = 4\n'
+    f'[stages.transfer.trainer]\nuse = "core.supervised"\nbatch_size = 10\n{LOOP.replace("0.05", "0.001")}'
+    '[stages.transfer.evaluators.loss]\nuse = "core.loss"\n',
     "crf": f'{TAGGER}output = "crf"\n[trainer]\nuse = "core.supervised"\n{LOOP}batch_size = 7\n{SLOTS}',
 }
 
@@ -92,7 +102,9 @@ def write(folder: Path, name: str, text: str, parallel: str = "ddp") -> Path:
 
 
 def metrics(runs: Path, name: str) -> list[dict[str, float]]:
-    return comparable_metrics(runs / name / "latest")
+    run = runs / name / "latest"
+    stages = sorted((run / "stages").iterdir()) if (run / "stages").is_dir() else [run]
+    return [line for stage in stages for line in comparable_metrics(stage)]
 
 
 def well(ended: list[Ended]) -> None:
