@@ -112,7 +112,7 @@ class WaveNet(nn.Module):
             before = F.pad(hidden, (0, 0, dilation, 0))[:, : levels.size(1)]
             hidden, skip = layer(before, hidden, told)
             skips = skips + skip
-        log_probabilities = self.output(skips).log_softmax(2).gather(2, levels.unsqueeze(2)).squeeze(2)
+        log_probabilities: Tensor = self.output(skips).log_softmax(2).gather(2, levels.unsqueeze(2)).squeeze(2)
         return -log_probabilities * is_real(samples, lengths)
 
     def loss(self, outputs: Tensor, lengths: Tensor) -> Tensor:
