@@ -115,19 +115,26 @@ def test_what_is_generated_has_the_words_the_speakers_and_the_durations_of_the_s
 
 
 def test_an_evaluator_leaves_the_random_numbers_of_training_as_they_were(data):
-    torch.manual_seed(5)
+    waves = [torch.randn(800, generator=torch.Generator().manual_seed(row)) for row in range(3)]
     before = torch.get_rng_state()
 
-    WordRecognizer(
-        [torch.randn(800) for _ in range(3)], torch.tensor([0, 1, 1]), 2, rate_hz=8000, device=CPU.device, steps=2
-    )
+    WordRecognizer(waves, torch.tensor([0, 1, 1]), 2, rate_hz=8000, device=CPU.device, steps=2)
 
-    torch.manual_seed(5)
-    [torch.randn(800) for _ in range(3)]
-    after = torch.get_rng_state()
-    torch.set_rng_state(before)
-    [torch.randn(800) for _ in range(3)]
-    assert torch.equal(torch.get_rng_state(), after)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_word_or_one_speaker_cannot_be_told_apart(monkeypatch):
+    one_speaker = tone_waveforms(num_words=2, num_speakers=1, takes=10)
+    one_word = tone_waveforms(num_words=1, num_speakers=2, takes=10)
+    silence = torch.full((2, 9000), 128)
+    monkeypatch.setattr(generated_speech, "draw_recordings", lambda *_, **__: silence)
+    evaluator = GeneratedSpeech(recognizer_steps=1)
+
+    metrics = evaluator.evaluate(network(one_speaker), Examples(one_speaker, "test", CPU))
+
+    assert set(metrics) == {"recognized", "recognized_recorded"}
+    with pytest.raises(InputError, match="needs several words to tell apart; training has one: si"):
+        evaluator.evaluate(network(one_word), Examples(one_word, "test", CPU))
 
 
 @pytest.mark.parametrize("evaluator", [WaveformLikelihood, GeneratedSpeech])
@@ -213,6 +220,16 @@ def test_what_cannot_be_generated_is_refused(data, tmp_path, options, message):
 
     with pytest.raises(InputError, match=message):
         next(generate(network(data), data, CPU, seconds=0.01, output=tmp_path, **options))
+
+
+def test_less_than_a_sample_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match="--seconds 1e-05: less than one sample; expected at least 0.000125"):
+        next(generate(network(data), data, CPU, seconds=1e-5, output=tmp_path))
+
+
+def test_a_model_that_generates_no_speech_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match="Identity generates no speech; use audio.wavenet"):
+        next(generate(nn.Identity(), data, CPU, output=tmp_path))
 
 
 def test_an_option_that_the_model_is_not_told_of_is_refused(data, tmp_path):

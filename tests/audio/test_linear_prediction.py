@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlpipe_audio import linear_prediction
 from dlpipe_audio.linear_prediction import LinearPrediction
 from dlpipe_audio.mu_law import to_levels
 
@@ -88,6 +89,28 @@ def test_padding_has_no_effect_on_what_is_learned_and_scored():
     assert_close(nats[1:, :70], model(padded[1:, :70], lengths[1:]))
     assert model.loss(nats, lengths) == pytest.approx(float(nats.sum()) / 190)
     assert model.count_loss_terms(lengths) == 190
+
+
+def test_the_order_of_the_recordings_does_not_matter():
+    generator = torch.Generator().manual_seed(0)
+    loud = torch.randint(256, (6, 60), generator=generator)
+    samples = torch.cat([loud, torch.randint(120, 136, (6, 60), generator=generator)])
+    lengths = torch.full((12,), 60)
+
+    one = fitted(samples, lengths, order=2).state_dict()
+    other = fitted(samples[torch.randperm(12, generator=generator)], lengths, order=2).state_dict()
+
+    for name, values in one.items():
+        assert_close(values, other[name])
+
+
+def test_many_recordings_are_fitted_to_as_few_are(monkeypatch):
+    samples, lengths = resonance(7, 50), torch.tensor([50, 40, 50, 31, 50, 22, 50])
+    whole = fitted(samples, lengths, order=3).state_dict()
+    monkeypatch.setattr(linear_prediction, "AT_A_TIME", 2)
+
+    for name, values in fitted(samples, lengths, order=3).state_dict().items():
+        assert_close(values, whole[name])
 
 
 def test_silence_can_be_learned():

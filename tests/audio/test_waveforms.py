@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 from dlpipe.errors import DataError, InputError
-from dlpipe_audio.mu_law import to_levels
+from dlpipe_audio.mu_law import to_levels, to_wave
 from dlpipe_audio.tone_takes import ToneTakes, syllables
 from dlpipe_audio.waveforms import tone_waveforms, waveforms
 
@@ -102,7 +103,9 @@ def test_recordings_of_words_are_read_from_a_folder(write):
 
     assert data.facts["words"] == ["no", "yes"]
     assert data.facts["speakers"] == ["ann", "bob", "cem"]
-    assert [len(data.split(split)) for split in ("train", "dev", "test")] == [58, 6, 8]
+    assert [len(data.split(split)) for split in ("train", "dev", "test")] == [60, 6, 6]
+    for split in ("dev", "test"):  # one take of each word by each speaker
+        assert len({(segment.word, segment.speaker) for segment in data.segments(split)}) == 6
     assert data.split("dev").columns["samples"].lengths.tolist() == [
         800 + 40 * int(name.removesuffix(".wav").split("_")[2]) for name in data.names("dev")
     ]
@@ -112,7 +115,9 @@ def test_a_speaker_whom_training_lacks_is_refused(write):
     files = {f"train/{name}": content for name, content in digits(takes=2).items()}
     data = waveforms(write({**files, "test/yes_dan_0.wav": audio(tone())}), dev_size=0.5)
 
-    with pytest.raises(DataError, match="the test split has speakers that training has not: .*dan.*; expected record"):
+    with pytest.raises(
+        DataError, match="the test split has speakers that training does not have: .*dan.*; expected the same speakers"
+    ):
         data.split("test")
 
 
@@ -131,6 +136,32 @@ def test_an_option_of_splits_that_has_no_effect_is_refused(write):
 
     with pytest.raises(DataError, match=r"test_size = 0.3 has no effect: .* has a test split of its own"):
         waveforms(write(files), test_size=0.3).split("train")
+
+
+def test_a_speaker_with_one_recording_of_a_word_is_for_training(write):
+    data = waveforms(write({**digits(takes=10), "yes_dan_0.wav": audio(tone())}))
+
+    assert {segment.speaker for segment in data.segments("train")} == {"ann", "bob", "cem", "dan"}
+    assert "dan" not in {segment.speaker for segment in (*data.segments("dev"), *data.segments("test"))}
+
+
+def test_a_loud_recording_is_clipped_with_a_warning_and_does_not_wrap_around(write):
+    square = np.where(np.arange(9000) % 60 < 30, 1.0, -1.0)  # resampling exceeds the range
+    data = waveforms(
+        write({f"train/yes_ann_{take}.wav": audio(square, rate=44_100) for take in range(3)}), dev_size=0.5
+    )
+
+    with pytest.warns(UserWarning, match="1 of 1 recordings of the train split are clipped: more than 1 % of their"):
+        levels = data.split("train").batch(torch.tensor([0]))["samples"][0]
+
+    wave = data.waveform("train", 0)
+    assert wave.abs().max() > 1.05
+    assert (to_wave(levels.long()) - wave).abs().max() < wave.abs().max() - 1 + 0.03
+
+
+def test_a_part_of_less_than_a_sample_is_refused():
+    with pytest.raises(InputError, match="crop_seconds = 1e-09: less than one sample; expected at least 0.000125"):
+        tone_waveforms(crop_seconds=1e-9)
 
 
 def test_what_cannot_be_read_is_left_out_if_that_is_asked_for(write):

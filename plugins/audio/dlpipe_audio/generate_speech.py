@@ -9,20 +9,26 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import soundfile
 import torch
+from pydantic import Field
 from torch import nn
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.fields import NonNegative, Positive, PositiveFloat
+from dlpipe.fields import NonNegative, Positive
 from dlpipe.messages import nearest
 from dlpipe_audio.mu_law import to_wave
 from dlpipe_audio.waveforms import WaveformData
 from dlpipe_audio.wavenet import WaveNet
 from dlpipe_audio.wavenet_sampling import draw_recordings
+
+#: Each second takes as many passes through the network as it has samples.
+MAX_SECONDS = 60
+#: With a higher one, all levels are as good as equally probable.
+MAX_TEMPERATURE = 100
 
 
 def generate(
@@ -33,8 +39,8 @@ def generate(
     word: str | None = None,
     speaker: str | None = None,
     count: Positive = 1,
-    seconds: PositiveFloat = 0.5,
-    temperature: PositiveFloat = 1.0,
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = 0.5,
+    temperature: Annotated[float, Field(gt=0, le=MAX_TEMPERATURE)] = 1.0,
     seed: NonNegative = 0,
     output: Path = Path("speech"),
 ) -> Iterator[dict[str, Any]]:
@@ -44,7 +50,7 @@ def generate(
         word: what is said, for a model that is told which word; by default all words.
         speaker: who says it, for a model that is told who speaks; by default all speakers.
         count: recordings of each word by each speaker.
-        seconds: duration of each.
+        seconds: duration of each, at most 60.
         temperature: by which the logits of each sample are divided; below 1, speech is clearer and less varied.
         seed: of the random numbers; the recordings of a seed are always the same.
         output: a new folder for the files, which are named WORD_SPEAKER_NUMBER.wav.
@@ -52,10 +58,13 @@ def generate(
     Raises:
         InputError: there is no such word or speaker, or the model is not told which; the folder has files.
     """
-    assert isinstance(model, WaveNet)
+    if not isinstance(model, WaveNet):
+        raise InputError(f"{type(model).__name__} generates no speech; use audio.wavenet")
     told = model.conditions
     rate = data.facts["rate_hz"]
-    samples = max(1, round(seconds * rate))
+    samples = round(seconds * rate)
+    if not samples:
+        raise InputError(f"--seconds {seconds:g}: less than one sample; expected at least {1 / rate:.3g}")
     words = _chosen("word", word, data.facts["words"], told is not None and told.word is not None)
     speakers = _chosen("speaker", speaker, data.facts["speakers"], told is not None and told.speaker is not None)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):

@@ -47,10 +47,10 @@ class GeneratedSpeech:
     For each recording, the model generates one of the same word by the same speaker, of the same duration. Recognizers
     of words and of speakers are trained on the recordings of the training split. ``evaluate`` returns ``recognized``,
     the share of generated recordings whose word is recognized; ``recognized_recorded``, that of the recordings of the
-    split, which is as good as it can be; and, if the model is told who speaks, ``speaker_recognized`` and
-    ``speaker_recognized_recorded``. ``write`` draws spectrograms of recordings and of what is generated
+    split, which is as good as it can be; and, if the model is told which of several speakers it is,
+    ``speaker_recognized`` and ``speaker_recognized_recorded``. ``write`` draws spectrograms of both
     (``spectrograms.png``), and makes both audible: the folder ``sounds`` gets ``1_seven_recorded.wav`` and
-    ``1_seven_generated.wav``.
+    ``1_seven_generated.wav``. All recordings are generated together, in as many steps as the longest one has samples.
 
     Args:
         count: recordings to generate, evenly spaced in the split; all of them if it has fewer.
@@ -87,6 +87,8 @@ class GeneratedSpeech:
             raise InputError(f"{WHO} needs a model that generates speech, audio.wavenet; got {type(model).__name__}")
         if model.conditions is None or model.conditions.word is None:
             raise InputError(f'{WHO} needs a model that is told which word to generate: add "word" to its conditions')
+        if len(data.facts["words"]) == 1:
+            raise InputError(f"{WHO} needs several words to tell apart; training has one: {data.facts['words'][0]}")
         rows = _evenly(len(data.segments(examples.split)), examples.at_most(self._count))
         segments = data.segments(examples.split)
         batch = data.split(examples.split).batch(rows)
@@ -114,7 +116,7 @@ class GeneratedSpeech:
             for place, row in enumerate(rows.tolist())
         ]
         asked = {"": ("words", words)}
-        if model.conditions.speaker is not None:
+        if model.conditions.speaker is not None and len(data.facts["speakers"]) > 1:
             asked["speaker_"] = ("speakers", speakers)
         metrics = {}
         for prefix, (kind, targets) in asked.items():

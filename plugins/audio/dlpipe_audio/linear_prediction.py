@@ -6,16 +6,20 @@ Axes: N recordings, B recordings of a batch, S samples of the longest, K levels 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.fields import Positive
 from dlpipe_audio.mu_law import NUM_LEVELS, to_wave
-from dlpipe_audio.wavenet import is_real
+from dlpipe_audio.real_samples import is_real
 
 #: Q, and how many errors before a sample say how large the next one will be.
 SIZES, RECENT = 16, 32
+#: Recordings that are fitted to at a time, so that memory is enough for many.
+AT_A_TIME = 64
 #: Share of the probability that is spread over all levels, since none is impossible.
 SPREAD = 1e-3
 
@@ -43,20 +47,24 @@ class LinearPrediction(nn.Module):
 
     def fit(self, samples: Tensor, lengths: Tensor) -> None:
         """Learn the coefficients and the sizes of errors from levels (N, S) and how many belong to each recording."""
-        order = len(self.coefficients)
-        # All recordings one after the other, with silence between them.
-        wave = F.pad(_waves(samples, lengths), (0, order))[is_real(F.pad(samples, (0, order)), lengths + order)]
-        products = torch.stack([(wave[lag:] * wave[: len(wave) - lag]).sum() for lag in range(order + 1)])
-        lags = torch.arange(order)
+        order, lags = len(self.coefficients), torch.arange(len(self.coefficients))
+        products = torch.zeros(order + 1, dtype=torch.float64)
+        for wave, _ in _parts(samples, lengths):
+            silence = F.pad(wave, (0, order))
+            products += torch.stack([(silence[:, lag : lag + wave.size(1)] * wave).sum() for lag in range(order + 1)])
         # A little white noise, since the equations for silence alone have no solution.
         matrix = products[(lags.unsqueeze(1) - lags).abs()] + 1e-9 * (1 + products[0]) * torch.eye(order)
         self.coefficients = torch.linalg.solve(matrix, products[1:])
-        errors = (wave - self._predicted(wave[None])[0]).abs()
-        recent = _recent(errors[None])[0]
-        some = recent[:: 1 + len(recent) // 100_000]
+        errors, recent = [], []
+        for wave, real in _parts(samples, lengths):
+            found = (wave - self._predicted(wave)).abs()
+            errors.append(found[real].float())
+            recent.append(_recent(found)[real].float())
+        sizes, before = torch.cat(errors), torch.cat(recent).double()
+        some = before[:: 1 + len(before) // 100_000]
         self.bounds = some.quantile(torch.linspace(0, 1, SIZES + 1, dtype=some.dtype)[1:-1])
-        size = torch.bucketize(recent, self.bounds)
-        sums = torch.zeros(SIZES, dtype=errors.dtype).index_add(0, size, errors)
+        size = torch.bucketize(before, self.bounds)
+        sums = torch.zeros(SIZES, dtype=torch.float64).index_add(0, size, sizes.double())
         self.scales = (sums / size.bincount(minlength=SIZES).clamp_min(1)).clamp_min(1e-5)
 
     def forward(self, samples: Tensor, lengths: Tensor) -> Tensor:
@@ -94,6 +102,13 @@ def _edges() -> Tensor:
     """Return where each level begins, and where the last one ends, (K + 1,)."""
     between = to_wave(torch.arange(NUM_LEVELS - 1, dtype=torch.float64) + 0.5)
     return F.pad(F.pad(between, (1, 0), value=-torch.inf), (0, 1), value=torch.inf)
+
+
+def _parts(samples: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield waves (B, S) of levels (N, S), and which of their samples are no padding, some recordings at a time."""
+    for some, their_lengths in zip(samples.split(AT_A_TIME), lengths.split(AT_A_TIME), strict=True):
+        cut = some[:, : int(their_lengths.max())]
+        yield _waves(cut, their_lengths), is_real(cut, their_lengths)
 
 
 def _waves(samples: Tensor, lengths: Tensor) -> Tensor:

@@ -14,8 +14,11 @@ NUM_LEVELS = 256
 
 
 def to_levels(wave: Tensor) -> Tensor:
-    """Map samples from -1 to 1 to levels, int64 from 0 to 255; 0 lies between levels 127 and 128 and becomes 128."""
-    levels: Tensor = load_torchaudio().functional.mu_law_encoding(wave, NUM_LEVELS)
+    """Map samples to levels, int64 from 0 to 255; 0 lies between levels 127 and 128 and becomes 128.
+
+    Samples below -1 and above 1, which resampling of a loud recording makes, are clipped as in an audio file.
+    """
+    levels: Tensor = load_torchaudio().functional.mu_law_encoding(wave.clamp(-1, 1), NUM_LEVELS)
     return levels
 
 

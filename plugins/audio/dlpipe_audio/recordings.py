@@ -53,6 +53,7 @@ class HoldOut:
         test_words: what is for test, whoever says it; with `test_speakers`, only what they say.
         dev_words: what is for dev, whoever says it; with `dev_speakers`, only what they say.
         by_word: whether the shares are those of each word's recordings, or of all files.
+        by_speaker: whether they are those of each word's recordings by each speaker.
     """
 
     test_speakers: Sequence[str]
@@ -62,6 +63,7 @@ class HoldOut:
     test_words: Sequence[str] = ()
     dev_words: Sequence[str] = ()
     by_word: bool = True
+    by_speaker: bool = False
 
     def assign(self, words: Sequence[tuple[Segment, str | None]]) -> dict[str, list[Segment]]:
         """Return the words of each split; none has a speaker or a word that is held out for another one.
@@ -118,7 +120,7 @@ class HoldOut:
                     "held out for the other split too; hold out others"
                 )
             if name not in found:
-                found[name], rest = _shared(rest, size, self.by_word)
+                found[name], rest = _shared(rest, size, by_word=self.by_word, by_speaker=self.by_speaker)
         found["train"] += rest
         if has_train and not found["train"]:
             raise InputError("no word is left for training; hold out fewer speakers or words")
@@ -284,15 +286,19 @@ def _drawn(segment: Segment) -> bytes:
     return hashlib.sha256(PurePosixPath(segment.name).name.encode("utf-8", "surrogatepass")).digest()
 
 
-def _shared(segments: Iterable[Segment], size: float, by_word: bool = True) -> tuple[list[Segment], list[Segment]]:
+def _shared(
+    segments: Iterable[Segment], size: float, *, by_word: bool = True, by_speaker: bool = False
+) -> tuple[list[Segment], list[Segment]]:
     """Return a share of the recordings, and the rest; which ones follows from their names.
 
     Args:
         by_word: take a share of each word's recordings, instead of one of all files with all that is said in them.
+        by_speaker: take a share of what each speaker says of a word.
     """
-    groups: dict[str, dict[str, list[Segment]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str], dict[str, list[Segment]]] = defaultdict(lambda: defaultdict(list))
     for segment in segments:
-        group, part = (segment.word, segment.name) if by_word else ("", segment.file)
+        group = (segment.word if by_word else "", segment.speaker if by_speaker else "")
+        part = segment.name if by_word else segment.file
         groups[group][part].append(segment)
     taken: list[Segment] = []
     left: list[Segment] = []

@@ -38,10 +38,14 @@ class Utterances(Protocol):
     Attributes:
         splits: names of the splits.
         rate_hz: samples per second of all waveforms.
+        clipped: names of the words read so far that are clipped.
     """
 
     @property
     def splits(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def clipped(self) -> Collection[str]: ...  # noqa: D102
 
     rate_hz: int
 
@@ -60,14 +64,7 @@ class Utterances(Protocol):
 
 
 class Source(Utterances, Protocol):
-    """Where recordings come from, and what else a person names.
-
-    Attributes:
-        clipped: names of the words read so far that are clipped.
-    """
-
-    @property
-    def clipped(self) -> Collection[str]: ...  # noqa: D102
+    """Where recordings come from, and what else a person names."""
 
     def item(self, item: str) -> Tensor:
         """Return the samples (S,) of what a person names.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -31,6 +31,7 @@ class ToneTakes:
 
     splits: Sequence[str] = tuple(SPLITS)
     rate_hz = RATE_HZ
+    clipped: Collection[str] = ()
 
     def __init__(self, num_words: int, num_speakers: int, takes: int) -> None:
         known = syllables()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dlpipe.data import Columns, Ragged, in_both
-from dlpipe.errors import DataError
+from dlpipe.errors import DataError, InputError
 from dlpipe.fields import OpenFraction, Positive, PositiveFloat
 from dlpipe.messages import shown
 from dlpipe.progress import tracked
@@ -42,7 +42,11 @@ class WaveformData:
 
     def __init__(self, source: Utterances, crop_seconds: float, *, skip_bad: bool = False) -> None:
         self.is_restored = False
-        self.source, self._crop = source, max(1, round(crop_seconds * source.rate_hz))
+        self.source, self._crop = source, round(crop_seconds * source.rate_hz)
+        if not self._crop:
+            raise InputError(
+                f"crop_seconds = {crop_seconds:g}: less than one sample; expected at least {1 / source.rate_hz:.3g}"
+            )
         self._skip_bad = skip_bad
         self._words: list[str] | None = None
         self._speakers: list[str] | None = None
@@ -58,8 +62,8 @@ class WaveformData:
         """Return ``num_levels``, ``words`` and ``speakers`` of the training split, and ``rate_hz``."""
         return {
             "num_levels": NUM_LEVELS,
-            "words": self._known("words"),
-            "speakers": self._known("speakers"),
+            "words": self._names()[0],
+            "speakers": self._names()[1],
             "rate_hz": self.source.rate_hz,
         }
 
@@ -69,10 +73,11 @@ class WaveformData:
         A batch for training has random parts of longer recordings, and where they start.
         """
         _, samples = self._load(name)
+        segments, (words, speakers) = self.segments(name), self._names()
         columns: dict[str, Tensor | Ragged] = {
             "samples": samples,
-            "words": self._numbers(name, "words"),
-            "speakers": self._numbers(name, "speakers"),
+            "words": _numbers("words", [segment.word for segment in segments], words, name),
+            "speakers": _numbers("speakers", [segment.speaker for segment in segments], speakers, name),
             "starts": torch.zeros(len(samples), dtype=torch.int64),
             "durations": samples.lengths,
         }
@@ -91,7 +96,10 @@ class WaveformData:
         return [segment.name for segment in self.segments(split)]
 
     def copies(self, split: str, other: str) -> tuple[Tensor, Tensor]:
-        """Return which recordings of `split` have exactly the levels of one in `other`: (N,) bool, and once more."""
+        """Return which recordings of `split` have exactly the levels of one in `other`: (N,) bool.
+
+        Near copies are not looked for, so both results are the same.
+        """
         ours, theirs = (
             [part.numpy().tobytes() for part in samples.values[:-1].split(samples.lengths.tolist())]
             for _, samples in (self._load(split), self._load(other))
@@ -101,7 +109,8 @@ class WaveformData:
 
     def state(self) -> dict[str, Any]:
         """Return the words and the speakers of the training split."""
-        return {"words": self._known("words"), "speakers": self._known("speakers")}
+        words, speakers = self._names()
+        return {"words": words, "speakers": speakers}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Set what `state` returned."""
@@ -115,23 +124,13 @@ class WaveformData:
             digest.update(repr([asdict(segment) for segment in self.segments(split)]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
-    def _known(self, kind: str) -> list[str]:
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Return the words and the speakers of the training split."""
         if self._words is None or self._speakers is None:
             train = self.segments("train")
             self._words = sorted({segment.word for segment in train})
             self._speakers = sorted({segment.speaker for segment in train})
-        return self._words if kind == "words" else self._speakers
-
-    def _numbers(self, split: str, kind: str) -> Tensor:
-        """Return the numbers (N,) of the words or of the speakers of a split."""
-        said = [segment.word if kind == "words" else segment.speaker for segment in self.segments(split)]
-        numbers = {name: number for number, name in enumerate(self._known(kind))}
-        if unknown := sorted(set(said) - set(numbers)):
-            raise DataError(
-                f"the {split} split has {kind} that training has not: {shown(unknown)}; expected recordings of the "
-                f"same {kind}, since a model learns to generate what it is trained on. Move some of them to train"
-            )
-        return torch.tensor([numbers[name] for name in said])
+        return self._words, self._speakers
 
     def _load(self, split: str) -> tuple[list[Segment], Ragged]:
         """Return the recordings of a split that can be used, and their levels."""
@@ -153,6 +152,13 @@ class WaveformData:
                     "and are left out; skip_bad = false stops at the first one and says why",
                     stacklevel=2,
                 )
+            clipped = sum(segment.name in self.source.clipped for segment in kept)
+            if clipped:
+                warnings.warn(
+                    f"{clipped} of {len(kept)} recordings of the {split} split are clipped: more than 1 % of their "
+                    "samples are at the end of the range, and a model learns to generate that; record more quietly",
+                    stacklevel=2,
+                )
             self._loaded[split] = kept, Ragged(torch.cat(waves), torch.tensor([len(wave) for wave in waves]))
         return self._loaded[split]
 
@@ -169,6 +175,22 @@ class WaveformData:
             "lengths": lengths.clamp(max=self._crop),
             "starts": starts,
         }
+
+
+def _numbers(kind: str, said: Sequence[str], known: Sequence[str], split: str) -> Tensor:
+    """Return the numbers (N,) of the words or of the speakers of a split.
+
+    Raises:
+        DataError: training has no such word or speaker.
+    """
+    numbers = {name: number for number, name in enumerate(known)}
+    if unknown := sorted(set(said) - set(numbers)):
+        raise DataError(
+            f"the {split} split has {kind} that training does not have: {shown(unknown)}; expected the same {kind}, "
+            "since a model generates what it was trained on. Move recordings of them to the folder train, or remove "
+            f"them from {split}"
+        )
+    return torch.tensor([numbers[name] for name in said])
 
 
 def tone_waveforms(
@@ -204,13 +226,14 @@ def waveforms(
 
     Args:
         path: a folder, or an archive of one (.tar, .tar.gz, .zip), as `audio.folder` takes it; FSDD is one.
-        test_size: share of each word's recordings that is for test if the files do not say which are.
+        test_size: share of the recordings of each word by each speaker that is for test if the files do not say which
+            are.
         dev_size: share of the rest that is for dev if the files do not say which are.
         rate_hz: samples per second that recordings are converted to.
         crop_seconds: of a longer recording, training sees a random part of this length.
         skip_bad: leave out what cannot be read or used, with a warning that counts it.
     """
-    hold_out = HoldOut((), (), test_size, dev_size)
+    hold_out = HoldOut((), (), test_size, dev_size, by_speaker=True)
     # A trained model may be evaluated on files with other splits.
     source = word_recordings(path, hold_out, rate_hz, lambda: not data.is_restored)
     data = WaveformData(source, crop_seconds, skip_bad=skip_bad)

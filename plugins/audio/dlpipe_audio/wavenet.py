@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlpipe.fields import OnlyWith, Positive
+from dlpipe_audio.real_samples import is_real
 
 #: What the network is told about a recording.
 Condition = Literal["word", "speaker", "position"]
@@ -32,10 +33,10 @@ class WaveNet(nn.Module):
 
     Args:
         num_levels: K.
-        words: that are said in the recordings, by number.
-        speakers: who say them, by number.
-        conditions: what the network is told: the "word", the "speaker" and the "position", which share of the recording
-            has passed; with none of them, it generates any speech.
+        words: the words of the recordings; a number in `forward` is a place in this list.
+        speakers: the speakers of the recordings, in the same way.
+        conditions: what the network is told: the "word", the "speaker" and the "position", relative to the duration of
+            the recording; with none of them, it generates any speech.
         stacks: how often the dilations 1, 2, 4 … are repeated.
         layers: of a stack; each doubles the dilation of the one before.
         channels: C, numbers that a layer passes on to the next one, and units of its gate.
@@ -66,7 +67,7 @@ class WaveNet(nn.Module):
         self.embed = nn.Embedding(num_levels, channels)
         # Levels that are near each other begin with nearly the same numbers.
         with torch.no_grad():
-            loudness = torch.linspace(-1.7, 1.7, num_levels).unsqueeze(1)
+            loudness = torch.linspace(-1.7, 1.7, num_levels).unsqueeze(1)  # of a variance of about 1
             self.embed.weight.mul_(0.1).add_(loudness * torch.randn(channels))
         self.conditions = Conditions(conditions, len(words), len(speakers), condition_dim) if conditions else None
         self.dilations = [2**number for number in range(layers)] * stacks
@@ -107,7 +108,7 @@ class WaveNet(nn.Module):
             told = self.conditions.at(self.conditions(words, speakers), positions)
         # A sample is predicted from those before it; before the first one there is nothing.
         hidden = F.pad(self.embed(levels), (0, 0, 1, 0))[:, : levels.size(1)]  # (B, S, C)
-        skips = 0
+        skips = hidden.new_zeros(())
         for dilation, layer in zip(self.dilations, self.layers, strict=True):
             before = F.pad(hidden, (0, 0, dilation, 0))[:, : levels.size(1)]
             hidden, skip = layer(before, hidden, told)
@@ -128,9 +129,9 @@ class Conditions(nn.Module):
     """What the network is told about recordings, as D numbers at each of P points.
 
     Args:
-        told: what of it.
-        num_words: of which one is said.
-        num_speakers: of whom one says it.
+        told: which of them.
+        num_words: number of different words.
+        num_speakers: number of different speakers.
         dim: D.
     """
 
@@ -184,9 +185,3 @@ class Layer(nn.Module):
         filtered, gate = self.gates(torch.cat(seen, -1)).chunk(2, -1)
         residual, skip = self.outputs(filtered.tanh() * gate.sigmoid()).split(self.sizes, -1)
         return inputs + residual, skip
-
-
-def is_real(samples: Tensor, lengths: Tensor) -> Tensor:
-    """Return which samples (B, S) are no padding, given the lengths (B,) on the CPU."""
-    steps = torch.arange(samples.size(1), device=samples.device)
-    return steps < lengths.to(samples.device, non_blocking=True).unsqueeze(1)

@@ -31,7 +31,7 @@ class Stepper:
     def __call__(self, last: Tensor | None, told: Tensor | None) -> Tensor:
         """Return the logits (B, K) of the next sample, given the last one (B,) and its conditions (B, D)."""
         hidden = self._seen[0].new_zeros(self._seen[0].shape[1:]) if last is None else self._model.embed(last)
-        skips: Tensor | int = 0
+        skips = hidden.new_zeros(())
         for layer, seen in zip(self._model.layers, self._seen, strict=True):
             place = self._step % len(seen)
             before = seen[place].clone()
@@ -52,7 +52,7 @@ def draw_recordings(
     seed: int,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Draw the levels of recordings (B, S), int64; what follows the end of a recording has no meaning.
+    """Draw the levels of recordings (B, S), int64; those beyond the duration of a recording are undefined.
 
     A recording depends on its row and the seed, not on the others.
 

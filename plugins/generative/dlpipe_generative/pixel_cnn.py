@@ -4,7 +4,7 @@ Sources: van den Oord et al. 2016, "Pixel Recurrent Neural Networks", https://ar
 section 3.4 (masks); van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders",
 https://arxiv.org/abs/1606.05328, section 2.1 (gated units), 2.2 (two stacks without a blind spot) and 2.3 (classes).
 Departs from them: no masks, the convolutions do not reach what they must not see; the channels of a pixel are pixels
-beside each other, one after the other.
+beside each other, one after the other; both stacks have residual connections.
 Axes: B images, C channels, H rows, W columns, P = C · W positions of a row, L levels, D channels of the network.
 """
 
@@ -31,6 +31,7 @@ class PixelCNN(nn.Module):
         pixel_range: values of black and white; must be 0 and 1.
         num_classes: of the data; used if the model is conditional.
         levels: L, values that pixels are rounded to, from black to white; 256 for photographs, 2 for black and white.
+            Memory and time are proportional to them.
         blocks: of gated units; each sees a little further.
         kernel: pixels that a convolution reaches to the left, and up and to both sides.
         channels: D.
@@ -46,7 +47,7 @@ class PixelCNN(nn.Module):
         pixel_range: tuple[float, float],
         *,
         num_classes: int | None = None,
-        levels: Annotated[int, Strict(), Field(ge=2, le=65_536)] = 256,
+        levels: Annotated[int, Strict(), Field(ge=2, le=256)] = 256,
         blocks: Positive = 5,
         kernel: Positive = 2,
         channels: Positive = 32,
@@ -59,6 +60,7 @@ class PixelCNN(nn.Module):
         self.latent_dim, self.pixel_range = math.prod(image_shape), UNIT
         planes = 1 + image_shape[0]
         reach = kernel * image_shape[0]  # whole pixels to both sides
+        self._rows = kernel * (1 + blocks)  # that the network sees above a pixel
         self.above = nn.Conv2d(planes, channels, (kernel, 2 * reach + 1))
         self.left = nn.Conv2d(planes, channels, (1, reach))
         self.blocks = nn.ModuleList(Block(channels, kernel, reach, self.num_classes) for _ in range(blocks))
@@ -85,7 +87,7 @@ class PixelCNN(nn.Module):
         return outputs.flatten(1).sum(1).mean()
 
     def rounded(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to the levels of their pixels, int64."""
+        """Map images (B, C, H, W) to the nearest level of each pixel, int64; noise may leave 0 to 1."""
         return (images * (self.levels - 1)).round().long().clamp(0, self.levels - 1)
 
     def generate(self, latent: Tensor, targets: Tensor | None = None) -> Tensor:
@@ -100,10 +102,12 @@ class PixelCNN(nn.Module):
         channels, height, width = self.image_shape
         levels = torch.zeros(len(latent), channels, height, width, dtype=torch.int64, device=latent.device)
         for row in range(height):
-            # What the rows above say is the same for all pixels of a row; the row itself is not in it, nor those below.
-            known = [seen[:, :, row:] for seen in self._rows_above(self._planes(levels[:, :, : row + 1]), targets)]
+            # What the rows above say is the same for all pixels of a row; those out of reach have no effect on it.
+            near = levels[:, :, max(0, row - self._rows) : row + 1]
+            above = [seen[:, :, -1:] for seen in self._rows_above(self._planes(near), targets)]
             for place in range(width * channels):
-                logits = self._logits(self._planes(levels[:, :, row : row + 1]), known, targets)[:, :, 0, place]
+                planes = self._planes(levels[:, :, row : row + 1])[..., : place + 1]
+                logits = self._logits(planes, [seen[..., : place + 1] for seen in above], targets)[:, :, 0, place]
                 below = logits.double().softmax(1).cumsum(1)
                 share = shares[:, row * width * channels + place]
                 drawn = (below < share.unsqueeze(1)).sum(1).clamp(max=self.levels - 1)

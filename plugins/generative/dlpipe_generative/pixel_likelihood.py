@@ -1,4 +1,4 @@
-"""Likelihood of images under a model that generates them pixel by pixel, and which of their pixels are hard to know."""
+"""Likelihood of images under a model that generates them pixel by pixel, and which pixels are hard to predict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlpipe.evaluation import Examples, ExampleScores
 from dlpipe.figures import drawing
 from dlpipe.report_items import ReportItem
 from dlpipe_generative.pixel_cnn import PixelCNN
-from dlpipe_generative.split_tensors import device_of, split_tensors
+from dlpipe_generative.split_tensors import batched, device_of, split_tensors
 
 WHO = "generative.pixel_likelihood"
 
@@ -24,8 +24,9 @@ class PixelLikelihood:
 
     ``evaluate`` returns ``nats``, the negative log-likelihood of an image, a sum over its pixels and a mean over
     images; ``bits_per_dim``, the same per pixel in bits; and ``independent_bits_per_dim``, that of pixels which do not
-    depend on each other, with the frequencies of levels at each place of the training images. They are comparable for
-    the same data and number of levels. ``write`` draws the mean of each pixel (``bits.png``).
+    depend on each other, with the frequencies of levels at each place of the training images, of all classes together.
+    They are comparable for the same data and number of levels; a conditional model knows the class in addition.
+    ``write`` draws the mean of each pixel (``bits.png``).
     """
 
     primary = "bits_per_dim"
@@ -49,7 +50,12 @@ class PixelLikelihood:
             )
         if self._frequencies is None:
             train, _ = split_tensors(examples.data, "train", device_of(model), WHO)
-            self._frequencies = level_frequencies(model.rounded(train).cpu(), model.levels)
+            counts = torch.zeros(model.levels, *train.shape[1:], dtype=torch.float64)
+            for (images,) in batched(train):
+                assert images is not None
+                counts += level_counts(model.rounded(images).cpu(), model.levels)
+            # One more of each is counted (Laplace), as an image may have what no training image has.
+            self._frequencies = (counts + 1) / (counts + 1).sum(0)
         self._rows, bits, independent = [], [], []
         for batch, nats in examples.outputs(model):
             self._rows += batch["rows"].tolist()
@@ -69,7 +75,7 @@ class PixelLikelihood:
         return ExampleScores(self._rows, self._bits.flatten(1).mean(1).tolist())
 
     def write(self, folder: Path) -> list[ReportItem]:
-        """Draw which pixels are hard to know."""
+        """Draw which pixels are hard to predict."""
         means = self._bits.mean((0, 1))
         with drawing(folder / "bits.png", 4.2, 3.4) as figure:
             axes = figure.subplots()
@@ -80,19 +86,14 @@ class PixelLikelihood:
         return [
             ReportItem(
                 "bits.png",
-                "Which pixels are hard to know",
+                "Which pixels are hard to predict",
                 "Negative log-likelihood of each pixel in bits, given those above it and to its left: means over "
                 f"{len(self._rows)} images. Pixels that are nearly always black cost nothing.",
             )
         ]
 
 
-def level_frequencies(levels: Tensor, count: int) -> Tensor:
-    """Return how frequent each level is at each place (count, C, H, W); one more of each is counted (Laplace).
-
-    Args:
-        levels: of images (N, C, H, W).
-    """
-    counts = torch.ones(count, *levels.shape[1:], dtype=torch.float64)
-    counts.scatter_add_(0, levels, torch.ones_like(levels, dtype=torch.float64))
-    return counts / counts.sum(0)
+def level_counts(levels: Tensor, count: int) -> Tensor:
+    """Return how often each level occurs at each place (count, C, H, W), given those of images (N, C, H, W)."""
+    counts = torch.zeros(count, *levels.shape[1:], dtype=torch.float64)
+    return counts.scatter_add_(0, levels, torch.ones_like(levels, dtype=torch.float64))
