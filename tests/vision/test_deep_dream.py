@@ -177,7 +177,7 @@ def test_options_that_cannot_be_obeyed_are_refused(options, message):
 
 
 def test_a_layer_that_does_not_exist_is_refused(faces_examples):
-    with pytest.raises(InputError, match=r'"layers.0.con": CNN has no such layer; .* Did you mean "layers.0.conv"\?'):
+    with pytest.raises(InputError, match=r'CNN has no layer "layers.0.con"; .* Did you mean "layers.0.conv"\?'):
         deep_dream(layer="layers.0.con").evaluate(cnn(), faces_examples)
 
 

@@ -74,7 +74,7 @@ def test_layers_after_the_last_one_are_left_out():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["layer.0"], 'style_layers: CNN has no layer "layer.0"; its layers are layers, layers.0, layers.0.conv, '),
+        (["layer.0"], 'style_layers: CNN has no layer "layer.0"; its convolutions are layers.0.conv'),
         (["layers.9"], 'CNN has no layer "layers.9"'),
         (["layers.0", "layers.0"], 'style_layers = ["layers.0", "layers.0"]: "layers.0" occurs twice; name each layer'),
         (

@@ -60,7 +60,7 @@ def test_a_layer_without_feature_maps_is_refused_and_leaves_no_hook(layer, messa
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_the_nearest_name():
-    message = 'layer = "frist": Classifier has no such layer; its convolutions are first, unused. Did you mean "first"?'
+    message = 'layer: Classifier has no layer "frist"; its convolutions are first, unused. Did you mean "first"?'
 
     with pytest.raises(InputError, match=re.escape(message)):
         require_layer(Classifier(), "frist")

@@ -187,7 +187,7 @@ def test_an_unknown_layer_is_refused_with_the_nearest(faces_examples):
 
     with pytest.raises(
         InputError,
-        match=r'layer = "fetures": Sequential has no such layer; its convolutions are features. Did you mean "features"',
+        match=r'layer: Sequential has no layer "fetures"; its convolutions are features. Did you mean "features"',
     ):
         evaluated(model, faces_examples, layer="fetures")
 

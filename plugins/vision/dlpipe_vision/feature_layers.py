@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from dlpipe.errors import InputError
-from dlpipe.messages import nearest, shown
+from dlpipe.messages import shown
+from dlpipe_vision.layer_outputs import require_layer
 
 
 class FeatureLayers(nn.Module):
@@ -74,13 +75,8 @@ class FeatureLayers(nn.Module):
 
 
 def _require_layers(network: nn.Module, layers: Sequence[str], option: str) -> None:
-    known = [name for name, _ in network.named_modules() if name]
     for name in layers:
-        if name not in known:
-            raise InputError(
-                f'{option}: {type(network).__name__} has no layer "{name}"; '
-                f"its layers are {', '.join(known)}.{nearest(name, known)}"
-            )
+        require_layer(network, name, option)
     if twice := [name for name in layers if list(layers).count(name) > 1]:
         raise InputError(f'{option} = {shown(list(layers))}: "{twice[0]}" occurs twice; name each layer once')
 

@@ -30,8 +30,11 @@ def convolutions(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
 
 
-def require_layer(model: nn.Module, layer: str) -> None:
+def require_layer(model: nn.Module, layer: str, option: str = "layer") -> None:
     """Refuse the name of a layer that a model does not have.
+
+    Args:
+        option: what names the layer in a pipeline file, for the message.
 
     Raises:
         InputError: it has no such layer.
@@ -40,7 +43,7 @@ def require_layer(model: nn.Module, layer: str) -> None:
     if layer not in names:
         known = ", ".join(convolutions(model)) or "none"
         raise InputError(
-            f'layer = "{layer}": {type(model).__name__} has no such layer; '
+            f'{option}: {type(model).__name__} has no layer "{layer}"; '
             f"its convolutions are {known}.{nearest(layer, names)}"
         )
 
