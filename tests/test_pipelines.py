@@ -78,14 +78,24 @@ BRIEF = {
     "question_answering_babi.toml": [f"stages.{stage}.data.tasks=[15, 20]" for stage in ("linear", "softmax")],
     "audio_word2vec.toml": ["data.num_words=120", "data.num_speakers=10"],
     "speech_recognition.toml": ["data.num_speakers=10", "data.sentences=5"],
-    "wavenet.toml": ["data.num_words=2", "data.takes=10", "evaluators.speech.recognizer_steps=9"],
+    "wavenet.toml": [
+        "data.num_words=2",
+        "data.takes=10",
+        "evaluators.speech.count=2",
+        "evaluators.speech.recognizer_steps=9",
+    ],
     "wavenet_digits.toml": ["evaluators.speech.recognizer_steps=9"],
     "translation.toml": ["data.num_train=300", "data.num_dev=20", "data.num_test=20", "model.max_length=9"],
     "translation_multi30k.toml": ["data.max_length=9", "model.max_length=3", "model.hidden_dim=8"],
     "digit_strings.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "digit_strings_speakers.toml": ["data.num_train=60", "data.num_dev=20", "data.num_test=20"],
     "audio_word2vec_fsdd.toml": ["evaluators.comparison.max_words=60"],
-    "pixel_cnn_digits.toml": ["evaluators.learned.classifier_steps=9", "evaluators.learned.count=100"],
+    "pixel_cnn_digits.toml": [
+        "model.blocks=1",
+        "evaluators.learned.classifier_steps=9",
+        "evaluators.learned.count=60",
+        "evaluators.nearest.count=20",
+    ],
     "dcgan_digits.toml": ["evaluators.quality.classifier_steps=9", "evaluators.learned.classifier_steps=9"],
     "dcgan_mnist.toml": [
         "evaluators.quality.classifier_steps=9",
@@ -103,6 +113,7 @@ QUICK = [pytest.param(path, marks=pytest.mark.slow) if path.name in LONG else pa
 #: On real data these take long even in small; that they take a step is tried each time.
 LONG_TO_THE_END = {
     *LONG,
+    "wavenet_digits.toml",
     "cnn_mnist.toml",
     "dcgan_manga.toml",
     "dqn_pong.toml",
