@@ -74,7 +74,7 @@ CASES = {
     f"{LOOP.replace('0.05', '0.001')}"
     '[evaluators.letters]\nuse = "audio.transcription"\n[evaluators.loss]\nuse = "core.loss"\n',
     "wavenet": '[data]\nuse = "audio.tone_waveforms"\nnum_words = 2\nnum_speakers = 2\ntakes = 10\n'
-    'crop_seconds = 0.05\n[model]\nuse = "audio.wavenet"\nlayers = 3\nchannels = 4\nskip_channels = 5\n'
+    '[model]\nuse = "audio.wavenet"\nlayers = 3\nchannels = 4\nskip_channels = 5\n'
     f'condition_dim = 3\n[trainer]\nuse = "core.supervised"\nbatch_size = 7\nbucket_by_length = false\n{LOOP}'
     '[evaluators.bits]\nuse = "audio.waveform_likelihood"\n',
     "translation": '[data]\nuse = "text.english_german"\nnum_train = 60\nnum_dev = 10\nnum_test = 10\n'
