@@ -590,6 +590,8 @@ CHANGES: dict[str, list[str]] = {
     "audio.tone_waveforms.takes": ["20"],
     "audio.waveforms.path": ["'@/spoken2'"],
     "audio.waveforms.rate_hz": ["4000"],
+    "audio.waveforms.test_size": ["0.7"],  # of the few takes of each word by each speaker
+    "audio.waveforms.dev_size": ["0.7"],
     "audio.wavenet.conditions": ["['speaker']"],
     "audio.tone_sentences.num_words": ["48"],
     "audio.tone_sentences.num_speakers": ["12"],
