@@ -49,7 +49,7 @@ def dlpipe_models() -> Iterable[ModelSpec]:
             "ensemble",
             "dlpipe.training.ensemble:Ensemble",
             "averages the predictions of trained models",
-            same_classes=True,
+            same_facts=("labels",),
         ),
         ModelSpec(
             "majority_class",

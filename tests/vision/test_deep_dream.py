@@ -24,7 +24,8 @@ def cnn(seed=0, layers=LAYERS):
 
 
 def deep_dream(**options):
-    return DeepDream(SHAPE, LABELS, **{"size": 12, "octaves": 2, "steps": 5, "jitter": 1, "step_size": 0.05} | options)
+    small = {"size": 12, "octaves": 2, "steps": 5, "jitter": 1, "step_size": 0.05}
+    return DeepDream(**{"image_shape": SHAPE, "labels": LABELS, **small, **options})
 
 
 def test_a_layer_is_enhanced_on_images_larger_than_those_of_the_training(faces_examples):
@@ -163,6 +164,8 @@ def test_of_many_targets_the_figure_shows_the_first(faces_examples, tmp_path):
     ("options", "message"),
     [
         ({"classes": ["glat"]}, r'classes: "glat" is no class of the data; expected some of .* Did you mean "glad"\?'),
+        ({"classes": ["sad", "sad"]}, r'classes = \["sad", "sad"\]: "sad" occurs twice; name each once'),
+        ({"classes": ["sad"], "labels": ["sad"]}, "classes: the data has one class, sad; expected at least two"),
         ({"start": "picture"}, 'start = "picture" needs the file: picture = "…"'),
         ({"jitter": 4}, "jitter = 4: the smallest octave has 9×9 pixels"),
         (

@@ -146,7 +146,7 @@ def test_only_some_classes_are_used_in_the_given_order():
 
 
 def test_a_class_that_is_named_twice_is_refused():
-    with pytest.raises(InputError, match=r"classes = \[3, 3\]: 3 occurs twice; name each digit once"):
+    with pytest.raises(InputError, match=r"classes = \[3, 3\]: 3 occurs twice; name each once"):
         digits(classes=[3, 3]).split("train")
 
 

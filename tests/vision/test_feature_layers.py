@@ -35,6 +35,16 @@ def test_the_maps_are_those_of_the_network():
     assert_close(maps, {"layers.0": first, "layers.2.conv": net.layers[2].conv(net.layers[1](first))})
 
 
+def test_an_activation_in_place_does_not_overwrite_the_maps_of_the_layer_before_it():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+    images = torch.rand(2, *SHAPE)
+
+    maps = FeatureLayers(net, ["0"], SHAPE, option="style_layers")(images)["0"]
+
+    assert_close(maps, net[0](images))
+    assert net[1].inplace  # the network itself is not changed
+
+
 def test_images_of_other_sizes_than_those_of_training_have_maps():
     found = features("layers.2")
 
@@ -76,7 +86,7 @@ def test_layers_after_the_last_one_are_left_out():
     [
         (["layer.0"], 'style_layers: CNN has no layer "layer.0"; its convolutions are layers.0.conv'),
         (["layers.9"], 'CNN has no layer "layers.9"'),
-        (["layers.0", "layers.0"], 'style_layers = ["layers.0", "layers.0"]: "layers.0" occurs twice; name each layer'),
+        (["layers.0", "layers.0"], 'style_layers = ["layers.0", "layers.0"]: "layers.0" occurs twice; name each once'),
         (
             ["layers.3"],
             'the layer "layers.3" returns a tensor of shape (1, 6); expected feature maps (images, channels',

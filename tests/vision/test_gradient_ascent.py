@@ -117,6 +117,11 @@ def test_octaves_without_pixels_are_refused():
         ascent(octaves=6)
 
 
+def test_octaves_of_the_same_size_are_refused():
+    with pytest.raises(InputError, match="two octaves would have the same size, .*; reduce octaves or enlarge"):
+        ascent(octaves=6, octave_scale=1.01)
+
+
 def test_jitter_that_is_large_compared_to_the_smallest_octave_is_refused():
     with pytest.raises(
         InputError, match=r"jitter = 2: the smallest octave has 6×6 pixels; expected at most a quarter, 1"

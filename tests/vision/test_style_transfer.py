@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -183,12 +184,23 @@ def test_the_decoder_copies_pixels_to_enlarge():
     ("options", "message"),
     [
         ({"content_layer": "layers.5"}, 'content_layer, style_layers: CNN has no layer "layers.5"'),
-        ({"style_layers": ["layers.0", "layers.0"]}, 'style_layers: "layers.0" occurs twice; name each layer once'),
+        (
+            {"style_layers": ["layers.0", "layers.0"]},
+            'style_layers = ["layers.0", "layers.0"]: "layers.0" occurs twice; name each once',
+        ),
     ],
 )
 def test_wrong_layers_are_refused(options, message):
     with pytest.raises(InputError, match=re.escape(message)):
         transfer(**options)
+
+
+@pytest.mark.parametrize("convolution", [nn.Conv2d(3, 4, 3, stride=3), nn.Conv2d(3, 4, 3)])
+def test_maps_of_a_size_that_no_enlargement_leads_back_from_are_refused(convolution):
+    net = nn.Sequential(convolution)
+
+    with pytest.raises(InputError, match=r"""content_layer: the maps of "0" have .* expected a half, a quarter"""):
+        StyleTransfer((3, 16, 16), (0.0, 1.0), net, content_layer="0", style_layers=["0"])
 
 
 def test_pixels_of_another_range_are_refused():

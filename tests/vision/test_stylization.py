@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from dlpipe.compute import Compute
+from dlpipe.data import Columns
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
 from dlpipe_vision.cnn import CNN
@@ -134,6 +136,15 @@ def test_one_pair_gives_finite_metrics(examples):
 
     assert all(torch.tensor(value).isfinite() for value in metrics.values())
     assert "style_accuracy_new_kinds" not in metrics
+
+
+def test_one_style_cannot_be_told_from_others(examples):
+    split = examples.data.split("test")
+    same = Columns(split.batch(torch.tensor([0, 0, 0])), prepare=split.prepare)
+    data = SimpleNamespace(split=lambda _: same)
+
+    with pytest.raises(InputError, match="with several styles, and the split has only one; add styles"):
+        stylization().evaluate(transfer(), Examples(data, "test", examples.compute))
 
 
 def test_pictures_and_a_table_are_written(examples, tmp_path):

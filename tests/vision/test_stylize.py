@@ -93,7 +93,7 @@ def test_a_bad_picture_does_not_stop_the_others(folder):
         ([], {}, "give a picture to draw in the style of --style, or a folder of pictures"),
         (["a.png", "b.png"], {}, "out.png is a file, and there are 2 pictures; name a folder: --output "),
         (["a.png"], {"output": "out.jpg"}, "out.jpg: expected a name that ends in .png, or a folder"),
-        (["a.png"], {"output": "pictures"}, "pictures: the folder is not empty; empty it, or choose another one"),
+        (["a.png"], {"output": "pictures"}, "pictures: expected a new or an empty folder; choose another name"),
         (["a.png"], {"output": "pictures/b.png"}, "b.png exists; remove it, or choose another name"),
         (["a.png", "a.png"], {"output": "out"}, "several pictures would be a.png, such as "),
         (["a.png"], {"style": "styles/none.png"}, "none.png: no such file; expected an image"),

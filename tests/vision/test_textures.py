@@ -54,7 +54,7 @@ def test_only_some_kinds_are_drawn_in_the_given_order():
 
 
 def test_a_kind_that_is_named_twice_is_refused():
-    with pytest.raises(InputError, match='classes: "dots" occurs twice; name each kind once'):
+    with pytest.raises(InputError, match='"dots" occurs twice; name each once'):
         small(classes=["dots", "rings", "dots"])
 
 

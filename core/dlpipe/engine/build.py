@@ -18,13 +18,7 @@ from dlpipe.config.settings import Settings
 from dlpipe.config.signatures import read_signature
 from dlpipe.engine.compilation import compile_model
 from dlpipe.engine.conformance import check_members
-from dlpipe.engine.starting_weights import (
-    StartingModel,
-    TrainedModel,
-    load_start,
-    require_same_facts,
-    require_same_names,
-)
+from dlpipe.engine.starting_weights import StartingModel, TrainedModel, load_start, require_same_facts
 from dlpipe.errors import InputError, PluginError, errors_in
 from dlpipe.messages import relative, shell_path, shown
 from dlpipe.protocols import Data, Evaluator, SupportsClose, Trainer
@@ -63,11 +57,9 @@ def build(config: ComponentConfig[Any], provided: Mapping[str, Any], find_model:
         if key not in parameters:  # `start` is an option of the core
             continue
         found = [find_model(each) for each in each_of(named)]
-        same_classes = isinstance(spec, ModelSpec) and spec.same_classes
         same_facts = spec.same_facts if isinstance(spec, (ModelSpec, EvaluatorSpec)) else ()
         with errors_in(config.table):
             for each, trained in zip(each_of(named), found, strict=True):
-                require_same_names(f"{key}: {each}", trained, provided, same_classes=same_classes)
                 require_same_facts(f"{key}: {each}", trained, provided, same_facts)
         models = [trained.model for trained in found]
         arguments[key] = models[0] if isinstance(named, Reference) else models

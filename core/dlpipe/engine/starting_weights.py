@@ -8,7 +8,7 @@ tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import Any, NoReturn
@@ -108,36 +108,36 @@ def load_start(
     return f"start: {len(taken)} of {len(state)} tensors from {source}{renamed}{_told(new, rows, start)}"
 
 
-def require_same_names(what: str, trained: TrainedModel, facts: Mapping[str, Any], *, same_classes: bool) -> None:
+def require_same_facts(what: str, trained: TrainedModel, facts: Mapping[str, Any], same: Collection[str]) -> None:
     """Refuse a trained model that knows other words, or other names, by the numbers in the data that it is to read.
 
     Args:
         what: the model, for the message.
         facts: of the data; what it does not count, such as n-grams for other models, is an empty list.
-        same_classes: whether it is to predict the classes of the data, too.
+        same: other facts that have to be the same: those that are no lists of names, and the classes of the data, which
+            only matter if the model is to predict them.
     """
     for fact, ours in facts.items():
         theirs = trained.facts.get(fact)
-        if not (theirs and ours and _is_list(theirs) and _is_list(ours)) or (fact == LABELS and not same_classes):
+        if fact == LABELS and fact not in same:
             continue
-        for number, names in enumerate(zip_longest(theirs, ours)):
-            if names[0] != names[1]:
-                there, here = ("missing" if name is None else shown(name) for name in names)
-                raise InputError(
-                    f"{what} was trained with other {fact}: number {number} is {there} there and {here} here; expected "
-                    "the same, since a model knows them by their numbers. Give its data and this data the same "
-                    "parameters"
-                )
-
-
-def require_same_facts(what: str, trained: TrainedModel, facts: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Refuse a trained model whose data differs in facts `names` from the data that it is to read."""
-    for name in names:
-        theirs, ours = (_as_list(of.get(name)) for of in (trained.facts, facts))
-        if theirs != ours:
+        if theirs and ours and _is_list(theirs) and _is_list(ours):
+            _require_same_names(what, fact, theirs, ours)
+        elif fact in same and _as_list(theirs) != _as_list(ours):
             raise InputError(
-                f"{what} was trained with {name} = {shown(theirs)}, and here it is {shown(ours)}; expected the same. "
-                "Give its data the parameters that make it so"
+                f"{what} was trained with {fact} = {shown(_as_list(theirs))}, and here it is {shown(_as_list(ours))}; "
+                "expected the same. Give its data the parameters that make it so"
+            )
+
+
+def _require_same_names(what: str, fact: str, theirs: Sequence[Any], ours: Sequence[Any]) -> None:
+    for number, names in enumerate(zip_longest(theirs, ours)):
+        if names[0] != names[1]:
+            there, here = ("missing" if name is None else shown(name) for name in names)
+            raise InputError(
+                f"{what} was trained with other {fact}: number {number} is {there} there and {here} here; expected "
+                "the same, since a model knows them by their numbers. Give its data and this data the same "
+                "parameters"
             )
 
 

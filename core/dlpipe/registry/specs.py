@@ -106,16 +106,13 @@ class ModelSpec(ComponentSpec):
 
     Args:
         application: as in `DataSpec`; takes precedence over that of the data.
-        same_classes: whether the trained models among its parameters are to predict the classes of its own data, so
-            that one that was trained with other ``labels``, or with the same in another order, is refused. One with
-            another ``vocabulary``, or another list of names that its data and this one provide, is refused anyway.
-        same_facts: names of other facts, such as ``"pixel_range"``, in which the data of these trained models has to
-            agree with its own data.
+        same_facts: names of facts in which the data of the trained models among its parameters has to agree with its
+            own data: ``"labels"`` if they are to predict its classes, ``"pixel_range"``. Another ``vocabulary``, or
+            another list of names that both provide, is refused anyway.
     """
 
     kind = "model"
     application: str = ""
-    same_classes: bool = False
     same_facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

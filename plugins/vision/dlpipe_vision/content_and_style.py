@@ -24,6 +24,7 @@ from dlpipe.messages import counted
 from dlpipe.progress import tracked
 from dlpipe.protocols import Batch
 from dlpipe_vision import scene_drawing, texture_drawing
+from dlpipe_vision.distinct import require_distinct
 from dlpipe_vision.picture import SUFFIXES, in_mode, open_image, to_tensor
 from dlpipe_vision.scene_drawing import draw_scene
 from dlpipe_vision.texture_drawing import TEXTURES, draw_texture
@@ -71,6 +72,7 @@ class ContentAndStyle:
     ) -> None:
         self._size, self._content, self._styles, self._seed = size, content, styles, seed
         self._counts = dict(zip(SPLITS, (train_size, dev_size, test_size), strict=True))
+        require_distinct("held_out_kinds", held_out_kinds)
         self._new_kinds = list(held_out_kinds)
         self._kinds = [kind for kind in TEXTURES if kind not in held_out_kinds]
         if not self._kinds:

@@ -25,6 +25,7 @@ from dlpipe.fields import NonNegative, NonNegativeFloat, NotWith, OnlyWith, Posi
 from dlpipe.messages import nearest, shown
 from dlpipe.progress import tracked
 from dlpipe.report_items import ReportItem
+from dlpipe_vision.distinct import require_distinct
 from dlpipe_vision.dream import Dream, ascended, dream_metrics
 from dlpipe_vision.dream_files import write_dreams
 from dlpipe_vision.dream_judge import Judge
@@ -110,6 +111,9 @@ class DeepDream:
                 f'classes: "{unknown[0]}" is no class of the data; expected some of {shown(list(labels))}.'
                 f"{nearest(unknown[0], labels)}"
             )
+        if classes and len(labels) < 2:
+            raise InputError(f"classes: the data has one class, {labels[0]}; expected at least two to tell apart")
+        require_distinct("classes", classes)
         if start == "picture" and picture is None:
             raise InputError('start = "picture" needs the file: picture = "…"')
         if judge is not None and size < max(sides):

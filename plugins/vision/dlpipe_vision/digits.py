@@ -15,9 +15,9 @@ from typing import Annotated
 import torch
 from pydantic import Field, Strict
 
-from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
+from dlpipe_vision.distinct import require_distinct
 from dlpipe_vision.idx import read_mnist
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.label_sampling import stratified_sample
@@ -83,8 +83,7 @@ def _read_classes(read: Callable[[], ImageSplits], classes: Sequence[int] | None
     every = read()
     if classes is None:
         return every
-    if doubled := [digit for digit in classes if classes.count(digit) > 1]:
-        raise InputError(f"classes = {list(classes)}: {doubled[0]} occurs twice; name each digit once")
+    require_distinct("classes", classes)
     numbers = torch.full((len(every.labels),), -1).index_copy_(0, torch.tensor(classes), torch.arange(len(classes)))
     sets = {}
     for split, images in every.sets.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from dlpipe.errors import InputError
-from dlpipe.messages import shown
+from dlpipe_vision.distinct import require_distinct
 from dlpipe_vision.layer_outputs import require_layer
 
 
@@ -42,6 +42,9 @@ class FeatureLayers(nn.Module):
         super().__init__()
         _require_layers(network, layers, option)
         network = deepcopy(network).eval().requires_grad_(False)
+        for module in network.modules():
+            if hasattr(module, "inplace"):  # an activation must not overwrite the maps of the layer before it
+                module.inplace = False  # type: ignore[assignment]
         try:
             self.network = create_feature_extractor(network, {name: name for name in layers})
         except Exception as error:  # torch.fx raises whatever the forward pass of the network raises
@@ -77,8 +80,7 @@ class FeatureLayers(nn.Module):
 def _require_layers(network: nn.Module, layers: Sequence[str], option: str) -> None:
     for name in layers:
         require_layer(network, name, option)
-    if twice := [name for name in layers if list(layers).count(name) > 1]:
-        raise InputError(f'{option} = {shown(list(layers))}: "{twice[0]}" occurs twice; name each layer once')
+    require_distinct(option, layers)
 
 
 def _map_shape(maps: object, name: str, option: str) -> tuple[int, int, int]:

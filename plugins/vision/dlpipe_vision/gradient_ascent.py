@@ -37,7 +37,8 @@ class GradientAscent:
         step_size: mean change of a pixel (0 to 1) per step.
         jitter: images are moved by up to this many pixels before each step, and back after it; what leaves them on
             one side comes back on the other.
-        total_variation: weight of the gradient of the total variation, beside the normalized one of the objective.
+        total_variation: weight of the gradient of the total variation; the normalized gradient of the objective has the
+            weight 1.
 
     Raises:
         InputError: the smallest octave has no pixels, or the jitter is too large for it.
@@ -56,6 +57,11 @@ class GradientAscent:
         if not smallest:
             raise InputError(
                 f"octaves = {self.octaves}: the smallest one would have no pixels; reduce octaves or enlarge size"
+            )
+        if len(set(self.sizes)) < self.octaves:
+            raise InputError(
+                f"octaves = {self.octaves}, octave_scale = {self.octave_scale:g}: two octaves would have the same "
+                f"size, {', '.join(map(str, self.sizes))}; reduce octaves or enlarge octave_scale"
             )
         if self.jitter > smallest * MOST_JITTER:
             raise InputError(

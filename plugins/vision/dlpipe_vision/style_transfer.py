@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from dlpipe.errors import InputError
 from dlpipe.fields import NonNegativeFloat, Positive
+from dlpipe_vision.distinct import require_distinct
 from dlpipe_vision.feature_layers import FeatureLayers
 from dlpipe_vision.style_statistics import adaptive_instance_norm, channel_statistics
 
@@ -74,14 +75,13 @@ class StyleTransfer(nn.Module):
             raise InputError(
                 f"the pixels of the data are from {pixel_range[0]:g} to {pixel_range[1]:g}; expected 0 to 1"
             )
-        if twice := [name for name in style_layers if list(style_layers).count(name) > 1]:
-            raise InputError(f'style_layers: "{twice[0]}" occurs twice; name each layer once')
+        require_distinct("style_layers", style_layers)
         self.content_layer, self.style_weight, self.colors = content_layer, style_weight, colors
         self.style_layers = (*style_layers, PIXELS) if colors else tuple(style_layers)
         layers = list(dict.fromkeys([content_layer, *style_layers]))
         self.features = FeatureLayers(features, layers, image_shape, option="content_layer, style_layers")
-        channels, height, _ = self.features.shapes[content_layer]
-        self._enlargements = round(math.log2(image_shape[1] / height))
+        channels, *sides = self.features.shapes[content_layer]
+        self._enlargements = _enlargements(content_layer, image_shape[1:], sides)
         if colors:
             channels += image_shape[0]
         self.decoder = Decoder(channels, image_shape[0], self._enlargements, width)
@@ -199,6 +199,23 @@ class Decoder(nn.Module):
             maps = block(maps)
         pictures: Tensor = self.draw(maps).sigmoid()
         return pictures
+
+
+def _enlargements(layer: str, image: Sequence[int], maps: Sequence[int]) -> int:
+    """Return how many times maps (h, w) of a layer are to be doubled to have the size (H, W) of an image.
+
+    Raises:
+        InputError: no number of times would do, even if sides are rounded.
+    """
+    number = max(0, round(math.log2(image[0] / maps[0])))
+    for side, found in zip(image, maps, strict=True):
+        if found not in (side // 2**number, -(-side // 2**number)):
+            raise InputError(
+                f'content_layer: the maps of "{layer}" have {maps[0]}×{maps[1]} positions for images of '
+                f"{image[0]}×{image[1]} pixels; expected a half, a quarter … of the sides, as padded convolutions and "
+                "pools of 2 make them. Choose another layer or network"
+            )
+    return number
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:

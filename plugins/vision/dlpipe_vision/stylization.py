@@ -78,8 +78,8 @@ class Stylization:
         image_shape: C, H, W of the images.
         judge: a trained network of images with values from 0 to 1, best one that the model does not know.
         judge_layers: the layers of it whose Gram matrices are compared, the last one also as the content.
-        num_styles: K, the own style and others of the split; fewer if it has not as many different ones.
-        optimization_steps: also optimize the pixels of each pair in so many steps; 0 for not.
+        num_styles: K, the own style and others of the split; if the split has fewer different ones, these.
+        optimization_steps: steps in which the pixels of each pair are optimized, for comparison; 0 skips it.
 
     Raises:
         InputError: the judge has no such layer, or takes no such images.
@@ -153,6 +153,10 @@ class Stylization:
         judge = self._judge.to(images.device)
         content, style = seen_in(images, judge), seen_in(styles, judge)
         rows = compared_styles(styles, self._num_styles)
+        if rows.size(1) < 2 <= len(images):  # of a single pair, nothing else is known
+            raise InputError(
+                "vision.stylization compares each picture with several styles, and the split has only one; add styles"
+            )
         before = style_distances(content, style, rows)[:, 0].clamp_min(EPSILON)
         measured = {}
         for method, made in pictures.items():

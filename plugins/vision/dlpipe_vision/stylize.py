@@ -5,6 +5,7 @@ Axes: C channels, H rows, W columns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def stylize(
     if not pictures and not failed:
         raise InputError("give a picture to draw in the style of --style, or a folder of pictures")
     targets = _targets(pictures, output)
+    if style.is_dir():
+        raise InputError(f"--style {style} is a folder; expected one picture")
     channels = data.facts["image_shape"][0]
     of_style = _read(style, channels, style_size).to(compute.device)
     for picture, target in zip(pictures, targets, strict=True):
@@ -101,11 +104,12 @@ def _targets(pictures: Sequence[str], output: Path) -> list[Path]:
             )
         require_new(output)
         return [output] * len(pictures)
-    if output.is_dir() and any(output.iterdir()):
-        raise InputError(f"--output {output}: the folder is not empty; empty it, or choose another one")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"--output {output}: expected a new or an empty folder; choose another name")
     targets = [output / f"{Path(picture).stem}.png" for picture in pictures]
+    times = Counter(targets)
     for target, picture in zip(targets, pictures, strict=True):
-        if targets.count(target) > 1:
+        if times[target] > 1:
             raise InputError(
                 f"--output {output}: several pictures would be {target.name}, such as {picture}; rename one"
             )

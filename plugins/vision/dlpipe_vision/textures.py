@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, Strict
 
 from dlpipe.compute import derived_seed
-from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, NonNegativeFloat, OpenFraction, Positive
 from dlpipe_vision.augment import Augment
+from dlpipe_vision.distinct import require_distinct
 from dlpipe_vision.image_sets import ImageSet, ImageSplits
 from dlpipe_vision.labeled_images import LabeledImages, Normalize
 from dlpipe_vision.texture_drawing import TEXTURES, draw_texture
@@ -61,8 +61,7 @@ def textures(
         seed: of the textures; another one gives others, of the same kinds.
     """
     kinds: list[str] = list(TEXTURES if classes is None else classes)
-    if doubled := [kind for kind in kinds if kinds.count(kind) > 1]:
-        raise InputError(f'classes: "{doubled[0]}" occurs twice; name each kind once')
+    require_distinct("classes", kinds)
     return LabeledImages(
         partial(_draw, kinds, size, {"train": train_size, "test": test_size}, grain, seed),
         dev_size=dev_size,
