@@ -92,6 +92,6 @@ class WaveformLikelihood:
                 "bits.png",
                 "What is hard to predict",
                 "A recording, and the negative log-likelihood of its samples, given those before them: means over "
-                "10 ms. Noise is hard to predict, and vowels, which repeat themselves, are easy.",
+                "10 ms. At 8 bits, the model knows nothing of a sample.",
             )
         ]
