@@ -1,4 +1,4 @@
-"""Computing the defaults of parameters from their source, so that a resolved pipeline holds all of them.
+"""Computing constants from their source: defaults, so that a resolved pipeline holds all of them, and bounds.
 
 Understood are literals, constants of the module or of another one, arithmetic on them, ``Path("…")``, ``float("inf")``,
 and lists, tuples and dictionaries of all these.
@@ -51,29 +51,38 @@ def default_value(source: str, scope: griffe.Object | None = None) -> Any:
         scope: the class or function to which it belongs; None if names in it mean nothing.
     """
     try:
-        return _value(ast.parse(source, mode="eval").body, scope)
+        return constant_value(ast.parse(source, mode="eval").body, scope)
     except (Unreadable, SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError):
         return Computed(source)
 
 
-def _value(node: ast.expr, scope: griffe.Object | None) -> Any:
+def constant_value(node: ast.expr, scope: griffe.Object | None) -> Any:
+    """Return the value of an expression.
+
+    Args:
+        node: the expression.
+        scope: the class or function in which it stands; None if names in it mean nothing.
+
+    Raises:
+        Unreadable: it is of a kind that is not understood.
+    """
     match node:
         case ast.Constant(value):
             return value
         case ast.Name() | ast.Attribute():
             return _constant(ast.unparse(node), scope)
         case ast.Tuple(elts):
-            return tuple(_value(part, scope) for part in elts)
+            return tuple(constant_value(part, scope) for part in elts)
         case ast.List(elts):
-            return [_value(part, scope) for part in elts]
+            return [constant_value(part, scope) for part in elts]
         case ast.Dict(keys, values) if None not in keys:
-            return {_value(k, scope): _value(v, scope) for k, v in zip(keys, values, strict=True) if k}
+            return {constant_value(k, scope): constant_value(v, scope) for k, v in zip(keys, values, strict=True) if k}
         case ast.UnaryOp(op, operand) if type(op) in _UNARY:
-            return _UNARY[type(op)](_value(operand, scope))
+            return _UNARY[type(op)](constant_value(operand, scope))
         case ast.BinOp(left, op, right) if type(op) in _BINARY:
-            return _BINARY[type(op)](_value(left, scope), _value(right, scope))
+            return _BINARY[type(op)](constant_value(left, scope), constant_value(right, scope))
         case ast.Call(func, args, []):
-            return _called(ast.unparse(func), scope)(*(_value(argument, scope) for argument in args))
+            return _called(ast.unparse(func), scope)(*(constant_value(argument, scope) for argument in args))
     raise Unreadable(f"{ast.unparse(node)} is not understood")
 
 
@@ -86,7 +95,7 @@ def _constant(name: str, scope: griffe.Object | None) -> Any:
     if path in _KNOWN:
         return _KNOWN[path]
     module, _, attribute = path.rpartition(".")
-    return _value(*find_constant(module, attribute))
+    return constant_value(*find_constant(module, attribute))
 
 
 def _called(name: str, scope: griffe.Object | None) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ import pydantic
 import typing_extensions
 
 from dlpipe import fields
-from dlpipe.config.defaults import default_value
+from dlpipe.config.defaults import constant_value, default_value
 from dlpipe.config.parsed_source import Unreadable, find_member, full_path, super_call
 from dlpipe.errors import PluginError
 from dlpipe.registry.targets import load_target
@@ -308,7 +308,9 @@ def _resolve(annotation: str, scope: griffe.Object) -> Any:
     """Return the type that an annotation in `scope` stands for, or None if it is not understood."""
     try:
         return _type(ast.parse(annotation, mode="eval").body, scope)
-    except (Unreadable, SyntaxError, TypeError, RecursionError):  # Json = dict[str, "Json"]
+    except (Unreadable, SyntaxError, TypeError, ValueError, ArithmeticError):
+        return None
+    except RecursionError:  # Json = dict[str, "Json"]
         return None
 
 
@@ -321,7 +323,7 @@ def _type(node: ast.expr, scope: griffe.Object) -> Any:
         outer = _type(node.value, scope)
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if outer is typing.Literal:
-            return typing.Literal[tuple(_constant(part) for part in inner)]
+            return typing.Literal[tuple(constant_value(part, scope) for part in inner)]
         if outer is typing.Annotated:
             marks = tuple(_mark(part, scope) for part in inner[1:])
             return typing.Annotated[(_type(inner[0], scope), *marks)]
@@ -411,17 +413,10 @@ def _table(found: griffe.Class) -> Any:
 
 def _mark(node: ast.expr, scope: griffe.Object) -> Any:
     if isinstance(node, ast.Call):
-        arguments = [_constant(argument) for argument in node.args]
-        keywords = {keyword.arg: _constant(keyword.value) for keyword in node.keywords if keyword.arg}
+        arguments = [constant_value(argument, scope) for argument in node.args]
+        keywords = {keyword.arg: constant_value(keyword.value, scope) for keyword in node.keywords if keyword.arg}
         return _named(ast.unparse(node.func), scope)(*arguments, **keywords)
-    return _constant(node)
-
-
-def _constant(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError as error:
-        raise Unreadable(f"{ast.unparse(node)} is not understood") from error
+    return constant_value(node, scope)
 
 
 def _is_ellipsis(node: ast.expr) -> bool:

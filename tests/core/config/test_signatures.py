@@ -408,6 +408,9 @@ STRICT_INT, STRICT_STR = fields.STRICT[int], fields.STRICT[str]
         ("list[Unknown]", Any),
         ("Literal['a', -1, True]", Literal["a", -1, True]),
         ("Literal[Color.RED]", Any),
+        ("Literal[FIRST, 'b']", Literal["a", "b"]),
+        ("Annotated[float, Field(le=math.sqrt(2))]", Any),
+        ("Annotated[float, Field(le=1 / 0)]", Any),
         ("fields.Positive", fields.Positive),
         ("Positive | Literal['full']", fields.Positive | Literal["full"]),
         ("Size", fields.Positive),
@@ -431,14 +434,17 @@ STRICT_INT, STRICT_STR = fields.STRICT[int], fields.STRICT[str]
 def test_an_annotation_is_understood_or_accepts_any_value(read, annotation, kind):
     quoted = annotation if annotation != "int[" else "'int['"
     signature = read(f"""
-import enum, typing
+import enum, math, typing
 from annotated_types import Gt
+from pydantic import Field
 from collections.abc import Sequence
 from typing import Annotated, Any, Callable, Literal, Optional, Union
 from dlpipe import fields
 from dlpipe.fields import OptimizerTable, Positive
 from torch import nn
 Size = Positive
+FIRST = "a"
+LARGEST = 60
 Either = int | str
 Json = dict[str, "Json"] | int
 class Encoder(nn.Sequential): ...
@@ -451,12 +457,17 @@ def X(a: {quoted}): ...
     assert signature.parameters["a"].unchecked == found
 
 
-def test_bounds_are_read_from_annotated(read):
-    code = "from typing import Annotated\nfrom pydantic import Field\ndef X(a: Annotated[int, Field(gt=2, lt=-5)]): ..."
+@pytest.mark.parametrize("bounds", ["gt=2, lt=5", "gt=2, lt=LARGEST", "gt=2, lt=2 * LARGEST - 5"])
+def test_bounds_are_read_from_annotated(read, bounds):
+    code = f"""
+from typing import Annotated
+from pydantic import Field
+LARGEST = 5
+def X(a: Annotated[int, Field({bounds})]): ..."""
 
     kind = kinds(read(code))["a"]
 
-    assert fields.describe(kind) == fields.describe(Annotated[int, fields.Field(gt=2, lt=-5)])
+    assert fields.describe(kind) == fields.describe(Annotated[int, fields.Field(gt=2, lt=5)])
     assert get_args(kind)[0] is int
 
 
