@@ -200,6 +200,7 @@ def component_errors(where: str) -> Iterator[None]:
 HOW_TO_DEBUG = "Run it again as 'dlpipe --debug …' for the traceback"
 #: A message shows at most this many characters of an exception; torch quotes whole stacks.
 _MAX_SHOWN = 400
+_COLOR = re.compile(r"\x1b\[[\d;]*m")
 _ALLOCATION = re.compile(r"allocate ([\d.]+ \w+)")
 _NOT_PLAIN = re.compile(r"(?:GLOBAL|global:?) ([\w.]+) was not")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -208,7 +209,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def in_words(error: BaseException) -> str:
     """Return what an exception says, in one sentence without a full stop."""
-    text = re.split(r"\n\s*\n|\nException raised from", reason_of(error))[0]
+    text = re.split(r"\n\s*\n|\nException raised from", _COLOR.sub("", reason_of(error)))[0]
     text = " ".join(text.split()).rstrip(".")
     text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
     if is_out_of_memory(error):

@@ -119,7 +119,7 @@ NOT_FINITE = np.where(np.arange(2400) == 17, np.nan, tone()).astype("float32")
         (
             audio(tone(20.3)),
             (),
-            r"a.wav: 20.3 s; expected at most 20 s. Cut it, or list parts of it with start and end",
+            r"a.wav: 20.3 s; expected at most 20 s. Cut it into shorter recordings; the tables of audio.manifest and",
         ),
         (WAV, (0.2, 0.4), r"a.wav: the segment from 0.2 to 0.4 s does not lie within the file, which lasts 0.3 s"),
         (WAV, (0.2, 0.1), r"a.wav: the segment from 0.2 to 0.1 s does not lie within the file"),

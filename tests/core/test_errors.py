@@ -63,3 +63,10 @@ def test_the_advice_to_run_the_code_of_a_file_is_not_passed_on(tmp_path):
         assert "weights_only" not in said
         assert "the file contains datetime.timedelta, which could run code" in said
     assert reason_of(ValueError(" as it is ")) == "as it is"
+
+
+def test_colors_of_a_terminal_are_no_part_of_a_message():
+    assert (
+        in_words(RuntimeError("\x1b[96mno such operator\x1b[0m: \x1b[1;31maten::odd\x1b[0m"))
+        == "RuntimeError: no such operator: aten::odd"
+    )

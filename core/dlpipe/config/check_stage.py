@@ -177,8 +177,8 @@ class StageChecker:
                 self.report.add(
                     checker.path,
                     f"{table_at(checker.path)} {component.name} needs `{parameter.name}`, which data "
-                    f"{self.data.component.name} does not provide ({', '.join(others)} would); set it here or change "
-                    "[data]",
+                    f"{self.data.component.name} does not provide; take data that does ({', '.join(others)}), or "
+                    "set it here",
                 )
 
     def _check_train(self, evaluators: Mapping[str, ComponentConfig[Any]]) -> None:

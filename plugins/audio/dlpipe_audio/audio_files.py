@@ -148,8 +148,8 @@ def _part(rate: int, total: int, where: str, start: float, end: float | None, lo
         )
     if last - start > longest:
         raise DataError(
-            f"{where}: {last - start:g} s; expected at most {longest:g} s. Cut it, or list parts of it with start "
-            "and end in a table, for audio.manifest or audio.transcribed"
+            f"{where}: {last - start:g} s; expected at most {longest:g} s. Cut it into shorter recordings; the tables "
+            "of audio.manifest and audio.transcribed can list parts of it instead, with start and end"
         )
     return first, count
 

@@ -21,13 +21,13 @@ def test_a_required_parameter_of_data_must_be_given(mistakes):
         (3, "[data] missing key `must` of fake.words: expected a string"),
         (
             5,
-            "[model] fake.net needs `num_classes`, which data fake.words does not provide (core.table, fake.images, text.babi, text.labeled, text.reviews, text.stories would); "
-            "set it here or change [data]",
+            "[model] fake.net needs `num_classes`, which data fake.words does not provide; take data that does "
+            "(core.table, fake.images, text.babi, text.labeled, text.reviews, text.stories), or set it here",
         ),
         (
             12,
-            "[evaluators.right] fake.accuracy needs `num_classes`, which data fake.words does not provide "
-            "(core.table, fake.images, text.babi, text.labeled, text.reviews, text.stories would); set it here or change [data]",
+            "[evaluators.right] fake.accuracy needs `num_classes`, which data fake.words does not provide; take data that "
+            "does (core.table, fake.images, text.babi, text.labeled, text.reviews, text.stories), or set it here",
         ),
     ]
 
