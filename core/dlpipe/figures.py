@@ -77,16 +77,17 @@ def drawing(path: Path, width: float, height: float, *, comment: str = "") -> It
     import matplotlib  # takes more than a second, and is needed only here
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), dpi=DPI)
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         yield figure
         _write_powers_as_numbers(figure)
         _choose_fonts(figure)
-        # Not by savefig(), which draws a figure with a layout engine twice.
+        # Laid out here, since savefig() would draw the figure twice, once for its layout.
         FigureCanvasAgg(figure)
-        ConstrainedLayoutEngine().execute(figure)
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+        figure.set_layout_engine("none")
         figure.savefig(path, metadata={COMMENT: comment} if comment else None)
 
 
