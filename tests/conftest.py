@@ -51,8 +51,13 @@ def needs_packages_of(text: str) -> None:
 
 
 @pytest.fixture
-def without_report(monkeypatch) -> None:
-    """Let the runs of this process write no report and no curves, which take more than half the time of a short run."""
+def without_report(request, monkeypatch) -> None:
+    """Let the runs of this process write no report and no curves, which take more than half the time of a short run.
+
+    Those of a test marked ``writes_report`` do.
+    """
+    if request.node.get_closest_marker("writes_report"):
+        return
     for name in ("write_curves", "write_report"):
         monkeypatch.setattr(f"dlpipe.engine.outcome.{name}", lambda _: None)
 

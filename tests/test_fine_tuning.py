@@ -18,6 +18,8 @@ from dlpipe.registry.loading import load_plugins
 
 from .test_option_audit import ADVERSARIAL, CARTPOLE, COUNTED, IMAGES, REVIEWS, SENTENCES, SPOKEN
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 #: A pipeline, what is different in the run that starts from it, and the part that is frozen there.
 DOMAINS = {
     "text": (SENTENCES, "data={use='text.flights', num_train=30, num_dev=9, num_test=9, seed=2}", "net.recurrent"),

@@ -128,11 +128,18 @@ SWEEPS = [path for path in PIPELINES if "sweep" in tomllib.loads(path.read_text(
 SMALL = {
     "dqn_pong.toml": [
         "data.num_workers=0",
+        "data.frame_skip=32",  # games of 100 timesteps, not of 800, which are also drawn
         "trainer.num_envs=2",
         "trainer.learning_starts=48",
         "trainer.replay_size=500",
     ],
-    "ppo_pong.toml": ["data.num_workers=0", "trainer.num_envs=2", "trainer.rollout_steps=16", "trainer.batch_size=16"],
+    "ppo_pong.toml": [
+        "data.num_workers=0",
+        "data.frame_skip=32",
+        "trainer.num_envs=2",
+        "trainer.rollout_steps=16",
+        "trainer.batch_size=16",
+    ],
 }
 
 

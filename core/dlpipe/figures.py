@@ -10,7 +10,7 @@ that has them; if there is none, their code points are drawn, never boxes that a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from dlpipe.messages import display_width
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 __all__ = [
     "BLUE",
@@ -73,14 +75,20 @@ def drawing(path: Path, width: float, height: float, *, comment: str = "") -> It
         comment: text to store in the file.
     """
     import matplotlib  # takes more than a second, and is needed only here
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         yield figure
         _write_powers_as_numbers(figure)
         _choose_fonts(figure)
-        figure.savefig(path, dpi=DPI, metadata={COMMENT: comment} if comment else None)
+        # Laid out here, since savefig() would draw the figure twice, once for its layout.
+        FigureCanvasAgg(figure)
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+        figure.set_layout_engine("none")
+        figure.savefig(path, metadata={COMMENT: comment} if comment else None)
 
 
 def missing_font(texts: Iterable[str]) -> str | None:
@@ -155,14 +163,13 @@ def _write_powers_as_numbers(figure: Figure) -> None:
 
 def _choose_fonts(figure: Figure) -> None:
     """Let the texts of a figure use fonts that have their characters, and show the code points of what none has."""
-    from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter, ScalarFormatter
 
     # What is a number has no such characters, and its labels take long to lay out.
     numbers = (ScalarFormatter, LogFormatter)
     named = [axis for axis in _axes_of(figure) if not isinstance(axis.get_major_formatter(), numbers)]
     names = {axis: [label.get_text() for label in axis.get_ticklabels()] for axis in named}
-    texts: list[Text] = figure.findobj(Text)
+    texts = list(_texts_of(figure, named))
     fonts, missing = _fonts_for(_beyond_ascii(text.get_text() for text in texts))
     for text in texts if fonts else ():
         text.set_fontfamily([*text.get_fontfamily(), *fonts])
@@ -174,6 +181,21 @@ def _choose_fonts(figure: Figure) -> None:
         for text in texts:
             text.set_text(text.get_text().translate(table))
         warnings.warn(_about(missing), stacklevel=2)
+
+
+def _texts_of(artist: Artist, named: Collection[Axis]) -> Iterator[Text]:
+    """Yield the texts in an artist, of the labels of ticks only those of axes that are named."""
+    from matplotlib.axis import Axis
+    from matplotlib.text import Text
+
+    if isinstance(artist, Text):
+        yield artist
+    if isinstance(artist, Axis) and artist not in named:
+        # Asked for all its children, it would make ticks, also where they are never drawn.
+        yield from (artist.label, artist.offsetText)
+    else:
+        for child in artist.get_children():
+            yield from _texts_of(child, named)
 
 
 @cache

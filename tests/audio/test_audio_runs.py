@@ -15,6 +15,8 @@ from dlpipe.testing import check_resume
 
 from .conftest import digits
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 SMALL = [
     "data.num_words=120",
     "data.num_speakers=10",

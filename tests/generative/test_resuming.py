@@ -4,6 +4,8 @@ import pytest
 
 from dlpipe.testing import check_resume
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 DIGITS = ["data.limit=100", "trainer.steps=8", "trainer.evaluate_every=3"]
 CASES = {
     "vae_digits": [*DIGITS, "model.hidden=[8]", "model.warmup_steps=20", "trainer.batch_size=30"],

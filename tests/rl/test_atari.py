@@ -11,6 +11,8 @@ from dlpipe.testing import check_resume
 from dlpipe_rl.atari import Atari, atari
 from dlpipe_rl.recording import frames_per_second
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def played(actions=40, seed=3, **options):
     """Return what is seen in a game, and its rewards, with random actions."""

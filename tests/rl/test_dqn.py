@@ -21,6 +21,8 @@ from dlpipe_rl.reinforce import reinforce
 
 from .conftest import CPU, corridor
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 SMALL = ["trainer.learning_starts=20", "trainer.batch_size=5", "model.hidden=[7]", "evaluators.play.episodes=3"]
 
 

@@ -23,6 +23,8 @@ from dlpipe_rl.reinforce import reinforce
 
 from .conftest import CPU, corridor
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 #: What the two arms of a bandit bring, and how probable each is taken.
 ARMS, LOGITS = torch.tensor([1.0, 4.0]), torch.tensor([0.3, -0.2])
 

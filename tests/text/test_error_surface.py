@@ -21,6 +21,8 @@ from dlpipe_text.impulse import Impulse
 from dlpipe_text.one_unit import OneUnit
 from dlpipe_text.sequence_regressor import SequenceRegressor
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 CPU = Compute(torch.device("cpu"))
 DATA = Impulse(length=51, value=0.5, target=0.7)
 

@@ -23,6 +23,8 @@ gensim_models = pytest.importorskip("gensim.models")
 
 from dlpipe_text.gensim_word2vec import GensimWord2Vec  # noqa: E402  imports gensim
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 MODES = list(itertools.product(("skip_gram", "cbow"), ("negative_sampling", "hierarchical_softmax"), (False, True)))
 
 

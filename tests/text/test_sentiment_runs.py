@@ -11,6 +11,8 @@ from dlpipe.engine.prediction import predict
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 SMALL = [
     "data.num_train=60",
     "data.num_dev=10",

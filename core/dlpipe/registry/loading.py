@@ -12,6 +12,7 @@ import inspect
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -124,11 +125,12 @@ def load_plugins(
     if entry_points is None:
         entry_points = metadata.entry_points(group=GROUP)
     registry = Registry()
+    named = cache(_in_words)  # most plugins come from one distribution, whose long description is parsed each time
     found: dict[str, list[metadata.EntryPoint]] = {}
     # The core first: its names take precedence over those of plugins.
     for point in sorted(entry_points, key=lambda point: (point.name != "core", point.name, point.value)):
         if point.name == "core" and point.value != OWN:
-            plugin = Plugin(point.name, point.value, _distribution(point))
+            plugin = Plugin(point.name, point.value, named(point.dist))
             _give_up(registry, plugin, "conflict", "the namespace 'core' belongs to dlpipe; rename the entry point")
         else:
             found.setdefault(point.name, []).append(point)
@@ -138,7 +140,7 @@ def load_plugins(
         for name in sorted((names or set()) - set(found)):
             registry.warnings.append(f"{variable} names {name!r}, which is not installed.{nearest(name, found)}")
     for namespace, points in found.items():
-        plugin = Plugin(namespace, points[0].value, " and ".join(map(_distribution, points)))
+        plugin = Plugin(namespace, points[0].value, " and ".join(named(point.dist) for point in points))
         if namespace != "core" and allowed is not None and namespace not in allowed:
             registry.plugins.append(replace(plugin, status="disabled", cause="DLPIPE_PLUGINS does not name it"))
         elif namespace != "core" and namespace in (disabled or set()):
@@ -323,5 +325,8 @@ def _names(environ: Mapping[str, str], variable: str) -> set[str] | None:
     return {name.strip() for name in environ[variable].split(",") if name.strip()}
 
 
-def _distribution(point: metadata.EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+def _in_words(distribution: metadata.Distribution | None) -> str:
+    if distribution is None:
+        return "unknown distribution"
+    told = distribution.metadata
+    return f"{told['Name']} {told['Version']}"

@@ -23,6 +23,8 @@ from dlpipe.engine.execute import run
 from dlpipe.errors import DlpipeError, InputError
 from dlpipe.registry.loading import load_plugins
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 ROOT = Path(__file__).parents[3]
 BASE = """
 name = "patient"

@@ -1,4 +1,8 @@
-"""The program in its own process: commands that need no torch do not import it, and errors say where they are."""
+"""The whole program: commands that need no torch do not import it, and errors say where they are.
+
+It runs in a process of its own where that matters, for what it imports and for plugins that are installed for it; else
+in this one, which saves half a second each time.
+"""
 
 import json
 import os
@@ -6,9 +10,12 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
+
+from dlpipe.cli import main
 
 SLOT_FILLING = Path(__file__).parents[3] / "pipelines" / "slot_filling.toml"
 MISTAKES = """\
@@ -35,20 +42,45 @@ main()
 """
 
 
-@pytest.fixture
-def dlpipe(tmp_path):
-    """Run the program in an empty folder."""
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    """Let no variable of the environment decide what the program does."""
+    for name in [name for name in os.environ if name.startswith(("DLPIPE_", "_DLPIPE"))]:
+        monkeypatch.delenv(name)
 
-    def dlpipe(*arguments, program=("-m", "dlpipe"), **environ):
-        known = {key: value for key, value in os.environ.items() if not key.startswith(("DLPIPE_", "_DLPIPE"))}
+
+@pytest.fixture
+def process(tmp_path):
+    """Run the program in a process of its own and an empty folder."""
+
+    def process(*arguments, program=("-m", "dlpipe"), **environ):
         return subprocess.run(
             [sys.executable, *program, *map(str, arguments)],
             cwd=tmp_path,
-            env={**known, **environ},
+            env={**os.environ, **environ},
             capture_output=True,
             text=True,
             timeout=60,
         )
+
+    return process
+
+
+@pytest.fixture
+def dlpipe(tmp_path, monkeypatch, capfd):
+    """Run the program in this process and an empty folder."""
+
+    def dlpipe(*arguments):
+        words = ["dlpipe", *map(str, arguments)]
+        capfd.readouterr()
+        with monkeypatch.context() as changed:
+            changed.chdir(tmp_path)
+            changed.setattr(sys, "argv", words)
+            for module, name in ((sys, "stdout"), (sys, "stderr"), (warnings, "showwarning")):
+                changed.setattr(module, name, getattr(module, name))  # the program replaces them
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return subprocess.CompletedProcess(words, ended.value.code, *capfd.readouterr())
 
     return dlpipe
 
@@ -90,15 +122,15 @@ def outside(tmp_path):
     ],
     ids=lambda arguments: "-".join(map(str, arguments[:2])),
 )
-def test_a_command_that_runs_no_model_imports_neither_torch_nor_numpy(dlpipe, arguments):
-    answer = dlpipe(*arguments, program=("-c", WATCHED))
+def test_a_command_that_runs_no_model_imports_neither_torch_nor_numpy(process, arguments):
+    answer = process(*arguments, program=("-c", WATCHED))
 
     assert (answer.returncode, answer.stderr.splitlines()[-1]) == (0, "[]")
     assert answer.stdout
 
 
-def test_shell_completion_imports_neither_torch_nor_numpy(dlpipe):
-    answer = dlpipe(program=("-c", WATCHED), _DLPIPE_COMPLETE="bash_complete", COMP_WORDS="dlpipe ch", COMP_CWORD="1")
+def test_shell_completion_imports_neither_torch_nor_numpy(process):
+    answer = process(program=("-c", WATCHED), _DLPIPE_COMPLETE="bash_complete", COMP_WORDS="dlpipe ch", COMP_CWORD="1")
 
     assert answer.stdout.split() == ["plain,check"]
     assert answer.stderr == "[]\n"
@@ -129,15 +161,15 @@ def test_list_shows_components_by_kind(dlpipe):
     assert "text.flights" not in models
 
 
-def test_list_and_show_say_what_a_component_lacks_and_how_to_install_it(dlpipe, outside):
+def test_list_and_show_say_what_a_component_lacks_and_how_to_install_it(process, outside):
     environ = outside(
         "from dlpipe import ModelSpec, hookimpl\n@hookimpl\ndef dlpipe_models():\n"
         "    return [ModelSpec('far', ':Far', 'needs more', requires=('no-such-dist',), extra='dlpipe-outside[far]')]\nclass Far: pass"
     )
 
-    text = dlpipe("list", "model", **environ).stdout
-    shown = dlpipe("show", "outside.far", **environ).stdout
-    listed = json.loads(dlpipe("list", "model", "--json", **environ).stdout)["model"]
+    text = process("list", "model", **environ).stdout
+    shown = process("show", "outside.far", **environ).stdout
+    listed = json.loads(process("list", "model", "--json", **environ).stdout)["model"]
     (far,) = [component for component in listed if component["name"] == "outside.far"]
 
     assert 'needs more  (needs no-such-dist: pip install "dlpipe-outside[far]")' in text
@@ -149,11 +181,11 @@ def test_list_and_show_say_what_a_component_lacks_and_how_to_install_it(dlpipe, 
     )
 
 
-def test_plugins_shows_the_status_of_each(dlpipe, outside):
+def test_plugins_shows_the_status_of_each(process, outside):
     environ = outside("1 / 0")
 
-    answer = dlpipe("plugins", **environ)
-    rows = {row["namespace"]: row for row in json.loads(dlpipe("plugins", "--json", **environ).stdout)}
+    answer = process("plugins", **environ)
+    rows = {row["namespace"]: row for row in json.loads(process("plugins", "--json", **environ).stdout)}
 
     assert answer.returncode == 3
     assert answer.stderr.endswith("outside: cannot be used\n")
@@ -188,8 +220,8 @@ def dlpipe_evaluators(): return [EvaluatorSpec("judge", ":Judge", "x", from_trai
 """
 
 
-def test_plugins_check_names_what_no_run_has_shown_yet(dlpipe, outside):
-    answer = dlpipe("plugins", "--check", "outside", **outside(CARELESS))
+def test_plugins_check_names_what_no_run_has_shown_yet(process, outside):
+    answer = process("plugins", "--check", "outside", **outside(CARELESS))
 
     assert answer.returncode == 3
     lines = [line.removeprefix("outside: ") for line in answer.stdout.splitlines() if line.startswith("outside: ")]
@@ -209,14 +241,14 @@ def test_plugins_check_names_what_no_run_has_shown_yet(dlpipe, outside):
     assert answer.stderr.endswith("8 findings\n")
 
 
-def test_a_command_that_is_none_is_a_mistake_of_the_plugin(dlpipe, outside):
-    answer = dlpipe("odd", **outside(CARELESS))
+def test_a_command_that_is_none_is_a_mistake_of_the_plugin(process, outside):
+    answer = process("odd", **outside(CARELESS))
 
     assert (answer.returncode, answer.stderr) == (3, "plugin_outside:odd is a function; expected a click.Command\n")
 
 
-def test_what_a_command_of_a_plugin_raises_is_named_as_its_own(dlpipe, outside):
-    answer = dlpipe("fails", **outside(CARELESS))
+def test_what_a_command_of_a_plugin_raises_is_named_as_its_own(process, outside):
+    answer = process("fails", **outside(CARELESS))
 
     assert answer.returncode == 1
     assert re.match(
@@ -239,8 +271,8 @@ def test_an_unknown_plugin_is_an_error_that_lists_those_there_are(dlpipe):
     assert answer.stderr.startswith('there is no plugin "nope"; installed: ')
 
 
-def test_a_broken_plugin_is_one_line_on_stderr_and_affects_nothing_else(dlpipe, outside):
-    answer = dlpipe("check", SLOT_FILLING, **outside("raise SystemExit(5)"))
+def test_a_broken_plugin_is_one_line_on_stderr_and_affects_nothing_else(process, outside):
+    answer = process("check", SLOT_FILLING, **outside("raise SystemExit(5)"))
 
     assert answer.returncode == 0
     assert answer.stderr == "warning: plugin 'outside' (dlpipe-outside 1.0) is broken: SystemExit: 5\n"
@@ -287,8 +319,10 @@ def test_check_as_json_has_every_mistake(dlpipe, write):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_missing_plugin_exits_with_3(dlpipe, options):
-    answer = dlpipe("check", SLOT_FILLING, *options, DLPIPE_DISABLE_PLUGINS="text")
+def test_a_missing_plugin_exits_with_3(dlpipe, monkeypatch, options):
+    monkeypatch.setenv("DLPIPE_DISABLE_PLUGINS", "text")
+
+    answer = dlpipe("check", SLOT_FILLING, *options)
 
     assert answer.returncode == 3
     assert "plugin 'text' (" in answer.stdout + answer.stderr
@@ -383,14 +417,14 @@ def test_show_of_data_leaves_out_what_dlpipe_provides(dlpipe):
     assert "offline = false" not in text
 
 
-def test_show_says_what_is_required(dlpipe, outside):
+def test_show_says_what_is_required(process, outside):
     environ = outside(
         "from dlpipe import CallbackSpec, hookimpl\n@hookimpl\ndef dlpipe_callbacks():\n"
         "    return [CallbackSpec('mail', ':Mail', 'writes')]\n"
         "class Mail:\n    def __init__(self, address: str): ..."
     )
 
-    assert "address (required)\n      a string" in dlpipe("show", "outside.mail", **environ).stdout
+    assert "address (required)\n      a string" in process("show", "outside.mail", **environ).stdout
 
 
 @pytest.mark.parametrize(
@@ -528,7 +562,7 @@ def test_new_pipeline_copies_a_pipeline_with_the_file_that_it_extends(dlpipe, tm
     assert dlpipe("check", "mine.toml").returncode == 0
 
 
-def test_a_former_name_is_answered_with_the_new_one(dlpipe, outside, tmp_path):
+def test_a_former_name_is_answered_with_the_new_one(process, outside, tmp_path):
     environ = outside(
         "from dlpipe import CallbackSpec, hookimpl\n@hookimpl\ndef dlpipe_callbacks():\n"
         "    return [CallbackSpec('near', ':Near', 'a callback', formerly=('far',), renamed={'often': 'every'})]\n"
@@ -542,10 +576,10 @@ def test_a_former_name_is_answered_with_the_new_one(dlpipe, outside, tmp_path):
     ]
     told = "".join(f"warning: {warning}\n" for warning in reversed(warnings))
 
-    answer = dlpipe("show", "outside.far", **environ)
+    answer = process("show", "outside.far", **environ)
     assert answer.stderr == 'warning: outside.far was renamed to "outside.near"\n'
     assert answer.stdout.startswith("outside.near  (callback, ")
-    assert dlpipe("check", str(file), **environ).stderr == told
-    assert sorted(json.loads(dlpipe("check", str(file), "--json", **environ).stdout)["warnings"]) == sorted(warnings)
-    shown = dlpipe("show", str(file), **environ)
+    assert process("check", str(file), **environ).stderr == told
+    assert sorted(json.loads(process("check", str(file), "--json", **environ).stdout)["warnings"]) == sorted(warnings)
+    shown = process("show", str(file), **environ)
     assert (shown.stderr, "every = 3" in shown.stdout) == (told, True)

@@ -24,6 +24,8 @@ from dlpipe.runs.checkpoint import Checkpoints, load_state
 from dlpipe.runs.folder import RunFolder
 from dlpipe.testing import assert_same_outcome, comparable_metrics
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PLUGIN = """
 import torch
 from torch import nn
@@ -566,6 +568,7 @@ def command(function, *arguments):
     return CliRunner().invoke(function, [*arguments, "--allow-local-plugins"], obj=load_plugins())
 
 
+@pytest.mark.writes_report
 def test_the_commands_and_the_report_tell_what_changed(project):
     folder = run_it()
     path = str(folder.path)

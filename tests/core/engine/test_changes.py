@@ -22,6 +22,8 @@ from dlpipe.runs import code_digests
 from dlpipe.runs.folder import RunFolder
 from dlpipe.testing import comparable_metrics
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PLUGIN = """
 from pathlib import Path
 import helper

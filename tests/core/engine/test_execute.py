@@ -33,6 +33,8 @@ from dlpipe.runs.manifests import MANIFEST
 from dlpipe.testing import assert_same_outcome, check_resume
 from dlpipe.training.supervised import Supervised
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PLUGIN = """
 import torch
 from torch import nn
@@ -253,13 +255,26 @@ def weights(folder):
     return (folder.path / "checkpoints" / "last" / "weights.safetensors").read_bytes()
 
 
+def whole_run(folder, *assignments) -> RunFolder:
+    """Run the pipeline in a folder of a module or session; the working directory is none of its business."""
+    (folder / "toy.py").write_text(PLUGIN)
+    (folder / "points.toml").write_text(PIPELINE)
+    return run_it(folder, *assignments, file=folder / "points.toml")
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """Metrics and weights of a run that nothing has stopped."""
+    whole = whole_run(tmp_path_factory.mktemp("whole"), "trainer.checkpoint_every=3")
+    return lines(whole.path), weights(whole)
+
+
 class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-@pytest.mark.parametrize("step", range(1, 16))
-def test_a_run_stopped_after_any_step_ends_as_if_it_never_had(project, monkeypatch, step):
-    whole = run_it(project, "trainer.checkpoint_every=3")
+@pytest.mark.parametrize("step", range(1, 15))
+def test_a_run_stopped_after_any_step_ends_as_if_it_never_had(project, monkeypatch, outcome, step):
     take = Supervised._step
     taken = 0
 
@@ -271,18 +286,15 @@ def test_a_run_stopped_after_any_step_ends_as_if_it_never_had(project, monkeypat
         return take(self, parts)
 
     monkeypatch.setattr(Supervised, "_step", step_or_die)
-    if step < 15:
-        with pytest.raises(Killed):
-            run_it(project, "trainer.checkpoint_every=3")
+    with pytest.raises(Killed):
+        run_it(project, "trainer.checkpoint_every=3")
     monkeypatch.setattr(Supervised, "_step", take)
     stopped = RunFolder.open(project / "runs" / "points" / "latest")
 
-    if step < 15:
-        resume(stopped, load_plugins(), allow_local_plugins=True)
+    resume(stopped, load_plugins(), allow_local_plugins=True)
 
-        assert stopped.status()["state"] == "finished"
-        assert lines(stopped.path) == lines(whole.path)
-        assert weights(stopped) == weights(whole)
+    assert stopped.status()["state"] == "finished"
+    assert (lines(stopped.path), weights(stopped)) == outcome
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(project, capfd):
@@ -338,6 +350,7 @@ def test_a_search_for_a_nan_that_fails_hides_neither_the_nan_nor_its_own_reason(
         run_it(project, "trainer.optimizer.lr=1e38", "model.scale=1e10", "trainer.log_every=7")
 
 
+@pytest.mark.writes_report
 def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(project, monkeypatch):
     from dlpipe.runs import checkpoint
 
@@ -892,6 +905,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.writes_report
 def test_a_disk_that_is_really_full_costs_no_earlier_checkpoint(project, tiny_disk):
     with pytest.raises(
         DlpipeError, match=r"the checkpoint of step 15 could not be saved: No space left on device; the"
@@ -908,12 +922,24 @@ def test_a_disk_that_is_really_full_costs_no_earlier_checkpoint(project, tiny_di
     assert stopped.status()["state"] == "finished"
 
 
+@pytest.fixture(scope="module")
+def runs_before(tmp_path_factory):
+    """A folder of runs with one in it that was left undisturbed."""
+    folder = tmp_path_factory.mktemp("before")
+    whole_run(folder, "trainer.checkpoint_every=2")
+    return folder / "runs"
+
+
+@pytest.mark.writes_report
 @pytest.mark.parametrize(
     ("code", "after"),
     [*((errno.EROFS, after) for after in range(2, 60, 7)), (errno.EDQUOT, 31), (errno.EIO, 38), (errno.ESTALE, 45)],
 )
-def test_a_disk_that_refuses_from_some_moment_on_ends_the_run_with_one_message(project, monkeypatch, code, after):
-    whole = run_it(project, "trainer.checkpoint_every=2")
+def test_a_disk_that_refuses_from_some_moment_on_ends_the_run_with_one_message(
+    project, runs_before, monkeypatch, code, after
+):
+    shutil.copytree(runs_before, project / "runs", symlinks=True)
+    whole = RunFolder.open(project / "runs" / "points" / "latest")
     writes = []
 
     def refusing(function, writing=lambda *arguments: True):
@@ -947,6 +973,7 @@ def test_a_disk_that_refuses_from_some_moment_on_ends_the_run_with_one_message(p
     assert_same_outcome(whole.path, stopped.path, "resumed")
 
 
+@pytest.mark.writes_report
 def test_a_clock_that_jumps_changes_nothing_but_times(project, monkeypatch):
     whole = run_it(project)
     jumps = iter([1e9, 5.0, 2e9, -1e9] * 100)

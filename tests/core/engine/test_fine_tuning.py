@@ -17,6 +17,8 @@ from dlpipe.registry.loading import load_plugins
 from dlpipe.runs.checkpoint import Checkpoints, load_state
 from dlpipe.testing import check_resume
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PLUGIN = """
 import torch
 from torch import nn

@@ -16,6 +16,8 @@ from dlpipe.errors import DlpipeError, PipelineError, PluginError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PLUGIN = '''
 from collections.abc import Iterator, Sequence
 from pathlib import Path
